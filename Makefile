@@ -1,0 +1,50 @@
+# Each target sets up what it needs, in .venv. The first time takes a few minutes, later times seconds.
+
+PYTHON ?= python3.11
+PIP_FLAGS ?= --quiet --disable-pip-version-check
+BIN := .venv/bin
+
+export ANNEALQ_HOME ?= $(CURDIR)/.annealq
+
+.PHONY: demo test lint bench slow lock clean
+
+demo: .venv/installed           ## train a network and classify a real data set, on a private stack
+	$(BIN)/annealq demo $(if $(MNIST),--mnist-train $(MNIST)/mnist_train.npz --mnist-test $(MNIST)/mnist_test.npz)
+
+test: .venv/tested              ## all quick tests
+	$(BIN)/python -m pytest -m "not slow and not bench and not qpu" $(ARGS)
+
+slow: .venv/tested              ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+bench: .venv/tested             ## every figure, as a table and as bench.json
+	$(BIN)/python -m pytest -m bench -s $(ARGS)
+
+lint: .venv/linted              ## style, types, who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: .venv/linted .venv/tested ## write constraints.txt from what is installed
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//' > constraints.txt
+
+clean:
+	rm -rf .venv .annealq
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# torch first and alone: pip takes a CPU build where one is at hand.
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt torch
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[all]'
+	touch $@
+
+.venv/tested: .venv/installed
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[all,test]'
+	touch $@
+
+.venv/linted: .venv/installed
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[all,lint]'
+	touch $@

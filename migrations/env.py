@@ -1,0 +1,30 @@
+"""Alembic's environment: online only, one transaction for all revisions."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from schema.database import Database
+from schema.settings import load
+from schema.tables import Base
+
+
+def run() -> None:
+    url = context.config.attributes.get("url") or load().database_url
+    database = Database(url)
+    try:
+        with database.engine.connect() as connection:
+            context.configure(
+                connection=connection,
+                target_metadata=Base.metadata,
+                render_as_batch=connection.dialect.name == "sqlite",
+                compare_type=True,
+            )
+            with context.begin_transaction():
+                context.run_migrations()
+            connection.commit()
+    finally:
+        database.dispose()
+
+
+run()

@@ -1,0 +1,248 @@
+"""The database: engine, transactions, the clock and the guarded move of a row's state."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select, update
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from schema.errors import (
+    AnnealqError,
+    DatabaseFull,
+    DatabaseOutdated,
+    DatabaseTooNew,
+    DatabaseUnavailable,
+    ParameterError,
+    StaleState,
+    StorageError,
+)
+from schema.states import BatchState, NetworkState, ProblemState, RunState, State, is_legal
+from schema.tables import REVISION, Batch, Event, Network, Problem, Run, UtcDateTime
+
+BUSY_TIMEOUT_MS = 30_000  # how long a SQLite writer waits for another one
+
+Clock = Callable[[], datetime]
+
+_TABLE_OF: dict[type, Any] = {NetworkState: Network, RunState: Run, BatchState: Batch, ProblemState: Problem}
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Database:
+    """A place to open transactions in. Build one per process, after the fork.
+
+    ``clock`` replaces the time of leases and stamps in tests; without it PostgreSQL's own clock
+    counts, because workers on several machines must agree.
+    """
+
+    def __init__(self, url: str, clock: Clock | None = None) -> None:
+        """Raises ParameterError when the URL cannot be understood; connects to nothing yet."""
+        self.url = _parse(url)
+        self._clock = clock
+        self._writing = _engine(self.url)
+        self._reading = self._writing.execution_options(annealq_reading=True)
+
+    @property
+    def name(self) -> str:
+        """The URL for people: without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+    @property
+    def engine(self) -> Engine:
+        return self._writing
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A read-write transaction: committed at the end, rolled back on any error.
+
+        Raises:
+            DatabaseUnavailable, DatabaseFull, StorageError: mapped from the driver's errors.
+        """
+        with _mapped(self.name), Session(self._writing, autoflush=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A read-only transaction; on SQLite it never waits for a writer."""
+        with _mapped(self.name), Session(self._reading, autoflush=False) as session, session.begin():
+            yield session
+
+    def now(self, session: Session) -> datetime:
+        """The time that leases and stamps are made of, timezone-aware UTC."""
+        if self._clock is not None:
+            return self._clock()
+        if self.url.get_backend_name() == "postgresql":
+            return session.execute(select(func.clock_timestamp(type_=UtcDateTime()))).scalar_one()
+        return utc_now()
+
+    def revision(self) -> str | None:
+        """The schema revision the database is at; None when it has no tables of ours."""
+        with _mapped(self.name), self._reading.connect() as connection:
+            return read_revision(connection)
+
+    def require_current(self) -> None:
+        """Check that database and code belong together.
+
+        Raises:
+            DatabaseOutdated: migrate with ``annealq db upgrade``.
+            DatabaseTooNew: upgrade annealq.
+        """
+        found = self.revision()
+        if found is None or found < REVISION:
+            raise DatabaseOutdated(
+                f"{self.name} is {'empty' if found is None else f'at revision {found}'}, "
+                f"this annealq needs {REVISION}: run `annealq db upgrade`"
+            )
+        refuse_newer(self.name, found)
+
+    def dispose(self) -> None:
+        self._writing.dispose()
+
+
+def read_revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+
+
+def refuse_newer(name: str, found: str | None) -> None:
+    """Raises DatabaseTooNew when ``found`` comes after the code's own revision."""
+    if found is not None and found > REVISION:
+        raise DatabaseTooNew(
+            f"{name} is at revision {found}, newer than this annealq, which knows {REVISION}: "
+            "upgrade annealq, or point ANNEALQ_DATABASE_URL at another database"
+        )
+
+
+def advance(
+    session: Session,
+    row: int,
+    source: State,
+    target: State,
+    *,
+    at: datetime,
+    why: str | None = None,
+    **values: Any,
+) -> None:
+    """Move a row from one state to another, if it is still in the first, and note it in `events`.
+
+    ``values`` are further columns to set, atomically with the state.
+
+    Raises:
+        StaleState: the row is not in ``source`` any more (or does not exist).
+        ValueError: the move is not in the table of legal moves.
+    """
+    if not is_legal(source, target):
+        raise ValueError(f"{type(source).__name__} may not go from {source} to {target}")
+    table = _TABLE_OF[type(source)]
+    statement = update(table).where(table.id == row, table.state == source).values(state=target, **values)
+    if session.execute(statement.returning(table.id)).first() is None:
+        raise StaleState(f"{table.__tablename__} {row} is no longer {source}")
+    note(session, table.__tablename__, row, source, target, at=at, why=why)
+
+
+def note(
+    session: Session,
+    subject: str,
+    row: int,
+    source: State | None,
+    target: State,
+    *,
+    at: datetime,
+    why: str | None = None,
+) -> None:
+    """Append to `events`."""
+    session.execute(
+        insert(Event).values(at=at, subject=subject, row=row, source=source, target=target, why=why)
+    )
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ParameterError(
+            "ANNEALQ_DATABASE_URL is not a database URL; "
+            "examples: sqlite:////home/me/annealq.db, postgresql+psycopg://me@localhost/annealq"
+        ) from None
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
+        raise ParameterError(f"database {parsed.drivername!r} is not supported: use sqlite or postgresql")
+    return parsed
+
+
+def _engine(url: URL) -> Engine:
+    try:
+        if url.get_backend_name() != "sqlite":
+            return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        module = _sqlite_module()
+        engine = create_engine(url, module=module, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    except (NoSuchModuleError, ImportError) as error:
+        raise ParameterError(f"the driver for {url.drivername} is missing: {error}") from None
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _sqlite_module() -> ModuleType:
+    """A SQLite without the WAL-reset bug (sqlite.org/wal.html#walresetbug), where one is installed."""
+    try:
+        from pysqlite3 import dbapi2
+    except ImportError:
+        return sqlite3
+    module: ModuleType = dbapi2
+    return module
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions are begun by _begin_sqlite, not by the driver
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # IMMEDIATE takes the write lock at once: a transaction that reads first cannot fail when it writes.
+    reading = connection.get_execution_options().get("annealq_reading", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _mapped(name: str) -> Iterator[None]:
+    """Translate the driver's errors, once."""
+    try:
+        yield
+    except AnnealqError:
+        raise
+    except OperationalError as error:
+        raise _translate(name, error) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise _translate(name, error) from error
+        raise
+    except SQLAlchemyError:
+        raise
+
+
+def _translate(name: str, error: DBAPIError) -> StorageError:
+    reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
+    lowered = reason.lower()
+    if "disk is full" in lowered or "no space left" in lowered or "disk full" in lowered:
+        return DatabaseFull(f"no space left for {name} ({reason}): free some and try again")
+    if "no such table" in lowered or "no such column" in lowered:
+        return DatabaseOutdated(f"{name} lacks a table ({reason}): run `annealq db upgrade`")
+    return DatabaseUnavailable(f"{name} cannot be used: {reason}")

@@ -1,0 +1,100 @@
+"""The states of every unit of work, what each means, who moves it on, and the table of legal moves.
+
+A state moves only through :func:`schema.database.advance`, which checks the move against `MOVES`
+and guards it with ``WHERE state = :from``.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class NetworkState(StrEnum):
+    QUEUED = "queued"  # waits for a worker to train it
+    TRAINING = "training"  # a worker trains it under a lease
+    READY = "ready"  # has weights: runs can use it
+    FAILED = "failed"  # training failed; the error is kept
+
+
+class RunState(StrEnum):
+    QUEUED = "queued"  # committed; the first claimed batch makes it running
+    RUNNING = "running"  # batches are sampled and scored; the last one moves it on
+    AGGREGATING = "aggregating"  # every batch is at its end; aggregate_run moves it on
+    DONE = "done"  # statistics are stored
+    FAILED = "failed"  # at least one batch failed for good; what was scored is kept
+    CANCELLED = "cancelled"  # by hand; what was scored is kept
+    PAUSED = "paused"  # by hand, outside its window or budget spent: its batches are not claimed
+
+
+class BatchState(StrEnum):
+    PENDING = "pending"  # waits until due_at; a worker claims it
+    SAMPLING = "sampling"  # leased: Q is built, problems are sampled
+    SAMPLED = "sampled"  # raw sample sets are stored; aggregate_batch scores them
+    SCORED = "scored"  # classifications are stored
+    FAILED = "failed"  # its attempts are used up; the error is kept
+
+
+class ProblemState(StrEnum):
+    RESERVED = "reserved"  # intent: known to us alone, costs nothing
+    SENDING = "sending"  # may have left; from here on it may have been charged
+    SENT = "sent"  # the solver's id is known
+    ANSWERED = "answered"  # the raw sample set is stored
+    FAILED = "failed"  # the solver refused or failed it
+    CANCELLED = "cancelled"  # withdrawn before it was answered
+
+
+State = NetworkState | RunState | BatchState | ProblemState
+
+MOVES: dict[type[StrEnum], dict[StrEnum, frozenset[StrEnum]]] = {
+    NetworkState: {
+        NetworkState.QUEUED: frozenset({NetworkState.TRAINING, NetworkState.FAILED}),
+        # Back to queued when a lease ran out: the next worker starts over from the seed.
+        NetworkState.TRAINING: frozenset({NetworkState.READY, NetworkState.FAILED, NetworkState.QUEUED}),
+        NetworkState.READY: frozenset(),
+        NetworkState.FAILED: frozenset({NetworkState.QUEUED}),
+    },
+    RunState: {
+        RunState.QUEUED: frozenset({RunState.RUNNING, RunState.PAUSED, RunState.CANCELLED, RunState.FAILED}),
+        RunState.RUNNING: frozenset(
+            {RunState.AGGREGATING, RunState.PAUSED, RunState.CANCELLED, RunState.FAILED}
+        ),
+        # A paused run may see its last batch scored, which was under way when it was paused.
+        RunState.PAUSED: frozenset(
+            {RunState.QUEUED, RunState.RUNNING, RunState.CANCELLED, RunState.AGGREGATING}
+        ),
+        RunState.AGGREGATING: frozenset({RunState.DONE, RunState.FAILED}),
+        RunState.DONE: frozenset(),
+        RunState.FAILED: frozenset({RunState.QUEUED}),
+        RunState.CANCELLED: frozenset(),
+    },
+    BatchState: {
+        BatchState.PENDING: frozenset({BatchState.SAMPLING, BatchState.FAILED}),
+        BatchState.SAMPLING: frozenset({BatchState.SAMPLED, BatchState.PENDING, BatchState.FAILED}),
+        BatchState.SAMPLED: frozenset({BatchState.SCORED, BatchState.FAILED}),
+        BatchState.SCORED: frozenset(),
+        BatchState.FAILED: frozenset({BatchState.PENDING}),
+    },
+    ProblemState: {
+        # A solver in the worker's own process answers without ever sending.
+        ProblemState.RESERVED: frozenset(
+            {ProblemState.SENDING, ProblemState.ANSWERED, ProblemState.FAILED, ProblemState.CANCELLED}
+        ),
+        # Back to reserved when the label is provably unknown to the solver.
+        ProblemState.SENDING: frozenset(
+            {ProblemState.SENT, ProblemState.RESERVED, ProblemState.FAILED, ProblemState.CANCELLED}
+        ),
+        ProblemState.SENT: frozenset({ProblemState.ANSWERED, ProblemState.FAILED, ProblemState.CANCELLED}),
+        ProblemState.ANSWERED: frozenset(),
+        ProblemState.FAILED: frozenset(),
+        ProblemState.CANCELLED: frozenset(),
+    },
+}
+
+LIVE_RUNS = (RunState.QUEUED, RunState.RUNNING)  # batches of these may be claimed
+FINISHED_RUNS = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
+FINISHED_BATCHES = (BatchState.SCORED, BatchState.FAILED)
+
+
+def is_legal(source: State, target: State) -> bool:
+    """Whether a row may go from ``source`` straight to ``target`` (both of one kind)."""
+    return target in MOVES[type(source)][source]

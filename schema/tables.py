@@ -1,0 +1,382 @@
+"""The tables. SQL is the truth: every unit of work is a row with a state.
+
+Times are timezone-aware UTC. Units stand in the names (`charged_us` is microseconds). `fence`
+counts the claims of a row; whoever holds an older fence has lost its lease. `dispatched_at` says
+when a hint for the row was last sent to the broker.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from schema.states import BatchState, NetworkState, ProblemState, RunState
+
+REVISION = "0001"  # the migration that makes exactly these tables
+
+# SQLite numbers rows by itself only where the key's type is INTEGER.
+_Key = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime, kept as UTC. SQLite has no time zones and stores the naive UTC value."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a stored time needs a time zone")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class StateColumn(TypeDecorator[StrEnum]):
+    """A state, kept as its word; read back as the enum's member."""
+
+    impl = String(16)
+    cache_ok = True
+
+    def __init__(self, states: type[StrEnum]) -> None:
+        super().__init__()
+        self.states = states
+
+    def process_bind_param(self, value: StrEnum | None, _dialect: Dialect) -> str | None:
+        return None if value is None else self.states(value).value
+
+    def process_result_value(self, value: str | None, _dialect: Dialect) -> StrEnum | None:
+        return None if value is None else self.states(value)
+
+
+def _known(states: type[StrEnum]) -> CheckConstraint:
+    words = ", ".join(f"'{state.value}'" for state in states)
+    return CheckConstraint(f"state IN ({words})", name="state_known")
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+        datetime: UtcDateTime(),
+        dict[str, Any]: JSON(none_as_null=True),
+        list[str]: JSON(none_as_null=True),
+        bytes: LargeBinary(),
+        NetworkState: StateColumn(NetworkState),
+        RunState: StateColumn(RunState),
+        BatchState: StateColumn(BatchState),
+        ProblemState: StateColumn(ProblemState),
+    }
+
+
+class TrainingSet(Base):
+    """Images and labels to train on, addressed by their content, shared by networks."""
+
+    __tablename__ = "training_sets"
+
+    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(Text)
+    count: Mapped[int]
+    height: Mapped[int]
+    width: Mapped[int]
+    images: Mapped[bytes]  # (count, height, width) uint8, C order, zlib
+    labels: Mapped[bytes]  # (count,) little-endian int16
+    created_at: Mapped[datetime]
+
+    __table_args__ = (CheckConstraint("count > 0 AND height > 0 AND width > 0", name="sizes_positive"),)
+
+
+class Network(Base):
+    """A network: its architecture, and once it is ready its weights. Retraining makes a new version."""
+
+    __tablename__ = "networks"
+
+    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    name: Mapped[str] = mapped_column(String(64))
+    version: Mapped[int]
+    state: Mapped[NetworkState]
+    content_sha256: Mapped[str] = mapped_column(
+        String(64), unique=True
+    )  # of everything that decides the weights
+    architecture: Mapped[dict[str, Any]]
+    height: Mapped[int]
+    width: Mapped[int]
+    classes: Mapped[list[str]]
+    training: Mapped[dict[str, Any]]  # transfer, seed, epochs
+    training_set_id: Mapped[int | None] = mapped_column(ForeignKey("training_sets.id"))
+    weights: Mapped[bytes | None]  # safetensors
+    weights_sha256: Mapped[str | None] = mapped_column(String(64))
+    metrics: Mapped[dict[str, Any] | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    fence: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[datetime | None]
+    dispatched_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        UniqueConstraint("name", "version"),
+        Index(None, "state"),
+        _known(NetworkState),
+        CheckConstraint(
+            "state <> 'ready' OR (weights IS NOT NULL AND finished_at IS NOT NULL)",
+            name="ready_has_weights",
+        ),
+        CheckConstraint("state <> 'training' OR lease_until IS NOT NULL", name="training_has_lease"),
+        CheckConstraint("state <> 'failed' OR error IS NOT NULL", name="failed_says_why"),
+    )
+
+
+class Embedding(Base):
+    """Chains of physical qubits for one interaction graph on one solver graph."""
+
+    __tablename__ = "embeddings"
+
+    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    graph_sha256: Mapped[str] = mapped_column(String(64))  # of the interaction graph
+    solver: Mapped[str] = mapped_column(String(128))
+    graph_id: Mapped[str] = mapped_column(String(64))
+    tiles: Mapped[int]
+    chains: Mapped[bytes]
+    qubits: Mapped[int]
+    longest_chain: Mapped[int]
+    seconds: Mapped[float]
+    seed: Mapped[int | None] = mapped_column(BigInteger)
+    method: Mapped[str] = mapped_column(String(32))
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        UniqueConstraint("graph_sha256", "solver", "graph_id", "tiles"),
+        CheckConstraint("tiles > 0 AND qubits > 0 AND longest_chain > 0", name="sizes_positive"),
+    )
+
+
+class Calibration(Base):
+    """Sampling parameters fitted for one network on one solver graph."""
+
+    __tablename__ = "calibrations"
+
+    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    network_id: Mapped[int] = mapped_column(ForeignKey("networks.id"))
+    solver: Mapped[str] = mapped_column(String(128))
+    graph_id: Mapped[str] = mapped_column(String(64))  # empty for a solver without a graph
+    parameters: Mapped[dict[str, Any]]
+    accuracy: Mapped[float]
+    created_at: Mapped[datetime]
+
+    __table_args__ = (Index(None, "network_id", "solver", "graph_id"),)
+
+
+class Run(Base):
+    """One data set to classify: what a user waits for."""
+
+    __tablename__ = "runs"
+
+    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    network_id: Mapped[int] = mapped_column(ForeignKey("networks.id"))
+    solver: Mapped[str] = mapped_column(String(128))
+    parameters: Mapped[dict[str, Any]]  # reads, seed, transfer, visible, rule, ...
+    state: Mapped[RunState]
+    priority: Mapped[int] = mapped_column(default=0)  # higher first
+    idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
+    content_sha256: Mapped[str] = mapped_column(String(64))  # of everything that decides the result
+    window: Mapped[dict[str, Any] | None]
+    budget_us: Mapped[int | None] = mapped_column(BigInteger)
+    images: Mapped[int]
+    batches: Mapped[int]
+    labelled: Mapped[bool]
+    batches_scored: Mapped[int] = mapped_column(default=0)
+    batches_failed: Mapped[int] = mapped_column(default=0)
+    statistics: Mapped[dict[str, Any] | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    dispatched_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index(None, "state", "priority"),
+        Index(None, "network_id"),
+        _known(RunState),
+        CheckConstraint("images > 0 AND batches > 0", name="sizes_positive"),
+        CheckConstraint("batches_scored + batches_failed <= batches", name="counts_bounded"),
+        CheckConstraint("state <> 'done' OR statistics IS NOT NULL", name="done_has_statistics"),
+        CheckConstraint(
+            "(state IN ('done', 'failed', 'cancelled')) = (finished_at IS NOT NULL)", name="finished_has_time"
+        ),
+    )
+
+
+class Batch(Base):
+    """Images that one worker samples in one go."""
+
+    __tablename__ = "batches"
+
+    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
+    ordinal: Mapped[int]
+    first_image: Mapped[int]  # index of its first image within the run
+    count: Mapped[int]
+    height: Mapped[int]
+    width: Mapped[int]
+    images: Mapped[bytes]  # (count, height, width) uint8, C order
+    images_sha256: Mapped[str] = mapped_column(String(64))
+    labels: Mapped[bytes | None]  # (count,) little-endian int16
+    sources: Mapped[list[str] | None]  # a file name for each image
+    state: Mapped[BatchState]
+    fence: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str | None] = mapped_column(Text)
+    due_at: Mapped[datetime]
+    lease_until: Mapped[datetime | None]
+    dispatched_at: Mapped[datetime | None]
+    sampling_us: Mapped[int | None] = mapped_column(BigInteger)  # time inside the annealer
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    sampled_at: Mapped[datetime | None]
+    scored_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        UniqueConstraint("run_id", "ordinal"),
+        Index(None, "state", "dispatched_at"),
+        _known(BatchState),
+        CheckConstraint("count > 0 AND height > 0 AND width > 0", name="sizes_positive"),
+        CheckConstraint("state <> 'sampling' OR lease_until IS NOT NULL", name="sampling_has_lease"),
+        CheckConstraint(
+            "state NOT IN ('sampled', 'scored') OR sampled_at IS NOT NULL", name="sampled_has_time"
+        ),
+        CheckConstraint("(state = 'scored') = (scored_at IS NOT NULL)", name="scored_has_time"),
+        CheckConstraint("state <> 'failed' OR error IS NOT NULL", name="failed_says_why"),
+    )
+
+
+class Problem(Base):
+    """The ledger: one submission to a solver, and what is known about its cost."""
+
+    __tablename__ = "problems"
+
+    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"))
+    ordinal: Mapped[int]
+    first_image: Mapped[int]  # index within the batch
+    count: Mapped[int]  # images it carries
+    label: Mapped[str] = mapped_column(String(64), unique=True)
+    sapi_id: Mapped[str | None] = mapped_column(String(64), unique=True)
+    embedding_id: Mapped[int | None] = mapped_column(ForeignKey("embeddings.id"))
+    graph_id: Mapped[str | None] = mapped_column(String(64))
+    state: Mapped[ProblemState]
+    estimated_us: Mapped[int | None] = mapped_column(BigInteger)
+    charged_us: Mapped[int | None] = mapped_column(BigInteger)
+    timing: Mapped[dict[str, Any] | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    reserved_at: Mapped[datetime]
+    sending_at: Mapped[datetime | None]
+    sent_at: Mapped[datetime | None]
+    answered_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        UniqueConstraint("batch_id", "ordinal"),
+        Index(None, "state"),
+        _known(ProblemState),
+        CheckConstraint("count > 0", name="sizes_positive"),
+        CheckConstraint("state <> 'sending' OR sending_at IS NOT NULL", name="sending_has_time"),
+        CheckConstraint("state <> 'sent' OR sapi_id IS NOT NULL", name="sent_has_id"),
+        CheckConstraint("(state = 'answered') = (answered_at IS NOT NULL)", name="answered_has_time"),
+    )
+
+
+class SampleSet(Base):
+    """The raw reads of one problem, as returned; see `schema.samples`."""
+
+    __tablename__ = "sample_sets"
+
+    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    problem_id: Mapped[int] = mapped_column(ForeignKey("problems.id", ondelete="CASCADE"), unique=True)
+    codec: Mapped[int]
+    reads: Mapped[int]
+    variables: Mapped[int]
+    data: Mapped[bytes]
+
+
+class Classification(Base):
+    """The consensus for one image of a run."""
+
+    __tablename__ = "classifications"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    image: Mapped[int] = mapped_column(primary_key=True)  # index within the run
+    predicted: Mapped[int | None]
+    label: Mapped[int | None]
+    status: Mapped[str] = mapped_column(String(16))  # decided, tied or undecided
+    scores: Mapped[bytes]  # (classes,) little-endian float32, each in [0, 1]
+    margin: Mapped[float]
+    one_hot_fraction: Mapped[float]
+    chain_break_fraction: Mapped[float | None]
+    lowest_energy: Mapped[float]
+
+    __table_args__ = (
+        CheckConstraint("status IN ('decided', 'tied', 'undecided')", name="status_known"),
+        CheckConstraint("(status = 'undecided') = (predicted IS NULL)", name="undecided_has_no_class"),
+    )
+
+
+class Event(Base):
+    """What happened to which row, when and why. Append-only."""
+
+    __tablename__ = "events"
+
+    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    at: Mapped[datetime]
+    subject: Mapped[str] = mapped_column(String(32))  # a table's name
+    row: Mapped[int] = mapped_column(BigInteger)
+    source: Mapped[str | None] = mapped_column(String(16))  # state before
+    target: Mapped[str] = mapped_column(String(16))  # state after
+    why: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (Index(None, "subject", "row"),)
+
+
+class Leader(Base):
+    """Which process of a kind leads, until when."""
+
+    __tablename__ = "leaders"
+
+    role: Mapped[str] = mapped_column(String(32), primary_key=True)
+    holder: Mapped[str] = mapped_column(String(128))
+    until: Mapped[datetime]

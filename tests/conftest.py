@@ -1,0 +1,170 @@
+"""Fixtures that need a place: the data folder, SQLite and PostgreSQL databases."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+
+import migrations
+from schema.database import Database
+
+ROOT = Path(__file__).parent.parent
+DATA = Path(os.environ.get("ANNEALQ_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test may see the user's own settings, home or queue."""
+    for name in [name for name in os.environ if name.startswith("ANNEALQ_") and "TEST" not in name]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("ANNEALQ_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+def data_file(name: str) -> Path:
+    """A file of the data folder; the test is skipped where it is absent."""
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"{name} is not in the data folder (ANNEALQ_TEST_DATA)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def mnist_small() -> Path:
+    return data_file("mnist_small.npz")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """URL of a PostgreSQL server: the given one, or a private one of this session."""
+    if url := os.environ.get("ANNEALQ_TEST_DATABASE_URL"):
+        yield url
+        return
+    binaries = _postgresql_binaries()
+    if binaries is None:
+        if os.environ.get("ANNEALQ_TEST_REQUIRE_POSTGRESQL"):
+            pytest.fail("PostgreSQL is required here, and neither initdb nor a server's URL was found")
+        pytest.skip("no PostgreSQL: install it, or set ANNEALQ_TEST_DATABASE_URL")
+    folder = Path(tempfile.mkdtemp(prefix="annealq-pg-"))
+    try:
+        with _server(binaries, folder):
+            yield f"postgresql+psycopg://postgres@/postgres?host={folder}"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "annealq.db"
+    migrations.upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def _postgresql_template(postgresql: str) -> str:
+    name = f"annealq_template_{uuid.uuid4().hex[:8]}"
+    _administer(postgresql, f"CREATE DATABASE {name}")
+    migrations.upgrade(_named(postgresql, name))
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty, migrated database, on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        path = tmp_path / "annealq.db"
+        shutil.copy(request.getfixturevalue("_sqlite_template"), path)
+        yield f"sqlite:///{path}"
+        return
+    server = request.getfixturevalue("postgresql")
+    template = request.getfixturevalue("_postgresql_template")
+    name = f"annealq_{uuid.uuid4().hex[:12]}"
+    _administer(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield _named(server, name)
+    _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    opened = Database(database_url)
+    yield opened
+    opened.dispose()
+
+
+def _named(server: str, name: str) -> str:
+    return make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+def _administer(server: str, statement: str) -> None:
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def _postgresql_binaries() -> Path | None:
+    found = shutil.which("initdb")
+    places = [Path(found).resolve().parent] if found else []
+    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((place for place in places if (place / "postgres").exists()), None)
+
+
+class _server:  # noqa: N801 - used as a context manager only
+    """A PostgreSQL server on a Unix socket; it refuses to run as root, so root lends it to `nobody`."""
+
+    def __init__(self, binaries: Path, folder: Path) -> None:
+        self.binaries, self.folder = binaries, folder
+        self.user = "nobody" if os.geteuid() == 0 else None
+
+    def __enter__(self) -> None:
+        self.folder.chmod(0o755)
+        data = self.folder / "data"
+        if self.user:
+            shutil.chown(self.folder, self.user)
+        self._run("initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8")
+        options = ("-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=100")
+        command = [str(self.binaries / "postgres"), "-D", str(data), "-k", str(self.folder), *options]
+        with (self.folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(command, user=self.user, stdout=log, stderr=log, cwd="/")
+        self._wait()
+
+    def __exit__(self, *_: object) -> None:
+        self.process.send_signal(2)  # fast shutdown
+        self.process.wait(30)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self.binaries / program), *arguments]
+        subprocess.run(command, user=self.user, check=True, capture_output=True, cwd="/")
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 30
+        ready = [str(self.binaries / "pg_isready"), "-h", str(self.folder), "-q"]
+        while subprocess.run(ready, check=False).returncode:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"PostgreSQL did not start: {(self.folder / 'log').read_text()}")
+            time.sleep(0.05)
+
+
+def annealq(
+    *arguments: str, timeout: float = 120, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the real command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "producer.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, **(env or {})},
+    )
