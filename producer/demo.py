@@ -1,0 +1,62 @@
+"""`annealq demo`: a real network, trained and used on real images, through the real queue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from producer import images as reader
+from producer import queries
+from producer.commands.runs import watch_and_show
+from producer.enqueue import RunOptions
+from producer.images import ImageSet
+from producer.jobs import submit, submit_training
+from producer.progress import watch_training
+from producer.session import Work, screen
+from schema.architecture import preset
+from schema.parameters import Parameters, Solver
+
+TRAINED_ON = 1_000  # of scikit-learn's 1,797 digits; the others were never seen
+
+
+def show_digits(at: Work, parameters: Parameters, *, json: bool) -> None:
+    """Train `digits` on the first 1,000 images, classify all 1,797, state the accuracy on the other 797."""
+    digits = reader.read("sklearn:digits")
+    network = train(at, "digits", digits.limit(TRAINED_ON))
+    run = classify(at, network, digits, parameters, json=json)
+    with at.database.reading() as session:
+        unseen = queries.counts(session, run, first_image=TRAINED_ON)
+    if unseen.accuracy is not None:
+        screen().print(
+            f"on the {unseen.labelled:,} digits that were not trained on: "
+            f"[bold]{unseen.accuracy:.2%}[/bold] right ({unseen.correct:,})"
+        )
+
+
+def show_mnist(at: Work, training: Path, test: Path, parameters: Parameters, *, json: bool) -> None:
+    """Train `mnist` on one file and classify another."""
+    test_set = reader.read(str(test))
+    network = train(at, "mnist", reader.read(str(training)))
+    classify(at, network, test_set, parameters, json=json)
+
+
+def train(at: Work, architecture: str, images: ImageSet) -> str:
+    """Train a preset, or find it trained on the same images before; returns NAME@VERSION."""
+    queued = submit_training(at, preset(architecture), images, transfer="energy", seed=0)
+    console = screen()
+    if queued.created:
+        console.print(f"training network {architecture} on {len(images.images):,} images of {images.name}")
+    trained = watch_training(at.database, queued.id, console, at.check)
+    name = f"{trained.name}@{trained.version}"
+    console.print(f"network {name} is ready")
+    return name
+
+
+def classify(at: Work, network: str, images: ImageSet, parameters: Parameters, *, json: bool) -> int:
+    """Classify with the local annealer and print the result; returns the run's number."""
+    console = screen()
+    console.print(
+        f"classifying {len(images.images):,} images of {images.name}, {parameters.reads} reads each"
+    )
+    run = submit(at, images, network, Solver.LOCAL, parameters, RunOptions())
+    watch_and_show(at, run.id, json=json)
+    return run.id

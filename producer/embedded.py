@@ -1,0 +1,257 @@
+"""The embedded stack: everything annealq needs on one machine, as child processes of one owner.
+
+    owner (`annealq up`, or any command given --embedded)
+    ├── broker       Valkey on a Unix socket; its queues are on disk
+    ├── worker       Celery, one process per task at a time
+    └── reconciler   sends again what was lost
+
+All of it lives in the home folder and dies with its owner; the queued work does not.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from producer import broker, lock
+from producer.home import broker_folder, log_folder, make_home, make_private
+from producer.process import Child
+from producer.supervisor import OnEvent, Patience, Supervisor
+from schema.errors import ParameterError
+from schema.messages import Queue
+from schema.settings import Settings, socket_path
+
+# One Ctrl-C may arrive twice: timeout(1) and some shells signal a process and its group.
+_ECHO_S = 0.5
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, SIGTERM or SIGHUP while a stack runs: leave its block, and it stops."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.signal = signal.Signals(number)
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell expects: 128 + the signal's number."""
+        return 128 + self.signal
+
+
+class Stack:
+    """The embedded stack, as a context manager: it runs for the length of the block. Use it once.
+
+    Raises on entry:
+        StackRunning: another process owns the home folder; nothing was touched.
+        BrokerUnavailable: no server is installed, or the one that the settings name does not answer.
+        StackError: a folder, the lock, the socket or a process is not as it must be.
+        StorageError: the database cannot be migrated.
+
+    In the block the first Ctrl-C, SIGTERM or SIGHUP raises `Interrupted` in the main thread;
+    another one, or one while the stack stops, ends the grace and kills at once. The handlers
+    that were there before come back at the end.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        workers: int | None = None,
+        children: Iterable[Child] | None = None,
+        patience: Patience | None = None,
+        on_event: OnEvent = lambda _event: None,
+    ) -> None:
+        """Nothing starts yet.
+
+        Args:
+            settings: the home folder, the database and the broker. A private broker is run when
+                the broker's URL is this home's socket, as it is by default.
+            workers: tasks at a time, at least 1; by default one per usable processor.
+            children: what to run instead of a worker and a reconciler.
+            patience: restarts and grace.
+            on_event: gets one line for people per event, partly from another thread.
+
+        Raises:
+            ParameterError: ``workers`` is out of range.
+        """
+        self.settings = settings
+        self.socket = socket_path(settings.home)
+        self._children = tuple(standard_children(workers) if children is None else children)
+        self._tell = _sturdy(on_event)
+        self._supervisor = Supervisor(log_folder(settings.home), patience or Patience(), self._tell)
+        self._owns_socket = False
+        self._ending_since: float | None = None
+        self._undo = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            undo.enter_context(_handling(self._on_signal))
+            make_home(self.settings.home)
+            undo.enter_context(lock.hold(self.settings.home))
+            make_private(log_folder(self.settings.home))
+            undo.callback(self._stop)
+            self._start_broker()
+            self._migrate()
+            self._start_children()
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._undo.close()
+
+    def check(self) -> None:
+        """Raise StackError when a child keeps dying. For whoever waits for the stack's work."""
+        self._supervisor.check()
+
+    def wait(self) -> signal.Signals:
+        """Block until Ctrl-C, SIGTERM or SIGHUP; returns which.
+
+        Raises:
+            StackError: a child keeps dying.
+        """
+        try:
+            self._supervisor.wait()
+        except Interrupted as interruption:
+            return interruption.signal
+
+    def _start_broker(self) -> None:
+        home = self.settings.home
+        if broker.socket_of(self.settings.broker_url) != self.socket:
+            broker.check(self.settings.broker_url)
+            return
+        child = broker.child(home)
+        make_private(broker_folder(home))
+        make_private(self.socket.parent)
+        broker.refuse_orphan(self.socket)
+        self._owns_socket = True
+        self._supervisor.start(child)
+        broker.wait_until_ready(self.socket, lambda: self._supervisor.check(immortal=child.name))
+        self._tell("the broker is ready")
+
+    def _migrate(self) -> None:
+        import migrations
+
+        with _umask(0o077):
+            migrations.upgrade(self.settings.database_url)
+        self._tell("the database is ready")
+
+    def _start_children(self) -> None:
+        env = environment(self.settings, os.environ)
+        for child in self._children:
+            self._supervisor.start(Child(child.name, child.command, {**env, **child.env}))
+            self._tell(f"the {child.name} is started")
+
+    def _stop(self) -> None:
+        if self._ending_since is None:
+            self._ending_since = time.monotonic()
+        self._tell("stopping")
+        self._supervisor.stop()
+        if self._owns_socket:
+            self._remove_socket()
+
+    def _remove_socket(self) -> None:
+        self.socket.unlink(missing_ok=True)
+        if self.socket.parent != broker_folder(self.settings.home):
+            with suppress(OSError):
+                self.socket.parent.rmdir()
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._ending_since is None:
+            self._ending_since = now
+            raise Interrupted(number)
+        if now - self._ending_since > _ECHO_S:
+            self._supervisor.hurry()
+
+
+def running(home: Path) -> int | None:
+    """Process id of the stack that runs on this home; None when there is none.
+
+    Raises:
+        StackError: the home's lock cannot be read.
+    """
+    found = lock.owner(home)
+    return found.pid if found else None
+
+
+def standard_children(workers: int | None) -> list[Child]:
+    """A worker for all queues with so many tasks at a time (None: one per processor), and a reconciler."""
+    if workers is not None and workers < 1:
+        raise ParameterError(f"{workers} workers: at least 1 is needed")
+    return [
+        Child("worker", worker_command(processors() if workers is None else workers, list(Queue))),
+        Child("reconciler", [sys.executable, "-m", "worker.reconcile"]),
+    ]
+
+
+def worker_command(concurrency: int, queues: Iterable[str]) -> list[str]:
+    """Command line of a Celery worker.
+
+    Without mingle, gossip and heartbeat, since workers need not know of each other: the boot is 1 s shorter.
+    """
+    options = ["--loglevel", "INFO", "--concurrency", str(concurrency), "-Q", ",".join(queues)]
+    quiet = ["--without-mingle", "--without-gossip", "--without-heartbeat"]
+    return [sys.executable, "-m", "celery", "-A", "worker.celery:app", "worker", *options, *quiet]
+
+
+def environment(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
+    """What a child needs to know on top of the ``given`` environment."""
+    return {
+        "ANNEALQ_HOME": str(settings.home),
+        "ANNEALQ_DATABASE_URL": settings.database_url,
+        "ANNEALQ_BROKER_URL": settings.broker_url,
+        # There is a process per processor already: threads of numpy and torch would fight for them.
+        "OMP_NUM_THREADS": given.get("OMP_NUM_THREADS", "1"),
+    }
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _sturdy(on_event: OnEvent) -> OnEvent:
+    """Keep a closed terminal or pipe from ending the supervision."""
+
+    def tell(event: str) -> None:
+        with suppress(OSError):
+            on_event(event)
+
+    return tell
+
+
+@contextmanager
+def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle the signals that end a process; only the main thread can, elsewhere nothing is changed."""
+    before: dict[int, Any] = {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                # Under nohup(1) a stack outlives its terminal.
+                if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                    before[number] = signal.signal(number, handler)
+        yield
+    finally:
+        for changed, previous in before.items():
+            signal.signal(changed, previous)
+
+
+@contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)

@@ -1,0 +1,308 @@
+"""Turns images into a run, or into a network to train: all rows in one transaction, then one hint.
+
+The same idempotency key gives the same run, however often and from wherever it is sent.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import func, insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from producer.images import ImageSet
+from producer.networks import ChosenNetwork
+from schema import arrays
+from schema.architecture import Architecture
+from schema.database import Database, advance, note
+from schema.errors import IdempotencyConflict, ImageError, ParameterError
+from schema.parameters import Parameters, Solver
+from schema.states import BatchState, NetworkState, RunState
+from schema.tables import Batch, Network, Run, TrainingSet
+
+BATCH_SIZE = 100  # images; large enough that the queue costs under 1 % of sampling them
+MAX_BATCH_SIZE = 10_000
+MAX_KEY = 255
+_DEFLATE_LEVEL = 1
+
+
+@dataclass(frozen=True)
+class Enqueued:
+    """The row that now holds the work, and whether this call made it."""
+
+    id: int
+    created: bool
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is to be worked on; none of it changes a result."""
+
+    batch_size: int = BATCH_SIZE
+    priority: int = 0
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ParameterError naming the value and its limits."""
+        if not 1 <= self.batch_size <= MAX_BATCH_SIZE:
+            raise ParameterError(f"batch size is {self.batch_size}; 1 to {MAX_BATCH_SIZE:,} images")
+        if not -1000 <= self.priority <= 1000:
+            raise ParameterError(f"priority is {self.priority}; -1000 (last) to 1000 (first)")
+        if self.key is not None and not 1 <= len(self.key) <= MAX_KEY:
+            raise ParameterError(f"an idempotency key has 1 to {MAX_KEY} characters, not {len(self.key)}")
+
+
+def enqueue_run(
+    database: Database,
+    images: ImageSet,
+    network: ChosenNetwork,
+    solver: Solver,
+    parameters: Parameters,
+    options: RunOptions | None = None,
+) -> Enqueued:
+    """Commit a run with all of its batches, or nothing.
+
+    Raises:
+        ImageError: the images do not suit the network (size, values, labels, class names).
+        IdempotencyConflict: the key was used before, for other content.
+    """
+    options = options or RunOptions()
+    images = fit(images, network)
+    content = _run_digest(images, network, solver, parameters)
+    run = {
+        "name": images.name,
+        "network_id": network.id,
+        "solver": solver,
+        "parameters": parameters.to_dict(),
+        "priority": options.priority,
+        "idempotency_key": options.key,
+        "content_sha256": content,
+        "images": len(images.images),
+        "batches": -(-len(images.images) // options.batch_size),
+        "labelled": images.labels is not None,
+    }
+    batches = _batches(images, options.batch_size)
+    try:
+        with database.transaction() as session:
+            return _find_or_insert(session, run, batches, now=database.now(session))
+    except IntegrityError:
+        # Another producer committed the same key between our look and our insert.
+        with database.reading() as session:
+            return _same_run(session, options.key, content)
+
+
+def enqueue_training(
+    database: Database,
+    architecture: Architecture,
+    images: ImageSet,
+    *,
+    transfer: str,
+    seed: int,
+    epochs: int | None = None,
+) -> Enqueued:
+    """Commit a network to train, or find the one that was trained on exactly this before.
+
+    Raises:
+        ImageError: the images are unlabelled or do not suit the architecture.
+    """
+    classes = class_names(architecture, images)
+    images = fit(images, ChosenNetwork.untrained(architecture, classes))
+    if images.labels is None:
+        raise ImageError(f"{images.name}: training needs labels, and it has none")
+    training = {"transfer": transfer, "seed": seed, "epochs": epochs}
+    pixels, labels = arrays.encode_images(images.images), arrays.encode_labels(images.labels)
+    shape = str(images.images.shape).encode()
+    data_sha256 = arrays.digest(shape, pixels, labels)
+    plan = {"architecture": architecture.to_dict(), "training": training, "classes": classes}
+    content = arrays.digest(_canonical(plan), data_sha256.encode())
+    training_set = {
+        "sha256": data_sha256,
+        "name": images.name,
+        "count": images.images.shape[0],
+        "height": images.images.shape[1],
+        "width": images.images.shape[2],
+        "images": zlib.compress(pixels, _DEFLATE_LEVEL),
+        "labels": labels,
+    }
+    try:
+        with database.transaction() as session:
+            return _find_or_insert_network(session, plan, content, training_set, now=database.now(session))
+    except IntegrityError:
+        # Another producer committed the same training between our look and our insert.
+        with database.reading() as session:
+            same = select(Network.id).where(Network.content_sha256 == content)
+            return Enqueued(session.execute(same).scalar_one(), created=False)
+
+
+def fit(images: ImageSet, network: ChosenNetwork) -> ImageSet:
+    """Check that a network can take these images, and number their labels as it does.
+
+    Raises:
+        ImageError: says what does not fit, and what would.
+    """
+    height, width = images.images.shape[1:]
+    if (height, width) != (network.height, network.width):
+        raise ImageError(
+            f"{images.name}: images are {height} x {width} pixels, network {network.name!r} takes "
+            f"{network.height} x {network.width}"
+        )
+    brightest = int(images.images.max())
+    if brightest > network.image_max:
+        raise ImageError(
+            f"{images.name}: pixels go up to {brightest}, "
+            f"network {network.name!r} takes 0 to {network.image_max}"
+        )
+    if images.labels is None:
+        return images
+    labels = _renumber(images, network)
+    if labels.max() >= len(network.classes):
+        raise ImageError(
+            f"{images.name}: image {int(labels.argmax())} has label {labels.max()}, "
+            f"network {network.name!r} has {len(network.classes)} classes, 0 to {len(network.classes) - 1}"
+        )
+    return replace(images, labels=labels)
+
+
+def class_names(architecture: Architecture, images: ImageSet) -> list[str]:
+    """Names of an architecture's classes: the data set's own, or their numbers."""
+    if images.classes is None or len(images.classes) != architecture.classes:
+        return [str(k) for k in range(architecture.classes)]
+    return list(images.classes)
+
+
+def _renumber(images: ImageSet, network: ChosenNetwork) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Labels by the network's numbering, where both sides name their classes."""
+    if images.labels is None or images.classes is None:
+        return images.labels  # type: ignore[return-value]
+    number_of = {name: k for k, name in enumerate(network.classes)}
+    used = np.unique(images.labels)
+    unknown = [images.classes[k] for k in used if images.classes[k] not in number_of]
+    if unknown:
+        raise ImageError(
+            f"{images.name}: class {unknown[0]!r} is not known to network {network.name!r}, "
+            f"which knows {', '.join(network.classes)}"
+        )
+    numbers = np.array([number_of.get(name, -1) for name in images.classes], dtype=np.int64)
+    return numbers[images.labels]
+
+
+def _run_digest(images: ImageSet, network: ChosenNetwork, solver: Solver, parameters: Parameters) -> str:
+    labels = b"" if images.labels is None else arrays.encode_labels(images.labels)
+    return arrays.digest(
+        _canonical({"network": network.id, "solver": solver, "parameters": parameters.to_dict()}),
+        str(images.images.shape).encode(),
+        arrays.encode_images(images.images),
+        labels,
+    )
+
+
+def _batches(images: ImageSet, size: int) -> list[dict[str, Any]]:
+    return [
+        _batch(images, ordinal, slice(ordinal * size, (ordinal + 1) * size))
+        for ordinal in range(-(-len(images.images) // size))
+    ]
+
+
+def _batch(images: ImageSet, ordinal: int, part: slice) -> dict[str, Any]:
+    pixels = images.images[part]
+    data = arrays.encode_images(pixels)
+    return {
+        "ordinal": ordinal,
+        "first_image": part.start,
+        "count": pixels.shape[0],
+        "height": pixels.shape[1],
+        "width": pixels.shape[2],
+        "images": data,
+        "images_sha256": arrays.checksum(data),
+        "labels": None if images.labels is None else arrays.encode_labels(images.labels[part]),
+        "sources": None if images.sources is None else list(images.sources[part]),
+        "state": BatchState.PENDING,
+    }
+
+
+def _find_or_insert(
+    session: Session, run: dict[str, Any], batches: list[dict[str, Any]], *, now: datetime
+) -> Enqueued:
+    key = run["idempotency_key"]
+    if key is not None and session.execute(select(Run.id).where(Run.idempotency_key == key)).first():
+        return _same_run(session, key, run["content_sha256"])
+    stamped = {**run, "state": RunState.QUEUED, "created_at": now}
+    run_id = session.execute(insert(Run).values(stamped).returning(Run.id)).scalar_one()
+    session.execute(
+        insert(Batch), [{**batch, "run_id": run_id, "due_at": now, "created_at": now} for batch in batches]
+    )
+    note(session, "runs", run_id, None, RunState.QUEUED, at=now)
+    return Enqueued(run_id, created=True)
+
+
+def _same_run(session: Session, key: str | None, content: str) -> Enqueued:
+    row = session.execute(select(Run.id, Run.content_sha256).where(Run.idempotency_key == key)).one()
+    if row.content_sha256 != content:
+        raise IdempotencyConflict(
+            f"idempotency key {key!r} belongs to run {row.id}, which has other images or parameters: "
+            "use another key, or send exactly the same"
+        )
+    return Enqueued(row.id, created=False)
+
+
+def _find_or_insert_network(
+    session: Session,
+    plan: dict[str, Any],
+    content: str,
+    training_set: dict[str, Any],
+    *,
+    now: datetime,
+) -> Enqueued:
+    same = select(Network.id, Network.state).where(Network.content_sha256 == content)
+    found = session.execute(same).first()
+    if found is None:
+        return _insert_network(session, plan, content, training_set, now=now)
+    if found.state is NetworkState.FAILED:
+        again = {"attempts": 0, "error": None, "dispatched_at": now}
+        advance(
+            session, found.id, NetworkState.FAILED, NetworkState.QUEUED, at=now, why="asked again", **again
+        )
+    return Enqueued(found.id, created=False)
+
+
+def _insert_network(
+    session: Session,
+    plan: dict[str, Any],
+    content: str,
+    training_set: dict[str, Any],
+    *,
+    now: datetime,
+) -> Enqueued:
+    name = plan["architecture"]["name"]
+    data = session.execute(
+        select(TrainingSet.id).where(TrainingSet.sha256 == training_set["sha256"])
+    ).scalar()
+    if data is None:
+        statement = insert(TrainingSet).values({**training_set, "created_at": now})
+        data = session.execute(statement.returning(TrainingSet.id)).scalar_one()
+    newest = select(func.coalesce(func.max(Network.version), 0)).where(Network.name == name)
+    row = {
+        "name": name,
+        "version": session.execute(newest).scalar_one() + 1,
+        "state": NetworkState.QUEUED,
+        "content_sha256": content,
+        "height": training_set["height"],
+        "width": training_set["width"],
+        "training_set_id": data,
+        "dispatched_at": now,
+        "created_at": now,
+        **plan,
+    }
+    network = session.execute(insert(Network).values(row).returning(Network.id)).scalar_one()
+    note(session, "networks", network, None, NetworkState.QUEUED, at=now)
+    return Enqueued(network, created=True)
+
+
+def _canonical(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

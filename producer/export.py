@@ -1,0 +1,220 @@
+"""Write rows as CSV, JSON or Parquet: to standard output, or to a file that is whole or not there at all.
+
+CSV is what a spreadsheet opens, and a text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage
+return would run there as a formula (OWASP, "CSV Injection"). Such texts, which may come from names of files,
+get a leading apostrophe. Numbers keep their sign, and JSON and Parquet keep every text as it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import math
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from contextlib import contextmanager
+from datetime import date
+from enum import Enum
+from itertools import islice
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Literal, TextIO, get_args
+from uuid import UUID
+
+import numpy as np
+
+from schema.errors import ParameterError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+Format = Literal["csv", "json", "parquet"]
+
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+
+ROWS_PER_TABLE = 10_000
+"""Rows of Python objects held at a time before Arrow packs them."""
+
+OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def guess_format(path: Path) -> Format:
+    """The format that the file's suffix names.
+
+    Raises:
+        ParameterError: it names none.
+    """
+    suffix = path.suffix.lower().removeprefix(".")
+    for known in FORMATS:
+        if suffix == known:
+            return known
+    choices = ", ".join(f".{known}" for known in FORMATS)
+    raise ParameterError(f"{path}: its suffix is no format; name it {choices}, or name the format")
+
+
+def write(
+    rows: Iterable[Mapping[str, object]],
+    columns: Sequence[str],
+    path: Path | None,
+    format: Format,  # noqa: A002 - as the command line calls it
+) -> None:
+    """Write ``columns`` of every row, in that order; a row's other keys are left out.
+
+    Values: None, bool, int, float, str, enumerations, dates, paths, UUIDs, numpy scalars and arrays, lists,
+    tuples and mappings of those. NaN and infinities become null. In CSV null is an empty field, a nested
+    value a cell of JSON. CSV and JSON are written as the rows come; JSON is one array of objects. An existing
+    file is replaced once the new one is complete; on any error, also of ``rows``, it stays as it was. None as
+    ``path`` is standard output, whose errors are the caller's.
+
+    Raises:
+        ParameterError: Parquet to standard output or without pyarrow; the file cannot be created.
+        StorageError: no space left.
+    """
+    if path is None:
+        if format == "parquet":
+            raise ParameterError("Parquet is no text for standard output; name a file, or choose csv or json")
+        _write_text(rows, columns, sys.stdout, format)
+        sys.stdout.flush()
+    elif format == "parquet":
+        with _replacing(path) as unfinished:
+            _write_parquet(rows, columns, unfinished)
+    else:
+        with _replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
+            _write_text(rows, columns, file, format)
+
+
+def _write_text(
+    rows: Iterable[Mapping[str, object]], columns: Sequence[str], file: TextIO, kind: Literal["csv", "json"]
+) -> None:
+    match kind:
+        case "csv":
+            _write_csv(rows, columns, file)
+        case "json":
+            _write_json(rows, columns, file)
+
+
+def _write_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str], file: TextIO) -> None:
+    brief = csv.writer(file, lineterminator="\n")
+    # Until Python 3.13 a lone carriage return is left unquoted, and read back as the end of a line.
+    quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    brief.writerow(columns)
+    for row in rows:
+        cells = [_cell(row[column]) for column in columns]
+        has_return = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+        (quoted if has_return else brief).writerow(cells)
+
+
+def _write_json(rows: Iterable[Mapping[str, object]], columns: Sequence[str], file: TextIO) -> None:
+    separator = "[\n"
+    for row in rows:
+        file.write(separator + _json({column: row[column] for column in columns}))
+        separator = ",\n"
+    file.write("[]\n" if separator == "[\n" else "\n]\n")
+
+
+def _write_parquet(rows: Iterable[Mapping[str, object]], columns: Sequence[str], path: Path) -> None:
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as error:
+        raise ParameterError(
+            "Parquet needs pyarrow: pip install 'annealq[parquet]', or choose csv"
+        ) from error
+    tables = []
+    remaining = iter(rows)
+    while chunk := list(islice(remaining, ROWS_PER_TABLE)):
+        arrays = [pa.array([_plain(row[column]) for row in chunk]) for column in columns]
+        tables.append(pa.table(arrays, names=list(columns)))
+    # A column may be empty in one chunk and of numbers in the next.
+    empty = pa.table([pa.nulls(0) for _ in columns], names=list(columns))
+    parquet.write_table(pa.concat_tables([empty, *tables], promote_options="permissive"), path)
+
+
+def _cell(value: object) -> object:
+    """What ``csv`` writes for a value; it writes None as an empty field."""
+    plain = _plain(value)
+    if isinstance(plain, bool | list | dict):
+        return json.dumps(plain, ensure_ascii=False, default=_iso)
+    if isinstance(plain, str) and plain.startswith(FORMULA_SIGNS):
+        return f"'{plain}"
+    return _iso(plain) if isinstance(plain, date) else plain
+
+
+def _json(value: object) -> str:
+    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, default=_iso)
+
+
+def _iso(value: object) -> str:
+    """ISO 8601 text of a date or time."""
+    if not isinstance(value, date):
+        raise TypeError(f"cannot export a {type(value).__name__}")
+    return value.isoformat()
+
+
+def _plain(value: object) -> object:
+    """The value made of None, bool, int, finite float, str, date, list and dict alone."""
+    match value:
+        case Enum():
+            return _plain(value.value)
+        case np.generic() | np.ndarray():
+            return _plain(value.tolist())
+        case float():
+            return value if math.isfinite(value) else None
+        case None | int() | str() | date():
+            return value
+        case PurePath() | UUID():
+            return str(value)
+        case Mapping():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+    raise TypeError(f"cannot export a {type(value).__name__}")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A new, empty file beside ``path`` that takes its place at the end, or is removed on any error."""
+    with _explained(path):
+        target = _target(path)
+        unfinished = target.with_name(f".annealq-{secrets.token_hex(8)}.part")
+        unfinished.touch(exist_ok=False)
+        try:
+            yield unfinished
+            with unfinished.open("rb") as complete:
+                os.fsync(complete.fileno())
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what the file system raises about ``path`` into our errors."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in OUT_OF_SPACE:
+            raise StorageError(
+                f"{path}: no space left; nothing was written; free some and try again"
+            ) from error
+        raise ParameterError(
+            f"{path}: cannot be written ({error.strerror or error}); name another file"
+        ) from error
+
+
+def _target(path: Path) -> Path:
+    """Where the file goes: behind symbolic links, and never in the place of a folder, pipe or device.
+
+    Raises:
+        ParameterError: such a thing is there.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise ParameterError(
+            f"{path}: is there and is no regular file; name another file, or none for standard output"
+        )
+    return target

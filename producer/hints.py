@@ -1,0 +1,33 @@
+"""Sends hints to the broker: the names of tasks and the ids of rows, as plain Celery messages."""
+
+from __future__ import annotations
+
+from producer import broker
+from schema.messages import Message
+
+
+def send(broker_url: str, message: Message) -> bool:
+    """Send one message; False when the broker did not take it.
+
+    The work is safe in the database by then: the reconciler sends the hint again.
+    """
+    from celery import Celery
+    from kombu.exceptions import OperationalError
+
+    app = Celery("annealq-producer", broker=broker_url, set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        task_default_exchange="annealq",
+        task_publish_retry=False,
+        broker_transport_options={
+            "socket_connect_timeout": broker.CONNECT_S,
+            "priority_steps": list(range(10)),
+        },
+    )
+    try:
+        app.send_task(message.task, kwargs=message.arguments(), queue=message.queue, ignore_result=True)
+    except (OperationalError, OSError):
+        return False
+    finally:
+        app.close()
+    return True

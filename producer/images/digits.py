@@ -1,0 +1,32 @@
+"""scikit-learn's digits, the data set that is known by name."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from producer.images.imageset import ImageSet
+from schema.errors import ImageError
+
+
+def read_digits() -> ImageSet:
+    """1,797 images of 8 x 8 pixels, values 0..16 as they are; classes 0 to 9.
+
+    Source: scikit-learn's ``load_digits``, the test set of UCI's "Optical Recognition of Handwritten Digits".
+
+    Raises:
+        ImageError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise ImageError(
+            "digits: needs scikit-learn, which is not installed: pip install 'annealq[datasets]'"
+        ) from error
+    bunch = load_digits()
+    return ImageSet(
+        name="digits",
+        images=np.asarray(bunch.images).astype(np.uint8),
+        labels=np.asarray(bunch.target).astype(np.int64),
+        classes=tuple(str(name) for name in bunch.target_names),
+        sources=None,
+    )

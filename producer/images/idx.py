@@ -1,0 +1,77 @@
+"""Read IDX, the format of MNIST's files, raw or compressed by gzip.
+
+Layout (yann.lecun.com/exdb/mnist, "The IDX file format"): two zero bytes, a type code, the number of
+dimensions, each dimension as a big-endian uint32, then the values, big-endian, in C order.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from producer.images.limits import MAX_DIMENSIONS
+from producer.images.stream import open_stream, printable
+from schema.errors import ImageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def read_idx(path: Path) -> NDArray[np.generic]:
+    """The array in the file, with its own type and 1 to 4 dimensions.
+
+    Raises:
+        ImageError: another magic number, too many dimensions, or data shorter or longer than announced.
+    """
+    with open_stream(path) as stream:
+        zeros, code, dimensions = struct.unpack(">HBB", stream.take(4))
+        if zeros or code not in TYPES:
+            magic = (zeros << 16) + (code << 8) + dimensions
+            raise ImageError(
+                f"{stream.name}: is no IDX file: its magic number is 0x{magic:08x}; "
+                "0x00000803 is expected of images, 0x00000801 of labels"
+            )
+        if not 1 <= dimensions <= MAX_DIMENSIONS:
+            raise ImageError(f"{stream.name}: has {dimensions} dimensions; images have 3, labels 1")
+        shape = struct.unpack(f">{dimensions}I", stream.take(4 * dimensions))
+        return stream.array(np.dtype(TYPES[code]), shape)
+
+
+def read_idx_images(path: Path) -> NDArray[np.generic]:
+    """As ``read_idx``, for a file of images.
+
+    Raises:
+        ImageError: as ``read_idx``, or it holds labels.
+    """
+    array = read_idx(path)
+    if array.ndim == 1:
+        raise ImageError(f"{printable(path)}: holds labels (1 dimension); name the file of images first")
+    return array
+
+
+def labels_beside(path: Path) -> Path | None:
+    """The file of labels that belongs to a file of images by MNIST's naming, when it is there.
+
+    ``train-images-idx3-ubyte`` goes with ``train-labels-idx1-ubyte``; ``.idx3-ubyte`` and ``.gz`` are
+    understood in any mixture, the images' own spelling first.
+    """
+    name = path.name
+    if "images" not in name:
+        return None
+    own = name.replace("images", "labels").replace("idx3", "idx1")
+    other = own.replace(".idx1", "-idx1") if ".idx1" in own else own.replace("-idx1", ".idx1")
+    for candidate in (own, _other_packing(own), other, _other_packing(other)):
+        beside = path.with_name(candidate)
+        if beside.is_file():
+            return beside
+    return None
+
+
+def _other_packing(name: str) -> str:
+    return name.removesuffix(".gz") if name.endswith(".gz") else f"{name}.gz"

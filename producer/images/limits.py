@@ -1,0 +1,46 @@
+"""How much a source of images may ask for, each limit with its reason.
+
+All are checked against what a header claims before anything is allocated.
+"""
+
+from __future__ import annotations
+
+MAX_BYTES = 2 * 2**30
+"""Decoded bytes of one source. As uint8 that is 2.7 million 28 x 28 images."""
+
+MAX_IMAGES = 10_000_000
+"""Images of one source. Beyond it labels, file names and rows weigh more than the pixels."""
+
+MAX_PIXELS = 4096 * 4096
+"""Pixels of one image. A network for an annealer reads some hundred; this only stops decompression bombs."""
+
+MAX_TEXT_BYTES = 512 * 2**20
+"""Decoded bytes of one text file. MNIST's 60,000 training images are 110 MB as CSV."""
+
+MAX_DIMENSIONS = 4
+"""Axes of an array: image, row, column, channel."""
+
+MAX_LABEL = 65_535
+"""Largest label. Each class needs a qubit of its own, and no annealer has as many."""
+
+MAX_NPY_HEADER = 10_000
+"""Characters of a .npy header, as ``numpy.lib.format`` has it: longer ones are slow to parse."""
+
+DEFLATE_RATIO = 1032
+"""Deflate cannot shrink data more (zlib.net/zlib_tech.html), so a larger claim is false."""
+
+CHUNK_BYTES = 2**20
+"""Bytes read from a stream at a time."""
+
+CHUNK_PIXELS = 2**22
+"""Pixels converted at a time, so that a conversion needs little memory beside its result."""
+
+UNITS = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
+
+
+def sized(count: int) -> str:
+    """``count`` bytes in the largest binary unit that leaves a figure of 1 or more, for messages."""
+    if count < 2**10:
+        return f"{count:,} bytes"
+    power, unit = next(unit for unit in UNITS if count >= 2 ** unit[0])
+    return f"{count / 2**power:,.1f} {unit}"

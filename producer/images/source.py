@@ -1,0 +1,191 @@
+"""From what a user names to a set of images: find out what it is, and read it."""
+
+from __future__ import annotations
+
+import stat
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from producer.images.digits import read_digits
+from producer.images.folder import read_folder
+from producer.images.idx import labels_beside, read_idx, read_idx_images
+from producer.images.imageset import ImageSet
+from producer.images.labels import to_labels
+from producer.images.npy import MAGIC, read_npy
+from producer.images.npz import read_npz, read_npz_labels
+from producer.images.picture import is_picture, read_picture
+from producer.images.pixels import to_pixels
+from producer.images.stream import explained, open_stream, printable
+from producer.images.table import read_label_table, read_table
+from schema.errors import ImageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DIGITS = "digits"
+EXPLICIT_DIGITS = "sklearn:digits"
+
+
+class Kind(StrEnum):
+    """What a path holds, told from its name, else from its first bytes."""
+
+    IDX = "IDX"
+    NPY = ".npy"
+    NPZ = ".npz"
+    CSV = ".csv"
+    PICTURE = "picture"
+    FOLDER = "folder"
+
+
+class _Raw(NamedTuple):
+    """What a reader found, before images and labels are validated; ``labels_name`` is for messages."""
+
+    images: NDArray[np.generic]
+    labels: NDArray[np.generic] | None = None
+    labels_name: str | None = None
+    classes: tuple[str, ...] | None = None
+    sources: tuple[str, ...] | None = None
+
+
+def read(source: str | Path, labels: str | Path | None = None) -> ImageSet:
+    """The images that ``source`` names, validated, with their labels when there are any.
+
+    ``source``: ``digits`` (``sklearn:digits`` where a file has that name); an IDX file; .npz
+    (``file.npz:test`` chooses a split or an array); .npy; CSV of pixels; a folder of pictures, flat or one
+    sub-folder per class; one picture. IDX, .npy and CSV may be compressed by gzip. ``labels``: a file of
+    labels (IDX, .npy, .npz, or text of one to a line) that replace the source's own. Without it, IDX labels
+    are looked for beside IDX images.
+
+    Raises:
+        ImageError: anything that is missing, damaged, hostile or does not agree; nothing is unpickled.
+    """
+    if source in (DIGITS, EXPLICIT_DIGITS) and isinstance(source, str):
+        return _named(source, labels)
+    path, part = _locate(source)
+    kind = _kind(path)
+    raw = _read(kind, path, part)
+    if labels is None and kind is Kind.IDX:
+        labels = labels_beside(path)
+    if labels is not None:
+        raw = _relabelled(raw, path, labels)
+    return _validated(_name(path, part), printable(source), raw)
+
+
+def _named(source: str, labels: str | Path | None) -> ImageSet:
+    if labels is not None:
+        raise ImageError(f"{source}: has labels of its own; leave the file of labels out")
+    if source == DIGITS and _exists(Path(source)):
+        raise ImageError(
+            f"{source}: is both a data set's name and a file or folder here; "
+            f"write ./{source} for the file or folder, {EXPLICIT_DIGITS} for the data set"
+        )
+    return read_digits()
+
+
+def _locate(source: str | Path) -> tuple[Path, str | None]:
+    """The path, and the part of a .npz that was named after a colon."""
+    text = str(source)
+    if not text:
+        raise ImageError(f"no images were named; give a file, a folder, or {DIGITS}")
+    path = Path(text)
+    head, colon, part = text.rpartition(":")
+    if colon and head.lower().endswith(".npz") and not _exists(path):
+        return Path(head), part
+    return path, None
+
+
+def _name(path: Path, part: str | None) -> str:
+    """The last part of the path, also of ``.`` and ``..``."""
+    named = path if path.name.strip(".") else path.resolve()
+    return printable(named.name or named) + (f":{printable(part)}" if part else "")
+
+
+def _exists(path: Path) -> bool:
+    with explained(path):
+        return path.exists()
+
+
+def _kind(path: Path) -> Kind:
+    with explained(path):
+        if stat.S_ISDIR(path.stat().st_mode):
+            return Kind.FOLDER
+    name = path.name.lower()
+    for kind in (Kind.NPY, Kind.NPZ, Kind.CSV):
+        if name.removesuffix(".gz").endswith(kind):
+            return kind
+    if is_picture(name):
+        return Kind.PICTURE
+    return Kind.IDX if "idx" in name else _sniffed(path)
+
+
+def _sniffed(path: Path) -> Kind:
+    with open_stream(path) as stream:
+        first = stream.file.read(len(MAGIC))
+    for magic, kind in ((MAGIC, Kind.NPY), (b"PK", Kind.NPZ), (b"\0\0", Kind.IDX)):
+        if first.startswith(magic):
+            return kind
+    raise ImageError(
+        f"{printable(path)}: is in no known format; IDX, .npy, .npz, .csv, a picture or a folder of pictures "
+        "is expected"
+    )
+
+
+def _read(kind: Kind, path: Path, part: str | None) -> _Raw:
+    match kind:
+        case Kind.NPZ:
+            return _Raw(*read_npz(path, part))
+        case Kind.NPY:
+            return _Raw(read_npy(path))
+        case Kind.CSV:
+            return _Raw(*read_table(path))
+        case Kind.PICTURE:
+            return _Raw(read_picture(path), sources=(printable(path.name),))
+        case Kind.FOLDER:
+            folder = read_folder(path)
+            return _Raw(folder.images, folder.labels, None, folder.classes, folder.sources)
+        case Kind.IDX:
+            return _Raw(read_idx_images(path))
+
+
+def _relabelled(raw: _Raw, path: Path, labels: str | Path) -> _Raw:
+    if raw.classes is not None:
+        raise ImageError(f"{printable(path)}: its folders are its labels; leave {printable(labels)} out")
+    return raw._replace(labels=_read_labels(labels), labels_name=printable(labels))
+
+
+def _read_labels(source: str | Path) -> NDArray[np.generic]:
+    path, part = _locate(source)
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith((".csv", ".txt")):
+        return read_label_table(path)
+    match _kind(path):
+        case Kind.NPZ:
+            return read_npz_labels(path, part)
+        case Kind.NPY:
+            return read_npy(path)
+        case Kind.IDX:
+            return read_idx(path)
+        case kind:
+            raise ImageError(
+                f"{printable(path)}: a {kind} holds no labels; give IDX, .npy, .npz, .csv or .txt"
+            )
+
+
+def _validated(name: str, source: str, raw: _Raw) -> ImageSet:
+    _hint_at_rows(raw, source)
+    images = to_pixels(raw.images, source)
+    labels = None if raw.labels is None else to_labels(raw.labels, len(images), raw.labels_name or source)
+    return ImageSet(name, images, labels, raw.classes, raw.sources)
+
+
+def _hint_at_rows(raw: _Raw, source: str) -> None:
+    """Rows of pixels look like one image; their labels give them away."""
+    rows = raw.images.shape[:1]
+    if raw.images.ndim == 2 and raw.labels is not None and raw.labels.shape[:1] == rows != (1,):
+        raise ImageError(
+            f"{source}: {rows[0]:,} labels for an array of shape {raw.images.shape}, which is one image; "
+            "reshape rows of pixels to (N, H, W)"
+        )

@@ -1,0 +1,160 @@
+"""Read CSV of pixels, one image per line, with or without a header and a label.
+
+With a header, the column called ``label`` holds labels and all others are pixels. Without one, N x N columns
+are pixels and N x N + 1 are a label and pixels. Images are square, row by row.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from producer.images.limits import MAX_BYTES, MAX_IMAGES, sized
+from producer.images.stream import open_stream, printable
+from schema.errors import ImageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+LABEL = "label"
+
+DTYPES = (np.uint8, np.int64, np.float64)
+"""Tried in turn: the first takes an eighth of the memory of the others."""
+
+
+class _Table(NamedTuple):
+    """(R, C) values of one of ``DTYPES``; the header's fields in lower case."""
+
+    values: NDArray[np.generic]
+    header: list[str] | None
+
+
+def read_table(path: Path) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
+    """(N, H, H) uint8, int64 or float64 pixels, and (N,) labels when the table has them.
+
+    Raises:
+        ImageError: no lines, too many, a field that is no number, lines of different lengths, or a number of
+            columns that makes no square image.
+    """
+    table = _parse(path)
+    column = _label_column(table)
+    labels = None if column is None else table.values[:, column]
+    pixels = table.values if column is None else np.delete(table.values, column, axis=1)
+    side = math.isqrt(pixels.shape[1])
+    if side == 0 or side * side != pixels.shape[1]:
+        raise ImageError(
+            f"{printable(path)}: {table.values.shape[1]:,} columns make no square image; N x N pixels are "
+            "expected, with a label first or in a column called 'label'"
+        )
+    return pixels.reshape(-1, side, side), labels
+
+
+def read_label_table(path: Path) -> NDArray[np.generic]:
+    """(N,) labels of a table that has only them, or has them in a column called ``label``.
+
+    Raises:
+        ImageError: as ``read_table``, or several columns and none called ``label``.
+    """
+    table = _parse(path)
+    named = _named_label(table)
+    if named is None and table.values.shape[1] != 1:
+        raise ImageError(
+            f"{printable(path)}: {table.values.shape[1]:,} columns; labels are expected one to a line, "
+            "or in a column called 'label'"
+        )
+    return table.values[:, named or 0]
+
+
+def _named_label(table: _Table) -> int | None:
+    return table.header.index(LABEL) if table.header and LABEL in table.header else None
+
+
+def _label_column(table: _Table) -> int | None:
+    if table.header is not None:
+        return _named_label(table)
+    pixels = table.values.shape[1] - 1
+    return 0 if pixels > 0 and math.isqrt(pixels) ** 2 == pixels else None
+
+
+def _parse(path: Path) -> _Table:
+    name = printable(path)
+    with open_stream(path) as stream:
+        lines = stream.text().splitlines()
+    first = next((row for row, line in enumerate(lines) if line.strip()), None)
+    if first is None:
+        raise ImageError(f"{name}: holds no images; it has no lines")
+    header = _header(lines[first])
+    start = first if header is None else first + 1
+    _check_size(lines[first], len(lines) - start, name)
+    if not any(line.strip() for line in lines[start:]):
+        raise ImageError(f"{name}: holds no images; it has no lines after its header")
+    values = _numbers(lines, start, name)
+    if header is not None and len(header) != values.shape[1]:
+        raise ImageError(
+            f"{name}: its header has {len(header):,} columns and the lines below have {values.shape[1]:,}; "
+            "make them agree"
+        )
+    return _Table(values, header)
+
+
+def _header(line: str) -> list[str] | None:
+    """The fields of a header: ``label`` is among them, or none is a number."""
+    fields = _fields(line.lower())
+    if LABEL in fields or not any(_is_number(field) for field in fields):
+        return fields
+    return None
+
+
+def _check_size(line: str, rows: int, name: str) -> None:
+    needed = rows * (line.count(",") + 1) * np.dtype(np.float64).itemsize
+    if rows > MAX_IMAGES or needed > MAX_BYTES:
+        raise ImageError(
+            f"{name}: {rows:,} lines need {sized(needed)}; at most {MAX_IMAGES:,} lines and "
+            f"{sized(MAX_BYTES)}: split it or save it as .npz"
+        )
+
+
+def _numbers(lines: list[str], start: int, name: str) -> NDArray[np.generic]:
+    """(R, C) of the first of ``DTYPES`` that holds every value; blank lines are skipped."""
+    for dtype in DTYPES:
+        try:
+            return np.loadtxt(lines[start:], dtype, delimiter=",", comments=None, quotechar='"', ndmin=2)
+        except ValueError as error:
+            problem = str(error)
+    _refuse_line(lines, start, name)
+    raise ImageError(f"{name}: is no table of numbers: {printable(problem)}")
+
+
+def _refuse_line(lines: list[str], start: int, name: str) -> None:
+    """Raise ImageError for the first line that is at fault, if one is found."""
+    columns = None
+    for row, line in enumerate(lines[start:], start=start + 1):
+        if not line.strip():
+            continue
+        fields = _fields(line)
+        columns = columns or len(fields)
+        if len(fields) != columns:
+            raise ImageError(
+                f"{name}: line {row:,} has {len(fields):,} values and the lines before have {columns:,}; "
+                "make them agree"
+            )
+        wrong = next((column for column, field in enumerate(fields) if not _is_number(field)), None)
+        if wrong is not None:
+            what = repr(printable(fields[wrong])[:40])
+            raise ImageError(f"{name}: line {row:,}, column {wrong + 1:,}: {what} is no number; correct it")
+
+
+def _fields(line: str) -> list[str]:
+    return [field.strip().strip('"').strip() for field in line.split(",")]
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,50 @@
+"""From what a user asked for to a row and its hint: shared by the commands that start work."""
+
+from __future__ import annotations
+
+from producer import hints, networks
+from producer.enqueue import Enqueued, RunOptions, enqueue_run, enqueue_training
+from producer.images import ImageSet
+from producer.session import Work
+from schema.architecture import Architecture
+from schema.messages import Message, Task
+from schema.parameters import Parameters, Solver
+
+
+def submit(
+    at: Work,
+    images: ImageSet,
+    network: str | None,
+    solver: Solver,
+    parameters: Parameters,
+    options: RunOptions,
+) -> Enqueued:
+    """Enqueue a run and say so to the workers.
+
+    Raises:
+        InputError: network, images or key cannot be used; nothing was written.
+    """
+    with at.database.reading() as session:
+        chosen = networks.choose(session, network, *images.images.shape[1:])
+    run = enqueue_run(at.database, images, chosen, solver, parameters, options)
+    hints.send(at.settings.broker_url, Message(Task.DISPATCH))
+    return run
+
+
+def submit_training(
+    at: Work,
+    architecture: Architecture,
+    images: ImageSet,
+    *,
+    transfer: str,
+    seed: int,
+    epochs: int | None = None,
+) -> Enqueued:
+    """Enqueue a network's training and say so to the workers.
+
+    Raises:
+        InputError: the images cannot be used; nothing was written.
+    """
+    network = enqueue_training(at.database, architecture, images, transfer=transfer, seed=seed, epochs=epochs)
+    hints.send(at.settings.broker_url, Message(Task.TRAIN_NETWORK, network.id))
+    return network

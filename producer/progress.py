@@ -1,0 +1,100 @@
+"""Live progress over queries: bars on a terminal, a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import TimeRemainingColumn as Remaining
+from rich.text import Text
+
+from producer import queries
+from schema.database import Database
+from schema.errors import AnnealqError
+from schema.states import FINISHED_RUNS, NetworkState, RunState
+
+_EVERY_S = 0.2
+_LINE_EVERY_S = 5.0
+
+Check = Callable[[], None]
+
+
+class Rate(ProgressColumn):
+    """Images, or epochs, per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.1f} {task.fields['unit']}/s", style="cyan")
+
+
+def watch_run(
+    database: Database, run_id: int, console: Console, check: Check = lambda: None
+) -> queries.Progress:
+    """Show a run's stages until it is finished or paused; ``check`` is called in between and may raise."""
+    with _bars(console) as bars:
+        stages: dict[str, TaskID] = {}
+        told = time.monotonic()
+        while True:
+            with database.reading() as session:
+                seen = queries.progress(session, run_id)
+            for stage, done in (("sampled", seen.sampled), ("scored", seen.scored)):
+                if stage not in stages:
+                    stages[stage] = bars.add_task(stage, total=seen.images, unit="images")
+                bars.update(stages[stage], completed=done)
+            if seen.state in (*FINISHED_RUNS, RunState.PAUSED):
+                return seen
+            if not console.is_terminal and time.monotonic() - told >= _LINE_EVERY_S:
+                told = time.monotonic()
+                console.print(
+                    f"run {run_id}: {seen.sampled} sampled, {seen.scored} scored of {seen.images} images"
+                )
+            check()
+            time.sleep(_EVERY_S)
+
+
+def watch_training(
+    database: Database, network_id: int, console: Console, check: Check = lambda: None
+) -> queries.NetworkSummary:
+    """Show a network's epochs until it is ready.
+
+    Raises:
+        AnnealqError: training failed; says why.
+    """
+    with _bars(console) as bars:
+        bar = bars.add_task("training", total=None, unit="epochs")
+        told = 0
+        while True:
+            with database.reading() as session:
+                seen = queries.network(session, network_id)
+            history = (seen.metrics or {}).get("epochs", [])
+            total = history[-1]["epochs"] if history else None
+            bars.update(bar, completed=len(history), total=total, description=_epoch(history))
+            if seen.state is NetworkState.READY:
+                return seen
+            if seen.state is NetworkState.FAILED:
+                raise AnnealqError(f"training {seen.name}@{seen.version} failed: {seen.error}")
+            if not console.is_terminal and len(history) > told:
+                told = len(history)
+                console.print(_epoch(history))
+            check()
+            time.sleep(_EVERY_S)
+
+
+def _epoch(history: list[dict[str, Any]]) -> str:
+    if not history:
+        return "training"
+    last = history[-1]
+    validation = last.get("validation_accuracy")
+    held_out = "" if validation is None else f", {validation:.2%} of held-out images right"
+    return f"epoch {len(history)} of {last['epochs']}: loss {last['loss']:.4f}{held_out}"
+
+
+@contextmanager
+def _bars(console: Console) -> Iterator[Progress]:
+    columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), Rate(), Remaining())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        yield bars

@@ -1,0 +1,301 @@
+"""Every SELECT made for people, as frozen dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, case, func, select
+from sqlalchemy.orm import Session
+
+from schema.errors import NotFound
+from schema.states import BatchState, NetworkState, RunState
+from schema.tables import Batch, Classification, Network, Run
+
+_PAGE = 5_000  # classifications read at once
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run as `runs list` and `runs show` print it."""
+
+    run_id: int
+    name: str
+    network: str
+    solver: str
+    state: RunState
+    priority: int
+    images: int
+    batches: int
+    batches_scored: int
+    batches_failed: int
+    labelled: bool
+    parameters: dict[str, Any]
+    statistics: dict[str, Any] | None
+    error: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of a run's images so far."""
+
+    decided: int  # one class, tied ones included
+    tied: int
+    undecided: int
+    labelled: int
+    correct: int
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of labelled images that are predicted right, undecided ones counted as wrong."""
+        return self.correct / self.labelled if self.labelled else None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: images in each stage."""
+
+    state: RunState
+    images: int
+    sampled: int  # scored ones included
+    scored: int
+    failed: int
+    error: str | None
+
+
+@dataclass(frozen=True)
+class NetworkSummary:
+    """A network as `networks list` and `networks show` print it."""
+
+    network_id: int
+    name: str
+    version: int
+    state: NetworkState
+    height: int
+    width: int
+    classes: tuple[str, ...]
+    architecture: dict[str, Any]
+    training: dict[str, Any]
+    metrics: dict[str, Any] | None
+    weights_sha256: str | None
+    error: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+    @property
+    def own_accuracy(self) -> float | None:
+        """Accuracy of the network itself on images held out while training, at its best epoch."""
+        metrics = self.metrics or {}
+        best = metrics.get("best_epoch")
+        if not best:
+            return None
+        accuracy: float | None = metrics["epochs"][best - 1]["validation_accuracy"]
+        return accuracy
+
+
+@dataclass(frozen=True)
+class Classified:
+    """One image of a run."""
+
+    image: int
+    predicted: int | None
+    label: int | None
+    status: str
+    scores: bytes
+    margin: float
+    one_hot_fraction: float
+    chain_break_fraction: float | None
+    lowest_energy: float
+
+
+def runs(session: Session, limit: int = 20) -> list[RunSummary]:
+    """The newest runs, newest first."""
+    return [_run(row) for row in session.execute(_runs().order_by(Run.id.desc()).limit(limit))]
+
+
+def run(session: Session, run_id: int) -> RunSummary:
+    """One run; raises NotFound."""
+    row = session.execute(_runs().where(Run.id == run_id)).first()
+    if row is None:
+        raise NotFound(f"no run {run_id}: `annealq runs list` shows what there is")
+    return _run(row)
+
+
+def counts(session: Session, run_id: int, first_image: int = 0) -> Counts:
+    """Counts over the classified images from index ``first_image`` on."""
+    c = Classification
+    row = session.execute(
+        select(
+            func.count(c.predicted),
+            func.count(case((c.status == "tied", 1))),
+            func.count(case((c.status == "undecided", 1))),
+            func.count(c.label),
+            func.count(case((c.predicted == c.label, 1))),
+        ).where(c.run_id == run_id, c.image >= first_image)
+    ).one()
+    return Counts(*row)
+
+
+def progress(session: Session, run_id: int) -> Progress:
+    """How far a run is; raises NotFound."""
+    held = session.execute(select(Run.state, Run.images, Run.error).where(Run.id == run_id)).first()
+    if held is None:
+        raise NotFound(f"no run {run_id}: `annealq runs list` shows what there is")
+    stages: dict[BatchState, int] = {
+        state: int(images)
+        for state, images in session.execute(
+            select(Batch.state, func.sum(Batch.count)).where(Batch.run_id == run_id).group_by(Batch.state)
+        )
+    }
+    scored = stages.get(BatchState.SCORED, 0)
+    return Progress(
+        state=held.state,
+        images=held.images,
+        sampled=scored + stages.get(BatchState.SAMPLED, 0),
+        scored=scored,
+        failed=stages.get(BatchState.FAILED, 0),
+        error=held.error,
+    )
+
+
+def classes(session: Session, run_id: int) -> tuple[str, ...]:
+    """Class names of the network that a run uses."""
+    names = session.execute(
+        select(Network.classes).join(Run, Run.network_id == Network.id).where(Run.id == run_id)
+    ).scalar_one()
+    return tuple(names)
+
+
+def confusion(session: Session, run_id: int) -> list[tuple[int, int | None, int]]:
+    """(label, predicted or None, images) of a run's labelled images."""
+    c = Classification
+    rows = session.execute(
+        select(c.label, c.predicted, func.count())
+        .where(c.run_id == run_id, c.label.is_not(None))
+        .group_by(c.label, c.predicted)
+        .order_by(c.label)
+    )
+    return [(label, predicted, images) for label, predicted, images in rows if label is not None]
+
+
+def predictions(session: Session, run_id: int) -> list[tuple[int | None, int]]:
+    """(predicted or None, images) of all images of a run."""
+    c = Classification
+    rows = session.execute(
+        select(c.predicted, func.count())
+        .where(c.run_id == run_id)
+        .group_by(c.predicted)
+        .order_by(c.predicted)
+    )
+    return [(predicted, images) for predicted, images in rows]
+
+
+def classified(session: Session, run_id: int) -> Iterator[Classified]:
+    """Every classified image of a run in order, read page by page."""
+    c = Classification
+    last = -1
+    while True:
+        page = session.execute(
+            select(
+                c.image,
+                c.predicted,
+                c.label,
+                c.status,
+                c.scores,
+                c.margin,
+                c.one_hot_fraction,
+                c.chain_break_fraction,
+                c.lowest_energy,
+            )
+            .where(c.run_id == run_id, c.image > last)
+            .order_by(c.image)
+            .limit(_PAGE)
+        ).all()
+        if not page:
+            return
+        yield from (Classified(*row) for row in page)
+        last = page[-1].image
+
+
+def sources(session: Session, run_id: int) -> dict[int, str]:
+    """File names by image index, for runs that were read from a folder."""
+    rows = session.execute(
+        select(Batch.first_image, Batch.sources).where(Batch.run_id == run_id, Batch.sources.is_not(None))
+    )
+    return {first + k: name for first, names in rows for k, name in enumerate(names or ())}
+
+
+def networks(session: Session) -> list[NetworkSummary]:
+    """All networks, newest first."""
+    return [_network(row) for row in session.execute(select(Network).order_by(Network.id.desc())).scalars()]
+
+
+def network(session: Session, network_id: int) -> NetworkSummary:
+    """One network by id; raises NotFound."""
+    found = session.get(Network, network_id)
+    if found is None:
+        raise NotFound(f"no network {network_id}: `annealq networks list` shows what there is")
+    return _network(found)
+
+
+def network_by_name(session: Session, name: str) -> NetworkSummary:
+    """The newest version of a network, or the one after ``@``; raises NotFound."""
+    base, _, version = name.partition("@")
+    query = select(Network).where(Network.name == base).order_by(Network.version.desc())
+    if version.isdecimal():
+        query = query.where(Network.version == int(version))
+    found = session.execute(query.limit(1)).scalar()
+    if found is None:
+        raise NotFound(f"no network {name!r}: `annealq networks list` shows what there is")
+    return _network(found)
+
+
+def _runs() -> Select[Run, str, int]:
+    return select(Run, Network.name, Network.version).join(Network, Network.id == Run.network_id)
+
+
+def _run(row: Row[Run, str, int]) -> RunSummary:
+    held, name, version = row
+    return RunSummary(
+        run_id=held.id,
+        name=held.name,
+        network=f"{name}@{version}",
+        solver=held.solver,
+        state=held.state,
+        priority=held.priority,
+        images=held.images,
+        batches=held.batches,
+        batches_scored=held.batches_scored,
+        batches_failed=held.batches_failed,
+        labelled=held.labelled,
+        parameters=held.parameters,
+        statistics=held.statistics,
+        error=held.error,
+        created_at=held.created_at,
+        started_at=held.started_at,
+        finished_at=held.finished_at,
+    )
+
+
+def _network(row: Network) -> NetworkSummary:
+    return NetworkSummary(
+        network_id=row.id,
+        name=row.name,
+        version=row.version,
+        state=row.state,
+        height=row.height,
+        width=row.width,
+        classes=tuple(row.classes),
+        architecture=row.architecture,
+        training=row.training,
+        metrics=row.metrics,
+        weights_sha256=row.weights_sha256,
+        error=row.error,
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+    )

@@ -1,0 +1,83 @@
+"""What a command works with: settings, database, and where wanted the embedded stack around it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from schema.database import Database
+from schema.settings import Settings, load
+
+
+@dataclass(frozen=True)
+class Work:
+    """An open database and a broker that answers; ``check`` raises when an embedded stack has broken down."""
+
+    settings: Settings
+    database: Database
+    check: Callable[[], None]
+
+
+def screen() -> Console:
+    """Where progress and remarks go: standard error, so that standard output is the result alone."""
+    return Console(stderr=True)
+
+
+def page() -> Console:
+    """Where results for people go. A pipe gets lines of full length."""
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    import json
+
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+@contextmanager
+def database(settings: Settings | None = None) -> Iterator[Database]:
+    """The database alone, at the revision of this code.
+
+    Raises:
+        DatabaseOutdated, DatabaseTooNew, DatabaseUnavailable.
+    """
+    opened = Database((settings or load()).database_url)
+    try:
+        opened.require_current()
+        yield opened
+    finally:
+        opened.dispose()
+
+
+@contextmanager
+def work(*, embedded: bool, workers: int | None = None) -> Iterator[Work]:
+    """Database and broker, both answering. ``embedded``: a stack of its own, unless one runs on this home.
+
+    Raises:
+        BrokerUnavailable: nothing answers; says where it looked and what to do. Nothing was written.
+    """
+    from producer import broker
+    from producer.embedded import Interrupted, Stack, running
+
+    settings = load()
+    if not embedded or running(settings.home) is not None:
+        broker.check(settings.broker_url)
+        with database(settings) as opened:
+            yield Work(settings, opened, lambda: None)
+        return
+    console = screen()
+    tell = console.print if "ANNEALQ_VERBOSE" in os.environ else lambda _line: None
+    try:
+        with Stack(settings, workers=workers, on_event=tell) as stack, database(settings) as opened:
+            yield Work(settings, opened, stack.check)
+    except Interrupted as interruption:
+        console.print("stopped; what is queued goes on when a stack runs again: `annealq up`")
+        raise typer.Exit(interruption.exit_code) from None

@@ -1,0 +1,318 @@
+"""NumPy's files: what numpy writes is read, what is hostile is refused before it costs anything."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import struct
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from producer.images import read
+from producer.images.npy import read_npy
+from schema.errors import ImageError
+
+IMAGES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+OTHER = IMAGES[::-1]
+
+
+def npy(array: np.ndarray, version: tuple[int, int] = (1, 0)) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array, version, allow_pickle=True)
+    return file.getvalue()
+
+
+def header(text: str, version: int = 1) -> bytes:
+    size = struct.pack("<H" if version == 1 else "<I", len(text))
+    return b"\x93NUMPY" + bytes([version, 0]) + size + text.encode()
+
+
+def shaped(shape: str, descr: str = "'|u1'") -> bytes:
+    return header(f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n")
+
+
+class Trap:
+    """Unpickled, it leaves a folder behind."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@given(
+    array=st.sampled_from(["u1", "<i2", ">i8", "<f2", ">f4", "<f8", "?"]).flatmap(
+        lambda dtype: arrays.arrays(np.dtype(dtype), arrays.array_shapes(max_dims=4, max_side=5))
+    ),
+    fortran=st.booleans(),
+    version=st.sampled_from([(1, 0), (2, 0), (3, 0)]),
+)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_numpy_writes_is_read(tmp_path: Path, array, fortran: bool, version: tuple[int, int]) -> None:
+    (tmp_path / "a.npy").write_bytes(npy(np.asfortranarray(array) if fortran else array, version))
+    found = read_npy(tmp_path / "a.npy")
+    np.testing.assert_array_equal(found, array)
+    assert found.dtype == array.dtype
+
+
+def test_fortran_order_is_turned_to_c(tmp_path: Path) -> None:
+    np.save(tmp_path / "f.npy", np.asfortranarray(IMAGES))
+    found = read(tmp_path / "f.npy").images
+    np.testing.assert_array_equal(found, IMAGES)
+    assert found.flags.c_contiguous
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_pickles_are_named_and_never_opened(tmp_path: Path, suffix: str) -> None:
+    path, sprung = tmp_path / f"trap{suffix}", tmp_path / "sprung"
+    trap = np.array([Trap(sprung)], dtype=object)
+    if suffix == ".npy":
+        np.save(path, trap, allow_pickle=True)
+    else:
+        np.savez(path, images=trap)
+    with pytest.raises(ImageError, match=r"trap\.np.*is pickled.*never read; save it with numpy\.save"):
+        read(path)
+    assert not sprung.exists()
+
+
+def test_a_bare_pickle_is_named_too(tmp_path: Path) -> None:
+    (tmp_path / "bare.npy").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    with pytest.raises(ImageError, match=r"bare\.npy: is pickled"):
+        read(tmp_path / "bare.npy")
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is truncated or empty"),
+        (b"\x93NUM", "is truncated or empty"),
+        (b"hello, world", "wrong magic"),
+        (b"\x93NUMPY\x01\x00\x50\x00{", "is truncated or empty"),
+        (header("{}", 2)[:6] + b"\x09\x00" + bytes(4), r"version 9 .* is not read"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\x7f", "header of 2,147,483,647 bytes is not read"),
+        (header("rubbish\n"), "header is damaged"),
+        (header("[1, 2]\n"), "header is damaged"),
+        (header("{'descr': '|u1'}\n"), "header is damaged"),
+        (header("(" * 9000), "header is damaged"),
+        (header("-" * 9000 + "1"), "header is damaged"),
+        (header("__import__('os')\n"), "header is damaged"),
+        (header("\x00\n"), "header is damaged"),
+        (shaped("(-1, 2, 2)"), "header is damaged"),
+        (shaped("(True, 2, 2)"), "header is damaged"),
+        (shaped("(1.0, 2)"), "header is damaged"),
+        (shaped("[1, 2, 2]"), "header is damaged"),
+        (shaped("(9" + "9" * 4000 + ", 2, 2)"), "header is damaged"),
+        (shaped("(1, 2, 2)", "'<f3'"), "header is damaged"),
+        (shaped("(1,) * 3"), "header is damaged"),
+        (shaped("(" + "1, " * 2000 + ")"), "has 2,000 dimensions"),
+        (shaped("(1, 2, 2)", "'|O'"), "is pickled"),
+        (shaped("(1, 2, 2)", "[('a', '|O')]"), "is pickled"),
+        (shaped("(1, 2, 2)", "[('a', '<f4')]"), "not real numbers"),
+        (shaped("(1, 2, 2)", "'<c8'"), "not real numbers"),
+        (shaped("(1, 2, 2)", "'<M8[s]'"), "not real numbers"),
+        (shaped("(1, 2, 2)", "'<U9'"), "not real numbers"),
+        (shaped("(1, 2, 2)", "'|u999999999'"), "not real numbers"),
+        (npy(IMAGES)[:-1], "is truncated: it announces 2 x 3 x 4 values, 24 bytes, and can hold 23"),
+        (npy(IMAGES) + b"\0", "has bytes after the 24 bytes"),
+        (npy(IMAGES) + npy(IMAGES), "has bytes after the 24 bytes"),
+        (npy(np.zeros((0, 2, 2))), "holds no images"),
+    ],
+)
+def test_damaged_npy(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "bad.npy").write_bytes(content)
+    with pytest.raises(ImageError, match=rf"bad\.npy: .*{message}"):
+        read(tmp_path / "bad.npy")
+
+
+@pytest.mark.parametrize(
+    ("shape", "descr"),
+    [
+        ("(99999999, 9999, 9999)", "'<f8'"),
+        ("(50000, 200, 200)", "'|u1'"),
+        ("(2000000000, 0, 2000000000)", "'|u1'"),
+        ("(9223372036854775807, 9223372036854775807, 0)", "'<f8'"),
+    ],
+)
+def test_absurd_sizes_cost_no_memory(tmp_path: Path, shape: str, descr: str) -> None:
+    (tmp_path / "huge.npy").write_bytes(shaped(shape, descr) + bytes(100))
+    with zipfile.ZipFile(tmp_path / "huge.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("images.npy", shaped(shape, descr) + bytes(100))
+    for name in ("huge.npy", "huge.npz"):
+        tracemalloc.start()
+        try:
+            with pytest.raises(ImageError, match=r"huge\.np.*at most"):
+                read(tmp_path / name)
+            assert tracemalloc.get_traced_memory()[1] < 2**20
+        finally:
+            tracemalloc.stop()
+
+
+# .npz: which arrays
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("images", "labels"),
+        ("x", "y"),
+        ("X", "y"),
+        ("x_test", "y_test"),
+        ("test_images", "test_labels"),
+        ("images_val", "labels_val"),
+        ("Images", "Labels"),
+        ("X_train", "y_train"),
+    ],
+)
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_known_names(tmp_path: Path, names: tuple[str, str], save) -> None:
+    save(tmp_path / "a.npz", **{names[0]: IMAGES, names[1]: [3, 1], "index": [8, 9]})
+    found = read(tmp_path / "a.npz")
+    np.testing.assert_array_equal(found.images, IMAGES)
+    assert found.labels.tolist() == [3, 1]
+
+
+def test_images_without_labels_and_one_array_of_any_name(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=IMAGES, y=[1])
+    assert read(tmp_path / "a.npz").labels is None
+    np.savez(tmp_path / "b.npz", IMAGES)
+    np.testing.assert_array_equal(read(tmp_path / "b.npz").images, IMAGES)
+
+
+def test_splits(tmp_path: Path) -> None:
+    arrays = {"x_train": IMAGES, "y_train": [0, 1], "x_test": OTHER, "y_test": [2, 3]}
+    np.savez(tmp_path / "a.npz", **arrays)
+    path = tmp_path / "a.npz"
+    np.testing.assert_array_equal(read(f"{path}:test").images, OTHER)
+    assert read(f"{path}:train").labels.tolist() == [0, 1]
+    np.testing.assert_array_equal(read(f"{path}:x_test").images, OTHER)
+    for wrong in (path, f"{path}:val", f"{path}:"):
+        with pytest.raises(ImageError, match=r"choose one: \S+a\.npz:test, \S+a\.npz:train$"):
+            read(wrong)
+
+
+def test_two_conventions_in_one_file_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, images=IMAGES, labels=[0, 1], x=OTHER, y=[2, 3])
+    with pytest.raises(ImageError, match=r"several sets of images; choose one: \S+:images, \S+:x$"):
+        read(path)
+    assert read(f"{path}:x").labels.tolist() == [2, 3]
+    assert read(f"{path}:images").labels.tolist() == [0, 1]
+
+
+def test_unknown_names_are_offered(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, foo=IMAGES, bar=OTHER)
+    with pytest.raises(
+        ImageError, match=r"no array called images or x; choose one: \S+a\.npz:bar, \S+a\.npz:foo$"
+    ):
+        read(path)
+    np.testing.assert_array_equal(read(f"{path}:foo").images, IMAGES)
+    np.savez(path, **{f"a{number}": IMAGES for number in range(500)})
+    with pytest.raises(ImageError, match=r", \.\.\.$") as caught:
+        read(path)
+    assert len(str(caught.value)) < 2000
+
+
+def test_labels_from_a_split_of_another_npz(tmp_path: Path) -> None:
+    np.save(tmp_path / "i.npy", IMAGES)
+    np.savez(tmp_path / "l.npz", y_test=[4, 5], y_train=[6, 7], x_test=IMAGES)
+    assert read(tmp_path / "i.npy", f"{tmp_path}/l.npz:train").labels.tolist() == [6, 7]
+    with pytest.raises(ImageError, match="several sets of labels"):
+        read(tmp_path / "i.npy", tmp_path / "l.npz")
+
+
+def test_a_colon_in_a_name_that_is_there(tmp_path: Path) -> None:
+    with (tmp_path / "a.npz:b.npz").open("wb") as file:
+        np.savez(file, images=IMAGES)
+    assert read(tmp_path / "a.npz:b.npz").images.shape == IMAGES.shape
+
+
+# .npz: hostile archives
+
+
+def archive(path: Path, content: bytes, packing: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", packing) as file:
+        file.writestr("images.npy", content)
+    return path
+
+
+def test_no_archive_and_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(b"PK but no archive")
+    with pytest.raises(ImageError, match=r"a\.npz: is no intact zip archive"):
+        read(tmp_path / "a.npz")
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as file:
+        file.writestr("notes.txt", "hello")
+    with pytest.raises(ImageError, match=r"b\.npz: .*holds no arrays at all"):
+        read(tmp_path / "b.npz")
+
+
+def test_a_truncated_archive(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=IMAGES)
+    content = (tmp_path / "a.npz").read_bytes()
+    for length in (0, 10, len(content) // 2, len(content) - 1):
+        (tmp_path / "a.npz").write_bytes(content[:length])
+        with pytest.raises(ImageError, match=r"a\.npz: is no intact zip archive"):
+            read(tmp_path / "a.npz")
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.npz", npy(IMAGES), zipfile.ZIP_STORED)
+    content = bytearray(path.read_bytes())
+    content[content.index(IMAGES.tobytes()) + 5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=r"a\.npz: is no intact zip archive.*CRC"):
+        read(path)
+
+
+def test_a_zip_bomb_is_left_unread(tmp_path: Path) -> None:
+    path = archive(tmp_path / "bomb.npz", npy(IMAGES) + bytes(200 * 2**20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError, match="has bytes after the 24 bytes"):
+            read(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_forged_size_is_held_against_the_compressed_one(tmp_path: Path) -> None:
+    path = archive(tmp_path / "forged.npz", shaped("(1, 30000, 30000)") + bytes(1000))
+    content = bytearray(path.read_bytes())
+    directory = content.index(b"PK\x01\x02")
+    content[directory + 24 : directory + 28] = struct.pack("<I", 2**31)
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError, match=r"announces 1 x 30,000 x 30,000 values, .* at most"):
+            read(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_packings_are_refused(tmp_path: Path, packing: int) -> None:
+    with pytest.raises(
+        ImageError, match=r"images\.npy: is packed in a way that is not read; save it with numpy"
+    ):
+        read(archive(tmp_path / "a.npz", npy(IMAGES), packing))
+
+
+def test_an_encrypted_member(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.npz", npy(IMAGES))
+    content = bytearray(path.read_bytes())
+    for start, offset in ((content.index(b"PK\x03\x04"), 6), (content.index(b"PK\x01\x02"), 8)):
+        content[start + offset] |= 1
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=r"images\.npy: cannot be unpacked .*encrypted"):
+        read(path)
