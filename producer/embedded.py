@@ -10,6 +10,7 @@ All of it lives in the home folder and dies with its owner; the queued work does
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -55,9 +56,9 @@ class Stack:
         StackError: a folder, the lock, the socket or a process is not as it must be.
         StorageError: the database cannot be migrated.
 
-    In the block the first Ctrl-C, SIGTERM or SIGHUP raises `Interrupted` in the main thread;
-    another one, or one while the stack stops, ends the grace and kills at once. The handlers
-    that were there before come back at the end.
+    In the block Ctrl-C, SIGTERM and SIGHUP raise `Interrupted` in the main thread; one that comes
+    while the stack stops ends the grace and kills at once. The handlers that were there before
+    come back at the end.
     """
 
     def __init__(
@@ -88,7 +89,8 @@ class Stack:
         self._tell = _sturdy(on_event)
         self._supervisor = Supervisor(log_folder(settings.home), patience or Patience(), self._tell)
         self._owns_socket = False
-        self._ending_since: float | None = None
+        self._stopping = False
+        self._signalled_at = -math.inf
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
@@ -152,8 +154,7 @@ class Stack:
             self._tell(f"the {child.name} is started")
 
     def _stop(self) -> None:
-        if self._ending_since is None:
-            self._ending_since = time.monotonic()
+        self._stopping = True
         self._tell("stopping")
         self._supervisor.stop()
         if self._owns_socket:
@@ -167,11 +168,13 @@ class Stack:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
-        if self._ending_since is None:
-            self._ending_since = now
+        is_echo = now - self._signalled_at < _ECHO_S
+        self._signalled_at = now
+        if is_echo:
+            return
+        if not self._stopping:
             raise Interrupted(number)
-        if now - self._ending_since > _ECHO_S:
-            self._supervisor.hurry()
+        self._supervisor.hurry()
 
 
 def running(home: Path) -> int | None:

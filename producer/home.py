@@ -20,8 +20,9 @@ def make_home(home: Path) -> None:
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         # ANNEALQ_HOME=/tmp must not lock everybody else out: files of ours are private there too.
-        if all(entry.name.startswith(_OURS) for entry in home.iterdir()):
-            make_private(home)
+        is_ours = home.stat().st_uid == os.geteuid()
+        if is_ours and all(entry.name.startswith(_OURS) for entry in home.iterdir()):
+            home.chmod(0o700)
     except OSError as error:
         raise StackError(
             f"cannot use {home} as home folder ({error.strerror}): set ANNEALQ_HOME to a folder of yours"

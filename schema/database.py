@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -87,6 +88,8 @@ class Database:
 
     def revision(self) -> str | None:
         """The schema revision the database is at; None when it has no tables of ours."""
+        if self.url.get_backend_name() == "sqlite" and not Path(self.url.database or "").exists():
+            return None  # asking SQLite would make the file
         with _mapped(self.name), self._reading.connect() as connection:
             return read_revision(connection)
 
@@ -100,8 +103,8 @@ class Database:
         found = self.revision()
         if found is None or found < REVISION:
             raise DatabaseOutdated(
-                f"{self.name} is {'empty' if found is None else f'at revision {found}'}, "
-                f"this annealq needs {REVISION}: run `annealq db upgrade`"
+                f"{self.name} is {'empty' if found is None else f'at revision {found}'}, this annealq needs "
+                f"{REVISION}: run `annealq db upgrade` (`annealq up` and --embedded do it by themselves)"
             )
         refuse_newer(self.name, found)
 

@@ -1,0 +1,111 @@
+"""The stack that users get: a real worker and a real reconciler come up, and nothing of them stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from celery import Celery
+from redis import Redis
+from sqlalchemy import select
+
+from producer.embedded import environment, running
+from schema.database import Database
+from schema.errors import StorageError
+from schema.settings import Settings, load, socket_path
+from schema.tables import Leader
+
+pytest.importorskip("torch", reason="a worker needs the worker extra")
+
+OWNER = """
+from producer.embedded import Stack
+from schema.settings import load
+
+with Stack(load(), workers=2, on_event=lambda line: print(line, flush=True)) as stack:
+    raise SystemExit(128 + stack.wait())
+"""
+BOOT_S = 90  # torch takes seconds to import, and tests share the processors
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    home = tmp_path / "home"
+    return load(
+        home=home,
+        database_url=f"sqlite:///{quote(str(home / 'annealq.db'))}",
+        broker_url=f"redis+socket://{quote(str(socket_path(home)))}",
+    )
+
+
+def worker_pids(settings: Settings) -> list[int]:
+    """Of the Celery workers that answer over the broker, and of their pools."""
+    app = Celery(broker=settings.broker_url, set_as_current=False)
+    with app.connection_for_write() as connection:
+        answers = app.control.inspect(timeout=0.5, connection=connection).stats() or {}
+    return [pid for answer in answers.values() for pid in (answer["pid"], *answer["pool"]["processes"])]
+
+
+def reconciler_pids(settings: Settings) -> list[int]:
+    """Of the reconciler that leads: its lease names host, process and a random part."""
+    database = Database(settings.database_url)
+    try:
+        with database.reading() as session:
+            return [int(holder.split(":")[1]) for holder in session.execute(select(Leader.holder)).scalars()]
+    except StorageError:
+        return []
+    finally:
+        database.dispose()
+
+
+def wait_for_pids(settings: Settings, owner: subprocess.Popen[str]) -> list[int]:
+    """Of broker, worker, its pool of two, and reconciler, once all of them work."""
+    assert owner.stdout is not None
+    while not owner.stdout.readline().startswith("the reconciler is started"):
+        assert owner.poll() is None, "the owner gave up"
+    with closing(Redis(unix_socket_path=str(socket_path(settings.home)))) as redis:
+        broker = int(redis.info("server")["process_id"])
+    deadline = time.monotonic() + BOOT_S
+    while time.monotonic() < deadline:
+        found = [broker, *worker_pids(settings), *reconciler_pids(settings)]
+        if len(found) == 5:
+            return found
+        assert owner.poll() is None, "the owner gave up"
+    raise AssertionError(f"only {found} came up within {BOOT_S} s")
+
+
+def is_alive(pid: int) -> bool:
+    """Zombies are dead: in a container there may be nobody to reap them."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:
+        return sys.platform != "linux"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a parent-death signal")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_worker_and_reconciler_come_up_and_go(settings: Settings, number: signal.Signals) -> None:
+    env = {**os.environ, **environment(settings, os.environ)}
+    command = [sys.executable, "-c", OWNER]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as owner:
+        try:
+            pids = wait_for_pids(settings, owner)
+            assert all(map(is_alive, pids))
+            owner.send_signal(number)
+            assert owner.wait(30) == {signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
+        finally:
+            owner.kill()
+    deadline = time.monotonic() + (1.0 if number == signal.SIGKILL else 0.0)
+    while left := [pid for pid in pids if is_alive(pid)]:
+        assert time.monotonic() < deadline, f"{left} outlived their owner"
+        time.sleep(0.01)
+    assert running(settings.home) is None

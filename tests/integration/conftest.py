@@ -1,0 +1,115 @@
+"""A ready network, images, runs: what the queue's tests start from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from sqlalchemy import insert
+
+from producer.enqueue import Enqueued, RunOptions, enqueue_run
+from producer.images import ImageSet
+from producer.networks import ChosenNetwork, choose
+from schema.architecture import preset
+from schema.database import Database
+from schema.messages import Message, Queue
+from schema.parameters import Parameters, Solver
+from schema.states import NetworkState
+from schema.tables import Network
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Clock:
+    """Time that moves only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+class Outbox:
+    """Hints that were sent, instead of a broker; ``waits`` is what the broker would say still waits."""
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self.waits: int | None = None
+
+    def send(self, messages: Iterable[Message]) -> None:
+        self.sent += messages
+
+    def waiting(self, _queue: Queue) -> int | None:
+        return self.waits
+
+    def take(self) -> list[Message]:
+        taken, self.sent = self.sent, []
+        return taken
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def outbox() -> Outbox:
+    return Outbox()
+
+
+@pytest.fixture
+def timed(database_url: str, clock: Clock) -> Iterator[Database]:
+    """The same database, with a clock that stands still."""
+    opened = Database(database_url, clock)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def network(database: Database) -> ChosenNetwork:
+    """A ready `digits` network. Its weights are never read: these tests only queue."""
+    architecture = preset("digits")
+    with database.transaction() as session:
+        session.execute(
+            insert(Network).values(
+                name="digits",
+                version=1,
+                state=NetworkState.READY,
+                content_sha256="0" * 64,
+                architecture=architecture.to_dict(),
+                height=8,
+                width=8,
+                classes=[str(k) for k in range(10)],
+                training={"transfer": "energy", "seed": 0, "epochs": None},
+                weights=b"",
+                weights_sha256="0" * 64,
+                created_at=START,
+                finished_at=START,
+            )
+        )
+        return choose(session, "digits", 8, 8)
+
+
+def some_images(count: int = 30, *, seed: int = 0, labelled: bool = True) -> ImageSet:
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 17, (count, 8, 8), dtype=np.uint8)
+    labels = rng.integers(0, 10, count) if labelled else None
+    return ImageSet("random", images, labels, None, None)
+
+
+@pytest.fixture
+def enqueue(timed: Database, network: ChosenNetwork) -> Callable[..., Enqueued]:
+    """Enqueue random images: `enqueue(count, seed=, key=, priority=, batch_size=)`."""
+
+    def enqueue(count: int = 30, *, seed: int = 0, reads: int = 10, **options: object) -> Enqueued:
+        images = some_images(count, seed=seed)
+        chosen = RunOptions(**{"batch_size": 10, **options})
+        return enqueue_run(timed, images, network, Solver.LOCAL, Parameters(reads=reads), chosen)
+
+    return enqueue

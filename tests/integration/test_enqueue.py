@@ -1,0 +1,146 @@
+"""A run with all of its batches, once, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sqlalchemy import func, select
+
+from producer.enqueue import Enqueued, RunOptions, enqueue_run, enqueue_training
+from producer.networks import ChosenNetwork, choose
+from schema import arrays
+from schema.architecture import preset
+from schema.database import Database
+from schema.errors import IdempotencyConflict, ImageError, NetworkError, ParameterError
+from schema.parameters import Parameters, Solver
+from schema.tables import Batch, Network, Run, TrainingSet
+from tests.integration.conftest import some_images
+
+Enqueue = Callable[..., Enqueued]
+
+
+def rows(database: Database, table: type) -> int:
+    with database.reading() as session:
+        return session.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def test_batches_hold_every_image_once_and_in_order(database: Database, network: ChosenNetwork) -> None:
+    images = some_images(33)
+    run = enqueue_run(database, images, network, Solver.LOCAL, Parameters(), RunOptions(batch_size=10))
+    with database.reading() as session:
+        batches = session.execute(
+            select(Batch).where(Batch.run_id == run.id).order_by(Batch.ordinal)
+        ).scalars()
+        parts = [(b.first_image, b.count, b.images, b.images_sha256, b.labels) for b in batches]
+    assert [(first, count) for first, count, *_ in parts] == [(0, 10), (10, 10), (20, 10), (30, 3)]
+    stored = [arrays.decode_images(data, (n, 8, 8), sha) for _, n, data, sha, _ in parts]
+    np.testing.assert_array_equal(np.concatenate(stored), images.images)
+    labels = [arrays.decode_labels(data or b"", n) for _, n, _, _, data in parts]
+    np.testing.assert_array_equal(np.concatenate(labels), images.labels)
+
+
+def test_the_same_key_is_the_same_run(enqueue: Enqueue, database: Database) -> None:
+    first, again = enqueue(key="night-1"), enqueue(key="night-1")
+    assert (first.created, again.created) == (True, False)
+    assert first.id == again.id
+    assert (rows(database, Run), rows(database, Batch)) == (1, 3)
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"reads": 11}, {"count": 29}])
+def test_the_same_key_with_other_content_is_refused(
+    enqueue: Enqueue, database: Database, other: dict[str, int]
+) -> None:
+    enqueue(key="night-1")
+    with pytest.raises(IdempotencyConflict, match=r"night-1.*another key"):
+        enqueue(key="night-1", **other)
+    assert rows(database, Run) == 1
+
+
+def test_the_way_of_working_is_not_content(enqueue: Enqueue) -> None:
+    assert enqueue(key="k").id == enqueue(key="k", batch_size=7, priority=5).id
+
+
+def test_without_a_key_every_call_is_a_run(enqueue: Enqueue) -> None:
+    assert enqueue().id != enqueue().id
+
+
+def test_a_key_that_many_producers_send_at_once_makes_one_run(
+    database: Database, network: ChosenNetwork
+) -> None:
+    images, options = some_images(50), RunOptions(batch_size=5, key="race")
+
+    def send(_: int) -> Enqueued:
+        return enqueue_run(database, images, network, Solver.LOCAL, Parameters(), options)
+
+    with ThreadPoolExecutor(8) as pool:
+        sent = list(pool.map(send, range(16)))
+    assert len({run.id for run in sent}) == 1
+    assert sum(run.created for run in sent) == 1
+    assert (rows(database, Run), rows(database, Batch)) == (1, 10)
+
+
+def test_images_that_do_not_suit_leave_nothing(database: Database, network: ChosenNetwork) -> None:
+    good = some_images(5)
+    bad = {
+        "8 x 8": replace(good, images=np.zeros((5, 9, 9), np.uint8)),
+        "0 to 16": replace(good, images=good.images + np.uint8(17)),
+        "10 classes": replace(good, labels=np.array([0, 1, 2, 3, 10])),
+        "'cat' is not known": replace(good, labels=np.zeros(5, np.int64), classes=("cat",)),
+    }
+    for message, images in bad.items():
+        with pytest.raises(ImageError, match=message):
+            enqueue_run(database, images, network, Solver.LOCAL, Parameters())
+    assert (rows(database, Run), rows(database, Batch)) == (0, 0)
+
+
+def test_labels_are_numbered_as_the_network_does(database: Database, network: ChosenNetwork) -> None:
+    folders = replace(some_images(4), labels=np.array([0, 1, 1, 0]), classes=("3", "7"))
+    run = enqueue_run(database, folders, network, Solver.LOCAL, Parameters())
+    with database.reading() as session:
+        data = session.execute(select(Batch.labels).where(Batch.run_id == run.id)).scalar_one()
+    assert arrays.decode_labels(data or b"", 4).tolist() == [3, 7, 7, 3]
+
+
+def test_a_network_is_found_by_size_name_and_version(database: Database, network: ChosenNetwork) -> None:
+    with database.reading() as session:
+        for wanted in (None, "digits", "digits@1"):
+            assert choose(session, wanted, 8, 8) == network
+        for wanted, height in (("digits@2", 8), ("nosuch", 8), (None, 28), ("digits@x", 8)):
+            with pytest.raises(NetworkError):
+                choose(session, wanted, height, height)
+        with pytest.raises(NetworkError, match=r"digits@1 \(ready, 8 x 8\).*networks train"):
+            choose(session, "nosuch", 8, 8)
+
+
+def test_training_on_the_same_again_is_the_same_network(database: Database) -> None:
+    def train(seed: int = 0, data: int = 0) -> Enqueued:
+        images = some_images(20, seed=data)
+        return enqueue_training(database, preset("digits"), images, transfer="energy", seed=seed)
+
+    first, again, reseeded, other = train(), train(), train(seed=1), train(data=1)
+    assert (again.id, again.created) == (first.id, False)
+    assert len({first.id, reseeded.id, other.id}) == 3
+    assert (rows(database, Network), rows(database, TrainingSet)) == (3, 2)
+    with database.reading() as session:
+        versions = session.execute(select(Network.version).order_by(Network.id)).scalars().all()
+    assert versions == [1, 2, 3]
+
+
+def test_training_needs_labels(database: Database) -> None:
+    with pytest.raises(ImageError, match="labels"):
+        enqueue_training(
+            database, preset("digits"), some_images(5, labelled=False), transfer="energy", seed=0
+        )
+    assert rows(database, TrainingSet) == 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"batch_size": 0}, {"batch_size": 10_001}, {"priority": 1001}, {"key": ""}, {"key": "x" * 256}]
+)
+def test_options_out_of_range_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ParameterError, match=r"1 to|-1000"):
+        RunOptions(**wrong)

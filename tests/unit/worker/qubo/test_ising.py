@@ -1,0 +1,102 @@
+"""BINARY and SPIN are two forms of one energy; ranges are met by one scale for a model."""
+
+from __future__ import annotations
+
+import dimod
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schema.errors import ParameterError
+from tests.models import all_states, features_for, head, small_models
+from worker.qubo.build import EnergyModel
+from worker.qubo.ising import binary_form, bits_of, common_scale, spin_form, spins_of
+
+
+@given(small_models(), st.integers(0, 2**32))
+def test_both_forms_have_the_same_energies(model: EnergyModel, seed: int) -> None:
+    linear = model.linear(features_for(model, 2, seed))
+    spin = spin_form(linear, model.edges, model.couplings)
+    bits = all_states(model.units)
+    spins = spins_of(bits).astype(float)
+    pairs = spins[:, model.edges[:, 0]] * spins[:, model.edges[:, 1]]
+    energies = spin.h @ spins.T + pairs @ spin.J + spin.offset[:, np.newaxis]
+    np.testing.assert_allclose(energies, model.energies(linear, np.stack([bits] * 2)), rtol=0, atol=1e-9)
+
+
+@given(small_models(), st.integers(0, 2**32))
+def test_there_and_back(model: EnergyModel, seed: int) -> None:
+    linear = model.linear(features_for(model, 2, seed))
+    spin = spin_form(linear, model.edges, model.couplings)
+    back = binary_form(spin.h, model.edges, spin.J)
+    np.testing.assert_allclose(back.linear, linear, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(back.couplings, model.couplings, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(back.offset, -spin.offset, rtol=0, atol=1e-9)
+
+
+def test_the_spin_form_is_dimods() -> None:
+    model = head()
+    features = features_for(model, 1)
+    matrix = model.q_matrix(features[0])
+    quadratic = {(int(i), int(j)): matrix[i, j] for i, j in np.argwhere(matrix)}
+    h, J, offset = dimod.BinaryQuadraticModel.from_qubo(quadratic).to_ising()
+    spin = spin_form(model.linear(features), model.edges, model.couplings)
+    np.testing.assert_allclose(spin.h[0], [h[unit] for unit in range(model.units)], rtol=0, atol=1e-9)
+    ours = dict(zip(map(frozenset, model.edges.tolist()), spin.J, strict=True))
+    assert {frozenset(pair): value for pair, value in J.items()} == pytest.approx(ours, abs=1e-9)
+    assert spin.offset[0] == pytest.approx(offset)
+
+
+def test_bits_and_spins() -> None:
+    bits = np.array([[0, 1, 1]], dtype=np.uint8)
+    spins = spins_of(bits)
+    assert spins.dtype == np.int8
+    np.testing.assert_array_equal(spins, [[-1, 1, 1]])
+    np.testing.assert_array_equal(bits_of(spins), bits)
+    assert bits_of(spins).dtype == np.uint8
+
+
+RANGES = st.tuples(st.floats(-5.0, -0.1), st.floats(0.1, 5.0))
+
+
+@given(st.integers(0, 2**32), RANGES, RANGES)
+def test_the_scale_fills_the_ranges_and_no_more(seed: int, h_range, j_range) -> None:
+    rng = np.random.default_rng(seed)
+    h, J = rng.normal(size=(4, 6)), rng.normal(size=9)
+    scale = common_scale(h, J, h_range, j_range)
+    room = np.array(
+        [
+            h_range[1] - scale * max(h.max(), 0.0),
+            scale * min(h.min(), 0.0) - h_range[0],
+            j_range[1] - scale * max(J.max(), 0.0),
+            scale * min(J.min(), 0.0) - j_range[0],
+        ]
+    )
+    assert room.min() == pytest.approx(0.0, abs=1e-9)
+
+
+def test_one_bright_image_sets_the_scale_of_all() -> None:
+    h = np.array([[0.1, -0.2], [4.0, 1.0]])
+    assert common_scale(h, np.array([0.5]), (-2.0, 2.0), (-1.0, 1.0)) == 0.5
+    assert common_scale(h[:1], np.array([0.5]), (-2.0, 2.0), (-1.0, 1.0)) == 2.0
+
+
+def test_an_asymmetric_range_is_used_to_its_end() -> None:
+    J = np.array([-1.0, 0.25])
+    assert common_scale(np.zeros((1, 2)), J, (-4.0, 4.0), (-2.0, 1.0)) == 2.0
+
+
+def test_a_zero_model_keeps_its_scale() -> None:
+    assert common_scale(np.zeros((2, 3)), np.zeros(0), (-4.0, 4.0), (-1.0, 1.0)) == 1.0
+
+
+@pytest.mark.parametrize("limits", [(0.0, 1.0), (-1.0, 0.0), (1.0, -1.0), (-np.inf, 1.0), (np.nan, 1.0)])
+def test_useless_ranges_are_refused(limits: tuple[float, float]) -> None:
+    with pytest.raises(ParameterError, match="range"):
+        common_scale(np.ones((1, 1)), np.ones(1), limits, (-1.0, 1.0))
+
+
+def test_a_model_that_is_not_finite_has_no_scale() -> None:
+    with pytest.raises(ParameterError, match="finite"):
+        common_scale(np.array([[np.inf]]), np.ones(1), (-1.0, 1.0), (-1.0, 1.0))

@@ -1,0 +1,135 @@
+"""Figures of a run, against numpy and against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schema.errors import ImageError, ParameterError
+from worker.statistics import (
+    BatchTimes,
+    SolverCounts,
+    accuracy,
+    confusion_matrix,
+    mean_scores,
+    throughput,
+    weighted_percentile,
+)
+
+
+def times(images: list[int], *rows: list[float]) -> BatchTimes:
+    return BatchTimes(np.array(images, dtype=np.int64), *(np.array(row, dtype=np.float64) for row in rows))
+
+
+def two_batches() -> BatchTimes:
+    """90 images wait 1 s and take 3 s in all; 10 images wait 2 s and take 10 s."""
+    return times([90, 10], [100.0, 100.0], [101.0, 102.0], [102.5, 109.0], [103.0, 110.0], [1.5, 7.0])
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.0, 1e6), st.integers(1, 50)), min_size=1, max_size=20),
+    st.sampled_from([1.0, 50.0, 95.0, 99.0, 100.0]),
+)
+def test_percentiles_are_those_of_the_images_written_out(pairs, percent: float) -> None:
+    values, weights = np.array([value for value, _ in pairs]), np.array([weight for _, weight in pairs])
+    expected = np.percentile(np.repeat(values, weights), percent, method="inverted_cdf")
+    assert weighted_percentile(values, weights, percent) == expected
+
+
+def test_figures_of_two_batches() -> None:
+    counts = SolverCounts(
+        sent=5, adopted=1, resubmitted=2, duplicates=3, embedding_hits=4, embedding_misses=6
+    )
+    figures = throughput(two_batches(), np.array([1000.0, 3000.0]), counts).to_dict()
+    assert figures == {
+        "images": 100,
+        "images_per_second": pytest.approx(100.0 / 9.0),
+        "qpu_access_time_us": 4000.0,
+        "qpu_access_time_us_per_image": 40.0,
+        "problems_sent": 5,
+        "problems_adopted": 1,
+        "problems_resubmitted": 2,
+        "duplicates": 3,
+        "embedding_hits": 4,
+        "embedding_misses": 6,
+        "latency_ms": {"p50": 3000.0, "p95": 10_000.0, "p99": 10_000.0},
+        "queue_wait_ms": {"p50": 1000.0, "p95": 2000.0, "p99": 2000.0},
+        "scoring_ms": {"p50": 500.0, "p95": 1000.0, "p99": 1000.0},
+        "sampling_seconds": 8.5,
+        "elapsed_seconds": 9.0,
+    }
+
+
+def test_figures_are_plain_json() -> None:
+    figures = throughput(two_batches(), np.array([1000.0])).to_dict()
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+
+
+def test_a_run_without_scored_batches_has_figures() -> None:
+    figures = throughput(times([], [], [], [], [], []), np.empty(0)).to_dict()
+    assert figures["images_per_second"] == 0.0
+    assert figures["qpu_access_time_us_per_image"] == 0.0
+    assert figures["latency_ms"] == {"p50": None, "p95": None, "p99": None}
+
+
+def test_clocks_that_disagree_give_no_negative_times() -> None:
+    figures = throughput(times([5], [100.0], [99.0], [99.2], [98.0], [0.1]), np.empty(0))
+    assert figures.queue_wait_ms.p50 == 0.0
+    assert figures.latency_ms.p99 == 0.0
+    assert (figures.elapsed_seconds, figures.images_per_second) == (0.0, 0.0)
+
+
+def test_impossible_times_are_refused() -> None:
+    with pytest.raises(ParameterError, match="all its times"):
+        times([1], [0.0], [0.0, 1.0], [0.0], [0.0], [0.0])
+    with pytest.raises(ParameterError, match="1 image or more"):
+        times([0], [0.0], [0.0], [0.0], [0.0], [0.0])
+    with pytest.raises(ParameterError, match="finite"):
+        times([1], [0.0], [np.nan], [0.0], [0.0], [0.0])
+
+
+def test_confusion_counts_undecided_images_apart() -> None:
+    labels = np.array([0, 0, 1, 2, 2, 2])
+    predicted = np.array([0, 1, 1, -1, 2, 0], dtype=np.int16)
+    confusion = confusion_matrix(labels, predicted, 3)
+    np.testing.assert_array_equal(confusion, [[1, 1, 0, 0], [0, 1, 0, 0], [1, 0, 1, 1]])
+    assert accuracy(confusion) == 0.5
+
+
+@given(st.integers(1, 6), st.integers(0, 60), st.integers(0, 2**32))
+def test_every_image_is_in_the_confusion_once(classes: int, images: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels, predicted = rng.integers(0, classes, images), rng.integers(-1, classes, images)
+    confusion = confusion_matrix(labels, predicted, classes)
+    assert confusion.shape == (classes, classes + 1)
+    assert confusion.sum() == images
+    np.testing.assert_array_equal(confusion.sum(axis=1), np.bincount(labels, minlength=classes))
+    assert confusion[:, -1].sum() == (predicted == -1).sum()
+    assert accuracy(confusion) == (pytest.approx((labels == predicted).mean()) if images else None)
+
+
+def test_mean_scores_have_the_shape_of_the_papers_tables() -> None:
+    labels = np.array([0, 2, 0], dtype=np.uint8)
+    scores = np.array([[1.0, 0.0, 0.5], [0.25, 0.0, 0.75], [0.5, 0.0, 0.0]])
+    table = mean_scores(labels, scores)
+    np.testing.assert_allclose(table[[0, 2]], [[75.0, 0.0, 25.0], [25.0, 0.0, 75.0]])
+    assert np.all(np.isnan(table[1]))
+
+
+def test_labels_and_predictions_out_of_range_are_refused() -> None:
+    good = np.array([0, 1])
+    for bad in (np.array([0, 2]), np.array([-1, 0]), np.array([0.0, 1.0])):
+        with pytest.raises(ImageError, match="labels must be"):
+            confusion_matrix(bad, good, 2)
+        with pytest.raises(ImageError, match="labels must be"):
+            mean_scores(bad, np.zeros((2, 2)))
+    with pytest.raises(ImageError, match="2 labels and 1 predictions"):
+        confusion_matrix(good, np.array([0]), 2)
+    with pytest.raises(ImageError, match="predictions must be -1 to 1"):
+        confusion_matrix(good, np.array([0, 2]), 2)
+    with pytest.raises(ImageError, match="2 labels and scores for 3 images"):
+        mean_scores(good, np.zeros((3, 2)))

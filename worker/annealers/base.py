@@ -1,0 +1,101 @@
+"""What every annealer in this process offers, and the parts they share.
+
+Seeds belong to images, not to batches: image i of a run gets the same reads whichever batch it travels in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schema.errors import ParameterError
+from schema.parameters import MAX_READS
+
+if TYPE_CHECKING:
+    from worker.qubo.build import BitArray, EnergyModel, FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class LogicalSamples:
+    """The reads of a batch, in the model's own units.
+
+    bits: (B, R, n) uint8 in {0, 1}, units in Q's order.
+    energies: (B, R) float64, recomputed from the model.
+    elapsed_s: seconds the sampling took, wall clock.
+    """
+
+    bits: BitArray
+    energies: FloatArray
+    elapsed_s: float
+
+
+class LocalAnnealer(Protocol):
+    """Draws reads in this process; holds its own frozen parameters, no state."""
+
+    @property
+    def name(self) -> str:
+        """The solver's name, as users write it."""
+
+    def check(self, model: EnergyModel) -> None:
+        """Raises Refused, with unit counts, when the model does not suit this annealer."""
+
+    def sample(
+        self, model: EnergyModel, linear: FloatArray, reads: int, seed: int, first_image: int = 0
+    ) -> LogicalSamples:
+        """``reads`` reads of every image of a batch with linear parts (B, n) float64.
+
+        seed: >= 0. first_image: index in the run of the batch's first image. The reads of an image depend on
+        model, linear part, reads, seed and its index in the run only.
+
+        Raises Refused as :meth:`check` does, ParameterError when an argument is out of range.
+        """
+
+
+def check_request(model: EnergyModel, linear: FloatArray, reads: int, seed: int, first_image: int) -> None:
+    """Raises ParameterError unless reads are 1 to 10,000, seed and index >= 0, linear (B, n) and finite.
+
+    The limit of reads is D-Wave's, kept here too, so that a run can move between solvers.
+    """
+    if not 1 <= reads <= MAX_READS:
+        raise ParameterError(f"reads must be 1 to {MAX_READS:,}, not {reads:,}")
+    if seed < 0 or first_image < 0:
+        raise ParameterError(f"seed and first image must be 0 or more, not {seed} and {first_image}")
+    if linear.ndim != 2 or linear.shape[1] != model.units:
+        raise ParameterError(f"the model takes linear parts (B, {model.units}), not {linear.shape}")
+    if not np.isfinite(linear).all():
+        raise ParameterError("linear parts must be finite; check the network's features")
+
+
+def image_words(seed: int, first_image: int, images: int, words: int) -> NDArray[np.uint64]:
+    """Random words (images, words) uint64: row i depends on the seed and on ``first_image + i`` only.
+
+    One stream for the run, in which every image owns the next ``words`` numbers (PCG64DXSM can jump ahead).
+    """
+    stream = np.random.PCG64DXSM(seed).advance(first_image * words)
+    return np.asarray(stream.random_raw(images * words), dtype=np.uint64).reshape(images, words)
+
+
+def coupling_scales(model: EnergyModel) -> tuple[float, float]:
+    """The smallest and the largest energy scale of a model, for choosing temperatures; (1, 1) if all is zero.
+
+    A scale is the root mean square of the couplings between two layers, or of the fold matrix. The one-hot
+    penalty counts for the largest only: it says what must be free to move at first, not what must be told
+    apart in the end.
+    """
+    layer = np.repeat(np.arange(len(model.sizes)), model.sizes)
+    blocks = layer[model.edges[:, 0]] * len(model.sizes) + layer[model.edges[:, 1]]
+    last = len(model.sizes) ** 2 - 1
+    between = np.unique(blocks[blocks < last])
+    scales = [_root_mean_square(model.couplings[blocks == block]) for block in between]
+    if model.fold is not None:
+        scales.append(_root_mean_square(model.fold[model.fold != 0.0]))
+    penalty = _root_mean_square(model.couplings[blocks == last])
+    useful = [scale for scale in scales if scale > 0.0] or [penalty or 1.0]
+    return min(useful), max(*useful, penalty)
+
+
+def _root_mean_square(values: FloatArray) -> float:
+    return float(np.sqrt(np.mean(values**2))) if len(values) else 0.0

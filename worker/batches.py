@@ -1,0 +1,198 @@
+"""Reads and writes of a batch's work, bytes in and bytes out. No numbers are computed here."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from schema import samples
+from schema.database import advance
+from schema.errors import StaleState
+from schema.parameters import Parameters, Solver
+from schema.states import BatchState, ProblemState, RunState
+from schema.tables import Batch, Classification, Problem, Run, SampleSet
+from worker.retries import Again, GiveUp
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """A batch as its row holds it, with what its run says about how to sample it."""
+
+    batch: int
+    run: int
+    network: int
+    solver: Solver
+    parameters: Parameters
+    first_image: int
+    shape: tuple[int, int, int]
+    images: bytes
+    images_sha256: str
+    labels: bytes | None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The row of one image in `classifications`, but for its run and its index."""
+
+    predicted: int | None
+    label: int | None
+    status: str
+    scores: bytes
+    margin: float
+    one_hot_fraction: float
+    lowest_energy: float
+    chain_break_fraction: float | None = None
+
+
+def load(session: Session, batch: int) -> Work:
+    """Read a batch that exists."""
+    row = session.execute(
+        select(Batch, Run.network_id, Run.solver, Run.parameters)
+        .join(Run, Run.id == Batch.run_id)
+        .where(Batch.id == batch)
+    ).one()
+    held: Batch = row.Batch
+    return Work(
+        batch=batch,
+        run=held.run_id,
+        network=row.network_id,
+        solver=Solver(row.solver),
+        parameters=Parameters.from_dict(row.parameters),
+        first_image=held.first_image,
+        shape=(held.count, held.height, held.width),
+        images=held.images,
+        images_sha256=held.images_sha256,
+        labels=held.labels,
+    )
+
+
+def start_run(session: Session, run: int, *, now: datetime) -> None:
+    """The first batch that is claimed makes its run running; later ones find it so."""
+    try:
+        advance(session, run, RunState.QUEUED, RunState.RUNNING, at=now, started_at=now)
+    except StaleState:
+        return
+
+
+def store_samples(
+    session: Session, work: Work, data: bytes, *, variables: int, sampling_us: int, now: datetime
+) -> None:
+    """Keep what a solver in this process answered, and move the batch on to `sampled`.
+
+    The problem is written with its answer: it never left this process, so it cannot have been charged.
+    """
+    problem = session.execute(
+        insert(Problem)
+        .values(
+            batch_id=work.batch,
+            ordinal=0,
+            first_image=0,
+            count=work.shape[0],
+            label=f"annealq:{uuid.uuid4().hex}",
+            state=ProblemState.ANSWERED,
+            timing={"sampling_us": sampling_us},
+            reserved_at=now,
+            answered_at=now,
+        )
+        .returning(Problem.id)
+    ).scalar_one()
+    session.execute(
+        insert(SampleSet).values(
+            problem_id=problem,
+            codec=samples.VERSION,
+            reads=work.parameters.reads,
+            variables=variables,
+            data=data,
+        )
+    )
+    advance(
+        session,
+        work.batch,
+        BatchState.SAMPLING,
+        BatchState.SAMPLED,
+        at=now,
+        sampled_at=now,
+        sampling_us=sampling_us,
+        lease_until=None,
+        dispatched_at=now,  # the hint to score it leaves right after this transaction
+    )
+
+
+def load_samples(session: Session, batch: int) -> list[tuple[int, int, bytes]]:
+    """Raw sample sets of a batch: first image, images, bytes, in the order of the images."""
+    rows = session.execute(
+        select(Problem.first_image, Problem.count, SampleSet.data)
+        .join(SampleSet, SampleSet.problem_id == Problem.id)
+        .where(Problem.batch_id == batch)
+        .order_by(Problem.first_image)
+    )
+    return [(first, count, data) for first, count, data in rows]
+
+
+def state_of(session: Session, batch: int) -> BatchState | None:
+    return session.execute(select(Batch.state).where(Batch.id == batch)).scalar()
+
+
+def store_scores(session: Session, work: Work, rows: Sequence[Scored], *, now: datetime) -> bool:
+    """Keep the classifications of a batch; returns whether this was the last batch of its run.
+
+    Raises:
+        StaleState: the batch was scored already; nothing is written twice.
+    """
+    advance(session, work.batch, BatchState.SAMPLED, BatchState.SCORED, at=now, scored_at=now)
+    values = [
+        {"run_id": work.run, "image": work.first_image + index, **asdict(row)}
+        for index, row in enumerate(rows)
+    ]
+    session.execute(insert(Classification), values)
+    return _count(session, work.run, batches_scored=Run.batches_scored + 1)
+
+
+def settle(
+    session: Session,
+    batch: int,
+    decision: Again | GiveUp,
+    *,
+    now: datetime,
+    source: BatchState = BatchState.SAMPLING,
+) -> int | None:
+    """Hand a batch back for later, or give it up, keeping the error.
+
+    Returns its run when this was the last batch that the run waited for.
+    """
+    if isinstance(decision, Again):
+        due = now + timedelta(seconds=decision.seconds)
+        _move(session, batch, source, BatchState.PENDING, decision.error, now, due_at=due)
+        return None
+    _move(session, batch, source, BatchState.FAILED, decision.error, now)
+    run = session.execute(select(Batch.run_id).where(Batch.id == batch)).scalar_one()
+    return run if _count(session, run, batches_failed=Run.batches_failed + 1) else None
+
+
+def _move(
+    session: Session,
+    batch: int,
+    source: BatchState,
+    target: BatchState,
+    error: str,
+    now: datetime,
+    **values: Any,
+) -> None:
+    values |= {"lease_until": None, "dispatched_at": None, "error": error}
+    advance(session, batch, source, target, at=now, why=error, **values)
+
+
+def _count(session: Session, run: int, **counter: Any) -> bool:
+    counted = session.execute(
+        update(Run)
+        .where(Run.id == run)
+        .values(**counter)
+        .returning(Run.batches, Run.batches_scored, Run.batches_failed)
+    ).one()
+    return bool(counted.batches_scored + counted.batches_failed == counted.batches)

@@ -1,0 +1,67 @@
+"""The Celery app and all its configuration.
+
+Messages are acknowledged early and never retried by Celery, and there is no result backend:
+what a crash leaves behind is found by its lease in SQL, on any broker, after any loss.
+"""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+from celery.signals import setup_logging, worker_process_init
+from kombu.entity import Queue as KombuQueue
+
+from schema.messages import Queue
+from schema.settings import load
+from worker.logs import configure
+
+app = Celery("annealq", broker=load().broker_url, include=["worker.tasks"])
+
+app.conf.update(
+    result_backend=None,
+    task_ignore_result=True,
+    task_store_errors_even_if_ignored=False,
+    task_serializer="json",
+    accept_content=["json"],
+    # Recovery is by leases in SQL. Late acknowledgement would run a slow task again after the
+    # visibility timeout, and makes a worker exit when the broker restarts.
+    task_acks_late=False,
+    task_reject_on_worker_lost=False,
+    worker_disable_prefetch=True,
+    worker_prefetch_multiplier=1,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    worker_send_task_events=False,
+    worker_hijack_root_logger=False,
+    worker_soft_shutdown_timeout=30,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    task_publish_retry_policy={
+        "max_retries": 1,
+        "interval_start": 0,
+        "interval_step": 0.1,
+        "interval_max": 0.1,
+    },
+    broker_transport_options={
+        "socket_timeout": 10,
+        "socket_connect_timeout": 3,
+        "priority_steps": list(range(10)),
+        "queue_order_strategy": "round_robin",
+    },
+    task_create_missing_queues=False,
+    task_queues=[KombuQueue(queue.value, routing_key=queue.value) for queue in Queue],
+    task_default_queue=Queue.AGGREGATE.value,
+    task_default_exchange="annealq",
+)
+
+
+@setup_logging.connect
+def _log(**_: object) -> None:
+    configure()
+
+
+@worker_process_init.connect
+def _quiet_threads(**_: object) -> None:
+    """One process per core does the work; libraries that start a thread per core would fight over them."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")

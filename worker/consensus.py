@@ -1,0 +1,211 @@
+"""From reads to a class: consensus class scores.
+
+Reads count by their noiseless logical energy, the lowest first (Higham and Bedford, section 4: the lowest 100
+of 1000). The answer never depends on the order of the reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schema.errors import ParameterError
+from schema.parameters import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FloatArray = NDArray[np.float64]
+BitArray = NDArray[np.uint8]
+BoolArray = NDArray[np.bool_]
+CountArray = NDArray[np.integer]
+
+DEFAULT_RULE = Rule.LOWEST_ENERGY_MEAN
+# The paper's 100 of 1000 reads.
+DEFAULT_FRACTION = 0.1
+UNDECIDED = -1
+
+# Scores are quotients of counts of at most some millions; closer than this they are equal but for rounding.
+_SAME_SCORE = 1e-9
+# Reads are turned into float64 so many bytes at a time, whatever the size of the batch.
+_BLOCK_BYTES = 1 << 21
+
+
+@dataclass(frozen=True, eq=False)
+class Consensus:
+    """What the reads of each image say.
+
+    scores: (B, K) float64 in [0, 1], weighted mean of each class unit over the kept reads.
+    predicted: (B,) int16, the class with the highest score; -1 where no class unit is on in any kept read.
+    margin: (B,) float64, highest score less the second; with one class the score itself.
+    tied: (B,) bool, several classes share the highest score; the lowest energy among reads with the class
+        unit on decided, and if that is shared too, the first class.
+    one_hot_fraction: (B,) float64, share of all reads with exactly one class unit on.
+    lowest_energy: (B,) float64, over all reads.
+    """
+
+    scores: FloatArray
+    predicted: NDArray[np.int16]
+    margin: FloatArray
+    tied: BoolArray
+    one_hot_fraction: FloatArray
+    lowest_energy: FloatArray
+
+
+def score(
+    class_bits: BitArray,
+    energies: NDArray[np.floating],
+    rule: Rule = DEFAULT_RULE,
+    fraction: float = DEFAULT_FRACTION,
+    beta: float = 1.0,
+    occurrences: CountArray | None = None,
+) -> Consensus:
+    """Consensus class scores of a batch, from class bits (B, R, K) uint8 and energies (B, R) float.
+
+    rule: ``lowest_energy_mean`` keeps the ceil(fraction R) reads of lowest energy, at least one. Reads whose
+        energy is exactly that of the last one kept share the weight that is left among them, so none is
+        preferred. ``all_reads_mean`` keeps all. ``boltzmann`` weighs read r by exp(-beta E_r).
+    fraction: in (0, 1]. beta: > 0, in the energies' units.
+    occurrences: (B, R) integers >= 0, how often each row was read; None: once. R is then their sum.
+
+    Raises ParameterError when shapes disagree, a value is out of range or an image has no read.
+    """
+    _check_reads(class_bits, energies, occurrences)
+    _check_options(rule, fraction, beta)
+    images, _, classes = class_bits.shape
+    exact = np.asarray(energies, dtype=np.float64)
+    counts = None if occurrences is None else occurrences.astype(np.float64)
+    scores, one_hot = np.empty((images, classes)), np.empty(images)
+    for block in _blocks(class_bits):
+        part = None if counts is None else counts[block]
+        weights = _weights(exact[block], part, rule, fraction, beta)
+        scores[block], one_hot[block] = _means(class_bits[block], *weights, part)
+    decided = scores.max(axis=1) > 0.0
+    predicted, tied = _predict(class_bits, exact, counts, scores, decided)
+    lowest = exact.min(axis=1, where=_counted(exact, counts), initial=np.inf)
+    return Consensus(scores, predicted, _margin(scores), tied, one_hot, lowest)
+
+
+def _weights(
+    energies: FloatArray, counts: FloatArray | None, rule: Rule, fraction: float, beta: float
+) -> tuple[FloatArray, FloatArray]:
+    """Weights of the reads as two parts (b, 2, R) with a factor for each part (b, 2).
+
+    The parts hold whole numbers where the rule counts reads, so that sums are exact in any order.
+    """
+    ones = np.ones_like(energies) if counts is None else counts
+    if rule == Rule.LOWEST_ENERGY_MEAN:
+        return _lowest(energies, counts, ones, fraction)
+    if rule == Rule.BOLTZMANN:
+        lowest = energies.min(axis=1, keepdims=True, where=_counted(energies, counts), initial=np.inf)
+        ones = ones * np.exp(np.minimum(beta * (lowest - energies), 0.0))
+    parts = np.stack((ones, np.zeros_like(ones)), axis=1)
+    return parts, np.repeat(1.0 / ones.sum(axis=1), 2).reshape(-1, 2)
+
+
+def _lowest(
+    energies: FloatArray, counts: FloatArray | None, ones: FloatArray, fraction: float
+) -> tuple[FloatArray, FloatArray]:
+    """Reads below the cut, which count fully, and reads at the cut, which share what is left."""
+    # 0.1 x 70 is 7.000000000000001 in float64, and 7 reads are meant.
+    keep = np.maximum(np.ceil(fraction * ones.sum(axis=1) - 1e-9), 1.0)
+    cut = _cut(energies, counts, keep)
+    parts = np.stack((energies < cut, energies == cut), axis=1).astype(np.float64)
+    if counts is not None:
+        parts *= counts[:, np.newaxis]
+    below, at = parts.sum(axis=2).T
+    return parts, np.stack((1.0 / keep, (keep - below) / (at * keep)), axis=1)
+
+
+def _cut(energies: FloatArray, counts: FloatArray | None, keep: FloatArray) -> FloatArray:
+    """The energy (b, 1) of the last read kept."""
+    if counts is None:
+        last = int(keep[0]) - 1
+        return np.partition(energies, last, axis=1)[:, last : last + 1]
+    order = np.argsort(energies, axis=1)
+    reached = np.cumsum(np.take_along_axis(counts, order, axis=1), axis=1) >= keep[:, np.newaxis]
+    last_row = np.take_along_axis(order, reached.argmax(axis=1)[:, np.newaxis], axis=1)
+    return np.take_along_axis(energies, last_row, axis=1)
+
+
+def _means(
+    class_bits: BitArray, parts: FloatArray, factors: FloatArray, counts: FloatArray | None
+) -> tuple[FloatArray, FloatArray]:
+    """Weighted means (b, K) of the class units, and the one-hot fraction (b,)."""
+    bits = class_bits.astype(np.float64)
+    scores = np.einsum("bpk,bp->bk", np.matmul(parts, bits), factors)
+    one_hot = np.matmul(bits, np.ones(bits.shape[2])) == 1.0
+    if counts is None:
+        return scores, one_hot.mean(axis=1)
+    return scores, (one_hot * counts).sum(axis=1) / counts.sum(axis=1)
+
+
+def _predict(
+    class_bits: BitArray,
+    energies: FloatArray,
+    counts: FloatArray | None,
+    scores: FloatArray,
+    decided: BoolArray,
+) -> tuple[NDArray[np.int16], BoolArray]:
+    predicted = scores.argmax(axis=1)
+    best = scores >= scores.max(axis=1, keepdims=True) - _SAME_SCORE
+    tied = (best.sum(axis=1) > 1) & decided
+    if tied.any():
+        seen = _counted(energies, counts)[tied]
+        on = (class_bits[tied] == 1) & seen[..., np.newaxis]
+        lowest = np.where(on, energies[tied][..., np.newaxis], np.inf).min(axis=1)
+        predicted[tied] = np.where(best[tied], lowest, np.inf).argmin(axis=1)
+    predicted[~decided] = UNDECIDED
+    return predicted.astype(np.int16), tied
+
+
+def _margin(scores: FloatArray) -> FloatArray:
+    if scores.shape[1] == 1:
+        return scores[:, 0].copy()
+    highest = np.partition(scores, -2, axis=1)[:, -2:]
+    return highest[:, 1] - highest[:, 0]
+
+
+def _counted(energies: FloatArray, counts: FloatArray | None) -> BoolArray:
+    """Which rows (b, R) were read at all."""
+    return np.ones(energies.shape, dtype=np.bool_) if counts is None else counts > 0.0
+
+
+def _blocks(class_bits: BitArray) -> Iterator[slice]:
+    images, reads, classes = class_bits.shape
+    step = max(1, _BLOCK_BYTES // (8 * reads * classes))
+    for start in range(0, images, step):
+        yield slice(start, start + step)
+
+
+def _check_reads(
+    class_bits: BitArray, energies: NDArray[np.floating], occurrences: CountArray | None
+) -> None:
+    if class_bits.ndim != 3 or class_bits.dtype != np.uint8 or 0 in class_bits.shape[1:]:
+        raise ParameterError(
+            f"class bits must be uint8 (B, R >= 1, K >= 1), not {class_bits.dtype} {class_bits.shape}"
+        )
+    if class_bits.max(initial=0) > 1:
+        raise ParameterError("class bits must be 0 or 1")
+    if energies.shape != class_bits.shape[:2] or not np.isfinite(energies).all():
+        raise ParameterError(
+            f"energies must be finite, of shape {class_bits.shape[:2]}, not {energies.shape}"
+        )
+    if occurrences is None:
+        return
+    if occurrences.shape != energies.shape or not np.issubdtype(occurrences.dtype, np.integer):
+        raise ParameterError(f"occurrences must be integers {energies.shape}, not {occurrences.shape}")
+    if occurrences.min(initial=0) < 0 or not occurrences.any(axis=1).all():
+        raise ParameterError("occurrences must be 0 or more, and every image needs a read")
+
+
+def _check_options(rule: str, fraction: float, beta: float) -> None:
+    if rule not in list(Rule):
+        raise ParameterError(f"the consensus rule must be one of {', '.join(Rule)}, not {rule!r}")
+    if not 0.0 < fraction <= 1.0:
+        raise ParameterError(f"the fraction of reads kept must be above 0 and at most 1, not {fraction}")
+    if not (np.isfinite(beta) and beta > 0.0):
+        raise ParameterError(f"beta must be a finite number above 0, not {beta}")

@@ -1,0 +1,47 @@
+"""Sends messages. A hint that cannot be sent is only logged: the reconciler sends it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import structlog
+from kombu.exceptions import ChannelError, OperationalError
+from redis.exceptions import RedisError
+
+from schema.messages import Message, Queue
+
+log = structlog.get_logger()
+
+
+class Hints(Protocol):
+    """Where hints go."""
+
+    def send(self, messages: Iterable[Message]) -> None:
+        """Send every message, or log that the broker did not take it."""
+
+    def waiting(self, queue: Queue) -> int | None:
+        """How many messages wait in a queue; None when the broker does not say."""
+
+
+class CeleryHints:
+    """Hints through a Celery app."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    def send(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            try:
+                self._app.send_task(message.task, kwargs=message.arguments(), queue=message.queue)
+            except (OperationalError, OSError) as error:
+                log.warning("hint not sent", task=message.task, row=message.row, error=str(error))
+                return
+
+    def waiting(self, queue: Queue) -> int | None:
+        try:
+            with self._app.connection_for_write() as connection:
+                channel = connection.default_channel
+                return int(channel.queue_declare(queue, passive=True).message_count)
+        except (OperationalError, ChannelError, RedisError, OSError):
+            return None

@@ -1,0 +1,124 @@
+"""Claims and leases: who works on a row, until when, and how the work is handed back.
+
+A claim is one guarded statement. Every later write of the holder carries its fence; when
+somebody else has claimed the row since, the write finds nothing and `LeaseLost` is raised.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import ColumnElement, and_, select, update
+from sqlalchemy.orm import Session
+
+from schema.database import Database, note
+from schema.errors import LeaseLost, StorageError
+from schema.states import LIVE_RUNS, BatchState, NetworkState, State
+from schema.tables import Batch, Network, Run
+
+log = structlog.get_logger()
+
+Leased = type[Batch] | type[Network]
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to work on one row. ``fence`` tells this claim from every other one."""
+
+    table: Leased
+    row: int
+    fence: int
+    attempt: int
+
+
+def claim_batch(session: Session, batch: int, *, now: datetime, lease_s: float) -> Lease | None:
+    """Claim a batch that is due in a run that is live. None: nothing to do here."""
+    live = select(Run.id).where(Run.id == Batch.run_id, Run.state.in_(LIVE_RUNS)).exists()
+    due = and_(Batch.state == BatchState.PENDING, Batch.due_at <= now, live)
+    return _claim(session, Batch, batch, due, BatchState.PENDING, BatchState.SAMPLING, now, lease_s)
+
+
+def claim_network(session: Session, network: int, *, now: datetime, lease_s: float) -> Lease | None:
+    """Claim a network that waits for training. None: nothing to do here."""
+    due = Network.state == NetworkState.QUEUED
+    return _claim(session, Network, network, due, NetworkState.QUEUED, NetworkState.TRAINING, now, lease_s)
+
+
+def _claim(
+    session: Session,
+    table: Leased,
+    row: int,
+    due: ColumnElement[bool],
+    source: State,
+    target: State,
+    now: datetime,
+    lease_s: float,
+) -> Lease | None:
+    claimed = session.execute(
+        update(table)
+        .where(table.id == row, due)
+        .values(
+            state=target,
+            fence=table.fence + 1,
+            attempts=table.attempts + 1,
+            lease_until=now + timedelta(seconds=lease_s),
+            started_at=now,
+        )
+        .returning(table.fence, table.attempts)
+    ).first()
+    if claimed is None:
+        return None
+    note(session, table.__tablename__, row, source, target, at=now)
+    return Lease(table, row, *claimed)
+
+
+def renew(session: Session, lease: Lease, *, now: datetime, lease_s: float) -> None:
+    """Prolong the lease; the first statement of every transaction of its holder.
+
+    Raises:
+        LeaseLost: somebody else has claimed the row, or it was moved on.
+    """
+    table = lease.table
+    held = BatchState.SAMPLING if table is Batch else NetworkState.TRAINING
+    found = session.execute(
+        update(table)
+        .where(table.id == lease.row, table.fence == lease.fence, table.state == held)
+        .values(lease_until=now + timedelta(seconds=lease_s))
+        .returning(table.id)
+    ).first()
+    if found is None:
+        raise LeaseLost(f"{table.__tablename__} {lease.row} was taken over after claim {lease.fence}")
+
+
+@contextmanager
+def held(database: Database, lease: Lease, lease_s: float) -> Iterator[None]:
+    """Keep a lease alive from a thread while the body works.
+
+    A renewal that fails is only logged here: the body's own next transaction is fenced and finds out.
+    """
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(lease_s / 3):
+            try:
+                with database.transaction() as session:
+                    renew(session, lease, now=database.now(session), lease_s=lease_s)
+            except LeaseLost:
+                return
+            except StorageError as error:
+                log.warning(
+                    "lease not renewed", table=lease.table.__tablename__, row=lease.row, error=str(error)
+                )
+
+    thread = threading.Thread(target=beat, name=f"lease-{lease.row}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

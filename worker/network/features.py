@@ -1,0 +1,88 @@
+"""Images to feature values, and to the network's own classes: one forward pass for a whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from schema.architecture import Architecture
+from schema.errors import ImageError
+from worker.network.layers import Network
+from worker.network.objective import class_scores
+from worker.network.transfer import check_transfer
+from worker.network.weights import Weights
+
+# So many values of a layer are held at once, 64 MB in float32.
+_BLOCK_VALUES = 16_000_000
+
+
+def features(architecture: Architecture, weights: Weights, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Feature values (B, nv) float64 in [-alpha, alpha] of images (B, H, W) uint8.
+
+    Raises:
+        ImageError: another size or type than the network takes, or a pixel above its image_max.
+    """
+    network = restore(architecture, weights)
+    return _forward(network, images, network.visible, architecture.visible)
+
+
+def scores(
+    architecture: Architecture, weights: Weights, images: NDArray[np.uint8], transfer: str
+) -> NDArray[np.float64]:
+    """The network's own class scores (B, K) float64: softmax logits (paper), or -beta F_k (energy).
+
+    Raises:
+        ImageError: as ``features``. NetworkError: an unknown transfer.
+    """
+    check_transfer(transfer)
+    network = restore(architecture, weights)
+    return _forward(network, images, lambda x: class_scores(network, x, transfer), architecture.classes)
+
+
+def classify(
+    architecture: Architecture, weights: Weights, images: NDArray[np.uint8], transfer: str = "energy"
+) -> NDArray[np.int64]:
+    """The network's own classes (B,) int64, without any sampling."""
+    best: NDArray[np.int64] = scores(architecture, weights, images, transfer).argmax(axis=1)
+    return best
+
+
+def check_images(architecture: Architecture, images: NDArray[np.uint8]) -> None:
+    """Raise ``ImageError`` unless images are (B, H, W) uint8 as the network takes them."""
+    spec = architecture.input
+    if images.dtype != np.uint8:
+        raise ImageError(f"images must be uint8, not {images.dtype}")
+    if images.ndim != 3 or images.shape[1:] != (spec.height, spec.width):
+        raise ImageError(
+            f"{architecture.name} takes images (B, {spec.height}, {spec.width}), not {images.shape}"
+        )
+    if images.size and int(images.max()) > spec.image_max:
+        raise ImageError(
+            f"a pixel is {int(images.max())}, but {architecture.name} takes values from 0 to {spec.image_max}"
+        )
+
+
+def restore(architecture: Architecture, weights: Weights) -> Network:
+    """The torch network with these weights, for inference."""
+    network = Network(architecture)
+    state = {name: torch.from_numpy(np.array(weights[name])) for name in architecture.shapes}
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def _forward(
+    network: Network, images: NDArray[np.uint8], function: Callable[[Tensor], Tensor], width: int
+) -> NDArray[np.float64]:
+    check_images(network.architecture, images)
+    shapes = (network.architecture.input.shape, *network.architecture.feature_shapes)
+    block = max(1, _BLOCK_VALUES // max(int(np.prod(shape)) for shape in shapes))
+    out = np.empty((len(images), width))
+    with torch.no_grad():
+        for start in range(0, len(images), block):
+            pixels = network.pixels(torch.from_numpy(np.ascontiguousarray(images[start : start + block])))
+            out[start : start + block] = function(pixels).numpy()
+    return out

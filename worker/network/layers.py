@@ -1,0 +1,198 @@
+"""The torch side of a network: feature layers, and class free energies that the sampler also obeys.
+
+Signs: E = - f . v - sum v_i W[i, k] hc_k + lam (m^2 - 2 m), with m class units on (Higham and Bedford,
+eq. 4 and 6, one minus sign a term). All fields below are minus the linear coefficients of E.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import torch
+import torch.nn.functional as fn
+from torch import Tensor, nn
+
+from schema.architecture import Architecture
+from schema.specs import Conv, ConvUnits, Dense, DenseUnits, Input, MaxPool, PoolUnits
+
+# Up to so many classes every class state is trained on (2^K); up to so many, those with at most two on;
+# above, one or none: the pairs would be too many.
+_ENUMERATED_CLASSES = 5
+_PAIRED_CLASSES = 20
+
+
+class Network(nn.Module):
+    """Feature layers and the weights of the units of Q, named as in ``Architecture.shapes``.
+
+    normalise: batch normalisation after every classical layer, while training only; ``folded`` gives
+    weights that need none.
+    """
+
+    def __init__(self, architecture: Architecture, *, normalise: bool = False) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.features = nn.ModuleList(_feature_layers(architecture))
+        self.energy = nn.ModuleList(_unit_layers(architecture))
+        self.classes = nn.Linear(architecture.sizes[-2], architecture.classes, bias=False)
+        self.norms = nn.ModuleDict(_norms(architecture) if normalise else {})
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """(B, H, W) uint8 -> (B, 1, h, w) float in [0, 1], averaged over blocks where the input says so."""
+        return scale_pixels(self.architecture.input, images)
+
+    def visible(self, pixels: Tensor) -> Tensor:
+        """Pixels (B, 1, h, w) in [0, 1] -> feature values (B, nv) in [-alpha, alpha]."""
+        return self.architecture.alpha * (2.0 * self.values(pixels) - 1.0)
+
+    def values(self, pixels: Tensor) -> Tensor:
+        """Pixels (B, 1, h, w) in [0, 1] -> values of the visible units (B, nv) in [0, 1]."""
+        out = pixels
+        for index, (spec, layer) in enumerate(zip(self.architecture.features, self.features, strict=True)):
+            out = layer(out.flatten(1) if isinstance(spec, Dense) else out)
+            if isinstance(spec, Conv | Dense):
+                out = self.norms[str(index)](out) if str(index) in self.norms else out
+                out = _ACTIVATIONS[spec.activation](out)
+        out = out.flatten(1)
+        return 0.5 * (out + 1.0) if signed(self.architecture) else out
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """Class logits (B, K) of the classical network: x W with b = 0 (Higham and Bedford, 3.1).
+
+        Pooling layers take the maximum, hidden units are sigmoid; tanh features go in as -1 to 1.
+        """
+        out = self.values(pixels)
+        if signed(self.architecture):
+            out = 2.0 * out - 1.0
+        for index, (spec, layer) in enumerate(zip(self.architecture.energy, self.energy, strict=True)):
+            before = self.architecture.unit_shapes[index]
+            out = layer(out.flatten(1) if isinstance(spec, DenseUnits) else out.reshape(-1, *before))
+            out = out if isinstance(spec, PoolUnits) else torch.sigmoid(out)
+        logits: Tensor = self.classes(out.flatten(1))
+        return logits
+
+    def folded(self) -> dict[str, Tensor]:
+        """All weights, with batch normalisation (Ioffe and Szegedy 2015) folded into the layer before it."""
+        state = {name: self.state_dict()[name].clone() for name in self.architecture.shapes}
+        for index, norm in self.norms.items():
+            assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)  # noqa: S101  (what _norms makes)
+            assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101, PT018
+            gain = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
+            weight, bias = state[f"features.{index}.weight"], state[f"features.{index}.bias"]
+            state[f"features.{index}.weight"] = weight * gain.reshape(-1, *[1] * (weight.dim() - 1))
+            state[f"features.{index}.bias"] = (bias - norm.running_mean) * gain + norm.bias.detach()
+        return state
+
+
+def signed(architecture: Architecture) -> bool:
+    """Whether the classical head sees feature values in [-1, 1] (tanh), not in [0, 1] (sigmoid, pixels)."""
+    active = [spec.activation for spec in architecture.features if not isinstance(spec, MaxPool)]
+    return bool(active) and active[-1] == "tanh"
+
+
+def scale_pixels(spec: Input, images: Tensor) -> Tensor:
+    """(B, H, W) uint8 -> (B, 1, h, w) float32 in [0, 1]: p / image_max, then block means."""
+    pixels = images.unsqueeze(1).float() / spec.image_max
+    return fn.avg_pool2d(pixels, spec.average) if spec.average > 1 else pixels
+
+
+def class_states(classes: int) -> Tensor:
+    """Class states (S, K) float in {0, 1}, the K one-hot states first, state k being class k alone.
+
+    Then every other state for few classes; for more, only those with none or two units on, which are
+    the ones a too weak penalty lets through.
+    """
+    most = classes if classes <= _ENUMERATED_CLASSES else 2 if classes <= _PAIRED_CLASSES else 0
+    sizes = [0, *range(2, most + 1)]
+    rows = [torch.eye(classes)]
+    for size in sizes:
+        chosen = list(combinations(range(classes), size))
+        rows.append(torch.stack([_indicator(classes, units) for units in chosen]))
+    return torch.cat(rows)
+
+
+def state_scores(
+    field: Tensor, weight: Tensor, states: Tensor, class_energy: Tensor, beta: float | Tensor
+) -> Tensor:
+    """-beta F of every class state (B, S), the units between summed out; softmax gives its probability.
+
+    field: (B, n) minus the bias of the units that the class units see. weight: (K, n), W transposed.
+    class_energy: (S,) or (B, S), energy of the class units among themselves.
+
+        -beta F(s) = - beta E_class(s) + sum_i softplus(beta (field_i + sum_k W[i, k] s_k))
+
+    A discriminative restricted Boltzmann machine (Larochelle and Bengio 2008).
+    """
+    pull = states @ weight
+    inside = fn.softplus(beta * (field.unsqueeze(1) + pull)).sum(dim=2)
+    return inside - beta * class_energy
+
+
+def class_energies(states: Tensor, lam: float) -> Tensor:
+    """(S,): lam (m^2 - 2 m) for m class units on, from -lam on each and 2 lam on each pair."""
+    on = states.sum(dim=1)
+    return lam * (on * on - 2.0 * on)
+
+
+def pool_field(features: Tensor, coupling: Tensor | float, beta: float | Tensor) -> Tensor:
+    """(B, M, Np) features in pools -> (B, M) effective field on each pooling unit, visible units summed out.
+
+    The difference of the free energies of a pool with hp off and on:
+    sum_i softplus(beta (f_i + alpha)) - softplus(beta f_i), divided by beta.
+    """
+    on, off = fn.softplus(beta * (features + coupling)), fn.softplus(beta * features)
+    return (on - off).sum(dim=2) / beta
+
+
+def pools(features: Tensor, shape: tuple[int, ...], size: int) -> Tensor:
+    """(B, nv) of shape (channels, rows, columns) -> (B, M, Np): the visible units of each pool."""
+    channels, rows, columns = shape
+    blocks = features.reshape(-1, channels, rows // size, size, columns // size, size)
+    return blocks.permute(0, 1, 2, 4, 3, 5).reshape(len(features), -1, size * size)
+
+
+def _indicator(classes: int, units: tuple[int, ...]) -> Tensor:
+    state = torch.zeros(classes)
+    state[list(units)] = 1.0
+    return state
+
+
+_ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
+
+
+def _feature_layers(architecture: Architecture) -> list[nn.Module]:
+    shapes = (architecture.input.shape, *architecture.feature_shapes)
+    layers: list[nn.Module] = []
+    for spec, before in zip(architecture.features, shapes, strict=False):
+        if isinstance(spec, Conv):
+            layers.append(nn.Conv2d(before[0], spec.filters, spec.kernel, spec.stride, spec.padding))
+        elif isinstance(spec, MaxPool):
+            layers.append(nn.MaxPool2d(spec.size))
+        else:
+            layers.append(nn.Linear(_count(before), spec.units))
+    return layers
+
+
+def _unit_layers(architecture: Architecture) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for spec, before in zip(architecture.energy, architecture.unit_shapes, strict=False):
+        if isinstance(spec, ConvUnits):
+            layers.append(nn.Conv2d(before[0], spec.filters, spec.kernel, spec.stride))
+        elif isinstance(spec, DenseUnits):
+            layers.append(nn.Linear(_count(before), spec.units))
+        else:
+            layers.append(nn.MaxPool2d(spec.size))
+    return layers
+
+
+def _norms(architecture: Architecture) -> dict[str, nn.Module]:
+    norms: dict[str, nn.Module] = {}
+    for index, spec in enumerate(architecture.features):
+        if isinstance(spec, Conv):
+            norms[str(index)] = nn.BatchNorm2d(spec.filters)
+        elif isinstance(spec, Dense):
+            norms[str(index)] = nn.BatchNorm1d(spec.units)
+    return norms
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    return int(torch.Size(shape).numel())

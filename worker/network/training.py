@@ -1,0 +1,294 @@
+"""Trains a network on labelled images: seeded, with metrics for every epoch, stopped early when it pays."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from schema.architecture import Architecture
+from schema.errors import ImageError, NetworkError
+from worker.network.features import check_images, scores
+from worker.network.layers import Network
+from worker.network.objective import Objective, class_scores
+from worker.network.transfer import check_transfer
+from worker.network.weights import FOLDED_LAM
+
+Stopped = Literal["epochs", "patience", "asked"]
+MAX_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Metrics of one epoch, counted from 1; accuracies in [0, 1].
+
+    Those of validation are None when nothing is held out.
+    """
+
+    epoch: int
+    epochs: int
+    loss: float
+    train_accuracy: float
+    validation_accuracy: float | None
+    validation_loss: float | None
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What training gave.
+
+    weights: float32 arrays, those of the best epoch. metrics: one for each epoch run. best_epoch: counted
+    from 1. stopped: all epochs run, no better for ``patience`` epochs, or asked to stop.
+    """
+
+    weights: dict[str, NDArray[np.float32]]
+    metrics: tuple[Epoch, ...]
+    best_epoch: int
+    stopped: Stopped
+    transfer: str
+    seed: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the weights, as plain JSON."""
+        return {
+            "transfer": self.transfer,
+            "seed": self.seed,
+            "best_epoch": self.best_epoch,
+            "stopped": self.stopped,
+            "seconds": self.seconds,
+            "epochs": [metrics.to_dict() for metrics in self.metrics],
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    """Pixels (N, 1, h, w) float32 in [0, 1] and labels (N,) int64."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def train(
+    architecture: Architecture,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.integer[Any]],
+    transfer: str = "energy",
+    *,
+    epochs: int | None = None,
+    seed: int = 0,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Trained:
+    """Train on images (N, H, W) uint8 with labels (N,) in [0, classes).
+
+    The same seed, data, torch version and number of threads give the same weights. ``should_stop`` is
+    asked before every batch; the best weights so far are then returned.
+
+    Raises:
+        ImageError: images or labels do not fit the architecture.
+        NetworkError: an unknown transfer, or training diverged.
+    """
+    check_transfer(transfer)
+    check_images(architecture, images)
+    _check_labels(architecture, labels, len(images))
+    if not 0 <= seed <= MAX_SEED:
+        raise NetworkError(f"seed must be from 0 to {MAX_SEED}, not {seed}")
+    plan = architecture.training if epochs is None else replace(architecture.training, epochs=epochs)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        course = _Course(replace(architecture, training=plan), transfer, images, labels, seed)
+        stopped = course.run(on_epoch, should_stop)
+    weights = course.best_weights
+    if transfer == "paper":
+        weights[FOLDED_LAM] = _folded_lam(architecture, weights, images)
+    return Trained(weights, tuple(course.metrics), course.best_epoch, stopped, transfer, seed, course.seconds)
+
+
+class _Course:
+    """One training: its network, its data, and the best weights so far."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        transfer: str,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.integer[Any]],
+        seed: int,
+    ) -> None:
+        self.plan = architecture.training
+        self.network = Network(architecture, normalise=True)
+        self.objective = Objective(self.network, self.plan, transfer)
+        self.transfer = transfer
+        self.train, self.validation = self._split(images, labels, seed)
+        self.metrics: list[Epoch] = []
+        self.best_epoch = 0
+        self.best_weights: dict[str, NDArray[np.float32]] = {}
+        self.seconds = 0.0
+        self._lowest = math.inf
+        self._optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=self.plan.learning_rate, weight_decay=self.plan.weight_decay
+        )
+
+    def run(
+        self, on_epoch: Callable[[Epoch], None] | None, should_stop: Callable[[], bool] | None
+    ) -> Stopped:
+        """Train until the epochs are over, nothing gets better, or somebody asks to stop."""
+        asked = should_stop or (lambda: False)
+        for epoch in range(1, self.plan.epochs + 1):
+            start = time.perf_counter()
+            totals = self._run_epoch(epoch, asked)
+            if totals is None:
+                self._keep(max(1, epoch - 1), only_if_none=True)
+                return "asked"
+            self._measure(epoch, totals, start)
+            if on_epoch:
+                on_epoch(self.metrics[-1])
+            if epoch - self.best_epoch >= self.plan.patience:
+                return "patience"
+        return "epochs"
+
+    def _split(
+        self, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]], seed: int
+    ) -> tuple[_Data, _Data | None]:
+        order = np.random.default_rng(seed).permutation(len(images))
+        held = int(len(images) * self.plan.validation)
+        train = self._data(images[order[held:]], labels[order[held:]], flips=self.plan.flips)
+        return train, self._data(images[order[:held]], labels[order[:held]], flips=False) if held else None
+
+    def _data(self, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]], *, flips: bool) -> _Data:
+        if flips:
+            images, labels = join_flips(images, labels, self.network.architecture.input.image_max)
+        pixels = self.network.pixels(torch.from_numpy(np.ascontiguousarray(images)))
+        return _Data(pixels, torch.from_numpy(labels.astype(np.int64)))
+
+    def _run_epoch(self, epoch: int, asked: Callable[[], bool]) -> tuple[float, float] | None:
+        """Mean loss and accuracy of one pass, or None when asked to stop."""
+        self.network.train()
+        steps = math.ceil(len(self.train) / self.plan.batch_size)
+        order = torch.randperm(len(self.train))
+        loss_sum, right = 0.0, 0
+        for step, index in enumerate(torch.split(order, self.plan.batch_size)):
+            if asked():
+                return None
+            if len(index) < 2 and len(self.train) > 1:
+                continue  # batch normalisation needs two images
+            progress = (epoch - 1 + step / steps) / self.plan.epochs
+            labels = self.train.labels[index]
+            pixels = move_images(self.train.pixels[index], self.plan.shift)
+            loss, predicted = self._step(pixels, labels, progress)
+            loss_sum += loss * len(index)
+            right += int((predicted == labels).sum())
+        return loss_sum / len(self.train), right / len(self.train)
+
+    def _step(self, pixels: Tensor, labels: Tensor, progress: float) -> tuple[float, Tensor]:
+        self._optimiser.param_groups[0]["lr"] = self.plan.learning_rate * _rate(progress)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss, predicted = self.objective.loss(pixels, labels, progress=progress)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        self.objective.bound()
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise NetworkError("training diverged: the loss is not finite; use a smaller learning_rate")
+        return value, predicted
+
+    def _measure(self, epoch: int, totals: tuple[float, float], start: float) -> None:
+        loss, accuracy = self._validate() if self.validation else (None, None)
+        decisive = totals[0] if loss is None else loss
+        if decisive <= self._lowest:
+            self._lowest = decisive
+            self._keep(epoch)
+        seconds = time.perf_counter() - start
+        self.seconds += seconds
+        self.metrics.append(Epoch(epoch, self.plan.epochs, *totals, accuracy, loss, seconds))
+
+    def _validate(self) -> tuple[float, float]:
+        assert self.validation is not None  # noqa: S101  (asked by _measure)
+        self.network.eval()
+        with torch.no_grad():
+            parts = torch.split(self.validation.pixels, 1024)
+            chunks = [class_scores(self.network, part, self.transfer) for part in parts]
+        outcome, labels = torch.cat(chunks), self.validation.labels
+        loss = torch.nn.functional.cross_entropy(outcome, labels)
+        return float(loss), float((outcome.argmax(dim=1) == labels).float().mean())
+
+    def _keep(self, epoch: int, *, only_if_none: bool = False) -> None:
+        if only_if_none and self.best_weights:
+            return
+        self.best_epoch = epoch
+        self.best_weights = {name: value.numpy() for name, value in self.network.folded().items()}
+
+
+def move_images(pixels: Tensor, most: int) -> Tensor:
+    """Move, turn, shear and stretch each of (B, 1, h, w) a little, zeros coming in at the border.
+
+    Half of ``most`` pixels comes from moving, half from the linear part: the middle of no edge moves by
+    more than ``most`` pixels along either axis.
+    """
+    if not most:
+        return pixels
+    count, _, height, width = pixels.shape
+    # grid_sample measures from -1 to 1 across the image: a pixel is 2 / side.
+    reach = torch.tensor([most / width, most / height]).reshape(1, 2, 1)
+    theta = reach * (2.0 * torch.rand(count, 2, 3) - 1.0)
+    theta[:, :, :2] += torch.eye(2)
+    grid = torch.nn.functional.affine_grid(theta, [count, 1, height, width], align_corners=False)
+    return torch.nn.functional.grid_sample(pixels, grid, align_corners=False)
+
+
+def join_flips(
+    images: NDArray[np.uint8], labels: NDArray[np.integer[Any]], image_max: int
+) -> tuple[NDArray[np.uint8], NDArray[np.integer[Any]]]:
+    """Images (N, H, W) followed by all their one-pixel flips (N H W, H, W), with labels.
+
+    A flipped pixel p becomes image_max - p.
+    """
+    count, height, width = images.shape
+    flat = images.reshape(count, 1, -1)
+    flips = np.where(np.eye(height * width, dtype=np.bool_), image_max - flat, flat).astype(np.uint8)
+    joined = np.concatenate((images, flips.reshape(-1, height, width)))
+    return joined, np.concatenate((labels, labels.repeat(height * width)))
+
+
+def _rate(progress: float) -> float:
+    """Share of the learning rate: a linear start over the first tenth, then half a cosine down to 0."""
+    warm = 0.1
+    if progress < warm:
+        return 0.1 + 0.9 * progress / warm
+    return 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
+
+
+def _check_labels(architecture: Architecture, labels: NDArray[np.integer[Any]], count: int) -> None:
+    if labels.shape != (count,):
+        raise ImageError(f"{count} images need labels ({count},), not {labels.shape}")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ImageError(f"labels must be whole numbers, not {labels.dtype}")
+    if count < 2:
+        raise ImageError(f"training needs at least 2 images, not {count}")
+    if labels.min() < 0 or labels.max() >= architecture.classes:
+        given = f"they are from {labels.min()} to {labels.max()}"
+        raise ImageError(f"labels must be from 0 to {architecture.classes - 1}; {given}")
+
+
+def _folded_lam(
+    architecture: Architecture, weights: dict[str, NDArray[np.float32]], images: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """Half of the largest |x W| over the training images: strong enough that a second class stays off."""
+    largest = np.abs(scores(architecture, weights, images, "paper")).max()
+    return np.array([0.5 * largest], dtype=np.float32)

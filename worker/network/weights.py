@@ -1,0 +1,104 @@
+"""Trained weights as bytes: safetensors, which holds arrays and nothing that could be run.
+
+Arrays are named and laid out as in torch: ``features.0.weight`` is that of torch.nn.Conv2d (filters,
+channels, kernel, kernel) or torch.nn.Linear (units, inputs); ``classes.weight`` is (classes, inputs).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from schema.architecture import Architecture, Shape
+from schema.errors import NetworkError
+
+Weights = Mapping[str, NDArray[np.float32]]
+
+# The one-hot penalty fitted for folded visible units; a user's own weights need not have it.
+FOLDED_LAM = "folded.lam"
+OPTIONAL: Mapping[str, Shape] = {FOLDED_LAM: (1,)}
+
+_CONVERT = "convert it with safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+
+
+def encode(weights: Weights, architecture: Architecture) -> bytes:
+    """Weights as safetensors bytes; the same weights always give the same bytes.
+
+    Raises:
+        NetworkError: they do not fit the architecture, or are not finite.
+    """
+    check(weights, architecture)
+    return save({name: np.ascontiguousarray(weights[name], dtype="<f4") for name in sorted(weights)})
+
+
+def decode(data: bytes, architecture: Architecture) -> dict[str, NDArray[np.float32]]:
+    """Read safetensors bytes. Nothing is ever unpickled.
+
+    Raises:
+        NetworkError: not safetensors; names, shapes or types do not fit the architecture; NaN or infinity.
+    """
+    _refuse_pickle(data)
+    try:
+        arrays: dict[str, NDArray[np.float32]] = load(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise NetworkError(f"the weights are not a valid safetensors file: {error}") from None
+    check(arrays, architecture)
+    return arrays
+
+
+def digest(data: bytes) -> str:
+    """sha256 of encoded weights, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def check(weights: Weights, architecture: Architecture) -> None:
+    """Compare names, shapes and types with what the architecture needs, and look for NaN and infinity.
+
+    Raises:
+        NetworkError: names the array, what it is and what it should be.
+    """
+    expected = architecture.shapes
+    missing = sorted(set(expected) - set(weights))
+    unknown = sorted(set(weights) - set(expected) - set(OPTIONAL))
+    if missing or unknown:
+        wrong = f"missing {_listed(missing)}, unknown {_listed(unknown)}"
+        raise NetworkError(f"the weights do not fit {architecture.name!r}: {wrong}")
+    for name, array in weights.items():
+        _check_array(name, array, expected.get(name) or OPTIONAL[name])
+    lam = weights.get(FOLDED_LAM)
+    if lam is not None and lam[0] < 0:
+        raise NetworkError(f"{FOLDED_LAM} must not be negative, it is {lam[0]}")
+
+
+def _check_array(name: str, array: NDArray[np.float32], shape: Shape) -> None:
+    if array.shape != shape:
+        raise NetworkError(f"{name} has shape {array.shape}; the architecture needs {shape}")
+    if array.dtype != np.float32:
+        raise NetworkError(f"{name} is {array.dtype}, weights are float32; save it after .float()")
+    if not np.isfinite(array).all():
+        raise NetworkError(f"{name} holds NaN or infinite values; train the network again")
+
+
+def _refuse_pickle(data: bytes) -> None:
+    # A pickle starts with its protocol mark; a torch checkpoint is a zip archive with a pickle inside.
+    if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and not _may_be_header(data):
+        raise NetworkError(f"the weights are a pickle, which could run code and is never read; {_CONVERT}")
+    if data[:4] == b"PK\x03\x04" and zipfile.is_zipfile(BytesIO(data)):
+        raise NetworkError(f"the weights are a torch checkpoint, a zipped pickle, never read; {_CONVERT}")
+
+
+def _may_be_header(data: bytes) -> bool:
+    # safetensors starts with the header's length, eight bytes, then the header's "{".
+    return data[8:9] == b"{"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more if names else "nothing"

@@ -1,0 +1,140 @@
+"""The use cases, one for each message. Each reads its rows and goes on from there.
+
+Decide, then persist: numbers are computed outside of transactions, by pure functions, and
+stored in one transaction that is guarded by the row's state and fenced by the lease.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple
+from typing import Any
+
+import numpy as np
+import structlog
+
+from schema.errors import AnnealqError, LeaseLost, StaleState
+from schema.messages import Message, Task
+from schema.states import BatchState
+from schema.tables import Network
+from worker import batches, leases, runs, scoring, statistics, training_jobs
+from worker.context import Context
+from worker.dispatch import dispatch
+from worker.retries import Again, GiveUp, decide
+
+log = structlog.get_logger()
+
+_jitter = random.Random()  # noqa: S311 - spreads retries; nothing secret, nothing to reproduce
+
+
+def sample_batch(context: Context, batch: int) -> None:
+    """Claim a batch, draw its reads and store them raw."""
+    database, lease_s = context.database, context.settings.lease_s
+    with database.transaction() as session:
+        now = database.now(session)
+        lease = leases.claim_batch(session, batch, now=now, lease_s=lease_s)
+        if lease is None:
+            return
+        work = batches.load(session, batch)
+        batches.start_run(session, work.run, now=now)
+        network = context.networks.get(session, work.network)
+    with _handed_back(context, lease), leases.held(database, lease, lease_s):
+        drawn = scoring.draw(network, work)
+        with database.transaction() as session:
+            now = database.now(session)
+            leases.renew(session, lease, now=now, lease_s=lease_s)
+            batches.store_samples(
+                session, work, drawn.data, variables=drawn.variables, sampling_us=drawn.sampling_us, now=now
+            )
+        context.hints.send([Message(Task.AGGREGATE_BATCH, batch)])
+    dispatch(database, context.settings, context.hints)
+
+
+def aggregate_batch(context: Context, batch: int) -> None:
+    """Score a sampled batch from its raw sample sets; the last one of a run sends `aggregate_run`."""
+    database = context.database
+    with database.reading() as session:
+        if batches.state_of(session, batch) is not BatchState.SAMPLED:
+            return
+        work = batches.load(session, batch)
+        network = context.networks.get(session, work.network)
+        stored = batches.load_samples(session, batch)
+    rows = scoring.score(network, work, stored)
+    try:
+        with database.transaction() as session:
+            last = batches.store_scores(session, work, rows, now=database.now(session))
+    except StaleState:
+        return
+    if last:
+        context.hints.send([Message(Task.AGGREGATE_RUN, work.run)])
+
+
+def aggregate_run(context: Context, run: int) -> None:
+    """Compute a run's statistics once all of its batches are at their end, and finish it."""
+    database = context.database
+    try:
+        with database.transaction() as session:
+            ready = runs.start_aggregating(session, run, now=database.now(session))
+        if not ready:
+            return
+        with database.reading() as session:
+            figures = runs.load_figures(session, run)
+        with database.transaction() as session:
+            runs.finish(session, run, figures, _throughput(figures), now=database.now(session))
+    except StaleState:
+        return
+    log.info("run finished", failed_batches=figures.failed_batches)
+
+
+def _throughput(figures: runs.Figures) -> dict[str, Any]:
+    columns = np.array([astuple(batch) for batch in figures.batches], dtype=np.float64).reshape(-1, 6).T
+    images, enqueued, started, sampled, scored, sampling = columns
+    times = statistics.BatchTimes(images.astype(np.int64), enqueued, started, sampled, scored, sampling)
+    counts = statistics.SolverCounts(sent=figures.problems_sent)
+    charged_us = np.array(figures.charged_us, dtype=np.float64)
+    return statistics.throughput(times, charged_us, counts).to_dict()
+
+
+def train_network(context: Context, network: int) -> None:
+    """Claim a network that waits for training, train it and store its weights."""
+    database, lease_s = context.database, context.settings.lease_s
+    with database.transaction() as session:
+        lease = leases.claim_network(session, network, now=database.now(session), lease_s=lease_s)
+        if lease is None:
+            return
+        job = training_jobs.load(session, network)
+    with _handed_back(context, lease), leases.held(database, lease, lease_s):
+        outcome = training_jobs.train(context, job)
+        with database.transaction() as session:
+            now = database.now(session)
+            leases.renew(session, lease, now=now, lease_s=lease_s)
+            training_jobs.store(session, network, outcome, now=now)
+
+
+@contextmanager
+def _handed_back(context: Context, lease: leases.Lease) -> Iterator[None]:
+    """Hand a claimed row back when its work fails, or give it up; unforeseen errors are raised on."""
+    try:
+        yield
+    except LeaseLost as error:
+        log.warning("work taken over", error=str(error))
+    except Exception as error:
+        decision = decide(error, lease.attempt, context.settings, _jitter)
+        log.warning("attempt failed", row=lease.row, attempt=lease.attempt, decision=repr(decision))
+        _settle(context, lease, decision)
+        if not isinstance(error, AnnealqError):
+            raise
+
+
+def _settle(context: Context, lease: leases.Lease, decision: Again | GiveUp) -> None:
+    with context.database.transaction() as session:
+        now = context.database.now(session)
+        leases.renew(session, lease, now=now, lease_s=context.settings.lease_s)
+        if lease.table is Network:
+            training_jobs.settle(session, lease.row, decision, now=now)
+            return
+        finished = batches.settle(session, lease.row, decision, now=now)
+    if finished is not None:
+        context.hints.send([Message(Task.AGGREGATE_RUN, finished)])

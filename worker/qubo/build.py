@@ -1,0 +1,345 @@
+"""The Q matrix of a model: what is fixed by the network, and what changes from image to image.
+
+Only the linear part differs between images, so one :class:`EnergyModel` holds the quadratic part once
+and gives the linear parts of a whole batch as one array.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schema.errors import NetworkError, ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+FloatArray = NDArray[np.float64]
+BitArray = NDArray[np.uint8]
+IndexArray = NDArray[np.int32]
+Visible = Literal["sampled", "folded"]
+
+# One block of reads is turned into float64 at a time; 1 MiB stays inside the second-level cache.
+_BLOCK_BYTES = 1 << 20
+# Gathering the inputs of a group of units costs about as much as four multiplications an element.
+_GATHER_COST = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Coupling:
+    """Couplers between two consecutive layers of units; the energy term is ``-weights[i, j] x_i x_j``.
+
+    weights: (n_in, n_out) float64, zero where ``mask`` is False.
+    mask: (n_in, n_out) bool, True where a coupler exists, even if its weight happens to be 0. A convolution's
+        shared weights are expanded to columns (Higham and Bedford, Figure 2).
+
+    Raises NetworkError when shapes disagree, a weight is not finite, or a weight lies outside the mask.
+    """
+
+    weights: FloatArray
+    mask: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        if self.weights.ndim != 2 or 0 in self.weights.shape:
+            raise NetworkError(f"a coupling needs weights (n_in >= 1, n_out >= 1), not {self.weights.shape}")
+        if self.mask.shape != self.weights.shape or self.mask.dtype != np.bool_:
+            raise NetworkError(f"a coupling's mask must be bool {self.weights.shape}, not {self.mask.shape}")
+        if not np.isfinite(self.weights).all():
+            raise NetworkError("a coupling has weights that are not finite; train the network again")
+        if np.any(self.weights[~self.mask]):
+            raise NetworkError("a coupling has weights where its mask allows no coupler")
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Units of one layer that share their inputs: ``weights`` (inputs, outputs) is dense."""
+
+    inputs: slice | NDArray[np.intp]
+    outputs: slice | NDArray[np.intp]
+    weights: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class EnergyModel:
+    """E(x) = linear_b . x + sum_e couplings[e] x_i x_j with x in {0, 1}^n (BINARY), lower is better.
+
+    sizes: units per layer in Q's order, the class layer last; the visible layer first when sampled, absent
+        when folded.
+    bias: (n,) float64, the linear part that no image changes: minus the network's biases, -lam on class
+        units.
+    edges: (m, 2) int32, i < j, sorted, each once.
+    couplings: (m,) float64, Q[i, j] of each edge.
+    visible: ``sampled`` (linear[:, :nv] = bias[:nv] - f) or ``folded`` (linear = bias + f @ fold).
+    fold: (nv, n) float64 when folded, else None.
+    Arrays are made read-only: caches depend on them.
+
+    Raises NetworkError when the parts do not fit together.
+    """
+
+    sizes: tuple[int, ...]
+    bias: FloatArray
+    edges: IndexArray
+    couplings: FloatArray
+    visible: Visible = "sampled"
+    fold: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        _check_model(self)
+        for array in (self.bias, self.edges, self.couplings, self.fold):
+            if array is not None:
+                array.setflags(write=False)
+
+    @property
+    def units(self) -> int:
+        """Number of binary variables, n."""
+        return len(self.bias)
+
+    @property
+    def feature_count(self) -> int:
+        """Number of feature values an image gives, nv."""
+        return self.sizes[0] if self.fold is None else len(self.fold)
+
+    @property
+    def layers(self) -> tuple[slice, ...]:
+        """Where each layer's units lie, in Q's order."""
+        ends = np.cumsum((0, *self.sizes)).tolist()
+        return tuple(slice(start, stop) for start, stop in pairwise(ends))
+
+    @property
+    def class_units(self) -> slice:
+        """Where the class units lie: the last layer."""
+        return slice(self.units - self.sizes[-1], self.units)
+
+    @cached_property
+    def graph_digest(self) -> str:
+        """sha256, in hex, of n and the edges as little-endian int32: all that an embedding depends on.
+
+        Which variables interact, not how strongly.
+        """
+        header = np.asarray([self.units], dtype="<i4").tobytes()
+        return hashlib.sha256(header + np.ascontiguousarray(self.edges, dtype="<i4").tobytes()).hexdigest()
+
+    @cached_property
+    def quadratic(self) -> FloatArray:
+        """(n, n) float64, strictly upper triangular: the part of Q that all images share. Read-only."""
+        matrix = np.zeros((self.units, self.units))
+        matrix[self.edges[:, 0], self.edges[:, 1]] = self.couplings
+        matrix.setflags(write=False)
+        return matrix
+
+    def linear(self, features: NDArray[np.floating]) -> FloatArray:
+        """The linear parts (B, n) float64 of a batch with features (B, nv).
+
+        Sampled: -f on the visible units (Higham and Bedford, eq. 4, with one minus sign). Folded: known
+        visible values move into the biases of their neighbours, bias_j - sum_i f_i W[i, j] (section 3.6).
+
+        Raises NetworkError when the features have another width or are not finite.
+        """
+        values = np.asarray(features, dtype=np.float64)
+        if values.ndim != 2 or values.shape[1] != self.feature_count:
+            raise NetworkError(f"the model takes features (B, {self.feature_count}), not {values.shape}")
+        if not np.isfinite(values).all():
+            raise NetworkError("the network gave features that are not finite; check its weights")
+        if self.fold is not None:
+            return self.bias + values @ self.fold
+        linear = np.tile(self.bias, (len(values), 1))
+        linear[:, : self.feature_count] -= values
+        return linear
+
+    def energies(self, linear: FloatArray, bits: BitArray) -> FloatArray:
+        """Energies (B, R) float64 of reads (B, R, n) uint8 in {0, 1} under ``linear`` (B, n) float64.
+
+        Raises ParameterError when the shapes do not fit the model.
+        """
+        self._check_reads(linear, bits)
+        energies = np.empty(bits.shape[:2])
+        for images, reads in _blocks(*bits.shape):
+            states = bits[images, reads].astype(np.float64)
+            block = np.matmul(states, linear[images, :, np.newaxis])[..., 0]
+            rows = states.reshape(-1, self.units)
+            energies[images, reads] = block + self._interaction(rows).reshape(block.shape)
+        return energies
+
+    def q_matrix(self, features: NDArray[np.floating]) -> FloatArray:
+        """Q (n, n) float64, upper triangular, of one image with features (nv,): E(x) = x^T Q x (paper eq. 3).
+
+        Raises NetworkError as :meth:`linear` does.
+        """
+        matrix = self.quadratic.copy()
+        np.fill_diagonal(matrix, self.linear(np.asarray(features)[np.newaxis])[0])
+        return matrix
+
+    def _interaction(self, rows: FloatArray) -> FloatArray:
+        """The quadratic part (N,) of the energies of rows (N, n) float64."""
+        total = np.zeros(len(rows))
+        for group in self._groups:
+            total += np.einsum("ij,ij->i", rows[:, group.inputs] @ group.weights, rows[:, group.outputs])
+        return total
+
+    @cached_property
+    def _groups(self) -> tuple[_Group, ...]:
+        """Dense pieces of Q: by layer, and by units with the same inputs where that is cheaper.
+
+        A convolution has one group per position, a pooling layer one per pool, a dense layer one in all.
+        """
+        exists = np.zeros((self.units, self.units), dtype=np.bool_)
+        exists[self.edges[:, 0], self.edges[:, 1]] = True
+        groups: list[_Group] = []
+        for layer in self.layers:
+            groups += _layer_groups(self.quadratic, exists, layer)
+        return tuple(groups)
+
+    def _check_reads(self, linear: FloatArray, bits: BitArray) -> None:
+        if bits.ndim != 3 or bits.shape[2] != self.units or bits.dtype != np.uint8:
+            raise ParameterError(f"reads must be uint8 (B, R, {self.units}), not {bits.dtype} {bits.shape}")
+        if linear.shape != (len(bits), self.units):
+            raise ParameterError(
+                f"{len(bits)} images need linear parts ({len(bits)}, {self.units}), not {linear.shape}"
+            )
+
+
+def build(
+    couplings: Sequence[Coupling],
+    biases: Sequence[FloatArray] | None,
+    lam: float,
+    visible: Visible = "sampled",
+) -> EnergyModel:
+    """The energy model of a network's energy layers; the last coupling leads to the class units.
+
+    couplings: visible -> ... -> class, each layer's n_out being the next one's n_in; at least one.
+    biases: one array (n_out,) per coupling, the network's own biases b; the energy term is ``-b_j x_j``.
+        None: all 0.
+    lam: one-hot penalty >= 0: Q[hc_k, hc_k] = -lam, Q[hc_k, hc_l] = 2 lam (Higham and Bedford, eq. 6, with
+        lam = 1).
+    visible: ``sampled`` leaves the visible units in the model, ``folded`` moves their values into the biases.
+
+    Raises NetworkError when layers do not join or biases have other shapes, ParameterError for the rest.
+    """
+    if visible not in ("sampled", "folded"):
+        raise ParameterError(f"visible must be sampled or folded, not {visible!r}")
+    if not (np.isfinite(lam) and lam >= 0):
+        raise ParameterError(f"lam must be a finite number >= 0, not {lam}")
+    sizes = _join_sizes(couplings)
+    bias = np.concatenate((np.zeros(sizes[0]), *_check_biases(couplings, biases)))
+    bias[len(bias) - sizes[-1] :] -= lam
+    edges, values = _all_edges(couplings, sizes, lam)
+    if visible == "sampled":
+        return EnergyModel(sizes, bias, edges, values)
+    return _fold(couplings[0], sizes, bias, edges, values)
+
+
+def _join_sizes(couplings: Sequence[Coupling]) -> tuple[int, ...]:
+    if not couplings:
+        raise NetworkError("a model needs at least one coupling, from visible units to class units")
+    for index, (left, right) in enumerate(pairwise(couplings)):
+        if left.weights.shape[1] != right.weights.shape[0]:
+            raise NetworkError(
+                f"coupling {index} ends in {left.weights.shape[1]} units, "
+                f"coupling {index + 1} starts from {right.weights.shape[0]}"
+            )
+    return (couplings[0].weights.shape[0], *(coupling.weights.shape[1] for coupling in couplings))
+
+
+def _check_biases(couplings: Sequence[Coupling], biases: Sequence[FloatArray] | None) -> list[FloatArray]:
+    """The biases as parts of the energy, that is with a minus sign."""
+    widths = [coupling.weights.shape[1] for coupling in couplings]
+    if biases is None:
+        return [np.zeros(width) for width in widths]
+    shapes = [np.shape(bias) for bias in biases]
+    if shapes != [(width,) for width in widths]:
+        raise NetworkError(f"biases must have shapes {[(width,) for width in widths]}, not {shapes}")
+    if not all(np.isfinite(bias).all() for bias in biases):
+        raise NetworkError("the network has biases that are not finite; train it again")
+    return [-np.asarray(bias, dtype=np.float64) for bias in biases]
+
+
+def _all_edges(
+    couplings: Sequence[Coupling], sizes: tuple[int, ...], lam: float
+) -> tuple[IndexArray, FloatArray]:
+    """Edges (m, 2) sorted by (i, j) and their Q entries (m,), class pairs included."""
+    starts = np.cumsum((0, *sizes))
+    edges, values = [], []
+    for layer, coupling in enumerate(couplings):
+        pairs = np.argwhere(coupling.mask)
+        edges.append(pairs + starts[layer : layer + 2])
+        values.append(-coupling.weights[coupling.mask])
+    pairs = np.argwhere(np.triu(np.ones((sizes[-1], sizes[-1]), dtype=np.bool_), k=1))
+    edges.append(pairs + starts[-2])
+    values.append(np.full(len(pairs), 2.0 * lam))
+    joined = np.concatenate(edges)
+    order = np.lexsort((joined[:, 1], joined[:, 0]))
+    return joined[order].astype(np.int32), np.concatenate(values)[order]
+
+
+def _fold(
+    first: Coupling, sizes: tuple[int, ...], bias: FloatArray, edges: IndexArray, values: FloatArray
+) -> EnergyModel:
+    visible_count = sizes[0]
+    keep = edges[:, 0] >= visible_count
+    fold = np.zeros((visible_count, len(bias) - visible_count))
+    fold[:, : sizes[1]] = -first.weights
+    return EnergyModel(
+        sizes[1:],
+        bias[visible_count:].copy(),
+        edges[keep] - np.int32(visible_count),
+        values[keep],
+        "folded",
+        fold,
+    )
+
+
+def _check_model(model: EnergyModel) -> None:
+    units = sum(model.sizes)
+    if not model.sizes or min(model.sizes) < 1 or model.bias.shape != (units,):
+        raise NetworkError(f"layers {model.sizes} need a bias for each of {units} units")
+    if model.edges.shape != (len(model.couplings), 2) or model.couplings.ndim != 1:
+        raise NetworkError(f"{model.couplings.shape} couplings do not fit edges {model.edges.shape}")
+    if (model.visible == "folded") != (model.fold is not None):
+        raise NetworkError("a folded model needs its fold matrix, a sampled one has none")
+    if model.fold is not None and (model.fold.ndim != 2 or model.fold.shape[1] != units):
+        raise NetworkError(f"the fold matrix must be (nv, {units}), not {model.fold.shape}")
+    _check_edges(model.edges, units)
+    parts = (model.bias, model.couplings, *(() if model.fold is None else (model.fold,)))
+    if not all(np.isfinite(part).all() for part in parts):
+        raise NetworkError("a model's biases and couplings must be finite")
+
+
+def _check_edges(edges: IndexArray, units: int) -> None:
+    low, high = edges[:, 0].astype(np.int64), edges[:, 1].astype(np.int64)
+    if np.any(low < 0) or np.any(low >= high) or np.any(high >= units):
+        raise NetworkError(f"edges must join two of {units} units, the lower first")
+    if np.any(np.diff(low * units + high) <= 0):
+        raise NetworkError("edges must be sorted, each one once")
+
+
+def _blocks(images: int, reads: int, units: int) -> Iterator[tuple[slice, slice]]:
+    """Pieces of (B, R) small enough for the cache."""
+    rows = max(1, _BLOCK_BYTES // (8 * units))
+    image_step, read_step = max(1, rows // max(1, reads)), min(max(1, reads), rows)
+    for image in range(0, images, image_step):
+        for read in range(0, reads, read_step):
+            yield slice(image, image + image_step), slice(read, read + read_step)
+
+
+def _layer_groups(quadratic: FloatArray, exists: NDArray[np.bool_], layer: slice) -> list[_Group]:
+    """The couplers that end in ``layer`` as dense pieces, whichever cut costs less."""
+    columns = exists[:, layer]
+    used = np.flatnonzero(columns.any(axis=1))
+    if not len(used):
+        return []
+    span = slice(int(used[0]), int(used[-1]) + 1)
+    whole = _Group(span, layer, np.ascontiguousarray(quadratic[span, layer]))
+    masks, which = np.unique(columns, axis=1, return_inverse=True)
+    pieces = []
+    for index, mask in enumerate(masks.T):
+        inputs, outputs = np.flatnonzero(mask), layer.start + np.flatnonzero(which.ravel() == index)
+        if len(inputs):
+            pieces.append(_Group(inputs, outputs, quadratic[np.ix_(inputs, outputs)]))
+    cost = sum(group.weights.size + _GATHER_COST * sum(group.weights.shape) for group in pieces)
+    return pieces if cost < whole.weights.size else [whole]

@@ -1,0 +1,177 @@
+"""The reconciler: its own small process that repairs what crashes and lost messages leave behind.
+
+    python -m worker.reconcile
+
+It never travels through the broker that it repairs. Several may run; the holder of a lease in SQL
+works and the others wait. Every pass is safe to run twice at once: each move is guarded.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import uuid
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from types import FrameType
+
+import structlog
+from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from schema.database import Database
+from schema.errors import StaleState, StorageError
+from schema.messages import QUEUE_OF, Message, Queue, Task
+from schema.settings import load as load_settings
+from schema.states import BatchState, NetworkState, RunState
+from schema.tables import Batch, Leader, Network, Run
+from worker import batches, training_jobs
+from worker.dispatch import dispatch
+from worker.hints import CeleryHints, Hints
+from worker.logs import configure
+from worker.retries import Again, GiveUp
+from worker.settings import WorkerSettings
+from worker.settings import load as load_worker_settings
+
+ROLE = "reconciler"
+_AT_ONCE = 500  # rows repaired in one transaction; the next pass takes the rest
+
+# What each message waits for. Batches to sample are chosen by `dispatch`, by priority.
+_READY: dict[Task, tuple[type[Batch] | type[Network] | type[Run], ColumnElement[bool]]] = {
+    Task.AGGREGATE_BATCH: (Batch, Batch.state == BatchState.SAMPLED),
+    Task.TRAIN_NETWORK: (Network, Network.state == NetworkState.QUEUED),
+    Task.AGGREGATE_RUN: (
+        Run,
+        and_(
+            Run.state.in_([RunState.RUNNING, RunState.PAUSED, RunState.AGGREGATING]),
+            Run.batches_scored + Run.batches_failed == Run.batches,
+        ),
+    ),
+}
+_TASKS_OF = {
+    queue: [task for task in _READY if QUEUE_OF[task] is queue] for queue in (Queue.AGGREGATE, Queue.TRAIN)
+}
+
+log = structlog.get_logger()
+
+
+def lead(session: Session, holder: str, *, now: datetime, lease_s: float) -> bool:
+    """Take or prolong the leader's lease; False while another holder's is valid."""
+    until = now + timedelta(seconds=lease_s)
+    mine = or_(Leader.holder == holder, Leader.until < now)
+    taken = session.execute(
+        update(Leader)
+        .where(Leader.role == ROLE, mine)
+        .values(holder=holder, until=until)
+        .returning(Leader.role)
+    ).first()
+    if taken is not None:
+        return True
+    if session.execute(select(Leader.role).where(Leader.role == ROLE)).first() is not None:
+        return False
+    try:
+        with session.begin_nested():
+            session.add(Leader(role=ROLE, holder=holder, until=until))
+            session.flush()
+    except IntegrityError:
+        return False
+    return True
+
+
+def expire(session: Session, *, now: datetime, settings: WorkerSettings) -> list[Message]:
+    """Hand back what a silent worker held; give it up after its last attempt."""
+    hints: list[Message] = []
+    silent = select(Batch.id, Batch.attempts).where(
+        Batch.state == BatchState.SAMPLING, Batch.lease_until < now
+    )
+    for batch, attempts in session.execute(silent.limit(_AT_ONCE)).all():
+        run = batches.settle(session, batch, _after_silence(attempts, settings), now=now)
+        if run is not None:
+            hints.append(Message(Task.AGGREGATE_RUN, run))
+    trainers = select(Network.id, Network.attempts).where(
+        Network.state == NetworkState.TRAINING, Network.lease_until < now
+    )
+    for network, attempts in session.execute(trainers.limit(_AT_ONCE)).all():
+        training_jobs.settle(session, network, _after_silence(attempts, settings), now=now)
+    return hints
+
+
+def find_lost(session: Session, tasks: Iterable[Task], *, now: datetime, after_s: float) -> list[Message]:
+    """Hints to send again for rows that are ready, but that nobody has looked at for ``after_s``."""
+    lost = now - timedelta(seconds=after_s)
+    hints: list[Message] = []
+    for task in tasks:
+        table, ready = _READY[task]
+        due = select(table.id).where(ready, or_(table.dispatched_at.is_(None), table.dispatched_at < lost))
+        rows = list(session.execute(due.limit(_AT_ONCE)).scalars())
+        session.execute(update(table).where(table.id.in_(rows)).values(dispatched_at=now))
+        hints += [Message(task, row) for row in rows]
+    return hints
+
+
+def reconcile(database: Database, settings: WorkerSettings, hints: Hints) -> None:
+    """One pass: expired leases, lost hints, due batches."""
+    with database.transaction() as session:
+        now = database.now(session)
+        messages = expire(session, now=now, settings=settings)
+        for queue, tasks in _TASKS_OF.items():
+            after_s = _patience(hints, queue, settings)
+            messages += find_lost(session, tasks, now=now, after_s=after_s)
+    hints.send(messages)
+    dispatch(database, settings, hints, after_s=_patience(hints, Queue.SAMPLE, settings))
+
+
+def run(database: Database, settings: WorkerSettings, hints: Hints, stop: threading.Event) -> None:
+    """Pass after pass until ``stop``; an unreachable database is waited for."""
+    holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    reachable = True
+    while not stop.is_set():
+        try:
+            with database.transaction() as session:
+                now = database.now(session)
+                leading = lead(session, holder, now=now, lease_s=settings.leader_lease_s)
+            if leading:
+                reconcile(database, settings, hints)
+            reachable = True
+        except StaleState as error:
+            log.info("a worker was faster", error=str(error))
+        except StorageError as error:
+            if reachable:
+                log.warning("database not reachable", error=str(error))
+            reachable = False
+        stop.wait(settings.reconcile_every_s)
+
+
+def main() -> None:
+    configure()
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    from worker.celery import app
+
+    database = Database(load_settings().database_url)
+    database.require_current()
+    log.info("reconciler started", database=database.name)
+    run(database, load_worker_settings(), CeleryHints(app), stop)
+    log.info("reconciler stopped")
+
+
+def _patience(hints: Hints, queue: Queue, settings: WorkerSettings) -> float:
+    """How long a hint may lead to nothing: briefly when its queue is empty, for then it is surely lost."""
+    return settings.rehint_idle_s if hints.waiting(queue) == 0 else settings.rehint_s
+
+
+def _after_silence(attempts: int, settings: WorkerSettings) -> Again | GiveUp:
+    error = f"the worker fell silent during attempt {attempts}"
+    return GiveUp(error) if attempts >= settings.max_attempts else Again(0.0, error)
+
+
+if __name__ == "__main__":
+    main()

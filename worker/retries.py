@@ -1,0 +1,39 @@
+"""Decides what becomes of work that failed: again later, or given up. Pure."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from schema.errors import AnnealqError, Unavailable
+from worker.settings import WorkerSettings
+
+
+@dataclass(frozen=True)
+class Again:
+    """Hand the work back and try again after ``seconds``."""
+
+    seconds: float
+    error: str
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """No further attempt can help."""
+
+    error: str
+
+
+def decide(error: Exception, attempt: int, settings: WorkerSettings, jitter: random.Random) -> Again | GiveUp:
+    """What to do after attempt number ``attempt`` (from 1) ended in ``error``.
+
+    Errors that we raise on purpose do not go away by themselves, but for `Unavailable`; an
+    unforeseen error may have been the machine's. The wait doubles with each attempt, with
+    "equal jitter" (half fixed, half random) so that workers do not come back all at once.
+    """
+    text = f"{type(error).__name__}: {error}"
+    lasting = isinstance(error, AnnealqError) and not isinstance(error, Unavailable)
+    if lasting or attempt >= settings.max_attempts:
+        return GiveUp(text)
+    wait = min(settings.retry_limit_s, settings.retry_base_s * 2 ** (attempt - 1))
+    return Again(wait * (0.5 + jitter.random() / 2), text)

@@ -1,0 +1,46 @@
+"""Settings of a worker: the table `[worker]` of `annealq.toml`, or `ANNEALQ_WORKER_*`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import SettingsConfigDict
+
+from schema.errors import ParameterError
+from schema.settings import TomlSettings, describe
+
+
+class WorkerSettings(TomlSettings):
+    """Frozen values, passed in."""
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="ANNEALQ_WORKER_", extra="ignore")
+    toml_table: tuple[str, ...] = Field(default=("worker",), exclude=True, repr=False)
+
+    lease_s: float = Field(
+        default=60.0, gt=0, description="A worker that is silent for this long has lost its batch."
+    )
+    max_attempts: int = Field(default=5, ge=1, description="Claims after which a batch counts as failed.")
+    retry_base_s: float = Field(default=2.0, gt=0, description="Wait before the first retry; then doubled.")
+    retry_limit_s: float = Field(default=300.0, gt=0, description="Longest wait before a retry.")
+    waiting_hints: int = Field(default=32, ge=1, description="Messages kept waiting in the broker.")
+    rehint_s: float = Field(
+        default=60.0, gt=0, description="A hint that led to nothing for this long counts as lost."
+    )
+    rehint_idle_s: float = Field(
+        default=2.0, gt=0, description="The same, while the broker's queue is empty: then it is surely lost."
+    )
+    reconcile_every_s: float = Field(default=1.0, gt=0, description="Pause between passes of the reconciler.")
+    leader_lease_s: float = Field(
+        default=10.0, gt=0, description="A reconciler that is silent for this long is replaced."
+    )
+    training_threads: int = Field(default=0, ge=0, description="Threads for training; 0: one per processor.")
+
+
+def load() -> WorkerSettings:
+    """Read the settings; raises ParameterError naming the value that is wrong."""
+    overrides: dict[str, Any] = {}
+    try:
+        return WorkerSettings(**overrides)
+    except (ValidationError, ValueError) as error:
+        raise ParameterError(f"[worker] {describe(error)}") from None

@@ -1,0 +1,198 @@
+"""Figures of a run from plain arrays: throughput, QPU time, accuracy and the paper's table."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schema.errors import ImageError, ParameterError
+
+FloatArray = NDArray[np.float64]
+CountArray = NDArray[np.int64]
+
+_MS_PER_S = 1000.0
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """The smallest values that 50, 95 and 99 % of the images do not exceed; None when there are none."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class BatchTimes:
+    """What is known of every scored batch, all (N,): image counts int64, times float64 seconds.
+
+    enqueued, started, sampled, scored: moments on one clock, in the order of a batch's life.
+    sampling: seconds the annealer worked.
+
+    Raises ParameterError when lengths differ, a count is below 1, or a time is not finite.
+    """
+
+    images: CountArray
+    enqueued: FloatArray
+    started: FloatArray
+    sampled: FloatArray
+    scored: FloatArray
+    sampling: FloatArray
+
+    def __post_init__(self) -> None:
+        times = (self.enqueued, self.started, self.sampled, self.scored, self.sampling)
+        shapes = {np.shape(values) for values in (self.images, *times)}
+        if len(shapes) != 1 or self.images.ndim != 1:
+            raise ParameterError(f"every batch needs all its times; the arrays have shapes {sorted(shapes)}")
+        if np.any(self.images < 1) or not all(np.isfinite(values).all() for values in times):
+            raise ParameterError("a batch needs 1 image or more, and finite times")
+
+
+@dataclass(frozen=True)
+class SolverCounts:
+    """What the ledger and the embedding store counted for a run; all 0 for an annealer in this process.
+
+    sent: problems that left, each submission once. adopted: answers taken over from a submission whose
+    outcome had been unknown. resubmitted: problems sent again after it was certain that they had not
+    arrived. duplicates: problems the solver ran twice.
+    """
+
+    sent: int = 0
+    adopted: int = 0
+    resubmitted: int = 0
+    duplicates: int = 0
+    embedding_hits: int = 0
+    embedding_misses: int = 0
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Throughput figures of a run; see :func:`throughput`."""
+
+    images: int
+    images_per_second: float
+    qpu_access_time_us: float
+    qpu_access_time_us_per_image: float
+    problems_sent: int
+    problems_adopted: int
+    problems_resubmitted: int
+    duplicates: int
+    embedding_hits: int
+    embedding_misses: int
+    latency_ms: Percentiles
+    queue_wait_ms: Percentiles
+    scoring_ms: Percentiles
+    sampling_seconds: float
+    elapsed_seconds: float
+
+    def to_dict(self) -> dict[str, object]:
+        """The figures by name, percentiles as nested objects: ready for JSON."""
+        return asdict(self)
+
+
+def throughput(
+    batches: BatchTimes, qpu_access_time_us: FloatArray, counts: SolverCounts | None = None
+) -> Throughput:
+    """The throughput of a run.
+
+    elapsed_seconds: from the first batch's start to the last one's score, so that waiting for a time window
+        does not count. images_per_second: images by elapsed seconds; 0 where nothing has elapsed.
+    latency_ms: from enqueued to scored; queue_wait_ms: from enqueued to started; scoring_ms: from sampled to
+        scored. All per image: every image has its batch's time. Clocks that disagree cannot make a time
+        negative: it counts as 0.
+    qpu_access_time_us: (P,) float64, what each answered problem was charged.
+    """
+    solver = counts or SolverCounts()
+    images = int(batches.images.sum())
+    elapsed_s = _elapsed(batches)
+    access_us = float(qpu_access_time_us.sum())
+    return Throughput(
+        images=images,
+        images_per_second=images / elapsed_s if elapsed_s > 0.0 else 0.0,
+        qpu_access_time_us=access_us,
+        qpu_access_time_us_per_image=access_us / images if images else 0.0,
+        problems_sent=solver.sent,
+        problems_adopted=solver.adopted,
+        problems_resubmitted=solver.resubmitted,
+        duplicates=solver.duplicates,
+        embedding_hits=solver.embedding_hits,
+        embedding_misses=solver.embedding_misses,
+        latency_ms=_image_percentiles(batches.scored - batches.enqueued, batches.images),
+        queue_wait_ms=_image_percentiles(batches.started - batches.enqueued, batches.images),
+        scoring_ms=_image_percentiles(batches.scored - batches.sampled, batches.images),
+        sampling_seconds=float(batches.sampling.sum()),
+        elapsed_seconds=elapsed_s,
+    )
+
+
+def weighted_percentile(values: FloatArray, weights: CountArray, percent: float) -> float | None:
+    """The smallest of ``values`` (N,) that ``percent`` % of the weights do not exceed; None when N = 0."""
+    if not len(values):
+        return None
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order]) * 100.0 >= percent * weights.sum()
+    return float(values[order[reached.argmax()]])
+
+
+def confusion_matrix(labels: NDArray[np.integer], predicted: NDArray[np.integer], classes: int) -> CountArray:
+    """Images (K, K + 1) int64 by true class (row) and predicted class (column); undecided (-1) come last.
+
+    Raises ImageError when labels or predictions are out of range or their numbers differ.
+    """
+    _check_labels(labels, classes)
+    if predicted.shape != labels.shape:
+        raise ImageError(f"there are {len(labels)} labels and {len(predicted)} predictions")
+    if predicted.min(initial=-1) < -1 or predicted.max(initial=-1) >= classes:
+        raise ImageError(f"predictions must be -1 to {classes - 1}")
+    column = np.where(predicted < 0, classes, predicted).astype(np.int64)
+    cells = np.bincount(labels.astype(np.int64) * (classes + 1) + column, minlength=classes * (classes + 1))
+    return cells.reshape(classes, classes + 1).astype(np.int64)
+
+
+def accuracy(confusion: CountArray) -> float | None:
+    """Share of images in [0, 1] predicted right, from a confusion matrix; undecided images count as wrong.
+
+    None when there are no images.
+    """
+    images = int(confusion.sum())
+    return float(np.trace(confusion)) / images if images else None
+
+
+def mean_scores(labels: NDArray[np.integer], scores: FloatArray) -> FloatArray:
+    """Mean consensus class scores (K, K) float64, 0 to 100, by true class (row).
+
+    The shape of the paper's tables (Higham and Bedford, Tables 1 and 2).
+    scores: (N, K) float64 in [0, 1]. A row is NaN where no image has that class.
+    Raises ImageError when labels are out of range or their number is not N.
+    """
+    images, classes = scores.shape
+    _check_labels(labels, classes)
+    if len(labels) != images:
+        raise ImageError(f"there are {len(labels)} labels and scores for {images} images")
+    member = np.zeros((classes, images))
+    member[labels, np.arange(images)] = 1.0
+    count = member.sum(axis=1, keepdims=True)
+    means = np.full((classes, classes), np.nan)
+    np.divide(100.0 * (member @ scores), count, out=means, where=count > 0)
+    return means
+
+
+def _elapsed(batches: BatchTimes) -> float:
+    if not len(batches.images):
+        return 0.0
+    return max(0.0, float(batches.scored.max() - batches.started.min()))
+
+
+def _image_percentiles(seconds: FloatArray, images: CountArray) -> Percentiles:
+    milliseconds = np.maximum(seconds, 0.0) * _MS_PER_S
+    p50, p95, p99 = (weighted_percentile(milliseconds, images, percent) for percent in (50.0, 95.0, 99.0))
+    return Percentiles(p50, p95, p99)
+
+
+def _check_labels(labels: NDArray[np.integer], classes: int) -> None:
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise ImageError(f"labels must be integers (N,), not {labels.dtype} {labels.shape}")
+    if labels.min(initial=0) < 0 or labels.max(initial=0) >= classes:
+        raise ImageError(f"labels must be 0 to {classes - 1}, as the network has {classes} classes")
