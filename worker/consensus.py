@@ -81,8 +81,12 @@ def score(
     scores, one_hot = np.empty((images, classes)), np.empty(images)
     for block in _blocks(class_bits):
         part = None if counts is None else counts[block]
-        weights = _weights(exact[block], part, rule, fraction, beta)
-        scores[block], one_hot[block] = _means(class_bits[block], *weights, part)
+        parts, share, total = _weights(exact[block], part, rule, fraction, beta)
+        bits = class_bits[block].astype(np.float64)
+        sums = np.matmul(parts, bits)
+        means = (sums[:, 0] + share[:, np.newaxis] * sums[:, 1]) / total[:, np.newaxis]
+        scores[block] = np.minimum(means, 1.0)
+        one_hot[block] = _one_hot_fraction(bits, part)
     decided = scores.max(axis=1) > 0.0
     predicted, tied = _predict(class_bits, exact, counts, scores, decided)
     lowest = exact.min(axis=1, where=_counted(exact, counts), initial=np.inf)
@@ -91,10 +95,10 @@ def score(
 
 def _weights(
     energies: FloatArray, counts: FloatArray | None, rule: Rule, fraction: float, beta: float
-) -> tuple[FloatArray, FloatArray]:
-    """Weights of the reads as two parts (b, 2, R) with a factor for each part (b, 2).
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Weights of the reads in two parts (b, 2, R), the share (b,) by which the second counts, the sum (b,).
 
-    The parts hold whole numbers where the rule counts reads, so that sums are exact in any order.
+    The parts hold whole numbers where the rule counts reads, so that their sums are exact in any order.
     """
     ones = np.ones_like(energies) if counts is None else counts
     if rule == Rule.LOWEST_ENERGY_MEAN:
@@ -103,21 +107,21 @@ def _weights(
         lowest = energies.min(axis=1, keepdims=True, where=_counted(energies, counts), initial=np.inf)
         ones = ones * np.exp(np.minimum(beta * (lowest - energies), 0.0))
     parts = np.stack((ones, np.zeros_like(ones)), axis=1)
-    return parts, np.repeat(1.0 / ones.sum(axis=1), 2).reshape(-1, 2)
+    return parts, np.zeros(len(ones)), ones.sum(axis=1)
 
 
 def _lowest(
     energies: FloatArray, counts: FloatArray | None, ones: FloatArray, fraction: float
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Reads below the cut, which count fully, and reads at the cut, which share what is left."""
-    # 0.1 x 70 is 7.000000000000001 in float64, and 7 reads are meant.
+    # 0.07 x 100 is 7.000000000000001 in float64, and 7 reads are meant.
     keep = np.maximum(np.ceil(fraction * ones.sum(axis=1) - 1e-9), 1.0)
     cut = _cut(energies, counts, keep)
     parts = np.stack((energies < cut, energies == cut), axis=1).astype(np.float64)
     if counts is not None:
         parts *= counts[:, np.newaxis]
     below, at = parts.sum(axis=2).T
-    return parts, np.stack((1.0 / keep, (keep - below) / (at * keep)), axis=1)
+    return parts, (keep - below) / at, keep
 
 
 def _cut(energies: FloatArray, counts: FloatArray | None, keep: FloatArray) -> FloatArray:
@@ -131,16 +135,12 @@ def _cut(energies: FloatArray, counts: FloatArray | None, keep: FloatArray) -> F
     return np.take_along_axis(energies, last_row, axis=1)
 
 
-def _means(
-    class_bits: BitArray, parts: FloatArray, factors: FloatArray, counts: FloatArray | None
-) -> tuple[FloatArray, FloatArray]:
-    """Weighted means (b, K) of the class units, and the one-hot fraction (b,)."""
-    bits = class_bits.astype(np.float64)
-    scores = np.einsum("bpk,bp->bk", np.matmul(parts, bits), factors)
+def _one_hot_fraction(bits: FloatArray, counts: FloatArray | None) -> FloatArray:
+    """Share (b,) of reads with exactly one of the class units (b, R, K) on."""
     one_hot = np.matmul(bits, np.ones(bits.shape[2])) == 1.0
     if counts is None:
-        return scores, one_hot.mean(axis=1)
-    return scores, (one_hot * counts).sum(axis=1) / counts.sum(axis=1)
+        return one_hot.mean(axis=1)
+    return np.asarray((one_hot * counts).sum(axis=1) / counts.sum(axis=1))
 
 
 def _predict(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,28 +72,29 @@ def timed(database_url: str, clock: Clock) -> Iterator[Database]:
     opened.dispose()
 
 
+def network_row() -> dict[str, Any]:
+    """A ready `digits` network. Its weights are never read: these tests only queue."""
+    return {
+        "name": "digits",
+        "version": 1,
+        "state": NetworkState.READY,
+        "content_sha256": "0" * 64,
+        "architecture": preset("digits").to_dict(),
+        "height": 8,
+        "width": 8,
+        "classes": [str(k) for k in range(10)],
+        "training": {"transfer": "energy", "seed": 0, "epochs": None},
+        "weights": b"",
+        "weights_sha256": "0" * 64,
+        "created_at": START,
+        "finished_at": START,
+    }
+
+
 @pytest.fixture
 def network(database: Database) -> ChosenNetwork:
-    """A ready `digits` network. Its weights are never read: these tests only queue."""
-    architecture = preset("digits")
     with database.transaction() as session:
-        session.execute(
-            insert(Network).values(
-                name="digits",
-                version=1,
-                state=NetworkState.READY,
-                content_sha256="0" * 64,
-                architecture=architecture.to_dict(),
-                height=8,
-                width=8,
-                classes=[str(k) for k in range(10)],
-                training={"transfer": "energy", "seed": 0, "epochs": None},
-                weights=b"",
-                weights_sha256="0" * 64,
-                created_at=START,
-                finished_at=START,
-            )
-        )
+        session.execute(insert(Network).values(network_row()))
         return choose(session, "digits", 8, 8)
 
 

@@ -97,7 +97,7 @@ def test_the_answer_is_consistent(sample, fraction, rule) -> None:
     result = score(bits, energies, rule, fraction)
     assert result.scores.dtype == np.float64
     assert result.predicted.dtype == np.int16
-    assert np.all((result.scores >= 0.0) & (result.scores <= 1.0 + 1e-12))
+    assert np.all((result.scores >= 0.0) & (result.scores <= 1.0))
     np.testing.assert_array_equal(result.lowest_energy, energies.min(axis=1))
     np.testing.assert_allclose(result.one_hot_fraction, (bits.sum(axis=2) == 1).mean(axis=1))
     for image in range(len(bits)):
@@ -119,14 +119,27 @@ def test_the_lowest_hundred_of_a_thousand() -> None:
     np.testing.assert_allclose(score(bits, energies).scores, expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("reads_made", "kept"), [(1, 1), (9, 1), (10, 1), (11, 2), (70, 7), (1000, 100)])
-def test_a_tenth_is_rounded_up(reads_made: int, kept: int) -> None:
+@pytest.mark.parametrize(
+    ("fraction", "reads_made", "kept"),
+    [
+        (0.1, 1, 1),
+        (0.1, 9, 1),
+        (0.1, 10, 1),
+        (0.1, 11, 2),
+        (0.1, 1000, 100),
+        (0.07, 100, 7),
+        (0.55, 400, 220),
+    ],
+)
+def test_the_fraction_is_rounded_up_but_not_for_rounding_errors(
+    fraction: float, reads_made: int, kept: int
+) -> None:
     bits = np.zeros((1, reads_made, 1), dtype=np.uint8)
     bits[0, :kept] = 1
     energies = np.arange(float(reads_made))[np.newaxis]
-    assert score(bits, energies).scores[0, 0] == 1.0
+    assert score(bits, energies, fraction=fraction).scores[0, 0] == 1.0
     bits[0, kept - 1] = 0
-    assert score(bits, energies).scores[0, 0] == pytest.approx((kept - 1) / kept)
+    assert score(bits, energies, fraction=fraction).scores[0, 0] == pytest.approx((kept - 1) / kept)
 
 
 def test_a_tie_goes_to_the_class_with_the_lowest_energy() -> None:

@@ -24,6 +24,13 @@ def chain() -> EnergyModel:
     return build([Coupling(np.where(mask, 1.5, 0.0), mask), dense(rng, 2, 3)], None, 1.0)
 
 
+def long_chain() -> EnergyModel:
+    """Three overlapping pools: messages about the classes pass through units that no class is joined to."""
+    mask = np.array([[True, True, False], [False, True, True]])
+    rng = np.random.default_rng(10)
+    return build([Coupling(np.where(mask, 1.5, 0.0), mask), dense(rng, 3, 2)], None, 1.0)
+
+
 def pairs() -> EnergyModel:
     """Pools of one unit: visible and pooling unit are leaves of each other."""
     return build([pools(3, 1), dense(np.random.default_rng(8), 3, 2)], None, 1.0)
@@ -65,8 +72,17 @@ def chi_square(model: EnergyModel, linear: FloatArray, beta: float) -> tuple[flo
 @pytest.mark.parametrize("beta", [0.3, 2.0])
 @pytest.mark.parametrize(
     "model",
-    [small_head(), small_head("folded"), small_pooled(), small_pooled("folded"), chain(), pairs(), tower()],
-    ids=["head", "head, folded", "pooled", "pooled, folded", "chain", "pairs", "tower"],
+    [
+        small_head(),
+        small_head("folded"),
+        small_pooled(),
+        small_pooled("folded"),
+        chain(),
+        long_chain(),
+        pairs(),
+        tower(),
+    ],
+    ids=["head", "head, folded", "pooled", "pooled, folded", "chain", "long chain", "pairs", "tower"],
 )
 def test_draws_follow_the_boltzmann_distribution(model: EnergyModel, beta: float) -> None:
     statistic, freedom = chi_square(model, model.linear(features_for(model, 1)), beta)
@@ -168,7 +184,7 @@ def has_cycle(model: EnergyModel) -> bool:
     return False
 
 
-@pytest.mark.parametrize("make", [small_head, small_pooled, chain, pairs, tower])
+@pytest.mark.parametrize("make", [small_head, small_pooled, chain, long_chain, pairs, tower])
 def test_minima_of_every_shape_are_exact(make) -> None:
     model = make()
     features = features_for(model, 20, seed=6)

@@ -8,7 +8,7 @@ import pytest
 from schema.errors import ParameterError, Refused
 from tests.models import conv358, features_for, head
 from worker.annealers.exact import ground_state
-from worker.annealers.simulated import SimulatedAnnealer, beta_schedule
+from worker.annealers.simulated import SimulatedAnnealer, _initial_states, beta_schedule
 from worker.qubo.build import EnergyModel
 
 
@@ -27,6 +27,14 @@ def test_the_unit_of_energy_does_not_matter() -> None:
     quiet_reads = SimulatedAnnealer().sample(model, model.linear(features), reads=100, seed=1)
     loud_reads = SimulatedAnnealer().sample(louder, louder.linear(8.0 * features), reads=100, seed=1)
     np.testing.assert_array_equal(quiet_reads.bits, loud_reads.bits)
+
+
+def test_every_image_anneals_with_a_seed_of_its_own() -> None:
+    """The compiled generator starts from this number alone, and takes 0 for another."""
+    states, seeds = _initial_states(units=7, images=1000, reads=3, seed=0, first_image=0)
+    assert len(np.unique(seeds)) == 1000
+    assert seeds.min() > 0
+    assert abs(states.mean()) < 0.05
 
 
 def test_most_images_of_a_head_reach_their_minimum() -> None:

@@ -1,0 +1,51 @@
+"""A full disk: a clear error, nothing half-written, and all goes on once there is room."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, insert, select
+
+import migrations
+from producer.enqueue import enqueue_run
+from producer.networks import ChosenNetwork
+from schema.database import Database
+from schema.errors import DatabaseFull
+from schema.parameters import Parameters, Solver
+from schema.tables import Batch, Network, Run
+from tests.integration.conftest import network_row, some_images
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("a small file system can only be mounted by root")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk_leaves_nothing_behind(small_disk: Path) -> None:
+    url = f"sqlite:///{small_disk / 'annealq.db'}"
+    migrations.upgrade(url)
+    database = Database(url)
+    with database.transaction() as session:
+        network = session.execute(insert(Network).values(network_row()).returning(Network.id)).scalar_one()
+    chosen = ChosenNetwork(network, "digits", 8, 8, 16, tuple("0123456789"))
+
+    with pytest.raises(DatabaseFull, match=r"no space left for sqlite.*free some"):
+        enqueue_run(database, some_images(60_000), chosen, Solver.LOCAL, Parameters())
+    with database.reading() as session:
+        for table in (Run, Batch):
+            assert session.execute(select(func.count()).select_from(table)).scalar_one() == 0
+
+    run = enqueue_run(database, some_images(100), chosen, Solver.LOCAL, Parameters())
+    assert run.created
+    database.dispose()

@@ -1,0 +1,59 @@
+"""What a user may choose about a run."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schema.errors import ParameterError
+from schema.parameters import MAX_READS, Parameters, Rule, Visible, solver
+
+parameters = st.builds(
+    Parameters,
+    reads=st.integers(1, MAX_READS),
+    seed=st.integers(0, 2**63 - 1),
+    visible=st.sampled_from(Visible),
+    rule=st.sampled_from(Rule),
+    fraction=st.floats(0, 1, exclude_min=True),
+    sweeps=st.none() | st.integers(3, 1000),
+    lam=st.none() | st.floats(0, 100),
+)
+
+
+@given(parameters)
+def test_round_trip(chosen: Parameters) -> None:
+    assert Parameters.from_dict(chosen.to_dict()) == chosen
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("reads", 0),
+        ("reads", -1),
+        ("reads", MAX_READS + 1),
+        ("reads", 1.5),
+        ("reads", True),
+        ("seed", -1),
+        ("fraction", 0.0),
+        ("fraction", 1.1),
+        ("fraction", math.nan),
+        ("sweeps", 0),
+        ("lam", -1.0),
+        ("lam", math.inf),
+        ("rule", "majority"),
+        ("visible", "hidden"),
+    ],
+)
+def test_what_is_out_of_range_is_named(name: str, value: object) -> None:
+    with pytest.raises(ParameterError, match=name):
+        Parameters(**{name: value})  # type: ignore[arg-type]
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(ParameterError, match=r"'readz'.*reads"):
+        Parameters.from_dict({"readz": 1})
+    with pytest.raises(ParameterError, match=r"'quantum'.*local, exact"):
+        solver("quantum")

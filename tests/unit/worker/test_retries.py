@@ -1,0 +1,38 @@
+"""What becomes of work that failed."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from schema.errors import Corrupt, NetworkError, Refused, Unavailable
+from worker.retries import Again, GiveUp, decide
+from worker.settings import WorkerSettings
+
+SETTINGS = WorkerSettings(max_attempts=6, retry_base_s=2, retry_limit_s=20)
+
+
+@pytest.mark.parametrize("error", [Refused("too large"), Corrupt("damaged"), NetworkError("no such layer")])
+def test_what_cannot_get_better_is_given_up_at_once(error: Exception) -> None:
+    assert decide(error, 1, SETTINGS, random.Random(0)) == GiveUp(f"{type(error).__name__}: {error}")
+
+
+@pytest.mark.parametrize("error", [Unavailable("offline"), MemoryError("full"), OSError("reset")])
+def test_what_may_get_better_is_tried_again_with_growing_waits(error: Exception) -> None:
+    jitter = random.Random(0)
+    waits = []
+    for attempt in range(1, 6):
+        decision = decide(error, attempt, SETTINGS, jitter)
+        assert isinstance(decision, Again)
+        waits.append(decision.seconds)
+    for wait, longest in zip(waits, (2, 4, 8, 16, 20), strict=True):
+        assert longest / 2 <= wait <= longest
+    assert isinstance(decide(error, 6, SETTINGS, jitter), GiveUp)
+
+
+def test_two_workers_do_not_come_back_at_the_same_time() -> None:
+    first, second = (decide(Unavailable(""), 3, SETTINGS, random.Random(seed)) for seed in (1, 2))
+    assert isinstance(first, Again)
+    assert isinstance(second, Again)
+    assert first.seconds != second.seconds
