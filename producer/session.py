@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ import typer
 from rich.console import Console
 
 from schema.database import Database
+from schema.errors import BrokerUnavailable, DatabaseOutdated
 from schema.settings import Settings, load
+
+_BOOT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ def work(*, embedded: bool, workers: int | None = None) -> Iterator[Work]:
     from producer.embedded import Interrupted, Stack, running
 
     settings = load()
+    if running(settings.home) is not None:
+        _wait_for_boot(settings)
     if not embedded or running(settings.home) is not None:
         broker.check(settings.broker_url)
         with database(settings) as opened:
@@ -81,3 +87,18 @@ def work(*, embedded: bool, workers: int | None = None) -> Iterator[Work]:
     except Interrupted as interruption:
         console.print("stopped; what is queued goes on when a stack runs again: `annealq up`")
         raise typer.Exit(interruption.exit_code) from None
+
+
+def _wait_for_boot(settings: Settings) -> None:
+    """Another process owns the home: give its stack the moment that it takes to answer."""
+    from producer import broker
+    from producer.embedded import running
+
+    deadline = time.monotonic() + _BOOT_S
+    while running(settings.home) is not None and time.monotonic() < deadline:
+        try:
+            broker.check(settings.broker_url)
+            with database(settings):
+                return
+        except (BrokerUnavailable, DatabaseOutdated):
+            time.sleep(0.05)

@@ -12,6 +12,7 @@ import os
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -78,9 +79,9 @@ class Settings(TomlSettings):
 
     def model_post_init(self, _context: Any, /) -> None:
         if not self.database_url:
-            object.__setattr__(self, "database_url", f"sqlite:///{self.home / 'annealq.db'}")
+            object.__setattr__(self, "database_url", f"sqlite:///{quote(str(self.home / 'annealq.db'))}")
         if not self.broker_url:
-            object.__setattr__(self, "broker_url", f"redis+socket://{socket_path(self.home)}")
+            object.__setattr__(self, "broker_url", f"redis+socket://{quote(str(socket_path(self.home)))}")
 
 
 def socket_path(home: Path) -> Path:

@@ -12,12 +12,17 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
 import migrations
 from schema.database import Database
+
+# Seeds are fixed, and a loaded machine is not a failure.
+hypothesis.settings.register_profile("annealq", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("annealq")
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("ANNEALQ_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -73,8 +78,8 @@ def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def _postgresql_template(postgresql: str) -> str:
     name = f"annealq_template_{uuid.uuid4().hex[:8]}"
-    _administer(postgresql, f"CREATE DATABASE {name}")
-    migrations.upgrade(_named(postgresql, name))
+    administer(postgresql, f"CREATE DATABASE {name}")
+    migrations.upgrade(named(postgresql, name))
     return name
 
 
@@ -89,9 +94,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     server = request.getfixturevalue("postgresql")
     template = request.getfixturevalue("_postgresql_template")
     name = f"annealq_{uuid.uuid4().hex[:12]}"
-    _administer(server, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield _named(server, name)
-    _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+    administer(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield named(server, name)
+    administer(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -101,11 +106,11 @@ def database(database_url: str) -> Iterator[Database]:
     opened.dispose()
 
 
-def _named(server: str, name: str) -> str:
+def named(server: str, name: str) -> str:
     return make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
-def _administer(server: str, statement: str) -> None:
+def administer(server: str, statement: str) -> None:
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.exec_driver_sql(statement)

@@ -31,7 +31,7 @@ UNDECIDED = -1
 # Scores are quotients of counts of at most some millions; closer than this they are equal but for rounding.
 _SAME_SCORE = 1e-9
 # Reads are turned into float64 so many bytes at a time, whatever the size of the batch.
-_BLOCK_BYTES = 1 << 21
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +100,9 @@ def _weights(
 
     The parts hold whole numbers where the rule counts reads, so that their sums are exact in any order.
     """
-    ones = np.ones_like(energies) if counts is None else counts
     if rule == Rule.LOWEST_ENERGY_MEAN:
-        return _lowest(energies, counts, ones, fraction)
+        return _lowest(energies, counts, fraction)
+    ones = np.ones_like(energies) if counts is None else counts
     if rule == Rule.BOLTZMANN:
         lowest = energies.min(axis=1, keepdims=True, where=_counted(energies, counts), initial=np.inf)
         ones = ones * np.exp(np.minimum(beta * (lowest - energies), 0.0))
@@ -111,13 +111,15 @@ def _weights(
 
 
 def _lowest(
-    energies: FloatArray, counts: FloatArray | None, ones: FloatArray, fraction: float
+    energies: FloatArray, counts: FloatArray | None, fraction: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Reads below the cut, which count fully, and reads at the cut, which share what is left."""
     # 0.07 x 100 is 7.000000000000001 in float64, and 7 reads are meant.
-    keep = np.maximum(np.ceil(fraction * ones.sum(axis=1) - 1e-9), 1.0)
+    reads = np.full(len(energies), energies.shape[1]) if counts is None else counts.sum(axis=1)
+    keep = np.maximum(np.ceil(fraction * reads - 1e-9), 1.0)
     cut = _cut(energies, counts, keep)
-    parts = np.stack((energies < cut, energies == cut), axis=1).astype(np.float64)
+    parts = np.empty((len(energies), 2, energies.shape[1]))
+    parts[:, 0], parts[:, 1] = energies < cut, energies == cut
     if counts is not None:
         parts *= counts[:, np.newaxis]
     below, at = parts.sum(axis=2).T
@@ -139,7 +141,7 @@ def _one_hot_fraction(bits: FloatArray, counts: FloatArray | None) -> FloatArray
     """Share (b,) of reads with exactly one of the class units (b, R, K) on."""
     one_hot = np.matmul(bits, np.ones(bits.shape[2])) == 1.0
     if counts is None:
-        return one_hot.mean(axis=1)
+        return np.asarray(one_hot.mean(axis=1))
     return np.asarray((one_hot * counts).sum(axis=1) / counts.sum(axis=1))
 
 

@@ -38,7 +38,8 @@ def choose(session: Session, *, now: datetime, at_most: int, after_s: float) -> 
     waiting = session.execute(
         select(func.count())
         .select_from(Batch)
-        .where(Batch.state == BatchState.PENDING, Batch.dispatched_at > lost)
+        .join(Run, Run.id == Batch.run_id)
+        .where(Run.state.in_(LIVE_RUNS), Batch.state == BatchState.PENDING, Batch.dispatched_at > lost)
     ).scalar_one()
     room = at_most - waiting
     # Topping up one by one would cost a query for each batch; half the room is early enough.

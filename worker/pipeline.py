@@ -6,6 +6,7 @@ stored in one transaction that is guarded by the row's state and fenced by the l
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from schema.errors import AnnealqError, LeaseLost, StaleState
 from schema.messages import Message, Task
 from schema.states import BatchState
 from schema.tables import Network
-from worker import batches, leases, runs, scoring, statistics, training_jobs
+from worker import batches, fitting, leases, runs, scoring, statistics, training_jobs
 from worker.context import Context
 from worker.dispatch import dispatch
 from worker.retries import Again, GiveUp, decide
@@ -61,7 +62,14 @@ def aggregate_batch(context: Context, batch: int) -> None:
         work = batches.load(session, batch)
         network = context.networks.get(session, work.network)
         stored = batches.load_samples(session, batch)
-    rows = scoring.score(network, work, stored)
+    try:
+        rows = scoring.score(network, work, stored)
+    except Exception as error:
+        # Scoring is a pure function of stored bytes: what failed once fails always.
+        _give_up_scoring(context, batch, error)
+        if isinstance(error, AnnealqError):
+            return
+        raise
     try:
         with database.transaction() as session:
             last = batches.store_scores(session, work, rows, now=database.now(session))
@@ -106,7 +114,12 @@ def train_network(context: Context, network: int) -> None:
             return
         job = training_jobs.load(session, network)
     with _handed_back(context, lease), leases.held(database, lease, lease_s):
-        outcome = training_jobs.train(context, job)
+
+        def report(epochs: list[dict[str, Any]]) -> None:
+            with database.transaction() as session:
+                training_jobs.report(session, network, {"epochs": epochs})
+
+        outcome = fitting.train(job, context.settings.training_threads or os.cpu_count() or 1, report)
         with database.transaction() as session:
             now = database.now(session)
             leases.renew(session, lease, now=now, lease_s=lease_s)
@@ -126,6 +139,16 @@ def _handed_back(context: Context, lease: leases.Lease) -> Iterator[None]:
         _settle(context, lease, decision)
         if not isinstance(error, AnnealqError):
             raise
+
+
+def _give_up_scoring(context: Context, batch: int, error: Exception) -> None:
+    decision = GiveUp(f"{type(error).__name__}: {error}")
+    log.warning("batch cannot be scored", row=batch, error=decision.error)
+    with context.database.transaction() as session:
+        now = context.database.now(session)
+        finished = batches.settle(session, batch, decision, now=now, source=BatchState.SAMPLED)
+    if finished is not None:
+        context.hints.send([Message(Task.AGGREGATE_RUN, finished)])
 
 
 def _settle(context: Context, lease: leases.Lease, decision: Again | GiveUp) -> None:

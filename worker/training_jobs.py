@@ -1,30 +1,18 @@
-"""Reads and writes of a network's training, and the training itself between them."""
+"""Reads and writes of a network's training. No numbers are computed here."""
 
 from __future__ import annotations
 
-import math
-import os
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from schema import arrays
-from schema.architecture import Architecture
 from schema.database import advance
-from schema.errors import Corrupt
 from schema.states import NetworkState
 from schema.tables import Network, TrainingSet
-from worker.context import Context
-from worker.network import training, weights
 from worker.retries import Again, GiveUp
 
 
@@ -106,56 +94,3 @@ def report(session: Session, network: int, metrics: dict[str, Any]) -> None:
         .where(Network.id == network, Network.state == NetworkState.TRAINING)
         .values(metrics=metrics)
     )
-
-
-def train(context: Context, job: Job) -> Outcome:
-    """Train, showing each epoch to whoever watches.
-
-    Raises:
-        Corrupt: the stored training set is damaged.
-        NetworkError: the architecture cannot be trained by this transfer.
-    """
-    architecture = Architecture.from_dict(job.architecture)
-    images = _inflate(job)
-    labels = arrays.decode_labels(job.labels, job.shape[0])
-    history: list[dict[str, Any]] = []
-
-    def on_epoch(epoch: training.Epoch) -> None:
-        history.append(epoch.to_dict())
-        with context.database.transaction() as session:
-            report(session, job.network, {"epochs": history})
-
-    with _threads(context.settings.training_threads or os.cpu_count() or 1):
-        trained = training.train(
-            architecture,
-            images,
-            labels,
-            job.training["transfer"],
-            epochs=job.training["epochs"],
-            seed=job.training["seed"],
-            on_epoch=on_epoch,
-        )
-    return Outcome(weights.encode(trained.weights, architecture), trained.to_dict())
-
-
-def _inflate(job: Job) -> NDArray[np.uint8]:
-    size = math.prod(job.shape)
-    stream = zlib.decompressobj()
-    try:
-        data = stream.decompress(job.images, size + 1)
-    except zlib.error as error:
-        raise Corrupt(f"the training set of network {job.network} is damaged: {error}") from None
-    if len(data) != size:
-        raise Corrupt(f"the training set of network {job.network} holds {len(data)} bytes, not {size}")
-    return np.frombuffer(data, np.uint8).reshape(job.shape)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Let torch use ``count`` threads; sampling, which has one process per core, uses one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.acceptance.conftest import running_stack, show
-from tests.conftest import annealq
+from tests.conftest import administer, annealq, named
 
 Digits = tuple[np.ndarray, np.ndarray]
 
@@ -209,3 +209,51 @@ def test_an_empty_home_says_how_to_begin(tmp_path: Path) -> None:
     done = annealq("runs", "show", "7", env=env)
     assert (done.returncode, "no run 7" in done.stderr) == (1, True)
     assert annealq("db", "downgrade", "base", "--yes", env=env).returncode == 0
+
+
+def test_damaged_samples_fail_their_batch_and_the_others_are_kept(home: Path) -> None:
+    command = (
+        "classify",
+        "sklearn:digits",
+        "-l",
+        "60",
+        "-r",
+        "20",
+        "--batch-size",
+        "20",
+        "--embedded",
+        "--json",
+    )
+    assert annealq(*command, "--idempotency-key", "k").returncode == 0
+    with sqlite3.connect(home / "annealq.db") as connection:
+        # As if a crash had struck between sampling and scoring, and the disk had lost a byte.
+        connection.executescript("""
+            UPDATE batches SET state = 'sampled', scored_at = NULL;
+            DELETE FROM classifications;
+            UPDATE runs SET state = 'running', finished_at = NULL, batches_scored = 0;
+        """)
+        (data,) = connection.execute("SELECT data FROM sample_sets WHERE id = 2").fetchone()
+        damaged = data[:100] + bytes([data[100] ^ 1]) + data[101:]
+        connection.execute("UPDATE sample_sets SET data = ? WHERE id = 2", (damaged,))
+    done = annealq(*command, "--idempotency-key", "k")
+    assert done.returncode == 1
+    shown = json.loads(done.stdout)
+    assert (shown["state"], shown["decided"] + shown["undecided"]) == ("failed", 40)
+    assert "1 of its batches failed" in shown["error"]
+    assert "damaged" in shown["error"]
+
+
+def test_the_whole_road_on_postgresql(
+    postgresql: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "annealq_acceptance"
+    administer(postgresql, f"CREATE DATABASE {name}")
+    monkeypatch.setenv("ANNEALQ_DATABASE_URL", named(postgresql, name))
+    monkeypatch.setenv("ANNEALQ_HOME", str(tmp_path))
+    with running_stack(tmp_path):
+        train = ("networks", "train", "digits", "--data", "sklearn:digits", "--epochs", "6", "--json")
+        assert json.loads(annealq(*train).stdout)["state"] == "ready"
+        done = annealq("classify", "sklearn:digits", "-l", "300", "--json")
+    run = json.loads(done.stdout)
+    assert (run["state"], run["decided"] + run["undecided"]) == ("done", 300)
+    assert run["accuracy"] > 0.85

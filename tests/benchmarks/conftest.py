@@ -21,7 +21,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def record(pytestconfig: pytest.Config) -> Record:
-    """Keeps a figure: `record(measure, ours, unit, goal, at_least=...)`. A missed goal is shown, not hidden."""
+    """Keeps a figure: `record(measure, ours, unit, goal)`. A missed goal is shown, not hidden."""
 
     def record(
         measure: str,

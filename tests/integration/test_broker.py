@@ -151,7 +151,8 @@ def test_any_home_path_works_through_celery_s_transport(tmp_path: Path, name: st
         assert mode(stack.socket.parent) == 0o700
         broker.check(settings.broker_url)
         connection = Connection(settings.broker_url)  # type: ignore[no-untyped-call]
-        with connection, closing(connection.SimpleQueue(QUEUE)) as queue:
+        simple_queue = connection.SimpleQueue(QUEUE)  # type: ignore[no-untyped-call]
+        with connection, closing(simple_queue) as queue:
             queue.put({"row": 7})
             message = queue.get(timeout=5)
             assert message.payload == {"row": 7}

@@ -17,6 +17,9 @@ from schema.parameters import MAX_READS
 if TYPE_CHECKING:
     from worker.qubo.build import BitArray, EnergyModel, FloatArray
 
+# A scale this small counts as zero: its inverse, a temperature, must stay finite.
+_NOTHING = 1e-300
+
 
 @dataclass(frozen=True, eq=False)
 class LogicalSamples:
@@ -93,9 +96,12 @@ def coupling_scales(model: EnergyModel) -> tuple[float, float]:
     if model.fold is not None:
         scales.append(_root_mean_square(model.fold[model.fold != 0.0]))
     penalty = _root_mean_square(model.couplings[blocks == last])
-    useful = [scale for scale in scales if scale > 0.0] or [penalty or 1.0]
-    return min(useful), max(*useful, penalty)
+    useful = [scale for scale in (*scales, penalty) if scale > _NOTHING]
+    between_layers = [scale for scale in scales if scale > _NOTHING]
+    return min(between_layers or useful, default=1.0), max(useful, default=1.0)
 
 
 def _root_mean_square(values: FloatArray) -> float:
-    return float(np.sqrt(np.mean(values**2))) if len(values) else 0.0
+    largest = float(np.abs(values).max(initial=0.0))
+    # Divided first: squares of very large or very small numbers leave the range of a float64.
+    return largest * float(np.sqrt(np.mean((values / largest) ** 2))) if largest > _NOTHING else 0.0

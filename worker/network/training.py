@@ -23,6 +23,8 @@ from worker.network.weights import FOLDED_LAM
 
 Stopped = Literal["epochs", "patience", "asked"]
 MAX_SEED = 2**63 - 1
+# Enough images to tell epochs apart, few enough not to slow them down.
+_JUDGED = 10_000
 
 
 @dataclass(frozen=True)
@@ -209,22 +211,23 @@ class _Course:
         return value, predicted
 
     def _measure(self, epoch: int, totals: tuple[float, float], start: float) -> None:
-        loss, accuracy = self._validate() if self.validation else (None, None)
-        decisive = totals[0] if loss is None else loss
+        # The training loss cannot decide: beta grows, and the loss with it.
+        decisive, right = self._judge(self.validation or self.train)
         if decisive <= self._lowest:
             self._lowest = decisive
             self._keep(epoch)
+        accuracy, loss = (right, decisive) if self.validation else (None, None)
         seconds = time.perf_counter() - start
         self.seconds += seconds
         self.metrics.append(Epoch(epoch, self.plan.epochs, *totals, accuracy, loss, seconds))
 
-    def _validate(self) -> tuple[float, float]:
-        assert self.validation is not None  # noqa: S101  (asked by _measure)
+    def _judge(self, data: _Data) -> tuple[float, float]:
+        """Loss and accuracy of the network's own classes at the final beta, on the first images of ``data``."""
         self.network.eval()
+        pixels, labels = data.pixels[:_JUDGED], data.labels[:_JUDGED]
         with torch.no_grad():
-            parts = torch.split(self.validation.pixels, 1024)
-            chunks = [class_scores(self.network, part, self.transfer) for part in parts]
-        outcome, labels = torch.cat(chunks), self.validation.labels
+            parts = torch.split(pixels, 1024)
+            outcome = torch.cat([class_scores(self.network, part, self.transfer) for part in parts])
         loss = torch.nn.functional.cross_entropy(outcome, labels)
         return float(loss), float((outcome.argmax(dim=1) == labels).float().mean())
 

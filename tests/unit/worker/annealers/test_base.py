@@ -33,9 +33,17 @@ def scaled(model: EnergyModel, factor: float) -> EnergyModel:
 @given(small_models(), st.sampled_from([0.125, 4.0, 1024.0]))
 def test_scales_follow_the_model(model: EnergyModel, factor: float) -> None:
     before, after = coupling_scales(model), coupling_scales(scaled(model, factor))
-    if np.any(model.couplings) or (model.fold is not None and np.any(model.fold)):
+    strengths = np.append(np.abs(model.couplings), 0.0 if model.fold is None else np.abs(model.fold).max())
+    if strengths.max() > 1e-250:
         assert after == pytest.approx((factor * before[0], factor * before[1]))
     assert 0.0 < before[0] <= before[1]
+
+
+@pytest.mark.parametrize("strength", [1e-310, 1e-200, 1e200])
+def test_scales_of_extreme_numbers_are_finite(strength: float) -> None:
+    model = build([Coupling(np.full((2, 2), strength), np.ones((2, 2), dtype=bool))], None, lam=0.0)
+    smallest, largest = coupling_scales(model)
+    assert smallest == largest == pytest.approx(1.0 if strength < 1e-300 else strength)
 
 
 def test_a_weak_layer_and_the_penalty_set_the_two_scales() -> None:

@@ -1,0 +1,71 @@
+"""From a training job's bytes to weights as bytes. No database, no queue."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from schema import arrays
+from schema.architecture import Architecture
+from schema.errors import Corrupt
+from worker.network import training, weights
+from worker.training_jobs import Job, Outcome
+
+
+def train(job: Job, threads: int, on_epoch: Callable[[list[dict[str, Any]]], None]) -> Outcome:
+    """Train a network with so many threads; ``on_epoch`` gets the metrics of all epochs so far.
+
+    Raises:
+        Corrupt: the stored training set is damaged.
+        NetworkError: the architecture cannot be trained by this transfer.
+    """
+    architecture = Architecture.from_dict(job.architecture)
+    images = _inflate(job)
+    labels = arrays.decode_labels(job.labels, job.shape[0])
+    history: list[dict[str, Any]] = []
+
+    def keep(epoch: training.Epoch) -> None:
+        history.append(epoch.to_dict())
+        on_epoch(history)
+
+    with _threads(threads):
+        trained = training.train(
+            architecture,
+            images,
+            labels,
+            job.training["transfer"],
+            epochs=job.training["epochs"],
+            seed=job.training["seed"],
+            on_epoch=keep,
+        )
+    return Outcome(weights.encode(trained.weights, architecture), trained.to_dict())
+
+
+def _inflate(job: Job) -> NDArray[np.uint8]:
+    size = math.prod(job.shape)
+    stream = zlib.decompressobj()
+    try:
+        data = stream.decompress(job.images, size + 1)
+    except zlib.error as error:
+        raise Corrupt(f"the training set of network {job.network} is damaged: {error}") from None
+    if len(data) != size:
+        raise Corrupt(f"the training set of network {job.network} holds {len(data)} bytes, not {size}")
+    return np.frombuffer(data, np.uint8).reshape(job.shape)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let torch use ``count`` threads; sampling, which has one process per core, uses one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
