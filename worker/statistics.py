@@ -1,4 +1,4 @@
-"""Figures of a run from plain arrays: throughput, QPU time, accuracy and the paper's table."""
+"""Throughput figures of a run, from plain arrays."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from schema.errors import ImageError, ParameterError
+from schema.errors import ParameterError
 
 FloatArray = NDArray[np.float64]
 CountArray = NDArray[np.int64]
@@ -136,49 +136,6 @@ def weighted_percentile(values: FloatArray, weights: CountArray, percent: float)
     return float(values[order[reached.argmax()]])
 
 
-def confusion_matrix(labels: NDArray[np.integer], predicted: NDArray[np.integer], classes: int) -> CountArray:
-    """Images (K, K + 1) int64 by true class (row) and predicted class (column); undecided (-1) come last.
-
-    Raises ImageError when labels or predictions are out of range or their numbers differ.
-    """
-    _check_labels(labels, classes)
-    if predicted.shape != labels.shape:
-        raise ImageError(f"there are {len(labels)} labels and {len(predicted)} predictions")
-    if predicted.min(initial=-1) < -1 or predicted.max(initial=-1) >= classes:
-        raise ImageError(f"predictions must be -1 to {classes - 1}")
-    column = np.where(predicted < 0, classes, predicted).astype(np.int64)
-    cells = np.bincount(labels.astype(np.int64) * (classes + 1) + column, minlength=classes * (classes + 1))
-    return cells.reshape(classes, classes + 1).astype(np.int64)
-
-
-def accuracy(confusion: CountArray) -> float | None:
-    """Share of images in [0, 1] predicted right, from a confusion matrix; undecided images count as wrong.
-
-    None when there are no images.
-    """
-    images = int(confusion.sum())
-    return float(np.trace(confusion)) / images if images else None
-
-
-def mean_scores(labels: NDArray[np.integer], scores: FloatArray) -> FloatArray:
-    """Mean consensus class scores (K, K) float64, 0 to 100, by true class (row).
-
-    The shape of the paper's tables (Higham and Bedford, Tables 1 and 2).
-    scores: (N, K) float64 in [0, 1]. A row is NaN where no image has that class.
-    Raises ImageError when labels are out of range or their number is not N.
-    """
-    images, classes = scores.shape
-    _check_labels(labels, classes)
-    if len(labels) != images:
-        raise ImageError(f"there are {len(labels)} labels and scores for {images} images")
-    member = np.zeros((classes, images))
-    member[labels, np.arange(images)] = 1.0
-    count = member.sum(axis=1, keepdims=True)
-    means = np.full((classes, classes), np.nan)
-    np.divide(100.0 * (member @ scores), count, out=means, where=count > 0)
-    return means
-
-
 def _elapsed(batches: BatchTimes) -> float:
     if not len(batches.images):
         return 0.0
@@ -189,10 +146,3 @@ def _image_percentiles(seconds: FloatArray, images: CountArray) -> Percentiles:
     milliseconds = np.maximum(seconds, 0.0) * _MS_PER_S
     p50, p95, p99 = (weighted_percentile(milliseconds, images, percent) for percent in (50.0, 95.0, 99.0))
     return Percentiles(p50, p95, p99)
-
-
-def _check_labels(labels: NDArray[np.integer], classes: int) -> None:
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        raise ImageError(f"labels must be integers (N,), not {labels.dtype} {labels.shape}")
-    if labels.min(initial=0) < 0 or labels.max(initial=0) >= classes:
-        raise ImageError(f"labels must be 0 to {classes - 1}, as the network has {classes} classes")

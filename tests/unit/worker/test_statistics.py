@@ -9,13 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.errors import ImageError, ParameterError
+from schema.errors import ParameterError
 from worker.statistics import (
     BatchTimes,
     SolverCounts,
-    accuracy,
-    confusion_matrix,
-    mean_scores,
     throughput,
     weighted_percentile,
 )
@@ -90,46 +87,3 @@ def test_impossible_times_are_refused() -> None:
         times([0], [0.0], [0.0], [0.0], [0.0], [0.0])
     with pytest.raises(ParameterError, match="finite"):
         times([1], [0.0], [np.nan], [0.0], [0.0], [0.0])
-
-
-def test_confusion_counts_undecided_images_apart() -> None:
-    labels = np.array([0, 0, 1, 2, 2, 2])
-    predicted = np.array([0, 1, 1, -1, 2, 0], dtype=np.int16)
-    confusion = confusion_matrix(labels, predicted, 3)
-    np.testing.assert_array_equal(confusion, [[1, 1, 0, 0], [0, 1, 0, 0], [1, 0, 1, 1]])
-    assert accuracy(confusion) == 0.5
-
-
-@given(st.integers(1, 6), st.integers(0, 60), st.integers(0, 2**32))
-def test_every_image_is_in_the_confusion_once(classes: int, images: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    labels, predicted = rng.integers(0, classes, images), rng.integers(-1, classes, images)
-    confusion = confusion_matrix(labels, predicted, classes)
-    assert confusion.shape == (classes, classes + 1)
-    assert confusion.sum() == images
-    np.testing.assert_array_equal(confusion.sum(axis=1), np.bincount(labels, minlength=classes))
-    assert confusion[:, -1].sum() == (predicted == -1).sum()
-    assert accuracy(confusion) == (pytest.approx((labels == predicted).mean()) if images else None)
-
-
-def test_mean_scores_have_the_shape_of_the_papers_tables() -> None:
-    labels = np.array([0, 2, 0], dtype=np.uint8)
-    scores = np.array([[1.0, 0.0, 0.5], [0.25, 0.0, 0.75], [0.5, 0.0, 0.0]])
-    table = mean_scores(labels, scores)
-    np.testing.assert_allclose(table[[0, 2]], [[75.0, 0.0, 25.0], [25.0, 0.0, 75.0]])
-    assert np.all(np.isnan(table[1]))
-
-
-def test_labels_and_predictions_out_of_range_are_refused() -> None:
-    good = np.array([0, 1])
-    for bad in (np.array([0, 2]), np.array([-1, 0]), np.array([0.0, 1.0])):
-        with pytest.raises(ImageError, match="labels must be"):
-            confusion_matrix(bad, good, 2)
-        with pytest.raises(ImageError, match="labels must be"):
-            mean_scores(bad, np.zeros((2, 2)))
-    with pytest.raises(ImageError, match="2 labels and 1 predictions"):
-        confusion_matrix(good, np.array([0]), 2)
-    with pytest.raises(ImageError, match="predictions must be -1 to 1"):
-        confusion_matrix(good, np.array([0, 2]), 2)
-    with pytest.raises(ImageError, match="2 labels and scores for 3 images"):
-        mean_scores(good, np.zeros((3, 2)))
