@@ -92,11 +92,11 @@ def test_one_command_embedded_from_an_idle_home(home: Path) -> None:
     assert "'k' belongs to run" in other.stderr
 
 
-def test_the_same_seed_gives_the_same_reads_however_batches_are_cut(home: Path) -> None:
+def test_the_same_seed_gives_the_same_reads_however_batches_are_cut(home: Path, digits_file: str) -> None:
     with running_stack(home):
         ids = []
         for size in ("10", "35"):
-            command = ("classify", "sklearn:digits", "-l", "70", "-r", "30", "--batch-size", size)
+            command = ("classify", digits_file, "-l", "70", "-r", "30", "--batch-size", size)
             done = annealq(*command, "--json")
             ids.append(json.loads(done.stdout)["run_id"])
     exports = [annealq("runs", "export", str(run)).stdout for run in ids]
@@ -104,9 +104,11 @@ def test_the_same_seed_gives_the_same_reads_however_batches_are_cut(home: Path) 
     assert len(exports[0].splitlines()) == 71
 
 
-def test_runs_are_listed_shown_exported_and_watched_later(home: Path, tmp_path: Path) -> None:
+def test_runs_are_listed_shown_exported_and_watched_later(
+    home: Path, tmp_path: Path, digits_file: str
+) -> None:
     with running_stack(home):
-        detached = annealq("classify", "sklearn:digits", "-l", "60", "-r", "20", "--detach", "--json")
+        detached = annealq("classify", digits_file, "-l", "60", "-r", "20", "--detach", "--json")
         run = json.loads(detached.stdout)["run_id"]
         watched = annealq("runs", "watch", str(run))
         assert watched.returncode == 0, watched.stderr
@@ -126,11 +128,11 @@ def test_runs_are_listed_shown_exported_and_watched_later(home: Path, tmp_path: 
     assert pyarrow.parquet.read_table(tmp_path / "out.parquet").num_rows == 60
 
 
-def test_the_exact_solver_agrees_with_the_local_one(home: Path) -> None:
+def test_the_exact_solver_agrees_with_the_local_one(home: Path, digits_file: str) -> None:
     with running_stack(home):
         found = {}
         for solver in ("local", "exact"):
-            done = annealq("classify", "sklearn:digits", "-l", "100", "-s", solver, "--json")
+            done = annealq("classify", digits_file, "-l", "100", "-s", solver, "--json")
             found[solver] = json.loads(done.stdout)["accuracy"]
     assert abs(found["local"] - found["exact"]) <= 0.03
     assert found["exact"] > 0.9
@@ -184,18 +186,18 @@ def test_nothing_half_written_after_bad_input(home: Path, tmp_path: Path, digits
         assert (rows(home, "runs"), rows(home, "batches"), rows(home, "events")) == before
 
 
-def test_a_broker_that_is_not_there_is_named_with_the_way_out(home: Path) -> None:
-    done = annealq("classify", "sklearn:digits", "-l", "5")
+def test_a_broker_that_is_not_there_is_named_with_the_way_out(home: Path, digits_file: str) -> None:
+    done = annealq("classify", digits_file, "-l", "5")
     assert done.returncode == 1
     for words in ("no broker answers at", "broker.sock", "annealq up", "--embedded", "ANNEALQ_BROKER_URL"):
         assert words in done.stderr
     assert rows(home, "runs") == 0
 
 
-def test_a_newer_database_is_refused(home: Path) -> None:
+def test_a_newer_database_is_refused(home: Path, digits_file: str) -> None:
     with sqlite3.connect(home / "annealq.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    for command in (("runs", "list"), ("up",), ("classify", "sklearn:digits", "--embedded")):
+    for command in (("runs", "list"), ("up",), ("classify", digits_file, "--embedded")):
         done = annealq(*command)
         assert done.returncode == 1, command
         assert "newer than this annealq" in done.stderr
@@ -211,10 +213,10 @@ def test_an_empty_home_says_how_to_begin(tmp_path: Path) -> None:
     assert annealq("db", "downgrade", "base", "--yes", env=env).returncode == 0
 
 
-def test_damaged_samples_fail_their_batch_and_the_others_are_kept(home: Path) -> None:
+def test_damaged_samples_fail_their_batch_and_the_others_are_kept(home: Path, digits_file: str) -> None:
     command = (
         "classify",
-        "sklearn:digits",
+        digits_file,
         "-l",
         "60",
         "-r",
@@ -244,16 +246,16 @@ def test_damaged_samples_fail_their_batch_and_the_others_are_kept(home: Path) ->
 
 
 def test_the_whole_road_on_postgresql(
-    postgresql: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgresql: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits_file: str
 ) -> None:
     name = "annealq_acceptance"
     administer(postgresql, f"CREATE DATABASE {name}")
     monkeypatch.setenv("ANNEALQ_DATABASE_URL", named(postgresql, name))
     monkeypatch.setenv("ANNEALQ_HOME", str(tmp_path))
     with running_stack(tmp_path):
-        train = ("networks", "train", "digits", "--data", "sklearn:digits", "--epochs", "6", "--json")
+        train = ("networks", "train", "digits", "--data", digits_file, "--epochs", "6", "--json")
         assert json.loads(annealq(*train).stdout)["state"] == "ready"
-        done = annealq("classify", "sklearn:digits", "-l", "300", "--json")
+        done = annealq("classify", digits_file, "-l", "300", "--json")
     run = json.loads(done.stdout)
     assert (run["state"], run["decided"] + run["undecided"]) == ("done", 300)
     assert run["accuracy"] > 0.85

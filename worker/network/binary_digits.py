@@ -16,7 +16,8 @@ _ROWS = (
 
 def images() -> NDArray[np.uint8]:
     """The five images (5, 5, 5) uint8 in {0, 1}; image k shows the digit k."""
-    return (np.array([[list(row) for row in digit] for digit in _ROWS]) == "#").astype(np.uint8)
+    marks = np.array([[list(row) for row in digit] for digit in _ROWS])
+    return np.where(marks == "#", 1, 0).astype(np.uint8)
 
 
 def labels() -> NDArray[np.int64]:

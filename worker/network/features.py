@@ -12,8 +12,7 @@ from torch import Tensor
 from schema.architecture import Architecture
 from schema.errors import ImageError
 from worker.network.layers import Network
-from worker.network.objective import class_scores
-from worker.network.transfer import check_transfer
+from worker.network.objective import check_transfer_for, class_scores
 from worker.network.weights import Weights
 
 # So many values of a layer are held at once, 64 MB in float32.
@@ -38,7 +37,7 @@ def scores(
     Raises:
         ImageError: as ``features``. NetworkError: an unknown transfer.
     """
-    check_transfer(transfer)
+    check_transfer_for(architecture, transfer)
     network = restore(architecture, weights)
     return _forward(network, images, lambda x: class_scores(network, x, transfer), architecture.classes)
 

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as fn
 from torch import Tensor
 
+from schema.architecture import Architecture
+from schema.errors import NetworkError
 from schema.specs import PoolUnits, Training
 from worker.network.layers import (
     Network,
@@ -17,6 +19,7 @@ from worker.network.layers import (
     pools,
     state_scores,
 )
+from worker.network.transfer import check_transfer
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +60,22 @@ def energy_head(network: Network, features: Tensor, beta: float, lam: float, sig
     if not sigma:
         return Head(pool_field(blocks, coupling, beta), weight)
     return _perturb_pooled(blocks, coupling, weight, (beta, lam, sigma))
+
+
+def check_transfer_for(architecture: Architecture, transfer: str) -> None:
+    """Refuse what has no objective here.
+
+    Raises:
+        NetworkError: an unknown transfer; or ``energy`` for an architecture with hidden units, whose free
+            energies do not factorise, so that they cannot be summed out exactly.
+    """
+    check_transfer(transfer)
+    if transfer == "energy" and architecture.form == "deep":
+        kinds = ", ".join(layer.kind for layer in architecture.energy)
+        raise NetworkError(
+            f"{architecture.name}: the energy transfer takes no energy layers or one pool layer, "
+            f"not {kinds}; use the paper transfer"
+        )
 
 
 def perturb(head: Head, lam: float, sigma: float, at_least: tuple[float, float] = (0.0, 0.0)) -> Head:
@@ -131,6 +150,7 @@ class Objective:
 
 def class_scores(network: Network, pixels: Tensor, transfer: str) -> Tensor:
     """The network's own scores (B, K): softmax logits (paper), or -beta F of one-hot states (energy)."""
+    check_transfer_for(network.architecture, transfer)
     if transfer == "paper":
         return network.logits(pixels)
     plan = network.architecture.training

@@ -17,8 +17,7 @@ from schema.architecture import Architecture
 from schema.errors import ImageError, NetworkError
 from worker.network.features import check_images, scores
 from worker.network.layers import Network
-from worker.network.objective import Objective, class_scores
-from worker.network.transfer import check_transfer
+from worker.network.objective import Objective, check_transfer_for, class_scores
 from worker.network.weights import FOLDED_LAM
 
 Stopped = Literal["epochs", "patience", "asked"]
@@ -104,9 +103,9 @@ def train(
 
     Raises:
         ImageError: images or labels do not fit the architecture.
-        NetworkError: an unknown transfer, or training diverged.
+        NetworkError: a transfer that the architecture cannot take, or training diverged.
     """
-    check_transfer(transfer)
+    check_transfer_for(architecture, transfer)
     check_images(architecture, images)
     _check_labels(architecture, labels, len(images))
     if not 0 <= seed <= MAX_SEED:
@@ -222,7 +221,7 @@ class _Course:
         self.metrics.append(Epoch(epoch, self.plan.epochs, *totals, accuracy, loss, seconds))
 
     def _judge(self, data: _Data) -> tuple[float, float]:
-        """Loss and accuracy of the network's own classes at the final beta, on the first images of ``data``."""
+        """Loss and accuracy of the own classes at the final beta, on the first images of ``data``."""
         self.network.eval()
         pixels, labels = data.pixels[:_JUDGED], data.labels[:_JUDGED]
         with torch.no_grad():

@@ -92,7 +92,7 @@ def test_folding_is_exact_for_known_visible_units(given_: dict[str, Any], seed: 
     architecture = Architecture.from_dict(given_)
     weights = random_weights(architecture, seed)
     known = np.random.default_rng(seed).integers(0, 2, architecture.visible)
-    features = architecture.alpha * (2.0 * known - 1.0)
+    features = np.asarray(architecture.alpha * (2.0 * known - 1.0), dtype=np.float64)
     folded = transfer.energy_model(architecture, weights, "energy", "folded")
     _, got = state_weights(folded, features, beta)
     sampled = transfer.energy_model(architecture, weights, "energy", "sampled")
