@@ -72,7 +72,7 @@ def is_number(value: object, kind: type) -> bool:
     """Whether ``value`` is a finite number (for ``int``: a whole one). True and False are not numbers."""
     if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
         return False
-    return kind is int or math.isfinite(value)
+    return kind is int or math.isfinite(as_float(value))
 
 
 SpecT = TypeVar("SpecT", bound=Spec)
