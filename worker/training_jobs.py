@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from schema import arrays
+from schema import arrays, weights
 from schema.architecture import Architecture
 from schema.database import advance
 from schema.errors import Corrupt
 from schema.states import NetworkState
 from schema.tables import Network, TrainingSet
 from worker.context import Context
-from worker.network import training, weights
+from worker.network import training
 from worker.retries import Again, GiveUp
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from schema.architecture import Architecture
 from schema.errors import ImageError
+from schema.weights import Weights
 from worker.network.layers import Network
 from worker.network.objective import class_scores
 from worker.network.transfer import check_transfer
-from worker.network.weights import Weights
 
 # So many values of a layer are held at once, 64 MB in float32.
 _BLOCK_VALUES = 16_000_000

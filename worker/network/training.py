@@ -15,11 +15,11 @@ from torch import Tensor
 
 from schema.architecture import Architecture
 from schema.errors import ImageError, NetworkError
+from schema.weights import FOLDED_LAM
 from worker.network.features import check_images, scores
 from worker.network.layers import Network
 from worker.network.objective import Objective, class_scores
 from worker.network.transfer import check_transfer
-from worker.network.weights import FOLDED_LAM
 
 Stopped = Literal["epochs", "patience", "asked"]
 MAX_SEED = 2**63 - 1
