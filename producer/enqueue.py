@@ -15,6 +15,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from producer.description import Description
 from producer.images import ImageSet
 from producer.networks import ChosenNetwork
 from producer.versions import find_or_insert, insert_version
@@ -112,7 +113,7 @@ def enqueue_training(
         ImageError: the images are unlabelled or do not suit the architecture.
     """
     classes = class_names(architecture, images)
-    images = fit(images, ChosenNetwork.untrained(architecture, classes))
+    images = fit(images, ChosenNetwork.described(Description(architecture, tuple(classes))))
     if images.labels is None:
         raise ImageError(f"{images.name}: training needs labels, and it has none")
     training = {"transfer": transfer, "seed": seed, "epochs": epochs}
