@@ -5,19 +5,20 @@ The same idempotency key gives the same run, however often and from wherever it 
 
 from __future__ import annotations
 
-import json
 import zlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import func, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from producer.description import Description
 from producer.images import ImageSet
 from producer.networks import ChosenNetwork
+from producer.versions import find_or_insert, insert_version
 from schema import arrays
 from schema.architecture import Architecture
 from schema.database import Database, advance, note
@@ -112,7 +113,7 @@ def enqueue_training(
         ImageError: the images are unlabelled or do not suit the architecture.
     """
     classes = class_names(architecture, images)
-    images = fit(images, ChosenNetwork.untrained(architecture, classes))
+    images = fit(images, ChosenNetwork.described(Description(architecture, tuple(classes))))
     if images.labels is None:
         raise ImageError(f"{images.name}: training needs labels, and it has none")
     training = {"transfer": transfer, "seed": seed, "epochs": epochs}
@@ -120,7 +121,7 @@ def enqueue_training(
     shape = str(images.images.shape).encode()
     data_sha256 = arrays.digest(shape, pixels, labels)
     plan = {"architecture": architecture.to_dict(), "training": training, "classes": classes}
-    content = arrays.digest(_canonical(plan), data_sha256.encode())
+    content = arrays.digest(arrays.canonical(plan), data_sha256.encode())
     training_set = {
         "sha256": data_sha256,
         "name": images.name,
@@ -130,14 +131,12 @@ def enqueue_training(
         "images": zlib.compress(pixels, _DEFLATE_LEVEL),
         "labels": labels,
     }
-    try:
-        with database.transaction() as session:
-            return _find_or_insert_network(session, plan, content, training_set, now=database.now(session))
-    except IntegrityError:
-        # Another producer committed the same training between our look and our insert.
-        with database.reading() as session:
-            same = select(Network.id).where(Network.content_sha256 == content)
-            return Enqueued(session.execute(same).scalar_one(), created=False)
+    return find_or_insert(
+        database,
+        lambda session: _find_or_insert_network(
+            session, plan, content, training_set, now=database.now(session)
+        ),
+    )
 
 
 def fit(images: ImageSet, network: ChosenNetwork) -> ImageSet:
@@ -195,7 +194,7 @@ def _renumber(images: ImageSet, network: ChosenNetwork) -> np.ndarray[Any, np.dt
 def _run_digest(images: ImageSet, network: ChosenNetwork, solver: Solver, parameters: Parameters) -> str:
     labels = b"" if images.labels is None else arrays.encode_labels(images.labels)
     return arrays.digest(
-        _canonical({"network": network.id, "solver": solver, "parameters": parameters.to_dict()}),
+        arrays.canonical({"network": network.id, "solver": solver, "parameters": parameters.to_dict()}),
         str(images.images.shape).encode(),
         arrays.encode_images(images.images),
         labels,
@@ -279,30 +278,20 @@ def _insert_network(
     *,
     now: datetime,
 ) -> Enqueued:
-    name = plan["architecture"]["name"]
     data = session.execute(
         select(TrainingSet.id).where(TrainingSet.sha256 == training_set["sha256"])
     ).scalar()
     if data is None:
         statement = insert(TrainingSet).values({**training_set, "created_at": now})
         data = session.execute(statement.returning(TrainingSet.id)).scalar_one()
-    newest = select(func.coalesce(func.max(Network.version), 0)).where(Network.name == name)
-    row = {
-        "name": name,
-        "version": session.execute(newest).scalar_one() + 1,
+    values = {
+        "name": plan["architecture"]["name"],
         "state": NetworkState.QUEUED,
         "content_sha256": content,
         "height": training_set["height"],
         "width": training_set["width"],
         "training_set_id": data,
         "dispatched_at": now,
-        "created_at": now,
         **plan,
     }
-    network = session.execute(insert(Network).values(row).returning(Network.id)).scalar_one()
-    note(session, "networks", network, None, NetworkState.QUEUED, at=now)
-    return Enqueued(network, created=True)
-
-
-def _canonical(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    return Enqueued(insert_version(session, values, now=now), created=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from producer import hints, networks
-from producer.enqueue import Enqueued, RunOptions, enqueue_run, enqueue_training
+from producer.bundle import install
+from producer.enqueue import Enqueued, RunOptions, enqueue_run, enqueue_training, fit
 from producer.images import ImageSet
+from producer.networks import ChosenNetwork
 from producer.session import Work
 from schema.architecture import Architecture
+from schema.database import Database
 from schema.messages import Message, Task
-from schema.parameters import Parameters, Solver
+from schema.parameters import Origin, Parameters, Solver
 
 
 def submit(
@@ -22,13 +25,27 @@ def submit(
     """Enqueue a run and say so to the workers.
 
     Raises:
-        InputError: network, images or key cannot be used; nothing was written.
+        InputError: network, images or key cannot be used; no run was written.
     """
-    with at.database.reading() as session:
-        chosen = networks.choose(session, network, *images.images.shape[1:])
+    chosen = provide(at.database, images, network)
     run = enqueue_run(at.database, images, chosen, solver, parameters, options)
     hints.send(at.settings.broker_url, Message(Task.DISPATCH))
     return run
+
+
+def provide(database: Database, images: ImageSet, network: str | None) -> ChosenNetwork:
+    """The network to classify images with; a shipped one is installed on its first use.
+
+    Raises:
+        NetworkError: there is none. ImageError: the images do not suit a shipped one; nothing was written.
+    """
+    height, width = images.images.shape[1:]
+    bundle = networks.find_shipped(database, network, height, width)
+    if bundle is None:
+        with database.reading() as session:
+            return networks.choose(session, network, height, width)
+    fit(images, ChosenNetwork.described(bundle.description))
+    return ChosenNetwork.described(bundle.description, install(database, bundle, Origin.SHIPPED).id)
 
 
 def submit_training(

@@ -1,16 +1,27 @@
-"""Finds the network that a user means."""
+"""Finds the network that a user means, among their own and those that come with annealq."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from schema.architecture import Architecture
+from producer import shipped
+from producer.bundle import Bundle
+from producer.description import Description
+from schema.database import Database
 from schema.errors import NetworkError
+from schema.parameters import Origin
 from schema.states import NetworkState
 from schema.tables import Network
+
+_MAX_VERSION_DIGITS = 9  # what an SQL integer holds
+
+# A user's own network goes before a shipped one of the same name or size.
+_origin: ColumnElement[str] = func.coalesce(Network.training["origin"].as_string(), Origin.TRAINED.value)
+is_shipped: ColumnElement[bool] = _origin == Origin.SHIPPED.value
 
 
 @dataclass(frozen=True)
@@ -25,44 +36,73 @@ class ChosenNetwork:
     classes: tuple[str, ...]
 
     @classmethod
-    def untrained(cls, architecture: Architecture, classes: list[str]) -> ChosenNetwork:
-        """The same for an architecture that has no row yet."""
-        image = architecture.input
-        return cls(0, architecture.name, image.height, image.width, image.image_max, tuple(classes))
+    def described(cls, description: Description, network: int = 0) -> ChosenNetwork:
+        """The same for a network whose row is ``network``, or that has none yet."""
+        image, name = description.architecture.input, description.architecture.name
+        return cls(network, name, image.height, image.width, image.image_max, description.classes)
+
+
+def find_shipped(database: Database, wanted: str | None, height: int, width: int) -> Bundle | None:
+    """The shipped network that is meant: by `NAME` without version, or by default for images of this size.
+
+    None: there is none, or the database has a network of the user's own that goes before.
+
+    Raises:
+        NetworkError: its files are damaged.
+    """
+    name = shipped.fitting(height, width) if wanted is None else wanted
+    if name is None or name not in shipped.names():
+        return None
+    if wanted is None:
+        own = and_(Network.height == height, Network.width == width, Network.state == NetworkState.READY)
+    else:
+        own = and_(Network.name == name, Network.state != NetworkState.FAILED)
+    with database.reading() as session:
+        if session.execute(select(Network.id).where(own, ~is_shipped).limit(1)).first():
+            return None
+    return shipped.load(name)
 
 
 def choose(session: Session, wanted: str | None, height: int, width: int) -> ChosenNetwork:
     """The network called ``wanted``: `NAME` for its newest ready version, or `NAME@VERSION`.
 
-    Without a name: the newest ready network that takes images of this size.
+    Without a name: the newest ready network that takes images of this size. A user's own go before shipped
+    ones.
 
     Raises:
         NetworkError: there is none; says what there is, and how to train one.
     """
-    query = select(Network).where(Network.state == NetworkState.READY).order_by(Network.id.desc())
-    if wanted is None:
-        query = query.where(Network.height == height, Network.width == width)
-    else:
-        name, version = _parse(wanted)
-        query = query.where(Network.name == name)
-        if version is not None:
-            query = query.where(Network.version == version)
-    found = session.execute(query.limit(1)).scalar()
+    found = session.execute(_query(wanted, height, width).limit(1)).scalar()
     if found is None:
         raise NetworkError(_missing(session, wanted, height, width))
+    return _chosen(found)
+
+
+def _query(wanted: str | None, height: int, width: int) -> Select[Any]:
+    query = select(Network).where(Network.state == NetworkState.READY).order_by(is_shipped, Network.id.desc())
+    if wanted is None:
+        may_be_default = or_(~is_shipped, Network.name.in_(shipped.DEFAULTS))
+        return query.where(Network.height == height, Network.width == width, may_be_default)
+    name, version = parse(wanted)
+    query = query.where(Network.name == name)
+    return query if version is None else query.where(Network.version == version)
+
+
+def _chosen(row: Network) -> ChosenNetwork:
     return ChosenNetwork(
-        id=found.id,
-        name=found.name,
-        height=found.height,
-        width=found.width,
-        image_max=found.architecture["input"]["image_max"],
-        classes=tuple(found.classes),
+        id=row.id,
+        name=row.name,
+        height=row.height,
+        width=row.width,
+        image_max=row.architecture["input"]["image_max"],
+        classes=tuple(row.classes),
     )
 
 
-def _parse(wanted: str) -> tuple[str, int | None]:
+def parse(wanted: str) -> tuple[str, int | None]:
+    """Name and version of `NAME` or `NAME@VERSION`; raises NetworkError when the version is no number."""
     name, _, version = wanted.partition("@")
-    if version and not version.isdecimal():
+    if version and not (version.isdecimal() and len(version) <= _MAX_VERSION_DIGITS):
         raise NetworkError(f"network {wanted!r}: after @ comes a version, a whole number")
     return name, int(version) if version else None
 
@@ -80,4 +120,6 @@ def _missing(session: Session, wanted: str | None, height: int, width: int) -> s
         else f"no network {wanted!r} is ready"
     )
     name = (wanted or "NAME").partition("@")[0]
-    return f"{asked}; there are: {known}. Train one: `annealq networks train {name} --data DATA`"
+    with_us = f" Shipped, by name: {', '.join(shipped.names())}." if shipped.names() else ""
+    train = f"Train one: `annealq networks train {name} --data DATA`"
+    return f"{asked}; there are: {known}.{with_us} {train}"

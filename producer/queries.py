@@ -10,9 +10,11 @@ from typing import Any
 from sqlalchemy import Row, Select, case, func, select
 from sqlalchemy.orm import Session
 
-from schema.errors import NotFound
+from producer.networks import is_shipped, parse
+from schema.errors import NetworkError, NotFound
+from schema.parameters import Origin
 from schema.states import BatchState, NetworkState, RunState
-from schema.tables import Batch, Classification, Network, Run
+from schema.tables import Batch, Classification, Network, Run, TrainingSet
 
 _PAGE = 5_000  # classifications read at once
 
@@ -75,6 +77,7 @@ class NetworkSummary:
     network_id: int
     name: str
     version: int
+    origin: str  # trained, imported or shipped
     state: NetworkState
     height: int
     width: int
@@ -90,11 +93,18 @@ class NetworkSummary:
     @property
     def own_accuracy(self) -> float | None:
         """Accuracy of the network itself on images held out while training, at its best epoch."""
+        return self._accuracy("own_accuracy", "validation_accuracy")
+
+    @property
+    def train_accuracy(self) -> float | None:
+        """Accuracy of the network itself on the images it was trained on, at its best epoch."""
+        return self._accuracy("train_accuracy", "train_accuracy")
+
+    def _accuracy(self, key: str, key_of_epoch: str) -> float | None:
+        # Imported and shipped networks bring a figure, trained ones the figures of every epoch.
         metrics = self.metrics or {}
         best = metrics.get("best_epoch")
-        if not best:
-            return None
-        accuracy: float | None = metrics["epochs"][best - 1]["validation_accuracy"]
+        accuracy: float | None = metrics["epochs"][best - 1][key_of_epoch] if best else metrics.get(key)
         return accuracy
 
 
@@ -244,15 +254,40 @@ def network(session: Session, network_id: int) -> NetworkSummary:
 
 
 def network_by_name(session: Session, name: str) -> NetworkSummary:
-    """The newest version of a network, or the one after ``@``; raises NotFound."""
-    base, _, version = name.partition("@")
-    query = select(Network).where(Network.name == base).order_by(Network.version.desc())
-    if version.isdecimal():
-        query = query.where(Network.version == int(version))
+    """The newest version of a network, a user's own before a shipped one, or the one after ``@``.
+
+    Raises:
+        NotFound: there is none. NetworkError: what comes after ``@`` is no version.
+    """
+    base, version = parse(name)
+    query = select(Network).where(Network.name == base).order_by(is_shipped, Network.version.desc())
+    if version is not None:
+        query = query.where(Network.version == version)
     found = session.execute(query.limit(1)).scalar()
     if found is None:
         raise NotFound(f"no network {name!r}: `annealq networks list` shows what there is")
     return _network(found)
+
+
+def weights(session: Session, network_id: int) -> bytes:
+    """A ready network's weights, as safetensors; raises NetworkError while it has none."""
+    row = session.execute(
+        select(Network.name, Network.version, Network.state, Network.weights).where(Network.id == network_id)
+    ).one()
+    if row.weights is None or row.state is not NetworkState.READY:
+        raise NetworkError(f"network {row.name}@{row.version} is {row.state}: it has no weights yet")
+    data: bytes = row.weights
+    return data
+
+
+def training_set(session: Session, network_id: int) -> tuple[str, int] | None:
+    """Name and number of images that a network was trained on; None when it was not trained here."""
+    row = session.execute(
+        select(TrainingSet.name, TrainingSet.count)
+        .join(Network, Network.training_set_id == TrainingSet.id)
+        .where(Network.id == network_id)
+    ).first()
+    return None if row is None else (row[0], row[1])
 
 
 def _runs() -> Select[Run, str, int]:
@@ -287,6 +322,7 @@ def _network(row: Network) -> NetworkSummary:
         network_id=row.id,
         name=row.name,
         version=row.version,
+        origin=row.training.get("origin", Origin.TRAINED.value),
         state=row.state,
         height=row.height,
         width=row.width,

@@ -180,12 +180,13 @@ def runs_table(runs: list[queries.RunSummary]) -> Table:
 def networks_table(networks: list[queries.NetworkSummary]) -> Table:
     """`networks list` for people."""
     table = Table()
-    for name in ("network", "state", "images", "classes", "transfer", "own accuracy", "trained"):
+    for name in ("network", "origin", "state", "images", "classes", "transfer", "own accuracy", "ready"):
         table.add_column(name)
     for network in networks:
         accuracy = network.own_accuracy
         table.add_row(
             f"{network.name}@{network.version}",
+            network.origin,
             network.state,
             f"{network.height} x {network.width}",
             str(len(network.classes)),
@@ -200,10 +201,11 @@ def network_text(network: queries.NetworkSummary) -> RenderableType:
     """`networks show` for people."""
     architecture = Architecture.from_dict(network.architecture)
     about = Table.grid(padding=(0, 2))
-    about.add_row("network", f"{network.name}@{network.version}, {network.state}")
+    about.add_row("network", f"{network.name}@{network.version}, {network.origin}, {network.state}")
     about.add_row("images", f"{network.height} x {network.width} pixels, 0 to {architecture.input.image_max}")
     about.add_row("classes", ", ".join(network.classes))
-    about.add_row("transfer", f"{network.training['transfer']}, seed {network.training['seed']}")
+    seed = network.training["seed"]
+    about.add_row("transfer", network.training["transfer"] + ("" if seed is None else f", seed {seed}"))
     about.add_row(
         "Q matrix",
         f"{architecture.units} units ({' + '.join(map(str, architecture.sizes))}), "
@@ -212,6 +214,10 @@ def network_text(network: queries.NetworkSummary) -> RenderableType:
     about.add_row("weights", f"{architecture.weights:,}, sha256 {network.weights_sha256 or 'none yet'}")
     if network.own_accuracy is not None:
         about.add_row("own accuracy", f"{network.own_accuracy:.2%} on images held out while training")
+    elif network.train_accuracy is not None:
+        about.add_row("own accuracy", f"{network.train_accuracy:.2%} on the images it was trained on")
+    if command := (network.metrics or {}).get("command"):
+        about.add_row("made by", command)
     layers = Table(title="layers")
     for name in ("part", "kind", "shape", "units"):
         layers.add_column(name, justify="right" if name == "units" else "left")

@@ -75,7 +75,7 @@ class Architecture:
 
     def __post_init__(self) -> None:
         if not _is_name(self.name):
-            raise NetworkError(f"name must be 1 to 64 printable characters, not {self.name!r}")
+            raise NetworkError(f"name must be 1 to 64 printable characters without @, not {self.name!r}")
         if not is_number(self.classes, int) or not 2 <= self.classes <= MAX_CLASSES:
             raise NetworkError(f"class layer: classes must be from 2 to {MAX_CLASSES}, not {self.classes!r}")
         if not is_number(self.alpha, float) or not 0 < self.alpha <= MAX_ALPHA:
@@ -253,6 +253,19 @@ def load(path: Path) -> Architecture:
     Raises:
         NetworkError: the file is missing, too large, not TOML or JSON, or describes no possible network.
     """
+    given = read_table(path)
+    try:
+        return Architecture.from_dict(given)
+    except NetworkError as error:
+        raise NetworkError(f"{path}: {error}") from None
+
+
+def read_table(path: Path) -> object:
+    """The plain values of a ``.toml`` or ``.json`` file.
+
+    Raises:
+        NetworkError: the file is missing, too large, or not TOML or JSON.
+    """
     if path.suffix not in (".toml", ".json"):
         raise NetworkError(f"{path}: an architecture is a .toml or .json file")
     try:
@@ -264,13 +277,9 @@ def load(path: Path) -> Architecture:
         raise NetworkError(f"{path}: larger than {MAX_FILE_BYTES} bytes, too large for an architecture")
     try:
         text = content.decode()
-        given = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        return tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except (ValueError, RecursionError) as error:
         raise NetworkError(f"{path}: not valid {path.suffix[1:].upper()}: {error}") from None
-    try:
-        return Architecture.from_dict(given)
-    except NetworkError as error:
-        raise NetworkError(f"{path}: {error}") from None
 
 
 def preset(name: str) -> Architecture:
@@ -282,7 +291,8 @@ def preset(name: str) -> Architecture:
 
 
 def _is_name(value: object) -> bool:
-    return isinstance(value, str) and 1 <= len(value) <= 64 and value.isprintable()
+    # NAME@VERSION is how a version is asked for.
+    return isinstance(value, str) and 1 <= len(value) <= 64 and value.isprintable() and "@" not in value
 
 
 def _read_layers(kinds: Mapping[str, type[SpecT]], given: object, where: str) -> tuple[SpecT, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TypeVar
+import json
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,11 @@ def digest(*parts: bytes) -> str:
         state.update(len(part).to_bytes(8, "little"))
         state.update(part)
     return state.hexdigest()
+
+
+def canonical(value: dict[str, Any]) -> bytes:
+    """Plain JSON as bytes for a digest: equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _read(data: bytes, dtype: np.dtype[_T], count: int) -> NDArray[_T]:

@@ -38,6 +38,17 @@ class Visible(StrEnum):
     FOLDED = "folded"  # their values are folded into the biases of their neighbours
 
 
+class Origin(StrEnum):
+    """Where the weights of a network come from; kept in its row's `training`."""
+
+    TRAINED = "trained"  # by a worker of this database
+    IMPORTED = "imported"  # from a user's file
+    SHIPPED = "shipped"  # with annealq
+
+
+TRANSFERS = ("energy", "paper")  # how a network becomes Q: trained for it, or by softmax and copied
+
+
 @dataclass(frozen=True)
 class Parameters:
     """Sampling and consensus parameters of a run.

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from schema import arrays
+from schema import arrays, weights
 from schema.architecture import Architecture
 from schema.errors import Corrupt
-from worker.network import training, weights
+from worker.network import training
 from worker.training_jobs import Job, Outcome
 
 

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schema.errors import ParameterError
+from schema.errors import NetworkError, ParameterError
+from schema.parameters import TRANSFERS, Origin
 
 if TYPE_CHECKING:
+    from producer.description import Description
+    from producer.queries import NetworkSummary
     from schema.architecture import Architecture
+    from schema.database import Database
 
-app = typer.Typer(help="Train, list and show networks.", no_args_is_help=True)
+app = typer.Typer(help="Train, import, list and show networks.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-TRANSFERS = ("energy", "paper")
 
 
 @app.command("list")
 def list_networks(json: Json = False) -> None:
-    """All networks, newest first."""
-    from producer import queries, report
+    """All networks, newest first, and those that come with annealq."""
+    from producer import queries, report, shipped
     from producer.session import database, page, print_json
 
     with database() as opened, opened.reading() as session:
         found = queries.networks(session)
     if json:
         print_json([asdict(network) for network in found])
-    elif found:
+        return
+    if found:
         page().print(report.networks_table(found))
-    else:
+    here = {network.name for network in found}
+    if waiting := [name for name in shipped.names() if name not in here]:
+        typer.echo(f"shipped, installed on first use: {', '.join(waiting)}")
+    elif not found:
         typer.echo("no networks yet: `annealq networks train NAME --data DATA`")
 
 
@@ -42,15 +48,80 @@ def show(
     json: Json = False,
 ) -> None:
     """One network: its layers, the size of its Q matrix, how its training went."""
-    from producer import queries, report
+    from producer import report
+    from producer.session import database, page, print_json
+    from schema.architecture import Architecture
+
+    with database() as opened:
+        found = _find(opened, name)
+    if json:
+        summary = Architecture.from_dict(found.architecture).summary()
+        print_json({**asdict(found), "summary": summary})
+    else:
+        page().print(report.network_text(found))
+
+
+@app.command("import")
+def import_network(
+    name: Annotated[str, typer.Argument(help="What to call it.")],
+    architecture: Annotated[
+        str,
+        typer.Option(
+            "--architecture",
+            "-a",
+            help="A preset, a .toml or .json file of layers, or the .json file of an exported network.",
+        ),
+    ],
+    weights: Annotated[
+        Path, typer.Option("--weights", "-w", help="A .safetensors file, its arrays named as in torch.")
+    ],
+    classes: Annotated[
+        str | None, typer.Option("--classes", help="Names of the classes: a,b,c; default: their numbers.")
+    ] = None,
+    transfer: Annotated[
+        str | None, typer.Option("--transfer", help="energy (default) or paper: what it was trained for.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Bring a network that was trained elsewhere. The same content again is the network that is there."""
+    from producer import bundle, queries, report
     from producer.session import database, page, print_json
 
-    with database() as opened, opened.reading() as session:
-        found = queries.network_by_name(session, name)
+    described = _described(name, architecture, classes, transfer)
+    joined = bundle.join(described, weights)
+    with database() as opened:
+        network = bundle.install(opened, joined, Origin.IMPORTED)
+        with opened.reading() as session:
+            found = queries.network(session, network.id)
     if json:
         print_json(asdict(found))
     else:
         page().print(report.network_text(found))
+
+
+@app.command("export")
+def export_network(
+    name: Annotated[str, typer.Argument(help="NAME or NAME@VERSION.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="NAME.safetensors; NAME.json is written beside it.")
+    ],
+) -> None:
+    """Write a network's weights, and its layers, classes and accuracy. `import` reads both."""
+    from producer import bundle, queries
+    from producer.session import database
+
+    with database() as opened:
+        found = _find(opened, name)
+        with opened.reading() as session:
+            complete = bundle.pack(
+                found,
+                queries.weights(session, found.network_id),
+                queries.training_set(session, found.network_id),
+            )
+    beside = bundle.save(complete, output)
+    typer.echo(
+        f"{found.name}@{found.version}: {output} ({len(complete.data):,} bytes) and {beside}", err=True
+    )
 
 
 @app.command()
@@ -123,3 +194,34 @@ def _architecture(name: str | None, file: Path | None) -> Architecture:
             f"give a preset's NAME ({', '.join(PRESETS)}) or --architecture FILE, not both"
         )
     return load(file) if file is not None else preset(name or "")
+
+
+def _find(database: Database, name: str) -> NetworkSummary:
+    """The network of this name; a shipped one is installed where there is no other."""
+    from producer import queries
+    from producer.bundle import install
+    from producer.networks import find_shipped
+
+    found = find_shipped(database, name, 0, 0)
+    if found is not None:
+        install(database, found, Origin.SHIPPED)
+    with database.reading() as session:
+        return queries.network_by_name(session, name)
+
+
+def _described(name: str, architecture: str, classes: str | None, transfer: str | None) -> Description:
+    from producer import description
+    from schema.architecture import PRESETS, preset
+
+    if architecture in PRESETS:
+        known = description.numbered(preset(architecture))
+    elif Path(architecture).suffix in (".toml", ".json"):
+        known = description.read(Path(architecture))
+    else:
+        raise NetworkError(
+            f"{architecture}: an architecture is a .toml or .json file, or a preset: {', '.join(PRESETS)}"
+        )
+    if transfer not in (None, known.transfer):
+        known = replace(known, transfer=transfer, weights_sha256=None)  # its metrics are of the other one
+    names = known.classes if classes is None else tuple(part.strip() for part in classes.split(","))
+    return replace(known, architecture=replace(known.architecture, name=name), classes=names)

@@ -130,6 +130,21 @@ def test_training_on_the_same_again_is_the_same_network(database: Database) -> N
     assert versions == [1, 2, 3]
 
 
+def test_many_producers_that_train_one_name_at_once_get_a_version_each(database: Database) -> None:
+    images = some_images(20)
+
+    def train(number: int) -> Enqueued:
+        seed = number // 2  # every training is asked for twice
+        return enqueue_training(database, preset("digits"), images, transfer="energy", seed=seed)
+
+    with ThreadPoolExecutor(8) as pool:
+        sent = list(pool.map(train, range(16)))
+    assert len({network.id for network in sent}) == sum(network.created for network in sent) == 8
+    with database.reading() as session:
+        versions = session.execute(select(Network.version).order_by(Network.version)).scalars().all()
+    assert versions == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
 def test_training_needs_labels(database: Database) -> None:
     with pytest.raises(ImageError, match="labels"):
         enqueue_training(

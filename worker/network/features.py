@@ -11,9 +11,9 @@ from torch import Tensor
 
 from schema.architecture import Architecture
 from schema.errors import ImageError
+from schema.weights import Weights
 from worker.network.layers import Network
 from worker.network.objective import check_transfer_for, class_scores
-from worker.network.weights import Weights
 
 # So many values of a layer are held at once, 64 MB in float32.
 _BLOCK_VALUES = 16_000_000

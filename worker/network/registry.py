@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from schema import arrays
+from schema import arrays, weights
 from schema.architecture import Architecture
 from schema.errors import Corrupt, NotFound
 from schema.states import NetworkState
 from schema.tables import Network
-from worker.network import features, transfer, weights
+from worker.network import features, transfer
 from worker.qubo.build import EnergyModel
 
 _KEPT_MODELS = 16

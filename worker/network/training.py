@@ -15,10 +15,10 @@ from torch import Tensor
 
 from schema.architecture import Architecture
 from schema.errors import ImageError, NetworkError
+from schema.weights import FOLDED_LAM
 from worker.network.features import check_images, scores
 from worker.network.layers import Network
 from worker.network.objective import Objective, check_transfer_for, class_scores
-from worker.network.weights import FOLDED_LAM
 
 Stopped = Literal["epochs", "patience", "asked"]
 MAX_SEED = 2**63 - 1

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from schema.architecture import Architecture, Shape
 from schema.errors import NetworkError, ParameterError
 from schema.specs import ConvUnits, MaxPool, PoolUnits, UnitLayer
-from worker.network.weights import FOLDED_LAM, Weights
+from schema.weights import FOLDED_LAM, Weights
 from worker.qubo.build import Coupling, EnergyModel, build
 
 Transfer = Literal["paper", "energy"]

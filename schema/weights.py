@@ -7,9 +7,8 @@ channels, kernel, kernel) or torch.nn.Linear (units, inputs); ``classes.weight``
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Mapping
-from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,9 @@ Weights = Mapping[str, NDArray[np.float32]]
 FOLDED_LAM = "folded.lam"
 OPTIONAL: Mapping[str, Shape] = {FOLDED_LAM: (1,)}
 
+# Twice what float32 needs and room for names: a file of float64 is still told what is wrong with it.
+_BYTES_PER_WEIGHT = 8
+_MOST_NAMES_BYTES = 1_000_000
 _CONVERT = "convert it with safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
 
 
@@ -38,6 +40,28 @@ def encode(weights: Weights, architecture: Architecture) -> bytes:
     return save({name: np.ascontiguousarray(weights[name], dtype="<f4") for name in sorted(weights)})
 
 
+def read(path: Path, architecture: Architecture) -> dict[str, NDArray[np.float32]]:
+    """Read a safetensors file that somebody brought; as :func:`decode`.
+
+    Raises:
+        NetworkError: as :func:`decode`; also a file that is missing, or larger than the weights can be.
+    """
+    limit = _BYTES_PER_WEIGHT * architecture.weights + _MOST_NAMES_BYTES
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise NetworkError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        _refuse_pickle(data)
+        if len(data) > limit:
+            needed = 4 * architecture.weights
+            raise NetworkError(f"over {limit:,} bytes, where the architecture's weights take {needed:,}")
+        return decode(data, architecture)
+    except NetworkError as error:
+        raise NetworkError(f"{path}: {error}") from None
+
+
 def decode(data: bytes, architecture: Architecture) -> dict[str, NDArray[np.float32]]:
     """Read safetensors bytes. Nothing is ever unpickled.
 
@@ -47,7 +71,11 @@ def decode(data: bytes, architecture: Architecture) -> dict[str, NDArray[np.floa
     _refuse_pickle(data)
     try:
         arrays: dict[str, NDArray[np.float32]] = load(data)
-    except (SafetensorError, ValueError, KeyError) as error:
+    except KeyError as error:  # bfloat16 and the like: torch has them, numpy does not
+        raise NetworkError(
+            f"the weights are {error.args[0]}, not float32; save them after .float()"
+        ) from None
+    except (SafetensorError, ValueError) as error:
         raise NetworkError(f"the weights are not a valid safetensors file: {error}") from None
     check(arrays, architecture)
     return arrays
@@ -88,10 +116,14 @@ def _check_array(name: str, array: NDArray[np.float32], shape: Shape) -> None:
 
 def _refuse_pickle(data: bytes) -> None:
     # A pickle starts with its protocol mark; a torch checkpoint is a zip archive with a pickle inside.
-    if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and not _may_be_header(data):
+    if _may_be_header(data):
+        return
+    if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         raise NetworkError(f"the weights are a pickle, which could run code and is never read; {_CONVERT}")
-    if data[:4] == b"PK\x03\x04" and zipfile.is_zipfile(BytesIO(data)):
-        raise NetworkError(f"the weights are a torch checkpoint, a zipped pickle, never read; {_CONVERT}")
+    if data[:4] == b"PK\x03\x04":
+        raise NetworkError(
+            f"the weights are a zip archive, as torch.save makes: a pickle, never read; {_CONVERT}"
+        )
 
 
 def _may_be_header(data: bytes) -> bool:
@@ -101,4 +133,9 @@ def _may_be_header(data: bytes) -> bool:
 
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more if names else "nothing"
+    return ", ".join(map(_shown, names[:5])) + more if names else "nothing"
+
+
+def _shown(name: str) -> str:
+    # A name comes from the file: no control codes reach the terminal.
+    return name[:80] if name.isprintable() else repr(name[:80])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import save
+from safetensors.torch import save as save_torch
 
+from schema import weights
 from schema.architecture import Architecture
 from schema.errors import NetworkError
-from worker.network import weights
 
 ARCHITECTURE = Architecture.from_dict({"name": "tiny", "input": {"height": 2, "width": 2}, "classes": 3})
 
@@ -88,3 +90,47 @@ def test_other_names_are_listed() -> None:
 def test_a_negative_penalty_is_refused() -> None:
     with pytest.raises(NetworkError, match=r"folded\.lam must not be negative"):
         weights.encode({**some(), "folded.lam": np.array([-1.0], np.float32)}, ARCHITECTURE)
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def test_a_file_is_read_and_named_in_errors(tmp_path: Path) -> None:
+    given_ = some()
+    good = write(tmp_path / "good.safetensors", weights.encode(given_, ARCHITECTURE))
+    np.testing.assert_array_equal(
+        weights.read(good, ARCHITECTURE)["classes.weight"], given_["classes.weight"]
+    )
+    cases = {
+        r"nosuch\.safetensors: cannot be read: No such file": tmp_path / "nosuch.safetensors",
+        r"cannot be read: Is a directory": tmp_path,
+        r"nan\.safetensors: classes\.weight holds NaN": write(
+            tmp_path / "nan.safetensors", save({"classes.weight": np.full((3, 4), np.nan, np.float32)})
+        ),
+        r"huge\.safetensors: over 1,000,096 bytes.*take 48": write(
+            tmp_path / "huge.safetensors", save({"classes.weight": np.zeros((600, 600), np.float32)})
+        ),
+    }
+    for message, path in cases.items():
+        with pytest.raises(NetworkError, match=message):
+            weights.read(path, ARCHITECTURE)
+
+
+def test_a_checkpoint_larger_than_any_weights_is_still_called_a_pickle(tmp_path: Path) -> None:
+    torch.save({"optimiser": torch.zeros(600, 600)}, tmp_path / "model.pt")
+    with pytest.raises(NetworkError, match=r"model\.pt: .*pickle.*safetensors\.torch\.save_file"):
+        weights.read(tmp_path / "model.pt", ARCHITECTURE)
+
+
+def test_types_that_numpy_lacks_are_named() -> None:
+    with pytest.raises(NetworkError, match=r"BF16, not float32; save them after \.float\(\)"):
+        weights.decode(save_torch({"classes.weight": torch.zeros(3, 4).bfloat16()}), ARCHITECTURE)
+
+
+def test_names_from_a_file_cannot_write_control_codes() -> None:
+    data = save({"\x1b[2Jfc": np.zeros((3, 4), np.float32)})
+    with pytest.raises(NetworkError) as raised:
+        weights.decode(data, ARCHITECTURE)
+    assert str(raised.value).isprintable()

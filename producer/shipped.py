@@ -1,0 +1,34 @@
+"""Trained networks that come with annealq: package data beside the presets' layers."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from producer import bundle
+from producer.bundle import SUFFIX, Bundle
+from schema.architecture import PRESETS, preset
+
+# A maintainer makes the files with `annealq networks export NAME --output NAME.safetensors`.
+FOLDER = files("schema").joinpath("presets")
+
+# Classify images of their size when no network is named. `conv358` is slower and taken only by name.
+DEFAULTS = ("mnist", "digits", "digits5x5")
+
+
+def names() -> tuple[str, ...]:
+    """The presets that are shipped with weights."""
+    return tuple(name for name in PRESETS if FOLDER.joinpath(name + SUFFIX).is_file())
+
+
+def fitting(height: int, width: int) -> str | None:
+    """The default for images of this size, if one is shipped."""
+    for name in DEFAULTS:
+        image = preset(name).input
+        if (image.height, image.width) == (height, width) and name in names():
+            return name
+    return None
+
+
+def load(name: str) -> Bundle:
+    """One of `names`; raises NetworkError when its files are damaged."""
+    return bundle.load(FOLDER, name)

@@ -1,0 +1,33 @@
+"""What is in the package itself: each shipped network fits the preset of its name, and all are small."""
+
+from __future__ import annotations
+
+import pytest
+
+from producer import shipped
+from schema.architecture import PRESETS, preset
+
+MOST_BYTES = 2_000_000  # of all together
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_shipped_network_is_its_preset(name: str) -> None:
+    if name not in shipped.names():
+        pytest.skip(f"{name} is not shipped yet")
+    described = shipped.load(name).description
+    layers, now = described.architecture, preset(name)
+    assert layers.name == name
+    assert (layers.input, layers.features, layers.energy) == (now.input, now.features, now.energy)
+    assert (layers.classes, layers.alpha, layers.training.lam) == (now.classes, now.alpha, now.training.lam)
+    assert described.metrics is not None
+    assert described.metrics["command"].startswith("annealq networks train ")
+
+
+def test_all_together_are_small() -> None:
+    files = [file for file in shipped.FOLDER.iterdir() if file.name.endswith((".safetensors", ".json"))]
+    assert sum(len(file.read_bytes()) for file in files) <= MOST_BYTES
+
+
+def test_defaults_have_a_size_each() -> None:
+    sizes = [(preset(name).input.height, preset(name).input.width) for name in shipped.DEFAULTS]
+    assert sizes == [(28, 28), (8, 8), (5, 5)]
