@@ -69,6 +69,7 @@ def classify(
         Rule, typer.Option("--rule", help="How reads become class scores.")
     ] = Rule.LOWEST_ENERGY_MEAN,
     fraction: Annotated[float, typer.Option("--fraction", help="Share of lowest-energy reads kept.")] = 0.1,
+    beta: Annotated[float, typer.Option("--beta", help="Inverse temperature of `boltzmann`.")] = 1.0,
     sweeps: Annotated[
         int | None, typer.Option("--sweeps", help="Sweeps of the local annealer for each read.")
     ] = None,
@@ -102,7 +103,14 @@ def classify(
             "the embedded workers stop with this command; leave out --detach or --embedded"
         )
     parameters = Parameters(
-        reads=reads, seed=seed, visible=visible, rule=rule, fraction=fraction, sweeps=sweeps, lam=lam
+        reads=reads,
+        seed=seed,
+        visible=visible,
+        rule=rule,
+        fraction=fraction,
+        beta=beta,
+        sweeps=sweeps,
+        lam=lam,
     )
     chosen = solver(solver_name)
     options = RunOptions(batch_size=batch_size, priority=priority, key=key)

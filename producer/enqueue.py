@@ -120,7 +120,7 @@ def enqueue_training(
     shape = str(images.images.shape).encode()
     data_sha256 = arrays.digest(shape, pixels, labels)
     plan = {"architecture": architecture.to_dict(), "training": training, "classes": classes}
-    content = arrays.digest(_canonical(plan), data_sha256.encode())
+    content = arrays.digest(canonical(plan), data_sha256.encode())
     training_set = {
         "sha256": data_sha256,
         "name": images.name,
@@ -195,7 +195,7 @@ def _renumber(images: ImageSet, network: ChosenNetwork) -> np.ndarray[Any, np.dt
 def _run_digest(images: ImageSet, network: ChosenNetwork, solver: Solver, parameters: Parameters) -> str:
     labels = b"" if images.labels is None else arrays.encode_labels(images.labels)
     return arrays.digest(
-        _canonical({"network": network.id, "solver": solver, "parameters": parameters.to_dict()}),
+        canonical({"network": network.id, "solver": solver, "parameters": parameters.to_dict()}),
         str(images.images.shape).encode(),
         arrays.encode_images(images.images),
         labels,
@@ -304,5 +304,6 @@ def _insert_network(
     return Enqueued(network, created=True)
 
 
-def _canonical(value: dict[str, Any]) -> bytes:
+def canonical(value: dict[str, Any]) -> bytes:
+    """The one JSON text of a value, for digests."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

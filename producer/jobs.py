@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from producer import hints, networks
+from collections.abc import Mapping
+from typing import Any
+
+from producer import hints, networks, rescore
 from producer.enqueue import Enqueued, RunOptions, enqueue_run, enqueue_training
 from producer.images import ImageSet
+from producer.rescore import enqueue_rescored
 from producer.session import Work
 from schema.architecture import Architecture
 from schema.messages import Message, Task
@@ -48,3 +52,16 @@ def submit_training(
     network = enqueue_training(at.database, architecture, images, transfer=transfer, seed=seed, epochs=epochs)
     hints.send(at.settings.broker_url, Message(Task.TRAIN_NETWORK, network.id))
     return network
+
+
+def submit_rescoring(at: Work, run: int, changes: Mapping[str, Any]) -> Enqueued:
+    """Enqueue a run that scores another one's raw samples again, and say so to the workers.
+
+    Raises:
+        AnnealqError: as :func:`producer.rescore.enqueue_rescored` says; nothing was written.
+    """
+    again = enqueue_rescored(at.database, run, changes)
+    with at.database.reading() as session:
+        batches = rescore.hinted(session, again.id)
+    hints.send(at.settings.broker_url, *(Message(Task.AGGREGATE_BATCH, batch) for batch in batches))
+    return again

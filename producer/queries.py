@@ -33,6 +33,9 @@ class RunSummary:
     batches_failed: int
     labelled: bool
     parameters: dict[str, Any]
+    rescored_from: int | None  # the run whose raw samples it scores
+    calibrated_by: int | None  # the calibration that its parameters come from
+    calibrates: int | None  # the calibration that it was made for
     statistics: dict[str, Any] | None
     error: str | None
     created_at: datetime
@@ -274,6 +277,9 @@ def _run(row: Row[Run, str, int]) -> RunSummary:
         batches_failed=held.batches_failed,
         labelled=held.labelled,
         parameters=held.parameters,
+        rescored_from=held.rescored_from,
+        calibrated_by=held.calibrated_by,
+        calibrates=held.calibrates,
         statistics=held.statistics,
         error=held.error,
         created_at=held.created_at,

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from producer import queries
 from schema import arrays
 from schema.architecture import Architecture
+from schema.parameters import Rule
 
 _MOST_CLASSES = 26  # wider tables do not fit a terminal
 
@@ -82,6 +83,9 @@ def _figures(run: queries.RunSummary, counts: queries.Counts) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_row("run", f"{run.run_id}: {run.name}, {run.state}")
     table.add_row("network", f"{run.network}, solver {run.solver}, {run.parameters['reads']} reads an image")
+    table.add_row("consensus", consensus_text(run.parameters))
+    if run.rescored_from is not None:
+        table.add_row("samples", f"those of run {run.rescored_from}: nothing was sampled again")
     table.add_row(
         "images", f"{run.images:,}, {counts.decided:,} decided, {counts.undecided:,} undecided{_tied(counts)}"
     )
@@ -90,6 +94,17 @@ def _figures(run: queries.RunSummary, counts: queries.Counts) -> Table:
     if run.statistics:
         _add_throughput(table, run.statistics)
     return table
+
+
+def consensus_text(parameters: dict[str, Any]) -> str:
+    """A run's consensus rule, with the number that belongs to it."""
+    match parameters["rule"]:
+        case Rule.LOWEST_ENERGY_MEAN:
+            return f"{parameters['rule']}, fraction {parameters['fraction']:g}"
+        case Rule.BOLTZMANN:
+            return f"{parameters['rule']}, beta {parameters.get('beta', 1.0):g}"
+        case rule:
+            return str(rule)
 
 
 def _tied(counts: queries.Counts) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from schema.errors import ParameterError
+from schema.parameters import Parameters, Rule
 from schema.states import RunState
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from producer.enqueue import Enqueued
     from producer.session import Work
 
-app = typer.Typer(help="List, show, watch and export runs.", no_args_is_help=True)
+app = typer.Typer(help="List, show, watch, score again and export runs.", no_args_is_help=True)
 
 Number = Annotated[int, typer.Argument(metavar="RUN", help="The run's number, from `runs list`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -67,6 +68,45 @@ def watch(run: Number, json: Json = False) -> None:
     settings = load()
     with database(settings) as opened:
         watch_and_show(Work(settings, opened, lambda: None), run, json=json)
+
+
+@app.command()
+def rescore(
+    run: Number,
+    rule: Annotated[Rule | None, typer.Option("--rule", help="How reads become class scores.")] = None,
+    fraction: Annotated[
+        float | None, typer.Option("--fraction", help="Share of lowest-energy reads kept.")
+    ] = None,
+    beta: Annotated[float | None, typer.Option("--beta", help="Inverse temperature of `boltzmann`.")] = None,
+    reads: Annotated[
+        int | None, typer.Option("--reads", "-r", help="Only the first so many stored reads.")
+    ] = None,
+    embedded: Annotated[
+        bool,
+        typer.Option("--embedded", help="Run a private broker and workers for the length of this command."),
+    ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Enqueue, print the run's number and return.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Score the stored raw samples of a run in another way, as a new run. No image is sampled again."""
+    from producer.jobs import submit_rescoring
+    from producer.session import work
+
+    if detach and embedded:
+        raise typer.BadParameter(
+            "the embedded workers stop with this command; leave out --detach or --embedded"
+        )
+    wanted = {"rule": rule, "fraction": fraction, "beta": beta, "reads": reads}
+    changes = {name: value for name, value in wanted.items() if value is not None}
+    Parameters.from_dict(changes)
+    with work(embedded=embedded) as at:
+        again = submit_rescoring(at, run, changes)
+        if detach:
+            show_enqueued(again, json=json)
+            return
+        watch_and_show(at, again.id, json=json)
 
 
 @app.command()
