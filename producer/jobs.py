@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from producer import hints, networks, rescore
+from producer import calibrate, hints, networks, rescore
+from producer.calibrate import Fitted, Grid, enqueue_calibration
 from producer.enqueue import Enqueued, RunOptions, enqueue_run, enqueue_training
 from producer.images import ImageSet
 from producer.rescore import enqueue_rescored
@@ -33,6 +35,45 @@ def submit(
     run = enqueue_run(at.database, images, chosen, solver, parameters, options)
     hints.send(at.settings.broker_url, Message(Task.DISPATCH))
     return run
+
+
+def submit_calibrated(
+    at: Work,
+    images: ImageSet,
+    network: str | None,
+    solver: Solver,
+    asked: Mapping[str, Any],
+    options: RunOptions,
+) -> tuple[Enqueued, Fitted | None]:
+    """Enqueue a run with the newest calibration's parameters where the user asked for no others.
+
+    Returns the run, and the calibration that it uses. Raises as `submit` does.
+    """
+    with at.database.reading() as session:
+        chosen = networks.choose(session, network, *images.images.shape[1:])
+        fitted = calibrate.choose(session, chosen.id, solver, asked, options.key)
+    if fitted is None:
+        parameters = Parameters.from_dict(asked)
+    else:
+        parameters, options = fitted.complete(asked), replace(options, calibrated_by=fitted.id)
+    run = enqueue_run(at.database, images, chosen, solver, parameters, options)
+    hints.send(at.settings.broker_url, Message(Task.DISPATCH))
+    return run, fitted
+
+
+def submit_calibration(
+    at: Work, images: ImageSet, network: str | None, solver: Solver, grid: Grid
+) -> tuple[Enqueued, int]:
+    """Enqueue a calibration and say so to the workers.
+
+    Returns it, and how many of its images the network was trained on. Raises as `submit` does.
+    """
+    with at.database.reading() as session:
+        chosen = networks.choose(session, network, *images.images.shape[1:])
+        known = calibrate.trained_on(session, chosen.id, images)
+    calibration = enqueue_calibration(at.database, images, chosen, solver, grid)
+    hints.send(at.settings.broker_url, Message(Task.DISPATCH))
+    return calibration, known
 
 
 def submit_training(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from worker.annealers.exact import ExactAnnealer
 from worker.annealers.simulated import SimulatedAnnealer
 from worker.batches import Scored, Work
 from worker.network.registry import TrainedNetwork
+from worker.qubo import calibrate
 from worker.qubo.build import EnergyModel
 
 
@@ -66,6 +68,30 @@ def score(network: TrainedNetwork, work: Work, stored: list[tuple[int, int, byte
     )
     labels = None if work.labels is None else arrays.decode_labels(work.labels, work.shape[0])
     return _rows(scored, labels)
+
+
+def count_right(
+    network: TrainedNetwork,
+    work: Work,
+    stored: list[tuple[int, int, bytes]],
+    among: Sequence[calibrate.Choice],
+) -> NDArray[np.int64]:
+    """Images of a labelled batch that each of C choices predicts right, (C,) int64.
+
+    Raises:
+        Corrupt: as `score` says, or there are no labels.
+    """
+    if work.labels is None:
+        raise Corrupt("images without labels cannot say which parameters are right")
+    class_bits, energies = _reads(network, work, stored)
+    labels = arrays.decode_labels(work.labels, work.shape[0])
+    return calibrate.count_right(class_bits, energies, labels, among)
+
+
+def sweeps(solver: Solver, parameters: Parameters) -> int:
+    """Sweeps of a read, which its time goes with; 1 where a solver has none."""
+    local = annealer(solver, parameters)
+    return local.sweeps if isinstance(local, SimulatedAnnealer) else 1
 
 
 def _reads(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from schema.errors import ParameterError
+from schema.parameters import Visible, solver
 
 if TYPE_CHECKING:
     from schema.architecture import Architecture
 
-app = typer.Typer(help="Train, list and show networks.", no_args_is_help=True)
+app = typer.Typer(help="Train, calibrate, list and show networks.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -47,10 +48,11 @@ def show(
 
     with database() as opened, opened.reading() as session:
         found = queries.network_by_name(session, name)
+        calibrations = queries.calibrations(session, found.network_id)
     if json:
-        print_json(asdict(found))
+        print_json({**asdict(found), "calibrations": [asdict(held) for held in calibrations]})
     else:
-        page().print(report.network_text(found))
+        page().print(report.network_text(found, calibrations))
 
 
 @app.command()
@@ -113,6 +115,91 @@ def train(
         print_json(asdict(found))
     else:
         page().print(report.network_text(found))
+
+
+@app.command()
+def calibrate(
+    name: Annotated[str, typer.Argument(help="NAME or NAME@VERSION.")],
+    data: Annotated[
+        str, typer.Option("--data", "-d", help="Labelled images for validation, as for `classify`.")
+    ],
+    solver_name: Annotated[
+        str, typer.Option("--solver", "-s", help="local (simulated annealing) or exact (Boltzmann draws).")
+    ] = "local",
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="File of labels, where DATA has none.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-l", help="Only the first so many images.")] = None,
+    test: Annotated[
+        str | None, typer.Option("--test", help="Images to test with later: none may be among DATA.")
+    ] = None,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Accept images that are in both.")
+    ] = False,
+    reads: Annotated[
+        int, typer.Option("--reads", "-r", help="The most anneals for an image that are considered.")
+    ] = 1_000,
+    lam: Annotated[
+        str | None,
+        typer.Option("--lam", help="One-hot penalties to compare: 1,2,4; default: multiples of its own."),
+    ] = None,
+    sweeps: Annotated[
+        str | None, typer.Option("--sweeps", help="Sweeps of the local annealer to compare: 20,40.")
+    ] = None,
+    visible: Annotated[
+        Visible, typer.Option("--visible", help="Visible units: sampled, or folded into biases.")
+    ] = Visible.SAMPLED,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same reads.")] = 0,
+    embedded: Annotated[
+        bool,
+        typer.Option("--embedded", help="Run a private broker and workers for the length of this command."),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Fit the one-hot penalty, the reads and the consensus rule for a solver; `classify` then uses them."""
+    from producer import images as reader
+    from producer import report
+    from producer.calibrate import Grid, refuse_shared
+    from producer.jobs import submit_calibration
+    from producer.progress import watch_calibration
+    from producer.session import page, print_json, screen, work
+
+    chosen = solver(solver_name)
+    grid = Grid(
+        lams=None if lam is None else _numbers("lam", lam, float),
+        sweeps=(None,) if sweeps is None else _numbers("sweeps", sweeps, int),
+        reads=reads,
+        visible=visible,
+        seed=seed,
+    )
+    grid.parameters(own_lam=1.0)
+    images = reader.read(data, labels)
+    if limit is not None:
+        images = images.limit(limit)
+    if test is not None and not allow_overlap:
+        refuse_shared(images, reader.read(test))
+    with work(embedded=embedded) as at:
+        queued, known = submit_calibration(at, images, name, chosen, grid)
+        if known:
+            screen().print(
+                f"{known:,} of the {len(images.images):,} images are among those the network was trained on"
+            )
+        done = watch_calibration(at.database, queued.id, screen(), at.check)
+    if json:
+        print_json(asdict(done))
+    else:
+        page().print(report.calibration_text(done))
+
+
+_Number = TypeVar("_Number", int, float)
+
+
+def _numbers(name: str, text: str, kind: type[_Number]) -> tuple[_Number, ...]:
+    """Numbers from a list with commas; raises ParameterError."""
+    try:
+        return tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        raise ParameterError(f"{name} is {text!r}; numbers with commas between them are needed") from None
 
 
 def _architecture(name: str | None, file: Path | None) -> Architecture:

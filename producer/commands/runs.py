@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +16,9 @@ from schema.states import RunState
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from producer.calibrate import Fitted
     from producer.enqueue import Enqueued
+    from producer.images import ImageSet
     from producer.session import Work
 
 app = typer.Typer(help="List, show, watch, score again and export runs.", no_args_is_help=True)
@@ -132,6 +134,28 @@ def export(
         names = queries.classes(session, run)
         columns = [*_COLUMNS, *(f"score_{name}" for name in names)]
         write(_rows(session, run, names), columns, output, chosen)
+
+
+def tell_calibration(fitted: Fitted | None, images: ImageSet, asked: Mapping[str, Any]) -> None:
+    """Say on standard error which parameters come from a calibration, and what is doubtful about it."""
+    from producer import overlap, report
+    from producer.session import screen
+
+    if fitted is None:
+        return
+    taken = report.parameters_text(fitted.parameters, set(fitted.parameters) - set(asked))
+    screen().print(
+        f"calibration {fitted.id} ({fitted.accuracy:.2%} of {fitted.images:,} images of {fitted.name}): "
+        f"{taken or 'nothing, as all is given'}; --no-calibration does without"
+    )
+    if images.labels is None:
+        return
+    known = len(overlap.shared(overlap.digests(images.images), fitted.image_digests))
+    if known:
+        screen().print(
+            f"warning: {known:,} of the {len(images.images):,} images were calibrated with: "
+            "the accuracy on them is optimistic"
+        )
 
 
 def show_enqueued(run: Enqueued, *, json: bool) -> None:

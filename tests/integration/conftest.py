@@ -144,6 +144,7 @@ USE_CASES: dict[Task, Callable[[Context, int], None]] = {
     Task.SAMPLE_BATCH: pipeline.sample_batch,
     Task.AGGREGATE_BATCH: pipeline.aggregate_batch,
     Task.AGGREGATE_RUN: pipeline.aggregate_run,
+    Task.CALIBRATE_NETWORK: pipeline.calibrate_network,
 }
 
 
