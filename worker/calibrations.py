@@ -1,25 +1,18 @@
-"""Reads and writes of a calibration, and the fit between them, on the raw samples of its runs."""
+"""Reads and writes of a calibration. No numbers are computed here."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from schema.database import advance
-from schema.errors import AnnealqError
 from schema.parameters import Parameters, Solver
 from schema.states import CalibrationState, RunState
 from schema.tables import Batch, Calibration, Run
-from worker import batches, scoring
-from worker.context import Context
-from worker.network.registry import TrainedNetwork
-from worker.qubo import calibrate
 from worker.retries import Again, GiveUp
 
 
@@ -110,54 +103,6 @@ def settle(session: Session, calibration: int, decision: Again | GiveUp, *, now:
         lease_until=None,
         dispatched_at=now,
     )
-
-
-def fit(context: Context, job: Job) -> Fitted:
-    """Compare every number of reads and every rule on the samples of every run, batch by batch.
-
-    Raises:
-        AnnealqError: a run of the calibration did not finish well.
-        Corrupt: stored images or samples are damaged.
-    """
-    _refuse_failed(job)
-    with context.database.reading() as session:
-        network = context.networks.get(session, job.network)
-    among = calibrate.choices(job.candidates[0].parameters.reads)
-    right = np.array([_count(context, network, candidate, among) for candidate in job.candidates])
-    sweeps = [scoring.sweeps(job.solver, candidate.parameters) for candidate in job.candidates]
-    costs = np.multiply.outer(np.array(sweeps, np.float64), np.array([choice.reads for choice in among]))
-    row, column = calibrate.choose(right, costs, job.images)
-    measured = {
-        "candidates": [
-            {"run": candidate.run, "lam": candidate.parameters.lam, "sweeps": candidate.parameters.sweeps}
-            for candidate in job.candidates
-        ],
-        "choices": [asdict(choice) for choice in among],
-        "right": right.tolist(),
-    }
-    parameters = replace(job.candidates[row].parameters, **asdict(among[column]))
-    return Fitted(parameters, int(right[row, column]) / job.images, measured)
-
-
-def _refuse_failed(job: Job) -> None:
-    if not job.candidates:
-        raise AnnealqError("the calibration has no runs")
-    for candidate in job.candidates:
-        if candidate.state is not RunState.DONE:
-            why = f": {candidate.error}" if candidate.error else ""
-            raise AnnealqError(f"run {candidate.run}, made for this calibration, is {candidate.state}{why}")
-
-
-def _count(
-    context: Context, network: TrainedNetwork, candidate: Candidate, among: tuple[calibrate.Choice, ...]
-) -> NDArray[np.int64]:
-    right = np.zeros(len(among), dtype=np.int64)
-    for batch in candidate.batches:
-        with context.database.reading() as session:
-            work = batches.load(session, batch)
-            stored = batches.load_samples(session, batch)
-        right += scoring.count_right(network, work, stored, among)
-    return right
 
 
 def _batches(session: Session, run: int) -> tuple[int, ...]:

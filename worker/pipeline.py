@@ -19,7 +19,7 @@ from schema.errors import AnnealqError, LeaseLost, StaleState
 from schema.messages import Message, Task
 from schema.states import BatchState
 from schema.tables import Calibration, Network
-from worker import batches, calibrations, leases, runs, scoring, statistics, training_jobs
+from worker import batches, calibrations, comparison, leases, runs, scoring, statistics, training_jobs
 from worker.context import Context
 from worker.dispatch import dispatch
 from worker.retries import Again, GiveUp, decide
@@ -125,7 +125,14 @@ def calibrate_network(context: Context, calibration: int) -> None:
             return
         job = calibrations.load(session, calibration)
     with _handed_back(context, lease), leases.held(database, lease, lease_s):
-        fitted = calibrations.fit(context, job)
+
+        def load(batch: int) -> tuple[batches.Work, list[tuple[int, int, bytes]]]:
+            with database.reading() as session:
+                return batches.load(session, batch), batches.load_samples(session, batch)
+
+        with database.reading() as session:
+            network = context.networks.get(session, job.network)
+        fitted = comparison.fit(network, job, load)
         with database.transaction() as session:
             now = database.now(session)
             leases.renew(session, lease, now=now, lease_s=lease_s)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from schema import arrays
 from schema.architecture import Architecture
 from schema.database import advance
+from schema.errors import Corrupt
 from schema.states import NetworkState
 from schema.tables import Network, TrainingSet
 from worker.context import Context
@@ -111,7 +116,7 @@ def train(context: Context, job: Job) -> Outcome:
         NetworkError: the architecture cannot be trained by this transfer.
     """
     architecture = Architecture.from_dict(job.architecture)
-    images = arrays.inflate_images(job.images, job.shape)
+    images = _inflate(job)
     labels = arrays.decode_labels(job.labels, job.shape[0])
     history: list[dict[str, Any]] = []
 
@@ -131,6 +136,18 @@ def train(context: Context, job: Job) -> Outcome:
             on_epoch=on_epoch,
         )
     return Outcome(weights.encode(trained.weights, architecture), trained.to_dict())
+
+
+def _inflate(job: Job) -> NDArray[np.uint8]:
+    size = math.prod(job.shape)
+    stream = zlib.decompressobj()
+    try:
+        data = stream.decompress(job.images, size + 1)
+    except zlib.error as error:
+        raise Corrupt(f"the training set of network {job.network} is damaged: {error}") from None
+    if len(data) != size:
+        raise Corrupt(f"the training set of network {job.network} holds {len(data)} bytes, not {size}")
+    return np.frombuffer(data, np.uint8).reshape(job.shape)
 
 
 @contextmanager

@@ -12,11 +12,17 @@ from schema.errors import ParameterError
 from schema.parameters import Visible, solver
 
 if TYPE_CHECKING:
+    from producer.calibrate import Grid
     from schema.architecture import Architecture
 
 app = typer.Typer(help="Train, calibrate, list and show networks.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Labels = Annotated[Path | None, typer.Option("--labels", help="File of labels, where DATA has none.")]
+Limit = Annotated[int | None, typer.Option("--limit", "-l", help="Only the first so many images.")]
+Embedded = Annotated[
+    bool, typer.Option("--embedded", help="Run a private broker and workers for the length of this command.")
+]
 
 TRANSFERS = ("energy", "paper")
 
@@ -65,10 +71,8 @@ def train(
         Path | None,
         typer.Option("--architecture", "-a", help="A .toml or .json file that describes the layers."),
     ] = None,
-    labels: Annotated[
-        Path | None, typer.Option("--labels", help="File of labels, where DATA has none.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-l", help="Only the first so many images.")] = None,
+    labels: Labels = None,
+    limit: Limit = None,
     transfer: Annotated[
         str,
         typer.Option(
@@ -79,10 +83,7 @@ def train(
         int | None, typer.Option("--epochs", min=1, help="Default: the architecture's.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same weights.")] = 0,
-    embedded: Annotated[
-        bool,
-        typer.Option("--embedded", help="Run a private broker and workers for the length of this command."),
-    ] = False,
+    embedded: Embedded = False,
     detach: Annotated[bool, typer.Option("--detach", help="Enqueue and return.")] = False,
     json: Json = False,
 ) -> None:
@@ -126,10 +127,8 @@ def calibrate(
     solver_name: Annotated[
         str, typer.Option("--solver", "-s", help="local (simulated annealing) or exact (Boltzmann draws).")
     ] = "local",
-    labels: Annotated[
-        Path | None, typer.Option("--labels", help="File of labels, where DATA has none.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-l", help="Only the first so many images.")] = None,
+    labels: Labels = None,
+    limit: Limit = None,
     test: Annotated[
         str | None, typer.Option("--test", help="Images to test with later: none may be among DATA.")
     ] = None,
@@ -150,29 +149,19 @@ def calibrate(
         Visible, typer.Option("--visible", help="Visible units: sampled, or folded into biases.")
     ] = Visible.SAMPLED,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same reads.")] = 0,
-    embedded: Annotated[
-        bool,
-        typer.Option("--embedded", help="Run a private broker and workers for the length of this command."),
-    ] = False,
+    embedded: Embedded = False,
     json: Json = False,
 ) -> None:
     """Fit the one-hot penalty, the reads and the consensus rule for a solver; `classify` then uses them."""
     from producer import images as reader
     from producer import report
-    from producer.calibrate import Grid, refuse_shared
+    from producer.calibrate import refuse_shared
     from producer.jobs import submit_calibration
     from producer.progress import watch_calibration
     from producer.session import page, print_json, screen, work
 
     chosen = solver(solver_name)
-    grid = Grid(
-        lams=None if lam is None else _numbers("lam", lam, float),
-        sweeps=(None,) if sweeps is None else _numbers("sweeps", sweeps, int),
-        reads=reads,
-        visible=visible,
-        seed=seed,
-    )
-    grid.parameters(own_lam=1.0)
+    grid = _grid(lam, sweeps, reads, visible, seed)
     images = reader.read(data, labels)
     if limit is not None:
         images = images.limit(limit)
@@ -189,6 +178,17 @@ def calibrate(
         print_json(asdict(done))
     else:
         page().print(report.calibration_text(done))
+
+
+def _grid(lam: str | None, sweeps: str | None, reads: int, visible: Visible, seed: int) -> Grid:
+    """What was asked for; raises ParameterError where a value is out of range."""
+    from producer.calibrate import Grid
+
+    lams = None if lam is None else _numbers("lam", lam, float)
+    counts = (None,) if sweeps is None else _numbers("sweeps", sweeps, int)
+    grid = Grid(lams, counts, reads, visible, seed)
+    grid.parameters(own_lam=1.0)  # checks them
+    return grid
 
 
 _Number = TypeVar("_Number", int, float)

@@ -146,7 +146,8 @@ def tell_calibration(fitted: Fitted | None, images: ImageSet, asked: Mapping[str
     taken = report.parameters_text(fitted.parameters, set(fitted.parameters) - set(asked))
     screen().print(
         f"calibration {fitted.id} ({fitted.accuracy:.2%} of {fitted.images:,} images of {fitted.name}): "
-        f"{taken or 'nothing, as all is given'}; --no-calibration does without"
+        f"{taken or 'nothing, as all is given'}; --no-calibration does without",
+        markup=False,
     )
     if images.labels is None:
         return
