@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from alembic import context
 
+from schema import tables
 from schema.database import Database
 from schema.settings import load
-from schema.tables import Base
 
 
 def run() -> None:
@@ -16,7 +16,7 @@ def run() -> None:
         with database.engine.connect() as connection:
             context.configure(
                 connection=connection,
-                target_metadata=Base.metadata,
+                target_metadata=tables.Run.metadata,
                 render_as_batch=connection.dialect.name == "sqlite",
                 compare_type=True,
             )

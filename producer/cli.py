@@ -53,8 +53,9 @@ def classify(
         str, typer.Option("--solver", "-s", help="local (simulated annealing) or exact (Boltzmann draws).")
     ] = "local",
     reads: Annotated[
-        int, typer.Option("--reads", "-r", help=f"Anneals for each image, 1 to {MAX_READS:,}.")
-    ] = 100,
+        int | None,
+        typer.Option("--reads", "-r", help=f"Anneals for each image, 1 to {MAX_READS:,}; default: 100."),
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option("--labels", help="File of labels, where DATA has none.")
     ] = None,
@@ -63,18 +64,29 @@ def classify(
         str | None, typer.Option("--classes", help="Only images with these labels: 0,1,7 or names.")
     ] = None,
     visible: Annotated[
-        Visible, typer.Option("--visible", help="Visible units: sampled, or folded into biases.")
-    ] = Visible.SAMPLED,
+        Visible | None,
+        typer.Option("--visible", help="Visible units: sampled (default), or folded into biases."),
+    ] = None,
     rule: Annotated[
-        Rule, typer.Option("--rule", help="How reads become class scores.")
-    ] = Rule.LOWEST_ENERGY_MEAN,
-    fraction: Annotated[float, typer.Option("--fraction", help="Share of lowest-energy reads kept.")] = 0.1,
+        Rule | None,
+        typer.Option("--rule", help="How reads become class scores; default: lowest_energy_mean."),
+    ] = None,
+    fraction: Annotated[
+        float | None, typer.Option("--fraction", help="Share of lowest-energy reads kept; default: 0.1.")
+    ] = None,
+    beta: Annotated[
+        float | None, typer.Option("--beta", help="Inverse temperature of `boltzmann`; default: 1.")
+    ] = None,
     sweeps: Annotated[
         int | None, typer.Option("--sweeps", help="Sweeps of the local annealer for each read.")
     ] = None,
     lam: Annotated[
         float | None, typer.Option("--lam", help="One-hot penalty; default: the network's.")
     ] = None,
+    no_calibration: Annotated[
+        bool,
+        typer.Option("--no-calibration", help="Do not take what is not given here from a calibration."),
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same reads.")] = 0,
     batch_size: Annotated[
         int, typer.Option("--batch-size", help="Images that one worker takes at a time.")
@@ -94,16 +106,25 @@ def classify(
     """Classify a data set: enqueue it as a run, watch it, print what came out."""
     from producer import images as reader
     from producer.enqueue import RunOptions
-    from producer.jobs import submit
+    from producer.jobs import submit, submit_calibrated
     from producer.session import work
 
     if detach and embedded:
         raise typer.BadParameter(
             "the embedded workers stop with this command; leave out --detach or --embedded"
         )
-    parameters = Parameters(
-        reads=reads, seed=seed, visible=visible, rule=rule, fraction=fraction, sweeps=sweeps, lam=lam
-    )
+    given = {
+        "reads": reads,
+        "seed": seed,
+        "visible": visible,
+        "rule": rule,
+        "fraction": fraction,
+        "beta": beta,
+        "sweeps": sweeps,
+        "lam": lam,
+    }
+    asked = {name: value for name, value in given.items() if value is not None}
+    parameters = Parameters.from_dict(asked)
     chosen = solver(solver_name)
     options = RunOptions(batch_size=batch_size, priority=priority, key=key)
     images = reader.read(data, labels)
@@ -112,7 +133,11 @@ def classify(
     if limit is not None:
         images = images.limit(limit)
     with work(embedded=embedded, workers=workers) as at:
-        run = submit(at, images, network, chosen, parameters, options)
+        if no_calibration:
+            run = submit(at, images, network, chosen, parameters, options)
+        else:
+            run, fitted = submit_calibrated(at, images, network, chosen, asked, options)
+            runs.tell_calibration(fitted, images, asked)
         if detach:
             runs.show_enqueued(run, json=json)
             return

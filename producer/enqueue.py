@@ -48,6 +48,7 @@ class RunOptions:
     batch_size: int = BATCH_SIZE
     priority: int = 0
     key: str | None = None
+    calibrated_by: int | None = None  # the calibration that the parameters were taken from
 
     def __post_init__(self) -> None:
         """Raises ParameterError naming the value and its limits."""
@@ -75,27 +76,15 @@ def enqueue_run(
     """
     options = options or RunOptions()
     images = fit(images, network)
-    content = _run_digest(images, network, solver, parameters)
-    run = {
-        "name": images.name,
-        "network_id": network.id,
-        "solver": solver,
-        "parameters": parameters.to_dict(),
-        "priority": options.priority,
-        "idempotency_key": options.key,
-        "content_sha256": content,
-        "images": len(images.images),
-        "batches": -(-len(images.images) // options.batch_size),
-        "labelled": images.labels is not None,
-    }
-    batches = _batches(images, options.batch_size)
+    run = run_row(images, network, solver, parameters, options)
+    batches = batch_rows(images, options.batch_size)
     try:
         with database.transaction() as session:
             return _find_or_insert(session, run, batches, now=database.now(session))
     except IntegrityError:
         # Another producer committed the same key between our look and our insert.
         with database.reading() as session:
-            return _same_run(session, options.key, content)
+            return _same_run(session, options.key, run["content_sha256"])
 
 
 def enqueue_training(
@@ -137,6 +126,44 @@ def enqueue_training(
             session, plan, content, training_set, now=database.now(session)
         ),
     )
+
+
+def run_row(
+    images: ImageSet, network: ChosenNetwork, solver: Solver, parameters: Parameters, options: RunOptions
+) -> dict[str, Any]:
+    """What `runs` holds of a run over images that fit its network."""
+    return {
+        "name": images.name,
+        "network_id": network.id,
+        "solver": solver,
+        "parameters": parameters.to_dict(),
+        "priority": options.priority,
+        "idempotency_key": options.key,
+        "content_sha256": _run_digest(images, network, solver, parameters),
+        "calibrated_by": options.calibrated_by,
+        "images": len(images.images),
+        "batches": -(-len(images.images) // options.batch_size),
+        "labelled": images.labels is not None,
+    }
+
+
+def batch_rows(images: ImageSet, size: int) -> list[dict[str, Any]]:
+    """What `batches` holds of them, ``size`` images to a batch."""
+    return [
+        _batch(images, ordinal, slice(ordinal * size, (ordinal + 1) * size))
+        for ordinal in range(-(-len(images.images) // size))
+    ]
+
+
+def insert_run(session: Session, run: dict[str, Any], batches: list[dict[str, Any]], *, now: datetime) -> int:
+    """Write a run and its batches; returns its id."""
+    stamped = {**run, "state": RunState.QUEUED, "created_at": now}
+    run_id = session.execute(insert(Run).values(stamped).returning(Run.id)).scalar_one()
+    session.execute(
+        insert(Batch), [{**batch, "run_id": run_id, "due_at": now, "created_at": now} for batch in batches]
+    )
+    note(session, "runs", run_id, None, RunState.QUEUED, at=now)
+    return run_id
 
 
 def fit(images: ImageSet, network: ChosenNetwork) -> ImageSet:
@@ -201,13 +228,6 @@ def _run_digest(images: ImageSet, network: ChosenNetwork, solver: Solver, parame
     )
 
 
-def _batches(images: ImageSet, size: int) -> list[dict[str, Any]]:
-    return [
-        _batch(images, ordinal, slice(ordinal * size, (ordinal + 1) * size))
-        for ordinal in range(-(-len(images.images) // size))
-    ]
-
-
 def _batch(images: ImageSet, ordinal: int, part: slice) -> dict[str, Any]:
     pixels = images.images[part]
     data = arrays.encode_images(pixels)
@@ -231,13 +251,7 @@ def _find_or_insert(
     key = run["idempotency_key"]
     if key is not None and session.execute(select(Run.id).where(Run.idempotency_key == key)).first():
         return _same_run(session, key, run["content_sha256"])
-    stamped = {**run, "state": RunState.QUEUED, "created_at": now}
-    run_id = session.execute(insert(Run).values(stamped).returning(Run.id)).scalar_one()
-    session.execute(
-        insert(Batch), [{**batch, "run_id": run_id, "due_at": now, "created_at": now} for batch in batches]
-    )
-    note(session, "runs", run_id, None, RunState.QUEUED, at=now)
-    return Enqueued(run_id, created=True)
+    return Enqueued(insert_run(session, run, batches, now=now), created=True)
 
 
 def _same_run(session: Session, key: str | None, content: str) -> Enqueued:

@@ -6,8 +6,8 @@ from producer import broker
 from schema.messages import Message
 
 
-def send(broker_url: str, message: Message) -> bool:
-    """Send one message; False when the broker did not take it.
+def send(broker_url: str, *messages: Message) -> bool:
+    """Send messages; False when the broker did not take them all.
 
     The work is safe in the database by then: the reconciler sends the hint again.
     """
@@ -25,7 +25,8 @@ def send(broker_url: str, message: Message) -> bool:
         },
     )
     try:
-        app.send_task(message.task, kwargs=message.arguments(), queue=message.queue, ignore_result=True)
+        for message in messages:
+            app.send_task(message.task, kwargs=message.arguments(), queue=message.queue, ignore_result=True)
     except (OperationalError, OSError):
         return False
     finally:

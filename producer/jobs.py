@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from producer import hints, networks
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from producer import calibrate, hints, networks, rescore
 from producer.bundle import install
+from producer.calibrate import Fitted, Grid, enqueue_calibration
 from producer.enqueue import Enqueued, RunOptions, enqueue_run, enqueue_training, fit
 from producer.images import ImageSet
 from producer.networks import ChosenNetwork
+from producer.rescore import enqueue_rescored
 from producer.session import Work
 from schema.architecture import Architecture
 from schema.database import Database
@@ -48,6 +54,45 @@ def provide(database: Database, images: ImageSet, network: str | None) -> Chosen
     return ChosenNetwork.described(bundle.description, install(database, bundle, Origin.SHIPPED).id)
 
 
+def submit_calibrated(
+    at: Work,
+    images: ImageSet,
+    network: str | None,
+    solver: Solver,
+    asked: Mapping[str, Any],
+    options: RunOptions,
+) -> tuple[Enqueued, Fitted | None]:
+    """Enqueue a run with the newest calibration's parameters where the user asked for no others.
+
+    Returns the run, and the calibration that it uses. Raises as `submit` does.
+    """
+    chosen = provide(at.database, images, network)
+    with at.database.reading() as session:
+        fitted = calibrate.choose(session, chosen.id, solver, asked, options.key)
+    if fitted is None:
+        parameters = Parameters.from_dict(asked)
+    else:
+        parameters, options = fitted.complete(asked), replace(options, calibrated_by=fitted.id)
+    run = enqueue_run(at.database, images, chosen, solver, parameters, options)
+    hints.send(at.settings.broker_url, Message(Task.DISPATCH))
+    return run, fitted
+
+
+def submit_calibration(
+    at: Work, images: ImageSet, network: str | None, solver: Solver, grid: Grid
+) -> tuple[Enqueued, int]:
+    """Enqueue a calibration and say so to the workers.
+
+    Returns it, and how many of its images the network was trained on. Raises as `submit` does.
+    """
+    chosen = provide(at.database, images, network)
+    with at.database.reading() as session:
+        known = calibrate.trained_on(session, chosen.id, images)
+    calibration = enqueue_calibration(at.database, images, chosen, solver, grid)
+    hints.send(at.settings.broker_url, Message(Task.DISPATCH))
+    return calibration, known
+
+
 def submit_training(
     at: Work,
     architecture: Architecture,
@@ -65,3 +110,16 @@ def submit_training(
     network = enqueue_training(at.database, architecture, images, transfer=transfer, seed=seed, epochs=epochs)
     hints.send(at.settings.broker_url, Message(Task.TRAIN_NETWORK, network.id))
     return network
+
+
+def submit_rescoring(at: Work, run: int, changes: Mapping[str, Any]) -> Enqueued:
+    """Enqueue a run that scores another one's raw samples again, and say so to the workers.
+
+    Raises:
+        AnnealqError: as :func:`producer.rescore.enqueue_rescored` says; nothing was written.
+    """
+    again = enqueue_rescored(at.database, run, changes)
+    with at.database.reading() as session:
+        batches = rescore.hinted(session, again.id)
+    hints.send(at.settings.broker_url, *(Message(Task.AGGREGATE_BATCH, batch) for batch in batches))
+    return again

@@ -15,7 +15,7 @@ from rich.text import Text
 from producer import queries
 from schema.database import Database
 from schema.errors import AnnealqError
-from schema.states import FINISHED_RUNS, NetworkState, RunState
+from schema.states import FINISHED_RUNS, CalibrationState, NetworkState, RunState
 
 _EVERY_S = 0.2
 _LINE_EVERY_S = 5.0
@@ -80,6 +80,33 @@ def watch_training(
             if not console.is_terminal and len(history) > told:
                 told = len(history)
                 console.print(_epoch(history))
+            check()
+            time.sleep(_EVERY_S)
+
+
+def watch_calibration(
+    database: Database, calibration_id: int, console: Console, check: Check = lambda: None
+) -> queries.CalibrationSummary:
+    """Show how many images of a calibration's runs are scored, until its parameters are there.
+
+    Raises:
+        AnnealqError: it failed; says why.
+    """
+    with _bars(console) as bars:
+        bar = bars.add_task("calibration", total=None, unit="images")
+        told = time.monotonic()
+        while True:
+            with database.reading() as session:
+                seen = queries.calibration(session, calibration_id)
+                scored, images = queries.calibration_progress(session, calibration_id)
+            bars.update(bar, completed=scored, total=images)
+            if seen.state is CalibrationState.READY:
+                return seen
+            if seen.state is CalibrationState.FAILED:
+                raise AnnealqError(f"calibration {calibration_id} of {seen.network} failed: {seen.error}")
+            if not console.is_terminal and time.monotonic() - told >= _LINE_EVERY_S:
+                told = time.monotonic()
+                console.print(f"calibration {calibration_id}: {scored} of {images} images")
             check()
             time.sleep(_EVERY_S)
 

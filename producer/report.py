@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +17,7 @@ from sqlalchemy.orm import Session
 from producer import queries
 from schema import arrays
 from schema.architecture import Architecture
+from schema.parameters import Rule
 
 _MOST_CLASSES = 26  # wider tables do not fit a terminal
 
@@ -82,6 +84,13 @@ def _figures(run: queries.RunSummary, counts: queries.Counts) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_row("run", f"{run.run_id}: {run.name}, {run.state}")
     table.add_row("network", f"{run.network}, solver {run.solver}, {run.parameters['reads']} reads an image")
+    table.add_row("consensus", consensus_text(run.parameters))
+    if run.rescored_from is not None:
+        table.add_row("samples", f"those of run {run.rescored_from}: nothing was sampled again")
+    if run.calibrated_by is not None:
+        table.add_row("parameters", f"by calibration {run.calibrated_by}: {parameters_text(run.parameters)}")
+    if run.calibrates is not None:
+        table.add_row("purpose", f"calibration {run.calibrates}: {parameters_text(run.parameters)}")
     table.add_row(
         "images", f"{run.images:,}, {counts.decided:,} decided, {counts.undecided:,} undecided{_tied(counts)}"
     )
@@ -90,6 +99,30 @@ def _figures(run: queries.RunSummary, counts: queries.Counts) -> Table:
     if run.statistics:
         _add_throughput(table, run.statistics)
     return table
+
+
+def consensus_text(parameters: Mapping[str, Any]) -> str:
+    """A run's consensus rule, with the number that belongs to it."""
+    match parameters["rule"]:
+        case Rule.LOWEST_ENERGY_MEAN:
+            return f"{parameters['rule']}, fraction {parameters['fraction']:g}"
+        case Rule.BOLTZMANN:
+            return f"{parameters['rule']}, beta {parameters.get('beta', 1.0):g}"
+        case rule:
+            return str(rule)
+
+
+def parameters_text(parameters: Mapping[str, Any], names: Collection[str] | None = None) -> str:
+    """Sampling parameters in one line, without those that the rule does not use; ``names``: only these."""
+    shown = {
+        "lam": None if parameters.get("lam") is None else f"lam {parameters['lam']:g}",
+        "reads": f"{parameters['reads']:,} reads",
+        "visible": f"visible units {parameters['visible']}",
+        "sweeps": None if parameters.get("sweeps") is None else f"{parameters['sweeps']:,} sweeps",
+        "rule": consensus_text(parameters),
+    }
+    wanted = [text for name, text in shown.items() if text and (names is None or name in names)]
+    return ", ".join(wanted)
 
 
 def _tied(counts: queries.Counts) -> str:
@@ -197,7 +230,57 @@ def networks_table(networks: list[queries.NetworkSummary]) -> Table:
     return table
 
 
-def network_text(network: queries.NetworkSummary) -> RenderableType:
+def calibration_text(calibration: queries.CalibrationSummary) -> RenderableType:
+    """`networks calibrate` for people: what was chosen, and what it was chosen from."""
+    about = Table.grid(padding=(0, 2))
+    about.add_row("calibration", f"{calibration.calibration_id}, {calibration.state}")
+    about.add_row("network", f"{calibration.network}, solver {calibration.solver}")
+    about.add_row("images", f"{calibration.images:,} of {calibration.name}")
+    if calibration.parameters is not None and calibration.accuracy is not None:
+        about.add_row("parameters", parameters_text(calibration.parameters))
+        about.add_row("accuracy", f"{calibration.accuracy:.2%} on these images")
+    if calibration.measured is None:
+        return about
+    return Group(about, _compared(calibration.measured, calibration.images))
+
+
+def _compared(measured: dict[str, Any], images: int) -> Table:
+    """Accuracy by one-hot penalty (rows) and reads (columns), by the best rule for each."""
+    table = Table(title="accuracy by one-hot penalty (rows) and reads (columns), each by its best rule")
+    table.add_column("lam", justify="right", style="bold")
+    reads = [choice["reads"] for choice in measured["choices"]]
+    columns = sorted(set(reads))
+    with_sweeps = any(candidate["sweeps"] is not None for candidate in measured["candidates"])
+    if with_sweeps:
+        table.add_column("sweeps", justify="right")
+    for number in columns:
+        table.add_column(f"{number:,}", justify="right")
+    for candidate, right in zip(measured["candidates"], measured["right"], strict=True):
+        best = [max(r for r, made in zip(right, reads, strict=True) if made == number) for number in columns]
+        sweeps = [f"{candidate['sweeps'] or 'default'}"] if with_sweeps else []
+        table.add_row(f"{candidate['lam']:g}", *sweeps, *(f"{count / images:.2%}" for count in best))
+    return table
+
+
+def _calibrated(calibrations: Sequence[queries.CalibrationSummary]) -> Table:
+    table = Table(title="calibrations, newest first")
+    for name in ("calibration", "solver", "state", "parameters", "accuracy", "on"):
+        table.add_column(name)
+    for held in calibrations:
+        table.add_row(
+            str(held.calibration_id),
+            held.solver,
+            held.state,
+            "" if held.parameters is None else parameters_text(held.parameters),
+            "" if held.accuracy is None else f"{held.accuracy:.2%}",
+            f"{held.images:,} images of {held.name}",
+        )
+    return table
+
+
+def network_text(
+    network: queries.NetworkSummary, calibrations: Sequence[queries.CalibrationSummary] = ()
+) -> RenderableType:
     """`networks show` for people."""
     architecture = Architecture.from_dict(network.architecture)
     about = Table.grid(padding=(0, 2))
@@ -227,6 +310,8 @@ def network_text(network: queries.NetworkSummary) -> RenderableType:
             shape = layer["shape"]
             layers.add_row(part, layer["kind"], " x ".join(map(str, shape)), f"{math.prod(shape):,}")
     parts: list[RenderableType] = [about, layers]
+    if calibrations:
+        parts.append(_calibrated(calibrations))
     if network.error:
         parts.append(Text(network.error, style="red"))
     return Group(*parts)

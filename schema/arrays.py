@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import zlib
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,6 +30,20 @@ def decode_images(data: bytes, shape: tuple[int, int, int], sha256: str) -> NDAr
     if checksum(data) != sha256:
         raise Corrupt(f"{shape[0]} stored images are damaged: their checksum does not agree")
     return _read(data, np.dtype(np.uint8), shape[0] * shape[1] * shape[2]).reshape(shape)
+
+
+def inflate_images(data: bytes, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Deflated bytes of a training set to (N, H, W) uint8, read-only.
+
+    Raises:
+        Corrupt: they are damaged, or hold more or less than the shape says.
+    """
+    size = math.prod(shape)
+    try:
+        plain = zlib.decompressobj().decompress(data, size + 1)
+    except zlib.error as error:
+        raise Corrupt(f"{shape[0]} stored images are damaged: {error}") from None
+    return _read(plain, np.dtype(np.uint8), size).reshape(shape)
 
 
 def encode_labels(labels: NDArray[np.integer]) -> bytes:

@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from schema.columns import UtcDateTime
 from schema.errors import (
     AnnealqError,
     DatabaseFull,
@@ -25,14 +26,28 @@ from schema.errors import (
     StaleState,
     StorageError,
 )
-from schema.states import BatchState, NetworkState, ProblemState, RunState, State, is_legal
-from schema.tables import REVISION, Batch, Event, Network, Problem, Run, UtcDateTime
+from schema.states import (
+    BatchState,
+    CalibrationState,
+    NetworkState,
+    ProblemState,
+    RunState,
+    State,
+    is_legal,
+)
+from schema.tables import REVISION, Batch, Calibration, Event, Network, Problem, Run
 
 BUSY_TIMEOUT_MS = 30_000  # how long a SQLite writer waits for another one
 
 Clock = Callable[[], datetime]
 
-_TABLE_OF: dict[type, Any] = {NetworkState: Network, RunState: Run, BatchState: Batch, ProblemState: Problem}
+_TABLE_OF: dict[type, Any] = {
+    NetworkState: Network,
+    CalibrationState: Calibration,
+    RunState: Run,
+    BatchState: Batch,
+    ProblemState: Problem,
+}
 
 
 def utc_now() -> datetime:

@@ -26,6 +26,7 @@ class Task(StrEnum):
     AGGREGATE_BATCH = "annealq.aggregate_batch"
     AGGREGATE_RUN = "annealq.aggregate_run"
     TRAIN_NETWORK = "annealq.train_network"
+    CALIBRATE_NETWORK = "annealq.calibrate_network"
 
 
 class Queue(StrEnum):
@@ -42,12 +43,13 @@ QUEUE_OF: Mapping[Task, Queue] = {
     Task.AGGREGATE_BATCH: Queue.AGGREGATE,
     Task.AGGREGATE_RUN: Queue.AGGREGATE,
     Task.TRAIN_NETWORK: Queue.TRAIN,
+    Task.CALIBRATE_NETWORK: Queue.AGGREGATE,
 }
 
 
 @dataclass(frozen=True)
 class Message:
-    """One hint. ``row`` is the id of a batch, run or network; 0 for `Task.DISPATCH`."""
+    """One hint. ``row`` is the id of a batch, run, network or calibration; 0 for `Task.DISPATCH`."""
 
     task: Task
     row: int = 0

@@ -58,7 +58,8 @@ class Parameters:
         seed: start of every random stream; the same seed gives the same reads.
         visible: whether visible units are sampled or folded.
         rule: consensus rule.
-        fraction: share of reads of lowest energy that the rule keeps, in (0, 1].
+        fraction: share of reads of lowest energy that `lowest_energy_mean` keeps, in (0, 1].
+        beta: inverse temperature of `boltzmann`, above 0, in the energies' units.
         sweeps: sweeps of the local annealer for each read; None: its default.
         lam: weight of the one-hot penalty; None: the network's own.
     """
@@ -70,6 +71,7 @@ class Parameters:
     fraction: float = 0.1
     sweeps: int | None = None
     lam: float | None = None
+    beta: float = 1.0
 
     def __post_init__(self) -> None:
         """Raises ParameterError naming the value, its limits and what was given."""
@@ -83,6 +85,8 @@ class Parameters:
             raise ParameterError(
                 f"fraction is {self.fraction}; the share of reads to keep is above 0, up to 1"
             )
+        if not (math.isfinite(self.beta) and self.beta > 0):
+            raise ParameterError(f"beta is {self.beta}; the inverse temperature is a finite number above 0")
         if self.lam is not None and not (math.isfinite(self.lam) and self.lam >= 0):
             raise ParameterError(f"lam is {self.lam}; the one-hot penalty is a finite number, 0 or more")
 

@@ -16,6 +16,13 @@ class NetworkState(StrEnum):
     FAILED = "failed"  # training failed; the error is kept
 
 
+class CalibrationState(StrEnum):
+    WAITING = "waiting"  # its runs are worked on; when all are finished, a worker claims it
+    FITTING = "fitting"  # leased: a worker compares parameters on the raw samples of its runs
+    READY = "ready"  # has parameters: runs use them
+    FAILED = "failed"  # one of its runs failed, or the fit did; the error is kept
+
+
 class RunState(StrEnum):
     QUEUED = "queued"  # committed; the first claimed batch makes it running
     RUNNING = "running"  # batches are sampled and scored; the last one moves it on
@@ -43,7 +50,7 @@ class ProblemState(StrEnum):
     CANCELLED = "cancelled"  # withdrawn before it was answered
 
 
-State = NetworkState | RunState | BatchState | ProblemState
+State = NetworkState | CalibrationState | RunState | BatchState | ProblemState
 
 MOVES: dict[type[StrEnum], dict[StrEnum, frozenset[StrEnum]]] = {
     NetworkState: {
@@ -52,6 +59,15 @@ MOVES: dict[type[StrEnum], dict[StrEnum, frozenset[StrEnum]]] = {
         NetworkState.TRAINING: frozenset({NetworkState.READY, NetworkState.FAILED, NetworkState.QUEUED}),
         NetworkState.READY: frozenset(),
         NetworkState.FAILED: frozenset({NetworkState.QUEUED}),
+    },
+    CalibrationState: {
+        CalibrationState.WAITING: frozenset({CalibrationState.FITTING, CalibrationState.FAILED}),
+        # Back to waiting when a lease ran out: the fit has no memory and starts over.
+        CalibrationState.FITTING: frozenset(
+            {CalibrationState.READY, CalibrationState.FAILED, CalibrationState.WAITING}
+        ),
+        CalibrationState.READY: frozenset(),
+        CalibrationState.FAILED: frozenset(),
     },
     RunState: {
         RunState.QUEUED: frozenset({RunState.RUNNING, RunState.PAUSED, RunState.CANCELLED, RunState.FAILED}),

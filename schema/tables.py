@@ -7,98 +7,16 @@ when a hint for the row was last sent to the broker.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from enum import StrEnum
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    CheckConstraint,
-    DateTime,
-    Dialect,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Text,
-    TypeDecorator,
-    UniqueConstraint,
-)
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
 
-from schema.states import BatchState, NetworkState, ProblemState, RunState
+from schema.columns import Base, Key, known
+from schema.states import BatchState, CalibrationState, NetworkState, ProblemState, RunState
 
-REVISION = "0001"  # the migration that makes exactly these tables
-
-# SQLite numbers rows by itself only where the key's type is INTEGER.
-_Key = BigInteger().with_variant(Integer(), "sqlite")
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime, kept as UTC. SQLite has no time zones and stores the naive UTC value."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a stored time needs a time zone")
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
-
-    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class StateColumn(TypeDecorator[StrEnum]):
-    """A state, kept as its word; read back as the enum's member."""
-
-    impl = String(16)
-    cache_ok = True
-
-    def __init__(self, states: type[StrEnum]) -> None:
-        super().__init__()
-        self.states = states
-
-    def process_bind_param(self, value: StrEnum | None, _dialect: Dialect) -> str | None:
-        return None if value is None else self.states(value).value
-
-    def process_result_value(self, value: str | None, _dialect: Dialect) -> StrEnum | None:
-        return None if value is None else self.states(value)
-
-
-def _known(states: type[StrEnum]) -> CheckConstraint:
-    words = ", ".join(f"'{state.value}'" for state in states)
-    return CheckConstraint(f"state IN ({words})", name="state_known")
-
-
-class Base(DeclarativeBase):
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
-        datetime: UtcDateTime(),
-        dict[str, Any]: JSON(none_as_null=True),
-        list[str]: JSON(none_as_null=True),
-        bytes: LargeBinary(),
-        NetworkState: StateColumn(NetworkState),
-        RunState: StateColumn(RunState),
-        BatchState: StateColumn(BatchState),
-        ProblemState: StateColumn(ProblemState),
-    }
+REVISION = "0002"  # the migration that makes exactly these tables
 
 
 class TrainingSet(Base):
@@ -106,7 +24,7 @@ class TrainingSet(Base):
 
     __tablename__ = "training_sets"
 
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     name: Mapped[str] = mapped_column(Text)
     count: Mapped[int]
@@ -124,7 +42,7 @@ class Network(Base):
 
     __tablename__ = "networks"
 
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
     name: Mapped[str] = mapped_column(String(64))
     version: Mapped[int]
     state: Mapped[NetworkState]
@@ -152,7 +70,7 @@ class Network(Base):
     __table_args__ = (
         UniqueConstraint("name", "version"),
         Index(None, "state"),
-        _known(NetworkState),
+        known(NetworkState),
         CheckConstraint(
             "state <> 'ready' OR (weights IS NOT NULL AND finished_at IS NOT NULL)",
             name="ready_has_weights",
@@ -167,7 +85,7 @@ class Embedding(Base):
 
     __tablename__ = "embeddings"
 
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
     graph_sha256: Mapped[str] = mapped_column(String(64))  # of the interaction graph
     solver: Mapped[str] = mapped_column(String(128))
     graph_id: Mapped[str] = mapped_column(String(64))
@@ -187,19 +105,44 @@ class Embedding(Base):
 
 
 class Calibration(Base):
-    """Sampling parameters fitted for one network on one solver graph."""
+    """Sampling parameters fitted for one network on one solver graph, by runs over a validation set."""
 
     __tablename__ = "calibrations"
 
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
     network_id: Mapped[int] = mapped_column(ForeignKey("networks.id"))
     solver: Mapped[str] = mapped_column(String(128))
     graph_id: Mapped[str] = mapped_column(String(64))  # empty for a solver without a graph
-    parameters: Mapped[dict[str, Any]]
-    accuracy: Mapped[float]
+    visible: Mapped[str] = mapped_column(String(16))
+    state: Mapped[CalibrationState]
+    name: Mapped[str] = mapped_column(Text)  # of the validation set
+    images: Mapped[int]
+    image_digests: Mapped[bytes]  # (images, 32) uint8: SHA-256 of each image's pixels
+    parameters: Mapped[dict[str, Any] | None]  # the fitted ones
+    accuracy: Mapped[float | None]  # theirs, on the validation set
+    measured: Mapped[dict[str, Any] | None]  # every combination that was compared
+    error: Mapped[str | None] = mapped_column(Text)
+    fence: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[datetime | None]
+    dispatched_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
 
-    __table_args__ = (Index(None, "network_id", "solver", "graph_id"),)
+    __table_args__ = (
+        Index(None, "network_id", "solver", "graph_id"),
+        Index(None, "state"),
+        known(CalibrationState),
+        CheckConstraint("images > 0", name="sizes_positive"),
+        CheckConstraint("state <> 'fitting' OR lease_until IS NOT NULL", name="fitting_has_lease"),
+        CheckConstraint(
+            "state <> 'ready' OR "
+            "(parameters IS NOT NULL AND accuracy IS NOT NULL AND finished_at IS NOT NULL)",
+            name="ready_has_parameters",
+        ),
+        CheckConstraint("state <> 'failed' OR error IS NOT NULL", name="failed_says_why"),
+    )
 
 
 class Run(Base):
@@ -207,7 +150,7 @@ class Run(Base):
 
     __tablename__ = "runs"
 
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
     name: Mapped[str] = mapped_column(Text)
     network_id: Mapped[int] = mapped_column(ForeignKey("networks.id"))
     solver: Mapped[str] = mapped_column(String(128))
@@ -218,6 +161,10 @@ class Run(Base):
     content_sha256: Mapped[str] = mapped_column(String(64))  # of everything that decides the result
     window: Mapped[dict[str, Any] | None]
     budget_us: Mapped[int | None] = mapped_column(BigInteger)
+    # Whose raw samples it scores again; that run drew them itself.
+    rescored_from: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
+    calibrated_by: Mapped[int | None] = mapped_column(ForeignKey("calibrations.id"))  # its parameters' source
+    calibrates: Mapped[int | None] = mapped_column(ForeignKey("calibrations.id"))  # what it was made for
     images: Mapped[int]
     batches: Mapped[int]
     labelled: Mapped[bool]
@@ -233,7 +180,7 @@ class Run(Base):
     __table_args__ = (
         Index(None, "state", "priority"),
         Index(None, "network_id"),
-        _known(RunState),
+        known(RunState),
         CheckConstraint("images > 0 AND batches > 0", name="sizes_positive"),
         CheckConstraint("batches_scored + batches_failed <= batches", name="counts_bounded"),
         CheckConstraint("state <> 'done' OR statistics IS NOT NULL", name="done_has_statistics"),
@@ -248,7 +195,7 @@ class Batch(Base):
 
     __tablename__ = "batches"
 
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
     ordinal: Mapped[int]
     first_image: Mapped[int]  # index of its first image within the run
@@ -275,7 +222,7 @@ class Batch(Base):
     __table_args__ = (
         UniqueConstraint("run_id", "ordinal"),
         Index(None, "state", "dispatched_at"),
-        _known(BatchState),
+        known(BatchState),
         CheckConstraint("count > 0 AND height > 0 AND width > 0", name="sizes_positive"),
         CheckConstraint("state <> 'sampling' OR lease_until IS NOT NULL", name="sampling_has_lease"),
         CheckConstraint(
@@ -291,7 +238,7 @@ class Problem(Base):
 
     __tablename__ = "problems"
 
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
     batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"))
     ordinal: Mapped[int]
     first_image: Mapped[int]  # index within the batch
@@ -313,7 +260,7 @@ class Problem(Base):
     __table_args__ = (
         UniqueConstraint("batch_id", "ordinal"),
         Index(None, "state"),
-        _known(ProblemState),
+        known(ProblemState),
         CheckConstraint("count > 0", name="sizes_positive"),
         CheckConstraint("state <> 'sending' OR sending_at IS NOT NULL", name="sending_has_time"),
         CheckConstraint("state <> 'sent' OR sapi_id IS NOT NULL", name="sent_has_id"),
@@ -326,7 +273,7 @@ class SampleSet(Base):
 
     __tablename__ = "sample_sets"
 
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
     problem_id: Mapped[int] = mapped_column(ForeignKey("problems.id", ondelete="CASCADE"), unique=True)
     codec: Mapped[int]
     reads: Mapped[int]
@@ -361,7 +308,7 @@ class Event(Base):
 
     __tablename__ = "events"
 
-    id: Mapped[int] = mapped_column(_Key, primary_key=True)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
     at: Mapped[datetime]
     subject: Mapped[str] = mapped_column(String(32))  # a table's name
     row: Mapped[int] = mapped_column(BigInteger)

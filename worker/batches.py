@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import and_, insert, select, update
+from sqlalchemy.orm import Session, aliased
 
 from schema import samples
 from schema.database import advance
@@ -125,14 +125,29 @@ def store_samples(
 
 
 def load_samples(session: Session, batch: int) -> list[tuple[int, int, bytes]]:
-    """Raw sample sets of a batch: first image, images, bytes, in the order of the images."""
+    """Raw sample sets of a batch: first image, images, bytes, in the order of the images.
+
+    A run that scores another run's samples again has none of its own: they are the other run's.
+    """
     rows = session.execute(
         select(Problem.first_image, Problem.count, SampleSet.data)
         .join(SampleSet, SampleSet.problem_id == Problem.id)
-        .where(Problem.batch_id == batch)
+        .where(Problem.batch_id == _sampled_as(session, batch))
         .order_by(Problem.first_image)
     )
     return [(first, count, data) for first, count, data in rows]
+
+
+def _sampled_as(session: Session, batch: int) -> int:
+    """The batch whose samples count for this one: in most runs itself."""
+    source = aliased(Batch)
+    found = session.execute(
+        select(source.id)
+        .join(Run, Run.rescored_from == source.run_id)
+        .join(Batch, and_(Batch.run_id == Run.id, Batch.ordinal == source.ordinal))
+        .where(Batch.id == batch)
+    ).scalar()
+    return batch if found is None else found
 
 
 def state_of(session: Session, batch: int) -> BatchState | None:

@@ -18,12 +18,19 @@ from sqlalchemy.orm import Session
 
 from schema.database import Database, note
 from schema.errors import LeaseLost, StorageError
-from schema.states import LIVE_RUNS, BatchState, NetworkState, State
-from schema.tables import Batch, Network, Run
+from schema.states import LIVE_RUNS, BatchState, CalibrationState, NetworkState, State
+from schema.tables import Batch, Calibration, Network, Run
 
 log = structlog.get_logger()
 
-Leased = type[Batch] | type[Network]
+Leased = type[Batch] | type[Network] | type[Calibration]
+
+# The state that a holder keeps a row in.
+_HELD: dict[Leased, State] = {
+    Batch: BatchState.SAMPLING,
+    Network: NetworkState.TRAINING,
+    Calibration: CalibrationState.FITTING,
+}
 
 
 @dataclass(frozen=True)
@@ -40,13 +47,26 @@ def claim_batch(session: Session, batch: int, *, now: datetime, lease_s: float) 
     """Claim a batch that is due in a run that is live. None: nothing to do here."""
     live = select(Run.id).where(Run.id == Batch.run_id, Run.state.in_(LIVE_RUNS)).exists()
     due = and_(Batch.state == BatchState.PENDING, Batch.due_at <= now, live)
-    return _claim(session, Batch, batch, due, BatchState.PENDING, BatchState.SAMPLING, now, lease_s)
+    return _claim(session, Batch, batch, due, BatchState.PENDING, now, lease_s)
 
 
 def claim_network(session: Session, network: int, *, now: datetime, lease_s: float) -> Lease | None:
     """Claim a network that waits for training. None: nothing to do here."""
     due = Network.state == NetworkState.QUEUED
-    return _claim(session, Network, network, due, NetworkState.QUEUED, NetworkState.TRAINING, now, lease_s)
+    return _claim(session, Network, network, due, NetworkState.QUEUED, now, lease_s)
+
+
+def claim_calibration(session: Session, calibration: int, *, now: datetime, lease_s: float) -> Lease | None:
+    """Claim a calibration whose runs are all finished. None: nothing to do here."""
+    return _claim(
+        session, Calibration, calibration, calibration_due(), CalibrationState.WAITING, now, lease_s
+    )
+
+
+def calibration_due() -> ColumnElement[bool]:
+    """Whether a calibration waits, and no longer for any of its runs."""
+    unfinished = select(Run.id).where(Run.calibrates == Calibration.id, Run.finished_at.is_(None)).exists()
+    return and_(Calibration.state == CalibrationState.WAITING, ~unfinished)
 
 
 def _claim(
@@ -55,10 +75,10 @@ def _claim(
     row: int,
     due: ColumnElement[bool],
     source: State,
-    target: State,
     now: datetime,
     lease_s: float,
 ) -> Lease | None:
+    target = _HELD[table]
     claimed = session.execute(
         update(table)
         .where(table.id == row, due)
@@ -84,10 +104,9 @@ def renew(session: Session, lease: Lease, *, now: datetime, lease_s: float) -> N
         LeaseLost: somebody else has claimed the row, or it was moved on.
     """
     table = lease.table
-    held = BatchState.SAMPLING if table is Batch else NetworkState.TRAINING
     found = session.execute(
         update(table)
-        .where(table.id == lease.row, table.fence == lease.fence, table.state == held)
+        .where(table.id == lease.row, table.fence == lease.fence, table.state == _HELD[table])
         .values(lease_until=now + timedelta(seconds=lease_s))
         .returning(table.id)
     ).first()

@@ -19,8 +19,18 @@ import structlog
 from schema.errors import AnnealqError, LeaseLost, StaleState
 from schema.messages import Message, Task
 from schema.states import BatchState
-from schema.tables import Network
-from worker import batches, fitting, leases, runs, scoring, statistics, training_jobs
+from schema.tables import Calibration, Network
+from worker import (
+    batches,
+    calibrations,
+    comparison,
+    fitting,
+    leases,
+    runs,
+    scoring,
+    statistics,
+    training_jobs,
+)
 from worker.context import Context
 from worker.dispatch import dispatch
 from worker.retries import Again, GiveUp, decide
@@ -91,9 +101,12 @@ def aggregate_run(context: Context, run: int) -> None:
             figures = runs.load_figures(session, run)
         with database.transaction() as session:
             runs.finish(session, run, figures, _throughput(figures), now=database.now(session))
+            calibration = calibrations.waits_for(session, run)
     except StaleState:
         return
     log.info("run finished", failed_batches=figures.failed_batches)
+    if calibration is not None:
+        context.hints.send([Message(Task.CALIBRATE_NETWORK, calibration)])
 
 
 def _throughput(figures: runs.Figures) -> dict[str, Any]:
@@ -124,6 +137,29 @@ def train_network(context: Context, network: int) -> None:
             now = database.now(session)
             leases.renew(session, lease, now=now, lease_s=lease_s)
             training_jobs.store(session, network, outcome, now=now)
+
+
+def calibrate_network(context: Context, calibration: int) -> None:
+    """Claim a calibration whose runs are finished, and choose its parameters by their raw samples."""
+    database, lease_s = context.database, context.settings.lease_s
+    with database.transaction() as session:
+        lease = leases.claim_calibration(session, calibration, now=database.now(session), lease_s=lease_s)
+        if lease is None:
+            return
+        job = calibrations.load(session, calibration)
+    with _handed_back(context, lease), leases.held(database, lease, lease_s):
+
+        def load(batch: int) -> tuple[batches.Work, list[tuple[int, int, bytes]]]:
+            with database.reading() as session:
+                return batches.load(session, batch), batches.load_samples(session, batch)
+
+        with database.reading() as session:
+            network = context.networks.get(session, job.network)
+        fitted = comparison.fit(network, job, load)
+        with database.transaction() as session:
+            now = database.now(session)
+            leases.renew(session, lease, now=now, lease_s=lease_s)
+            calibrations.store(session, calibration, fitted, now=now)
 
 
 @contextmanager
@@ -157,6 +193,9 @@ def _settle(context: Context, lease: leases.Lease, decision: Again | GiveUp) -> 
         leases.renew(session, lease, now=now, lease_s=context.settings.lease_s)
         if lease.table is Network:
             training_jobs.settle(session, lease.row, decision, now=now)
+            return
+        if lease.table is Calibration:
+            calibrations.settle(session, lease.row, decision, now=now)
             return
         finished = batches.settle(session, lease.row, decision, now=now)
     if finished is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schema import arrays, samples
+from schema.errors import Corrupt
 from schema.parameters import Parameters, Solver
 from worker import consensus
 from worker.annealers.base import LocalAnnealer
@@ -15,6 +17,7 @@ from worker.annealers.exact import ExactAnnealer
 from worker.annealers.simulated import SimulatedAnnealer
 from worker.batches import Scored, Work
 from worker.network.registry import TrainedNetwork
+from worker.qubo import calibrate
 from worker.qubo.build import EnergyModel
 
 
@@ -52,19 +55,58 @@ def draw(network: TrainedNetwork, work: Work) -> Drawn:
 def score(network: TrainedNetwork, work: Work, stored: list[tuple[int, int, bytes]]) -> list[Scored]:
     """Consensus class scores of a batch from its stored sample sets; one row for each image.
 
-    Energies are computed anew from Q without noise: those that a solver returns are its own.
+    Raises:
+        Corrupt: images or sample sets are damaged, or hold fewer reads than the run counts on.
     """
-    model, linear = _energy(network, work)
-    bits = np.concatenate([samples.decode(data).bits for _, _, data in stored])
-    energies = model.energies(linear, bits)
+    class_bits, energies = _reads(network, work, stored)
     scored = consensus.score(
-        bits[:, :, model.class_units],
+        class_bits,
         energies,
         rule=work.parameters.rule,
         fraction=work.parameters.fraction,
+        beta=work.parameters.beta,
     )
     labels = None if work.labels is None else arrays.decode_labels(work.labels, work.shape[0])
     return _rows(scored, labels)
+
+
+def count_right(
+    network: TrainedNetwork,
+    work: Work,
+    stored: list[tuple[int, int, bytes]],
+    among: Sequence[calibrate.Choice],
+) -> NDArray[np.int64]:
+    """Images of a labelled batch that each of C choices predicts right, (C,) int64.
+
+    Raises:
+        Corrupt: as `score` says, or there are no labels.
+    """
+    if work.labels is None:
+        raise Corrupt("images without labels cannot say which parameters are right")
+    class_bits, energies = _reads(network, work, stored)
+    labels = arrays.decode_labels(work.labels, work.shape[0])
+    return calibrate.count_right(class_bits, energies, labels, among)
+
+
+def sweeps(solver: Solver, parameters: Parameters) -> int:
+    """Sweeps of a read, which its time goes with; 1 where a solver has none."""
+    local = annealer(solver, parameters)
+    return local.sweeps if isinstance(local, SimulatedAnnealer) else 1
+
+
+def _reads(
+    network: TrainedNetwork, work: Work, stored: list[tuple[int, int, bytes]]
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Class bits (B, R, K) uint8 and energies (B, R) float64 of the first R stored reads, R as the run says.
+
+    Energies are computed anew from Q without noise: those that a solver returns are its own.
+    """
+    reads = work.parameters.reads
+    model, linear = _energy(network, work)
+    bits = np.concatenate([samples.decode(data).bits[:, :reads] for _, _, data in stored])
+    if bits.shape[1] < reads:
+        raise Corrupt(f"{bits.shape[1]} reads an image are stored where the run needs {reads}")
+    return bits[:, :, model.class_units], model.energies(linear, bits)
 
 
 def _energy(network: TrainedNetwork, work: Work) -> tuple[EnergyModel, NDArray[np.float64]]:

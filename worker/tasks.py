@@ -53,3 +53,9 @@ def aggregate_run(row: int, version: int = 1) -> None:
 def train_network(row: int, version: int = 1) -> None:
     with structlog.contextvars.bound_contextvars(network=row):
         pipeline.train_network(context(), accept(row, version))
+
+
+@app.task(name=Task.CALIBRATE_NETWORK)
+def calibrate_network(row: int, version: int = 1) -> None:
+    with structlog.contextvars.bound_contextvars(calibration=row):
+        pipeline.calibrate_network(context(), accept(row, version))

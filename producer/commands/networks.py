@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from schema.errors import NetworkError, ParameterError
-from schema.parameters import TRANSFERS, Origin
+from schema.parameters import TRANSFERS, Origin, Visible, solver
 
 if TYPE_CHECKING:
+    from producer.calibrate import Grid
     from producer.description import Description
     from producer.queries import NetworkSummary
     from schema.architecture import Architecture
     from schema.database import Database
 
-app = typer.Typer(help="Train, import, list and show networks.", no_args_is_help=True)
+app = typer.Typer(help="Train, import, calibrate, list and show networks.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Labels = Annotated[Path | None, typer.Option("--labels", help="File of labels, where DATA has none.")]
+Limit = Annotated[int | None, typer.Option("--limit", "-l", help="Only the first so many images.")]
+Embedded = Annotated[
+    bool, typer.Option("--embedded", help="Run a private broker and workers for the length of this command.")
+]
 
 
 @app.command("list")
@@ -48,17 +54,20 @@ def show(
     json: Json = False,
 ) -> None:
     """One network: its layers, the size of its Q matrix, how its training went."""
-    from producer import report
+    from producer import queries, report
     from producer.session import database, page, print_json
     from schema.architecture import Architecture
 
     with database() as opened:
         found = _find(opened, name)
+        with opened.reading() as session:
+            calibrations = queries.calibrations(session, found.network_id)
     if json:
         summary = Architecture.from_dict(found.architecture).summary()
-        print_json({**asdict(found), "summary": summary})
+        held = [asdict(calibration) for calibration in calibrations]
+        print_json({**asdict(found), "summary": summary, "calibrations": held})
     else:
-        page().print(report.network_text(found))
+        page().print(report.network_text(found, calibrations))
 
 
 @app.command("import")
@@ -134,10 +143,8 @@ def train(
         Path | None,
         typer.Option("--architecture", "-a", help="A .toml or .json file that describes the layers."),
     ] = None,
-    labels: Annotated[
-        Path | None, typer.Option("--labels", help="File of labels, where DATA has none.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-l", help="Only the first so many images.")] = None,
+    labels: Labels = None,
+    limit: Limit = None,
     transfer: Annotated[
         str,
         typer.Option(
@@ -148,10 +155,7 @@ def train(
         int | None, typer.Option("--epochs", min=1, help="Default: the architecture's.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same weights.")] = 0,
-    embedded: Annotated[
-        bool,
-        typer.Option("--embedded", help="Run a private broker and workers for the length of this command."),
-    ] = False,
+    embedded: Embedded = False,
     detach: Annotated[bool, typer.Option("--detach", help="Enqueue and return.")] = False,
     json: Json = False,
 ) -> None:
@@ -184,6 +188,90 @@ def train(
         print_json(asdict(found))
     else:
         page().print(report.network_text(found))
+
+
+@app.command()
+def calibrate(
+    name: Annotated[str, typer.Argument(help="NAME or NAME@VERSION.")],
+    data: Annotated[
+        str, typer.Option("--data", "-d", help="Labelled images for validation, as for `classify`.")
+    ],
+    solver_name: Annotated[
+        str, typer.Option("--solver", "-s", help="local (simulated annealing) or exact (Boltzmann draws).")
+    ] = "local",
+    labels: Labels = None,
+    limit: Limit = None,
+    test: Annotated[
+        str | None, typer.Option("--test", help="Images to test with later: none may be among DATA.")
+    ] = None,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Accept images that are in both.")
+    ] = False,
+    reads: Annotated[
+        int, typer.Option("--reads", "-r", help="The most anneals for an image that are considered.")
+    ] = 1_000,
+    lam: Annotated[
+        str | None,
+        typer.Option("--lam", help="One-hot penalties to compare: 1,2,4; default: multiples of its own."),
+    ] = None,
+    sweeps: Annotated[
+        str | None, typer.Option("--sweeps", help="Sweeps of the local annealer to compare: 20,40.")
+    ] = None,
+    visible: Annotated[
+        Visible, typer.Option("--visible", help="Visible units: sampled, or folded into biases.")
+    ] = Visible.SAMPLED,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same reads.")] = 0,
+    embedded: Embedded = False,
+    json: Json = False,
+) -> None:
+    """Fit the one-hot penalty, the reads and the consensus rule for a solver; `classify` then uses them."""
+    from producer import images as reader
+    from producer import report
+    from producer.calibrate import refuse_shared
+    from producer.jobs import submit_calibration
+    from producer.progress import watch_calibration
+    from producer.session import page, print_json, screen, work
+
+    chosen = solver(solver_name)
+    grid = _grid(lam, sweeps, reads, visible, seed)
+    images = reader.read(data, labels)
+    if limit is not None:
+        images = images.limit(limit)
+    if test is not None and not allow_overlap:
+        refuse_shared(images, reader.read(test))
+    with work(embedded=embedded) as at:
+        queued, known = submit_calibration(at, images, name, chosen, grid)
+        if known:
+            screen().print(
+                f"{known:,} of the {len(images.images):,} images are among those the network was trained on"
+            )
+        done = watch_calibration(at.database, queued.id, screen(), at.check)
+    if json:
+        print_json(asdict(done))
+    else:
+        page().print(report.calibration_text(done))
+
+
+def _grid(lam: str | None, sweeps: str | None, reads: int, visible: Visible, seed: int) -> Grid:
+    """What was asked for; raises ParameterError where a value is out of range."""
+    from producer.calibrate import Grid
+
+    lams = None if lam is None else _numbers("lam", lam, float)
+    counts = (None,) if sweeps is None else _numbers("sweeps", sweeps, int)
+    grid = Grid(lams, counts, reads, visible, seed)
+    grid.parameters(own_lam=1.0)  # checks them
+    return grid
+
+
+_Number = TypeVar("_Number", int, float)
+
+
+def _numbers(name: str, text: str, kind: type[_Number]) -> tuple[_Number, ...]:
+    """Numbers from a list with commas; raises ParameterError."""
+    try:
+        return tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        raise ParameterError(f"{name} is {text!r}; numbers with commas between them are needed") from None
 
 
 def _architecture(name: str | None, file: Path | None) -> Architecture:

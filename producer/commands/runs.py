@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from schema.errors import ParameterError
+from schema.parameters import Parameters, Rule
 from schema.states import RunState
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from producer.calibrate import Fitted
     from producer.enqueue import Enqueued
+    from producer.images import ImageSet
     from producer.session import Work
 
-app = typer.Typer(help="List, show, watch and export runs.", no_args_is_help=True)
+app = typer.Typer(help="List, show, watch, score again and export runs.", no_args_is_help=True)
 
 Number = Annotated[int, typer.Argument(metavar="RUN", help="The run's number, from `runs list`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -70,6 +73,45 @@ def watch(run: Number, json: Json = False) -> None:
 
 
 @app.command()
+def rescore(
+    run: Number,
+    rule: Annotated[Rule | None, typer.Option("--rule", help="How reads become class scores.")] = None,
+    fraction: Annotated[
+        float | None, typer.Option("--fraction", help="Share of lowest-energy reads kept.")
+    ] = None,
+    beta: Annotated[float | None, typer.Option("--beta", help="Inverse temperature of `boltzmann`.")] = None,
+    reads: Annotated[
+        int | None, typer.Option("--reads", "-r", help="Only the first so many stored reads.")
+    ] = None,
+    embedded: Annotated[
+        bool,
+        typer.Option("--embedded", help="Run a private broker and workers for the length of this command."),
+    ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Enqueue, print the run's number and return.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Score the stored raw samples of a run in another way, as a new run. No image is sampled again."""
+    from producer.jobs import submit_rescoring
+    from producer.session import work
+
+    if detach and embedded:
+        raise typer.BadParameter(
+            "the embedded workers stop with this command; leave out --detach or --embedded"
+        )
+    wanted = {"rule": rule, "fraction": fraction, "beta": beta, "reads": reads}
+    changes = {name: value for name, value in wanted.items() if value is not None}
+    Parameters.from_dict(changes)
+    with work(embedded=embedded) as at:
+        again = submit_rescoring(at, run, changes)
+        if detach:
+            show_enqueued(again, json=json)
+            return
+        watch_and_show(at, again.id, json=json)
+
+
+@app.command()
 def export(
     run: Number,
     output: Annotated[
@@ -92,6 +134,29 @@ def export(
         names = queries.classes(session, run)
         columns = [*_COLUMNS, *(f"score_{name}" for name in names)]
         write(_rows(session, run, names), columns, output, chosen)
+
+
+def tell_calibration(fitted: Fitted | None, images: ImageSet, asked: Mapping[str, Any]) -> None:
+    """Say on standard error which parameters come from a calibration, and what is doubtful about it."""
+    from producer import overlap, report
+    from producer.session import screen
+
+    if fitted is None:
+        return
+    taken = report.parameters_text(fitted.parameters, set(fitted.parameters) - set(asked))
+    screen().print(
+        f"calibration {fitted.id} ({fitted.accuracy:.2%} of {fitted.images:,} images of {fitted.name}): "
+        f"{taken or 'nothing, as all is given'}; --no-calibration does without",
+        markup=False,
+    )
+    if images.labels is None:
+        return
+    known = len(overlap.shared(overlap.digests(images.images), fitted.image_digests))
+    if known:
+        screen().print(
+            f"warning: {known:,} of the {len(images.images):,} images were calibrated with: "
+            "the accuracy on them is optimistic"
+        )
 
 
 def show_enqueued(run: Enqueued, *, json: bool) -> None:

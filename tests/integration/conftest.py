@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,12 +14,17 @@ from sqlalchemy import insert
 from producer.enqueue import Enqueued, RunOptions, enqueue_run
 from producer.images import ImageSet
 from producer.networks import ChosenNetwork, choose
+from schema import arrays, weights
 from schema.architecture import preset
 from schema.database import Database
-from schema.messages import Message, Queue
+from schema.messages import Message, Queue, Task
 from schema.parameters import Parameters, Solver
 from schema.states import NetworkState
 from schema.tables import Network
+from worker import pipeline
+from worker.context import Context
+from worker.dispatch import dispatch
+from worker.settings import WorkerSettings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -91,11 +97,54 @@ def network_row() -> dict[str, Any]:
     }
 
 
+def working_network(seed: int = 1) -> dict[str, Any]:
+    """The same with weights, drawn at random: these tests sample and score."""
+    architecture = preset("digits")
+    rng = np.random.default_rng(seed)
+    drawn = {name: rng.normal(0, 0.4, shape) for name, shape in architecture.shapes.items()}
+    data = weights.encode({name: array.astype(np.float32) for name, array in drawn.items()}, architecture)
+    return {**network_row(), "weights": data, "weights_sha256": arrays.checksum(data)}
+
+
 @pytest.fixture
 def network(database: Database) -> ChosenNetwork:
     with database.transaction() as session:
         session.execute(insert(Network).values(network_row()))
         return choose(session, "digits", 8, 8)
+
+
+@pytest.fixture
+def working(database: Database) -> ChosenNetwork:
+    with database.transaction() as session:
+        session.execute(insert(Network).values(working_network()))
+        return choose(session, "digits", 8, 8)
+
+
+@pytest.fixture
+def context(database: Database, outbox: Outbox) -> Context:
+    return Context(database, WorkerSettings(max_attempts=1), outbox)
+
+
+def work_off(context: Context, *messages: Message) -> None:
+    """Do what these messages and those that follow from them ask for, as a worker would."""
+    outbox = context.hints
+    assert isinstance(outbox, Outbox)
+    waiting = deque(messages)
+    while waiting:
+        message = waiting.popleft()
+        if message.task is Task.DISPATCH:
+            dispatch(context.database, context.settings, outbox)
+        else:
+            USE_CASES[message.task](context, message.row)
+        waiting += outbox.take()
+
+
+USE_CASES: dict[Task, Callable[[Context, int], None]] = {
+    Task.SAMPLE_BATCH: pipeline.sample_batch,
+    Task.AGGREGATE_BATCH: pipeline.aggregate_batch,
+    Task.AGGREGATE_RUN: pipeline.aggregate_run,
+    Task.CALIBRATE_NETWORK: pipeline.calibrate_network,
+}
 
 
 def some_images(count: int = 30, *, seed: int = 0, labelled: bool = True) -> ImageSet:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import insert, inspect, select, text, update
+from sqlalchemy.orm import Session
 
 import migrations
+from producer.enqueue import Enqueued
 from schema.database import Database
 from schema.errors import DatabaseOutdated, DatabaseTooNew
-from schema.tables import REVISION, Base
+from schema.states import RunState
+from schema.tables import REVISION, Base, Run
+from tests.integration.conftest import START
+
+Enqueue = Callable[..., Enqueued]
 
 
 def test_upgrade_makes_what_the_tables_say(database_url: str) -> None:
@@ -24,6 +33,33 @@ def test_downgrade_leaves_nothing_and_upgrade_comes_back(database_url: str, data
         database.require_current()
     migrations.upgrade(database_url)
     assert set(inspect(database.engine).get_table_names()) == {*Base.metadata.tables, "alembic_version"}
+
+
+def test_one_step_down_and_up_keeps_runs_and_their_batches(timed: Database, enqueue: Enqueue) -> None:
+    url, run = timed.url.render_as_string(hide_password=False), enqueue(30).id
+    with timed.transaction() as session:
+        session.execute(update(Run).values(state=RunState.FAILED, error="x", finished_at=START))
+        again = insert_copy(session, run, rescored_from=run, state=RunState.DONE, statistics={})
+        insert_copy(session, run, rescored_from=again, state=RunState.RUNNING, finished_at=None)
+    before = stored(timed)
+    migrations.downgrade(url, "0001")
+    assert stored(timed) == [(run, 3), (again, 0)]  # one that is not finished could not be any more
+    migrations.upgrade(url)
+    migrations.check(url)
+    assert stored(timed) == before[:2]
+
+
+def insert_copy(session: Session, run: int, **changes: Any) -> int:
+    row = session.execute(select(Run.__table__).where(Run.id == run)).one()._asdict()
+    del row["id"]
+    return session.execute(insert(Run).values({**row, **changes}).returning(Run.id)).scalar_one()
+
+
+def stored(database: Database) -> list[tuple[int, int]]:
+    """Runs and how many batches each has, by SQL that every revision understands."""
+    counts = "SELECT id, (SELECT count(*) FROM batches WHERE run_id = runs.id) FROM runs ORDER BY id"
+    with database.reading() as session:
+        return [(run, batches) for run, batches in session.execute(text(counts))]
 
 
 def test_a_newer_database_is_refused_and_left_alone(database_url: str, database: Database) -> None:

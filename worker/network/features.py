@@ -82,6 +82,7 @@ def _forward(
     out = np.empty((len(images), width))
     with torch.no_grad():
         for start in range(0, len(images), block):
-            pixels = network.pixels(torch.from_numpy(np.ascontiguousarray(images[start : start + block])))
+            # A copy: stored images are read-only, and torch warns of arrays that it may not write to.
+            pixels = network.pixels(torch.from_numpy(np.array(images[start : start + block], order="C")))
             out[start : start + block] = function(pixels).numpy()
     return out

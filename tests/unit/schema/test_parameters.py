@@ -20,6 +20,7 @@ parameters = st.builds(
     fraction=st.floats(0, 1, exclude_min=True),
     sweeps=st.none() | st.integers(3, 1000),
     lam=st.none() | st.floats(0, 100),
+    beta=st.floats(0, 100, exclude_min=True),
 )
 
 
@@ -43,6 +44,8 @@ def test_round_trip(chosen: Parameters) -> None:
         ("sweeps", 0),
         ("lam", -1.0),
         ("lam", math.inf),
+        ("beta", 0.0),
+        ("beta", math.inf),
         ("rule", "majority"),
         ("visible", "hidden"),
     ],
@@ -50,6 +53,12 @@ def test_round_trip(chosen: Parameters) -> None:
 def test_what_is_out_of_range_is_named(name: str, value: object) -> None:
     with pytest.raises(ParameterError, match=name):
         Parameters(**{name: value})  # type: ignore[arg-type]
+
+
+def test_runs_that_were_stored_before_beta_was_a_choice_are_read() -> None:
+    stored = Parameters(reads=7).to_dict()
+    del stored["beta"]
+    assert Parameters.from_dict(stored) == Parameters(reads=7, beta=1.0)
 
 
 def test_unknown_names_are_refused() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from schema.states import MOVES, BatchState, NetworkState, RunState, is_legal
+from schema.states import MOVES, BatchState, CalibrationState, NetworkState, RunState, is_legal
 
 
 @pytest.mark.parametrize("kind", MOVES)
@@ -19,7 +19,10 @@ def test_every_state_has_its_moves_and_can_be_reached(kind: type) -> None:
     assert reached == set(kind)
 
 
-@pytest.mark.parametrize("final", [RunState.DONE, RunState.CANCELLED, BatchState.SCORED, NetworkState.READY])
+@pytest.mark.parametrize(
+    "final",
+    [RunState.DONE, RunState.CANCELLED, BatchState.SCORED, NetworkState.READY, CalibrationState.READY],
+)
 def test_what_is_finished_stays_so(final: RunState) -> None:
     assert not any(is_legal(final, state) for state in type(final))
 

@@ -1,0 +1,193 @@
+"""Calibrations: how one is enqueued, and how a run finds the one that suits it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from producer import overlap
+from producer.enqueue import Enqueued, RunOptions, batch_rows, fit, insert_run, run_row
+from producer.images import ImageSet
+from producer.networks import ChosenNetwork
+from schema import arrays
+from schema.architecture import Architecture
+from schema.database import Database, note
+from schema.errors import ImageError, ParameterError
+from schema.parameters import Parameters, Solver, Visible
+from schema.states import CalibrationState
+from schema.tables import Calibration, Network, Run, TrainingSet
+
+NO_GRAPH = ""  # what stands for the graph of a solver that has none
+READS = 1_000  # as many as the paper made; fewer are compared from the same samples
+# Multiples of the network's own one-hot penalty. Its own comes first: it wins a draw.
+FACTORS = (1.0, 0.5, 2.0, 4.0)
+_PAPER_LAM = 1.0  # Higham and Bedford, 3.4
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What each run of a calibration is sampled with. Reads, rule and fraction are compared afterwards.
+
+    Attributes:
+        lams: one-hot penalties; None: `FACTORS` times the network's own.
+        sweeps: sweeps of the local annealer; None among them: its default.
+        reads: the most reads that are considered.
+        visible: what becomes of the visible units; it is not fitted.
+        seed: of every run.
+    """
+
+    lams: tuple[float, ...] | None = None
+    sweeps: tuple[int | None, ...] = (None,)
+    reads: int = READS
+    visible: Visible = Visible.SAMPLED
+    seed: int = 0
+
+    def parameters(self, own_lam: float | None) -> list[Parameters]:
+        """One for each run; raises ParameterError where a value is out of range or lam is not known."""
+        lams = self.lams
+        if lams is None:
+            if own_lam is None:
+                raise ParameterError(
+                    "with the transfer `paper` and folded visible units the one-hot penalty comes with the "
+                    "weights: name the ones to compare, --lam 1,2,4"
+                )
+            lams = tuple(factor * own_lam for factor in FACTORS)
+        return [
+            Parameters(reads=self.reads, seed=self.seed, visible=self.visible, lam=lam, sweeps=sweeps)
+            for lam in dict.fromkeys(lams)
+            for sweeps in dict.fromkeys(self.sweeps)
+        ]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A calibration that is ready, as a run uses it."""
+
+    id: int
+    name: str  # of the validation set
+    images: int
+    accuracy: float
+    parameters: Mapping[str, Any]
+    image_digests: bytes
+
+    def complete(self, asked: Mapping[str, Any]) -> Parameters:
+        """What the user asked for, and the calibration's for the rest. A seed is never fitted."""
+        known = {field.name for field in fields(Parameters)} - {"seed"}
+        fitted = {name: value for name, value in self.parameters.items() if name in known}
+        return Parameters.from_dict({**fitted, **asked})
+
+
+def enqueue_calibration(
+    database: Database, images: ImageSet, network: ChosenNetwork, solver: Solver, grid: Grid | None = None
+) -> Enqueued:
+    """Commit a calibration with one run for each point of the grid, or nothing.
+
+    Raises:
+        ImageError: the images are unlabelled or do not suit the network.
+        ParameterError: a value of the grid is out of range.
+    """
+    images, grid = fit(images, network), grid or Grid()
+    if images.labels is None:
+        raise ImageError(f"{images.name}: calibration needs labels, and it has none")
+    row = {
+        "network_id": network.id,
+        "solver": solver,
+        "graph_id": NO_GRAPH,
+        "visible": grid.visible,
+        "name": images.name,
+        "images": len(images.images),
+        "image_digests": overlap.digests(images.images),
+    }
+    options = RunOptions()
+    batches = batch_rows(images, options.batch_size)
+    with database.transaction() as session:
+        now = database.now(session)
+        candidates = grid.parameters(own_lam(session, network.id, grid.visible))
+        calibration = _insert(session, row, now=now)
+        for parameters in candidates:
+            run = run_row(images, network, solver, parameters, options)
+            insert_run(session, {**run, "calibrates": calibration}, batches, now=now)
+    return Enqueued(calibration, created=True)
+
+
+def own_lam(session: Session, network: int, visible: Visible) -> float | None:
+    """The one-hot penalty that a network is sampled with by itself; None where only its weights say."""
+    row = session.execute(select(Network.architecture, Network.training).where(Network.id == network)).one()
+    if row.training["transfer"] == "energy":
+        return Architecture.from_dict(row.architecture).training.lam
+    return _PAPER_LAM if visible is Visible.SAMPLED else None
+
+
+def newest(
+    session: Session, network: int, solver: Solver, visible: Visible | None, graph_id: str = NO_GRAPH
+) -> Fitted | None:
+    """The newest calibration of a network for a solver; with ``visible``: among those fitted for it."""
+    query = select(Calibration).where(
+        Calibration.network_id == network,
+        Calibration.solver == solver,
+        Calibration.graph_id == graph_id,
+        Calibration.state == CalibrationState.READY,
+    )
+    if visible is not None:
+        query = query.where(Calibration.visible == visible)
+    return _fitted(session.execute(query.order_by(Calibration.id.desc()).limit(1)).scalar())
+
+
+def choose(
+    session: Session, network: int, solver: Solver, asked: Mapping[str, Any], key: str | None
+) -> Fitted | None:
+    """The calibration for a run: the newest, but for a run that is there already under ``key``: its own.
+
+    So the same command with the same key is the same run, whatever was calibrated since.
+    """
+    if key is not None:
+        query = select(Run.id, Calibration).where(Run.idempotency_key == key)
+        sent = session.execute(
+            query.outerjoin_from(Run, Calibration, Calibration.id == Run.calibrated_by)
+        ).first()
+        if sent is not None:
+            return _fitted(sent.Calibration)
+    return newest(session, network, solver, asked.get("visible"))
+
+
+def refuse_shared(images: ImageSet, test: ImageSet) -> None:
+    """Raise ImageError when an image to calibrate with is also one to test with."""
+    found = overlap.shared(overlap.digests(images.images), overlap.digests(test.images))
+    if found:
+        raise ImageError(
+            f"{len(found):,} of the {len(images.images):,} images of {images.name} are also in {test.name} "
+            f"(the first is image {found[0]}), and accuracy on {test.name} would be too good: calibrate with "
+            "other images, or accept that with --allow-overlap"
+        )
+
+
+def trained_on(session: Session, network: int, images: ImageSet) -> int:
+    """How many images the network was trained on, too; 0 where its training set is not known."""
+    row = session.execute(
+        select(TrainingSet)
+        .join(Network, Network.training_set_id == TrainingSet.id)
+        .where(Network.id == network)
+    ).scalar()
+    if row is None:
+        return 0
+    known = arrays.inflate_images(row.images, (row.count, row.height, row.width))
+    return len(overlap.shared(overlap.digests(images.images), overlap.digests(known)))
+
+
+def _insert(session: Session, row: dict[str, Any], *, now: datetime) -> int:
+    stamped = {**row, "state": CalibrationState.WAITING, "created_at": now}
+    statement = insert(Calibration).values(stamped).returning(Calibration.id)
+    calibration = session.execute(statement).scalar_one()
+    note(session, "calibrations", calibration, None, CalibrationState.WAITING, at=now)
+    return calibration
+
+
+def _fitted(held: Calibration | None) -> Fitted | None:
+    if held is None or held.parameters is None or held.accuracy is None:
+        return None
+    return Fitted(held.id, held.name, held.images, held.accuracy, held.parameters, held.image_digests)

@@ -1,0 +1,26 @@
+"""Which images two data sets share: what was fitted on an image says nothing about that image."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BYTES = hashlib.sha256().digest_size
+
+
+def digests(images: NDArray[np.uint8]) -> bytes:
+    """SHA-256 of the pixels of each of (N, H, W) images of one size, one after the other: N x 32 bytes."""
+    rows = np.ascontiguousarray(images).reshape(len(images), -1)
+    return b"".join(hashlib.sha256(row.tobytes()).digest() for row in rows)
+
+
+def shared(some: bytes, others: bytes) -> list[int]:
+    """Indices of the images in ``some`` that are also in ``others``, both as :func:`digests` packs them."""
+    known = set(_split(others))
+    return [index for index, digest in enumerate(_split(some)) if digest in known]
+
+
+def _split(packed: bytes) -> list[bytes]:
+    return [packed[start : start + _BYTES] for start in range(0, len(packed), _BYTES)]

@@ -1,0 +1,152 @@
+"""A run that scores the raw samples of another one again: no image is sampled a second time.
+
+Its batches begin as `sampled`. They are copies of the source's, but the sample sets stay where they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Integer, Row, Select, case, func, insert, literal, null, select
+from sqlalchemy.orm import Session
+
+from producer.enqueue import Enqueued
+from schema import arrays
+from schema.columns import Key, UtcDateTime
+from schema.database import Database, note
+from schema.errors import NetworkError, NotFound, ParameterError
+from schema.parameters import Parameters
+from schema.states import FINISHED_RUNS, BatchState, NetworkState, RunState
+from schema.tables import Batch, Network, Problem, Run, SampleSet
+
+HINTED = 200  # batches that get a hint at once; the reconciler finds the others
+
+_COPIED = (
+    Batch.ordinal,
+    Batch.first_image,
+    Batch.count,
+    Batch.height,
+    Batch.width,
+    Batch.images,
+    Batch.images_sha256,
+    Batch.labels,
+    Batch.sources,
+)
+_STAMPS = ("due_at", "created_at", "started_at", "sampled_at")
+
+
+def enqueue_rescored(database: Database, run: int, changes: Mapping[str, Any]) -> Enqueued:
+    """Commit a run that scores the raw samples behind ``run`` with some parameters changed.
+
+    changes: any of reads (the first so many stored ones), rule, fraction and beta. What is not named stays as
+        it was in ``run``. Where ``run`` itself scored another run's samples, these are used.
+
+    Raises:
+        NotFound: no such run.
+        ParameterError: it is not finished, keeps no samples or fewer reads, or a value is out of range.
+        NetworkError: its network cannot be used any more.
+    """
+    with database.transaction() as session:
+        now = database.now(session)
+        held = _finished(session, run)
+        source = held.Run.rescored_from or run
+        stored = _stored(session, source)
+        parameters = Parameters.from_dict({**held.Run.parameters, **changes})
+        if stored.batches == 0:
+            raise ParameterError(
+                f"run {run} has no scored batches, so there are no raw samples to score again"
+            )
+        if parameters.reads > stored.reads:
+            raise ParameterError(
+                f"run {source} keeps {stored.reads:,} reads an image, {parameters.reads:,} were asked for: "
+                "ask for fewer, or classify again with more reads"
+            )
+        new = _insert_run(session, held.Run, source, stored, parameters, now=now)
+        names = ["run_id", "state", "sampling_us", "dispatched_at", *_STAMPS, *(c.key for c in _COPIED)]
+        session.execute(insert(Batch).from_select(names, _copies(new, source, now=now)))
+        note(session, "runs", new, None, RunState.RUNNING, at=now, why=f"scores run {source} again")
+    return Enqueued(new, created=True)
+
+
+def hinted(session: Session, run: int) -> list[int]:
+    """The batches of a new run whose hints its producer sends."""
+    due = select(Batch.id).where(Batch.run_id == run, Batch.dispatched_at.is_not(None))
+    return list(session.execute(due.order_by(Batch.ordinal)).scalars())
+
+
+def _finished(session: Session, run: int) -> Row[Run, str, int, NetworkState]:
+    row = session.execute(
+        select(Run, Network.name, Network.version, Network.state)
+        .join(Network, Network.id == Run.network_id)
+        .where(Run.id == run)
+    ).first()
+    if row is None:
+        raise NotFound(f"no run {run}: `annealq runs list` shows what there is")
+    if row.Run.state not in FINISHED_RUNS:
+        raise ParameterError(
+            f"run {run} is {row.Run.state}: wait until it is finished, `annealq runs watch {run}`"
+        )
+    if row.state is not NetworkState.READY:
+        raise NetworkError(
+            f"run {run} used network {row.name}@{row.version}, which is {row.state}: "
+            "without it energies cannot be computed"
+        )
+    return row
+
+
+def _stored(session: Session, source: int) -> Row[Any]:
+    """What a run keeps: scored batches with samples, their images, and the fewest reads of any image."""
+    reads = (
+        select(Problem.batch_id, func.min(SampleSet.reads).label("reads"))
+        .join(SampleSet, SampleSet.problem_id == Problem.id)
+        .group_by(Problem.batch_id)
+        .subquery()
+    )
+    return session.execute(
+        select(
+            func.count().label("batches"),
+            func.coalesce(func.sum(Batch.count), 0).label("images"),
+            func.coalesce(func.min(reads.c.reads), 0).label("reads"),
+        )
+        .select_from(Batch)
+        .join(reads, reads.c.batch_id == Batch.id)
+        .where(Batch.run_id == source, Batch.state == BatchState.SCORED)
+    ).one()
+
+
+def _insert_run(
+    session: Session, held: Run, source: int, stored: Row[Any], parameters: Parameters, *, now: datetime
+) -> int:
+    row = {
+        "name": held.name,
+        "network_id": held.network_id,
+        "solver": held.solver,
+        "parameters": parameters.to_dict(),
+        # Nothing is left to sample: it is running from the start.
+        "state": RunState.RUNNING,
+        "priority": held.priority,
+        "content_sha256": arrays.digest(held.content_sha256.encode(), arrays.canonical(parameters.to_dict())),
+        "rescored_from": source,
+        "images": stored.images,
+        "batches": stored.batches,
+        "labelled": held.labelled,
+        "created_at": now,
+        "started_at": now,
+    }
+    return session.execute(insert(Run).values(row).returning(Run.id)).scalar_one()
+
+
+def _copies(run: int, source: int, *, now: datetime) -> Select[Any]:
+    """The source's scored batches as rows of the new run; the database copies their images itself."""
+    stamp = literal(now, UtcDateTime())
+    sampled = select(Problem.id).join(SampleSet).where(Problem.batch_id == Batch.id).exists()
+    return select(
+        literal(run, Key),
+        literal(BatchState.SAMPLED, Batch.state.type),
+        literal(0, Integer()),
+        case((Batch.ordinal < HINTED, stamp), else_=null()),
+        *[stamp] * len(_STAMPS),
+        *_COPIED,
+    ).where(Batch.run_id == source, Batch.state == BatchState.SCORED, sampled)

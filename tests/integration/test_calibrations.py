@@ -1,0 +1,298 @@
+"""Calibrations: fitted by workers on stored samples, used by later runs, refused where doubtful."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import func, insert, select, update
+
+from producer import calibrate, overlap, queries
+from producer.calibrate import FACTORS, Grid, enqueue_calibration
+from producer.enqueue import Enqueued, RunOptions, enqueue_run
+from producer.images import ImageSet
+from producer.networks import ChosenNetwork
+from producer.rescore import enqueue_rescored, hinted
+from schema import arrays
+from schema.database import Database
+from schema.errors import ImageError, ParameterError
+from schema.messages import Message, Task
+from schema.parameters import Parameters, Rule, Solver, Visible
+from schema.states import BatchState, CalibrationState, RunState
+from schema.tables import Batch, Calibration, Network, Run, SampleSet, TrainingSet
+from tests.integration.conftest import START, USE_CASES, Clock, Outbox, network_row, some_images, work_off
+from worker import leases, reconcile
+from worker.context import Context
+from worker.network import features
+from worker.settings import WorkerSettings
+
+SMALL = Grid(reads=20)
+
+
+def knowable(context: Context, network: ChosenNetwork, count: int = 60) -> ImageSet:
+    """Images with the labels that the network itself gives them."""
+    images = some_images(count, seed=3)
+    with context.database.reading() as session:
+        held = context.networks.get(session, network.id)
+    labels = features.classify(held.architecture, held.weights, images.images, "energy")
+    return replace(images, labels=labels)
+
+
+def calibrated(context: Context, network: ChosenNetwork, images: ImageSet, grid: Grid = SMALL) -> int:
+    calibration = enqueue_calibration(context.database, images, network, Solver.LOCAL, grid)
+    work_off(context, Message(Task.DISPATCH))
+    return calibration.id
+
+
+def found(database: Database, calibration: int) -> queries.CalibrationSummary:
+    with database.reading() as session:
+        return queries.calibration(session, calibration)
+
+
+def newest(database: Database, network: ChosenNetwork, **asked: Any) -> calibrate.Fitted | None:
+    with database.reading() as session:
+        return calibrate.choose(session, network.id, Solver.LOCAL, asked, None)
+
+
+def rows(database: Database, table: type) -> int:
+    with database.reading() as session:
+        return session.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def test_what_is_promised_is_what_a_run_reaches(context: Context, working: ChosenNetwork) -> None:
+    """Scoring the samples again with the fitted parameters gives the accuracy that was stored."""
+    images = knowable(context, working)
+    fitted = found(context.database, calibrated(context, working, images))
+    assert fitted.state is CalibrationState.READY
+    assert fitted.accuracy is not None
+    assert fitted.accuracy > 0.8
+    assert fitted.measured is not None
+    assert [c["lam"] for c in fitted.measured["candidates"]] == list(FACTORS)
+    best = max(max(right) for right in fitted.measured["right"]) / len(images.images)
+    assert best - fitted.accuracy <= 0.001
+    parameters = Parameters.from_dict(fitted.parameters or {})
+    candidates = fitted.measured["candidates"]
+    source = next(c["run"] for c in candidates if c["lam"] == parameters.lam)
+    again = rescored(context, source, parameters)
+    with context.database.reading() as session:
+        assert queries.counts(session, again).accuracy == pytest.approx(fitted.accuracy)
+
+
+def rescored(context: Context, run: int, parameters: Parameters) -> int:
+    names = ("reads", "rule", "fraction", "beta")
+    again = enqueue_rescored(context.database, run, {name: getattr(parameters, name) for name in names}).id
+    with context.database.reading() as session:
+        messages = [Message(Task.AGGREGATE_BATCH, batch) for batch in hinted(session, again)]
+    work_off(context, *messages)
+    return again
+
+
+def test_the_table_of_counts_is_that_of_the_runs(context: Context, working: ChosenNetwork) -> None:
+    """Each run was scored by the default rule on all its reads: that entry must agree with its accuracy."""
+    images = knowable(context, working, 30)
+    fitted = found(context.database, calibrated(context, working, images))
+    measured = fitted.measured or {}
+    default = {"reads": 20, "rule": Rule.LOWEST_ENERGY_MEAN, "fraction": 0.1, "beta": 1.0}
+    column = measured["choices"].index(default)
+    with context.database.reading() as session:
+        for candidate, right in zip(measured["candidates"], measured["right"], strict=True):
+            assert queries.counts(session, candidate["run"]).correct == right[column]
+
+
+def test_sweeps_are_compared_and_cost_what_they_cost(context: Context, working: ChosenNetwork) -> None:
+    images = knowable(context, working, 20)
+    grid = Grid(lams=(4.0,), sweeps=(40, 10, None), reads=10)
+    fitted = found(context.database, calibrated(context, working, images, grid))
+    measured = fitted.measured or {}
+    assert [candidate["sweeps"] for candidate in measured["candidates"]] == [40, 10, None]
+    right = np.array(measured["right"])
+    few = right[1].max() * 1000 >= right.max() * 1000 - 20
+    assert (Parameters.from_dict(fitted.parameters or {}).sweeps == 10) == few
+
+
+def test_runs_take_what_is_not_asked_for_from_the_newest(context: Context, working: ChosenNetwork) -> None:
+    database, images = context.database, knowable(context, working, 20)
+    assert newest(database, working) is None
+    calibrated(context, working, images, Grid(lams=(3.0,), reads=10))
+    second = calibrated(context, working, images, Grid(lams=(5.0,), reads=10, seed=9))
+    folded = calibrated(context, working, images, Grid(lams=(7.0,), reads=10, visible=Visible.FOLDED))
+    waiting = enqueue_calibration(database, images, working, Solver.LOCAL, Grid(lams=(8.0,)))
+    assert found(database, waiting.id).state is CalibrationState.WAITING
+    sampled = newest(database, working, visible=Visible.SAMPLED)
+    assert sampled is not None
+    assert sampled.id == second
+    complete = sampled.complete({"visible": Visible.SAMPLED, "reads": 33, "seed": 4})
+    assert (complete.lam, complete.reads, complete.seed) == (5.0, 33, 4)
+    assert sampled.complete({}).seed == 0
+    any_visible = newest(database, working)
+    assert any_visible is not None
+    assert any_visible.id == folded
+    assert any_visible.complete({}).visible is Visible.FOLDED
+    with database.reading() as session:
+        assert calibrate.choose(session, working.id, Solver.EXACT, {}, None) is None
+
+
+def test_the_same_key_is_the_same_run_whatever_was_calibrated_since(
+    context: Context, working: ChosenNetwork
+) -> None:
+    database, images = context.database, knowable(context, working, 20)
+
+    def send(key: str) -> Enqueued:
+        with database.reading() as session:
+            fitted = calibrate.choose(session, working.id, Solver.LOCAL, {}, key)
+        parameters = Parameters() if fitted is None else fitted.complete({})
+        options = RunOptions(key=key, calibrated_by=None if fitted is None else fitted.id)
+        return enqueue_run(database, images, working, Solver.LOCAL, parameters, options)
+
+    plain = send("plain")
+    first = calibrated(context, working, images, Grid(lams=(3.0,), reads=10))
+    fitted = send("fitted")
+    calibrated(context, working, images, Grid(lams=(5.0,), reads=10))
+    assert send("plain") == Enqueued(plain.id, created=False)
+    assert send("fitted") == Enqueued(fitted.id, created=False)
+    with database.reading() as session:
+        assert queries.run(session, plain.id).calibrated_by is None
+        assert queries.run(session, fitted.id).calibrated_by == first
+
+
+def test_a_run_that_failed_fails_its_calibration(context: Context, working: ChosenNetwork) -> None:
+    database = context.database
+    calibration = enqueue_calibration(database, knowable(context, working, 5), working, Solver.LOCAL, SMALL)
+    with database.transaction() as session:
+        damaged = select(Batch.id).order_by(Batch.id).limit(1).scalar_subquery()
+        session.execute(update(Batch).where(Batch.id == damaged).values(images_sha256="0" * 64))
+    work_off(context, Message(Task.DISPATCH))
+    seen = found(database, calibration.id)
+    assert seen.state is CalibrationState.FAILED
+    assert "run 1, made for this calibration, is failed" in (seen.error or "")
+    assert "damaged" in (seen.error or "")
+    assert newest(database, working) is None
+
+
+def test_it_waits_for_all_of_its_runs_and_needs_no_hint(
+    context: Context, working: ChosenNetwork, outbox: Outbox
+) -> None:
+    database = context.database
+    calibration = enqueue_calibration(
+        database, knowable(context, working, 5), working, Solver.LOCAL, SMALL
+    ).id
+    with database.transaction() as session:
+        now = database.now(session)
+        assert leases.claim_calibration(session, calibration, now=now, lease_s=60) is None
+    with database.reading() as session:
+        batches = list(session.execute(select(Batch.id)).scalars())
+        runs = list(session.execute(select(Run.id)).scalars())
+    for batch in batches:
+        work_one(context, outbox, Message(Task.SAMPLE_BATCH, batch), Message(Task.AGGREGATE_BATCH, batch))
+    for run in runs:
+        work_one(context, outbox, Message(Task.AGGREGATE_RUN, run))
+    reconcile.reconcile(database, context.settings, outbox)
+    hints = outbox.take()
+    assert hints == [Message(Task.CALIBRATE_NETWORK, calibration)]
+    work_off(context, *hints)
+    assert found(database, calibration).state is CalibrationState.READY
+
+
+def work_one(context: Context, outbox: Outbox, *messages: Message) -> None:
+    """Do these, and lose every hint that follows from them."""
+    for message in messages:
+        USE_CASES[message.task](context, message.row)
+        outbox.take()
+
+
+def test_a_silent_worker_loses_its_calibration(timed: Database, clock: Clock, outbox: Outbox) -> None:
+    with timed.transaction() as session:
+        network = session.execute(insert(Network).values(network_row()).returning(Network.id)).scalar_one()
+        row = {
+            "network_id": network,
+            "solver": "local",
+            "graph_id": "",
+            "visible": "sampled",
+            "name": "x",
+            "images": 1,
+            "image_digests": bytes(32),
+            "created_at": START,
+        }
+        statement = insert(Calibration).values({**row, "state": CalibrationState.WAITING})
+        calibration = session.execute(statement.returning(Calibration.id)).scalar_one()
+    context = Context(timed, WorkerSettings(max_attempts=2), outbox)
+    for attempt, left_as in ((1, CalibrationState.WAITING), (2, CalibrationState.FAILED)):
+        with timed.transaction() as session:
+            lease = leases.claim_calibration(session, calibration, now=clock(), lease_s=60)
+        assert lease is not None
+        assert lease.attempt == attempt
+        clock.forward(61)
+        with timed.transaction() as session:
+            reconcile.expire(session, now=clock(), settings=context.settings)
+        assert found(timed, calibration).state is left_as
+
+
+def test_bad_input_leaves_nothing(context: Context, working: ChosenNetwork) -> None:
+    good = some_images(6)
+    cases: list[tuple[ImageSet, Grid, type[Exception], str]] = [
+        (replace(good, labels=None), SMALL, ImageError, "needs labels"),
+        (replace(good, labels=np.full(6, 10)), SMALL, ImageError, "10 classes"),
+        (replace(good, images=np.zeros((6, 9, 9), np.uint8)), SMALL, ImageError, "8 x 8"),
+        (good, Grid(reads=0), ParameterError, "reads is 0"),
+        (good, Grid(lams=(1.0, -1.0)), ParameterError, "lam is -1"),
+        (good, Grid(sweeps=(0,)), ParameterError, "sweeps is 0"),
+    ]
+    for images, grid, error, message in cases:
+        with pytest.raises(error, match=message):
+            enqueue_calibration(context.database, images, working, Solver.LOCAL, grid)
+    for table in (Calibration, Run, Batch, SampleSet):
+        assert rows(context.database, table) == 0
+
+
+def test_a_penalty_that_only_the_weights_know_is_asked_for(context: Context, working: ChosenNetwork) -> None:
+    with context.database.transaction() as session:
+        session.execute(update(Network).values(training={"transfer": "paper", "seed": 0, "epochs": None}))
+    with pytest.raises(ParameterError, match=r"paper.*--lam"):
+        enqueue_calibration(
+            context.database, some_images(4), working, Solver.LOCAL, Grid(visible=Visible.FOLDED)
+        )
+    with context.database.reading() as session:
+        assert calibrate.own_lam(session, working.id, Visible.SAMPLED) == 1.0
+
+
+def test_images_in_both_sets_are_found() -> None:
+    some, others = some_images(20, seed=1), some_images(20, seed=2)
+    calibrate.refuse_shared(some, others)
+    mixed = replace(others, images=np.concatenate([others.images[:5], some.images[[7, 3]]]))
+    with pytest.raises(ImageError, match=r"2 of the 20 images.*image 3.*--allow-overlap"):
+        calibrate.refuse_shared(some, mixed)
+    assert overlap.shared(overlap.digests(mixed.images), overlap.digests(some.images)) == [5, 6]
+
+
+def test_images_the_network_was_trained_on_are_counted(context: Context, working: ChosenNetwork) -> None:
+    images = some_images(12, seed=5)
+    with context.database.transaction() as session:
+        assert calibrate.trained_on(session, working.id, images) == 0
+        known = images.images[[1, 4, 9]]
+        row = {
+            "sha256": "0" * 64,
+            "name": "x",
+            "count": 3,
+            "height": 8,
+            "width": 8,
+            "images": zlib.compress(known.tobytes()),
+            "labels": arrays.encode_labels(np.arange(3)),
+            "created_at": START,
+        }
+        held = session.execute(insert(TrainingSet).values(row).returning(TrainingSet.id)).scalar_one()
+        session.execute(update(Network).values(training_set_id=held))
+    with context.database.reading() as session:
+        assert calibrate.trained_on(session, working.id, images) == 3
+
+
+def test_calibrating_runs_are_ordinary_runs(context: Context, working: ChosenNetwork) -> None:
+    calibration = calibrated(context, working, knowable(context, working, 8))
+    with context.database.reading() as session:
+        runs = queries.runs(session)
+        assert queries.calibration_progress(session, calibration) == (32, 32)
+        states = set(session.execute(select(Batch.state)).scalars())
+    assert [(run.calibrates, run.state) for run in runs] == [(calibration, RunState.DONE)] * 4
+    assert states == {BatchState.SCORED}

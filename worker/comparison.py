@@ -1,0 +1,63 @@
+"""Compares sampling parameters on the raw samples of a calibration's runs. No database, no queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schema.errors import AnnealqError
+from schema.states import RunState
+from worker import scoring
+from worker.batches import Work
+from worker.calibrations import Candidate, Fitted, Job
+from worker.network.registry import TrainedNetwork
+from worker.qubo import calibrate
+
+Load = Callable[[int], tuple[Work, list[tuple[int, int, bytes]]]]  # a batch with its sample sets
+
+
+def fit(network: TrainedNetwork, job: Job, load: Load) -> Fitted:
+    """Compare every number of reads and every rule on the samples of every run, one batch at a time.
+
+    Raises:
+        AnnealqError: a run of the calibration did not finish well.
+        Corrupt: stored images or samples are damaged.
+    """
+    _refuse_failed(job)
+    among = calibrate.choices(job.candidates[0].parameters.reads)
+    right = np.array([_count(network, candidate, among, load) for candidate in job.candidates])
+    sweeps = [scoring.sweeps(job.solver, candidate.parameters) for candidate in job.candidates]
+    costs = np.multiply.outer(np.array(sweeps, np.float64), np.array([choice.reads for choice in among]))
+    row, column = calibrate.choose(right, costs, job.images)
+    measured = {
+        "candidates": [
+            {"run": candidate.run, "lam": candidate.parameters.lam, "sweeps": candidate.parameters.sweeps}
+            for candidate in job.candidates
+        ],
+        "choices": [asdict(choice) for choice in among],
+        "right": right.tolist(),
+    }
+    parameters = replace(job.candidates[row].parameters, **asdict(among[column]))
+    return Fitted(parameters, int(right[row, column]) / job.images, measured)
+
+
+def _refuse_failed(job: Job) -> None:
+    if not job.candidates:
+        raise AnnealqError("the calibration has no runs")
+    for candidate in job.candidates:
+        if candidate.state is not RunState.DONE:
+            why = f": {candidate.error}" if candidate.error else ""
+            raise AnnealqError(f"run {candidate.run}, made for this calibration, is {candidate.state}{why}")
+
+
+def _count(
+    network: TrainedNetwork, candidate: Candidate, among: Sequence[calibrate.Choice], load: Load
+) -> NDArray[np.int64]:
+    """Images of one run that each choice predicts right, (C,) int64."""
+    right = np.zeros(len(among), dtype=np.int64)
+    for batch in candidate.batches:
+        right += scoring.count_right(network, *load(batch), among)
+    return right
