@@ -51,17 +51,32 @@ def list_networks(json: Json = False) -> None:
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(help="NAME or NAME@VERSION.")],
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw its Q matrix to this file: .png, .pdf or .svg.")
+    ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            "--image", help="DATA or DATA:INDEX, the image whose Q is drawn; default: all features 0."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """One network: its layers, the size of its Q matrix, how its training went."""
-    from producer import queries, report
+    from producer import plots, queries, report
     from producer.session import database, page, print_json
     from schema.architecture import Architecture
 
+    if image is not None and plot is None:
+        raise typer.BadParameter("--image belongs to --plot FILE")
+    if plot is not None:
+        plots.check_format(plot)
     with database() as opened:
         found = _find(opened, name)
         with opened.reading() as session:
             calibrations = queries.calibrations(session, found.network_id)
+        if plot is not None:
+            _draw(opened, found, plot, image)
     if json:
         summary = Architecture.from_dict(found.architecture).summary()
         held = [asdict(calibration) for calibration in calibrations]
@@ -295,6 +310,24 @@ def _find(database: Database, name: str) -> NetworkSummary:
         install(database, found, Origin.SHIPPED)
     with database.reading() as session:
         return queries.network_by_name(session, name)
+
+
+def _draw(database: Database, network: NetworkSummary, path: Path, image: str | None) -> None:
+    from producer import plots, qmatrix
+    from producer.networks import choose
+    from schema.settings import load
+
+    name = f"{network.name}@{network.version}"
+    with database.reading() as session:
+        chosen = choose(session, name, network.height, network.width)
+    pixels, shown = None, "all features 0"
+    if image is not None:
+        images, index = qmatrix.read_image(image, chosen)
+        pixels, shown = images.images[index], f"image {index} of {images.name}"
+    q = qmatrix.compute(load(), chosen.id, pixels)
+    title = f"{name}, {len(q.values)} units, {shown}"
+    plots.draw_q(path, q.values, q.sizes, q.kinds, network.classes, title)
+    typer.echo(f"drawn to {path}", err=True)
 
 
 def _described(name: str, architecture: str, classes: str | None, transfer: str | None) -> Description:

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import insert
+from typer.testing import CliRunner
 
+from producer.cli import app
 from producer.enqueue import Enqueued, RunOptions, enqueue_run
 from producer.images import ImageSet
 from producer.networks import ChosenNetwork, choose
 from schema import arrays, weights
 from schema.architecture import preset
 from schema.database import Database
+from schema.errors import AnnealqError
 from schema.messages import Message, Queue, Task
 from schema.parameters import Parameters, Solver
 from schema.states import NetworkState
@@ -25,6 +28,8 @@ from worker import pipeline
 from worker.context import Context
 from worker.dispatch import dispatch
 from worker.settings import WorkerSettings
+
+Cli = Callable[..., str]
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -76,6 +81,24 @@ def timed(database_url: str, clock: Clock) -> Iterator[Database]:
     opened = Database(database_url, clock)
     yield opened
     opened.dispose()
+
+
+@pytest.fixture
+def cli(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """The command line in this process, on the test's database: returns what it prints.
+
+    Raises the error that a user would read, and AssertionError with the usage when arguments are wrong.
+    """
+    monkeypatch.setenv("ANNEALQ_DATABASE_URL", database_url)
+
+    def cli(*arguments: object) -> str:
+        done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if isinstance(done.exception, AnnealqError):
+            raise done.exception
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    return cli
 
 
 def network_row() -> dict[str, Any]:

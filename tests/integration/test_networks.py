@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,41 +14,23 @@ import pytest
 import torch
 from safetensors.numpy import load, save
 from sqlalchemy import func, select
-from typer.testing import CliRunner
 
 from producer import bundle, shipped
 from producer.bundle import Bundle, install
-from producer.cli import app
 from producer.enqueue import enqueue_training
 from producer.images import ImageSet
 from producer.jobs import provide
 from producer.networks import choose
 from schema.architecture import preset
 from schema.database import Database, advance
-from schema.errors import AnnealqError, ImageError, NetworkError
+from schema.errors import ImageError, NetworkError
 from schema.parameters import Origin
 from schema.states import NetworkState
 from schema.tables import Event, Network
+from tests.integration.conftest import Cli
 from tests.trained import patterns, ship, tiny
 from worker.network.features import scores
 from worker.network.registry import Registry
-
-Annealq = Callable[..., str]
-
-
-@pytest.fixture
-def annealq(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Annealq:
-    """The command line in this process, on the test's database; raises the error that a user would read."""
-    monkeypatch.setenv("ANNEALQ_DATABASE_URL", database_url)
-
-    def annealq(*arguments: object) -> str:
-        done = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        if isinstance(done.exception, AnnealqError):
-            raise done.exception
-        assert done.exit_code == 0, done.output
-        return done.stdout
-
-    return annealq
 
 
 @pytest.fixture
@@ -93,11 +74,9 @@ def origin(database: Database, network: int) -> tuple[str, int, str]:
 # --- import and export
 
 
-def test_an_imported_network_computes_what_its_weights_say(
-    annealq: Annealq, database: Database, files: Path
-) -> None:
+def test_an_imported_network_computes_what_its_weights_say(cli: Cli, database: Database, files: Path) -> None:
     command = ("networks", "import", "mine", "-a", "digits", "-w", files / "digits.safetensors")
-    printed = json.loads(annealq(*command, "--classes", "a,b,c,d,e,f,g,h,i,j", "--json"))
+    printed = json.loads(cli(*command, "--classes", "a,b,c,d,e,f,g,h,i,j", "--json"))
     assert (printed["name"], printed["version"], printed["state"]) == ("mine", 1, "ready")
     assert (printed["origin"], printed["metrics"]) == ("imported", None)
     assert printed["classes"] == list("abcdefghij")
@@ -114,11 +93,11 @@ def test_an_imported_network_computes_what_its_weights_say(
 
 
 def test_the_same_again_is_the_same_row_and_anything_else_the_next_version(
-    annealq: Annealq, database: Database, files: Path
+    cli: Cli, database: Database, files: Path
 ) -> None:
     def network(*options: object) -> tuple[str, int]:
         command = ("networks", "import", "mine", "-a", "digits", "-w", files / "digits.safetensors")
-        printed = json.loads(annealq(*command, "--json", *options))
+        printed = json.loads(cli(*command, "--json", *options))
         return f"{printed['name']}@{printed['version']}", printed["network_id"]
 
     first = network()
@@ -131,40 +110,40 @@ def test_the_same_again_is_the_same_row_and_anything_else_the_next_version(
     assert rows(database) == {"networks": 4, "events": 4}
 
 
-def test_arrays_in_any_order_are_the_same_network(annealq: Annealq, database: Database, files: Path) -> None:
+def test_arrays_in_any_order_are_the_same_network(cli: Cli, database: Database, files: Path) -> None:
     arrays = load(tiny("digits").data)
     (files / "other.safetensors").write_bytes(save(dict(reversed(arrays.items())), {"made": "elsewhere"}))
     for file in ("digits", "other"):
-        annealq("networks", "import", "mine", "-a", "digits", "-w", files / f"{file}.safetensors")
+        cli("networks", "import", "mine", "-a", "digits", "-w", files / f"{file}.safetensors")
     assert rows(database)["networks"] == 1
 
 
 def test_an_exported_network_comes_back_with_all_that_is_known_of_it(
-    annealq: Annealq, database: Database, files: Path, tmp_path: Path
+    cli: Cli, database: Database, files: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.safetensors"
-    annealq("networks", "import", "mine", "-a", files / "digits.json", "-w", files / "digits.safetensors")
-    annealq("networks", "export", "mine@1", "-o", out)
+    cli("networks", "import", "mine", "-a", files / "digits.json", "-w", files / "digits.safetensors")
+    cli("networks", "export", "mine@1", "-o", out)
     assert out.read_bytes() == (files / "digits.safetensors").read_bytes()
 
     command = ("networks", "import", "again", "-a", out.with_suffix(".json"), "--json")
-    printed = json.loads(annealq(*command, "-w", out))
+    printed = json.loads(cli(*command, "-w", out))
     assert printed["metrics"] == tiny("digits").description.metrics
     assert printed["training"] == {"transfer": "energy", "seed": 0, "epochs": 3, "origin": "imported"}
 
     other = {name: array + np.float32(0.5) for name, array in load(out.read_bytes()).items()}
     out.write_bytes(save(other))
-    assert json.loads(annealq(*command, "-w", out))["metrics"] is None  # they were of other weights
+    assert json.loads(cli(*command, "-w", out))["metrics"] is None  # they were of other weights
 
 
 def test_an_exported_network_names_the_command_that_trains_it(
-    annealq: Annealq, database: Database, tmp_path: Path
+    cli: Cli, database: Database, tmp_path: Path
 ) -> None:
     queued = enqueue_training(
         database, preset("digits"), images("digits"), transfer="energy", seed=7, epochs=3
     )
     with pytest.raises(NetworkError, match=r"digits@1 is queued: it has no weights yet"):
-        annealq("networks", "export", "digits", "-o", tmp_path / "digits.safetensors")
+        cli("networks", "export", "digits", "-o", tmp_path / "digits.safetensors")
     assert not list(tmp_path.glob("digits.*"))
 
     with database.transaction() as session:
@@ -179,7 +158,7 @@ def test_an_exported_network_names_the_command_that_trains_it(
             weights=tiny("digits").data,
             metrics={"best_epoch": 2, "epochs": epochs},
         )
-    annealq("networks", "export", "digits", "-o", tmp_path / "digits.safetensors")
+    cli("networks", "export", "digits", "-o", tmp_path / "digits.safetensors")
     loaded = bundle.load(tmp_path, "digits")
     assert loaded.description.metrics == {
         "own_accuracy": 0.75,
@@ -189,7 +168,7 @@ def test_an_exported_network_names_the_command_that_trains_it(
     }
 
 
-def test_bad_input_stores_nothing(annealq: Annealq, database: Database, tmp_path: Path) -> None:
+def test_bad_input_stores_nothing(cli: Cli, database: Database, tmp_path: Path) -> None:
     good = load(tiny("digits").data)
     first = next(iter(good))
 
@@ -247,7 +226,7 @@ def test_bad_input_stores_nothing(annealq: Annealq, database: Database, tmp_path
     }
     for message, arguments in cases.items():
         with pytest.raises(NetworkError, match=message):
-            annealq("networks", "import", *arguments)
+            cli("networks", "import", *arguments)
     assert rows(database) == {"networks": 0, "events": 0}
 
 
@@ -360,16 +339,16 @@ def test_files_of_two_networks_are_told_apart(package: Path) -> None:
         shipped.load("digits")
 
 
-def test_lists_say_what_is_shipped(annealq: Annealq, database: Database, package: Path) -> None:
-    assert "no networks yet" in annealq("networks", "list")
+def test_lists_say_what_is_shipped(cli: Cli, database: Database, package: Path) -> None:
+    assert "no networks yet" in cli("networks", "list")
     ship(package, "digits", "digits5x5")
-    listed = annealq("networks", "list")
+    listed = cli("networks", "list")
     assert "shipped, installed on first use: digits, digits5x5" in listed
-    shown = json.loads(annealq("networks", "show", "digits", "--json"))
+    shown = json.loads(cli("networks", "show", "digits", "--json"))
     assert (shown["origin"], shown["state"]) == ("shipped", "ready")
     assert {"units", "couplers", "size", "size_folded", "density"} <= set(shown["summary"])
     assert (shown["summary"]["size"], shown["summary"]["couplers"]) == (50, [400, 45])
-    listed = annealq("networks", "list")
+    listed = cli("networks", "list")
     assert "shipped, installed on first use: digits5x5" in listed
     assert "digits@1" in listed
-    assert [one["origin"] for one in json.loads(annealq("networks", "list", "--json"))] == ["shipped"]
+    assert [one["origin"] for one in json.loads(cli("networks", "list", "--json"))] == ["shipped"]
