@@ -75,6 +75,9 @@ def classify(
     lam: Annotated[
         float | None, typer.Option("--lam", help="One-hot penalty; default: the network's.")
     ] = None,
+    noise: Annotated[
+        float, typer.Option("--noise", help="Errors on h and J, as a fraction of their ranges: 0.02, say.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same reads.")] = 0,
     batch_size: Annotated[
         int, typer.Option("--batch-size", help="Images that one worker takes at a time.")
@@ -102,7 +105,14 @@ def classify(
             "the embedded workers stop with this command; leave out --detach or --embedded"
         )
     parameters = Parameters(
-        reads=reads, seed=seed, visible=visible, rule=rule, fraction=fraction, sweeps=sweeps, lam=lam
+        reads=reads,
+        seed=seed,
+        visible=visible,
+        rule=rule,
+        fraction=fraction,
+        sweeps=sweeps,
+        lam=lam,
+        noise=noise,
     )
     chosen = solver(solver_name)
     options = RunOptions(batch_size=batch_size, priority=priority, key=key)

@@ -50,6 +50,8 @@ class Parameters:
         fraction: share of reads of lowest energy that the rule keeps, in (0, 1].
         sweeps: sweeps of the local annealer for each read; None: its default.
         lam: weight of the one-hot penalty; None: the network's own.
+        noise: standard deviation of Gaussian errors on h and J while sampling, as a fraction of the largest
+            |h| and |J| that the network can give, 0 to 1. Energies and scores are computed without it.
     """
 
     reads: int = 100
@@ -59,6 +61,7 @@ class Parameters:
     fraction: float = 0.1
     sweeps: int | None = None
     lam: float | None = None
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises ParameterError naming the value, its limits and what was given."""
@@ -74,6 +77,8 @@ class Parameters:
             )
         if self.lam is not None and not (math.isfinite(self.lam) and self.lam >= 0):
             raise ParameterError(f"lam is {self.lam}; the one-hot penalty is a finite number, 0 or more")
+        if not 0 <= self.noise <= 1:
+            raise ParameterError(f"noise is {self.noise}; a fraction of the range of h and J, from 0 to 1")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

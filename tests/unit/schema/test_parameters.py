@@ -20,6 +20,7 @@ parameters = st.builds(
     fraction=st.floats(0, 1, exclude_min=True),
     sweeps=st.none() | st.integers(3, 1000),
     lam=st.none() | st.floats(0, 100),
+    noise=st.floats(0, 1),
 )
 
 
@@ -43,6 +44,9 @@ def test_round_trip(chosen: Parameters) -> None:
         ("sweeps", 0),
         ("lam", -1.0),
         ("lam", math.inf),
+        ("noise", -0.01),
+        ("noise", 1.01),
+        ("noise", math.nan),
         ("rule", "majority"),
         ("visible", "hidden"),
     ],
