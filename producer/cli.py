@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from producer.commands import db, networks, runs
+from producer.commands.reproduce import reproduce
 from schema.errors import AnnealqError
 from schema.parameters import MAX_READS, Parameters, Rule, Visible, solver
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.add_typer(runs.app, name="runs")
 app.add_typer(networks.app, name="networks")
 app.add_typer(db.app, name="db")
+app.command()(reproduce)
 
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Batches at a time; default: one per processor.")

@@ -80,10 +80,10 @@ def write(
         _write_text(rows, columns, sys.stdout, format)
         sys.stdout.flush()
     elif format == "parquet":
-        with _replacing(path) as unfinished:
+        with replacing(path) as unfinished:
             _write_parquet(rows, columns, unfinished)
     else:
-        with _replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
+        with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
             _write_text(rows, columns, file, format)
 
 
@@ -176,7 +176,7 @@ def _plain(value: object) -> object:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A new, empty file beside ``path`` that takes its place at the end, or is removed on any error."""
     with _explained(path):
         target = _target(path)
