@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +27,26 @@ _SIDE = {5: 2.9, 10: 4.4}  # inches of a table by its classes
 
 @dataclass(frozen=True)
 class Curve:
-    """Accuracies in [0, 1] at some places, and where known the network's own, without an annealer."""
+    """Accuracies in [0, 1] at some places, over so many images; where known the network's own, unsampled."""
 
     label: str
     places: tuple[float, ...]
     accuracies: tuple[float, ...]
     own: float | None
+    images: int
+
+    @property
+    def errors(self) -> tuple[float, ...]:
+        """One standard error of each accuracy: of the images, as if they were drawn at random."""
+        return tuple(sqrt(accuracy * (1.0 - accuracy) / self.images) for accuracy in self.accuracies)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """What an axis of percents has to show: at least one point, so that dust looks like dust."""
+        known = [*self.accuracies, *([] if self.own is None else [self.own])]
+        low, high = 100.0 * (min(known) - max(self.errors)), 100.0 * (max(known) + max(self.errors))
+        margin = max(0.08 * (high - low), (1.0 - (high - low)) / 2.0)
+        return low - margin, min(high + margin, 100.5)
 
 
 @dataclass(frozen=True)
@@ -73,12 +88,13 @@ def draw_accuracies(curves: Sequence[Curve], axis: str, path: Path) -> None:
             place.set_xticks([], minor=True)
         else:
             place.set_xticks(curve.places)
-        place.plot(curve.places, percent, "o-", color=_OURS, label="sampled")
+        bars = [100.0 * error for error in curve.errors]
+        place.errorbar(
+            curve.places, percent, bars, fmt="o-", color=_OURS, capsize=3, label="sampled, 1 standard error"
+        )
         if curve.own is not None:
             place.axhline(100.0 * curve.own, color=_OWN, ls="--", lw=1, label="the network by itself")
-        low, high = place.get_ylim()
-        margin = max(0.0, 1.0 - (high - low)) / 2.0  # at least one point high, so that dust looks like dust
-        place.set_ylim(low - margin, high + margin)
+        place.set_ylim(*curve.limits)
         place.ticklabel_format(axis="y", useOffset=False)
         place.set(title=curve.label, xlabel=axis, ylabel="images right, %")
         place.grid(alpha=0.3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.columns import Columns
 from rich.table import Table
 from rich.text import Text
@@ -21,7 +22,7 @@ AXES = {
 
 def score_tables(titled: Sequence[tuple[str, ScoreTable]]) -> Columns:
     """Tables of scores beside each other, as far as the terminal is wide enough."""
-    return Columns([_scores(title, table) for title, table in titled], padding=(1, 3))
+    return Columns([_scores(title, table) for title, table in titled], padding=(1, 2))
 
 
 def summary(published: ScoreTable | None, trials: Sequence[Trial], whole: str) -> Table:
@@ -64,7 +65,7 @@ def _share(run: Outcome) -> str:
 
 
 def _scores(title: str, scores: ScoreTable) -> Table:
-    table = Table(title=title, title_justify="left", padding=(0, 0, 0, 1))
+    table = Table(title=title, title_justify="left", padding=(0, 0, 0, 1), box=SIMPLE_HEAD)
     table.add_column("true", style="bold")
     for k in range(scores.scores.shape[1]):
         table.add_column(str(k), justify="right", min_width=3)

@@ -67,7 +67,8 @@ class Trial:
         """Accuracy against ``reads`` or ``noise``, to be drawn."""
         runs = self.runs_by(by)
         places = tuple(float(run.parameters[by]) for run in runs)
-        return Curve(self.label, places, tuple(run.accuracy for run in runs), self.own.accuracy)
+        accuracies = tuple(run.accuracy for run in runs)
+        return Curve(self.label, places, accuracies, self.own.accuracy, len(self.whole.labels))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
