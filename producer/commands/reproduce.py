@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from producer.reproduction.report import Reproduced
     from producer.reproduction.trial import Scale
 
-QUICK_LIMIT = 100  # images of a data set under --quick
-
 
 class Experiment(StrEnum):
     """What can be reproduced."""
@@ -36,10 +34,11 @@ class Options:
 
     seed: int
     reads: int | None
+    limit: int | None
     quick: bool
 
     def scale(self, full: Scale, quick: Scale) -> Scale:
-        return (quick if self.quick else full).with_reads(self.reads)
+        return (quick if self.quick else full).changed(self.reads, self.limit)
 
 
 def reproduce(
@@ -80,9 +79,9 @@ def reproduce(
 
     if output is not None:
         _prepare(output)
-    test, training = _read(name, data, train, limit or (QUICK_LIMIT if quick else None))
+    test, training = _read(name, data, train)
     with work(embedded=embedded, workers=workers) as at:
-        done = _run(name, Laboratory(at), test, training, Options(seed, reads, quick))
+        done = _run(name, Laboratory(at), test, training, Options(seed, reads, limit, quick))
     written = [] if output is None else done.save(output)
     if json:
         print_json({**done.numbers, "quick": quick, "files": [str(path) for path in written]})
@@ -103,19 +102,14 @@ def _prepare(folder: Path) -> None:
         raise ParameterError(f"{folder}: no folder for figures: {error.strerror or error}") from None
 
 
-def _read(
-    name: Experiment, data: str | None, train: str | None, limit: int | None
-) -> tuple[ImageSet | None, ImageSet | None]:
+def _read(name: Experiment, data: str | None, train: str | None) -> tuple[ImageSet | None, ImageSet | None]:
     from producer import images as reader
 
     if name is Experiment.TABLE1 and (data or train):
         raise typer.BadParameter("table1 has its five digits with it: leave out --data and --train")
     if name in (Experiment.TABLE2, Experiment.CONV358) and not data:
         raise typer.BadParameter(f"{name} needs labelled MNIST test images: --data mnist_test.npz")
-    test = reader.read(data) if data else None
-    if test is not None and limit is not None:
-        test = test.limit(limit)
-    return test, reader.read(train) if train else None
+    return reader.read(data) if data else None, reader.read(train) if train else None
 
 
 def _run(

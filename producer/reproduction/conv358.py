@@ -13,7 +13,7 @@ from schema.parameters import Parameters, Visible
 NAME = "conv358"
 SOURCE = "Higham and Bedford, section 4.3: embedded and sampled, no scores reported"
 FULL = Scale(reads=100, fewer=(10, 20, 50), noise=(0.0, 0.01, 0.02, 0.05))
-QUICK = Scale(reads=20, fewer=(10,), noise=(0.0, 0.02), noise_reads=20)
+QUICK = Scale(reads=20, fewer=(10,), noise=(0.0, 0.02), noise_reads=20, limit=50)
 
 
 def reproduce(
@@ -26,10 +26,11 @@ def reproduce(
         NetworkError: no `conv358` is ready and there is nothing to train it on.
     """
     name = laboratory.ready(NAME, None if train is None else "energy", train)
-    data, base = Data(one_of_each(test, 10, seed), labelled(test)), Parameters(seed=seed)
+    data = Data(one_of_each(test, 10, seed), scale.part(labelled(test)))
+    base = Parameters(seed=seed)
     trials = {
         v.value: perform(laboratory, f"pixels {v}", name, data, replace(base, visible=v), scale)
         for v in Visible
     }
-    whole = f"{len(test.images):,} images of {test.name}"
+    whole = f"{len(data.whole.images):,} images of {test.name}"
     return Comparison(NAME, SOURCE, None, trials, whole, scale, seed).report()

@@ -13,8 +13,9 @@ from rich.console import Group, RenderableType
 
 from producer import charts
 from producer.export import replacing
+from producer.paper import PublishedTable
 from producer.reproduction import text
-from producer.reproduction.scores import ScoreTable
+from producer.reproduction.scores import published
 from producer.reproduction.trial import Scale, Trial
 
 Draw = Callable[[Path], None]
@@ -56,7 +57,7 @@ class Comparison:
 
     name: str
     source: str
-    published: ScoreTable | None
+    published: PublishedTable | None
     trials: Mapping[str, Trial]
     whole: str
     scale: Scale
@@ -66,10 +67,11 @@ class Comparison:
         """Numbers, text and figures; curves where the trials have some."""
         trials = list(self.trials.values())
         ours = [(f"ours, {trial.label}", trial.table) for trial in trials]
-        titled = ours if self.published is None else [(self.source, self.published), *ours]
+        paper = self.published
+        titled = ours if paper is None else [(f"paper, {paper.name}", published(paper)), *ours]
         page: list[RenderableType] = [
             text.score_tables(titled),
-            text.summary(self.published, trials, self.whole),
+            text.summary(titled, trials, self.whole),
         ]
         figures: dict[str, Draw] = {f"{self.name}.png": partial(charts.draw_scores, titled)}
         for by in ("reads", "noise"):
@@ -89,6 +91,11 @@ class Comparison:
             "reads": self.scale.reads,
             "noise_reads": self.scale.noise_reads if self.scale.noise else None,
             "whole": self.whole,
-            "published": None if self.published is None else self.published.to_dict(),
+            "published": self._published(),
             "ours": {key: trial.to_dict() for key, trial in self.trials.items()},
         }
+
+    def _published(self) -> dict[str, Any] | None:
+        if self.published is None:
+            return None
+        return {**published(self.published).to_dict(), "remark": self.published.remark}

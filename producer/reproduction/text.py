@@ -22,22 +22,21 @@ AXES = {
 
 def score_tables(titled: Sequence[tuple[str, ScoreTable]]) -> Columns:
     """Tables of scores beside each other, as far as the terminal is wide enough."""
-    return Columns([_scores(title, table) for title, table in titled], padding=(1, 2))
+    return Columns([_scores(title, table) for title, table in titled], padding=(1, 3))
 
 
-def summary(published: ScoreTable | None, trials: Sequence[Trial], whole: str) -> Table:
-    """What can be read off each table, the paper's first; ``whole`` says what the data set is."""
+def summary(titled: Sequence[tuple[str, ScoreTable]], trials: Sequence[Trial], whole: str) -> Table:
+    """What can be read off each table, those of the paper first; ``whole`` says what the data set is."""
     table = Table(title="what follows", title_justify="left")
     table.add_column("")
-    tables = [] if published is None else [published]
-    for name in [*(["paper"] if tables else []), *(trial.label for trial in trials)]:
+    for name, _ in titled:
         table.add_column(name, justify="right")
-    tables += [trial.table for trial in trials]
+    tables = [scores for _, scores in titled]
     table.add_row("images right, own class alone highest", *(f"{t.right} of {len(t.labels)}" for t in tables))
     table.add_row("own class highest with another", *(str(t.tied) for t in tables))
     table.add_row("lowest score of a right class", *(f"{t.lowest_right:.0f}" for t in tables))
     table.add_row("highest score of a wrong class", *(f"{t.runner_up:.0f}" for t in tables))
-    unknown = [] if published is None else [NONE]
+    unknown = [NONE] * (len(titled) - len(trials))
     table.add_row(f"{whole}, right", *unknown, *(_share(trial.whole) for trial in trials))
     own = (NONE if trial.own.accuracy is None else f"{trial.own.accuracy:.2%}" for trial in trials)
     table.add_row("the network by itself, right", *unknown, *own)
@@ -65,7 +64,7 @@ def _share(run: Outcome) -> str:
 
 
 def _scores(title: str, scores: ScoreTable) -> Table:
-    table = Table(title=title, title_justify="left", padding=(0, 0, 0, 1), box=SIMPLE_HEAD)
+    table = Table(title=title, title_justify="left", padding=0, box=SIMPLE_HEAD)
     table.add_column("true", style="bold")
     for k in range(scores.scores.shape[1]):
         table.add_column(str(k), justify="right", min_width=3)

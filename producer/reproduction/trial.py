@@ -20,20 +20,24 @@ class Scale:
     """How much is sampled.
 
     reads: for tables and whole data sets. fewer: other numbers of reads to compare with. noise: fractions of
-    the ranges of h and J, each sampled with noise_reads.
+    the ranges of h and J, each sampled with noise_reads. limit: images of the data set; None: all.
     """
 
     reads: int
     fewer: tuple[int, ...] = ()
     noise: tuple[float, ...] = ()
     noise_reads: int = 100
+    limit: int | None = None
 
-    def with_reads(self, reads: int | None) -> Scale:
-        """The same with another number of reads; None changes nothing."""
-        if reads is None:
-            return self
+    def changed(self, reads: int | None, limit: int | None) -> Scale:
+        """The same with another number of reads or images; None changes nothing."""
+        reads, limit = reads or self.reads, limit or self.limit
         fewer = tuple(some for some in self.fewer if some < reads)
-        return replace(self, reads=reads, fewer=fewer, noise_reads=min(reads, self.noise_reads))
+        return replace(self, reads=reads, fewer=fewer, noise_reads=min(reads, self.noise_reads), limit=limit)
+
+    def part(self, images: ImageSet) -> ImageSet:
+        """As many images as this scale takes."""
+        return images if self.limit is None else images.limit(self.limit)
 
 
 @dataclass(frozen=True, eq=False)
