@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from producer.commands import db, networks, runs
+from producer.commands.reproduce import reproduce
 from schema.errors import AnnealqError
 from schema.parameters import MAX_READS, Parameters, Rule, Visible, solver
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.add_typer(runs.app, name="runs")
 app.add_typer(networks.app, name="networks")
 app.add_typer(db.app, name="db")
+app.command()(reproduce)
 
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Batches at a time; default: one per processor.")
@@ -87,6 +89,9 @@ def classify(
         bool,
         typer.Option("--no-calibration", help="Do not take what is not given here from a calibration."),
     ] = False,
+    noise: Annotated[
+        float, typer.Option("--noise", help="Errors on h and J, as a fraction of their ranges: 0.02, say.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same reads.")] = 0,
     batch_size: Annotated[
         int, typer.Option("--batch-size", help="Images that one worker takes at a time.")
@@ -122,6 +127,7 @@ def classify(
         "beta": beta,
         "sweeps": sweeps,
         "lam": lam,
+        "noise": noise,
     }
     asked = {name: value for name, value in given.items() if value is not None}
     parameters = Parameters.from_dict(asked)

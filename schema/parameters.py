@@ -62,6 +62,8 @@ class Parameters:
         beta: inverse temperature of `boltzmann`, above 0, in the energies' units.
         sweeps: sweeps of the local annealer for each read; None: its default.
         lam: weight of the one-hot penalty; None: the network's own.
+        noise: standard deviation of Gaussian errors on h and J while sampling, as a fraction of the largest
+            |h| and |J| that the network can give, 0 to 1. Energies and scores are computed without it.
     """
 
     reads: int = 100
@@ -72,6 +74,7 @@ class Parameters:
     sweeps: int | None = None
     lam: float | None = None
     beta: float = 1.0
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises ParameterError naming the value, its limits and what was given."""
@@ -89,6 +92,8 @@ class Parameters:
             raise ParameterError(f"beta is {self.beta}; the inverse temperature is a finite number above 0")
         if self.lam is not None and not (math.isfinite(self.lam) and self.lam >= 0):
             raise ParameterError(f"lam is {self.lam}; the one-hot penalty is a finite number, 0 or more")
+        if not 0 <= self.noise <= 1:
+            raise ParameterError(f"noise is {self.noise}; a fraction of the range of h and J, from 0 to 1")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

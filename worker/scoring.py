@@ -19,6 +19,7 @@ from worker.batches import Scored, Work
 from worker.network.registry import TrainedNetwork
 from worker.qubo import calibrate
 from worker.qubo.build import EnergyModel
+from worker.qubo.noise import noise_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,8 @@ def draw(network: TrainedNetwork, work: Work) -> Drawn:
     parameters = work.parameters
     model, linear = _energy(network, work)
     solver = annealer(work.solver, parameters)
-    drawn = solver.sample(model, linear, parameters.reads, parameters.seed, work.first_image)
+    noise = noise_for(model, network.architecture.alpha, parameters.noise, parameters.seed)
+    drawn = solver.sample(model, linear, parameters.reads, parameters.seed, work.first_image, noise)
     data = samples.encode(samples.SampleSet(drawn.bits, drawn.energies.astype(np.float32)))
     return Drawn(data, model.units, round(drawn.elapsed_s * 1e6))
 

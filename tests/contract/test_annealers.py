@@ -12,6 +12,7 @@ from worker.annealers.base import LocalAnnealer
 from worker.annealers.exact import ExactAnnealer
 from worker.annealers.simulated import SimulatedAnnealer
 from worker.qubo.build import EnergyModel, build
+from worker.qubo.noise import Noise, noise_for
 
 
 @pytest.fixture(
@@ -72,6 +73,33 @@ def test_an_images_reads_do_not_depend_on_its_batch(annealer: LocalAnnealer, mod
         for start in (0, 3, 6)
     ]
     np.testing.assert_array_equal(whole, np.concatenate(parts))
+
+
+def test_noise_does_not_depend_on_the_batch(annealer: LocalAnnealer, model: EnergyModel) -> None:
+    linear, noise = model.linear(features_for(model, 5)), noise_for(model, 1.0, 0.1, seed=2)
+    whole = annealer.sample(model, linear, 31, 2, 100, noise)
+    parts = [
+        annealer.sample(model, linear[start : start + 2], 31, 2, 100 + start, noise) for start in (0, 2, 4)
+    ]
+    np.testing.assert_array_equal(whole.bits, np.concatenate([part.bits for part in parts]))
+    assert not np.array_equal(whole.bits, annealer.sample(model, linear, 31, 2, 100).bits)
+
+
+def test_energies_are_told_without_the_noise(annealer: LocalAnnealer, model: EnergyModel) -> None:
+    linear = model.linear(features_for(model, 3))
+    samples = annealer.sample(model, linear, 20, 1, noise=noise_for(model, 1.0, 0.5, seed=1))
+    np.testing.assert_allclose(samples.energies, model.energies(linear, samples.bits), rtol=0, atol=1e-9)
+
+
+def test_reads_follow_the_noisy_model(annealer: LocalAnnealer) -> None:
+    """Errors far larger than the model decide every unit that is free: h alone, as J gets none."""
+    model = head(units=4, classes=2)
+    linear = np.zeros((3, model.units))
+    noise = Noise(sigma_h=1e4, sigma_j=0.0, seed=3)
+    bits = annealer.sample(model, linear, 50, 3, noise=noise).bits
+    for image in range(3):
+        h, _ = noise.errors(model, image)
+        np.testing.assert_array_equal(bits[image].mean(axis=0), h < 0.0)
 
 
 def test_the_lowest_read_of_a_small_model_is_its_minimum(annealer: LocalAnnealer) -> None:

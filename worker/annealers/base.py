@@ -16,6 +16,7 @@ from schema.parameters import MAX_READS
 
 if TYPE_CHECKING:
     from worker.qubo.build import BitArray, EnergyModel, FloatArray
+    from worker.qubo.noise import Noise
 
 # A scale this small counts as zero: its inverse, a temperature, must stay finite.
 _NOTHING = 1e-300
@@ -46,12 +47,21 @@ class LocalAnnealer(Protocol):
         """Raises Refused, with unit counts, when the model does not suit this annealer."""
 
     def sample(
-        self, model: EnergyModel, linear: FloatArray, reads: int, seed: int, first_image: int = 0
+        self,
+        model: EnergyModel,
+        linear: FloatArray,
+        reads: int,
+        seed: int,
+        first_image: int = 0,
+        noise: Noise | None = None,
     ) -> LogicalSamples:
         """``reads`` reads of every image of a batch with linear parts (B, n) float64.
 
         seed: >= 0. first_image: index in the run of the batch's first image. The reads of an image depend on
-        model, linear part, reads, seed and its index in the run only.
+        model, linear part, reads, seed, noise and its index in the run only.
+
+        noise: errors on each image's h and J while its reads are drawn; the energies of the reads are those
+        without it.
 
         Raises Refused as :meth:`check` does, ParameterError when an argument is out of range.
         """

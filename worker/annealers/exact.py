@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from schema.errors import ParameterError
 from worker.annealers.base import LogicalSamples, check_request, coupling_scales, image_words
-from worker.annealers.forest import plant
+from worker.annealers.forest import grow, plant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from worker.annealers.forest import Forest, IndexList
     from worker.qubo.build import BitArray, EnergyModel, FloatArray
+    from worker.qubo.noise import Noise
 
 Statistic = Literal["sum", "maximum"]
 
@@ -78,22 +79,37 @@ class ExactAnnealer:
         plant(model)
 
     def sample(
-        self, model: EnergyModel, linear: FloatArray, reads: int, seed: int, first_image: int = 0
+        self,
+        model: EnergyModel,
+        linear: FloatArray,
+        reads: int,
+        seed: int,
+        first_image: int = 0,
+        noise: Noise | None = None,
     ) -> LogicalSamples:
         """Reads of a batch, as :meth:`worker.annealers.base.LocalAnnealer.sample` says.
+
+        Noise changes the couplings, so that each image has a distribution of its own to enumerate: several
+        times slower. The temperature stays that of the model without noise.
 
         Weights are float64: a batch cut in another way may round them otherwise, and a uniform number that
         falls just there then gives another read.
         """
         check_request(model, linear, reads, seed, first_image)
         started = perf_counter()
-        tempered = _temper(plant(model), self.beta or default_beta(model), "sum")
-        rest = model.units - model.sizes[-1]
+        beta, forest = self.beta or default_beta(model), plant(model)
         bits = np.empty((len(linear), reads, model.units), dtype=np.uint8)
-        for block in _image_blocks(tempered.forest, len(linear)):
-            part = bits[block]
-            words = image_words(seed, first_image + block.start, len(part), reads + -(-reads * rest // 2))
-            _draw(tempered, linear[block], words, part)
+        if noise is None:
+            tempered = _temper(forest, beta, "sum")
+            for block in _image_blocks(forest, len(linear)):
+                _draw_block(tempered, linear[block], seed, first_image + block.start, bits[block])
+        else:
+            for image, row in enumerate(linear):
+                noisy, noisy_row = noise.apply(model, row, first_image + image)
+                tempered = _temper(grow(noisy), beta, "sum")
+                _draw_block(
+                    tempered, noisy_row[np.newaxis], seed, first_image + image, bits[image : image + 1]
+                )
         return LogicalSamples(bits, model.energies(linear, bits), perf_counter() - started)
 
 
@@ -120,6 +136,13 @@ def ground_state(model: EnergyModel, linear: FloatArray) -> tuple[BitArray, Floa
         best = _class_weights(tempered, linear[block]).argmax(axis=1)
         _settle(tempered, linear[block], best, bits[block, 0])
     return bits[:, 0], model.energies(linear, bits)[:, 0]
+
+
+def _draw_block(tempered: _Tempered, linear: FloatArray, seed: int, first_image: int, bits: BitArray) -> None:
+    """Fill ``bits`` (b, R, n) with the reads of images that follow each other in the run."""
+    images, reads, units = bits.shape
+    rest = units - tempered.forest.codes.shape[1]
+    _draw(tempered, linear, image_words(seed, first_image, images, reads + -(-reads * rest // 2)), bits)
 
 
 def _draw(tempered: _Tempered, linear: FloatArray, words: NDArray[np.uint64], bits: BitArray) -> None:

@@ -59,7 +59,12 @@ class Forest:
 
 @lru_cache(maxsize=8)
 def plant(model: EnergyModel) -> Forest:
-    """The forest of a model; kept for the models used last.
+    """What :func:`grow` gives, kept for the models used last."""
+    return grow(model)
+
+
+def grow(model: EnergyModel) -> Forest:
+    """The forest of a model.
 
     Raises Refused when there are too many class units or other units, or cycles among the other units.
     """

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from worker.qubo.build import EnergyModel, FloatArray
     from worker.qubo.ising import SpinArray
+    from worker.qubo.noise import Noise
 
 # Energies use a dense Q: 10,000 units are 800 MB of it.
 MAX_UNITS = 10_000
@@ -66,19 +67,31 @@ class SimulatedAnnealer:
             raise Refused(f"the model has {model.units:,} units; the local annealer takes {MAX_UNITS:,}")
 
     def sample(
-        self, model: EnergyModel, linear: FloatArray, reads: int, seed: int, first_image: int = 0
+        self,
+        model: EnergyModel,
+        linear: FloatArray,
+        reads: int,
+        seed: int,
+        first_image: int = 0,
+        noise: Noise | None = None,
     ) -> LogicalSamples:
         """Reads of a batch, as :meth:`worker.annealers.base.LocalAnnealer.sample` says."""
         check_request(model, linear, reads, seed, first_image)
         self.check(model)
         started = perf_counter()
         states, seeds = _initial_states(model.units, len(linear), reads, seed, first_image)
-        self._anneal(model, linear, states, seeds)
+        self._anneal(model, linear, states, seeds, first_image, noise)
         bits = bits_of(states)
         return LogicalSamples(bits, model.energies(linear, bits), perf_counter() - started)
 
     def _anneal(
-        self, model: EnergyModel, linear: FloatArray, states: SpinArray, seeds: NDArray[np.uint64]
+        self,
+        model: EnergyModel,
+        linear: FloatArray,
+        states: SpinArray,
+        seeds: NDArray[np.uint64],
+        first_image: int,
+        noise: Noise | None,
     ) -> None:
         """Anneal ``states`` (B, R, n) in place."""
         spin = spin_form(linear, model.edges, model.couplings)
@@ -87,8 +100,12 @@ class SimulatedAnnealer:
         weights, betas = spin.J.tolist(), beta_schedule(model, self.sweeps).tolist()
 
         def anneal(image: int) -> None:
+            h, J = spin.h[image], weights
+            if noise is not None:
+                h_error, J_error = noise.errors(model, first_image + image)
+                h, J = h + h_error, (spin.J + J_error).tolist()
             simulated_annealing(
-                len(states[image]), spin.h[image].tolist(), starts, ends, weights,
+                len(states[image]), h.tolist(), starts, ends, J,
                 1, betas, int(seeds[image]), states[image],
             )  # fmt: skip
 

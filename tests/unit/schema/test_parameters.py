@@ -21,6 +21,7 @@ parameters = st.builds(
     sweeps=st.none() | st.integers(3, 1000),
     lam=st.none() | st.floats(0, 100),
     beta=st.floats(0, 100, exclude_min=True),
+    noise=st.floats(0, 1),
 )
 
 
@@ -46,6 +47,9 @@ def test_round_trip(chosen: Parameters) -> None:
         ("lam", math.inf),
         ("beta", 0.0),
         ("beta", math.inf),
+        ("noise", -0.01),
+        ("noise", 1.01),
+        ("noise", math.nan),
         ("rule", "majority"),
         ("visible", "hidden"),
     ],

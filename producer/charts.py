@@ -1,0 +1,157 @@
+"""Figures of experiments, from plain arrays, as PNG: tables of scores, accuracy curves, times.
+
+matplotlib is imported when the first figure is drawn, and never opens a window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from math import sqrt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from schema.errors import ParameterError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from producer.reproduction.scores import ScoreTable
+
+_DPI = 150
+_OURS, _OWN, _THEIRS = "#1f6fb4", "#555555", "#c4571b"
+_SIDE = {5: 2.9, 10: 4.4}  # inches of a table by its classes
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Accuracies in [0, 1] at some places, over so many images; where known the network's own, unsampled."""
+
+    label: str
+    places: tuple[float, ...]
+    accuracies: tuple[float, ...]
+    own: float | None
+    images: int
+
+    @property
+    def errors(self) -> tuple[float, ...]:
+        """One standard error of each accuracy: of the images, as if they were drawn at random."""
+        return tuple(sqrt(accuracy * (1.0 - accuracy) / self.images) for accuracy in self.accuracies)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """What an axis of percents has to show: at least one point, so that dust looks like dust."""
+        known = [*self.accuracies, *([] if self.own is None else [self.own])]
+        low, high = 100.0 * (min(known) - max(self.errors)), 100.0 * (max(known) + max(self.errors))
+        margin = max(0.08 * (high - low), (1.0 - (high - low)) / 2.0)
+        return low - margin, min(high + margin, 100.5)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A time in microseconds; ``published`` ones are the paper's."""
+
+    label: str
+    microseconds: float
+    published: bool = False
+
+
+def require() -> None:
+    """Raise ParameterError when figures cannot be drawn, saying what to install."""
+    if find_spec("matplotlib") is None:
+        raise ParameterError("figures need matplotlib: pip install 'annealq[plots]', or leave out --output")
+
+
+def draw_scores(titled: Sequence[tuple[str, ScoreTable]], path: Path) -> None:
+    """Tables of class scores side by side: true classes down, predicted classes across."""
+    classes = titled[0][1].scores.shape[1]
+    side = _SIDE.get(classes, 0.44 * classes)
+    figure = _figure(side * len(titled) + 0.9, side + 0.8)
+    axes = figure.subplots(1, len(titled), squeeze=False)[0]
+    for place, (title, table) in zip(axes, titled, strict=True):
+        shown = _draw_table(place, title, table)
+    axes[0].set_ylabel("true class")
+    figure.colorbar(shown, ax=list(axes), label="consensus class score", shrink=0.75, pad=0.02)
+    _save(figure, path)
+
+
+def draw_accuracies(curves: Sequence[Curve], axis: str, path: Path) -> None:
+    """One panel for each curve, each with a scale of its own: those of the two transfers lie far apart."""
+    figure = _figure(4.6 * len(curves), 3.5)
+    for place, curve in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves, strict=True):
+        percent = [100.0 * accuracy for accuracy in curve.accuracies]
+        if min(curve.places) > 0:
+            place.set_xscale("log")
+            place.set_xticks(curve.places, [f"{x:g}" for x in curve.places], minor=False)
+            place.set_xticks([], minor=True)
+        else:
+            place.set_xticks(curve.places)
+        bars = [100.0 * error for error in curve.errors]
+        place.errorbar(
+            curve.places, percent, bars, fmt="o-", color=_OURS, capsize=3, label="sampled, 1 standard error"
+        )
+        if curve.own is not None:
+            place.axhline(100.0 * curve.own, color=_OWN, ls="--", lw=1, label="the network by itself")
+        place.set_ylim(*curve.limits)
+        place.ticklabel_format(axis="y", useOffset=False)
+        place.set(title=curve.label, xlabel=axis, ylabel="images right, %")
+        place.grid(alpha=0.3)
+        place.legend(loc="best", fontsize=8)
+    _save(figure, path)
+
+
+def draw_times(bars: Sequence[Bar], path: Path) -> None:
+    """Microseconds for one image, on a logarithmic scale."""
+    figure = _figure(7.5, 0.8 + 0.34 * len(bars))
+    place = figure.subplots()
+    colours = [_THEIRS if bar.published else _OURS for bar in bars]
+    times = [bar.microseconds for bar in bars]
+    drawn = place.barh([bar.label for bar in bars], times, color=colours)
+    place.bar_label(drawn, [f"{time:,.0f}" for time in times], padding=3, fontsize=8)
+    place.invert_yaxis()
+    place.set_xscale("log")
+    place.set_xlim(min(times) / 2.0, max(times) * 3.0)
+    place.set_xlabel("microseconds for one image (the paper's in orange)")
+    place.grid(axis="x", alpha=0.3)
+    place.set_axisbelow(True)
+    _save(figure, path)
+
+
+def _draw_table(place: Axes, title: str, table: ScoreTable) -> Any:
+    rows, classes = table.scores.shape
+    shown = place.imshow(table.scores, cmap="Blues", vmin=0.0, vmax=100.0)
+    for row, label in enumerate(table.labels.tolist()):
+        for k, value in enumerate(table.scores[row].tolist()):
+            colour = "white" if value > 55.0 else "#bbbbbb" if value < 0.5 else "black"
+            place.text(k, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
+        _outline(place, label, row)
+    place.set_title(title, fontsize=9)
+    place.set_xticks(range(classes))
+    place.set_yticks(range(rows), [str(label) for label in table.labels.tolist()])
+    place.set_xlabel("class unit")
+    place.tick_params(length=0)
+    return shown
+
+
+def _outline(place: Axes, column: int, row: int) -> None:
+    """Mark the cell of the right class."""
+    from matplotlib.patches import Rectangle
+
+    box = Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, fill=False, ec=_THEIRS, lw=1.4)
+    place.add_patch(box)
+
+
+def _figure(width: float, height: float) -> Figure:
+    require()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    figure.savefig(path, format="png", dpi=_DPI, facecolor="white")

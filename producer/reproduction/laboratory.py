@@ -1,0 +1,216 @@
+"""Networks and runs for an experiment: found again where they are there, else made through the queue."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from producer import queries
+from producer.enqueue import BATCH_SIZE, Enqueued, RunOptions
+from producer.images import ImageSet
+from producer.jobs import submit, submit_training
+from producer.progress import watch_run, watch_training
+from producer.session import Work, screen
+from schema import arrays
+from schema.architecture import preset
+from schema.errors import AnnealqError, ImageError, NetworkError
+from schema.parameters import Parameters, Solver
+from schema.states import NetworkState, RunState
+
+TRANSFERS = ("paper", "energy")
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """Images to classify: by which network, solver and parameters."""
+
+    network: str
+    images: ImageSet
+    parameters: Parameters
+    solver: Solver = Solver.LOCAL
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A finished run.
+
+    labels, predicted: (N,) int64, -1 where unknown and where undecided. scores: (N, K) float64, 0 to 100.
+    one_hot_fraction: mean share of reads with exactly one class unit on. sampling_us: microseconds inside the
+    annealer for one image, one core.
+    """
+
+    run_id: int
+    network: str
+    parameters: dict[str, Any]
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    one_hot_fraction: float
+    sampling_us: float
+    images_per_second: float
+
+    @property
+    def right(self) -> int:
+        return int(((self.predicted == self.labels) & (self.labels >= 0)).sum())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of images predicted right; undecided ones count as wrong."""
+        return self.right / len(self.labels)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON, without the images."""
+        return {
+            "run_id": self.run_id,
+            "reads": self.parameters["reads"],
+            "noise": self.parameters["noise"],
+            "images": len(self.labels),
+            "right": self.right,
+            "accuracy": self.accuracy,
+            "undecided": int((self.predicted < 0).sum()),
+            "one_hot_fraction": self.one_hot_fraction,
+        }
+
+
+class Laboratory:
+    """An open database and broker, and how to get networks and runs there."""
+
+    def __init__(self, at: Work) -> None:
+        self.at = at
+        self._console = screen()
+
+    def ready(self, name: str, transfer: str | None, train: ImageSet | None) -> str:
+        """NAME@VERSION of a preset: trained on ``train``, or without it the newest that is ready.
+
+        Raises:
+            NetworkError: there is none; says which command trains one.
+        """
+        if train is not None and transfer is not None:
+            found = self.train(name, transfer, train)
+        else:
+            found = self.network(name, transfer)
+        return f"{found.name}@{found.version}"
+
+    def network(self, name: str, transfer: str | None = None) -> queries.NetworkSummary:
+        """The newest ready network of a name, and of a transfer where one is given.
+
+        Raises:
+            NetworkError: there is none; says which command trains one.
+        """
+        with self.at.database.reading() as session:
+            for found in queries.networks(session):
+                ready = found.name == name and found.state is NetworkState.READY
+                if ready and transfer in (None, found.training["transfer"]):
+                    return found
+        by = f" --transfer {transfer}" if transfer else ""
+        kind = f" trained by the {transfer} transfer" if transfer else ""
+        raise NetworkError(
+            f"no network {name}{kind} is ready: give --train DATA, "
+            f"or run `annealq networks train {name}{by} --data DATA`"
+        )
+
+    def train(self, name: str, transfer: str, images: ImageSet) -> queries.NetworkSummary:
+        """A preset trained on these images; nothing is redone when it was before."""
+        queued = submit_training(self.at, preset(name), images, transfer=transfer, seed=0)
+        if queued.created:
+            total = len(images.images)
+            self._console.print(f"training {name}, {transfer} transfer, on {total:,} images of {images.name}")
+        return watch_training(self.at.database, queued.id, self._console, self.at.check)
+
+    def run(self, requests: Iterable[Request]) -> list[Outcome]:
+        """Enqueue all of them, then wait; a run that is there already is used again.
+
+        Raises:
+            AnnealqError: a run failed, was cancelled or is paused.
+        """
+        queued = [(request, self._submit(request)) for request in requests]
+        return [self._wait(request, run) for request, run in queued]
+
+    def _submit(self, request: Request) -> int:
+        """A run for exactly this request; after one that failed or was cancelled, the next attempt."""
+        key = _key(request)
+        for attempt in count(1):
+            run = self._enqueue(request, f"{key}:{attempt}")
+            if run.created:
+                break
+            with self.at.database.reading() as session:
+                if queries.run(session, run.id).state not in (RunState.FAILED, RunState.CANCELLED):
+                    break
+        return run.id
+
+    def _enqueue(self, request: Request, key: str) -> Enqueued:
+        # Small batches, so that all workers have some.
+        size = min(BATCH_SIZE, -(-len(request.images.images) // 8))
+        options = RunOptions(batch_size=size, key=key)
+        return submit(self.at, request.images, request.network, request.solver, request.parameters, options)
+
+    def _wait(self, request: Request, run: int) -> Outcome:
+        seen = watch_run(self.at.database, run, self._console, self.at.check)
+        if seen.state is not RunState.DONE:
+            why = seen.error or "`annealq runs show` says more"
+            raise AnnealqError(f"run {run} ({request.images.name}) is {seen.state}: {why}")
+        with self.at.database.reading() as session:
+            classes = len(queries.classes(session, run))
+            return _outcome(queries.run(session, run), list(queries.classified(session, run)), classes)
+
+
+def labelled(images: ImageSet) -> ImageSet:
+    """The same images; raises ImageError when they have no labels to compare with."""
+    if images.labels is None:
+        raise ImageError(f"{images.name}: has no labels to compare with; give labelled images")
+    return images
+
+
+def one_of_each(images: ImageSet, classes: int, seed: int) -> ImageSet:
+    """One image of every class, chosen by the seed, in the order of the classes.
+
+    Raises:
+        ImageError: a class has no image.
+    """
+    labels = labelled(images).labels
+    assert labels is not None  # noqa: S101  (what ``labelled`` says)
+    rng = np.random.default_rng(seed)
+    places = [np.flatnonzero(labels == k) for k in range(classes)]
+    if empty := [k for k, place in enumerate(places) if not len(place)]:
+        raise ImageError(f"{images.name}: no image of class {empty[0]}; one of each class is needed")
+    rows = np.array([rng.choice(place) for place in places])
+    return replace(
+        images,
+        name=f"{images.name}, one of each class",
+        images=images.images[rows],
+        labels=labels[rows],
+        sources=None if images.sources is None else tuple(images.sources[row] for row in rows),
+    )
+
+
+def _key(request: Request) -> str:
+    """An idempotency key that follows from all that decides the result."""
+    what = {"network": request.network, "solver": request.solver, **request.parameters.to_dict()}
+    labels = request.images.labels
+    return "reproduce:" + arrays.digest(
+        json.dumps(what, sort_keys=True).encode(),
+        str(request.images.images.shape).encode(),
+        arrays.encode_images(request.images.images),
+        b"" if labels is None else arrays.encode_labels(labels),
+    )
+
+
+def _outcome(run: queries.RunSummary, rows: list[queries.Classified], classes: int) -> Outcome:
+    figures = run.statistics or {}
+    return Outcome(
+        run_id=run.run_id,
+        network=run.network,
+        parameters=run.parameters,
+        labels=np.array([-1 if row.label is None else row.label for row in rows], dtype=np.int64),
+        predicted=np.array([-1 if row.predicted is None else row.predicted for row in rows], dtype=np.int64),
+        scores=100.0 * arrays.decode_scores([row.scores for row in rows], classes).astype(np.float64),
+        one_hot_fraction=float(np.mean([row.one_hot_fraction for row in rows])),
+        sampling_us=1e6 * figures["sampling_seconds"] / run.images,
+        images_per_second=figures["images_per_second"],
+    )

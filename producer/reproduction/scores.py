@@ -1,0 +1,67 @@
+"""A table of class scores as in the paper: one row for each image, 0 to 100, and what can be read off it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from producer.paper import PublishedTable
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTable:
+    """Class scores (n, K) float64, 0 to 100, of n images with labels (n,) int64."""
+
+    scores: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+    @property
+    def right(self) -> int:
+        """Images whose own class alone has the highest score."""
+        return int((self._own > self._others.max(axis=1)).sum())
+
+    @property
+    def tied(self) -> int:
+        """Images whose own class shares the highest score with another, and has one."""
+        return int(((self._own == self._others.max(axis=1)) & (self._own > 0)).sum())
+
+    @property
+    def lowest_right(self) -> float:
+        """The lowest score of any image's own class."""
+        return float(self._own.min())
+
+    @property
+    def runner_up(self) -> float:
+        """The highest score that a wrong class has on any image."""
+        return float(self._others.max())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {
+            "labels": self.labels.tolist(),
+            "scores": np.round(self.scores, 3).tolist(),
+            "images": len(self.labels),
+            "right": self.right,
+            "tied": self.tied,
+            "lowest_right": round(self.lowest_right, 3),
+            "runner_up": round(self.runner_up, 3),
+        }
+
+    @property
+    def _own(self) -> NDArray[np.float64]:
+        return self.scores[np.arange(len(self.labels)), self.labels]
+
+    @property
+    def _others(self) -> NDArray[np.float64]:
+        others = self.scores.copy()
+        others[np.arange(len(self.labels)), self.labels] = -np.inf
+        return others
+
+
+def published(table: PublishedTable) -> ScoreTable:
+    """A table of the paper, row k being the image of class k."""
+    scores = np.array(table.scores, dtype=np.float64)
+    return ScoreTable(scores, np.arange(len(scores), dtype=np.int64))

@@ -1,0 +1,32 @@
+"""Table 2 of the paper: one MNIST image of each class; then a whole test set, against reads and noise."""
+
+from __future__ import annotations
+
+from producer.images import ImageSet
+from producer.paper import TABLE_2
+from producer.reproduction.laboratory import TRANSFERS, Laboratory, labelled, one_of_each
+from producer.reproduction.report import Comparison, Reproduced
+from producer.reproduction.trial import Data, Scale, perform
+from schema.parameters import Parameters
+
+FULL = Scale(reads=1000, fewer=(10, 20, 50, 100, 200, 500), noise=(0.0, 0.01, 0.02, 0.05))
+QUICK = Scale(reads=100, fewer=(10, 30), noise=(0.0, 0.02, 0.05), limit=100)
+
+
+def reproduce(
+    laboratory: Laboratory, test: ImageSet, train: ImageSet | None, scale: Scale, seed: int
+) -> Reproduced:
+    """Sample `mnist` by both transfers; with ``train`` the networks are trained on it, unless they were.
+
+    Raises:
+        ImageError: test images without labels, or none of some class.
+        NetworkError: a network is not ready and there is nothing to train it on.
+    """
+    data = Data(one_of_each(test, len(TABLE_2.scores), seed), scale.part(labelled(test)))
+    base = Parameters(seed=seed)
+    networks = {t: laboratory.ready(TABLE_2.network, t, train) for t in TRANSFERS}
+    trials = {
+        t: perform(laboratory, f"{t} transfer", name, data, base, scale) for t, name in networks.items()
+    }
+    whole = f"{len(data.whole.images):,} images of {test.name}"
+    return Comparison("table2", TABLE_2.source, TABLE_2, trials, whole, scale, seed).report()

@@ -1,0 +1,122 @@
+"""One network sampled one way: a table of scores, and accuracy over a data set, against reads and noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from producer.charts import Curve
+from producer.images import ImageSet
+from producer.reproduction import yardstick
+from producer.reproduction.laboratory import Laboratory, Outcome, Request
+from producer.reproduction.scores import ScoreTable
+from schema.parameters import Parameters
+
+_NEAR = 0.001  # accuracies closer than 0.1 points count as equal where the fewest reads are looked for
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is sampled.
+
+    reads: for tables and whole data sets. fewer: other numbers of reads to compare with. noise: fractions of
+    the ranges of h and J, each sampled with noise_reads. limit: images of the data set; None: all.
+    """
+
+    reads: int
+    fewer: tuple[int, ...] = ()
+    noise: tuple[float, ...] = ()
+    noise_reads: int = 100
+    limit: int | None = None
+
+    def changed(self, reads: int | None, limit: int | None) -> Scale:
+        """The same with another number of reads or images; None changes nothing."""
+        reads, limit = reads or self.reads, limit or self.limit
+        fewer = tuple(some for some in self.fewer if some < reads)
+        return replace(self, reads=reads, fewer=fewer, noise_reads=min(reads, self.noise_reads), limit=limit)
+
+    def part(self, images: ImageSet) -> ImageSet:
+        """As many images as this scale takes."""
+        return images if self.limit is None else images.limit(self.limit)
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One network sampled one way.
+
+    chosen: the images of ``table``. whole: the data set at the scale's reads. own: the network by itself on
+    the data set. by_reads, by_noise: the data set again, in the order of reads and of noise.
+    """
+
+    label: str
+    table: ScoreTable
+    chosen: Outcome
+    whole: Outcome
+    own: yardstick.Yardstick
+    by_reads: tuple[Outcome, ...]
+    by_noise: tuple[Outcome, ...]
+
+    @property
+    def fewest_reads(self) -> int:
+        """The fewest reads whose accuracy is within 0.1 points of the most reads'."""
+        most = self.by_reads[-1].accuracy
+        near = (run for run in self.by_reads if run.accuracy >= most - _NEAR)
+        return min(int(run.parameters["reads"]) for run in near)
+
+    def runs_by(self, by: str) -> tuple[Outcome, ...]:
+        """The runs that differ in ``reads`` or in ``noise``; none where none were asked for."""
+        return self.by_reads if by == "reads" else self.by_noise
+
+    def curve(self, by: str) -> Curve:
+        """Accuracy against ``reads`` or ``noise``, to be drawn."""
+        runs = self.runs_by(by)
+        places = tuple(float(run.parameters[by]) for run in runs)
+        accuracies = tuple(run.accuracy for run in runs)
+        return Curve(self.label, places, accuracies, self.own.accuracy, len(self.whole.labels))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        numbers: dict[str, Any] = {
+            "network": self.chosen.network,
+            "table": {"run_id": self.chosen.run_id, **self.table.to_dict()},
+            "whole": self.whole.to_dict(),
+            "own_accuracy": self.own.accuracy,
+        }
+        if self.by_reads:
+            numbers["by_reads"] = [run.to_dict() for run in self.by_reads]
+            numbers["fewest_reads_within_0.1_points"] = self.fewest_reads
+        if self.by_noise:
+            numbers["by_noise"] = [run.to_dict() for run in self.by_noise]
+        return numbers
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """What a trial classifies: the images of the table, and the data set that is counted over."""
+
+    chosen: ImageSet
+    whole: ImageSet
+
+
+def perform(
+    laboratory: Laboratory, label: str, network: str, data: Data, base: Parameters, scale: Scale
+) -> Trial:
+    """Run a trial through the queue; ``base`` says all but reads and noise."""
+
+    def request(images: ImageSet, reads: int, noise: float = 0.0) -> Request:
+        return Request(network, images, replace(base, reads=reads, noise=noise))
+
+    reads = [*scale.fewer, scale.reads]
+    by_reads = [request(data.whole, some) for some in reads]
+    by_noise = [request(data.whole, scale.noise_reads, noise) for noise in scale.noise]
+    chosen, *runs = laboratory.run([request(data.chosen, scale.reads), *by_reads, *by_noise])
+    assert chosen.labels.size == len(data.chosen.images)  # noqa: S101  (a run that is done has every image)
+    return Trial(
+        label=label,
+        table=ScoreTable(chosen.scores, chosen.labels),
+        chosen=chosen,
+        whole=runs[len(reads) - 1],
+        own=yardstick.ask(laboratory.at, runs[len(reads) - 1].run_id),
+        by_reads=tuple(runs[: len(reads)]) if scale.fewer else (),
+        by_noise=tuple(runs[len(reads) :]),
+    )

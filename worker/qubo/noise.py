@@ -1,0 +1,85 @@
+"""Integrated control errors: Gaussian noise on the h and J that an analog annealer is given.
+
+D-Wave states such errors as fractions of the full range of h and of J. A model is scaled once, so that the
+largest h and J that any image can give it fill those ranges, and then every image is sampled at that scale.
+So the range of h here is the largest |h| over all feature values that a network can give, and the range of J
+the largest |J|. Both follow from the model alone: not from an image, nor from how a run was cut into batches.
+Errors are drawn anew for each image, as for each programming of a QPU; all reads of the image share them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from schema.errors import ParameterError
+from worker.qubo.ising import binary_form, spin_form
+
+if TYPE_CHECKING:
+    from worker.qubo.build import EnergyModel, FloatArray
+
+# Reads use the seed itself, without a key.
+_STREAM = 1
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Independent Gaussian errors with mean 0 on every h and every J of the SPIN form.
+
+    sigma_h, sigma_j: standard deviations >= 0, in the model's own units. seed: >= 0.
+    """
+
+    sigma_h: float
+    sigma_j: float
+    seed: int
+
+    def errors(self, model: EnergyModel, image: int) -> tuple[FloatArray, FloatArray]:
+        """What to add to h (n,) and J (m,) of the image with this index in its run.
+
+        Beside the model's size they depend on the seed and the index only.
+        """
+        key = np.random.SeedSequence(self.seed, spawn_key=(_STREAM, image))
+        drawn = np.random.Generator(np.random.PCG64DXSM(key))
+        h = drawn.normal(0.0, self.sigma_h, model.units)
+        return h, drawn.normal(0.0, self.sigma_j, len(model.couplings))
+
+    def apply(self, model: EnergyModel, linear: FloatArray, image: int) -> tuple[EnergyModel, FloatArray]:
+        """The model and the linear part (n,) in BINARY form that the image is sampled with instead."""
+        h, J = self.errors(model, image)
+        error = binary_form(h[np.newaxis], model.edges, J)
+        return replace(model, couplings=model.couplings + error.couplings), linear + error.linear[0]
+
+
+def noise_for(model: EnergyModel, alpha: float, fraction: float, seed: int) -> Noise | None:
+    """Noise whose standard deviations are ``fraction`` of the ranges of h and of J; None for 0.
+
+    alpha: > 0, the feature values of the model's network lie in [-alpha, alpha]. fraction: 0 to 1.
+
+    Raises ParameterError when one of the two is out of range.
+    """
+    if not 0.0 <= fraction <= 1.0:
+        raise ParameterError(f"noise must be a fraction from 0 to 1 of the ranges of h and J, not {fraction}")
+    if fraction == 0.0:
+        return None
+    h_range, J_range = ranges(model, alpha)
+    return Noise(fraction * h_range, fraction * J_range, seed)
+
+
+def ranges(model: EnergyModel, alpha: float) -> tuple[float, float]:
+    """The largest |h| over all features in [-alpha, alpha]^nv, and the largest |J|, of the SPIN form.
+
+    Each h_i is linear in the features, so its extremes are its value for features 0 plus and minus
+    alpha times the sum of the absolute slopes.
+
+    Raises ParameterError when alpha is not positive and finite.
+    """
+    if not (np.isfinite(alpha) and alpha > 0.0):
+        raise ParameterError(f"alpha must be a finite number above 0, not {alpha}")
+    if model.fold is None:
+        reach = np.where(np.arange(model.units) < model.feature_count, alpha, 0.0)
+    else:
+        reach = alpha * np.abs(model.fold).sum(axis=0)
+    middle = spin_form(model.bias[np.newaxis], model.edges, model.couplings)
+    return float((np.abs(middle.h[0]) + reach / 2.0).max()), float(np.abs(middle.J).max(initial=0.0))
