@@ -6,8 +6,6 @@ what a crash leaves behind is found by its lease in SQL, on any broker, after an
 
 from __future__ import annotations
 
-import os
-
 from celery import Celery
 from celery.signals import setup_logging, worker_process_init
 from kombu.entity import Queue as KombuQueue
@@ -61,7 +59,8 @@ def _log(**_: object) -> None:
 
 
 @worker_process_init.connect
-def _quiet_threads(**_: object) -> None:
-    """One process per core does the work; libraries that start a thread per core would fight over them."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
+def _one_thread(**_: object) -> None:
+    """One process per core does the work; threads of torch would fight over the cores."""
+    import torch
+
+    torch.set_num_threads(1)

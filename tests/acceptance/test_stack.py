@@ -368,7 +368,7 @@ def test_a_command_that_does_not_exist_is_reported(settings: Settings) -> None:
 
 
 def test_children_know_where_everything_is(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     say = 'env > "$ANNEALQ_HOME/new"; mv "$ANNEALQ_HOME/new" "$ANNEALQ_HOME/env"; exec sleep 600'
     with Stack(settings, children=[Child("worker", ["sh", "-c", say], {"OWN": "1"})]):
         wait_until((settings.home / "env").exists)
@@ -377,6 +377,6 @@ def test_children_know_where_everything_is(settings: Settings, monkeypatch: pyte
         f"ANNEALQ_HOME={settings.home}",
         f"ANNEALQ_DATABASE_URL={settings.database_url}",
         f"ANNEALQ_BROKER_URL={settings.broker_url}",
-        "OMP_NUM_THREADS=1",
+        "OPENBLAS_NUM_THREADS=1",
         "OWN=1",
     }
