@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import chain
 from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,23 +28,31 @@ _SIDE = {5: 2.9, 10: 4.4}  # inches of a table by its classes
 
 @dataclass(frozen=True)
 class Curve:
-    """Accuracies in [0, 1] at some places, over so many images; where known the network's own, unsampled."""
+    """Accuracies in [0, 1] at some places, of one or more runs each, over so many images.
+
+    own: the network's own accuracy, without an annealer, where it is known.
+    """
 
     label: str
     places: tuple[float, ...]
-    accuracies: tuple[float, ...]
+    accuracies: tuple[tuple[float, ...], ...]
     own: float | None
     images: int
 
     @property
     def errors(self) -> tuple[float, ...]:
-        """One standard error of each accuracy: of the images, as if they were drawn at random."""
-        return tuple(sqrt(accuracy * (1.0 - accuracy) / self.images) for accuracy in self.accuracies)
+        """One standard error of each mean: of the images, as if they were drawn at random."""
+        return tuple(sqrt(mean * (1.0 - mean) / self.images) for mean in self.means)
+
+    @property
+    def means(self) -> tuple[float, ...]:
+        """The mean accuracy at each place."""
+        return tuple(sum(runs) / len(runs) for runs in self.accuracies)
 
     @property
     def limits(self) -> tuple[float, float]:
         """What an axis of percents has to show: at least one point, so that dust looks like dust."""
-        known = [*self.accuracies, *([] if self.own is None else [self.own])]
+        known = [*chain(*self.accuracies), *([] if self.own is None else [self.own])]
         low, high = 100.0 * (min(known) - max(self.errors)), 100.0 * (max(known) + max(self.errors))
         margin = max(0.08 * (high - low), (1.0 - (high - low)) / 2.0)
         return low - margin, min(high + margin, 100.5)
@@ -81,7 +90,7 @@ def draw_accuracies(curves: Sequence[Curve], axis: str, path: Path) -> None:
     """One panel for each curve, each with a scale of its own: those of the two transfers lie far apart."""
     figure = _figure(4.6 * len(curves), 3.5)
     for place, curve in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves, strict=True):
-        percent = [100.0 * accuracy for accuracy in curve.accuracies]
+        percent = [100.0 * mean for mean in curve.means]
         if min(curve.places) > 0:
             place.set_xscale("log")
             place.set_xticks(curve.places, [f"{x:g}" for x in curve.places], minor=False)
@@ -92,6 +101,13 @@ def draw_accuracies(curves: Sequence[Curve], axis: str, path: Path) -> None:
         place.errorbar(
             curve.places, percent, bars, fmt="o-", color=_OURS, capsize=3, label="sampled, 1 standard error"
         )
+        if any(len(runs) > 1 for runs in curve.accuracies):
+            dots = [
+                (x, 100.0 * run)
+                for x, runs in zip(curve.places, curve.accuracies, strict=True)
+                for run in runs
+            ]
+            place.scatter(*zip(*dots, strict=True), s=14, color=_THEIRS, zorder=3, label="single draws")
         if curve.own is not None:
             place.axhline(100.0 * curve.own, color=_OWN, ls="--", lw=1, label="the network by itself")
         place.set_ylim(*curve.limits)

@@ -80,7 +80,10 @@ class Comparison:
                 curves = [trial.curve(by) for trial in trials]
                 figures[f"{self.name}_{by}.png"] = partial(charts.draw_accuracies, curves, text.AXES[by])
         if self.scale.noise:
-            page.append(f"noise: {text.AXES['noise']}; {self.scale.noise_reads} reads")
+            page.append(
+                f"noise: {text.AXES['noise']}; {self.scale.noise_reads} reads; "
+                f"mean of {self.scale.draws} draws of the errors, worst to best"
+            )
         return Reproduced(self.name, self._numbers(), Group(*page), figures)
 
     def _numbers(self) -> dict[str, Any]:
@@ -89,6 +92,7 @@ class Comparison:
             "source": self.source,
             "seed": self.seed,
             "reads": self.scale.reads,
+            "noise_draws": self.scale.draws if self.scale.noise else None,
             "noise_reads": self.scale.noise_reads if self.scale.noise else None,
             "whole": self.whole,
             "published": self._published(),

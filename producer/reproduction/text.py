@@ -53,10 +53,17 @@ def accuracies(trials: Sequence[Trial], by: str) -> Table:
     table.add_column(by, justify="right")
     for trial in trials:
         table.add_column(trial.label, justify="right")
-    for runs in zip(*(trial.runs_by(by) for trial in trials), strict=True):
-        value = runs[0].parameters[by]
-        table.add_row(f"{value:,}" if by == "reads" else f"{value:.2f}", *(_share(run) for run in runs))
+    for row in zip(*(trial.runs_by(by) for trial in trials), strict=True):
+        value = row[0][0].parameters[by]
+        cells = (_share(draws[0]) if len(draws) == 1 else _spread(draws) for draws in row)
+        table.add_row(f"{value:,}" if by == "reads" else f"{value:.2f}", *cells)
     return table
+
+
+def _spread(draws: Sequence[Outcome]) -> str:
+    """The mean accuracy of several draws, from the worst to the best of them."""
+    known = [run.accuracy for run in draws]
+    return f"{sum(known) / len(known):.2%} ({min(known):.2%} to {max(known):.2%})"
 
 
 def _share(run: Outcome) -> str:

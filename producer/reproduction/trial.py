@@ -20,13 +20,15 @@ class Scale:
     """How much is sampled.
 
     reads: for tables and whole data sets. fewer: other numbers of reads to compare with. noise: fractions of
-    the ranges of h and J, each sampled with noise_reads. limit: images of the data set; None: all.
+    the ranges of h and J, each sampled with noise_reads and so many draws of the errors, as one draw over a
+    few hundred images is off by a point or more. limit: images of the data set; None: all.
     """
 
     reads: int
     fewer: tuple[int, ...] = ()
     noise: tuple[float, ...] = ()
     noise_reads: int = 100
+    draws: int = 3
     limit: int | None = None
 
     def changed(self, reads: int | None, limit: int | None) -> Scale:
@@ -45,7 +47,8 @@ class Trial:
     """One network sampled one way.
 
     chosen: the images of ``table``. whole: the data set at the scale's reads. own: the network by itself on
-    the data set. by_reads, by_noise: the data set again, in the order of reads and of noise.
+    the data set. by_reads, by_noise: the data set again, in the order of reads and of noise; several draws of
+    the errors for each noise.
     """
 
     label: str
@@ -54,7 +57,7 @@ class Trial:
     whole: Outcome
     own: yardstick.Yardstick
     by_reads: tuple[Outcome, ...]
-    by_noise: tuple[Outcome, ...]
+    by_noise: tuple[tuple[Outcome, ...], ...]
 
     @property
     def fewest_reads(self) -> int:
@@ -63,15 +66,15 @@ class Trial:
         near = (run for run in self.by_reads if run.accuracy >= most - _NEAR)
         return min(int(run.parameters["reads"]) for run in near)
 
-    def runs_by(self, by: str) -> tuple[Outcome, ...]:
-        """The runs that differ in ``reads`` or in ``noise``; none where none were asked for."""
-        return self.by_reads if by == "reads" else self.by_noise
+    def runs_by(self, by: str) -> tuple[tuple[Outcome, ...], ...]:
+        """The runs at each number of ``reads`` or each ``noise``; none where none were asked for."""
+        return tuple((run,) for run in self.by_reads) if by == "reads" else self.by_noise
 
     def curve(self, by: str) -> Curve:
         """Accuracy against ``reads`` or ``noise``, to be drawn."""
         runs = self.runs_by(by)
-        places = tuple(float(run.parameters[by]) for run in runs)
-        accuracies = tuple(run.accuracy for run in runs)
+        places = tuple(float(draws[0].parameters[by]) for draws in runs)
+        accuracies = tuple(tuple(run.accuracy for run in draws) for draws in runs)
         return Curve(self.label, places, accuracies, self.own.accuracy, len(self.whole.labels))
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,7 +89,7 @@ class Trial:
             numbers["by_reads"] = [run.to_dict() for run in self.by_reads]
             numbers["fewest_reads_within_0.1_points"] = self.fewest_reads
         if self.by_noise:
-            numbers["by_noise"] = [run.to_dict() for run in self.by_noise]
+            numbers["by_noise"] = [[run.to_dict() for run in draws] for draws in self.by_noise]
         return numbers
 
 
@@ -103,12 +106,14 @@ def perform(
 ) -> Trial:
     """Run a trial through the queue; ``base`` says all but reads and noise."""
 
-    def request(images: ImageSet, reads: int, noise: float = 0.0) -> Request:
-        return Request(network, images, replace(base, reads=reads, noise=noise))
+    def request(images: ImageSet, reads: int, noise: float = 0.0, draw: int = 0) -> Request:
+        parameters = replace(base, reads=reads, noise=noise, seed=base.seed + draw)
+        return Request(network, images, parameters)
 
     reads = [*scale.fewer, scale.reads]
     by_reads = [request(data.whole, some) for some in reads]
-    by_noise = [request(data.whole, scale.noise_reads, noise) for noise in scale.noise]
+    draws = range(scale.draws)
+    by_noise = [request(data.whole, scale.noise_reads, noise, d) for noise in scale.noise for d in draws]
     chosen, *runs = laboratory.run([request(data.chosen, scale.reads), *by_reads, *by_noise])
     assert chosen.labels.size == len(data.chosen.images)  # noqa: S101  (a run that is done has every image)
     return Trial(
@@ -118,5 +123,9 @@ def perform(
         whole=runs[len(reads) - 1],
         own=yardstick.ask(laboratory.at, runs[len(reads) - 1].run_id),
         by_reads=tuple(runs[: len(reads)]) if scale.fewer else (),
-        by_noise=tuple(runs[len(reads) :]),
+        by_noise=_grouped(runs[len(reads) :], scale.draws),
     )
+
+
+def _grouped(runs: list[Outcome], size: int) -> tuple[tuple[Outcome, ...], ...]:
+    return tuple(tuple(runs[start : start + size]) for start in range(0, len(runs), size))

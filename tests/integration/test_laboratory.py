@@ -1,0 +1,68 @@
+"""An experiment's runs: found again, and tried again after one that failed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import select
+
+from producer.networks import ChosenNetwork
+from producer.reproduction.laboratory import Laboratory, Request
+from producer.session import Work
+from schema.database import Database, advance
+from schema.errors import AnnealqError, NetworkError
+from schema.parameters import Parameters
+from schema.settings import load
+from schema.states import RunState
+from schema.tables import Run
+from tests.integration.conftest import some_images
+
+
+class Stopped(Exception):
+    """Ends the waiting for a run that no worker takes."""
+
+
+def stop() -> None:
+    raise Stopped
+
+
+def request() -> Request:
+    return Request("digits@1", some_images(), Parameters())
+
+
+def runs(database: Database) -> list[RunState]:
+    with database.reading() as session:
+        return list(session.scalars(select(Run.state).order_by(Run.id)))
+
+
+def test_a_run_that_is_under_way_is_waited_for_again(database: Database, network: ChosenNetwork) -> None:
+    laboratory = Laboratory(Work(load(), database, stop))
+    for _ in range(2):
+        with pytest.raises(Stopped):
+            laboratory.run([request()])
+    assert runs(database) == [RunState.QUEUED]
+
+
+def test_after_a_failed_run_comes_another(database: Database, network: ChosenNetwork) -> None:
+    def fail() -> None:
+        now = datetime.now(UTC)
+        with database.transaction() as session:
+            newest = session.scalars(select(Run.id).order_by(Run.id.desc())).first()
+            why = {"error": "the annealer is away", "finished_at": now}
+            advance(session, newest, RunState.QUEUED, RunState.FAILED, at=now, **why)
+
+    laboratory = Laboratory(Work(load(), database, fail))
+    for number in (1, 2):
+        with pytest.raises(AnnealqError, match=rf"run {number} \(random\) is failed: the annealer is away"):
+            laboratory.run([request()])
+    assert runs(database) == [RunState.FAILED] * 2
+
+
+def test_a_network_is_found_by_its_transfer(database: Database, network: ChosenNetwork) -> None:
+    laboratory = Laboratory(Work(load(), database, stop))
+    assert laboratory.ready("digits", "energy", None) == laboratory.ready("digits", None, None) == "digits@1"
+    with pytest.raises(NetworkError, match=r"annealq networks train digits --transfer paper --data DATA"):
+        laboratory.ready("digits", "paper", None)
+    with pytest.raises(NetworkError, match=r"annealq networks train mnist --data DATA"):
+        laboratory.ready("mnist", None, None)

@@ -1,0 +1,29 @@
+"""A network by itself: its own classes and the time of its forward passes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from schema.architecture import preset
+from worker.network import features
+from worker.network.layers import Network
+from worker.network.registry import TrainedNetwork
+from worker.yardstick import measure
+
+
+@pytest.mark.parametrize("transfer", ["paper", "energy"])
+def test_a_network_is_measured_by_itself(transfer: str) -> None:
+    torch.manual_seed(0)
+    architecture = preset("digits")
+    weights = {name: value.numpy() for name, value in Network(architecture).folded().items()}
+    network = TrainedNetwork(architecture, weights, transfer)
+    images = np.random.default_rng(0).integers(0, 17, (130, 8, 8), dtype=np.uint8)
+    own = features.classify(architecture, weights, images, transfer)
+    labels = own.astype(np.int16)
+    labels[:30] = (labels[:30] + 1) % 10
+    measured = measure(network, images, labels)
+    assert (measured.images, measured.right) == (130, 100)
+    assert measured.forward_us > measured.in_batch_us > 0  # in a batch, images share what each pass costs
+    assert measure(network, images, None).right is None
