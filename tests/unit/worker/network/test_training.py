@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from producer import digits5x5
 from schema.architecture import Architecture, preset
 from schema.errors import ImageError, NetworkError
-from worker.network import binary_digits, features, training, transfer
+from worker.network import features, training, transfer
 
 Images = NDArray[np.uint8]
 
@@ -56,7 +57,7 @@ def ground_classes(architecture: Architecture, weights: Any, images: Images, rul
 
 
 def test_energy_training_survives_in_the_ground_state() -> None:
-    architecture, images, labels = small(), binary_digits.images(), binary_digits.labels()
+    architecture, images, labels = small(), digits5x5.images(), np.arange(5)
     trained = training.train(architecture, images, labels, "energy", seed=1)
     ground = ground_classes(architecture, trained.weights, images, "energy")
     assert np.array_equal(ground, np.eye(5))
@@ -66,7 +67,7 @@ def test_energy_training_survives_in_the_ground_state() -> None:
 
 
 def test_paper_training_keeps_its_folded_penalty() -> None:
-    architecture, images, labels = small(), binary_digits.images(), binary_digits.labels()
+    architecture, images, labels = small(), digits5x5.images(), np.arange(5)
     trained = training.train(architecture, images, labels, "paper", seed=1)
     logits = features.scores(architecture, trained.weights, images, "paper")
     assert np.array_equal(logits.argmax(axis=1), labels)
@@ -81,14 +82,14 @@ def test_pooled_networks_learn(rule: str) -> None:
     base = preset("digits5x5")
     plan = replace(base.training, epochs=150, learning_rate=0.03, weight_bound=4.0, patience=150)
     architecture = replace(base, training=plan)
-    images, labels = binary_digits.images(), binary_digits.labels()
+    images, labels = digits5x5.images(), np.arange(5)
     trained = training.train(architecture, images, labels, rule, seed=0)
     assert trained.metrics[-1].train_accuracy > trained.metrics[0].train_accuracy
     assert np.mean(features.classify(architecture, trained.weights, images, rule) == labels) >= 0.8
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:
-    images, labels = binary_digits.images(), binary_digits.labels()
+    images, labels = digits5x5.images(), np.arange(5)
     before = torch.get_rng_state()
     first, again, other = (
         training.train(small(shift=1), images, labels, epochs=3, seed=seed).weights for seed in (4, 4, 5)
@@ -99,7 +100,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
 
 
 def test_metrics_of_every_epoch_with_a_held_out_part() -> None:
-    images, labels = training.join_flips(binary_digits.images(), binary_digits.labels(), 1)
+    images, labels = training.join_flips(digits5x5.images(), np.arange(5), 1)
     seen: list[training.Epoch] = []
     architecture = small(validation=0.2, flips=False, patience=4, epochs=4)
     trained = training.train(architecture, images, labels, seed=0, on_epoch=seen.append)
@@ -121,7 +122,7 @@ def test_patience_ends_training() -> None:
 
 
 def test_stopping_when_asked_keeps_the_best_weights() -> None:
-    images, labels = binary_digits.images(), binary_digits.labels()
+    images, labels = digits5x5.images(), np.arange(5)
     seen: list[training.Epoch] = []
     trained = training.train(
         small(), images, labels, seed=0, on_epoch=seen.append, should_stop=lambda: len(seen) == 3
@@ -136,7 +137,7 @@ def test_stopping_when_asked_keeps_the_best_weights() -> None:
 
 def test_normalisation_is_folded_into_plain_weights() -> None:
     """The weights that are kept classify as the network did while it was trained."""
-    images, labels = training.join_flips(binary_digits.images(), binary_digits.labels(), 1)
+    images, labels = training.join_flips(digits5x5.images(), np.arange(5), 1)
     held = np.random.default_rng(0).permutation(len(images))[: len(images) // 5]
     architecture = small(validation=0.2, flips=False, epochs=8)
     trained = training.train(architecture, images, labels, seed=0)
@@ -219,8 +220,8 @@ def test_moved_images_keep_a_centred_blob_and_vary() -> None:
 
 
 def test_features_of_a_batch_and_of_single_images_agree() -> None:
-    architecture, images = small(), binary_digits.images()
-    weights = training.train(architecture, images, binary_digits.labels(), epochs=2).weights
+    architecture, images = small(), digits5x5.images()
+    weights = training.train(architecture, images, np.arange(5), epochs=2).weights
     whole = features.features(architecture, weights, images)
     single = np.concatenate([features.features(architecture, weights, images[i : i + 1]) for i in range(5)])
     np.testing.assert_allclose(whole, single, atol=1e-6)
