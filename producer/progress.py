@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.progress import TimeRemainingColumn as Remaining
 from rich.text import Text
 
-from producer import queries
+from producer import calibrations, queries
 from schema.database import Database
 from schema.errors import AnnealqError
 from schema.states import FINISHED_RUNS, CalibrationState, NetworkState, RunState
@@ -86,7 +86,7 @@ def watch_training(
 
 def watch_calibration(
     database: Database, calibration_id: int, console: Console, check: Check = lambda: None
-) -> queries.CalibrationSummary:
+) -> calibrations.CalibrationSummary:
     """Show how many images of a calibration's runs are scored, until its parameters are there.
 
     Raises:
@@ -97,8 +97,8 @@ def watch_calibration(
         told = time.monotonic()
         while True:
             with database.reading() as session:
-                seen = queries.calibration(session, calibration_id)
-                scored, images = queries.calibration_progress(session, calibration_id)
+                seen = calibrations.one(session, calibration_id)
+                scored, images = calibrations.progress(session, calibration_id)
             bars.update(bar, completed=scored, total=images)
             if seen.state is CalibrationState.READY:
                 return seen

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from producer.networks import is_shipped, parse
 from schema.errors import NetworkError, NotFound
 from schema.parameters import Origin
-from schema.states import BatchState, CalibrationState, NetworkState, RunState
-from schema.tables import Batch, Calibration, Classification, Network, Run, TrainingSet
+from schema.states import BatchState, NetworkState, RunState
+from schema.tables import Batch, Classification, Network, Run, TrainingSet
 
 _PAGE = 5_000  # classifications read at once
 
@@ -109,25 +109,6 @@ class NetworkSummary:
         best = metrics.get("best_epoch")
         accuracy: float | None = metrics["epochs"][best - 1][key_of_epoch] if best else metrics.get(key)
         return accuracy
-
-
-@dataclass(frozen=True)
-class CalibrationSummary:
-    """A calibration as `networks calibrate` and `networks show` print it."""
-
-    calibration_id: int
-    network: str
-    solver: str
-    visible: str
-    state: CalibrationState
-    name: str  # of the validation set
-    images: int
-    parameters: dict[str, Any] | None
-    accuracy: float | None
-    measured: dict[str, Any] | None
-    error: str | None
-    created_at: datetime
-    finished_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -310,56 +291,6 @@ def training_set(session: Session, network_id: int) -> tuple[str, int] | None:
         .where(Network.id == network_id)
     ).first()
     return None if row is None else (row[0], row[1])
-
-
-def calibrations(session: Session, network_id: int) -> list[CalibrationSummary]:
-    """All calibrations of a network, newest first."""
-    query = _calibrations().where(Calibration.network_id == network_id).order_by(Calibration.id.desc())
-    return [_calibration(row) for row in session.execute(query)]
-
-
-def calibration(session: Session, calibration_id: int) -> CalibrationSummary:
-    """One calibration; raises NotFound."""
-    row = session.execute(_calibrations().where(Calibration.id == calibration_id)).first()
-    if row is None:
-        raise NotFound(f"no calibration {calibration_id}: `annealq networks show NAME` lists a network's")
-    return _calibration(row)
-
-
-def calibration_progress(session: Session, calibration_id: int) -> tuple[int, int]:
-    """Images scored so far in all runs of a calibration, and images in all."""
-    scored = (
-        select(func.coalesce(func.sum(Batch.count), 0))
-        .join(Run, Run.id == Batch.run_id)
-        .where(Run.calibrates == calibration_id, Batch.state == BatchState.SCORED)
-    )
-    images = select(func.coalesce(func.sum(Run.images), 0)).where(Run.calibrates == calibration_id)
-    return int(session.execute(scored).scalar_one()), int(session.execute(images).scalar_one())
-
-
-def _calibrations() -> Select[Calibration, str, int]:
-    return select(Calibration, Network.name, Network.version).join(
-        Network, Network.id == Calibration.network_id
-    )
-
-
-def _calibration(row: Row[Calibration, str, int]) -> CalibrationSummary:
-    held, name, version = row
-    return CalibrationSummary(
-        calibration_id=held.id,
-        network=f"{name}@{version}",
-        solver=held.solver,
-        visible=held.visible,
-        state=held.state,
-        name=held.name,
-        images=held.images,
-        parameters=held.parameters,
-        accuracy=held.accuracy,
-        measured=held.measured,
-        error=held.error,
-        created_at=held.created_at,
-        finished_at=held.finished_at,
-    )
 
 
 def _runs() -> Select[Run, str, int]:

@@ -15,6 +15,7 @@ from rich.text import Text
 from sqlalchemy.orm import Session
 
 from producer import queries
+from producer.calibrations import CalibrationSummary
 from schema import arrays
 from schema.architecture import Architecture
 from schema.parameters import Rule
@@ -230,7 +231,7 @@ def networks_table(networks: list[queries.NetworkSummary]) -> Table:
     return table
 
 
-def calibration_text(calibration: queries.CalibrationSummary) -> RenderableType:
+def calibration_text(calibration: CalibrationSummary) -> RenderableType:
     """`networks calibrate` for people: what was chosen, and what it was chosen from."""
     about = Table.grid(padding=(0, 2))
     about.add_row("calibration", f"{calibration.calibration_id}, {calibration.state}")
@@ -262,7 +263,7 @@ def _compared(measured: dict[str, Any], images: int) -> Table:
     return table
 
 
-def _calibrated(calibrations: Sequence[queries.CalibrationSummary]) -> Table:
+def _calibrated(calibrations: Sequence[CalibrationSummary]) -> Table:
     table = Table(title="calibrations, newest first")
     for name in ("calibration", "solver", "state", "parameters", "accuracy", "on"):
         table.add_column(name)
@@ -279,7 +280,7 @@ def _calibrated(calibrations: Sequence[queries.CalibrationSummary]) -> Table:
 
 
 def network_text(
-    network: queries.NetworkSummary, calibrations: Sequence[queries.CalibrationSummary] = ()
+    network: queries.NetworkSummary, calibrations: Sequence[CalibrationSummary] = ()
 ) -> RenderableType:
     """`networks show` for people."""
     architecture = Architecture.from_dict(network.architecture)

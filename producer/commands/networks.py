@@ -63,7 +63,7 @@ def show(
     json: Json = False,
 ) -> None:
     """One network: its layers, the size of its Q matrix, how its training went."""
-    from producer import plots, queries, report
+    from producer import calibrations, plots, report
     from producer.session import database, page, print_json
     from schema.architecture import Architecture
 
@@ -74,15 +74,15 @@ def show(
     with database() as opened:
         found = _find(opened, name)
         with opened.reading() as session:
-            calibrations = queries.calibrations(session, found.network_id)
+            fitted = calibrations.of_network(session, found.network_id)
         if plot is not None:
             _draw(opened, found, plot, image)
     if json:
         summary = Architecture.from_dict(found.architecture).summary()
-        held = [asdict(calibration) for calibration in calibrations]
+        held = [asdict(calibration) for calibration in fitted]
         print_json({**asdict(found), "summary": summary, "calibrations": held})
     else:
-        page().print(report.network_text(found, calibrations))
+        page().print(report.network_text(found, fitted))
 
 
 @app.command("import")

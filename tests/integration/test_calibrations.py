@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from producer import calibrate, overlap, queries
+from producer import calibrate, calibrations, overlap, queries
 from producer.calibrate import FACTORS, Grid, enqueue_calibration
 from producer.enqueue import Enqueued, RunOptions, enqueue_run
 from producer.images import ImageSet
@@ -47,9 +47,9 @@ def calibrated(context: Context, network: ChosenNetwork, images: ImageSet, grid:
     return calibration.id
 
 
-def found(database: Database, calibration: int) -> queries.CalibrationSummary:
+def found(database: Database, calibration: int) -> calibrations.CalibrationSummary:
     with database.reading() as session:
-        return queries.calibration(session, calibration)
+        return calibrations.one(session, calibration)
 
 
 def newest(database: Database, network: ChosenNetwork, **asked: Any) -> calibrate.Fitted | None:
@@ -292,7 +292,7 @@ def test_calibrating_runs_are_ordinary_runs(context: Context, working: ChosenNet
     calibration = calibrated(context, working, knowable(context, working, 8))
     with context.database.reading() as session:
         runs = queries.runs(session)
-        assert queries.calibration_progress(session, calibration) == (32, 32)
+        assert calibrations.progress(session, calibration) == (32, 32)
         states = set(session.execute(select(Batch.state)).scalars())
     assert [(run.calibrates, run.state) for run in runs] == [(calibration, RunState.DONE)] * 4
     assert states == {BatchState.SCORED}

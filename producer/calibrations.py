@@ -1,0 +1,83 @@
+"""Every SELECT on calibrations made for people, as frozen dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, func, select
+from sqlalchemy.orm import Session
+
+from schema.errors import NotFound
+from schema.states import BatchState, CalibrationState
+from schema.tables import Batch, Calibration, Network, Run
+
+
+@dataclass(frozen=True)
+class CalibrationSummary:
+    """A calibration as `networks calibrate` and `networks show` print it."""
+
+    calibration_id: int
+    network: str
+    solver: str
+    visible: str
+    state: CalibrationState
+    name: str  # of the validation set
+    images: int
+    parameters: dict[str, Any] | None
+    accuracy: float | None
+    measured: dict[str, Any] | None
+    error: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+def of_network(session: Session, network_id: int) -> list[CalibrationSummary]:
+    """All calibrations of a network, newest first."""
+    query = _calibrations().where(Calibration.network_id == network_id).order_by(Calibration.id.desc())
+    return [_calibration(row) for row in session.execute(query)]
+
+
+def one(session: Session, calibration_id: int) -> CalibrationSummary:
+    """One calibration; raises NotFound."""
+    row = session.execute(_calibrations().where(Calibration.id == calibration_id)).first()
+    if row is None:
+        raise NotFound(f"no calibration {calibration_id}: `annealq networks show NAME` lists a network's")
+    return _calibration(row)
+
+
+def progress(session: Session, calibration_id: int) -> tuple[int, int]:
+    """Images scored so far in all runs of a calibration, and images in all."""
+    scored = (
+        select(func.coalesce(func.sum(Batch.count), 0))
+        .join(Run, Run.id == Batch.run_id)
+        .where(Run.calibrates == calibration_id, Batch.state == BatchState.SCORED)
+    )
+    images = select(func.coalesce(func.sum(Run.images), 0)).where(Run.calibrates == calibration_id)
+    return int(session.execute(scored).scalar_one()), int(session.execute(images).scalar_one())
+
+
+def _calibrations() -> Select[Calibration, str, int]:
+    return select(Calibration, Network.name, Network.version).join(
+        Network, Network.id == Calibration.network_id
+    )
+
+
+def _calibration(row: Row[Calibration, str, int]) -> CalibrationSummary:
+    held, name, version = row
+    return CalibrationSummary(
+        calibration_id=held.id,
+        network=f"{name}@{version}",
+        solver=held.solver,
+        visible=held.visible,
+        state=held.state,
+        name=held.name,
+        images=held.images,
+        parameters=held.parameters,
+        accuracy=held.accuracy,
+        measured=held.measured,
+        error=held.error,
+        created_at=held.created_at,
+        finished_at=held.finished_at,
+    )
