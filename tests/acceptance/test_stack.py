@@ -28,7 +28,8 @@ from schema.settings import Settings, load, socket_path
 QUEUE = "waiting"
 # Runs a stack until it is told to stop, as a command does; its children come as JSON: name -> shell script.
 OWNER = """
-import json, sys, time
+import json, signal, sys, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it, as nohup does
 from producer.embedded import Interrupted, Stack
 from producer.process import Child
 from producer.supervisor import Patience
