@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from schema import arrays, weights
 from schema.architecture import Architecture
-from schema.errors import Corrupt
 from worker.network import training
 from worker.training_jobs import Job, Outcome
 
@@ -27,7 +22,7 @@ def train(job: Job, threads: int, on_epoch: Callable[[list[dict[str, Any]]], Non
         NetworkError: the architecture cannot be trained by this transfer.
     """
     architecture = Architecture.from_dict(job.architecture)
-    images = _inflate(job)
+    images = arrays.inflate_images(job.images, job.shape)
     labels = arrays.decode_labels(job.labels, job.shape[0])
     history: list[dict[str, Any]] = []
 
@@ -46,18 +41,6 @@ def train(job: Job, threads: int, on_epoch: Callable[[list[dict[str, Any]]], Non
             on_epoch=keep,
         )
     return Outcome(weights.encode(trained.weights, architecture), trained.to_dict())
-
-
-def _inflate(job: Job) -> NDArray[np.uint8]:
-    size = math.prod(job.shape)
-    stream = zlib.decompressobj()
-    try:
-        data = stream.decompress(job.images, size + 1)
-    except zlib.error as error:
-        raise Corrupt(f"the training set of network {job.network} is damaged: {error}") from None
-    if len(data) != size:
-        raise Corrupt(f"the training set of network {job.network} holds {len(data)} bytes, not {size}")
-    return np.frombuffer(data, np.uint8).reshape(job.shape)
 
 
 @contextmanager
