@@ -1,0 +1,126 @@
+"""Tilings: k disjoint copies of an embedding on one solver, and their form as bytes.
+
+Layout of the bytes, little-endian: 24 bytes of header (magic `AQTL`, version, zero, tiles, units, chained
+qubits, CRC-32 of header and body), then the lengths of all chains and their qubits, int32 each.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schema.errors import Corrupt
+
+VERSION = 1
+
+_MAGIC = b"AQTL"
+_HEADER = struct.Struct("<4sHHIIII")  # checksum last
+_MAX_QUBITS = 1 << 24  # a hostile header must not make the reader allocate without bound
+
+QubitArray = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Tiling:
+    """Chains of qubits for each unit of each tile; tiles do not share qubits.
+
+    Attributes:
+        lengths: (k, n) int32, qubits in each chain, each at least 1.
+        qubits: (sum of lengths,) int32, the qubits of all chains: tile by tile, unit by unit. Each qubit at
+            most once.
+
+    Raises:
+        ValueError: the parts do not fit together, or a qubit is used twice.
+    """
+
+    lengths: QubitArray
+    qubits: QubitArray
+
+    def __post_init__(self) -> None:
+        lengths, qubits = self.lengths, self.qubits
+        if lengths.ndim != 2 or 0 in lengths.shape or lengths.dtype != np.int32 or lengths.min() < 1:
+            raise ValueError("lengths must be (tiles, units) int32, each at least 1")
+        if qubits.shape != (int(lengths.sum()),) or qubits.dtype != np.int32 or qubits.min() < 0:
+            raise ValueError(f"qubits must be ({int(lengths.sum())},) int32, 0 or more")
+        if len(np.unique(qubits)) < len(qubits):
+            raise ValueError("a qubit is in two chains")
+        for array in (lengths, qubits):
+            array.setflags(write=False)
+
+    @classmethod
+    def from_chains(cls, tiles: list[list[list[int]]]) -> Tiling:
+        """From nested lists: ``tiles[t][u]`` holds the qubits of unit u in tile t."""
+        lengths = np.array([[len(chain) for chain in tile] for tile in tiles], dtype=np.int32)
+        flat = [qubit for tile in tiles for chain in tile for qubit in chain]
+        return cls(lengths, np.array(flat, dtype=np.int32))
+
+    @property
+    def tiles(self) -> int:
+        """Copies, k: so many images travel in one problem."""
+        return len(self.lengths)
+
+    @property
+    def units(self) -> int:
+        """Variables of one tile, n."""
+        return int(self.lengths.shape[1])
+
+    @property
+    def longest_chain(self) -> int:
+        """Qubits in the longest chain."""
+        return int(self.lengths.max())
+
+    @cached_property
+    def starts(self) -> NDArray[np.intp]:
+        """(k * n + 1,) intp: where each chain starts in ``qubits``, tile by tile; the end comes last."""
+        return np.concatenate(([0], np.cumsum(self.lengths.ravel()))).astype(np.intp)
+
+    def chain(self, tile: int, unit: int) -> QubitArray:
+        """The qubits (length,) of one unit in one tile."""
+        index = tile * self.units + unit
+        return self.qubits[self.starts[index] : self.starts[index + 1]]
+
+    def take(self, tiles: NDArray[np.intp] | slice) -> Tiling:
+        """Some of the tiles, in the order given."""
+        chosen = np.arange(self.tiles)[tiles]
+        spans = [self.qubits[self.starts[t * self.units] : self.starts[(t + 1) * self.units]] for t in chosen]
+        return Tiling(self.lengths[chosen], np.concatenate(spans))
+
+
+def encode(tiling: Tiling) -> bytes:
+    """A tiling to bytes; `decode` gives back an equal one."""
+    body = tiling.lengths.astype("<i4").tobytes() + tiling.qubits.astype("<i4").tobytes()
+    head = (_MAGIC, VERSION, 0, tiling.tiles, tiling.units, len(tiling.qubits))
+    return _HEADER.pack(*head, _checksum(head, body)) + body
+
+
+def decode(data: bytes) -> Tiling:
+    """Bytes to a tiling.
+
+    Raises:
+        Corrupt: not a tiling, cut short, damaged, or of a version that this code does not know.
+    """
+    if len(data) < _HEADER.size or data[:4] != _MAGIC:
+        raise Corrupt(f"not a tiling: {len(data)} bytes without its header")
+    *head, checksum = _HEADER.unpack_from(data)
+    _, version, _, tiles, units, qubits = head
+    if version != VERSION:
+        raise Corrupt(f"tiling of version {version}: this annealq reads version {VERSION}; upgrade it")
+    body = data[_HEADER.size :]
+    fits = max(tiles * units, qubits) <= _MAX_QUBITS and len(body) == 4 * (tiles * units + qubits)
+    if not fits or _checksum(tuple(head), body) != checksum:
+        raise Corrupt("tiling is damaged: its checksum does not agree")
+    lengths = np.frombuffer(body, "<i4", tiles * units).astype(np.int32)
+    try:
+        chained = np.frombuffer(body, "<i4", qubits, 4 * tiles * units).astype(np.int32)
+        return Tiling(lengths.reshape(tiles, units), chained)
+    except ValueError as error:
+        raise Corrupt(f"tiling is damaged: {error}") from None
+
+
+def _checksum(head: tuple[object, ...], body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(_HEADER.pack(*head, 0)))

@@ -1,0 +1,120 @@
+"""The two graphs of an embedding: what interacts in a model, and what is coupled on a chip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schema.errors import Refused
+
+if TYPE_CHECKING:
+    from worker.qubo.build import EnergyModel
+
+IndexArray = NDArray[np.int32]
+
+TOPOLOGIES = {"chimera": 3, "pegasus": 1, "zephyr": 2}  # and how many numbers give the shape
+_MAX_QUBITS = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """Which units of a model interact.
+
+    sizes: units in each layer, the class layer last. edges: (m, 2) int32, i < j, sorted, each once.
+    digest: of units and edges, in hex; see `EnergyModel.graph_digest`.
+    """
+
+    sizes: tuple[int, ...]
+    edges: IndexArray
+    digest: str
+
+    @classmethod
+    def of(cls, model: EnergyModel) -> Interactions:
+        return cls(model.sizes, model.edges, model.graph_digest)
+
+    @property
+    def units(self) -> int:
+        """Number of units, n."""
+        return sum(self.sizes)
+
+
+@dataclass(frozen=True, eq=False)
+class SolverGraph:
+    """The working qubits and couplers of a solver, as it states them.
+
+    topology: chimera, pegasus or zephyr. shape: of the ideal lattice: (16,) for P16, (12, 4) for Z12.
+    size: qubits of the ideal lattice; indices are below it.
+    qubits: (Q,) int32 and couplers: (M, 2) int32, in the order of the solver's own lists: problems are
+        encoded in this order.
+    """
+
+    name: str
+    graph_id: str
+    topology: str
+    shape: tuple[int, ...]
+    size: int
+    qubits: IndexArray
+    couplers: IndexArray
+
+    @classmethod
+    def from_properties(cls, name: str, graph_id: str, properties: Mapping[str, Any]) -> SolverGraph:
+        """Read a solver's `properties` (SAPI).
+
+        Raises:
+            Refused: no qubits and couplers, an unknown topology, or indices that make no sense.
+        """
+        try:
+            topology = properties["topology"]
+            kind, shape = str(topology["type"]), tuple(int(side) for side in topology["shape"])
+            size = int(properties["num_qubits"])
+            qubits = np.array(properties["qubits"], dtype=np.int32).reshape(-1)
+            couplers = np.array(properties["couplers"], dtype=np.int32).reshape(-1, 2)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise Refused(f"solver {name} does not describe its qubits as a QPU does: {error!r}") from None
+        if TOPOLOGIES.get(kind, 0) > len(shape) or kind not in TOPOLOGIES:
+            raise Refused(f"solver {name} has topology {kind}{list(shape)}; known: {', '.join(TOPOLOGIES)}")
+        graph = cls(name, graph_id, kind, shape, size, qubits, couplers)
+        if not graph._is_sound():
+            raise Refused(f"solver {name} states couplers or qubits that are not on its chip")
+        return graph
+
+    @cached_property
+    def working(self) -> NDArray[np.bool_]:
+        """(size,) bool: which qubits of the ideal lattice work."""
+        working = np.zeros(self.size, dtype=np.bool_)
+        working[self.qubits] = True
+        return working
+
+    @cached_property
+    def coupler_keys(self) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        """``low * size + high`` of each coupler, sorted, and each one's index in ``couplers``."""
+        low, high = np.sort(self.couplers.astype(np.int64), axis=1).T
+        keys = low * self.size + high
+        order = np.argsort(keys, kind="stable")
+        return keys[order], order
+
+    def find_couplers(self, pairs: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
+        """Indices (P,) into ``couplers`` of qubit pairs (P, 2); -1 where there is no coupler."""
+        keys, order = self.coupler_keys
+        low, high = np.sort(pairs.astype(np.int64), axis=1).T
+        wanted = low * self.size + high
+        places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        found: NDArray[np.intp] = np.where(keys[places] == wanted, order[places], -1)
+        return found
+
+    def _is_sound(self) -> bool:
+        if not (0 < self.size <= _MAX_QUBITS and len(self.qubits) and len(self.couplers)):
+            return False
+        inside = self.qubits.min() >= 0 and self.qubits.max() < self.size
+        if not inside or len(np.unique(self.qubits)) < len(self.qubits):
+            return False
+        ends = self.couplers
+        if ends.min() < 0 or ends.max() >= self.size or np.any(ends[:, 0] == ends[:, 1]):
+            return False
+        keys, _ = self.coupler_keys
+        return bool(self.working[ends].all()) and not np.any(np.diff(keys) == 0)
