@@ -20,7 +20,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase
 
-from schema.states import BatchState, CalibrationState, NetworkState, ProblemState, RunState
+from schema.states import (
+    BatchState,
+    CalibrationState,
+    EmbeddingState,
+    NetworkState,
+    PreparationState,
+    ProblemState,
+    RunState,
+)
 
 # SQLite numbers rows by itself only where the key's type is INTEGER.
 Key = BigInteger().with_variant(Integer(), "sqlite")
@@ -88,6 +96,8 @@ class Base(DeclarativeBase):
         bytes: LargeBinary(),
         NetworkState: StateColumn(NetworkState),
         CalibrationState: StateColumn(CalibrationState),
+        EmbeddingState: StateColumn(EmbeddingState),
+        PreparationState: StateColumn(PreparationState),
         RunState: StateColumn(RunState),
         BatchState: StateColumn(BatchState),
         ProblemState: StateColumn(ProblemState),

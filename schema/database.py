@@ -29,13 +29,25 @@ from schema.errors import (
 from schema.states import (
     BatchState,
     CalibrationState,
+    EmbeddingState,
     NetworkState,
+    PreparationState,
     ProblemState,
     RunState,
     State,
     is_legal,
 )
-from schema.tables import REVISION, Batch, Calibration, Event, Network, Problem, Run
+from schema.tables import (
+    REVISION,
+    Batch,
+    Calibration,
+    Embedding,
+    Event,
+    Network,
+    Preparation,
+    Problem,
+    Run,
+)
 
 BUSY_TIMEOUT_MS = 30_000  # how long a SQLite writer waits for another one
 
@@ -44,6 +56,8 @@ Clock = Callable[[], datetime]
 _TABLE_OF: dict[type, Any] = {
     NetworkState: Network,
     CalibrationState: Calibration,
+    EmbeddingState: Embedding,
+    PreparationState: Preparation,
     RunState: Run,
     BatchState: Batch,
     ProblemState: Problem,

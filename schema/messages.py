@@ -27,6 +27,7 @@ class Task(StrEnum):
     AGGREGATE_RUN = "annealq.aggregate_run"
     TRAIN_NETWORK = "annealq.train_network"
     CALIBRATE_NETWORK = "annealq.calibrate_network"
+    PREPARE = "annealq.prepare"
 
 
 class Queue(StrEnum):
@@ -44,12 +45,13 @@ QUEUE_OF: Mapping[Task, Queue] = {
     Task.AGGREGATE_RUN: Queue.AGGREGATE,
     Task.TRAIN_NETWORK: Queue.TRAIN,
     Task.CALIBRATE_NETWORK: Queue.AGGREGATE,
+    Task.PREPARE: Queue.SAMPLE,
 }
 
 
 @dataclass(frozen=True)
 class Message:
-    """One hint. ``row`` is the id of a batch, run, network or calibration; 0 for `Task.DISPATCH`."""
+    """One hint. ``row`` is the id of what the task works on; 0 for `Task.DISPATCH`."""
 
     task: Task
     row: int = 0

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from schema.errors import ParameterError
@@ -14,6 +15,9 @@ _Word = TypeVar("_Word", bound=StrEnum)
 
 MAX_READS = 10_000  # the most that D-Wave's solvers take in one problem
 MAX_SWEEPS = 1_000_000
+MAX_TILES = 10_000
+MAX_POINTS = 100
+MAX_QPU = 500
 
 
 class Solver(StrEnum):
@@ -21,6 +25,13 @@ class Solver(StrEnum):
 
     LOCAL = "local"  # simulated annealing on this machine's processors
     EXACT = "exact"  # exact Boltzmann draws, where the network's structure allows them
+    EMULATOR = "emulator"  # a server on this machine that speaks D-Wave's protocol
+    DWAVE = "dwave"  # a QPU, by D-Wave's own configuration file or environment
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether problems are sent over D-Wave's protocol, embedded on the qubits of a chip."""
+        return self in (Solver.EMULATOR, Solver.DWAVE)
 
 
 class Rule(StrEnum):
@@ -36,6 +47,15 @@ class Visible(StrEnum):
 
     SAMPLED = "sampled"  # the annealer decides about them too
     FOLDED = "folded"  # their values are folded into the biases of their neighbours
+
+
+class Unembedding(StrEnum):
+    """How the qubits of a chain become one unit's value."""
+
+    MAJORITY_VOTE = "majority_vote"  # what most of its qubits say; on in a draw, as in Ocean
+    DISCARD = "discard"  # reads with a broken chain do not count for the image
+    WEIGHTED_RANDOM = "weighted_random"  # drawn by the share of its qubits that are on
+    MINIMIZE_ENERGY = "minimize_energy"  # broken ones last, each to the lower energy given the rest
 
 
 class Origin(StrEnum):
@@ -75,6 +95,13 @@ class Parameters:
     lam: float | None = None
     beta: float = 1.0
     noise: float = 0.0
+    qpu: str | None = None
+    tiles: int | None = None
+    chain_strength: float | None = None
+    scale: float | None = None
+    annealing_time_us: float | None = None
+    anneal_schedule: tuple[tuple[float, float], ...] | None = None
+    unembedding: Unembedding = Unembedding.MAJORITY_VOTE
 
     def __post_init__(self) -> None:
         """Raises ParameterError naming the value, its limits and what was given."""
@@ -94,9 +121,28 @@ class Parameters:
             raise ParameterError(f"lam is {self.lam}; the one-hot penalty is a finite number, 0 or more")
         if not 0 <= self.noise <= 1:
             raise ParameterError(f"noise is {self.noise}; a fraction of the range of h and J, from 0 to 1")
+        self._check_embedded()
+
+    def _check_embedded(self) -> None:
+        """What only solvers with qubits have."""
+        if self.qpu is not None and not 1 <= len(self.qpu) <= MAX_QPU:
+            raise ParameterError(f"qpu names a solver in 1 to {MAX_QPU} characters, not {len(self.qpu)}")
+        if self.tiles is not None:
+            _whole("tiles", self.tiles, 1, MAX_TILES)
+        _above_zero("chain strength", self.chain_strength, math.inf)
+        _above_zero("scale", self.scale, 1.0)
+        _above_zero("annealing time", self.annealing_time_us, math.inf)
+        object.__setattr__(self, "unembedding", _word("unembedding", self.unembedding, Unembedding))
+        if self.anneal_schedule is None:
+            return
+        if self.annealing_time_us is not None:
+            raise ParameterError("choose an annealing time or an anneal schedule, not both")
+        object.__setattr__(self, "anneal_schedule", _schedule(self.anneal_schedule))
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """By name, ready for JSON; what only some solvers have is left out where it is not chosen."""
+        values = asdict(self)
+        return {name: value for name, value in values.items() if value != _UNCHOSEN.get(name, _ALWAYS)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Parameters:
@@ -107,6 +153,18 @@ class Parameters:
         return cls(**values)
 
 
+_ALWAYS = object()
+_UNCHOSEN: dict[str, Any] = {
+    "qpu": None,
+    "tiles": None,
+    "chain_strength": None,
+    "scale": None,
+    "annealing_time_us": None,
+    "anneal_schedule": None,
+    "unembedding": Unembedding.MAJORITY_VOTE,
+}
+
+
 def solver(name: str) -> Solver:
     """A solver by name; raises ParameterError that lists the names."""
     return _word("solver", name, Solver)
@@ -115,6 +173,28 @@ def solver(name: str) -> Solver:
 def _whole(name: str, value: object, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ParameterError(f"{name} is {value!r}; a whole number from {low:,} to {high:,} is needed")
+
+
+def _above_zero(name: str, value: float | None, most: float) -> None:
+    if value is not None and not (math.isfinite(value) and 0 < value <= most):
+        limit = "a finite number above 0" if most == math.inf else f"above 0, up to {most:g}"
+        raise ParameterError(f"{name} is {value}; {limit} is needed")
+
+
+def _schedule(points: Any) -> tuple[tuple[float, float], ...]:
+    try:
+        schedule = tuple((float(at), float(s)) for at, s in points)
+    except (TypeError, ValueError):
+        raise ParameterError("an anneal schedule is a list of points [microseconds, s]") from None
+    times = [at for at, _ in schedule]
+    rising = all(before < after for before, after in pairwise(times))
+    inside = all(math.isfinite(at) and 0 <= s <= 1 for at, s in schedule)
+    if not 2 <= len(schedule) <= MAX_POINTS or times[0] != 0 or not rising or not inside:
+        raise ParameterError(
+            f"an anneal schedule has 2 to {MAX_POINTS} points [microseconds, s]: times from 0 that rise, "
+            "s from 0 to 1"
+        )
+    return schedule
 
 
 def _word(name: str, value: str, words: type[_Word]) -> _Word:

@@ -23,6 +23,19 @@ class CalibrationState(StrEnum):
     FAILED = "failed"  # one of its runs failed, or the fit did; the error is kept
 
 
+class EmbeddingState(StrEnum):
+    SEARCHING = "searching"  # leased: a worker searches, others wait for it
+    READY = "ready"  # has chains: problems use it
+    FAILED = "failed"  # nothing was found; the error is kept, the next who needs it searches again
+
+
+class PreparationState(StrEnum):
+    QUEUED = "queued"  # waits for a worker
+    PREPARING = "preparing"  # leased: a worker asks the solver for its graph, and finds an embedding
+    READY = "ready"  # has a plan
+    FAILED = "failed"  # the solver or the search said no; the error is kept
+
+
 class RunState(StrEnum):
     QUEUED = "queued"  # committed; the first claimed batch makes it running
     RUNNING = "running"  # batches are sampled and scored; the last one moves it on
@@ -50,7 +63,9 @@ class ProblemState(StrEnum):
     CANCELLED = "cancelled"  # withdrawn before it was answered
 
 
-State = NetworkState | CalibrationState | RunState | BatchState | ProblemState
+State = (
+    NetworkState | CalibrationState | EmbeddingState | PreparationState | RunState | BatchState | ProblemState
+)
 
 MOVES: dict[type[StrEnum], dict[StrEnum, frozenset[StrEnum]]] = {
     NetworkState: {
@@ -68,6 +83,20 @@ MOVES: dict[type[StrEnum], dict[StrEnum, frozenset[StrEnum]]] = {
         ),
         CalibrationState.READY: frozenset(),
         CalibrationState.FAILED: frozenset(),
+    },
+    EmbeddingState: {
+        EmbeddingState.SEARCHING: frozenset({EmbeddingState.READY, EmbeddingState.FAILED}),
+        EmbeddingState.READY: frozenset(),
+        EmbeddingState.FAILED: frozenset({EmbeddingState.SEARCHING}),
+    },
+    PreparationState: {
+        PreparationState.QUEUED: frozenset({PreparationState.PREPARING, PreparationState.FAILED}),
+        # Back to queued when a lease ran out.
+        PreparationState.PREPARING: frozenset(
+            {PreparationState.READY, PreparationState.FAILED, PreparationState.QUEUED}
+        ),
+        PreparationState.READY: frozenset(),
+        PreparationState.FAILED: frozenset(),
     },
     RunState: {
         RunState.QUEUED: frozenset({RunState.RUNNING, RunState.PAUSED, RunState.CANCELLED, RunState.FAILED}),

@@ -10,13 +10,47 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
+from schema.chips import Chip, Embedding, Preparation
 from schema.columns import Base, Key, known
-from schema.states import BatchState, CalibrationState, NetworkState, ProblemState, RunState
+from schema.states import (
+    BatchState,
+    CalibrationState,
+    NetworkState,
+    ProblemState,
+    RunState,
+)
 
-REVISION = "0002"  # the migration that makes exactly these tables
+__all__ = [
+    "REVISION",
+    "Base",
+    "Batch",
+    "Calibration",
+    "Chip",
+    "Classification",
+    "Embedding",
+    "Event",
+    "Leader",
+    "Network",
+    "Preparation",
+    "Problem",
+    "Run",
+    "SampleSet",
+    "TrainingSet",
+]
+
+REVISION = "0003"  # the migration that makes exactly these tables
 
 
 class TrainingSet(Base):
@@ -77,30 +111,6 @@ class Network(Base):
         ),
         CheckConstraint("state <> 'training' OR lease_until IS NOT NULL", name="training_has_lease"),
         CheckConstraint("state <> 'failed' OR error IS NOT NULL", name="failed_says_why"),
-    )
-
-
-class Embedding(Base):
-    """Chains of physical qubits for one interaction graph on one solver graph."""
-
-    __tablename__ = "embeddings"
-
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
-    graph_sha256: Mapped[str] = mapped_column(String(64))  # of the interaction graph
-    solver: Mapped[str] = mapped_column(String(128))
-    graph_id: Mapped[str] = mapped_column(String(64))
-    tiles: Mapped[int]
-    chains: Mapped[bytes]
-    qubits: Mapped[int]
-    longest_chain: Mapped[int]
-    seconds: Mapped[float]
-    seed: Mapped[int | None] = mapped_column(BigInteger)
-    method: Mapped[str] = mapped_column(String(32))
-    created_at: Mapped[datetime]
-
-    __table_args__ = (
-        UniqueConstraint("graph_sha256", "solver", "graph_id", "tiles"),
-        CheckConstraint("tiles > 0 AND qubits > 0 AND longest_chain > 0", name="sizes_positive"),
     )
 
 
@@ -214,6 +224,8 @@ class Batch(Base):
     lease_until: Mapped[datetime | None]
     dispatched_at: Mapped[datetime | None]
     sampling_us: Mapped[int | None] = mapped_column(BigInteger)  # time inside the annealer
+    embedding_id: Mapped[int | None] = mapped_column(ForeignKey("embeddings.id"))
+    embedding_s: Mapped[float | None]  # seconds of the search that it had to wait for; 0: it was stored
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     sampled_at: Mapped[datetime | None]
@@ -248,6 +260,13 @@ class Problem(Base):
     embedding_id: Mapped[int | None] = mapped_column(ForeignKey("embeddings.id"))
     graph_id: Mapped[str | None] = mapped_column(String(64))
     state: Mapped[ProblemState]
+    scale: Mapped[float | None]  # what h and J were multiplied by
+    chain_strength: Mapped[float | None]  # in the model's units, before that
+    times_sent: Mapped[int] = mapped_column(server_default="0")
+    adopted: Mapped[bool] = mapped_column(server_default=false())  # an unknown outcome, found by its label
+    duplicates: Mapped[int] = mapped_column(server_default="0")  # further problems with its label
+    wasted_us: Mapped[int] = mapped_column(BigInteger, server_default="0")  # what those were charged
+    chain_breaks: Mapped[bytes | None]  # (images, units) little-endian float32: share of reads, each chain
     estimated_us: Mapped[int | None] = mapped_column(BigInteger)
     charged_us: Mapped[int | None] = mapped_column(BigInteger)
     timing: Mapped[dict[str, Any] | None]

@@ -1,0 +1,114 @@
+"""The tables about solvers with qubits: their graphs, embeddings on them, and preparations of runs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from schema.columns import Base, Key, known
+from schema.states import EmbeddingState, PreparationState
+
+
+class Chip(Base):
+    """A solver's working graph, as the solver stated it when it was first met with this graph id."""
+
+    __tablename__ = "chips"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    solver: Mapped[str] = mapped_column(String(16))  # emulator or dwave: which road leads to it
+    name: Mapped[str] = mapped_column(String(128))  # the solver's own
+    graph_id: Mapped[str] = mapped_column(String(64))
+    properties: Mapped[dict[str, Any]]  # all but its qubits and couplers
+    qubits: Mapped[int]
+    couplers: Mapped[int]
+    graph: Mapped[bytes]  # qubits (Q,) and couplers (M, 2), little-endian int32, zlib
+    created_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+
+    __table_args__ = (
+        UniqueConstraint("solver", "name", "graph_id"),
+        CheckConstraint("qubits > 0 AND couplers > 0", name="sizes_positive"),
+    )
+
+
+class Embedding(Base):
+    """Chains of physical qubits for one interaction graph on one chip, in as many tiles as were found."""
+
+    __tablename__ = "embeddings"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    graph_sha256: Mapped[str] = mapped_column(String(64))  # of the interaction graph
+    chip_id: Mapped[int] = mapped_column(ForeignKey("chips.id"))
+    tiles_wanted: Mapped[int]  # at most; 0: as many as fit
+    name: Mapped[str] = mapped_column(Text)  # the network it was first needed for
+    units: Mapped[int]
+    state: Mapped[EmbeddingState]
+    tiling: Mapped[bytes | None]  # see `schema.tiling`
+    tiles: Mapped[int | None]
+    qubits: Mapped[int | None]
+    longest_chain: Mapped[int | None]
+    seconds: Mapped[float | None]
+    seed: Mapped[int | None] = mapped_column(BigInteger)
+    method: Mapped[str | None] = mapped_column(String(32))
+    repaired_from: Mapped[int | None] = mapped_column(ForeignKey("embeddings.id"))
+    progress: Mapped[dict[str, Any] | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    fence: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        UniqueConstraint("graph_sha256", "chip_id", "tiles_wanted"),
+        known(EmbeddingState),
+        CheckConstraint("tiles_wanted >= 0 AND units > 0", name="sizes_positive"),
+        CheckConstraint("state <> 'searching' OR lease_until IS NOT NULL", name="searching_has_lease"),
+        CheckConstraint(
+            "state <> 'ready' OR (tiling IS NOT NULL AND tiles > 0 AND qubits > 0 AND longest_chain > 0 "
+            "AND seconds IS NOT NULL AND method IS NOT NULL)",
+            name="ready_has_tiling",
+        ),
+        CheckConstraint("state <> 'failed' OR error IS NOT NULL", name="failed_says_why"),
+    )
+
+
+class Preparation(Base):
+    """What a run needs from a solver with qubits, found before the run: chip, embedding, estimate."""
+
+    __tablename__ = "preparations"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    network_id: Mapped[int] = mapped_column(ForeignKey("networks.id"))
+    solver: Mapped[str] = mapped_column(String(128))
+    parameters: Mapped[dict[str, Any]]
+    images: Mapped[int]  # of the run; 0: only the embedding is wanted
+    batch_size: Mapped[int]
+    time_limit_s: Mapped[float]
+    state: Mapped[PreparationState]
+    embedding_id: Mapped[int | None] = mapped_column(ForeignKey("embeddings.id"))
+    plan: Mapped[dict[str, Any] | None]  # see `worker.preparations`
+    progress: Mapped[dict[str, Any] | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    fence: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[datetime | None]
+    dispatched_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index(None, "state"),
+        known(PreparationState),
+        CheckConstraint("images >= 0 AND batch_size > 0 AND time_limit_s > 0", name="sizes_positive"),
+        CheckConstraint("state <> 'preparing' OR lease_until IS NOT NULL", name="preparing_has_lease"),
+        CheckConstraint(
+            "state <> 'ready' OR (plan IS NOT NULL AND finished_at IS NOT NULL)", name="ready_has_plan"
+        ),
+        CheckConstraint("state <> 'failed' OR error IS NOT NULL", name="failed_says_why"),
+    )
