@@ -1,0 +1,125 @@
+"""Physical biases, judged by Ocean's own embedding functions."""
+
+from __future__ import annotations
+
+import dimod
+import dwave.embedding
+import numpy as np
+import pytest
+
+from schema.errors import Refused
+from schema.tiling import Tiling
+from worker.embedding.graph import Interactions, SolverGraph
+from worker.embedding.placement import place
+from worker.embedding.scale import Ranges, fit_scale, torque
+from worker.qubo.build import EnergyModel
+from worker.qubo.ising import spin_form
+
+
+def _images(model: EnergyModel, count: int) -> np.ndarray:
+    return np.random.default_rng(5).normal(size=(count, model.units))
+
+
+def test_biases_are_those_of_embed_bqm(
+    chip: SolverGraph, model: EnergyModel, interactions: Interactions, tiling: Tiling
+) -> None:
+    spin = spin_form(_images(model, tiling.tiles), model.edges, model.couplings)
+    placement = place(chip, interactions, tiling)
+    lin = placement.linear(spin.h)
+    quad = placement.quadratic(spin.J, 1.7)
+    expected_h: dict[int, float] = {}
+    expected_J: dict[tuple[int, int], float] = {}
+    adjacency = dimod.BinaryQuadraticModel("SPIN")
+    adjacency.add_quadratic_from((u, v, 0.0) for u, v in chip.couplers.tolist())
+    for tile in range(tiling.tiles):
+        bqm = dimod.BinaryQuadraticModel("SPIN")
+        bqm.add_linear_from_array(spin.h[tile])
+        bqm.add_quadratic_from((i, j, b) for (i, j), b in zip(model.edges.tolist(), spin.J, strict=True))
+        chains = {unit: tiling.chain(tile, unit).tolist() for unit in range(model.units)}
+        embedded = dwave.embedding.embed_bqm(bqm, chains, adjacency.adj, chain_strength=1.7)
+        expected_h.update(embedded.linear)
+        for (u, v), bias in embedded.quadratic.items():
+            expected_J[min(u, v), max(u, v)] = bias
+    in_use = set(placement.active.tolist())
+    for qubit, bias in zip(chip.qubits.tolist(), lin, strict=True):
+        assert np.isnan(bias) if qubit not in in_use else bias == pytest.approx(expected_h[qubit], abs=1e-12)
+    wired = [pair for pair in chip.couplers.tolist() if set(pair) <= in_use]
+    got = {(min(p), max(p)): bias for p, bias in zip(wired, quad, strict=True) if bias}
+    assert got.keys() == {pair for pair, bias in expected_J.items() if bias}
+    for pair, bias in got.items():
+        assert bias == pytest.approx(expected_J[pair], abs=1e-12)
+
+
+def test_the_embedded_energy_of_whole_chains_is_the_models(
+    chip: SolverGraph, model: EnergyModel, interactions: Interactions, tiling: Tiling
+) -> None:
+    drawn = np.random.default_rng(2)
+    spin = spin_form(_images(model, tiling.tiles), model.edges, model.couplings)
+    placement = place(chip, interactions, tiling)
+    units = drawn.choice([-1.0, 1.0], size=(tiling.tiles, model.units))
+    qubits = np.zeros(chip.size)
+    qubits[tiling.qubits] = units.ravel()[placement.owners]
+    pairs = chip.couplers[np.isin(chip.couplers, placement.active).all(axis=1)]
+    energy = np.nansum(placement.linear(spin.h) * qubits[chip.qubits])
+    energy += placement.quadratic(spin.J, 0.0) @ (qubits[pairs[:, 0]] * qubits[pairs[:, 1]])
+    i, j = model.edges.T
+    expected = (spin.h * units).sum() + (spin.J * units[:, i] * units[:, j]).sum()
+    assert energy == pytest.approx(expected)
+
+
+def test_what_does_not_fit_is_refused(
+    chip: SolverGraph, interactions: Interactions, tiling: Tiling, model: EnergyModel
+) -> None:
+    dead = np.setdiff1d(np.arange(chip.size), chip.qubits)[0]
+    broken = tiling.qubits.copy()
+    broken[0] = dead
+    with pytest.raises(Refused, match="do not work"):
+        place(chip, interactions, Tiling(tiling.lengths, broken))
+    single = Tiling.from_chains([[[int(q)] for q in chip.qubits[: model.units]]])
+    with pytest.raises(Refused, match="no working coupler joins units"):
+        place(chip, interactions, single)
+    with pytest.raises(Refused, match="units"):
+        place(chip, interactions, Tiling.from_chains([[[int(chip.qubits[0])]]]))
+
+
+@pytest.mark.parametrize("at_qubit", [None, (-3.0, 2.0)])
+def test_a_scaled_model_fills_the_ranges_and_no_more(
+    chip: SolverGraph,
+    model: EnergyModel,
+    interactions: Interactions,
+    tiling: Tiling,
+    at_qubit: tuple[float, float] | None,
+) -> None:
+    spin = spin_form(_images(model, tiling.tiles), model.edges, model.couplings)
+    placement = place(chip, interactions, tiling)
+    strength = 1.414 * torque(spin.J, model.units)
+    ranges = Ranges(h=(-4.0, 4.0), J=(-2.0, 1.0), J_at_qubit=at_qubit)
+    scale = fit_scale(placement, np.abs(spin.h).max(axis=0), spin.J, strength, ranges)
+    h = np.nan_to_num(placement.linear(spin.h * scale))
+    J = placement.quadratic(spin.J * scale, strength * scale)
+    slack = 1 + 1e-9
+    assert h.max() <= 4.0 * slack
+    assert h.min() >= -4.0 * slack
+    assert J.max() <= slack
+    assert J.min() >= -2.0 * slack
+    pairs = chip.couplers[np.isin(chip.couplers, placement.active).all(axis=1)]
+    sums = np.bincount(pairs.ravel(), np.repeat(J, 2), chip.size)
+    if at_qubit:
+        assert sums.max() <= at_qubit[1] * slack
+        assert sums.min() >= at_qubit[0] * slack
+    filled = [np.abs(h).max() / 4.0, J.max(), J.min() / -2.0]
+    filled += [sums.max() / at_qubit[1], sums.min() / at_qubit[0]] if at_qubit else []
+    assert max(filled) == pytest.approx(1.0, rel=0.2)
+    assert max(filled) <= slack
+
+
+def test_torque_is_oceans() -> None:
+    drawn = np.random.default_rng(0)
+    bqm = dimod.BinaryQuadraticModel("SPIN")
+    edges = [(i, j) for i in range(9) for j in range(i) if drawn.random() < 0.6]
+    J = drawn.normal(size=len(edges))
+    bqm.add_linear_from(dict.fromkeys(range(9), 0.0))
+    bqm.add_quadratic_from((i, j, b) for (i, j), b in zip(edges, J, strict=True))
+    expected = dwave.embedding.chain_strength.uniform_torque_compensation(bqm, prefactor=1.0)
+    assert torque(J, 9) == pytest.approx(expected)
+    assert torque(np.zeros(0), 3) == 1.0

@@ -1,0 +1,105 @@
+"""How strongly a model is programmed: chain strength, and one scale for all images and tiles.
+
+A scale for each problem (the solvers' own auto-scale) would give each image another temperature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schema.errors import Refused
+from worker.embedding.placement import Placement
+
+FloatArray = NDArray[np.float64]
+
+# Prefactor of uniform torque compensation in Ocean (dwave.embedding.chain_strength).
+DEFAULT_CHAIN_STRENGTH = 1.414
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What a solver can be programmed with.
+
+    h: least and largest h. J: of couplings; the least may be that of the extended range.
+    J_at_qubit: least and largest sum of the couplings at one qubit; None: not limited.
+    """
+
+    h: tuple[float, float]
+    J: tuple[float, float]
+    J_at_qubit: tuple[float, float] | None = None
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, Any]) -> Ranges:
+        """Of a solver's `properties`; the extended range of J where it has one.
+
+        Raises:
+            Refused: a range is missing or does not reach below and above 0.
+        """
+        at_qubit = properties.get("per_qubit_coupling_range")
+        J = properties.get("extended_j_range", properties.get("j_range"))
+        return cls(
+            _range(properties.get("h_range"), "h_range"),
+            _range(J, "j_range"),
+            None if at_qubit is None else _range(at_qubit, "per_qubit_coupling_range"),
+        )
+
+
+def torque(J: FloatArray, units: int) -> float:
+    """Root mean square of the couplings J (m,) times the root of the mean degree of n units.
+
+    1 where there are no couplings. This is uniform torque compensation without its prefactor
+    (Raymond et al. 2020, arXiv 2006.10555; Ocean's `uniform_torque_compensation`).
+    """
+    if not np.any(J):
+        return 1.0
+    return float(np.sqrt(np.mean(J**2)) * np.sqrt(2.0 * len(J) / units))
+
+
+def fit_scale(
+    placement: Placement, h: FloatArray, J: FloatArray, chain_strength: float, ranges: Ranges
+) -> float:
+    """The largest factor that brings a placed model into a solver's ranges, for every image.
+
+    h: (n,) float64, the largest |h| of each unit over all images. J: (m,). chain_strength: >= 0, in the same
+    units.
+    """
+    n = placement.tiling.units
+    biases = h[placement.owners % n] * placement.shares
+    couplings = placement.quadratic(J, chain_strength)
+    limits = [_room(biases, (-ranges.h[1], ranges.h[1])), _room(-biases, (ranges.h[0], -ranges.h[0]))]
+    limits.append(_room(couplings, ranges.J))
+    if ranges.J_at_qubit is not None:
+        limits.append(_room(_sum_at_qubits(placement, couplings), ranges.J_at_qubit))
+    factor = min(limits)
+    return factor if np.isfinite(factor) else 1.0
+
+
+def _sum_at_qubits(placement: Placement, couplings: FloatArray) -> FloatArray:
+    graph = placement.graph
+    in_use = np.zeros(graph.size, dtype=np.bool_)
+    in_use[placement.active] = True
+    ends = graph.couplers[in_use[graph.couplers].all(axis=1)]
+    sums: FloatArray = np.bincount(ends.ravel(), np.repeat(couplings, 2), graph.size).astype(np.float64)
+    return sums
+
+
+def _room(values: FloatArray, limits: tuple[float, float]) -> float:
+    """How much the values could grow before they leave the range."""
+    low, high = limits
+    most, least = float(values.max(initial=0.0)), float(values.min(initial=0.0))
+    return min(high / most if most > 0 else np.inf, low / least if least < 0 else np.inf)
+
+
+def _range(given: Any, name: str) -> tuple[float, float]:
+    try:
+        low, high = (float(end) for end in given)
+    except (TypeError, ValueError):
+        raise Refused(f"the solver states no usable {name}: {given!r}") from None
+    if not (np.isfinite(low) and np.isfinite(high) and low < 0 < high):
+        raise Refused(f"the solver's {name} must reach below and above 0, not [{low}, {high}]")
+    return low, high
