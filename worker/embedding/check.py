@@ -1,0 +1,116 @@
+"""Whether a tiling is valid on a solver: the judge of everything that is found, stored or repaired."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schema.errors import Refused
+from schema.tiling import Tiling
+from worker.embedding.graph import Interactions, SolverGraph
+
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Faults:
+    """What is wrong with a tiling of k tiles and n units on a solver, for a graph of m edges.
+
+    dead: (qubits of the tiling,) bool, qubits that do not work. broken: (k, n) bool, chains that working
+    couplers do not connect. missing: (k, m) bool, edges without a coupler between their chains.
+    """
+
+    dead: BoolArray
+    broken: BoolArray
+    missing: BoolArray
+
+
+def check(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> None:
+    """Return if every chain is connected and every edge of the graph has a coupler in every tile.
+
+    Raises:
+        Refused: the tiling is for another number of units, or names the first tile and its unit, edge or
+            qubit that does not hold.
+    """
+    faults = find_faults(graph, solver, tiling)
+    way_out = f"find a new embedding for {solver.name} {solver.graph_id}"
+    if faults.dead.any():
+        place = int(faults.dead.argmax())
+        tile, unit = divmod(int(np.searchsorted(tiling.starts, place, side="right")) - 1, tiling.units)
+        raise Refused(f"tile {tile}, unit {unit}: qubit {tiling.qubits[place]} does not work; {way_out}")
+    if faults.broken.any():
+        tile, unit = np.argwhere(faults.broken)[0].tolist()
+        chain = tiling.chain(tile, unit).tolist()
+        raise Refused(f"tile {tile}, unit {unit}: chain {chain} is not connected; {way_out}")
+    if faults.missing.any():
+        tile, edge = np.argwhere(faults.missing)[0].tolist()
+        one, other = graph.edges[edge].tolist()
+        raise Refused(f"tile {tile}: no coupler between units {one} and {other}; {way_out}")
+
+
+def intact(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> BoolArray:
+    """(k,) bool: the tiles that are valid on this solver as they stand.
+
+    Raises:
+        Refused: the tiling is for another number of units.
+    """
+    faults = find_faults(graph, solver, tiling)
+    hurt = np.logical_or.reduceat(faults.dead, tiling.starts[: -1 : tiling.units])
+    whole: BoolArray = ~(hurt | faults.broken.any(axis=1) | faults.missing.any(axis=1))
+    return whole
+
+
+def find_faults(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> Faults:
+    """All that is wrong with a tiling; linear in the solver's couplers.
+
+    Raises:
+        Refused: the tiling is for another number of units.
+    """
+    if tiling.units != graph.units:
+        raise Refused(f"the tiling is for {tiling.units} units, the model has {graph.units}")
+    inside = tiling.qubits < solver.size
+    dead = np.ones(len(tiling.qubits), dtype=np.bool_)
+    dead[inside] = ~solver.working[tiling.qubits[inside]]
+    place = np.full(solver.size, -1, dtype=np.int64)  # of each qubit in tiling.qubits
+    place[tiling.qubits[inside]] = np.flatnonzero(inside)
+    ends = place[solver.couplers]
+    ends = ends[(ends >= 0).all(axis=1)]
+    owner = np.repeat(np.arange(tiling.lengths.size), tiling.lengths.ravel())
+    chains = owner[ends]
+    same = chains[:, 0] == chains[:, 1]
+    broken = ~_connected(ends[same], tiling)
+    return Faults(dead, broken.reshape(tiling.lengths.shape), _missing(graph, tiling, chains[~same]))
+
+
+def _connected(links: NDArray[np.int64], tiling: Tiling) -> BoolArray:
+    """(k * n,) bool: chains whose qubits all reach the first. links: (L, 2) pairs of places in a chain."""
+    label = np.arange(len(tiling.qubits))
+    while True:
+        before = label
+        lowest = label[links].min(axis=1)
+        label = label.copy()
+        np.minimum.at(label, links.ravel(), np.repeat(lowest, 2))
+        label = label[label]
+        if np.array_equal(label, before):
+            break
+    firsts = tiling.starts[:-1]
+    alone: BoolArray = np.maximum.reduceat(label, firsts) == firsts
+    return alone
+
+
+def _missing(graph: Interactions, tiling: Tiling, chains: NDArray[np.int64]) -> BoolArray:
+    """(k, m) bool: edges without a coupler. chains: (C, 2), the numbers tile * n + unit of coupled chains."""
+    units, edges = graph.units, graph.edges.astype(np.int64)
+    tile, unit = np.divmod(chains, units)
+    within = tile[:, 0] == tile[:, 1]
+    low, high = np.sort(unit[within], axis=1).T
+    keys = edges[:, 0] * units + edges[:, 1]  # sorted, since the edges are
+    missing = np.ones((tiling.tiles, len(keys)), dtype=np.bool_)
+    if len(keys):
+        wanted = low * units + high
+        edge = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        exists = keys[edge] == wanted
+        missing[tile[within, 0][exists], edge[exists]] = False
+    return missing

@@ -1,0 +1,122 @@
+"""Laying copies on what is free of a chip: minorminer in windows, then taking some away and trying again.
+
+It knows nothing of the network or the lattice, so it works for all of them; what is faster or denser for
+some is done before, and this fills the holes and the border.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.embedding import chains as embeddings
+from worker.embedding.clock import Clock
+from worker.embedding.graph import Interactions
+
+if TYPE_CHECKING:
+    from worker.embedding.board import Board
+    from worker.embedding.chains import Chains
+
+IntArray = NDArray[np.int64]
+
+# Windows tried around a free qubit, in multiples of a copy's qubits: small ones are fast and leave no holes
+# behind, large ones find what small ones do not.
+_WINDOWS = (1.1, 1.35, 1.8)
+
+
+@dataclass
+class Filler:
+    """Lays copies of one graph on a board.
+
+    size: qubits of a good copy, the measure of windows. most: copies wanted at most.
+    """
+
+    graph: Interactions
+    board: Board
+    size: int
+    most: int
+    clock: Clock
+    rng: np.random.Generator
+
+    @property
+    def done(self) -> bool:
+        """Whether there are enough copies, or the time is over."""
+        return len(self.board.copies) >= self.most or self.clock.over
+
+    def fill(self, qubits: IntArray | None = None) -> int:
+        """Lay copies where the free qubits (or those among ``qubits``) hold any; how many."""
+        laid = 0
+        for window in _WINDOWS:
+            laid += self._sweep(round(window * self.size), qubits)
+        return laid
+
+    def improve(self) -> None:
+        """Take neighbouring copies away and lay them anew, closer, until the time is over.
+
+        What is worse than before is undone; what is as good is kept, so holes wander and meet.
+        """
+        while not self.done and self.board.copies:
+            self._renew()
+
+    def _sweep(self, count: int, qubits: IntArray | None) -> int:
+        """Windows of ``count`` free qubits from one side of the chip to the other; copies laid."""
+        laid = 0
+        free = self.board.free if qubits is None else np.intersect1d(qubits, self.board.free)
+        across = self.board.lattice.centres
+        for qubit in free[np.lexsort((across[free, 1], across[free, 0].round()))].tolist():
+            if self.done:
+                break
+            if self.board.owner[qubit] == -1 and self._lay(across[qubit], count, qubits):
+                laid += 1
+        return laid
+
+    def _lay(self, centre: NDArray[np.float64], count: int, qubits: IntArray | None) -> bool:
+        free = self.board.free if qubits is None else np.intersect1d(qubits, self.board.free)
+        chains = self.find(self.board.nearest(free, centre, count))
+        if chains is None:
+            return False
+        self.board.place(chains)
+        return True
+
+    def find(self, window: IntArray) -> Chains | None:
+        """One embedding on the qubits of a window."""
+        if len(window) < self.graph.units:
+            return None
+        couplers = embeddings.induced(self.board.solver, window)
+        if len(couplers) < len(self.graph.edges):
+            return None
+        seed = int(self.rng.integers(1 << 31))
+        return embeddings.embed(self.graph, couplers, window, seed, self.clock.left_s)
+
+    def _renew(self) -> None:
+        board = self.board
+        free = board.free
+        if not len(free):
+            return
+        centre = board.lattice.centres[self.rng.choice(free)]
+        taken = np.flatnonzero(board.owner >= 0)
+        near = board.owner[board.nearest(taken, centre, round(self.size * self.rng.uniform(0.5, 2.5)))]
+        removed = [board.remove(copy) for copy in np.unique(near).tolist()]
+        region = board.nearest(board.free, centre, round((len(removed) + 1.5) * self.size))
+        laid: list[int] = []
+        for window in _WINDOWS:
+            self._relay(region, window, laid)
+        if len(laid) < len(removed):
+            for copy in laid:
+                board.remove(copy)
+            for chains in removed:
+                board.place(chains)
+
+    def _relay(self, region: IntArray, window: float, laid: list[int]) -> None:
+        board = self.board
+        for _ in range(4):
+            free = region[board.owner[region] == -1]
+            if len(free) < self.graph.units or self.clock.over:
+                return
+            centre = board.lattice.centres[self.rng.choice(free)]
+            chains = self.find(board.nearest(free, centre, round(window * self.size)))
+            if chains is not None:
+                laid.append(board.place(chains))

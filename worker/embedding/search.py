@@ -1,0 +1,105 @@
+"""Finding an embedding, or as many disjoint copies of one as a solver holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from schema.errors import Refused
+from schema.tiling import Tiling
+from worker.embedding import bounds, chains
+from worker.embedding.board import Board
+from worker.embedding.chains import Chains
+from worker.embedding.check import check, intact
+from worker.embedding.clock import Clock, Report
+from worker.embedding.filling import Filler
+from worker.embedding.graph import Interactions, SolverGraph
+
+# A whole chip is searched again while this share of the time limit lasts, in the hope of shorter chains.
+_AGAIN_SHARE = 0.25
+_MOST_TRIES = 5
+
+
+@dataclass(frozen=True)
+class Found:
+    """A tiling that holds on its solver, and how it was found.
+
+    method: what made most of its copies: ``layered``, ``lattice``, ``minorminer`` or ``repaired``. seconds:
+    wall clock. seed: gives the same tiling again where no time limit cut the search short.
+    """
+
+    tiling: Tiling
+    method: str
+    seconds: float
+    seed: int
+
+
+def find(
+    graph: Interactions,
+    solver: SolverGraph,
+    *,
+    tiles: int | None = None,
+    seed: int = 0,
+    time_limit_s: float = 60.0,
+    report: Report | None = None,
+    start: Tiling | None = None,
+) -> Found:
+    """Find chains for a model on a solver.
+
+    tiles: disjoint copies wanted at most, 1 or more; None: as many as fit. time_limit_s: wall clock; the
+    search ends soon after, with the best so far. report: called with the name of a step and the share done,
+    0 to 1. start: a tiling for an earlier graph of this solver: tiles that still hold are kept.
+
+    Raises:
+        Refused: the model cannot fit, which counting may show at once; or nothing was found in time.
+    """
+    if tiles is not None and tiles < 1:
+        raise Refused(f"tiles must be 1 or more, not {tiles}")
+    bounds.refuse_too_large(graph, solver)
+    clock = Clock(time_limit_s, report)
+    most = min(tiles or solver.size, len(solver.qubits) // bounds.fewest_qubits(graph, solver))
+    board, rng = Board(solver), np.random.default_rng(seed)
+    method = "minorminer"
+    if start is not None:
+        _keep(graph, board, start)
+        method = "repaired" if board.copies else method
+    if not board.copies:
+        board.place(_find_one(graph, solver, rng, clock))
+    copy = next(iter(board.copies.values()))
+    filler = Filler(graph, board, chains.size(copy)[0], most, clock, rng)
+    clock.tell("fill")
+    filler.fill()
+    clock.tell("improve")
+    if filler.done is False:
+        filler.improve()
+    tiling = board.to_tiling(tiles)
+    check(graph, solver, tiling)
+    clock.tell("done", 1.0)
+    return Found(tiling, method, clock.spent_s, seed)
+
+
+def _keep(graph: Interactions, board: Board, start: Tiling) -> None:
+    for tile in np.flatnonzero(intact(graph, board.solver, start)).tolist():
+        board.place([start.chain(tile, unit).tolist() for unit in range(start.units)])
+
+
+def _find_one(graph: Interactions, solver: SolverGraph, rng: np.random.Generator, clock: Clock) -> Chains:
+    """The best of a few embeddings on the whole chip."""
+    best: Chains | None = None
+    for _ in range(_MOST_TRIES):
+        if best is not None and clock.spent_s > _AGAIN_SHARE * clock.limit_s:
+            break
+        clock.tell("minorminer")
+        seed = int(rng.integers(1 << 31))
+        found = chains.embed(graph, solver.couplers, solver.qubits, seed, clock.left_s)
+        if found is not None and (best is None or chains.size(found) < chains.size(best)):
+            best = found
+        if clock.over:
+            break
+    if best is None:
+        raise Refused(
+            f"no embedding of {graph.units} units with {len(graph.edges)} interactions was found on solver "
+            f"{solver.name} {solver.graph_id} in {clock.limit_s:g} s; allow more time or fold visible units"
+        )
+    return best
