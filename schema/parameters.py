@@ -18,6 +18,7 @@ MAX_SWEEPS = 1_000_000
 MAX_TILES = 10_000
 MAX_POINTS = 100
 MAX_QPU = 500
+MAX_SCALE = 100.0
 
 
 class Solver(StrEnum):
@@ -84,6 +85,15 @@ class Parameters:
         lam: weight of the one-hot penalty; None: the network's own.
         noise: standard deviation of Gaussian errors on h and J while sampling, as a fraction of the largest
             |h| and |J| that the network can give, 0 to 1. Energies and scores are computed without it.
+        qpu: for solvers with qubits, as is all that follows: a solver's name, or features as JSON, as in
+            D-Wave's configuration; None: what that says.
+        tiles: images in one problem, at most; None: as many as the chip holds.
+        chain_strength: above 0, as a multiple of `worker.embedding.scale.torque`; None: 1.414.
+        scale: share of the room in the solver's ranges of h and J that the model takes, above 0, up to 100;
+            above 1 the largest h are clipped. None: 1.
+        annealing_time_us: microseconds of one anneal; None: the solver's default.
+        anneal_schedule: points (microseconds, s) instead, at least two.
+        unembedding: how the qubits of a chain become one value.
     """
 
     reads: int = 100
@@ -130,7 +140,7 @@ class Parameters:
         if self.tiles is not None:
             _whole("tiles", self.tiles, 1, MAX_TILES)
         _above_zero("chain strength", self.chain_strength, math.inf)
-        _above_zero("scale", self.scale, 1.0)
+        _above_zero("scale", self.scale, MAX_SCALE)
         _above_zero("annealing time", self.annealing_time_us, math.inf)
         object.__setattr__(self, "unembedding", _word("unembedding", self.unembedding, Unembedding))
         if self.anneal_schedule is None:

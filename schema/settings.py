@@ -72,6 +72,13 @@ class Settings(TomlSettings):
         default="", description="Celery URL of Redis or Valkey: redis://HOST:6379/0 or redis+socket:///PATH."
     )
 
+    emulator_url: str = Field(
+        default="", description="Where an emulator of D-Wave's solvers listens, if one does."
+    )
+    emulator_token: str = Field(
+        default="annealq", repr=False, description="Its token; it takes any, unless it was given one."
+    )
+
     @field_validator("home")
     @classmethod
     def _absolute(cls, home: Path) -> Path:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, insert, select, update
 from sqlalchemy.orm import Session, aliased
@@ -16,8 +16,11 @@ from schema.database import advance
 from schema.errors import StaleState
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, ProblemState, RunState
-from schema.tables import Batch, Classification, Problem, Run, SampleSet
+from schema.tables import Batch, Classification, Embedding, Problem, Run, SampleSet
 from worker.retries import Again, GiveUp
+
+if TYPE_CHECKING:
+    from worker.qpu import Sampled
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +37,17 @@ class Work:
     images: bytes
     images_sha256: str
     labels: bytes | None
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A raw sample set, with the tiling that its qubits belong to; None where it holds units, not qubits."""
+
+    problem: int
+    first_image: int
+    count: int
+    data: bytes
+    tiling: bytes | None
 
 
 @dataclass(frozen=True)
@@ -80,6 +94,18 @@ def start_run(session: Session, run: int, *, now: datetime) -> None:
         return
 
 
+def finish_sampling(session: Session, work: Work, sampled: Sampled, *, now: datetime) -> None:
+    """Move a batch on whose problems are all answered."""
+    _sampled(
+        session,
+        work.batch,
+        now,
+        sampling_us=sampled.sampling_us,
+        embedding_id=sampled.embedding_id,
+        embedding_s=sampled.searched_s,
+    )
+
+
 def store_samples(
     session: Session, work: Work, data: bytes, *, variables: int, sampling_us: int, now: datetime
 ) -> None:
@@ -111,31 +137,36 @@ def store_samples(
             data=data,
         )
     )
+    _sampled(session, work.batch, now, sampling_us=sampling_us)
+
+
+def _sampled(session: Session, batch: int, now: datetime, **values: Any) -> None:
     advance(
         session,
-        work.batch,
+        batch,
         BatchState.SAMPLING,
         BatchState.SAMPLED,
         at=now,
         sampled_at=now,
-        sampling_us=sampling_us,
         lease_until=None,
         dispatched_at=now,  # the hint to score it leaves right after this transaction
+        **values,
     )
 
 
-def load_samples(session: Session, batch: int) -> list[tuple[int, int, bytes]]:
-    """Raw sample sets of a batch: first image, images, bytes, in the order of the images.
+def load_samples(session: Session, batch: int) -> list[Stored]:
+    """Raw sample sets of a batch, in the order of the images.
 
     A run that scores another run's samples again has none of its own: they are the other run's.
     """
     rows = session.execute(
-        select(Problem.first_image, Problem.count, SampleSet.data)
+        select(Problem.id, Problem.first_image, Problem.count, SampleSet.data, Embedding.tiling)
         .join(SampleSet, SampleSet.problem_id == Problem.id)
+        .outerjoin(Embedding, Embedding.id == Problem.embedding_id)
         .where(Problem.batch_id == _sampled_as(session, batch))
         .order_by(Problem.first_image)
     )
-    return [(first, count, data) for first, count, data in rows]
+    return [Stored(*row) for row in rows]
 
 
 def _sampled_as(session: Session, batch: int) -> int:
@@ -154,8 +185,17 @@ def state_of(session: Session, batch: int) -> BatchState | None:
     return session.execute(select(Batch.state).where(Batch.id == batch)).scalar()
 
 
-def store_scores(session: Session, work: Work, rows: Sequence[Scored], *, now: datetime) -> bool:
+def store_scores(
+    session: Session,
+    work: Work,
+    rows: Sequence[Scored],
+    chain_breaks: Mapping[int, bytes],
+    *,
+    now: datetime,
+) -> bool:
     """Keep the classifications of a batch; returns whether this was the last batch of its run.
+
+    chain_breaks: for each problem, how often each chain was broken; see `schema.tables.Problem`.
 
     Raises:
         StaleState: the batch was scored already; nothing is written twice.
@@ -166,6 +206,8 @@ def store_scores(session: Session, work: Work, rows: Sequence[Scored], *, now: d
         for index, row in enumerate(rows)
     ]
     session.execute(insert(Classification), values)
+    for problem, data in chain_breaks.items():
+        session.execute(update(Problem).where(Problem.id == problem).values(chain_breaks=data))
     return _count(session, work.run, batches_scored=Run.batches_scored + 1)
 
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from schema.errors import AnnealqError
 from schema.states import RunState
 from worker import scoring
-from worker.batches import Work
+from worker.batches import Stored, Work
 from worker.calibrations import Candidate, Fitted, Job
 from worker.network.registry import TrainedNetwork
 from worker.qubo import calibrate
 
-Load = Callable[[int], tuple[Work, list[tuple[int, int, bytes]]]]  # a batch with its sample sets
+Load = Callable[[int], tuple[Work, list[Stored]]]  # a batch with its sample sets
 
 
 def fit(network: TrainedNetwork, job: Job, load: Load) -> Fitted:

@@ -93,6 +93,16 @@ def score(
     return Consensus(scores, predicted, _margin(scores), tied, one_hot, lowest)
 
 
+def count_kept(class_bits: BitArray, kept: BoolArray) -> tuple[BitArray, NDArray[np.int32]]:
+    """Class bits and occurrences for :func:`score` where only the reads ``kept`` (B, R) count.
+
+    An image without such a read keeps them all, with every class unit off: it comes out undecided.
+    """
+    some = np.asarray(kept.any(axis=1))[:, np.newaxis]
+    bits = np.where(some[..., np.newaxis], class_bits, np.uint8(0))
+    return bits, (kept | ~some).astype(np.int32)
+
+
 def _weights(
     energies: FloatArray, counts: FloatArray | None, rule: Rule, fraction: float, beta: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:

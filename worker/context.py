@@ -8,6 +8,7 @@ from schema.database import Database
 from worker.hints import Hints
 from worker.network.registry import Registry
 from worker.settings import WorkerSettings
+from worker.solvers import Solvers
 
 
 @dataclass(frozen=True)
@@ -18,3 +19,7 @@ class Context:
     settings: WorkerSettings
     hints: Hints
     networks: Registry = field(default_factory=Registry)
+    solvers: Solvers = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "solvers", Solvers(self.settings))

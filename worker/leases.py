@@ -18,18 +18,29 @@ from sqlalchemy.orm import Session
 
 from schema.database import Database, note
 from schema.errors import LeaseLost, StorageError
-from schema.states import LIVE_RUNS, BatchState, CalibrationState, NetworkState, State
-from schema.tables import Batch, Calibration, Network, Run
+from schema.states import (
+    LIVE_RUNS,
+    BatchState,
+    CalibrationState,
+    EmbeddingState,
+    NetworkState,
+    PreparationState,
+    State,
+)
+from schema.tables import Batch, Calibration, Embedding, Network, Preparation, Run
 
 log = structlog.get_logger()
 
-Leased = type[Batch] | type[Network] | type[Calibration]
+Hinted = type[Batch] | type[Network] | type[Calibration] | type[Preparation]
+Leased = Hinted | type[Embedding]
 
 # The state that a holder keeps a row in.
 _HELD: dict[Leased, State] = {
     Batch: BatchState.SAMPLING,
     Network: NetworkState.TRAINING,
     Calibration: CalibrationState.FITTING,
+    Embedding: EmbeddingState.SEARCHING,
+    Preparation: PreparationState.PREPARING,
 }
 
 
@@ -61,6 +72,24 @@ def claim_calibration(session: Session, calibration: int, *, now: datetime, leas
     return _claim(
         session, Calibration, calibration, calibration_due(), CalibrationState.WAITING, now, lease_s
     )
+
+
+def claim_preparation(session: Session, preparation: int, *, now: datetime, lease_s: float) -> Lease | None:
+    """Claim a preparation that waits. None: nothing to do here."""
+    due = Preparation.state == PreparationState.QUEUED
+    return _claim(session, Preparation, preparation, due, PreparationState.QUEUED, now, lease_s)
+
+
+def claim_embedding(session: Session, embedding: int, *, now: datetime, lease_s: float) -> Lease | None:
+    """Claim the search for an embedding that failed, or whose searcher fell silent. None: not so."""
+    for source in (EmbeddingState.FAILED, EmbeddingState.SEARCHING):
+        due = Embedding.state == source
+        if source is EmbeddingState.SEARCHING:
+            due = and_(due, Embedding.lease_until < now)
+        lease = _claim(session, Embedding, embedding, due, source, now, lease_s)
+        if lease is not None:
+            return lease
+    return None
 
 
 def calibration_due() -> ColumnElement[bool]:

@@ -11,7 +11,8 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import structlog
@@ -19,13 +20,14 @@ import structlog
 from schema.errors import AnnealqError, LeaseLost, StaleState
 from schema.messages import Message, Task
 from schema.states import BatchState
-from schema.tables import Calibration, Network
+from schema.tables import Calibration, Network, Preparation
 from worker import (
     batches,
     calibrations,
     comparison,
     fitting,
     leases,
+    preparations,
     runs,
     scoring,
     statistics,
@@ -34,6 +36,11 @@ from worker import (
 from worker.context import Context
 from worker.dispatch import dispatch
 from worker.retries import Again, GiveUp, decide
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from worker.network.registry import TrainedNetwork
 
 log = structlog.get_logger()
 
@@ -52,15 +59,53 @@ def sample_batch(context: Context, batch: int) -> None:
         batches.start_run(session, work.run, now=now)
         network = context.networks.get(session, work.network)
     with _handed_back(context, lease), leases.held(database, lease, lease_s):
-        drawn = scoring.draw(network, work)
-        with database.transaction() as session:
-            now = database.now(session)
-            leases.renew(session, lease, now=now, lease_s=lease_s)
-            batches.store_samples(
-                session, work, drawn.data, variables=drawn.variables, sampling_us=drawn.sampling_us, now=now
-            )
+        if work.solver.is_remote:
+            _sample_remotely(context, lease, work, network)
+        else:
+            _sample_here(context, lease, work, network)
         context.hints.send([Message(Task.AGGREGATE_BATCH, batch)])
     dispatch(database, context.settings, context.hints)
+
+
+def _sample_here(context: Context, lease: leases.Lease, work: batches.Work, network: TrainedNetwork) -> None:
+    drawn = scoring.draw(network, work)
+    with _writing(context, lease) as (session, now):
+        batches.store_samples(
+            session, work, drawn.data, variables=drawn.variables, sampling_us=drawn.sampling_us, now=now
+        )
+
+
+def _sample_remotely(
+    context: Context, lease: leases.Lease, work: batches.Work, network: TrainedNetwork
+) -> None:
+    from worker import qpu
+
+    sampled = qpu.sample(context, lease, work, network, scoring.linear_parts(network, work))
+    with _writing(context, lease) as (session, now):
+        batches.finish_sampling(session, work, sampled, now=now)
+
+
+def prepare(context: Context, preparation: int) -> None:
+    """Claim a preparation: find the solver's graph and an embedding, and work out what a run would cost."""
+    from worker import qpu
+
+    database, lease_s = context.database, context.settings.lease_s
+    with database.transaction() as session:
+        now = database.now(session)
+        lease = leases.claim_preparation(session, preparation, now=now, lease_s=lease_s)
+        if lease is None:
+            return
+        request = preparations.load(session, preparation)
+        network = context.networks.get(session, request.network)
+    with _handed_back(context, lease), leases.held(database, lease, lease_s):
+
+        def report(step: str, fraction: float) -> None:
+            with database.transaction() as session:
+                preparations.report(session, preparation, step, fraction)
+
+        plan = qpu.plan(context, request, network, report)
+        with _writing(context, lease) as (session, now):
+            preparations.store(session, preparation, plan, now=now)
 
 
 def aggregate_batch(context: Context, batch: int) -> None:
@@ -73,7 +118,7 @@ def aggregate_batch(context: Context, batch: int) -> None:
         network = context.networks.get(session, work.network)
         stored = batches.load_samples(session, batch)
     try:
-        rows = scoring.score(network, work, stored)
+        rows, chain_breaks = scoring.score(network, work, stored)
     except Exception as error:
         # Scoring is a pure function of stored bytes: what failed once fails always.
         _give_up_scoring(context, batch, error)
@@ -82,7 +127,7 @@ def aggregate_batch(context: Context, batch: int) -> None:
         raise
     try:
         with database.transaction() as session:
-            last = batches.store_scores(session, work, rows, now=database.now(session))
+            last = batches.store_scores(session, work, rows, chain_breaks, now=database.now(session))
     except StaleState:
         return
     if last:
@@ -149,7 +194,7 @@ def calibrate_network(context: Context, calibration: int) -> None:
         job = calibrations.load(session, calibration)
     with _handed_back(context, lease), leases.held(database, lease, lease_s):
 
-        def load(batch: int) -> tuple[batches.Work, list[tuple[int, int, bytes]]]:
+        def load(batch: int) -> tuple[batches.Work, list[batches.Stored]]:
             with database.reading() as session:
                 return batches.load(session, batch), batches.load_samples(session, batch)
 
@@ -160,6 +205,15 @@ def calibrate_network(context: Context, calibration: int) -> None:
             now = database.now(session)
             leases.renew(session, lease, now=now, lease_s=lease_s)
             calibrations.store(session, calibration, fitted, now=now)
+
+
+@contextmanager
+def _writing(context: Context, lease: leases.Lease) -> Iterator[tuple[Session, datetime]]:
+    """A transaction of a lease's holder, with its time."""
+    with context.database.transaction() as session:
+        now = context.database.now(session)
+        leases.renew(session, lease, now=now, lease_s=context.settings.lease_s)
+        yield session, now
 
 
 @contextmanager
@@ -196,6 +250,9 @@ def _settle(context: Context, lease: leases.Lease, decision: Again | GiveUp) -> 
             return
         if lease.table is Calibration:
             calibrations.settle(session, lease.row, decision, now=now)
+            return
+        if lease.table is Preparation:
+            preparations.settle(session, lease.row, decision, now=now)
             return
         finished = batches.settle(session, lease.row, decision, now=now)
     if finished is not None:

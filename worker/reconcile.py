@@ -26,9 +26,9 @@ from schema.database import Database
 from schema.errors import StaleState, StorageError
 from schema.messages import QUEUE_OF, Message, Queue, Task
 from schema.settings import load as load_settings
-from schema.states import BatchState, CalibrationState, NetworkState, RunState
-from schema.tables import Batch, Calibration, Leader, Network, Run
-from worker import batches, calibrations, leases, training_jobs
+from schema.states import BatchState, CalibrationState, NetworkState, PreparationState, RunState
+from schema.tables import Batch, Calibration, Leader, Network, Preparation, Run
+from worker import batches, calibrations, leases, preparations, training_jobs
 from worker.dispatch import dispatch
 from worker.hints import CeleryHints, Hints
 from worker.logs import configure
@@ -40,7 +40,7 @@ ROLE = "reconciler"
 _AT_ONCE = 500  # rows repaired in one transaction; the next pass takes the rest
 
 # What each message waits for. Batches to sample are chosen by `dispatch`, by priority.
-_READY: dict[Task, tuple[leases.Leased | type[Run], ColumnElement[bool]]] = {
+_READY: dict[Task, tuple[leases.Hinted | type[Run], ColumnElement[bool]]] = {
     Task.AGGREGATE_BATCH: (Batch, Batch.state == BatchState.SAMPLED),
     Task.TRAIN_NETWORK: (Network, Network.state == NetworkState.QUEUED),
     Task.AGGREGATE_RUN: (
@@ -51,10 +51,9 @@ _READY: dict[Task, tuple[leases.Leased | type[Run], ColumnElement[bool]]] = {
         ),
     ),
     Task.CALIBRATE_NETWORK: (Calibration, leases.calibration_due()),
+    Task.PREPARE: (Preparation, Preparation.state == PreparationState.QUEUED),
 }
-_TASKS_OF = {
-    queue: [task for task in _READY if QUEUE_OF[task] is queue] for queue in (Queue.AGGREGATE, Queue.TRAIN)
-}
+_TASKS_OF = {queue: [task for task in _READY if QUEUE_OF[task] is queue] for queue in Queue}
 
 log = structlog.get_logger()
 
@@ -102,6 +101,11 @@ def expire(session: Session, *, now: datetime, settings: WorkerSettings) -> list
     )
     for calibration, attempts in session.execute(fitters.limit(_AT_ONCE)).all():
         calibrations.settle(session, calibration, _after_silence(attempts, settings), now=now)
+    preparers = select(Preparation.id, Preparation.attempts).where(
+        Preparation.state == PreparationState.PREPARING, Preparation.lease_until < now
+    )
+    for preparation, attempts in session.execute(preparers.limit(_AT_ONCE)).all():
+        preparations.settle(session, preparation, _after_silence(attempts, settings), now=now)
     return hints
 
 

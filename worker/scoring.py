@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schema import arrays, samples
+from schema import arrays, samples, tiling
 from schema.errors import Corrupt
-from schema.parameters import Parameters, Solver
+from schema.parameters import Parameters, Solver, Unembedding
 from worker import consensus
 from worker.annealers.base import LocalAnnealer
 from worker.annealers.exact import ExactAnnealer
 from worker.annealers.simulated import SimulatedAnnealer
-from worker.batches import Scored, Work
+from worker.batches import Scored, Stored, Work
+from worker.embedding.unembedding import unembed
 from worker.network.registry import TrainedNetwork
 from worker.qubo import calibrate
 from worker.qubo.build import EnergyModel
+from worker.qubo.ising import spin_form
 from worker.qubo.noise import noise_for
 
 
@@ -54,28 +56,39 @@ def draw(network: TrainedNetwork, work: Work) -> Drawn:
     return Drawn(data, model.units, round(drawn.elapsed_s * 1e6))
 
 
-def score(network: TrainedNetwork, work: Work, stored: list[tuple[int, int, bytes]]) -> list[Scored]:
+def score(
+    network: TrainedNetwork, work: Work, stored: Sequence[Stored]
+) -> tuple[list[Scored], dict[int, bytes]]:
     """Consensus class scores of a batch from its stored sample sets; one row for each image.
+
+    Also how often each chain was broken, by problem: (images, n) little-endian float32.
 
     Raises:
         Corrupt: images or sample sets are damaged, or hold fewer reads than the run counts on.
     """
-    class_bits, energies = _reads(network, work, stored)
-    scored = consensus.score(
-        class_bits,
-        energies,
-        rule=work.parameters.rule,
-        fraction=work.parameters.fraction,
-        beta=work.parameters.beta,
-    )
+    parameters = work.parameters
     labels = None if work.labels is None else arrays.decode_labels(work.labels, work.shape[0])
-    return _rows(scored, labels)
+    rows: list[Scored] = []
+    chain_breaks: dict[int, bytes] = {}
+    for part, reads in _reads(network, work, stored):
+        scored = consensus.score(
+            reads.class_bits,
+            reads.energies,
+            rule=parameters.rule,
+            fraction=parameters.fraction,
+            beta=parameters.beta,
+            occurrences=reads.occurrences,
+        )
+        rows += _rows(scored, None if labels is None else labels[_images(part)], reads.chain_breaks)
+        if reads.chain_breaks is not None:
+            chain_breaks[part.problem] = reads.chain_breaks.astype("<f4").tobytes()
+    return rows, chain_breaks
 
 
 def count_right(
     network: TrainedNetwork,
     work: Work,
-    stored: list[tuple[int, int, bytes]],
+    stored: Sequence[Stored],
     among: Sequence[calibrate.Choice],
 ) -> NDArray[np.int64]:
     """Images of a labelled batch that each of C choices predicts right, (C,) int64.
@@ -85,9 +98,13 @@ def count_right(
     """
     if work.labels is None:
         raise Corrupt("images without labels cannot say which parameters are right")
-    class_bits, energies = _reads(network, work, stored)
     labels = arrays.decode_labels(work.labels, work.shape[0])
-    return calibrate.count_right(class_bits, energies, labels, among)
+    right = np.zeros(len(among), dtype=np.int64)
+    for part, reads in _reads(network, work, stored):
+        right += calibrate.count_right(
+            reads.class_bits, reads.energies, labels[_images(part)], among, reads.kept
+        )
+    return right
 
 
 def sweeps(solver: Solver, parameters: Parameters) -> int:
@@ -96,19 +113,62 @@ def sweeps(solver: Solver, parameters: Parameters) -> int:
     return local.sweeps if isinstance(local, SimulatedAnnealer) else 1
 
 
-def _reads(
-    network: TrainedNetwork, work: Work, stored: list[tuple[int, int, bytes]]
-) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Class bits (B, R, K) uint8 and energies (B, R) float64 of the first R stored reads, R as the run says.
+def linear_parts(network: TrainedNetwork, work: Work) -> NDArray[np.float64]:
+    """Linear parts (B, n) float64 of a batch; Corrupt where its images are damaged."""
+    return _energy(network, work)[1]
 
-    Energies are computed anew from Q without noise: those that a solver returns are its own.
+
+@dataclass(frozen=True, eq=False)
+class _Reads:
+    """The first R stored reads of B images, R as the run says.
+
+    class_bits: (B, R, K) uint8. energies: (B, R) float64, computed anew from Q without noise: those that a
+    solver returns are its own. kept: (B, R) bool, reads that count, None: all. chain_breaks: (B, n) float64,
+    None where there are no chains.
     """
-    reads = work.parameters.reads
+
+    class_bits: NDArray[np.uint8]
+    energies: NDArray[np.float64]
+    kept: NDArray[np.bool_] | None = None
+    occurrences: NDArray[np.int32] | None = None
+    chain_breaks: NDArray[np.float64] | None = None
+
+
+def _reads(network: TrainedNetwork, work: Work, stored: Sequence[Stored]) -> Iterator[tuple[Stored, _Reads]]:
+    """The reads of each sample set, one after another: a batch's may be too many to hold at once."""
     model, linear = _energy(network, work)
-    bits = np.concatenate([samples.decode(data).bits[:, :reads] for _, _, data in stored])
-    if bits.shape[1] < reads:
-        raise Corrupt(f"{bits.shape[1]} reads an image are stored where the run needs {reads}")
-    return bits[:, :, model.class_units], model.energies(linear, bits)
+    expected = 0
+    for part in stored:
+        if part.first_image != expected:
+            raise Corrupt(f"image {expected} of batch {work.batch} has no stored reads")
+        expected += part.count
+        yield part, _decode(model, linear[_images(part)], work.parameters, part)
+    if expected != len(linear):
+        raise Corrupt(f"image {expected} of batch {work.batch} has no stored reads")
+
+
+def _decode(model: EnergyModel, linear: NDArray[np.float64], parameters: Parameters, part: Stored) -> _Reads:
+    bits = samples.decode(part.data).bits[:, : parameters.reads]
+    if bits.shape[1] < parameters.reads:
+        raise Corrupt(f"{bits.shape[1]} reads an image are stored where the run needs {parameters.reads}")
+    if part.tiling is None:
+        return _Reads(bits[:, :, model.class_units], model.energies(linear, bits))
+    placed = tiling.decode(part.tiling).take(slice(part.count))
+    spin = None
+    if parameters.unembedding is Unembedding.MINIMIZE_ENERGY:
+        form = spin_form(linear, model.edges, model.couplings)
+        spin = (form.h, (model.quadratic + model.quadratic.T) / 4.0)
+    out = unembed(bits[0], placed, parameters.unembedding, seed=parameters.seed, spin=spin)
+    energies = model.energies(linear, out.bits)
+    class_bits = out.bits[:, :, model.class_units]
+    if out.kept.all():
+        return _Reads(class_bits, energies, chain_breaks=out.chain_breaks)
+    counted, occurrences = consensus.count_kept(class_bits, out.kept)
+    return _Reads(counted, energies, out.kept, occurrences, out.chain_breaks)
+
+
+def _images(part: Stored) -> slice:
+    return slice(part.first_image, part.first_image + part.count)
 
 
 def _energy(network: TrainedNetwork, work: Work) -> tuple[EnergyModel, NDArray[np.float64]]:
@@ -117,9 +177,14 @@ def _energy(network: TrainedNetwork, work: Work) -> tuple[EnergyModel, NDArray[n
     return model, model.linear(network.features(images))
 
 
-def _rows(scored: consensus.Consensus, labels: NDArray[np.int16] | None) -> list[Scored]:
+def _rows(
+    scored: consensus.Consensus,
+    labels: NDArray[np.int16] | None,
+    chain_breaks: NDArray[np.float64] | None,
+) -> list[Scored]:
     predicted = scored.predicted.tolist()
     known = [None] * len(predicted) if labels is None else labels.tolist()
+    broken = [None] * len(predicted) if chain_breaks is None else chain_breaks.mean(axis=1).tolist()
     columns = zip(
         predicted,
         known,
@@ -128,6 +193,7 @@ def _rows(scored: consensus.Consensus, labels: NDArray[np.int16] | None) -> list
         scored.margin.tolist(),
         scored.one_hot_fraction.tolist(),
         scored.lowest_energy.tolist(),
+        broken,
         strict=True,
     )
     return [
@@ -139,6 +205,7 @@ def _rows(scored: consensus.Consensus, labels: NDArray[np.int16] | None) -> list
             margin=margin,
             one_hot_fraction=one_hot,
             lowest_energy=energy,
+            chain_break_fraction=share,
         )
-        for k, label, tied, scores, margin, one_hot, energy in columns
+        for k, label, tied, scores, margin, one_hot, energy, share in columns
     ]

@@ -34,6 +34,26 @@ class WorkerSettings(TomlSettings):
     leader_lease_s: float = Field(
         default=10.0, gt=0, description="A reconciler that is silent for this long is replaced."
     )
+    solver_timeout_s: float = Field(
+        default=60.0, gt=0, description="How long one request to a solver with qubits may take."
+    )
+    solver_refresh_s: float = Field(
+        default=300.0, gt=0, description="A solver's graph is read again after so long."
+    )
+    quarantine_s: float = Field(
+        default=75.0,
+        gt=0,
+        description="A problem that may have arrived is not sent again before; above solver_timeout_s.",
+    )
+    collect_s: float = Field(
+        default=600.0,
+        gt=0,
+        description="A batch is put aside when its solver has answered nothing for so long.",
+    )
+    in_flight: int = Field(
+        default=32, ge=1, le=900, description="Problems that one worker process has in flight at most."
+    )
+    embedding_s: float = Field(default=60.0, gt=0, description="How long an embedding is searched for.")
     training_threads: int = Field(default=0, ge=0, description="Threads for training; 0: one per processor.")
 
 

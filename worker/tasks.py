@@ -55,6 +55,12 @@ def train_network(row: int, version: int = 1) -> None:
         pipeline.train_network(context(), accept(row, version))
 
 
+@app.task(name=Task.PREPARE)
+def prepare(row: int, version: int = 1) -> None:
+    with structlog.contextvars.bound_contextvars(preparation=row):
+        pipeline.prepare(context(), accept(row, version))
+
+
 @app.task(name=Task.CALIBRATE_NETWORK)
 def calibrate_network(row: int, version: int = 1) -> None:
     with structlog.contextvars.bound_contextvars(calibration=row):

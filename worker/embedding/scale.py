@@ -61,21 +61,26 @@ def torque(J: FloatArray, units: int) -> float:
 
 
 def fit_scale(
-    placement: Placement, h: FloatArray, J: FloatArray, chain_strength: float, ranges: Ranges
+    placement: Placement,
+    h: FloatArray,
+    J: FloatArray,
+    chain_strength: float,
+    ranges: Ranges,
+    share: float = 1.0,
 ) -> float:
-    """The largest factor that brings a placed model into a solver's ranges, for every image.
+    """The factor that brings a placed model into a solver's ranges, for every image.
 
     h: (n,) float64, the largest |h| of each unit over all images. J: (m,). chain_strength: >= 0, in the same
-    units.
+    units. share: > 0, of the room that h and J have; above 1 some h may have to be clipped, but J still fits.
     """
     n = placement.tiling.units
     biases = h[placement.owners % n] * placement.shares
     couplings = placement.quadratic(J, chain_strength)
-    limits = [_room(biases, (-ranges.h[1], ranges.h[1])), _room(-biases, (ranges.h[0], -ranges.h[0]))]
-    limits.append(_room(couplings, ranges.J))
+    h_room = min(_room(biases, ranges.h), _room(-biases, ranges.h))
+    J_room = _room(couplings, ranges.J)
     if ranges.J_at_qubit is not None:
-        limits.append(_room(_sum_at_qubits(placement, couplings), ranges.J_at_qubit))
-    factor = min(limits)
+        J_room = min(J_room, _room(_sum_at_qubits(placement, couplings), ranges.J_at_qubit))
+    factor = min(share * min(h_room, J_room), J_room)
     return factor if np.isfinite(factor) else 1.0
 
 

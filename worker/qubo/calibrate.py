@@ -49,12 +49,16 @@ def choices(reads: int) -> tuple[Choice, ...]:
 
 
 def count_right(
-    class_bits: BitArray, energies: FloatArray, labels: NDArray[np.integer], among: Sequence[Choice]
+    class_bits: BitArray,
+    energies: FloatArray,
+    labels: NDArray[np.integer],
+    among: Sequence[Choice],
+    kept: NDArray[np.bool_] | None = None,
 ) -> CountArray:
     """Images predicted right by each of C choices, (C,) int64; undecided ones count as wrong.
 
     class_bits: (B, R, K) uint8. energies: (B, R) float64. labels: (B,) integers. A choice of r reads takes
-    the first r of the R.
+    the first r of the R. kept: (B, R), reads that count; None: all.
 
     Raises ImageError when there are not B labels, ParameterError when a choice needs more than R reads.
     """
@@ -66,8 +70,11 @@ def count_right(
         if choice.reads > reads:
             raise ParameterError(f"{choice.reads} reads are to be compared, and only {reads} were made")
         first = slice(choice.reads)
+        bits, occurrences = class_bits[:, first], None
+        if kept is not None:
+            bits, occurrences = consensus.count_kept(bits, kept[:, first])
         scored = consensus.score(
-            class_bits[:, first], energies[:, first], choice.rule, choice.fraction, choice.beta
+            bits, energies[:, first], choice.rule, choice.fraction, choice.beta, occurrences
         )
         right[index] = np.count_nonzero(scored.predicted == labels)
     return right

@@ -70,6 +70,15 @@ def noise_for(model: EnergyModel, alpha: float, fraction: float, seed: int) -> N
 def ranges(model: EnergyModel, alpha: float) -> tuple[float, float]:
     """The largest |h| over all features in [-alpha, alpha]^nv, and the largest |J|, of the SPIN form.
 
+    Raises ParameterError when alpha is not positive and finite.
+    """
+    J = model.couplings / 4.0
+    return float(largest_h(model, alpha).max()), float(np.abs(J).max(initial=0.0))
+
+
+def largest_h(model: EnergyModel, alpha: float) -> FloatArray:
+    """The largest |h| (n,) float64 of each unit over all features in [-alpha, alpha]^nv, in SPIN form.
+
     Each h_i is linear in the features, so its extremes are its value for features 0 plus and minus
     alpha times the sum of the absolute slopes.
 
@@ -82,4 +91,4 @@ def ranges(model: EnergyModel, alpha: float) -> tuple[float, float]:
     else:
         reach = alpha * np.abs(model.fold).sum(axis=0)
     middle = spin_form(model.bias[np.newaxis], model.edges, model.couplings)
-    return float((np.abs(middle.h[0]) + reach / 2.0).max()), float(np.abs(middle.J).max(initial=0.0))
+    return np.asarray(np.abs(middle.h[0]) + reach / 2.0)

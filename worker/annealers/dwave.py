@@ -1,0 +1,392 @@
+"""Solvers with qubits, over dwave-cloud-client: problems go out without waiting, answers come as events.
+
+The client encodes a problem from a dict of every qubit (11 ms for a full chip) and decodes an answer into a
+matrix of all qubits (24 ms). Both are passed by here: problems arrive encoded and go straight to the client's
+submission queue, answers are taken as they came. The client's own threads send, poll and load; errors are
+mapped once, here, to Refused, Unavailable and Uncertain.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from dwave.cloud import Client
+from dwave.cloud.api import Problems
+from dwave.cloud.api.exceptions import RequestError, ResourceAuthenticationError
+from dwave.cloud.computation import Future
+from dwave.cloud.concurrency import Present
+from dwave.cloud.exceptions import (
+    CanceledFutureError,
+    SolverAuthenticationError,
+    SolverFailureError,
+    SolverNotFoundError,
+    SolverOfflineError,
+)
+
+from schema.errors import Corrupt, ParameterError, Refused, SolverError, Unavailable, Uncertain
+from schema.parameters import Parameters
+from worker.annealers import wire
+from worker.embedding.graph import SolverGraph
+from worker.embedding.scale import Ranges
+
+_LISTED = 1000  # the most that a listing returns
+
+# What the server says it has not accepted; any other error may have come after it had.
+_REFUSED = frozenset({400, 401, 403, 404, 405, 409, 413, 415, 422})
+_BUSY = frozenset({429, 503})
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a solver is reached.
+
+    endpoint, token: of the emulator; None: as D-Wave's own configuration file and environment say.
+    request_timeout_s: how long one request may take. poll_wait_s: how long the server may hold a poll.
+    """
+
+    endpoint: str | None = None
+    token: str | None = None
+    request_timeout_s: float = 60.0
+    poll_wait_s: int = 5
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The solver has given the problem its id."""
+
+    key: int
+    sapi_id: str
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """The problem was answered."""
+
+    key: int
+    sapi_id: str
+    answer: wire.Answer
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The problem will not be answered, or not now.
+
+    sapi_id: where one was given. ended: the problem is at its end, uncharged; else it may still be answered.
+    """
+
+    key: int
+    sapi_id: str | None
+    error: SolverError
+    ended: bool
+
+
+Event = Accepted | Answered | Failed
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A problem that the solver has under a label."""
+
+    sapi_id: str
+    status: str
+    submitted_on: datetime | None
+
+
+class _Client(Client):  # type: ignore[misc]  # the client has no types
+    """With more threads that load answers: with five, an 80 ms network caps it at 57 problems/s."""
+
+    _LOAD_THREAD_COUNT = 20
+
+
+class _Bell(threading.Event):
+    """An event that also puts a key on a queue when it is set."""
+
+    def __init__(self, key: int, rung: queue.SimpleQueue[int]) -> None:
+        super().__init__()
+        self._key = key
+        self._rung = rung
+
+    def set(self) -> None:
+        super().set()
+        self._rung.put(self._key)
+
+
+class _Future(Future):  # type: ignore[misc]  # the client has no types
+    """A future that rings when its id is known and when it is done, and keeps the answer as it came."""
+
+    def __init__(self, key: int, rung: queue.SimpleQueue[int], solver: Any, sapi_id: str | None) -> None:
+        super().__init__(solver=solver, id_=sapi_id)
+        bell = _Bell(key, rung)
+        if sapi_id is None:
+            self._id_ready_event = bell
+        self._add_event(bell)
+
+    def _decode(self) -> Any:
+        self._result = self._message["answer"]
+        return self._result
+
+
+class Qpu:
+    """One solver of one client. Build it after the fork; it is used by one thread, and closed."""
+
+    def __init__(self, access: Access, parameters: Parameters) -> None:
+        """Connect, and read what the solver says of itself.
+
+        Raises:
+            Refused: no token, a wrong one, no such solver, or one without qubits.
+            Unavailable: it does not answer, or is offline.
+        """
+        self._access = access
+        self._client = _connect(access)
+        try:
+            self._solver = _choose(self._client, parameters.qpu)
+            self.properties: dict[str, Any] = dict(self._solver.properties)
+            self.name = str(self._solver.name)
+            graph_id = str(self._solver.graph_id or "")
+            self.graph = SolverGraph.from_properties(self.name, graph_id, self.properties)
+            self.ranges = Ranges.from_properties(self.properties)
+        except BaseException:
+            self._client.close(wait=False)
+            raise
+        self._rung: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._open: dict[int, _Future] = {}
+        self._accepted: set[int] = set()
+
+    def close(self) -> None:
+        """Leave; problems that are under way stay with the solver."""
+        self._client.close(wait=False)
+
+    def estimate_us(self, parameters: Parameters, qubits: int) -> int:
+        """Microseconds of QPU access time that a problem with so many qubits is charged.
+
+        Raises:
+            Refused: reads or times out of the solver's ranges; says which, and how far they go.
+        """
+        self._check(parameters)
+        times = _times(parameters)
+        try:
+            estimate = self._solver.estimate_qpu_access_time(qubits, num_reads=parameters.reads, **times)
+        except (KeyError, ValueError) as error:
+            raise Refused(f"{self.name} does not say what a problem takes: {error}") from None
+        low, high = self.properties.get("problem_run_duration_range", (0, float("inf")))
+        if not low <= estimate <= high:
+            raise Refused(
+                f"{parameters.reads:,} reads take {estimate:,.0f} us, a problem on {self.name} may take "
+                f"{high:,.0f} us: ask for fewer reads"
+            )
+        return int(estimate + 0.5)
+
+    def submit(self, key: int, label: str, lin: str, quad: str, parameters: Parameters) -> None:
+        """Hand a problem to the client's submission queue; what becomes of it is told by `events`."""
+        body = {
+            "solver": self._solver.identity.dict(),
+            "data": {"format": "qp", "lin": lin, "quad": quad, "offset": 0.0},
+            "type": "ising",
+            "params": self._params(parameters),
+            "label": label,
+        }
+        future = self._open[key] = _Future(key, self._rung, self._solver, None)
+        self._client._submit(Present(result=orjson.dumps(body)), future)
+
+    def resume(self, key: int, sapi_id: str) -> None:
+        """Wait for a problem that was sent before, by whomever."""
+        future = self._open[key] = _Future(key, self._rung, self._solver, sapi_id)
+        self._accepted.add(key)
+        self._client._jobs.inc()
+        self._client._poll(future)
+
+    def next_event(self, timeout_s: float) -> Event | None:
+        """The next thing that becomes of a problem; None when nothing does for so long."""
+        deadline = time.monotonic() + timeout_s
+        while (left_s := deadline - time.monotonic()) > 0:
+            try:
+                key = self._rung.get(timeout=left_s)
+            except queue.Empty:
+                return None
+            if (event := self._look_at(key)) is not None:
+                return event
+        return None
+
+    def find(self, label: str) -> list[Listed]:
+        """The problems that the solver has under exactly this label, earliest first.
+
+        Raises:
+            Unavailable: it does not answer.
+        """
+        with _mapping_errors(), Problems.from_config(self._client.config) as problems:
+            found = problems.list_problems(label=label, max_results=_LISTED)
+        return sorted(
+            (
+                Listed(str(one.id), str(getattr(one.status, "value", one.status)), one.submitted_on)
+                for one in found
+                if one.label == label  # the server's filter is a substring match
+            ),
+            key=lambda one: (one.submitted_on is None, one.submitted_on, one.sapi_id),
+        )
+
+    def cancel(self, ids: Iterable[str]) -> None:
+        """Withdraw problems that still wait; those that run or are done stay as they are.
+
+        Raises:
+            Unavailable: the solver does not answer.
+        """
+        with _mapping_errors(), Problems.from_config(self._client.config) as problems:
+            problems.cancel_problems(list(ids))
+
+    def _look_at(self, key: int) -> Event | None:
+        """What there is to tell of a problem whose bell rang; it may ring more often than there is news."""
+        future = self._open.get(key)
+        if future is None:
+            return None
+        sapi_id = None if future.id is None else str(future.id)
+        if sapi_id is not None and key not in self._accepted:
+            self._accepted.add(key)
+            if future.done():
+                self._rung.put(key)
+            return Accepted(key, sapi_id)
+        if not future.done():
+            return None
+        del self._open[key]
+        self._accepted.discard(key)
+        return _outcome(key, sapi_id, future)
+
+    def _check(self, parameters: Parameters) -> None:
+        low, high = self.properties.get("num_reads_range", (1, float("inf")))
+        if not low <= parameters.reads <= high:
+            raise Refused(f"{parameters.reads:,} reads: {self.name} takes {low:,} to {high:,} in a problem")
+        if parameters.annealing_time_us is not None:
+            low, high = self.properties.get("annealing_time_range", (0.0, float("inf")))
+            if not low <= (time_us := parameters.annealing_time_us) <= high:
+                raise Refused(f"an anneal of {time_us:g} us: {self.name} takes {low:g} to {high:g} us")
+        if parameters.anneal_schedule is not None:
+            points = len(parameters.anneal_schedule)
+            if points > (most := self.properties.get("max_anneal_schedule_points", points)):
+                raise Refused(f"an anneal schedule of {points} points: {self.name} takes {most}")
+
+    def _params(self, parameters: Parameters) -> dict[str, Any]:
+        """What goes with every problem, checked against what the solver knows."""
+        # The scale is ours: the solver's own would give each problem another temperature.
+        given = {
+            "num_reads": parameters.reads,
+            "answer_mode": "raw",
+            "auto_scale": False,
+            **_times(parameters),
+        }
+        if unknown := sorted(given.keys() - self._solver.parameters.keys()):
+            raise Refused(f"{self.name} does not know the parameter {unknown[0]}")
+        return given
+
+
+def _connect(access: Access) -> Client:
+    settings: dict[str, Any] = {
+        "client": "base",
+        "request_timeout": access.request_timeout_s,
+        "poll_strategy": "long-polling",
+        "poll_wait_time": access.poll_wait_s,
+        "poll_pause": 0.05,  # without a pause, a server that answers 5xx is asked hundreds of times a second
+        "http_retry_backoff_factor": 0.05,
+        "cache_enabled": False,  # a graph that has changed must be seen
+    }
+    try:
+        if access.endpoint is None:
+            return _Client.from_config(**settings)
+        del settings["client"]
+        return _Client(endpoint=access.endpoint, token=access.token or "none", **settings)
+    except (ValueError, OSError) as error:
+        raise Refused(
+            f"no access to D-Wave's solvers: {error}. Run `dwave config create`, or set DWAVE_API_TOKEN"
+        ) from None
+
+
+def _choose(client: Client, qpu: str | None) -> Any:
+    """The solver by name or features; without either, the configured one, or the largest QPU."""
+    with _mapping_errors():
+        if qpu is None and client.config.solver:
+            return client.get_solver()
+        features = {} if qpu is None else _features(qpu)
+        order = features.pop("order_by", "-num_active_qubits")
+        return client.get_solver(**{"qpu": True, **features}, order_by=order)
+
+
+def _features(qpu: str) -> dict[str, Any]:
+    if not qpu.lstrip().startswith("{"):
+        return {"name": qpu}
+    try:
+        features = json.loads(qpu)
+    except ValueError as error:
+        raise ParameterError(f"features of a solver are one JSON object; {qpu!r} is none: {error}") from None
+    if not isinstance(features, dict):
+        raise ParameterError(f"features of a solver are one JSON object, not {qpu!r}")
+    return features
+
+
+def _times(parameters: Parameters) -> dict[str, Any]:
+    if parameters.anneal_schedule is not None:
+        return {"anneal_schedule": [list(point) for point in parameters.anneal_schedule]}
+    return {} if parameters.annealing_time_us is None else {"annealing_time": parameters.annealing_time_us}
+
+
+def _outcome(key: int, sapi_id: str | None, future: Future) -> Answered | Failed:
+    try:
+        answer = future.result()
+    except Exception as error:  # noqa: BLE001 - the client sets whatever its threads met; all of it is mapped
+        if sapi_id is not None:
+            return _after_id(key, sapi_id, error)
+        mapped = _before_id(error)
+        return Failed(key, None, mapped, ended=not isinstance(mapped, Uncertain))
+    try:
+        return Answered(key, str(sapi_id), wire.decode(answer))
+    except Corrupt as error:
+        return Failed(key, sapi_id, Unavailable(f"problem {sapi_id}: {error}"), ended=False)
+
+
+def _before_id(error: BaseException) -> SolverError:
+    """What an error at submission means: the problem was not accepted, or nobody knows."""
+    if isinstance(error, SolverFailureError):
+        return Refused(f"the solver refused the problem: {error}")
+    if isinstance(error, SolverAuthenticationError):
+        return Refused(f"the solver does not accept the token: {error}")
+    code = getattr(error, "error_code", None)
+    if code in _REFUSED:
+        return Refused(f"the solver refused the problem ({code}): {error}")
+    if code in _BUSY:
+        return Unavailable(f"the solver takes no more problems for now ({code}): {error}")
+    return Uncertain(f"nobody knows whether the problem was accepted: {type(error).__name__}: {error}")
+
+
+def _after_id(key: int, sapi_id: str, error: BaseException) -> Failed:
+    """What an error means once the id is known: the problem failed, or its answer is to be had later."""
+    if isinstance(error, CanceledFutureError):
+        return Failed(key, sapi_id, Unavailable(f"problem {sapi_id} was cancelled at the solver"), ended=True)
+    if isinstance(error, SolverOfflineError):
+        return Failed(key, sapi_id, Unavailable(f"the solver went offline: {error}"), ended=True)
+    if isinstance(error, SolverFailureError):
+        return Failed(key, sapi_id, Refused(f"the solver failed problem {sapi_id}: {error}"), ended=True)
+    text = f"the answer of problem {sapi_id} could not be fetched: {type(error).__name__}: {error}"
+    return Failed(key, sapi_id, Unavailable(text), ended=False)
+
+
+@contextmanager
+def _mapping_errors() -> Iterator[None]:
+    """Errors of calls that submit nothing."""
+    try:
+        yield
+    except (SolverAuthenticationError, ResourceAuthenticationError) as error:
+        raise Refused(f"the solver does not accept the token: {error}") from None
+    except SolverNotFoundError as error:
+        raise Refused(
+            f"no such solver is online: {error}. `dwave solvers --list` shows what there is"
+        ) from None
+    except RequestError as error:
+        raise Unavailable(f"the solver does not answer: {type(error).__name__}: {error}") from None
+    except OSError as error:  # what requests raises
+        raise Unavailable(f"the solver cannot be reached: {type(error).__name__}: {error}") from None

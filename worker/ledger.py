@@ -1,0 +1,193 @@
+"""The ledger of what leaves for a solver: a row exists before a problem does, and says what is known of it.
+
+    reserved -> sending -> sent -> answered, or failed, cancelled
+
+Everything that may cost money is committed before it happens: a problem that is found in `sending` may have
+left, and is looked up by its label before anything is sent again.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session
+
+from schema import samples
+from schema.database import advance, note
+from schema.states import ProblemState
+from schema.tables import Problem, SampleSet
+
+LABEL = "annealq:"
+_LIVE = (ProblemState.RESERVED, ProblemState.SENDING, ProblemState.SENT, ProblemState.ANSWERED)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A problem of a batch, as its row says."""
+
+    id: int
+    first_image: int  # within the batch
+    count: int
+    label: str
+    sapi_id: str | None
+    state: ProblemState
+    embedding_id: int | None
+    sending_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On what terms the problems of a batch are sent; all of it is kept with each."""
+
+    embedding_id: int
+    graph_id: str
+    scale: float
+    chain_strength: float
+    estimates_us: dict[int, int]  # by the number of images in a problem
+
+
+def entries(session: Session, batch: int) -> list[Entry]:
+    """The problems of a batch that count, in the order of their images; failed ones do not."""
+    columns = (
+        Problem.id,
+        Problem.first_image,
+        Problem.count,
+        Problem.label,
+        Problem.sapi_id,
+        Problem.state,
+        Problem.embedding_id,
+        Problem.sending_at,
+    )
+    rows = session.execute(
+        select(*columns)
+        .where(Problem.batch_id == batch, Problem.state.in_(_LIVE))
+        .order_by(Problem.first_image)
+    )
+    return [Entry(*row) for row in rows]
+
+
+def uncovered(known: Sequence[Entry], images: int, tiles: int) -> list[tuple[int, int]]:
+    """First image and count of each problem still to be made, of ``tiles`` images at most."""
+    covered = [False] * images
+    for entry in known:
+        covered[entry.first_image : entry.first_image + entry.count] = [True] * entry.count
+    spans: list[tuple[int, int]] = []
+    for image in range(images):
+        if covered[image]:
+            continue
+        if spans and sum(spans[-1]) == image and spans[-1][1] < tiles:
+            spans[-1] = (spans[-1][0], spans[-1][1] + 1)
+        else:
+            spans.append((image, 1))
+    return spans
+
+
+def reserve(
+    session: Session, batch: int, spans: Iterable[tuple[int, int]], terms: Terms, *, now: datetime
+) -> None:
+    """Write down what is going to be sent; it costs nothing yet."""
+    last = session.execute(select(func.max(Problem.ordinal)).where(Problem.batch_id == batch)).scalar()
+    ordinal = -1 if last is None else last
+    rows = [
+        {
+            "batch_id": batch,
+            "ordinal": ordinal + index,
+            "first_image": first,
+            "count": count,
+            "label": f"{LABEL}{uuid.uuid4().hex}",
+            "embedding_id": terms.embedding_id,
+            "graph_id": terms.graph_id,
+            "scale": terms.scale,
+            "chain_strength": terms.chain_strength,
+            "estimated_us": terms.estimates_us.get(count),
+            "state": ProblemState.RESERVED,
+            "reserved_at": now,
+        }
+        for index, (first, count) in enumerate(spans, start=1)
+    ]
+    if rows:
+        session.execute(insert(Problem), rows)
+
+
+def drop_reserved(session: Session, ids: Iterable[int], *, now: datetime) -> None:
+    """Forget reservations on terms that no longer hold; nothing of them has left."""
+    for problem in ids:
+        advance(session, problem, ProblemState.RESERVED, ProblemState.CANCELLED, at=now, why="other terms")
+
+
+def send(session: Session, ids: Iterable[int], *, now: datetime) -> None:
+    """From now on the problems may have left."""
+    for problem in ids:
+        advance(
+            session,
+            problem,
+            ProblemState.RESERVED,
+            ProblemState.SENDING,
+            at=now,
+            sending_at=now,
+            times_sent=Problem.times_sent + 1,
+        )
+
+
+def accept(session: Session, problem: int, sapi_id: str, *, now: datetime, adopted: bool = False) -> None:
+    """The solver has given the problem an id; ``adopted``: it was found by its label."""
+    advance(
+        session,
+        problem,
+        ProblemState.SENDING,
+        ProblemState.SENT,
+        at=now,
+        why="found by its label" if adopted else None,
+        sapi_id=sapi_id,
+        sent_at=now,
+        adopted=adopted,
+    )
+
+
+def take_back(session: Session, problem: int, why: str, *, now: datetime) -> None:
+    """The problem has provably not arrived: it may be sent again."""
+    advance(session, problem, ProblemState.SENDING, ProblemState.RESERVED, at=now, why=why)
+
+
+def fail(session: Session, problem: int, source: ProblemState, why: str, *, now: datetime) -> None:
+    """The solver refused or failed it: it will never be answered."""
+    advance(session, problem, source, ProblemState.FAILED, at=now, why=why, error=why)
+
+
+def count_duplicates(session: Session, problem: int, duplicates: int, *, now: datetime) -> None:
+    """The solver has further problems under this one's label."""
+    session.execute(update(Problem).where(Problem.id == problem).values(duplicates=duplicates))
+    note(session, "problems", problem, None, ProblemState.SENT, at=now, why=f"{duplicates} duplicates")
+
+
+def answer(
+    session: Session,
+    problem: int,
+    data: bytes,
+    *,
+    reads: int,
+    qubits: int,
+    timing: dict[str, Any],
+    now: datetime,
+) -> None:
+    """Keep the raw reads of a problem, and what it was charged."""
+    session.execute(
+        insert(SampleSet).values(
+            problem_id=problem, codec=samples.VERSION, reads=reads, variables=qubits, data=data
+        )
+    )
+    advance(
+        session,
+        problem,
+        ProblemState.SENT,
+        ProblemState.ANSWERED,
+        at=now,
+        timing=timing,
+        charged_us=int(timing.get("qpu_access_time", 0)),
+        answered_at=now,
+    )

@@ -1,0 +1,228 @@
+"""Samples a batch on a solver with qubits: reserve, send, collect. Fresh work and recovery are one path.
+
+Whatever a worker finds in the ledger it goes on from: what is answered stays, what was sent is collected by
+its id, what may have been sent is looked up by its label, and only what is not covered by any of it is sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from schema import samples
+from schema.errors import Refused, SolverError, Unavailable, Uncertain
+from schema.states import ProblemState
+from worker import leases, ledger
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from worker.annealers.dwave import Answered, Event, Failed, Qpu
+    from worker.annealers.programme import Programme
+    from worker.batches import Work
+    from worker.context import Context
+
+log = structlog.get_logger()
+
+_GROUP = 20  # problems that the client sends in one request, and that share its fate
+_WAIT_S = 1.0
+
+
+@dataclass(eq=False)
+class Submission:
+    """The problems of one batch, on their way. Used once, by one thread, under the batch's lease."""
+
+    context: Context
+    lease: leases.Lease
+    work: Work
+    qpu: Qpu
+    programme: Programme
+    terms: ledger.Terms
+    linear: NDArray[np.float64]  # (B, n)
+    _todo: deque[ledger.Entry] = field(default_factory=deque)
+    _flying: dict[int, ledger.Entry] = field(default_factory=dict)
+    _errors: list[SolverError] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Until every image of the batch is in an answered problem.
+
+        Raises:
+            Refused: the solver refused a problem; the others were collected.
+            Unavailable: it does not answer, or takes no more for now: go on later from where this ended.
+            Uncertain: a problem may have arrived: look again when its quarantine is over.
+        """
+        self._take_stock()
+        last_news = time.monotonic()
+        while self._todo or self._flying:
+            self._send_some()
+            events = self._drain()
+            if events:
+                last_news = time.monotonic()
+                self._keep(events)
+            elif time.monotonic() - last_news > self.context.settings.collect_s:
+                raise Unavailable(
+                    f"{self.qpu.name} has not answered for {self.context.settings.collect_s:.0f} s: "
+                    f"{len(self._flying)} problems are left with it, and will be collected later"
+                )
+        if self._errors:
+            raise _gravest(self._errors)
+
+    def _take_stock(self) -> None:
+        """Settle what was left behind, and reserve what is missing."""
+        database = self.context.database
+        with database.reading() as session:
+            known = ledger.entries(session, self.work.batch)
+            now = database.now(session)
+        for entry in known:
+            if entry.state is ProblemState.SENDING:
+                self._settle_by_label(entry, now)
+        with self._writing() as (session, now):
+            known = ledger.entries(session, self.work.batch)
+            stale = [
+                entry
+                for entry in known
+                if entry.state is ProblemState.RESERVED and entry.embedding_id != self.terms.embedding_id
+            ]
+            ledger.drop_reserved(session, [entry.id for entry in stale], now=now)
+            valid = [entry for entry in known if entry not in stale]
+            spans = ledger.uncovered(valid, self.work.shape[0], self.programme.tiles)
+            ledger.reserve(session, self.work.batch, spans, self.terms, now=now)
+            known = ledger.entries(session, self.work.batch)
+        for entry in known:
+            if entry.state is ProblemState.RESERVED:
+                self._todo.append(entry)
+            elif entry.state is ProblemState.SENT and entry.sapi_id is not None:
+                self._flying[entry.id] = entry
+                self.qpu.resume(entry.id, entry.sapi_id)
+
+    def _settle_by_label(self, entry: ledger.Entry, now: datetime) -> None:
+        """Find out what became of a problem that may have been sent."""
+        found = self.qpu.find(entry.label)
+        quarantine = timedelta(seconds=self.context.settings.quarantine_s)
+        if not found:
+            if entry.sending_at is not None and now < entry.sending_at + quarantine:
+                self._errors.append(
+                    Uncertain(
+                        f"problem {entry.label} may still arrive: it is looked for again after {quarantine}"
+                    )
+                )
+                return
+            with self._writing() as (session, now):
+                ledger.take_back(session, entry.id, "the solver does not know its label", now=now)
+            return
+        first, *others = found
+        with self._writing() as (session, now):
+            ledger.accept(session, entry.id, first.sapi_id, now=now, adopted=True)
+            if others:
+                ledger.count_duplicates(session, entry.id, len(others), now=now)
+        if others:
+            log.warning("duplicates", label=entry.label, ids=[one.sapi_id for one in others])
+            self.qpu.cancel(one.sapi_id for one in others)
+
+    def _send_some(self) -> None:
+        """Send as many as may be in flight, a request's worth at a time, each group written down before."""
+        while self._todo and len(self._flying) < self.context.settings.in_flight:
+            room = self.context.settings.in_flight - len(self._flying)
+            group = [self._todo.popleft() for _ in range(min(_GROUP, room, len(self._todo)))]
+            encoded = [self._encode(entry) for entry in group]
+            with self._writing() as (session, now):
+                ledger.send(session, [entry.id for entry in group], now=now)
+            for entry, (lin, quad) in zip(group, encoded, strict=True):
+                self._flying[entry.id] = entry
+                self.qpu.submit(entry.id, entry.label, lin, quad, self.work.parameters)
+
+    def _encode(self, entry: ledger.Entry) -> tuple[str, str]:
+        programme = self.programme.take(entry.count)
+        images = slice(entry.first_image, entry.first_image + entry.count)
+        return programme.lin(self.linear[images]), programme.quad
+
+    def _drain(self) -> list[Event]:
+        """What has happened since: waits for the first event, then takes what is there."""
+        event = self.qpu.next_event(_WAIT_S)
+        events = []
+        while event is not None:
+            events.append(event)
+            event = self.qpu.next_event(0.0)
+        return events
+
+    def _keep(self, events: list[Event]) -> None:
+        from worker.annealers.dwave import Accepted, Answered
+
+        encoded = {
+            event.key: self._encode_answer(event)
+            for event in events
+            if isinstance(event, Answered) and self._fits(event)
+        }
+        with self._writing() as (session, now):
+            for event in events:
+                if event.key not in self._flying:
+                    continue
+                if isinstance(event, Accepted):
+                    ledger.accept(session, event.key, event.sapi_id, now=now)
+                elif isinstance(event, Answered):
+                    self._keep_answer(session, event, encoded.get(event.key), now)
+                else:
+                    self._keep_failure(session, event, now)
+
+    def _keep_answer(self, session: Session, event: Answered, data: bytes | None, now: datetime) -> None:
+        del self._flying[event.key]
+        if data is None:
+            text = (
+                f"problem {event.sapi_id} was answered with other qubits or fewer reads than were asked for"
+            )
+            self._errors.append(Unavailable(text))
+            return
+        reads, qubits = event.answer.bits.shape
+        timing = event.answer.timing_us
+        ledger.answer(session, event.key, data, reads=reads, qubits=qubits, timing=timing, now=now)
+
+    def _keep_failure(self, session: Session, event: Failed, now: datetime) -> None:
+        del self._flying[event.key]
+        self._errors.append(event.error)
+        if not event.ended:
+            return  # the ledger leaves it as it is: sent, or on its way
+        source = ProblemState.SENDING if event.sapi_id is None else ProblemState.SENT
+        if event.sapi_id is None and isinstance(event.error, Unavailable):
+            ledger.take_back(session, event.key, str(event.error), now=now)
+        else:
+            ledger.fail(session, event.key, source, str(event.error), now=now)
+
+    def _fits(self, event: Answered) -> bool:
+        entry = self._flying.get(event.key)
+        if entry is None:
+            return False
+        expected = self.programme.take(entry.count).placement.active
+        same = np.array_equal(event.answer.active, expected) or entry.embedding_id != self.terms.embedding_id
+        return same and len(event.answer.bits) == self.work.parameters.reads
+
+    def _encode_answer(self, event: Answered) -> bytes:
+        answer = event.answer
+        return samples.encode(
+            samples.SampleSet(answer.bits[np.newaxis], answer.energies[np.newaxis].astype(np.float32))
+        )
+
+    @contextmanager
+    def _writing(self) -> Iterator[tuple[Session, datetime]]:
+        """A transaction of the lease's holder."""
+        with self.context.database.transaction() as session:
+            now = self.context.database.now(session)
+            leases.renew(session, self.lease, now=now, lease_s=self.context.settings.lease_s)
+            yield session, now
+
+
+def _gravest(errors: list[SolverError]) -> SolverError:
+    """What decides about the batch: a refusal, then a problem that may be lost, then what time mends."""
+    for kind in (Refused, Uncertain, Unavailable):
+        for error in errors:
+            if isinstance(error, kind):
+                return error
+    return errors[0]
