@@ -85,7 +85,9 @@ def parse(arguments: Sequence[str]) -> Options:
 
 def _parser() -> argparse.ArgumentParser:
     default = Options()
-    parser = argparse.ArgumentParser("python -m worker.emulator", description="A solver that speaks SAPI.")
+    parser = argparse.ArgumentParser(
+        "python -m worker.emulator", description="A solver that speaks SAPI.", allow_abbrev=False
+    )
     add = parser.add_argument
     add("--host", default=default.host)
     add("--port", type=int, default=default.port)

@@ -47,9 +47,10 @@ def serve(options: Options) -> None:
         machine = Machine(options)
         connections = Connections()
         server = _Server(machine, listening, _config(application(machine, connections), connections))
-        # uvicorn sends the signal that stopped it once more: to nobody, for this was a clean end.
+        # uvicorn has its own handlers while it serves. It sends the signal that stopped it once more at its
+        # end, which was a clean one: then this does nothing.
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda _number, _frame: None)
+            signal.signal(number, server.stop_early)
         server.run(sockets=[listening])
     finally:
         listening.close()
@@ -135,6 +136,10 @@ class _Server(uvicorn.Server):
             }
             sys.stdout.write(orjson.dumps(ready).decode() + "\n")
             sys.stdout.flush()
+
+    def stop_early(self, _number: int, _frame: FrameType | None) -> None:
+        """Signal handler for before the event loop runs."""
+        self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)

@@ -102,7 +102,8 @@ class TimingModel:
         readout = self.readout_us(qubits)
         rest = parameters.readout_thermalization_us or self.default_readout_thermalization
         decorrelation = self._decorrelation(anneal) if parameters.reduce_intersample_correlation else 0
-        per_read = anneal + readout + self.qpu_delay_time_per_sample + delay_extra + max(rest, decorrelation)
+        pause = max(rest, decorrelation)
+        per_read = anneal + readout + self.qpu_delay_time_per_sample + delay_extra + pause
         sampling = parameters.reads * per_read
         return Timing(
             programming=programming,
@@ -110,7 +111,7 @@ class TimingModel:
             access=sampling + programming,
             anneal_per_sample=anneal,
             readout_per_sample=readout,
-            delay_per_sample=per_read - anneal - readout,
+            delay_per_sample=self.qpu_delay_time_per_sample + delay_extra + pause,
             access_overhead=_OVERHEAD_US,
         )
 
