@@ -188,6 +188,6 @@ def answer(
         ProblemState.ANSWERED,
         at=now,
         timing=timing,
-        charged_us=int(timing.get("qpu_access_time", 0)),
+        charged_us=round(timing.get("qpu_access_time", 0)),
         answered_at=now,
     )

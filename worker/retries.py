@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from schema.errors import AnnealqError, Unavailable
+from schema.errors import AnnealqError, Unavailable, Uncertain
 from worker.settings import WorkerSettings
 
 
@@ -32,6 +32,9 @@ def decide(error: Exception, attempt: int, settings: WorkerSettings, jitter: ran
     "equal jitter" (half fixed, half random) so that workers do not come back all at once.
     """
     text = f"{type(error).__name__}: {error}"
+    if isinstance(error, Uncertain) and attempt < settings.max_attempts:
+        # Whether it arrived can only be told when it would have; the ledger settles it then.
+        return Again(settings.quarantine_s, text)
     lasting = isinstance(error, AnnealqError) and not isinstance(error, Unavailable)
     if lasting or attempt >= settings.max_attempts:
         return GiveUp(text)

@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import dimod
 import numpy as np
 import pytest
 
 from schema.errors import ParameterError
+from tests.contract.remote import RemoteAnnealer
+from tests.emulators import TOKEN, running_emulator
 from tests.models import dense, features_for, head, pooled
 from worker.annealers.base import LocalAnnealer
+from worker.annealers.dwave import Access
 from worker.annealers.exact import ExactAnnealer
 from worker.annealers.simulated import SimulatedAnnealer
 from worker.qubo.build import EnergyModel, build
 from worker.qubo.noise import Noise, noise_for
 
+LOCAL = {
+    "local": SimulatedAnnealer(),
+    "local, 2 threads": SimulatedAnnealer(threads=2),
+    "exact": ExactAnnealer(),
+}
 
-@pytest.fixture(
-    params=[SimulatedAnnealer(), SimulatedAnnealer(threads=2), ExactAnnealer()],
-    ids=["local", "local, 2 threads", "exact"],
-)
+
+@pytest.fixture(params=LOCAL)
 def annealer(request: pytest.FixtureRequest) -> LocalAnnealer:
-    return request.param
+    """Every annealer of this process: what they draw follows from the seed."""
+    return LOCAL[request.param]
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[LocalAnnealer]:
+    """The emulator, through D-Wave's client."""
+    with running_emulator("--solver", "small=zephyr:6", "--clock", "off") as running:
+        remote = RemoteAnnealer(Access(running.endpoint, TOKEN), "small")
+        yield remote
+        remote.connection.close()
+
+
+@pytest.fixture(params=[*LOCAL, "emulator", pytest.param("qpu", marks=pytest.mark.qpu)])
+def any_annealer(request: pytest.FixtureRequest) -> LocalAnnealer:
+    """Every annealer; `qpu` is the solver of D-Wave's own configuration, and costs money."""
+    if request.param == "qpu":
+        return RemoteAnnealer(Access())
+    return LOCAL[request.param] if request.param in LOCAL else request.getfixturevalue("emulator")
 
 
 @pytest.fixture(
@@ -33,11 +59,11 @@ def model(request: pytest.FixtureRequest) -> EnergyModel:
 
 
 def test_reads_have_the_shape_and_the_energies_of_the_model(
-    annealer: LocalAnnealer, model: EnergyModel
+    any_annealer: LocalAnnealer, model: EnergyModel
 ) -> None:
-    annealer.check(model)
+    any_annealer.check(model)
     features = features_for(model, 3)
-    samples = annealer.sample(model, model.linear(features), reads=7, seed=1)
+    samples = any_annealer.sample(model, model.linear(features), reads=7, seed=1)
     assert samples.bits.shape == (3, 7, model.units)
     assert samples.bits.dtype == np.uint8
     assert samples.bits.max() <= 1
@@ -102,11 +128,11 @@ def test_reads_follow_the_noisy_model(annealer: LocalAnnealer) -> None:
         np.testing.assert_array_equal(bits[image].mean(axis=0), h < 0.0)
 
 
-def test_the_lowest_read_of_a_small_model_is_its_minimum(annealer: LocalAnnealer) -> None:
+def test_the_lowest_read_of_a_small_model_is_its_minimum(any_annealer: LocalAnnealer) -> None:
     rng = np.random.default_rng(4)
     model = build([dense(rng, 8, 4)], [rng.normal(size=4)], lam=2.0)
     features = features_for(model, 5)
-    samples = annealer.sample(model, model.linear(features), reads=2000, seed=4)
+    samples = any_annealer.sample(model, model.linear(features), reads=2000, seed=4)
     for image in range(5):
         matrix = model.q_matrix(features[image])
         exact = dimod.ExactSolver().sample_qubo(
@@ -115,10 +141,10 @@ def test_the_lowest_read_of_a_small_model_is_its_minimum(annealer: LocalAnnealer
         assert samples.energies[image].min() == pytest.approx(exact.first.energy, abs=1e-9)
 
 
-def test_a_strong_feature_shows_in_the_reads(annealer: LocalAnnealer) -> None:
+def test_a_strong_feature_shows_in_the_reads(any_annealer: LocalAnnealer) -> None:
     model = head(units=4, classes=2)
     features = np.array([[50.0, -50.0, 50.0, -50.0], [-50.0, 50.0, -50.0, 50.0]])
-    means = annealer.sample(model, model.linear(features), reads=100, seed=5).bits.mean(axis=1)[:, :4]
+    means = any_annealer.sample(model, model.linear(features), reads=100, seed=5).bits.mean(axis=1)[:, :4]
     np.testing.assert_array_equal(means, features > 0.0)
 
 

@@ -309,12 +309,18 @@ def _connect(access: Access) -> Client:
 
 def _choose(client: Client, qpu: str | None) -> Any:
     """The solver by name or features; without either, the configured one, or the largest QPU."""
+    features = dict(client.config.solver or {}) if qpu is None else _features(qpu)
+    order = features.pop("order_by", "-num_active_qubits")
+    features = {"qpu": True, **features}
     with _mapping_errors():
-        if qpu is None and client.config.solver:
-            return client.get_solver()
-        features = {} if qpu is None else _features(qpu)
-        order = features.pop("order_by", "-num_active_qubits")
-        return client.get_solver(**{"qpu": True, **features}, order_by=order)
+        online = client.get_solvers(order_by=order, **features)
+        if online:
+            return online[0]
+        offline = client.get_solvers(**{**features, "online": False})
+    asked = ", ".join(f"{name} {value}" for name, value in features.items() if name != "qpu") or "any QPU"
+    if offline:
+        raise Unavailable(f"solver {offline[0].name} is offline ({asked})")
+    raise Refused(f"there is no such solver: {asked}. `dwave solvers --list` shows what there is")
 
 
 def _features(qpu: str) -> dict[str, Any]:

@@ -1,0 +1,285 @@
+"""Batches on a solver with qubits: the whole road from images to classifications, against an emulator that
+fails in every way a service can. What it has charged is compared with what the database says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from producer.enqueue import RunOptions, enqueue_run
+from producer.networks import ChosenNetwork
+from schema.database import Database
+from schema.messages import Message, Task
+from schema.parameters import Parameters, Solver, Unembedding, Visible
+from schema.settings import load as load_settings
+from schema.states import BatchState, ProblemState, RunState
+from schema.tables import Batch, Chip, Classification, Embedding, Problem, Run, SampleSet
+from tests.emulators import TOKEN, Emulator, running_emulator
+from tests.integration.conftest import Outbox, some_images, work_off
+from worker import pipeline
+from worker.context import Context
+from worker.settings import WorkerSettings
+
+TINY = ("--solver", "tiny=pegasus:6:6:10", "--clock", "off")
+PARAMETERS = Parameters(reads=20, tiles=2, qpu="tiny", visible=Visible.FOLDED)
+IMAGES = 13
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Emulator]:
+    with running_emulator(*TINY) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(server: Emulator) -> Iterator[Emulator]:
+    yield server
+    server.change(clear=True, online=["tiny"])
+
+
+@pytest.fixture
+def context(database: Database, outbox: Outbox, emulator: Emulator) -> Iterator[Context]:
+    settings = WorkerSettings(
+        max_attempts=5, retry_base_s=0.01, quarantine_s=0.3, collect_s=1.0, solver_timeout_s=5.0, in_flight=4
+    )
+    made = Context(database, settings, outbox)
+    made.solvers.shared = replace_settings(emulator.endpoint)
+    yield made
+    made.solvers.leave(Solver.EMULATOR, PARAMETERS)
+
+
+def replace_settings(url: str, token: str = TOKEN) -> Any:
+    return load_settings(emulator_url=url, emulator_token=token)
+
+
+def enqueue(database: Database, network: ChosenNetwork, parameters: Parameters = PARAMETERS) -> int:
+    images = some_images(IMAGES)
+    return enqueue_run(database, images, network, Solver.EMULATOR, parameters, RunOptions(batch_size=8)).id
+
+
+def finish(context: Context, run: int, *, attempts: int = 8) -> RunState:
+    """Work a run off; batches that were handed back are taken up again when they are due."""
+    for _ in range(attempts):
+        with context.database.reading() as session:
+            state = session.execute(select(Run.state).where(Run.id == run)).scalar_one()
+            pending = select(Batch.id).where(Batch.run_id == run, Batch.state == BatchState.PENDING)
+            batches = list(session.execute(pending).scalars())
+        if state in (RunState.DONE, RunState.FAILED):
+            return state
+        work_off(context, *(Message(Task.SAMPLE_BATCH, batch) for batch in batches))
+        time.sleep(0.1)
+    raise AssertionError(f"run {run} is still {state}")
+
+
+def problems(session: Session, run: int) -> list[Problem]:
+    query = select(Problem).join(Batch, Batch.id == Problem.batch_id).where(Batch.run_id == run)
+    return list(session.execute(query.order_by(Problem.id)).scalars())
+
+
+def assert_books_agree(context: Context, emulator: Emulator, before: dict[str, Any], run: int) -> None:
+    """What the emulator accepted and charged since ``before`` is what the database says, once each."""
+    now = emulator.ledger()
+    accepted = {one["id"]: one for one in now["problems"][len(before["problems"]) :]}
+    with context.database.reading() as session:
+        ours = {problem.sapi_id: problem for problem in problems(session, run) if problem.sapi_id}
+        assert ours.keys() == accepted.keys()
+        for sapi_id, problem in ours.items():
+            assert problem.label == accepted[sapi_id]["label"]
+            if problem.state is ProblemState.ANSWERED:
+                assert problem.charged_us == round(accepted[sapi_id]["charged_us"])
+        images = list(
+            session.execute(
+                select(Classification.image)
+                .where(Classification.run_id == run)
+                .order_by(Classification.image)
+            ).scalars()
+        )
+    assert images == list(range(IMAGES))
+
+
+def test_every_image_is_classified_and_charged_once(
+    context: Context, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    before = emulator.ledger()
+    run = enqueue(context.database, working)
+    assert finish(context, run) is RunState.DONE
+    assert_books_agree(context, emulator, before, run)
+    with context.database.reading() as session:
+        made = problems(session, run)
+        assert [problem.count for problem in made] == [2, 2, 2, 2, 2, 2, 1]
+        assert all(problem.estimated_us == problem.charged_us for problem in made)
+        assert all(problem.scale and problem.chain_strength for problem in made)
+        qubits = session.execute(
+            select(SampleSet.variables, Embedding.tiles, Embedding.qubits)
+            .join(Problem, Problem.id == SampleSet.problem_id)
+            .join(Embedding, Embedding.id == Problem.embedding_id)
+            .where(Problem.count == 2)
+        ).first()
+        assert qubits.tiles == 2
+        assert qubits.variables == qubits.qubits
+        breaks = np.frombuffer(made[0].chain_breaks, "<f4")
+        assert breaks.shape == (2 * session.execute(select(Embedding.units)).scalar_one(),)
+        assert 0.0 <= breaks.min() <= breaks.max() <= 1.0
+
+
+def test_a_second_run_searches_nothing(context: Context, working: ChosenNetwork) -> None:
+    first = enqueue(context.database, working)
+    finish(context, first)
+    second = enqueue(context.database, working, replace(PARAMETERS, seed=1))
+    finish(context, second)
+    with context.database.reading() as session:
+        searched = dict(
+            session.execute(select(Batch.run_id, func.sum(Batch.embedding_s)).group_by(Batch.run_id)).all()
+        )
+        assert searched[first] > 0.0
+        assert searched[second] == 0.0
+        assert session.execute(select(func.count()).select_from(Embedding)).scalar_one() == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_lost_connection_is_settled_by_label(
+    context: Context, working: ChosenNetwork, emulator: Emulator, when: str
+) -> None:
+    before = emulator.ledger()
+    emulator.break_(target="submit", kind="reset", when=when, count=1)
+    run = enqueue(context.database, working)
+    assert finish(context, run) is RunState.DONE
+    assert_books_agree(context, emulator, before, run)
+    with context.database.reading() as session:
+        made = problems(session, run)
+        adopted = sum(problem.adopted for problem in made)
+        again = sum(problem.times_sent - 1 for problem in made)
+    assert (adopted > 0, again > 0) == ((False, True) if when == "before" else (True, False))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"target": "submit", "kind": "error", "status": 429, "retry_after": 1.0, "count": 1},
+        {"target": "submit", "kind": "error", "status": 503, "count": 2},
+        {"target": "submit", "kind": "error", "status": 500, "when": "after", "count": 1},
+        {"target": "poll", "kind": "error", "status": 404, "count": 1},
+        {"target": "poll", "kind": "delay", "delay_s": 2.0, "count": 1},
+        {"target": "answer", "kind": "error", "status": 500, "count": 1},
+        {"target": "answer", "kind": "corrupt", "damage": "base64", "count": 1},
+        {"target": "answer", "kind": "corrupt", "damage": "short", "count": 1},
+        {"target": "answer", "kind": "corrupt", "damage": "media", "count": 1},
+        {"target": "answer", "kind": "reset", "count": 1},
+        {"target": "solvers", "kind": "error", "status": 503, "count": 1},
+    ],
+    ids=lambda fault: "-".join(str(part) for part in fault.values()),
+)
+def test_what_goes_wrong_once_costs_nothing_twice(
+    context: Context, working: ChosenNetwork, emulator: Emulator, fault: dict[str, Any]
+) -> None:
+    before = emulator.ledger()
+    emulator.break_(**fault)
+    run = enqueue(context.database, working)
+    assert finish(context, run) is RunState.DONE
+    assert_books_agree(context, emulator, before, run)
+
+
+def test_a_graph_that_changes_gets_an_embedding_of_its_own(
+    context: Context, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    first = enqueue(context.database, working)
+    finish(context, first)
+    emulator.change(regraph=["tiny"])
+    second = enqueue(context.database, working, replace(PARAMETERS, seed=1))
+    assert finish(context, second) is RunState.DONE
+    with context.database.reading() as session:
+        graphs = dict(
+            session.execute(
+                select(Batch.run_id, Chip.graph_id)
+                .join(Embedding, Embedding.id == Batch.embedding_id)
+                .join(Chip, Chip.id == Embedding.chip_id)
+            ).all()
+        )
+        assert graphs[first] != graphs[second]
+        assert session.execute(select(func.count()).select_from(Embedding)).scalar_one() == 2
+        old = session.execute(select(func.count()).where(Classification.run_id == first)).scalar_one()
+    assert old == IMAGES
+    rescore(context, first)  # the samples of the old graph can still be read
+
+
+def rescore(context: Context, run: int) -> list[int | None]:
+    """Score the stored samples of a run's batches anew; returns what it predicts."""
+    predicted: list[int | None] = []
+    from worker import batches, scoring
+
+    with context.database.reading() as session:
+        for batch in session.execute(select(Batch.id).where(Batch.run_id == run)).scalars().all():
+            work = batches.load(session, batch)
+            network = context.networks.get(session, work.network)
+            rows, _ = scoring.score(network, work, batches.load_samples(session, batch))
+            predicted += [row.predicted for row in rows]
+    return predicted
+
+
+@pytest.mark.parametrize("rule", list(Unembedding))
+def test_samples_can_be_unembedded_in_every_way(
+    context: Context, working: ChosenNetwork, rule: Unembedding
+) -> None:
+    run = enqueue(context.database, working)
+    finish(context, run)
+    with context.database.transaction() as session:
+        changed = replace(PARAMETERS, unembedding=rule).to_dict()
+        session.execute(update(Run).where(Run.id == run).values(parameters=changed))
+    assert len(rescore(context, run)) == IMAGES
+
+
+@pytest.mark.parametrize(
+    ("parameters", "match"),
+    [
+        (replace(PARAMETERS, qpu="unheard-of"), "there is no such solver"),
+        (replace(PARAMETERS, reads=10_000, annealing_time_us=1000.0), "ask for fewer reads"),
+        (replace(PARAMETERS, annealing_time_us=1e6), "annealing|anneal of"),
+        (replace(PARAMETERS, qpu='{"qubits__contains": 1e9}'), "there is no such solver"),
+        (replace(PARAMETERS, qpu="{broken"), "features of a solver"),
+    ],
+    ids=["unknown solver", "too long", "too slow", "no such features", "broken features"],
+)
+def test_what_cannot_be_is_refused_and_costs_nothing(
+    context: Context, working: ChosenNetwork, emulator: Emulator, parameters: Parameters, match: str
+) -> None:
+    before = emulator.ledger()
+    run = enqueue(context.database, working, parameters)
+    assert finish(context, run) is RunState.FAILED
+    assert emulator.ledger() == before
+    with context.database.reading() as session:
+        error = session.execute(select(Run.error).where(Run.id == run)).scalar_one()
+    assert error is not None
+    assert any(part in error for part in match.split("|")), error
+
+
+def test_a_wrong_token_is_refused(context: Context, working: ChosenNetwork, emulator: Emulator) -> None:
+    context.solvers.shared = replace_settings(emulator.endpoint, "wrong")
+    run = enqueue(context.database, working)
+    assert finish(context, run) is RunState.FAILED
+    with context.database.reading() as session:
+        error = session.execute(select(Run.error).where(Run.id == run)).scalar_one()
+    assert "token" in error
+    assert "wrong" not in error
+
+
+def test_an_offline_solver_is_waited_for(
+    context: Context, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    emulator.change(offline=["tiny"])
+    run = enqueue(context.database, working)
+    with context.database.reading() as session:
+        batch = session.execute(select(Batch.id).where(Batch.run_id == run).limit(1)).scalar_one()
+    pipeline.sample_batch(context, batch)
+    with context.database.reading() as session:
+        assert (
+            session.execute(select(Batch.state).where(Batch.id == batch)).scalar_one() is BatchState.PENDING
+        )
+    emulator.change(online=["tiny"])
+    assert finish(context, run) is RunState.DONE
