@@ -48,6 +48,7 @@ class RemoteAnnealer:
         first_image: int = 0,
         noise: Noise | None = None,
     ) -> LogicalSamples:
+        assert first_image == 0
         assert noise is None
         started = perf_counter()
         parameters = Parameters(reads=reads, seed=seed)

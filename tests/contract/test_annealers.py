@@ -10,7 +10,7 @@ import pytest
 
 from schema.errors import ParameterError
 from tests.contract.remote import RemoteAnnealer
-from tests.emulators import TOKEN, running_emulator
+from tests.emulators import TOKEN, Emulator
 from tests.models import dense, features_for, head, pooled
 from worker.annealers.base import LocalAnnealer
 from worker.annealers.dwave import Access
@@ -35,7 +35,7 @@ def annealer(request: pytest.FixtureRequest) -> LocalAnnealer:
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[LocalAnnealer]:
     """The emulator, through D-Wave's client."""
-    with running_emulator("--solver", "small=zephyr:6", "--clock", "off") as running:
+    with Emulator("--solver=small=zephyr:6") as running:
         remote = RemoteAnnealer(Access(running.endpoint, TOKEN), "small")
         yield remote
         remote.connection.close()

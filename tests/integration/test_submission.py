@@ -21,27 +21,27 @@ from schema.parameters import Parameters, Solver, Unembedding, Visible
 from schema.settings import load as load_settings
 from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, Chip, Classification, Embedding, Problem, Run, SampleSet
-from tests.emulators import TOKEN, Emulator, running_emulator
+from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import Outbox, some_images, work_off
 from worker import pipeline
 from worker.context import Context
 from worker.settings import WorkerSettings
 
-TINY = ("--solver", "tiny=pegasus:6:6:10", "--clock", "off")
+TINY = ("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}")
 PARAMETERS = Parameters(reads=20, tiles=2, qpu="tiny", visible=Visible.FOLDED)
 IMAGES = 13
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Emulator]:
-    with running_emulator(*TINY) as emulator:
+    with Emulator(*TINY) as emulator:
         yield emulator
 
 
 @pytest.fixture
 def emulator(server: Emulator) -> Iterator[Emulator]:
     yield server
-    server.change(clear=True, online=["tiny"])
+    server.break_down(clear=True, online=["tiny"])
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_a_lost_connection_is_settled_by_label(
     context: Context, working: ChosenNetwork, emulator: Emulator, when: str
 ) -> None:
     before = emulator.ledger()
-    emulator.break_(target="submit", kind="reset", when=when, count=1)
+    emulator.break_down({"target": "submit", "kind": "reset", "when": when, "count": 1})
     run = enqueue(context.database, working)
     assert finish(context, run) is RunState.DONE
     assert_books_agree(context, emulator, before, run)
@@ -180,7 +180,7 @@ def test_what_goes_wrong_once_costs_nothing_twice(
     context: Context, working: ChosenNetwork, emulator: Emulator, fault: dict[str, Any]
 ) -> None:
     before = emulator.ledger()
-    emulator.break_(**fault)
+    emulator.break_down(fault)
     run = enqueue(context.database, working)
     assert finish(context, run) is RunState.DONE
     assert_books_agree(context, emulator, before, run)
@@ -191,7 +191,7 @@ def test_a_graph_that_changes_gets_an_embedding_of_its_own(
 ) -> None:
     first = enqueue(context.database, working)
     finish(context, first)
-    emulator.change(regraph=["tiny"])
+    emulator.break_down(regraph=["tiny"])
     second = enqueue(context.database, working, replace(PARAMETERS, seed=1))
     assert finish(context, second) is RunState.DONE
     with context.database.reading() as session:
@@ -272,7 +272,7 @@ def test_a_wrong_token_is_refused(context: Context, working: ChosenNetwork, emul
 def test_an_offline_solver_is_waited_for(
     context: Context, working: ChosenNetwork, emulator: Emulator
 ) -> None:
-    emulator.change(offline=["tiny"])
+    emulator.break_down(offline=["tiny"])
     run = enqueue(context.database, working)
     with context.database.reading() as session:
         batch = session.execute(select(Batch.id).where(Batch.run_id == run).limit(1)).scalar_one()
@@ -281,5 +281,5 @@ def test_an_offline_solver_is_waited_for(
         assert (
             session.execute(select(Batch.state).where(Batch.id == batch)).scalar_one() is BatchState.PENDING
         )
-    emulator.change(online=["tiny"])
+    emulator.break_down(online=["tiny"])
     assert finish(context, run) is RunState.DONE

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from worker.emulator.timing import Timing
 
 _MAX_LABEL = 1024
+# Parameters that change how reads are told, not which there are.
+_PRESENTATION = {"answer_mode", "max_answers"}
 _FIELDS = {"solver", "data", "type", "params", "label"}
 
 
@@ -119,7 +121,8 @@ def _check_initial_state(decoded: Problem, asked: Parameters) -> None:
         raise Rejected(f"initial_state must not be {parameters.UNUSED} for a qubit that the problem uses")
 
 
-def _key(solver: Solver, kind: object, data: Any, params: object) -> int:
+def _key(solver: Solver, kind: object, data: Any, params: Any) -> int:
     digest = hashlib.sha256(f"{solver.chip.graph_id} {kind} {data['lin']} {data['quad']} ".encode())
-    digest.update(orjson.dumps(params or {}, option=orjson.OPT_SORT_KEYS))
+    decisive = {name: value for name, value in (params or {}).items() if name not in _PRESENTATION}
+    digest.update(orjson.dumps(decisive, option=orjson.OPT_SORT_KEYS))
     return int.from_bytes(digest.digest()[:16], "big")
