@@ -390,7 +390,7 @@ def _mapping_errors() -> Iterator[None]:
         raise Refused(f"the solver does not accept the token: {error}") from None
     except SolverNotFoundError as error:
         raise Refused(
-            f"no such solver is online: {error}. `dwave solvers --list` shows what there is"
+            f"there is no such solver: {error}. `dwave solvers --list` shows what there is"
         ) from None
     except RequestError as error:
         raise Unavailable(f"the solver does not answer: {type(error).__name__}: {error}") from None
