@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from itertools import product
 from typing import Any
 
 from sqlalchemy import insert, select
@@ -20,12 +21,17 @@ from schema.database import Database, note
 from schema.errors import ImageError, ParameterError
 from schema.parameters import Parameters, Solver, Visible
 from schema.states import CalibrationState
-from schema.tables import Calibration, Network, Run, TrainingSet
+from schema.tables import Calibration, Chip, Network, Run, TrainingSet
 
 NO_GRAPH = ""  # what stands for the graph of a solver that has none
 READS = 1_000  # as many as the paper made; fewer are compared from the same samples
 # Multiples of the network's own one-hot penalty. Its own comes first: it wins a draw.
 FACTORS = (1.0, 0.5, 2.0, 4.0)
+# On a QPU every run costs: fewer reads and fewer penalties, and what only chains have.
+EMBEDDED_READS = 100
+EMBEDDED_FACTORS = (1.0, 2.0)
+CHAIN_STRENGTHS = (1.414, 1.0)  # Ocean's prefactor first
+SCALES = (1.0, 2.0)
 _PAPER_LAM = 1.0  # Higham and Bedford, 3.4
 
 
@@ -39,6 +45,9 @@ class Grid:
         reads: the most reads that are considered.
         visible: what becomes of the visible units; it is not fitted.
         seed: of every run.
+        factors: multiples of the network's own penalty, where ``lams`` is None.
+        chain_strengths, scales: of solvers with qubits, see `Parameters`; None among them: the default.
+        qpu, tiles: of solvers with qubits; they are not fitted.
     """
 
     lams: tuple[float, ...] | None = None
@@ -46,6 +55,24 @@ class Grid:
     reads: int = READS
     visible: Visible = Visible.SAMPLED
     seed: int = 0
+    factors: tuple[float, ...] = FACTORS
+    chain_strengths: tuple[float | None, ...] = (None,)
+    scales: tuple[float | None, ...] = (None,)
+    qpu: str | None = None
+    tiles: int | None = None
+
+    @classmethod
+    def embedded(cls, **given: Any) -> Grid:
+        """For a solver with qubits; raises ParameterError where something is given that it does not have."""
+        if given.get("sweeps", (None,)) != (None,):
+            raise ParameterError("sweeps belong to the local annealer: leave --sweeps out")
+        defaults: dict[str, Any] = {
+            "reads": EMBEDDED_READS,
+            "factors": EMBEDDED_FACTORS,
+            "chain_strengths": CHAIN_STRENGTHS,
+            "scales": SCALES,
+        }
+        return cls(**(defaults | given))
 
     def parameters(self, own_lam: float | None) -> list[Parameters]:
         """One for each run; raises ParameterError where a value is out of range or lam is not known."""
@@ -56,11 +83,14 @@ class Grid:
                     "with the transfer `paper` and folded visible units the one-hot penalty comes with the "
                     "weights: name the ones to compare, --lam 1,2,4"
                 )
-            lams = tuple(factor * own_lam for factor in FACTORS)
+            lams = tuple(factor * own_lam for factor in self.factors)
+        fixed = Parameters(
+            reads=self.reads, seed=self.seed, visible=self.visible, qpu=self.qpu, tiles=self.tiles
+        )
+        points = dict.fromkeys(product(lams, self.sweeps, self.chain_strengths, self.scales))
         return [
-            Parameters(reads=self.reads, seed=self.seed, visible=self.visible, lam=lam, sweeps=sweeps)
-            for lam in dict.fromkeys(lams)
-            for sweeps in dict.fromkeys(self.sweeps)
+            replace(fixed, lam=lam, sweeps=sweeps, chain_strength=strength, scale=scale)
+            for lam, sweeps, strength, scale in points
         ]
 
 
@@ -124,18 +154,35 @@ def own_lam(session: Session, network: int, visible: Visible) -> float | None:
 
 
 def newest(
-    session: Session, network: int, solver: Solver, visible: Visible | None, graph_id: str = NO_GRAPH
+    session: Session, network: int, solver: Solver, visible: Visible | None, qpu: str | None = None
 ) -> Fitted | None:
-    """The newest calibration of a network for a solver; with ``visible``: among those fitted for it."""
+    """The newest calibration of a network for a solver; with ``visible``: among those fitted for it.
+
+    For a solver with qubits: among those for the graph that it had when it was last met, and for the same
+    choice of ``qpu``.
+    """
     query = select(Calibration).where(
         Calibration.network_id == network,
         Calibration.solver == solver,
-        Calibration.graph_id == graph_id,
+        Calibration.graph_id.in_(_graphs(session, solver)),
         Calibration.state == CalibrationState.READY,
     )
     if visible is not None:
         query = query.where(Calibration.visible == visible)
-    return _fitted(session.execute(query.order_by(Calibration.id.desc()).limit(1)).scalar())
+    for held in session.execute(query.order_by(Calibration.id.desc())).scalars():
+        if held.parameters is not None and held.parameters.get("qpu") == qpu:
+            return _fitted(held)
+    return None
+
+
+def _graphs(session: Session, solver: Solver) -> list[str]:
+    """The graphs that a solver's chips were last met with; none at all for a solver without qubits."""
+    if not solver.is_remote:
+        return [NO_GRAPH]
+    rows = session.execute(
+        select(Chip.name, Chip.graph_id).where(Chip.solver == solver).order_by(Chip.seen_at)
+    )
+    return list({row.name: row.graph_id for row in rows}.values())
 
 
 def choose(
@@ -152,7 +199,7 @@ def choose(
         ).first()
         if sent is not None:
             return _fitted(sent.Calibration)
-    return newest(session, network, solver, asked.get("visible"))
+    return newest(session, network, solver, asked.get("visible"), asked.get("qpu"))
 
 
 def refuse_shared(images: ImageSet, test: ImageSet) -> None:

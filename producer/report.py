@@ -251,15 +251,19 @@ def _compared(measured: dict[str, Any], images: int) -> Table:
     table.add_column("lam", justify="right", style="bold")
     reads = [choice["reads"] for choice in measured["choices"]]
     columns = sorted(set(reads))
-    with_sweeps = any(candidate["sweeps"] is not None for candidate in measured["candidates"])
-    if with_sweeps:
-        table.add_column("sweeps", justify="right")
+    others = [
+        name
+        for name in ("sweeps", "chain_strength", "scale")
+        if any(candidate.get(name) is not None for candidate in measured["candidates"])
+    ]
+    for name in others:
+        table.add_column(name.replace("_", " "), justify="right")
     for number in columns:
         table.add_column(f"{number:,}", justify="right")
     for candidate, right in zip(measured["candidates"], measured["right"], strict=True):
         best = [max(r for r, made in zip(right, reads, strict=True) if made == number) for number in columns]
-        sweeps = [f"{candidate['sweeps'] or 'default'}"] if with_sweeps else []
-        table.add_row(f"{candidate['lam']:g}", *sweeps, *(f"{count / images:.2%}" for count in best))
+        chosen = ["default" if (value := candidate.get(name)) is None else f"{value:g}" for name in others]
+        table.add_row(f"{candidate['lam']:g}", *chosen, *(f"{count / images:.2%}" for count in best))
     return table
 
 

@@ -12,19 +12,26 @@ from sqlalchemy.orm import Session
 from schema.database import advance
 from schema.parameters import Parameters, Solver
 from schema.states import CalibrationState, RunState
-from schema.tables import Batch, Calibration, Run
+from schema.tables import Batch, Calibration, Problem, Run, SampleSet
 from worker.retries import Again, GiveUp
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One of a calibration's runs: the validation set, sampled with one set of parameters."""
+    """One of a calibration's runs: the validation set, sampled with one set of parameters.
+
+    graph_ids: of the solver's graphs that it was sampled on. fixed_us, read_us: what its problems were
+    charged on average, apart from reads and for each; 0 where nothing is charged.
+    """
 
     run: int
     state: RunState
     error: str | None
     parameters: Parameters
     batches: tuple[int, ...]
+    graph_ids: frozenset[str] = frozenset()
+    fixed_us: float = 0.0
+    read_us: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -40,11 +47,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The parameters chosen, their accuracy in [0, 1] on the validation set, and all that was compared."""
+    """The parameters chosen, their accuracy in [0, 1] on the validation set, and all that was compared.
+
+    graph_id: of the solver's graph that they hold for; empty for a solver without.
+    """
 
     parameters: Parameters
     accuracy: float
     measured: dict[str, Any]
+    graph_id: str = ""
 
 
 def load(session: Session, calibration: int) -> Job:
@@ -61,7 +72,14 @@ def load(session: Session, calibration: int) -> Job:
         solver=Solver(held.solver),
         images=held.images,
         candidates=tuple(
-            Candidate(run, state, error, Parameters.from_dict(values), _batches(session, run))
+            Candidate(
+                run,
+                state,
+                error,
+                Parameters.from_dict(values),
+                _batches(session, run),
+                *_charges(session, run),
+            )
             for run, state, error, values in rows
         ),
     )
@@ -81,6 +99,7 @@ def store(session: Session, calibration: int, fitted: Fitted, *, now: datetime) 
         CalibrationState.READY,
         at=now,
         parameters=fitted.parameters.to_dict(),
+        graph_id=fitted.graph_id,
         accuracy=fitted.accuracy,
         measured=fitted.measured,
         lease_until=None,
@@ -103,6 +122,21 @@ def settle(session: Session, calibration: int, decision: Again | GiveUp, *, now:
         lease_until=None,
         dispatched_at=now,
     )
+
+
+def _charges(session: Session, run: int) -> tuple[frozenset[str], float, float]:
+    """Graphs, and charges apart from reads and for each read, of the answered problems of a run."""
+    rows = session.execute(
+        select(Problem.graph_id, Problem.timing, SampleSet.reads)
+        .join(Batch, Batch.id == Problem.batch_id)
+        .join(SampleSet, SampleSet.problem_id == Problem.id)
+        .where(Batch.run_id == run, Problem.graph_id.is_not(None))
+    ).all()
+    if not rows:
+        return frozenset(), 0.0, 0.0
+    fixed = sum(timing.get("qpu_programming_time", 0.0) for _, timing, _ in rows)
+    sampling = sum(timing.get("qpu_sampling_time", 0.0) / reads for _, timing, reads in rows)
+    return frozenset(graph for graph, _, _ in rows), fixed / len(rows), sampling / len(rows)
 
 
 def _batches(session: Session, run: int) -> tuple[int, ...]:

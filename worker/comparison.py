@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.errors import AnnealqError
+from schema.parameters import Solver
 from schema.states import RunState
 from worker import scoring
 from worker.batches import Stored, Work
 from worker.calibrations import Candidate, Fitted, Job
 from worker.network.registry import TrainedNetwork
 from worker.qubo import calibrate
+
+_COMPARED = ("lam", "sweeps", "chain_strength", "scale")  # what the runs of a calibration differ in
 
 Load = Callable[[int], tuple[Work, list[Stored]]]  # a batch with its sample sets
 
@@ -29,19 +32,35 @@ def fit(network: TrainedNetwork, job: Job, load: Load) -> Fitted:
     _refuse_failed(job)
     among = calibrate.choices(job.candidates[0].parameters.reads)
     right = np.array([_count(network, candidate, among, load) for candidate in job.candidates])
-    sweeps = [scoring.sweeps(job.solver, candidate.parameters) for candidate in job.candidates]
-    costs = np.multiply.outer(np.array(sweeps, np.float64), np.array([choice.reads for choice in among]))
+    costs = np.array([_costs(job.solver, candidate, among) for candidate in job.candidates])
     row, column = calibrate.choose(right, costs, job.images)
     measured = {
         "candidates": [
-            {"run": candidate.run, "lam": candidate.parameters.lam, "sweeps": candidate.parameters.sweeps}
+            {"run": candidate.run, **{name: getattr(candidate.parameters, name) for name in _COMPARED}}
             for candidate in job.candidates
         ],
         "choices": [asdict(choice) for choice in among],
         "right": right.tolist(),
     }
     parameters = replace(job.candidates[row].parameters, **asdict(among[column]))
-    return Fitted(parameters, int(right[row, column]) / job.images, measured)
+    return Fitted(parameters, int(right[row, column]) / job.images, measured, _graph(job))
+
+
+def _costs(solver: Solver, candidate: Candidate, among: Sequence[calibrate.Choice]) -> NDArray[np.float64]:
+    """What an image costs with each choice, (C,) float64: QPU time where it is charged, else sweeps."""
+    reads = np.array([choice.reads for choice in among], dtype=np.float64)
+    if solver.is_remote:
+        return candidate.fixed_us + candidate.read_us * reads
+    return scoring.sweeps(solver, candidate.parameters) * reads
+
+
+def _graph(job: Job) -> str:
+    graphs = frozenset().union(*(candidate.graph_ids for candidate in job.candidates))
+    if len(graphs) > 1:
+        raise AnnealqError(
+            f"the solver's graph changed meanwhile ({', '.join(sorted(graphs))}): calibrate again"
+        )
+    return next(iter(graphs), "")
 
 
 def _refuse_failed(job: Job) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from producer.queries import NetworkSummary
     from schema.architecture import Architecture
     from schema.database import Database
+    from schema.parameters import Solver
 
 app = typer.Typer(help="Train, import, calibrate, list and show networks.", no_args_is_help=True)
 
@@ -223,14 +224,29 @@ def calibrate(
         bool, typer.Option("--allow-overlap", help="Accept images that are in both.")
     ] = False,
     reads: Annotated[
-        int, typer.Option("--reads", "-r", help="The most anneals for an image that are considered.")
-    ] = 1_000,
+        int | None,
+        typer.Option(
+            "--reads",
+            "-r",
+            help="The most anneals for an image that are considered; default: 1,000, QPU: 100.",
+        ),
+    ] = None,
     lam: Annotated[
         str | None,
         typer.Option("--lam", help="One-hot penalties to compare: 1,2,4; default: multiples of its own."),
     ] = None,
     sweeps: Annotated[
         str | None, typer.Option("--sweeps", help="Sweeps of the local annealer to compare: 20,40.")
+    ] = None,
+    chain_strength: Annotated[
+        str | None,
+        typer.Option("--chain-strength", help="QPU: chain strengths to compare, as for classify: 1,1.414."),
+    ] = None,
+    scale: Annotated[
+        str | None, typer.Option("--scale", help="QPU: scales to compare, as for classify: 1,2.")
+    ] = None,
+    qpu: Annotated[
+        str | None, typer.Option("--qpu", help="QPU: a solver's name, or features as JSON.")
     ] = None,
     visible: Annotated[
         Visible, typer.Option("--visible", help="Visible units: sampled, or folded into biases.")
@@ -239,7 +255,10 @@ def calibrate(
     embedded: Embedded = False,
     json: Json = False,
 ) -> None:
-    """Fit the one-hot penalty, the reads and the consensus rule for a solver; `classify` then uses them."""
+    """Fit the one-hot penalty, the reads, the consensus rule, and for a QPU the chain strength and the scale.
+
+    `classify` then uses them for the same network and solver, and says so.
+    """
     from producer import images as reader
     from producer import report
     from producer.calibrate import refuse_shared
@@ -248,7 +267,8 @@ def calibrate(
     from producer.session import page, print_json, screen, work
 
     chosen = solver(solver_name)
-    grid = _grid(lam, sweeps, reads, visible, seed)
+    lists = {"lam": lam, "sweeps": sweeps, "chain_strength": chain_strength, "scale": scale}
+    grid = _grid(chosen, lists, reads, visible=visible, seed=seed, qpu=qpu)
     images = reader.read(data, labels)
     if limit is not None:
         images = images.limit(limit)
@@ -267,17 +287,35 @@ def calibrate(
         page().print(report.calibration_text(done))
 
 
-def _grid(lam: str | None, sweeps: str | None, reads: int, visible: Visible, seed: int) -> Grid:
-    """What was asked for; raises ParameterError where a value is out of range."""
+def _grid(solver: Solver, lists: dict[str, str | None], reads: int | None, **others: Any) -> Grid:
+    """What was asked for; raises ParameterError where a value is out of range, or the solver has no such."""
     from producer.calibrate import Grid
 
-    lams = None if lam is None else _numbers("lam", lam, float)
-    counts = (None,) if sweeps is None else _numbers("sweeps", sweeps, int)
-    grid = Grid(lams, counts, reads, visible, seed)
+    kinds: dict[str, type[int] | type[float]] = {
+        "lam": float,
+        "sweeps": int,
+        "chain_strength": float,
+        "scale": float,
+    }
+    given: dict[str, Any] = {
+        name if name == "sweeps" else f"{name}s": _numbers(name, text, kinds[name])
+        for name, text in lists.items()
+        if text is not None
+    }
+    if reads is not None:
+        given["reads"] = reads
+    if not solver.is_remote and (
+        foreign := [name for name in _OF_CHAINS if name in given or others.get(name)]
+    ):
+        raise ParameterError(
+            f"solver {solver} has no qubits: {foreign[0].replace('_', ' ')} belongs to a QPU"
+        )
+    grid = (Grid.embedded if solver.is_remote else Grid)(**given, **others)
     grid.parameters(own_lam=1.0)  # checks them
     return grid
 
 
+_OF_CHAINS = ("chain_strengths", "scales", "qpu")
 _Number = TypeVar("_Number", int, float)
 
 

@@ -13,14 +13,15 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from producer.calibrate import Grid, enqueue_calibration, newest
 from producer.enqueue import RunOptions, enqueue_run
 from producer.networks import ChosenNetwork
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver, Unembedding, Visible
 from schema.settings import load as load_settings
-from schema.states import BatchState, ProblemState, RunState
-from schema.tables import Batch, Chip, Classification, Embedding, Problem, Run, SampleSet
+from schema.states import BatchState, CalibrationState, ProblemState, RunState
+from schema.tables import Batch, Calibration, Chip, Classification, Embedding, Problem, Run, SampleSet
 from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import Outbox, some_images, work_off
 from worker import pipeline
@@ -267,6 +268,34 @@ def test_a_wrong_token_is_refused(context: Context, working: ChosenNetwork, emul
         error = session.execute(select(Run.error).where(Run.id == run)).scalar_one()
     assert "token" in error
     assert "wrong" not in error
+
+
+def test_a_calibration_holds_for_the_graph_it_was_made_on(
+    context: Context, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    grid = Grid.embedded(
+        lams=(1.0, 3.0), scales=(1.0,), reads=20, visible=Visible.FOLDED, qpu="tiny", tiles=2
+    )
+    enqueue_calibration(context.database, some_images(8), working, Solver.EMULATOR, grid)
+    with context.database.reading() as session:
+        batches = list(session.execute(select(Batch.id)).scalars())
+    work_off(context, *(Message(Task.SAMPLE_BATCH, batch) for batch in batches))
+    assert len(batches) == 4  # two penalties, two chain strengths
+    with context.database.reading() as session:
+        held = session.execute(select(Calibration)).scalar_one()
+        assert held.state is CalibrationState.READY, held.error
+        assert held.graph_id == session.execute(select(Chip.graph_id)).scalar_one()
+        fitted = newest(session, working.id, Solver.EMULATOR, None, "tiny")
+        assert fitted is not None
+        assert fitted.parameters["chain_strength"] in (1.0, 1.414)
+        assert newest(session, working.id, Solver.EMULATOR, None, None) is None
+        assert newest(session, working.id, Solver.LOCAL, None) is None
+    emulator.break_down(regraph=["tiny"])
+    again = enqueue(context.database, working, replace(PARAMETERS, seed=7))
+    context.solvers.leave(Solver.EMULATOR, PARAMETERS)
+    finish(context, again)
+    with context.database.reading() as session:
+        assert newest(session, working.id, Solver.EMULATOR, None, "tiny") is None
 
 
 def test_an_offline_solver_is_waited_for(
