@@ -10,6 +10,7 @@ import typer
 
 from producer.commands import db, networks, runs
 from producer.commands.classify import Json, Workers, classify
+from producer.commands.emulator import emulator
 from producer.commands.reproduce import reproduce
 from schema.errors import AnnealqError
 from schema.parameters import Parameters
@@ -28,6 +29,7 @@ app.add_typer(networks.app, name="networks")
 app.add_typer(db.app, name="db")
 app.command()(classify)
 app.command()(reproduce)
+app.command()(emulator)
 
 
 @app.command()

@@ -1,0 +1,98 @@
+"""`annealq emulator`: a solver on this machine that speaks D-Wave's protocol."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_HELP = """Run a solver on this machine that speaks SAPI, D-Wave's protocol, in the foreground.
+
+Point any D-Wave client at it: when it is ready it prints one line of JSON with its endpoint.
+
+\b
+    annealq emulator --port 8477 &
+    export DWAVE_API_ENDPOINT=http://127.0.0.1:8477/sapi/v2/ DWAVE_API_TOKEN=any
+    dwave ping
+
+Solvers: emulator-pegasus (P16, 5,612 qubits, the default of clients) and emulator-zephyr (Z12, 4,514 qubits),
+both with dead qubits and missing couplers as real chips have; by --solver also emulator-pegasus-ideal,
+emulator-zephyr-ideal and emulator-chimera (C16), `all` of these, or one of your own: tiny=pegasus:4:3:5 is a
+P4 with 3 dead qubits and 5 missing couplers.
+
+Time: a QPU is busy for programming + reads x (anneal + readout + delay), first in, first out. --clock
+scaled:10 makes that ten times faster, off takes no time; what is charged stays the same.
+
+Ledger: GET /ledger lists every accepted problem and every charged microsecond.
+
+Faults: POST JSON to /faults, or --fault at start, for clients that must survive them:
+
+\b
+    curl -s -H 'Content-Type: application/json' http://127.0.0.1:8477/faults -d '{"faults":
+        [{"target": "submit", "kind": "reset", "when": "after", "count": 1}]}'
+    target  submit, poll, list, answer, cancel, solvers
+    kind    error (status, retry_after), reset, delay (delay_s), lose (an answer, for good),
+            corrupt (damage: base64, types, short, media, json)
+    when    before or after a problem is accepted, for submit
+    also    count, probability; {"clear": true}, {"offline": [NAMES]}, {"online": [NAMES]},
+            {"regraph": [NAMES]} for another working graph
+"""
+
+
+def emulator(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8477,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="ANNEALQ_EMULATOR_TOKEN", help="The only token to accept; default: any."),
+    ] = None,
+    solver: Annotated[
+        list[str] | None, typer.Option("--solver", help="NAME, all, or NAME=TOPOLOGY:SIZE[:DEAD[:MISSING]].")
+    ] = None,
+    graph_seed: Annotated[int, typer.Option(help="Decides which qubits are dead.")] = 0,
+    clock: Annotated[str, typer.Option(help="real, off or scaled:FACTOR.")] = "real",
+    samples: Annotated[
+        str, typer.Option(help="annealed, or instant: random bits, for load tests.")
+    ] = "annealed",
+    beta: Annotated[
+        float, typer.Option(help="Inverse temperature of annealed samples, for h and J as programmed.")
+    ] = 5.0,
+    noise: Annotated[
+        float, typer.Option(help="Errors of h and J, as a fraction of the largest that can be programmed.")
+    ] = 0.01,
+    sweeps: Annotated[int, typer.Option(help="Updates of every qubit in an anneal.")] = 32,
+    seed: Annotated[int, typer.Option(help="The same problem has the same reads under the same seed.")] = 0,
+    threads: Annotated[int, typer.Option(help="Threads that draw samples.")] = 1,
+    state: Annotated[
+        Path | None, typer.Option(help="File that keeps problems, answers and ledger over a restart.")
+    ] = None,
+    keep: Annotated[int, typer.Option(help="How many answers to keep.")] = 2000,
+    max_age: Annotated[
+        int, typer.Option(help="Seconds that clients may cache a solver's definition unasked.")
+    ] = 0,
+    raw_occurrences: Annotated[
+        bool, typer.Option("--raw-occurrences", help="Put num_occurrences into raw answers too.")
+    ] = False,
+    fault: Annotated[
+        list[str] | None, typer.Option("--fault", help="target=submit,kind=error,status=503,count=1")
+    ] = None,
+) -> None:
+    options = {
+        "host": host, "port": port, "graph-seed": graph_seed, "clock": clock, "samples": samples,
+        "beta": beta, "noise": noise, "sweeps": sweeps, "seed": seed, "threads": threads, "state": state,
+        "keep": keep, "max-age": max_age,
+    }  # fmt: skip
+    command = [sys.executable, "-m", "worker.emulator"]
+    command += [f"--{name}={value}" for name, value in options.items() if value is not None]
+    command += [f"--solver={name}" for name in solver or []] + [f"--fault={text}" for text in fault or []]
+    if raw_occurrences:
+        command.append("--raw-occurrences")
+    # Not on the command line, where everybody on this machine could read it.
+    secret = {"ANNEALQ_EMULATOR_TOKEN": token} if token else {}
+    os.execvpe(command[0], command, {**os.environ, **secret})  # noqa: S606 - it takes this process's place
+
+
+emulator.__doc__ = _HELP

@@ -1,0 +1,26 @@
+"""`python -m worker.emulator`: run the emulator in the foreground."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from schema.errors import AnnealqError, StackError
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        try:
+            from worker.emulator.options import parse
+            from worker.emulator.server import serve
+        except ModuleNotFoundError as error:
+            raise StackError(f"{error.name} is not installed: pip install 'annealq[emulator]'") from error
+        serve(parse(sys.argv[1:]))
+    except AnnealqError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

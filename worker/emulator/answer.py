@@ -1,0 +1,64 @@
+"""Reads in SAPI's encoding `qp`."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from worker.emulator.parameters import Parameters
+    from worker.emulator.problem import Problem
+    from worker.emulator.timing import Timing
+
+
+def encode(
+    problem: Problem,
+    spins: NDArray[np.int8],
+    parameters: Parameters,
+    timing: Timing,
+    lattice_size: int,
+    *,
+    count_raw: bool,
+) -> bytes:
+    """The ``answer`` of reads (R, n) as JSON.
+
+    Raw answers have the first ``max_answers`` reads in their order, histograms the unique ones of lowest
+    energy.
+    count_raw: whether raw answers have ``num_occurrences``, all 1, too.
+    """
+    bits = np.packbits(spins > 0, axis=1)
+    counts = np.ones(len(bits), "<i4")
+    if not parameters.raw:
+        first, counts = _unique(bits)
+        bits, spins = bits[first], spins[first]
+    energies = problem.energies(spins)
+    if not parameters.raw:
+        order = np.argsort(energies, kind="stable")
+        bits, energies, counts = bits[order], energies[order], counts[order]
+    limit = parameters.max_answers
+    answer: dict[str, Any] = {
+        "format": "qp",
+        "active_variables": _base64(problem.active, "<i4"),
+        "energies": _base64(energies[:limit], "<f8"),
+        "solutions": _base64(bits[:limit], "u1"),
+        "num_variables": lattice_size,
+        "timing": timing.fields(),
+    }
+    if count_raw or not parameters.raw:
+        answer["num_occurrences"] = _base64(counts[:limit], "<i4")
+    return orjson.dumps(answer)
+
+
+def _unique(bits: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.integer[Any]]]:
+    """Where each different row of bits (R, b) is first, and how often it is there."""
+    rows = np.ascontiguousarray(bits).view(np.dtype((np.void, bits.shape[1])))[:, 0]
+    _, first, counts = np.unique(rows, return_index=True, return_counts=True)
+    return first, counts
+
+
+def _base64(values: NDArray[Any], dtype: str) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, dtype).tobytes()).decode("ascii")

@@ -1,0 +1,133 @@
+"""Working graphs: the qubits and couplers of a chip that can be programmed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schema.errors import ParameterError
+
+if TYPE_CHECKING:
+    from networkx import Graph  # type: ignore[import-untyped] # it has no types
+
+IndexArray = NDArray[np.int32]
+
+_ATTEMPTS = 100_000
+# Smallest sizes the graph library can draw, and the largest one that is worth its memory.
+SIZES = {"chimera": (1, 32), "pegasus": (2, 24), "zephyr": (1, 18)}
+
+
+@dataclass(frozen=True)
+class Design:
+    """What chip to make.
+
+    topology: chimera (4 qubits a shore), pegasus, or zephyr (tile 4). size: m of the lattice, as in P16.
+    dead: qubits that do not work. missing: couplers that do not work although both their qubits do.
+    couplers: how many couplers work in the end; ``missing`` then follows from it.
+
+    Raises ParameterError when the lattice cannot be made or too little of it would work.
+    """
+
+    topology: str
+    size: int
+    dead: int = 0
+    missing: int = 0
+    couplers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.topology not in SIZES:
+            raise ParameterError(f"no topology {self.topology!r}; there are: {', '.join(SIZES)}")
+        low, high = SIZES[self.topology]
+        if not low <= self.size <= high:
+            raise ParameterError(f"{self.topology} goes from size {low} to {high}, not {self.size}")
+        if self.dead < 0 or self.missing < 0:
+            raise ParameterError(f"dead and missing must be 0 or more, not {self.dead} and {self.missing}")
+
+
+@dataclass(frozen=True, eq=False)
+class Chip:
+    """A chip's working graph.
+
+    size: qubits of the whole lattice, working or not; indices are below it.
+    qubits: (Q,) int32, ascending. couplers: (M, 2) int32, i < j, ascending.
+    """
+
+    topology: str
+    shape: tuple[int, ...]
+    size: int
+    qubits: IndexArray
+    couplers: IndexArray
+
+    @cached_property
+    def graph_id(self) -> str:
+        """Ten hexadecimal digits that follow from the working graph alone."""
+        digest = hashlib.sha256(f"{self.topology}{self.shape}{self.size}".encode())
+        digest.update(np.ascontiguousarray(self.qubits, "<i4").tobytes())
+        digest.update(np.ascontiguousarray(self.couplers, "<i4").tobytes())
+        return digest.hexdigest()[:10]
+
+    @cached_property
+    def ends(self) -> IndexArray:
+        """Couplers as positions in ``qubits`` (M, 2) int32."""
+        return np.searchsorted(self.qubits, self.couplers).astype(np.int32)
+
+
+def make(design: Design, seed: int, generation: int = 0) -> Chip:
+    """The chip of a design. Which qubits are dead follows from seed and generation.
+
+    generation: 0 at first, one more each time that the working graph changes; an ideal chip loses a qubit
+    then.
+
+    Raises ParameterError when the design leaves nothing that works.
+    """
+    graph = _lattice(design)
+    qubits = np.array(sorted(graph.nodes), np.int32)
+    couplers = np.array(sorted((min(edge), max(edge)) for edge in graph.edges), np.int32)
+    random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(generation,)))
+    dead = max(design.dead, 1) if generation else design.dead
+    qubits, couplers = _without_dead(design, qubits, couplers, dead, random)
+    missing = design.missing if design.couplers is None else len(couplers) - design.couplers
+    if missing >= len(couplers):
+        raise ParameterError(f"{missing:,} of {len(couplers):,} couplers missing leaves none")
+    kept = np.sort(random.permutation(len(couplers))[missing:])
+    return Chip(design.topology, _shape(design), _lattice_size(design), qubits, couplers[kept])
+
+
+def _without_dead(
+    design: Design, qubits: IndexArray, couplers: IndexArray, dead: int, random: np.random.Generator
+) -> tuple[IndexArray, IndexArray]:
+    """Draw which qubits are dead, again and again until enough couplers are left."""
+    if dead >= len(qubits) - 1:
+        raise ParameterError(f"{dead:,} of {len(qubits):,} qubits dead leaves no coupler")
+    wanted = 1 if design.couplers is None else design.couplers
+    for _ in range(_ATTEMPTS):
+        living = np.ones(_lattice_size(design), bool)
+        living[random.choice(qubits, dead, replace=False)] = False
+        left = couplers[living[couplers].all(axis=1)]
+        if len(left) >= wanted:
+            return qubits[living[qubits]], left
+    raise ParameterError(f"no {dead:,} qubits leave {wanted:,} couplers when they are dead; ask for fewer")
+
+
+def _lattice(design: Design) -> Graph:
+    from dwave.graphs import chimera_graph, pegasus_graph, zephyr_graph
+
+    draw = {"chimera": chimera_graph, "pegasus": pegasus_graph, "zephyr": zephyr_graph}
+    return draw[design.topology](design.size)
+
+
+def _shape(design: Design) -> tuple[int, ...]:
+    m = design.size
+    return {"chimera": (m, m, 4), "pegasus": (m,), "zephyr": (m, 4)}[design.topology]
+
+
+def _lattice_size(design: Design) -> int:
+    m = design.size
+    return {"chimera": 8 * m * m, "pegasus": 24 * m * (m - 1), "zephyr": 16 * m * (2 * m + 1)}[
+        design.topology
+    ]

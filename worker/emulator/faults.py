@@ -1,0 +1,172 @@
+"""What is to go wrong: faults on demand, by count or by chance, always the same under the same seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from random import Random
+from typing import Any
+
+from schema.errors import ParameterError
+
+
+class Target(StrEnum):
+    """Which requests a fault is for."""
+
+    SUBMIT = "submit"  # POST problems
+    POLL = "poll"  # GET problems by id
+    LIST = "list"  # GET problems by label, status or solver
+    ANSWER = "answer"  # GET of one problem, its answer, info or messages
+    CANCEL = "cancel"  # DELETE
+    SOLVERS = "solvers"
+
+
+class Kind(StrEnum):
+    """What happens."""
+
+    ERROR = "error"  # an answer with ``status``, and ``retry_after``
+    RESET = "reset"  # the connection is reset
+    DELAY = "delay"  # the answer comes ``delay_s`` later
+    LOSE = "lose"  # the problem's answer is gone for good: 410
+    CORRUPT = "corrupt"  # a wrong answer, see Damage
+
+
+class Damage(StrEnum):
+    """How an answer is wrong; all but `media` need an answer with samples."""
+
+    BASE64 = "base64"  # energies are not base64
+    TYPES = "types"  # energies are a number, and for other targets a list is an object
+    SHORT = "short"  # fewer solutions than energies
+    MEDIA = "media"  # another media type
+    JSON = "json"  # half of the body is missing
+
+
+@dataclass
+class Fault:
+    """One fault.
+
+    target: which requests. kind: what happens.
+    when: for submit, before a problem is accepted (nothing is charged) or after it; others happen before.
+    count: how often at most, None for always. probability: of each fitting request.
+    status: 400 to 599. retry_after: seconds, None for no such header. delay_s: up to 3600.
+    damage: what kind corrupt does.
+    fired: how often it has happened.
+
+    Raises ParameterError when a field is out of range, or kind and target do not fit.
+    """
+
+    target: Target
+    kind: Kind
+    when: str = "before"
+    count: int | None = None
+    probability: float = 1.0
+    status: int = 503
+    retry_after: float | None = None
+    delay_s: float = 1.0
+    damage: Damage = Damage.BASE64
+    fired: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if self.when not in {"before", "after"}:
+            raise ParameterError(f"a fault's when must be before or after, not {self.when!r:.80}")
+        _check("count", self.count, int, 1, 1_000_000_000, none=True)
+        _check("probability", self.probability, float, 0, 1)
+        _check("status", self.status, int, 400, 599)
+        _check("retry_after", self.retry_after, float, 0, 3600, none=True)
+        _check("delay_s", self.delay_s, float, 0, 3600)
+        if self.kind is Kind.LOSE and self.target is not Target.ANSWER:
+            raise ParameterError("a lost answer (kind lose) needs the target answer")
+        of_samples = self.kind is Kind.CORRUPT and self.damage in {Damage.BASE64, Damage.SHORT}
+        if of_samples and self.target is not Target.ANSWER:
+            raise ParameterError(
+                f"damage {self.damage} needs the target answer; others take types, media, json"
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """All fields, as JSON has them."""
+        return {name.name: getattr(self, name.name) for name in fields(self)}
+
+
+class Faults:
+    """The faults in force, in order."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = Random(seed)  # noqa: S311 - faults are to be the same again, not secret
+        self.active: list[Fault] = []
+
+    def pick(self, target: Target, when: str) -> list[Fault]:
+        """The faults that happen to a request now; they are counted."""
+        chosen = []
+        for fault in self.active:
+            early = "before" if target is not Target.SUBMIT else fault.when
+            if fault.target is not target or early != when:
+                continue
+            if fault.count is not None and fault.fired >= fault.count:
+                continue
+            if fault.probability < 1 and self._random.random() >= fault.probability:
+                continue
+            fault.fired += 1
+            chosen.append(fault)
+        return chosen
+
+
+def parse(given: object) -> Fault:
+    """A fault from JSON.
+
+    Raises ParameterError when it is not an object, has an unknown field or lacks one, or a field is wrong.
+    """
+    if not isinstance(given, Mapping):
+        raise ParameterError(f"a fault must be an object, not {type(given).__name__}")
+    known = [name.name for name in fields(Fault) if name.init]
+    if unknown := set(given) - set(known):
+        raise ParameterError(
+            f"a fault has no field {min(map(str, unknown))!r:.80}; there are: {', '.join(known)}"
+        )
+    if not {"target", "kind"} <= set(given):
+        raise ParameterError("a fault needs target and kind")
+    values = dict(given)
+    for name, choice in (("target", Target), ("kind", Kind), ("damage", Damage)):
+        if name in values:
+            values[name] = _choice(name, values[name], choice)
+    return Fault(**values)
+
+
+def parse_option(text: str) -> Fault:
+    """A fault from ``target=submit,kind=reset,when=after,count=1``.
+
+    Raises ParameterError as `parse` does.
+    """
+    values: dict[str, object] = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise ParameterError(
+                f"a fault is written target=submit,kind=error,status=503; {part!r:.80} has no ="
+            )
+        values[name.strip()] = _value(value.strip())
+    return parse(values)
+
+
+def _value(text: str) -> object:
+    for convert in (int, float):
+        try:
+            return convert(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _choice(name: str, value: object, choice: type[StrEnum]) -> StrEnum:
+    names = [str(member) for member in choice]
+    if value not in names:
+        raise ParameterError(f"a fault's {name} must be {', '.join(names)}, not {value!r:.80}")
+    return choice(str(value))
+
+
+def _check(name: str, value: object, kind: type, low: float, high: float, *, none: bool = False) -> None:
+    if value is None and none:
+        return
+    fits = type(value) is int if kind is int else type(value) in {int, float}
+    if not fits or not low <= value <= high:  # type: ignore[operator] # checked by type
+        raise ParameterError(f"a fault's {name} must be {low:,} to {high:,}, not {value!r:.80}")

@@ -1,0 +1,245 @@
+"""The emulated service without HTTP: solvers, their queues, the store, faults. Use it from one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import orjson
+
+from schema.errors import NotFound
+from worker.emulator.errors import Rejected
+from worker.emulator.faults import Faults
+from worker.emulator.queue import Bell, Qpu
+from worker.emulator.solver import Solver, designs
+from worker.emulator.store import Entry, Status, Store, Submission
+from worker.emulator.submission import Checked, check, read
+
+if TYPE_CHECKING:
+    from worker.emulator.options import Options
+
+log = logging.getLogger("annealq.emulator")
+
+MAX_QUEUED = 1000
+# Decoded problems that wait are kept so that they need not be decoded again: 0.4 MB each at most.
+_MAX_DECODED = 64
+_TRIM_EVERY = 100
+
+
+class Machine:
+    """All solvers of one emulator."""
+
+    def __init__(self, options: Options) -> None:
+        """Open the store and make the solvers; `start` sets them to work.
+
+        Raises StorageError for the state file, ParameterError for the solvers.
+        """
+        self.options = options
+        wanted = designs(list(options.solvers))
+        self.store = Store(options.state)
+        self.faults = Faults(options.sampling.seed)
+        self.faults.active += options.faults
+        self.bell = Bell()
+        self.solvers: dict[str, Solver] = {}
+        self._qpus: dict[str, Qpu] = {}
+        self._decoded: dict[str, Checked] = {}
+        self._finished = 0
+        self._stopping = threading.Event()
+        self._pool = ThreadPoolExecutor(options.threads, "sampling")
+        self._tasks: list[asyncio.Task[None]] = []
+        self._member_key = self.store.member_key
+        for name, design in wanted.items():
+            generation, online = self.store.solver(name)
+            self.solvers[name] = Solver.make(name, design, options.graph_seed, generation)
+            self._qpus[name] = Qpu(options.clock, options.threads + 1, self._sample, self._done)
+            self._qpus[name].online = online
+
+    def start(self) -> None:
+        """Take up what was accepted before, and begin to work."""
+        for entry in self.store.pending():
+            self._enqueue(entry)
+        self._tasks = [asyncio.create_task(qpu.run()) for qpu in self._qpus.values()]
+
+    async def stop(self) -> None:
+        """Stop at once. What is not answered stays accepted in the store."""
+        self._stopping.set()
+        self.bell.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self.store.close()
+
+    def member(self, token: str) -> str:
+        """Whose problems come with this token; it does not tell the token."""
+        return hmac.new(self._member_key, token.encode(), hashlib.sha256).hexdigest()[:16]
+
+    def check(self, items: Sequence[object], member: str) -> list[tuple[Submission, Checked] | Rejected]:
+        """Check the problems of a POST, each for itself. May run in another thread."""
+        solvers = dict(self.solvers)
+        results: list[tuple[Submission, Checked] | Rejected] = []
+        for item in items:
+            try:
+                results.append(read(item, solvers, member))
+            except Rejected as rejected:
+                results.append(rejected)
+        return results
+
+    def accept(
+        self, checked: Sequence[tuple[Submission, Checked] | Rejected], member: str
+    ) -> list[Entry | Rejected]:
+        """Keep and enqueue what was checked; what the member's queue has no room for is rejected."""
+        room = MAX_QUEUED - self.store.queued(member)
+        taken = [pair for pair in checked if not isinstance(pair, Rejected)][: max(room, 0)]
+        entries = self.store.accept([submission for submission, _ in taken])
+        for entry, (_, known) in zip(entries, taken, strict=True):
+            if not self.online(entry.solver):
+                self._fail(entry, "Solver is offline")
+                continue
+            if len(self._decoded) < _MAX_DECODED:
+                self._decoded[entry.id] = known
+            self._enqueue(entry)
+        accepted = iter(self.entries([entry.id for entry in entries], member))
+        full = Rejected(f"{MAX_QUEUED:,} problems are queued, the limit; wait for some to end", 429)
+        return [result if isinstance(result, Rejected) else next(accepted, full) for result in checked]
+
+    def entries(self, ids: Sequence[str], member: str) -> list[Entry]:
+        """The member's problems of these ids, in their order; unknown ones are left out."""
+        found = self.store.entries(list(dict.fromkeys(ids)), member)
+        return [self._in_progress(found[name]) for name in dict.fromkeys(ids) if name in found]
+
+    def search(
+        self, member: str, *, label: str, solver: str | None, statuses: Sequence[Status], limit: int
+    ) -> list[Entry]:
+        """The member's problems, newest first, as `Store.search` finds them."""
+        asked = set(statuses)
+        stored = {Status.PENDING if status is Status.IN_PROGRESS else status for status in asked}
+        found = self.store.search(member, label=label, solver=solver, statuses=sorted(stored))
+        current = [self._in_progress(entry) for entry in found]
+        return [entry for entry in current if not asked or entry.status in asked][:limit]
+
+    def cancel(self, entry: Entry) -> Entry:
+        """Cancel a problem that waits.
+
+        Raises Rejected with code 202 when it is running: it will end; with 409 when it has ended.
+        """
+        if entry.status is Status.IN_PROGRESS:
+            raise Rejected("the problem is already running; it will end", 202)
+        if not self.store.cancel(entry):
+            raise Rejected(f"the problem has ended: {entry.status}", 409)
+        if entry.solver in self._qpus:
+            self._qpus[entry.solver].remove(entry)
+        self._ended(entry)
+        return self.entries([entry.id], entry.member)[0]
+
+    def load(self, solver: Solver) -> float:
+        """Waiting problems as a fraction of what one member may queue."""
+        return min(1.0, len(self._qpus[solver.name]) / MAX_QUEUED)
+
+    def online(self, name: str) -> bool:
+        return self._qpus[name].online
+
+    def set_online(self, name: str, *, online: bool) -> None:
+        """Take a solver off line or bring it back; while it is off, its queue stands still.
+
+        Raises NotFound when there is no such solver.
+        """
+        solver = self._solver(name)
+        self.store.keep_solver(name, solver.generation, online=online)
+        self._qpus[name].online = online
+
+    def regraph(self, name: str) -> Solver:
+        """Give a solver another working graph; problems that wait for the old one fail.
+
+        Raises NotFound when there is no such solver.
+        """
+        old = self._solver(name)
+        new = Solver.make(name, old.design, self.options.graph_seed, old.generation + 1)
+        self.store.keep_solver(name, new.generation, online=self.online(name))
+        self.solvers[name] = new
+        running = self._qpus[name].running
+        for entry in self.store.pending():
+            if entry.solver == name and (running is None or entry.id != running.id):
+                self._qpus[name].remove(entry)
+                self._enqueue(entry)
+        return new
+
+    def _solver(self, name: str) -> Solver:
+        if name not in self.solvers:
+            raise NotFound(f"there is no solver {name!r:.80}; there are: {', '.join(self.solvers)}")
+        return self.solvers[name]
+
+    def _enqueue(self, entry: Entry) -> None:
+        """Into the queue; a problem that cannot be solved any more fails."""
+        solver = self.solvers.get(entry.solver)
+        if solver is None:
+            self._fail(entry, f"there is no solver {entry.solver} any more")
+        elif solver.chip.graph_id != entry.graph_id:
+            self._fail(
+                entry, f"the graph of {entry.solver} is {solver.chip.graph_id} now, not {entry.graph_id}"
+            )
+        else:
+            self._qpus[entry.solver].put(entry)
+
+    def _sample(self, entry: Entry) -> Future[bytes]:
+        checked, payload = self._decoded.pop(entry.id, None), None
+        if checked is None:
+            payload = self.store.payload(entry)
+        return self._pool.submit(self._answer, entry, self.solvers[entry.solver], checked, payload)
+
+    def _answer(
+        self, entry: Entry, solver: Solver, checked: Checked | None, payload: tuple[bytes, bytes] | None
+    ) -> bytes:
+        """In a thread of the pool."""
+        if checked is None:
+            data, params = map(orjson.loads, payload or (b"null", b"null"))
+            checked = check(solver, entry.type, data, params)
+        answer = checked.answer(
+            self.options.sampling, self._stopping.is_set, count_raw=self.options.raw_occurrences
+        )
+        if self._stopping.is_set():
+            raise InterruptedError("the emulator stops")
+        return answer
+
+    def _done(self, entry: Entry, outcome: bytes | BaseException) -> None:
+        if self._stopping.is_set():
+            return
+        if isinstance(outcome, bytes):
+            self.store.complete(entry, outcome)
+        else:
+            log.error("problem %s could not be sampled", entry.id, exc_info=outcome)
+            self.store.fail(entry, f"the emulator could not sample: {type(outcome).__name__}: {outcome}")
+        self._ended(entry)
+
+    def _fail(self, entry: Entry, error: str) -> None:
+        self.store.fail(entry, error)
+        self._ended(entry)
+
+    def _ended(self, entry: Entry) -> None:
+        self._decoded.pop(entry.id, None)
+        self.bell.ring(entry.id)
+        self._finished += 1
+        if self._finished % _TRIM_EVERY == 0:
+            self.store.trim(self.options.keep)
+
+    def _in_progress(self, entry: Entry) -> Entry:
+        qpu = self._qpus.get(entry.solver)
+        running = qpu.running if qpu else None
+        if entry.status is Status.PENDING and running is not None and running.id == entry.id:
+            return replace(entry, status=Status.IN_PROGRESS)
+        return entry
+
+
+def charged(entries: Sequence[Entry]) -> Mapping[str, float]:
+    """Sums over the ledger: problems by status, microseconds charged."""
+    counts = {status.value: 0 for status in Status if status is not Status.IN_PROGRESS}
+    for entry in entries:
+        counts[entry.status.value] += 1
+    return {"accepted": len(entries), **counts, "charged_us": sum(entry.charged_us for entry in entries)}

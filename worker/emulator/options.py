@@ -1,0 +1,109 @@
+"""What can be asked for at start."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schema.errors import ParameterError
+from worker.emulator.faults import Fault, parse_option
+from worker.emulator.queue import Clock
+from worker.emulator.sampling import MODES, Sampling
+
+DEFAULT_PORT = 8477
+TOKEN_VARIABLE = "ANNEALQ_EMULATOR_TOKEN"  # noqa: S105 - a name
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of an emulator.
+
+    host, port: where to listen; port 0 takes a free one. token: the only one that is accepted, None for any.
+    solvers: as `solver.designs` reads them; none for the default ones. graph_seed: which qubits are dead.
+    clock: how long a modelled second takes. sampling: how reads are drawn. threads: that draw reads, 1 to 64.
+    state: file that outlives the process, None for nothing. keep: answers of finished problems, 1 or more.
+    max_age_s: for how long clients may keep a solver's definition. raw_occurrences: whether raw answers
+    have ``num_occurrences``. faults: in force from the start.
+
+    Raises ParameterError when one is out of range.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    token: str | None = None
+    solvers: tuple[str, ...] = ()
+    graph_seed: int = 0
+    clock: Clock = field(default_factory=Clock)
+    sampling: Sampling = field(default_factory=Sampling)
+    threads: int = 1
+    state: Path | None = None
+    keep: int = 2000
+    max_age_s: int = 0
+    raw_occurrences: bool = False
+    faults: tuple[Fault, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("port", 0, 65_535),
+            ("graph_seed", 0, 1 << 62),
+            ("threads", 1, 64),
+            ("keep", 1, 1_000_000_000),
+            ("max_age_s", 0, 86_400),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ParameterError(f"{name.replace('_', '-')} must be {low:,} to {high:,}, not {value:,}")
+        if self.token is not None and not self.token.strip():
+            raise ParameterError("the token must not be empty; leave it out to accept any")
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Options from a command line; without --token it comes from the environment.
+
+    Raises ParameterError when a value is wrong; argparse ends the process for an unknown option.
+    """
+    given = _parser().parse_args(arguments)
+    return Options(
+        host=given.host,
+        port=given.port,
+        token=given.token or os.environ.get(TOKEN_VARIABLE) or None,
+        solvers=tuple(given.solver),
+        graph_seed=given.graph_seed,
+        clock=Clock.parse(given.clock),
+        sampling=Sampling(given.samples, given.beta, given.noise, given.sweeps, given.seed),
+        threads=given.threads,
+        state=given.state,
+        keep=given.keep,
+        max_age_s=given.max_age,
+        raw_occurrences=given.raw_occurrences,
+        faults=tuple(map(parse_option, given.fault)),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    default = Options()
+    parser = argparse.ArgumentParser(
+        "python -m worker.emulator", description="A solver that speaks SAPI.", allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--host", default=default.host)
+    add("--port", type=int, default=default.port)
+    add("--token", help=f"the only one that is accepted; or in {TOKEN_VARIABLE}")
+    add("--solver", action="append", default=[], help="a name, all, or NAME=TOPOLOGY:SIZE[:DEAD[:MISSING]]")
+    add("--graph-seed", type=int, default=default.graph_seed)
+    add("--clock", default="real", help="real, off or scaled:FACTOR")
+    add("--samples", choices=MODES, default=default.sampling.mode)
+    add("--beta", type=float, default=default.sampling.beta)
+    add("--noise", type=float, default=default.sampling.noise)
+    add("--sweeps", type=int, default=default.sampling.sweeps)
+    add("--seed", type=int, default=default.sampling.seed)
+    add("--threads", type=int, default=default.threads)
+    add("--state", type=Path)
+    add("--keep", type=int, default=default.keep)
+    add("--max-age", type=int, default=default.max_age_s)
+    add("--raw-occurrences", action="store_true")
+    add("--fault", action="append", default=[], help="target=submit,kind=error,status=503,count=1")
+    return parser

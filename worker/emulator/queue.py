@@ -1,0 +1,162 @@
+"""One QPU: first in, first out, busy for as long as the problem takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from schema.errors import ParameterError
+
+if TYPE_CHECKING:
+    from worker.emulator.store import Entry
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How long a modelled second takes.
+
+    speed: how many times faster than a QPU; None: no time passes.
+    """
+
+    speed: float | None = 1.0
+
+    @classmethod
+    def parse(cls, text: str) -> Clock:
+        """``real``, ``off`` or ``scaled:FACTOR``; raises ParameterError for anything else."""
+        if text in {"real", "off"}:
+            return cls(1.0 if text == "real" else None)
+        kind, _, factor = text.partition(":")
+        try:
+            speed = float(factor)
+        except ValueError:
+            speed = 0.0
+        if kind != "scaled" or not 0.001 <= speed <= 1e6:
+            raise ParameterError(
+                f"the clock is real, off or scaled:FACTOR with 0.001 to 1,000,000, not {text!r}"
+            )
+        return cls(speed)
+
+    def seconds(self, access_us: float) -> float:
+        return 0.0 if self.speed is None else access_us / 1e6 / self.speed
+
+
+class Bell:
+    """Wakes those who wait for problems to end."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._closed = False
+
+    def ring(self, problem: str) -> None:
+        """This problem has ended."""
+        for event in self._waiting.get(problem, ()):
+            event.set()
+
+    def close(self) -> None:
+        """Wake all, and let nobody wait any more."""
+        self._closed = True
+        for problem in self._waiting:
+            self.ring(problem)
+
+    async def wait(self, problems: Sequence[str], timeout_s: float) -> None:
+        """Until one of the problems ends, or for ``timeout_s`` seconds."""
+        if self._closed:
+            return
+        event = asyncio.Event()
+        for problem in problems:
+            self._waiting.setdefault(problem, set()).add(event)
+        try:
+            await asyncio.wait_for(event.wait(), timeout_s)
+        except TimeoutError:
+            pass
+        finally:
+            for problem in problems:
+                events = self._waiting.get(problem, set())
+                events.discard(event)
+                if not events:
+                    self._waiting.pop(problem, None)
+
+
+class Qpu:
+    """One QPU and its queue. Use it from the event loop's thread.
+
+    The reads of the first problems in the queue are drawn ahead, so that a QPU that is modelled faster than
+    this machine samples is held up as little as can be.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        ahead: int,
+        sample: Callable[[Entry], Future[bytes]],
+        done: Callable[[Entry, bytes | BaseException], None],
+    ) -> None:
+        """sample: begins to draw the answer of a problem. done: told of each answer, or of what went wrong.
+
+        ahead: >= 1, how many problems to sample at a time.
+        """
+        self._clock, self._ahead, self._sample, self._done = clock, ahead, sample, done
+        self._queue: dict[str, Entry] = {}
+        self._answers: dict[str, Future[bytes]] = {}
+        self._changed = asyncio.Event()
+        self._free_at = 0.0
+        self._online = True
+        self.running: Entry | None = None
+
+    def __len__(self) -> int:
+        """Problems that wait."""
+        return len(self._queue)
+
+    @property
+    def online(self) -> bool:
+        """Whether problems are taken from the queue."""
+        return self._online
+
+    @online.setter
+    def online(self, online: bool) -> None:
+        self._online = online
+        self._changed.set()
+
+    def put(self, entry: Entry) -> None:
+        self._queue[entry.id] = entry
+        self._changed.set()
+        self._look_ahead()
+
+    def remove(self, entry: Entry) -> None:
+        """Take a problem out; does nothing when it does not wait."""
+        self._queue.pop(entry.id, None)
+        if answer := self._answers.pop(entry.id, None):
+            answer.cancel()
+        self._look_ahead()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            while not (self._queue and self._online):
+                self._changed.clear()
+                await self._changed.wait()
+            self._look_ahead()
+            self.running = self._queue.pop(next(iter(self._queue)))
+            answer = self._answers.pop(self.running.id)
+            self._look_ahead()
+            outcome = await self._busy(self.running, answer)
+            entry, self.running = self.running, None
+            self._done(entry, outcome)
+
+    async def _busy(self, entry: Entry, answer: Future[bytes]) -> bytes | BaseException:
+        """The time that the problem takes, and its answer."""
+        now = asyncio.get_running_loop().time()
+        self._free_at = max(now, self._free_at) + self._clock.seconds(entry.access_us)
+        if self._free_at > now:
+            await asyncio.sleep(self._free_at - now)
+        (outcome,) = await asyncio.gather(asyncio.wrap_future(answer), return_exceptions=True)
+        return outcome
+
+    def _look_ahead(self) -> None:
+        for entry in islice(self._queue.values(), self._ahead):
+            if entry.id not in self._answers:
+                self._answers[entry.id] = self._sample(entry)

@@ -1,0 +1,191 @@
+"""What every request goes through: token, limits, faults, errors."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from schema.errors import AnnealqError, NotFound
+from worker.emulator import wire
+from worker.emulator.errors import Rejected
+from worker.emulator.faults import Damage, Fault, Kind, Target
+
+if TYPE_CHECKING:
+    from worker.emulator.machine import Machine
+
+Handler = Callable[[Request, str, bytes], Awaitable[Response]]
+Classify = Callable[[Request], Target]
+
+
+class Connections:
+    """Open connections by the address of the other end, so that faults can reset them."""
+
+    def __init__(self) -> None:
+        self._transports: dict[object, asyncio.Transport] = {}
+
+    def add(self, transport: asyncio.Transport) -> None:
+        self._transports[transport.get_extra_info("peername")] = transport
+
+    def discard(self, transport: asyncio.Transport) -> None:
+        self._transports.pop(transport.get_extra_info("peername"), None)
+
+    async def reset(self, client: object) -> None:
+        """End a connection with RST, as a crashed or overloaded gateway does."""
+        transport = self._transports.get(client)
+        if transport is None:
+            return
+        linger = struct.pack("ii", 1, 0)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        transport.abort()
+        # The server notices in the loop's next round; it drops what is answered after that.
+        await asyncio.sleep(0.01)
+
+
+class Gate:
+    """Wraps handlers into endpoints."""
+
+    def __init__(self, machine: Machine, connections: Connections) -> None:
+        self._machine, self._connections = machine, connections
+
+    def sapi(self, handler: Handler, classify: Classify) -> Callable[[Request], Awaitable[Response]]:
+        """An endpoint of SAPI: handler(request, member, body), with faults for what `classify` says it is."""
+
+        async def endpoint(request: Request) -> Response:
+            try:
+                member = self._member(request)
+                _check_url(request)
+                content = await wire.body(request)
+                target = classify(request)
+                if injected := await self._happen(self._machine.faults.pick(target, "before"), request):
+                    return await self._damaged(injected, handler, request, member, content)
+                response = await handler(request, member, content)
+                if injected := await self._happen(self._machine.faults.pick(target, "after"), request):
+                    response = _apply(injected, response)
+            except Rejected as rejected:
+                return wire.plain(wire.refusal(rejected), rejected.code)
+            return response
+
+        return endpoint
+
+    def control(
+        self, handler: Callable[[Request, bytes], Awaitable[Response]]
+    ) -> Callable[..., Awaitable[Response]]:
+        """An endpoint beside SAPI: from this machine, or with the token that was set."""
+
+        async def endpoint(request: Request) -> Response:
+            try:
+                if not self._may_control(request):
+                    raise Rejected("only from this machine, or with the token", 403)
+                return await handler(request, await wire.body(request))
+            except Rejected as rejected:
+                return wire.plain(wire.refusal(rejected), rejected.code)
+            except AnnealqError as error:
+                code = 404 if isinstance(error, NotFound) else 400
+                return wire.plain({"error_code": code, "error_msg": str(error)}, code)
+
+        return endpoint
+
+    def _member(self, request: Request) -> str:
+        token = request.headers.get("x-auth-token", "")
+        if not token or not self._fits(token):
+            raise Rejected("invalid token; send it in the header X-Auth-Token", 401)
+        return self._machine.member(token)
+
+    def _fits(self, token: str) -> bool:
+        wanted = self._machine.options.token
+        return wanted is None or hmac.compare_digest(token.encode(), wanted.encode())
+
+    def _may_control(self, request: Request) -> bool:
+        # A web page that this machine's user visits can send plain posts here, but not JSON unasked.
+        if request.method != "GET" and not request.headers.get("content-type", "").startswith(
+            "application/json"
+        ):
+            raise Rejected("send JSON, with Content-Type: application/json", 415)
+        if self._machine.options.token is not None and self._fits(request.headers.get("x-auth-token", "")):
+            return True
+        return request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
+
+    async def _happen(self, faults: list[Fault], request: Request) -> list[Fault]:
+        """Delay as faults say; the others are returned."""
+        for fault in faults:
+            if fault.kind is Kind.DELAY:
+                await asyncio.sleep(fault.delay_s)
+            if fault.kind is Kind.RESET:
+                await self._connections.reset(tuple(request.client or ()))
+        return [fault for fault in faults if fault.kind is not Kind.DELAY]
+
+    async def _damaged(
+        self, faults: list[Fault], handler: Handler, request: Request, member: str, content: bytes
+    ) -> Response:
+        """The answer to a request with faults that come before it is handled, or instead."""
+        for fault in faults:
+            if fault.kind is Kind.ERROR:
+                return _error(fault)
+            if fault.kind is Kind.RESET:
+                return Response(status_code=503)
+            if fault.kind is Kind.LOSE:
+                for entry in self._machine.entries([request.path_params["id"]], member):
+                    self._machine.store.drop_answer(entry)
+        return _apply(faults, await handler(request, member, content))
+
+
+def _apply(faults: list[Fault], response: Response) -> Response:
+    """Put faults in the place of an answer, or into it."""
+    for fault in faults:
+        if fault.kind is Kind.ERROR:
+            response = _error(fault)
+        elif fault.kind is Kind.CORRUPT:
+            response = corrupt(response, fault.damage)
+    return response
+
+
+def corrupt(response: Response, damage: Damage) -> Response:
+    """A wrong answer in the place of a right one; errors stay as they are."""
+    if response.status_code != 200:
+        return response
+    body, kind = bytes(response.body), response.headers["content-type"]
+    if damage is Damage.MEDIA:
+        return Response(body, media_type="text/html")
+    if damage is Damage.JSON:
+        return Response(body[: len(body) // 2], media_type=kind)
+    content = orjson.loads(body)
+    answer = content.get("answer") if isinstance(content, dict) else None
+    if isinstance(answer, dict):
+        _spoil(answer, damage)
+    elif damage is Damage.TYPES:
+        content = {"unexpected": content}
+    return Response(orjson.dumps(content), media_type=kind)
+
+
+def _spoil(answer: dict[str, object], damage: Damage) -> None:
+    if damage is Damage.BASE64:
+        answer["energies"] = "*" + str(answer["energies"])[1:]
+    elif damage is Damage.TYPES:
+        answer["energies"] = 0
+    elif damage is Damage.SHORT:
+        solutions = str(answer["solutions"])
+        answer["solutions"] = solutions[: len(solutions) // 8 * 4]
+
+
+def _error(fault: Fault) -> Response:
+    response = wire.plain(
+        {"error_code": fault.status, "error_msg": "fault injected by the emulator"}, fault.status
+    )
+    if fault.retry_after is not None:
+        response.headers["Retry-After"] = f"{fault.retry_after:g}"
+    return response
+
+
+def _check_url(request: Request) -> None:
+    size = len(request.scope["raw_path"]) + len(request.scope["query_string"])
+    if size > wire.MAX_URL:
+        raise Rejected(f"the URL has {size:,} bytes, the limit is {wire.MAX_URL:,}", 414)

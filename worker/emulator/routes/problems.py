@@ -1,0 +1,208 @@
+"""SAPI's problems: submit, ask, cancel."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from worker.emulator import wire
+from worker.emulator.errors import Rejected
+from worker.emulator.faults import Target
+from worker.emulator.store import Entry, Status
+
+if TYPE_CHECKING:
+    from worker.emulator.machine import Machine
+
+_MAX_IDS = 100
+_MAX_RESULTS = 1000
+_MAX_TIMEOUT_S = 30
+# A POST of one problem, not of a list, waits so long for its answer.
+_SUBMIT_WAIT_S = 1.0
+# Checking more than this takes so long that other requests should not wait for it.
+_LARGE_BODY = 256 * 1024
+_FILTERS = {"id", "timeout", "label", "status", "solver", "max_results"}
+
+
+class Problems:
+    """Handlers of ``problems/``: each takes request, member and body."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    async def submit(self, _request: Request, member: str, content: bytes) -> Response:
+        """A list of problems, or one."""
+        given = wire.parse(content)
+        if not isinstance(given, list | dict):
+            raise Rejected("the body must be a list of problems, or one problem")
+        items = given if isinstance(given, list) else [given]
+        if len(content) > _LARGE_BODY:
+            checked = await asyncio.to_thread(self._machine.check, items, member)
+        else:
+            checked = self._machine.check(items, member)
+        results = self._machine.accept(checked, member)
+        if isinstance(given, dict):
+            return await self._submitted_one(results[0], member)
+        return wire.reply([_result(result) for result in results], "problems")
+
+    async def ask(self, request: Request, member: str, _content: bytes) -> Response:
+        """Status of problems by id, at once or when one of them ends; or a search."""
+        if unknown := set(request.query_params) - _FILTERS:
+            raise Rejected(f"no filter {min(unknown)!r:.80}; there are: {', '.join(sorted(_FILTERS))}")
+        if "id" in request.query_params:
+            entries = await self._by_id(request, member)
+        else:
+            entries = self._search(request, member)
+        return wire.reply([wire.status(entry) for entry in entries], "problems")
+
+    async def cancel(self, _request: Request, member: str, content: bytes) -> Response:
+        """Cancel the problems of a list of ids."""
+        ids = wire.parse(content)
+        if (
+            not isinstance(ids, list)
+            or not all(isinstance(name, str) for name in ids)
+            or len(ids) > _MAX_RESULTS
+        ):
+            raise Rejected(f"the body must be a list of at most {_MAX_RESULTS:,} ids")
+        return wire.reply([self._cancelled(name, member) for name in ids], "problems")
+
+    async def one(self, request: Request, member: str, _content: bytes) -> Response:
+        """Status of a problem, and its answer when it has one."""
+        entry = self._entry(request, member)
+        if "timeout" in request.query_params and not entry.status.terminal:
+            await self._machine.bell.wait([entry.id], _timeout(request))
+            entry = self._entry(request, member)
+        return wire.reply(self._with_answer(entry), "problem")
+
+    async def cancel_one(self, request: Request, member: str, _content: bytes) -> Response:
+        """Cancel a problem."""
+        entry = self._entry(request, member)
+        try:
+            return wire.reply(wire.status(self._machine.cancel(entry)), "problem")
+        except Rejected as rejected:
+            if rejected.code != 202:
+                raise
+            return wire.reply(wire.status(entry), "problem", 202)
+
+    async def answer(self, request: Request, member: str, _content: bytes) -> Response:
+        """The answer alone."""
+        entry = self._entry(request, member)
+        if entry.status is not Status.COMPLETED:
+            raise Rejected(f"the problem has no answer: it is {entry.status}", 404)
+        return wire.reply({"answer": self._answer(entry)}, "problem-answer")
+
+    async def info(self, request: Request, member: str, _content: bytes) -> Response:
+        """Everything about a problem: what was submitted, status, answer."""
+        entry = self._entry(request, member)
+        payload = self._machine.store.payload(entry)
+        if payload is None:
+            raise Rejected("what was submitted is not kept any more", 410)
+        data, params = payload
+        content = {
+            "id": entry.id,
+            "data": orjson.Fragment(data),
+            "params": orjson.Fragment(params),
+            "metadata": {**wire.status(entry), "submitted_by": entry.member, "messages": _messages(entry)},
+        }
+        if entry.status is Status.COMPLETED:
+            content["answer"] = self._answer(entry)
+        return wire.reply(content, "problem-data")
+
+    async def messages(self, request: Request, member: str, _content: bytes) -> Response:
+        """What went wrong with a problem."""
+        return wire.reply(_messages(self._entry(request, member)), "problem-message")
+
+    async def _submitted_one(self, result: Entry | Rejected, member: str) -> Response:
+        if isinstance(result, Rejected):
+            return wire.reply(wire.refusal(result), "problems")
+        if not result.status.terminal:
+            await self._machine.bell.wait([result.id], _SUBMIT_WAIT_S)
+        return wire.reply(self._with_answer(self._machine.entries([result.id], member)[0]), "problems")
+
+    async def _by_id(self, request: Request, member: str) -> list[Entry]:
+        ids = request.query_params["id"].split(",")
+        if len(ids) > _MAX_IDS:
+            raise Rejected(f"at most {_MAX_IDS} ids, not {len(ids):,}")
+        entries = self._known(ids, member)
+        if "timeout" in request.query_params:
+            timeout_s = _timeout(request)
+            if timeout_s and not any(entry.status.terminal for entry in entries):
+                await self._machine.bell.wait(ids, timeout_s)
+                entries = self._known(ids, member)
+        return entries
+
+    def _search(self, request: Request, member: str) -> list[Entry]:
+        query = request.query_params
+        limit = _integer(query.get("max_results", str(_MAX_RESULTS)), "max_results", 1, _MAX_RESULTS)
+        names = [name for name in query.get("status", "").split(",") if name]
+        if unknown := set(names) - set(Status):
+            raise Rejected(f"there is no status {min(unknown)!r:.80}; there are: {', '.join(Status)}")
+        return self._machine.search(
+            member,
+            label=query.get("label", ""),
+            solver=query.get("solver"),
+            statuses=[Status(name) for name in names],
+            limit=limit,
+        )
+
+    def _known(self, ids: list[str], member: str) -> list[Entry]:
+        entries = self._machine.entries(ids, member)
+        if len(entries) < len(set(ids)):
+            missing = set(ids) - {entry.id for entry in entries}
+            raise Rejected(f"there is no problem {min(missing)!r:.80}, or not with this token", 404)
+        return entries
+
+    def _entry(self, request: Request, member: str) -> Entry:
+        return self._known([request.path_params["id"]], member)[0]
+
+    def _cancelled(self, name: str, member: str) -> dict[str, object]:
+        try:
+            return wire.status(self._machine.cancel(self._known([name], member)[0]))
+        except Rejected as rejected:
+            return wire.refusal(rejected)
+
+    def _with_answer(self, entry: Entry) -> dict[str, object]:
+        content: dict[str, object] = wire.status(entry)
+        if entry.status is Status.COMPLETED:
+            content["answer"] = self._answer(entry)
+        return content
+
+    def _answer(self, entry: Entry) -> orjson.Fragment:
+        answer = self._machine.store.answer(entry)
+        if answer is None:
+            raise Rejected("the answer is not kept any more", 410)
+        return orjson.Fragment(answer)
+
+
+def target(request: Request) -> Target:
+    """What kind of request it is, for faults."""
+    if request.method == "POST":
+        return Target.SUBMIT
+    if request.method == "DELETE":
+        return Target.CANCEL
+    if "id" in request.path_params:
+        return Target.ANSWER
+    return Target.POLL if "id" in request.query_params else Target.LIST
+
+
+def _result(result: Entry | Rejected) -> dict[str, object]:
+    return wire.refusal(result) if isinstance(result, Rejected) else wire.status(result)
+
+
+def _messages(entry: Entry) -> list[dict[str, str]]:
+    if entry.error is None:
+        return []
+    return [{"timestamp": str(entry.solved_on), "severity": "ERROR", "message": entry.error}]
+
+
+def _timeout(request: Request) -> float:
+    return _integer(request.query_params["timeout"], "timeout", 0, _MAX_TIMEOUT_S)
+
+
+def _integer(text: str, name: str, low: int, high: int) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and low <= int(text) <= high):
+        raise Rejected(f"{name} must be an integer {low:,} to {high:,}, not {text!r:.80}")
+    return int(text)

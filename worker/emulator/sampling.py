@@ -1,0 +1,132 @@
+"""Reads of a problem: simulated annealing on the physical graph, or instant random bits for load tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from dwave.samplers.sa.simulated_annealing import simulated_annealing
+from numpy.typing import NDArray
+
+from schema.errors import ParameterError
+from worker.emulator.parameters import UNUSED
+
+if TYPE_CHECKING:
+    from worker.emulator.parameters import Parameters
+    from worker.emulator.problem import FloatArray, Problem
+
+SpinArray = NDArray[np.int8]
+
+MODES = ("annealed", "instant")
+# Where anneals begin, as a fraction of beta: at beta 5 and J = -1 a chain of two still turns over freely.
+_HOT = 0.05
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How reads are drawn.
+
+    mode: annealed, or instant: independent random bits, whatever h and J are.
+    beta: > 0, inverse temperature at the end of an anneal for h and J *as programmed*, so after scaling to
+        the solver's ranges: a problem that fills them badly, for its chains are strong, is read hot.
+    noise: 0 to 1, standard deviation of the errors of h and of J as a fraction of the largest |h| and |J|
+        that can be programmed; drawn once a problem, as a QPU is programmed once.
+    sweeps: 1 to 100,000 updates of every qubit in an anneal.
+    seed: >= 0. The same problem has the same reads under the same seed.
+
+    Raises ParameterError when one is out of range.
+    """
+
+    mode: str = "annealed"
+    beta: float = 5.0
+    noise: float = 0.01
+    sweeps: int = 32
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ParameterError(f"samples must be annealed or instant, not {self.mode!r}")
+        if not 0 < self.beta <= 1000:
+            raise ParameterError(f"beta must be over 0 and at most 1000, not {self.beta:g}")
+        if not 0 <= self.noise <= 1:
+            raise ParameterError(f"noise must be 0 to 1, a fraction of the ranges, not {self.noise:g}")
+        if not 1 <= self.sweeps <= 100_000:
+            raise ParameterError(f"sweeps must be 1 to 100,000, not {self.sweeps:,}")
+        if self.seed < 0:
+            raise ParameterError(f"seed must be 0 or more, not {self.seed}")
+
+
+@dataclass(frozen=True, eq=False)
+class Programmed:
+    """h (n,) and J (m,) as the chip has them: scaled, with errors."""
+
+    h: FloatArray
+    J: FloatArray
+
+
+def draw(
+    problem: Problem,
+    parameters: Parameters,
+    scale: float,
+    limits: dict[str, Any],
+    sampling: Sampling,
+    key: int,
+    stop: Callable[[], bool],
+) -> SpinArray:
+    """Reads (R, n) of -1 and 1.
+
+    key: >= 0, stands for the problem: with the seed it decides all that is random.
+    stop: asked between reads whether to give up; there are fewer reads then.
+    """
+    random = np.random.Generator(np.random.SFC64(np.random.SeedSequence((sampling.seed, key))))
+    states = random_spins(parameters.reads, len(problem.active), random)
+    if sampling.mode == "instant":
+        return states
+    programmed = program(problem, scale, limits, sampling.noise, random)
+    betas = schedule(sampling, parameters.turning_point)
+    if parameters.initial_state is not None:
+        _start_from(states, parameters.initial_state[problem.active])
+    # The compiled code copies from Python lists several times faster than from arrays.
+    starts, ends = problem.edges.T.tolist()
+    annealed, _ = simulated_annealing(
+        parameters.reads, programmed.h.tolist(), starts, ends, programmed.J.tolist(),
+        1, betas, int(random.integers(1, 1 << 63)), states, interrupt_function=stop,
+    )  # fmt: skip
+    return np.asarray(annealed, dtype=np.int8)
+
+
+def program(
+    problem: Problem, scale: float, limits: dict[str, Any], noise: float, random: np.random.Generator
+) -> Programmed:
+    """What the chip gets: h and J divided by ``scale``, with a Gaussian error on each."""
+    h, J = problem.ising()
+    if noise == 0:
+        return Programmed(h / scale, J / scale)
+    sigma_h = noise * max(abs(limit) for limit in limits["h_range"])
+    sigma_j = noise * max(abs(limit) for limit in limits["extended_j_range"])
+    return Programmed(
+        h / scale + random.normal(0.0, sigma_h, len(h)), J / scale + random.normal(0.0, sigma_j, len(J))
+    )
+
+
+def schedule(sampling: Sampling, turning_point: float) -> list[float]:
+    """Inverse temperatures of the sweeps: geometric up to beta, a reverse anneal from its turning point."""
+    fractions = np.geomspace(max(_HOT, turning_point), 1.0, sampling.sweeps)
+    return [float(beta) for beta in sampling.beta * fractions]
+
+
+def random_spins(reads: int, qubits: int, random: np.random.Generator) -> SpinArray:
+    """Independent fair spins (R, n) int8."""
+    bits = np.unpackbits(np.frombuffer(random.bytes(-(-reads * qubits // 8)), np.uint8), count=reads * qubits)
+    spins = bits.view(np.int8)
+    spins *= 2
+    spins -= 1
+    return spins.reshape(reads, qubits)
+
+
+def _start_from(states: SpinArray, given: SpinArray) -> None:
+    """Set the given qubits of all reads; those without a state stay random."""
+    known = given != UNUSED
+    states[:, known] = np.where(given[known] > 0, 1, -1)

@@ -1,0 +1,152 @@
+"""A chip with its ranges, parameters and timing: what SAPI calls a solver. And the solvers by name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from schema.errors import ParameterError
+from worker.emulator.chip import Chip, Design, make
+from worker.emulator.parameters import DESCRIPTIONS
+from worker.emulator.timing import ADVANTAGE, ADVANTAGE2, DWAVE_2000Q, TimingModel
+
+# As many qubits and couplers as Advantage_system6 and Advantage2_system2 have in D-Wave's documentation.
+DESIGNS = {
+    "emulator-pegasus": Design("pegasus", 16, dead=28, couplers=40_088),
+    "emulator-zephyr": Design("zephyr", 12, dead=286, couplers=40_409),
+    "emulator-pegasus-ideal": Design("pegasus", 16),
+    "emulator-zephyr-ideal": Design("zephyr", 12),
+    "emulator-chimera": Design("chimera", 16),
+}
+DEFAULT = ("emulator-pegasus", "emulator-zephyr")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MAX_SOLVERS = 16
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What a family of chips can be programmed with: values without unit, times in microseconds."""
+
+    timing: TimingModel
+    h: tuple[float, float]
+    per_qubit_coupling: tuple[float, float]
+    annealing_time: tuple[float, float]
+    tags: tuple[str, ...] = ()
+    j: tuple[float, float] = (-1.0, 1.0)
+    extended_j: tuple[float, float] = (-2.0, 1.0)
+
+
+# Ranges of the families as D-Wave documents them.
+_RANGES = {
+    "pegasus": Ranges(ADVANTAGE, (-4.0, 4.0), (-18.0, 15.0), (0.5, 2000.0), ("lower_noise",)),
+    "zephyr": Ranges(ADVANTAGE2, (-4.0, 4.0), (-26.0, 20.0), (0.5, 2000.0), ("lower_noise",)),
+    "chimera": Ranges(DWAVE_2000Q, (-2.0, 2.0), (-9.0, 6.0), (1.0, 2000.0), ("lower_noise",)),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Solver:
+    """A solver, as it is between two changes of its working graph.
+
+    generation: how often the working graph has changed.
+    """
+
+    name: str
+    design: Design
+    chip: Chip
+    generation: int
+
+    @classmethod
+    def make(cls, name: str, design: Design, seed: int, generation: int = 0) -> Solver:
+        """Raises ParameterError when the design leaves nothing that works."""
+        return cls(name, design, make(design, seed, generation), generation)
+
+    @property
+    def ranges(self) -> Ranges:
+        return _RANGES[self.design.topology]
+
+    @property
+    def timing(self) -> TimingModel:
+        return self.ranges.timing
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Name and graph id, as a problem's ``solver`` names it."""
+        return {"name": self.name, "version": {"graph_id": self.chip.graph_id}}
+
+    @cached_property
+    def limits(self) -> dict[str, Any]:
+        """All properties but the graph."""
+        timing, ranges = self.timing, self.ranges
+        return {
+            "category": "qpu",
+            "chip_id": self.name,
+            "tags": list(ranges.tags),
+            "topology": {"type": self.chip.topology, "shape": list(self.chip.shape)},
+            "num_qubits": self.chip.size,
+            "supported_problem_types": ["ising", "qubo"],
+            "parameters": DESCRIPTIONS,
+            "h_range": ranges.h,
+            "j_range": ranges.j,
+            "extended_j_range": ranges.extended_j,
+            "per_qubit_coupling_range": ranges.per_qubit_coupling,
+            "num_reads_range": [1, 10_000],
+            "annealing_time_range": ranges.annealing_time,
+            "default_annealing_time": timing.default_annealing_time,
+            "max_anneal_schedule_points": 12,
+            "programming_thermalization_range": [0.0, 10_000.0],
+            "default_programming_thermalization": timing.default_programming_thermalization,
+            "readout_thermalization_range": [0.0, 10_000.0],
+            "default_readout_thermalization": timing.default_readout_thermalization,
+            "problem_run_duration_range": [0.0, 1_000_000.0],
+            "problem_timing_data": timing.data(),
+            "quota_conversion_rate": 1,
+        }
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """All properties; problems are encoded in the order of qubits and couplers."""
+        return {**self.limits, "qubits": self.chip.qubits.tolist(), "couplers": self.chip.couplers.tolist()}
+
+    @property
+    def description(self) -> str:
+        topology = self.chip.topology.capitalize()
+        return (
+            f"annealq's emulator of a {topology} {topology[0]}{self.chip.shape[0]} QPU: "
+            f"{len(self.chip.qubits):,} qubits, {len(self.chip.couplers):,} couplers"
+        )
+
+
+def designs(given: list[str]) -> dict[str, Design]:
+    """Solvers by name, from ``NAME`` of a known one, ``all``, or ``NAME=TOPOLOGY:SIZE[:DEAD[:MISSING]]``.
+
+    Raises ParameterError when one is unknown, malformed or named twice.
+    """
+    chosen: dict[str, Design] = {}
+    for text in given or list(DEFAULT):
+        for name, design in DESIGNS.items() if text == "all" else [_design(text)]:
+            if name in chosen:
+                raise ParameterError(f"the solver {name} is there twice")
+            chosen[name] = design
+    if len(chosen) > _MAX_SOLVERS:
+        raise ParameterError(f"at most {_MAX_SOLVERS} solvers, not {len(chosen)}")
+    return chosen
+
+
+def _design(text: str) -> tuple[str, Design]:
+    name, equals, shape = text.partition("=")
+    if not equals:
+        if name not in DESIGNS:
+            raise ParameterError(
+                f"no solver {name!r}; there are: {', '.join(DESIGNS)}, all,"
+                " or NAME=TOPOLOGY:SIZE[:DEAD[:MISSING]]"
+            )
+        return name, replace(DESIGNS[name])
+    topology, *numbers = shape.split(":")
+    if not _NAME.fullmatch(name) or not 1 <= len(numbers) <= 3 or not all(n.isdecimal() for n in numbers):
+        raise ParameterError(
+            f"{text!r} must be NAME=TOPOLOGY:SIZE[:DEAD[:MISSING]], such as tiny=pegasus:4:3:5"
+        )
+    return name, Design(topology, *(int(number[:9]) for number in numbers))

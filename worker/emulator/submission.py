@@ -1,0 +1,128 @@
+"""One problem of a POST, checked as a whole, and later what is drawn from it."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from worker.emulator import parameters, problem
+from worker.emulator.answer import encode
+from worker.emulator.errors import Rejected
+from worker.emulator.sampling import Sampling, draw
+from worker.emulator.store import Submission
+
+if TYPE_CHECKING:
+    from worker.emulator.parameters import Parameters
+    from worker.emulator.problem import Problem
+    from worker.emulator.solver import Solver
+    from worker.emulator.timing import Timing
+
+_MAX_LABEL = 1024
+# Parameters that change how reads are told, not which there are.
+_PRESENTATION = {"answer_mode", "max_answers"}
+_FIELDS = {"solver", "data", "type", "params", "label"}
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """A problem that its solver can take. key: >= 0, of what decides the reads beside the emulator's seed."""
+
+    solver: Solver
+    problem: Problem
+    parameters: Parameters
+    scale: float
+    timing: Timing
+    key: int
+
+    def answer(self, sampling: Sampling, stop: Callable[[], bool], *, count_raw: bool) -> bytes:
+        """Draw the reads and encode them."""
+        limits = self.solver.limits
+        spins = draw(self.problem, self.parameters, self.scale, limits, sampling, self.key, stop)
+        size = self.solver.chip.size
+        return encode(self.problem, spins, self.parameters, self.timing, size, count_raw=count_raw)
+
+
+def check(solver: Solver, kind: object, data: object, params: object) -> Checked:
+    """Raises Rejected when the solver cannot take the problem."""
+    asked = parameters.check(params, solver.limits)
+    decoded = problem.decode(data, kind, solver)
+    _check_initial_state(decoded, asked)
+    timing = solver.timing.of(len(decoded.active), asked)
+    _, longest = solver.limits["problem_run_duration_range"]
+    if timing.access > longest:
+        raise Rejected(
+            f"the problem would run for {timing.access:,.0f} us, the limit is {longest:,.0f} us;"
+            " ask for fewer num_reads or a shorter annealing_time"
+        )
+    factor = problem.scale(decoded, asked, solver.limits)
+    return Checked(solver, decoded, asked, factor, timing, _key(solver, kind, data, params))
+
+
+def read(item: object, solvers: Mapping[str, Solver], member: str) -> tuple[Submission, Checked]:
+    """One problem of a POST. Raises Rejected when it cannot be accepted."""
+    if not isinstance(item, Mapping):
+        raise Rejected(f"a problem must be an object, not {type(item).__name__}")
+    if unknown := set(item) - _FIELDS:
+        raise Rejected(
+            f"a problem has no field {min(unknown)!r:.80}; there are: {', '.join(sorted(_FIELDS))}"
+        )
+    solver = _solver(item.get("solver"), solvers)
+    label = _label(item.get("label"))
+    data: Any = item.get("data")
+    params = item.get("params")
+    checked = check(solver, item.get("type"), data, params)
+    submission = Submission(
+        id=str(uuid.uuid4()),
+        member=member,
+        solver=solver.name,
+        graph_id=solver.chip.graph_id,
+        type=str(item["type"]),
+        label=label,
+        reads=checked.parameters.reads,
+        qubits=len(checked.problem.active),
+        access_us=checked.timing.access,
+        data=orjson.dumps({name: data[name] for name in ("format", "lin", "quad", "offset") if name in data}),
+        params=orjson.dumps(params or {}),
+    )
+    return submission, checked
+
+
+def _solver(given: object, solvers: Mapping[str, Solver]) -> Solver:
+    if isinstance(given, str):
+        given = {"name": given}
+    name, version = (given.get("name"), given.get("version")) if isinstance(given, Mapping) else (None, None)
+    if not isinstance(name, str):
+        raise Rejected("solver must be an object with a name")
+    if name not in solvers:
+        raise Rejected(f"there is no solver {name!r:.80}; there are: {', '.join(solvers)}", 404)
+    solver, graph_id = solvers[name], version.get("graph_id") if isinstance(version, Mapping) else None
+    if graph_id is not None and graph_id != solver.chip.graph_id:
+        raise Rejected(
+            f"the graph of {name} is {solver.chip.graph_id}, not {graph_id!r:.80}; fetch the solver again"
+        )
+    return solver
+
+
+def _label(given: object) -> str | None:
+    if given is None:
+        return None
+    if not isinstance(given, str) or len(given) > _MAX_LABEL or "\0" in given:
+        raise Rejected(f"label must be text of at most {_MAX_LABEL:,} characters without NUL")
+    return given
+
+
+def _check_initial_state(decoded: Problem, asked: Parameters) -> None:
+    if asked.initial_state is not None and (asked.initial_state[decoded.active] == parameters.UNUSED).any():
+        raise Rejected(f"initial_state must not be {parameters.UNUSED} for a qubit that the problem uses")
+
+
+def _key(solver: Solver, kind: object, data: Any, params: Any) -> int:
+    digest = hashlib.sha256(f"{solver.chip.graph_id} {kind} {data['lin']} {data['quad']} ".encode())
+    decisive = {name: value for name, value in (params or {}).items() if name not in _PRESENTATION}
+    digest.update(orjson.dumps(decisive, option=orjson.OPT_SORT_KEYS))
+    return int.from_bytes(digest.digest()[:16], "big")

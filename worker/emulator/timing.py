@@ -1,0 +1,154 @@
+"""What a problem takes of the QPU, and costs.
+
+The model is D-Wave's timing model 1.0 as dwave-cloud-client computes it in `estimate_qpu_access_time`, in the
+same order of operations, so that estimate and charge agree to the last bit:
+
+    access = programming + its thermalization
+             + reads x (anneal + readout + delay + max(readout's thermalization, decorrelation))
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from worker.emulator.parameters import Parameters
+
+# Readout time over qubits of Advantage_system4.1 in August 2022, as dwave-cloud-client keeps it in its mocks:
+# log10 of qubits, and log10 of microseconds.
+_QUBITS = (
+    0.0,
+    0.7699665876947938,
+    1.7242758696010096,
+    2.711975459489206,
+    3.1639057672764026,
+    3.750276915153992,
+)
+_READOUT = (1.539131714800995, 1.8726623164229292, 2.125631787097315, 2.332672340068556, 2.371606651233025,
+            2.3716219271760215)  # fmt: skip
+
+# D-Wave documents 10 to 20 ms outside of the QPU for each problem; it is not charged.
+_OVERHEAD_US = 15_000.0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one problem takes, in microseconds: SAPI's field names without ``qpu_`` and ``_time``."""
+
+    programming: float
+    sampling: float
+    access: float
+    anneal_per_sample: float
+    readout_per_sample: float
+    delay_per_sample: float
+    access_overhead: float
+
+    def fields(self) -> dict[str, float]:
+        """As in an answer's ``timing``."""
+        return {
+            "qpu_sampling_time": self.sampling,
+            "qpu_anneal_time_per_sample": self.anneal_per_sample,
+            "qpu_readout_time_per_sample": self.readout_per_sample,
+            "qpu_access_time": self.access,
+            "qpu_access_overhead_time": self.access_overhead,
+            "qpu_programming_time": self.programming,
+            "qpu_delay_time_per_sample": self.delay_per_sample,
+            "total_post_processing_time": 1.0,
+            "post_processing_overhead_time": 1.0,
+        }
+
+
+@dataclass(frozen=True)
+class TimingModel:
+    """A solver's ``problem_timing_data``; all times in microseconds."""
+
+    typical_programming_time: float
+    readout_time_model_parameters: tuple[float, ...]
+    qpu_delay_time_per_sample: float
+    reverse_annealing_with_reinit_prog_time_delta: float = 0.0
+    reverse_annealing_without_reinit_prog_time_delta: float = 5.55
+    default_programming_thermalization: float = 1000.0
+    default_annealing_time: float = 20.0
+    reverse_annealing_with_reinit_delay_time_delta: float = -4.5
+    reverse_annealing_without_reinit_delay_time_delta: float = -1.5
+    default_readout_thermalization: float = 0.0
+    decorrelation_max_nominal_anneal_time: float = 2000.0
+    decorrelation_time_range: tuple[float, float] = (500.0, 10000.0)
+    readout_time_model: str = "pwl_log_log"
+    version: str = "1.0.0"
+
+    def data(self) -> dict[str, Any]:
+        """The property ``problem_timing_data``."""
+        return asdict(self)
+
+    def readout_us(self, qubits: int) -> float:
+        """Time to read ``qubits`` qubits once."""
+        half = len(self.readout_time_model_parameters) // 2
+        known, times = self.readout_time_model_parameters[:half], self.readout_time_model_parameters[half:]
+        return float(pow(10, np.interp(np.log10(qubits), known, times)))
+
+    def of(self, qubits: int, parameters: Parameters) -> Timing:
+        """What a problem on this many active qubits takes."""
+        programming_extra, delay_extra = self._reverse(parameters)
+        programming = (
+            self.typical_programming_time
+            + programming_extra
+            + (parameters.programming_thermalization_us or self.default_programming_thermalization)
+        )
+        anneal = parameters.anneal_us or self.default_annealing_time
+        readout = self.readout_us(qubits)
+        rest = parameters.readout_thermalization_us or self.default_readout_thermalization
+        decorrelation = self._decorrelation(anneal) if parameters.reduce_intersample_correlation else 0
+        pause = max(rest, decorrelation)
+        per_read = anneal + readout + self.qpu_delay_time_per_sample + delay_extra + pause
+        sampling = parameters.reads * per_read
+        return Timing(
+            programming=programming,
+            sampling=sampling,
+            access=sampling + programming,
+            anneal_per_sample=anneal,
+            readout_per_sample=readout,
+            delay_per_sample=self.qpu_delay_time_per_sample + delay_extra + pause,
+            access_overhead=_OVERHEAD_US,
+        )
+
+    def _reverse(self, parameters: Parameters) -> tuple[float, float]:
+        """What reverse annealing adds to programming and to each delay."""
+        if not parameters.reverse:
+            return 0, 0
+        if parameters.reinitialize_state:
+            return (
+                self.reverse_annealing_with_reinit_prog_time_delta,
+                self.reverse_annealing_with_reinit_delay_time_delta,
+            )
+        return (
+            self.reverse_annealing_without_reinit_prog_time_delta,
+            self.reverse_annealing_without_reinit_delay_time_delta,
+        )
+
+    def _decorrelation(self, anneal: float) -> float:
+        low, high = self.decorrelation_time_range
+        return anneal / self.decorrelation_max_nominal_anneal_time * (high - low) + low
+
+
+def _readout_curve(shortest_us: float, longest_us: float) -> tuple[float, ...]:
+    """The known curve's shape, stretched to another shortest and longest time."""
+    times = np.interp(_READOUT, (_READOUT[0], _READOUT[-1]), np.log10((shortest_us, longest_us)))
+    return (*_QUBITS, *times.tolist())
+
+
+# Programming, readout and delay of the QPUs as D-Wave documents them; decorrelation, reverse annealing and
+# all of the D-Wave 2000Q as in the client's mocks.
+ADVANTAGE = TimingModel(14_200.0, _readout_curve(18.0, 173.0), 20.5)
+ADVANTAGE2 = TimingModel(24_500.0, _readout_curve(17.0, 95.0), 20.6)
+DWAVE_2000Q = TimingModel(
+    10_536.81,
+    (0.0, 3.30984300471607, 2.2975416678181597, 2.2975416678181597),
+    20.54,
+    reverse_annealing_without_reinit_prog_time_delta=359.58,
+    reverse_annealing_with_reinit_delay_time_delta=586.38,
+    reverse_annealing_without_reinit_delay_time_delta=-5.0,
+)

@@ -1,0 +1,105 @@
+"""SAPI over HTTP: media types, bodies, errors."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.responses import Response
+
+from worker.emulator.errors import Rejected
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from worker.emulator.store import Entry
+
+# 20 full-chip problems, one POST of the client, are 10 MB.
+MAX_BODY = 64 * 1024 * 1024
+MAX_URL = 8 * 1024
+
+
+def media(name: str) -> str:
+    """SAPI's media type of this name, in the version that clients ask for."""
+    return f"application/vnd.dwave.sapi.{name}+json; version=3.0.0"
+
+
+def reply(content: object, kind: str, status: int = 200) -> Response:
+    """An answer of SAPI. kind: as in `media`."""
+    return Response(orjson.dumps(content), status, media_type=media(kind))
+
+
+def plain(content: object, status: int = 200) -> Response:
+    """An answer outside of SAPI's media types: errors, ledger, faults."""
+    return Response(orjson.dumps(content), status, media_type="application/json")
+
+
+def refusal(rejected: Rejected) -> dict[str, Any]:
+    """What SAPI says of a problem or request that is not accepted."""
+    return {"error_code": rejected.code, "error_msg": str(rejected)}
+
+
+def status(entry: Entry, solver: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A problem's status object."""
+    content = {
+        "id": entry.id,
+        "type": entry.type,
+        "solver": solver or {"name": entry.solver, "version": {"graph_id": entry.graph_id}},
+        "label": entry.label,
+        "status": entry.status.value,
+        "submitted_on": entry.submitted_on,
+    }
+    if entry.solved_on is not None:
+        content["solved_on"] = entry.solved_on
+    if entry.error is not None:
+        content["error_message"] = entry.error
+    return content
+
+
+async def body(request: Request) -> bytes:
+    """The body of a request, inflated.
+
+    Raises Rejected with 413 when it is larger than 64 MiB, on the wire or inflated; with 415 for another
+    encoding than deflate; with 400 when it cannot be inflated.
+    """
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BODY:
+            raise _too_large()
+        chunks.append(chunk)
+    raw, encoding = b"".join(chunks), request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding == "deflate":
+        return inflate(raw)
+    if encoding != "identity":
+        raise Rejected(f"a body may be deflated, not {encoding!r:.80}", 415)
+    return raw
+
+
+def inflate(raw: bytes) -> bytes:
+    """Undo zlib's deflate. Raises Rejected as `body` does; no more than the limit is ever inflated."""
+    decompressor = zlib.decompressobj()
+    try:
+        content = decompressor.decompress(raw, MAX_BODY + 1)
+    except zlib.error as error:
+        raise Rejected(f"the body cannot be inflated: {error}") from error
+    if len(content) > MAX_BODY:
+        raise _too_large()
+    if not decompressor.eof or decompressor.unused_data:
+        raise Rejected("the body cannot be inflated: it is cut off, or something follows it")
+    return content
+
+
+def parse(content: bytes) -> Any:
+    """JSON from a client; raises Rejected when it is none. NaN and Infinity are none."""
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise Rejected(f"the body is not JSON: {error}") from error
+
+
+def _too_large() -> Rejected:
+    return Rejected(
+        f"the body is larger than {MAX_BODY // 1024 // 1024} MiB; send fewer problems at a time", 413
+    )
