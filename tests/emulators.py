@@ -53,9 +53,10 @@ class Emulator:
         self.endpoint: str = self.ready["endpoint"]
 
     def kill(self) -> None:
-        """kill -9."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.communicate()
+        """kill -9; does nothing when it has ended."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.communicate()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
         """Ask it to end; its exit code and how long it took, in seconds."""

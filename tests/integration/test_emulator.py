@@ -251,9 +251,11 @@ def test_only_the_set_token_is_accepted_and_it_is_kept_nowhere(tmp_path: Path) -
             solver = client.get_solver(name=SOLVER)
             assert len(solver.sample_ising({min(solver.nodes): 1}, {}).sampleset) == 1
         assert emulator.post([emulator.job()], headers={"X-Auth-Token": "wrong"}).status_code == 401
-        with Problems.from_config(**{**emulator.config, "token": "wrong"}) as stranger:
-            with pytest.raises(ResourceAuthenticationError, match="invalid token"):
-                stranger.list_problems()
+        with (
+            Problems.from_config(**{**emulator.config, "token": "wrong"}) as stranger,
+            pytest.raises(ResourceAuthenticationError, match="invalid token"),
+        ):
+            stranger.list_problems()
         assert emulator.ledger()["totals"]["accepted"] == 1
     files = list(tmp_path.iterdir())
     assert TOKEN.encode() not in b"".join(file.read_bytes() for file in files)

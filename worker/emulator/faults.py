@@ -89,7 +89,7 @@ class Fault:
 
 
 class Faults:
-    """The faults in force, in order."""
+    """The faults in force, in order. A request suffers any delays, and the first of the others that fits."""
 
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)  # noqa: S311 - faults are to be the same again, not secret
@@ -97,18 +97,21 @@ class Faults:
 
     def pick(self, target: Target, when: str) -> list[Fault]:
         """The faults that happen to a request now; they are counted."""
-        chosen = []
+        chosen: list[Fault] = []
         for fault in self.active:
-            early = "before" if target is not Target.SUBMIT else fault.when
-            if fault.target is not target or early != when:
-                continue
-            if fault.count is not None and fault.fired >= fault.count:
-                continue
-            if fault.probability < 1 and self._random.random() >= fault.probability:
-                continue
-            fault.fired += 1
-            chosen.append(fault)
+            decided = any(one.kind is not Kind.DELAY for one in chosen)
+            if (fault.kind is Kind.DELAY or not decided) and self._happens(fault, target, when):
+                fault.fired += 1
+                chosen.append(fault)
         return chosen
+
+    def _happens(self, fault: Fault, target: Target, when: str) -> bool:
+        moment = fault.when if target is Target.SUBMIT else "before"
+        if fault.target is not target or moment != when:
+            return False
+        if fault.count is not None and fault.fired >= fault.count:
+            return False
+        return fault.probability == 1 or self._random.random() < fault.probability
 
 
 def parse(given: object) -> Fault:

@@ -141,7 +141,7 @@ class Machine:
 
     def load(self, solver: Solver) -> float:
         """Waiting problems as a fraction of what one member may queue."""
-        return min(1.0, len(self._qpus[solver.name]) / MAX_QUEUED)
+        return min(1.0, self._qpus[solver.name].waiting / MAX_QUEUED)
 
     def online(self, name: str) -> bool:
         return self._qpus[name].online
@@ -230,8 +230,7 @@ class Machine:
             self.store.trim(self.options.keep)
 
     def _in_progress(self, entry: Entry) -> Entry:
-        qpu = self._qpus.get(entry.solver)
-        running = qpu.running if qpu else None
+        running = self._qpus[entry.solver].running if entry.solver in self._qpus else None
         if entry.status is Status.PENDING and running is not None and running.id == entry.id:
             return replace(entry, status=Status.IN_PROGRESS)
         return entry

@@ -107,8 +107,9 @@ class Qpu:
         self._online = True
         self.running: Entry | None = None
 
-    def __len__(self) -> int:
-        """Problems that wait."""
+    @property
+    def waiting(self) -> int:
+        """How many problems wait."""
         return len(self._queue)
 
     @property

@@ -65,11 +65,15 @@ class Gate:
                 _check_url(request)
                 content = await wire.body(request)
                 target = classify(request)
-                if injected := await self._happen(self._machine.faults.pick(target, "before"), request):
-                    return await self._damaged(injected, handler, request, member, content)
+                fault = await self._fault(target, "before", request, member)
+                if fault is not None and fault.kind in {Kind.ERROR, Kind.RESET}:
+                    return _instead(fault)
                 response = await handler(request, member, content)
-                if injected := await self._happen(self._machine.faults.pick(target, "after"), request):
-                    response = _apply(injected, response)
+                if fault is not None and fault.kind is Kind.CORRUPT:
+                    response = corrupt(response, fault.damage)
+                late = await self._fault(target, "after", request, member)
+                if late is not None:
+                    response = corrupt(response, late.damage) if late.kind is Kind.CORRUPT else _instead(late)
             except Rejected as rejected:
                 return wire.plain(wire.refusal(rejected), rejected.code)
             return response
@@ -114,38 +118,20 @@ class Gate:
             return True
         return request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
 
-    async def _happen(self, faults: list[Fault], request: Request) -> list[Fault]:
-        """Delay as faults say; the others are returned."""
-        for fault in faults:
+    async def _fault(self, target: Target, when: str, request: Request, member: str) -> Fault | None:
+        """The fault that this request suffers now, if any, after its delays; resets and losses are done."""
+        decisive = None
+        for fault in self._machine.faults.pick(target, when):
             if fault.kind is Kind.DELAY:
                 await asyncio.sleep(fault.delay_s)
-            if fault.kind is Kind.RESET:
-                await self._connections.reset(tuple(request.client or ()))
-        return [fault for fault in faults if fault.kind is not Kind.DELAY]
-
-    async def _damaged(
-        self, faults: list[Fault], handler: Handler, request: Request, member: str, content: bytes
-    ) -> Response:
-        """The answer to a request with faults that come before it is handled, or instead."""
-        for fault in faults:
-            if fault.kind is Kind.ERROR:
-                return _error(fault)
-            if fault.kind is Kind.RESET:
-                return Response(status_code=503)
-            if fault.kind is Kind.LOSE:
-                for entry in self._machine.entries([request.path_params["id"]], member):
-                    self._machine.store.drop_answer(entry)
-        return _apply(faults, await handler(request, member, content))
-
-
-def _apply(faults: list[Fault], response: Response) -> Response:
-    """Put faults in the place of an answer, or into it."""
-    for fault in faults:
-        if fault.kind is Kind.ERROR:
-            response = _error(fault)
-        elif fault.kind is Kind.CORRUPT:
-            response = corrupt(response, fault.damage)
-    return response
+            else:
+                decisive = fault
+        if decisive is not None and decisive.kind is Kind.RESET:
+            await self._connections.reset(tuple(request.client or ()))
+        if decisive is not None and decisive.kind is Kind.LOSE:
+            for entry in self._machine.entries([request.path_params["id"]], member):
+                self._machine.store.drop_answer(entry)
+        return decisive
 
 
 def corrupt(response: Response, damage: Damage) -> Response:
@@ -176,7 +162,8 @@ def _spoil(answer: dict[str, object], damage: Damage) -> None:
         answer["solutions"] = solutions[: len(solutions) // 8 * 4]
 
 
-def _error(fault: Fault) -> Response:
+def _instead(fault: Fault) -> Response:
+    """The answer in the place of the right one; after a reset nobody gets it."""
     response = wire.plain(
         {"error_code": fault.status, "error_msg": "fault injected by the emulator"}, fault.status
     )

@@ -1,0 +1,79 @@
+"""Working graphs are as large as real ones, and the same again under the same seed."""
+
+from __future__ import annotations
+
+import dwave.graphs
+import numpy as np
+import pytest
+
+from schema.errors import ParameterError
+from worker.emulator.chip import Design, make
+from worker.emulator.solver import DEFAULT, DESIGNS, designs
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "qubits", "couplers"),
+    [
+        ("emulator-pegasus", 5760, 5612, 40_088),
+        ("emulator-zephyr", 4800, 4514, 40_409),
+        ("emulator-pegasus-ideal", 5760, 5640, 40_484),
+        ("emulator-zephyr-ideal", 4800, 4800, 45_864),
+        ("emulator-chimera", 2048, 2048, 6016),
+    ],
+)
+def test_chips_have_the_documented_sizes(name: str, size: int, qubits: int, couplers: int) -> None:
+    chip = make(DESIGNS[name], seed=0)
+    assert (chip.size, len(chip.qubits), len(chip.couplers)) == (size, qubits, couplers)
+    assert np.isin(chip.couplers, chip.qubits).all()
+    assert (chip.qubits[chip.ends] == chip.couplers).all()
+    assert (np.diff(chip.qubits) > 0).all()
+
+
+def test_a_defective_chip_is_a_part_of_the_lattice() -> None:
+    chip = make(Design("zephyr", 3, dead=4, missing=7), seed=1)
+    lattice = dwave.graphs.zephyr_graph(3)
+    assert len(chip.qubits) == len(lattice) - 4
+    assert all(lattice.has_edge(*pair) for pair in chip.couplers.tolist())
+    assert len(chip.couplers) == lattice.subgraph(chip.qubits.tolist()).number_of_edges() - 7
+
+
+def test_graph_ids_follow_from_the_graph() -> None:
+    design = Design("pegasus", 4, dead=3, missing=2)
+    again, other, later = make(design, 0), make(design, 1), make(design, 0, generation=1)
+    assert make(design, 0).graph_id == again.graph_id
+    assert len({again.graph_id, other.graph_id, later.graph_id}) == 3
+
+
+def test_an_ideal_chip_loses_a_qubit_when_its_graph_changes() -> None:
+    design = Design("pegasus", 3)
+    assert len(make(design, 0, generation=2).qubits) == len(make(design, 0).qubits) - 1
+
+
+@pytest.mark.parametrize(
+    ("design", "message"),
+    [
+        (("torus", 4), "no topology"),
+        (("pegasus", 1), "from size 2"),
+        (("zephyr", 1000), "from size 1 to"),
+        (("zephyr", 2, -1), "0 or more"),
+        (("zephyr", 2, 10**6), "leaves no coupler"),
+        (("zephyr", 2, 0, 10**6), "leaves none"),
+    ],
+)
+def test_impossible_chips_are_refused(design: tuple[str, int, int], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        make(Design(*design), seed=0)
+
+
+def test_solvers_are_read_from_options() -> None:
+    assert tuple(designs([])) == DEFAULT
+    assert designs(["all"]) == DESIGNS
+    assert designs(["a=zephyr:3:1:2", "emulator-chimera"])["a"] == Design("zephyr", 3, dead=1, missing=2)
+
+
+@pytest.mark.parametrize(
+    "given", [["b"], ["a=zephyr"], ["a=zephyr:x"], ["a b=zephyr:2"], ["a=zephyr:2:1:1:1"], ["all", "all"]]
+)
+def test_wrong_solvers_are_refused(given: list[str]) -> None:
+    with pytest.raises(ParameterError):
+        designs(given)

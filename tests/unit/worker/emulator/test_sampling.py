@@ -1,0 +1,162 @@
+"""Reads follow the stated temperature, scale and noise."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schema.errors import ParameterError
+from worker.emulator.errors import Rejected
+from worker.emulator.parameters import Parameters
+from worker.emulator.problem import Problem, scale
+from worker.emulator.sampling import Sampling, draw, program, random_spins, schedule
+
+LIMITS: dict[str, Any] = {
+    "h_range": [-4.0, 4.0],
+    "extended_j_range": [-2.0, 1.0],
+    "per_qubit_coupling_range": [-18.0, 15.0],
+}
+
+
+def _problem(h: list[float], couplings: dict[tuple[int, int], float], *, spins: bool = True) -> Problem:
+    edges = np.array(list(couplings), np.int32).reshape(-1, 2)
+    return Problem(
+        spins, np.arange(len(h), dtype=np.int32), np.array(h), edges, np.array(list(couplings.values()))
+    )
+
+
+def _draw(
+    problem: Problem, sampling: Sampling, reads: int = 20_000, factor: float = 1.0, key: int = 1
+) -> Any:
+    return draw(problem, Parameters(reads=reads), factor, LIMITS, sampling, key, lambda: False)
+
+
+@pytest.mark.parametrize("factor", [1.0, 4.0])
+def test_reads_are_boltzmann_at_the_stated_beta_on_the_programmed_scale(factor: float) -> None:
+    problem = _problem([0.3, -0.2, 0.1], {(0, 1): 0.4, (1, 2): -0.3, (0, 2): 0.2})
+    spins = _draw(problem, Sampling(beta=2.0, noise=0.0, sweeps=50), factor=factor)
+    states = np.array(list(itertools.product([-1, 1], repeat=3)), np.int8)
+    weights = np.exp(-2.0 * problem.energies(states) / factor)
+    counts = np.array([(spins == state).all(axis=1).sum() for state in states])
+    # Four standard deviations of a frequency of 20,000 reads are 0.014 at most.
+    np.testing.assert_allclose(counts / len(spins), weights / weights.sum(), atol=0.015)
+
+
+def test_a_weak_chain_breaks_and_a_strong_one_does_not() -> None:
+    def broken(strength: float) -> float:
+        spins = _draw(_problem([1.0, -1.0], {(0, 1): -strength}), Sampling(beta=3.0, noise=0.0))
+        return float((spins[:, 0] != spins[:, 1]).mean())
+
+    assert broken(0.5) > 0.9
+    assert broken(2.0) < 0.1
+
+
+def test_noise_is_a_fraction_of_the_ranges_and_drawn_for_each_problem() -> None:
+    problem = _problem([0.0] * 4000, {(i, i + 1): 0.5 for i in range(3999)})
+    first, second = (program(problem, 1.0, LIMITS, 0.05, np.random.default_rng(seed)) for seed in (1, 2))
+    # A standard deviation of 4,000 values is good to 1.1 %: four times that is allowed.
+    np.testing.assert_allclose([first.h.std(), (first.J - 0.5).std()], [0.05 * 4, 0.05 * 2], rtol=0.045)
+    assert not np.array_equal(first.h, second.h)
+    exact = program(problem, 2.0, LIMITS, 0.0, np.random.default_rng(1))
+    assert (exact.h == 0).all()
+    assert (exact.J == 0.25).all()
+
+
+def test_reads_depend_on_seed_and_problem_alone() -> None:
+    problem = _problem([0.0] * 50, {})
+    reads = [
+        _draw(problem, Sampling(seed=seed), reads=5, key=key)
+        for seed, key in ((0, 1), (0, 1), (1, 1), (0, 2))
+    ]
+    assert np.array_equal(reads[0], reads[1])
+    assert not np.array_equal(reads[0], reads[2])
+    assert not np.array_equal(reads[0], reads[3])
+
+
+def test_instant_reads_are_fair_and_ignore_the_problem() -> None:
+    spins = _draw(_problem([4.0] * 100, {}), Sampling(mode="instant"), reads=1000)
+    # Four standard deviations of a mean of 100,000 fair spins.
+    assert abs(spins.mean()) < 4 / np.sqrt(100_000)
+    assert set(np.unique(spins)) == {-1, 1}
+
+
+def test_sampling_stops_when_it_is_told() -> None:
+    problem = _problem([0.1] * 10, {})
+    spins = draw(problem, Parameters(reads=1000), 1.0, LIMITS, Sampling(), 1, lambda: True)
+    assert len(spins) < 1000
+
+
+def test_a_reverse_anneal_begins_at_its_turning_point() -> None:
+    forward, reverse = schedule(Sampling(beta=5.0), 0.0), schedule(Sampling(beta=5.0), 0.5)
+    assert reverse[0] == pytest.approx(2.5)
+    assert forward[0] < reverse[0]
+    assert forward[-1] == reverse[-1] == pytest.approx(5.0)
+
+
+@given(
+    h=st.lists(st.floats(-100, 100), min_size=3, max_size=3),
+    J=st.lists(st.floats(-100, 100), min_size=3, max_size=3),
+)
+def test_auto_scale_fills_the_ranges_and_never_leaves_them(h: list[float], J: list[float]) -> None:
+    problem = _problem(h, {(0, 1): J[0], (1, 2): J[1], (0, 2): J[2]})
+    factor = scale(problem, Parameters(), LIMITS)
+    values = np.array(h) / factor, np.array(J) / factor, problem.totals(np.array(J)) / factor
+    fullness = [
+        max((v / (limit[1] if v > 0 else limit[0]) for v in array), default=0.0)
+        for array, limit in zip(values, LIMITS.values(), strict=True)
+    ]
+    assert max(fullness) <= 1 + 1e-9
+    assert max(fullness) == pytest.approx(1) or not any(h + J)
+
+
+def test_without_auto_scale_the_value_and_the_limit_are_named() -> None:
+    cases = [
+        (_problem([4.5], {}), "h must be -4 to 4 without auto_scale, not 4.5"),
+        (_problem([0, 0], {(0, 1): 1.25}), "J must be -2 to 1 without auto_scale, not 1.25"),
+        (
+            _problem([0] * 12, {(0, i): -2.0 for i in range(1, 12)}),
+            "sum of a qubit's J must be -18 to 15.* not -22",
+        ),
+        (_problem([0, 0], {(0, 1): 5.0}, spins=False), "J must be -2 to 1 without auto_scale, not 1.25"),
+    ]
+    for problem, message in cases:
+        with pytest.raises(Rejected, match=message):
+            scale(problem, Parameters(auto_scale=False), LIMITS)
+    assert scale(cases[1][0], Parameters(), LIMITS) == 1.25
+
+
+@given(st.lists(st.floats(-10, 10), min_size=6, max_size=6))
+def test_a_qubo_and_its_ising_form_differ_by_a_constant(values: list[float]) -> None:
+    qubo = _problem(values[:3], {(0, 1): values[3], (1, 2): values[4], (0, 2): values[5]}, spins=False)
+    h, J = qubo.ising()
+    ising = Problem(True, qubo.active, h, qubo.edges, J)
+    states = np.array(list(itertools.product([-1, 1], repeat=3)), np.int8)
+    difference = qubo.energies(states) - ising.energies(states)
+    np.testing.assert_allclose(difference, difference[0], atol=1e-9)
+
+
+def test_energies_of_many_couplers_are_exact() -> None:
+    random = np.random.default_rng(5)
+    pairs = list(itertools.combinations(range(70), 2))
+    problem = _problem(
+        random.normal(size=70).tolist(), dict(zip(pairs, random.normal(size=len(pairs)), strict=True))
+    )
+    spins = random_spins(9, 70, random)
+    dense = np.zeros((70, 70))
+    dense[tuple(np.array(pairs).T)] = problem.quadratic
+    direct = [float(state @ dense @ state + problem.linear @ state) for state in spins.astype(float)]
+    np.testing.assert_allclose(problem.energies(spins), direct)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"mode": "best"}, {"beta": 0}, {"beta": float("nan")}, {"noise": 2}, {"sweeps": 0}, {"seed": -1}],
+)
+def test_wrong_sampling_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError):
+        Sampling(**wrong)
