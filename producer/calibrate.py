@@ -12,7 +12,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from producer import overlap
-from producer.enqueue import Enqueued, RunOptions, batch_rows, fit, insert_run, run_row
+from producer.enqueue import Enqueued, RunOptions, batch_rows, default_batch_size, fit, insert_run, run_row
 from producer.images import ImageSet
 from producer.networks import ChosenNetwork
 from schema import arrays
@@ -119,9 +119,11 @@ def enqueue_calibration(
 
     Raises:
         ImageError: the images are unlabelled or do not suit the network.
-        ParameterError: a value of the grid is out of range.
+        ParameterError: a value of the grid is out of range, or is one that the solver does not have.
     """
     images, grid = fit(images, network), grid or Grid()
+    for parameters in grid.parameters(own_lam=1.0):
+        parameters.check_for(solver)
     if images.labels is None:
         raise ImageError(f"{images.name}: calibration needs labels, and it has none")
     row = {
@@ -133,7 +135,7 @@ def enqueue_calibration(
         "images": len(images.images),
         "image_digests": overlap.digests(images.images),
     }
-    options = RunOptions()
+    options = RunOptions(default_batch_size(solver))
     batches = batch_rows(images, options.batch_size)
     with database.transaction() as session:
         now = database.now(session)

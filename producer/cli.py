@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from producer.commands import db, networks, runs
-from producer.commands.classify import Json, Workers, classify
+from producer.commands import db, embeddings, networks, runs
+from producer.commands.classify import classify
 from producer.commands.emulator import emulator
+from producer.commands.options import Json, Workers
 from producer.commands.reproduce import reproduce
 from schema.errors import AnnealqError
 from schema.parameters import Parameters
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(runs.app, name="runs")
 app.add_typer(networks.app, name="networks")
+app.add_typer(embeddings.app, name="embeddings")
 app.add_typer(db.app, name="db")
 app.command()(classify)
 app.command()(reproduce)
@@ -33,7 +35,12 @@ app.command()(emulator)
 
 
 @app.command()
-def up(workers: Workers = None) -> None:
+def up(
+    workers: Workers = None,
+    emulator: Annotated[
+        bool, typer.Option("--emulator", help="Also a solver with qubits: `classify --solver emulator`.")
+    ] = False,
+) -> None:
     """Run the embedded stack until Ctrl-C: private broker, workers and reconciler of this home folder."""
     from producer.embedded import Interrupted, Stack
     from producer.session import screen
@@ -42,7 +49,10 @@ def up(workers: Workers = None) -> None:
     settings, console = load(), screen()
     try:
         with Stack(
-            settings, workers=workers, on_event=lambda line: console.print(line, style="dim")
+            settings,
+            workers=workers,
+            emulator=emulator,
+            on_event=lambda line: console.print(line, style="dim"),
         ) as stack:
             console.print(
                 f"annealq is up in {settings.home}; logs in {settings.home / 'logs'}; stop with Ctrl-C"

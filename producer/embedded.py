@@ -2,6 +2,7 @@
 
     owner (`annealq up`, or any command given --embedded)
     ├── broker       Valkey on a Unix socket; its queues are on disk
+    ├── emulator     where it is wanted: a solver with qubits, on a port of this machine
     ├── worker       Celery, one process per task at a time
     └── reconciler   sends again what was lost
 
@@ -18,12 +19,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from producer import broker, lock
-from producer.home import broker_folder, log_folder, make_home, make_private
+from producer.emulator import NAME as EMULATOR
+from producer.emulator import Emulator
+from producer.home import broker_folder, emulator_folder, log_folder, make_home, make_private
 from producer.process import Child
 from producer.supervisor import OnEvent, Patience, Supervisor
 from schema.errors import ParameterError
@@ -66,6 +70,7 @@ class Stack:
         settings: Settings,
         *,
         workers: int | None = None,
+        emulator: bool = False,
         children: Iterable[Child] | None = None,
         patience: Patience | None = None,
         on_event: OnEvent = lambda _event: None,
@@ -76,14 +81,17 @@ class Stack:
             settings: the home folder, the database and the broker. A private broker is run when
                 the broker's URL is this home's socket, as it is by default.
             workers: tasks at a time, at least 1; by default one per usable processor.
+            emulator: also run an emulator, unless the settings name one that runs already.
             children: what to run instead of a worker and a reconciler.
             patience: restarts and grace.
             on_event: gets one line for people per event, partly from another thread.
 
         Raises:
             ParameterError: ``workers`` is out of range.
+            StackError: no port is free for the emulator.
         """
         self.settings = settings
+        self.emulator = Emulator.choose() if emulator and not settings.emulator_url else None
         self.socket = socket_path(settings.home)
         self._children = tuple(standard_children(workers) if children is None else children)
         self._tell = _sturdy(on_event)
@@ -97,11 +105,13 @@ class Stack:
         with ExitStack() as undo:
             undo.enter_context(_handling(self._on_signal))
             make_home(self.settings.home)
-            undo.enter_context(lock.hold(self.settings.home))
+            undo.enter_context(lock.hold(self.settings.home, self._emulator_url()))
             make_private(log_folder(self.settings.home))
             undo.callback(self._stop)
+            self._start_emulator()
             self._start_broker()
             self._migrate()
+            self._wait_for_emulator()
             self._start_children()
             self._undo = undo.pop_all()
         return self
@@ -126,6 +136,23 @@ class Stack:
         except Interrupted as interruption:
             return interruption.signal
 
+    def _emulator_url(self) -> str | None:
+        return self.emulator.url if self.emulator else self.settings.emulator_url or None
+
+    def _start_emulator(self) -> None:
+        """First of all, since it takes longest; the broker comes up meanwhile."""
+        if self.emulator is not None:
+            make_private(emulator_folder(self.settings.home))
+            child = self.emulator.child(self.settings.home)
+            env = environment(self.settings, os.environ)
+            self._supervisor.start(replace(child, env={**env, **child.env}))
+
+    def _wait_for_emulator(self) -> None:
+        """Before the workers start: what they find queued may need it at once."""
+        if self.emulator is not None:
+            self.emulator.wait_until_ready(lambda: self._supervisor.check(immortal=EMULATOR))
+            self._tell("the emulator is ready")
+
     def _start_broker(self) -> None:
         home = self.settings.home
         if broker.socket_of(self.settings.broker_url) != self.socket:
@@ -149,6 +176,8 @@ class Stack:
 
     def _start_children(self) -> None:
         env = environment(self.settings, os.environ)
+        if self.emulator is not None:
+            env |= self.emulator.environment()
         for child in self._children:
             self._supervisor.start(Child(child.name, child.command, {**env, **child.env}))
             self._tell(f"the {child.name} is started")

@@ -28,6 +28,8 @@ from schema.states import BatchState, NetworkState, RunState
 from schema.tables import Batch, Network, Run, TrainingSet
 
 BATCH_SIZE = 100  # images; large enough that the queue costs under 1 % of sampling them
+# Of solvers with qubits: the last problem of a batch is seldom full, and costs nearly as much as a full one.
+REMOTE_BATCH_SIZE = 1_000
 MAX_BATCH_SIZE = 10_000
 MAX_KEY = 255
 _DEFLATE_LEVEL = 1
@@ -60,6 +62,11 @@ class RunOptions:
             raise ParameterError(f"an idempotency key has 1 to {MAX_KEY} characters, not {len(self.key)}")
 
 
+def default_batch_size(solver: Solver) -> int:
+    """Images in a batch where the user does not say."""
+    return REMOTE_BATCH_SIZE if solver.is_remote else BATCH_SIZE
+
+
 def enqueue_run(
     database: Database,
     images: ImageSet,
@@ -72,9 +79,11 @@ def enqueue_run(
 
     Raises:
         ImageError: the images do not suit the network (size, values, labels, class names).
+        ParameterError: a parameter is chosen that the solver does not have.
         IdempotencyConflict: the key was used before, for other content.
     """
-    options = options or RunOptions()
+    parameters.check_for(solver)
+    options = options or RunOptions(default_batch_size(solver))
     images = fit(images, network)
     run = run_row(images, network, solver, parameters, options)
     batches = batch_rows(images, options.batch_size)

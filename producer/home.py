@@ -1,4 +1,4 @@
-"""The home folder of an embedded stack: ours alone, with the broker's queues, the logs and the database."""
+"""The home folder of an embedded stack: ours alone, with database, logs, and what its servers keep."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from schema.errors import StackError
 
-_OURS = ("annealq", "stack.lock", "broker", "logs")  # how the names of our own entries begin
+_OURS = ("annealq", "stack.lock", "broker", "logs", "emulator")  # how the names of our own entries begin
 
 
 def make_home(home: Path) -> None:
@@ -48,10 +48,15 @@ def make_private(folder: Path) -> None:
 
 
 def log_folder(home: Path) -> Path:
-    """Folder of the logs: broker.log, worker.log, reconciler.log."""
+    """Folder of the logs: a file for each child: broker.log, worker.log ..."""
     return home / "logs"
 
 
 def broker_folder(home: Path) -> Path:
     """Folder where the private broker keeps its queues."""
     return home / "broker"
+
+
+def emulator_folder(home: Path) -> Path:
+    """Folder where the stack's emulator keeps its problems."""
+    return home / "emulator"

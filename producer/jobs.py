@@ -6,12 +6,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from producer import calibrate, hints, networks, rescore
+from producer import calibrate, hints, networks, queries, rescore
 from producer.bundle import install
 from producer.calibrate import Fitted, Grid, enqueue_calibration
-from producer.enqueue import Enqueued, RunOptions, enqueue_run, enqueue_training, fit
+from producer.enqueue import (
+    REMOTE_BATCH_SIZE,
+    Enqueued,
+    RunOptions,
+    enqueue_run,
+    enqueue_training,
+    fit,
+)
 from producer.images import ImageSet
 from producer.networks import ChosenNetwork
+from producer.preparations import TIME_LIMIT_S, enqueue_preparation
+from producer.queries import NetworkSummary
 from producer.rescore import enqueue_rescored
 from producer.session import Work
 from schema.architecture import Architecture
@@ -54,6 +63,19 @@ def provide(database: Database, images: ImageSet, network: str | None) -> Chosen
     return ChosenNetwork.described(bundle.description, install(database, bundle, Origin.SHIPPED).id)
 
 
+def find_network(database: Database, name: str) -> NetworkSummary:
+    """The network of this name; a shipped one is installed where there is no other.
+
+    Raises:
+        NotFound: there is none. NetworkError: what comes after ``@`` is no version.
+    """
+    found = networks.find_shipped(database, name, 0, 0)
+    if found is not None:
+        install(database, found, Origin.SHIPPED)
+    with database.reading() as session:
+        return queries.network_by_name(session, name)
+
+
 def submit_calibrated(
     at: Work,
     images: ImageSet,
@@ -67,15 +89,49 @@ def submit_calibrated(
     Returns the run, and the calibration that it uses. Raises as `submit` does.
     """
     chosen = provide(at.database, images, network)
-    with at.database.reading() as session:
-        fitted = calibrate.choose(session, chosen.id, solver, asked, options.key)
-    if fitted is None:
-        parameters = Parameters.from_dict(asked)
-    else:
-        parameters, options = fitted.complete(asked), replace(options, calibrated_by=fitted.id)
+    parameters, fitted = complete(at.database, chosen, solver, asked, options.key)
+    if fitted is not None:
+        options = replace(options, calibrated_by=fitted.id)
     run = enqueue_run(at.database, images, chosen, solver, parameters, options)
     hints.send(at.settings.broker_url, Message(Task.DISPATCH))
     return run, fitted
+
+
+def complete(
+    database: Database, network: ChosenNetwork, solver: Solver, asked: Mapping[str, Any], key: str | None
+) -> tuple[Parameters, Fitted | None]:
+    """What was asked for, with the rest from the calibration for a run with this key, where there is one."""
+    with database.reading() as session:
+        fitted = calibrate.choose(session, network.id, solver, asked, key)
+    return (Parameters.from_dict(asked) if fitted is None else fitted.complete(asked)), fitted
+
+
+def submit_preparation(
+    at: Work,
+    network: int,
+    solver: Solver,
+    parameters: Parameters,
+    *,
+    images: int = 0,
+    batch_size: int = REMOTE_BATCH_SIZE,
+    time_limit_s: float = TIME_LIMIT_S,
+) -> int:
+    """Ask a worker what a run would need and cost, and say so to the workers; returns the preparation.
+
+    Raises:
+        ParameterError: as `enqueue_preparation` says; nothing was written.
+    """
+    preparation = enqueue_preparation(
+        at.database,
+        network,
+        solver,
+        parameters,
+        images=images,
+        batch_size=batch_size,
+        time_limit_s=time_limit_s,
+    )
+    hints.send(at.settings.broker_url, Message(Task.PREPARE, preparation))
+    return preparation
 
 
 def submit_calibration(

@@ -24,15 +24,19 @@ _PAUSE_S = 0.01
 
 @dataclass(frozen=True)
 class Owner:
-    """The process that runs a home's stack, and since when."""
+    """The process that runs a home's stack, and since when.
+
+    emulator: where the emulator listens that its workers know; None: they know none.
+    """
 
     pid: int
     since: datetime
+    emulator: str | None = None
 
 
 @contextmanager
-def hold(home: Path) -> Iterator[None]:
-    """Own the home for the length of the block.
+def hold(home: Path, emulator: str | None = None) -> Iterator[None]:
+    """Own the home for the length of the block; ``emulator`` is what others read of it in `Owner`.
 
     Raises:
         StackRunning: another process owns it.
@@ -46,7 +50,7 @@ def hold(home: Path) -> Iterator[None]:
     try:
         _take(descriptor, path)
         os.fchmod(descriptor, 0o600)
-        _write(descriptor)
+        _write(descriptor, emulator)
         yield
         os.ftruncate(descriptor, 0)
     finally:
@@ -108,8 +112,8 @@ def _locked(descriptor: int, path: Path, kind: int) -> bool:
     return True
 
 
-def _write(descriptor: int) -> None:
-    text = json.dumps({"pid": os.getpid(), "since": datetime.now(UTC).isoformat()})
+def _write(descriptor: int, emulator: str | None) -> None:
+    text = json.dumps({"pid": os.getpid(), "since": datetime.now(UTC).isoformat(), "emulator": emulator})
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, text.encode(), 0)
 
@@ -132,7 +136,7 @@ def _read_while_held(descriptor: int, path: Path) -> Owner | None:
 def _parse(text: bytes) -> Owner | None:
     with suppress(ValueError, KeyError, TypeError):
         entry = json.loads(text)
-        return Owner(int(entry["pid"]), datetime.fromisoformat(entry["since"]))
+        return Owner(int(entry["pid"]), datetime.fromisoformat(entry["since"]), entry.get("emulator"))
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from io import BytesIO
 from itertools import pairwise
@@ -29,7 +29,7 @@ MAX_GRAPH_UNITS = 60  # more nodes and lines than that cannot be told apart
 
 _COLOURS = "RdBu_r"  # red: costs energy, blue: gains it, white: 0
 _DPI = 150
-_LAYERS = {  # by kind: name, letter of its units (Higham and Bedford, 3.3), colour
+LAYERS = {  # by kind: name, letter of its units (Higham and Bedford, 3.3), colour
     "visible": ("visible", "v", "#1b9e77"),
     "pool": ("pooling", "hp", "#e6a817"),
     "conv": ("hidden (conv)", "h", "#7b5ea7"),
@@ -66,15 +66,23 @@ def draw_q(
     Raises:
         ParameterError: as `check_format`, or the file cannot be written. StorageError: no space is left.
     """
+    save(path, lambda: q_figure(q_matrix, sizes, kinds, classes, title))
+
+
+def save(path: Path, draw: Callable[[], Figure]) -> None:
+    """Write what ``draw`` makes to a file, by its suffix; it is whole or not there at all.
+
+    Raises:
+        ParameterError: as `check_format`, or the file cannot be written. StorageError: no space is left.
+    """
     check_format(path)
     from matplotlib import rc_context
 
     suffix = path.suffix.lower()
     buffer = BytesIO()
     metadata: dict[str, Any] = FORMATS[suffix]
-    with rc_context({"svg.hashsalt": "annealq"}):  # the same Q gives the same file
-        figure = q_figure(q_matrix, sizes, kinds, classes, title)
-        figure.savefig(buffer, format=suffix[1:], metadata=metadata)
+    with rc_context({"svg.hashsalt": "annealq"}):  # the same arrays give the same file
+        draw().savefig(buffer, format=suffix[1:], metadata=metadata)
     with replacing(path) as unfinished:
         unfinished.write_bytes(buffer.getvalue())
 
@@ -147,7 +155,7 @@ def _draw_matrix(
         axes.plot((start - 0.5, units - 0.5), (start - 0.5, start - 0.5), color="0.6", lw=0.6)
     _mark_layers(axes, sizes, kinds)
     handles = [
-        Patch(color=_LAYERS[kind][2], label=f"{size} {_LAYERS[kind][0]}")
+        Patch(color=LAYERS[kind][2], label=f"{size} {LAYERS[kind][0]}")
         for size, kind in zip(sizes, kinds, strict=True)
     ]
     couplers = int(np.count_nonzero(np.triu(q_matrix, k=1)))
@@ -172,7 +180,7 @@ def _mark_layers(axes: Axes, sizes: Sequence[int], kinds: Sequence[str]) -> None
             (((start - 0.5, 1.005), stop - start, 0.018), axes.get_xaxis_transform()),
             (((-0.023, start - 0.5), 0.018, stop - start), axes.get_yaxis_transform()),
         ):
-            axes.add_patch(Rectangle(*place, transform=transform, facecolor=_LAYERS[kind][2], **strips))
+            axes.add_patch(Rectangle(*place, transform=transform, facecolor=LAYERS[kind][2], **strips))
     centres = [(start + stop - 1) / 2 for start, stop in spans]
     labels = _unit_ranges(sizes, kinds)
     is_tight = min(np.diff(centres), default=np.inf) < 0.1 * sum(sizes)
@@ -185,7 +193,7 @@ def _mark_layers(axes: Axes, sizes: Sequence[int], kinds: Sequence[str]) -> None
 
 def _unit_ranges(sizes: Sequence[int], kinds: Sequence[str]) -> list[str]:
     """`v1–v40` for each layer."""
-    names = _unit_names(sizes, kinds)
+    names = unit_names(sizes, kinds)
     return [
         names[start] if stop - start == 1 else f"{names[start]}–{names[stop - 1]}"
         for start, stop in _spans(sizes)
@@ -215,7 +223,7 @@ def _draw_graph(
     _draw_nodes(axes, q_matrix.diagonal(), places, sizes, kinds, norm)
     _name_nodes(axes, norm(q_matrix.diagonal()), places, sizes, kinds, classes)
     for column, (size, kind) in enumerate(zip(sizes, kinds, strict=True)):
-        name, _, colour = _LAYERS[kind]
+        name, _, colour = LAYERS[kind]
         text = f"{size} {name}" if len(sizes) <= _FITS_TITLES else str(size)
         axes.text(column, 1.02, text, color=colour, ha="center", weight="bold")
     axes.set_xlim(-0.2, len(sizes) - 0.65)
@@ -249,7 +257,7 @@ def _draw_nodes(
     norm: Normalize,
 ) -> None:
     area = np.repeat([(2 * _radius(size)) ** 2 for size in sizes], sizes)
-    edges = [_LAYERS[kind][2] for size, kind in zip(sizes, kinds, strict=True) for _ in range(size)]
+    edges = [LAYERS[kind][2] for size, kind in zip(sizes, kinds, strict=True) for _ in range(size)]
     x, y = places.T
     axes.scatter(x, y, s=area, c=biases, cmap=_COLOURS, norm=norm, edgecolors=edges, linewidths=1.8, zorder=2)
 
@@ -268,7 +276,7 @@ def _name_nodes(
     classes: Sequence[str],
 ) -> None:
     """Visible units are named at their left, others inside the node, or beside it where names are long."""
-    names = [*_unit_names(sizes[:-1], kinds[:-1]), *(_short(name) for name in classes)]
+    names = [*unit_names(sizes[:-1], kinds[:-1]), *(_short(name) for name in classes)]
     for index, ((x, y), name, shade) in enumerate(zip(places, names, shades, strict=True)):
         is_dark = abs(shade - 0.5) > 0.3
         style: dict[str, Any] = {"va": "center", "fontsize": 6.5, "parse_math": False, "zorder": 3}
@@ -281,10 +289,11 @@ def _name_nodes(
             axes.annotate(name, (x, y), (_radius(sizes[-1]) + 3, 0), ha="left", **style, **beside)
 
 
-def _unit_names(sizes: Sequence[int], kinds: Sequence[str]) -> list[str]:
-    names, used = [], dict.fromkeys((letter for _, letter, _ in _LAYERS.values()), 0)
+def unit_names(sizes: Sequence[int], kinds: Sequence[str]) -> list[str]:
+    """`v1`, `hp1`, `hc1` ... for the units of each layer."""
+    names, used = [], dict.fromkeys((letter for _, letter, _ in LAYERS.values()), 0)
     for size, kind in zip(sizes, kinds, strict=True):
-        letter = _LAYERS[kind][1]
+        letter = LAYERS[kind][1]
         names += [f"{letter}{used[letter] + k}" for k in range(1, size + 1)]
         used[letter] += size
     return names

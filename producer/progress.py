@@ -12,10 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.progress import TimeRemainingColumn as Remaining
 from rich.text import Text
 
-from producer import calibrations, queries
+from producer import calibrations, preparations, queries
 from schema.database import Database
 from schema.errors import AnnealqError
-from schema.states import FINISHED_RUNS, CalibrationState, NetworkState, RunState
+from schema.states import FINISHED_RUNS, CalibrationState, NetworkState, PreparationState, RunState
 
 _EVERY_S = 0.2
 _LINE_EVERY_S = 5.0
@@ -109,6 +109,39 @@ def watch_calibration(
                 console.print(f"calibration {calibration_id}: {scored} of {images} images")
             check()
             time.sleep(_EVERY_S)
+
+
+def watch_preparation(
+    database: Database, preparation_id: int, console: Console, check: Check = lambda: None
+) -> dict[str, Any]:
+    """Show how far the search for an embedding is, until the plan is there; returns that.
+
+    Raises:
+        AnnealqError: the solver or the search said no; says why.
+    """
+    with _bars(console) as bars:
+        bar = bars.add_task("preparing", total=100, unit="%")
+        told = time.monotonic()
+        while True:
+            with database.reading() as session:
+                seen = preparations.one(session, preparation_id)
+            step, percent = _step(seen.progress)
+            bars.update(bar, completed=percent, description=step)
+            if seen.state is PreparationState.READY and seen.plan is not None:
+                return seen.plan
+            if seen.state is PreparationState.FAILED:
+                raise AnnealqError(f"{seen.network} on solver {seen.solver}: {seen.error}")
+            if not console.is_terminal and time.monotonic() - told >= _LINE_EVERY_S:
+                told = time.monotonic()
+                console.print(f"{step}: {percent} %")
+            check()
+            time.sleep(_EVERY_S)
+
+
+def _step(progress: dict[str, Any] | None) -> tuple[str, int]:
+    if progress is None:
+        return "preparing", 0
+    return str(progress["step"]), round(100 * progress["fraction"])
 
 
 def _epoch(history: list[dict[str, Any]]) -> str:

@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.orm import Session
 
-from producer import queries
+from producer import embeddings, queries, solver_report
 from producer.calibrations import CalibrationSummary
 from schema import arrays
 from schema.architecture import Architecture
-from schema.parameters import Rule
+from schema.parameters import Rule, Solver
 
 _MOST_CLASSES = 26  # wider tables do not fit a terminal
 
@@ -43,6 +43,9 @@ def run_text(session: Session, run_id: int, *, scores: bool = False) -> Renderab
     counts = queries.counts(session, run_id)
     names = queries.classes(session, run_id)
     parts: list[RenderableType] = [_figures(run, counts)]
+    if run.statistics and Solver(run.solver).is_remote:
+        units = embeddings.layers_of_run(session, run_id)
+        parts.append(solver_report.solver_figures(run.statistics, units))
     if counts.decided + counts.undecided:
         confusion = queries.confusion(session, run_id)
         if confusion and len(names) <= _MOST_CLASSES:

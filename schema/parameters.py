@@ -149,10 +149,20 @@ class Parameters:
             raise ParameterError("choose an annealing time or an anneal schedule, not both")
         object.__setattr__(self, "anneal_schedule", _schedule(self.anneal_schedule))
 
+    def check_for(self, solver: Solver) -> None:
+        """Raises ParameterError for a parameter that is chosen, and that the solver does not have."""
+        for name, unchosen in {**_QUBITS_ONLY, **_LOCAL_ONLY}.items():
+            if getattr(self, name) == unchosen or _has(solver, name):
+                continue
+            having = " or ".join(other for other in Solver if _has(other, name))
+            raise ParameterError(
+                f"solver {solver} has no {name.replace('_', ' ')}: leave it out, or choose solver {having}"
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """By name, ready for JSON; what only some solvers have is left out where it is not chosen."""
         values = asdict(self)
-        return {name: value for name, value in values.items() if value != _UNCHOSEN.get(name, _ALWAYS)}
+        return {name: value for name, value in values.items() if value != _QUBITS_ONLY.get(name, _ALWAYS)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Parameters:
@@ -164,7 +174,8 @@ class Parameters:
 
 
 _ALWAYS = object()
-_UNCHOSEN: dict[str, Any] = {
+# What is not chosen, by name: parameters of solvers with qubits, and of those in a worker's own process.
+_QUBITS_ONLY: dict[str, Any] = {
     "qpu": None,
     "tiles": None,
     "chain_strength": None,
@@ -173,6 +184,13 @@ _UNCHOSEN: dict[str, Any] = {
     "anneal_schedule": None,
     "unembedding": Unembedding.MAJORITY_VOTE,
 }
+_LOCAL_ONLY: dict[str, Any] = {"sweeps": None, "noise": 0.0}
+
+
+def _has(solver: Solver, name: str) -> bool:
+    if name == "sweeps":
+        return solver is Solver.LOCAL
+    return solver.is_remote == (name in _QUBITS_ONLY)
 
 
 def solver(name: str) -> Solver:

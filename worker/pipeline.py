@@ -10,11 +10,9 @@ import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import structlog
 
 from schema.errors import AnnealqError, LeaseLost, StaleState
@@ -30,7 +28,7 @@ from worker import (
     preparations,
     runs,
     scoring,
-    statistics,
+    summary,
     training_jobs,
 )
 from worker.context import Context
@@ -145,22 +143,13 @@ def aggregate_run(context: Context, run: int) -> None:
         with database.reading() as session:
             figures = runs.load_figures(session, run)
         with database.transaction() as session:
-            runs.finish(session, run, figures, _throughput(figures), now=database.now(session))
+            runs.finish(session, run, figures, summary.summarise(figures), now=database.now(session))
             calibration = calibrations.waits_for(session, run)
     except StaleState:
         return
     log.info("run finished", failed_batches=figures.failed_batches)
     if calibration is not None:
         context.hints.send([Message(Task.CALIBRATE_NETWORK, calibration)])
-
-
-def _throughput(figures: runs.Figures) -> dict[str, Any]:
-    columns = np.array([astuple(batch) for batch in figures.batches], dtype=np.float64).reshape(-1, 6).T
-    images, enqueued, started, sampled, scored, sampling = columns
-    times = statistics.BatchTimes(images.astype(np.int64), enqueued, started, sampled, scored, sampling)
-    counts = statistics.SolverCounts(sent=figures.problems_sent)
-    charged_us = np.array(figures.charged_us, dtype=np.float64)
-    return statistics.throughput(times, charged_us, counts).to_dict()
 
 
 def train_network(context: Context, network: int) -> None:

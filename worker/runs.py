@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from schema.database import advance
-from schema.states import BatchState, ProblemState, RunState
-from schema.tables import Batch, Problem, Run
+from schema.states import BatchState, RunState
+from schema.tables import Batch, Embedding, Problem, Run, SampleSet
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,36 @@ class BatchTimes:
 
 
 @dataclass(frozen=True)
+class ProblemFacts:
+    """What the ledger says of a problem that was sent.
+
+    accepted: the solver gave it an id. charged_us: 0 until it is answered; wasted_us: what its duplicates
+    were charged. timing: the solver's own, in SAPI's names. chain_breaks: see `schema.tables.Problem`.
+    """
+
+    images: int
+    accepted: bool
+    adopted: bool
+    times_sent: int
+    duplicates: int
+    estimated_us: int
+    charged_us: int
+    wasted_us: int
+    reads: int
+    timing: dict[str, Any] | None
+    chain_breaks: bytes | None
+
+
+@dataclass(frozen=True)
 class Figures:
     """What a run's statistics are computed from."""
 
     batches: tuple[BatchTimes, ...]  # scored ones
     failed_batches: int
     first_error: str | None
-    problems_sent: int  # those that left this process
-    charged_us: tuple[int, ...]  # for each answered problem
+    problems: tuple[ProblemFacts, ...]  # those that left this process
+    searches_s: tuple[float, ...]  # for each batch with an embedding: what it waited for a search; 0: none
+    embeddings_s: tuple[float, ...]  # for each embedding of the run: what its search took, whenever
 
 
 def start_aggregating(session: Session, run: int, *, now: datetime) -> bool:
@@ -69,18 +91,48 @@ def load_figures(session: Session, run: int) -> Figures:
             Batch.run_id == run, Batch.state == BatchState.FAILED
         )
     ).one()
-    problems = session.execute(
-        select(Problem.sent_at, func.coalesce(Problem.charged_us, 0))
-        .join(Batch, Batch.id == Problem.batch_id)
-        .where(Batch.run_id == run, Problem.state == ProblemState.ANSWERED)
-    ).all()
     return Figures(
         batches=tuple(_times(row) for row in rows),
         failed_batches=failed[0],
         first_error=failed[1],
-        problems_sent=sum(sent_at is not None for sent_at, _ in problems),
-        charged_us=tuple(charged_us for _, charged_us in problems),
+        problems=_problems(session, run),
+        searches_s=tuple(session.execute(_batches(Batch.embedding_s, run)).scalars()),
+        embeddings_s=_embeddings(session, run),
     )
+
+
+def _problems(session: Session, run: int) -> tuple[ProblemFacts, ...]:
+    rows = session.execute(
+        select(
+            Problem.count,
+            Problem.sent_at.is_not(None),
+            Problem.adopted,
+            Problem.times_sent,
+            Problem.duplicates,
+            func.coalesce(Problem.estimated_us, 0),
+            func.coalesce(Problem.charged_us, 0),
+            Problem.wasted_us,
+            func.coalesce(SampleSet.reads, 0),
+            Problem.timing,
+            Problem.chain_breaks,
+        )
+        .join(Batch, Batch.id == Problem.batch_id)
+        .outerjoin(SampleSet, SampleSet.problem_id == Problem.id)
+        .where(Batch.run_id == run, Problem.times_sent > 0)
+        .order_by(Problem.id)
+    )
+    return tuple(ProblemFacts(*row) for row in rows)
+
+
+def _embeddings(session: Session, run: int) -> tuple[float, ...]:
+    used = _batches(Batch.embedding_id, run)
+    rows = session.execute(select(Embedding.seconds).where(Embedding.id.in_(used)).order_by(Embedding.id))
+    return tuple(seconds or 0.0 for seconds in rows.scalars())
+
+
+def _batches(column: InstrumentedAttribute[Any], run: int) -> Select[Any]:
+    """A column of those batches of a run that needed an embedding."""
+    return select(column).where(Batch.run_id == run, Batch.embedding_s.is_not(None))
 
 
 def finish(

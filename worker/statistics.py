@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +70,50 @@ class SolverCounts:
 
 
 @dataclass(frozen=True)
+class SolverTimes:
+    """Microseconds at the solver, all answered problems of a run together.
+
+    sampling is anneal + readout + delay; programming + sampling is the QPU access time, which is charged
+    (a solver may add thermalization). overhead is not charged.
+    """
+
+    programming: float = 0.0
+    sampling: float = 0.0
+    anneal: float = 0.0
+    readout: float = 0.0
+    delay: float = 0.0
+    overhead: float = 0.0
+
+
+@dataclass(frozen=True)
+class ChainBreaks:
+    """Share of reads in which chains were broken, in [0, 1].
+
+    mean: over all chains. worst_unit: the unit, in Q's order, whose chains broke most; worst: its share.
+    """
+
+    mean: float
+    worst_unit: int
+    worst: float
+
+
+@dataclass(frozen=True)
+class SolverFigures:
+    """What a run used of a solver with qubits; nothing of it for an annealer in this process.
+
+    estimated_us: what the answered problems were expected to be charged. wasted_us: what duplicates were
+    charged. embedding_seconds_saved: what searches took whose embeddings were found in the database.
+    """
+
+    counts: SolverCounts = field(default_factory=SolverCounts)
+    estimated_us: float = 0.0
+    wasted_us: float = 0.0
+    embedding_seconds_saved: float = 0.0
+    times_us: SolverTimes = field(default_factory=SolverTimes)
+    chain_breaks: ChainBreaks | None = None
+
+
+@dataclass(frozen=True)
 class Throughput:
     """Throughput figures of a run; see :func:`throughput`."""
 
@@ -75,12 +121,17 @@ class Throughput:
     images_per_second: float
     qpu_access_time_us: float
     qpu_access_time_us_per_image: float
+    qpu_estimated_us: float
+    qpu_wasted_us: float
+    solver_time_us: SolverTimes
     problems_sent: int
     problems_adopted: int
     problems_resubmitted: int
     duplicates: int
     embedding_hits: int
     embedding_misses: int
+    embedding_seconds_saved: float
+    chain_breaks: ChainBreaks | None
     latency_ms: Percentiles
     queue_wait_ms: Percentiles
     scoring_ms: Percentiles
@@ -93,7 +144,7 @@ class Throughput:
 
 
 def throughput(
-    batches: BatchTimes, qpu_access_time_us: FloatArray, counts: SolverCounts | None = None
+    batches: BatchTimes, qpu_access_time_us: FloatArray, solver: SolverFigures | None = None
 ) -> Throughput:
     """The throughput of a run.
 
@@ -104,7 +155,8 @@ def throughput(
         negative: it counts as 0.
     qpu_access_time_us: (P,) float64, what each answered problem was charged.
     """
-    solver = counts or SolverCounts()
+    solver = solver or SolverFigures()
+    counts = solver.counts
     images = int(batches.images.sum())
     elapsed_s = _elapsed(batches)
     access_us = float(qpu_access_time_us.sum())
@@ -113,18 +165,34 @@ def throughput(
         images_per_second=images / elapsed_s if elapsed_s > 0.0 else 0.0,
         qpu_access_time_us=access_us,
         qpu_access_time_us_per_image=access_us / images if images else 0.0,
-        problems_sent=solver.sent,
-        problems_adopted=solver.adopted,
-        problems_resubmitted=solver.resubmitted,
-        duplicates=solver.duplicates,
-        embedding_hits=solver.embedding_hits,
-        embedding_misses=solver.embedding_misses,
+        qpu_estimated_us=solver.estimated_us,
+        qpu_wasted_us=solver.wasted_us,
+        solver_time_us=solver.times_us,
+        problems_sent=counts.sent,
+        problems_adopted=counts.adopted,
+        problems_resubmitted=counts.resubmitted,
+        duplicates=counts.duplicates,
+        embedding_hits=counts.embedding_hits,
+        embedding_misses=counts.embedding_misses,
+        embedding_seconds_saved=solver.embedding_seconds_saved,
+        chain_breaks=solver.chain_breaks,
         latency_ms=_image_percentiles(batches.scored - batches.enqueued, batches.images),
         queue_wait_ms=_image_percentiles(batches.started - batches.enqueued, batches.images),
         scoring_ms=_image_percentiles(batches.scored - batches.sampled, batches.images),
         sampling_seconds=float(batches.sampling.sum()),
         elapsed_seconds=elapsed_s,
     )
+
+
+def chain_breaks(shares: Sequence[NDArray[np.floating[Any]]]) -> ChainBreaks | None:
+    """The chain breaks of a run from (images, n) shares of reads for each problem; None without any."""
+    known = [part for part in shares if part.size]
+    if not known:
+        return None
+    images = sum(len(part) for part in known)
+    units = sum(part.sum(axis=0, dtype=np.float64) for part in known) / images
+    worst = int(np.argmax(units))
+    return ChainBreaks(float(np.mean(units)), worst, float(units[worst]))
 
 
 def weighted_percentile(values: FloatArray, weights: CountArray, percent: float) -> float | None:

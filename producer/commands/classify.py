@@ -1,131 +1,99 @@
-"""`annealq classify`: its many options, and what it does."""
+"""`annealq classify`: enqueue a data set, watch it, print what came out; or say what it would cost."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from producer.commands import runs
-from schema.parameters import MAX_READS, Parameters, Rule, Visible, solver
+from producer.commands import options as o
+from schema.parameters import Parameters, solver
 
-Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Batches at a time; default: one per processor.")
-]
-Embedded = Annotated[
-    bool, typer.Option("--embedded", help="Run a private broker and workers for the length of this command.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
-Data = Annotated[
-    str,
-    typer.Argument(
-        help="`digits`, an IDX file (.gz too), .npz (FILE:SPLIT chooses one of several), .npy, .csv, "
-        "or a folder of images, flat or by class."
-    ),
-]
-NetworkName = Annotated[
-    str | None,
-    typer.Option("--network", "-n", help="NAME or NAME@VERSION; default: the newest for this image size."),
-]
-SolverName = Annotated[
-    str, typer.Option("--solver", "-s", help="local (simulated annealing) or exact (Boltzmann draws).")
-]
-Reads = Annotated[
-    int | None,
-    typer.Option("--reads", "-r", help=f"Anneals for each image, 1 to {MAX_READS:,}; default: 100."),
-]
-Labels = Annotated[Path | None, typer.Option("--labels", help="File of labels, where DATA has none.")]
-Limit = Annotated[int | None, typer.Option("--limit", "-l", help="Only the first so many images.")]
-Classes = Annotated[
-    str | None, typer.Option("--classes", help="Only images with these labels: 0,1,7 or names.")
-]
-VisibleUnits = Annotated[
-    Visible | None,
-    typer.Option("--visible", help="Visible units: sampled (default), or folded into biases."),
-]
-ConsensusRule = Annotated[
-    Rule | None,
-    typer.Option("--rule", help="How reads become class scores; default: lowest_energy_mean."),
-]
-Fraction = Annotated[
-    float | None, typer.Option("--fraction", help="Share of lowest-energy reads kept; default: 0.1.")
-]
-Beta = Annotated[float | None, typer.Option("--beta", help="Inverse temperature of `boltzmann`; default: 1.")]
-Sweeps = Annotated[int | None, typer.Option("--sweeps", help="Sweeps of the local annealer for each read.")]
-Lam = Annotated[float | None, typer.Option("--lam", help="One-hot penalty; default: the network's.")]
-NoCalibration = Annotated[
-    bool,
-    typer.Option("--no-calibration", help="Do not take what is not given here from a calibration."),
-]
-Noise = Annotated[
-    float, typer.Option("--noise", help="Errors on h and J, as a fraction of their ranges: 0.02, say.")
-]
-Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same reads.")]
-BatchSize = Annotated[int, typer.Option("--batch-size", help="Images that one worker takes at a time.")]
-Priority = Annotated[int, typer.Option("--priority", help="Runs of higher priority go first.")]
-Key = Annotated[
-    str | None,
-    typer.Option("--idempotency-key", help="Send again without fear: the same key is the same run."),
-]
-Detach = Annotated[bool, typer.Option("--detach", help="Enqueue, print the run's number and return.")]
+if TYPE_CHECKING:
+    from pathlib import Path
 
-# Parameters that a calibration may fill in where they are not given.
-_CHOICES = ("reads", "seed", "visible", "rule", "fraction", "beta", "sweeps", "lam", "noise")
+    from producer.images import ImageSet
+
+# Parameters that a calibration may fill in where they are not given, in the order of `classify`'s options.
+_CHOICES = (
+    *("reads", "seed", "visible", "rule", "fraction", "beta", "sweeps", "lam", "noise", "qpu", "tiles"),
+    *("chain_strength", "scale", "annealing_time_us", "anneal_schedule", "unembedding"),
+)
 
 
 def classify(
-    data: Data,
-    network: NetworkName = None,
-    solver_name: SolverName = "local",
-    reads: Reads = None,
-    labels: Labels = None,
-    limit: Limit = None,
-    classes: Classes = None,
-    visible: VisibleUnits = None,
-    rule: ConsensusRule = None,
-    fraction: Fraction = None,
-    beta: Beta = None,
-    sweeps: Sweeps = None,
-    lam: Lam = None,
-    no_calibration: NoCalibration = False,
-    noise: Noise = 0.0,
-    seed: Seed = 0,
-    batch_size: BatchSize = 100,
-    priority: Priority = 0,
-    key: Key = None,
-    embedded: Embedded = False,
-    workers: Workers = None,
-    detach: Detach = False,
-    json: Json = False,
+    data: o.Data,
+    network: o.NetworkName = None,
+    solver_name: o.SolverName = "local",
+    reads: o.Reads = None,
+    labels: o.Labels = None,
+    limit: o.Limit = None,
+    classes: o.Classes = None,
+    visible: o.VisibleUnits = None,
+    rule: o.ConsensusRule = None,
+    fraction: o.Fraction = None,
+    beta: o.Beta = None,
+    sweeps: o.Sweeps = None,
+    lam: o.Lam = None,
+    no_calibration: o.NoCalibration = False,
+    noise: o.Noise = 0.0,
+    qpu: o.Qpu = None,
+    tiles: o.Tiles = None,
+    chain_strength: o.ChainStrength = None,
+    scale: o.Scale = None,
+    annealing_time: o.AnnealingTime = None,
+    anneal_schedule: o.Schedule = None,
+    unembedding: o.Chains = None,
+    seed: o.Seed = 0,
+    batch_size: o.BatchSize = None,
+    priority: o.Priority = 0,
+    key: o.Key = None,
+    dry_run: o.DryRun = False,
+    embedded: o.Embedded = False,
+    workers: o.Workers = None,
+    detach: o.Detach = False,
+    json: o.Json = False,
 ) -> None:
     """Classify a data set: enqueue it as a run, watch it, print what came out."""
-    from producer import images as reader
-    from producer.enqueue import RunOptions
-    from producer.jobs import submit, submit_calibrated
-    from producer.session import work
+    _refuse_contradictions(dry_run=dry_run, embedded=embedded, detach=detach)
+    schedule = None if anneal_schedule is None else o.read_schedule(anneal_schedule)
+    asked = _asked(
+        *(reads, seed, visible, rule, fraction, beta, sweeps, lam, noise, qpu, tiles),
+        *(chain_strength, scale, annealing_time, schedule, unembedding),
+    )
+    chosen = solver(solver_name)
+    Parameters.from_dict(asked).check_for(chosen)
+    from producer.commands.submission import Submission, estimate, send
+    from producer.enqueue import RunOptions, default_batch_size
 
+    size = default_batch_size(chosen) if batch_size is None else batch_size
+    run_options = RunOptions(batch_size=size, priority=priority, key=key)
+    images = _read(data, labels, classes, limit)
+    job = Submission(images, network, chosen, asked, run_options, calibrated=not no_calibration)
+    if dry_run:
+        estimate(job, embedded=embedded, workers=workers, json=json)
+    else:
+        send(job, embedded=embedded, workers=workers, detach=detach, json=json)
+
+
+def _refuse_contradictions(*, dry_run: bool, embedded: bool, detach: bool) -> None:
+    if detach and dry_run:
+        raise typer.BadParameter("a dry run is waited for; leave out --detach or --dry-run")
     if detach and embedded:
         raise typer.BadParameter(
             "the embedded workers stop with this command; leave out --detach or --embedded"
         )
-    given = (reads, seed, visible, rule, fraction, beta, sweeps, lam, noise)
-    asked = {name: value for name, value in zip(_CHOICES, given, strict=True) if value is not None}
-    parameters = Parameters.from_dict(asked)
-    chosen = solver(solver_name)
-    options = RunOptions(batch_size=batch_size, priority=priority, key=key)
+
+
+def _asked(*given: Any) -> dict[str, Any]:
+    """The parameters that were given, by name."""
+    return {name: value for name, value in zip(_CHOICES, given, strict=True) if value is not None}
+
+
+def _read(data: str, labels: Path | None, classes: str | None, limit: int | None) -> ImageSet:
+    from producer import images as reader
+
     images = reader.read(data, labels)
     if classes is not None:
         images = images.only(classes.split(","))
-    if limit is not None:
-        images = images.limit(limit)
-    with work(embedded=embedded, workers=workers) as at:
-        if no_calibration:
-            run = submit(at, images, network, chosen, parameters, options)
-        else:
-            run, fitted = submit_calibrated(at, images, network, chosen, asked, options)
-            runs.tell_calibration(fitted, images, asked)
-        if detach:
-            runs.show_enqueued(run, json=json)
-            return
-        runs.watch_and_show(at, run.id, json=json)
+    return images if limit is None else images.limit(limit)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from schema.errors import NetworkError, ParameterError
-from schema.parameters import TRANSFERS, Origin, Visible, solver
+from schema.parameters import TRANSFERS, Origin, Solver, Visible, solver
 
 if TYPE_CHECKING:
     from producer.calibrate import Grid
@@ -65,6 +65,7 @@ def show(
 ) -> None:
     """One network: its layers, the size of its Q matrix, how its training went."""
     from producer import calibrations, plots, report
+    from producer.jobs import find_network
     from producer.session import database, page, print_json
     from schema.architecture import Architecture
 
@@ -73,7 +74,7 @@ def show(
     if plot is not None:
         plots.check_format(plot)
     with database() as opened:
-        found = _find(opened, name)
+        found = find_network(opened, name)
         with opened.reading() as session:
             fitted = calibrations.of_network(session, found.network_id)
         if plot is not None:
@@ -133,10 +134,11 @@ def export_network(
 ) -> None:
     """Write a network's weights, and its layers, classes and accuracy. `import` reads both."""
     from producer import bundle, queries
+    from producer.jobs import find_network
     from producer.session import database
 
     with database() as opened:
-        found = _find(opened, name)
+        found = find_network(opened, name)
         with opened.reading() as session:
             complete = bundle.pack(
                 found,
@@ -274,7 +276,7 @@ def calibrate(
         images = images.limit(limit)
     if test is not None and not allow_overlap:
         refuse_shared(images, reader.read(test))
-    with work(embedded=embedded) as at:
+    with work(embedded=embedded, emulator=chosen is Solver.EMULATOR) as at:
         queued, known = submit_calibration(at, images, name, chosen, grid)
         if known:
             screen().print(
@@ -335,19 +337,6 @@ def _architecture(name: str | None, file: Path | None) -> Architecture:
             f"give a preset's NAME ({', '.join(PRESETS)}) or --architecture FILE, not both"
         )
     return load(file) if file is not None else preset(name or "")
-
-
-def _find(database: Database, name: str) -> NetworkSummary:
-    """The network of this name; a shipped one is installed where there is no other."""
-    from producer import queries
-    from producer.bundle import install
-    from producer.networks import find_shipped
-
-    found = find_shipped(database, name, 0, 0)
-    if found is not None:
-        install(database, found, Origin.SHIPPED)
-    with database.reading() as session:
-        return queries.network_by_name(session, name)
 
 
 def _draw(database: Database, network: NetworkSummary, path: Path, image: str | None) -> None:

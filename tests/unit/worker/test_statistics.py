@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 from schema.errors import ParameterError
 from worker.statistics import (
     BatchTimes,
+    ChainBreaks,
     SolverCounts,
+    SolverFigures,
+    SolverTimes,
+    chain_breaks,
     throughput,
     weighted_percentile,
 )
@@ -41,18 +45,38 @@ def test_figures_of_two_batches() -> None:
     counts = SolverCounts(
         sent=5, adopted=1, resubmitted=2, duplicates=3, embedding_hits=4, embedding_misses=6
     )
-    figures = throughput(two_batches(), np.array([1000.0, 3000.0]), counts).to_dict()
+    solver = SolverFigures(
+        counts,
+        estimated_us=4100.0,
+        wasted_us=50.0,
+        embedding_seconds_saved=7.5,
+        times_us=SolverTimes(1.0, 2.0, 3.0, 4.0, 5.0, 6.0),
+        chain_breaks=ChainBreaks(0.25, 3, 0.5),
+    )
+    figures = throughput(two_batches(), np.array([1000.0, 3000.0]), solver).to_dict()
     assert figures == {
         "images": 100,
         "images_per_second": pytest.approx(100.0 / 9.0),
         "qpu_access_time_us": 4000.0,
         "qpu_access_time_us_per_image": 40.0,
+        "qpu_estimated_us": 4100.0,
+        "qpu_wasted_us": 50.0,
+        "solver_time_us": {
+            "programming": 1.0,
+            "sampling": 2.0,
+            "anneal": 3.0,
+            "readout": 4.0,
+            "delay": 5.0,
+            "overhead": 6.0,
+        },
         "problems_sent": 5,
         "problems_adopted": 1,
         "problems_resubmitted": 2,
         "duplicates": 3,
         "embedding_hits": 4,
         "embedding_misses": 6,
+        "embedding_seconds_saved": 7.5,
+        "chain_breaks": {"mean": 0.25, "worst_unit": 3, "worst": 0.5},
         "latency_ms": {"p50": 3000.0, "p95": 10_000.0, "p99": 10_000.0},
         "queue_wait_ms": {"p50": 1000.0, "p95": 2000.0, "p99": 2000.0},
         "scoring_ms": {"p50": 500.0, "p95": 1000.0, "p99": 1000.0},
@@ -87,3 +111,13 @@ def test_impossible_times_are_refused() -> None:
         times([0], [0.0], [0.0], [0.0], [0.0], [0.0])
     with pytest.raises(ParameterError, match="finite"):
         times([1], [0.0], [np.nan], [0.0], [0.0], [0.0])
+
+
+def test_chain_breaks_are_averaged_over_images_not_over_problems() -> None:
+    parts = [np.array([[0.0, 0.3, 0.0]] * 3), np.array([[0.4, 0.1, 0.0]])]
+    found = chain_breaks(parts)
+    assert found is not None
+    assert found.mean == pytest.approx((3 * 0.3 + 0.5) / 12)
+    assert found.worst_unit == 1
+    assert found.worst == pytest.approx((3 * 0.3 + 0.1) / 4)
+    assert chain_breaks([]) is None

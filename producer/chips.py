@@ -1,0 +1,70 @@
+"""Chips as a worker stored them: a solver's working qubits and couplers, as arrays."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from schema.errors import Corrupt
+from schema.tables import Chip
+
+IndexArray = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class ChipGraph:
+    """A solver's working graph.
+
+    topology, shape: as the solver states them. qubits: (Q,) int32. couplers: (M, 2) int32.
+    """
+
+    name: str
+    graph_id: str
+    topology: str
+    shape: tuple[int, ...]
+    qubits: IndexArray
+    couplers: IndexArray
+
+
+def read(session: Session, chip: int) -> ChipGraph:
+    """The graph of a chip that exists.
+
+    Raises:
+        Corrupt: its bytes do not agree with its row.
+    """
+    row = session.execute(select(Chip).where(Chip.id == chip)).scalar_one()
+    qubits, couplers = unpack(row.graph, row.qubits, row.couplers)
+    topology, shape = _topology(row.properties)
+    return ChipGraph(row.name, row.graph_id, topology, shape, qubits, couplers)
+
+
+def unpack(data: bytes, qubits: int, couplers: int) -> tuple[IndexArray, IndexArray]:
+    """Qubits (Q,) and couplers (M, 2) from `Chip.graph`.
+
+    Raises:
+        Corrupt: these are not so many qubits and couplers.
+    """
+    size = 4 * (qubits + 2 * couplers)
+    inflater = zlib.decompressobj()
+    try:
+        flat = inflater.decompress(data, size + 1)
+    except zlib.error as error:
+        raise Corrupt(f"a chip's graph is damaged: {error}") from None
+    if len(flat) != size or not inflater.eof:
+        raise Corrupt(f"a chip's graph does not hold {qubits:,} qubits and {couplers:,} couplers")
+    values = np.frombuffer(flat, "<i4").astype(np.int32)
+    return values[:qubits], values[qubits:].reshape(couplers, 2)
+
+
+def _topology(properties: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
+    try:
+        stated = properties["topology"]
+        return str(stated["type"]), tuple(int(side) for side in stated["shape"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Corrupt(f"a chip's properties do not state its topology: {error!r}") from None

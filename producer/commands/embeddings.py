@@ -1,0 +1,187 @@
+"""`annealq embeddings`: where the units of a network lie on a solver's qubits."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from producer.commands import options as o
+from schema.parameters import Parameters, Solver, Visible, solver
+
+if TYPE_CHECKING:
+    from producer.embeddings import EmbeddingSummary, Layers
+    from schema.database import Database
+    from schema.tiling import Tiling
+
+_HELP = """Find, list, show and remove embeddings.
+
+An embedding says which qubits of a solver stand for each unit of a network: a chain of qubits for each
+unit, in as many disjoint copies (tiles) as the chip holds. So many images travel in one problem. A search may
+take a minute; it is done once for each network shape and each working graph of a solver, kept in the
+database, and used by every later run. `classify` searches by itself where nothing is stored.
+"""
+
+app = typer.Typer(help=_HELP, no_args_is_help=True, rich_markup_mode=None)
+
+Number = Annotated[int, typer.Argument(metavar="ID", help="The embedding's number, from `embeddings list`.")]
+
+
+@app.command("list")
+def list_embeddings(json: o.Json = False) -> None:
+    """All embeddings, newest first: size, what the search took, how many problems used it."""
+    from producer import embeddings, solver_report
+    from producer.session import database, page, print_json
+
+    with database() as opened, opened.reading() as session:
+        found = embeddings.summaries(session)
+    if json:
+        print_json([asdict(held) for held in found])
+    elif found:
+        page().print(solver_report.embeddings_table(found))
+    else:
+        typer.echo("no embeddings yet: `annealq embeddings find NETWORK --solver emulator --embedded`")
+
+
+@app.command()
+def find(
+    network: Annotated[str, typer.Argument(help="NAME or NAME@VERSION.")],
+    solver_name: Annotated[str, typer.Option("--solver", "-s", help="emulator or dwave.")],
+    qpu: o.Qpu = None,
+    tiles: o.Tiles = None,
+    visible: Annotated[
+        Visible,
+        typer.Option("--visible", help="Visible units: sampled, or folded into biases (fewer units)."),
+    ] = Visible.SAMPLED,
+    seed: Annotated[int, typer.Option("--seed", help="Of the search.")] = 0,
+    time_limit: Annotated[
+        float, typer.Option("--time-limit", help="Seconds that the search may take; the best found counts.")
+    ] = 60.0,
+    embedded: o.Embedded = False,
+    workers: o.Workers = None,
+    json: o.Json = False,
+) -> None:
+    """Find an embedding before the run that needs it, or say which one is stored. Nothing is charged.
+
+    It is for this network's shape, this graph of the solver, and this number of tiles: a run with the same
+    --qpu, --tiles and --visible then uses it, whatever its other parameters.
+    """
+    from producer.jobs import find_network, submit_preparation
+    from producer.preparations import refuse
+    from producer.progress import watch_preparation
+    from producer.session import screen, work
+
+    chosen = solver(solver_name)
+    parameters = Parameters(seed=seed, visible=visible, qpu=qpu, tiles=tiles)
+    refuse(chosen, parameters, time_limit)
+    with work(embedded=embedded, workers=workers, emulator=chosen is Solver.EMULATOR) as at:
+        held = find_network(at.database, network)
+        preparation = submit_preparation(at, held.network_id, chosen, parameters, time_limit_s=time_limit)
+        plan = watch_preparation(at.database, preparation, screen(), at.check)
+        _show(at.database, plan["embedding_id"], json=json, found_now=not plan["found"])
+
+
+@app.command()
+def show(
+    number: Number,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw it on the chip, to this file: .png, .pdf or .svg.")
+    ] = None,
+    tile: Annotated[
+        int | None, typer.Option("--tile", min=0, help="Draw only this tile, from near, with names of units.")
+    ] = None,
+    json: o.Json = False,
+) -> None:
+    """One embedding: its size, how long its chains are, and with --plot where they lie.
+
+    The picture shows each working qubit as a faint point, dead ones as crosses, and the chains of each tile
+    in a colour of its own, drawn along the couplers that hold them together. Dark points are qubits of class
+    units, where there are other units.
+    """
+    from producer import plots
+    from producer.session import database
+
+    if tile is not None and plot is None:
+        raise typer.BadParameter("--tile belongs to --plot FILE")
+    if plot is not None:
+        plots.check_format(plot)
+    with database() as opened:
+        if plot is not None:
+            _draw(opened, number, plot, tile)
+        _show(opened, number, json=json)
+
+
+@app.command()
+def prune(
+    older_than: Annotated[
+        float | None, typer.Option("--older-than", metavar="DAYS", help="Also unused ones that are as old.")
+    ] = None,
+    all_unused: Annotated[
+        bool, typer.Option("--all-unused", help="Whatever no problem used, also for present graphs.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")] = False,
+    json: o.Json = False,
+) -> None:
+    """Remove embeddings that no problem used, for graphs that their solver has no longer.
+
+    A QPU loses qubits over time, and gets another graph id: embeddings for earlier graphs are of use only as
+    a start for new ones. One that a problem used always stays, since the run's raw samples are read by it.
+    """
+    from producer.prune import Criteria
+    from producer.prune import prune as remove
+    from producer.session import database, print_json
+
+    criteria = Criteria(older_than, all_unused)
+    with database() as opened:
+        gone = remove(opened, criteria, dry_run=dry_run)
+    if json:
+        print_json({"removed": [asdict(held) for held in gone], "dry_run": dry_run})
+        return
+    for held in gone:
+        verb = "would remove" if dry_run else "removed"
+        typer.echo(f"{verb} embedding {held.embedding_id}: {held.name} on {held.chip}, graph {held.graph_id}")
+    if not gone:
+        typer.echo("nothing to remove: every embedding is used, or is for the present graph of its solver")
+
+
+def _show(database: Database, number: int, *, json: bool, found_now: bool | None = None) -> None:
+    from producer import solver_report
+    from producer.session import page, print_json
+
+    held, tiling, layers = _read(database, number)
+    if not json:
+        page().print(solver_report.embedding_text(held, tiling, layers, found_now=found_now))
+        return
+    values: dict[str, Any] = asdict(held)
+    values["chain_lengths"] = None if tiling is None else solver_report.chain_lengths(tiling)
+    print_json(values if found_now is None else {**values, "found_now": found_now})
+
+
+def _draw(database: Database, number: int, path: Path, tile: int | None) -> None:
+    from producer import chips, embedding_plot, embeddings
+
+    held, _, layers = _read(database, number)
+    with database.reading() as session:
+        tiling = embeddings.read_tiling(session, number)
+        chip = chips.read(session, held.chip_id)
+    copies = "1 tile" if tiling.tiles == 1 else f"{tiling.tiles} tiles"
+    title = (
+        f"{held.name}: {copies} on {chip.name}, "
+        f"{len(tiling.qubits):,} of {len(chip.qubits):,} qubits, longest chain {tiling.longest_chain}"
+    )
+    embedding_plot.draw(path, chip, tiling, title, layers, tile)
+    typer.echo(f"drawn to {path}", err=True)
+
+
+def _read(database: Database, number: int) -> tuple[EmbeddingSummary, Tiling | None, Layers | None]:
+    from producer import embeddings
+    from schema.states import EmbeddingState
+
+    with database.reading() as session:
+        held = embeddings.one(session, number)
+        if held.state is not EmbeddingState.READY:
+            return held, None, None
+        tiling = embeddings.read_tiling(session, number)
+        return held, tiling, embeddings.layers(session, number, held.units)

@@ -1,0 +1,80 @@
+"""What `classify` asks for: sent as a run, or worked out as a dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from producer import jobs, solver_report
+from producer.commands import runs
+from producer.enqueue import RunOptions, fit
+from producer.images import ImageSet
+from producer.progress import watch_preparation
+from producer.session import Work, page, print_json, screen, work
+from schema.parameters import Parameters, Solver
+
+
+@dataclass(frozen=True, eq=False)
+class Submission:
+    """Images and how to classify them. asked: the parameters that were given, by name."""
+
+    images: ImageSet
+    network: str | None
+    solver: Solver
+    asked: Mapping[str, Any]
+    options: RunOptions
+    calibrated: bool
+
+    @property
+    def needs_emulator(self) -> bool:
+        return self.solver is Solver.EMULATOR
+
+
+def send(job: Submission, *, embedded: bool, workers: int | None, detach: bool, json: bool) -> None:
+    """Enqueue a run; watch it and print what came out, unless it is to be left alone."""
+    with work(embedded=embedded, workers=workers, emulator=job.needs_emulator) as at:
+        if job.calibrated:
+            run, fitted = jobs.submit_calibrated(
+                at, job.images, job.network, job.solver, job.asked, job.options
+            )
+            runs.tell_calibration(fitted, job.images, job.asked)
+        else:
+            parameters = Parameters.from_dict(job.asked)
+            run = jobs.submit(at, job.images, job.network, job.solver, parameters, job.options)
+        if detach:
+            runs.show_enqueued(run, json=json)
+            return
+        runs.watch_and_show(at, run.id, json=json)
+
+
+def estimate(job: Submission, *, embedded: bool, workers: int | None, json: bool) -> None:
+    """Print what the run would need and cost; no run is enqueued, but an embedding found now is kept."""
+    if not job.solver.is_remote:
+        costs = solver_report.free(job.solver, job.images.name, len(job.images.images))
+    else:
+        with work(embedded=embedded, workers=workers, emulator=job.needs_emulator) as at:
+            costs = _plan(at, job)
+    if json:
+        print_json(costs)
+    else:
+        page().print(solver_report.costs_text(costs))
+
+
+def _plan(at: Work, job: Submission) -> dict[str, Any]:
+    network = jobs.provide(at.database, job.images, job.network)
+    fit(job.images, network)
+    parameters = Parameters.from_dict(job.asked)
+    if job.calibrated:
+        parameters, fitted = jobs.complete(at.database, network, job.solver, job.asked, job.options.key)
+        runs.tell_calibration(fitted, job.images, job.asked)
+    preparation = jobs.submit_preparation(
+        at,
+        network.id,
+        job.solver,
+        parameters,
+        images=len(job.images.images),
+        batch_size=job.options.batch_size,
+    )
+    plan = watch_preparation(at.database, preparation, screen(), at.check)
+    return solver_report.costs(plan, job.solver, job.images.name, network.name, parameters, job.options)

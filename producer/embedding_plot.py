@@ -1,0 +1,240 @@
+"""Pictures of embeddings: the chains of every tile on the chip, or one tile from near."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from producer import chip_layout, plots
+from schema.errors import Corrupt, ParameterError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from producer.chips import ChipGraph
+    from producer.embeddings import Layers
+    from schema.tiling import Tiling
+
+FloatArray = NDArray[np.float64]
+
+_DPI = 150
+_SIDE = 12.0  # inches of a whole chip
+_FAINT, _DEAD = "#c9ced6", "#d62728"
+# Tiles that follow each other get hues far apart: multiples of the golden section.
+_GOLDEN = 0.618033988749895
+_MARGIN = 6.0  # around a single tile, in units of the layout
+_LEAST_SIDE = 0.45  # of the longer one
+_MOST_NAMES = 80  # units of a tile whose names can be told apart
+
+
+def draw(
+    path: Path, chip: ChipGraph, tiling: Tiling, title: str, layers: Layers | None, tile: int | None = None
+) -> None:
+    """Write a picture of an embedding to a file: of all tiles, or of one from near.
+
+    layers: of the tiling's units; with them class units are told from others.
+
+    Raises:
+        ParameterError: no such tile, or as `plots.save`. Corrupt: the tiling is not on this chip.
+    """
+    if tile is not None and not 0 <= tile < tiling.tiles:
+        raise ParameterError(f"there is no tile {tile}; the embedding has 0 to {tiling.tiles - 1}")
+    _refuse_strangers(chip, tiling)
+    if tile is None:
+        plots.save(path, lambda: chip_figure(chip, tiling, title, layers))
+    else:
+        plots.save(path, lambda: tile_figure(chip, tiling, tile, title, layers))
+
+
+def chip_figure(chip: ChipGraph, tiling: Tiling, title: str, layers: Layers | None) -> Figure:
+    """Working qubits as faint points, dead ones as crosses; the chains of each tile in a colour of their own.
+
+    The qubits of class units have dark points, where there are others.
+    """
+    figure, axes, places = _chip(chip, title)
+    owner = _owners(chip, tiling)
+    tiles = owner // tiling.units
+    starts, ends = _within_chains(chip, owner)
+    colours = tile_colours(tiling.tiles)
+    _lines(axes, places, starts, ends, colours[tiles[starts]], 1.1, 2)
+    used = np.flatnonzero(owner >= 0)
+    _points(axes, places[used], s=9, c=colours[tiles[used]], zorder=3)
+    classes = _class_units(layers, tiling.units)
+    marked = used[np.isin(owner[used] % tiling.units, classes)]
+    if len(classes):
+        _points(axes, places[marked], s=3.0, c="#101010", zorder=4, label="of class units")
+    copies = "copy" if tiling.tiles == 1 else "copies"
+    axes.plot(
+        [],
+        [],
+        color=colours[0],
+        marker="o",
+        ms=3,
+        label=f"chains: a colour for each of {tiling.tiles} {copies}",
+    )
+    _legend(axes)
+    return figure
+
+
+def tile_figure(chip: ChipGraph, tiling: Tiling, tile: int, title: str, layers: Layers | None) -> Figure:
+    """One tile from near: chains in the colours of their layers; faint lines are couplers between them."""
+    figure, axes, places = _chip(chip, f"{title}, tile {tile}", near=True)
+    owner = _owners(chip, tiling)
+    others = np.flatnonzero((owner >= 0) & (owner // tiling.units != tile))
+    _points(axes, places[others], s=14, c="#9aa5b5", zorder=2, label="of other tiles")
+    units = np.where(owner // tiling.units == tile, owner % tiling.units, -1)
+    units[owner < 0] = -1
+    low, high = units[chip.couplers].T
+    between = (low >= 0) & (high >= 0) & (low != high)
+    faint = np.broadcast_to(np.array([0.55, 0.6, 0.68, 0.35]), (int(between.sum()), 4))
+    first, second = chip.couplers[between].T
+    _lines(axes, places, first, second, faint, 0.5, 1)
+    starts, ends = _within_chains(chip, units)
+    colours = _unit_colours(layers, tiling.units)
+    _lines(axes, places, starts, ends, colours[units[starts]], 3.0, 3)
+    used = np.flatnonzero(units >= 0)
+    _points(axes, places[used], s=46, c=colours[units[used]], zorder=4)
+    _name_units(axes, places, units, used, layers, tiling.units)
+    _zoom(figure, axes, places[used])
+    _legend_of_layers(axes, layers)
+    return figure
+
+
+def tile_colours(tiles: int) -> FloatArray:
+    """(k, 3) float64 in [0, 1]: colours of which neighbours in number differ in hue."""
+    from matplotlib.colors import hsv_to_rgb
+
+    number = np.arange(tiles)
+    hue = (number * _GOLDEN) % 1.0
+    value = np.array([0.9, 0.7, 0.8])[number % 3]
+    colours: FloatArray = hsv_to_rgb(np.stack([hue, np.full(tiles, 0.85), value], axis=1))
+    return colours
+
+
+def _chip(chip: ChipGraph, title: str, *, near: bool = False) -> tuple[Figure, Axes, FloatArray]:
+    """A figure with the chip's qubits, and the place of every qubit by its index."""
+    from matplotlib.figure import Figure
+
+    whole = chip_layout.lattice(chip.topology, chip.shape)
+    size = int(max(whole.max(), chip.qubits.max())) + 1
+    places = chip_layout.places(chip.topology, chip.shape, np.arange(size, dtype=np.int32))
+    figure = Figure(figsize=(_SIDE, _SIDE + 0.4), dpi=_DPI, layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, fontsize=11, pad=12, parse_math=False)
+    dead = np.setdiff1d(whole, chip.qubits)
+    grow = 6.0 if near else 1.0
+    _points(axes, places[chip.qubits], s=2.5 * grow, c=_FAINT, zorder=1, label="working qubit")
+    marks: dict[str, Any] = {"marker": "x", "linewidths": 0.8, "zorder": 1}
+    if len(dead):
+        _points(axes, places[dead], s=9 * grow, c=_DEAD, label=f"dead qubit ({len(dead)})", **marks)
+    axes.set_aspect("equal")
+    axes.axis("off")
+    return figure, axes, places
+
+
+def _refuse_strangers(chip: ChipGraph, tiling: Tiling) -> None:
+    strange = np.setdiff1d(tiling.qubits, chip.qubits)
+    if len(strange):
+        raise Corrupt(f"qubit {strange[0]} of the embedding is not on {chip.name}, graph {chip.graph_id}")
+
+
+def _owners(chip: ChipGraph, tiling: Tiling) -> NDArray[np.int64]:
+    """(size,) int64: ``tile * units + unit`` of each qubit by its index, -1 where it is in no chain."""
+    owner = np.full(int(chip.qubits.max()) + 1, -1, dtype=np.int64)
+    owner[tiling.qubits] = np.repeat(np.arange(tiling.lengths.size), tiling.lengths.ravel())
+    return owner
+
+
+def _within_chains(chip: ChipGraph, owner: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The couplers that join qubits of one chain, as their two ends."""
+    low, high = chip.couplers.T
+    inside = (owner[low] >= 0) & (owner[low] == owner[high])
+    return low[inside], high[inside]
+
+
+def _points(axes: Axes, places: FloatArray, **style: Any) -> None:
+    x, y = places.T
+    axes.scatter(x, y, **{"linewidths": 0, **style})
+
+
+def _lines(
+    axes: Axes,
+    places: FloatArray,
+    starts: NDArray[np.int32],
+    ends: NDArray[np.int32],
+    colours: NDArray[Any],
+    width: float,
+    order: int,
+) -> None:
+    from matplotlib.collections import LineCollection
+
+    segments = np.stack([places[starts], places[ends]], axis=1)
+    axes.add_collection(LineCollection(list(segments), colors=colours, linewidths=width, zorder=order))
+
+
+def _class_units(layers: Layers | None, units: int) -> NDArray[np.intp]:
+    """Indices of the class units, which come last; none where nothing else is known, or there."""
+    classes = 0 if layers is None or len(layers.sizes) == 1 else layers.sizes[-1]
+    return np.arange(units - classes, units)
+
+
+def _unit_colours(layers: Layers | None, units: int) -> FloatArray:
+    """(n, 3): of each unit's layer, as in the pictures of Q; of its own where there is but one layer."""
+    from matplotlib.colors import to_rgb
+
+    if layers is None or len(layers.sizes) == 1:
+        return tile_colours(units)
+    names = [
+        plots.LAYERS[kind][2]
+        for kind, size in zip(layers.kinds, layers.sizes, strict=True)
+        for _ in range(size)
+    ]
+    return np.array([to_rgb(name) for name in names])
+
+
+def _name_units(
+    axes: Axes,
+    places: FloatArray,
+    units: NDArray[np.int64],
+    used: NDArray[np.intp],
+    layers: Layers | None,
+    count: int,
+) -> None:
+    """Each unit's name beside the first qubit of its chain."""
+    if layers is None or count > _MOST_NAMES:
+        return
+    names: Sequence[str] = plots.unit_names(layers.sizes, layers.kinds)
+    _, first = np.unique(units[used], return_index=True)
+    style: dict[str, Any] = {"fontsize": 8, "textcoords": "offset points", "zorder": 5, "parse_math": False}
+    style |= {"rotation": 60, "rotation_mode": "anchor"}  # neighbours' names would run into each other
+    for qubit in used[first].tolist():
+        axes.annotate(names[units[qubit]], places[qubit], (2, 5), **style)
+
+
+def _zoom(figure: Figure, axes: Axes, around: FloatArray) -> None:
+    """To these places; the figure takes their proportions, within reason."""
+    low, high = around.min(axis=0) - _MARGIN, around.max(axis=0) + _MARGIN
+    sides = high - low
+    sides = np.maximum(sides, sides.max() * _LEAST_SIDE)
+    middle = (low + high) / 2
+    axes.set_xlim(middle[0] - sides[0] / 2, middle[0] + sides[0] / 2)
+    axes.set_ylim(middle[1] - sides[1] / 2, middle[1] + sides[1] / 2)
+    width, height = _SIDE * sides / sides.max()
+    figure.set_size_inches(width + 0.2, height + 0.8)
+
+
+def _legend_of_layers(axes: Axes, layers: Layers | None) -> None:
+    if layers is not None and len(layers.sizes) > 1:
+        for kind, size in zip(layers.kinds, layers.sizes, strict=True):
+            name, _, colour = plots.LAYERS[kind]
+            axes.plot([], [], color=colour, marker="o", lw=3, label=f"{size} {name} units")
+    _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=5, frameon=False, fontsize=9)

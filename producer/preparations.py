@@ -1,0 +1,103 @@
+"""Preparations: what is asked of a worker about a run before it is sent, and what came out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from producer.enqueue import MAX_BATCH_SIZE
+from schema.database import Database, note
+from schema.errors import NotFound, ParameterError
+from schema.parameters import Parameters, Solver
+from schema.states import PreparationState
+from schema.tables import Network, Preparation
+
+TIME_LIMIT_S = 60.0  # what workers give a search by default
+_MAX_TIME_LIMIT_S = 86_400.0
+
+
+@dataclass(frozen=True)
+class PreparationSummary:
+    """A preparation as the commands show it.
+
+    plan: what was found out: solver, graph_id, embedding_id, tiles, qubits, longest_chain, found (stored
+    already), search_s, chain_strength, scale, images, problems, qpu_us and qpu_us_per_image.
+    progress: step and fraction of a search that is under way.
+    """
+
+    preparation_id: int
+    network: str
+    solver: str
+    state: PreparationState
+    plan: dict[str, Any] | None
+    progress: dict[str, Any] | None
+    error: str | None
+
+
+def refuse(solver: Solver, parameters: Parameters, time_limit_s: float) -> None:
+    """Raise ParameterError unless a preparation can be asked for with these."""
+    if not solver.is_remote:
+        remote = " or ".join(other for other in Solver if other.is_remote)
+        raise ParameterError(f"solver {solver} has no qubits and needs no embedding: choose {remote}")
+    parameters.check_for(solver)
+    if not 0 < time_limit_s <= _MAX_TIME_LIMIT_S:
+        raise ParameterError(f"a time limit of {time_limit_s:g} s: above 0, up to {_MAX_TIME_LIMIT_S:,.0f} s")
+
+
+def enqueue_preparation(
+    database: Database,
+    network: int,
+    solver: Solver,
+    parameters: Parameters,
+    *,
+    images: int,
+    batch_size: int,
+    time_limit_s: float = TIME_LIMIT_S,
+) -> int:
+    """Commit a preparation; returns its id. images: 0 where only the embedding is wanted.
+
+    Raises:
+        ParameterError: the solver has no qubits or lacks a parameter, or the time limit is out of range.
+    """
+    refuse(solver, parameters, time_limit_s)
+    if not 1 <= batch_size <= MAX_BATCH_SIZE:
+        raise ParameterError(f"batch size is {batch_size}; 1 to {MAX_BATCH_SIZE:,} images")
+    values = {
+        "network_id": network,
+        "solver": solver,
+        "parameters": parameters.to_dict(),
+        "images": images,
+        "batch_size": batch_size,
+        "time_limit_s": time_limit_s,
+        "state": PreparationState.QUEUED,
+    }
+    with database.transaction() as session:
+        now = database.now(session)
+        stamped = {**values, "dispatched_at": now, "created_at": now}
+        row = session.execute(insert(Preparation).values(stamped).returning(Preparation.id)).scalar_one()
+        note(session, "preparations", row, None, PreparationState.QUEUED, at=now)
+    return row
+
+
+def one(session: Session, preparation_id: int) -> PreparationSummary:
+    """One preparation; raises NotFound."""
+    row = session.execute(
+        select(Preparation, Network.name, Network.version)
+        .join(Network, Network.id == Preparation.network_id)
+        .where(Preparation.id == preparation_id)
+    ).first()
+    if row is None:
+        raise NotFound(f"no preparation {preparation_id}")
+    held, name, version = row
+    return PreparationSummary(
+        preparation_id=held.id,
+        network=f"{name}@{version}",
+        solver=held.solver,
+        state=held.state,
+        plan=held.plan,
+        progress=held.progress,
+        error=held.error,
+    )

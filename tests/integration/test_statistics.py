@@ -1,0 +1,124 @@
+"""What a run used of a solver with qubits, from the ledger's rows."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import insert, select, update
+
+from producer.enqueue import Enqueued, RunOptions, enqueue_run
+from producer.networks import ChosenNetwork
+from schema.database import Database
+from schema.parameters import Parameters, Solver
+from schema.states import BatchState, ProblemState, RunState
+from schema.tables import Batch, Problem, Run, SampleSet
+from tests.integration.conftest import START, some_images
+from tests.integration.rows import add_chip, add_embedding
+from worker import pipeline
+from worker.context import Context
+
+TIMING = {
+    "qpu_programming_time": 14_000.0,
+    "qpu_sampling_time": 2_000.0,
+    "qpu_access_time": 16_000.0,
+    "qpu_access_overhead_time": 900.0,
+    "qpu_anneal_time_per_sample": 20.0,
+    "qpu_readout_time_per_sample": 60.0,
+    "qpu_delay_time_per_sample": 20.0,
+}
+
+
+@pytest.fixture
+def run(database: Database, network: ChosenNetwork) -> Enqueued:
+    images, options = some_images(20), RunOptions(batch_size=10)
+    return enqueue_run(database, images, network, Solver.EMULATOR, Parameters(reads=20), options)
+
+
+def finished(context: Context, run: int, *searched_s: float) -> dict[str, Any]:
+    """The run's statistics, its batches scored without an annealer."""
+    stamps = {f"{name}_at": START + timedelta(seconds=k) for k, name in enumerate(STAMPS)}
+    with context.database.transaction() as session:
+        embedding = add_embedding(session, add_chip(session), seconds=12.5)
+        batches = session.execute(select(Batch.id).where(Batch.run_id == run).order_by(Batch.id)).scalars()
+        for batch, searched in zip(list(batches), searched_s, strict=True):
+            values = {"state": BatchState.SCORED, "embedding_id": embedding, "embedding_s": searched}
+            session.execute(update(Batch).where(Batch.id == batch).values(**values, **stamps))
+        session.execute(
+            update(Run)
+            .where(Run.id == run)
+            .values(state=RunState.RUNNING, batches_scored=len(searched_s), started_at=START)
+        )
+    pipeline.aggregate_run(context, run)
+    with context.database.reading() as session:
+        statistics = session.execute(select(Run.statistics).where(Run.id == run)).scalar_one()
+    assert statistics is not None
+    return statistics
+
+
+STAMPS = ("started", "sampled", "scored")
+
+
+def add_problems(database: Database, run: int) -> None:
+    """One plain problem, one that was sent twice and adopted, one duplicated, and one that was refused."""
+    breaks = np.array([[0.0, 0.5]] * 10, dtype="<f4").tobytes()
+    answered = {
+        "state": ProblemState.ANSWERED,
+        "times_sent": 1,
+        "estimated_us": 16_100,
+        "charged_us": 16_000,
+        "timing": TIMING,
+        "sent_at": START,
+        "answered_at": START,
+    }
+    rows = [
+        {**answered, "chain_breaks": breaks},
+        {**answered, "times_sent": 2, "adopted": True},
+        {**answered, "duplicates": 1, "wasted_us": 16_000},
+        {"state": ProblemState.FAILED, "times_sent": 1, "error": "refused", "sending_at": START},
+        {"state": ProblemState.CANCELLED},
+    ]
+    with database.transaction() as session:
+        batch = session.execute(select(Batch.id).where(Batch.run_id == run)).scalars().first()
+        for ordinal, row in enumerate(rows):
+            values = {"batch_id": batch, "ordinal": ordinal, "first_image": 0, "count": 10}
+            values |= {"label": f"annealq:{ordinal}", "reserved_at": START}
+            statement = insert(Problem).values({**values, **row}).returning(Problem.id)
+            problem = session.execute(statement).scalar_one()
+            if row["state"] is ProblemState.ANSWERED:
+                sampled = {"problem_id": problem, "codec": 1, "reads": 20, "variables": 2}
+                session.execute(insert(SampleSet).values(**sampled, data=b""))
+
+
+def test_the_ledger_s_figures_are_added_up(context: Context, run: Enqueued) -> None:
+    add_problems(context.database, run.id)
+    figures = finished(context, run.id, 0.0, 0.0)
+    assert (figures["problems_sent"], figures["problems_adopted"]) == (3, 1)
+    assert (figures["problems_resubmitted"], figures["duplicates"]) == (1, 1)
+    assert figures["qpu_access_time_us"] == 48_000
+    assert figures["qpu_access_time_us_per_image"] == 2_400
+    assert (figures["qpu_estimated_us"], figures["qpu_wasted_us"]) == (48_300, 16_000)
+    assert figures["solver_time_us"] == {
+        "programming": 42_000,
+        "sampling": 6_000,
+        "anneal": 3 * 20 * 20,
+        "readout": 3 * 20 * 60,
+        "delay": 3 * 20 * 20,
+        "overhead": 2_700,
+    }
+    assert figures["chain_breaks"] == {"mean": 0.25, "worst_unit": 1, "worst": 0.5}
+
+
+def test_what_a_stored_embedding_saved_counts_once(context: Context, run: Enqueued) -> None:
+    figures = finished(context, run.id, 0.0, 0.0)
+    assert (figures["embedding_hits"], figures["embedding_misses"]) == (2, 0)
+    assert figures["embedding_seconds_saved"] == 12.5
+
+
+def test_a_run_that_had_to_search_saved_nothing(context: Context, run: Enqueued) -> None:
+    figures = finished(context, run.id, 12.6, 0.0)
+    assert (figures["embedding_hits"], figures["embedding_misses"]) == (1, 1)
+    assert figures["embedding_seconds_saved"] == 0.0
+    assert figures["chain_breaks"] is None

@@ -1,0 +1,70 @@
+"""The statistics of a run from its rows: bytes and columns become arrays, arrays become figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import astuple
+from typing import Any
+
+import numpy as np
+
+from worker import statistics
+from worker.runs import Figures, ProblemFacts
+from worker.statistics import SolverCounts, SolverFigures, SolverTimes
+
+
+def summarise(figures: Figures) -> dict[str, Any]:
+    """What `runs.statistics` holds; see `worker.statistics.throughput`."""
+    columns = np.array([astuple(batch) for batch in figures.batches], dtype=np.float64).reshape(-1, 6).T
+    images, enqueued, started, sampled, scored, sampling = columns
+    times = statistics.BatchTimes(images.astype(np.int64), enqueued, started, sampled, scored, sampling)
+    charged_us = np.array([problem.charged_us for problem in figures.problems], dtype=np.float64)
+    return statistics.throughput(times, charged_us, _solver(figures)).to_dict()
+
+
+def _solver(figures: Figures) -> SolverFigures:
+    problems, searches_s = figures.problems, figures.searches_s
+    misses = sum(searched_s > 0.0 for searched_s in searches_s)
+    counts = SolverCounts(
+        sent=sum(problem.accepted for problem in problems),
+        adopted=sum(problem.adopted for problem in problems),
+        resubmitted=sum(max(problem.times_sent - 1, 0) for problem in problems),
+        duplicates=sum(problem.duplicates for problem in problems),
+        embedding_hits=len(searches_s) - misses,
+        embedding_misses=misses,
+    )
+    answered = [problem for problem in problems if problem.timing]
+    breaks = [problem for problem in problems if problem.chain_breaks is not None]
+    return SolverFigures(
+        counts=counts,
+        estimated_us=float(sum(problem.estimated_us for problem in answered)),
+        wasted_us=float(sum(problem.wasted_us for problem in problems)),
+        # A run that had to wait for a search has saved nothing: without the database it had searched as well.
+        embedding_seconds_saved=0.0 if misses else float(sum(figures.embeddings_s)),
+        times_us=_times(answered),
+        chain_breaks=statistics.chain_breaks(
+            [np.frombuffer(p.chain_breaks or b"", "<f4").reshape(p.images, -1) for p in breaks]
+        ),
+    )
+
+
+def _times(answered: Sequence[ProblemFacts]) -> SolverTimes:
+    """Sums of the solver's own figures; what it gives for one read counts for all of a problem's."""
+    return SolverTimes(
+        programming=_sum(answered, "qpu_programming_time"),
+        sampling=_sum(answered, "qpu_sampling_time"),
+        anneal=_sum(answered, "qpu_anneal_time_per_sample", each_read=True),
+        readout=_sum(answered, "qpu_readout_time_per_sample", each_read=True),
+        delay=_sum(answered, "qpu_delay_time_per_sample", each_read=True),
+        overhead=_sum(answered, "qpu_access_overhead_time"),
+    )
+
+
+def _sum(answered: Sequence[ProblemFacts], name: str, *, each_read: bool = False) -> float:
+    total = 0.0
+    for problem in answered:
+        value = float((problem.timing or {}).get(name, 0.0))
+        # A solver's figures are not ours: what is no number must not spoil the sum.
+        total += (value if math.isfinite(value) else 0.0) * (problem.reads if each_read else 1)
+    return total
