@@ -1,0 +1,153 @@
+"""Figures of the road to solvers with qubits.
+
+Cost of a problem on a whole chip, one core: encoding its biases 0.05 ms (the client 11 ms from dicts), its
+couplings once for a model; reading qubits back 0.1 to 0.2 ms an image at 1000 reads. QPU time is charged by
+problem: programming about 15 ms, and 0.2 ms a read on a full Pegasus chip, however many images are in it.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import dimod
+import dwave.embedding
+import numpy as np
+import pytest
+from dwave.cloud.coders import encode_problem_as_qp
+
+from producer import shipped
+from schema import weights
+from schema.parameters import Parameters
+from tests.benchmarks.conftest import Record
+from tests.conftest import annealq, data_file
+from worker.annealers import programme
+from worker.annealers.programme import Programme
+from worker.embedding import search
+from worker.embedding.graph import Interactions, SolverGraph
+from worker.embedding.scale import Ranges
+from worker.embedding.unembedding import unembed
+from worker.emulator.solver import DESIGNS, Solver
+from worker.network.registry import TrainedNetwork
+from worker.qubo.ising import spin_form
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
+
+READS = 1000
+
+
+def median_ms(function: Callable[[], object], times: int = 9) -> float:
+    def once() -> float:
+        start = time.perf_counter()
+        function()
+        return time.perf_counter() - start
+
+    return 1e3 * statistics.median(once() for _ in range(times))
+
+
+@pytest.fixture(scope="module")
+def network() -> TrainedNetwork:
+    bundle = shipped.load("mnist")
+    architecture = bundle.description.architecture
+    return TrainedNetwork(architecture, weights.decode(bundle.data, architecture), "energy")
+
+
+@pytest.fixture(scope="module")
+def full_chip(network: TrainedNetwork) -> Programme:
+    """`mnist` folded, on as many tiles as the default chip of the emulator takes."""
+    made = Solver.make("emulator-pegasus", DESIGNS["emulator-pegasus"], 0)
+    graph = SolverGraph.from_properties("chip", "chip", made.properties)
+    model = network.model("folded", None)
+    tiling = search.find(Interactions.of(model), graph).tiling
+    ranges = Ranges.from_properties(made.properties)
+    return programme.prepare(model, network.architecture.alpha, graph, tiling, ranges, Parameters())
+
+
+def test_encoding(record: Record, network: TrainedNetwork, full_chip: Programme) -> None:
+    tiles, model, placement = full_chip.tiles, full_chip.model, full_chip.placement
+    images = np.random.default_rng(0).integers(0, 256, (tiles, 28, 28), dtype=np.uint8)
+    linear = model.linear(network.features(images))
+    graph = placement.graph
+    biases = np.nan_to_num(placement.linear(spin_form(linear, model.edges, model.couplings).h))
+    in_use = set(placement.active.tolist())
+    h = {q: b for q, b in zip(graph.qubits.tolist(), biases.tolist(), strict=True) if q in in_use}
+    wired = [tuple(pair) for pair in graph.couplers.tolist() if set(pair) <= in_use]
+    values = placement.quadratic(model.couplings / 4.0, full_chip.chain_strength)
+    J = dict(zip(wired, values.tolist(), strict=True))
+    solver = SimpleNamespace(
+        _encoding_qubits=graph.qubits.tolist(), _encoding_couplers=[tuple(p) for p in graph.couplers.tolist()]
+    )
+    theirs = median_ms(lambda: encode_problem_as_qp(solver, h, J))
+    ours = median_ms(lambda: full_chip.lin(linear), times=99)
+    record("encode one full-chip problem", ours, "ms", 0.1, at_least=False, rival=theirs)
+
+
+def test_biases(record: Record, network: TrainedNetwork, full_chip: Programme) -> None:
+    tiles, model, placement = full_chip.tiles, full_chip.model, full_chip.placement
+    spin = spin_form(np.random.default_rng(0).normal(size=(tiles, model.units)), model.edges, model.couplings)
+    structure = dwave.embedding.EmbeddedStructure(
+        placement.graph.couplers.tolist(),
+        {unit: placement.tiling.chain(0, unit).tolist() for unit in range(model.units)},
+    )
+    bqm = dimod.BinaryQuadraticModel.from_ising(
+        dict(enumerate(spin.h[0])), dict(zip(map(tuple, model.edges.tolist()), spin.J, strict=True))
+    )
+    theirs = median_ms(lambda: structure.embed_bqm(bqm, chain_strength=1.0), times=99)
+    ours = median_ms(lambda: placement.linear(spin.h), times=99) / tiles
+    record("physical biases of an image, K10", 1e3 * ours, "us", 0.5, at_least=False, rival=1e3 * theirs)
+
+
+def test_unembedding(record: Record, full_chip: Programme) -> None:
+    tiling = full_chip.placement.tiling
+    reads = np.random.default_rng(0).integers(0, 2, (READS, len(tiling.qubits)), dtype=np.uint8)
+    ours = median_ms(lambda: unembed(reads, tiling), times=5) / tiling.tiles
+    columns = np.sort(tiling.qubits)
+    chains = [np.searchsorted(columns, tiling.chain(0, unit)).tolist() for unit in range(tiling.units)]
+    samples = 2 * reads.astype(np.int8) - 1
+    theirs = median_ms(lambda: dwave.embedding.majority_vote(samples, chains))
+    record("unembed 1000 reads, K10", 1e3 * ours, "us", rival=1e3 * theirs, at_least=False)
+
+
+def run(*arguments: str, env: dict[str, str]) -> dict[str, Any]:
+    done = annealq(*arguments, "--json", env=env, timeout=1500)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(("visible", "goal_us"), [("folded", 100.0), ("sampled", 700.0)])
+def test_charges(record: Record, tmp_path: Path, visible: str, goal_us: float) -> None:
+    """QPU time an image at the fewest reads whose accuracy is within 0.2 points of 1000 reads.
+
+    Counted by rescoring; then a run of its own is made with so many reads, and what it was charged is told.
+    """
+    env = {"ANNEALQ_HOME": str(tmp_path / "home")}
+    test = str(data_file("mnist_test.npz"))
+    command = (
+        "classify",
+        test,
+        "--limit",
+        "1000",
+        "--solver",
+        "emulator",
+        "--visible",
+        visible,
+        "--embedded",
+    )
+    most = run(*command, "--reads", str(READS), env=env)
+    chosen = READS
+    for reads in (500, 200, 100, 50, 25, 10):
+        again = run("runs", "rescore", str(most["run_id"]), "--reads", str(reads), "--embedded", env=env)
+        if again["accuracy"] < most["accuracy"] - 0.002:
+            break
+        chosen = reads
+    charged = run(*command, "--reads", str(chosen), env=env)
+    name = f"mnist {visible}, emulated P16, noise 0.01"
+    record(f"{name}, 1000 reads, 1,000 images", 100 * most["accuracy"], "%", 98)
+    record(f"{name}, {chosen} reads", 100 * charged["accuracy"], "%", 100 * most["accuracy"] - 0.2)
+    time_us = charged["statistics"]["qpu_access_time_us_per_image"]
+    record(f"{name}, {chosen} reads, charged an image", time_us, "us", goal_us, at_least=False)
