@@ -45,12 +45,15 @@ def watch_run(
                 if stage not in stages:
                     stages[stage] = bars.add_task(stage, total=seen.images, unit="images")
                 bars.update(stages[stage], completed=done)
+            searching = "" if seen.search is None else ": {} {} %".format(*_step(seen.search))
+            bars.update(stages["sampled"], description=f"sampled{searching}")
             if seen.state in (*FINISHED_RUNS, RunState.PAUSED):
                 return seen
             if not console.is_terminal and time.monotonic() - told >= _LINE_EVERY_S:
                 told = time.monotonic()
                 console.print(
                     f"run {run_id}: {seen.sampled} sampled, {seen.scored} scored of {seen.images} images"
+                    f"{searching}"
                 )
             check()
             time.sleep(_EVERY_S)

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from producer.networks import is_shipped, parse
 from schema.errors import NetworkError, NotFound
-from schema.parameters import Origin
-from schema.states import BatchState, NetworkState, RunState
-from schema.tables import Batch, Classification, Network, Run, TrainingSet
+from schema.parameters import Origin, Solver
+from schema.states import BatchState, EmbeddingState, NetworkState, ProblemState, RunState
+from schema.tables import Batch, Classification, Embedding, Network, Problem, Run, TrainingSet
 
 _PAGE = 5_000  # classifications read at once
 
@@ -71,6 +71,7 @@ class Progress:
     scored: int
     failed: int
     error: str | None
+    search: dict[str, Any] | None = None  # step and fraction of a search for an embedding that is under way
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,9 @@ def counts(session: Session, run_id: int, first_image: int = 0) -> Counts:
 
 def progress(session: Session, run_id: int) -> Progress:
     """How far a run is; raises NotFound."""
-    held = session.execute(select(Run.state, Run.images, Run.error).where(Run.id == run_id)).first()
+    held = session.execute(
+        select(Run.state, Run.images, Run.error, Run.solver).where(Run.id == run_id)
+    ).first()
     if held is None:
         raise NotFound(f"no run {run_id}: `annealq runs list` shows what there is")
     stages: dict[BatchState, int] = {
@@ -166,14 +169,33 @@ def progress(session: Session, run_id: int) -> Progress:
         )
     }
     scored = stages.get(BatchState.SCORED, 0)
+    answered, search = 0, None
+    if Solver(held.solver).is_remote and BatchState.SAMPLING in stages:
+        answered, search = _under_way(session, run_id)
     return Progress(
         state=held.state,
         images=held.images,
-        sampled=scored + stages.get(BatchState.SAMPLED, 0),
+        sampled=scored + stages.get(BatchState.SAMPLED, 0) + answered,
         scored=scored,
         failed=stages.get(BatchState.FAILED, 0),
         error=held.error,
+        search=search,
     )
+
+
+def _under_way(session: Session, run_id: int) -> tuple[int, dict[str, Any] | None]:
+    """Images whose problems are answered in batches that are not done, and the search they may wait for."""
+    answered = session.execute(
+        select(func.coalesce(func.sum(Problem.count), 0))
+        .join(Batch, Batch.id == Problem.batch_id)
+        .where(
+            Batch.run_id == run_id,
+            Batch.state == BatchState.SAMPLING,
+            Problem.state == ProblemState.ANSWERED,
+        )
+    ).scalar_one()
+    searches = select(Embedding.progress).where(Embedding.state == EmbeddingState.SEARCHING)
+    return int(answered), session.execute(searches.order_by(Embedding.id.desc()).limit(1)).scalar()
 
 
 def classes(session: Session, run_id: int) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from schema import arrays
 from schema.columns import Key, UtcDateTime
 from schema.database import Database, note
 from schema.errors import NetworkError, NotFound, ParameterError
-from schema.parameters import Parameters
+from schema.parameters import Parameters, Solver
 from schema.states import FINISHED_RUNS, BatchState, NetworkState, RunState
 from schema.tables import Batch, Network, Problem, Run, SampleSet
 
@@ -40,8 +40,9 @@ _STAMPS = ("due_at", "created_at", "started_at", "sampled_at")
 def enqueue_rescored(database: Database, run: int, changes: Mapping[str, Any]) -> Enqueued:
     """Commit a run that scores the raw samples behind ``run`` with some parameters changed.
 
-    changes: any of reads (the first so many stored ones), rule, fraction and beta. What is not named stays as
-        it was in ``run``. Where ``run`` itself scored another run's samples, these are used.
+    changes: any of reads (the first so many stored ones), rule, fraction, beta and, where the samples are of
+        qubits, unembedding. What is not named stays as it was in ``run``. Where ``run`` itself scored another
+        run's samples, these are used.
 
     Raises:
         NotFound: no such run.
@@ -58,6 +59,8 @@ def enqueue_rescored(database: Database, run: int, changes: Mapping[str, Any]) -
             raise ParameterError(
                 f"run {run} has no scored batches, so there are no raw samples to score again"
             )
+        if "unembedding" in changes and not Solver(held.Run.solver).is_remote:
+            raise ParameterError(f"run {run} was sampled without qubits: there is nothing to unembed")
         if parameters.reads > stored.reads:
             raise ParameterError(
                 f"run {source} keeps {stored.reads:,} reads an image, {parameters.reads:,} were asked for: "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from schema.errors import ParameterError
-from schema.parameters import Parameters, Rule
+from schema.parameters import Parameters, Rule, Unembedding
 from schema.states import RunState
 
 if TYPE_CHECKING:
@@ -83,6 +83,9 @@ def rescore(
     reads: Annotated[
         int | None, typer.Option("--reads", "-r", help="Only the first so many stored reads.")
     ] = None,
+    unembedding: Annotated[
+        Unembedding | None, typer.Option("--unembedding", help="With qubits: how a chain becomes one value.")
+    ] = None,
     embedded: Annotated[
         bool,
         typer.Option("--embedded", help="Run a private broker and workers for the length of this command."),
@@ -100,7 +103,7 @@ def rescore(
         raise typer.BadParameter(
             "the embedded workers stop with this command; leave out --detach or --embedded"
         )
-    wanted = {"rule": rule, "fraction": fraction, "beta": beta, "reads": reads}
+    wanted = {"rule": rule, "fraction": fraction, "beta": beta, "reads": reads, "unembedding": unembedding}
     changes = {name: value for name, value in wanted.items() if value is not None}
     Parameters.from_dict(changes)
     with work(embedded=embedded) as at:

@@ -38,7 +38,7 @@ class Ranges:
     extended_j: tuple[float, float] = (-2.0, 1.0)
 
 
-# Ranges of the families as D-Wave documents them.
+# Like the solvers of each family; the range of a qubit's couplings on Zephyr is our choice.
 _RANGES = {
     "pegasus": Ranges(ADVANTAGE, (-4.0, 4.0), (-18.0, 15.0), (0.5, 2000.0), ("lower_noise",)),
     "zephyr": Ranges(ADVANTAGE2, (-4.0, 4.0), (-26.0, 20.0), (0.5, 2000.0), ("lower_noise",)),
