@@ -170,7 +170,7 @@ def progress(session: Session, run_id: int) -> Progress:
     }
     scored = stages.get(BatchState.SCORED, 0)
     answered, search = 0, None
-    if Solver(held.solver).is_remote and BatchState.SAMPLING in stages:
+    if Solver(held.solver).is_remote and {BatchState.PENDING, BatchState.SAMPLING} & stages.keys():
         answered, search = _under_way(session, run_id)
     return Progress(
         state=held.state,
@@ -190,7 +190,7 @@ def _under_way(session: Session, run_id: int) -> tuple[int, dict[str, Any] | Non
         .join(Batch, Batch.id == Problem.batch_id)
         .where(
             Batch.run_id == run_id,
-            Batch.state == BatchState.SAMPLING,
+            Batch.state.in_([BatchState.PENDING, BatchState.SAMPLING]),
             Problem.state == ProblemState.ANSWERED,
         )
     ).scalar_one()
