@@ -1,12 +1,13 @@
 """From the qubits of an answer to the units of its images, as `dwave.embedding.unembed_sampleset` does it.
 
-Broken chains are those whose qubits disagree. All of it works on bits, on reads in columns: a chain's qubits
-are rows next to each other.
+Broken chains are those whose qubits disagree. Eight reads share a byte: a majority vote is a few logical
+operations on whole rows of bytes, for all chains of one length at once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,10 @@ from schema.tiling import Tiling
 
 BitArray = NDArray[np.uint8]
 FloatArray = NDArray[np.float64]
+IndexList = NDArray[np.intp]
+
+# Shifts and masks that transpose an 8 x 8 bit matrix held in 64 bits (Warren, Hacker's Delight, 7-3).
+_SWAPS = ((7, 0x00AA00AA00AA00AA), (14, 0x0000CCCC0000CCCC), (28, 0x00000000F0F0F0F0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,41 +57,110 @@ def unembed(
         raise Corrupt(
             f"an answer has {physical.shape[-1]} qubits where its embedding has {len(tiling.qubits)}"
         )
-    columns = np.argsort(np.argsort(tiling.qubits))
-    counts = _count_on(np.ascontiguousarray(physical.T)[columns], tiling)
-    lengths = tiling.lengths.astype(counts.dtype)[..., np.newaxis]
-    broken = (counts > 0) & (counts < lengths)
+    reads = len(physical)
+    rows = _pack_reads(physical)
+    majority, broken = _vote(rows, tiling)
+    kept = np.ones((tiling.tiles, reads), dtype=np.bool_)
+    if rule is Unembedding.DISCARD:
+        any_broken = np.bitwise_or.reduce(broken.reshape(tiling.tiles, tiling.units, -1), axis=1)
+        kept &= np.unpackbits(any_broken, axis=1, count=reads) == 0
+    bits = _unpack_reads(majority, reads, tiling)
     if rule is Unembedding.WEIGHTED_RANDOM:
-        drawn = np.random.default_rng(seed).random(counts.shape)
-        on = drawn * lengths < counts
-    else:
-        on = 2 * counts.astype(np.int32) >= lengths  # a draw is on, as in Ocean
-    if rule is Unembedding.MINIMIZE_ENERGY and broken.any():
+        bits = _draw(physical, tiling, seed)
+    elif rule is Unembedding.MINIMIZE_ENERGY and broken.any():
         if spin is None:
             raise ValueError("minimize_energy needs the model in SPIN form")
-        _minimize(on, broken, *spin)
-    kept = np.ones((tiling.tiles, len(physical)), dtype=np.bool_)
-    if rule is Unembedding.DISCARD:
-        kept &= ~broken.any(axis=1)
-    bits = np.ascontiguousarray(on.transpose(0, 2, 1)).view(np.uint8)
-    return Unembedded(bits, kept, broken.mean(axis=2))
+        _minimize(bits, _unpack_reads(broken, reads, tiling).view(np.bool_), *spin)
+    counts = np.bitwise_count(broken).sum(axis=1, dtype=np.int64)
+    return Unembedded(bits, kept, counts.reshape(tiling.tiles, tiling.units) / reads)
 
 
-def _count_on(rows: BitArray, tiling: Tiling) -> NDArray[np.integer]:
-    """(k, n, R): how many qubits of each chain are on, from rows (T, R) in the tiling's order."""
-    kind = np.uint8 if tiling.longest_chain < 256 else np.uint16
-    counts = np.add.reduceat(rows, tiling.starts[:-1], axis=0, dtype=kind)
-    return counts.reshape(tiling.tiles, tiling.units, rows.shape[1])
+def _pack_reads(bits: BitArray) -> BitArray:
+    """(R, A) bits to (A, ceil(R / 8)) bytes that hold eight reads of a qubit each, the first one highest."""
+    reads, columns = bits.shape
+    packed = np.zeros((-(-reads // 8) * 8, -(-columns // 8)), dtype=np.uint8)
+    packed[:reads] = np.packbits(bits, axis=1)
+    blocks = packed.reshape(-1, 8, packed.shape[1]).transpose(0, 2, 1)
+    words = np.ascontiguousarray(blocks).view(">u8").astype(np.uint64)[..., 0]
+    for shift, mask in _SWAPS:
+        swapped = (words ^ (words >> np.uint64(shift))) & np.uint64(mask)
+        words ^= swapped ^ (swapped << np.uint64(shift))
+    rows = words[..., np.newaxis].astype(">u8").view(np.uint8).reshape(len(words), -1)
+    return np.ascontiguousarray(rows.T[:columns])
 
 
-def _minimize(on: NDArray[np.bool_], broken: NDArray[np.bool_], h: FloatArray, J: FloatArray) -> None:
-    """Set the broken units of (k, n, R), in place: the one with the largest local field first, and so on.
+def _unpack_reads(rows: BitArray, reads: int, tiling: Tiling) -> BitArray:
+    """(k n, ceil(R / 8)) bytes of eight reads each to bits (k, R, n)."""
+    bits = np.unpackbits(rows, axis=1, count=reads)
+    return np.ascontiguousarray(bits.reshape(tiling.tiles, tiling.units, reads).transpose(0, 2, 1))
+
+
+def _vote(rows: BitArray, tiling: Tiling) -> tuple[BitArray, BitArray]:
+    """Majority of each chain, on in a draw as in Ocean, and whether it is broken; both (k n, bytes)."""
+    majority = np.empty((tiling.lengths.size, rows.shape[1]), dtype=np.uint8)
+    broken = np.empty_like(majority)
+    for chains, columns in _by_length(tiling):
+        qubits = [rows[column] for column in columns]
+        on_all, on_any = qubits[0].copy(), qubits[0].copy()
+        for one in qubits[1:]:
+            on_all &= one
+            on_any |= one
+        broken[chains] = on_any & ~on_all
+        majority[chains] = on_any if len(qubits) <= 2 else _at_least(qubits, -(-len(qubits) // 2))
+    return majority, broken
+
+
+def _at_least(rows: list[BitArray], least: int) -> BitArray:
+    """Where at least so many of the rows are on: counted in binary, one row for each digit of the counts."""
+    digits: list[BitArray] = []
+    for row in rows:
+        carry = row
+        for place, digit in enumerate(digits):
+            digits[place], carry = digit ^ carry, digit & carry
+        if len(digits) < len(rows).bit_length():
+            digits.append(carry)
+    more = np.zeros_like(rows[0])
+    equal = ~more
+    for place in reversed(range(len(digits))):
+        if least >> place & 1:
+            equal &= digits[place]
+        else:
+            more |= equal & digits[place]
+            equal &= ~digits[place]
+    return more | equal
+
+
+@lru_cache(maxsize=64)
+def _by_length(tiling: Tiling) -> list[tuple[IndexList, IndexList]]:
+    """Chains (G,) of each length L, and the columns (L, G) of their qubits among all, rising."""
+    columns = np.argsort(np.argsort(tiling.qubits))
+    lengths = tiling.lengths.ravel()
+    groups = []
+    for length in np.unique(lengths):
+        chains = np.flatnonzero(lengths == length)
+        places = tiling.starts[chains] + np.arange(length)[:, np.newaxis]
+        groups.append((chains, columns[places]))
+    return groups
+
+
+def _draw(physical: BitArray, tiling: Tiling, seed: int) -> BitArray:
+    """Each unit on with the share of its qubits that are on, (k, R, n)."""
+    columns = np.argsort(np.argsort(tiling.qubits))
+    counts = np.add.reduceat(physical[:, columns], tiling.starts[:-1], axis=1, dtype=np.int32)
+    drawn = np.random.default_rng(seed).random(counts.shape)
+    on = drawn * tiling.lengths.ravel() < counts
+    bits = on.reshape(len(physical), tiling.tiles, tiling.units).transpose(1, 0, 2)
+    return np.ascontiguousarray(bits).view(np.uint8)
+
+
+def _minimize(bits: BitArray, broken: NDArray[np.bool_], h: FloatArray, J: FloatArray) -> None:
+    """Set the broken units of (k, R, n), in place: the one with the largest local field first, and so on.
 
     The rule of `dwave.embedding.MinimizeEnergy`: broken units count for nothing until they are set.
     """
-    tile, read = np.nonzero(broken.any(axis=1))
-    open_units = broken[tile, :, read]
-    spins = np.where(open_units, 0.0, 2.0 * on[tile, :, read] - 1.0)
+    tile, read = np.nonzero(broken.any(axis=2))
+    open_units = broken[tile, read]
+    spins = np.where(open_units, 0.0, 2.0 * bits[tile, read] - 1.0)
     field = h[tile] + spins @ J
     rows = np.arange(len(tile))
     while len(rows):
@@ -96,4 +170,4 @@ def _minimize(on: NDArray[np.bool_], broken: NDArray[np.bool_], h: FloatArray, J
         field[rows] += value[:, np.newaxis] * J[unit]
         open_units[rows, unit] = False
         rows = rows[open_units[rows].any(axis=1)]
-    on[tile, :, read] = spins > 0.0
+    bits[tile, read] = spins > 0.0
