@@ -8,8 +8,8 @@ import numpy as np
 
 from schema.errors import Refused
 from schema.tiling import Tiling
-from worker.embedding import bounds, chains
-from worker.embedding.board import Board
+from worker.embedding import bounds, chains, layered, periodic
+from worker.embedding.board import FREE, Board
 from worker.embedding.chains import Chains
 from worker.embedding.check import check, intact
 from worker.embedding.clock import Clock, Report
@@ -19,6 +19,9 @@ from worker.embedding.graph import Interactions, SolverGraph
 # A whole chip is searched again while this share of the time limit lasts, in the hope of shorter chains.
 _AGAIN_SHARE = 0.25
 _MOST_TRIES = 5
+# Graphs of so many units embed within a few cells of a lattice: their copies are packed in its period.
+_SMALL = 16
+_POOL = 60  # small embeddings gathered for that
 
 
 @dataclass(frozen=True)
@@ -65,18 +68,48 @@ def find(
         _keep(graph, board, start)
         method = "repaired" if board.copies else method
     if not board.copies:
-        board.place(_find_one(graph, solver, rng, clock))
-    copy = next(iter(board.copies.values()))
-    filler = Filler(graph, board, chains.size(copy)[0], most, clock, rng)
-    clock.tell("fill")
-    filler.fill()
-    clock.tell("improve")
-    if filler.done is False:
-        filler.improve()
+        method = _construct(graph, board, most, rng, clock) or method
+    if method != "layered":
+        _fill(graph, board, most, rng, clock)
     tiling = board.to_tiling(tiles)
     check(graph, solver, tiling)
     clock.tell("done", 1.0)
     return Found(tiling, method, clock.spent_s, seed)
+
+
+def _construct(
+    graph: Interactions, board: Board, most: int, rng: np.random.Generator, clock: Clock
+) -> str | None:
+    """Lay copies by what is known of the graph's shape and of the lattice; says by what, None: no copies."""
+    free = board.owner == FREE
+    clock.tell("layered")
+    if most == 1:
+        copies = [found] if (found := layered.weave(graph, board.solver, free)) is not None else []
+    else:
+        copies = layered.stack(graph, board.solver, free, most)
+    for chains_ in copies:
+        board.place(chains_)
+    if copies:
+        return "layered"
+    clock.tell("lattice")
+    if graph.units <= _SMALL:
+        periodic.lay(graph, board, periodic.gather(graph, board.solver, clock, rng, _POOL), rng)
+    return "lattice" if board.copies else None
+
+
+def _fill(graph: Interactions, board: Board, most: int, rng: np.random.Generator, clock: Clock) -> None:
+    """Lay copies where there is room, then closer, until there are enough or the time is over."""
+    if not board.copies and graph.units > _SMALL and most > 1:
+        Filler(graph, board, 2 * graph.units, most, clock, rng).tile()
+    if not board.copies:
+        board.place(_find_one(graph, board.solver, rng, clock))
+    size = min(chains.size(copy)[0] for copy in board.copies.values())
+    filler = Filler(graph, board, size, most, clock, rng)
+    clock.tell("fill")
+    filler.tile() if graph.units > _SMALL else filler.fill()
+    clock.tell("improve")
+    if not filler.done:
+        filler.improve()
 
 
 def _keep(graph: Interactions, board: Board, start: Tiling) -> None:
