@@ -207,6 +207,10 @@ class Training(Spec):
     J as a fraction of their largest values, ``margin`` an energy by which the right class state must win,
     ``weight_bound`` the largest coupling to a class unit in units of alpha. ``shift``: images are
     moved by up to so many pixels; ``flips``: every image is joined by all its one-pixel flips.
+
+    For energy training with hidden units: ``weight_bound`` bounds all couplings, ``beta`` does not grow;
+    ``free`` is the share of the epochs, the last ones, in which visible units may differ from the pixels;
+    ``threshold``, without feature layers, the pixel value above which a visible unit is on, at the start.
     """
 
     epochs: int = whole(1, 10_000, 20)
@@ -222,3 +226,5 @@ class Training(Spec):
     patience: int = whole(1, 10_000, 10)
     shift: int = whole(0, 16, 0)
     flips: bool = switch(False)
+    free: float = real(0.0, 1.0, 0.2)
+    threshold: float = real(0.02, 0.98, 0.5)

@@ -22,7 +22,9 @@ Weights = Mapping[str, NDArray[np.float32]]
 
 # The one-hot penalty fitted for folded visible units; a user's own weights need not have it.
 FOLDED_LAM = "folded.lam"
-OPTIONAL: Mapping[str, Shape] = {FOLDED_LAM: (1,)}
+# The value in (0, 1) above which a visible unit is on; without it 1/2.
+THRESHOLD = "tone.threshold"
+OPTIONAL: Mapping[str, Shape] = {FOLDED_LAM: (1,), THRESHOLD: (1,)}
 
 # Twice what float32 needs and room for names: a file of float64 is still told what is wrong with it.
 _BYTES_PER_WEIGHT = 8
@@ -103,6 +105,9 @@ def check(weights: Weights, architecture: Architecture) -> None:
     lam = weights.get(FOLDED_LAM)
     if lam is not None and lam[0] < 0:
         raise NetworkError(f"{FOLDED_LAM} must not be negative, it is {lam[0]}")
+    threshold = weights.get(THRESHOLD)
+    if threshold is not None and not 0 < threshold[0] < 1:
+        raise NetworkError(f"{THRESHOLD} must be between 0 and 1, it is {threshold[0]}")
 
 
 def _check_array(name: str, array: NDArray[np.float32], shape: Shape) -> None:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from schema.architecture import Architecture
 from schema.errors import ImageError
-from schema.weights import Weights
+from schema.weights import THRESHOLD, Weights
 from worker.network.layers import Network
-from worker.network.objective import check_transfer_for, class_scores
+from worker.network.objective import class_scores
+from worker.network.transfer import check_transfer
 
 # So many values of a layer are held at once, 64 MB in float32.
 _BLOCK_VALUES = 16_000_000
@@ -32,12 +33,12 @@ def features(architecture: Architecture, weights: Weights, images: NDArray[np.ui
 def scores(
     architecture: Architecture, weights: Weights, images: NDArray[np.uint8], transfer: str
 ) -> NDArray[np.float64]:
-    """The network's own class scores (B, K) float64: softmax logits (paper), or -beta F_k (energy).
+    """The network's own class scores (B, K) float64, as ``objective.class_scores`` says.
 
     Raises:
         ImageError: as ``features``. NetworkError: an unknown transfer.
     """
-    check_transfer_for(architecture, transfer)
+    check_transfer(transfer)
     network = restore(architecture, weights)
     return _forward(network, images, lambda x: class_scores(network, x, transfer), architecture.classes)
 
@@ -67,9 +68,9 @@ def check_images(architecture: Architecture, images: NDArray[np.uint8]) -> None:
 
 def restore(architecture: Architecture, weights: Weights) -> Network:
     """The torch network with these weights, for inference."""
-    network = Network(architecture)
-    state = {name: torch.from_numpy(np.array(weights[name])) for name in architecture.shapes}
-    network.load_state_dict(state)
+    network = Network(architecture, threshold=0.5 if THRESHOLD in weights else None)
+    names = network.state_dict()
+    network.load_state_dict({name: torch.from_numpy(np.array(weights[name])) for name in names})
     return network.eval()
 
 
@@ -77,8 +78,11 @@ def _forward(
     network: Network, images: NDArray[np.uint8], function: Callable[[Tensor], Tensor], width: int
 ) -> NDArray[np.float64]:
     check_images(network.architecture, images)
-    shapes = (network.architecture.input.shape, *network.architecture.feature_shapes)
-    block = max(1, _BLOCK_VALUES // max(int(np.prod(shape)) for shape in shapes))
+    architecture = network.architecture
+    shapes = (architecture.input.shape, *architecture.feature_shapes)
+    # Hidden units have values for each class.
+    held = max(*(int(np.prod(shape)) for shape in shapes), architecture.classes * max(architecture.sizes))
+    block = max(1, _BLOCK_VALUES // held)
     out = np.empty((len(images), width))
     with torch.no_grad():
         for start in range(0, len(images), block):

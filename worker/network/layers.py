@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from schema.architecture import Architecture
 from schema.specs import Conv, ConvUnits, Dense, DenseUnits, Input, MaxPool, PoolUnits
+from schema.weights import THRESHOLD
 
 # Up to so many classes every class state is trained on (2^K); up to so many, those with at most two on;
 # above, one or none: the pairs would be too many.
@@ -25,16 +26,19 @@ class Network(nn.Module):
     """Feature layers and the weights of the units of Q, named as in ``Architecture.shapes``.
 
     normalise: batch normalisation after every classical layer, while training only; ``folded`` gives
-    weights that need none.
+    weights that need none. threshold: start of the learnt threshold of ``Tone``; None: there is none.
     """
 
-    def __init__(self, architecture: Architecture, *, normalise: bool = False) -> None:
+    def __init__(
+        self, architecture: Architecture, *, normalise: bool = False, threshold: float | None = None
+    ) -> None:
         super().__init__()
         self.architecture = architecture
         self.features = nn.ModuleList(_feature_layers(architecture))
         self.energy = nn.ModuleList(_unit_layers(architecture))
         self.classes = nn.Linear(architecture.sizes[-2], architecture.classes, bias=False)
         self.norms = nn.ModuleDict(_norms(architecture) if normalise else {})
+        self.tone = None if threshold is None else Tone(threshold)
 
     def pixels(self, images: Tensor) -> Tensor:
         """(B, H, W) uint8 -> (B, 1, h, w) float in [0, 1], averaged over blocks where the input says so."""
@@ -53,7 +57,8 @@ class Network(nn.Module):
                 out = self.norms[str(index)](out) if str(index) in self.norms else out
                 out = _ACTIVATIONS[spec.activation](out)
         out = out.flatten(1)
-        return 0.5 * (out + 1.0) if signed(self.architecture) else out
+        out = 0.5 * (out + 1.0) if signed(self.architecture) else out
+        return out if self.tone is None else self.tone(out)
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Class logits (B, K) of the classical network: x W with b = 0 (Higham and Bedford, 3.1).
@@ -72,7 +77,8 @@ class Network(nn.Module):
 
     def folded(self) -> dict[str, Tensor]:
         """All weights, with batch normalisation (Ioffe and Szegedy 2015) folded into the layer before it."""
-        state = {name: self.state_dict()[name].clone() for name in self.architecture.shapes}
+        names = [*self.architecture.shapes, *([] if self.tone is None else [THRESHOLD])]
+        state = {name: self.state_dict()[name].clone() for name in names}
         for index, norm in self.norms.items():
             assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)  # noqa: S101  (what _norms makes)
             assert norm.running_mean is not None and norm.running_var is not None  # noqa: S101, PT018
@@ -81,6 +87,22 @@ class Network(nn.Module):
             state[f"features.{index}.weight"] = weight * gain.reshape(-1, *[1] * (weight.dim() - 1))
             state[f"features.{index}.bias"] = (bias - norm.running_mean) * gain + norm.bias.detach()
         return state
+
+
+class Tone(nn.Module):
+    """Values in [0, 1] -> [0, 1]: straight from 0 to 1/2 at the threshold, and straight on to 1.
+
+    A threshold of 1/2 changes nothing. Feature values change their sign at the threshold, so a visible unit
+    is on above it; black stays 0 and white stays 1.
+    """
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__()
+        self.threshold = nn.Parameter(torch.tensor([threshold]))
+
+    def forward(self, values: Tensor) -> Tensor:
+        at = self.threshold
+        return torch.where(values < at, values / at, 1.0 + (values - at) / (1.0 - at)) / 2.0
 
 
 def signed(architecture: Architecture) -> bool:
@@ -128,8 +150,8 @@ def state_scores(
 
 
 def class_energies(states: Tensor, lam: float) -> Tensor:
-    """(S,): lam (m^2 - 2 m) for m class units on, from -lam on each and 2 lam on each pair."""
-    on = states.sum(dim=1)
+    """States (..., K) -> (...): lam (m^2 - 2 m) for m units on, from -lam on each and 2 lam on each pair."""
+    on = states.sum(dim=-1)
     return lam * (on * on - 2.0 * on)
 
 

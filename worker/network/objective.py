@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as fn
 from torch import Tensor
 
-from schema.architecture import Architecture
-from schema.errors import NetworkError
 from schema.specs import PoolUnits, Training
+from worker.network.deep import energy_layers
 from worker.network.layers import (
     Network,
     class_energies,
@@ -20,6 +20,11 @@ from worker.network.layers import (
     state_scores,
 )
 from worker.network.transfer import check_transfer
+
+# Visible units are found for the label and so many other classes: further ones hardly ever win.
+_RIVALS = 4
+# The threshold of a pixel stays this far from 0 and 1.
+_LOWEST = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,22 +65,6 @@ def energy_head(network: Network, features: Tensor, beta: float, lam: float, sig
     if not sigma:
         return Head(pool_field(blocks, coupling, beta), weight)
     return _perturb_pooled(blocks, coupling, weight, (beta, lam, sigma))
-
-
-def check_transfer_for(architecture: Architecture, transfer: str) -> None:
-    """Refuse what has no objective here.
-
-    Raises:
-        NetworkError: an unknown transfer; or ``energy`` for an architecture with hidden units, whose free
-            energies do not factorise, so that they cannot be summed out exactly.
-    """
-    check_transfer(transfer)
-    if transfer == "energy" and architecture.form == "deep":
-        kinds = ", ".join(layer.kind for layer in architecture.energy)
-        raise NetworkError(
-            f"{architecture.name}: the energy transfer takes no energy layers or one pool layer, "
-            f"not {kinds}; use the paper transfer"
-        )
 
 
 def perturb(head: Head, lam: float, sigma: float, at_least: tuple[float, float] = (0.0, 0.0)) -> Head:
@@ -121,18 +110,22 @@ class Objective:
         self._network = network
         self._training = training
         self._transfer = transfer
+        self._is_deep = transfer == "energy" and network.architecture.form == "deep"
         self._states = class_states(network.architecture.classes)
 
     def loss(self, pixels: Tensor, labels: Tensor, *, progress: float) -> tuple[Tensor, Tensor]:
         """Mean loss (scalar) and predictions (B,) of one batch; ``progress`` runs from 0 to 1 over training.
 
         Energy: beta grows from a quarter to the whole, and the right state's energy is raised by
-        ``margin``, so that it must win by more than that.
+        ``margin``, so that it must win by more than that. With hidden units beta does not grow, and scores
+        are energies, without a factor beta.
         """
         network, plan = self._network, self._training
         if self._transfer == "paper":
             logits = network.logits(pixels)
             return fn.cross_entropy(logits, labels), logits.detach().argmax(dim=1)
+        if self._is_deep:
+            return self._deep_loss(pixels, labels, free=progress >= 1.0 - plan.free)
         beta = plan.beta * (0.25 + 0.75 * progress)
         head = energy_head(network, network.visible(pixels), beta, plan.lam, plan.noise)
         scores = head.scores(self._states, beta, plan.lam)
@@ -140,19 +133,65 @@ class Objective:
         handicap = fn.one_hot(labels, len(self._states)) * (beta * plan.margin)
         return fn.cross_entropy(scores - handicap, labels), predictions
 
+    def _deep_loss(self, pixels: Tensor, labels: Tensor, *, free: bool) -> tuple[Tensor, Tensor]:
+        """``free``: visible units are found too, and the states that come close to the right one count."""
+        network, plan = self._network, self._training
+        deep = energy_layers(network, network.visible(pixels), plan.beta, plan.lam, plan.noise)
+        if free:
+            states, right = deep.competitors(labels, _RIVALS), torch.zeros_like(labels)
+        else:
+            states, right = torch.eye(network.architecture.classes).unsqueeze(0), labels
+        scores = deep.scores(states, free=free)
+        best = states.expand(len(scores), -1, -1)[torch.arange(len(scores)), scores.detach().argmax(dim=1)]
+        handicap = fn.one_hot(right, scores.shape[1]) * plan.margin
+        return fn.cross_entropy(scores - handicap, right), best.argmax(dim=1)
+
+    def rate(self, progress: float) -> float:
+        """Share of the learning rate, 0 to 1: once up and down, and half as high with visible units free."""
+        free = self._training.free if self._is_deep else 0.0
+        if progress < 1.0 - free:
+            return _course(progress / (1.0 - free))
+        return 0.5 * _course((progress - (1.0 - free)) / free)
+
     def bound(self) -> None:
-        """Keep the couplings to the class units within the bound, so that Q keeps a sensible range."""
-        if self._transfer == "energy":
-            limit = self._training.weight_bound * self._network.architecture.alpha
-            with torch.no_grad():
-                self._network.classes.weight.clamp_(-limit, limit)
+        """Keep what is trained of Q within the bound, so that Q keeps a sensible range.
+
+        That is the couplings to the class units, and with hidden units all couplings.
+        """
+        if self._transfer != "energy":
+            return
+        network = self._network
+        limit = self._training.weight_bound * network.architecture.alpha
+        bounded = [network.classes.weight]
+        if self._is_deep:
+            bounded += [value for name, value in network.energy.named_parameters() if name.endswith("weight")]
+        with torch.no_grad():
+            for value in bounded:
+                value.clamp_(-limit, limit)
+            if network.tone is not None:
+                network.tone.threshold.clamp_(_LOWEST, 1.0 - _LOWEST)
+
+
+def _course(progress: float) -> float:
+    """A linear start over the first tenth, then half a cosine down to 0."""
+    warm = 0.1
+    if progress < warm:
+        return 0.1 + 0.9 * progress / warm
+    return 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
 
 
 def class_scores(network: Network, pixels: Tensor, transfer: str) -> Tensor:
-    """The network's own scores (B, K): softmax logits (paper), or -beta F of one-hot states (energy)."""
-    check_transfer_for(network.architecture, transfer)
+    """The network's own scores (B, K): softmax logits (paper), or -beta F of one-hot states (energy).
+
+    With hidden units -F, not -beta F, as ``deep`` says: visible units free, as they are when sampled.
+    """
+    check_transfer(transfer)
     if transfer == "paper":
         return network.logits(pixels)
-    plan = network.architecture.training
-    head = energy_head(network, network.visible(pixels), plan.beta, plan.lam)
-    return head.scores(torch.eye(network.architecture.classes), plan.beta, plan.lam)
+    plan, classes = network.architecture.training, network.architecture.classes
+    features = network.visible(pixels)
+    if network.architecture.form == "deep":
+        deep = energy_layers(network, features, plan.beta, plan.lam)
+        return deep.scores(torch.eye(classes).unsqueeze(0), free=True)
+    head = energy_head(network, features, plan.beta, plan.lam)
+    return head.scores(torch.eye(classes), plan.beta, plan.lam)

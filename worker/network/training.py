@@ -15,10 +15,12 @@ from torch import Tensor
 
 from schema.architecture import Architecture
 from schema.errors import ImageError, NetworkError
-from schema.weights import FOLDED_LAM
+from schema.weights import FOLDED_LAM, THRESHOLD
+from worker.network.deep import initialise
 from worker.network.features import check_images, scores
 from worker.network.layers import Network
-from worker.network.objective import Objective, check_transfer_for, class_scores
+from worker.network.objective import Objective, class_scores
+from worker.network.transfer import check_transfer
 
 Stopped = Literal["epochs", "patience", "asked"]
 MAX_SEED = 2**63 - 1
@@ -103,9 +105,9 @@ def train(
 
     Raises:
         ImageError: images or labels do not fit the architecture.
-        NetworkError: a transfer that the architecture cannot take, or training diverged.
+        NetworkError: an unknown transfer, or training diverged.
     """
-    check_transfer_for(architecture, transfer)
+    check_transfer(transfer)
     check_images(architecture, images)
     _check_labels(architecture, labels, len(images))
     if not 0 <= seed <= MAX_SEED:
@@ -133,7 +135,7 @@ class _Course:
         seed: int,
     ) -> None:
         self.plan = architecture.training
-        self.network = Network(architecture, normalise=True)
+        self.network = _start(architecture, transfer)
         self.objective = Objective(self.network, self.plan, transfer)
         self.transfer = transfer
         self.train, self.validation = self._split(images, labels, seed)
@@ -143,7 +145,7 @@ class _Course:
         self.seconds = 0.0
         self._lowest = math.inf
         self._optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=self.plan.learning_rate, weight_decay=self.plan.weight_decay
+            _groups(self.network), lr=self.plan.learning_rate, weight_decay=self.plan.weight_decay
         )
 
     def run(
@@ -198,7 +200,9 @@ class _Course:
         return loss_sum / len(self.train), right / len(self.train)
 
     def _step(self, pixels: Tensor, labels: Tensor, progress: float) -> tuple[float, Tensor]:
-        self._optimiser.param_groups[0]["lr"] = self.plan.learning_rate * _rate(progress)
+        rate = self.plan.learning_rate * self.objective.rate(progress)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate * group["share"]
         self._optimiser.zero_grad(set_to_none=True)
         loss, predicted = self.objective.loss(pixels, labels, progress=progress)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -268,12 +272,23 @@ def join_flips(
     return joined, np.concatenate((labels, labels.repeat(height * width)))
 
 
-def _rate(progress: float) -> float:
-    """Share of the learning rate: a linear start over the first tenth, then half a cosine down to 0."""
-    warm = 0.1
-    if progress < warm:
-        return 0.1 + 0.9 * progress / warm
-    return 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
+def _start(architecture: Architecture, transfer: str) -> Network:
+    """An untrained network; with hidden units and pixels as visible units it learns their threshold too."""
+    if transfer != "energy" or architecture.form != "deep":
+        return Network(architecture, normalise=True)
+    threshold = None if architecture.features else architecture.training.threshold
+    network = Network(architecture, normalise=True, threshold=threshold)
+    initialise(network)
+    return network
+
+
+def _groups(network: Network) -> list[dict[str, Any]]:
+    """Parameters and their share of the learning rate."""
+    named = dict(network.named_parameters())
+    threshold = named.pop(THRESHOLD, None)
+    groups: list[dict[str, Any]] = [{"params": list(named.values()), "share": 1.0}]
+    # One value that every pixel of every image pulls at.
+    return groups if threshold is None else [*groups, {"params": [threshold], "share": 0.05}]
 
 
 def _check_labels(architecture: Architecture, labels: NDArray[np.integer[Any]], count: int) -> None:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from schema.architecture import Architecture, Shape
 from schema.errors import NetworkError, ParameterError
-from schema.specs import ConvUnits, MaxPool, PoolUnits, UnitLayer
+from schema.specs import MaxPool, PoolUnits, UnitLayer
 from schema.weights import FOLDED_LAM, Weights
+from worker.network.columns import pool_mask, repeats, spread
 from worker.qubo.build import Coupling, EnergyModel, build
 
 Transfer = Literal["paper", "energy"]
@@ -79,59 +80,30 @@ def _couplings(
     architecture: Architecture, weights: Weights
 ) -> tuple[list[Coupling], list[NDArray[np.float64]]]:
     shapes = architecture.unit_shapes
-    couplings = [
-        Coupling(*_expand(architecture, weights, index, layer, shapes[index : index + 2]))
-        for index, layer in enumerate(architecture.energy)
-    ]
+    couplings, biases = [], []
+    for index, layer in enumerate(architecture.energy):
+        before, after = shapes[index : index + 2]
+        couplings.append(Coupling(*_expand(architecture, weights, index, layer, before, after)))
+        biases.append(_bias(weights, f"energy.{index}.bias", layer, after))
     head = weights["classes.weight"].T.astype(np.float64)
     couplings.append(Coupling(head, np.ones(head.shape, dtype=np.bool_)))
-    biases = [
-        _bias(weights, f"energy.{index}.bias", shapes[index + 1]) for index in range(len(architecture.energy))
-    ]
     return couplings, [*biases, np.zeros(architecture.classes)]
 
 
 def _expand(
-    architecture: Architecture, weights: Weights, index: int, layer: UnitLayer, shapes: tuple[Shape, ...]
+    architecture: Architecture, weights: Weights, index: int, layer: UnitLayer, before: Shape, after: Shape
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Weights and mask (n_in, n_out) of one layer; a convolution's weights repeat down the columns."""
-    before, after = shapes
+    """Weights and mask (n_in, n_out) of one layer."""
     if isinstance(layer, PoolUnits):
-        mask = _pool_mask(before, layer.size)
+        mask = pool_mask(layer, before)
         return np.where(mask, architecture.alpha, 0.0), mask
-    weight = weights[f"energy.{index}.weight"].astype(np.float64)
-    if not isinstance(layer, ConvUnits):
-        return weight.T.copy(), np.ones(weight.T.shape, dtype=np.bool_)
-    inputs = _windows(before, after, layer)
-    filters, places, window = after[0], inputs.shape[0], inputs.shape[1]
-    dense = np.zeros((math.prod(before), filters, places))
-    mask = np.zeros(dense.shape, dtype=np.bool_)
-    place = np.arange(places)[:, np.newaxis]
-    dense[inputs, :, place] = weight.reshape(filters, window).T
-    mask[inputs, :, place] = True
-    return dense.reshape(len(dense), -1), mask.reshape(len(mask), -1)
+    places, mask = spread(layer, before, after)
+    flat = weights[f"energy.{index}.weight"].astype(np.float64).reshape(-1)
+    return np.where(mask, flat[places], 0.0), mask
 
 
-def _windows(before: Shape, after: Shape, layer: ConvUnits) -> NDArray[np.intp]:
-    """(places, channels * kernel^2): the inputs of each place of a convolution, in its weights' order."""
-    numbers = np.arange(math.prod(before)).reshape(before)
-    view = np.lib.stride_tricks.sliding_window_view(numbers, (layer.kernel, layer.kernel), axis=(1, 2))
-    places = view[:, :: layer.stride, :: layer.stride].transpose(1, 2, 0, 3, 4)
-    return places.reshape(after[1] * after[2], -1)
-
-
-def _pool_mask(before: Shape, size: int) -> NDArray[np.bool_]:
-    """(n_in, n_out) bool: which visible units belong to which pool."""
-    channels, rows, columns = before
-    numbers = np.arange(channels * (rows // size) * (columns // size))
-    pool = numbers.reshape(channels, rows // size, columns // size).repeat(size, axis=1).repeat(size, axis=2)
-    mask: NDArray[np.bool_] = pool.reshape(-1, 1) == numbers
-    return mask
-
-
-def _bias(weights: Weights, name: str, shape: Shape) -> NDArray[np.float64]:
-    """Bias (units,) of one layer; a convolution has one a filter, shared by all its places."""
+def _bias(weights: Weights, name: str, layer: UnitLayer, shape: Shape) -> NDArray[np.float64]:
+    """Bias (units,) of one layer; pooling units have none."""
     if name not in weights:
         return np.zeros(math.prod(shape))
-    bias = weights[name].astype(np.float64)
-    return bias.repeat(math.prod(shape) // len(bias))
+    return weights[name].astype(np.float64).repeat(repeats(layer, shape))

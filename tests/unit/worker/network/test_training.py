@@ -174,8 +174,6 @@ def test_data_that_do_not_fit(images: Any, labels: Any, message: str) -> None:
 
 def test_refused_transfers_and_seeds() -> None:
     images, labels = np.zeros((2, 28, 28), np.uint8), np.array([0, 1])
-    with pytest.raises(NetworkError, match="conv358: the energy transfer takes no energy layers or one pool"):
-        training.train(preset("conv358"), images, labels, "energy")
     with pytest.raises(NetworkError, match="transfer must be paper or energy"):
         training.train(preset("mnist"), images, labels, "other")
     with pytest.raises(NetworkError, match="seed must be from 0"):
