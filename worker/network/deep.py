@@ -8,9 +8,9 @@ set to what is best. With class k alone on
     z_i = field_i + x_(i-1) W_(i-1) + x_(i+1) W_i^T
 
 where field_0 is f, field_i the bias b_i, and field_L has W[:, k] added; of two classes on, both. All fields
-are minus the coefficients of E, as in `layers.py`. A discriminative restricted Boltzmann machine (Larochelle and
-Bengio 2008) with latent units that are found, not summed. The gradient of S at the maximum is that with the
-found units held fixed (envelope theorem), so nothing is differentiated through the search.
+are minus the coefficients of E, as in `layers.py`. A discriminative restricted Boltzmann machine (Larochelle
+and Bengio 2008) with latent units that are found, not summed. The gradient of S at the maximum is that with
+the found units held fixed (envelope theorem), so nothing is differentiated through the search.
 """
 
 from __future__ import annotations
