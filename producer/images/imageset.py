@@ -45,6 +45,12 @@ class ImageSet:
             raise ParameterError(f"a limit of {n} images; it must be 1 or more")
         return self if n >= len(self.images) else self._take(np.arange(n))
 
+    def skip(self, n: int) -> ImageSet:
+        """All images but the first ``n``; raises ImageError when none is left."""
+        if not 0 <= n < len(self.images):
+            raise ImageError(f"cannot skip {n} of {len(self.images)} images")
+        return self._take(np.arange(n, len(self.images)))
+
     def only(self, classes: Iterable[str | int]) -> ImageSet:
         """The images of these classes, in their order, with labels and class names as they were.
 

@@ -1,6 +1,9 @@
-"""Where qubits are drawn, against dwave.graphs' own layouts."""
+"""Where qubits are drawn, against the layouts of dwave.graphs."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import dwave.graphs
 import numpy as np
@@ -9,51 +12,35 @@ import pytest
 from producer import chip_layout
 from schema.errors import Corrupt
 
-CHIPS = [
-    ("chimera", (16, 16, 4)),
-    ("chimera", (2, 3, 4)),
-    ("pegasus", (2,)),
-    ("pegasus", (16,)),
-    ("zephyr", (1, 4)),
-    ("zephyr", (12, 4)),
-    ("zephyr", (3, 2)),
-]
+CHIPS: dict[str, tuple[tuple[int, ...], Callable[..., Any], Callable[..., Any]]] = {
+    "chimera": ((4, 3, 4), dwave.graphs.chimera_graph, dwave.graphs.chimera_layout),
+    "pegasus": ((4,), dwave.graphs.pegasus_graph, dwave.graphs.pegasus_layout),
+    "zephyr": ((3, 4), dwave.graphs.zephyr_graph, dwave.graphs.zephyr_layout),
+}
 
 
-def graph_of(topology: str, shape: tuple[int, ...]) -> dwave.graphs:
-    return getattr(dwave.graphs, f"{topology}_graph")(*shape)
+@pytest.mark.parametrize("topology", CHIPS)
+def test_a_chip_without_faults_has_these_qubits(topology: str) -> None:
+    shape, graph, _ = CHIPS[topology]
+    assert chip_layout.lattice(topology, shape).tolist() == sorted(graph(*shape))
 
 
-@pytest.mark.parametrize(("topology", "shape"), CHIPS)
-def test_places_are_those_of_dwave_graphs(topology: str, shape: tuple[int, ...]) -> None:
-    """Up to one unit of length for each axis, and where zero is."""
-    layout = getattr(dwave.graphs, f"{topology}_layout")(graph_of(topology, shape))
-    qubits = np.array(sorted(layout), dtype=np.int32)
-    theirs = np.array([layout[qubit] for qubit in qubits.tolist()])
+@pytest.mark.parametrize("topology", CHIPS)
+def test_places_are_those_of_dwave_graphs_but_for_the_unit(topology: str) -> None:
+    shape, graph, layout = CHIPS[topology]
+    qubits = chip_layout.lattice(topology, shape)
     ours = chip_layout.places(topology, shape, qubits)
-    for axis in (0, 1):
-        slope, start = np.polyfit(ours[:, axis], theirs[:, axis], 1)
-        assert slope > 0
-        np.testing.assert_allclose(slope * ours[:, axis] + start, theirs[:, axis], atol=1e-9)
+    drawn = layout(graph(*shape))
+    theirs = np.array([drawn[qubit] for qubit in qubits.tolist()])
+    for axis in range(2):
+        assert np.corrcoef(ours[:, axis], theirs[:, axis])[0, 1] > 0.999
+    assert len(np.unique(ours, axis=0)) == len(ours)
 
 
-@pytest.mark.parametrize(("topology", "shape"), CHIPS)
-def test_the_lattice_is_that_of_dwave_graphs(topology: str, shape: tuple[int, ...]) -> None:
-    np.testing.assert_array_equal(chip_layout.lattice(topology, shape), sorted(graph_of(topology, shape)))
-
-
-@pytest.mark.parametrize(("topology", "shape"), CHIPS)
-def test_no_two_qubits_share_a_place(topology: str, shape: tuple[int, ...]) -> None:
-    places = chip_layout.places(topology, shape, chip_layout.lattice(topology, shape))
-    apart = np.unique(np.round(places, 6), axis=0)
-    assert len(apart) == len(places)
-
-
-def test_qubits_that_are_on_no_chip_are_refused() -> None:
-    qubits = np.array([0, 40_000], dtype=np.int32)
-    with pytest.raises(Corrupt, match=r"no chip of topology pegasus\[16\]"):
-        chip_layout.places("pegasus", (16,), qubits)
+def test_strange_qubits_and_topologies_are_refused() -> None:
     with pytest.raises(Corrupt, match="torus"):
-        chip_layout.places("torus", (16,), qubits)
+        chip_layout.places("torus", (3,), np.array([0], np.int32))
+    with pytest.raises(Corrupt, match="pegasus"):
+        chip_layout.places("pegasus", (4,), np.array([100_000], np.int32))
     with pytest.raises(Corrupt, match="torus"):
-        chip_layout.lattice("torus", (16,))
+        chip_layout.lattice("torus", (3,))
