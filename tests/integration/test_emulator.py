@@ -214,6 +214,15 @@ def test_the_low_level_client_submits_asks_and_is_answered(emulator: Emulator, p
         problems.get_problem("nothing")
 
 
+def test_raw_answers_can_count_for_the_low_level_client() -> None:
+    # Its model of an answer wants num_occurrences, which raw answers do not have by themselves.
+    with Emulator("--raw-occurrences") as emulator, Problems.from_config(**emulator.config) as problems:
+        job = ProblemJob(**emulator.job(params={"num_reads": 5, "answer_mode": "raw"}))
+        done = problems.submit_problem(job)
+        answer = problems.get_problem_answer(done.id)
+    assert np.frombuffer(base64.b64decode(answer.num_occurrences), "<i4").tolist() == [1] * 5
+
+
 def test_a_compressed_and_chunked_post_is_understood(emulator: Emulator) -> None:
     config = {**emulator.config, "compress_qpu_problem_data": True}
     with Problems.from_config(**config) as api:

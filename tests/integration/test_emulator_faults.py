@@ -381,8 +381,9 @@ def test_values_that_are_not_finite_are_refused(shared: Emulator) -> None:
         (zlib.compress(b"[]") + b"more", {"Content-Encoding": "deflate"}, 400),
         (b"[]", {"Content-Encoding": "br"}, 415),
         (zlib.compress(bytes(100 * 1024 * 1024)), {"Content-Encoding": "deflate"}, 413),
+        (zlib.compress(b"[" + b"{}," * 4_000_000 + b"{}]"), {"Content-Encoding": "deflate"}, 413),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_a_hostile_body_is_refused(
     shared: Emulator, body: bytes, headers: dict[str, str], status: int

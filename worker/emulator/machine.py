@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import logging
+import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -211,12 +212,16 @@ class Machine:
     def _done(self, entry: Entry, outcome: bytes | BaseException) -> None:
         if self._stopping.is_set():
             return
-        if isinstance(outcome, bytes):
-            self.store.complete(entry, outcome)
-        else:
-            log.error("problem %s could not be sampled", entry.id, exc_info=outcome)
-            self.store.fail(entry, f"the emulator could not sample: {type(outcome).__name__}: {outcome}")
-        self._ended(entry)
+        try:
+            if isinstance(outcome, bytes):
+                self.store.complete(entry, outcome)
+            else:
+                log.error("problem %s could not be sampled", entry.id, exc_info=outcome)
+                self.store.fail(entry, f"the emulator could not sample: {type(outcome).__name__}: {outcome}")
+            self._ended(entry)
+        except sqlite3.Error:
+            # A full disk, say. The problem stays accepted; a restart takes it up again.
+            log.exception("problem %s has ended, but the state file cannot be written", entry.id)
 
     def _fail(self, entry: Entry, error: str) -> None:
         self.store.fail(entry, error)

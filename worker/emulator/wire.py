@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from worker.emulator.store import Entry
 
-# 20 full-chip problems, one POST of the client, are 10 MB.
-MAX_BODY = 64 * 1024 * 1024
+# 20 full-chip problems, one POST of the client, are 11 MB. JSON can take 50 times its size in memory.
+MAX_BODY = 16 * 1024 * 1024
 MAX_URL = 8 * 1024
 
 
@@ -60,7 +60,7 @@ def status(entry: Entry, solver: dict[str, Any] | None = None) -> dict[str, Any]
 async def body(request: Request) -> bytes:
     """The body of a request, inflated.
 
-    Raises Rejected with 413 when it is larger than 64 MiB, on the wire or inflated; with 415 for another
+    Raises Rejected with 413 when it is larger than 16 MiB, on the wire or inflated; with 415 for another
     encoding than deflate; with 400 when it cannot be inflated.
     """
     chunks, size = [], 0

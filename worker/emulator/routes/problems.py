@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _MAX_IDS = 100
 _MAX_RESULTS = 1000
+_MAX_ITEMS = 2000
 _MAX_TIMEOUT_S = 30
 # A POST of one problem, not of a list, waits so long for its answer.
 _SUBMIT_WAIT_S = 1.0
@@ -39,6 +40,8 @@ class Problems:
         if not isinstance(given, list | dict):
             raise Rejected("the body must be a list of problems, or one problem")
         items = given if isinstance(given, list) else [given]
+        if len(items) > _MAX_ITEMS:
+            raise Rejected(f"at most {_MAX_ITEMS:,} problems at a time, not {len(items):,}", 413)
         if len(content) > _LARGE_BODY:
             checked = await asyncio.to_thread(self._machine.check, items, member)
         else:

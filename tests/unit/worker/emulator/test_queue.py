@@ -35,11 +35,11 @@ def _entry(number: int, access_us: float = 0.0) -> Entry:
 class Bench:
     """Samples when a test says so, and remembers what was done."""
 
-    def __init__(self, clock: Clock = Clock(None), ahead: int = 2) -> None:
+    def __init__(self, speed: float | None = None, ahead: int = 2) -> None:
         self.begun: dict[str, Future[bytes]] = {}
         self.done: list[tuple[str, bytes | BaseException]] = []
         self.qpu = Qpu(
-            clock, ahead, self._sample, lambda entry, outcome: self.done.append((entry.id, outcome))
+            Clock(speed), ahead, self._sample, lambda entry, outcome: self.done.append((entry.id, outcome))
         )
 
     def _sample(self, entry: Entry) -> Future[bytes]:
@@ -100,7 +100,7 @@ def test_what_is_removed_is_not_run_and_offline_nothing_is() -> None:
 
 def test_the_queue_takes_the_modelled_time_and_no_more_for_samples() -> None:
     async def play() -> float:
-        bench = Bench(Clock(2.0), ahead=5)
+        bench = Bench(speed=2.0, ahead=5)
         task = await _with(bench, [_entry(number, access_us=100_000) for number in range(4)])
         loop = asyncio.get_running_loop()
         started = loop.time()

@@ -20,7 +20,7 @@ def _accept(store: Store, *names: str) -> list[Entry]:
 
 def test_only_a_completed_problem_is_charged_and_only_once() -> None:
     store = Store(None)
-    done, failed, cancelled, pending = _accept(store, "done", "failed", "cancelled", "pending")
+    done, failed, cancelled, _ = _accept(store, "done", "failed", "cancelled", "pending")
     store.complete(done, b"first")
     store.complete(done, b"second")
     store.fail(done, "too late")
