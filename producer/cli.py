@@ -112,14 +112,15 @@ def demo(
     workers: Workers = None,
     json: Json = False,
 ) -> None:
-    """Train a small network on handwritten digits and classify all of them, on a private stack."""
-    from producer.demo import show_digits, show_mnist
+    """Train a small network on handwritten digits, classify all of them, and some on an emulated QPU."""
+    from producer.demo import show_digits, show_mnist, show_qubits
     from producer.session import work
 
     if (mnist_train is None) != (mnist_test is None):
         raise typer.BadParameter("--mnist-train and --mnist-test belong together")
-    with work(embedded=True, workers=workers) as at:
-        show_digits(at, Parameters(reads=reads), json=json)
+    with work(embedded=True, workers=workers, emulator=True) as at:
+        network = show_digits(at, Parameters(reads=reads), json=json)
+        show_qubits(at, network, reads, json=json)
         if mnist_train and mnist_test:
             show_mnist(at, mnist_train, mnist_test, Parameters(reads=reads), json=json)
 

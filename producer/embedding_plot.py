@@ -119,11 +119,13 @@ def tile_colours(tiles: int) -> FloatArray:
 def _chip(chip: ChipGraph, title: str, *, near: bool = False) -> tuple[Figure, Axes, FloatArray]:
     """A figure with the chip's qubits, and the place of every qubit by its index."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     whole = chip_layout.lattice(chip.topology, chip.shape)
     size = int(max(whole.max(), chip.qubits.max())) + 1
     places = chip_layout.places(chip.topology, chip.shape, np.arange(size, dtype=np.int32))
-    figure = Figure(figsize=(_SIDE, _SIDE + 0.4), dpi=_DPI, layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15)
+    figure = Figure(figsize=(_SIDE, _SIDE + 0.4), dpi=_DPI, layout=layout)
     axes = figure.subplots()
     axes.set_title(title, fontsize=11, pad=12, parse_math=False)
     dead = np.setdiff1d(whole, chip.qubits)

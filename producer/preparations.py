@@ -23,8 +23,9 @@ _MAX_TIME_LIMIT_S = 86_400.0
 class PreparationSummary:
     """A preparation as the commands show it.
 
-    plan: what was found out: solver, graph_id, embedding_id, tiles, qubits, longest_chain, found (stored
-    already), search_s, chain_strength, scale, images, problems, qpu_us and qpu_us_per_image.
+    plan: what was found out, empty until it is ready: solver, graph_id, embedding_id, tiles, qubits,
+    longest_chain, found (stored already), search_s, chain_strength, scale, images, problems, qpu_us and
+    qpu_us_per_image.
     progress: step and fraction of a search that is under way.
     """
 
@@ -32,7 +33,7 @@ class PreparationSummary:
     network: str
     solver: str
     state: PreparationState
-    plan: dict[str, Any] | None
+    plan: dict[str, Any]
     progress: dict[str, Any] | None
     error: str | None
 
@@ -97,7 +98,7 @@ def one(session: Session, preparation_id: int) -> PreparationSummary:
         network=f"{name}@{version}",
         solver=held.solver,
         state=held.state,
-        plan=held.plan,
+        plan=held.plan or {},
         progress=held.progress,
         error=held.error,
     )

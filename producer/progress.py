@@ -113,8 +113,8 @@ def watch_calibration(
 
 def watch_preparation(
     database: Database, preparation_id: int, console: Console, check: Check = lambda: None
-) -> dict[str, Any]:
-    """Show how far the search for an embedding is, until the plan is there; returns that.
+) -> preparations.PreparationSummary:
+    """Show how far the search for an embedding is, until the plan is there.
 
     Raises:
         AnnealqError: the solver or the search said no; says why.
@@ -127,8 +127,8 @@ def watch_preparation(
                 seen = preparations.one(session, preparation_id)
             step, percent = _step(seen.progress)
             bars.update(bar, completed=percent, description=step)
-            if seen.state is PreparationState.READY and seen.plan is not None:
-                return seen.plan
+            if seen.state is PreparationState.READY:
+                return seen
             if seen.state is PreparationState.FAILED:
                 raise AnnealqError(f"{seen.network} on solver {seen.solver}: {seen.error}")
             if not console.is_terminal and time.monotonic() - told >= _LINE_EVERY_S:

@@ -13,6 +13,7 @@ from rich.text import Text
 from producer.embeddings import EmbeddingSummary, Layers
 from producer.enqueue import RunOptions
 from producer.plots import unit_names
+from producer.preparations import PreparationSummary
 from schema.parameters import Parameters, Solver
 from schema.tiling import Tiling
 
@@ -33,17 +34,12 @@ def free(solver: Solver, name: str, images: int) -> dict[str, Any]:
 
 
 def costs(
-    plan: Mapping[str, Any],
-    solver: Solver,
-    name: str,
-    network: str,
-    parameters: Parameters,
-    options: RunOptions,
+    found: PreparationSummary, name: str, parameters: Parameters, options: RunOptions
 ) -> dict[str, Any]:
-    """What a run would need and cost, by name; ``plan`` as `producer.preparations` says."""
-    about = {"dry_run": True, "name": name, "network": network, "solver": solver.value}
+    """What a run over the images called ``name`` would need and cost, by name."""
+    about = {"dry_run": True, "name": name, "network": found.network, "solver": found.solver}
     about |= {"reads": parameters.reads, "batch_size": options.batch_size}
-    return {**about, **{("qpu" if key == "solver" else key): value for key, value in plan.items()}}
+    return {**about, **{("qpu" if key == "solver" else key): value for key, value in found.plan.items()}}
 
 
 def costs_text(costs: Mapping[str, Any]) -> RenderableType:

@@ -79,7 +79,7 @@ def find(
     with work(embedded=embedded, workers=workers, emulator=chosen is Solver.EMULATOR) as at:
         held = find_network(at.database, network)
         preparation = submit_preparation(at, held.network_id, chosen, parameters, time_limit_s=time_limit)
-        plan = watch_preparation(at.database, preparation, screen(), at.check)
+        plan = watch_preparation(at.database, preparation, screen(), at.check).plan
         _show(at.database, plan["embedding_id"], json=json, found_now=not plan["found"])
 
 

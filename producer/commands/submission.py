@@ -76,5 +76,5 @@ def _plan(at: Work, job: Submission) -> dict[str, Any]:
         images=len(job.images.images),
         batch_size=job.options.batch_size,
     )
-    plan = watch_preparation(at.database, preparation, screen(), at.check)
-    return solver_report.costs(plan, job.solver, job.images.name, network.name, parameters, job.options)
+    found = watch_preparation(at.database, preparation, screen(), at.check)
+    return solver_report.costs(found, job.images.name, parameters, job.options)

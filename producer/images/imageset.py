@@ -45,6 +45,16 @@ class ImageSet:
             raise ParameterError(f"a limit of {n} images; it must be 1 or more")
         return self if n >= len(self.images) else self._take(np.arange(n))
 
+    def skip(self, n: int) -> ImageSet:
+        """All but the first ``n`` images.
+
+        Raises:
+            ParameterError: none would be left, or ``n`` is negative.
+        """
+        if not 0 <= n < len(self.images):
+            raise ParameterError(f"{self.name}: cannot skip {n} of its {len(self.images):,} images")
+        return self._take(np.arange(n, len(self.images)))
+
     def only(self, classes: Iterable[str | int]) -> ImageSet:
         """The images of these classes, in their order, with labels and class names as they were.
 
