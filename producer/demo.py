@@ -42,7 +42,7 @@ def show_digits(at: Work, parameters: Parameters, *, json: bool) -> str:
 
 
 def show_qubits(at: Work, network: str, reads: int, *, json: bool) -> None:
-    """Classify some of the digits that were not trained on by the emulator, embedded on its qubits."""
+    """Classify some of the digits that were not trained on by the emulator of a QPU, embedded on qubits."""
     digits = reader.read("sklearn:digits")
     unseen = digits.skip(TRAINED_ON).limit(ON_QUBITS)
     screen().print(

@@ -46,9 +46,13 @@ class ImageSet:
         return self if n >= len(self.images) else self._take(np.arange(n))
 
     def skip(self, n: int) -> ImageSet:
-        """All images but the first ``n``; raises ImageError when none is left."""
+        """All but the first ``n`` images.
+
+        Raises:
+            ParameterError: none would be left, or ``n`` is negative.
+        """
         if not 0 <= n < len(self.images):
-            raise ImageError(f"cannot skip {n} of {len(self.images)} images")
+            raise ParameterError(f"{self.name}: cannot skip {n} of its {len(self.images):,} images")
         return self._take(np.arange(n, len(self.images)))
 
     def only(self, classes: Iterable[str | int]) -> ImageSet:
