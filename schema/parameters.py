@@ -155,9 +155,8 @@ class Parameters:
             if getattr(self, name) == unchosen or _has(solver, name):
                 continue
             having = " or ".join(other for other in Solver if _has(other, name))
-            raise ParameterError(
-                f"solver {solver} has no {name.replace('_', ' ')}: leave it out, or choose solver {having}"
-            )
+            words = name.removesuffix("_us").replace("_", " ")
+            raise ParameterError(f"solver {solver} has no {words}: leave it out, or choose solver {having}")
 
     def to_dict(self) -> dict[str, Any]:
         """By name, ready for JSON; what only some solvers have is left out where it is not chosen."""

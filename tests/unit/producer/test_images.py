@@ -192,6 +192,14 @@ def test_limit_takes_the_first() -> None:
     assert len(made().limit(99).images) == 5
 
 
+def test_skip_leaves_the_others() -> None:
+    assert made().skip(3).images.ravel().tolist() == made().images.ravel().tolist()[3:]
+    assert len(made().skip(0).images) == 5
+    for n in (5, -1):
+        with pytest.raises(ParameterError, match="cannot skip"):
+            made().skip(n)
+
+
 @pytest.mark.parametrize("n", [0, -3])
 def test_a_limit_below_one_is_refused(n: int) -> None:
     with pytest.raises(ParameterError, match="1 or more"):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schema.errors import ParameterError
-from schema.parameters import MAX_READS, Parameters, Rule, Visible, solver
+from schema.parameters import MAX_READS, Parameters, Rule, Solver, Visible, solver
 
 parameters = st.builds(
     Parameters,
@@ -70,3 +71,30 @@ def test_unknown_names_are_refused() -> None:
         Parameters.from_dict({"readz": 1})
     with pytest.raises(ParameterError, match=r"'quantum'.*local, exact"):
         solver("quantum")
+
+
+@pytest.mark.parametrize(
+    ("on", "chosen", "why"),
+    [
+        (Solver.LOCAL, {"tiles": 4}, "solver local has no tiles: .*solver emulator or dwave"),
+        (Solver.LOCAL, {"qpu": "a"}, "has no qpu"),
+        (Solver.EXACT, {"unembedding": "discard"}, "solver exact has no unembedding"),
+        (Solver.EXACT, {"sweeps": 4}, "solver exact has no sweeps: .*solver local$"),
+        (Solver.EXACT, {"annealing_time_us": 20.0}, "has no annealing time: leave"),
+        (Solver.DWAVE, {"sweeps": 4}, "solver dwave has no sweeps"),
+        (Solver.EMULATOR, {"noise": 0.02}, "solver emulator has no noise: .*solver local or exact$"),
+    ],
+)
+def test_what_a_solver_does_not_have_is_refused(on: Solver, chosen: dict[str, Any], why: str) -> None:
+    with pytest.raises(ParameterError, match=why):
+        Parameters.from_dict(chosen).check_for(on)
+
+
+def test_what_a_solver_has_is_taken() -> None:
+    for on in Solver:
+        Parameters(reads=7, lam=2.0, visible="folded", rule="boltzmann").check_for(on)
+    Parameters(sweeps=4, noise=0.1).check_for(Solver.LOCAL)
+    Parameters(noise=0.1).check_for(Solver.EXACT)
+    on_qubits = Parameters(qpu="a", tiles=2, chain_strength=1.0, scale=0.5, annealing_time_us=5.0)
+    for on in (Solver.EMULATOR, Solver.DWAVE):
+        on_qubits.check_for(on)
