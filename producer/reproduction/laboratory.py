@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from producer import queries
+from producer import queries, shipped
+from producer.bundle import install
 from producer.enqueue import BATCH_SIZE, Enqueued, RunOptions
 from producer.images import ImageSet
 from producer.jobs import submit, submit_training
@@ -20,7 +21,7 @@ from producer.session import Work, screen
 from schema import arrays
 from schema.architecture import preset
 from schema.errors import AnnealqError, ImageError, NetworkError
-from schema.parameters import Parameters, Solver
+from schema.parameters import Origin, Parameters, Solver
 from schema.states import NetworkState, RunState
 
 TRANSFERS = ("paper", "energy")
@@ -98,7 +99,7 @@ class Laboratory:
         return f"{found.name}@{found.version}"
 
     def network(self, name: str, transfer: str | None = None) -> queries.NetworkSummary:
-        """The newest ready network of a name, and of a transfer where one is given.
+        """The newest ready network of a name, and of a transfer where one is given; else one that is shipped.
 
         Raises:
             NetworkError: there is none; says which command trains one.
@@ -108,6 +109,9 @@ class Laboratory:
                 ready = found.name == name and found.state is NetworkState.READY
                 if ready and transfer in (None, found.training["transfer"]):
                     return found
+        if transfer in (None, "energy") and name in shipped.names():
+            install(self.at.database, shipped.load(name), Origin.SHIPPED)
+            return self.network(name, "energy")
         by = f" --transfer {transfer}" if transfer else ""
         kind = f" trained by the {transfer} transfer" if transfer else ""
         raise NetworkError(
