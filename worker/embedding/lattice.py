@@ -2,7 +2,8 @@
 
 Every qubit is a short piece of a line. A vertical one (``u`` = 0) lies at some x and covers a span of y, a
 horizontal one (``u`` = 1) the other way round; where a vertical and a horizontal piece cross, there is a
-coupler. Moved by a multiple of ``basis``, the lattice (but for its border) falls onto itself.
+coupler. The lattice repeats: it is eight kinds of qubits (in Chimera and Zephyr: two for each track), each
+once in every cell, and moved by whole cells it falls onto itself, but for its border.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from schema.errors import Refused
 
 if TYPE_CHECKING:
     from worker.embedding.graph import SolverGraph
@@ -31,12 +34,13 @@ class Lattice:
 
     sites: (size, 4) int64: u, line (x of a vertical qubit, y of a horizontal one), track on that line, and
         where its span starts. span: its length; a piece covers ``start .. start + span - 1``.
-    basis: (2, 2) int64: two shifts (dx, dy) that generate all of the lattice's.
+    cells: (size, 3) int64: kind, and the two coordinates of the cell. Two qubits a and b of a kind are
+        moved onto each other by the shift ``cells[b, 1:] - cells[a, 1:]``.
     """
 
     sites: IntArray
     span: int
-    basis: IntArray
+    cells: IntArray
 
     @cached_property
     def centres(self) -> NDArray[np.float64]:
@@ -47,50 +51,65 @@ class Lattice:
         return np.stack([np.where(vertical, line, along), np.where(vertical, along, line)], axis=1)
 
     @cached_property
-    def _index(self) -> IntArray:
-        """Dense table from a site to its qubit; -1 where there is none."""
-        table = np.full(self.sites.max(axis=0) + 1, -1, dtype=np.int64)
-        table[tuple(self.sites.T)] = np.arange(len(self.sites))
-        return table
+    def _table(self) -> tuple[IntArray, IntArray]:
+        """The qubit at each kind and cell, -1 where there is none; and the lowest of each coordinate."""
+        lowest = self.cells.min(axis=0)
+        table = np.full(self.cells.max(axis=0) - lowest + 1, -1, dtype=np.int64)
+        table[tuple((self.cells - lowest).T)] = np.arange(len(self.cells))
+        return table, lowest
 
-    def find(self, sites: IntArray) -> IntArray:
-        """Qubits (...,) at sites (..., 4); -1 outside the lattice."""
-        shape = np.array(self._index.shape)
-        inside = np.all((sites >= 0) & (sites < shape), axis=-1)
-        clipped = np.where(inside[..., np.newaxis], sites, 0)
-        return np.where(inside, self._index[tuple(np.moveaxis(clipped, -1, 0))], -1)
+    def find(self, cells: IntArray) -> IntArray:
+        """Qubits (...,) of a kind in a cell (..., 3); -1 outside the lattice."""
+        table, lowest = self._table
+        places = cells - lowest
+        inside = np.all((places >= 0) & (places < table.shape), axis=-1)
+        places = np.where(inside[..., np.newaxis], places, 0)
+        return np.where(inside, table[tuple(np.moveaxis(places, -1, 0))], -1)
 
-    def moved(self, sites: IntArray, shifts: IntArray) -> IntArray:
-        """Sites (q, 4) moved by each of shifts (s, 2), in multiples of ``basis``: (s, q, 4) int64."""
-        steps = shifts @ self.basis
-        vertical = sites[:, 0] == 0
-        change = np.zeros((len(steps), len(sites), 4), dtype=np.int64)
-        change[..., 1] = np.where(vertical, steps[:, :1], steps[:, 1:])
-        change[..., 3] = np.where(vertical, steps[:, 1:], steps[:, :1])
-        return sites + change
+    def moved(self, qubits: IntArray, shifts: IntArray) -> IntArray:
+        """(s, q) qubits onto which qubits (q,) fall by shifts (s, 2) of cells; -1 outside the lattice."""
+        steps = np.pad(shifts, ((0, 0), (1, 0)))
+        return self.find(self.cells[qubits] + steps[:, np.newaxis])
 
     @cached_property
     def shifts(self) -> IntArray:
-        """(s, 2) int64: every shift, in multiples of ``basis``, from a site of the lattice to another."""
-        extent = int(self.sites[:, [1, 3]].max()) + 1
-        steps = np.indices((4 * extent + 1,) * 2).reshape(2, -1).T - 2 * extent
-        near: IntArray = steps[(np.abs(steps @ self.basis) <= extent).all(axis=1)].astype(np.int64)
-        return near
+        """(s, 2) int64: every shift that could take a qubit of the lattice to another."""
+        extent = np.ptp(self.cells[:, 1:], axis=0)
+        steps: IntArray = np.indices(2 * extent + 1).reshape(2, -1).T - extent
+        return steps
 
 
 def of(solver: SolverGraph) -> Lattice:
-    """The ideal lattice of a solver."""
-    return ideal(solver.topology, solver.shape)
+    """The ideal lattice of a solver.
+
+    Raises:
+        Refused: the solver's number of qubits is not that of its topology and shape.
+    """
+    sides = {"pegasus": 1, "zephyr": 2, "chimera": 3}[solver.topology]
+    shape = solver.shape[:sides]
+    expected = _size(solver.topology, shape)
+    if expected != solver.size:
+        raise Refused(
+            f"solver {solver.name} is {solver.topology}{list(shape)} with {solver.size} qubits; that lattice "
+            f"has {expected}"
+        )
+    return ideal(solver.topology, shape)
 
 
 @cache
 def ideal(topology: str, shape: tuple[int, ...]) -> Lattice:
     """The lattice of a topology; shape as the solver states it: (16,) for P16, (12, 4) for Z12."""
     if topology == "pegasus":
-        return _pegasus(shape[0])
+        return _pegasus(*shape)
+    return _zephyr(*shape) if topology == "zephyr" else _chimera(*shape)
+
+
+def _size(topology: str, shape: tuple[int, ...]) -> int:
+    if topology == "pegasus":
+        return 24 * shape[0] * (shape[0] - 1)
     if topology == "zephyr":
-        return _zephyr(shape[0], shape[1])
-    return _chimera(*shape[:3])
+        return 4 * shape[0] * (2 * shape[0] + 1) * shape[1]
+    return 2 * shape[0] * shape[1] * shape[2]
 
 
 def _grid(*sides: int) -> list[IntArray]:
@@ -98,18 +117,27 @@ def _grid(*sides: int) -> list[IntArray]:
 
 
 def _pegasus(m: int) -> Lattice:
+    # A shift by one cell of the first coordinate is (4, -4) in line units, of the second (12, 0).
     u, w, k, z = _grid(2, m, 12, m - 1)
-    start = _PEGASUS_SPAN * z + _PEGASUS_OFFSETS[u, k]
-    sites = np.stack([u, 12 * w + k, np.zeros_like(u), start], axis=1)
-    return Lattice(sites, _PEGASUS_SPAN, np.array([[4, -4], [12, 0]], dtype=np.int64))
+    line, start = 12 * w + k, _PEGASUS_SPAN * z + _PEGASUS_OFFSETS[u, k]
+    first, group = _PEGASUS_OFFSETS[u, 0], line - k % 4
+    one = np.where(u == 0, first - start, -group) // 4
+    other = np.where(u == 0, group - 4 * one, start - first - 4 * one) // 12
+    sites = np.stack([u, line, np.zeros_like(u), start], axis=1)
+    return Lattice(sites, _PEGASUS_SPAN, np.stack([4 * u + k % 4, one, other], axis=1))
 
 
 def _zephyr(m: int, tracks: int) -> Lattice:
     u, w, k, j, z = _grid(2, 2 * m + 1, tracks, 2, m)
-    return Lattice(np.stack([u, w, k, 2 * z + j], axis=1), 2, np.eye(2, dtype=np.int64))
+    return _square(u, w, k, 2 * z + j, tracks, span=2)
 
 
 def _chimera(rows: int, columns: int, tracks: int) -> Lattice:
     row, column, u, k = _grid(rows, columns, 2, tracks)
-    line, start = np.where(u == 0, column, row), np.where(u == 0, row, column)
-    return Lattice(np.stack([u, line, k, start], axis=1), 1, np.eye(2, dtype=np.int64))
+    return _square(u, np.where(u == 0, column, row), k, np.where(u == 0, row, column), tracks, span=1)
+
+
+def _square(u: IntArray, line: IntArray, track: IntArray, start: IntArray, tracks: int, span: int) -> Lattice:
+    x, y = np.where(u == 0, line, start), np.where(u == 0, start, line)
+    kind = tracks * u + track
+    return Lattice(np.stack([u, line, track, start], axis=1), span, np.stack([kind, x, y], axis=1))

@@ -8,8 +8,8 @@ import numpy as np
 
 from schema.errors import Refused
 from schema.tiling import Tiling
-from worker.embedding import bounds, chains
-from worker.embedding.board import Board
+from worker.embedding import bounds, chains, layered
+from worker.embedding.board import FREE, Board
 from worker.embedding.chains import Chains
 from worker.embedding.check import check, intact
 from worker.embedding.clock import Clock, Report
@@ -19,6 +19,10 @@ from worker.embedding.graph import Interactions, SolverGraph
 # A whole chip is searched again while this share of the time limit lasts, in the hope of shorter chains.
 _AGAIN_SHARE = 0.25
 _MOST_TRIES = 5
+# Qubits of a copy up to which holes are filled by searching: larger ones take minutes each.
+_LARGEST_FILLED = 300
+# Units up to which a search beats the construction of layered networks.
+_LARGEST_SEARCHED = 60
 
 
 @dataclass(frozen=True)
@@ -60,23 +64,37 @@ def find(
     clock = Clock(time_limit_s, report)
     most = min(tiles or solver.size, len(solver.qubits) // bounds.fewest_qubits(graph, solver))
     board, rng = Board(solver), np.random.default_rng(seed)
-    method = "minorminer"
+    method = "repaired"
     if start is not None:
         _keep(graph, board, start)
-        method = "repaired" if board.copies else method
     if not board.copies:
-        board.place(_find_one(graph, solver, rng, clock))
-    copy = next(iter(board.copies.values()))
+        clock.tell("construct")
+        method = _construct(graph, board, most)
+    copy = next(iter(board.copies.values()), None) or _find_one(graph, solver, rng, clock)
+    if not board.copies:
+        method = "minorminer"
     filler = Filler(graph, board, chains.size(copy)[0], most, clock, rng)
-    clock.tell("fill")
-    filler.fill()
-    clock.tell("improve")
-    if filler.done is False:
+    if filler.size <= _LARGEST_FILLED:
+        clock.tell("fill")
+        filler.fill()
+        clock.tell("improve")
         filler.improve()
+    if not board.copies:
+        board.place(copy)
     tiling = board.to_tiling(tiles)
     check(graph, solver, tiling)
     clock.tell("done", 1.0)
     return Found(tiling, method, clock.spent_s, seed)
+
+
+def _construct(graph: Interactions, board: Board, most: int) -> str:
+    """Lay what can be built without a search; its name."""
+    free = board.owner == FREE
+    if graph.units > _LARGEST_SEARCHED:
+        one = layered.weave(graph, board.solver, free) if most == 1 else None
+        for copy in [one] if one else layered.stack(graph, board.solver, free, most):
+            board.place(copy)
+    return "layered"
 
 
 def _keep(graph: Interactions, board: Board, start: Tiling) -> None:
