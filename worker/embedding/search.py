@@ -8,13 +8,15 @@ import numpy as np
 
 from schema.errors import Refused
 from schema.tiling import Tiling
-from worker.embedding import bounds, chains, layered
+from worker.embedding import bounds, chains, head_tiling, heads, layered, periodic, plans
 from worker.embedding.board import FREE, Board
 from worker.embedding.chains import Chains
 from worker.embedding.check import check, intact
 from worker.embedding.clock import Clock, Report
 from worker.embedding.filling import Filler
 from worker.embedding.graph import Interactions, SolverGraph
+from worker.embedding.head_filling import HeadFiller
+from worker.embedding.mending import mend
 
 # A whole chip is searched again while this share of the time limit lasts, in the hope of shorter chains.
 _AGAIN_SHARE = 0.25
@@ -23,6 +25,8 @@ _MOST_TRIES = 5
 _LARGEST_FILLED = 300
 # Units up to which a search beats the construction of layered networks.
 _LARGEST_SEARCHED = 60
+# Copies from which on it pays to look for a shape that can be laid side by side.
+_WORTH_A_LATTICE = 10
 
 
 @dataclass(frozen=True)
@@ -64,21 +68,18 @@ def find(
     clock = Clock(time_limit_s, report)
     most = min(tiles or solver.size, len(solver.qubits) // bounds.fewest_qubits(graph, solver))
     board, rng = Board(solver), np.random.default_rng(seed)
-    method = "repaired"
-    if start is not None:
-        _keep(graph, board, start)
+    method = "repaired" if start is not None else "lattice"
+    start = start or plans.load(graph, solver)
+    if start is not None and most > 1:
+        clock.tell("keep")
+        _keep(graph, board, start, most, clock, rng)
     if not board.copies:
         clock.tell("construct")
-        method = _construct(graph, board, most)
+        method = _construct(graph, board, most, clock, rng)
     copy = next(iter(board.copies.values()), None) or _find_one(graph, solver, rng, clock)
     if not board.copies:
         method = "minorminer"
-    filler = Filler(graph, board, chains.size(copy)[0], most, clock, rng)
-    if filler.size <= _LARGEST_FILLED:
-        clock.tell("fill")
-        filler.fill()
-        clock.tell("improve")
-        filler.improve()
+    _fill(graph, board, chains.size(copy)[0], most, clock, rng)
     if not board.copies:
         board.place(copy)
     tiling = board.to_tiling(tiles)
@@ -87,19 +88,51 @@ def find(
     return Found(tiling, method, clock.spent_s, seed)
 
 
-def _construct(graph: Interactions, board: Board, most: int) -> str:
-    """Lay what can be built without a search; its name."""
+def _fill(
+    graph: Interactions, board: Board, size: int, most: int, clock: Clock, rng: np.random.Generator
+) -> None:
+    """Lay copies of about ``size`` qubits where there is room, until the time is over."""
+    head = heads.as_head(graph)
+    clock.tell("fill")
+    if head is not None:
+        HeadFiller(graph, head, board, size, most, clock, rng).improve()
+    elif size <= _LARGEST_FILLED:
+        filler = Filler(graph, board, size, most, clock, rng)
+        filler.fill()
+        clock.tell("improve")
+        filler.improve()
+
+
+def _construct(graph: Interactions, board: Board, most: int, clock: Clock, rng: np.random.Generator) -> str:
+    """Lay what can be built on an empty board at once; the name of how."""
     free = board.owner == FREE
     if graph.units > _LARGEST_SEARCHED:
         one = layered.weave(graph, board.solver, free) if most == 1 else None
         for copy in [one] if one else layered.stack(graph, board.solver, free, most):
             board.place(copy)
-    return "layered"
+        return "layered"
+    if most >= _WORTH_A_LATTICE:
+        head = heads.as_head(graph)
+        if head is not None:
+            head_tiling.tile(graph, head, board, clock, rng)
+        else:
+            shapes = periodic.gather(graph, board.solver, clock, rng)
+            periodic.lay(graph, board, shapes, clock, rng)
+    return "lattice"
 
 
-def _keep(graph: Interactions, board: Board, start: Tiling) -> None:
-    for tile in np.flatnonzero(intact(graph, board.solver, start)).tolist():
-        board.place([start.chain(tile, unit).tolist() for unit in range(start.units)])
+def _keep(
+    graph: Interactions, board: Board, start: Tiling, most: int, clock: Clock, rng: np.random.Generator
+) -> None:
+    """Lay the tiles of an earlier tiling that hold, and those that can be mended."""
+    holds = intact(graph, board.solver, start)
+    tiles = [[start.chain(tile, unit).tolist() for unit in range(start.units)] for tile in range(start.tiles)]
+    for tile in np.flatnonzero(holds)[:most].tolist():
+        board.place(tiles[tile])
+    head = heads.as_head(graph)
+    broken = [tiles[tile] for tile in np.flatnonzero(~holds)[: most - len(board.copies)].tolist()]
+    if head is not None and broken:
+        mend(head, board, broken, clock, rng)
 
 
 def _find_one(graph: Interactions, solver: SolverGraph, rng: np.random.Generator, clock: Clock) -> Chains:
