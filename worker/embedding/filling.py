@@ -25,11 +25,7 @@ IntArray = NDArray[np.int64]
 # Windows tried around a free qubit, in multiples of a copy's qubits: small ones are fast and leave no holes
 # behind, large ones find what small ones do not.
 _WINDOWS = (1.1, 1.35, 1.8)
-# The same for graphs of many units, where small windows cost more than they give.
-_LARGE_WINDOWS = (2.2, 3.2)
-_CANDIDATES = 2
-_PATIENCE = 0.05  # share of the time limit after which nothing more is expected
-_SKIPPED = 12  # free qubits given up around a point where nothing was found
+_PATIENCE_S = 5.0  # without a further copy for so long nothing more is expected
 
 
 @dataclass
@@ -51,32 +47,6 @@ class Filler:
         """Whether there are enough copies, or the time is over."""
         return len(self.board.copies) >= self.most or self.clock.over
 
-    def tile(self) -> None:
-        """Lay copies from one side of the chip to the other, each the smallest of a few: for large graphs."""
-        across = self.board.lattice.centres
-        skipped = np.zeros(self.board.solver.size, dtype=np.bool_)
-        while not self.done:
-            free = self.board.free
-            rest = free[~skipped[free]]
-            if not len(rest):
-                return
-            corner = rest[np.lexsort((across[rest, 1], across[rest, 0].round()))[0]]
-            chains = self._smallest(across[corner])
-            if chains is None:
-                skipped[self.board.nearest(rest, across[corner], _SKIPPED)] = True
-            else:
-                self.board.place(chains)
-                self.clock.tell("tile", min(1.0, self.clock.spent_s / self.clock.limit_s))
-
-    def _smallest(self, centre: NDArray[np.float64]) -> Chains | None:
-        """The smallest of a few embeddings in the first window that holds any."""
-        for window in _LARGE_WINDOWS:
-            near = self.board.nearest(self.board.free, centre, round(window * self.size))
-            found = [chains for _ in range(_CANDIDATES) if (chains := self.find(near)) is not None]
-            if found:
-                return min(found, key=embeddings.size)
-        return None
-
     def fill(self, qubits: IntArray | None = None) -> int:
         """Lay copies where the free qubits (or those among ``qubits``) hold any; how many."""
         laid = 0
@@ -90,8 +60,7 @@ class Filler:
         What is worse than before is undone; what is as good is kept, so holes wander and meet.
         """
         most, gained_s = len(self.board.copies), self.clock.spent_s
-        patience_s = _PATIENCE * self.clock.limit_s
-        while not self.done and self.board.copies and self.clock.spent_s - gained_s < patience_s:
+        while not self.done and self.board.copies and self.clock.spent_s - gained_s < _PATIENCE_S:
             self._renew()
             if len(self.board.copies) > most:
                 most, gained_s = len(self.board.copies), self.clock.spent_s

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from schema.tiling import Tiling
 from worker.embedding import chains as embeddings
+from worker.embedding import lattice
 from worker.embedding.check import intact
 from worker.embedding.graph import Interactions, SolverGraph
 
@@ -32,7 +33,11 @@ IntArray = NDArray[np.int64]
 _KINDS = 8  # kinds of qubits, and so qubits in a cell, of Pegasus and of Zephyr and Chimera with 4 tracks
 _WINDOWS = {"pegasus": (3, 4, 5), "zephyr": (2, 3, 4), "chimera": (3, 4, 6)}
 _MOST_CELLS = 14
-_ROUNDS = 300  # packings tried on each torus
+_TRIES = 150  # embeddings searched for a pool
+_SHARE = 0.25  # of the time limit, for that
+_ROUNDS = 200  # packings tried on each torus
+_MOST_SHAPES = 60  # of a pool, packed on each torus
+_NEARLY = 0.97  # of what counting qubits allows: no other torus is tried
 _SPARE = 1  # qubits that a shape may have more than the smallest one
 
 
@@ -53,7 +58,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class _Torus:
+class Torus:
     """Cells modulo the shifts (a, b) and (0, d): a * d of them."""
 
     a: int
@@ -87,19 +92,15 @@ def window(topology: str, side: int, tracks: int) -> SolverGraph:
     return SolverGraph("window", f"{topology}{side}", topology, shape, size, qubits, couplers)
 
 
-def gather(
-    graph: Interactions, solver: SolverGraph, clock: Clock, rng: np.random.Generator, tries: int
-) -> list[Shape]:
+def gather(graph: Interactions, solver: SolverGraph, clock: Clock, rng: np.random.Generator) -> list[Shape]:
     """Different small embeddings on windows of the solver's ideal lattice, the smallest first."""
-    from worker.embedding import lattice
-
     found: dict[bytes, Shape] = {}
     tracks = solver.shape[-1] if solver.topology != "pegasus" else 0
     for side in _WINDOWS[solver.topology]:
         ideal = window(solver.topology, side, tracks)
         place = lattice.of(ideal)
-        for number in range(tries):
-            if clock.over or (number == 10 and not found):
+        for number in range(_TRIES):
+            if clock.spent_s > _SHARE * clock.limit_s or (number == 10 and not found):
                 break
             seed = int(rng.integers(1 << 31))
             chains = embeddings.embed(graph, ideal.couplers, ideal.qubits, seed, clock.left_s)
@@ -122,7 +123,9 @@ def _key(shape: Shape) -> bytes:
     return shape.cells[np.lexsort(shape.cells.T)].tobytes()
 
 
-def lay(graph: Interactions, board: Board, shapes: list[Shape], rng: np.random.Generator) -> None:
+def lay(
+    graph: Interactions, board: Board, shapes: list[Shape], clock: Clock, rng: np.random.Generator
+) -> None:
     """Lay the periodic packing of shapes on an empty board that leaves it the most copies."""
     kinds = int(board.lattice.cells[:, 0].max()) + 1
     if not shapes or kinds != _KINDS:
@@ -130,28 +133,35 @@ def lay(graph: Interactions, board: Board, shapes: list[Shape], rng: np.random.G
     smallest = len(shapes[0].cells)
     best: list[Chains] = []
     for torus in _tori(range(-(-smallest // kinds), _MOST_CELLS + 1)):
-        bound = len(board.solver.qubits) * torus.a * torus.d * kinds // smallest
-        packed = _pack(torus, shapes, rng)
-        density = len(packed) / (torus.a * torus.d)
-        if not packed or density * len(board.solver.qubits) / kinds <= len(best) or not bound:
-            continue
-        best = max(best, _unroll(torus, packed, board), key=len)
-    if not best:
-        return
-    holds = intact(graph, board.solver, Tiling.from_chains(best))
-    for chains, whole in zip(best, holds, strict=True):
-        if whole:
-            board.place(chains)
+        cells = torus.a * torus.d
+        if (
+            clock.spent_s > 2 * _SHARE * clock.limit_s
+            or len(best) >= _NEARLY * len(board.solver.qubits) / smallest
+        ):
+            break
+        packed = _pack(torus, shapes[:_MOST_SHAPES], rng)
+        if len(packed) * len(board.solver.qubits) > len(best) * kinds * cells:
+            best = max(best, unroll(torus, packed, board), key=len)
+    place_whole(graph, board, best)
 
 
-def _tori(cells: range) -> Iterator[_Torus]:
+def place_whole(graph: Interactions, board: Board, copies: list[Chains]) -> None:
+    """Place those of disjoint copies that hold on the board's solver; couplers may be missing."""
+    if copies:
+        holds = intact(graph, board.solver, Tiling.from_chains(copies))
+        for chains, whole in zip(copies, holds.tolist(), strict=True):
+            if whole:
+                board.place(chains)
+
+
+def _tori(cells: range) -> Iterator[Torus]:
     for count in cells:
         for a in range(1, count + 1):
             if count % a == 0:
-                yield from (_Torus(a, b, count // a) for b in range(count // a))
+                yield from (Torus(a, b, count // a) for b in range(count // a))
 
 
-def _pack(torus: _Torus, shapes: list[Shape], rng: np.random.Generator) -> list[tuple[Shape, int]]:
+def _pack(torus: Torus, shapes: list[Shape], rng: np.random.Generator) -> list[tuple[Shape, int]]:
     """Disjoint shapes on a torus, each with the cell that it is moved by; the most of a few hundred tries."""
     count = torus.a * torus.d
     masks: dict[int, tuple[Shape, int]] = {}
@@ -176,7 +186,7 @@ def _pack(torus: _Torus, shapes: list[Shape], rng: np.random.Generator) -> list[
     return [masks[mask] for mask in best]
 
 
-def _unroll(torus: _Torus, packed: list[tuple[Shape, int]], board: Board) -> list[Chains]:
+def unroll(torus: Torus, packed: list[tuple[Shape, int]], board: Board) -> list[Chains]:
     """The packing laid all over the board, at the phase that keeps the most copies."""
     place = board.lattice
     shifts = place.shifts

@@ -8,20 +8,25 @@ import numpy as np
 
 from schema.errors import Refused
 from schema.tiling import Tiling
-from worker.embedding import bounds, chains, layered, periodic
+from worker.embedding import bounds, chains, head_tiling, heads, layered, periodic, plans
 from worker.embedding.board import FREE, Board
 from worker.embedding.chains import Chains
 from worker.embedding.check import check, intact
 from worker.embedding.clock import Clock, Report
 from worker.embedding.filling import Filler
 from worker.embedding.graph import Interactions, SolverGraph
+from worker.embedding.head_filling import HeadFiller
+from worker.embedding.mending import mend
 
 # A whole chip is searched again while this share of the time limit lasts, in the hope of shorter chains.
 _AGAIN_SHARE = 0.25
 _MOST_TRIES = 5
-# Graphs of so many units embed within a few cells of a lattice: their copies are packed in its period.
-_SMALL = 16
-_POOL = 60  # small embeddings gathered for that
+# Qubits of a copy up to which holes are filled by searching: larger ones take minutes each.
+_LARGEST_FILLED = 300
+# Units up to which a search beats the construction of layered networks.
+_LARGEST_SEARCHED = 60
+# Copies from which on it pays to look for a shape that can be laid side by side.
+_WORTH_A_LATTICE = 10
 
 
 @dataclass(frozen=True)
@@ -63,58 +68,71 @@ def find(
     clock = Clock(time_limit_s, report)
     most = min(tiles or solver.size, len(solver.qubits) // bounds.fewest_qubits(graph, solver))
     board, rng = Board(solver), np.random.default_rng(seed)
-    method = "minorminer"
-    if start is not None:
-        _keep(graph, board, start)
-        method = "repaired" if board.copies else method
+    method = "repaired" if start is not None else "lattice"
+    start = start or plans.load(graph, solver)
+    if start is not None and most > 1:
+        clock.tell("keep")
+        _keep(graph, board, start, most, clock, rng)
     if not board.copies:
-        method = _construct(graph, board, most, rng, clock) or method
-    if method != "layered":
-        _fill(graph, board, most, rng, clock)
+        clock.tell("construct")
+        method = _construct(graph, board, most, clock, rng)
+    copy = next(iter(board.copies.values()), None) or _find_one(graph, solver, rng, clock)
+    if not board.copies:
+        method = "minorminer"
+    _fill(graph, board, chains.size(copy)[0], most, clock, rng)
+    if not board.copies:
+        board.place(copy)
     tiling = board.to_tiling(tiles)
     check(graph, solver, tiling)
     clock.tell("done", 1.0)
     return Found(tiling, method, clock.spent_s, seed)
 
 
-def _construct(
-    graph: Interactions, board: Board, most: int, rng: np.random.Generator, clock: Clock
-) -> str | None:
-    """Lay copies by what is known of the graph's shape and of the lattice; says by what, None: no copies."""
-    free = board.owner == FREE
-    clock.tell("layered")
-    if most == 1:
-        copies = [found] if (found := layered.weave(graph, board.solver, free)) is not None else []
-    else:
-        copies = layered.stack(graph, board.solver, free, most)
-    for chains_ in copies:
-        board.place(chains_)
-    if copies:
-        return "layered"
-    clock.tell("lattice")
-    if graph.units <= _SMALL:
-        periodic.lay(graph, board, periodic.gather(graph, board.solver, clock, rng, _POOL), rng)
-    return "lattice" if board.copies else None
-
-
-def _fill(graph: Interactions, board: Board, most: int, rng: np.random.Generator, clock: Clock) -> None:
-    """Lay copies where there is room, then closer, until there are enough or the time is over."""
-    if not board.copies and graph.units > _SMALL and most > 1:
-        Filler(graph, board, 2 * graph.units, most, clock, rng).tile()
-    if not board.copies:
-        board.place(_find_one(graph, board.solver, rng, clock))
-    size = min(chains.size(copy)[0] for copy in board.copies.values())
-    filler = Filler(graph, board, size, most, clock, rng)
+def _fill(
+    graph: Interactions, board: Board, size: int, most: int, clock: Clock, rng: np.random.Generator
+) -> None:
+    """Lay copies of about ``size`` qubits where there is room, until the time is over."""
+    head = heads.as_head(graph)
     clock.tell("fill")
-    filler.tile() if graph.units > _SMALL else filler.fill()
-    clock.tell("improve")
-    if not filler.done:
+    if head is not None:
+        HeadFiller(graph, head, board, size, most, clock, rng).improve()
+    elif size <= _LARGEST_FILLED:
+        filler = Filler(graph, board, size, most, clock, rng)
+        filler.fill()
+        clock.tell("improve")
         filler.improve()
 
 
-def _keep(graph: Interactions, board: Board, start: Tiling) -> None:
-    for tile in np.flatnonzero(intact(graph, board.solver, start)).tolist():
-        board.place([start.chain(tile, unit).tolist() for unit in range(start.units)])
+def _construct(graph: Interactions, board: Board, most: int, clock: Clock, rng: np.random.Generator) -> str:
+    """Lay what can be built on an empty board at once; the name of how."""
+    free = board.owner == FREE
+    if graph.units > _LARGEST_SEARCHED:
+        one = layered.weave(graph, board.solver, free) if most == 1 else None
+        for copy in [one] if one else layered.stack(graph, board.solver, free, most):
+            board.place(copy)
+        return "layered"
+    if most >= _WORTH_A_LATTICE:
+        head = heads.as_head(graph)
+        if head is not None:
+            head_tiling.tile(graph, head, board, clock, rng)
+        else:
+            shapes = periodic.gather(graph, board.solver, clock, rng)
+            periodic.lay(graph, board, shapes, clock, rng)
+    return "lattice"
+
+
+def _keep(
+    graph: Interactions, board: Board, start: Tiling, most: int, clock: Clock, rng: np.random.Generator
+) -> None:
+    """Lay the tiles of an earlier tiling that hold, and those that can be mended."""
+    holds = intact(graph, board.solver, start)
+    tiles = [[start.chain(tile, unit).tolist() for unit in range(start.units)] for tile in range(start.tiles)]
+    for tile in np.flatnonzero(holds)[:most].tolist():
+        board.place(tiles[tile])
+    head = heads.as_head(graph)
+    broken = [tiles[tile] for tile in np.flatnonzero(~holds)[: most - len(board.copies)].tolist()]
+    if head is not None and broken:
+        mend(head, board, broken, clock, rng)
 
 
 def _find_one(graph: Interactions, solver: SolverGraph, rng: np.random.Generator, clock: Clock) -> Chains:

@@ -1,0 +1,80 @@
+"""How many copies of each network a chip holds, how fast they are found, and against the library. Run:
+
+    python -m pytest -m bench -s tests/benchmarks/test_embeddings.py
+
+The rival is dwave-system's find_multiple_embeddings with minorminer, or minorminer itself; what it reached on
+the same lattices, with seconds, was measured once (it takes minutes) and is stated here. CPU seconds, as
+other work on the machine does not count.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests import models
+from tests.benchmarks.conftest import Record
+from tests.chips import chip
+from worker.embedding.check import check
+from worker.embedding.graph import Interactions
+from worker.embedding.search import find
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
+
+CHIPS = {"P16": ("pegasus", 16), "Z12": ("zephyr", 12)}
+# (network, chip): goal, copies that the library found, seconds allowed.
+COPIES = {
+    ("mnist", "P16"): (38, 28, 60),
+    ("mnist", "Z12"): (42, 27, 60),
+    ("mnist folded", "P16"): (340, 222, 5),
+    ("mnist folded", "Z12"): (290, 199, 5),
+    ("digits5x5", "P16"): (155, 107, 60),
+    ("digits5x5", "Z12"): (135, 110, 60),
+    ("digits5x5 folded", "P16"): (390, 269, 60),
+    ("digits5x5 folded", "Z12"): (340, 265, 60),
+    ("conv358 folded", "P16"): (5, None, 60),
+    ("conv358 folded", "Z12"): (6, None, 60),
+}
+NETWORKS = {"mnist": models.head, "digits5x5": models.pooled, "conv358": models.conv358}
+
+
+def _graph(name: str) -> Interactions:
+    network, _, folded = name.partition(" ")
+    return Interactions.of(NETWORKS[network](folded or "sampled"))
+
+
+@pytest.mark.parametrize(("name", "lattice"), COPIES)
+def test_copies(record: Record, name: str, lattice: str) -> None:
+    goal, rival, seconds = COPIES[name, lattice]
+    found = find(_graph(name), chip(*CHIPS[lattice]), time_limit_s=seconds)
+    record(f"{name}: copies on {lattice} in {seconds} s", found.tiling.tiles, "copies", goal, rival=rival)
+
+
+@pytest.mark.parametrize("lattice", CHIPS)
+@pytest.mark.parametrize("name", ["mnist", "mnist folded"])
+def test_copies_with_faults(record: Record, name: str, lattice: str) -> None:
+    graph = _graph(name)
+    ideal = find(graph, chip(*CHIPS[lattice]), time_limit_s=5).tiling.tiles
+    found = find(graph, chip(*CHIPS[lattice], dead=0.015, seed=1), time_limit_s=60)
+    share = 100.0 * found.tiling.tiles / ideal
+    record(f"{name}: of the ideal {lattice}'s copies, 1.5 % of qubits dead", share, "%", 92.0)
+
+
+@pytest.mark.parametrize(
+    ("lattice", "dead", "longest", "seconds"),
+    [("P16", 0.0, 13, 1), ("Z12", 0.0, 10, 1), ("P16", 0.015, 16, 10), ("Z12", 0.015, 16, 10)],
+)
+def test_layered(record: Record, lattice: str, dead: float, longest: int, seconds: int) -> None:
+    graph, solver = _graph("conv358"), chip(*CHIPS[lattice], dead=dead, seed=1)
+    started = time.process_time()
+    tiling = find(graph, solver, tiles=1).tiling
+    spent = time.process_time() - started
+    label = f"conv358 on {lattice}" + (f", {100 * dead:g} % dead" if dead else "")
+    record(f"{label}: search", spent, "CPU s", seconds, at_least=False)
+    record(f"{label}: longest chain", tiling.longest_chain, "qubits", longest, at_least=False)
+    goal = {"P16": 1582, "Z12": 1221}[lattice] if not dead else None
+    record(f"{label}: qubits", len(tiling.qubits), "qubits", goal, at_least=False)
+    started = time.process_time()
+    check(graph, solver, tiling)
+    record(f"{label}: check", 1e3 * (time.process_time() - started), "CPU ms")

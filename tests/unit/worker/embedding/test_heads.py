@@ -1,0 +1,98 @@
+"""Heads are embedded by annealing their class units' chains; copies are laid, filled in and mended."""
+
+from __future__ import annotations
+
+import random
+
+import networkx as nx
+import numpy as np
+import pytest
+from dwave.embedding import verify_embedding
+
+from schema.tiling import Tiling
+from tests import models
+from tests.chips import chip
+from worker.embedding import heads, mending, plans
+from worker.embedding.board import Board
+from worker.embedding.chains import Chains
+from worker.embedding.clock import Clock
+from worker.embedding.graph import Interactions, SolverGraph
+from worker.embedding.search import find
+from worker.embedding.sheet import of_region
+
+SMALL = Interactions.of(models.head(units=12, classes=4))
+
+
+def _verify(graph: Interactions, solver: SolverGraph, *tiles: Chains) -> None:
+    target = nx.Graph(solver.couplers.tolist())
+    for chains in tiles:
+        assert verify_embedding(dict(enumerate(chains)), graph.edges.tolist(), target)
+
+
+def _tiles(tiling: Tiling) -> list[Chains]:
+    return [
+        [tiling.chain(tile, unit).tolist() for unit in range(tiling.units)] for tile in range(tiling.tiles)
+    ]
+
+
+def test_only_heads_are_heads() -> None:
+    found = heads.as_head(Interactions.of(models.head()))
+    assert found is not None
+    assert (len(found.leaves), len(found.core), len(found.links)) == (40, 10, 45)
+    for model in (models.pooled(), models.head("folded"), models.conv358("folded")):
+        assert heads.as_head(Interactions.of(model)) is None
+
+
+@pytest.mark.parametrize(("topology", "side"), [("zephyr", 2), ("pegasus", 3)])
+def test_annealed_chains_hold(topology: str, side: int) -> None:
+    solver = chip(topology, side, dead=0.02)
+    head = heads.as_head(SMALL)
+    assert head is not None
+    sheet = of_region(solver, solver.qubits)
+    chains = heads.Annealer(head, sheet, random.Random(0)).search(20_000, lambda: False)
+    assert chains is not None
+    _verify(SMALL, solver, chains)
+    again = heads.Annealer(head, sheet, random.Random(0)).search(20_000, lambda: False)
+    assert again == chains
+
+
+def test_copies_side_by_side_hold() -> None:
+    solver = chip("zephyr", 5, dead=0.01)
+    found = find(SMALL, solver, time_limit_s=4.0)
+    _verify(SMALL, solver, *_tiles(found.tiling))
+    assert found.tiling.tiles >= 0.5 * len(solver.qubits) / 32
+
+
+def test_broken_copies_are_mended() -> None:
+    head, ideal = heads.as_head(SMALL), chip("zephyr", 4)
+    assert head is not None
+    whole = find(SMALL, ideal, tiles=4, time_limit_s=10.0).tiling
+    hit = chip("zephyr", 4)
+    gone = [int(whole.chain(tile, unit)[0]) for tile, unit in ((0, 0), (1, 14), (2, 15))]
+    keep = np.isin(hit.qubits, gone, invert=True)
+    couplers = hit.couplers[np.isin(hit.couplers, gone, invert=True).all(axis=1)]
+    hurt = SolverGraph("hurt", "hurt_1", "zephyr", (4, 4), hit.size, hit.qubits[keep], couplers)
+    board = Board(hurt)
+    broken = _tiles(whole)
+    assert mending.mend(head, board, broken, Clock(20.0), np.random.default_rng(0)) == whole.tiles
+    _verify(SMALL, hurt, *board.copies.values())
+
+
+@pytest.mark.parametrize("visible", ["sampled", "folded"])
+@pytest.mark.parametrize(("topology", "side"), [("zephyr", 12), ("pegasus", 16)])
+def test_shipped_plans_hold(topology: str, side: int, visible: str) -> None:
+    graph, solver = Interactions.of(models.head(visible)), chip(topology, side)
+    plan = plans.load(graph, solver)
+    assert plan is not None
+    _verify(graph, solver, *_tiles(plan))
+    assert plans.load(graph, chip(topology, 2)) is None
+
+
+def test_a_repaired_tiling_keeps_what_holds() -> None:
+    graph = Interactions.of(models.head("folded"))
+    before = find(graph, chip("zephyr", 3), time_limit_s=3.0).tiling
+    solver = chip("zephyr", 3, dead=0.03, seed=5)
+    found = find(graph, solver, time_limit_s=3.0, start=before)
+    assert found.method == "repaired"
+    _verify(graph, solver, *_tiles(found.tiling))
+    assert found.tiling.tiles >= 0.7 * before.tiles

@@ -1,0 +1,80 @@
+"""Layered networks are constructed, also around qubits that do not work."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from dwave.embedding import verify_embedding
+
+from tests import models
+from tests.chips import chip
+from worker.embedding import layered
+from worker.embedding.chains import Chains, size
+from worker.embedding.graph import Interactions, SolverGraph
+from worker.embedding.layers import as_layers
+
+
+def _verify(graph: Interactions, solver: SolverGraph, chains: Chains) -> None:
+    couplers = [tuple(pair) for pair in solver.couplers.tolist()]
+    assert verify_embedding(dict(enumerate(chains)), graph.edges.tolist(), couplers)
+
+
+@pytest.mark.parametrize(
+    ("topology", "side", "dead", "qubits", "longest"),
+    [
+        ("pegasus", 16, 0.0, 1582, 13),
+        ("zephyr", 12, 0.0, 1221, 10),
+        ("pegasus", 16, 0.015, 1900, 16),
+        ("zephyr", 12, 0.015, 1500, 16),
+    ],
+)
+def test_conv358_fits(topology: str, side: int, dead: float, qubits: int, longest: int) -> None:
+    graph, solver = Interactions.of(models.conv358()), chip(topology, side, dead=dead, seed=1)
+    chains = layered.weave(graph, solver, solver.working)
+    assert chains is not None
+    _verify(graph, solver, chains)
+    assert size(chains) <= (qubits, qubits)
+    assert size(chains)[1] <= longest
+
+
+def test_copies_are_stacked() -> None:
+    graph, solver = Interactions.of(models.conv358("folded")), chip("zephyr", 12)
+    copies = layered.stack(graph, solver, solver.working, 3)
+    assert len(copies) == 3
+    for chains in copies:
+        _verify(graph, solver, chains)
+    used = [qubit for chains in copies for chain in chains for qubit in chain]
+    assert len(set(used)) == len(used)
+
+
+def test_qubits_that_are_taken_stay_untouched() -> None:
+    graph, solver = Interactions.of(models.conv358("folded")), chip("pegasus", 16)
+    free = solver.working.copy()
+    free[np.random.default_rng(0).choice(solver.size, 60, replace=False)] = False
+    chains = layered.weave(graph, solver, free)
+    assert chains is not None
+    assert free[[qubit for chain in chains for qubit in chain]].all()
+
+
+def test_windows_are_read_off_the_edges() -> None:
+    layers = as_layers(Interactions.of(models.conv358()))
+    assert layers is not None
+    assert len(layers.columns) == 128 + 10
+    assert sorted(stretch.unit for row in layers.rows for stretch in row) == [
+        *range(196),
+        *range(196 + 128, 358),
+    ]
+    assert len(layers.rows) == 14 * 5 + 24
+
+
+def test_other_networks_are_none() -> None:
+    solver = chip("zephyr", 2)
+    for model in (models.head(), models.head("folded"), models.pooled(), models.pooled("folded")):
+        assert as_layers(Interactions.of(model)) is None
+        assert layered.weave(Interactions.of(model), solver, solver.working) is None
+        assert layered.stack(Interactions.of(model), solver, solver.working, 2) == []
+
+
+def test_a_small_chip_holds_none() -> None:
+    solver = chip("zephyr", 4)
+    assert layered.weave(Interactions.of(models.conv358("folded")), solver, solver.working) is None

@@ -1,0 +1,119 @@
+"""Copies of a head in what is left free of a chip, and in the place of others that stand in the way."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.embedding import chains as embeddings
+from worker.embedding.heads import Annealer, Head
+from worker.embedding.sheet import of_region
+
+if TYPE_CHECKING:
+    from worker.embedding.board import Board
+    from worker.embedding.chains import Chains
+    from worker.embedding.clock import Clock
+    from worker.embedding.graph import Interactions
+
+IntArray = NDArray[np.int64]
+
+# Free qubits searched for one copy, in multiples of its size: in fewer none is found, in more too
+# many are used.
+_LEAST, _MOST = 1.1, 1.8
+_MOVES = 60_000
+_WARM = 0.45
+_PLACES = 12
+_RELAYS = 3
+_FILLS = 25  # searches in a row that lay nothing, before copies are taken away
+
+
+@dataclass
+class HeadFiller:
+    """Lays copies of a head on a board, by annealing or by minorminer, whichever lays more.
+
+    size: qubits of a good copy. most: copies wanted at most.
+    """
+
+    graph: Interactions
+    head: Head
+    board: Board
+    size: int
+    most: int
+    clock: Clock
+    rng: np.random.Generator
+
+    def __post_init__(self) -> None:
+        self._laid = [1.0, 1.0]  # by annealing, by minorminer; and tried
+        self._tried = [1.0, 1.0]
+
+    @property
+    def done(self) -> bool:
+        """Whether there are enough copies, or the time is over."""
+        return len(self.board.copies) >= self.most or self.clock.over
+
+    def improve(self) -> None:
+        """Lay copies where they fit; then take single ones away to lay more, until the time is over."""
+        failures = 0
+        while not self.done and len(self.board.free) >= self.graph.units:
+            if failures < _FILLS or not self.board.copies:
+                failures = 0 if self._lay() else failures + 1
+            elif self._renew():
+                failures = 0
+            self.clock.tell("improve")
+
+    def _emptiest(self) -> IntArray:
+        """Of a few places drawn by chance, the free qubits of the one where as many lie closest together."""
+        count = round(self.size * self.rng.uniform(_LEAST, _MOST))
+        free, centres = self.board.free, self.board.lattice.centres
+        places = centres[self.rng.choice(free, _PLACES)]
+        distance = np.abs(centres[free] - places[:, np.newaxis]).max(axis=2)
+        spread = np.sort(distance, axis=1)[:, min(count, len(free)) - 1]
+        return self.board.nearest(free, places[int(spread.argmin())], count)
+
+    def _lay(self) -> bool:
+        region = self._emptiest()
+        if len(region) < self.graph.units:
+            return False
+        rates = [laid / tried for laid, tried in zip(self._laid, self._tried, strict=True)]
+        method = int(self.rng.random() * sum(rates) > rates[0])
+        chains = self._by_minorminer(region) if method else self._by_annealing(region)
+        self._tried[method] += 1
+        if chains is None:
+            return False
+        self._laid[method] += 1
+        self.board.place(chains)
+        return True
+
+    def _by_annealing(self, region: IntArray) -> Chains | None:
+        seed = random.Random(int(self.rng.integers(1 << 31)))  # noqa: S311 - no secret
+        annealer = Annealer(self.head, of_region(self.board.solver, region), seed)
+        return annealer.search(_MOVES, lambda: self.clock.over, warm=_WARM)
+
+    def _by_minorminer(self, region: IntArray) -> Chains | None:
+        couplers = embeddings.induced(self.board.solver, region)
+        seed = int(self.rng.integers(1 << 31))
+        return embeddings.embed(self.graph, couplers, region, seed, min(5.0, self.clock.left_s))
+
+    def _renew(self) -> bool:
+        """Take a copy away and lay others; undone where they are not more, or smaller. Whether more."""
+        board = self.board
+        removed = board.remove(int(self.rng.choice(list(board.copies))))
+        before = set(board.copies)
+        for _ in range(_RELAYS):
+            self._lay()
+            if self.clock.over:
+                break
+        laid = board.copies.keys() - before
+        better = len(laid) > 1 or (laid and self._qubits(*laid) <= sum(map(len, removed)))
+        if not better:
+            for copy in laid:
+                board.remove(copy)
+            board.place(removed)
+        return len(laid) > 1
+
+    def _qubits(self, *copies: int) -> int:
+        return sum(len(chain) for copy in copies for chain in self.board.copies[copy])
