@@ -64,5 +64,14 @@ def test_a_network_is_found_by_its_transfer(database: Database, network: ChosenN
     assert laboratory.ready("digits", "energy", None) == laboratory.ready("digits", None, None) == "digits@1"
     with pytest.raises(NetworkError, match=r"annealq networks train digits --transfer paper --data DATA"):
         laboratory.ready("digits", "paper", None)
-    with pytest.raises(NetworkError, match=r"annealq networks train mnist --data DATA"):
-        laboratory.ready("mnist", None, None)
+    with pytest.raises(NetworkError, match=r"annealq networks train mine --data DATA"):
+        laboratory.ready("mine", None, None)
+
+
+def test_a_shipped_network_needs_no_training(database: Database) -> None:
+    laboratory = Laboratory(Work(load(), database, stop))
+    assert (
+        laboratory.ready("conv358", None, None) == laboratory.ready("conv358", "energy", None) == "conv358@1"
+    )
+    with pytest.raises(NetworkError, match=r"trained by the paper transfer"):
+        laboratory.ready("conv358", "paper", None)
