@@ -17,6 +17,7 @@ from schema.errors import StaleState
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, Classification, Embedding, Problem, Run, SampleSet
+from worker.crash import CrashPoint, reach
 from worker.retries import Again, GiveUp
 
 if TYPE_CHECKING:
@@ -208,6 +209,7 @@ def store_scores(
     session.execute(insert(Classification), values)
     for problem, data in chain_breaks.items():
         session.execute(update(Problem).where(Problem.id == problem).values(chain_breaks=data))
+    reach(CrashPoint.COUNTING)
     return _count(session, work.run, batches_scored=Run.batches_scored + 1)
 
 

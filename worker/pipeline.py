@@ -32,6 +32,7 @@ from worker import (
     training_jobs,
 )
 from worker.context import Context
+from worker.crash import CrashPoint, reach
 from worker.dispatch import dispatch
 from worker.retries import Again, GiveUp, decide
 
@@ -56,11 +57,13 @@ def sample_batch(context: Context, batch: int) -> None:
         work = batches.load(session, batch)
         batches.start_run(session, work.run, now=now)
         network = context.networks.get(session, work.network)
+    reach(CrashPoint.CLAIMED)
     with _handed_back(context, lease), leases.held(database, lease, lease_s):
         if work.solver.is_remote:
             _sample_remotely(context, lease, work, network)
         else:
             _sample_here(context, lease, work, network)
+        reach(CrashPoint.SAMPLED)
         context.hints.send([Message(Task.AGGREGATE_BATCH, batch)])
     dispatch(database, context.settings, context.hints)
 
@@ -79,6 +82,7 @@ def _sample_remotely(
     from worker import qpu
 
     sampled = qpu.sample(context, lease, work, network, scoring.linear_parts(network, work))
+    reach(CrashPoint.SAMPLING_ENDED)
     with _writing(context, lease) as (session, now):
         batches.finish_sampling(session, work, sampled, now=now)
 
@@ -123,11 +127,13 @@ def aggregate_batch(context: Context, batch: int) -> None:
         if isinstance(error, AnnealqError):
             return
         raise
+    reach(CrashPoint.SCORING)
     try:
         with database.transaction() as session:
             last = batches.store_scores(session, work, rows, chain_breaks, now=database.now(session))
     except StaleState:
         return
+    reach(CrashPoint.SCORED)
     if last:
         context.hints.send([Message(Task.AGGREGATE_RUN, work.run)])
 
@@ -142,12 +148,14 @@ def aggregate_run(context: Context, run: int) -> None:
             return
         with database.reading() as session:
             figures = runs.load_figures(session, run)
+        reach(CrashPoint.AGGREGATING)
         with database.transaction() as session:
             runs.finish(session, run, figures, summary.summarise(figures), now=database.now(session))
             calibration = calibrations.waits_for(session, run)
     except StaleState:
         return
     log.info("run finished", failed_batches=figures.failed_batches)
+    reach(CrashPoint.AGGREGATED)
     if calibration is not None:
         context.hints.send([Message(Task.CALIBRATE_NETWORK, calibration)])
 
@@ -165,6 +173,7 @@ def train_network(context: Context, network: int) -> None:
         def report(epochs: list[dict[str, Any]]) -> None:
             with database.transaction() as session:
                 training_jobs.report(session, network, {"epochs": epochs})
+            reach(CrashPoint.TRAINING)
 
         outcome = fitting.train(job, context.settings.training_threads or os.cpu_count() or 1, report)
         with database.transaction() as session:

@@ -29,6 +29,7 @@ from schema.settings import load as load_settings
 from schema.states import BatchState, CalibrationState, NetworkState, PreparationState, RunState
 from schema.tables import Batch, Calibration, Leader, Network, Preparation, Run
 from worker import batches, calibrations, leases, preparations, training_jobs
+from worker.crash import CrashPoint, reach
 from worker.dispatch import dispatch
 from worker.hints import CeleryHints, Hints
 from worker.logs import configure
@@ -130,6 +131,8 @@ def reconcile(database: Database, settings: WorkerSettings, hints: Hints) -> Non
         for queue, tasks in _TASKS_OF.items():
             after_s = _patience(hints, queue, settings)
             messages += find_lost(session, tasks, now=now, after_s=after_s)
+    if messages:
+        reach(CrashPoint.RECONCILED)
     hints.send(messages)
     dispatch(database, settings, hints, after_s=_patience(hints, Queue.SAMPLE, settings))
 

@@ -22,6 +22,7 @@ from schema import samples
 from schema.errors import Refused, SolverError, Unavailable, Uncertain
 from schema.states import ProblemState
 from worker import leases, ledger
+from worker.crash import CrashPoint, reach
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -85,6 +86,7 @@ class Submission:
         for entry in known:
             if entry.state is ProblemState.SENDING:
                 self._settle_by_label(entry, now)
+        reach(CrashPoint.RESERVING)
         with self._writing() as (session, now):
             known = ledger.entries(session, self.work.batch)
             stale = [
@@ -97,6 +99,7 @@ class Submission:
             spans = ledger.uncovered(valid, self.work.shape[0], self.programme.tiles)
             ledger.reserve(session, self.work.batch, spans, self.terms, now=now)
             known = ledger.entries(session, self.work.batch)
+        reach(CrashPoint.RESERVED)
         for entry in known:
             if entry.state is ProblemState.RESERVED:
                 self._todo.append(entry)
@@ -136,9 +139,12 @@ class Submission:
             encoded = [self._encode(entry) for entry in group]
             with self._writing() as (session, now):
                 ledger.send(session, [entry.id for entry in group], now=now)
+            reach(CrashPoint.SENDING)
             for entry, (lin, quad) in zip(group, encoded, strict=True):
                 self._flying[entry.id] = entry
                 self.qpu.submit(entry.id, entry.label, lin, quad, self.work.parameters)
+                reach(CrashPoint.HALF_POSTED)
+            reach(CrashPoint.POSTED)
 
     def _encode(self, entry: ledger.Entry) -> tuple[str, str]:
         programme = self.programme.take(entry.count)
@@ -162,6 +168,7 @@ class Submission:
             for event in events
             if isinstance(event, Answered) and self._fits(event)
         }
+        _reach(events, CrashPoint.ACCEPTED, CrashPoint.ANSWERED)
         with self._writing() as (session, now):
             for event in events:
                 if event.key not in self._flying:
@@ -172,6 +179,7 @@ class Submission:
                     self._keep_answer(session, event, encoded.get(event.key), now)
                 else:
                     self._keep_failure(session, event, now)
+        _reach(events, CrashPoint.ID_KEPT, CrashPoint.HALF_KEPT if self._flying else CrashPoint.ANSWER_KEPT)
 
     def _keep_answer(self, session: Session, event: Answered, data: bytes | None, now: datetime) -> None:
         del self._flying[event.key]
@@ -217,6 +225,15 @@ class Submission:
             now = self.context.database.now(session)
             leases.renew(session, self.lease, now=now, lease_s=self.context.settings.lease_s)
             yield session, now
+
+
+def _reach(events: list[Event], accepted: CrashPoint, answered: CrashPoint) -> None:
+    """Say that the news of some problems has come so far."""
+    from worker.annealers.dwave import Accepted, Answered
+
+    for kind, point in ((Accepted, accepted), (Answered, answered)):
+        if any(isinstance(event, kind) for event in events):
+            reach(point)
 
 
 def _gravest(errors: list[SolverError]) -> SolverError:

@@ -23,6 +23,7 @@ from schema.states import EmbeddingState
 from schema.tables import Chip, Embedding
 from schema.tiling import Tiling
 from worker import leases
+from worker.crash import CrashPoint, reach
 from worker.embedding.graph import Interactions, SolverGraph
 from worker.embedding.search import Found
 
@@ -123,6 +124,7 @@ def _search(database: Database, wanted: Wanted, lease: leases.Lease, search: Sea
                 _settle(session, lease.row, EmbeddingState.FAILED, now=now, error=str(error))
             raise
         values = describe(found)
+        reach(CrashPoint.SEARCHING)
         with database.transaction() as session:
             now = database.now(session)
             leases.renew(session, lease, now=now, lease_s=lease_s)
