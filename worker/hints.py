@@ -43,5 +43,7 @@ class CeleryHints:
             with self._app.connection_for_write() as connection:
                 channel = connection.default_channel
                 return int(channel.queue_declare(queue, passive=True).message_count)
-        except (OperationalError, ChannelError, RedisError, OSError):
+        except ChannelError:
+            return 0  # Redis keeps no empty list: a queue that is not there is empty
+        except (OperationalError, RedisError, OSError):
             return None

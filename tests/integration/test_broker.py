@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from celery import Celery
 from kombu.connection import Connection
 from redis import Redis
 from redis.exceptions import RedisError
@@ -24,7 +25,9 @@ from redis.exceptions import RedisError
 from producer import broker
 from producer.embedded import Stack, running
 from schema.errors import BrokerUnavailable, ParameterError, StackError
+from schema.messages import Queue
 from schema.settings import Settings, load, socket_path
+from worker.hints import CeleryHints
 
 QUEUE = "waiting"
 
@@ -95,6 +98,17 @@ def test_queues_survive_stops(settings: Settings) -> None:
             redis.rpush(QUEUE, *range(100))
         assert not stack.socket.exists()
         assert running(settings.home) is None
+
+
+def test_an_empty_queue_is_told_from_a_broker_that_does_not_answer(settings: Settings) -> None:
+    app = Celery(broker=settings.broker_url, set_as_current=False)
+    app.conf.update(broker_transport_options={"socket_connect_timeout": 0.5})
+    with closing(app):
+        with broker_only(settings):
+            assert CeleryHints(app).waiting(Queue.SAMPLE) == 0
+            app.send_task("annealq.dispatch", queue=Queue.SAMPLE.value)
+            assert CeleryHints(app).waiting(Queue.SAMPLE) == 1
+        assert CeleryHints(app).waiting(Queue.SAMPLE) is None
 
 
 def test_a_killed_server_comes_back_with_its_queues(settings: Settings) -> None:
