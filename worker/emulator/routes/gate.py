@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from schema.errors import AnnealqError, NotFound
@@ -76,6 +76,8 @@ class Gate:
                     response = corrupt(response, late.damage) if late.kind is Kind.CORRUPT else _instead(late)
             except Rejected as rejected:
                 return wire.plain(wire.refusal(rejected), rejected.code)
+            except ClientDisconnect:
+                return Response()  # it died while it was sending: nobody hears an answer
             return response
 
         return endpoint

@@ -1,0 +1,107 @@
+"""kill -9 at every named crash point: nothing is lost, and nothing is paid for twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from producer import hints
+from producer.enqueue import enqueue_training
+from schema.architecture import preset
+from schema.messages import Message, Task
+from schema.states import NetworkState
+from schema.tables import Network, Run
+from tests.acceptance.conftest import wait_for
+from tests.acceptance.night import LEASE_S, Night, lasting_emulator, night
+from tests.integration.conftest import some_images
+from worker.crash import CrashPoint
+
+IMAGES = 40
+MARGIN_S = 5.0
+# What is committed, and who holds the row: the server decides, not a lock on a file.
+ON_A_SERVER = {
+    CrashPoint.CLAIMED,
+    CrashPoint.SENDING,
+    CrashPoint.POSTED,
+    CrashPoint.ANSWERED,
+    CrashPoint.COUNTING,
+    CrashPoint.AGGREGATING,
+    CrashPoint.RECONCILED,
+}
+SHORTER = {
+    "ANNEALQ_WORKER_LEASE_S": "1",
+    "ANNEALQ_WORKER_SOLVER_TIMEOUT_S": "0.8",
+    "ANNEALQ_WORKER_QUARANTINE_S": "1",
+}
+# Where processes come again and again, a later visit is worse: what went before must stay as it is.
+LATER = {CrashPoint.HALF_POSTED: 2, CrashPoint.HALF_KEPT: 2}
+
+
+def traps(folder: Path, *points: CrashPoint) -> dict[str, str]:
+    named = ",".join(f"{point}:{LATER.get(point, 1)}" for point in points)
+    return {"ANNEALQ_CRASH_AT": named, "ANNEALQ_CRASH_ONCE": str(folder)}
+
+
+def crashes(folder: Path) -> dict[str, float]:
+    """When a process died at each point, in seconds since the epoch."""
+    return {path.name: float(path.read_text().split()[1]) for path in folder.glob("*")}
+
+
+def train(at: Night) -> int:
+    """Ask for a network to be trained; returns it."""
+    images = some_images(40, seed=9)
+    network = enqueue_training(at.database, preset("digits"), images, transfer="energy", seed=0, epochs=2).id
+    hints.send(at.settings.broker_url, Message(Task.TRAIN_NETWORK, network))
+    return network
+
+
+def is_ready(at: Night, network: int) -> bool:
+    with at.database.reading() as session:
+        state = session.execute(select(Network.state).where(Network.id == network)).scalar_one()
+    return state is NetworkState.READY
+
+
+def finished_at(at: Night, table: type[Network | Run], row: int) -> float:
+    """When a row came to its end, in seconds since the epoch."""
+    with at.database.reading() as session:
+        moment = session.execute(select(table.finished_at).where(table.id == row)).scalar_one()
+    assert moment is not None
+    return moment.timestamp()
+
+
+def test_a_run_survives_a_crash_at_every_point(database_url: str, tmp_path: Path) -> None:
+    # Each takes seconds: on PostgreSQL those where it differs, and all of them in the slow tests.
+    points = ON_A_SERVER if database_url.startswith("postgresql") else set(CrashPoint)
+    folder = tmp_path / "crashes"
+    env = {**SHORTER, **traps(folder, *points)}
+    with (
+        lasting_emulator(tmp_path) as emulator,
+        night(tmp_path / "home", database_url, emulator, env=env) as at,
+    ):
+        run, network = at.enqueue(IMAGES), train(at)
+        figures = at.finish(run)
+        wait_for(lambda: is_ready(at, network), "the network to be trained")
+        assert set(crashes(folder)) == points
+        at.assert_every_image_once(run)
+        at.assert_books_agree()
+        assert figures["duplicates"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", CrashPoint)
+def test_a_crash_costs_a_lease_and_little_more(database_url: str, tmp_path: Path, point: CrashPoint) -> None:
+    folder = tmp_path / "crashes"
+    with (
+        lasting_emulator(tmp_path) as emulator,
+        night(tmp_path / "home", database_url, emulator, env=traps(folder, point)) as at,
+    ):
+        run, network = at.enqueue(IMAGES // 2), train(at)
+        at.finish(run)
+        wait_for(lambda: is_ready(at, network), "the network to be trained")
+        died = crashes(folder)[point]
+        ended = max(finished_at(at, Run, run), finished_at(at, Network, network))
+        assert ended - died <= LEASE_S + MARGIN_S, f"{ended - died:.1f} s from the crash to the end"
+        at.assert_every_image_once(run)
+        at.assert_books_agree()
