@@ -32,6 +32,7 @@ BATCH_SIZE = 100  # images; large enough that the queue costs under 1 % of sampl
 REMOTE_BATCH_SIZE = 1_000
 MAX_BATCH_SIZE = 10_000
 MAX_KEY = 255
+MAX_BUDGET_US = 10**15  # 31 years
 _DEFLATE_LEVEL = 1
 
 
@@ -51,6 +52,7 @@ class RunOptions:
     priority: int = 0
     key: str | None = None
     calibrated_by: int | None = None  # the calibration that the parameters were taken from
+    budget_us: int | None = None  # QPU time that the run may be charged
 
     def __post_init__(self) -> None:
         """Raises ParameterError naming the value and its limits."""
@@ -58,6 +60,11 @@ class RunOptions:
             raise ParameterError(f"batch size is {self.batch_size}; 1 to {MAX_BATCH_SIZE:,} images")
         if not -1000 <= self.priority <= 1000:
             raise ParameterError(f"priority is {self.priority}; -1000 (last) to 1000 (first)")
+        if self.budget_us is not None and not 0 < self.budget_us <= MAX_BUDGET_US:
+            raise ParameterError(
+                f"a budget of {self.budget_us / 1e6:g} s; more than 0, up to {MAX_BUDGET_US / 1e6:,.0f} s of "
+                "QPU time"
+            )
         if self.key is not None and not 1 <= len(self.key) <= MAX_KEY:
             raise ParameterError(f"an idempotency key has 1 to {MAX_KEY} characters, not {len(self.key)}")
 
@@ -150,6 +157,7 @@ def run_row(
         "idempotency_key": options.key,
         "content_sha256": _run_digest(images, network, solver, parameters),
         "calibrated_by": options.calibrated_by,
+        "budget_us": options.budget_us,
         "images": len(images.images),
         "batches": -(-len(images.images) // options.batch_size),
         "labelled": images.labels is not None,

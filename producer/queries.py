@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from producer.networks import is_shipped, parse
 from schema.errors import NetworkError, NotFound
 from schema.parameters import Origin, Solver
-from schema.states import BatchState, EmbeddingState, NetworkState, ProblemState, RunState
+from schema.states import BatchState, EmbeddingState, NetworkState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Classification, Embedding, Network, Problem, Run, TrainingSet
 
 _PAGE = 5_000  # classifications read at once
@@ -39,6 +39,9 @@ class RunSummary:
     calibrated_by: int | None  # the calibration that its parameters come from
     calibrates: int | None  # the calibration that it was made for
     statistics: dict[str, Any] | None
+    budget_us: int | None  # QPU time that it may be charged
+    paused_by: PausedBy | None
+    pause_reason: str | None
     error: str | None
     created_at: datetime
     started_at: datetime | None
@@ -338,6 +341,9 @@ def _run(row: Row[Run, str, int]) -> RunSummary:
         calibrated_by=held.calibrated_by,
         calibrates=held.calibrates,
         statistics=held.statistics,
+        budget_us=held.budget_us,
+        paused_by=held.paused_by,
+        pause_reason=held.pause_reason,
         error=held.error,
         created_at=held.created_at,
         started_at=held.started_at,

@@ -19,6 +19,7 @@ from producer.calibrations import CalibrationSummary
 from schema import arrays
 from schema.architecture import Architecture
 from schema.parameters import Rule, Solver
+from schema.states import RunState
 
 _MOST_CLASSES = 26  # wider tables do not fit a terminal
 
@@ -89,6 +90,8 @@ def _figures(run: queries.RunSummary, counts: queries.Counts) -> Table:
     table.add_row("run", f"{run.run_id}: {run.name}, {run.state}")
     table.add_row("network", f"{run.network}, solver {run.solver}, {run.parameters['reads']} reads an image")
     table.add_row("consensus", consensus_text(run.parameters))
+    if run.state is RunState.PAUSED and run.pause_reason is not None:
+        table.add_row("paused", run.pause_reason)
     if run.rescored_from is not None:
         table.add_row("samples", f"those of run {run.rescored_from}: nothing was sampled again")
     if run.calibrated_by is not None:

@@ -25,6 +25,7 @@ from schema.states import (
     CalibrationState,
     EmbeddingState,
     NetworkState,
+    PausedBy,
     PreparationState,
     ProblemState,
     RunState,
@@ -99,6 +100,7 @@ class Base(DeclarativeBase):
         EmbeddingState: StateColumn(EmbeddingState),
         PreparationState: StateColumn(PreparationState),
         RunState: StateColumn(RunState),
+        PausedBy: StateColumn(PausedBy),
         BatchState: StateColumn(BatchState),
         ProblemState: StateColumn(ProblemState),
     }

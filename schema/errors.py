@@ -18,9 +18,11 @@
     │   └── StackRunning              another one owns this home folder
     ├── StaleState                    somebody else moved the row first
     │   └── LeaseLost                 somebody else took the work over
+    ├── Parked                        put aside for a reason of its run or worker; no attempt is lost
     └── SolverError                   the annealer, mapped once in its adapter
         ├── Refused                   never accepted, never charged, never retried
         ├── Unavailable               try again later
+        │   └── Offline               the solver as a whole does not answer, or takes nothing more
         └── Uncertain                 may have been accepted and charged
 
 A message names the thing, the limit and the way out.
@@ -105,8 +107,21 @@ class LeaseLost(StaleState):
     """The lease ran out and somebody else took the work over."""
 
 
+class Parked(AnnealqError):
+    """The work is put aside, not failed; ``seconds`` until it is due again."""
+
+    def __init__(self, message: str, seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class SolverError(AnnealqError):
-    """The annealer, as seen through its adapter."""
+    """The annealer, as seen through its adapter.
+
+    progressed: answers came in before it happened; an attempt that brought something home does not count.
+    """
+
+    progressed = False
 
 
 class Refused(SolverError):
@@ -115,6 +130,14 @@ class Refused(SolverError):
 
 class Unavailable(SolverError):
     """Not accepted; may be tried again later."""
+
+
+class Offline(Unavailable):
+    """The solver as a whole does not answer, or takes nothing more; ``retry_after_s``: as it says itself."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Uncertain(SolverError):

@@ -46,6 +46,14 @@ class RunState(StrEnum):
     PAUSED = "paused"  # by hand, outside its window or budget spent: its batches are not claimed
 
 
+class PausedBy(StrEnum):
+    """What paused a run, and so what it waits for."""
+
+    HAND = "hand"  # `runs pause`: until `runs resume`
+    BUDGET = "budget"  # its own budget is spent: until `runs resume --budget`
+    DAY = "day"  # the solver's budget of a day is spent: until the next day (UTC)
+
+
 class BatchState(StrEnum):
     PENDING = "pending"  # waits until due_at; a worker claims it
     SAMPLING = "sampling"  # leased: Q is built, problems are sampled
@@ -136,8 +144,12 @@ MOVES: dict[type[StrEnum], dict[StrEnum, frozenset[StrEnum]]] = {
 }
 
 LIVE_RUNS = (RunState.QUEUED, RunState.RUNNING)  # batches of these may be claimed
+HALTED_RUNS = (RunState.PAUSED, RunState.CANCELLED)  # nothing more is sent for these
 FINISHED_RUNS = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
 FINISHED_BATCHES = (BatchState.SCORED, BatchState.FAILED)
+
+# What a run forgets when it is paused no longer.
+RESUMED: dict[str, None] = {"paused_by": None, "pause_reason": None, "paused_at": None}
 
 
 def is_legal(source: State, target: State) -> bool:

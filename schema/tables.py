@@ -28,6 +28,7 @@ from schema.states import (
     BatchState,
     CalibrationState,
     NetworkState,
+    PausedBy,
     ProblemState,
     RunState,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "REVISION",
     "Base",
     "Batch",
+    "Breaker",
     "Calibration",
     "Chip",
     "Classification",
@@ -50,7 +52,7 @@ __all__ = [
     "TrainingSet",
 ]
 
-REVISION = "0003"  # the migration that makes exactly these tables
+REVISION = "0004"  # the migration that makes exactly these tables
 
 
 class TrainingSet(Base):
@@ -170,7 +172,10 @@ class Run(Base):
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     content_sha256: Mapped[str] = mapped_column(String(64))  # of everything that decides the result
     window: Mapped[dict[str, Any] | None]
-    budget_us: Mapped[int | None] = mapped_column(BigInteger)
+    budget_us: Mapped[int | None] = mapped_column(BigInteger)  # QPU time that it may be charged
+    paused_by: Mapped[PausedBy | None]  # while it is paused
+    pause_reason: Mapped[str | None] = mapped_column(Text)
+    paused_at: Mapped[datetime | None]
     # Whose raw samples it scores again; that run drew them itself.
     rescored_from: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
     calibrated_by: Mapped[int | None] = mapped_column(ForeignKey("calibrations.id"))  # its parameters' source
@@ -234,6 +239,8 @@ class Batch(Base):
     __table_args__ = (
         UniqueConstraint("run_id", "ordinal"),
         Index(None, "state", "dispatched_at"),
+        # All that the choice of the next batch looks at: the rows themselves are long with images.
+        Index(None, "run_id", "state", "ordinal", "due_at", "dispatched_at"),
         known(BatchState),
         CheckConstraint("count > 0 AND height > 0 AND width > 0", name="sizes_positive"),
         CheckConstraint("state <> 'sampling' OR lease_until IS NOT NULL", name="sampling_has_lease"),
@@ -279,6 +286,7 @@ class Problem(Base):
     __table_args__ = (
         UniqueConstraint("batch_id", "ordinal"),
         Index(None, "state"),
+        Index(None, "sending_at"),
         known(ProblemState),
         CheckConstraint("count > 0", name="sizes_positive"),
         CheckConstraint("state <> 'sending' OR sending_at IS NOT NULL", name="sending_has_time"),
@@ -336,6 +344,21 @@ class Event(Base):
     why: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (Index(None, "subject", "row"),)
+
+
+class Breaker(Base):
+    """A solver that has failed lately; see `worker.breaker`. None where all is well."""
+
+    __tablename__ = "breakers"
+
+    solver: Mapped[str] = mapped_column(String(600), primary_key=True)
+    failures: Mapped[int]  # one after another
+    error: Mapped[str] = mapped_column(Text)  # the latest
+    since: Mapped[datetime]
+    retry_at: Mapped[datetime]  # before, nobody asks it anything
+    probe: Mapped[int | None] = mapped_column(BigInteger)  # the batch that asks next
+
+    __table_args__ = (CheckConstraint("failures > 0", name="has_failed"),)
 
 
 class Leader(Base):

@@ -141,6 +141,11 @@ def store_samples(
     _sampled(session, work.batch, now, sampling_us=sampling_us)
 
 
+def resume_scoring(session: Session, work: Work, *, now: datetime) -> None:
+    """Move a batch on whose samples are stored already."""
+    _sampled(session, work.batch, now)
+
+
 def _sampled(session: Session, batch: int, now: datetime, **values: Any) -> None:
     advance(
         session,
@@ -227,7 +232,9 @@ def settle(
     """
     if isinstance(decision, Again):
         due = now + timedelta(seconds=decision.seconds)
-        _move(session, batch, source, BatchState.PENDING, decision.error, now, due_at=due)
+        attempts = Batch.attempts if decision.counts else Batch.attempts - 1
+        values = {"due_at": due, "attempts": attempts}
+        _move(session, batch, source, BatchState.PENDING, decision.error, now, **values)
         return None
     _move(session, batch, source, BatchState.FAILED, decision.error, now)
     run = session.execute(select(Batch.run_id).where(Batch.id == batch)).scalar_one()

@@ -7,11 +7,12 @@ what a crash leaves behind is found by its lease in SQL, on any broker, after an
 from __future__ import annotations
 
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import setup_logging, worker_process_init, worker_shutting_down
 from kombu.entity import Queue as KombuQueue
 
 from schema.messages import Queue
 from schema.settings import load
+from worker import stopping
 from worker.logs import configure
 
 app = Celery("annealq", broker=load().broker_url, include=["worker.tasks"])
@@ -64,3 +65,8 @@ def _one_thread(**_: object) -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@worker_shutting_down.connect
+def _hand_back(**_: object) -> None:
+    stopping.request()

@@ -1,22 +1,30 @@
 """Chooses which batches get a hint next, and keeps the broker shallow.
 
-Only a few hints wait in the broker at any time. Priority, pauses and limits are decided here,
-in SQL, at the moment a worker has room, and so they act within a batch or two.
+Only a few hints wait in the broker at any time. Priority, pauses and limits are decided here, in SQL, at the
+moment a worker has room. Runs of the same priority take turns; one of a higher priority overtakes the others
+at once, for a worker that gets a hint takes the most urgent batch, not the one that the hint names.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import chain, groupby, islice, zip_longest
+from typing import Any
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.states import LIVE_RUNS, BatchState
 from schema.tables import Batch, Run
+from worker import breaker
 from worker.hints import Hints
 from worker.settings import WorkerSettings
+
+_SHARING = 64  # runs of one priority that take turns; later ones wait for these
 
 
 def dispatch(database: Database, settings: WorkerSettings, hints: Hints, after_s: float | None = None) -> int:
@@ -26,14 +34,13 @@ def dispatch(database: Database, settings: WorkerSettings, hints: Hints, after_s
     """
     after_s = settings.rehint_s if after_s is None else after_s
     with database.transaction() as session:
-        now = database.now(session)
-        batches = choose(session, now=now, at_most=settings.waiting_hints, after_s=after_s)
+        batches = choose(session, settings, now=database.now(session), after_s=after_s)
     hints.send(Message(Task.SAMPLE_BATCH, batch) for batch in batches)
     return len(batches)
 
 
-def choose(session: Session, *, now: datetime, at_most: int, after_s: float) -> list[int]:
-    """Mark and return the ids of the next due batches: highest priority first, then oldest run."""
+def choose(session: Session, settings: WorkerSettings, *, now: datetime, after_s: float) -> list[int]:
+    """Mark and return the ids of the next due batches: highest priority first, runs of the same in turns."""
     lost = now - timedelta(seconds=after_s)
     waiting = session.execute(
         select(func.count())
@@ -41,23 +48,83 @@ def choose(session: Session, *, now: datetime, at_most: int, after_s: float) -> 
         .join(Run, Run.id == Batch.run_id)
         .where(Run.state.in_(LIVE_RUNS), Batch.state == BatchState.PENDING, Batch.dispatched_at > lost)
     ).scalar_one()
-    room = at_most - waiting
+    room = settings.waiting_hints - waiting
     # Topping up one by one would cost a query for each batch; half the room is early enough.
-    if room <= at_most // 2:
+    if room <= settings.waiting_hints // 2:
         return []
-    due = (
-        select(Batch.id)
-        .join(Run, Run.id == Batch.run_id)
-        .where(
-            Run.state.in_(LIVE_RUNS),
-            Batch.state == BatchState.PENDING,
-            Batch.due_at <= now,
-            or_(Batch.dispatched_at.is_(None), Batch.dispatched_at <= lost),
-        )
-        .order_by(Run.priority.desc(), Run.id, Batch.ordinal)
-        .limit(room)
-        .with_for_update(skip_locked=True, of=Batch)  # PostgreSQL; SQLite has one writer anyway
-    )
-    chosen = list(session.execute(due).scalars())
+    due = and_(Batch.due_at <= now, or_(Batch.dispatched_at.is_(None), Batch.dispatched_at <= lost))
+    gate = _Gate(session, settings, now)
+    chosen: list[int] = []
+    for _, runs in groupby(session.execute(_live(due)).all(), key=lambda run: run.priority):
+        queues = [gate.admit(run, _next(session, run.id, due, room)) for run in islice(runs, _SHARING)]
+        chosen += islice(_in_turns(queues), room - len(chosen))
+        if len(chosen) >= room:
+            break
     session.execute(update(Batch).where(Batch.id.in_(chosen)).values(dispatched_at=now))
     return chosen
+
+
+def most_urgent(session: Session, batch: int, settings: WorkerSettings, *, now: datetime) -> int:
+    """The batch to take on a hint for ``batch``: one of a run of higher priority, where one is due by now.
+
+    The batch that is passed over gets another hint.
+    """
+    mine = select(Run.priority).join(Batch, Batch.run_id == Run.id).where(Batch.id == batch)
+    due = Batch.due_at <= now
+    gate = _Gate(session, settings, now)
+    for run in session.execute(_live(due).where(Run.priority > mine.scalar_subquery())).all():
+        found = gate.admit(run, _next(session, run.id, due, 1))
+        if found:
+            session.execute(update(Batch).where(Batch.id == batch).values(dispatched_at=None))
+            return found[0]
+    return batch
+
+
+@dataclass
+class _Gate:
+    """Lets no batch through to a solver that is known not to answer, but for one that asks."""
+
+    session: Session
+    settings: WorkerSettings
+    now: datetime
+    _broken: dict[str, breaker.Broken] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._broken = breaker.all_broken(self.session)
+
+    def admit(self, run: Any, batches: Sequence[int]) -> Sequence[int]:
+        if not self._broken or not batches:
+            return batches
+        solver = breaker.key(run.solver, run.parameters)
+        broken = self._broken.get(solver)
+        if broken is None or broken.failures < self.settings.breaker_failures:
+            return batches
+        probes = breaker.probe(self.session, solver, batches[0], now=self.now, settings=self.settings)
+        return batches[:1] if probes else ()
+
+
+def _live(due: ColumnElement[bool]) -> Select[Any]:
+    """Live runs that have due batches, the most urgent first, then the oldest."""
+    waits = select(Batch.id).where(Batch.run_id == Run.id, Batch.state == BatchState.PENDING, due).exists()
+    return (
+        select(Run.id, Run.priority, Run.solver, Run.parameters)
+        .where(Run.state.in_(LIVE_RUNS), waits)
+        .order_by(Run.priority.desc(), Run.id)
+    )
+
+
+def _next(session: Session, run: int, due: ColumnElement[bool], most: int) -> Sequence[int]:
+    """The first due batches of a run."""
+    query = (
+        select(Batch.id)
+        .where(Batch.run_id == run, Batch.state == BatchState.PENDING, due)
+        .order_by(Batch.ordinal)
+        .limit(most)
+        .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer anyway
+    )
+    return session.execute(query).scalars().all()
+
+
+def _in_turns(queues: Sequence[Sequence[int]]) -> Iterator[int]:
+    """The first of each queue, then the second of each, and so on."""
+    return (batch for batch in chain.from_iterable(zip_longest(*queues)) if batch is not None)

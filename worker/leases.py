@@ -13,21 +13,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import ColumnElement, and_, select, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from schema.database import Database, note
 from schema.errors import LeaseLost, StorageError
 from schema.states import (
+    HALTED_RUNS,
     LIVE_RUNS,
     BatchState,
     CalibrationState,
     EmbeddingState,
     NetworkState,
     PreparationState,
+    ProblemState,
     State,
 )
-from schema.tables import Batch, Calibration, Embedding, Network, Preparation, Run
+from schema.tables import Batch, Calibration, Embedding, Network, Preparation, Problem, Run
 
 log = structlog.get_logger()
 
@@ -55,9 +57,12 @@ class Lease:
 
 
 def claim_batch(session: Session, batch: int, *, now: datetime, lease_s: float) -> Lease | None:
-    """Claim a batch that is due in a run that is live. None: nothing to do here."""
+    """Claim a batch that is due in a run that is live, or that left something with its solver.
+
+    None: nothing to do here.
+    """
     live = select(Run.id).where(Run.id == Batch.run_id, Run.state.in_(LIVE_RUNS)).exists()
-    due = and_(Batch.state == BatchState.PENDING, Batch.due_at <= now, live)
+    due = and_(Batch.state == BatchState.PENDING, Batch.due_at <= now, or_(live, unsettled()))
     return _claim(session, Batch, batch, due, BatchState.PENDING, now, lease_s)
 
 
@@ -90,6 +95,13 @@ def claim_embedding(session: Session, embedding: int, *, now: datetime, lease_s:
         if lease is not None:
             return lease
     return None
+
+
+def unsettled() -> ColumnElement[bool]:
+    """Whether a batch of a run that was paused or cancelled still has problems with its solver."""
+    halted = select(Run.id).where(Run.id == Batch.run_id, Run.state.in_(HALTED_RUNS)).exists()
+    flying = (ProblemState.SENDING, ProblemState.SENT)
+    return and_(halted, Batch.id.in_(select(Problem.batch_id).where(Problem.state.in_(flying))))
 
 
 def calibration_due() -> ColumnElement[bool]:

@@ -9,7 +9,7 @@ left, and is looked up by its label before anything is sent again.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -48,7 +48,7 @@ class Terms:
     graph_id: str
     scale: float
     chain_strength: float
-    estimates_us: dict[int, int]  # by the number of images in a problem
+    estimate_us: Callable[[int], int]  # what a problem with so many images will be charged
 
 
 def entries(session: Session, batch: int) -> list[Entry]:
@@ -104,7 +104,7 @@ def reserve(
             "graph_id": terms.graph_id,
             "scale": terms.scale,
             "chain_strength": terms.chain_strength,
-            "estimated_us": terms.estimates_us.get(count),
+            "estimated_us": terms.estimate_us(count),
             "state": ProblemState.RESERVED,
             "reserved_at": now,
         }
@@ -147,6 +147,11 @@ def accept(session: Session, problem: int, sapi_id: str, *, now: datetime, adopt
         sent_at=now,
         adopted=adopted,
     )
+
+
+def withdraw(session: Session, problem: int, *, now: datetime) -> None:
+    """The solver has taken it from its queue, because its run was cancelled: it is not charged."""
+    advance(session, problem, ProblemState.SENT, ProblemState.CANCELLED, at=now, why="the run was cancelled")
 
 
 def take_back(session: Session, problem: int, why: str, *, now: datetime) -> None:

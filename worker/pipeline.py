@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from schema.errors import AnnealqError, LeaseLost, StaleState
+from schema.errors import AnnealqError, LeaseLost, Offline, StaleState
 from schema.messages import Message, Task
 from schema.states import BatchState
 from schema.tables import Calibration, Network, Preparation
 from worker import (
     batches,
+    breaker,
     calibrations,
     comparison,
     fitting,
@@ -28,12 +29,13 @@ from worker import (
     preparations,
     runs,
     scoring,
+    stopping,
     summary,
     training_jobs,
 )
 from worker.context import Context
 from worker.crash import CrashPoint, reach
-from worker.dispatch import dispatch
+from worker.dispatch import dispatch, most_urgent
 from worker.retries import Again, GiveUp, decide
 
 if TYPE_CHECKING:
@@ -51,10 +53,13 @@ def sample_batch(context: Context, batch: int) -> None:
     database, lease_s = context.database, context.settings.lease_s
     with database.transaction() as session:
         now = database.now(session)
+        batch = most_urgent(session, batch, context.settings, now=now)
         lease = leases.claim_batch(session, batch, now=now, lease_s=lease_s)
         if lease is None:
             return
         work = batches.load(session, batch)
+        if _set_aside(session, context, work, now):
+            return
         batches.start_run(session, work.run, now=now)
         network = context.networks.get(session, work.network)
     reach(CrashPoint.CLAIMED)
@@ -68,7 +73,26 @@ def sample_batch(context: Context, batch: int) -> None:
     dispatch(database, context.settings, context.hints)
 
 
+def _set_aside(session: Session, context: Context, work: batches.Work, now: datetime) -> bool:
+    """Hand a batch back whose solver is known not to answer; False where it may be asked."""
+    if not work.solver.is_remote:
+        return False
+    broken = breaker.find(session, breaker.key(work.solver, work.parameters.to_dict()))
+    if broken is None or not breaker.is_open(broken, work.batch, context.settings):
+        return False
+    wait_s = max((broken.retry_at - now).total_seconds(), 0.0)
+    batches.settle(session, work.batch, Again(wait_s, broken.error, counts=False), now=now)
+    return True
+
+
 def _sample_here(context: Context, lease: leases.Lease, work: batches.Work, network: TrainedNetwork) -> None:
+    stopping.check()
+    with context.database.reading() as session:
+        kept = bool(batches.load_samples(session, work.batch))
+    if kept:  # scoring had failed: what was drawn is scored again
+        with _writing(context, lease) as (session, now):
+            batches.resume_scoring(session, work, now=now)
+        return
     drawn = scoring.draw(network, work)
     with _writing(context, lease) as (session, now):
         batches.store_samples(
@@ -144,6 +168,9 @@ def aggregate_run(context: Context, run: int) -> None:
     try:
         with database.transaction() as session:
             ready = runs.start_aggregating(session, run, now=database.now(session))
+            cancelled = not ready and runs.uncounted(session, run)
+        if cancelled:
+            _count_cancelled(context, run)
         if not ready:
             return
         with database.reading() as session:
@@ -160,6 +187,14 @@ def aggregate_run(context: Context, run: int) -> None:
         context.hints.send([Message(Task.CALIBRATE_NETWORK, calibration)])
 
 
+def _count_cancelled(context: Context, run: int) -> None:
+    """Say what a cancelled run came to, once nothing of it is under way."""
+    with context.database.reading() as session:
+        figures = runs.load_figures(session, run)
+    with context.database.transaction() as session:
+        runs.keep_statistics(session, run, summary.summarise(figures))
+
+
 def train_network(context: Context, network: int) -> None:
     """Claim a network that waits for training, train it and store its weights."""
     database, lease_s = context.database, context.settings.lease_s
@@ -171,6 +206,7 @@ def train_network(context: Context, network: int) -> None:
     with _handed_back(context, lease), leases.held(database, lease, lease_s):
 
         def report(epochs: list[dict[str, Any]]) -> None:
+            stopping.check()
             with database.transaction() as session:
                 training_jobs.report(session, network, {"epochs": epochs})
             reach(CrashPoint.TRAINING)
@@ -224,7 +260,7 @@ def _handed_back(context: Context, lease: leases.Lease) -> Iterator[None]:
     except Exception as error:
         decision = decide(error, lease.attempt, context.settings, _jitter)
         log.warning("attempt failed", row=lease.row, attempt=lease.attempt, decision=repr(decision))
-        _settle(context, lease, decision)
+        _settle(context, lease, decision, error if isinstance(error, Offline) else None)
         if not isinstance(error, AnnealqError):
             raise
 
@@ -239,7 +275,10 @@ def _give_up_scoring(context: Context, batch: int, error: Exception) -> None:
         context.hints.send([Message(Task.AGGREGATE_RUN, finished)])
 
 
-def _settle(context: Context, lease: leases.Lease, decision: Again | GiveUp) -> None:
+def _settle(
+    context: Context, lease: leases.Lease, decision: Again | GiveUp, offline: Offline | None = None
+) -> None:
+    """Hand a claimed row back, or give it up. offline: what its solver is put aside for."""
     with context.database.transaction() as session:
         now = context.database.now(session)
         leases.renew(session, lease, now=now, lease_s=context.settings.lease_s)
@@ -252,6 +291,18 @@ def _settle(context: Context, lease: leases.Lease, decision: Again | GiveUp) -> 
         if lease.table is Preparation:
             preparations.settle(session, lease.row, decision, now=now)
             return
+        if offline is not None:
+            decision = _break(session, context, lease.row, offline, now)
         finished = batches.settle(session, lease.row, decision, now=now)
     if finished is not None:
         context.hints.send([Message(Task.AGGREGATE_RUN, finished)])
+
+
+def _break(session: Session, context: Context, batch: int, error: Offline, now: datetime) -> Again:
+    """Count a failure of a batch's solver; the batch is due when the solver is to be asked again."""
+    work = batches.load(session, batch)
+    solver = breaker.key(work.solver, work.parameters.to_dict())
+    retry_at = breaker.fail(
+        session, solver, str(error), now=now, settings=context.settings, retry_after_s=error.retry_after_s
+    )
+    return Again((retry_at - now).total_seconds(), f"{type(error).__name__}: {error}", counts=False)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from schema.errors import Refused, Unavailable
 from schema.parameters import Parameters, Solver
-from worker import leases
+from worker import leases, stopping
 from worker.embedding import search, store
 from worker.embedding.graph import Interactions
 from worker.ledger import Terms
@@ -89,6 +90,7 @@ def prepare(
 
     def look(tell: store.Report, start: Tiling | None) -> search.Found:
         def both(step: str, fraction: float) -> None:
+            stopping.check()
             tell(step, fraction)
             if report is not None:
                 report(step, fraction)
@@ -169,10 +171,7 @@ def sample(
         graph_id=prepared.qpu.graph.graph_id,
         scale=programme.scale,
         chain_strength=programme.chain_strength,
-        estimates_us={
-            count: prepared.estimate_us(work.parameters, count)
-            for count in prepared.problems(work.shape[0], work.shape[0])
-        },
+        estimate_us=cache(lambda count: prepared.estimate_us(work.parameters, count)),
     )
     started = time.monotonic()
     try:

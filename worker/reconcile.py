@@ -28,7 +28,7 @@ from schema.messages import QUEUE_OF, Message, Queue, Task
 from schema.settings import load as load_settings
 from schema.states import BatchState, CalibrationState, NetworkState, PreparationState, RunState
 from schema.tables import Batch, Calibration, Leader, Network, Preparation, Run
-from worker import batches, calibrations, leases, preparations, training_jobs
+from worker import batches, calibrations, leases, preparations, runs, training_jobs
 from worker.crash import CrashPoint, reach
 from worker.dispatch import dispatch
 from worker.hints import CeleryHints, Hints
@@ -40,15 +40,20 @@ from worker.settings import load as load_worker_settings
 ROLE = "reconciler"
 _AT_ONCE = 500  # rows repaired in one transaction; the next pass takes the rest
 
-# What each message waits for. Batches to sample are chosen by `dispatch`, by priority.
+# What each message waits for. Batches to sample are chosen by `dispatch`, by priority; but not those of runs
+# that were paused or cancelled, which have only left something with their solver.
 _READY: dict[Task, tuple[leases.Hinted | type[Run], ColumnElement[bool]]] = {
     Task.AGGREGATE_BATCH: (Batch, Batch.state == BatchState.SAMPLED),
+    Task.SAMPLE_BATCH: (Batch, and_(Batch.state == BatchState.PENDING, leases.unsettled())),
     Task.TRAIN_NETWORK: (Network, Network.state == NetworkState.QUEUED),
     Task.AGGREGATE_RUN: (
         Run,
-        and_(
-            Run.state.in_([RunState.RUNNING, RunState.PAUSED, RunState.AGGREGATING]),
-            Run.batches_scored + Run.batches_failed == Run.batches,
+        or_(
+            and_(
+                Run.state.in_([RunState.RUNNING, RunState.PAUSED, RunState.AGGREGATING]),
+                Run.batches_scored + Run.batches_failed == Run.batches,
+            ),
+            runs.cancelled_and_quiet(),
         ),
     ),
     Task.CALIBRATE_NETWORK: (Calibration, leases.calibration_due()),
@@ -127,6 +132,7 @@ def reconcile(database: Database, settings: WorkerSettings, hints: Hints) -> Non
     """One pass: expired leases, lost hints, due batches."""
     with database.transaction() as session:
         now = database.now(session)
+        runs.begin_day(session, now=now)
         messages = expire(session, now=now, settings=settings)
         for queue, tasks in _TASKS_OF.items():
             after_s = _patience(hints, queue, settings)

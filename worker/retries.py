@@ -5,16 +5,17 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from schema.errors import AnnealqError, Unavailable, Uncertain
+from schema.errors import AnnealqError, Offline, Parked, Refused, SolverError, Unavailable, Uncertain
 from worker.settings import WorkerSettings
 
 
 @dataclass(frozen=True)
 class Again:
-    """Hand the work back and try again after ``seconds``."""
+    """Hand the work back and try again after ``seconds``; ``counts``: an attempt is used up."""
 
     seconds: float
     error: str
+    counts: bool = True
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,15 @@ def decide(error: Exception, attempt: int, settings: WorkerSettings, jitter: ran
     unforeseen error may have been the machine's. The wait doubles with each attempt, with
     "equal jitter" (half fixed, half random) so that workers do not come back all at once.
     """
+    if isinstance(error, Parked):
+        return Again(error.seconds, str(error), counts=False)
     text = f"{type(error).__name__}: {error}"
+    if isinstance(error, Offline):
+        # No fault of the batch, however long it lasts. The solver's breaker says when to ask again.
+        return Again(settings.retry_base_s, text, counts=False)
+    if isinstance(error, SolverError) and error.progressed and not isinstance(error, Refused):
+        wait = settings.quarantine_s if isinstance(error, Uncertain) else settings.retry_base_s
+        return Again(wait, text, counts=False)
     if isinstance(error, Uncertain) and attempt < settings.max_attempts:
         # Whether it arrived can only be told when it would have; the ledger settles it then.
         return Again(settings.quarantine_s, text)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from schema.database import advance
-from schema.states import BatchState, RunState
+from schema.errors import StaleState
+from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, RunState
 from schema.tables import Batch, Embedding, Problem, Run, SampleSet
+from worker.admission import IN_FLIGHT
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,60 @@ def start_aggregating(session: Session, run: int, *, now: datetime) -> bool:
         return False
     advance(session, run, row.state, RunState.AGGREGATING, at=now, dispatched_at=now)
     return True
+
+
+def state_of(session: Session, run: int) -> RunState:
+    return session.execute(select(Run.state).where(Run.id == run)).scalar_one()
+
+
+def pause(session: Session, run: int, by: PausedBy, why: str, *, now: datetime) -> None:
+    """Stop a live run from sending more; another worker may have done so already."""
+    values = {"paused_by": by, "pause_reason": why, "paused_at": now}
+    for state in LIVE_RUNS:
+        try:
+            advance(session, run, state, RunState.PAUSED, at=now, why=why, **values)
+        except StaleState:
+            continue
+        return
+
+
+def begin_day(session: Session, *, now: datetime) -> int:
+    """Resume the runs that were paused on an earlier day because its budget was spent; how many."""
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    waiting = select(Run.id, Run.started_at).where(
+        Run.state == RunState.PAUSED, Run.paused_by == PausedBy.DAY, Run.paused_at < midnight
+    )
+    rows = session.execute(waiting).all()
+    for run, started_at in rows:
+        target = RunState.QUEUED if started_at is None else RunState.RUNNING
+        advance(session, run, RunState.PAUSED, target, at=now, why="a new day", **RESUMED)
+    return len(rows)
+
+
+def uncounted(session: Session, run: int) -> bool:
+    """Whether a cancelled run lacks its statistics, and nothing of it is under way any more."""
+    return session.execute(select(Run.id).where(Run.id == run, cancelled_and_quiet())).first() is not None
+
+
+def cancelled_and_quiet() -> ColumnElement[bool]:
+    """Whether a run was cancelled, has no statistics yet, and nothing more will happen to it."""
+    held = select(Batch.id).where(
+        Batch.run_id == Run.id, Batch.state.in_([BatchState.SAMPLING, BatchState.SAMPLED])
+    )
+    flying = select(Batch.run_id).join(Problem, Problem.batch_id == Batch.id)
+    return and_(
+        Run.state == RunState.CANCELLED,
+        Run.statistics.is_(None),
+        ~held.exists(),
+        Run.id.not_in(flying.where(Problem.state.in_(IN_FLIGHT))),
+    )
+
+
+def keep_statistics(session: Session, run: int, statistics: dict[str, Any]) -> None:
+    """What a cancelled run came to."""
+    session.execute(
+        update(Run).where(Run.id == run, Run.state == RunState.CANCELLED).values(statistics=statistics)
+    )
 
 
 def load_figures(session: Session, run: int) -> Figures:

@@ -53,8 +53,29 @@ class WorkerSettings(TomlSettings):
     in_flight: int = Field(
         default=32, ge=1, le=900, description="Problems that one worker process has in flight at most."
     )
+    solver_in_flight: int = Field(
+        default=400,
+        ge=1,
+        le=900,
+        description="Problems in flight with a solver at most, all workers together; D-Wave takes 1,000.",
+    )
+    day_budget_s: float | None = Field(
+        default=None,
+        ge=0,
+        description="QPU seconds that each of emulator and dwave may be charged in a day (UTC).",
+    )
+    breaker_failures: int = Field(
+        default=3, ge=1, description="Failures in a row after which a solver's batches are put aside."
+    )
+    probe_s: float = Field(
+        default=3.0, gt=0, description="How often one batch then tries whether the solver is back."
+    )
     embedding_s: float = Field(default=60.0, gt=0, description="How long an embedding is searched for.")
     training_threads: int = Field(default=0, ge=0, description="Threads for training; 0: one per processor.")
+
+    @property
+    def day_budget_us(self) -> int | None:
+        return None if self.day_budget_s is None else round(self.day_budget_s * 1e6)
 
 
 def load() -> WorkerSettings:

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,10 @@ import structlog
 from numpy.typing import NDArray
 
 from schema import samples
-from schema.errors import Refused, SolverError, Unavailable, Uncertain
-from schema.states import ProblemState
-from worker import leases, ledger
+from schema.errors import Offline, Parked, Refused, SolverError, Unavailable, Uncertain
+from schema.states import LIVE_RUNS, PausedBy, ProblemState, RunState
+from worker import admission, breaker, leases, ledger, runs, stopping
+from worker.admission import Hold
 from worker.crash import CrashPoint, reach
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ log = structlog.get_logger()
 
 _GROUP = 20  # problems that the client sends in one request, and that share its fate
 _WAIT_S = 1.0
+_HEED_S = 0.5  # how often the run's own state is looked at
+_ROOM_S = 5.0  # how long a batch with nothing in flight waits for room before it makes way for another
+_LEAVE_S = 5.0  # how long a worker that stops waits for the ids of what it has just sent
 
 
 @dataclass(eq=False)
@@ -52,6 +56,12 @@ class Submission:
     _todo: deque[ledger.Entry] = field(default_factory=deque)
     _flying: dict[int, ledger.Entry] = field(default_factory=dict)
     _errors: list[SolverError] = field(default_factory=list)
+    _parked: Parked | None = None  # why nothing more is sent
+    _withdrawn: set[str] = field(default_factory=set)
+    _heard: bool = False  # the solver has taken or answered a problem
+    _progressed: bool = False  # an answer was stored
+    _heeded_at: float = float("-inf")
+    _stopped_at: float = float("inf")
 
     def run(self) -> None:
         """Until every image of the batch is in an answered problem.
@@ -60,22 +70,93 @@ class Submission:
             Refused: the solver refused a problem; the others were collected.
             Unavailable: it does not answer, or takes no more for now: go on later from where this ended.
             Uncertain: a problem may have arrived: look again when its quarantine is over.
+            Parked: the run was paused, cancelled or has spent its budget, or the worker stops.
         """
+        self._heed()
         self._take_stock()
         last_news = time.monotonic()
         while self._todo or self._flying:
+            self._heed()
             self._send_some()
+            if self._may_leave():
+                break
             events = self._drain()
             if events:
                 last_news = time.monotonic()
                 self._keep(events)
+            elif not self._flying:
+                self._make_way(last_news)
             elif time.monotonic() - last_news > self.context.settings.collect_s:
                 raise Unavailable(
                     f"{self.qpu.name} has not answered for {self.context.settings.collect_s:.0f} s: "
                     f"{len(self._flying)} problems are left with it, and will be collected later"
                 )
-        if self._errors:
-            raise _gravest(self._errors)
+        self._end()
+
+    def _heed(self) -> None:
+        """Send no more once the worker stops or the run is halted; withdraw what a cancelled run has left."""
+        now = time.monotonic()
+        if stopping.requested() and self._parked is None:
+            self._stopped_at = now
+            self._park("the worker was stopped")
+        if now - self._heeded_at < _HEED_S:
+            return
+        self._heeded_at = now
+        with self.context.database.reading() as session:
+            state = runs.state_of(session, self.work.run)
+        if state not in LIVE_RUNS:
+            self._park(f"run {self.work.run} was {state}")
+        if state is RunState.CANCELLED:
+            self._withdraw()
+
+    def _park(self, why: str, seconds: float = 0.0) -> None:
+        self._parked = self._parked or Parked(why, seconds)
+        self._todo.clear()
+
+    def _withdraw(self) -> None:
+        """Take back what still waits at the solver; what runs or is done will be answered, and kept."""
+        ids = {entry.sapi_id for entry in self._flying.values() if entry.sapi_id} - self._withdrawn
+        if not ids:
+            return
+        try:
+            self.qpu.cancel(ids)
+        except Unavailable as error:
+            log.warning("not withdrawn yet", problems=len(ids), error=str(error))
+            return
+        self._withdrawn |= ids
+
+    def _may_leave(self) -> bool:
+        """Whether a worker that stops has written down the ids of all that it has sent, or cannot wait."""
+        if not stopping.requested():
+            return False
+        named = all(entry.sapi_id for entry in self._flying.values())
+        return named or time.monotonic() - self._stopped_at > _LEAVE_S
+
+    def _make_way(self, since: float) -> None:
+        """With nothing in flight and no room for more, let the worker do something else meanwhile."""
+        if self._todo and time.monotonic() - since > _ROOM_S:
+            limit = self.context.settings.solver_in_flight
+            self._park(f"{limit} problems are in flight with {self.work.solver}: it takes no more", _WAIT_S)
+
+    def _end(self) -> None:
+        """Say what kept the batch from being complete, if it is not."""
+        if self._parked is None and not self._errors:
+            return
+        with self.context.database.reading() as session:
+            known = ledger.entries(session, self.work.batch)
+            state = runs.state_of(session, self.work.run)
+        answered = [entry for entry in known if entry.state is ProblemState.ANSWERED]
+        if not ledger.uncovered(answered, self.work.shape[0], self.programme.tiles):
+            return
+        if state is RunState.CANCELLED:
+            reserved = [entry.id for entry in known if entry.state is ProblemState.RESERVED]
+            with self._writing() as (session, now):
+                ledger.drop_reserved(session, reserved, now=now)
+        if self._parked is not None:
+            raise self._parked
+        error = _gravest(self._errors)
+        error.progressed = self._progressed
+        raise error
 
     def _take_stock(self) -> None:
         """Settle what was left behind, and reserve what is missing."""
@@ -96,12 +177,13 @@ class Submission:
             ]
             ledger.drop_reserved(session, [entry.id for entry in stale], now=now)
             valid = [entry for entry in known if entry not in stale]
-            spans = ledger.uncovered(valid, self.work.shape[0], self.programme.tiles)
-            ledger.reserve(session, self.work.batch, spans, self.terms, now=now)
+            if self._parked is None:
+                spans = ledger.uncovered(valid, self.work.shape[0], self.programme.tiles)
+                ledger.reserve(session, self.work.batch, spans, self.terms, now=now)
             known = ledger.entries(session, self.work.batch)
         reach(CrashPoint.RESERVED)
         for entry in known:
-            if entry.state is ProblemState.RESERVED:
+            if entry.state is ProblemState.RESERVED and self._parked is None:
                 self._todo.append(entry)
             elif entry.state is ProblemState.SENT and entry.sapi_id is not None:
                 self._flying[entry.id] = entry
@@ -135,16 +217,33 @@ class Submission:
         """Send as many as may be in flight, a request's worth at a time, each group written down before."""
         while self._todo and len(self._flying) < self.context.settings.in_flight:
             room = self.context.settings.in_flight - len(self._flying)
-            group = [self._todo.popleft() for _ in range(min(_GROUP, room, len(self._todo)))]
+            group = [self._todo[index] for index in range(min(_GROUP, room, len(self._todo)))]
             encoded = [self._encode(entry) for entry in group]
             with self._writing() as (session, now):
+                admitted = self._admit(session, group, now)
+                group = [self._todo.popleft() for _ in range(admitted.problems)]
                 ledger.send(session, [entry.id for entry in group], now=now)
+            if admitted.hold not in (None, Hold.ROOM):
+                self._park(f"run {self.work.run} may send no more: {admitted.hold}")
             reach(CrashPoint.SENDING)
-            for entry, (lin, quad) in zip(group, encoded, strict=True):
+            for entry, (lin, quad) in zip(group, encoded[: len(group)], strict=True):
                 self._flying[entry.id] = entry
                 self.qpu.submit(entry.id, entry.label, lin, quad, self.work.parameters)
                 reach(CrashPoint.HALF_POSTED)
             reach(CrashPoint.POSTED)
+            if admitted.hold is not None:
+                return
+
+    def _admit(self, session: Session, group: list[ledger.Entry], now: datetime) -> admission.Admission:
+        """How many of these may leave; a budget that does not suffice for the next one pauses the run."""
+        standing = admission.stand(session, self.work.run, self.context.settings, now=now)
+        estimates_us = [self.terms.estimate_us(entry.count) for entry in group]
+        admitted = admission.decide(standing, estimates_us)
+        if admitted.hold in (Hold.BUDGET, Hold.DAY):
+            next_us = estimates_us[admitted.problems]
+            by = PausedBy.BUDGET if admitted.hold is Hold.BUDGET else PausedBy.DAY
+            runs.pause(session, self.work.run, by, admission.explain(standing, by, next_us), now=now)
+        return admitted
 
     def _encode(self, entry: ledger.Entry) -> tuple[str, str]:
         programme = self.programme.take(entry.count)
@@ -161,7 +260,7 @@ class Submission:
         return events
 
     def _keep(self, events: list[Event]) -> None:
-        from worker.annealers.dwave import Accepted, Answered
+        from worker.annealers.dwave import Accepted, Answered, Failed
 
         encoded = {
             event.key: self._encode_answer(event)
@@ -175,10 +274,14 @@ class Submission:
                     continue
                 if isinstance(event, Accepted):
                     ledger.accept(session, event.key, event.sapi_id, now=now)
+                    self._flying[event.key] = replace(self._flying[event.key], sapi_id=event.sapi_id)
                 elif isinstance(event, Answered):
                     self._keep_answer(session, event, encoded.get(event.key), now)
                 else:
                     self._keep_failure(session, event, now)
+            if not self._heard and any(not isinstance(event, Failed) for event in events):
+                self._heard = True
+                breaker.succeed(session, breaker.key(self.work.solver, self.work.parameters.to_dict()))
         _reach(events, CrashPoint.ID_KEPT, CrashPoint.HALF_KEPT if self._flying else CrashPoint.ANSWER_KEPT)
 
     def _keep_answer(self, session: Session, event: Answered, data: bytes | None, now: datetime) -> None:
@@ -191,10 +294,14 @@ class Submission:
             return
         reads, qubits = event.answer.bits.shape
         timing = event.answer.timing_us
+        self._progressed = True
         ledger.answer(session, event.key, data, reads=reads, qubits=qubits, timing=timing, now=now)
 
     def _keep_failure(self, session: Session, event: Failed, now: datetime) -> None:
         del self._flying[event.key]
+        if event.ended and event.sapi_id in self._withdrawn:
+            ledger.withdraw(session, event.key, now=now)
+            return
         self._errors.append(event.error)
         if not event.ended:
             return  # the ledger leaves it as it is: sent, or on its way
@@ -238,7 +345,7 @@ def _reach(events: list[Event], accepted: CrashPoint, answered: CrashPoint) -> N
 
 def _gravest(errors: list[SolverError]) -> SolverError:
     """What decides about the batch: a refusal, then a problem that may be lost, then what time mends."""
-    for kind in (Refused, Uncertain, Unavailable):
+    for kind in (Refused, Uncertain, Offline, Unavailable):
         for error in errors:
             if isinstance(error, kind):
                 return error

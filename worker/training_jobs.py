@@ -82,6 +82,7 @@ def settle(session: Session, network: int, decision: Again | GiveUp, *, now: dat
         at=now,
         why=decision.error,
         error=decision.error,
+        attempts=Network.attempts - (isinstance(decision, Again) and not decision.counts),
         lease_until=None,
         dispatched_at=now,
     )

@@ -47,6 +47,7 @@ def classify(
     seed: o.Seed = 0,
     batch_size: o.BatchSize = None,
     priority: o.Priority = 0,
+    budget: o.Budget = None,
     key: o.Key = None,
     dry_run: o.DryRun = False,
     embedded: o.Embedded = False,
@@ -67,7 +68,7 @@ def classify(
     from producer.enqueue import RunOptions, default_batch_size
 
     size = default_batch_size(chosen) if batch_size is None else batch_size
-    run_options = RunOptions(batch_size=size, priority=priority, key=key)
+    run_options = RunOptions(batch_size=size, priority=priority, key=key, budget_us=o.microseconds(budget))
     images = _read(data, labels, classes, limit)
     job = Submission(images, network, chosen, asked, run_options, calibrated=not no_calibration)
     if dry_run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,6 +81,14 @@ BatchSize = Annotated[
     ),
 ]
 Priority = Annotated[int, typer.Option("--priority", help="Runs of higher priority go first.")]
+Budget = Annotated[
+    float | None,
+    typer.Option(
+        "--budget",
+        help="With qubits: QPU seconds that the run may be charged; the problem that would exceed "
+        "it is not sent, and the run pauses.",
+    ),
+]
 Key = Annotated[
     str | None,
     typer.Option("--idempotency-key", help="Send again without fear: the same key is the same run."),
@@ -131,6 +140,15 @@ DryRun = Annotated[
     typer.Option("--dry-run", help="Say what it would need and cost; no image is sent."),
 ]
 Detach = Annotated[bool, typer.Option("--detach", help="Enqueue, print the run's number and return.")]
+
+
+def microseconds(seconds: float | None) -> int | None:
+    """A budget as it is kept; raises ParameterError where it is no time."""
+    if seconds is None:
+        return None
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ParameterError(f"a budget of {seconds} s: a number of QPU seconds above 0 is needed")
+    return max(round(seconds * 1e6), 1)
 
 
 def read_schedule(text: str) -> list[Any]:

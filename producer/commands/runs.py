@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from producer.images import ImageSet
     from producer.session import Work
 
-app = typer.Typer(help="List, show, watch, score again and export runs.", no_args_is_help=True)
+app = typer.Typer(
+    help="List, show, watch, pause, resume, cancel, score again and export runs.", no_args_is_help=True
+)
 
 Number = Annotated[int, typer.Argument(metavar="RUN", help="The run's number, from `runs list`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -70,6 +72,58 @@ def watch(run: Number, json: Json = False) -> None:
     settings = load()
     with database(settings) as opened:
         watch_and_show(Work(settings, opened, lambda: None), run, json=json)
+
+
+@app.command()
+def pause(run: Number) -> None:
+    """Let a run send no more, until `runs resume`. What is with its solver is collected and kept."""
+    from producer import control
+    from producer.session import database
+
+    with database() as opened:
+        control.pause(opened, run)
+    typer.echo(f"run {run} is paused: `annealq runs resume {run}`")
+
+
+@app.command()
+def resume(
+    run: Number,
+    budget: Annotated[
+        float | None,
+        typer.Option("--budget", help="A new budget of QPU seconds for the whole run."),
+    ] = None,
+) -> None:
+    """Let a paused run go on; of a failed run only what is missing is done again."""
+    from producer import control, hints
+    from producer.commands.options import microseconds
+    from producer.session import database
+    from schema.messages import Message, Task
+    from schema.settings import load
+
+    settings = load()
+    with database(settings) as opened:
+        left = control.resume(opened, run, microseconds(budget))
+    hints.send(settings.broker_url, Message(Task.DISPATCH))
+    typer.echo(f"run {run} goes on, {left:,} batches are to be sampled: `annealq runs watch {run}`")
+
+
+@app.command()
+def cancel(run: Number, json: Json = False) -> None:
+    """End a run: what was scored is kept, what waits at its solver is withdrawn."""
+    from producer import control
+    from producer.session import database, print_json
+
+    with database() as opened:
+        spent = control.cancel(opened, run)
+    if json:
+        print_json({"run_id": run, **asdict(spent)})
+        return
+    typer.echo(f"run {run} is cancelled; {spent.charged_us / 1e6:,.3f} s of QPU time were charged so far")
+    if spent.in_flight:
+        typer.echo(
+            f"{spent.in_flight:,} problems ({spent.in_flight_us / 1e6:,.3f} s) are with the solver: those "
+            f"that still wait are withdrawn, the others are charged: `annealq runs show {run}`"
+        )
 
 
 @app.command()

@@ -65,7 +65,7 @@ def enqueue(database: Database, network: ChosenNetwork, parameters: Parameters =
     return enqueue_run(database, images, network, Solver.EMULATOR, parameters, RunOptions(batch_size=8)).id
 
 
-def finish(context: Context, run: int, *, attempts: int = 8) -> RunState:
+def finish(context: Context, run: int, *, attempts: int = 20) -> RunState:
     """Work a run off; batches that were handed back are taken up again when they are due."""
     for _ in range(attempts):
         with context.database.reading() as session:

@@ -9,6 +9,7 @@ mapped once, here, to Refused, Unavailable and Uncertain.
 from __future__ import annotations
 
 import json
+import math
 import queue
 import threading
 import time
@@ -32,7 +33,7 @@ from dwave.cloud.exceptions import (
     SolverOfflineError,
 )
 
-from schema.errors import Corrupt, ParameterError, Refused, SolverError, Unavailable, Uncertain
+from schema.errors import Corrupt, Offline, ParameterError, Refused, SolverError, Unavailable, Uncertain
 from schema.parameters import Parameters
 from worker.annealers import wire
 from worker.embedding.graph import SolverGraph
@@ -105,6 +106,26 @@ class _Client(Client):  # type: ignore[misc]  # the client has no types
     """With more threads that load answers: with five, an 80 ms network caps it at 57 problems/s."""
 
     _LOAD_THREAD_COUNT = 20
+    retry_after_s: float | None = None  # what the server said last, with a 429 or a 503
+
+    def create_session(self) -> Any:
+        """The client reads Retry-After of polls alone; of submissions it would be lost."""
+        session = super().create_session()
+        session.hooks["response"].append(self._heed)
+        return session
+
+    def _heed(self, response: Any, **_: Any) -> None:
+        if response.status_code in _BUSY:
+            self.retry_after_s = _seconds(response.headers.get("Retry-After"))
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """A Retry-After header's seconds; its other form, a date, is not taken."""
+    try:
+        seconds = float(retry_after or "")
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
 class _Bell(threading.Event):
@@ -199,6 +220,13 @@ class Qpu:
 
     def resume(self, key: int, sapi_id: str) -> None:
         """Wait for a problem that was sent before, by whomever."""
+        held = self._open.get(key)
+        if held is not None and held.id == sapi_id:
+            # The client keeps one future for an id: a second one would be forgotten, or the first.
+            self._accepted.add(key)
+            if held.done():
+                self._rung.put(key)
+            return
         future = self._open[key] = _Future(key, self._rung, self._solver, sapi_id)
         self._accepted.add(key)
         self._client._jobs.inc()
@@ -257,7 +285,7 @@ class Qpu:
             return None
         del self._open[key]
         self._accepted.discard(key)
-        return _outcome(key, sapi_id, future)
+        return _outcome(key, sapi_id, future, self._client.retry_after_s)
 
     def _check(self, parameters: Parameters) -> None:
         low, high = self.properties.get("num_reads_range", (1, float("inf")))
@@ -319,7 +347,7 @@ def _choose(client: Client, qpu: str | None) -> Any:
         offline = client.get_solvers(**{**features, "online": False})
     asked = ", ".join(f"{name} {value}" for name, value in features.items() if name != "qpu") or "any QPU"
     if offline:
-        raise Unavailable(f"solver {offline[0].name} is offline ({asked})")
+        raise Offline(f"solver {offline[0].name} is offline ({asked})")
     raise Refused(f"there is no such solver: {asked}. `dwave solvers --list` shows what there is")
 
 
@@ -341,13 +369,13 @@ def _times(parameters: Parameters) -> dict[str, Any]:
     return {} if parameters.annealing_time_us is None else {"annealing_time": parameters.annealing_time_us}
 
 
-def _outcome(key: int, sapi_id: str | None, future: Future) -> Answered | Failed:
+def _outcome(key: int, sapi_id: str | None, future: Future, retry_after_s: float | None) -> Answered | Failed:
     try:
         answer = future.result()
     except Exception as error:  # noqa: BLE001 - the client sets whatever its threads met; all of it is mapped
         if sapi_id is not None:
             return _after_id(key, sapi_id, error)
-        mapped = _before_id(error)
+        mapped = _before_id(error, retry_after_s)
         return Failed(key, None, mapped, ended=not isinstance(mapped, Uncertain))
     try:
         return Answered(key, str(sapi_id), wire.decode(answer))
@@ -355,7 +383,7 @@ def _outcome(key: int, sapi_id: str | None, future: Future) -> Answered | Failed
         return Failed(key, sapi_id, Unavailable(f"problem {sapi_id}: {error}"), ended=False)
 
 
-def _before_id(error: BaseException) -> SolverError:
+def _before_id(error: BaseException, retry_after_s: float | None) -> SolverError:
     """What an error at submission means: the problem was not accepted, or nobody knows."""
     if isinstance(error, SolverFailureError):
         return Refused(f"the solver refused the problem: {error}")
@@ -365,7 +393,7 @@ def _before_id(error: BaseException) -> SolverError:
     if code in _REFUSED:
         return Refused(f"the solver refused the problem ({code}): {error}")
     if code in _BUSY:
-        return Unavailable(f"the solver takes no more problems for now ({code}): {error}")
+        return Offline(f"the solver takes no more problems for now ({code}): {error}", retry_after_s)
     return Uncertain(f"nobody knows whether the problem was accepted: {type(error).__name__}: {error}")
 
 
@@ -374,7 +402,7 @@ def _after_id(key: int, sapi_id: str, error: BaseException) -> Failed:
     if isinstance(error, CanceledFutureError):
         return Failed(key, sapi_id, Unavailable(f"problem {sapi_id} was cancelled at the solver"), ended=True)
     if isinstance(error, SolverOfflineError):
-        return Failed(key, sapi_id, Unavailable(f"the solver went offline: {error}"), ended=True)
+        return Failed(key, sapi_id, Offline(f"the solver went offline: {error}"), ended=True)
     if isinstance(error, SolverFailureError):
         return Failed(key, sapi_id, Refused(f"the solver failed problem {sapi_id}: {error}"), ended=True)
     text = f"the answer of problem {sapi_id} could not be fetched: {type(error).__name__}: {error}"
@@ -393,6 +421,6 @@ def _mapping_errors() -> Iterator[None]:
             f"there is no such solver: {error}. `dwave solvers --list` shows what there is"
         ) from None
     except RequestError as error:
-        raise Unavailable(f"the solver does not answer: {type(error).__name__}: {error}") from None
+        raise Offline(f"the solver does not answer: {type(error).__name__}: {error}") from None
     except OSError as error:  # what requests raises
-        raise Unavailable(f"the solver cannot be reached: {type(error).__name__}: {error}") from None
+        raise Offline(f"the solver cannot be reached: {type(error).__name__}: {error}") from None

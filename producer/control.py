@@ -1,0 +1,158 @@
+"""What a person says to a run that is under way: pause, resume, cancel. Workers heed it within a second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from producer import queries
+from schema.database import Database, advance
+from schema.errors import ParameterError, StaleState
+from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
+from schema.tables import Batch, Problem, Run
+
+_IN_FLIGHT = (ProblemState.SENDING, ProblemState.SENT)
+_TRIES = 5  # a worker may move the run between our look and our move
+
+
+@dataclass(frozen=True)
+class Spent:
+    """QPU time of a run so far, microseconds, and what is still with its solver.
+
+    charged_us: of answered problems and of duplicates. in_flight: problems; in_flight_us: what they will be
+    charged if they cannot be withdrawn.
+    """
+
+    charged_us: int
+    in_flight: int
+    in_flight_us: int
+
+
+def pause(database: Database, run: int, reason: str = "by hand") -> None:
+    """Let a run send no more; what is with its solver is collected, and kept.
+
+    Raises:
+        NotFound: there is no such run. ParameterError: it is not under way.
+    """
+    values: dict[str, Any] = {"paused_by": PausedBy.HAND, "pause_reason": reason}
+    _move(database, run, RunState.PAUSED, LIVE_RUNS, "paused", **values)
+
+
+def cancel(database: Database, run: int) -> Spent:
+    """End a run: its batches are not taken up any more, and workers withdraw what waits at its solver.
+
+    What was scored is kept. Returns what was charged already, and what is still with the solver.
+
+    Raises:
+        NotFound: there is no such run. ParameterError: it is at its end already.
+    """
+    _move(database, run, RunState.CANCELLED, (*LIVE_RUNS, RunState.PAUSED), "cancelled", **RESUMED)
+    with database.reading() as session:
+        return spent(session, run)
+
+
+def resume(database: Database, run: int, budget_us: int | None = None) -> int:
+    """Let a paused run go on, or take up again what is missing of a failed one; how many batches are left.
+
+    budget_us: a new budget of QPU time, in all.
+
+    Raises:
+        NotFound: there is no such run. ParameterError: it is neither paused nor failed, or its budget is
+            spent.
+    """
+    with database.transaction() as session:
+        row = session.execute(
+            select(Run.state, Run.started_at, Run.paused_by, Run.budget_us).where(Run.id == run)
+        ).first()
+        if row is None:
+            queries.run(session, run)  # says what there is
+            raise AssertionError("unreachable")
+        if row.state not in (RunState.PAUSED, RunState.FAILED):
+            raise ParameterError(f"run {run} is {row.state}: only paused and failed runs can be resumed")
+        _refuse_spent(session, run, row, budget_us)
+        values: dict[str, Any] = dict(RESUMED)
+        if budget_us is not None:
+            values["budget_us"] = budget_us
+        if row.state is RunState.FAILED:
+            again = _take_up(session, run)
+            values |= {"finished_at": None, "error": None, "batches_failed": Run.batches_failed - again}
+        was_running = row.state is RunState.PAUSED and row.started_at is not None
+        target = RunState.RUNNING if was_running else RunState.QUEUED
+        advance(session, run, row.state, target, at=database.now(session), why="resumed", **values)
+        left = select(func.count()).where(Batch.run_id == run, Batch.state == BatchState.PENDING)
+        return session.execute(left).scalar_one()
+
+
+def spent(session: Session, run: int) -> Spent:
+    """What a run has cost so far."""
+    flying = Problem.state.in_(_IN_FLIGHT)
+    expected = func.coalesce(Problem.estimated_us, 0)
+    row = session.execute(
+        select(
+            func.coalesce(func.sum(func.coalesce(Problem.charged_us, 0) + Problem.wasted_us), 0),
+            func.count().filter(flying),
+            func.coalesce(func.sum(expected).filter(flying), 0),
+        )
+        .join(Batch, Batch.id == Problem.batch_id)
+        .where(Batch.run_id == run)
+    ).one()
+    return Spent(*(int(value) for value in row))
+
+
+def _move(
+    database: Database, run: int, target: RunState, sources: tuple[RunState, ...], word: str, **values: Any
+) -> None:
+    for _ in range(_TRIES):
+        with database.transaction() as session:
+            state = queries.run(session, run).state
+            if state not in sources:
+                raise ParameterError(f"run {run} is {state}: it cannot be {word} any more")
+            now = database.now(session)
+            stamp = "paused_at" if target is RunState.PAUSED else "finished_at"
+            try:
+                advance(session, run, state, target, at=now, why=word, **{**values, stamp: now})
+            except StaleState:
+                continue
+            if target is RunState.CANCELLED:
+                _forget_reserved(session, run)
+            return
+    raise StaleState(f"run {run} changes all the time: try again")
+
+
+def _forget_reserved(session: Session, run: int) -> None:
+    """Of batches that nobody holds; who holds one does it himself."""
+    free = select(Batch.id).where(Batch.run_id == run, Batch.state != BatchState.SAMPLING)
+    session.execute(
+        update(Problem)
+        .where(Problem.batch_id.in_(free), Problem.state == ProblemState.RESERVED)
+        .values(state=ProblemState.CANCELLED)
+    )
+
+
+def _take_up(session: Session, run: int) -> int:
+    """Make the failed batches of a run due again, as if for the first time; how many."""
+    failed = session.execute(
+        update(Batch)
+        .where(Batch.run_id == run, Batch.state == BatchState.FAILED)
+        .values(state=BatchState.PENDING, attempts=0, error=None, dispatched_at=None)
+        .returning(Batch.id)
+    )
+    return len(failed.scalars().all())
+
+
+def _refuse_spent(session: Session, run: int, row: Any, budget_us: int | None) -> None:
+    """A budget that is spent would pause the run again at once."""
+    budget = row.budget_us if budget_us is None else budget_us
+    if budget is None:
+        return
+    cost = spent(session, run)
+    total_us = cost.charged_us + cost.in_flight_us
+    unchanged = budget_us is None or budget_us <= (row.budget_us or 0)
+    if total_us >= budget or (row.paused_by is PausedBy.BUDGET and unchanged):
+        raise ParameterError(
+            f"run {run} has spent {total_us / 1e6:g} s of its budget of {budget / 1e6:g} s, which does not "
+            "suffice for another problem: give a higher one with --budget SECONDS"
+        )

@@ -1,0 +1,55 @@
+"""Which problems may leave."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schema.states import PausedBy, RunState
+from worker.admission import Admission, Hold, Standing, decide, explain
+
+FREE = Standing(RunState.RUNNING, 0, 400, 0, None, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, Admission(3)),
+        ({"run": RunState.PAUSED}, Admission(0, Hold.RUN)),
+        ({"run": RunState.CANCELLED}, Admission(0, Hold.RUN)),
+        ({"in_flight": 398}, Admission(2, Hold.ROOM)),
+        ({"in_flight": 500}, Admission(0, Hold.ROOM)),
+        ({"run_budget_us": 300}, Admission(3)),
+        ({"run_budget_us": 299}, Admission(2, Hold.BUDGET)),
+        ({"run_budget_us": 300, "run_spent_us": 250}, Admission(0, Hold.BUDGET)),
+        ({"day_budget_us": 150}, Admission(1, Hold.DAY)),
+        ({"run_budget_us": 100, "in_flight": 399}, Admission(1, Hold.BUDGET)),
+        ({"day_budget_us": 50, "run_budget_us": 250}, Admission(0, Hold.DAY)),
+    ],
+)
+def test_limits(changes: dict[str, object], expected: Admission) -> None:
+    assert decide(replace(FREE, **changes), [100, 100, 100]) == expected  # type: ignore[arg-type]
+
+
+@given(
+    st.lists(st.integers(1, 1000), max_size=30),
+    st.integers(0, 5000),
+    st.integers(0, 5000),
+)
+def test_a_budget_is_never_overshot(estimates: list[int], spent: int, budget: int) -> None:
+    standing = replace(FREE, run_spent_us=spent, run_budget_us=budget)
+    admitted = decide(standing, estimates)
+    total = spent + sum(estimates[: admitted.problems])
+    assert admitted.problems == 0 or total <= budget
+    if admitted.hold is not None:
+        assert total + estimates[admitted.problems] > budget
+
+
+def test_a_pause_says_what_was_spent_and_what_to_do() -> None:
+    standing = replace(FREE, run_spent_us=1_500_000, run_budget_us=2_000_000)
+    text = explain(standing, PausedBy.BUDGET, 600_000)
+    for part in ("0.6 s", "2 s", "1.5 s", "runs resume"):
+        assert part in text

@@ -1,0 +1,33 @@
+"""How long a solver that does not answer is left alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from worker.breaker import Broken, is_open, key, wait_s
+from worker.settings import WorkerSettings
+
+SETTINGS = WorkerSettings(retry_base_s=0.5, probe_s=3, retry_limit_s=60, breaker_failures=3)
+
+
+def test_waits_double_up_to_the_probes() -> None:
+    assert [wait_s(failures, SETTINGS) for failures in (1, 2, 3, 4, 100)] == [0.5, 1, 2, 3, 3]
+
+
+def test_a_solver_that_says_when_is_asked_then_but_not_for_ever() -> None:
+    assert wait_s(1, SETTINGS, retry_after_s=20) == 20
+    assert wait_s(1, SETTINGS, retry_after_s=1e6) == 60
+    assert wait_s(4, SETTINGS, retry_after_s=0.1) == 3
+
+
+def test_only_the_probe_may_ask_while_it_is_open() -> None:
+    broken = Broken(3, "down", datetime(2026, 1, 1, tzinfo=UTC), probe=7)
+    assert is_open(broken, 8, SETTINGS)
+    assert not is_open(broken, 7, SETTINGS)
+    assert not is_open(Broken(2, "down", broken.retry_at, None), 8, SETTINGS)
+    assert not is_open(None, 8, SETTINGS)
+
+
+def test_runs_that_chose_the_same_qpu_share_a_breaker() -> None:
+    assert key("dwave", {"qpu": "Advantage", "reads": 1}) == key("dwave", {"qpu": "Advantage", "reads": 2})
+    assert key("dwave", {}) != key("dwave", {"qpu": "Advantage"}) != key("emulator", {"qpu": "Advantage"})
