@@ -141,4 +141,11 @@ class Offline(Unavailable):
 
 
 class Uncertain(SolverError):
-    """May have been accepted and charged; only the ledger may settle it."""
+    """May have been accepted and charged; only the ledger may settle it.
+
+    wait_s: seconds after which it can be told; None: not known, a whole quarantine.
+    """
+
+    def __init__(self, message: str, wait_s: float | None = None) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s

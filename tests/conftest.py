@@ -68,6 +68,22 @@ def postgresql() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture
+def own_server() -> Iterator[tuple[_server, str]]:
+    """A PostgreSQL server that a test may stop and start, and the URL of a migrated database on it."""
+    binaries = _postgresql_binaries()
+    if binaries is None:
+        pytest.skip("no PostgreSQL on this machine")
+    folder = Path(tempfile.mkdtemp(prefix="annealq-pg-"))
+    try:
+        with _server(binaries, folder) as server:
+            url = f"postgresql+psycopg://postgres@/postgres?host={folder}"
+            migrations.upgrade(url)
+            yield server, url
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "annealq.db"
@@ -131,20 +147,28 @@ class _server:  # noqa: N801 - used as a context manager only
         self.binaries, self.folder = binaries, folder
         self.user = "nobody" if os.geteuid() == 0 else None
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> _server:
         self.folder.chmod(0o755)
         data = self.folder / "data"
         if self.user:
             shutil.chown(self.folder, self.user)
         self._run("initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8")
+        self.start()
+        return self
+
+    def start(self) -> None:
         options = ("-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=100")
+        data = self.folder / "data"
         command = [str(self.binaries / "postgres"), "-D", str(data), "-k", str(self.folder), *options]
-        with (self.folder / "log").open("wb") as log:
+        with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, user=self.user, stdout=log, stderr=log, cwd="/")
         self._wait()
 
     def __exit__(self, *_: object) -> None:
-        self.process.send_signal(2)  # fast shutdown
+        self.stop()
+
+    def stop(self) -> None:
+        self.process.send_signal(2)  # fast shutdown: connections are dropped
         self.process.wait(30)
 
     def _run(self, program: str, *arguments: str) -> None:

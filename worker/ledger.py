@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import and_, case, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from schema import samples
@@ -159,15 +159,48 @@ def take_back(session: Session, problem: int, why: str, *, now: datetime) -> Non
     advance(session, problem, ProblemState.SENDING, ProblemState.RESERVED, at=now, why=why)
 
 
-def fail(session: Session, problem: int, source: ProblemState, why: str, *, now: datetime) -> None:
-    """The solver refused or failed it: it will never be answered."""
-    advance(session, problem, source, ProblemState.FAILED, at=now, why=why, error=why)
+def fail(
+    session: Session, problem: int, source: ProblemState, why: str, *, now: datetime, spent: bool = False
+) -> None:
+    """The solver refused or failed it: it will never be answered. spent: it was charged all the same."""
+    # What it was charged is lost with its answer; what it was expected to be is the best that is known.
+    waste = {"wasted_us": func.coalesce(Problem.estimated_us, 0)} if spent else {}
+    advance(session, problem, source, ProblemState.FAILED, at=now, why=why, error=why, **waste)
 
 
 def count_duplicates(session: Session, problem: int, duplicates: int, *, now: datetime) -> None:
     """The solver has further problems under this one's label."""
     session.execute(update(Problem).where(Problem.id == problem).values(duplicates=duplicates))
     note(session, "problems", problem, None, ProblemState.SENT, at=now, why=f"{duplicates} duplicates")
+
+
+@dataclass(frozen=True)
+class Doubtful:
+    """A problem that may have left more than once. kept: the id whose answer is stored, if one is."""
+
+    id: int
+    label: str
+    sapi_id: str | None
+    kept: str | None
+    estimated_us: int
+
+
+def doubtful(session: Session, batch: int) -> list[Doubtful]:
+    """The problems of a batch under whose labels the solver may have others than are written down."""
+    unaccepted = and_(Problem.times_sent > 0, Problem.sapi_id.is_(None))
+    kept = case((Problem.state == ProblemState.ANSWERED, Problem.sapi_id))
+    rows = session.execute(
+        select(Problem.id, Problem.label, Problem.sapi_id, kept, func.coalesce(Problem.estimated_us, 0))
+        .where(Problem.batch_id == batch, or_(Problem.times_sent > 1, Problem.duplicates > 0, unaccepted))
+        .order_by(Problem.id)
+    )
+    return [Doubtful(*row) for row in rows]
+
+
+def waste(session: Session, problem: int, duplicates: int, wasted_us: int) -> None:
+    """What the solver charged under a problem's label beside the answer that is kept."""
+    values = {"duplicates": duplicates, "wasted_us": wasted_us}
+    session.execute(update(Problem).where(Problem.id == problem).values(values))
 
 
 def answer(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from schema.errors import Refused, Unavailable
 from schema.parameters import Parameters, Solver
-from worker import leases, stopping
+from worker import audit, leases, stopping
 from worker.embedding import search, store
 from worker.embedding.graph import Interactions
 from worker.ledger import Terms
@@ -183,4 +183,5 @@ def sample(
             raise Unavailable(f"the solver's graph changed from {terms.graph_id} to {now}: {error}") from None
         raise
     sampling_us = round((time.monotonic() - started) * 1e6)
+    audit.settle(context, lease, work.batch, prepared.qpu)
     return Sampled(prepared.embedding.id, prepared.embedding.searched_s, sampling_us)

@@ -5,8 +5,21 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from schema.errors import AnnealqError, Offline, Parked, Refused, SolverError, Unavailable, Uncertain
+from schema.errors import (
+    AnnealqError,
+    DatabaseFull,
+    DatabaseUnavailable,
+    Offline,
+    Parked,
+    Refused,
+    SolverError,
+    Unavailable,
+    Uncertain,
+)
 from worker.settings import WorkerSettings
+
+# A database that is restarted is away for seconds; one that is full may be given room.
+_PASSING = (Unavailable, DatabaseUnavailable, DatabaseFull)
 
 
 @dataclass(frozen=True)
@@ -28,7 +41,7 @@ class GiveUp:
 def decide(error: Exception, attempt: int, settings: WorkerSettings, jitter: random.Random) -> Again | GiveUp:
     """What to do after attempt number ``attempt`` (from 1) ended in ``error``.
 
-    Errors that we raise on purpose do not go away by themselves, but for `Unavailable`; an
+    Errors that we raise on purpose do not go away by themselves, but for those of `_PASSING`; an
     unforeseen error may have been the machine's. The wait doubles with each attempt, with
     "equal jitter" (half fixed, half random) so that workers do not come back all at once.
     """
@@ -39,13 +52,18 @@ def decide(error: Exception, attempt: int, settings: WorkerSettings, jitter: ran
         # No fault of the batch, however long it lasts. The solver's breaker says when to ask again.
         return Again(settings.retry_base_s, text, counts=False)
     if isinstance(error, SolverError) and error.progressed and not isinstance(error, Refused):
-        wait = settings.quarantine_s if isinstance(error, Uncertain) else settings.retry_base_s
-        return Again(wait, text, counts=False)
+        return Again(_wait_s(error, settings), text, counts=False)
     if isinstance(error, Uncertain) and attempt < settings.max_attempts:
-        # Whether it arrived can only be told when it would have; the ledger settles it then.
-        return Again(settings.quarantine_s, text)
-    lasting = isinstance(error, AnnealqError) and not isinstance(error, Unavailable)
+        return Again(_wait_s(error, settings), text)
+    lasting = isinstance(error, AnnealqError) and not isinstance(error, _PASSING)
     if lasting or attempt >= settings.max_attempts:
         return GiveUp(text)
     wait = min(settings.retry_limit_s, settings.retry_base_s * 2 ** (attempt - 1))
     return Again(wait * (0.5 + jitter.random() / 2), text)
+
+
+def _wait_s(error: SolverError, settings: WorkerSettings) -> float:
+    if not isinstance(error, Uncertain):
+        return settings.retry_base_s
+    # Whether it arrived can only be told when it would have; the ledger settles it then.
+    return settings.quarantine_s if error.wait_s is None else error.wait_s

@@ -15,7 +15,8 @@ from schema.settings import load as load_settings
 from worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
-    from worker.annealers.dwave import Access, Qpu
+    from worker.annealers.client import Access
+    from worker.annealers.dwave import Qpu
     from worker.annealers.programme import Programme
 
 _KEPT_PROGRAMMES = 8
@@ -70,7 +71,7 @@ class Solvers:
         return self._programmes[key]
 
     def _access(self, solver: Solver) -> Access:
-        from worker.annealers.dwave import Access
+        from worker.annealers.client import Access
 
         timeout_s = self.settings.solver_timeout_s
         if solver is not Solver.EMULATOR:

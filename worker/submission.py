@@ -194,12 +194,12 @@ class Submission:
         found = self.qpu.find(entry.label)
         quarantine = timedelta(seconds=self.context.settings.quarantine_s)
         if not found:
-            if entry.sending_at is not None and now < entry.sending_at + quarantine:
-                self._errors.append(
-                    Uncertain(
-                        f"problem {entry.label} may still arrive: it is looked for again after {quarantine}"
-                    )
-                )
+            if self.qpu.is_leaving(entry.id):
+                self._errors.append(Uncertain(f"problem {entry.label} is still on its way"))
+                return
+            if entry.sending_at is not None and now < (until := entry.sending_at + quarantine):
+                text = f"problem {entry.label} may still arrive: it is looked for again after {quarantine}"
+                self._errors.append(Uncertain(text, (until - now).total_seconds()))
                 return
             with self._writing() as (session, now):
                 ledger.take_back(session, entry.id, "the solver does not know its label", now=now)
@@ -309,7 +309,7 @@ class Submission:
         if event.sapi_id is None and isinstance(event.error, Unavailable):
             ledger.take_back(session, event.key, str(event.error), now=now)
         else:
-            ledger.fail(session, event.key, source, str(event.error), now=now)
+            ledger.fail(session, event.key, source, str(event.error), now=now, spent=event.spent)
 
     def _fits(self, event: Answered) -> bool:
         entry = self._flying.get(event.key)

@@ -26,7 +26,7 @@ from schema.database import Database
 from schema.messages import Message, Queue, Task
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import Settings, load
-from schema.states import FINISHED_BATCHES, FINISHED_RUNS, BatchState, ProblemState, RunState
+from schema.states import FINISHED_BATCHES, FINISHED_RUNS, ProblemState, RunState
 from schema.tables import Batch, Classification, Event, Network, Problem, Run
 from tests.acceptance.conftest import QUICK
 from tests.emulators import TOKEN, Emulator
@@ -81,11 +81,8 @@ class Night:
         with self.database.reading() as session:
             return session.execute(select(Run.state).where(Run.id == run)).scalar_one()
 
-    def scored(self, run: int) -> int:
-        """Batches of a run that are scored."""
-        with self.database.reading() as session:
-            query = select(func.count()).where(Batch.run_id == run, Batch.state == BatchState.SCORED)
-            return session.execute(query).scalar_one()
+    def is_finished(self, run: int) -> bool:
+        return self.state(run) in FINISHED_RUNS
 
     def answered(self) -> int:
         """Problems that are answered, of all runs."""
@@ -188,9 +185,11 @@ def _moves(session: Any, subject: str, target: str, rows: Sequence[int]) -> dict
     return dict(session.execute(query.where(Event.row.in_(rows)).group_by(Event.row)).all())
 
 
-def children(workers: int, reconcilers: int, env: dict[str, str]) -> list[Child]:
-    """So many workers of one process each, and reconcilers."""
+def children(workers: int, reconcilers: int, env: dict[str, str], entry: Sequence[str]) -> list[Child]:
+    """So many workers of one process each, and reconcilers. entry: instead of Celery's own."""
     worker = worker_command(1, list(Queue))
+    if entry:
+        worker = [*entry, *worker[worker.index("-A") :]]
     reconciler = [sys.executable, "-m", "worker.reconcile"]
     named = [(f"worker-{k}", [*worker, "-n", f"worker-{k}@%h"]) for k in range(workers)]
     named += [(f"reconciler-{k}", reconciler) for k in range(reconcilers)]
@@ -206,6 +205,7 @@ def night(
     workers: int = 2,
     reconcilers: int = 1,
     env: dict[str, str] | None = None,
+    entry: Sequence[str] = (),
 ) -> Iterator[Night]:
     """A stack on a database, with a network in it; ``env``: what its processes find in their environment."""
     settings = load(home=home, database_url=database_url)
@@ -214,7 +214,7 @@ def night(
     with database.transaction() as session:
         session.execute(insert(Network).values(working_network()))
     try:
-        made = children(workers, reconcilers, {**SETTINGS, **at, **(env or {})})
+        made = children(workers, reconcilers, {**SETTINGS, **at, **(env or {})}, entry)
         with Stack(settings, children=made, patience=_PATIENCE) as stack:
             yield Night(stack, settings, database, emulator)
     finally:

@@ -11,7 +11,8 @@ import numpy as np
 from schema.parameters import Parameters
 from worker.annealers import programme
 from worker.annealers.base import LogicalSamples
-from worker.annealers.dwave import Access, Answered, Qpu
+from worker.annealers.client import Access
+from worker.annealers.dwave import Answered, Qpu
 from worker.embedding import search
 from worker.embedding.graph import Interactions
 from worker.embedding.unembedding import unembed

@@ -13,7 +13,7 @@ from tests.contract.remote import RemoteAnnealer
 from tests.emulators import TOKEN, Emulator
 from tests.models import dense, features_for, head, pooled
 from worker.annealers.base import LocalAnnealer
-from worker.annealers.dwave import Access
+from worker.annealers.client import Access
 from worker.annealers.exact import ExactAnnealer
 from worker.annealers.simulated import SimulatedAnnealer
 from worker.qubo.build import EnergyModel, build

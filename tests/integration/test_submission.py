@@ -17,6 +17,7 @@ from producer.calibrate import Grid, enqueue_calibration, newest
 from producer.enqueue import RunOptions, enqueue_run
 from producer.networks import ChosenNetwork
 from schema.database import Database
+from schema.errors import Unavailable
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver, Unembedding, Visible
 from schema.settings import load as load_settings
@@ -185,6 +186,98 @@ def test_what_goes_wrong_once_costs_nothing_twice(
     run = enqueue(context.database, working)
     assert finish(context, run) is RunState.DONE
     assert_books_agree(context, emulator, before, run)
+
+
+def spent(context: Context, emulator: Emulator, before: dict[str, Any], run: int) -> tuple[int, int, int]:
+    """What the database says was charged and wasted in a run, and what the emulator has charged since."""
+    since = emulator.ledger()["problems"][len(before["problems"]) :]
+    with context.database.reading() as session:
+        made = problems(session, run)
+        charged = sum(problem.charged_us or 0 for problem in made)
+        wasted = sum(problem.wasted_us for problem in made)
+    return charged, wasted, sum(round(one["charged_us"]) for one in since)
+
+
+def test_a_lost_answer_is_paid_for_again_and_both_are_in_the_books(
+    context: Context, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    before = emulator.ledger()
+    emulator.break_down({"target": "answer", "kind": "lose", "count": 2})
+    run = enqueue(context.database, working)
+    assert finish(context, run) is RunState.DONE
+    charged, wasted, theirs = spent(context, emulator, before, run)
+    assert charged + wasted == theirs
+    with context.database.reading() as session:
+        lost = [problem for problem in problems(session, run) if problem.state is ProblemState.FAILED]
+        assert [problem.wasted_us for problem in lost] == [problem.estimated_us for problem in lost]
+        assert len(lost) == 2
+        query = select(Classification.image).where(Classification.run_id == run)
+        assert sorted(session.execute(query).scalars()) == list(range(IMAGES))
+
+
+def test_an_error_of_a_gateway_does_not_mean_that_a_problem_has_not_arrived(
+    context: Context, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    before = emulator.ledger()
+    emulator.break_down({"target": "submit", "kind": "error", "status": 503, "when": "after", "count": 2})
+    run = enqueue(context.database, working)
+    assert finish(context, run) is RunState.DONE
+    assert_books_agree(context, emulator, before, run)
+
+
+def test_a_problem_that_is_still_on_its_way_is_not_sent_again(
+    context: Context, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    before = emulator.ledger()
+    emulator.break_down({"target": "submit", "kind": "delay", "delay_s": 1.7, "count": 1})
+    run = enqueue(context.database, working)
+    assert finish(context, run, attempts=20) is RunState.DONE
+    assert_books_agree(context, emulator, before, run)
+
+
+def test_what_a_problem_was_charged_can_be_asked_for_while_its_answer_is_kept(
+    context: Context, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    run = enqueue(context.database, working)
+    finish(context, run)
+    with context.database.reading() as session:
+        first, second, *_ = problems(session, run)
+        session.expunge_all()
+    qpu = context.solvers.connect(Solver.EMULATOR, PARAMETERS)
+    assert qpu.charge_us(str(first.sapi_id)) == first.charged_us
+    emulator.break_down({"target": "answer", "kind": "lose", "count": 1})
+    assert qpu.charge_us(str(second.sapi_id)) is None
+    emulator.break_down({"target": "answer", "kind": "error", "status": 500, "count": 1})
+    with pytest.raises(Unavailable):
+        qpu.charge_us(str(first.sapi_id))
+
+
+def test_a_problem_that_arrives_after_all_is_counted_as_a_duplicate(
+    context: Context, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    before = emulator.ledger()
+    emulator.break_down({"target": "submit", "kind": "delay", "delay_s": 3.0, "count": 1})
+    run = enqueue(context.database, working)
+    with context.database.reading() as session:
+        batch = session.execute(select(Batch.id).where(Batch.run_id == run).limit(1)).scalar_one()
+    pipeline.sample_batch(context, batch)
+    patient = context.settings.model_copy(update={"collect_s": 10.0})
+    other = Context(context.database, patient, context.hints)  # of another worker
+    other.solvers.shared = context.solvers.shared
+    # The answers come after the first request, which was overtaken, has arrived.
+    emulator.break_down({"target": "answer", "kind": "delay", "delay_s": 2.5, "count": 4})
+    time.sleep(0.1)  # until the batch is due again, and its problems count as never arrived
+    pipeline.sample_batch(other, batch)
+    assert finish(other, run, attempts=20) is RunState.DONE
+    other.solvers.leave(Solver.EMULATOR, PARAMETERS)
+    charged, wasted, theirs = spent(context, emulator, before, run)
+    assert charged + wasted == theirs
+    with context.database.reading() as session:
+        made = problems(session, run)
+        duplicates = sum(problem.duplicates for problem in made)
+        figures = session.execute(select(Run.statistics).where(Run.id == run)).scalar_one()
+    assert duplicates == len(emulator.ledger()["problems"]) - len(before["problems"]) - len(made) > 0
+    assert (figures["duplicates"], figures["qpu_wasted_us"]) == (duplicates, wasted)
 
 
 def test_a_graph_that_changes_gets_an_embedding_of_its_own(

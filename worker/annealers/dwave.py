@@ -8,13 +8,11 @@ mapped once, here, to Refused, Unavailable and Uncertain.
 
 from __future__ import annotations
 
-import json
-import math
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,42 +20,25 @@ from typing import Any
 import orjson
 from dwave.cloud import Client
 from dwave.cloud.api import Problems
-from dwave.cloud.api.exceptions import RequestError, ResourceAuthenticationError
 from dwave.cloud.computation import Future
 from dwave.cloud.concurrency import Present
 from dwave.cloud.exceptions import (
     CanceledFutureError,
-    SolverAuthenticationError,
+    SAPIError,
     SolverFailureError,
-    SolverNotFoundError,
     SolverOfflineError,
 )
 
-from schema.errors import Corrupt, Offline, ParameterError, Refused, SolverError, Unavailable, Uncertain
+from schema.errors import Corrupt, Offline, Refused, SolverError, Unavailable, Uncertain
 from schema.parameters import Parameters
 from worker.annealers import wire
+from worker.annealers.client import Access, choose, connect
+from worker.annealers.errors import GONE, before_id, mapping_errors
 from worker.embedding.graph import SolverGraph
 from worker.embedding.scale import Ranges
 
+_PROBLEM = "application/vnd.dwave.sapi.problem+json"
 _LISTED = 1000  # the most that a listing returns
-
-# What the server says it has not accepted; any other error may have come after it had.
-_REFUSED = frozenset({400, 401, 403, 404, 405, 409, 413, 415, 422})
-_BUSY = frozenset({429, 503})
-
-
-@dataclass(frozen=True)
-class Access:
-    """How a solver is reached.
-
-    endpoint, token: of the emulator; None: as D-Wave's own configuration file and environment say.
-    request_timeout_s: how long one request may take. poll_wait_s: how long the server may hold a poll.
-    """
-
-    endpoint: str | None = None
-    token: str | None = None
-    request_timeout_s: float = 60.0
-    poll_wait_s: int = 5
 
 
 @dataclass(frozen=True)
@@ -81,13 +62,15 @@ class Answered:
 class Failed:
     """The problem will not be answered, or not now.
 
-    sapi_id: where one was given. ended: the problem is at its end, uncharged; else it may still be answered.
+    sapi_id: where one was given. ended: the problem is at its end; else it may still be answered. spent: it
+    was charged although there is no answer; what is at its end without an answer is not, as a rule.
     """
 
     key: int
     sapi_id: str | None
     error: SolverError
     ended: bool
+    spent: bool = False
 
 
 Event = Accepted | Answered | Failed
@@ -100,32 +83,6 @@ class Listed:
     sapi_id: str
     status: str
     submitted_on: datetime | None
-
-
-class _Client(Client):  # type: ignore[misc]  # the client has no types
-    """With more threads that load answers: with five, an 80 ms network caps it at 57 problems/s."""
-
-    _LOAD_THREAD_COUNT = 20
-    retry_after_s: float | None = None  # what the server said last, with a 429 or a 503
-
-    def create_session(self) -> Any:
-        """The client reads Retry-After of polls alone; of submissions it would be lost."""
-        session = super().create_session()
-        session.hooks["response"].append(self._heed)
-        return session
-
-    def _heed(self, response: Any, **_: Any) -> None:
-        if response.status_code in _BUSY:
-            self.retry_after_s = _seconds(response.headers.get("Retry-After"))
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """A Retry-After header's seconds; its other form, a date, is not taken."""
-    try:
-        seconds = float(retry_after or "")
-    except ValueError:
-        return None
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
 class _Bell(threading.Event):
@@ -167,9 +124,9 @@ class Qpu:
             Unavailable: it does not answer, or is offline.
         """
         self._access = access
-        self._client = _connect(access)
+        self._client = connect(access)
         try:
-            self._solver = _choose(self._client, parameters.qpu)
+            self._solver = choose(self._client, parameters.qpu)
             self.properties: dict[str, Any] = dict(self._solver.properties)
             self.name = str(self._solver.name)
             graph_id = str(self._solver.graph_id or "")
@@ -216,7 +173,13 @@ class Qpu:
             "label": label,
         }
         future = self._open[key] = _Future(key, self._rung, self._solver, None)
+        self._accepted.discard(key)  # an earlier problem of this key may have been, and was never looked at
         self._client._submit(Present(result=orjson.dumps(body)), future)
+
+    def is_leaving(self, key: int) -> bool:
+        """Whether a request of this client with the problem is still under way: it may arrive any moment."""
+        future = self._open.get(key)
+        return future is not None and future.id is None and not future.done()
 
     def resume(self, key: int, sapi_id: str) -> None:
         """Wait for a problem that was sent before, by whomever."""
@@ -250,7 +213,7 @@ class Qpu:
         Raises:
             Unavailable: it does not answer.
         """
-        with _mapping_errors(), Problems.from_config(self._client.config) as problems:
+        with mapping_errors(), Problems.from_config(self._client.config) as problems:
             found = problems.list_problems(label=label, max_results=_LISTED)
         return sorted(
             (
@@ -261,13 +224,30 @@ class Qpu:
             key=lambda one: (one.submitted_on is None, one.submitted_on, one.sapi_id),
         )
 
+    def charge_us(self, sapi_id: str) -> int | None:
+        """What a completed problem was charged, by its answer; None when that is not kept any more.
+
+        Raises:
+            Unavailable: the solver does not answer.
+        """
+        # Not `Problems.get_problem_answer`: it refuses raw answers, for they lack a field.
+        with mapping_errors(), closing(self._client.create_session()) as session:
+            session.set_accept(_PROBLEM, accept_version="~=3.0", ask_version="3.0.0")
+            try:
+                answer = Client._sapi_request(session.get, f"problems/{sapi_id}/")["answer"]
+            except SAPIError as error:
+                if error.error_code in (404, GONE):
+                    return None
+                raise
+            return round(float(answer["timing"]["qpu_access_time"]))
+
     def cancel(self, ids: Iterable[str]) -> None:
         """Withdraw problems that still wait; those that run or are done stay as they are.
 
         Raises:
             Unavailable: the solver does not answer.
         """
-        with _mapping_errors(), Problems.from_config(self._client.config) as problems:
+        with mapping_errors(), Problems.from_config(self._client.config) as problems:
             problems.cancel_problems(list(ids))
 
     def _look_at(self, key: int) -> Event | None:
@@ -314,55 +294,6 @@ class Qpu:
         return given
 
 
-def _connect(access: Access) -> Client:
-    settings: dict[str, Any] = {
-        "client": "base",
-        "request_timeout": access.request_timeout_s,
-        "poll_strategy": "long-polling",
-        "poll_wait_time": access.poll_wait_s,
-        "poll_pause": 0.05,  # without a pause, a server that answers 5xx is asked hundreds of times a second
-        "http_retry_backoff_factor": 0.05,
-        "cache_enabled": False,  # a graph that has changed must be seen
-    }
-    try:
-        if access.endpoint is None:
-            return _Client.from_config(**settings)
-        del settings["client"]
-        return _Client(endpoint=access.endpoint, token=access.token or "none", **settings)
-    except (ValueError, OSError) as error:
-        raise Refused(
-            f"no access to D-Wave's solvers: {error}. Run `dwave config create`, or set DWAVE_API_TOKEN"
-        ) from None
-
-
-def _choose(client: Client, qpu: str | None) -> Any:
-    """The solver by name or features; without either, the configured one, or the largest QPU."""
-    features = dict(client.config.solver or {}) if qpu is None else _features(qpu)
-    order = features.pop("order_by", "-num_active_qubits")
-    features = {"qpu": True, **features}
-    with _mapping_errors():
-        online = client.get_solvers(order_by=order, **features)
-        if online:
-            return online[0]
-        offline = client.get_solvers(**{**features, "online": False})
-    asked = ", ".join(f"{name} {value}" for name, value in features.items() if name != "qpu") or "any QPU"
-    if offline:
-        raise Offline(f"solver {offline[0].name} is offline ({asked})")
-    raise Refused(f"there is no such solver: {asked}. `dwave solvers --list` shows what there is")
-
-
-def _features(qpu: str) -> dict[str, Any]:
-    if not qpu.lstrip().startswith("{"):
-        return {"name": qpu}
-    try:
-        features = json.loads(qpu)
-    except ValueError as error:
-        raise ParameterError(f"features of a solver are one JSON object; {qpu!r} is none: {error}") from None
-    if not isinstance(features, dict):
-        raise ParameterError(f"features of a solver are one JSON object, not {qpu!r}")
-    return features
-
-
 def _times(parameters: Parameters) -> dict[str, Any]:
     if parameters.anneal_schedule is not None:
         return {"anneal_schedule": [list(point) for point in parameters.anneal_schedule]}
@@ -375,26 +306,12 @@ def _outcome(key: int, sapi_id: str | None, future: Future, retry_after_s: float
     except Exception as error:  # noqa: BLE001 - the client sets whatever its threads met; all of it is mapped
         if sapi_id is not None:
             return _after_id(key, sapi_id, error)
-        mapped = _before_id(error, retry_after_s)
+        mapped = before_id(error, retry_after_s)
         return Failed(key, None, mapped, ended=not isinstance(mapped, Uncertain))
     try:
         return Answered(key, str(sapi_id), wire.decode(answer))
     except Corrupt as error:
         return Failed(key, sapi_id, Unavailable(f"problem {sapi_id}: {error}"), ended=False)
-
-
-def _before_id(error: BaseException, retry_after_s: float | None) -> SolverError:
-    """What an error at submission means: the problem was not accepted, or nobody knows."""
-    if isinstance(error, SolverFailureError):
-        return Refused(f"the solver refused the problem: {error}")
-    if isinstance(error, SolverAuthenticationError):
-        return Refused(f"the solver does not accept the token: {error}")
-    code = getattr(error, "error_code", None)
-    if code in _REFUSED:
-        return Refused(f"the solver refused the problem ({code}): {error}")
-    if code in _BUSY:
-        return Offline(f"the solver takes no more problems for now ({code}): {error}", retry_after_s)
-    return Uncertain(f"nobody knows whether the problem was accepted: {type(error).__name__}: {error}")
 
 
 def _after_id(key: int, sapi_id: str, error: BaseException) -> Failed:
@@ -405,22 +322,8 @@ def _after_id(key: int, sapi_id: str, error: BaseException) -> Failed:
         return Failed(key, sapi_id, Offline(f"the solver went offline: {error}"), ended=True)
     if isinstance(error, SolverFailureError):
         return Failed(key, sapi_id, Refused(f"the solver failed problem {sapi_id}: {error}"), ended=True)
+    if getattr(error, "error_code", None) == GONE:
+        text = f"the solver does not keep the answer of problem {sapi_id} any more: {error}"
+        return Failed(key, sapi_id, Unavailable(text), ended=True, spent=True)
     text = f"the answer of problem {sapi_id} could not be fetched: {type(error).__name__}: {error}"
     return Failed(key, sapi_id, Unavailable(text), ended=False)
-
-
-@contextmanager
-def _mapping_errors() -> Iterator[None]:
-    """Errors of calls that submit nothing."""
-    try:
-        yield
-    except (SolverAuthenticationError, ResourceAuthenticationError) as error:
-        raise Refused(f"the solver does not accept the token: {error}") from None
-    except SolverNotFoundError as error:
-        raise Refused(
-            f"there is no such solver: {error}. `dwave solvers --list` shows what there is"
-        ) from None
-    except RequestError as error:
-        raise Offline(f"the solver does not answer: {type(error).__name__}: {error}") from None
-    except OSError as error:  # what requests raises
-        raise Offline(f"the solver cannot be reached: {type(error).__name__}: {error}") from None

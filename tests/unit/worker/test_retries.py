@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from schema.errors import Corrupt, NetworkError, Refused, Unavailable
+from schema.errors import Corrupt, DatabaseUnavailable, NetworkError, Refused, Unavailable, Uncertain
 from worker.retries import Again, GiveUp, decide
 from worker.settings import WorkerSettings
 
@@ -18,7 +18,9 @@ def test_what_cannot_get_better_is_given_up_at_once(error: Exception) -> None:
     assert decide(error, 1, SETTINGS, random.Random(0)) == GiveUp(f"{type(error).__name__}: {error}")
 
 
-@pytest.mark.parametrize("error", [Unavailable("offline"), MemoryError("full"), OSError("reset")])
+@pytest.mark.parametrize(
+    "error", [Unavailable("offline"), DatabaseUnavailable("restarts"), MemoryError("full"), OSError("reset")]
+)
 def test_what_may_get_better_is_tried_again_with_growing_waits(error: Exception) -> None:
     jitter = random.Random(0)
     waits = []
@@ -29,6 +31,15 @@ def test_what_may_get_better_is_tried_again_with_growing_waits(error: Exception)
     for wait, longest in zip(waits, (2, 4, 8, 16, 20), strict=True):
         assert longest / 2 <= wait <= longest
     assert isinstance(decide(error, 6, SETTINGS, jitter), GiveUp)
+
+
+@pytest.mark.parametrize(("wait_s", "expected"), [(None, SETTINGS.quarantine_s), (12.5, 12.5)])
+def test_a_problem_that_may_have_arrived_is_looked_for_when_that_can_be_told(
+    wait_s: float | None, expected: float
+) -> None:
+    decision = decide(Uncertain("reset", wait_s), 1, SETTINGS, random.Random(0))
+    assert isinstance(decision, Again)
+    assert decision.seconds == expected
 
 
 def test_two_workers_do_not_come_back_at_the_same_time() -> None:

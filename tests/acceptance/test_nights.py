@@ -1,0 +1,325 @@
+"""Nights on which everything goes wrong: kills at random, restarts, a solver that fails every fifth request,
+a solver that is away. Each run ends by itself, every image is classified once, and the books agree."""
+
+from __future__ import annotations
+
+import random
+import signal
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from redis import Redis
+from sqlalchemy import func, select
+
+from schema.database import Database
+from schema.settings import socket_path
+from schema.tables import Batch, Event, Problem
+from tests.acceptance.conftest import wait_for
+from tests.acceptance.night import (
+    LEASE_S,
+    Night,
+    assert_books_agree,
+    lasting_emulator,
+    night,
+)
+from tests.emulators import Emulator
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+KILLS = 100
+# A pool child is what works; its parent takes the child with it.
+MOST_REQUESTS = 100.0  # a second, from one worker process to a solver that fails everything
+VICTIMS = ("pool", "pool", "pool", "pool", "worker", "worker", "reconciler")
+
+
+Say = Callable[[str], None]
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Shows a line of figures, whatever becomes of the test."""
+
+    def say(line: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n{line}\n")
+
+    return say
+
+
+def recoveries(database: Database, kills: list[float]) -> list[float]:
+    """For each batch that was handed back after a kill: seconds from the kill to its next claim."""
+    with database.reading() as session:
+        query = select(Event.row, Event.at, Event.source, Event.target).where(Event.subject == "batches")
+        events = [(row, at.timestamp(), source, target) for row, at, source, target in session.execute(query)]
+    found = []
+    for row, handed_back, source, target in events:
+        if (source, target) != ("sampling", "pending"):
+            continue
+        # The dead holder had renewed its lease a third of it before its death at most.
+        struck = [at for at in kills if at <= handed_back - LEASE_S * 2 / 3]
+        claims = [at for other, at, _, to in events if (other, to) == (row, "sampling") and at >= handed_back]
+        if struck and claims:
+            found.append(min(claims) - max(struck))
+    return found
+
+
+def test_a_hundred_kills_lose_nothing_and_pay_nothing_twice(
+    database_url: str, tmp_path: Path, say: Say
+) -> None:
+    choice, kills = random.Random(1), []
+    with (
+        lasting_emulator(tmp_path) as emulator,
+        night(tmp_path / "home", database_url, emulator, workers=3, reconcilers=2) as at,
+    ):
+        wait_for(lambda: len(at.processes()["pool"]) == 3, "the workers to be up")
+        while len(kills) < KILLS:
+            run = at.enqueue(200, seed=len(kills))
+            while not at.is_finished(run):
+                if len(kills) < KILLS and at.kill(choice.choice(VICTIMS), choice):
+                    kills.append(time.time())
+                time.sleep(choice.uniform(0.3, 1.5))
+            at.finish(run)
+        for run in at.runs:
+            at.assert_every_image_once(run)
+        at.assert_books_agree()
+        ledger = books(at)
+        took = recoveries(at.database, kills)
+        say(
+            f"{len(kills)} kills over {len(at.runs)} runs, {ledger}; {len(took)} batches taken over, "
+            f"{statistics.median(took):.1f} s after the kill (median), {max(took):.1f} s at most"
+        )
+        assert ledger["duplicates"] == 0
+        assert statistics.median(took) <= LEASE_S + 5
+
+
+def books(at: Night) -> dict[str, int]:
+    """Counts of the ledger, over all runs."""
+    sums = {
+        "problems": func.count(),
+        "adopted": func.count().filter(Problem.adopted),
+        "resubmitted": func.count().filter(Problem.times_sent > 1),
+        "duplicates": func.coalesce(func.sum(Problem.duplicates), 0),
+        "wasted_us": func.coalesce(func.sum(Problem.wasted_us), 0),
+    }
+    with at.database.reading() as session:
+        row = session.execute(select(*sums.values()).select_from(Problem)).one()
+    return dict(zip(sums, map(int, row), strict=True))
+
+
+BLIND = """
+import sys
+from celery.__main__ import main
+from worker import ledger, submission
+
+def send_again(self, entry, now):
+    with self._writing() as (session, now):
+        ledger.take_back(session, entry.id, "blindly", now=now)
+
+submission.Submission._settle_by_label = send_again
+sys.exit(main())
+"""
+
+
+def test_without_the_look_up_by_label_problems_are_paid_twice(database_url: str, tmp_path: Path) -> None:
+    """The control: these tests can fail. The workers are patched, and the duplicates that they make are seen;
+    and books in which a problem is missing, or charged otherwise, do not agree."""
+    env = {"ANNEALQ_CRASH_AT": "accepted", "ANNEALQ_CRASH_ONCE": str(tmp_path / "crashes")}
+    with (
+        lasting_emulator(tmp_path) as emulator,
+        night(tmp_path / "home", database_url, emulator, env=env, entry=[sys.executable, "-c", BLIND]) as at,
+    ):
+        figures = at.finish(at.enqueue(40))
+        assert figures["duplicates"] > 0
+        at.assert_books_agree()
+        problems = emulator.ledger()["problems"]
+        cheaper = {**problems[0], "charged_us": problems[0]["charged_us"] - 1}
+        twice = {**problems[0], "id": "another"}
+        for wrong in (problems[1:], [cheaper, *problems[1:]], [*problems, twice]):
+            with pytest.raises(AssertionError):
+                assert_books_agree(at.database, wrong)
+
+
+def flush(at: Night) -> None:
+    with Redis(unix_socket_path=str(socket_path(at.settings.home))) as client:
+        client.flushall()
+
+
+def restart_broker(at: Night) -> None:
+    at.kill("broker", random.Random(0))
+
+
+def restart_emulator(at: Night) -> None:
+    at.emulator.kill()
+    at.emulator.start()
+
+
+@pytest.mark.parametrize("strike", [flush, restart_broker, restart_emulator])
+def test_a_run_survives_a_restart_of_what_it_uses(
+    database_url: str, tmp_path: Path, strike: Callable[[Night], None]
+) -> None:
+    with (
+        lasting_emulator(tmp_path) as emulator,
+        night(tmp_path / "home", database_url, emulator) as at,
+    ):
+        run = at.enqueue(200)
+        for answered in (10, 40, 70):
+            wait_for(lambda n=answered: at.answered() >= n, f"{answered} answered problems")
+            strike(at)
+        assert not at.is_finished(run)
+        figures = at.finish(run)
+        at.assert_every_image_once(run)
+        at.assert_books_agree()
+        assert figures["duplicates"] == 0
+
+
+def test_a_run_survives_a_restart_of_postgresql(own_server: tuple[Any, str], tmp_path: Path) -> None:
+    server, url = own_server
+    with (
+        lasting_emulator(tmp_path) as emulator,
+        night(tmp_path / "home", url, emulator) as at,
+    ):
+        run = at.enqueue(200)
+        for answered in (10, 40, 70):
+            wait_for(lambda n=answered: at.answered() >= n, f"{answered} answered problems")
+            server.stop()
+            server.start()
+        assert not at.is_finished(run)
+        figures = at.finish(run)
+        at.assert_every_image_once(run)
+        at.assert_books_agree()
+        assert figures["duplicates"] == 0
+
+
+def faults(target: str, *kinds: tuple[float, dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"target": target, "probability": share, **what} for share, what in kinds]
+
+
+def error(status: int, **more: Any) -> dict[str, Any]:
+    return {"kind": "error", "status": status, **more}
+
+
+RESET = {"kind": "reset"}
+SLOW = {"kind": "delay", "delay_s": 1.8}  # more than a request may take
+A_FIFTH = [
+    *faults("submit", (0.03, error(500)), (0.03, error(503)), (0.03, error(429)), (0.03, RESET)),
+    *faults("submit", (0.02, SLOW), (0.03, error(502, when="after")), (0.03, {**RESET, "when": "after"})),
+    *faults("poll", (0.06, error(500)), (0.04, error(429)), (0.06, RESET), (0.04, SLOW)),
+    *faults("list", (0.06, error(500)), (0.04, error(429)), (0.06, RESET), (0.04, SLOW)),
+    *faults("answer", (0.05, error(500)), (0.04, error(429)), (0.05, RESET), (0.03, SLOW)),
+    *faults("answer", (0.02, {"kind": "lose"}), (0.01, {"kind": "corrupt"})),
+    *faults("cancel", (0.2, error(500))),
+    *faults("solvers", (0.1, error(503)), (0.1, RESET)),
+]
+
+
+def test_every_fifth_request_fails(database_url: str, tmp_path: Path, say: Say) -> None:
+    with (
+        lasting_emulator(tmp_path, "--seed=3") as emulator,
+        night(tmp_path / "home", database_url, emulator) as at,
+    ):
+        emulator.break_down(*A_FIFTH)
+        run = at.enqueue(1000, batch_size=20)
+        figures = at.finish(run, seconds=900)
+        fired = sum(
+            fault["fired"] for fault in emulator.session.get(emulator.ready["faults"]).json()["faults"]
+        )
+        at.assert_every_image_once(run)
+        at.assert_books_agree()
+        with at.database.reading() as session:
+            attempts = session.execute(select(func.max(Batch.attempts))).scalar_one()
+        say(f"{fired} faults, {books(at)}, at most {attempts} attempts at a batch")
+        assert figures["problems_sent"] >= 500
+        assert figures["duplicates"] == books(at)["duplicates"]
+
+
+def fired_by_target(emulator: Emulator) -> dict[str, int]:
+    """How many requests of each kind have failed so far."""
+    counts: dict[str, int] = defaultdict(int)
+    for fault in emulator.session.get(emulator.ready["faults"]).json()["faults"]:
+        counts[fault["target"]] += fault["fired"]
+    return dict(counts)
+
+
+def busy_s(processes: list[psutil.Process]) -> float:
+    """Processor seconds that processes have used so far, of those that are still there."""
+    total = 0.0
+    for process in processes:
+        try:
+            used = process.cpu_times()
+            total += used.user + used.system
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+def refuse(emulator: Emulator) -> Callable[[], None]:
+    emulator.kill()
+    return emulator.start
+
+
+def fall_silent(emulator: Emulator) -> Callable[[], None]:
+    emulator.process.send_signal(signal.SIGSTOP)
+    return lambda: emulator.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("break_down", [refuse, fall_silent])
+def test_an_outage_is_sat_out(
+    tmp_path: Path,
+    database_url: str,
+    break_down: Callable[[Emulator], Callable[[], None]],
+    say: Say,
+) -> None:
+    # Wait 4 s at most between looks, so that the work goes on soon; and look for lost hints as users do.
+    env = {"ANNEALQ_WORKER_RETRY_LIMIT_S": "4", "ANNEALQ_WORKER_RECONCILE_EVERY_S": "1"}
+    with (
+        lasting_emulator(tmp_path) as emulator,
+        night(tmp_path / "home", database_url, emulator, env=env) as at,
+    ):
+        run = at.enqueue(400)
+        wait_for(lambda: at.answered() >= 20, "20 answered problems")
+        before = [
+            process.pid for kind in ("worker", "pool", "reconciler") for process in at.processes()[kind]
+        ]
+        mend = break_down(emulator)
+        watched = [psutil.Process(pid) for pid in before]
+        started, used = time.monotonic(), busy_s(watched)
+        time.sleep(60)
+        share = (busy_s(watched) - used) / (time.monotonic() - started)
+        answered = at.answered()
+        mend()
+        back = time.monotonic()
+        wait_for(lambda: at.answered() > answered, "the next answered problem", 60)
+        resumed_s = time.monotonic() - back
+        at.finish(run, seconds=120)
+        at.assert_every_image_once(run)
+        at.assert_books_agree()
+        assert all(process.is_running() for process in watched), "a process ended"
+        say(f"{share:.1%} of a processor in 60 s of outage, resumed {resumed_s:.1f} s after its end")
+        assert share <= 0.05
+        assert resumed_s <= 5
+
+
+def test_a_server_that_fails_everything_is_asked_seldom(tmp_path: Path, database_url: str, say: Say) -> None:
+    targets = ("submit", "poll", "list", "answer", "cancel", "solvers")
+    with (
+        lasting_emulator(tmp_path) as emulator,
+        night(tmp_path / "home", database_url, emulator) as at,
+    ):
+        at.enqueue(200)
+        wait_for(lambda: at.answered() >= 4, "the first answers")
+        emulator.break_down(offline=["tiny"])  # what is sent now is waited for
+        time.sleep(2)
+        emulator.break_down(*({"target": target, "kind": "error", "status": 500} for target in targets))
+        started = time.monotonic()
+        time.sleep(20)
+        counts = fired_by_target(emulator)
+        rate = sum(counts.values()) / (time.monotonic() - started) / 2
+        say(f"{rate:.1f} requests a second from each of two workers: {counts}")
+        assert rate <= MOST_REQUESTS

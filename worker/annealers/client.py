@@ -1,0 +1,105 @@
+"""How a solver is reached: D-Wave's client with our settings, and the choice among its solvers."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from dwave.cloud import Client
+
+from schema.errors import Offline, ParameterError, Refused
+from worker.annealers.errors import mapping_errors
+
+_WAITED_FOR = frozenset({429, 503})  # answers that may say how long
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a solver is reached.
+
+    endpoint, token: of the emulator; None: as D-Wave's own configuration file and environment say.
+    request_timeout_s: how long one request may take. poll_wait_s: how long the server may hold a poll.
+    """
+
+    endpoint: str | None = None
+    token: str | None = None
+    request_timeout_s: float = 60.0
+    poll_wait_s: int = 5
+
+
+class SapiClient(Client):  # type: ignore[misc]  # the client has no types
+    """With more threads that load answers: with five, an 80 ms network caps it at 57 problems/s."""
+
+    _LOAD_THREAD_COUNT = 20
+    retry_after_s: float | None = None  # what the server said last, with a 429 or a 503
+
+    def create_session(self) -> Any:
+        """The client reads Retry-After of polls alone; of submissions it would be lost."""
+        session = super().create_session()
+        session.hooks["response"].append(self._heed)
+        return session
+
+    def _heed(self, response: Any, **_: Any) -> None:
+        if response.status_code in _WAITED_FOR:
+            self.retry_after_s = _seconds(response.headers.get("Retry-After"))
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """A Retry-After header's seconds; its other form, a date, is not taken."""
+    try:
+        seconds = float(retry_after or "")
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def connect(access: Access) -> SapiClient:
+    settings: dict[str, Any] = {
+        "client": "base",
+        "request_timeout": access.request_timeout_s,
+        "poll_strategy": "long-polling",
+        "poll_wait_time": access.poll_wait_s,
+        "poll_pause": 0.05,  # without a pause, a server that answers 5xx is asked hundreds of times a second
+        "http_retry_backoff_factor": 0.05,
+        "cache_enabled": False,  # a graph that has changed must be seen
+    }
+    try:
+        if access.endpoint is None:
+            client: SapiClient = SapiClient.from_config(**settings)
+            return client
+        del settings["client"]
+        return SapiClient(endpoint=access.endpoint, token=access.token or "none", **settings)
+    except (ValueError, OSError) as error:
+        raise Refused(
+            f"no access to D-Wave's solvers: {error}. Run `dwave config create`, or set DWAVE_API_TOKEN"
+        ) from None
+
+
+def choose(client: Client, qpu: str | None) -> Any:
+    """The solver by name or features; without either, the configured one, or the largest QPU."""
+    features = dict(client.config.solver or {}) if qpu is None else _features(qpu)
+    order = features.pop("order_by", "-num_active_qubits")
+    features = {"qpu": True, **features}
+    with mapping_errors():
+        online = client.get_solvers(order_by=order, **features)
+        if online:
+            return online[0]
+        offline = client.get_solvers(**{**features, "online": False})
+    asked = ", ".join(f"{name} {value}" for name, value in features.items() if name != "qpu") or "any QPU"
+    if offline:
+        raise Offline(f"solver {offline[0].name} is offline ({asked})")
+    raise Refused(f"there is no such solver: {asked}. `dwave solvers --list` shows what there is")
+
+
+def _features(qpu: str) -> dict[str, Any]:
+    if not qpu.lstrip().startswith("{"):
+        return {"name": qpu}
+    try:
+        features = json.loads(qpu)
+    except ValueError as error:
+        raise ParameterError(f"features of a solver are one JSON object; {qpu!r} is none: {error}") from None
+    if not isinstance(features, dict):
+        raise ParameterError(f"features of a solver are one JSON object, not {qpu!r}")
+    return features
