@@ -11,6 +11,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from schema.database import advance
+from schema.errors import Corrupt
 from schema.states import BatchState, RunState
 from schema.tables import Batch, Embedding, Problem, Run, SampleSet
 
@@ -136,9 +137,11 @@ def _batches(column: InstrumentedAttribute[Any], run: int) -> Select[Any]:
 
 
 def finish(
-    session: Session, run: int, figures: Figures, statistics: dict[str, Any], *, now: datetime
+    session: Session, run: int, figures: Figures, statistics: dict[str, Any] | Corrupt, *, now: datetime
 ) -> None:
     """Store the statistics and end the run: `failed` when a batch was given up, else `done`.
+
+    statistics: or why there are none: the run has failed then too; its classifications are kept.
 
     Raises:
         StaleState: somebody else has finished it.
@@ -148,6 +151,8 @@ def finish(
     if figures.failed_batches:
         target = RunState.FAILED
         error = f"{figures.failed_batches} of its batches failed; the first error: {figures.first_error}"
+    if isinstance(statistics, Corrupt):
+        target, error = RunState.FAILED, f"Corrupt: {statistics}"
     advance(
         session,
         run,
@@ -155,7 +160,7 @@ def finish(
         target,
         at=now,
         why=error,
-        statistics=statistics,
+        statistics=None if isinstance(statistics, Corrupt) else statistics,
         error=error,
         finished_at=now,
     )
