@@ -23,7 +23,7 @@ from producer.networks import choose
 from producer.process import Child
 from producer.supervisor import Patience
 from schema.database import Database
-from schema.messages import Message, Queue, Task
+from schema.messages import Message, Task, queue_names
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import Settings, load
 from schema.states import FINISHED_BATCHES, FINISHED_RUNS, BatchState, ProblemState, RunState
@@ -190,7 +190,7 @@ def _moves(session: Any, subject: str, target: str, rows: Sequence[int]) -> dict
 
 def children(workers: int, reconcilers: int, env: dict[str, str]) -> list[Child]:
     """So many workers of one process each, and reconcilers."""
-    worker = worker_command(1, list(Queue))
+    worker = worker_command(1, queue_names())
     reconciler = [sys.executable, "-m", "worker.reconcile"]
     named = [(f"worker-{k}", [*worker, "-n", f"worker-{k}@%h"]) for k in range(workers)]
     named += [(f"reconciler-{k}", reconciler) for k in range(reconcilers)]
