@@ -11,7 +11,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from producer.description import Description
@@ -159,6 +159,11 @@ def _find_or_insert(session: Session, values: dict[str, Any], origin: Origin, *,
     same = select(Network.id).where(Network.content_sha256 == values["content_sha256"])
     found = session.execute(same).scalar()
     if found is not None:
+        # Bytes that differ under the digest of their content are damaged.
+        held = {name: values[name] for name in ("weights", "weights_sha256")}
+        session.execute(
+            update(Network).where(Network.id == found, Network.weights != held["weights"]).values(held)
+        )
         return Installed(found, created=False)
     row = {**values, "finished_at": now}
     return Installed(insert_version(session, row, now=now, why=origin.value), created=True)

@@ -17,6 +17,7 @@ from producer.images import ImageSet
 from producer.networks import ChosenNetwork
 from schema import arrays
 from schema.architecture import Architecture
+from schema.damage import stored_in
 from schema.database import Database, note
 from schema.errors import ImageError, ParameterError
 from schema.parameters import Parameters, Solver, Visible
@@ -133,7 +134,7 @@ def enqueue_calibration(
         "visible": grid.visible,
         "name": images.name,
         "images": len(images.images),
-        "image_digests": overlap.digests(images.images),
+        "image_digests": overlap.seal(overlap.digests(images.images)),
     }
     options = RunOptions(default_batch_size(solver))
     batches = batch_rows(images, options.batch_size)
@@ -224,7 +225,9 @@ def trained_on(session: Session, network: int, images: ImageSet) -> int:
     ).scalar()
     if row is None:
         return 0
-    known = arrays.inflate_images(row.images, (row.count, row.height, row.width))
+    with stored_in(f"training set {row.id}", "give the same images to `annealq networks train` again"):
+        shape = (row.count, row.height, row.width)
+        known, _ = arrays.decode_training_set(row.images, row.labels, shape, row.sha256)
     return len(overlap.shared(overlap.digests(images.images), overlap.digests(known)))
 
 
@@ -239,4 +242,6 @@ def _insert(session: Session, row: dict[str, Any], *, now: datetime) -> int:
 def _fitted(held: Calibration | None) -> Fitted | None:
     if held is None or held.parameters is None or held.accuracy is None:
         return None
-    return Fitted(held.id, held.name, held.images, held.accuracy, held.parameters, held.image_digests)
+    with stored_in(f"calibration {held.id}", "do without it, `--no-calibration`, and calibrate again"):
+        known = overlap.unseal(held.image_digests, held.images)
+    return Fitted(held.id, held.name, held.images, held.accuracy, held.parameters, known)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from schema.damage import stored_in
 from schema.errors import Corrupt
 from schema.tables import Chip
 
@@ -39,8 +40,9 @@ def read(session: Session, chip: int) -> ChipGraph:
         Corrupt: its bytes do not agree with its row.
     """
     row = session.execute(select(Chip).where(Chip.id == chip)).scalar_one()
-    qubits, couplers = unpack(row.graph, row.qubits, row.couplers)
-    topology, shape = _topology(row.properties)
+    with stored_in(f"graph of chip {chip}", "ask the solver again: `annealq embeddings find`"):
+        qubits, couplers = unpack(row.graph, row.qubits, row.couplers)
+        topology, shape = _topology(row.properties)
     return ChipGraph(row.name, row.graph_id, topology, shape, qubits, couplers)
 
 

@@ -77,10 +77,10 @@ def worker(
     import os
 
     from producer.embedded import environment, processors, worker_command
-    from schema.messages import Queue
+    from schema.messages import queue_names
     from schema.settings import load
 
-    names = [q.value for q in Queue]
+    names = queue_names()
     wanted = names if queues is None else [f"annealq.{q.removeprefix('annealq.')}" for q in queues.split(",")]
     if unknown := set(wanted) - set(names):
         raise typer.BadParameter(f"unknown queue {min(unknown)}; there are: {', '.join(names)}")

@@ -31,7 +31,7 @@ from producer.home import broker_folder, emulator_folder, log_folder, make_home,
 from producer.process import Child
 from producer.supervisor import OnEvent, Patience, Supervisor
 from schema.errors import ParameterError
-from schema.messages import Queue
+from schema.messages import queue_names
 from schema.settings import Settings, socket_path
 
 # One Ctrl-C may arrive twice: timeout(1) and some shells signal a process and its group.
@@ -221,7 +221,7 @@ def standard_children(workers: int | None) -> list[Child]:
     if workers is not None and workers < 1:
         raise ParameterError(f"{workers} workers: at least 1 is needed")
     return [
-        Child("worker", worker_command(processors() if workers is None else workers, list(Queue))),
+        Child("worker", worker_command(processors() if workers is None else workers, queue_names())),
         Child("reconciler", [sys.executable, "-m", "worker.reconcile"]),
     ]
 

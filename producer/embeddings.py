@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, aliased
 
 from schema import tiling
 from schema.architecture import Architecture
+from schema.damage import stored_in
 from schema.errors import AnnealqError, NotFound
 from schema.parameters import Visible
 from schema.states import EmbeddingState
@@ -84,7 +85,8 @@ def read_tiling(session: Session, embedding_id: int) -> Tiling:
     row = session.execute(select(Embedding.state, Embedding.tiling).where(Embedding.id == embedding_id)).one()
     if row.tiling is None:
         raise AnnealqError(f"embedding {embedding_id} is {row.state}: it has no chains")
-    return tiling.decode(row.tiling)
+    with stored_in(f"tiling of embedding {embedding_id}", "choose another --tiles for new runs"):
+        return tiling.decode(row.tiling)
 
 
 def layers(session: Session, embedding_id: int, units: int) -> Layers | None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -123,8 +123,7 @@ def enqueue_training(
         raise ImageError(f"{images.name}: training needs labels, and it has none")
     training = {"transfer": transfer, "seed": seed, "epochs": epochs}
     pixels, labels = arrays.encode_images(images.images), arrays.encode_labels(images.labels)
-    shape = str(images.images.shape).encode()
-    data_sha256 = arrays.digest(shape, pixels, labels)
+    data_sha256 = arrays.training_checksum(images.images.shape, pixels, labels)
     plan = {"architecture": architecture.to_dict(), "training": training, "classes": classes}
     content = arrays.digest(arrays.canonical(plan), data_sha256.encode())
     training_set = {
@@ -248,6 +247,7 @@ def _run_digest(images: ImageSet, network: ChosenNetwork, solver: Solver, parame
 def _batch(images: ImageSet, ordinal: int, part: slice) -> dict[str, Any]:
     pixels = images.images[part]
     data = arrays.encode_images(pixels)
+    labels = None if images.labels is None else arrays.encode_labels(images.labels[part])
     return {
         "ordinal": ordinal,
         "first_image": part.start,
@@ -255,8 +255,8 @@ def _batch(images: ImageSet, ordinal: int, part: slice) -> dict[str, Any]:
         "height": pixels.shape[1],
         "width": pixels.shape[2],
         "images": data,
-        "images_sha256": arrays.checksum(data),
-        "labels": None if images.labels is None else arrays.encode_labels(images.labels[part]),
+        "images_sha256": arrays.batch_checksum(data, labels),
+        "labels": labels,
         "sources": None if images.sources is None else list(images.sources[part]),
         "state": BatchState.PENDING,
     }
@@ -291,8 +291,9 @@ def _find_or_insert_network(
 ) -> Enqueued:
     same = select(Network.id, Network.state).where(Network.content_sha256 == content)
     found = session.execute(same).first()
+    data = _keep_training_set(session, training_set, now=now)
     if found is None:
-        return _insert_network(session, plan, content, training_set, now=now)
+        return _insert_network(session, plan, content, data, training_set, now=now)
     if found.state is NetworkState.FAILED:
         again = {"attempts": 0, "error": None, "dispatched_at": now}
         advance(
@@ -301,20 +302,28 @@ def _find_or_insert_network(
     return Enqueued(found.id, created=False)
 
 
+def _keep_training_set(session: Session, training_set: dict[str, Any], *, now: datetime) -> int:
+    """The row of these images and labels; bytes that differ from them under their digest are damaged."""
+    same = TrainingSet.sha256 == training_set["sha256"]
+    data = session.execute(select(TrainingSet.id).where(same)).scalar()
+    if data is None:
+        statement = insert(TrainingSet).values({**training_set, "created_at": now})
+        return session.execute(statement.returning(TrainingSet.id)).scalar_one()
+    images, labels = training_set["images"], training_set["labels"]
+    differs = (TrainingSet.images != images) | (TrainingSet.labels != labels)
+    session.execute(update(TrainingSet).where(same, differs).values(images=images, labels=labels))
+    return data
+
+
 def _insert_network(
     session: Session,
     plan: dict[str, Any],
     content: str,
+    data: int,
     training_set: dict[str, Any],
     *,
     now: datetime,
 ) -> Enqueued:
-    data = session.execute(
-        select(TrainingSet.id).where(TrainingSet.sha256 == training_set["sha256"])
-    ).scalar()
-    if data is None:
-        statement = insert(TrainingSet).values({**training_set, "created_at": now})
-        data = session.execute(statement.returning(TrainingSet.id)).scalar_one()
     values = {
         "name": plan["architecture"]["name"],
         "state": NetworkState.QUEUED,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 
 import numpy as np
 from numpy.typing import NDArray
+
+from schema.errors import Corrupt
 
 _BYTES = hashlib.sha256().digest_size
 
@@ -20,6 +23,23 @@ def shared(some: bytes, others: bytes) -> list[int]:
     """Indices of the images in ``some`` that are also in ``others``, both as :func:`digests` packs them."""
     known = set(_split(others))
     return [index for index, digest in enumerate(_split(some)) if digest in known]
+
+
+def seal(packed: bytes) -> bytes:
+    """Digests as a row keeps them: with a CRC-32."""
+    return packed + zlib.crc32(packed).to_bytes(4, "little")
+
+
+def unseal(data: bytes, images: int) -> bytes:
+    """The digests of so many images from a row. Rows of earlier versions have no checksum.
+
+    Raises:
+        Corrupt: length or checksum do not agree.
+    """
+    packed = data[: _BYTES * images]
+    if len(packed) < _BYTES * images or data not in (packed, seal(packed)):
+        raise Corrupt(f"the digests of its {images:,} images are damaged: their checksum does not agree")
+    return packed
 
 
 def _split(packed: bytes) -> list[bytes]:

@@ -18,6 +18,7 @@ from producer import embeddings, queries, solver_report
 from producer.calibrations import CalibrationSummary
 from schema import arrays
 from schema.architecture import Architecture
+from schema.damage import stored_in
 from schema.parameters import Rule, Solver
 from schema.states import RunState
 
@@ -71,7 +72,9 @@ def mean_scores(session: Session, run_id: int, classes: int) -> NDArray[np.float
         if image.label is not None:
             labels.append(image.label)
             rows.append(image.scores)
-    return average_by_label(arrays.decode_scores(rows, classes), np.array(labels, dtype=np.int64), classes)
+    with stored_in(f"run {run_id}", f"score it again: `annealq runs rescore {run_id}`"):
+        scores = arrays.decode_scores(rows, classes)
+    return average_by_label(scores, np.array(labels, dtype=np.int64), classes)
 
 
 def average_by_label(

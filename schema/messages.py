@@ -3,6 +3,9 @@
 A message is a hint that says "look at row N". Losing, repeating or reordering messages
 costs latency, never work, because every task reads its row and goes on from there.
 
+Version 1 travels through queues of bare names, `annealq.sample`; from version 2 on the queue's name ends in
+the version, `annealq.sample.v2`. So an older worker never takes what only a newer one can read.
+
 Another service may enqueue the same work without HTTP: send a Celery task by name, JSON
 serialised, to its queue, with the keyword arguments that :meth:`Message.arguments` shows.
 """
@@ -58,12 +61,27 @@ class Message:
     version: int = VERSION
 
     @property
-    def queue(self) -> Queue:
-        return QUEUE_OF[self.task]
+    def queue(self) -> str:
+        return queue_name(QUEUE_OF[self.task], self.version)
 
     def arguments(self) -> dict[str, int]:
         """Keyword arguments of the Celery task."""
         return {"row": self.row, "version": self.version}
+
+
+def queue_name(queue: Queue, version: int) -> str:
+    """The queue that messages of one version travel through."""
+    return queue.value if version == 1 else f"{queue.value}.v{version}"
+
+
+def queue_names() -> list[str]:
+    """The queues that a worker of this version takes messages from: its own and those of earlier versions."""
+    return [queue_name(queue, version) for version in range(1, VERSION + 1) for queue in Queue]
+
+
+def is_newer(version: object) -> bool:
+    """Whether only a newer worker can read a message of this version."""
+    return isinstance(version, int) and version > VERSION
 
 
 def accept(row: object, version: object) -> int:

@@ -218,7 +218,7 @@ class Batch(Base):
     height: Mapped[int]
     width: Mapped[int]
     images: Mapped[bytes]  # (count, height, width) uint8, C order
-    images_sha256: Mapped[str] = mapped_column(String(64))
+    images_sha256: Mapped[str] = mapped_column(String(64))  # of images, then labels
     labels: Mapped[bytes | None]  # (count,) little-endian int16
     sources: Mapped[list[str] | None]  # a file name for each image
     state: Mapped[BatchState]
@@ -273,7 +273,7 @@ class Problem(Base):
     adopted: Mapped[bool] = mapped_column(server_default=false())  # an unknown outcome, found by its label
     duplicates: Mapped[int] = mapped_column(server_default="0")  # further problems with its label
     wasted_us: Mapped[int] = mapped_column(BigInteger, server_default="0")  # what those were charged
-    chain_breaks: Mapped[bytes | None]  # (images, units) little-endian float32: share of reads, each chain
+    chain_breaks: Mapped[bytes | None]  # (images, units): share of reads, each chain; see `schema.arrays`
     estimated_us: Mapped[int | None] = mapped_column(BigInteger)
     charged_us: Mapped[int | None] = mapped_column(BigInteger)
     timing: Mapped[dict[str, Any] | None]
@@ -318,7 +318,7 @@ class Classification(Base):
     predicted: Mapped[int | None]
     label: Mapped[int | None]
     status: Mapped[str] = mapped_column(String(16))  # decided, tied or undecided
-    scores: Mapped[bytes]  # (classes,) little-endian float32, each in [0, 1]
+    scores: Mapped[bytes]  # (classes,) little-endian float32, each in [0, 1]; CRC-32
     margin: Mapped[float]
     one_hot_fraction: Mapped[float]
     chain_break_fraction: Mapped[float | None]

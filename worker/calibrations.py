@@ -119,7 +119,7 @@ def settle(session: Session, calibration: int, decision: Again | GiveUp, *, now:
         at=now,
         why=decision.error,
         error=decision.error,
-        attempts=Calibration.attempts - (isinstance(decision, Again) and not decision.counts),
+        attempts=Calibration.attempts - int(isinstance(decision, Again) and not decision.counts),
         lease_until=None,
         dispatched_at=now,
     )

@@ -10,7 +10,7 @@ from celery import Celery
 from celery.signals import setup_logging, worker_process_init, worker_shutting_down
 from kombu.entity import Queue as KombuQueue
 
-from schema.messages import Queue
+from schema.messages import Queue, queue_names
 from schema.settings import load
 from worker import stopping
 from worker.logs import configure
@@ -48,7 +48,7 @@ app.conf.update(
         "queue_order_strategy": "round_robin",
     },
     task_create_missing_queues=False,
-    task_queues=[KombuQueue(queue.value, routing_key=queue.value) for queue in Queue],
+    task_queues=[KombuQueue(name, routing_key=name) for name in queue_names()],
     task_default_queue=Queue.AGGREGATE.value,
     task_default_exchange="annealq",
 )

@@ -10,8 +10,11 @@ import torch
 
 from schema import arrays, weights
 from schema.architecture import Architecture
+from schema.damage import stored_in
 from worker.network import training
 from worker.training_jobs import Job, Outcome
+
+_TRAIN_AGAIN = "give the same images to `annealq networks train` again"
 
 
 def train(job: Job, threads: int, on_epoch: Callable[[list[dict[str, Any]]], None]) -> Outcome:
@@ -22,8 +25,8 @@ def train(job: Job, threads: int, on_epoch: Callable[[list[dict[str, Any]]], Non
         NetworkError: the architecture cannot be trained by this transfer.
     """
     architecture = Architecture.from_dict(job.architecture)
-    images = arrays.inflate_images(job.images, job.shape)
-    labels = arrays.decode_labels(job.labels, job.shape[0])
+    with stored_in(f"training set {job.training_set}", _TRAIN_AGAIN):
+        images, labels = arrays.decode_training_set(job.images, job.labels, job.shape, job.sha256)
     history: list[dict[str, Any]] = []
 
     def keep(epoch: training.Epoch) -> None:

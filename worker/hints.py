@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 import structlog
+from kombu.entity import Queue as KombuQueue
 from kombu.exceptions import ChannelError, OperationalError
 from redis.exceptions import RedisError
 
-from schema.messages import Message, Queue
+from schema.messages import QUEUE_OF, Message, Queue, Task, queue_name
 
 log = structlog.get_logger()
 
@@ -37,6 +38,17 @@ class CeleryHints:
             except (OperationalError, OSError) as error:
                 log.warning("hint not sent", task=message.task, row=message.row, error=str(error))
                 return
+
+    def pass_on(self, task: Task, arguments: dict[str, Any]) -> None:
+        """Put a message of a newer version where only workers that can read it look, once."""
+        name = queue_name(QUEUE_OF[task], arguments["version"])
+        queue = KombuQueue(name, routing_key=name)  # type: ignore[no-untyped-call]
+        try:
+            self._app.send_task(task, kwargs=arguments, queue=queue)
+        except (OperationalError, OSError) as error:
+            log.warning("message of a newer version lost", task=task, error=str(error), **arguments)
+            return
+        log.warning("message needs a newer worker: upgrade annealq", task=task, queue=name, **arguments)
 
     def waiting(self, queue: Queue) -> int | None:
         try:

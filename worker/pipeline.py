@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from schema.errors import AnnealqError, LeaseLost, Offline, StaleState
+from schema.damage import stored_in
+from schema.errors import AnnealqError, Corrupt, LeaseLost, Offline, StaleState, StorageError
 from schema.messages import Message, Task
 from schema.states import BatchState
 from schema.tables import Calibration, Network, Preparation
@@ -61,9 +62,9 @@ def sample_batch(context: Context, batch: int) -> None:
         if _set_aside(session, context, work, now):
             return
         batches.start_run(session, work.run, now=now)
-        network = context.networks.get(session, work.network)
     reach(CrashPoint.CLAIMED)
     with _handed_back(context, lease), leases.held(database, lease, lease_s):
+        network = _network(context, work.network)
         if work.solver.is_remote:
             _sample_remotely(context, lease, work, network)
         else:
@@ -122,8 +123,8 @@ def prepare(context: Context, preparation: int) -> None:
         if lease is None:
             return
         request = preparations.load(session, preparation)
-        network = context.networks.get(session, request.network)
     with _handed_back(context, lease), leases.held(database, lease, lease_s):
+        network = _network(context, request.network)
 
         def report(step: str, fraction: float) -> None:
             with database.transaction() as session:
@@ -141,11 +142,13 @@ def aggregate_batch(context: Context, batch: int) -> None:
         if batches.state_of(session, batch) is not BatchState.SAMPLED:
             return
         work = batches.load(session, batch)
-        network = context.networks.get(session, work.network)
         stored = batches.load_samples(session, batch)
     try:
+        network = _network(context, work.network)
         rows, chain_breaks = scoring.score(network, work, stored)
     except Exception as error:
+        if isinstance(error, StorageError) and not isinstance(error, Corrupt):
+            raise  # the network could not be read now; the reconciler sends the hint again
         # Scoring is a pure function of stored bytes: what failed once fails always.
         _give_up_scoring(context, batch, error)
         if isinstance(error, AnnealqError):
@@ -176,8 +179,9 @@ def aggregate_run(context: Context, run: int) -> None:
         with database.reading() as session:
             figures = runs.load_figures(session, run)
         reach(CrashPoint.AGGREGATING)
+        statistics = _statistics(run, figures)
         with database.transaction() as session:
-            runs.finish(session, run, figures, summary.summarise(figures), now=database.now(session))
+            runs.finish(session, run, figures, statistics, now=database.now(session))
             calibration = calibrations.waits_for(session, run)
     except StaleState:
         return
@@ -191,8 +195,18 @@ def _count_cancelled(context: Context, run: int) -> None:
     """Say what a cancelled run came to, once nothing of it is under way."""
     with context.database.reading() as session:
         figures = runs.load_figures(session, run)
+    statistics = _statistics(run, figures)
     with context.database.transaction() as session:
-        runs.keep_statistics(session, run, summary.summarise(figures))
+        runs.keep_statistics(session, run, statistics)
+
+
+def _statistics(run: int, figures: runs.Figures) -> dict[str, Any] | Corrupt:
+    """Figures of a run, or what is damaged among the bytes that they are made of."""
+    try:
+        with stored_in(f"run {run}", f"score it again: `annealq runs rescore {run}`"):
+            return summary.summarise(figures)
+    except Corrupt as error:
+        return error
 
 
 def train_network(context: Context, network: int) -> None:
@@ -232,13 +246,18 @@ def calibrate_network(context: Context, calibration: int) -> None:
             with database.reading() as session:
                 return batches.load(session, batch), batches.load_samples(session, batch)
 
-        with database.reading() as session:
-            network = context.networks.get(session, job.network)
+        network = _network(context, job.network)
         fitted = comparison.fit(network, job, load)
         with database.transaction() as session:
             now = database.now(session)
             leases.renew(session, lease, now=now, lease_s=lease_s)
             calibrations.store(session, calibration, fitted, now=now)
+
+
+def _network(context: Context, network: int) -> TrainedNetwork:
+    """Load a network inside of what fails when its stored weights are damaged."""
+    with context.database.reading() as session:
+        return context.networks.get(session, network)
 
 
 @contextmanager

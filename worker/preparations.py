@@ -105,7 +105,7 @@ def settle(session: Session, preparation: int, decision: Again | GiveUp, *, now:
         at=now,
         why=decision.error,
         error=decision.error,
-        attempts=Preparation.attempts - (isinstance(decision, Again) and not decision.counts),
+        attempts=Preparation.attempts - int(isinstance(decision, Again) and not decision.counts),
         lease_until=None,
         dispatched_at=now,
         finished_at=now if target is PreparationState.FAILED else None,

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from schema.database import advance
-from schema.errors import StaleState
+from schema.errors import Corrupt, StaleState
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, RunState
 from schema.tables import Batch, Embedding, Problem, Run, SampleSet
 from worker.admission import IN_FLIGHT
@@ -122,16 +122,17 @@ def cancelled_and_quiet() -> ColumnElement[bool]:
     return and_(
         Run.state == RunState.CANCELLED,
         Run.statistics.is_(None),
+        Run.error.is_(None),
         ~held.exists(),
         Run.id.not_in(flying.where(Problem.state.in_(IN_FLIGHT))),
     )
 
 
-def keep_statistics(session: Session, run: int, statistics: dict[str, Any]) -> None:
-    """What a cancelled run came to."""
-    session.execute(
-        update(Run).where(Run.id == run, Run.state == RunState.CANCELLED).values(statistics=statistics)
-    )
+def keep_statistics(session: Session, run: int, statistics: dict[str, Any] | Corrupt) -> None:
+    """What a cancelled run came to, or why that cannot be said."""
+    damaged = isinstance(statistics, Corrupt)
+    values = {"error": f"Corrupt: {statistics}"} if damaged else {"statistics": statistics}
+    session.execute(update(Run).where(Run.id == run, Run.state == RunState.CANCELLED).values(**values))
 
 
 def load_figures(session: Session, run: int) -> Figures:
@@ -192,9 +193,11 @@ def _batches(column: InstrumentedAttribute[Any], run: int) -> Select[Any]:
 
 
 def finish(
-    session: Session, run: int, figures: Figures, statistics: dict[str, Any], *, now: datetime
+    session: Session, run: int, figures: Figures, statistics: dict[str, Any] | Corrupt, *, now: datetime
 ) -> None:
     """Store the statistics and end the run: `failed` when a batch was given up, else `done`.
+
+    statistics: or why there are none: the run has failed then too; its classifications are kept.
 
     Raises:
         StaleState: somebody else has finished it.
@@ -204,6 +207,8 @@ def finish(
     if figures.failed_batches:
         target = RunState.FAILED
         error = f"{figures.failed_batches} of its batches failed; the first error: {figures.first_error}"
+    if isinstance(statistics, Corrupt):
+        target, error = RunState.FAILED, f"Corrupt: {statistics}"
     advance(
         session,
         run,
@@ -211,7 +216,7 @@ def finish(
         target,
         at=now,
         why=error,
-        statistics=statistics,
+        statistics=None if isinstance(statistics, Corrupt) else statistics,
         error=error,
         finished_at=now,
     )

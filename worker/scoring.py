@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema import arrays, samples, tiling
+from schema.damage import stored_in
 from schema.errors import Corrupt
 from schema.parameters import Parameters, Solver, Unembedding
 from worker import consensus
@@ -22,6 +23,8 @@ from worker.qubo import calibrate
 from worker.qubo.build import EnergyModel
 from worker.qubo.ising import spin_form
 from worker.qubo.noise import noise_for
+
+_AGAIN = "classify the images again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,7 @@ def score(
 ) -> tuple[list[Scored], dict[int, bytes]]:
     """Consensus class scores of a batch from its stored sample sets; one row for each image.
 
-    Also how often each chain was broken, by problem: (images, n) little-endian float32.
+    Also how often each chain was broken, by problem: (images, n), as `arrays.encode_chain_breaks` packs it.
 
     Raises:
         Corrupt: images or sample sets are damaged, or hold fewer reads than the run counts on.
@@ -81,7 +84,7 @@ def score(
         )
         rows += _rows(scored, None if labels is None else labels[_images(part)], reads.chain_breaks)
         if reads.chain_breaks is not None:
-            chain_breaks[part.problem] = reads.chain_breaks.astype("<f4").tobytes()
+            chain_breaks[part.problem] = arrays.encode_chain_breaks(reads.chain_breaks)
     return rows, chain_breaks
 
 
@@ -111,6 +114,12 @@ def sweeps(solver: Solver, parameters: Parameters) -> int:
     """Sweeps of a read, which its time goes with; 1 where a solver has none."""
     local = annealer(solver, parameters)
     return local.sweeps if isinstance(local, SimulatedAnnealer) else 1
+
+
+def pixels(work: Work) -> NDArray[np.uint8]:
+    """Images (N, H, W) uint8 of a batch; Corrupt, naming it, where they or their labels are damaged."""
+    with stored_in(f"batch {work.batch} of run {work.run}", _AGAIN):
+        return arrays.decode_images(work.images, work.shape, work.images_sha256, work.labels)
 
 
 def linear_parts(network: TrainedNetwork, work: Work) -> NDArray[np.float64]:
@@ -148,12 +157,14 @@ def _reads(network: TrainedNetwork, work: Work, stored: Sequence[Stored]) -> Ite
 
 
 def _decode(model: EnergyModel, linear: NDArray[np.float64], parameters: Parameters, part: Stored) -> _Reads:
-    bits = samples.decode(part.data).bits[:, : parameters.reads]
-    if bits.shape[1] < parameters.reads:
-        raise Corrupt(f"{bits.shape[1]} reads an image are stored where the run needs {parameters.reads}")
+    with stored_in(f"sample set of problem {part.problem}", _AGAIN):
+        bits = samples.decode(part.data).bits[:, : parameters.reads]
+        if bits.shape[1] < parameters.reads:
+            raise Corrupt(f"{bits.shape[1]} reads an image are stored where the run needs {parameters.reads}")
     if part.tiling is None:
         return _Reads(bits[:, :, model.class_units], model.energies(linear, bits))
-    placed = tiling.decode(part.tiling).take(slice(part.count))
+    with stored_in(f"tiling that problem {part.problem} was sent with", _AGAIN):
+        placed = tiling.decode(part.tiling).take(slice(part.count))
     spin = None
     if parameters.unembedding is Unembedding.MINIMIZE_ENERGY:
         form = spin_form(linear, model.edges, model.couplings)
@@ -172,7 +183,7 @@ def _images(part: Stored) -> slice:
 
 
 def _energy(network: TrainedNetwork, work: Work) -> tuple[EnergyModel, NDArray[np.float64]]:
-    images = arrays.decode_images(work.images, work.shape, work.images_sha256)
+    images = pixels(work)
     model = network.model(work.parameters.visible, work.parameters.lam)
     return model, model.linear(network.features(images))
 

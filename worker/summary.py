@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from schema import arrays
 from worker import statistics
 from worker.runs import Figures, ProblemFacts
 from worker.statistics import SolverCounts, SolverFigures, SolverTimes
@@ -44,7 +45,7 @@ def _solver(figures: Figures) -> SolverFigures:
         embedding_seconds_saved=0.0 if misses else float(sum(figures.embeddings_s)),
         times_us=_times(answered),
         chain_breaks=statistics.chain_breaks(
-            [np.frombuffer(p.chain_breaks or b"", "<f4").reshape(p.images, -1) for p in breaks]
+            [arrays.decode_chain_breaks(p.chain_breaks or b"", p.images) for p in breaks]
         ),
     )
 

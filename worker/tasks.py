@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import structlog
 
 from schema.database import Database
-from schema.messages import Task, accept
+from schema.messages import Task, accept, is_newer
 from schema.settings import load as load_settings
 from worker import pipeline
 from worker.celery import app
@@ -15,6 +17,8 @@ from worker.context import Context
 from worker.dispatch import dispatch as send_due
 from worker.hints import CeleryHints
 from worker.settings import load as load_worker_settings
+
+UseCase = Callable[[Context, int], None]
 
 
 @cache
@@ -25,43 +29,29 @@ def context() -> Context:
     return Context(database, load_worker_settings(), CeleryHints(app))
 
 
-@app.task(name=Task.DISPATCH)
-def dispatch(row: int = 0, version: int = 1) -> None:
-    accept(row, version)
-    send_due(context().database, context().settings, context().hints)
+def _register(task: Task, use_case: UseCase, noun: str) -> None:
+    """Let messages of a task lead to a use case; log lines name its row by ``noun``.
+
+    A message of a newer version may say more than we know: it is passed on whole, and not looked at.
+    """
+
+    @app.task(name=task)
+    def run(row: int = 0, version: int = 1, **more: Any) -> None:
+        if is_newer(version):
+            CeleryHints(app).pass_on(task, {"row": row, "version": version, **more})
+            return
+        with structlog.contextvars.bound_contextvars(**{noun: row}):
+            use_case(context(), accept(row, version))
 
 
-@app.task(name=Task.SAMPLE_BATCH)
-def sample_batch(row: int, version: int = 1) -> None:
-    with structlog.contextvars.bound_contextvars(batch=row):
-        pipeline.sample_batch(context(), accept(row, version))
+def _dispatch(at: Context, _row: int) -> None:
+    send_due(at.database, at.settings, at.hints)
 
 
-@app.task(name=Task.AGGREGATE_BATCH)
-def aggregate_batch(row: int, version: int = 1) -> None:
-    with structlog.contextvars.bound_contextvars(batch=row):
-        pipeline.aggregate_batch(context(), accept(row, version))
-
-
-@app.task(name=Task.AGGREGATE_RUN)
-def aggregate_run(row: int, version: int = 1) -> None:
-    with structlog.contextvars.bound_contextvars(run=row):
-        pipeline.aggregate_run(context(), accept(row, version))
-
-
-@app.task(name=Task.TRAIN_NETWORK)
-def train_network(row: int, version: int = 1) -> None:
-    with structlog.contextvars.bound_contextvars(network=row):
-        pipeline.train_network(context(), accept(row, version))
-
-
-@app.task(name=Task.PREPARE)
-def prepare(row: int, version: int = 1) -> None:
-    with structlog.contextvars.bound_contextvars(preparation=row):
-        pipeline.prepare(context(), accept(row, version))
-
-
-@app.task(name=Task.CALIBRATE_NETWORK)
-def calibrate_network(row: int, version: int = 1) -> None:
-    with structlog.contextvars.bound_contextvars(calibration=row):
-        pipeline.calibrate_network(context(), accept(row, version))
+_register(Task.DISPATCH, _dispatch, "dispatch")
+_register(Task.SAMPLE_BATCH, pipeline.sample_batch, "batch")
+_register(Task.AGGREGATE_BATCH, pipeline.aggregate_batch, "batch")
+_register(Task.AGGREGATE_RUN, pipeline.aggregate_run, "run")
+_register(Task.TRAIN_NETWORK, pipeline.train_network, "network")
+_register(Task.PREPARE, pipeline.prepare, "preparation")
+_register(Task.CALIBRATE_NETWORK, pipeline.calibrate_network, "calibration")

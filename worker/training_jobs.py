@@ -23,6 +23,8 @@ class Job:
     network: int
     architecture: dict[str, Any]
     training: dict[str, Any]
+    training_set: int
+    sha256: str  # of the training set
     shape: tuple[int, int, int]
     images: bytes  # deflated
     labels: bytes
@@ -48,6 +50,8 @@ def load(session: Session, network: int) -> Job:
         network=network,
         architecture=row.architecture,
         training=row.training,
+        training_set=held.id,
+        sha256=held.sha256,
         shape=(held.count, held.height, held.width),
         images=held.images,
         labels=held.labels,
@@ -82,7 +86,7 @@ def settle(session: Session, network: int, decision: Again | GiveUp, *, now: dat
         at=now,
         why=decision.error,
         error=decision.error,
-        attempts=Network.attempts - (isinstance(decision, Again) and not decision.counts),
+        attempts=Network.attempts - int(isinstance(decision, Again) and not decision.counts),
         lease_until=None,
         dispatched_at=now,
     )

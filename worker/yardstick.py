@@ -23,7 +23,7 @@ from schema.database import Database
 from schema.errors import AnnealqError, NotFound, ParameterError
 from schema.settings import load
 from schema.tables import Batch
-from worker import batches
+from worker import batches, scoring
 from worker.network import features
 from worker.network.objective import class_scores
 from worker.network.registry import Registry, TrainedNetwork
@@ -76,7 +76,7 @@ def measure_run(database: Database, run: int) -> Measured:
             raise NotFound(f"no run {run}: `annealq runs list` shows what there is")
         works = [batches.load(session, batch) for batch in ids]
         network = Registry().get(session, works[0].network)
-    images = [arrays.decode_images(work.images, work.shape, work.images_sha256) for work in works]
+    images = [scoring.pixels(work) for work in works]
     labels = [arrays.decode_labels(work.labels, work.shape[0]) for work in works if work.labels is not None]
     return measure(network, np.concatenate(images), np.concatenate(labels) if labels else None)
 

@@ -263,10 +263,12 @@ _COLUMNS = (
 def _rows(session: Session, run: int, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     from producer import queries
     from schema.arrays import decode_scores
+    from schema.damage import stored_in
 
     sources = queries.sources(session, run)
     for image in queries.classified(session, run):
-        scores = decode_scores([image.scores], len(names))[0].tolist()
+        with stored_in(f"image {image.image} of run {run}", f"score it again: `annealq runs rescore {run}`"):
+            scores = decode_scores([image.scores], len(names))[0].tolist()
         row = asdict(image)
         row["source"] = sources.get(image.image)
         row["true_class"] = None if image.label is None else names[image.label]

@@ -23,7 +23,7 @@ from producer.networks import choose
 from producer.process import Child
 from producer.supervisor import Patience
 from schema.database import Database
-from schema.messages import Message, Queue, Task
+from schema.messages import Message, Task, queue_names
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import Settings, load
 from schema.states import FINISHED_BATCHES, FINISHED_RUNS, ProblemState, RunState
@@ -187,7 +187,7 @@ def _moves(session: Any, subject: str, target: str, rows: Sequence[int]) -> dict
 
 def children(workers: int, reconcilers: int, env: dict[str, str], entry: Sequence[str]) -> list[Child]:
     """So many workers of one process each, and reconcilers. entry: instead of Celery's own."""
-    worker = worker_command(1, list(Queue))
+    worker = worker_command(1, queue_names())
     if entry:
         worker = [*entry, *worker[worker.index("-A") :]]
     reconciler = [sys.executable, "-m", "worker.reconcile"]

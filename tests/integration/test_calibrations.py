@@ -272,14 +272,15 @@ def test_images_the_network_was_trained_on_are_counted(context: Context, working
     with context.database.transaction() as session:
         assert calibrate.trained_on(session, working.id, images) == 0
         known = images.images[[1, 4, 9]]
+        labels = arrays.encode_labels(np.arange(3))
         row = {
-            "sha256": "0" * 64,
+            "sha256": arrays.training_checksum(known.shape, known.tobytes(), labels),
             "name": "x",
             "count": 3,
             "height": 8,
             "width": 8,
             "images": zlib.compress(known.tobytes()),
-            "labels": arrays.encode_labels(np.arange(3)),
+            "labels": labels,
             "created_at": START,
         }
         held = session.execute(insert(TrainingSet).values(row).returning(TrainingSet.id)).scalar_one()

@@ -37,7 +37,7 @@ def test_batches_hold_every_image_once_and_in_order(database: Database, network:
         ).scalars()
         parts = [(b.first_image, b.count, b.images, b.images_sha256, b.labels) for b in batches]
     assert [(first, count) for first, count, *_ in parts] == [(0, 10), (10, 10), (20, 10), (30, 3)]
-    stored = [arrays.decode_images(data, (n, 8, 8), sha) for _, n, data, sha, _ in parts]
+    stored = [arrays.decode_images(data, (n, 8, 8), sha, labels) for _, n, data, sha, labels in parts]
     np.testing.assert_array_equal(np.concatenate(stored), images.images)
     labels = [arrays.decode_labels(data or b"", n) for _, n, _, _, data in parts]
     np.testing.assert_array_equal(np.concatenate(labels), images.labels)

@@ -11,7 +11,7 @@ from producer import queries
 from producer.enqueue import RunOptions, enqueue_run
 from producer.networks import ChosenNetwork
 from producer.rescore import enqueue_rescored, hinted
-from schema import samples
+from schema import arrays, samples
 from schema.database import Database
 from schema.errors import Corrupt, NetworkError, NotFound, ParameterError
 from schema.messages import Message, Task
@@ -105,7 +105,7 @@ def test_fewer_reads_are_the_first_ones(context: Context, working: ChosenNetwork
         ).scalars()
         bits = np.concatenate([samples.decode(data).bits for data in rows])
     expected = bits[:, :7, -10:].mean(axis=1)
-    found = [np.frombuffer(image.scores, "<f4") for image in results(context.database, again)]
+    found = arrays.decode_scores([image.scores for image in results(context.database, again)], classes=10)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 

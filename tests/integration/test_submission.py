@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -16,6 +15,7 @@ from sqlalchemy.orm import Session
 from producer.calibrate import Grid, enqueue_calibration, newest
 from producer.enqueue import RunOptions, enqueue_run
 from producer.networks import ChosenNetwork
+from schema import arrays
 from schema.database import Database
 from schema.errors import Unavailable
 from schema.messages import Message, Task
@@ -126,8 +126,8 @@ def test_every_image_is_classified_and_charged_once(
         ).first()
         assert qubits.tiles == 2
         assert qubits.variables == qubits.qubits
-        breaks = np.frombuffer(made[0].chain_breaks, "<f4")
-        assert breaks.shape == (2 * session.execute(select(Embedding.units)).scalar_one(),)
+        breaks = arrays.decode_chain_breaks(made[0].chain_breaks, images=2)
+        assert breaks.shape == (2, session.execute(select(Embedding.units)).scalar_one())
         assert 0.0 <= breaks.min() <= breaks.max() <= 1.0
 
 

@@ -17,8 +17,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from schema import tiling
+from schema.damage import stored_in
 from schema.database import Database, advance, note
-from schema.errors import AnnealqError, Refused, StorageError
+from schema.errors import AnnealqError, Corrupt, Refused, StorageError
 from schema.states import EmbeddingState
 from schema.tables import Chip, Embedding
 from schema.tiling import Tiling
@@ -33,6 +34,7 @@ log = structlog.get_logger()
 _STAYS_FAILED = timedelta(minutes=10)
 _LOOK_EVERY_S = 0.5
 _REPORT_EVERY_S = 0.5
+_SEARCH_AGAIN = "remove it with `annealq embeddings prune --all-unused`, or choose another --tiles"
 
 Report = Callable[[str, float], None]
 Search = Callable[[Report, Tiling | None], Found]
@@ -102,7 +104,8 @@ def obtain(database: Database, wanted: Wanted, search: Search, *, lease_s: float
                 lease = leases.claim_embedding(session, row.id, now=now, lease_s=lease_s)
         if row is not None and row.state is EmbeddingState.READY:
             searched_s = max(time.monotonic() - started, 1e-3) if waited else 0.0
-            return Stored(row.id, tiling.decode(row.tiling), row.seconds, searched_s)
+            with stored_in(f"tiling of embedding {row.id}", _SEARCH_AGAIN):
+                return Stored(row.id, tiling.decode(row.tiling), row.seconds, searched_s)
         if lease is not None:
             _search(database, wanted, lease, search, lease_s)
         else:
@@ -113,7 +116,7 @@ def obtain(database: Database, wanted: Wanted, search: Search, *, lease_s: float
 def _search(database: Database, wanted: Wanted, lease: leases.Lease, search: Search, lease_s: float) -> None:
     """Search under a lease, and keep what came out, also an error."""
     earlier = _earlier(database, wanted)
-    start = None if earlier is None else tiling.decode(earlier.tiling)
+    start = None if earlier is None else _start(earlier)
     with leases.held(database, lease, lease_s):
         try:
             found = search(_reporter(database, lease.row), start)
@@ -141,6 +144,15 @@ def _search(database: Database, wanted: Wanted, lease: leases.Lease, search: Sea
     log.info("embedding found", embedding=lease.row, tiles=values["tiles"], seconds=round(found.seconds, 2))
 
 
+def _start(earlier: Any) -> Tiling | None:
+    """The tiling to be repaired; a damaged one is none: the search begins from nothing."""
+    try:
+        return tiling.decode(earlier.tiling)
+    except Corrupt as error:
+        log.warning("an earlier embedding cannot be repaired", embedding=earlier.id, error=str(error))
+        return None
+
+
 def describe(found: Found) -> dict[str, Any]:
     """What the row holds of an embedding that was found."""
     return {
@@ -160,6 +172,8 @@ def _find_or_insert_chip(
     key = (Chip.solver == solver, Chip.name == graph.name, Chip.graph_id == graph.graph_id)
     found = session.execute(update(Chip).where(*key).values(seen_at=now).returning(Chip.id)).scalar()
     if found is not None:
+        # Bytes that differ under one graph id are damaged: the solver has just said what they should be.
+        session.execute(update(Chip).where(Chip.id == found, Chip.graph != packed).values(graph=packed))
         return found
     values = {
         "solver": solver,

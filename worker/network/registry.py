@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from schema import arrays, weights
 from schema.architecture import Architecture
+from schema.damage import stored_in
 from schema.errors import Corrupt, NotFound
 from schema.states import NetworkState
 from schema.tables import Network
@@ -20,6 +21,7 @@ from worker.network import features, transfer
 from worker.qubo.build import EnergyModel
 
 _KEPT_MODELS = 16
+_AGAIN = "import its file again, or train it with another --seed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,8 @@ def _load(session: Session, network: int) -> TrainedNetwork:
     ).first()
     if row is None:
         raise NotFound(f"network {network} is not there, or not ready")
-    if arrays.checksum(row.weights) != row.weights_sha256:
-        raise Corrupt(f"the weights of network {network} are damaged: their checksum does not agree")
+    with stored_in(f"weights of network {network}", _AGAIN):
+        if arrays.checksum(row.weights) != row.weights_sha256:
+            raise Corrupt("they are damaged: their checksum does not agree")
     architecture = Architecture.from_dict(row.architecture)
     return TrainedNetwork(architecture, weights.decode(row.weights, architecture), row.training["transfer"])

@@ -1,0 +1,24 @@
+"""Says where damaged bytes stand and what helps: whoever decodes them knows neither."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from schema.errors import Corrupt
+
+BACKUP = "restore the database from a backup"
+_LOOK = "`annealq doctor` looks for more"
+
+
+@contextmanager
+def stored_in(row: str, way_out: str) -> Iterator[None]:
+    """Let a `Corrupt` that the body raises name the row that the bytes are stored in, and the way out.
+
+    Raises:
+        Corrupt: as the body did, with both.
+    """
+    try:
+        yield
+    except Corrupt as error:
+        raise Corrupt(f"{row}: {error}; {BACKUP}, or {way_out} ({_LOOK})") from None

@@ -1,0 +1,114 @@
+"""Messages that a real worker process must not act on: those of a newer version, and pickles."""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from redis import Redis
+
+from producer.embedded import Stack, worker_command
+from producer.process import Child
+from schema.messages import Queue, Task, queue_names
+from schema.settings import Settings
+from tests.integration.test_broker import client, settings_at, wait_until
+
+NEWER = "annealq.aggregate.v2"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return settings_at(tmp_path / "home")
+
+
+@contextmanager
+def one_worker(settings: Settings) -> Iterator[Redis]:
+    """A broker and one worker process, without a reconciler."""
+    children = (Child("worker", worker_command(1, queue_names())),)
+    with Stack(settings, children=children) as stack, client(stack.socket) as redis:
+        yield redis
+
+
+def send(settings: Settings, **arguments: Any) -> None:
+    app = Celery(broker=settings.broker_url, set_as_current=False)
+    app.send_task(Task.DISPATCH.value, kwargs=arguments, queue=Queue.AGGREGATE.value)
+    app.close()
+
+
+def log_of(settings: Settings) -> str:
+    return (settings.home / "logs" / "worker.log").read_text()
+
+
+def wait_for_two_more(settings: Settings, redis: Redis) -> None:
+    """Until two messages that were sent now have been done: whatever came before them is over, too."""
+    done = log_of(settings).count("succeeded")
+    for _ in range(2):
+        send(settings, version=1)
+    wait_until(lambda: log_of(settings).count("succeeded") >= done + 2, 30)
+    assert redis.llen(Queue.AGGREGATE.value) == 0
+
+
+def test_a_message_of_a_newer_version_waits_for_a_newer_worker(settings: Settings) -> None:
+    with one_worker(settings) as redis:
+        send(settings, row=5, version=2, shard="of a kind that this worker does not know")
+        wait_until(lambda: redis.llen(NEWER) == 1, 60)
+        wait_for_two_more(settings, redis)
+        assert redis.llen(NEWER) == 1
+        held: Any = json.loads(redis.lindex(NEWER, 0))  # type: ignore[arg-type]
+        _, arguments, _ = json.loads(base64.b64decode(held["body"]))
+        assert held["headers"]["task"] == Task.DISPATCH
+        assert arguments == {"row": 5, "version": 2, "shard": "of a kind that this worker does not know"}
+        assert log_of(settings).count("needs a newer worker") == 1
+        assert "Traceback" not in log_of(settings)
+
+
+class Payload:
+    """Runs code where it is unpickled: it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.path,))
+
+
+def test_a_pickle_is_refused_and_never_run(settings: Settings, tmp_path: Path) -> None:
+    trap = tmp_path / "was-run"
+    pickle.loads(pickle.dumps(Payload(trap)))  # noqa: S301 - shows that the payload works
+    trap.unlink()
+    with one_worker(settings) as redis:
+        wait_for_two_more(settings, redis)
+        for body in ([(), {"row": Payload(trap)}, {}], Payload(trap)):
+            redis.lpush(Queue.AGGREGATE.value, message(pickle.dumps(body)))
+        wait_until(lambda: log_of(settings).count("ContentDisallowed") >= 2, 30)
+        wait_for_two_more(settings, redis)
+    assert not trap.exists()
+
+
+def message(body: bytes) -> str:
+    """What Celery would put into the queue for a task whose arguments are pickled."""
+    number = str(uuid.uuid4())
+    return json.dumps(
+        {
+            "body": base64.b64encode(body).decode(),
+            "content-encoding": "binary",
+            "content-type": "application/x-python-serialize",
+            "headers": {"lang": "py", "task": Task.DISPATCH, "id": number, "root_id": number},
+            "properties": {
+                "correlation_id": number,
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": "", "routing_key": Queue.AGGREGATE},
+                "priority": 0,
+                "body_encoding": "base64",
+                "delivery_tag": str(uuid.uuid4()),
+            },
+        }
+    )
