@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,6 +86,32 @@ def score(
         if reads.chain_breaks is not None:
             chain_breaks[part.problem] = arrays.encode_chain_breaks(reads.chain_breaks)
     return rows, chain_breaks
+
+
+def read_energies(
+    network: TrainedNetwork, work: Work, stored: Sequence[Stored], images: Collection[int]
+) -> dict[int, tuple[NDArray[np.float64], NDArray[np.int64]]]:
+    """Energies (R,) float64 of some images' reads, by Q, and classes (R,) int64; -1: none or several.
+
+    images: indices within the batch; those without stored reads are left out.
+
+    Raises:
+        Corrupt: images or sample sets are damaged.
+    """
+    model, linear = _energy(network, work)
+    found = {}
+    for part in stored:
+        wanted = [k for k in images if part.first_image <= k < part.first_image + part.count]
+        if not wanted:
+            continue
+        reads = _decode(model, linear[_images(part)], work.parameters, part)
+        for image in wanted:
+            k = image - part.first_image
+            bits = reads.class_bits[k]
+            classes = np.where(bits.sum(axis=1) == 1, bits.argmax(axis=1), -1)
+            counted = np.ones(len(bits), np.int64) if reads.occurrences is None else reads.occurrences[k]
+            found[image] = (np.repeat(reads.energies[k], counted), np.repeat(classes, counted))
+    return found
 
 
 def count_right(

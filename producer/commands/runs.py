@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from producer.session import Work
 
 app = typer.Typer(
-    help="List, show, watch, pause, resume, cancel, score again and export runs.", no_args_is_help=True
+    help="List, show, watch, report, pause, resume, cancel, score again and export runs.",
+    no_args_is_help=True,
 )
 
 Number = Annotated[int, typer.Argument(metavar="RUN", help="The run's number, from `runs list`.")]
@@ -166,6 +167,30 @@ def rescore(
             show_enqueued(again, json=json)
             return
         watch_and_show(at, again.id, json=json)
+
+
+@app.command("report")
+def write_report(
+    run: Number,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="One page that needs no other file, for a browser.")
+    ] = None,
+    md: Annotated[
+        bool, typer.Option("--md", help="Markdown on standard output; the default without --html.")
+    ] = False,
+) -> None:
+    """All about a run: figures, charts, the least certain images, and what it takes to repeat it."""
+    from producer.dashboard import run_report
+    from producer.export import replacing
+    from producer.session import database
+
+    with database() as opened, opened.reading() as session:
+        if html is not None:
+            with replacing(html) as part:
+                part.write_text(run_report.html(session, run), encoding="utf-8")
+            typer.echo(f"written to {html}", err=True)
+        if md or html is None:
+            typer.echo(run_report.markdown(session, run))
 
 
 @app.command()
