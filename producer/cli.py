@@ -72,6 +72,9 @@ def worker(
     queues: Annotated[
         str | None, typer.Option("--queues", "-Q", help="Comma-separated; default: all of them.")
     ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Run none: exit with 0 if the one of this host answers, else 1.")
+    ] = False,
 ) -> None:
     """Run a worker in the foreground. Each database also needs one reconciler."""
     import os
@@ -80,6 +83,11 @@ def worker(
     from schema.messages import queue_names
     from schema.settings import load
 
+    if check:
+        from producer.health import check_worker
+
+        typer.echo(f"{check_worker(load().broker_url)} answers")
+        return
     names = queue_names()
     wanted = names if queues is None else [f"annealq.{q.removeprefix('annealq.')}" for q in queues.split(",")]
     if unknown := set(wanted) - set(names):
@@ -89,13 +97,22 @@ def worker(
 
 
 @app.command()
-def reconciler() -> None:
+def reconciler(
+    check: Annotated[
+        bool, typer.Option("--check", help="Run none: exit with 0 if some reconciler leads, else 1.")
+    ] = False,
+) -> None:
     """Run the reconciler in the foreground; several may run, one of them leads."""
     import os
 
     from producer.embedded import environment
     from schema.settings import load
 
+    if check:
+        from producer.health import check_reconciler
+
+        typer.echo(f"{check_reconciler(load().database_url)} leads")
+        return
     command = [sys.executable, "-m", "worker.reconcile"]
     os.execvpe(command[0], command, {**os.environ, **environment(load(), os.environ)})  # noqa: S606
 

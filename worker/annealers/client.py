@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dwave.cloud import Client
+from dwave.cloud.api.exceptions import ResourceNotFoundError
 
 from schema.errors import Offline, ParameterError, Refused
 from worker.annealers.errors import mapping_errors
@@ -83,7 +84,7 @@ def choose(client: Client, qpu: str | None) -> Any:
     order = features.pop("order_by", "-num_active_qubits")
     features = {"qpu": True, **features}
     with mapping_errors():
-        online = client.get_solvers(order_by=order, **features)
+        online = _listed(client, order, features)
         if online:
             return online[0]
         offline = client.get_solvers(**{**features, "online": False})
@@ -91,6 +92,15 @@ def choose(client: Client, qpu: str | None) -> Any:
     if offline:
         raise Offline(f"solver {offline[0].name} is offline ({asked})")
     raise Refused(f"there is no such solver: {asked}. `dwave solvers --list` shows what there is")
+
+
+def _listed(client: Client, order: str, features: dict[str, Any]) -> Any:
+    try:
+        return client.get_solvers(order_by=order, **features)
+    except ResourceNotFoundError as error:
+        raise Refused(
+            f"{client.config.endpoint} is no endpoint of SAPI, which ends in /sapi/v2/: {error}"
+        ) from None
 
 
 def _features(qpu: str) -> dict[str, Any]:
