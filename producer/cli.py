@@ -10,6 +10,7 @@ import typer
 
 from producer.commands import db, embeddings, networks, runs
 from producer.commands.classify import classify
+from producer.commands.doctor import doctor
 from producer.commands.emulator import emulator
 from producer.commands.options import Json, Workers
 from producer.commands.reproduce import reproduce
@@ -32,6 +33,7 @@ app.add_typer(db.app, name="db")
 app.command()(classify)
 app.command()(reproduce)
 app.command()(emulator)
+app.command()(doctor)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from schema.columns import UtcDateTime
 from schema.errors import (
     AnnealqError,
+    Corrupt,
     DatabaseFull,
     DatabaseOutdated,
     DatabaseTooNew,
@@ -263,16 +264,27 @@ def _mapped(name: str) -> Iterator[None]:
     except OperationalError as error:
         raise _translate(name, error) from error
     except DBAPIError as error:
-        if error.connection_invalidated:
+        if error.connection_invalidated or _is_damage(error):
             raise _translate(name, error) from error
         raise
     except SQLAlchemyError:
         raise
 
 
+def _is_damage(error: DBAPIError) -> bool:
+    """Whether SQLite cannot make sense of its own file."""
+    reason = str(error.orig)
+    return "disk image is malformed" in reason or "file is not a database" in reason
+
+
 def _translate(name: str, error: DBAPIError) -> StorageError:
     reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
     lowered = reason.lower()
+    if _is_damage(error):
+        return Corrupt(
+            f"{name} is damaged as a file ({reason}): restore it from a backup, or save what is left of it: "
+            "`sqlite3 FILE .recover`"
+        )
     if "disk is full" in lowered or "no space left" in lowered or "disk full" in lowered:
         return DatabaseFull(f"no space left for {name} ({reason}): free some and try again")
     if "no such table" in lowered or "no such column" in lowered:

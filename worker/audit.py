@@ -16,7 +16,8 @@ from schema.errors import Unavailable
 from worker import leases, ledger
 
 if TYPE_CHECKING:
-    from worker.annealers.dwave import Listed, Qpu
+    from worker.annealers.dwave import Qpu
+    from worker.annealers.listing import Listed
     from worker.context import Context
 
 log = structlog.get_logger()

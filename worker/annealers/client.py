@@ -22,12 +22,14 @@ class Access:
 
     endpoint, token: of the emulator; None: as D-Wave's own configuration file and environment say.
     request_timeout_s: how long one request may take. poll_wait_s: how long the server may hold a poll.
+    retries: of a request that does not get through; None: the client's own 10, which take a minute.
     """
 
     endpoint: str | None = None
     token: str | None = None
     request_timeout_s: float = 60.0
     poll_wait_s: int = 5
+    retries: int | None = None
 
 
 class SapiClient(Client):  # type: ignore[misc]  # the client has no types
@@ -66,6 +68,8 @@ def connect(access: Access) -> SapiClient:
         "http_retry_backoff_factor": 0.05,
         "cache_enabled": False,  # a graph that has changed must be seen
     }
+    if access.retries is not None:
+        settings["http_retry_total"] = access.retries
     try:
         if access.endpoint is None:
             client: SapiClient = SapiClient.from_config(**settings)
