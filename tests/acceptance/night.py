@@ -31,6 +31,7 @@ from schema.tables import Batch, Classification, Event, Network, Problem, Run
 from tests.acceptance.conftest import QUICK
 from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import some_images, working_network
+from tests.ledgers import assert_spendings_agree
 
 LEASE_S = 2.0
 # A request's time, and above it the time after which a problem that is not there has not arrived.
@@ -177,6 +178,7 @@ def assert_books_agree(database: Database, accepted: Sequence[dict[str, Any]]) -
             assert problem.charged_us == ids[problem.sapi_id], label
         said = (problem.charged_us or 0) + problem.wasted_us
         assert said == sum(ids.values()), f"{label}, {problem.state}: {said} us of {ids}"
+    assert_spendings_agree(database)
 
 
 def _moves(session: Any, subject: str, target: str, rows: Sequence[int]) -> dict[int, int]:
