@@ -109,13 +109,10 @@ def explain(standing: Standing, by: PausedBy, next_us: int) -> str:
 
 
 def _count_in_flight(session: Session, solver: str) -> int:
-    query = (
-        select(func.count())
-        .select_from(Problem)
-        .join(Batch, Batch.id == Problem.batch_id)
-        .join(Run, Run.id == Batch.run_id)
-    )
-    return session.execute(query.where(Problem.state.in_(IN_FLIGHT), Run.solver == solver)).scalar_one()
+    # For each problem in flight, of which there are few: PostgreSQL would join all batches that there are.
+    theirs = select(Run.solver).join(Batch).where(Batch.id == Problem.batch_id).scalar_subquery()
+    query = select(func.count()).where(Problem.state.in_(IN_FLIGHT), theirs == solver)
+    return session.execute(query).scalar_one()
 
 
 def _affordable(sums: Sequence[int], spent_us: int, budget_us: int | None) -> int:

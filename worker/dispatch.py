@@ -67,7 +67,8 @@ def choose(session: Session, settings: WorkerSettings, *, now: datetime, after_s
 def most_urgent(session: Session, batch: int, settings: WorkerSettings, *, now: datetime) -> int:
     """The batch to take on a hint for ``batch``: one of a run of higher priority, where one is due by now.
 
-    The batch that is passed over gets another hint.
+    Else one of the same run that somebody else has begun, and left: it was waited for already. The batch that
+    is passed over gets another hint.
     """
     mine = select(Run.priority).join(Batch, Batch.run_id == Run.id).where(Batch.id == batch)
     due = Batch.due_at <= now
@@ -78,7 +79,8 @@ def most_urgent(session: Session, batch: int, settings: WorkerSettings, *, now: 
         if found:
             session.execute(update(Batch).where(Batch.id == batch).values(dispatched_at=None))
             return found[0]
-    return batch
+    # Of a solver that does not answer, the batch that is named asks, and no other.
+    return batch if gate.is_anywhere_closed else _begun(session, batch, due)
 
 
 @dataclass
@@ -129,6 +131,22 @@ def _next(session: Session, run: int, due: ColumnElement[bool], most: int) -> Se
         .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer anyway
     )
     return session.execute(query).scalars().all()
+
+
+def _begun(session: Session, batch: int, due: ColumnElement[bool]) -> int:
+    """The first due batch of a batch's live run if it was begun before, else the batch itself."""
+    mine = select(Run.id).join(Batch, Batch.run_id == Run.id)
+    mine = mine.where(Batch.id == batch, Batch.state == BatchState.PENDING, Run.state.in_(LIVE_RUNS))
+    run = session.execute(mine).scalar()
+    found = [] if run is None else _next(session, run, due, 1)
+    if not found or found[0] == batch:
+        return batch
+    first = session.execute(select(Batch.fence, Batch.dispatched_at).where(Batch.id == found[0])).one()
+    if not first.fence:
+        return batch
+    # Its own hint, if there is one, will lead to the batch that is passed over.
+    session.execute(update(Batch).where(Batch.id == batch).values(dispatched_at=first.dispatched_at))
+    return found[0]
 
 
 def _in_turns(queues: Sequence[Sequence[int]]) -> Iterator[int]:

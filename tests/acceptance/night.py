@@ -127,16 +127,17 @@ class Night:
                 continue
         return kinds
 
-    def kill(self, kind: str, choice: random.Random) -> bool:
-        """kill -9 of one process of a kind; False when there is none at this moment."""
+    def kill(self, kind: str, choice: random.Random) -> int | None:
+        """kill -9 of one process of a kind; returns its id, None when there is none at this moment."""
         found = self.processes()[kind]
         if not found:
-            return False
+            return None
+        victim = choice.choice(found)
         try:
-            choice.choice(found).kill()
+            victim.kill()
         except psutil.NoSuchProcess:
-            return False
-        return True
+            return None
+        return victim.pid
 
     def assert_every_image_once(self, run: int) -> None:
         """Each image of a run has one classification; each batch was scored once, the run ended once."""
