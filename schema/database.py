@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -182,6 +182,33 @@ def advance(
     if session.execute(statement.returning(table.id)).first() is None:
         raise StaleState(f"{table.__tablename__} {row} is no longer {source}")
     note(session, table.__tablename__, row, source, target, at=at, why=why)
+
+
+def advance_all(
+    session: Session,
+    rows: Sequence[int],
+    source: State,
+    target: State,
+    *,
+    at: datetime,
+    why: str | None = None,
+    **values: Any,
+) -> list[int]:
+    """The same for many rows at once: those that are still in ``source`` move. Returns them.
+
+    Raises:
+        ValueError: the move is not in the table of legal moves.
+    """
+    if not is_legal(source, target):
+        raise ValueError(f"{type(source).__name__} may not go from {source} to {target}")
+    table = _TABLE_OF[type(source)]
+    statement = update(table).where(table.id.in_(rows), table.state == source)
+    statement = statement.values(state=target, **values).returning(table.id)
+    moved = sorted(session.execute(statement).scalars()) if rows else []
+    common = {"subject": table.__tablename__, "source": source, "target": target, "at": at, "why": why}
+    if moved:
+        session.execute(insert(Event), [{"row": row, **common} for row in moved])
+    return moved
 
 
 def note(

@@ -7,7 +7,7 @@ when a hint for the row was last sent to the broker.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -49,10 +49,11 @@ __all__ = [
     "Problem",
     "Run",
     "SampleSet",
+    "Spending",
     "TrainingSet",
 ]
 
-REVISION = "0004"  # the migration that makes exactly these tables
+REVISION = "0006"  # the migration that makes exactly these tables
 
 
 class TrainingSet(Base):
@@ -344,6 +345,18 @@ class Event(Base):
     why: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (Index(None, "subject", "row"),)
+
+
+class Spending(Base):
+    """QPU time that a run has spent on the problems that left on one day (UTC); see `worker.spending`."""
+
+    __tablename__ = "spendings"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    spent_us: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (Index(None, "day"),)
 
 
 class Breaker(Base):

@@ -12,14 +12,15 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import accumulate
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from schema.states import LIVE_RUNS, PausedBy, ProblemState, RunState
+from schema.states import LIVE_RUNS, PausedBy, RunState
 from schema.tables import Batch, Problem, Run
+from worker import spending
 from worker.settings import WorkerSettings
+from worker.spending import IN_FLIGHT
 
-IN_FLIGHT = (ProblemState.SENDING, ProblemState.SENT)
 _LOCK = 0x616E6E71  # any number that nothing else in the database locks
 
 
@@ -79,15 +80,13 @@ def stand(session: Session, run: int, settings: WorkerSettings, *, now: datetime
         session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     row = session.execute(select(Run.state, Run.solver, Run.budget_us).where(Run.id == run)).one()
     day_budget_us = settings.day_budget_us
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    today = (Run.solver == row.solver, Problem.sending_at >= midnight)
     return Standing(
         run=row.state,
         in_flight=_count_in_flight(session, row.solver),
         room=settings.solver_in_flight,
-        run_spent_us=0 if row.budget_us is None else spent_us(session, Run.id == run),
+        run_spent_us=0 if row.budget_us is None else spending.of_run(session, run),
         run_budget_us=row.budget_us,
-        day_spent_us=0 if day_budget_us is None else spent_us(session, *today),
+        day_spent_us=0 if day_budget_us is None else spending.of_day(session, row.solver, now.date()),
         day_budget_us=day_budget_us,
     )
 
@@ -109,27 +108,11 @@ def explain(standing: Standing, by: PausedBy, next_us: int) -> str:
     )
 
 
-def spent_us(session: Session, *where: ColumnElement[bool]) -> int:
-    """QPU time of problems, microseconds: charged, wasted, and with the solver by its estimate."""
-    expected = func.coalesce(Problem.estimated_us, 0)
-    cost = case((Problem.state.in_(IN_FLIGHT), expected), else_=func.coalesce(Problem.charged_us, 0))
-    query = (
-        select(func.coalesce(func.sum(cost + Problem.wasted_us), 0))
-        .select_from(Problem)
-        .join(Batch, Batch.id == Problem.batch_id)
-        .join(Run, Run.id == Batch.run_id)
-    )
-    return int(session.execute(query.where(*where)).scalar_one())
-
-
 def _count_in_flight(session: Session, solver: str) -> int:
-    query = (
-        select(func.count())
-        .select_from(Problem)
-        .join(Batch, Batch.id == Problem.batch_id)
-        .join(Run, Run.id == Batch.run_id)
-    )
-    return session.execute(query.where(Problem.state.in_(IN_FLIGHT), Run.solver == solver)).scalar_one()
+    # For each problem in flight, of which there are few: PostgreSQL would join all batches that there are.
+    theirs = select(Run.solver).join(Batch).where(Batch.id == Problem.batch_id).scalar_subquery()
+    query = select(func.count()).where(Problem.state.in_(IN_FLIGHT), theirs == solver)
+    return session.execute(query).scalar_one()
 
 
 def _affordable(sums: Sequence[int], spent_us: int, budget_us: int | None) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from schema.errors import Unavailable
-from worker import leases, ledger
+from worker import leases, ledger, spending
 
 if TYPE_CHECKING:
     from worker.annealers.dwave import Qpu
@@ -42,7 +42,8 @@ def settle(context: Context, lease: leases.Lease, batch: int, qpu: Qpu) -> None:
         with context.database.transaction() as session:
             now = context.database.now(session)
             leases.renew(session, lease, now=now, lease_s=context.settings.lease_s)
-            ledger.waste(session, problem.id, duplicates, wasted_us)
+            with spending.booked(session, batch):
+                ledger.waste(session, problem.id, duplicates, wasted_us)
         if duplicates:
             log.warning("duplicates", label=problem.label, duplicates=duplicates, wasted_us=wasted_us)
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain, groupby, islice, zip_longest
-from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 from sqlalchemy.orm import Session
@@ -24,6 +23,7 @@ from worker import breaker
 from worker.hints import Hints
 from worker.settings import WorkerSettings
 
+_TRIED = 8  # runs that are looked at for a more urgent batch: others may be taking theirs just now
 _SHARING = 64  # runs of one priority that take turns; later ones wait for these
 
 
@@ -56,7 +56,7 @@ def choose(session: Session, settings: WorkerSettings, *, now: datetime, after_s
     gate = _Gate(session, settings, now)
     chosen: list[int] = []
     for _, runs in groupby(session.execute(_live(due)).all(), key=lambda run: run.priority):
-        queues = [gate.admit(run, _next(session, run.id, due, room)) for run in islice(runs, _SHARING)]
+        queues = [gate.admit(run.id, _next(session, run.id, due, room)) for run in islice(runs, _SHARING)]
         chosen += islice(_in_turns(queues), room - len(chosen))
         if len(chosen) >= room:
             break
@@ -67,17 +67,20 @@ def choose(session: Session, settings: WorkerSettings, *, now: datetime, after_s
 def most_urgent(session: Session, batch: int, settings: WorkerSettings, *, now: datetime) -> int:
     """The batch to take on a hint for ``batch``: one of a run of higher priority, where one is due by now.
 
-    The batch that is passed over gets another hint.
+    Else one of the same run that somebody else has begun, and left: it was waited for already. The batch that
+    is passed over gets another hint.
     """
     mine = select(Run.priority).join(Batch, Batch.run_id == Run.id).where(Batch.id == batch)
     due = Batch.due_at <= now
     gate = _Gate(session, settings, now)
-    for run in session.execute(_live(due).where(Run.priority > mine.scalar_subquery())).all():
-        found = gate.admit(run, _next(session, run.id, due, 1))
+    more_urgent = _live(due).where(Run.priority > mine.scalar_subquery())
+    for run in session.execute(more_urgent if gate.is_anywhere_closed else more_urgent.limit(_TRIED)).all():
+        found = gate.admit(run.id, _next(session, run.id, due, 1))
         if found:
             session.execute(update(Batch).where(Batch.id == batch).values(dispatched_at=None))
             return found[0]
-    return batch
+    # Of a solver that does not answer, the batch that is named asks, and no other.
+    return batch if gate.is_anywhere_closed else _begun(session, batch, due)
 
 
 @dataclass
@@ -92,10 +95,15 @@ class _Gate:
     def __post_init__(self) -> None:
         self._broken = breaker.all_broken(self.session)
 
-    def admit(self, run: Any, batches: Sequence[int]) -> Sequence[int]:
+    @property
+    def is_anywhere_closed(self) -> bool:
+        return bool(self._broken)
+
+    def admit(self, run: int, batches: Sequence[int]) -> Sequence[int]:
         if not self._broken or not batches:
             return batches
-        solver = breaker.key(run.solver, run.parameters)
+        chosen = self.session.execute(select(Run.solver, Run.parameters).where(Run.id == run)).one()
+        solver = breaker.key(*chosen)
         broken = self._broken.get(solver)
         if broken is None or broken.failures < self.settings.breaker_failures:
             return batches
@@ -103,11 +111,11 @@ class _Gate:
         return batches[:1] if probes else ()
 
 
-def _live(due: ColumnElement[bool]) -> Select[Any]:
+def _live(due: ColumnElement[bool]) -> Select[int, int]:
     """Live runs that have due batches, the most urgent first, then the oldest."""
     waits = select(Batch.id).where(Batch.run_id == Run.id, Batch.state == BatchState.PENDING, due).exists()
     return (
-        select(Run.id, Run.priority, Run.solver, Run.parameters)
+        select(Run.id, Run.priority)
         .where(Run.state.in_(LIVE_RUNS), waits)
         .order_by(Run.priority.desc(), Run.id)
     )
@@ -123,6 +131,22 @@ def _next(session: Session, run: int, due: ColumnElement[bool], most: int) -> Se
         .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer anyway
     )
     return session.execute(query).scalars().all()
+
+
+def _begun(session: Session, batch: int, due: ColumnElement[bool]) -> int:
+    """The first due batch of a batch's live run if it was begun before, else the batch itself."""
+    mine = select(Run.id).join(Batch, Batch.run_id == Run.id)
+    mine = mine.where(Batch.id == batch, Batch.state == BatchState.PENDING, Run.state.in_(LIVE_RUNS))
+    run = session.execute(mine).scalar()
+    found = [] if run is None else _next(session, run, due, 1)
+    if not found or found[0] == batch:
+        return batch
+    first = session.execute(select(Batch.fence, Batch.dispatched_at).where(Batch.id == found[0])).one()
+    if not first.fence:
+        return batch
+    # Its own hint, if there is one, will lead to the batch that is passed over.
+    session.execute(update(Batch).where(Batch.id == batch).values(dispatched_at=first.dispatched_at))
+    return found[0]
 
 
 def _in_turns(queues: Sequence[Sequence[int]]) -> Iterator[int]:

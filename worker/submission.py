@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from schema import samples
 from schema.errors import Offline, Parked, Refused, SolverError, Unavailable, Uncertain
 from schema.states import LIVE_RUNS, PausedBy, ProblemState, RunState
-from worker import admission, breaker, leases, ledger, runs, stopping
+from worker import admission, breaker, leases, ledger, runs, spending, stopping
 from worker.admission import Hold
 from worker.crash import CrashPoint, reach
 
@@ -327,11 +327,12 @@ class Submission:
 
     @contextmanager
     def _writing(self) -> Iterator[tuple[Session, datetime]]:
-        """A transaction of the lease's holder."""
+        """A transaction of the lease's holder; what its problems cost is added to what the run has spent."""
         with self.context.database.transaction() as session:
             now = self.context.database.now(session)
             leases.renew(session, self.lease, now=now, lease_s=self.context.settings.lease_s)
-            yield session, now
+            with spending.booked(session, self.work.batch):
+                yield session, now
 
 
 def _reach(events: list[Event], accepted: CrashPoint, answered: CrashPoint) -> None:

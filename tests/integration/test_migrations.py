@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ import migrations
 from producer.enqueue import Enqueued
 from schema.database import Database
 from schema.errors import DatabaseOutdated, DatabaseTooNew
-from schema.states import RunState
-from schema.tables import REVISION, Base, Run
+from schema.states import ProblemState, RunState
+from schema.tables import REVISION, Base, Batch, Problem, Run, Spending
 from tests.integration.conftest import START
 
 Enqueue = Callable[..., Enqueued]
@@ -76,3 +77,29 @@ def test_the_code_knows_its_newest_revision() -> None:
     config = Config()
     config.set_main_option("script_location", "migrations")
     assert ScriptDirectory.from_config(config).get_current_head() == REVISION
+
+
+def test_what_was_spent_before_sums_were_kept_is_added_up(timed: Database, enqueue: Enqueue) -> None:
+    url, run = timed.url.render_as_string(hide_password=False), enqueue(30).id
+    sent = {"state": ProblemState.SENT, "estimated_us": 700, "sending_at": START}
+    answered = {"state": ProblemState.ANSWERED, "charged_us": 600, "answered_at": START}
+    rows = [
+        {**sent, "sapi_id": "a", "wasted_us": 20},
+        {**sent, **answered, "sapi_id": "b", "sending_at": START + timedelta(hours=23, minutes=59)},
+        {**sent, **answered, "sapi_id": "c", "sending_at": START + timedelta(hours=24)},
+        {"state": ProblemState.RESERVED, "estimated_us": 700},
+    ]
+    migrations.downgrade(url, "0004")
+    with timed.transaction() as session:
+        batch = session.execute(select(Batch.id).where(Batch.run_id == run).limit(1)).scalar_one()
+        for ordinal, row in enumerate(rows):
+            common = {"batch_id": batch, "ordinal": ordinal, "first_image": 0, "count": 1}
+            common |= {"label": f"annealq:{ordinal}", "reserved_at": START}
+            session.execute(insert(Problem).values(common | row))
+    migrations.upgrade(url)
+    with timed.reading() as session:
+        kept = session.execute(
+            select(Spending.run_id, Spending.day, Spending.spent_us).order_by(Spending.day)
+        )
+        days = [START.date(), START.date() + timedelta(days=1)]
+        assert [tuple(one) for one in kept] == [(run, days[0], 1320), (run, days[1], 600)]
