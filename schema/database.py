@@ -29,6 +29,7 @@ from schema.errors import (
 from schema.states import (
     BatchState,
     CalibrationState,
+    DeliveryState,
     EmbeddingState,
     NetworkState,
     PreparationState,
@@ -41,6 +42,7 @@ from schema.tables import (
     REVISION,
     Batch,
     Calibration,
+    Delivery,
     Embedding,
     Event,
     Network,
@@ -61,6 +63,7 @@ _TABLE_OF: dict[type, Any] = {
     RunState: Run,
     BatchState: Batch,
     ProblemState: Problem,
+    DeliveryState: Delivery,
 }
 
 
