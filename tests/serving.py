@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
-import uvicorn
 
-from producer.api.server import config
+from producer.api.server import Server
 from producer.api.service import Service
 from producer.api.settings import ApiSettings
 from producer.api.settings import load as load_api
@@ -23,7 +22,7 @@ def serving(database_url: str, api: ApiSettings | None = None, *, is_private: bo
     service = Service.build(load(database_url=database_url), api or load_api(), is_private=is_private)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(config(service))
+        server = Server(service, listening, tell=lambda _line: None)
         thread = threading.Thread(target=server.run, args=([listening],))
         listening.listen(1024)
         thread.start()

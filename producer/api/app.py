@@ -12,11 +12,14 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp
 
-from producer.api import catalogue, errors, options, results, runs, submissions
+from producer.api import catalogue, errors, events, health, metrics, options, results, runs, submissions
 from producer.api.body import BodyLimit
 from producer.api.service import Service
 
-_ROUTERS = (submissions.router, runs.router, results.router, catalogue.router)
+_ROUTERS = (
+    *(submissions.router, runs.router, results.router, events.router),
+    *(catalogue.router, health.router, metrics.router),
+)
 
 
 def build(service: Service, dashboard: ASGIApp | None = None) -> FastAPI:

@@ -79,9 +79,22 @@ def respond(error: AnnealqError) -> JSONResponse:
         return _answer(error.status, _word(error.status), str(error), error.way_out, error.retry_after_s)
     for kind, status, code, way_out in _STATUS:
         if isinstance(error, kind):
-            message = str(error) if status == 503 else _COMMAND.sub("", str(error))
-            return _answer(status, code, message, way_out, _AGAIN_S if status == 503 else None)
+            return _answer(
+                status, code, _message(error, status), way_out, _AGAIN_S if status == 503 else None
+            )
     return _answer(500, "failed", str(error), "tell the operator")
+
+
+def _message(error: AnnealqError, status: int) -> str:
+    """For who asked by HTTP: where the database or the broker is, is the operator's business."""
+    if status != 503:
+        return _COMMAND.sub("", str(error))
+    _LOG.warning("%s: %s", type(error).__name__, error)
+    return (
+        "the broker does not answer"
+        if isinstance(error, BrokerUnavailable)
+        else "the database cannot be used"
+    )
 
 
 def describe(problems: Sequence[Any]) -> str:

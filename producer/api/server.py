@@ -39,11 +39,15 @@ def run(settings: Settings, api: ApiSettings, host: str, port: int, tell: Tell) 
         )
     with _listen(host, port) as listening:
         service = Service.build(settings, api, is_private=is_private)
-        server = _Server(listening, has_keys, tell, config(service))
-        server.run(sockets=[listening])
+        if not has_keys:
+            tell(
+                "no key is needed, and only programs on this machine are served, until the first "
+                "`annealq keys add NAME`"
+            )
+        Server(service, listening, tell).run(sockets=[listening])
 
 
-def config(service: Service) -> uvicorn.Config:
+def _config(service: Service) -> uvicorn.Config:
     """How uvicorn serves it."""
     return uvicorn.Config(
         app.build(service),
@@ -56,14 +60,12 @@ def config(service: Service) -> uvicorn.Config:
     )
 
 
-class _Server(uvicorn.Server):
-    """Says where it listens once it does."""
+class Server(uvicorn.Server):
+    """Says where it listens once it does, and lets listeners go when it is to stop."""
 
-    def __init__(
-        self, listening: socket.socket, has_keys: bool, tell: Tell, configuration: uvicorn.Config
-    ) -> None:
-        super().__init__(configuration)
-        self._listening, self._has_keys, self._tell = listening, has_keys, tell
+    def __init__(self, service: Service, listening: socket.socket, tell: Tell) -> None:
+        super().__init__(_config(service))
+        self._service, self._listening, self._tell = service, listening, tell
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -72,11 +74,10 @@ class _Server(uvicorn.Server):
         host, port = self._listening.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self._tell(f"annealq serves at {address}; what it takes: {address}/docs; stop with Ctrl-C")
-        if not self._has_keys:
-            self._tell(
-                "no key is needed, and only programs on this machine are served, until the first "
-                "`annealq keys add NAME`"
-            )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._service.watch.close()
+        await super().shutdown(sockets)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -9,7 +9,9 @@ from fastapi import Depends, Request
 
 from producer import jobs, networks
 from producer.api.doorbell import Doorbell
+from producer.api.exposition import Exposition
 from producer.api.settings import ApiSettings
+from producer.api.watch import Watch
 from producer.images import ImageSet
 from producer.networks import ChosenNetwork
 from schema.database import Database
@@ -27,6 +29,8 @@ class Service:
     api: ApiSettings
     database: Database
     doorbell: Doorbell
+    watch: Watch
+    exposition: Exposition
     is_private: bool
     _provided: set[tuple[str | None, int, int]] = field(default_factory=set)
 
@@ -34,7 +38,15 @@ class Service:
     def build(cls, settings: Settings, api: ApiSettings, *, is_private: bool) -> Service:
         """Connects to nothing yet; raises ParameterError when the database's URL cannot be understood."""
         database = Database(settings.database_url)
-        return cls(settings, api, database, Doorbell(settings.broker_url), is_private)
+        return cls(
+            settings,
+            api,
+            database,
+            Doorbell(settings.broker_url),
+            Watch(database),
+            Exposition(database),
+            is_private,
+        )
 
     def choose_network(self, images: ImageSet, name: str | None) -> ChosenNetwork:
         """The network to classify images with; a shipped one is looked for once in a process's life.
