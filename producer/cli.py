@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from producer.commands import db, embeddings, networks, runs
+from producer.commands import db, embeddings, keys, networks, runs
 from producer.commands.classify import classify
 from producer.commands.doctor import doctor
 from producer.commands.emulator import emulator
 from producer.commands.options import Json, Workers
 from producer.commands.reproduce import reproduce
+from producer.commands.serve import serve
 from schema.errors import AnnealqError
 from schema.parameters import Parameters
 
@@ -29,11 +30,13 @@ app = typer.Typer(
 app.add_typer(runs.app, name="runs")
 app.add_typer(networks.app, name="networks")
 app.add_typer(embeddings.app, name="embeddings")
+app.add_typer(keys.app, name="keys")
 app.add_typer(db.app, name="db")
 app.command()(classify)
 app.command()(reproduce)
 app.command()(emulator)
 app.command()(doctor)
+app.command()(serve)
 
 
 @app.command()

@@ -23,6 +23,7 @@ from sqlalchemy.orm import DeclarativeBase
 from schema.states import (
     BatchState,
     CalibrationState,
+    DeliveryState,
     EmbeddingState,
     NetworkState,
     PausedBy,
@@ -103,4 +104,5 @@ class Base(DeclarativeBase):
         PausedBy: StateColumn(PausedBy),
         BatchState: StateColumn(BatchState),
         ProblemState: StateColumn(ProblemState),
+        DeliveryState: StateColumn(DeliveryState),
     }

@@ -30,6 +30,7 @@ from schema.errors import (
 from schema.states import (
     BatchState,
     CalibrationState,
+    DeliveryState,
     EmbeddingState,
     NetworkState,
     PreparationState,
@@ -42,6 +43,7 @@ from schema.tables import (
     REVISION,
     Batch,
     Calibration,
+    Delivery,
     Embedding,
     Event,
     Network,
@@ -62,6 +64,7 @@ _TABLE_OF: dict[type, Any] = {
     RunState: Run,
     BatchState: Batch,
     ProblemState: Problem,
+    DeliveryState: Delivery,
 }
 
 

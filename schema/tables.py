@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from schema.access import ApiKey, Delivery, Submission
 from schema.chips import Chip, Embedding, Preparation
 from schema.columns import Base, Key, known
 from schema.states import (
@@ -35,12 +36,14 @@ from schema.states import (
 
 __all__ = [
     "REVISION",
+    "ApiKey",
     "Base",
     "Batch",
     "Breaker",
     "Calibration",
     "Chip",
     "Classification",
+    "Delivery",
     "Embedding",
     "Event",
     "Leader",
@@ -50,10 +53,11 @@ __all__ = [
     "Run",
     "SampleSet",
     "Spending",
+    "Submission",
     "TrainingSet",
 ]
 
-REVISION = "0006"  # the migration that makes exactly these tables
+REVISION = "0007"  # the migration that makes exactly these tables
 
 
 class TrainingSet(Base):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,8 +14,6 @@ from schema.parameters import Parameters, Rule, Unembedding
 from schema.states import RunState
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
     from producer.calibrate import Fitted
     from producer.enqueue import Enqueued
     from producer.images import ImageSet
@@ -204,7 +202,7 @@ def export(
     ] = None,
 ) -> None:
     """Every image of a run with its prediction, scores and certainty."""
-    from producer import queries
+    from producer import queries, results
     from producer.export import FORMATS, guess_format, write
     from producer.session import database
 
@@ -214,8 +212,7 @@ def export(
     with database() as opened, opened.reading() as session:
         queries.run(session, run)
         names = queries.classes(session, run)
-        columns = [*_COLUMNS, *(f"score_{name}" for name in names)]
-        write(_rows(session, run, names), columns, output, chosen)
+        write(results.rows(session, run, names), results.columns(names), output, chosen)
 
 
 def tell_calibration(fitted: Fitted | None, images: ImageSet, asked: Mapping[str, Any]) -> None:
@@ -268,37 +265,6 @@ def watch_and_show(at: Work, run: int, *, json: bool) -> None:
     _show(at.database, run, scores=False, json=json)
     if seen.state is not RunState.DONE:
         raise typer.Exit(1)
-
-
-_COLUMNS = (
-    "image",
-    "source",
-    "label",
-    "true_class",
-    "predicted",
-    "predicted_class",
-    "status",
-    "margin",
-    "one_hot_fraction",
-    "chain_break_fraction",
-    "lowest_energy",
-)
-
-
-def _rows(session: Session, run: int, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    from producer import queries
-    from schema.arrays import decode_scores
-    from schema.damage import stored_in
-
-    sources = queries.sources(session, run)
-    for image in queries.classified(session, run):
-        with stored_in(f"image {image.image} of run {run}", f"score it again: `annealq runs rescore {run}`"):
-            scores = decode_scores([image.scores], len(names))[0].tolist()
-        row = asdict(image)
-        row["source"] = sources.get(image.image)
-        row["true_class"] = None if image.label is None else names[image.label]
-        row["predicted_class"] = None if image.predicted is None else names[image.predicted]
-        yield row | {f"score_{name}": score for name, score in zip(names, scores, strict=True)}
 
 
 def _show(database: Any, run: int, *, scores: bool, json: bool) -> None:
