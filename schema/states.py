@@ -52,6 +52,8 @@ class PausedBy(StrEnum):
     HAND = "hand"  # `runs pause`: until `runs resume`
     BUDGET = "budget"  # its own budget is spent: until `runs resume --budget`
     DAY = "day"  # the solver's budget of a day is spent: until the next day (UTC)
+    WINDOW = "window"  # its window is closed, or closes too soon: until the next one opens
+    DEADLINE = "deadline"  # it is over: what is in flight is collected, then the run has failed
 
 
 class BatchState(StrEnum):

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from schema.database import Database
+from schema.hours import Hours
 from schema.messages import Message, Task
 from schema.states import LIVE_RUNS, BatchState
 from schema.tables import Batch, Run
@@ -82,7 +83,9 @@ def most_urgent(session: Session, batch: int, settings: WorkerSettings, *, now: 
 
 @dataclass
 class _Gate:
-    """Lets no batch through to a solver that is known not to answer, but for one that asks."""
+    """Lets no batch through outside of its run's windows, or to a solver that is known not to answer, but for
+    one that asks.
+    """
 
     session: Session
     settings: WorkerSettings
@@ -93,6 +96,8 @@ class _Gate:
         self._broken = breaker.all_broken(self.session)
 
     def admit(self, run: Any, batches: Sequence[int]) -> Sequence[int]:
+        if not Hours.of(run.window, run.opened_until, None).is_open(self.now):
+            return ()
         if not self._broken or not batches:
             return batches
         solver = breaker.key(run.solver, run.parameters)
@@ -107,7 +112,7 @@ def _live(due: ColumnElement[bool]) -> Select[Any]:
     """Live runs that have due batches, the most urgent first, then the oldest."""
     waits = select(Batch.id).where(Batch.run_id == Run.id, Batch.state == BatchState.PENDING, due).exists()
     return (
-        select(Run.id, Run.priority, Run.solver, Run.parameters)
+        select(Run.id, Run.priority, Run.solver, Run.parameters, Run.window, Run.opened_until)
         .where(Run.state.in_(LIVE_RUNS), waits)
         .order_by(Run.priority.desc(), Run.id)
     )

@@ -48,6 +48,9 @@ def classify(
     batch_size: o.BatchSize = None,
     priority: o.Priority = 0,
     budget: o.Budget = None,
+    window: o.Window = None,
+    tz: o.Zone = None,
+    deadline: o.Deadline = None,
     key: o.Key = None,
     dry_run: o.DryRun = False,
     embedded: o.Embedded = False,
@@ -63,12 +66,14 @@ def classify(
         *(chain_strength, scale, annealing_time, schedule, unembedding),
     )
     chosen = solver(solver_name)
+    hours = o.hours(window, tz, deadline)
     Parameters.from_dict(asked).check_for(chosen)
     from producer.commands.submission import Submission, estimate, send
     from producer.enqueue import RunOptions, default_batch_size
 
     size = default_batch_size(chosen) if batch_size is None else batch_size
-    run_options = RunOptions(batch_size=size, priority=priority, key=key, budget_us=o.microseconds(budget))
+    budget_us = o.microseconds(budget)
+    run_options = RunOptions(batch_size=size, priority=priority, key=key, budget_us=budget_us, hours=hours)
     images = _read(data, labels, classes, limit)
     job = Submission(images, network, chosen, asked, run_options, calibrated=not no_calibration)
     if dry_run:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from schema.errors import ParameterError
+from schema.hours import Hours
 from schema.parameters import MAX_READS, Rule, Unembedding, Visible
+from schema.windows import Windows, find_zone, moment
 
 _MAX_SCHEDULE_BYTES = 100_000  # 100 points are far fewer
 
@@ -89,6 +92,33 @@ Budget = Annotated[
         "it is not sent, and the run pauses.",
     ),
 ]
+Window = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--window",
+        help="Hours in which the run may work: `22:00-06:00` every night, `mon-fri 22:00-06:00` the nights "
+        "that begin on these days, `sat,sun 00:00-24:00` whole days. May be given several times. Outside of "
+        "them the run is paused: nothing is sent that would not be answered before a window's end, and it "
+        "goes on by itself when the next one opens. On the nights when clocks are changed, what a clock on "
+        "the wall shows counts.",
+    ),
+]
+Zone = Annotated[
+    str | None,
+    typer.Option(
+        "--tz",
+        help="Time zone of --window and --deadline, Europe/London say; default: this machine's, or UTC where "
+        "that has no name. The run remembers it.",
+    ),
+]
+Deadline = Annotated[
+    str | None,
+    typer.Option(
+        "--deadline",
+        help="2026-12-01T06:00, or 06:00 for the next one: afterwards nothing is sent any more, and a run "
+        "that is not done has failed, for good; what was scored is kept.",
+    ),
+]
 Key = Annotated[
     str | None,
     typer.Option("--idempotency-key", help="Send again without fear: the same key is the same run."),
@@ -149,6 +179,36 @@ def microseconds(seconds: float | None) -> int | None:
     if not (math.isfinite(seconds) and seconds > 0):
         raise ParameterError(f"a budget of {seconds} s: a number of QPU seconds above 0 is needed")
     return max(round(seconds * 1e6), 1)
+
+
+def hours(windows: list[str] | None, zone: str | None, deadline: str | None) -> Hours:
+    """When a run may work.
+
+    Raises:
+        ParameterError: a window, the zone or the deadline cannot be used; says how it is written.
+    """
+    if not windows and deadline is None:
+        if zone is not None:
+            raise ParameterError(f"--tz {zone} is of --window and --deadline, and neither is given")
+        return Hours()
+    name = zone_name(zone)
+    found = find_zone(name)
+    return Hours(
+        windows=Windows.parse(windows, name) if windows else None,
+        deadline_at=None if deadline is None else moment(deadline, found, datetime.now(UTC)),
+    )
+
+
+def zone_name(given: str | None) -> str:
+    """The zone that was given, or this machine's, or UTC where that cannot be told."""
+    if given is not None:
+        return given
+    import tzlocal
+
+    try:
+        return tzlocal.get_localzone_name() or "UTC"
+    except (LookupError, ValueError, OSError):
+        return "UTC"
 
 
 def read_schedule(text: str) -> list[Any]:
