@@ -27,8 +27,9 @@ MAX_TEXT = 100
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 EXAMPLES = "22:00-06:00, mon-fri 22:00-06:00 or sat,sun 00:00-24:00"
 
-_SHAPE = re.compile(r"(?:(?P<days>[a-z,-]+) +)?(?P<start>\d\d?:\d\d) *- *(?P<end>\d\d?:\d\d)")
-_DAY_MIN = 24 * 60
+_TIME = r"\d\d?:\d\d(?::\d\d)?"
+_SHAPE = re.compile(rf"(?:(?P<days>[a-z,-]+) +)?(?P<start>{_TIME}) *- *(?P<end>{_TIME})")
+_DAY_S = 24 * 3600
 # A week in which each window opens somewhere; more where a clock's change swallows it, or a whole day.
 _HORIZON_DAYS = 23
 _SECOND = timedelta(seconds=1)
@@ -36,7 +37,7 @@ _SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True)
 class Span:
-    """One window. days: 0 (Monday) to 6, on which it starts; start, end: minutes after midnight."""
+    """One window. days: 0 (Monday) to 6, on which it starts; start, end: seconds after midnight."""
 
     text: str
     days: frozenset[int]
@@ -50,17 +51,17 @@ class Span:
         if shaped is None:
             raise ParameterError(f"window {text[:MAX_TEXT]!r} is not understood; write {EXAMPLES}")
         days = _days(text, shaped["days"])
-        start, end = _minutes(text, shaped["start"]), _minutes(text, shaped["end"])
-        if start in (end, _DAY_MIN):
+        start, end = _seconds(text, shaped["start"]), _seconds(text, shaped["end"])
+        if start in (end, _DAY_S):
             raise ParameterError(f"window {text!r} has no length; a whole day is 00:00-24:00")
         return cls(" ".join(text.split()).lower(), days, start, end)
 
-    def shows(self, weekday: int, minute: float) -> bool:
-        """Whether the window is open when a clock shows this weekday and this minute of its day."""
+    def shows(self, weekday: int, second: int) -> bool:
+        """Whether the window is open when a clock shows this weekday and this second of its day."""
         if self.start < self.end:
-            return weekday in self.days and self.start <= minute < self.end
-        evening = weekday in self.days and minute >= self.start
-        return evening or ((weekday - 1) % 7 in self.days and minute < self.end)
+            return weekday in self.days and self.start <= second < self.end
+        evening = weekday in self.days and second >= self.start
+        return evening or ((weekday - 1) % 7 in self.days and second < self.end)
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,8 @@ class Windows:
     def is_open(self, at: datetime) -> bool:
         """Whether a run may work at this time."""
         shown = at.astimezone(self.zone)
-        minute = shown.hour * 60 + shown.minute + shown.second / 60
-        return any(span.shows(shown.weekday(), minute) for span in self.spans)
+        second = shown.hour * 3600 + shown.minute * 60 + shown.second
+        return any(span.shows(shown.weekday(), second) for span in self.spans)
 
     def next_open(self, at: datetime) -> datetime | None:
         """``at``, where a window is open then; else when the next one opens (UTC). None: never."""
@@ -134,8 +135,8 @@ class Windows:
 
     def _turns_on(self, day: date) -> set[datetime]:
         midnight = datetime.combine(day, datetime.min.time())
-        minutes = {0, *(minute for span in self.spans for minute in (span.start, span.end))}
-        local = [midnight + timedelta(minutes=minute) for minute in minutes]
+        seconds = {0, *(second for span in self.spans for second in (span.start, span.end))}
+        local = [midnight + timedelta(seconds=second) for second in seconds]
         # A time that a clock shows twice is two instants; one that it leaves out is none, and does no harm.
         turns = {
             when.replace(tzinfo=self.zone, fold=fold).astimezone(UTC) for when in local for fold in (0, 1)
@@ -230,9 +231,9 @@ def _days(text: str, names: str | None) -> frozenset[int]:
     return frozenset(days)
 
 
-def _minutes(text: str, time: str) -> int:
-    hour, minute = map(int, time.split(":"))
-    total = hour * 60 + minute
-    if minute > 59 or total > _DAY_MIN:
+def _seconds(text: str, time: str) -> int:
+    hour, minute, second = (*map(int, time.split(":")), 0)[:3]
+    total = hour * 3600 + minute * 60 + second
+    if max(minute, second) > 59 or total > _DAY_S:
         raise ParameterError(f"window {text!r}: {time} is no time of day; 00:00 to 24:00")
     return total

@@ -147,7 +147,7 @@ def test_what_would_be_answered_too_late_is_not_sent_and_waits_for_the_next_wind
     clock.forward(10)
     reconciled(at_night)
     assert stands(timed, run) == (RunState.PAUSED, PausedBy.WINDOW)  # open still, and not to be tried again
-    clock.forward(hours(16))
+    clock.forward(hours(17))
     reconciled(at_night)
     assert stands(timed, run) == (RunState.QUEUED, None)
 

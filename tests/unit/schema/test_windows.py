@@ -36,6 +36,7 @@ def openings(text: str, zone: str, start: str, hours: int) -> list[tuple[str, st
         ("22:00-06:00", "UTC", "2026-11-25T12:00", 48, [("25 22:00", "26 06:00"), ("26 22:00", "27 06:00")]),
         # A night belongs to the day on which it begins: Friday's goes on into Saturday, Sunday's is none.
         ("fri 22:00-06:00", "UTC", "2026-11-26T00:00", 168, [("27 22:00", "28 06:00")]),
+        ("22:00:30-22:00:31", "UTC", "2026-11-25T22:00", 1, [("25 22:00", "25 22:00")]),
         ("sat,sun 00:00-24:00", "UTC", "2026-11-25T00:00", 168, [("28 00:00", "30 00:00")]),
         (
             "sat-mon 23:00-24:00",
@@ -140,6 +141,7 @@ def test_an_opening_is_found_from_both_of_its_ends(windows: Windows, at: datetim
         ("22:00", "not understood"),
         ("22:00-25:00", "25:00"),
         ("22:60-23:00", "22:60"),
+        ("22:00:60-23:00", "22:00:60"),
         ("22:00-22:00", "no length"),
         ("24:00-06:00", "no length"),
         ("montag 22:00-06:00", "'montag'"),
