@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from producer.commands import db, embeddings, networks, runs
+from producer.commands import db, embeddings, networks, runs, schedules
 from producer.commands.classify import classify
 from producer.commands.emulator import emulator
 from producer.commands.options import Json, Workers
@@ -26,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(runs.app, name="runs")
+app.add_typer(schedules.app, name="schedules")
 app.add_typer(networks.app, name="networks")
 app.add_typer(embeddings.app, name="embeddings")
 app.add_typer(db.app, name="db")
@@ -41,8 +42,8 @@ def up(
         bool, typer.Option("--emulator", help="Also a solver with qubits: `classify --solver emulator`.")
     ] = False,
 ) -> None:
-    """Run the embedded stack until Ctrl-C: private broker, workers and reconciler of this home folder."""
-    from producer.embedded import Interrupted, Stack
+    """Run the embedded stack until Ctrl-C: private broker, workers, reconciler and schedules of this home."""
+    from producer.embedded import Interrupted, Stack, lasting_children
     from producer.session import screen
     from schema.settings import load
 
@@ -50,8 +51,8 @@ def up(
     try:
         with Stack(
             settings,
-            workers=workers,
             emulator=emulator,
+            children=lasting_children(workers),
             on_event=lambda line: console.print(line, style="dim"),
         ) as stack:
             console.print(

@@ -30,10 +30,12 @@ from schema.states import (
     BatchState,
     CalibrationState,
     EmbeddingState,
+    FiringState,
     NetworkState,
     PreparationState,
     ProblemState,
     RunState,
+    ScheduleState,
     State,
     is_legal,
 )
@@ -43,10 +45,12 @@ from schema.tables import (
     Calibration,
     Embedding,
     Event,
+    Firing,
     Network,
     Preparation,
     Problem,
     Run,
+    Schedule,
 )
 
 BUSY_TIMEOUT_MS = 30_000  # how long a SQLite writer waits for another one
@@ -59,6 +63,8 @@ _TABLE_OF: dict[type, Any] = {
     EmbeddingState: Embedding,
     PreparationState: Preparation,
     RunState: Run,
+    ScheduleState: Schedule,
+    FiringState: Firing,
     BatchState: Batch,
     ProblemState: Problem,
 }

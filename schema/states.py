@@ -56,6 +56,17 @@ class PausedBy(StrEnum):
     DEADLINE = "deadline"  # it is over: what is in flight is collected, then the run has failed
 
 
+class ScheduleState(StrEnum):
+    ACTIVE = "active"  # the reconciler makes a firing whenever it is due
+    PAUSED = "paused"  # by hand; what falls due meanwhile is not made up for
+
+
+class FiringState(StrEnum):
+    DUE = "due"  # `annealq schedules serve` makes a run of it
+    ENQUEUED = "enqueued"  # has a run
+    FAILED = "failed"  # no run could be made; the error is kept, the next due time is tried again
+
+
 class BatchState(StrEnum):
     PENDING = "pending"  # waits until due_at; a worker claims it
     SAMPLING = "sampling"  # leased: Q is built, problems are sampled
@@ -74,7 +85,15 @@ class ProblemState(StrEnum):
 
 
 State = (
-    NetworkState | CalibrationState | EmbeddingState | PreparationState | RunState | BatchState | ProblemState
+    NetworkState
+    | CalibrationState
+    | EmbeddingState
+    | PreparationState
+    | RunState
+    | ScheduleState
+    | FiringState
+    | BatchState
+    | ProblemState
 )
 
 MOVES: dict[type[StrEnum], dict[StrEnum, frozenset[StrEnum]]] = {
@@ -121,6 +140,15 @@ MOVES: dict[type[StrEnum], dict[StrEnum, frozenset[StrEnum]]] = {
         RunState.DONE: frozenset(),
         RunState.FAILED: frozenset({RunState.QUEUED}),
         RunState.CANCELLED: frozenset(),
+    },
+    ScheduleState: {
+        ScheduleState.ACTIVE: frozenset({ScheduleState.PAUSED}),
+        ScheduleState.PAUSED: frozenset({ScheduleState.ACTIVE}),
+    },
+    FiringState: {
+        FiringState.DUE: frozenset({FiringState.ENQUEUED, FiringState.FAILED}),
+        FiringState.ENQUEUED: frozenset(),
+        FiringState.FAILED: frozenset(),
     },
     BatchState: {
         BatchState.PENDING: frozenset({BatchState.SAMPLING, BatchState.FAILED}),

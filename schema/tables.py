@@ -24,6 +24,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from schema.chips import Chip, Embedding, Preparation
 from schema.columns import Base, Key, known
+from schema.schedules import Firing, Schedule
 from schema.states import (
     BatchState,
     CalibrationState,
@@ -43,12 +44,14 @@ __all__ = [
     "Classification",
     "Embedding",
     "Event",
+    "Firing",
     "Leader",
     "Network",
     "Preparation",
     "Problem",
     "Run",
     "SampleSet",
+    "Schedule",
     "TrainingSet",
 ]
 

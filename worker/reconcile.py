@@ -28,7 +28,7 @@ from schema.messages import QUEUE_OF, Message, Queue, Task
 from schema.settings import load as load_settings
 from schema.states import BatchState, CalibrationState, NetworkState, PreparationState, RunState
 from schema.tables import Batch, Calibration, Leader, Network, Preparation, Run
-from worker import batches, calibrations, leases, nights, preparations, runs, training_jobs
+from worker import batches, calibrations, leases, nights, preparations, runs, schedules, training_jobs
 from worker.crash import CrashPoint, reach
 from worker.dispatch import dispatch
 from worker.hints import CeleryHints, Hints
@@ -133,6 +133,7 @@ def reconcile(database: Database, settings: WorkerSettings, hints: Hints) -> Non
     with database.transaction() as session:
         now = database.now(session)
         runs.begin_day(session, now=now)
+        schedules.note_due(session, now=now)
         messages = nights.heed(session, now=now)
         messages += expire(session, now=now, settings=settings)
         for queue, tasks in _TASKS_OF.items():

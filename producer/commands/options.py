@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from schema.errors import ParameterError
-from schema.hours import Hours
 from schema.parameters import MAX_READS, Rule, Unembedding, Visible
-from schema.windows import Windows, find_zone, moment
 
 _MAX_SCHEDULE_BYTES = 100_000  # 100 points are far fewer
 
@@ -179,24 +176,6 @@ def microseconds(seconds: float | None) -> int | None:
     if not (math.isfinite(seconds) and seconds > 0):
         raise ParameterError(f"a budget of {seconds} s: a number of QPU seconds above 0 is needed")
     return max(round(seconds * 1e6), 1)
-
-
-def hours(windows: list[str] | None, zone: str | None, deadline: str | None) -> Hours:
-    """When a run may work.
-
-    Raises:
-        ParameterError: a window, the zone or the deadline cannot be used; says how it is written.
-    """
-    if not windows and deadline is None:
-        if zone is not None:
-            raise ParameterError(f"--tz {zone} is of --window and --deadline, and neither is given")
-        return Hours()
-    name = zone_name(zone)
-    found = find_zone(name)
-    return Hours(
-        windows=Windows.parse(windows, name) if windows else None,
-        deadline_at=None if deadline is None else moment(deadline, found, datetime.now(UTC)),
-    )
 
 
 def zone_name(given: str | None) -> str:
