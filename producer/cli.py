@@ -12,6 +12,7 @@ from producer.commands import db, embeddings, networks, runs, schedules
 from producer.commands.classify import classify
 from producer.commands.emulator import emulator
 from producer.commands.options import Json, Workers
+from producer.commands.plan import plan
 from producer.commands.reproduce import reproduce
 from schema.errors import AnnealqError
 from schema.parameters import Parameters
@@ -31,6 +32,7 @@ app.add_typer(networks.app, name="networks")
 app.add_typer(embeddings.app, name="embeddings")
 app.add_typer(db.app, name="db")
 app.command()(classify)
+app.command()(plan)
 app.command()(reproduce)
 app.command()(emulator)
 

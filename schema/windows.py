@@ -107,8 +107,10 @@ class Windows:
 
     def opened(self, at: datetime) -> datetime | None:
         """Since when a window has been open at ``at`` (UTC); None: always, or none is open then."""
-        if not self.is_open(at):
-            return None
+        return self.last_opened(at) if self.is_open(at) else None
+
+    def last_opened(self, at: datetime) -> datetime | None:
+        """When a window opened last, up to ``at`` (UTC); None: none has, as they never close."""
         for days in (2, 8, _HORIZON_DAYS):  # most windows have opened lately
             turns = [turn for turn in self._turns(at - timedelta(days=days), days + 1) if turn <= at]
             for turn in reversed(turns):
