@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from producer.commands import db, embeddings, keys, networks, runs
+from producer.commands import db, embeddings, keys, networks, runs, schedules
 from producer.commands.classify import classify
 from producer.commands.doctor import doctor
 from producer.commands.emulator import emulator
 from producer.commands.options import Json, Workers
+from producer.commands.plan import plan
 from producer.commands.reproduce import reproduce
 from producer.commands.serve import serve
 from schema.errors import AnnealqError
@@ -28,11 +29,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(runs.app, name="runs")
+app.add_typer(schedules.app, name="schedules")
 app.add_typer(networks.app, name="networks")
 app.add_typer(embeddings.app, name="embeddings")
 app.add_typer(keys.app, name="keys")
 app.add_typer(db.app, name="db")
 app.command()(classify)
+app.command()(plan)
 app.command()(reproduce)
 app.command()(emulator)
 app.command()(doctor)
@@ -46,8 +49,8 @@ def up(
         bool, typer.Option("--emulator", help="Also a solver with qubits: `classify --solver emulator`.")
     ] = False,
 ) -> None:
-    """Run the embedded stack until Ctrl-C: private broker, workers and reconciler of this home folder."""
-    from producer.embedded import Interrupted, Stack
+    """Run the embedded stack until Ctrl-C: private broker, workers, reconciler and schedules of this home."""
+    from producer.embedded import Interrupted, Stack, lasting_children
     from producer.session import screen
     from schema.settings import load
 
@@ -55,8 +58,8 @@ def up(
     try:
         with Stack(
             settings,
-            workers=workers,
             emulator=emulator,
+            children=lasting_children(workers),
             on_event=lambda line: console.print(line, style="dim"),
         ) as stack:
             console.print(

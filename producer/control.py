@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from producer import queries
-from schema.database import Database, advance
+from schema.database import Database, advance, note
 from schema.errors import ParameterError, StaleState
+from schema.hours import Hours, shown
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Problem, Run
 
 _IN_FLIGHT = (ProblemState.SENDING, ProblemState.SENT)
+_HOURS = (Run.window, Run.opened_until, Run.deadline_at)
 _TRIES = 5  # a worker may move the run between our look and our move
 
 
@@ -34,10 +37,19 @@ class Spent:
 def pause(database: Database, run: int, reason: str = "by hand") -> None:
     """Let a run send no more; what is with its solver is collected, and kept.
 
+    One that is paused already, and would go on by itself when its window opens or the day ends, does not.
+
     Raises:
         NotFound: there is no such run. ParameterError: it is not under way.
     """
     values: dict[str, Any] = {"paused_by": PausedBy.HAND, "pause_reason": reason}
+    with database.transaction() as session:
+        by_itself = Run.paused_by.in_([PausedBy.WINDOW, PausedBy.DAY])
+        held = update(Run).where(Run.id == run, Run.state == RunState.PAUSED, by_itself)
+        if session.execute(held.values(**values).returning(Run.id)).first() is not None:
+            now = database.now(session)
+            note(session, "runs", run, RunState.PAUSED, RunState.PAUSED, at=now, why="paused by hand")
+            return
     _move(database, run, RunState.PAUSED, LIVE_RUNS, "paused", **values)
 
 
@@ -54,26 +66,31 @@ def cancel(database: Database, run: int) -> Spent:
         return spent(session, run)
 
 
-def resume(database: Database, run: int, budget_us: int | None = None) -> int:
+def resume(database: Database, run: int, budget_us: int | None = None, *, at_once: bool = False) -> int:
     """Let a paused run go on, or take up again what is missing of a failed one; how many batches are left.
 
-    budget_us: a new budget of QPU time, in all.
+    budget_us: a new budget of QPU time, in all. at_once: where the run's window is closed, open it now; it
+    closes again when its next window does. Otherwise the run goes on when its next window opens.
 
     Raises:
-        NotFound: there is no such run. ParameterError: it is neither paused nor failed, or its budget is
-            spent.
+        NotFound: there is no such run. ParameterError: it is neither paused nor failed, its budget is spent,
+            its deadline is over, or it waits for its window and `at_once` was not asked for.
     """
     with database.transaction() as session:
-        row = session.execute(
-            select(Run.state, Run.started_at, Run.paused_by, Run.budget_us).where(Run.id == run)
-        ).first()
+        columns = (Run.state, Run.started_at, Run.paused_by, Run.budget_us, *_HOURS)
+        row = session.execute(select(*columns).where(Run.id == run)).first()
         if row is None:
             queries.run(session, run)  # says what there is
             raise AssertionError("unreachable")
         if row.state not in (RunState.PAUSED, RunState.FAILED):
             raise ParameterError(f"run {run} is {row.state}: only paused and failed runs can be resumed")
+        now = database.now(session)
+        hours = Hours.of(row.window, row.opened_until, row.deadline_at)
+        _refuse_late(run, row, hours, now, at_once=at_once)
         _refuse_spent(session, run, row, budget_us)
         values: dict[str, Any] = dict(RESUMED)
+        if at_once and not hours.is_open(now):
+            values["opened_until"] = hours.next_open(now)
         if budget_us is not None:
             values["budget_us"] = budget_us
         if row.state is RunState.FAILED:
@@ -81,7 +98,11 @@ def resume(database: Database, run: int, budget_us: int | None = None) -> int:
             values |= {"finished_at": None, "error": None, "batches_failed": Run.batches_failed - again}
         was_running = row.state is RunState.PAUSED and row.started_at is not None
         target = RunState.RUNNING if was_running else RunState.QUEUED
-        advance(session, run, row.state, target, at=database.now(session), why="resumed", **values)
+        advance(session, run, row.state, target, at=now, why="resumed", **values)
+        if not (at_once or hours.is_open(now)):
+            why = hours.explain(now)
+            closed = {"paused_by": PausedBy.WINDOW, "pause_reason": why, "paused_at": now}
+            advance(session, run, target, RunState.PAUSED, at=now, why=why, **closed)
         left = select(func.count()).where(Batch.run_id == run, Batch.state == BatchState.PENDING)
         return session.execute(left).scalar_one()
 
@@ -141,6 +162,23 @@ def _take_up(session: Session, run: int) -> int:
         .returning(Batch.id)
     )
     return len(failed.scalars().all())
+
+
+def _refuse_late(run: int, row: Any, hours: Hours, now: datetime, *, at_once: bool) -> None:
+    """A deadline is final; and who waits for a window need not be told to."""
+    if row.paused_by is PausedBy.DEADLINE or hours.is_over(now):
+        raise ParameterError(
+            f"run {run} is past its deadline, which is final: what was scored is kept, "
+            "and `annealq classify` makes another run"
+        )
+    if row.state is RunState.PAUSED and row.paused_by is PausedBy.WINDOW and not at_once:
+        opens = hours.next_open(now) if not hours.is_open(now) else None
+        when = "" if opens is None else f", which opens {shown(opens, _zone(hours))}"
+        raise ParameterError(f"run {run} goes on by itself in its next window{when}: --now opens it at once")
+
+
+def _zone(hours: Hours) -> tzinfo:
+    return UTC if hours.windows is None else hours.windows.zone
 
 
 def _refuse_spent(session: Session, run: int, row: Any, budget_us: int | None) -> None:

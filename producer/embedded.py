@@ -227,6 +227,12 @@ def standard_children(workers: int | None) -> list[Child]:
     ]
 
 
+def lasting_children(workers: int | None) -> list[Child]:
+    """The standard children, and one that makes the runs of schedules: for a stack that runs for long."""
+    serve = [sys.executable, "-m", "producer.cli", "schedules", "serve"]
+    return [*standard_children(workers), Child("scheduler", serve)]
+
+
 def worker_command(concurrency: int, queues: Iterable[str]) -> list[str]:
     """Command line of a Celery worker.
 

@@ -24,8 +24,9 @@ from schema import arrays
 from schema.architecture import Architecture
 from schema.database import Database, advance, note
 from schema.errors import IdempotencyConflict, ImageError, ParameterError
+from schema.hours import ALWAYS, Hours, shown
 from schema.parameters import Parameters, Solver
-from schema.states import BatchState, NetworkState, RunState
+from schema.states import BatchState, NetworkState, PausedBy, RunState
 from schema.tables import Batch, Network, Run, TrainingSet
 
 BATCH_SIZE = 100  # images; large enough that the queue costs under 1 % of sampling them
@@ -54,6 +55,7 @@ class RunOptions:
     key: str | None = None
     calibrated_by: int | None = None  # the calibration that the parameters were taken from
     budget_us: int | None = None  # QPU time that the run may be charged
+    hours: Hours = ALWAYS  # when the run may work
 
     def __post_init__(self) -> None:
         """Raises ParameterError naming the value and its limits."""
@@ -90,7 +92,7 @@ def enqueue_run(
 
     Raises:
         ImageError: the images do not suit the network (size, values, labels, class names).
-        ParameterError: a parameter is chosen that the solver does not have.
+        ParameterError: a parameter is chosen that the solver does not have, or the deadline is over.
         IdempotencyConflict: the key was used before, for other content.
     """
     parameters.check_for(solver)
@@ -164,6 +166,8 @@ def run_row(
         "content_sha256": _run_digest(images, network, solver, parameters),
         "calibrated_by": options.calibrated_by,
         "budget_us": options.budget_us,
+        "window": None if options.hours.windows is None else options.hours.windows.to_dict(),
+        "deadline_at": options.hours.deadline_at,
         "images": len(images.images),
         "batches": -(-len(images.images) // options.batch_size),
         "labelled": images.labels is not None,
@@ -179,13 +183,26 @@ def batch_rows(images: ImageSet, size: int) -> list[dict[str, Any]]:
 
 
 def insert_run(session: Session, run: dict[str, Any], batches: list[dict[str, Any]], *, now: datetime) -> int:
-    """Write a run and its batches; returns its id."""
+    """Write a run and its batches; returns its id. Outside of its windows it is paused from the start.
+
+    Raises:
+        ParameterError: its deadline is over.
+    """
+    if run.get("deadline_at") is not None and run["deadline_at"] <= now:
+        raise ParameterError(
+            f"the deadline {shown(run['deadline_at'])} is over: it is {shown(now)} by the database's clock"
+        )
     stamped = {**run, "state": RunState.QUEUED, "created_at": now}
     run_id = session.execute(insert(Run).values(stamped).returning(Run.id)).scalar_one()
     session.execute(
         insert(Batch), [{**batch, "run_id": run_id, "due_at": now, "created_at": now} for batch in batches]
     )
     note(session, "runs", run_id, None, RunState.QUEUED, at=now)
+    hours = Hours.of(run.get("window"), None, run.get("deadline_at"))
+    if not hours.is_open(now):
+        why = hours.explain(now)
+        values = {"paused_by": PausedBy.WINDOW, "pause_reason": why, "paused_at": now}
+        advance(session, run_id, RunState.QUEUED, RunState.PAUSED, at=now, why=why, **values)
     return run_id
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from producer import broker
 from schema.messages import Message
 
+# A broker that is away costs the producer no wait: by default kombu tries for 6 s.
+_AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
+
 
 def send(broker_url: str, *messages: Message) -> bool:
     """Send messages; False when the broker did not take them all.
@@ -22,6 +25,7 @@ def send(broker_url: str, *messages: Message) -> bool:
         broker_transport_options={
             "socket_connect_timeout": broker.CONNECT_S,
             "priority_steps": list(range(10)),
+            **_AT_ONCE,
         },
     )
     try:

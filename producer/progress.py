@@ -35,10 +35,14 @@ class Rate(ProgressColumn):
 def watch_run(
     database: Database, run_id: int, console: Console, check: Check = lambda: None
 ) -> queries.Progress:
-    """Show a run's stages until it is finished or paused; ``check`` is called in between and may raise."""
+    """Show a run's stages until it is finished or paused; ``check`` is called in between and may raise.
+
+    A run that is paused by its window goes on by itself, and is waited for.
+    """
     with _bars(console) as bars:
         stages: dict[str, TaskID] = {}
         told = time.monotonic()
+        waits: str | None = None
         while True:
             with database.reading() as session:
                 seen = queries.progress(session, run_id)
@@ -48,8 +52,10 @@ def watch_run(
                 bars.update(stages[stage], completed=done)
             searching = "" if seen.search is None else ": {} {} %".format(*_step(seen.search))
             bars.update(stages["sampled"], description=f"sampled{searching}")
-            if seen.state in (*FINISHED_RUNS, RunState.PAUSED):
+            if seen.state in FINISHED_RUNS or (seen.state is RunState.PAUSED and not seen.waits):
                 return seen
+            if seen.waits != waits and (waits := seen.waits):
+                console.print(f"run {run_id} waits: {waits}", markup=False)
             if not console.is_terminal and time.monotonic() - told >= _LINE_EVERY_S:
                 told = time.monotonic()
                 console.print(

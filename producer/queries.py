@@ -16,6 +16,7 @@ from schema.parameters import Origin, Solver
 from schema.states import BatchState, EmbeddingState, NetworkState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Classification, Embedding, Network, Problem, Run, TrainingSet
 
+_BY_ITSELF = (PausedBy.WINDOW, PausedBy.DEADLINE)  # pauses that a person need not end
 _PAGE = 5_000  # classifications read at once
 
 
@@ -40,6 +41,9 @@ class RunSummary:
     calibrates: int | None  # the calibration that it was made for
     statistics: dict[str, Any] | None
     budget_us: int | None  # QPU time that it may be charged
+    window: dict[str, Any] | None  # see `schema.windows`
+    opened_until: datetime | None
+    deadline_at: datetime | None
     paused_by: PausedBy | None
     pause_reason: str | None
     error: str | None
@@ -75,6 +79,7 @@ class Progress:
     failed: int
     error: str | None
     search: dict[str, Any] | None = None  # step and fraction of a search for an embedding that is under way
+    waits: str | None = None  # why it is paused, where it goes on by itself
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,9 @@ def counts(session: Session, run_id: int, first_image: int = 0) -> Counts:
 def progress(session: Session, run_id: int) -> Progress:
     """How far a run is; raises NotFound."""
     held = session.execute(
-        select(Run.state, Run.images, Run.error, Run.solver).where(Run.id == run_id)
+        select(Run.state, Run.images, Run.error, Run.solver, Run.paused_by, Run.pause_reason).where(
+            Run.id == run_id
+        )
     ).first()
     if held is None:
         raise NotFound(f"no run {run_id}: `annealq runs list` shows what there is")
@@ -190,6 +197,7 @@ def progress(session: Session, run_id: int) -> Progress:
         failed=stages.get(BatchState.FAILED, 0),
         error=held.error,
         search=search,
+        waits=held.pause_reason if held.paused_by in _BY_ITSELF else None,
     )
 
 
@@ -350,6 +358,9 @@ def _run(row: Row[Run, str, int]) -> RunSummary:
         calibrates=held.calibrates,
         statistics=held.statistics,
         budget_us=held.budget_us,
+        window=held.window,
+        opened_until=held.opened_until,
+        deadline_at=held.deadline_at,
         paused_by=held.paused_by,
         pause_reason=held.pause_reason,
         error=held.error,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,15 @@ from producer.calibrations import CalibrationSummary
 from schema import arrays
 from schema.architecture import Architecture
 from schema.damage import stored_in
+from schema.hours import Hours, shown
 from schema.parameters import Rule, Solver
-from schema.states import RunState
+from schema.states import FINISHED_RUNS, RunState
 
 _MOST_CLASSES = 26  # wider tables do not fit a terminal
 
 
-def run_object(session: Session, run_id: int) -> dict[str, Any]:
-    """One run as plain JSON: what `runs show --json` prints."""
+def run_object(session: Session, run_id: int, now: datetime | None = None) -> dict[str, Any]:
+    """One run as plain JSON: what `runs show --json` prints. now: for when its window opens and closes."""
     run = queries.run(session, run_id)
     counts = queries.counts(session, run_id)
     values = {k: v.isoformat() if hasattr(v, "isoformat") else v for k, v in asdict(run).items()}
@@ -36,15 +38,18 @@ def run_object(session: Session, run_id: int) -> dict[str, Any]:
         "tied": counts.tied,
         "undecided": counts.undecided,
         "accuracy": counts.accuracy,
+        **_hours(run, now),
     }
 
 
-def run_text(session: Session, run_id: int, *, scores: bool = False) -> RenderableType:
+def run_text(
+    session: Session, run_id: int, *, scores: bool = False, now: datetime | None = None
+) -> RenderableType:
     """One run for people: figures, then the table of predicted against true classes."""
     run = queries.run(session, run_id)
     counts = queries.counts(session, run_id)
     names = queries.classes(session, run_id)
-    parts: list[RenderableType] = [_figures(run, counts)]
+    parts: list[RenderableType] = [_figures(run, counts, now or datetime.now(UTC))]
     if run.statistics and Solver(run.solver).is_remote:
         units = embeddings.layers_of_run(session, run_id)
         parts.append(solver_report.solver_figures(run.statistics, units))
@@ -88,13 +93,44 @@ def average_by_label(
         return 100 * sums / np.where(counts == 0, np.nan, counts)
 
 
-def _figures(run: queries.RunSummary, counts: queries.Counts) -> Table:
+def _hours(run: queries.RunSummary, now: datetime | None) -> dict[str, str | None]:
+    """When a run's window opens and closes next, for JSON; nothing of a run without one."""
+    if run.window is None or run.state in FINISHED_RUNS:
+        return {"window_opens_at": None, "window_closes_at": None}
+    now = now or datetime.now(UTC)
+    hours = Hours.of(run.window, run.opened_until, run.deadline_at)
+    opens, closes = hours.next_open(now), hours.closes(now)
+    is_open = hours.is_open(now)
+    return {
+        "window_opens_at": None if is_open or opens is None else opens.isoformat(),
+        "window_closes_at": None if closes is None else closes.isoformat(),
+    }
+
+
+def _add_hours(table: Table, run: queries.RunSummary, now: datetime) -> None:
+    hours = Hours.of(run.window, run.opened_until, run.deadline_at)
+    zone = UTC if hours.windows is None else hours.windows.zone
+    if hours.windows is not None:
+        opens, closes = hours.next_open(now), hours.closes(now)
+        if run.state in FINISHED_RUNS:
+            when = ""
+        elif not hours.is_open(now):
+            when = "; never opens" if opens is None else f"; opens {shown(opens, zone)}"
+        else:
+            when = "; open" if closes is None else f"; open until {shown(closes, zone)}"
+        table.add_row("window", f"{hours.windows}{when}")
+    if run.deadline_at is not None:
+        table.add_row("deadline", shown(run.deadline_at, zone))
+
+
+def _figures(run: queries.RunSummary, counts: queries.Counts, now: datetime) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_row("run", f"{run.run_id}: {run.name}, {run.state}")
     table.add_row("network", f"{run.network}, solver {run.solver}, {run.parameters['reads']} reads an image")
     table.add_row("consensus", consensus_text(run.parameters))
     if run.state is RunState.PAUSED and run.pause_reason is not None:
         table.add_row("paused", run.pause_reason)
+    _add_hours(table, run, now)
     if run.rescored_from is not None:
         table.add_row("samples", f"those of run {run.rescored_from}: nothing was sampled again")
     if run.calibrated_by is not None:

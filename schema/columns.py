@@ -25,11 +25,13 @@ from schema.states import (
     CalibrationState,
     DeliveryState,
     EmbeddingState,
+    FiringState,
     NetworkState,
     PausedBy,
     PreparationState,
     ProblemState,
     RunState,
+    ScheduleState,
 )
 
 # SQLite numbers rows by itself only where the key's type is INTEGER.
@@ -102,6 +104,8 @@ class Base(DeclarativeBase):
         PreparationState: StateColumn(PreparationState),
         RunState: StateColumn(RunState),
         PausedBy: StateColumn(PausedBy),
+        ScheduleState: StateColumn(ScheduleState),
+        FiringState: StateColumn(FiringState),
         BatchState: StateColumn(BatchState),
         ProblemState: StateColumn(ProblemState),
         DeliveryState: StateColumn(DeliveryState),

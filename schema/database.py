@@ -32,10 +32,12 @@ from schema.states import (
     CalibrationState,
     DeliveryState,
     EmbeddingState,
+    FiringState,
     NetworkState,
     PreparationState,
     ProblemState,
     RunState,
+    ScheduleState,
     State,
     is_legal,
 )
@@ -46,10 +48,12 @@ from schema.tables import (
     Delivery,
     Embedding,
     Event,
+    Firing,
     Network,
     Preparation,
     Problem,
     Run,
+    Schedule,
 )
 
 BUSY_TIMEOUT_MS = 30_000  # how long a SQLite writer waits for another one
@@ -62,6 +66,8 @@ _TABLE_OF: dict[type, Any] = {
     EmbeddingState: Embedding,
     PreparationState: Preparation,
     RunState: Run,
+    ScheduleState: Schedule,
+    FiringState: Firing,
     BatchState: Batch,
     ProblemState: Problem,
     DeliveryState: Delivery,

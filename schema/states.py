@@ -52,6 +52,19 @@ class PausedBy(StrEnum):
     HAND = "hand"  # `runs pause`: until `runs resume`
     BUDGET = "budget"  # its own budget is spent: until `runs resume --budget`
     DAY = "day"  # the solver's budget of a day is spent: until the next day (UTC)
+    WINDOW = "window"  # its window is closed, or closes too soon: until the next one opens
+    DEADLINE = "deadline"  # it is over: what is in flight is collected, then the run has failed
+
+
+class ScheduleState(StrEnum):
+    ACTIVE = "active"  # the reconciler makes a firing whenever it is due
+    PAUSED = "paused"  # by hand; what falls due meanwhile is not made up for
+
+
+class FiringState(StrEnum):
+    DUE = "due"  # `annealq schedules serve` makes a run of it
+    ENQUEUED = "enqueued"  # has a run
+    FAILED = "failed"  # no run could be made; the error is kept, the next due time is tried again
 
 
 class BatchState(StrEnum):
@@ -84,6 +97,8 @@ State = (
     | EmbeddingState
     | PreparationState
     | RunState
+    | ScheduleState
+    | FiringState
     | BatchState
     | ProblemState
     | DeliveryState
@@ -133,6 +148,15 @@ MOVES: dict[type[StrEnum], dict[StrEnum, frozenset[StrEnum]]] = {
         RunState.DONE: frozenset(),
         RunState.FAILED: frozenset({RunState.QUEUED}),
         RunState.CANCELLED: frozenset(),
+    },
+    ScheduleState: {
+        ScheduleState.ACTIVE: frozenset({ScheduleState.PAUSED}),
+        ScheduleState.PAUSED: frozenset({ScheduleState.ACTIVE}),
+    },
+    FiringState: {
+        FiringState.DUE: frozenset({FiringState.ENQUEUED, FiringState.FAILED}),
+        FiringState.ENQUEUED: frozenset(),
+        FiringState.FAILED: frozenset(),
     },
     BatchState: {
         BatchState.PENDING: frozenset({BatchState.SAMPLING, BatchState.FAILED}),

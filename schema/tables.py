@@ -25,6 +25,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from schema.access import ApiKey, Delivery, Submission
 from schema.chips import Chip, Embedding, Preparation
 from schema.columns import Base, Key, known
+from schema.schedules import Firing, Schedule
 from schema.states import (
     BatchState,
     CalibrationState,
@@ -46,18 +47,20 @@ __all__ = [
     "Delivery",
     "Embedding",
     "Event",
+    "Firing",
     "Leader",
     "Network",
     "Preparation",
     "Problem",
     "Run",
     "SampleSet",
+    "Schedule",
     "Spending",
     "Submission",
     "TrainingSet",
 ]
 
-REVISION = "0007"  # the migration that makes exactly these tables
+REVISION = "0008"  # the migration that makes exactly these tables
 
 
 class TrainingSet(Base):
@@ -176,7 +179,9 @@ class Run(Base):
     priority: Mapped[int] = mapped_column(default=0)  # higher first
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     content_sha256: Mapped[str] = mapped_column(String(64))  # of everything that decides the result
-    window: Mapped[dict[str, Any] | None]
+    window: Mapped[dict[str, Any] | None]  # see `schema.windows`; None: always open
+    opened_until: Mapped[datetime | None]  # a person opened it before its time: until the next window opens
+    deadline_at: Mapped[datetime | None]
     budget_us: Mapped[int | None] = mapped_column(BigInteger)  # QPU time that it may be charged
     paused_by: Mapped[PausedBy | None]  # while it is paused
     pause_reason: Mapped[str | None] = mapped_column(Text)

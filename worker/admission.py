@@ -1,4 +1,4 @@
-"""Whether problems may leave for their solver now: how many are in flight, what is spent, what a person said.
+"""Whether problems may leave for their solver now: what is in flight and spent, what people said, the time.
 
 Checked in the very transaction that writes them down as sent, one at a time for all workers, so that no
 limit is overshot: what is in flight counts with its estimate, which is what the solver will charge.
@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import accumulate
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from schema.hours import Hours
 from schema.states import LIVE_RUNS, PausedBy, RunState
 from schema.tables import Batch, Problem, Run
 from worker import spending
 from worker.settings import WorkerSettings
 from worker.spending import IN_FLIGHT
 
+_LATELY, _ANSWERS = timedelta(minutes=10), 20  # which answers tell how long the next one takes
 _LOCK = 0x616E6E71  # any number that nothing else in the database locks
 
 
@@ -31,6 +33,8 @@ class Hold(StrEnum):
     ROOM = "room"  # as many as may be are in flight
     BUDGET = "budget"  # its run's budget does not suffice
     DAY = "day"  # the solver's budget of today does not suffice
+    WINDOW = "window"  # its run's window is closed, or would be when the answer comes
+    DEADLINE = "deadline"  # the same of its run's deadline
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Standing:
     """What counts against the limits. Budgets in microseconds of QPU time, None: without limit.
 
     in_flight: problems with the solver, of all runs and workers. room: how many may be.
+    queue_us: QPU time of those in flight. answer_s: the longest that an answer took lately, queue included;
+    margin_s: what is added for safety. window_s, deadline_s: seconds until they are over, None: never.
     """
 
     run: RunState
@@ -47,6 +53,11 @@ class Standing:
     run_budget_us: int | None
     day_spent_us: int
     day_budget_us: int | None
+    queue_us: int = 0
+    answer_s: float = 0.0
+    margin_s: float = 0.0
+    window_s: float | None = None
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -67,9 +78,12 @@ def decide(standing: Standing, estimates_us: Sequence[int]) -> Admission:
         Hold.ROOM: min(room, len(sums)),
         Hold.BUDGET: _affordable(sums, standing.run_spent_us, standing.run_budget_us),
         Hold.DAY: _affordable(sums, standing.day_spent_us, standing.day_budget_us),
+        Hold.WINDOW: _in_time(sums, standing, standing.window_s),
+        Hold.DEADLINE: _in_time(sums, standing, standing.deadline_s),
     }
     # Of two limits the lasting one is named: who waits for room must know that the money is spent.
-    hold = min((Hold.BUDGET, Hold.DAY, Hold.ROOM), key=lambda one: limits[one])
+    lasting = (Hold.DEADLINE, Hold.BUDGET, Hold.DAY, Hold.WINDOW, Hold.ROOM)
+    hold = min(lasting, key=lambda one: limits[one])
     admitted = limits[hold]
     return Admission(admitted, hold if admitted < len(sums) else None)
 
@@ -78,21 +92,33 @@ def stand(session: Session, run: int, settings: WorkerSettings, *, now: datetime
     """Read what counts for a run's problems, and keep every other worker from sending until the commit."""
     if session.get_bind().dialect.name == "postgresql":  # SQLite has one writer anyway
         session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-    row = session.execute(select(Run.state, Run.solver, Run.budget_us).where(Run.id == run)).one()
+    columns = (Run.state, Run.solver, Run.budget_us, Run.window, Run.opened_until, Run.deadline_at)
+    row = session.execute(select(*columns).where(Run.id == run)).one()
+    hours = Hours.of(row.window, row.opened_until, row.deadline_at)
     day_budget_us = settings.day_budget_us
+    in_flight, queue_us = _in_flight(session, row.solver)
     return Standing(
         run=row.state,
-        in_flight=_count_in_flight(session, row.solver),
+        in_flight=in_flight,
         room=settings.solver_in_flight,
         run_spent_us=0 if row.budget_us is None else spending.of_run(session, run),
         run_budget_us=row.budget_us,
         day_spent_us=0 if day_budget_us is None else spending.of_day(session, row.solver, now.date()),
         day_budget_us=day_budget_us,
+        queue_us=queue_us,
+        answer_s=_answer_s(session, row.solver, hours, now),
+        margin_s=settings.window_margin_s,
+        window_s=_window_s(hours, now),
+        deadline_s=None if hours.deadline_at is None else (hours.deadline_at - now).total_seconds(),
     )
 
 
 def explain(standing: Standing, by: PausedBy, next_us: int) -> str:
     """Why a run was paused, for people."""
+    if by in (PausedBy.WINDOW, PausedBy.DEADLINE):
+        wait_s = _wait_s(standing, next_us)
+        what = "window closes" if by is PausedBy.WINDOW else "deadline is over"
+        return f"the next answer takes up to {wait_s:,.1f} s, and its {what} before: nothing more is sent"
     if by is PausedBy.DAY:
         spent, budget = standing.day_spent_us, standing.day_budget_us or 0
         return (
@@ -108,11 +134,51 @@ def explain(standing: Standing, by: PausedBy, next_us: int) -> str:
     )
 
 
-def _count_in_flight(session: Session, solver: str) -> int:
+def _in_flight(session: Session, solver: str) -> tuple[int, int]:
+    """Problems with a solver, and their QPU time by their estimates, microseconds."""
     # For each problem in flight, of which there are few: PostgreSQL would join all batches that there are.
     theirs = select(Run.solver).join(Batch).where(Batch.id == Problem.batch_id).scalar_subquery()
-    query = select(func.count()).where(Problem.state.in_(IN_FLIGHT), theirs == solver)
-    return session.execute(query).scalar_one()
+    query = select(func.count(), func.coalesce(func.sum(Problem.estimated_us), 0))
+    row = session.execute(query.where(Problem.state.in_(IN_FLIGHT), theirs == solver)).one()
+    return row[0], int(row[1] or 0)
+
+
+def _window_s(hours: Hours, now: datetime) -> float | None:
+    if not hours.is_open(now):
+        return 0.0
+    closes = hours.closes(now)
+    return None if closes is None else (closes - now).total_seconds()
+
+
+def _answer_s(session: Session, solver: str, hours: Hours, now: datetime) -> float:
+    """The longest that the solver's latest answers took; 0 where it does not matter, or none is known.
+
+    What was left in flight over a pause, and collected much later, was sent long ago and does not count.
+    """
+    if hours.windows is None and hours.deadline_at is None:
+        return 0.0
+    query = (
+        select(Problem.sending_at, Problem.answered_at)
+        .join(Batch, Batch.id == Problem.batch_id)
+        .join(Run, Run.id == Batch.run_id)
+        .where(Run.solver == solver, Problem.sending_at >= now - _LATELY, Problem.answered_at.is_not(None))
+        .order_by(Problem.sending_at.desc())
+        .limit(_ANSWERS)
+    )
+    rows = session.execute(query).all()
+    took = [(answered - sent).total_seconds() for sent, answered in rows if sent and answered]
+    return max(took, default=0.0)
+
+
+def _wait_s(standing: Standing, total_us: int) -> float:
+    """Until the last of problems with so much QPU time is answered, if they are sent now."""
+    return max(standing.answer_s, (standing.queue_us + total_us) / 1e6) + standing.margin_s
+
+
+def _in_time(sums: Sequence[int], standing: Standing, left_s: float | None) -> int:
+    if left_s is None:
+        return len(sums)
+    return sum(_wait_s(standing, total) <= left_s for total in sums)
 
 
 def _affordable(sums: Sequence[int], spent_us: int, budget_us: int | None) -> int:

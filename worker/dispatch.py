@@ -11,11 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain, groupby, islice, zip_longest
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from schema.database import Database
+from schema.hours import Hours
 from schema.messages import Message, Task
 from schema.states import LIVE_RUNS, BatchState
 from schema.tables import Batch, Run
@@ -56,7 +58,7 @@ def choose(session: Session, settings: WorkerSettings, *, now: datetime, after_s
     gate = _Gate(session, settings, now)
     chosen: list[int] = []
     for _, runs in groupby(session.execute(_live(due)).all(), key=lambda run: run.priority):
-        queues = [gate.admit(run.id, _next(session, run.id, due, room)) for run in islice(runs, _SHARING)]
+        queues = [gate.admit(run, _next(session, run.id, due, room)) for run in islice(runs, _SHARING)]
         chosen += islice(_in_turns(queues), room - len(chosen))
         if len(chosen) >= room:
             break
@@ -75,7 +77,7 @@ def most_urgent(session: Session, batch: int, settings: WorkerSettings, *, now: 
     gate = _Gate(session, settings, now)
     more_urgent = _live(due).where(Run.priority > mine.scalar_subquery())
     for run in session.execute(more_urgent if gate.is_anywhere_closed else more_urgent.limit(_TRIED)).all():
-        found = gate.admit(run.id, _next(session, run.id, due, 1))
+        found = gate.admit(run, _next(session, run.id, due, 1))
         if found:
             session.execute(update(Batch).where(Batch.id == batch).values(dispatched_at=None))
             return found[0]
@@ -85,7 +87,9 @@ def most_urgent(session: Session, batch: int, settings: WorkerSettings, *, now: 
 
 @dataclass
 class _Gate:
-    """Lets no batch through to a solver that is known not to answer, but for one that asks."""
+    """Lets no batch through outside of its run's windows, or to a solver that is known not to answer, but for
+    one that asks.
+    """
 
     session: Session
     settings: WorkerSettings
@@ -99,10 +103,12 @@ class _Gate:
     def is_anywhere_closed(self) -> bool:
         return bool(self._broken)
 
-    def admit(self, run: int, batches: Sequence[int]) -> Sequence[int]:
+    def admit(self, run: Any, batches: Sequence[int]) -> Sequence[int]:
+        if not Hours.of(run.window, run.opened_until, None).is_open(self.now):
+            return ()
         if not self._broken or not batches:
             return batches
-        chosen = self.session.execute(select(Run.solver, Run.parameters).where(Run.id == run)).one()
+        chosen = self.session.execute(select(Run.solver, Run.parameters).where(Run.id == run.id)).one()
         solver = breaker.key(*chosen)
         broken = self._broken.get(solver)
         if broken is None or broken.failures < self.settings.breaker_failures:
@@ -111,11 +117,11 @@ class _Gate:
         return batches[:1] if probes else ()
 
 
-def _live(due: ColumnElement[bool]) -> Select[int, int]:
+def _live(due: ColumnElement[bool]) -> Select[Any]:
     """Live runs that have due batches, the most urgent first, then the oldest."""
     waits = select(Batch.id).where(Batch.run_id == Run.id, Batch.state == BatchState.PENDING, due).exists()
     return (
-        select(Run.id, Run.priority)
+        select(Run.id, Run.priority, Run.window, Run.opened_until)
         .where(Run.state.in_(LIVE_RUNS), waits)
         .order_by(Run.priority.desc(), Run.id)
     )

@@ -27,6 +27,7 @@ from worker import (
     comparison,
     fitting,
     leases,
+    nights,
     preparations,
     runs,
     scoring,
@@ -59,6 +60,9 @@ def sample_batch(context: Context, batch: int) -> None:
         if lease is None:
             return
         work = batches.load(session, batch)
+        if nights.turn_away(session, batch, work.run, now=now):
+            batches.settle(session, batch, Again(0.0, "its run's hours are over", counts=False), now=now)
+            return
         if _set_aside(session, context, work, now):
             return
         batches.start_run(session, work.run, now=now)

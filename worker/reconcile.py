@@ -29,7 +29,7 @@ from schema.messages import QUEUE_OF, Message, Queue, Task
 from schema.settings import load as load_settings
 from schema.states import BatchState, CalibrationState, NetworkState, PreparationState, RunState
 from schema.tables import Batch, Calibration, Leader, Network, Preparation, Run
-from worker import batches, calibrations, leases, preparations, runs, training_jobs
+from worker import batches, calibrations, leases, nights, preparations, runs, schedules, training_jobs
 from worker.crash import CrashPoint, reach
 from worker.dispatch import dispatch
 from worker.hints import CeleryHints, Hints
@@ -135,11 +135,13 @@ def find_lost(session: Session, tasks: Iterable[Task], *, now: datetime, after_s
 
 
 def reconcile(database: Database, settings: WorkerSettings, hints: Hints) -> None:
-    """One pass: expired leases, lost hints, due batches."""
+    """One pass: new days, windows and deadlines, expired leases, lost hints, due batches."""
     with database.transaction() as session:
         now = database.now(session)
         runs.begin_day(session, now=now)
-        messages = expire(session, now=now, settings=settings)
+        schedules.note_due(session, now=now)
+        messages = nights.heed(session, now=now)
+        messages += expire(session, now=now, settings=settings)
         for queue, tasks in _TASKS_OF.items():
             after_s = _patience(hints, queue, settings)
             messages += find_lost(session, tasks, now=now, after_s=after_s)

@@ -98,14 +98,24 @@ def pause(session: Session, run: int, by: PausedBy, why: str, *, now: datetime) 
 def begin_day(session: Session, *, now: datetime) -> int:
     """Resume the runs that were paused on an earlier day because its budget was spent; how many."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    waiting = select(Run.id, Run.started_at).where(
+    waiting = select(Run.id).where(
         Run.state == RunState.PAUSED, Run.paused_by == PausedBy.DAY, Run.paused_at < midnight
     )
-    rows = session.execute(waiting).all()
-    for run, started_at in rows:
-        target = RunState.QUEUED if started_at is None else RunState.RUNNING
-        advance(session, run, RunState.PAUSED, target, at=now, why="a new day", **RESUMED)
+    rows = session.execute(waiting).scalars().all()
+    for run in rows:
+        go_on(session, run, "a new day", now=now)
     return len(rows)
+
+
+def go_on(session: Session, run: int, why: str, *, now: datetime) -> None:
+    """End a run's pause; raises StaleState where somebody else has."""
+    advance(session, run, RunState.PAUSED, before_pause(session, run), at=now, why=why, **RESUMED)
+
+
+def before_pause(session: Session, run: int) -> RunState:
+    """The live state that a paused run goes back to."""
+    started_at = session.execute(select(Run.started_at).where(Run.id == run)).scalar_one()
+    return RunState.QUEUED if started_at is None else RunState.RUNNING
 
 
 def uncounted(session: Session, run: int) -> bool:

@@ -64,6 +64,11 @@ class WorkerSettings(TomlSettings):
         ge=0,
         description="QPU seconds that each of emulator and dwave may be charged in a day (UTC).",
     )
+    window_margin_s: float = Field(
+        default=5.0,
+        ge=0,
+        description="What is to be answered before a window's end or a deadline is sent so much earlier.",
+    )
     breaker_failures: int = Field(
         default=3, ge=1, description="Failures in a row after which a solver's batches are put aside."
     )

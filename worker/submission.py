@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_PAUSES = {
+    Hold.BUDGET: PausedBy.BUDGET,
+    Hold.DAY: PausedBy.DAY,
+    Hold.WINDOW: PausedBy.WINDOW,
+    Hold.DEADLINE: PausedBy.DEADLINE,
+}
 _GROUP = 20  # problems that the client sends in one request, and that share its fate
 _WAIT_S = 1.0
 _HEED_S = 0.5  # how often the run's own state is looked at
@@ -235,13 +241,13 @@ class Submission:
                 return
 
     def _admit(self, session: Session, group: list[ledger.Entry], now: datetime) -> admission.Admission:
-        """How many of these may leave; a budget that does not suffice for the next one pauses the run."""
+        """How many of these may leave; a budget or a window too small for the next one pauses the run."""
         standing = admission.stand(session, self.work.run, self.context.settings, now=now)
         estimates_us = [self.terms.estimate_us(entry.count) for entry in group]
         admitted = admission.decide(standing, estimates_us)
-        if admitted.hold in (Hold.BUDGET, Hold.DAY):
+        by = None if admitted.hold is None else _PAUSES.get(admitted.hold)
+        if by is not None:
             next_us = estimates_us[admitted.problems]
-            by = PausedBy.BUDGET if admitted.hold is Hold.BUDGET else PausedBy.DAY
             runs.pause(session, self.work.run, by, admission.explain(standing, by, next_us), now=now)
         return admitted
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
 
 import typer
 
 from producer.commands import options as o
-from schema.parameters import Parameters, solver
+from producer.request import Request
+from schema.errors import ParameterError
+from schema.parameters import solver
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from producer.images import ImageSet
-
-# Parameters that a calibration may fill in where they are not given, in the order of `classify`'s options.
-_CHOICES = (
+# Parameters that a calibration may fill in where they are not given, and the options that give them.
+_SAME = (
     *("reads", "seed", "visible", "rule", "fraction", "beta", "sweeps", "lam", "noise", "qpu", "tiles"),
-    *("chain_strength", "scale", "annealing_time_us", "anneal_schedule", "unembedding"),
+    *("chain_strength", "scale", "anneal_schedule", "unembedding"),
 )
+_CHOICES = {**{name: name for name in _SAME}, "annealing_time_us": "annealing_time"}
 
 
 def classify(
@@ -48,6 +48,9 @@ def classify(
     batch_size: o.BatchSize = None,
     priority: o.Priority = 0,
     budget: o.Budget = None,
+    window: o.Window = None,
+    tz: o.Zone = None,
+    deadline: o.Deadline = None,
     key: o.Key = None,
     dry_run: o.DryRun = False,
     embedded: o.Embedded = False,
@@ -56,25 +59,49 @@ def classify(
     json: o.Json = False,
 ) -> None:
     """Classify a data set: enqueue it as a run, watch it, print what came out."""
+    given = dict(locals())
     _refuse_contradictions(dry_run=dry_run, embedded=embedded, detach=detach)
-    schedule = None if anneal_schedule is None else o.read_schedule(anneal_schedule)
-    asked = _asked(
-        *(reads, seed, visible, rule, fraction, beta, sweeps, lam, noise, qpu, tiles),
-        *(chain_strength, scale, annealing_time, schedule, unembedding),
-    )
-    chosen = solver(solver_name)
-    Parameters.from_dict(asked).check_for(chosen)
+    request = request_of(given)
     from producer.commands.submission import Submission, estimate, send
-    from producer.enqueue import RunOptions, default_batch_size
 
-    size = default_batch_size(chosen) if batch_size is None else batch_size
-    run_options = RunOptions(batch_size=size, priority=priority, key=key, budget_us=o.microseconds(budget))
-    images = _read(data, labels, classes, limit)
-    job = Submission(images, network, chosen, asked, run_options, calibrated=not no_calibration)
+    run_options = request.options(datetime.now(UTC), key)
+    job = Submission(
+        request.read(), network, request.solver, request.asked, run_options, calibrated=request.calibrated
+    )
     if dry_run:
         estimate(job, embedded=embedded, workers=workers, json=json)
     else:
         send(job, embedded=embedded, workers=workers, detach=detach, json=json)
+
+
+def request_of(given: Mapping[str, Any]) -> Request:
+    """What these options of `classify` ask for, by name.
+
+    Raises:
+        ParameterError: one of them cannot be used.
+    """
+    timed = given["window"] or given["deadline"] is not None
+    if given["tz"] is not None and not timed:
+        raise ParameterError(f"--tz {given['tz']} is of --window and --deadline, and neither is given")
+    asked = {name: given[option] for name, option in _CHOICES.items() if given[option] is not None}
+    if given["anneal_schedule"] is not None:
+        asked["anneal_schedule"] = o.read_schedule(given["anneal_schedule"])
+    return Request(
+        data=given["data"],
+        labels=None if given["labels"] is None else str(given["labels"]),
+        classes=None if given["classes"] is None else tuple(given["classes"].split(",")),
+        limit=given["limit"],
+        network=given["network"],
+        solver=solver(given["solver_name"]),
+        asked=asked,
+        calibrated=not given["no_calibration"],
+        batch_size=given["batch_size"],
+        priority=given["priority"],
+        budget_us=o.microseconds(given["budget"]),
+        windows=tuple(given["window"] or ()),
+        zone=o.zone_name(given["tz"]) if timed else None,
+        deadline=given["deadline"],
+    )
 
 
 def _refuse_contradictions(*, dry_run: bool, embedded: bool, detach: bool) -> None:
@@ -84,17 +111,3 @@ def _refuse_contradictions(*, dry_run: bool, embedded: bool, detach: bool) -> No
         raise typer.BadParameter(
             "the embedded workers stop with this command; leave out --detach or --embedded"
         )
-
-
-def _asked(*given: Any) -> dict[str, Any]:
-    """The parameters that were given, by name."""
-    return {name: value for name, value in zip(_CHOICES, given, strict=True) if value is not None}
-
-
-def _read(data: str, labels: Path | None, classes: str | None, limit: int | None) -> ImageSet:
-    from producer import images as reader
-
-    images = reader.read(data, labels)
-    if classes is not None:
-        images = images.only(classes.split(","))
-    return images if limit is None else images.limit(limit)

@@ -89,6 +89,33 @@ Budget = Annotated[
         "it is not sent, and the run pauses.",
     ),
 ]
+Window = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--window",
+        help="Hours in which the run may work: `22:00-06:00` every night, `mon-fri 22:00-06:00` the nights "
+        "that begin on these days, `sat,sun 00:00-24:00` whole days. May be given several times. Outside of "
+        "them the run is paused: nothing is sent that would not be answered before a window's end, and it "
+        "goes on by itself when the next one opens. On the nights when clocks are changed, what a clock on "
+        "the wall shows counts.",
+    ),
+]
+Zone = Annotated[
+    str | None,
+    typer.Option(
+        "--tz",
+        help="Time zone of --window and --deadline, Europe/London say; default: this machine's, or UTC where "
+        "that has no name. The run remembers it.",
+    ),
+]
+Deadline = Annotated[
+    str | None,
+    typer.Option(
+        "--deadline",
+        help="2026-12-01T06:00, or 06:00 for the next one: afterwards nothing is sent any more, and a run "
+        "that is not done has failed, for good; what was scored is kept.",
+    ),
+]
 Key = Annotated[
     str | None,
     typer.Option("--idempotency-key", help="Send again without fear: the same key is the same run."),
@@ -149,6 +176,18 @@ def microseconds(seconds: float | None) -> int | None:
     if not (math.isfinite(seconds) and seconds > 0):
         raise ParameterError(f"a budget of {seconds} s: a number of QPU seconds above 0 is needed")
     return max(round(seconds * 1e6), 1)
+
+
+def zone_name(given: str | None) -> str:
+    """The zone that was given, or this machine's, or UTC where that cannot be told."""
+    if given is not None:
+        return given
+    import tzlocal
+
+    try:
+        return tzlocal.get_localzone_name() or "UTC"
+    except (LookupError, ValueError, OSError):
+        return "UTC"
 
 
 def read_schedule(text: str) -> list[Any]:

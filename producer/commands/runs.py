@@ -11,7 +11,7 @@ import typer
 
 from schema.errors import ParameterError
 from schema.parameters import Parameters, Rule, Unembedding
-from schema.states import RunState
+from schema.states import PausedBy, RunState
 
 if TYPE_CHECKING:
     from producer.calibrate import Fitted
@@ -75,7 +75,7 @@ def watch(run: Number, json: Json = False) -> None:
 
 @app.command()
 def pause(run: Number) -> None:
-    """Let a run send no more, until `runs resume`. What is with its solver is collected and kept."""
+    """Let a run send no more until `runs resume`, in its window too; what its solver has is collected."""
     from producer import control
     from producer.session import database
 
@@ -91,9 +91,13 @@ def resume(
         float | None,
         typer.Option("--budget", help="A new budget of QPU seconds for the whole run."),
     ] = None,
+    now: Annotated[
+        bool,
+        typer.Option("--now", help="Open its window at once; it closes again when the next one does."),
+    ] = False,
 ) -> None:
-    """Let a paused run go on; of a failed run only what is missing is done again."""
-    from producer import control, hints
+    """Let a paused run go on, in its window; of a failed run only what is missing is done again."""
+    from producer import control, hints, queries
     from producer.commands.options import microseconds
     from producer.session import database
     from schema.messages import Message, Task
@@ -101,7 +105,12 @@ def resume(
 
     settings = load()
     with database(settings) as opened:
-        left = control.resume(opened, run, microseconds(budget))
+        left = control.resume(opened, run, microseconds(budget), at_once=now)
+        with opened.reading() as session:
+            held = queries.run(session, run)
+    if held.paused_by is PausedBy.WINDOW:
+        typer.echo(f"run {run} waits: {held.pause_reason}; --now opens it at once")
+        return
     hints.send(settings.broker_url, Message(Task.DISPATCH))
     typer.echo(f"run {run} goes on, {left:,} batches are to be sampled: `annealq runs watch {run}`")
 
@@ -273,6 +282,7 @@ def _show(database: Any, run: int, *, scores: bool, json: bool) -> None:
 
     with database.reading() as session:
         if json:
-            print_json(report.run_object(session, run))
+            print_json(report.run_object(session, run, database.now(session)))
         else:
-            page().print(report.run_text(session, run, scores=scores))
+            now = database.now(session)
+            page().print(report.run_text(session, run, scores=scores, now=now))

@@ -28,6 +28,16 @@ FREE = Standing(RunState.RUNNING, 0, 400, 0, None, 0, None)
         ({"day_budget_us": 150}, Admission(1, Hold.DAY)),
         ({"run_budget_us": 100, "in_flight": 399}, Admission(1, Hold.BUDGET)),
         ({"day_budget_us": 50, "run_budget_us": 250}, Admission(0, Hold.DAY)),
+        # 100 us each, and what an answer takes: the queue's time, or the latest answers', and a margin.
+        ({"window_s": 3600.0}, Admission(3)),
+        ({"window_s": 0.0}, Admission(0, Hold.WINDOW)),
+        ({"window_s": 200e-6}, Admission(2, Hold.WINDOW)),
+        ({"window_s": 200e-6, "queue_us": 100}, Admission(1, Hold.WINDOW)),
+        ({"window_s": 10.0, "margin_s": 10.5}, Admission(0, Hold.WINDOW)),
+        ({"window_s": 10.0, "margin_s": 5.0, "answer_s": 4.0}, Admission(3)),
+        ({"window_s": 10.0, "margin_s": 5.0, "answer_s": 6.0}, Admission(0, Hold.WINDOW)),
+        ({"window_s": 0.0, "deadline_s": -1.0}, Admission(0, Hold.DEADLINE)),
+        ({"window_s": 100e-6, "deadline_s": 200e-6}, Admission(1, Hold.WINDOW)),
     ],
 )
 def test_limits(changes: dict[str, object], expected: Admission) -> None:

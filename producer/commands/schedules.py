@@ -1,0 +1,210 @@
+"""`annealq schedules`: what is classified every night."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from producer.commands import options as o
+from producer.commands.classify import classify, request_of
+from schema.errors import ParameterError
+from schema.states import FiringState
+
+app = typer.Typer(
+    help="Classify again and again: add, list, show, pause, resume, remove and run schedules.\n\n"
+    'Start here: `annealq schedules add nightly --cron "0 22 * * mon-fri" --tz Europe/London -- classify '
+    "DATA --solver dwave --window 22:00-06:00`. `annealq up` makes its runs; elsewhere `annealq schedules "
+    "serve` does, on a machine that can read the data.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")]
+
+# What is of one command at one time, and not of a schedule.
+_NOT_SCHEDULED = {
+    "--dry-run": "dry_run",
+    "--embedded": "embedded",
+    "--workers": "workers",
+    "--detach": "detach",
+    "--json": "json",
+    "--idempotency-key": "key",
+}
+
+
+@app.command()
+def add(
+    name: Name,
+    command: Annotated[
+        list[str],
+        typer.Argument(metavar="-- classify DATA ...", help="What to do, as on the command line."),
+    ],
+    cron: Annotated[
+        str,
+        typer.Option(
+            "--cron",
+            help="When: minute, hour, day of month, month, day of week; `0 22 * * mon-fri` is 22:00 from "
+            "Monday to Friday. When clocks are changed, a time that is left out is due right after, and one "
+            "that comes twice the first time only.",
+        ),
+    ],
+    zone: Annotated[
+        str | None,
+        typer.Option("--tz", help="Time zone of --cron, Europe/London say; default: this machine's, or UTC."),
+    ] = None,
+) -> None:
+    """Add a schedule. Its data are read now, to see that they can be classified, and each time it is due.
+
+    One that was due while nothing ran is made up for once, for its latest due time.
+    """
+    from producer import schedules
+    from producer.session import database
+    from schema.cron import Cron
+    from schema.hours import shown
+
+    timed = Cron.parse(cron, o.zone_name(zone))
+    request = request_of(_scheduled(command, timed.zone_name)).from_anywhere()
+    with database() as opened:
+        schedules.add(opened, name, timed, request)
+        with opened.reading() as session:
+            held = schedules.one(session, name)
+    if held.next_at is not None:
+        typer.echo(f"schedule {name} is due first {shown(held.next_at, timed.zone)}")
+
+
+@app.command("list")
+def list_schedules(json: o.Json = False) -> None:
+    """All schedules: when each is due, and what became of its latest firing."""
+    from producer import schedule_report, schedules
+    from producer.session import database, page, print_json
+
+    with database() as opened, opened.reading() as session:
+        found = schedules.every(session)
+    if json:
+        print_json([asdict(one) for one in found])
+    elif found:
+        page().print(schedule_report.table(found))
+    else:
+        typer.echo("no schedules yet: `annealq schedules add --help`")
+
+
+@app.command()
+def show(name: Name, json: o.Json = False) -> None:
+    """One schedule: what it does, and its latest firings."""
+    from producer import schedule_report, schedules
+    from producer.session import database, page, print_json
+
+    with database() as opened, opened.reading() as session:
+        held = schedules.one(session, name)
+        fired = schedules.firings(session, name)
+    if json:
+        print_json({**asdict(held), "firings": [asdict(one) for one in fired]})
+    else:
+        page().print(schedule_report.text(held, fired))
+
+
+@app.command()
+def pause(name: Name) -> None:
+    """Let a schedule rest until `schedules resume`; its runs go on."""
+    from producer import schedules
+    from producer.session import database
+
+    with database() as opened:
+        schedules.pause(opened, name)
+    typer.echo(f"schedule {name} is paused: `annealq schedules resume {name}`")
+
+
+@app.command()
+def resume(name: Name) -> None:
+    """Let a schedule go on; what fell due meanwhile is not made up for."""
+    from producer import schedules
+    from producer.session import database
+    from schema.hours import shown
+    from schema.windows import find_zone
+
+    with database() as opened:
+        due = schedules.resume(opened, name)
+        with opened.reading() as session:
+            zone = schedules.one(session, name).zone
+    typer.echo(f"schedule {name} goes on, and is due {shown(due, find_zone(zone))}")
+
+
+@app.command()
+def remove(name: Name) -> None:
+    """Forget a schedule; its runs stay."""
+    from producer import schedules
+    from producer.session import database
+
+    with database() as opened:
+        schedules.remove(opened, name)
+    typer.echo(f"schedule {name} is removed")
+
+
+@app.command()
+def run(name: Name, json: o.Json = False) -> None:
+    """Make a run of a schedule now, besides those that are due."""
+    from producer import firing, schedules
+    from producer.session import Work, database, print_json
+    from schema.settings import load
+
+    settings = load()
+    with database(settings) as opened:
+        number = schedules.fire(opened, name)
+        firing.fulfil(Work(settings, opened, lambda: None), number)
+        with opened.reading() as session:
+            made = schedules.firing(session, number)
+    if json:
+        print_json(asdict(made))
+    elif made.state is FiringState.FAILED:
+        typer.echo(f"no run could be made: {made.error}", err=True)
+    else:
+        typer.echo(f"run {made.run_id} is queued: `annealq runs watch {made.run_id}`")
+    if made.state is FiringState.FAILED:
+        raise typer.Exit(1)
+
+
+@app.command()
+def serve() -> None:
+    """Make runs of schedules that are due, until Ctrl-C. `annealq up` does so by itself; several may run."""
+    import signal
+    import threading
+
+    from producer import firing
+    from producer.session import Work, database
+    from schema.settings import load
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    settings = load()
+    with database(settings) as opened:
+        firing.serve(Work(settings, opened, lambda: None), stop)
+
+
+def _scheduled(command: list[str], zone: str) -> dict[str, Any]:
+    """The options of a `classify` command line, by name.
+
+    Raises:
+        ParameterError: it is another command, or has an option that only makes sense once.
+    """
+    if command[0] != "classify":
+        raise ParameterError(f"{command[0]!r} cannot be scheduled: write `-- classify DATA ...`")
+
+    @functools.wraps(classify)
+    def collect(**given: Any) -> dict[str, Any]:
+        return given
+
+    parser = typer.Typer(add_completion=False, rich_markup_mode=None)
+    parser.command()(collect)
+    given: dict[str, Any] = typer.main.get_command(parser).main(
+        command[1:], prog_name="annealq schedules add NAME -- classify", standalone_mode=False
+    )
+    for option, name in _NOT_SCHEDULED.items():
+        if given[name]:
+            raise ParameterError(f"a schedule has no {option}: leave it out")
+    if given["tz"] is None and (given["window"] or given["deadline"] is not None):
+        given["tz"] = zone
+    return given

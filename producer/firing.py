@@ -1,0 +1,123 @@
+"""Makes runs of firings: its own small process, which reads images where the producer can read them.
+
+    annealq schedules serve
+
+The reconciler, on the worker's side, makes the firings, and does not read images. A firing's run has the
+schedule's name and the due time as idempotency key: however often this process dies, and however many of it
+run, a firing has one run.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from producer import jobs, schedules
+from producer.request import Request
+from producer.session import Work
+from schema.database import advance
+from schema.errors import AnnealqError, StaleState, StorageError
+from schema.parameters import Parameters
+from schema.states import FiringState
+from schema.tables import Firing, Run, Schedule
+
+MAX_ATTEMPTS = 3  # a file that kills its reader must not do so for ever
+EVERY_S = 1.0
+
+
+def serve(at: Work, stop: threading.Event) -> None:
+    """Make runs of all firings that are due, until ``stop``; a database that is away is waited for."""
+    reachable = True
+    while not stop.is_set():
+        try:
+            for firing in due(at):
+                fulfil(at, firing)
+            reachable = True
+        except StorageError as error:
+            if reachable:
+                sys.stderr.write(f"database not reachable: {error}\n")
+            reachable = False
+        stop.wait(EVERY_S)
+
+
+def due(at: Work) -> list[int]:
+    """The firings that wait for a run, oldest first."""
+    with at.database.reading() as session:
+        query = select(Firing.id).where(Firing.state == FiringState.DUE).order_by(Firing.due_at)
+        return list(session.execute(query).scalars())
+
+
+def fulfil(at: Work, firing: int) -> None:
+    """Make a run of a firing, or keep why that cannot be done.
+
+    Raises:
+        StorageError: the database is away; the firing stays due.
+    """
+    with at.database.transaction() as session:
+        started = session.execute(
+            update(Firing)
+            .where(Firing.id == firing, Firing.state == FiringState.DUE)
+            .values(attempts=Firing.attempts + 1)
+            .returning(Firing.attempts)
+        ).first()
+    if started is None:
+        return
+    try:
+        if started.attempts > MAX_ATTEMPTS:
+            raise AnnealqError(f"the process that reads its images died {MAX_ATTEMPTS} times")
+        run, sha256 = _enqueue(at, firing)
+    except StorageError:
+        with at.database.transaction() as session:  # no fault of the firing
+            session.execute(update(Firing).where(Firing.id == firing).values(attempts=Firing.attempts - 1))
+        raise
+    except AnnealqError as error:
+        _end(at, firing, FiringState.FAILED, error=f"{type(error).__name__}: {error}")
+        return
+    _end(at, firing, FiringState.ENQUEUED, run_id=run, data_sha256=sha256)
+
+
+def _enqueue(at: Work, firing: int) -> tuple[int, str | None]:
+    """The run of a firing, and the digest of its data; None where that run was there already."""
+    with at.database.reading() as session:
+        name, due_at, values = session.execute(
+            select(Schedule.name, Firing.due_at, Schedule.request)
+            .join(Firing, Firing.schedule_id == Schedule.id)
+            .where(Firing.id == firing)
+        ).one()
+        key = key_of(name, due_at)
+        known = _known(session, key)
+        now = at.database.now(session)
+    if known is not None:  # made by one that died before it could say so; the data may have changed since
+        return known, None
+    request = Request.from_dict(values)
+    images = request.read()
+    options = request.options(now, key)
+    if request.calibrated:
+        run, _ = jobs.submit_calibrated(at, images, request.network, request.solver, request.asked, options)
+    else:
+        parameters = Parameters.from_dict(request.asked)
+        run = jobs.submit(at, images, request.network, request.solver, parameters, options)
+    return run.id, schedules.digest(images)
+
+
+def key_of(name: str, due_at: datetime) -> str:
+    """The idempotency key of a firing's run."""
+    return f"schedule:{name}:{due_at.isoformat()}"
+
+
+def _known(session: Session, key: str) -> int | None:
+    return session.execute(select(Run.id).where(Run.idempotency_key == key)).scalar()
+
+
+def _end(at: Work, firing: int, target: FiringState, **values: Any) -> None:
+    try:
+        with at.database.transaction() as session:
+            now = at.database.now(session)
+            advance(session, firing, FiringState.DUE, target, at=now, ended_at=now, **values)
+    except StaleState:
+        return  # another one was faster, or the schedule was removed

@@ -1,0 +1,105 @@
+"""A request to classify, as data: what `classify` was asked for, or what a schedule asks for every night."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from schema.errors import ParameterError
+from schema.hours import Hours
+from schema.parameters import Parameters, Solver, solver
+from schema.windows import Windows, find_zone, moment
+
+if TYPE_CHECKING:
+    from producer.enqueue import RunOptions
+    from producer.images import ImageSet
+
+_NAMED = ("digits", "sklearn:digits")
+
+
+@dataclass(frozen=True)
+class Request:
+    """Images by where they are, and how to classify them.
+
+    data, labels: as `producer.images.read` takes them. classes: the only labels to take. asked: parameters by
+    name; the others come from a calibration, if ``calibrated``. batch_size: None: the solver's default.
+    windows, zone, deadline: as they were written; see `schema.windows`.
+    """
+
+    data: str
+    labels: str | None = None
+    classes: tuple[str, ...] | None = None
+    limit: int | None = None
+    network: str | None = None
+    solver: Solver = Solver.LOCAL
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    calibrated: bool = True
+    batch_size: int | None = None
+    priority: int = 0
+    budget_us: int | None = None
+    windows: tuple[str, ...] = ()
+    zone: str | None = None
+    deadline: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ParameterError naming what cannot be asked for."""
+        Parameters.from_dict(self.asked).check_for(self.solver)
+        if not self.windows and self.deadline is None:
+            return
+        find_zone(self._zone)
+        if self.windows:
+            Windows.parse(self.windows, self._zone)
+
+    @property
+    def _zone(self) -> str:
+        return self.zone or "UTC"
+
+    def read(self) -> ImageSet:
+        """The images; raises ImageError where they cannot be used."""
+        from producer import images as reader
+
+        images = reader.read(self.data, self.labels)
+        if self.classes is not None:
+            images = images.only(list(self.classes))
+        return images if self.limit is None else images.limit(self.limit)
+
+    def hours(self, now: datetime) -> Hours:
+        """When the run may work, if it is enqueued now; raises ParameterError where its deadline is over."""
+        windows = Windows.parse(self.windows, self._zone) if self.windows else None
+        if self.deadline is None:
+            return Hours(windows)
+        return Hours(windows, deadline_at=moment(self.deadline, find_zone(self._zone), now))
+
+    def options(self, now: datetime, key: str | None = None) -> RunOptions:
+        """How its run is to be worked on."""
+        from producer.enqueue import RunOptions, default_batch_size
+
+        size = default_batch_size(self.solver) if self.batch_size is None else self.batch_size
+        return RunOptions(
+            batch_size=size,
+            priority=self.priority,
+            key=key,
+            budget_us=self.budget_us,
+            hours=self.hours(now),
+        )
+
+    def from_anywhere(self) -> Request:
+        """The same for a process in another folder: with absolute paths."""
+        data = self.data if self.data in _NAMED else str(Path.cwd() / self.data)
+        labels = None if self.labels is None else str(Path.cwd() / self.labels)
+        return replace(self, data=data, labels=labels)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON; what was not asked for is left out."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, (), {})}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read back what `to_dict` wrote; raises ParameterError for what this version does not know."""
+        if unknown := set(values) - {one.name for one in fields(cls)}:
+            raise ParameterError(f"unknown {min(unknown)!r} in a request: a newer annealq has written it")
+        lists = {name: tuple(values[name]) for name in ("classes", "windows") if name in values}
+        return cls(**{**values, **lists, "solver": solver(values.get("solver", Solver.LOCAL))})

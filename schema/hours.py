@@ -1,0 +1,84 @@
+"""When one run may work: its windows, what a person said about them, and its deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Self
+
+from schema.windows import Windows
+
+
+@dataclass(frozen=True)
+class Hours:
+    """All times are aware.
+
+    windows: None: at all times. opened_until: a person opened them ahead of time, and until then they are
+    open. deadline_at: afterwards nothing is sent any more; None: never.
+    """
+
+    windows: Windows | None = None
+    opened_until: datetime | None = None
+    deadline_at: datetime | None = None
+
+    @classmethod
+    def of(
+        cls, window: Mapping[str, Any] | None, opened_until: datetime | None, deadline_at: datetime | None
+    ) -> Self:
+        """From what a run's row says."""
+        return cls(None if window is None else Windows.from_dict(window), opened_until, deadline_at)
+
+    def is_over(self, at: datetime) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline_at is not None and at >= self.deadline_at
+
+    def is_open(self, at: datetime) -> bool:
+        """Whether the run may work, as far as its windows go."""
+        return self.windows is None or self._opened(at) or self.windows.is_open(at)
+
+    def next_open(self, at: datetime) -> datetime | None:
+        """``at`` where it is open, else when it opens next; None: never."""
+        if self.windows is None or self._opened(at):
+            return at
+        return self.windows.next_open(at)
+
+    def closes(self, at: datetime) -> datetime | None:
+        """When it closes, if it is open at ``at``; None: it does not, or is closed. Not by its deadline."""
+        if self.windows is None or not self.is_open(at):
+            return None
+        if self.windows.is_open(at) or self.opened_until is None:
+            return self.windows.closes(at)
+        return self.windows.closes(self.opened_until) or self.opened_until
+
+    def reopened(self, paused_at: datetime, at: datetime) -> bool:
+        """Whether what was paused at ``paused_at`` may go on: it is open, and has been opened since.
+
+        A run that is paused before its window closes, since an answer would come too late, waits for the next
+        window. A pause in the future is of a clock that was wrong.
+        """
+        if self.windows is None:
+            return True
+        if not self.is_open(at):
+            return False
+        opened = self.windows.opened(at)
+        return opened is None or not opened <= paused_at <= at
+
+    def explain(self, at: datetime) -> str:
+        """Why it does not work outside of its windows, for people."""
+        if self.windows is None:
+            return "it has no window"
+        opens = self.windows.next_open(at)
+        when = "never opens" if opens is None else f"opens {shown(opens, self.windows.zone)}"
+        return f"its window ({self.windows}) is closed, and {when}"
+
+    def _opened(self, at: datetime) -> bool:
+        return self.opened_until is not None and at < self.opened_until
+
+
+ALWAYS = Hours()
+
+
+def shown(at: datetime, zone: tzinfo = UTC) -> str:
+    """A time for people: `Thu 2026-11-26 22:00 GMT`."""
+    return f"{at.astimezone(zone):%a %Y-%m-%d %H:%M %Z}"

@@ -1,0 +1,111 @@
+"""Heeds the hours of runs: pauses those whose window is closed, lets them go on, ends late ones.
+
+A run past its deadline ends `failed`, and keeps what was scored by then. That is final: who waited for it has
+gone on without it, and QPU time is not spent on a result that nobody waits for. It is paused first, so that
+what is in flight is collected; then its batches are given up, and it ends as any other run does.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import and_, or_, select
+from sqlalchemy.orm import Session
+
+from schema.database import advance
+from schema.hours import Hours, shown
+from schema.messages import Message, Task
+from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
+from schema.tables import Batch, Problem, Run
+from worker import batches, ledger, runs
+from worker.retries import GiveUp
+from worker.spending import IN_FLIGHT
+
+_AT_ONCE = 500  # batches given up in one transaction; the next pass takes the rest
+
+
+def heed(session: Session, *, now: datetime) -> list[Message]:
+    """One pass over all runs with hours. Returns hints for runs that are at their end."""
+    columns = (Run.id, Run.state, Run.paused_by, Run.paused_at, Run.window, Run.opened_until, Run.deadline_at)
+    waiting = and_(Run.state == RunState.PAUSED, Run.paused_by != PausedBy.DEADLINE)
+    hours_given = or_(Run.window.is_not(None), Run.deadline_at.is_not(None))
+    query = select(*columns).where(hours_given, or_(Run.state.in_(LIVE_RUNS), waiting))
+    for row in session.execute(query.order_by(Run.id)).all():
+        hours = Hours.of(row.window, row.opened_until, row.deadline_at)
+        if hours.is_over(now):
+            _expire(session, row.id, row.state, hours, now)
+        elif row.state in LIVE_RUNS:
+            keep(session, row.id, hours, now=now)
+        elif row.paused_by is PausedBy.WINDOW and hours.reopened(row.paused_at, now):
+            runs.go_on(session, row.id, "its window is open", now=now)
+    return _give_up(session, now)
+
+
+def keep(session: Session, run: int, hours: Hours, *, now: datetime) -> bool:
+    """Pause a live run whose windows are closed; False where one is open."""
+    if hours.is_open(now):
+        return False
+    runs.pause(session, run, PausedBy.WINDOW, hours.explain(now), now=now)
+    return True
+
+
+def turn_away(session: Session, batch: int, run: int, *, now: datetime) -> bool:
+    """Whether a claimed batch is not to be sampled now, by its run's hours; the run is paused then.
+
+    What it has left with its solver is collected at any time.
+    """
+    columns = (Run.state, Run.window, Run.opened_until, Run.deadline_at)
+    row = session.execute(select(*columns).where(Run.id == run)).one()
+    hours = Hours.of(row.window, row.opened_until, row.deadline_at)
+    if row.state not in LIVE_RUNS:
+        return False
+    if hours.is_over(now):
+        _expire(session, run, row.state, hours, now)
+    elif not keep(session, run, hours, now=now):
+        return False
+    query = select(Problem.id).where(Problem.batch_id == batch, Problem.state.in_(IN_FLIGHT)).limit(1)
+    return session.execute(query).first() is None
+
+
+def _expire(session: Session, run: int, state: RunState, hours: Hours, now: datetime) -> None:
+    """Stop a run for good."""
+    values = {"paused_by": PausedBy.DEADLINE, "pause_reason": _too_late(hours), "paused_at": now}
+    if state is not RunState.PAUSED:
+        advance(session, run, state, RunState.PAUSED, at=now, why=_too_late(hours), **values)
+        return
+    target = runs.before_pause(session, run)
+    advance(session, run, RunState.PAUSED, target, at=now, why=_too_late(hours), **RESUMED)
+    advance(session, run, target, RunState.PAUSED, at=now, why=_too_late(hours), **values)
+
+
+def _give_up(session: Session, now: datetime) -> list[Message]:
+    """Give up the batches of runs past their deadline that have nothing with their solver any more."""
+    query = (
+        select(Batch.id, Run.deadline_at)
+        .join(Run, Run.id == Batch.run_id)
+        .where(
+            Run.state == RunState.PAUSED,
+            Run.paused_by == PausedBy.DEADLINE,
+            Batch.state == BatchState.PENDING,
+            Batch.id.not_in(select(Problem.batch_id).where(Problem.state.in_(IN_FLIGHT))),
+        )
+        .order_by(Batch.id)
+        .limit(_AT_ONCE)
+    )
+    ended = []
+    for batch, deadline_at in session.execute(query).all():
+        reserved = select(Problem.id).where(Problem.batch_id == batch, Problem.state == ProblemState.RESERVED)
+        ledger.drop_reserved(session, session.execute(reserved).scalars().all(), now=now)
+        decision = GiveUp(_too_late(Hours(deadline_at=deadline_at)))
+        run = batches.settle(session, batch, decision, now=now, source=BatchState.PENDING)
+        if run is not None:
+            ended.append(Message(Task.AGGREGATE_RUN, run))
+    return ended
+
+
+def _too_late(hours: Hours) -> str:
+    return (
+        "its deadline is over"
+        if hours.deadline_at is None
+        else f"its deadline, {shown(hours.deadline_at)}, is over"
+    )

@@ -1,0 +1,55 @@
+"""Notes that schedules are due: once for each due time, however many reconcilers look, and however late.
+
+After a downtime the latest due time that was missed is made up for, and the earlier ones are only counted.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from schema.cron import Cron
+from schema.database import note
+from schema.states import FiringState, ScheduleState
+from schema.tables import Firing, Schedule
+
+
+def note_due(session: Session, *, now: datetime) -> int:
+    """Make a firing for each active schedule that is due; how many."""
+    columns = (Schedule.id, Schedule.cron, Schedule.zone, Schedule.next_at)
+    # Planned in the future: the clock was wrong then, and so may be what it said of the next time.
+    query = select(*columns).where(
+        Schedule.state == ScheduleState.ACTIVE, or_(Schedule.next_at <= now, Schedule.planned_at > now)
+    )
+    fired = 0
+    for row in session.execute(query.order_by(Schedule.id)).all():
+        cron = Cron.parse(row.cron, row.zone)
+        moved = session.execute(
+            update(Schedule)
+            .where(
+                Schedule.id == row.id, Schedule.next_at == row.next_at, Schedule.state == ScheduleState.ACTIVE
+            )
+            .values(next_at=cron.after(now), planned_at=now)
+            .returning(Schedule.id)
+        ).first()
+        if moved is not None and row.next_at <= now:
+            fired += _fire(session, row.id, cron, row.next_at, now)
+    return fired
+
+
+def _fire(session: Session, schedule: int, cron: Cron, first: datetime, now: datetime) -> bool:
+    """False where this due time has had its firing: a clock went back, and came here again."""
+    due_at = max(cron.latest(now), first)
+    missed = cron.count(first, due_at) - 1
+    values = {"schedule_id": schedule, "due_at": due_at, "missed": missed, "attempts": 0}
+    statement = insert(Firing).values(**values, state=FiringState.DUE, created_at=now, by_hand=False)
+    try:
+        with session.begin_nested():
+            firing = session.execute(statement.returning(Firing.id)).scalar_one()
+    except IntegrityError:
+        return False
+    note(session, "firings", firing, None, FiringState.DUE, at=now)
+    return True
