@@ -32,13 +32,13 @@ Reader = Annotated[Caller, Depends(requires(Scope.READ))]
 Submitter = Annotated[Caller, Depends(requires(Scope.SUBMIT))]
 
 
-def admit(at: Service, request: Request, scope: Scope) -> Caller:
-    """Find out who sends a request, and count it.
+def admit(at: Service, request: Request, scope: Scope, cookie: str | None = None) -> Caller:
+    """Find out who sends a request, and count it. cookie: the key of a browser, which sends no header.
 
     Raises:
         RequestRefused: 401, no valid key; 403, a key that may not; 429, too many requests.
     """
-    key = _bearer(request)
+    key = _bearer(request) or cookie
     with at.database.reading() as session:
         found = None if key is None else keys.identify(session, key)
         needs_none = key is None and at.is_private and not keys.exist(session)

@@ -64,7 +64,7 @@ def show(run: RunId, at: Shared, _caller: Reader) -> JSONResponse:
 @router.post("/v1/runs/{run}/cancel", summary="End a run")
 def cancel(run: RunId, at: Shared, caller: Submitter) -> JSONResponse:
     """What was scored is kept; answers what it was charged, and what is still with its solver."""
-    _check_owner(at, caller, run)
+    check_owner(at, caller, run)
     try:
         spent = control.cancel(at.database, run)
     except ParameterError as error:
@@ -75,7 +75,7 @@ def cancel(run: RunId, at: Shared, caller: Submitter) -> JSONResponse:
 @router.post("/v1/runs/{run}/pause", summary="Let a run send no more")
 def pause(run: RunId, at: Shared, caller: Submitter) -> JSONResponse:
     """What is with its solver is collected and kept."""
-    _check_owner(at, caller, run)
+    check_owner(at, caller, run)
     try:
         control.pause(at.database, run)
     except ParameterError as error:
@@ -86,7 +86,7 @@ def pause(run: RunId, at: Shared, caller: Submitter) -> JSONResponse:
 @router.post("/v1/runs/{run}/resume", summary="Let a run go on")
 def resume(run: RunId, at: Shared, caller: Submitter, body: Budget | None = None) -> JSONResponse:
     """Go on with a paused run; of a failed one only what is missing is done again."""
-    _check_owner(at, caller, run)
+    check_owner(at, caller, run)
     budget_us = None if body is None or body.budget_s is None else max(round(body.budget_s * 1e6), 1)
     if budget_us is not None and caller.scope is not Scope.ADMIN:
         raise RequestRefused(
@@ -107,7 +107,7 @@ def plain(values: dict[str, Any]) -> dict[str, Any]:
     return {k: v.isoformat() if hasattr(v, "isoformat") else v for k, v in values.items()}
 
 
-def _check_owner(at: Service, caller: Caller, run: int) -> None:
+def check_owner(at: Service, caller: Caller, run: int) -> None:
     """Raises RequestRefused (403) where another key's run is none of the caller's business; NotFound."""
     if caller.scope is Scope.ADMIN:
         return

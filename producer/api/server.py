@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import uvicorn
 
-from producer.api import app, keys
+from producer.api import app, keys, pages
 from producer.api.service import Service
 from producer.api.settings import ApiSettings
 from producer.session import database
@@ -50,7 +50,7 @@ def run(settings: Settings, api: ApiSettings, host: str, port: int, tell: Tell) 
 def _config(service: Service) -> uvicorn.Config:
     """How uvicorn serves it."""
     return uvicorn.Config(
-        app.build(service),
+        app.build(service, pages.dashboard(service).app()),
         ws="none",
         log_level="warning",
         access_log=False,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
 from producer import calibrations, embeddings, queries, report
@@ -19,6 +19,7 @@ from schema.states import ProblemState
 from schema.tables import Batch, Classification, Problem, Run
 
 LEAST_CERTAIN = 24  # images
+MARGIN_BINS = 25
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,11 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class RunFacts:
-    """A run, whole. mean_scores: (K, K) in 0..100 by true class, NaN where there is none; None: no labels."""
+    """A run, whole.
+
+    mean_scores: (K, K) in 0..100 by true class, NaN where there is none; None: no labels, or not asked for.
+    margins: (25,) images by margin, from 0 to 1.
+    """
 
     run: queries.RunSummary
     counts: queries.Counts
@@ -59,7 +64,7 @@ class RunFacts:
     confusion: tuple[tuple[int, int | None, int], ...]
     predictions: tuple[tuple[int | None, int], ...]
     mean_scores: NDArray[np.float64] | None
-    margins: tuple[float, ...]
+    margins: NDArray[np.int64]
     scored: tuple[Done, ...]
     charged: tuple[Done, ...]
     problems: dict[ProblemState, int]
@@ -67,8 +72,8 @@ class RunFacts:
     provenance: Provenance
 
 
-def read(session: Session, run: int) -> RunFacts:
-    """Everything about one run.
+def read(session: Session, run: int, *, scores: bool = True) -> RunFacts:
+    """Everything about one run; ``scores``: also the mean scores, for which every image is read.
 
     Raises:
         NotFound: there is no such run. Corrupt: something that is stored for it is damaged.
@@ -82,7 +87,7 @@ def read(session: Session, run: int) -> RunFacts:
         classes=classes,
         confusion=confusion,
         predictions=tuple(queries.predictions(session, run)),
-        mean_scores=report.mean_scores(session, run, len(classes)) if confusion else None,
+        mean_scores=report.mean_scores(session, run, len(classes)) if confusion and scores else None,
         margins=_margins(session, run),
         scored=_scored(session, run),
         charged=_charged(session, run),
@@ -94,12 +99,12 @@ def read(session: Session, run: int) -> RunFacts:
 
 def least_certain(session: Session, run: int, classes: int, limit: int = LEAST_CERTAIN) -> tuple[Image, ...]:
     """Images with the smallest margin between the two best classes; of undecided ones at most half."""
-    undecided = _by_margin(session, run, limit // 2, Classification.predicted.is_(None))
-    decided = _by_margin(session, run, limit - len(undecided), Classification.predicted.is_not(None))
+    undecided = classified(session, run, limit // 2, Classification.predicted.is_(None))
+    decided = classified(session, run, limit - len(undecided), Classification.predicted.is_not(None))
     return images(session, run, undecided + decided, classes)
 
 
-def _by_margin(
+def classified(
     session: Session, run: int, limit: int, chosen: ColumnElement[bool]
 ) -> list[queries.Classified]:
     c = Classification
@@ -160,9 +165,11 @@ def _batch_of(
     }
 
 
-def _margins(session: Session, run: int) -> tuple[float, ...]:
-    rows = session.execute(select(Classification.margin).where(Classification.run_id == run))
-    return tuple(rows.scalars())
+def _margins(session: Session, run: int) -> NDArray[np.int64]:
+    at_least = [func.count(case((Classification.margin >= k / MARGIN_BINS, 1))) for k in range(MARGIN_BINS)]
+    row = session.execute(select(*at_least).where(Classification.run_id == run)).one()
+    counts = np.array([*row, 0], dtype=np.int64)
+    return counts[:-1] - counts[1:]
 
 
 def _scored(session: Session, run: int) -> tuple[Done, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
 import platform
@@ -22,7 +23,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from producer import chips, embedding_plot, embeddings, queries, report, solver_report
+from producer import charts, chips, embedding_plot, embeddings, queries, report, solver_report
 from producer.dashboard import drawing, facts
 from producer.dashboard.drawing import Chart
 from producer.dashboard.facts import Image, RunFacts
@@ -41,7 +42,7 @@ _OPTIONS = {  # parameters whose option has another name
 
 @dataclass(frozen=True)
 class Cell:
-    """A number in a coloured table. shade: 0 to 60, percent of the colour."""
+    """A number in a coloured table. shade: 0 to 70, percent of the colour."""
 
     text: str
     shade: int
@@ -75,12 +76,15 @@ def html(session: Session, run: int) -> str:
         NotFound: there is no such run. Corrupt: something that is stored for it is damaged.
     """
     found = facts.read(session, run)
-    with _asking(run, [one.held.image for one in found.least_certain[:_SPECTRA]]) as energies:
+    with _asking(run, [one.held.image for one in found.least_certain[:_SPECTRA]]) as answer:
         chip, missing = _chip(session, found)
         values = _values(session, found)
-        spectra, notes = energies()
+        spectra, notes = answer()
     values |= {"chip": chip, "notes": notes + missing}
-    values["images"] = [_image(one, found, spectra) for one in found.least_certain]
+    values["images"] = shown = [image(one, found.classes, _BEST) for one in found.least_certain]
+    for one, held in zip(shown, found.least_certain, strict=True):
+        if (spectrum := spectra.get(held.held.image)) is not None:
+            one["energies"] = energies(spectrum, held.held.predicted, found.classes)
     return environment().get_template("report.html.j2").render(values)
 
 
@@ -92,10 +96,26 @@ def markdown(session: Session, run: int) -> str:
     """
     found = facts.read(session, run)
     values = _values(session, found) | {"notes": []}
-    values["images"] = [_image(one, found, {}) for one in found.least_certain]
+    values["images"] = [image(one, found.classes, _BEST) for one in found.least_certain]
     return environment().get_template("report.md.j2").render(values)
 
 
+def live(session: Session, run: int, *, scores: bool) -> dict[str, Any]:
+    """What a page of a run shows, for the template; ``embedding``: id and text of the one to draw.
+
+    Raises:
+        NotFound: there is no such run. Corrupt: something that is stored for it is damaged.
+    """
+    found = facts.read(session, run, scores=scores)
+    values = _values(session, found) | {"chip": None, "notes": []}
+    values["images"] = [image(one, found.classes, _BEST) for one in found.least_certain]
+    if found.provenance.embeddings:
+        held = found.provenance.embeddings[-1]
+        values["embedding"] = (held.embedding_id, f"embedding {held.embedding_id}: {held.tiles} tiles")
+    return values
+
+
+@functools.cache
 def environment() -> Environment:
     """Templates of this package. In HTML all that comes from data is escaped, in Markdown by `cell`."""
     made = Environment(
@@ -130,7 +150,7 @@ def confusion(found: RunFacts) -> Grid | None:
         counts = [cells.get((label, predicted), 0) for predicted in columns]
         whole = sum(counts)
         shown = tuple(
-            Cell(f"{count:,}" if count else "", _shade(count / whole), predicted == label)
+            Cell(f"{count:,}" if count else "", 10 + _shade(count / whole), predicted == label)
             for count, predicted in zip(counts, columns, strict=True)
         )
         rows.append(Row(found.classes[label], shown, f"{cells.get((label, label), 0) / whole:.1%}"))
@@ -168,12 +188,11 @@ def over_time(found: RunFacts) -> list[Chart]:
 
 def margins(found: RunFacts) -> Chart | None:
     """How far the best class is from the second."""
-    if not found.margins:
+    if not found.margins.any():
         return None
-    counts, edges = np.histogram(np.array(found.margins), 25, (0.0, 1.0))
-    return drawing.histogram(
-        "Margins", "score of the best class less that of the second", "images", edges, [("images", counts)]
-    )
+    edges = np.linspace(0.0, 1.0, facts.MARGIN_BINS + 1)
+    label = "score of the best class less that of the second"
+    return drawing.histogram("Margins", label, "images", edges, [("images", found.margins)])
 
 
 def command(run: queries.RunSummary) -> str:
@@ -214,6 +233,8 @@ def _values(session: Session, found: RunFacts) -> dict[str, Any]:
         "solver": solver,
         "command": command(run),
         "provenance": _provenance(found),
+        "here": None,
+        "progress": None,
     }
 
 
@@ -234,11 +255,12 @@ def _tiles(found: RunFacts) -> list[tuple[str, str, str]]:
     return tiles
 
 
-def _image(one: Image, found: RunFacts, spectra: Mapping[int, Any]) -> dict[str, Any]:
-    names, held = found.classes, one.held
-    best = np.argsort(-one.scores, kind="stable")[:_BEST].tolist()
+def image(one: Image, names: Sequence[str], best: int | None = None) -> dict[str, Any]:
+    """An image for the template; ``best``: only so many of the highest scores, none of 0."""
+    held = one.held
+    order = range(len(names)) if best is None else np.argsort(-one.scores, kind="stable")[:best].tolist()
     wrong = held.label is not None and held.predicted != held.label
-    spectrum = spectra.get(held.image)
+    shares = [(names[k], round(100.0 * float(one.scores[k]), 1)) for k in order]
     return {
         "number": held.image,
         "file": one.source,
@@ -248,12 +270,14 @@ def _image(one: Image, found: RunFacts, spectra: Mapping[int, Any]) -> dict[str,
         "verdict": "" if held.label is None else "wrong" if wrong else "right",
         "tied": held.status == "tied",
         "margin": f"{held.margin:.3f}",
-        "scores": [(names[k], round(100.0 * float(one.scores[k]), 1)) for k in best if one.scores[k] > 0],
-        "energies": None if spectrum is None else _energies(spectrum, held.predicted, names),
+        "scores": [(name, share) for name, share in shares if share or best is None],
+        "energies": None,
     }
 
 
-def _energies(spectrum: Mapping[str, Any], predicted: int | None, names: Sequence[str]) -> Chart:
+def energies(
+    spectrum: Mapping[str, Any], predicted: int | None, names: Sequence[str], *, large: bool = False
+) -> Chart:
     """Energy histogram of an image's reads: predicted class, or that of most reads, and others."""
     edges = np.array(spectrum["edges"])
     counts = {int(key): np.array(values) for key, values in spectrum["classes"].items()}
@@ -264,7 +288,8 @@ def _energies(spectrum: Mapping[str, Any], predicted: int | None, names: Sequenc
     name = "one class" if predicted is None else f"class {names[predicted]}"
     kinds = [(name, mine), ("another class", sum(counts.values(), np.zeros_like(none)))]
     kinds.append(("none or several", none))
-    return drawing.histogram("Energies of the reads", "energy", "reads", edges, kinds, drawing.SMALL)
+    size = drawing.LARGE if large else drawing.SMALL
+    return drawing.histogram("Energies of the reads", "energy", "reads", edges, kinds, size)
 
 
 @contextmanager
@@ -296,27 +321,36 @@ def _answer(child: subprocess.Popen[str]) -> tuple[dict[int, Any], list[str]]:
     return {int(image): spectrum for image, spectrum in json.loads(out).items()}, []
 
 
+def chip_png(session: Session, held: embeddings.EmbeddingSummary) -> tuple[bytes, str]:
+    """An embedding drawn on its chip, as PNG, and what it shows in words.
+
+    Raises:
+        ParameterError: matplotlib is missing. AnnealqError: it has no chains. Corrupt: they are damaged.
+    """
+    charts.require()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    tiling, chip = embeddings.read_tiling(session, held.embedding_id), chips.read(session, held.chip_id)
+    text = (
+        f"embedding {held.embedding_id}: {tiling.tiles} tiles on {chip.name}, {len(tiling.qubits):,} of "
+        f"{len(chip.qubits):,} qubits, longest chain {tiling.longest_chain}"
+    )
+    layers = embeddings.layers(session, held.embedding_id, held.units)
+    figure = embedding_plot.chip_figure(chip, tiling, text, layers)
+    file = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(file, format="png", dpi=_CHIP_DPI)
+    return file.getvalue(), text
+
+
 def _chip(session: Session, found: RunFacts) -> tuple[dict[str, str] | None, list[str]]:
     """The newest embedding that the run used, drawn on its chip."""
     if not found.provenance.embeddings:
         return None, []
     if find_spec("matplotlib") is None:
         return None, ["The embedding is not drawn: pip install 'annealq[plots]'."]
-    held = found.provenance.embeddings[-1]
-    chip, tiling = chips.read(session, held.chip_id), embeddings.read_tiling(session, held.embedding_id)
-    layers = embeddings.layers(session, held.embedding_id, held.units)
-    text = (
-        f"embedding {held.embedding_id}: {tiling.tiles} tiles on {chip.name}, {len(tiling.qubits):,} of "
-        f"{len(chip.qubits):,} qubits, longest chain {tiling.longest_chain}"
-    )
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    figure = embedding_plot.chip_figure(chip, tiling, text, layers)
-    file = io.BytesIO()
-    FigureCanvasAgg(figure)
-    figure.savefig(file, format="png", dpi=_CHIP_DPI)
-    source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-    return {"source": source, "text": text}, []
+    drawn, text = chip_png(session, found.provenance.embeddings[-1])
+    return {"source": f"data:image/png;base64,{base64.b64encode(drawn).decode()}", "text": text}, []
 
 
 def _provenance(found: RunFacts) -> list[tuple[str, str]]:

@@ -47,7 +47,7 @@ def test_the_page_says_what_the_rows_say(context: Context, run: int) -> None:
     with context.database.reading() as session:
         found = facts.read(session, run)
     assert sum(one.amount for one in found.scored) == 25
-    assert len(found.margins) == 25
+    assert found.margins.sum() == 25
     grid = run_report.confusion(found)
     assert grid is not None
     shown = Counter(
@@ -73,7 +73,6 @@ def test_the_least_certain_images_are_those_of_the_data(context: Context, run: i
         found = facts.read(session, run)
     margins = [one.held.margin for one in found.least_certain if one.held.predicted is not None]
     assert margins == sorted(margins)
-    assert min(found.margins) in [one.held.margin for one in found.least_certain]
     for one in found.least_certain:
         np.testing.assert_array_equal(one.pixels, images.images[one.held.image])
 
