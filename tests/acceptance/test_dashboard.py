@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -63,14 +63,12 @@ def served(home: Path) -> Iterator[str]:
 
 
 def test_a_run_is_watched_and_cancelled(browser: Chrome, home: Path, digits_file: str) -> None:
-    from selenium.webdriver.common.by import By
-
-    def text() -> str:
-        return browser.find_element(By.TAG_NAME, "body").text
+    def ask(script: str) -> Any:
+        # In one step: between two, the page may have put in something newer.
+        return browser.execute_script(f"return {script}")
 
     def scored() -> int:
-        bars = browser.find_elements(By.CSS_SELECTOR, "main .progress")
-        return int(bars[0].get_attribute("aria-valuenow") or 0) if bars else -1
+        return int(ask("document.querySelector('main .progress')?.getAttribute('aria-valuenow') ?? -1"))
 
     with running_stack(home), served(home) as address:
         sent = annealq(
@@ -79,21 +77,19 @@ def test_a_run_is_watched_and_cancelled(browser: Chrome, home: Path, digits_file
         )
         run = int(json.loads(sent.stdout)["run_id"])
         browser.get(address)
-        browser.find_element(By.LINK_TEXT, str(run)).click()
+        ask(f"document.querySelector('main a[href$=\"/runs/{run}\"]').click()")
         wait_for(lambda: scored() > 0, "the first images", 120)
         first = scored()
+        ask("window.kept = true")
         wait_for(lambda: scored() > first, "the page to move by itself", 60)
-        picture = browser.find_element(By.CSS_SELECTOR, ".images a")
-        browser.execute_script("arguments[0].focus()", picture)  # the page holds still under the keyboard
-        picture.click()
-        wait_for(lambda: "Consensus class scores".lower() in text().lower(), "the image's page")
-        energies = browser.find_element(By.CSS_SELECTOR, "img.energies")
-        wait_for(
-            lambda: browser.execute_script("return arguments[0].naturalWidth", energies) > 0, "the energies"
-        )
+        assert ask("window.kept"), "the page was loaded anew"
+        ask("document.querySelector('.images a').click()")
+        wait_for(lambda: "of its reads" in str(ask("document.body.innerText")), "the image's page")
+        wait_for(lambda: ask("document.querySelector('img.energies').naturalWidth") > 0, "the energies")
         browser.back()
-        browser.find_element(By.XPATH, "//button[text()='Cancel']").click()
-        wait_for(lambda: f"run {run} is cancelled" in text(), "the cancellation")
+        wait_for(lambda: ask("!!document.querySelector('button.wrong')"), "the button")
+        ask("document.querySelector('button.wrong').click()")
+        wait_for(lambda: f"run {run} is cancelled" in str(ask("document.body.innerText")), "the word")
         wait_for(lambda: show(run)["state"] == "cancelled", "the run's end")
         errors = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
         assert not errors, errors
