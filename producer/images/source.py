@@ -64,6 +64,15 @@ def read(source: str | Path, labels: str | Path | None = None) -> ImageSet:
     """
     if source in (DIGITS, EXPLICIT_DIGITS) and isinstance(source, str):
         return _named(source, labels)
+    try:
+        return _read_path(source, labels)
+    except MemoryError as error:
+        raise ImageError(
+            f"{printable(source)}: needs more memory than this process may have; split it, or scale it down"
+        ) from error
+
+
+def _read_path(source: str | Path, labels: str | Path | None) -> ImageSet:
     path, part = _locate(source)
     kind = _kind(path)
     raw = _read(kind, path, part)
