@@ -97,7 +97,8 @@ class _Gate:
 
     @property
     def is_anywhere_closed(self) -> bool:
-        return bool(self._broken)
+        limit = self.settings.breaker_failures
+        return any(broken.failures >= limit for broken in self._broken.values())
 
     def admit(self, run: int, batches: Sequence[int]) -> Sequence[int]:
         if not self._broken or not batches:
