@@ -101,7 +101,8 @@ class _Gate:
 
     @property
     def is_anywhere_closed(self) -> bool:
-        return bool(self._broken)
+        limit = self.settings.breaker_failures
+        return any(broken.failures >= limit for broken in self._broken.values())
 
     def admit(self, run: Any, batches: Sequence[int]) -> Sequence[int]:
         if not Hours.of(run.window, run.opened_until, None).is_open(self.now):

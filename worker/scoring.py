@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +43,8 @@ def annealer(solver: Solver, parameters: Parameters) -> LocalAnnealer:
     return SimulatedAnnealer() if parameters.sweeps is None else SimulatedAnnealer(sweeps=parameters.sweeps)
 
 
-def draw(network: TrainedNetwork, work: Work) -> Drawn:
-    """Sample every image of a batch.
+def draw(network: TrainedNetwork, work: Work, heed: Callable[[], None] | None = None) -> Drawn:
+    """Sample every image of a batch; what ``heed`` raises between images ends it.
 
     Raises:
         Corrupt: the stored images are damaged.
@@ -54,7 +54,7 @@ def draw(network: TrainedNetwork, work: Work) -> Drawn:
     model, linear = _energy(network, work)
     solver = annealer(work.solver, parameters)
     noise = noise_for(model, network.architecture.alpha, parameters.noise, parameters.seed)
-    drawn = solver.sample(model, linear, parameters.reads, parameters.seed, work.first_image, noise)
+    drawn = solver.sample(model, linear, parameters.reads, parameters.seed, work.first_image, noise, heed)
     data = samples.encode(samples.SampleSet(drawn.bits, drawn.energies.astype(np.float32)))
     return Drawn(data, model.units, round(drawn.elapsed_s * 1e6))
 

@@ -45,7 +45,7 @@ _GROUP = 20  # problems that the client sends in one request, and that share its
 _WAIT_S = 1.0
 _HEED_S = 0.5  # how often the run's own state is looked at
 _ROOM_S = 5.0  # how long a batch with nothing in flight waits for room before it makes way for another
-_LEAVE_S = 5.0  # how long a worker that stops waits for the ids of what it has just sent
+_LEAVE_S = 3.0  # how long a worker that stops waits for the ids of what it has just sent
 
 
 @dataclass(eq=False)

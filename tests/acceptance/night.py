@@ -67,13 +67,21 @@ class Night:
     emulator: Emulator
     runs: list[int] = field(default_factory=list)
 
-    def enqueue(self, images: int, *, batch_size: int = 8, seed: int = 0) -> int:
+    def enqueue(
+        self,
+        images: int,
+        *,
+        batch_size: int = 8,
+        seed: int = 0,
+        solver: Solver = Solver.EMULATOR,
+        parameters: Parameters = PARAMETERS,
+    ) -> int:
         """Commit a run of random images, and say so to the workers."""
         with self.database.reading() as session:
             network = choose(session, "digits", 8, 8)
         options = RunOptions(batch_size=batch_size)
         pictures = some_images(images, seed=seed)
-        run = enqueue_run(self.database, pictures, network, Solver.EMULATOR, PARAMETERS, options)
+        run = enqueue_run(self.database, pictures, network, solver, parameters, options)
         hints.send(self.settings.broker_url, Message(Task.DISPATCH))
         self.runs.append(run.id)
         return run.id
