@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp
 
 from producer.api import catalogue, errors, events, health, metrics, options, results, runs, submissions
 from producer.api.body import BodyLimit
+from producer.api.courier import Courier
 from producer.api.service import Service
 
 _ROUTERS = (
@@ -49,9 +51,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # Fewer threads than FastAPI's forty: they share one interpreter, and each wants a connection.
     anyio.to_thread.current_default_thread_limiter().total_tokens = service.api.threads
     service.doorbell.start()
+    courier = Courier(service.database, allow_private=service.api.webhook_private)
+    delivering = asyncio.create_task(courier.run())
     try:
         yield
     finally:
+        delivering.cancel()
+        with suppress(asyncio.CancelledError):
+            await delivering
         service.doorbell.close()
         service.database.dispose()
 

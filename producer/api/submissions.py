@@ -17,6 +17,7 @@ from starlette.datastructures import UploadFile
 from producer import jobs, queries
 from producer.api import limits, options, uploads
 from producer.api.access import Submitter
+from producer.api.addresses import check_url
 from producer.api.keys import Caller
 from producer.api.links import links
 from producer.api.options import Options
@@ -169,7 +170,7 @@ def enqueue(at: Service, caller: Caller, images: ImageSet, asked: Options, key: 
         calibrated_by=None if fitted is None else fitted.id,
         budget_us=asked.budget_us,
     )
-    webhook = _webhook(caller, asked)
+    webhook = _webhook(at, caller, asked)
 
     def also(session: Session, run: int) -> None:
         now = at.database.now(session)
@@ -184,15 +185,17 @@ def _own_key(caller: Caller, key: str) -> str:
     return key if caller.key_id is None else f"{caller.name}/{key}"
 
 
-def _webhook(caller: Caller, asked: Options) -> tuple[str | None, str | None]:
+def _webhook(at: Service, caller: Caller, asked: Options) -> tuple[str | None, str | None]:
     """Address and secret.
 
     Raises:
-        ParameterError: nothing is there to sign with.
+        ParameterError: the address cannot be used, or nothing is there to sign with.
     """
     url = caller.webhook_url if asked.webhook is None else asked.webhook.url
     own = None if asked.webhook is None else asked.webhook.secret
     secret = own or caller.webhook_secret
+    if asked.webhook is not None:
+        check_url(asked.webhook.url, allow_private=at.api.webhook_private)
     if url is not None and secret is None:
         raise ParameterError(
             "webhook: without an API key there is no secret to sign with; give one, 16 to 128 characters"

@@ -41,6 +41,8 @@ def add(
 ) -> None:
     """Make a key and print it, this once."""
     from producer.api import keys
+    from producer.api.addresses import check_url
+    from producer.api.settings import load as load_api
     from producer.commands.options import microseconds
     from producer.session import database, print_json
     from schema.errors import ParameterError
@@ -48,6 +50,8 @@ def add(
     if scope not in list(keys.Scope):
         raise ParameterError(f"unknown scope {scope!r}; choose one of: {', '.join(keys.Scope)}")
     limits = keys.Limits(requests_per_minute, images_per_day, microseconds(qpu_s_per_day))
+    if webhook is not None:
+        check_url(webhook, allow_private=load_api().webhook_private)
     with database() as opened:
         made = keys.add(opened, name, keys.Scope(scope), limits, webhook)
     if json:
