@@ -69,8 +69,8 @@ def cancel(database: Database, run: int) -> Spent:
 def resume(database: Database, run: int, budget_us: int | None = None, *, at_once: bool = False) -> int:
     """Let a paused run go on, or take up again what is missing of a failed one; how many batches are left.
 
-    budget_us: a new budget of QPU time, in all. at_once: where the run's window is closed, open it now; it
-    closes again when its next window does. Otherwise the run goes on when its next window opens.
+    budget_us: a new budget of QPU time, in all. at_once: where its window is closed, or closes too soon,
+    open it now; it closes again when the next one does. Otherwise the run goes on in its next window.
 
     Raises:
         NotFound: there is no such run. ParameterError: it is neither paused nor failed, its budget is spent,
@@ -89,8 +89,8 @@ def resume(database: Database, run: int, budget_us: int | None = None, *, at_onc
         _refuse_late(run, row, hours, now, at_once=at_once)
         _refuse_spent(session, run, row, budget_us)
         values: dict[str, Any] = dict(RESUMED)
-        if at_once and not hours.is_open(now):
-            values["opened_until"] = hours.next_open(now)
+        if at_once and (row.paused_by is PausedBy.WINDOW or not hours.is_open(now)):
+            values["opened_until"] = hours.opening_after(now)
         if budget_us is not None:
             values["budget_us"] = budget_us
         if row.state is RunState.FAILED:

@@ -45,11 +45,18 @@ class Hours:
 
     def closes(self, at: datetime) -> datetime | None:
         """When it closes, if it is open at ``at``; None: it does not, or is closed. Not by its deadline."""
-        if self.windows is None or not self.is_open(at):
+        if self.windows is None:
             return None
-        if self.windows.is_open(at) or self.opened_until is None:
-            return self.windows.closes(at)
-        return self.windows.closes(self.opened_until) or self.opened_until
+        if self.opened_until is not None and at < self.opened_until:
+            return self.windows.closes(self.opened_until) or self.opened_until
+        return self.windows.closes(at)
+
+    def opening_after(self, at: datetime) -> datetime | None:
+        """When a window opens next, one that is open at ``at`` not counted; None: never again."""
+        if self.windows is None:
+            return None
+        closes = self.windows.closes(at) if self.windows.is_open(at) else at
+        return None if closes is None else self.windows.next_open(closes)
 
     def reopened(self, paused_at: datetime, at: datetime) -> bool:
         """Whether what was paused at ``paused_at`` may go on: it is open, and has been opened since.

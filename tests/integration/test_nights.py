@@ -147,6 +147,11 @@ def test_what_would_be_answered_too_late_is_not_sent_and_waits_for_the_next_wind
     clock.forward(10)
     reconciled(at_night)
     assert stands(timed, run) == (RunState.PAUSED, PausedBy.WINDOW)  # open still, and not to be tried again
+    control.resume(timed, run, at_once=True)  # a person says that it is to be tried: until tomorrow's end
+    assert admitted(at_night, run, [1] * 5) == (5, None)
+    with timed.transaction() as session:
+        session.execute(update(Run).where(Run.id == run).values(opened_until=None))
+        runs.pause(session, run, PausedBy.WINDOW, "too late", now=timed.now(session))
     clock.forward(hours(17))
     reconciled(at_night)
     assert stands(timed, run) == (RunState.QUEUED, None)
