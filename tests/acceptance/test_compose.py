@@ -42,12 +42,13 @@ class Host:
 
     def __init__(self, folder: Path, database_url: str) -> None:
         self.folder = folder
-        self.broker, self.emulator = free_port(), free_port()
+        self.broker, self.emulator, self.api = free_port(), free_port(), free_port()
         self.replaced = {
             "postgresql+psycopg://annealq:secret@postgres/annealq": database_url,
             "redis://broker:6379": f"redis://127.0.0.1:{self.broker}",
             "http://emulator:8477": f"http://127.0.0.1:{self.emulator}",
             "http://127.0.0.1:8477": f"http://127.0.0.1:{self.emulator}",
+            "http://127.0.0.1:8000": f"http://127.0.0.1:{self.api}",
             "/var/lib/annealq": str(folder),
         }
 
@@ -58,7 +59,8 @@ class Host:
         assert "${" not in filled, f"{text} has a variable that nobody sets"
         for name, value in self.replaced.items():
             filled = filled.replace(name, value)
-        return str(self.emulator) if filled == "8477" else filled
+        ports = {"8477": str(self.emulator), "8000": str(self.api)}
+        return ports.get(filled, filled)
 
     def env(self, service: Mapping[str, Any]) -> dict[str, str]:
         own = {name: self.text(str(value)) for name, value in service.get("environment", {}).items()}
@@ -121,7 +123,7 @@ def test_the_services_classify(
     compose: dict[str, Any], host: Host, started: dict[str, subprocess.Popen[bytes]], solver: str
 ) -> None:
     services = compose["services"]
-    names = ["broker", "worker", "reconciler", *(["emulator"] if solver == "emulator" else [])]
+    names = ["broker", "worker", "reconciler", "api", *(["emulator"] if solver == "emulator" else [])]
     started["broker"] = subprocess.Popen(
         host.command(services["broker"]["command"]), stdout=subprocess.DEVNULL
     )
@@ -129,6 +131,10 @@ def test_the_services_classify(
         host.command(services["migrate"]["command"]), env=host.env(services["migrate"]), check=False
     )
     assert migrated.returncode == 0
+    added = subprocess.run(
+        host.command(["keys", "add", "me"]), env=host.env(services["cli"]), capture_output=True, check=False
+    )
+    assert added.returncode == 0, added.stderr.decode()
     for name in names[1:]:
         service = services[name]
         started[name] = subprocess.Popen(host.command(service["command"]), env=host.env(service))
@@ -169,7 +175,7 @@ def test_a_health_check_fails_where_nothing_runs(
 
 def test_every_service_waits_for_what_it_needs(compose: dict[str, Any]) -> None:
     services = compose["services"]
-    for name in ("worker", "reconciler", "cli"):
+    for name in ("worker", "reconciler", "api", "schedules", "cli"):
         needs = services[name]["depends_on"]
         assert needs["migrate"]["condition"] == "service_completed_successfully"
         assert needs["broker"]["condition"] == "service_healthy"
@@ -177,7 +183,8 @@ def test_every_service_waits_for_what_it_needs(compose: dict[str, Any]) -> None:
         if service.get("image") == "annealq":
             assert service["read_only"], name
             assert service["cap_drop"] == ["ALL"], name
-    mounted = {volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])}
+    volumes = [volume for service in services.values() for volume in service.get("volumes", [])]
+    mounted = {volume.split(":")[0] for volume in volumes if not volume.startswith("$")}
     assert mounted == set(compose["volumes"])
 
 
