@@ -254,9 +254,9 @@ def test_commands_on_another_revision_say_so_in_one_line(
 
 
 @pytest.mark.parametrize(
-    ("revision", "way_out"), [("0003", "annealq db upgrade"), ("9999", "upgrade annealq")]
+    ("process", "revision", "way_out"),
+    [("worker", "0003", "annealq db upgrade"), ("reconciler", "9999", "upgrade annealq")],
 )
-@pytest.mark.parametrize("process", ["worker", "reconciler"])
 def test_a_worker_of_another_revision_does_not_start(
     tmp_path: Path, process: str, revision: str, way_out: str
 ) -> None:
