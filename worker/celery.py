@@ -7,11 +7,19 @@ what a crash leaves behind is found by its lease in SQL, on any broker, after an
 from __future__ import annotations
 
 import gc
+import sys
 
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init, worker_shutdown, worker_shutting_down
+from celery.signals import (
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_shutdown,
+    worker_shutting_down,
+)
 from kombu.entity import Queue as KombuQueue
 
+from schema.errors import DatabaseOutdated, DatabaseTooNew, StorageError
 from schema.messages import Queue, queue_names
 from schema.settings import load
 from worker import stopping
@@ -59,6 +67,22 @@ app.conf.update(
 @setup_logging.connect
 def _log(**_: object) -> None:
     configure()
+
+
+@worker_init.connect
+def _refuse_other_revision(**_: object) -> None:
+    """A worker of another revision would take hints, and fail at each."""
+    from schema.database import Database
+
+    database = Database(load().database_url)
+    try:
+        database.require_current()
+    except (DatabaseOutdated, DatabaseTooNew) as error:
+        sys.exit(f"error: {error}")
+    except StorageError as error:
+        sys.stderr.write(f"warning: {error}; it is waited for\n")
+    finally:
+        database.dispose()
 
 
 @worker_process_init.connect

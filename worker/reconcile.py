@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import uuid
 from collections import defaultdict
@@ -184,7 +185,10 @@ def main() -> None:
     from worker.celery import app
 
     database = Database(load_settings().database_url)
-    database.require_current()
+    try:
+        database.require_current()
+    except StorageError as error:
+        sys.exit(f"error: {error}")
     log.info("reconciler started", database=database.name)
     run(database, load_worker_settings(), CeleryHints(app), stop)
     log.info("reconciler stopped")

@@ -108,7 +108,8 @@ def brief(finding: Finding) -> tuple[str, str, int | None, bool]:
     return finding.check, finding.table, finding.row, finding.repair is not None
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+# PostgreSQL copies a whole database for every test; `test_doctor_ledger` asks it all questions at once.
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def template(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A healthy database, made once on each kind of database: every test damages a copy."""
     if request.param == "sqlite":

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +14,14 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import insert, inspect, select, text, update
 from sqlalchemy.orm import Session
+from typer.testing import CliRunner
 
 import migrations
+from producer.cli import app
 from producer.enqueue import Enqueued
 from schema.database import Database
 from schema.errors import DatabaseOutdated, DatabaseTooNew
+from schema.settings import load
 from schema.states import ProblemState, RunState
 from schema.tables import REVISION, Base, Batch, Problem, Run, Spending
 from tests.integration.conftest import START
@@ -71,6 +77,23 @@ def test_a_newer_database_is_refused_and_left_alone(database_url: str, database:
     with pytest.raises(DatabaseTooNew, match="upgrade annealq"):
         migrations.upgrade(database_url)
     assert database.revision() == "9999"
+
+
+def test_a_new_file_is_the_users_alone_whatever_the_umask() -> None:
+    home = Path(os.environ["ANNEALQ_HOME"])
+    before = os.umask(0)
+    try:
+        assert CliRunner().invoke(app, ["db", "upgrade"]).exit_code == 0
+        database = Database(load().database_url)
+        with database.transaction() as session:
+            session.execute(text("UPDATE alembic_version SET version_num = version_num"))
+            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (home, *home.iterdir())}
+        database.dispose()
+    finally:
+        os.umask(before)
+    assert modes.pop(home.name) == 0o700
+    assert set(modes) >= {"annealq.db", "annealq.db-wal"}
+    assert set(modes.values()) == {0o600}
 
 
 def test_the_code_knows_its_newest_revision() -> None:
