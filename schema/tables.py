@@ -249,6 +249,8 @@ class Batch(Base):
     __table_args__ = (
         UniqueConstraint("run_id", "ordinal"),
         Index(None, "state", "dispatched_at"),
+        # Those that were begun and left are taken first.
+        Index(None, "run_id", "state", "fence"),
         # All that the choice of the next batch looks at: the rows themselves are long with images.
         Index(None, "run_id", "state", "ordinal", "due_at", "dispatched_at"),
         known(BatchState),

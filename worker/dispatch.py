@@ -141,19 +141,19 @@ def _next(session: Session, run: int, due: ColumnElement[bool], most: int) -> Se
 
 
 def _begun(session: Session, batch: int, due: ColumnElement[bool]) -> int:
-    """The first due batch of a batch's live run if it was begun before, else the batch itself."""
+    """The first due batch of a batch's live run that was begun before; where there is none, the batch."""
     mine = select(Run.id).join(Batch, Batch.run_id == Run.id)
     mine = mine.where(Batch.id == batch, Batch.state == BatchState.PENDING, Run.state.in_(LIVE_RUNS))
     run = session.execute(mine).scalar()
-    found = [] if run is None else _next(session, run, due, 1)
-    if not found or found[0] == batch:
-        return batch
-    first = session.execute(select(Batch.fence, Batch.dispatched_at).where(Batch.id == found[0])).one()
-    if not first.fence:
+    begun = select(Batch.id, Batch.dispatched_at).where(
+        Batch.run_id == run, Batch.state == BatchState.PENDING, Batch.fence > 0, due
+    )
+    first = session.execute(begun.order_by(Batch.ordinal).limit(1).with_for_update(skip_locked=True)).first()
+    if run is None or first is None or first.id == batch:
         return batch
     # Its own hint, if there is one, will lead to the batch that is passed over.
     session.execute(update(Batch).where(Batch.id == batch).values(dispatched_at=first.dispatched_at))
-    return found[0]
+    return int(first.id)
 
 
 def _in_turns(queues: Sequence[Sequence[int]]) -> Iterator[int]:

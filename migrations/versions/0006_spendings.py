@@ -1,4 +1,4 @@
-"""What runs have spent on each day, as sums that admission reads."""
+"""What runs have spent on each day, as sums that admission reads; batches that were begun and left."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+_BEGUN = "ix_batches_run_id_state_fence"
 _ADD_UP = """
     INSERT INTO spendings (run_id, day, spent_us)
     SELECT batches.run_id, DAY, sum(problems.wasted_us + coalesce(
@@ -33,10 +34,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "day", name=op.f("pk_spendings")),
     )
     op.create_index(op.f("ix_spendings_day"), "spendings", ["day"])
+    op.create_index(op.f(_BEGUN), "batches", ["run_id", "state", "fence"])
     op.execute(_ADD_UP.replace("DAY", _day("problems.sending_at")))
 
 
 def downgrade() -> None:
+    op.drop_index(op.f(_BEGUN), table_name="batches")
     op.drop_index(op.f("ix_spendings_day"), table_name="spendings")
     op.drop_table("spendings")
 

@@ -51,11 +51,18 @@ def moves(at: Night, subject: str) -> list[tuple[str, str, str | None]]:
         return [tuple(row) for row in session.execute(query.order_by(Event.id))]
 
 
-def is_held(at: Night, table: type[Batch] | type[Network]) -> bool:
-    """Whether a worker holds a batch, or a network that it trains."""
-    held = BatchState.SAMPLING if table is Batch else NetworkState.TRAINING
+def is_held(at: Night) -> bool:
+    """Whether a worker holds a batch."""
     with at.database.reading() as session:
-        return session.execute(select(table.id).where(table.state == held)).first() is not None
+        query = select(Batch.id).where(Batch.state == BatchState.SAMPLING)
+        return session.execute(query).first() is not None
+
+
+def has_an_epoch(at: Night, network: int) -> bool:
+    """Whether a network is being trained, and the first pass over its images is over."""
+    with at.database.reading() as session:
+        query = select(Network.metrics).where(Network.id == network, Network.state == NetworkState.TRAINING)
+        return session.execute(query).scalar() is not None
 
 
 def test_a_batch_on_a_slow_solver_is_handed_back_and_collected(database_url: str, tmp_path: Path) -> None:
@@ -84,7 +91,7 @@ def test_a_long_batch_on_this_machine_is_handed_back(database_url: str, tmp_path
         night(tmp_path / "home", database_url, emulator, workers=1, env=LONG) as at,
     ):
         run = at.enqueue(48, batch_size=48, solver=Solver.LOCAL, parameters=SLOWLY)
-        wait_for(lambda: is_held(at, Batch), "the batch to be claimed")
+        wait_for(lambda: is_held(at), "the batch to be claimed")
         time.sleep(1)  # nothing says so when it is in the middle
         assert stop_worker(at) <= ENDS_S
         assert moves(at, "batches")[-1] == ("sampling", "pending", "the worker was stopped")
@@ -98,12 +105,11 @@ def test_training_is_handed_back(database_url: str, tmp_path: Path) -> None:
         lasting_emulator(tmp_path) as emulator,
         night(tmp_path / "home", database_url, emulator, workers=1, env=LONG) as at,
     ):
-        images = some_images(30_000, seed=9)
-        options: dict[str, Any] = {"transfer": "energy", "seed": 0, "epochs": 2}
+        images = some_images(1_000, seed=9)
+        options: dict[str, Any] = {"transfer": "energy", "seed": 0, "epochs": 300}
         network = enqueue_training(at.database, preset("digits"), images, **options).id
         hints.send(at.settings.broker_url, Message(Task.TRAIN_NETWORK, network))
-        wait_for(lambda: is_held(at, Network), "the network to be claimed")
-        time.sleep(1)
+        wait_for(lambda: has_an_epoch(at, network), "the first epoch")
         assert stop_worker(at) <= ENDS_S
         assert moves(at, "networks")[-1] == ("training", "queued", "the worker was stopped")
         wait_for(lambda: moves(at, "networks")[-1][1] == "ready", "the network to be trained", 200)

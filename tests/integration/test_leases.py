@@ -213,15 +213,15 @@ def test_two_reconcilers_at_once_do_no_harm(
 def test_a_batch_that_was_left_is_taken_before_others_of_its_run(
     timed: Database, enqueue: Enqueue, clock: Clock, outbox: Outbox
 ) -> None:
-    first, second, _ = batch_ids(timed, enqueue(30).id)
+    _, left, hinted = batch_ids(timed, enqueue(30).id)
     dispatch(timed, SETTINGS, outbox)
-    assert claim(timed, first)
+    assert claim(timed, left)
     with timed.transaction() as session:
-        assert most_urgent(session, second, SETTINGS, now=clock.now) == second
+        assert most_urgent(session, hinted, SETTINGS, now=clock.now) == hinted
     clock.forward(61)
     with timed.transaction() as session:
         reconcile.expire(session, now=clock.now, settings=SETTINGS)
-        assert most_urgent(session, second, SETTINGS, now=clock.now) == first
-        assert most_urgent(session, first, SETTINGS, now=clock.now) == first
+        assert most_urgent(session, hinted, SETTINGS, now=clock.now) == left
+        assert most_urgent(session, left, SETTINGS, now=clock.now) == left
         waiting = session.execute(select(Batch.id).where(Batch.dispatched_at.is_(None)).order_by(Batch.id))
-        assert list(waiting.scalars()) == [first, second]  # the hint for `second` is used up
+        assert list(waiting.scalars()) == [left, hinted]  # the hint for the one is used up
