@@ -20,7 +20,7 @@ from schema.settings import load
 def serving(database_url: str, api: ApiSettings | None = None, *, is_private: bool = True) -> Iterator[str]:
     """Serve until the block ends; yields the address, once it answers."""
     service = Service.build(load(database_url=database_url), api or load_api(), is_private=is_private)
-    with socket.socket() as listening:
+    with socket.socket(proto=socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", 0))
         server = Server(service, listening, tell=lambda _line: None)
         thread = threading.Thread(target=server.run, args=([listening],))

@@ -9,6 +9,7 @@
     events.py       progress until the end                          watch.py     one look for all who listen
     health.py       alive, ready                                    metrics.py, exposition.py: for Prometheus
     courier.py      messages to webhooks                            addresses.py where those may be
+    snapshots.py    runs as they are shown                          admitted.py  callers of the last second
     catalogue.py    networks and embeddings                         doorbell.py  hints to the workers
 
 It writes rows and reads rows, as the command line does: work goes on when the API is away.

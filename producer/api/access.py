@@ -23,7 +23,17 @@ def requires(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
     """A dependency: the caller, if they may do what ``scope`` stands for."""
 
     async def caller(request: Request) -> Caller:
-        return await run_in_threadpool(admit, service.of(request), request, scope)
+        at, key = service.of(request), _bearer(request)
+        known = at.admitted.find(key)
+        if known is None:
+            known = await run_in_threadpool(identify, at, key)
+            at.admitted.keep(key, known)
+        if known.key_id is None:
+            _refuse_foreign_pages(request)
+        _check_scope(known, scope)
+        if known.limits.requests_per_minute is not None:
+            await run_in_threadpool(_count, at, known)
+        return known
 
     return caller
 
@@ -32,31 +42,44 @@ Reader = Annotated[Caller, Depends(requires(Scope.READ))]
 Submitter = Annotated[Caller, Depends(requires(Scope.SUBMIT))]
 
 
-def admit(at: Service, request: Request, scope: Scope, cookie: str | None = None) -> Caller:
-    """Find out who sends a request, and count it. cookie: the key of a browser, which sends no header.
+def identify(at: Service, key: str | None) -> Caller:
+    """Whose key it is, or whoever asks where no key is needed.
+
+    Raises:
+        RequestRefused: 401, no key, or one that is not valid.
+    """
+    with at.database.reading() as session:
+        found = None if key is None else keys.identify(session, key)
+        if key is None and at.is_private and not keys.exist(session):
+            return _NOBODY
+    if found is None:
+        what = "no API key came with the request" if key is None else "this API key is not valid"
+        raise RequestRefused(what, 401, _ADD)
+    return found
+
+
+def admit(at: Service, request: Request, scope: Scope, cookie: str | None) -> Caller:
+    """A browser's way in: it sends its key in a cookie.
 
     Raises:
         RequestRefused: 401, no valid key; 403, a key that may not; 429, too many requests.
     """
-    key = _bearer(request) or cookie
-    with at.database.reading() as session:
-        found = None if key is None else keys.identify(session, key)
-        needs_none = key is None and at.is_private and not keys.exist(session)
-    if needs_none:
+    known = identify(at, _bearer(request) or cookie)
+    if known.key_id is None:
         _refuse_foreign_pages(request)
-        return _NOBODY
-    if found is None:
-        what = "no API key came with the request" if key is None else "this API key is not valid"
-        raise RequestRefused(what, 401, _ADD)
-    if not found.scope.allows(scope):
+    _check_scope(known, scope)
+    if known.limits.requests_per_minute is not None:
+        _count(at, known)
+    return known
+
+
+def _check_scope(caller: Caller, scope: Scope) -> None:
+    if not caller.scope.allows(scope):
         raise RequestRefused(
-            f"key {found.name!r} has scope {found.scope}, and this needs {scope}",
+            f"key {caller.name!r} has scope {caller.scope}, and this needs {scope}",
             403,
             f"use a key of scope {scope}: `annealq keys add NAME --scope {scope}`",
         )
-    if found.limits.requests_per_minute is not None:
-        _count(at, found)
-    return found
 
 
 def _count(at: Service, caller: Caller) -> None:

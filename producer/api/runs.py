@@ -6,14 +6,13 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
-from producer import control, queries, report
+from producer import control, queries
 from producer.api.access import Reader, Submitter
 from producer.api.keys import Caller, Scope
-from producer.api.links import links
 from producer.api.service import Service, Shared
 from producer.enqueue import MAX_BUDGET_US
 from schema.access import Submission
@@ -55,10 +54,9 @@ def list_runs(
 
 
 @router.get("/v1/runs/{run}", summary="Show a run")
-def show(run: RunId, at: Shared, _caller: Reader) -> JSONResponse:
+def show(run: RunId, at: Shared, _caller: Reader) -> Response:
     """What `annealq runs show RUN --json` prints."""
-    with at.database.reading() as session:
-        return JSONResponse({**report.run_object(session, run), "links": links(run)})
+    return Response(at.snapshots.get(run), media_type="application/json")
 
 
 @router.post("/v1/runs/{run}/cancel", summary="End a run")

@@ -8,9 +8,11 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from producer import jobs, networks
+from producer.api.admitted import Admitted
 from producer.api.doorbell import Doorbell
 from producer.api.exposition import Exposition
 from producer.api.settings import ApiSettings
+from producer.api.snapshots import Snapshots
 from producer.api.watch import Watch
 from producer.images import ImageSet
 from producer.networks import ChosenNetwork
@@ -31,6 +33,8 @@ class Service:
     doorbell: Doorbell
     watch: Watch
     exposition: Exposition
+    snapshots: Snapshots
+    admitted: Admitted
     is_private: bool
     _provided: set[tuple[str | None, int, int]] = field(default_factory=set)
 
@@ -45,6 +49,8 @@ class Service:
             Doorbell(settings.broker_url),
             Watch(database),
             Exposition(database),
+            Snapshots(database),
+            Admitted(),
             is_private,
         )
 

@@ -28,6 +28,7 @@ from producer.images import ImageSet
 from schema.access import Submission
 from schema.errors import ParameterError, RequestRefused
 from schema.parameters import Parameters
+from schema.states import RunState
 
 router = APIRouter()
 
@@ -135,10 +136,14 @@ def _respond(at: Service, caller: Caller, found: ImageSet, asked: Options, key: 
     run = enqueue(at, caller, _chosen(found, asked), asked, key)
     if run.created:
         at.doorbell.ring()
-    with at.database.reading() as session:
-        state = queries.progress(session, run.id).state
+    state = RunState.QUEUED if run.created else _state(at, run.id)
     answer = {"run_id": run.id, "state": state, "created": run.created, "links": links(run.id)}
     return JSONResponse(answer, 202 if run.created else 200, {"Location": links(run.id)["self"]})
+
+
+def _state(at: Service, run: int) -> RunState:
+    with at.database.reading() as session:
+        return queries.progress(session, run).state
 
 
 def _chosen(images: ImageSet, asked: Options) -> ImageSet:
