@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schema.database import Database, refuse_newer
+from schema.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -23,9 +25,25 @@ def upgrade(url: str, revision: str = "head") -> None:
     database = Database(url)
     try:
         refuse_newer(database.name, database.revision())
+        _make_file(database)
     finally:
         database.dispose()
     command.upgrade(_config(url), revision)
+
+
+def _make_file(database: Database) -> None:
+    """A new SQLite file is this user's alone, whatever the umask; its log takes the file's mode.
+
+    Raises:
+        DatabaseUnavailable: it cannot be made there.
+    """
+    path = database.url.database
+    if database.url.get_backend_name() != "sqlite" or not path or path == ":memory:":
+        return
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise DatabaseUnavailable(f"{database.name} cannot be made: {error.strerror}") from error
 
 
 def downgrade(url: str, revision: str) -> None:

@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
-from producer.commands import db, embeddings, networks, runs, schedules
+from producer.commands import db, embeddings, keys, networks, runs, schedules
 from producer.commands.classify import classify
+from producer.commands.doctor import doctor
 from producer.commands.emulator import emulator
 from producer.commands.options import Json, Workers
 from producer.commands.plan import plan
 from producer.commands.reproduce import reproduce
+from producer.commands.serve import serve
 from schema.errors import AnnealqError
 from schema.parameters import Parameters
 
@@ -30,11 +32,14 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(networks.app, name="networks")
 app.add_typer(embeddings.app, name="embeddings")
+app.add_typer(keys.app, name="keys")
 app.add_typer(db.app, name="db")
 app.command()(classify)
 app.command()(plan)
 app.command()(reproduce)
 app.command()(emulator)
+app.command()(doctor)
+app.command()(serve)
 
 
 @app.command()
@@ -75,6 +80,9 @@ def worker(
     queues: Annotated[
         str | None, typer.Option("--queues", "-Q", help="Comma-separated; default: all of them.")
     ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Run none: exit with 0 if the one of this host answers, else 1.")
+    ] = False,
 ) -> None:
     """Run a worker in the foreground. Each database also needs one reconciler."""
     import os
@@ -83,6 +91,11 @@ def worker(
     from schema.messages import queue_names
     from schema.settings import load
 
+    if check:
+        from producer.health import check_worker
+
+        typer.echo(f"{check_worker(load().broker_url)} answers")
+        return
     names = queue_names()
     wanted = names if queues is None else [f"annealq.{q.removeprefix('annealq.')}" for q in queues.split(",")]
     if unknown := set(wanted) - set(names):
@@ -92,13 +105,22 @@ def worker(
 
 
 @app.command()
-def reconciler() -> None:
+def reconciler(
+    check: Annotated[
+        bool, typer.Option("--check", help="Run none: exit with 0 if some reconciler leads, else 1.")
+    ] = False,
+) -> None:
     """Run the reconciler in the foreground; several may run, one of them leads."""
     import os
 
     from producer.embedded import environment
     from schema.settings import load
 
+    if check:
+        from producer.health import check_reconciler
+
+        typer.echo(f"{check_reconciler(load().database_url)} leads")
+        return
     command = [sys.executable, "-m", "worker.reconcile"]
     os.execvpe(command[0], command, {**os.environ, **environment(load(), os.environ)})  # noqa: S606
 

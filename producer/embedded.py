@@ -27,7 +27,7 @@ from typing import Any, Self
 from producer import broker, lock
 from producer.emulator import NAME as EMULATOR
 from producer.emulator import Emulator
-from producer.home import broker_folder, emulator_folder, log_folder, make_home, make_private
+from producer.home import broker_folder, log_folder, make_home, make_private
 from producer.process import Child
 from producer.supervisor import OnEvent, Patience, Supervisor
 from schema.errors import ParameterError
@@ -88,10 +88,10 @@ class Stack:
 
         Raises:
             ParameterError: ``workers`` is out of range.
-            StackError: no port is free for the emulator.
         """
         self.settings = settings
-        self.emulator = Emulator.choose() if emulator and not settings.emulator_url else None
+        self._wants_emulator = emulator and not settings.emulator_url
+        self.emulator: Emulator | None = None
         self.socket = socket_path(settings.home)
         self._children = tuple(standard_children(workers) if children is None else children)
         self._tell = _sturdy(on_event)
@@ -105,6 +105,8 @@ class Stack:
         with ExitStack() as undo:
             undo.enter_context(_handling(self._on_signal))
             make_home(self.settings.home)
+            if self._wants_emulator:
+                self.emulator = Emulator.choose(self.settings.home)
             undo.enter_context(lock.hold(self.settings.home, self._emulator_url()))
             make_private(log_folder(self.settings.home))
             undo.callback(self._stop)
@@ -142,7 +144,6 @@ class Stack:
     def _start_emulator(self) -> None:
         """First of all, since it takes longest; the broker comes up meanwhile."""
         if self.emulator is not None:
-            make_private(emulator_folder(self.settings.home))
             child = self.emulator.child(self.settings.home)
             env = environment(self.settings, os.environ)
             self._supervisor.start(replace(child, env={**env, **child.env}))

@@ -1,8 +1,9 @@
-"""The emulator of an embedded stack: a solver with qubits on this machine, for the stack's workers alone."""
+"""The emulator of an embedded stack: a solver with qubits on this machine, for this user alone."""
 
 from __future__ import annotations
 
 import http.client
+import os
 import secrets
 import socket
 import sys
@@ -11,9 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from producer.home import emulator_folder
+from producer import lock
+from producer.home import emulator_folder, make_private
 from producer.process import Child
 from schema.errors import StackError
+from schema.settings import Settings
 
 NAME = "emulator"
 READY_S = 60.0  # it draws whole chips first
@@ -25,17 +28,21 @@ _TOKEN_BYTES = 24
 
 @dataclass(frozen=True)
 class Emulator:
-    """Where it listens, and the token that it shares with the workers: made anew for each stack."""
+    """Where it listens, and the token that it shares with the workers.
+
+    The token is the home's own, and stays: the emulator lists a problem for the token that it came with, and
+    one that an earlier stack left behind must be found.
+    """
 
     port: int
     token: str = field(repr=False)
 
     @classmethod
-    def choose(cls) -> Emulator:
-        """A port that is free now.
+    def choose(cls, home: Path) -> Emulator:
+        """A port that is free now, and the token of this home.
 
         Raises:
-            StackError: there is none.
+            StackError: there is no free port, or the token cannot be kept.
         """
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -43,7 +50,7 @@ class Emulator:
                 port = int(probe.getsockname()[1])
         except OSError as error:
             raise StackError(f"no port of {_HOST} is free for the emulator: {error.strerror}") from error
-        return cls(port, secrets.token_urlsafe(_TOKEN_BYTES))
+        return cls(port, _token(home))
 
     @property
     def url(self) -> str:
@@ -85,3 +92,34 @@ class Emulator:
         finally:
             connection.close()
         return True
+
+
+def running_access(settings: Settings) -> dict[str, str]:
+    """How a child process reaches the emulator of the stack that runs on this home, where one does.
+
+    Nothing where the settings name an emulator, or none runs. Raises StackError as `lock.owner` does.
+    """
+    owner = lock.owner(settings.home)
+    if settings.emulator_url or owner is None or owner.emulator is None:
+        return {}
+    return {"ANNEALQ_EMULATOR_URL": owner.emulator, "ANNEALQ_EMULATOR_TOKEN": _token(settings.home)}
+
+
+def _token(home: Path) -> str:
+    """The home's token; made where there is none, readable for this user alone.
+
+    Raises:
+        StackError: it cannot be read or made.
+    """
+    path = emulator_folder(home) / "token"
+    try:
+        make_private(path.parent)
+        if path.exists() and (held := path.read_text(encoding="ascii").strip()):
+            return held
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(token)
+    except (OSError, UnicodeError) as error:
+        raise StackError(f"the emulator's token cannot be kept in {path}: {error}") from error
+    return token

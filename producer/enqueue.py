@@ -6,6 +6,7 @@ The same idempotency key gives the same run, however often and from wherever it 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -83,8 +84,11 @@ def enqueue_run(
     solver: Solver,
     parameters: Parameters,
     options: RunOptions | None = None,
+    also: Callable[[Session, int], None] | None = None,
 ) -> Enqueued:
     """Commit a run with all of its batches, or nothing.
+
+    also: writes more about a new run, given its id, in the same transaction; what it raises undoes all.
 
     Raises:
         ImageError: the images do not suit the network (size, values, labels, class names).
@@ -98,7 +102,10 @@ def enqueue_run(
     batches = batch_rows(images, options.batch_size)
     try:
         with database.transaction() as session:
-            return _find_or_insert(session, run, batches, now=database.now(session))
+            found = _find_or_insert(session, run, batches, now=database.now(session))
+            if found.created and also is not None:
+                also(session, found.id)
+            return found
     except IntegrityError:
         # Another producer committed the same key between our look and our insert.
         with database.reading() as session:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
@@ -19,6 +19,7 @@ from schema.states import FINISHED_RUNS, CalibrationState, NetworkState, Prepara
 
 _EVERY_S = 0.2
 _LINE_EVERY_S = 5.0
+_SHOWN_AFTER_S = 2.0
 
 Check = Callable[[], None]
 
@@ -147,6 +148,45 @@ def watch_preparation(
             time.sleep(_EVERY_S)
 
 
+class Steps:
+    """Bars of a work in steps, as a context manager; they come up once it has taken two seconds."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Progress(*_columns(), console=console, disable=not console.is_terminal)
+        self._started = self._told = time.monotonic()
+        self._shown = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            self._bars.stop()
+
+    def expect(self, name: str, size: int) -> Callable[[int], None]:
+        """Begin a step; what is returned is told how much of it is done. size: 0 where it is not known."""
+        bar = self._bars.add_task(name, total=size or None, unit="rows")
+        done = 0
+
+        def tick(count: int) -> None:
+            nonlocal done
+            done += count
+            self._bars.update(bar, completed=done)
+            self._show(f"{name}: {done:,}" + (f" of {size:,}" if size else ""))
+
+        return tick
+
+    def _show(self, line: str) -> None:
+        now = time.monotonic()
+        if not self._shown and now - self._started > _SHOWN_AFTER_S:
+            self._shown = True
+            self._bars.start()
+        if not self._console.is_terminal and now - self._told >= _LINE_EVERY_S:
+            self._told = now
+            self._console.print(line)
+
+
 def _step(progress: dict[str, Any] | None) -> tuple[str, int]:
     if progress is None:
         return "preparing", 0
@@ -164,6 +204,10 @@ def _epoch(history: list[dict[str, Any]]) -> str:
 
 @contextmanager
 def _bars(console: Console) -> Iterator[Progress]:
-    columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), Rate(), Remaining())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+    with Progress(*_columns(), console=console, disable=not console.is_terminal) as bars:
         yield bars
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    name = TextColumn("{task.description:<10}")
+    return (name, BarColumn(), MofNCompleteColumn(), Rate(), Remaining())

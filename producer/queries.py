@@ -135,9 +135,16 @@ class Classified:
     lowest_energy: float
 
 
-def runs(session: Session, limit: int = 20) -> list[RunSummary]:
-    """The newest runs, newest first."""
-    return [_run(row) for row in session.execute(_runs().order_by(Run.id.desc()).limit(limit))]
+def runs(
+    session: Session, limit: int = 20, *, before: int | None = None, state: RunState | None = None
+) -> list[RunSummary]:
+    """The newest runs, newest first: those older than run ``before``, and in ``state``, where given."""
+    query = _runs().order_by(Run.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(Run.id < before)
+    if state is not None:
+        query = query.where(Run.state == state)
+    return [_run(row) for row in session.execute(query)]
 
 
 def run(session: Session, run_id: int) -> RunSummary:
@@ -241,10 +248,11 @@ def predictions(session: Session, run_id: int) -> list[tuple[int | None, int]]:
     return [(predicted, images) for predicted, images in rows]
 
 
-def classified(session: Session, run_id: int) -> Iterator[Classified]:
-    """Every classified image of a run in order, read page by page."""
+def classified(session: Session, run_id: int, first: int = 0, end: int | None = None) -> Iterator[Classified]:
+    """The classified images of a run in order, from index ``first`` to before ``end``, read page by page."""
     c = Classification
-    last = -1
+    last = first - 1
+    bound = [] if end is None else [c.image < end]
     while True:
         page = session.execute(
             select(
@@ -258,7 +266,7 @@ def classified(session: Session, run_id: int) -> Iterator[Classified]:
                 c.chain_break_fraction,
                 c.lowest_energy,
             )
-            .where(c.run_id == run_id, c.image > last)
+            .where(c.run_id == run_id, c.image > last, *bound)
             .order_by(c.image)
             .limit(_PAGE)
         ).all()

@@ -150,31 +150,41 @@ def _by_layer(tiling: Tiling, layers: Layers | None) -> list[Table]:
 
 
 def solver_figures(figures: Mapping[str, Any], layers: Layers) -> Table:
-    """What a run used of a solver with qubits; ``figures`` are the run's statistics."""
+    """What a run used of a solver with qubits, for a terminal."""
     table = Table.grid(padding=(0, 2))
+    for name, text in solver_rows(figures, layers):
+        table.add_row(name, text)
+    return table
+
+
+def solver_rows(figures: Mapping[str, Any], layers: Layers) -> list[tuple[str, str]]:
+    """What a run used of a solver with qubits, by name; ``figures`` are the run's statistics."""
+    rows: list[tuple[str, str]] = []
     again = [(figures["problems_adopted"], "adopted"), (figures["problems_resubmitted"], "sent again")]
     again.append((figures["duplicates"], "duplicates"))
     rest = ", ".join(f"{count:,} {what}" for count, what in again)
-    table.add_row("problems", f"{figures['problems_sent']:,} sent, {rest}")
+    rows.append(("problems", f"{figures['problems_sent']:,} sent, {rest}"))
     charged = (
         f"{_time(figures['qpu_access_time_us'])}, {figures['qpu_access_time_us_per_image']:,.1f} us an image"
     )
     estimated = figures.get("qpu_estimated_us", 0.0)
-    table.add_row("QPU time", f"{charged}; expected: {_time(estimated)}")
+    rows.append(("QPU time", f"{charged}; expected: {_time(estimated)}"))
     if wasted := figures.get("qpu_wasted_us"):
-        table.add_row("wasted", f"{_time(wasted)} on duplicates")
+        rows.append(("wasted", f"{_time(wasted)} on duplicates"))
     if times := figures.get("solver_time_us"):
-        table.add_row("of it", _parts(times))
+        rows.append(("of it", _parts(times)))
     saved = figures.get("embedding_seconds_saved", 0.0)
     stored = f"{figures['embedding_hits']:,} batches found it stored, {figures['embedding_misses']:,} waited"
-    table.add_row("embedding", f"{stored}; {saved:.1f} s of search saved")
+    rows.append(("embedding", f"{stored}; {saved:.1f} s of search saved"))
     if breaks := figures.get("chain_breaks"):
         worst = _unit(breaks["worst_unit"], layers)
-        table.add_row(
-            "chain breaks",
-            f"{breaks['mean']:.2%} of reads on average, most in {worst}: {breaks['worst']:.2%}",
+        rows.append(
+            (
+                "chain breaks",
+                f"{breaks['mean']:.2%} of reads on average, most in {worst}: {breaks['worst']:.2%}",
+            )
         )
-    return table
+    return rows
 
 
 def _parts(times: Mapping[str, float]) -> str:

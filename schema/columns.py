@@ -23,6 +23,7 @@ from sqlalchemy.orm import DeclarativeBase
 from schema.states import (
     BatchState,
     CalibrationState,
+    DeliveryState,
     EmbeddingState,
     FiringState,
     NetworkState,
@@ -107,4 +108,5 @@ class Base(DeclarativeBase):
         FiringState: StateColumn(FiringState),
         BatchState: StateColumn(BatchState),
         ProblemState: StateColumn(ProblemState),
+        DeliveryState: StateColumn(DeliveryState),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from schema.columns import UtcDateTime
 from schema.errors import (
     AnnealqError,
+    Corrupt,
     DatabaseFull,
     DatabaseOutdated,
     DatabaseTooNew,
@@ -29,6 +30,7 @@ from schema.errors import (
 from schema.states import (
     BatchState,
     CalibrationState,
+    DeliveryState,
     EmbeddingState,
     FiringState,
     NetworkState,
@@ -43,6 +45,7 @@ from schema.tables import (
     REVISION,
     Batch,
     Calibration,
+    Delivery,
     Embedding,
     Event,
     Firing,
@@ -67,6 +70,7 @@ _TABLE_OF: dict[type, Any] = {
     FiringState: Firing,
     BatchState: Batch,
     ProblemState: Problem,
+    DeliveryState: Delivery,
 }
 
 
@@ -189,6 +193,33 @@ def advance(
     note(session, table.__tablename__, row, source, target, at=at, why=why)
 
 
+def advance_all(
+    session: Session,
+    rows: Sequence[int],
+    source: State,
+    target: State,
+    *,
+    at: datetime,
+    why: str | None = None,
+    **values: Any,
+) -> list[int]:
+    """The same for many rows at once: those that are still in ``source`` move. Returns them.
+
+    Raises:
+        ValueError: the move is not in the table of legal moves.
+    """
+    if not is_legal(source, target):
+        raise ValueError(f"{type(source).__name__} may not go from {source} to {target}")
+    table = _TABLE_OF[type(source)]
+    statement = update(table).where(table.id.in_(rows), table.state == source)
+    statement = statement.values(state=target, **values).returning(table.id)
+    moved = sorted(session.execute(statement).scalars()) if rows else []
+    common = {"subject": table.__tablename__, "source": source, "target": target, "at": at, "why": why}
+    if moved:
+        session.execute(insert(Event), [{"row": row, **common} for row in moved])
+    return moved
+
+
 def note(
     session: Session,
     subject: str,
@@ -269,16 +300,27 @@ def _mapped(name: str) -> Iterator[None]:
     except OperationalError as error:
         raise _translate(name, error) from error
     except DBAPIError as error:
-        if error.connection_invalidated:
+        if error.connection_invalidated or _is_damage(error):
             raise _translate(name, error) from error
         raise
     except SQLAlchemyError:
         raise
 
 
+def _is_damage(error: DBAPIError) -> bool:
+    """Whether SQLite cannot make sense of its own file."""
+    reason = str(error.orig)
+    return "disk image is malformed" in reason or "file is not a database" in reason
+
+
 def _translate(name: str, error: DBAPIError) -> StorageError:
     reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
     lowered = reason.lower()
+    if _is_damage(error):
+        return Corrupt(
+            f"{name} is damaged as a file ({reason}): restore it from a backup, or save what is left of it: "
+            "`sqlite3 FILE .recover`"
+        )
     if "disk is full" in lowered or "no space left" in lowered or "disk full" in lowered:
         return DatabaseFull(f"no space left for {name} ({reason}): free some and try again")
     if "no such table" in lowered or "no such column" in lowered:

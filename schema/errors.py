@@ -5,7 +5,8 @@
     │   ├── ImageError                images, labels or their files
     │   ├── NetworkError              an architecture, weights, or a network that is not there
     │   ├── ParameterError            reads, solver, limits, options
-    │   └── IdempotencyConflict       the key was used before, for other content
+    │   ├── IdempotencyConflict       the key was used before, for other content
+    │   └── RequestRefused            what came by HTTP cannot be done: who asks, how much, in which form
     ├── NotFound                      a run, network or embedding that is not in the database
     ├── StorageError                  the database, or a file that is written
     │   ├── DatabaseUnavailable       cannot be opened or reached
@@ -57,6 +58,21 @@ class ParameterError(InputError):
 
 class IdempotencyConflict(InputError):
     """The idempotency key was used before, for other content."""
+
+
+class RequestRefused(InputError):
+    """A request by HTTP that is not fulfilled.
+
+    status: of the answer, 400 to 599. way_out: what to do instead. retry_after_s: when it may be tried again.
+    """
+
+    def __init__(
+        self, message: str, status: int, way_out: str, *, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.way_out = way_out
+        self.retry_after_s = retry_after_s
 
 
 class NotFound(AnnealqError):

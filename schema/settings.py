@@ -12,7 +12,7 @@ import os
 import tempfile
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -83,6 +83,12 @@ class Settings(TomlSettings):
     @classmethod
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().absolute()
+
+    @field_validator("emulator_url")
+    @classmethod
+    def _endpoint(cls, url: str) -> str:
+        """An address alone is enough: SAPI lies below it, as `annealq emulator` serves it."""
+        return url.rstrip("/") + "/sapi/v2/" if url and urlsplit(url).path in ("", "/") else url
 
     def model_post_init(self, _context: Any, /) -> None:
         if not self.database_url:

@@ -84,6 +84,13 @@ class ProblemState(StrEnum):
     CANCELLED = "cancelled"  # withdrawn before it was answered
 
 
+class DeliveryState(StrEnum):
+    PENDING = "pending"  # waits until due_at; the API sends it
+    SENDING = "sending"  # leased: an API process asks the receiver to take it
+    DELIVERED = "delivered"  # the receiver has said so
+    FAILED = "failed"  # given up; the error is kept
+
+
 State = (
     NetworkState
     | CalibrationState
@@ -94,6 +101,7 @@ State = (
     | FiringState
     | BatchState
     | ProblemState
+    | DeliveryState
 )
 
 MOVES: dict[type[StrEnum], dict[StrEnum, frozenset[StrEnum]]] = {
@@ -170,6 +178,15 @@ MOVES: dict[type[StrEnum], dict[StrEnum, frozenset[StrEnum]]] = {
         ProblemState.ANSWERED: frozenset(),
         ProblemState.FAILED: frozenset(),
         ProblemState.CANCELLED: frozenset(),
+    },
+    DeliveryState: {
+        DeliveryState.PENDING: frozenset({DeliveryState.SENDING}),
+        # Back to pending when it was not taken, or when a lease ran out: it may then arrive twice.
+        DeliveryState.SENDING: frozenset(
+            {DeliveryState.DELIVERED, DeliveryState.PENDING, DeliveryState.FAILED}
+        ),
+        DeliveryState.DELIVERED: frozenset(),
+        DeliveryState.FAILED: frozenset(),
     },
 }
 

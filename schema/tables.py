@@ -7,7 +7,7 @@ when a hint for the row was last sent to the broker.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from schema.access import ApiKey, Delivery, Submission
 from schema.chips import Chip, Embedding, Preparation
 from schema.columns import Base, Key, known
 from schema.schedules import Firing, Schedule
@@ -36,12 +37,14 @@ from schema.states import (
 
 __all__ = [
     "REVISION",
+    "ApiKey",
     "Base",
     "Batch",
     "Breaker",
     "Calibration",
     "Chip",
     "Classification",
+    "Delivery",
     "Embedding",
     "Event",
     "Firing",
@@ -52,6 +55,8 @@ __all__ = [
     "Run",
     "SampleSet",
     "Schedule",
+    "Spending",
+    "Submission",
     "TrainingSet",
 ]
 
@@ -244,6 +249,8 @@ class Batch(Base):
     __table_args__ = (
         UniqueConstraint("run_id", "ordinal"),
         Index(None, "state", "dispatched_at"),
+        # Those that were begun and left are taken first.
+        Index(None, "run_id", "state", "fence"),
         # All that the choice of the next batch looks at: the rows themselves are long with images.
         Index(None, "run_id", "state", "ordinal", "due_at", "dispatched_at"),
         known(BatchState),
@@ -349,6 +356,18 @@ class Event(Base):
     why: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (Index(None, "subject", "row"),)
+
+
+class Spending(Base):
+    """QPU time that a run has spent on the problems that left on one day (UTC); see `worker.spending`."""
+
+    __tablename__ = "spendings"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    spent_us: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (Index(None, "day"),)
 
 
 class Breaker(Base):

@@ -12,15 +12,16 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import accumulate
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from schema.hours import Hours
-from schema.states import LIVE_RUNS, PausedBy, ProblemState, RunState
+from schema.states import LIVE_RUNS, PausedBy, RunState
 from schema.tables import Batch, Problem, Run
+from worker import spending
 from worker.settings import WorkerSettings
+from worker.spending import IN_FLIGHT
 
-IN_FLIGHT = (ProblemState.SENDING, ProblemState.SENT)
 _LATELY, _ANSWERS = timedelta(minutes=10), 20  # which answers tell how long the next one takes
 _LOCK = 0x616E6E71  # any number that nothing else in the database locks
 
@@ -95,16 +96,14 @@ def stand(session: Session, run: int, settings: WorkerSettings, *, now: datetime
     row = session.execute(select(*columns).where(Run.id == run)).one()
     hours = Hours.of(row.window, row.opened_until, row.deadline_at)
     day_budget_us = settings.day_budget_us
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    today = (Run.solver == row.solver, Problem.sending_at >= midnight)
     in_flight, queue_us = _in_flight(session, row.solver)
     return Standing(
         run=row.state,
         in_flight=in_flight,
         room=settings.solver_in_flight,
-        run_spent_us=0 if row.budget_us is None else spent_us(session, Run.id == run),
+        run_spent_us=0 if row.budget_us is None else spending.of_run(session, run),
         run_budget_us=row.budget_us,
-        day_spent_us=0 if day_budget_us is None else spent_us(session, *today),
+        day_spent_us=0 if day_budget_us is None else spending.of_day(session, row.solver, now.date()),
         day_budget_us=day_budget_us,
         queue_us=queue_us,
         answer_s=_answer_s(session, row.solver, hours, now),
@@ -135,28 +134,12 @@ def explain(standing: Standing, by: PausedBy, next_us: int) -> str:
     )
 
 
-def spent_us(session: Session, *where: ColumnElement[bool]) -> int:
-    """QPU time of problems, microseconds: charged, wasted, and with the solver by its estimate."""
-    expected = func.coalesce(Problem.estimated_us, 0)
-    cost = case((Problem.state.in_(IN_FLIGHT), expected), else_=func.coalesce(Problem.charged_us, 0))
-    query = (
-        select(func.coalesce(func.sum(cost + Problem.wasted_us), 0))
-        .select_from(Problem)
-        .join(Batch, Batch.id == Problem.batch_id)
-        .join(Run, Run.id == Batch.run_id)
-    )
-    return int(session.execute(query.where(*where)).scalar_one())
-
-
 def _in_flight(session: Session, solver: str) -> tuple[int, int]:
     """Problems with a solver, and their QPU time by their estimates, microseconds."""
-    query = (
-        select(func.count(), func.coalesce(func.sum(Problem.estimated_us), 0))
-        .select_from(Problem)
-        .join(Batch, Batch.id == Problem.batch_id)
-        .join(Run, Run.id == Batch.run_id)
-    )
-    row = session.execute(query.where(Problem.state.in_(IN_FLIGHT), Run.solver == solver)).one()
+    # For each problem in flight, of which there are few: PostgreSQL would join all batches that there are.
+    theirs = select(Run.solver).join(Batch).where(Batch.id == Problem.batch_id).scalar_subquery()
+    query = select(func.count(), func.coalesce(func.sum(Problem.estimated_us), 0))
+    row = session.execute(query.where(Problem.state.in_(IN_FLIGHT), theirs == solver)).one()
     return row[0], int(row[1] or 0)
 
 

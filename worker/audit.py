@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from schema.errors import Unavailable
-from worker import leases, ledger
+from worker import leases, ledger, spending
 
 if TYPE_CHECKING:
-    from worker.annealers.dwave import Listed, Qpu
+    from worker.annealers.dwave import Qpu
+    from worker.annealers.listing import Listed
     from worker.context import Context
 
 log = structlog.get_logger()
@@ -41,7 +42,8 @@ def settle(context: Context, lease: leases.Lease, batch: int, qpu: Qpu) -> None:
         with context.database.transaction() as session:
             now = context.database.now(session)
             leases.renew(session, lease, now=now, lease_s=context.settings.lease_s)
-            ledger.waste(session, problem.id, duplicates, wasted_us)
+            with spending.booked(session, batch):
+                ledger.waste(session, problem.id, duplicates, wasted_us)
         if duplicates:
             log.warning("duplicates", label=problem.label, duplicates=duplicates, wasted_us=wasted_us)
 

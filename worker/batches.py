@@ -12,7 +12,7 @@ from sqlalchemy import and_, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
 from schema import samples
-from schema.database import advance
+from schema.database import advance, advance_all
 from schema.errors import StaleState
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, ProblemState, RunState
@@ -239,6 +239,12 @@ def settle(
     _move(session, batch, source, BatchState.FAILED, decision.error, now)
     run = session.execute(select(Batch.run_id).where(Batch.id == batch)).scalar_one()
     return run if _count(session, run, batches_failed=Run.batches_failed + 1) else None
+
+
+def hand_back(session: Session, silent: Sequence[int], error: str, *, now: datetime) -> None:
+    """Hand batches back at once whose workers have fallen silent; those that have moved on are left alone."""
+    values = {"due_at": now, "lease_until": None, "dispatched_at": None, "error": error}
+    advance_all(session, silent, BatchState.SAMPLING, BatchState.PENDING, at=now, why=error, **values)
 
 
 def _move(

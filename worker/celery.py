@@ -6,10 +6,20 @@ what a crash leaves behind is found by its lease in SQL, on any broker, after an
 
 from __future__ import annotations
 
+import gc
+import sys
+
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init, worker_shutting_down
+from celery.signals import (
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_shutdown,
+    worker_shutting_down,
+)
 from kombu.entity import Queue as KombuQueue
 
+from schema.errors import DatabaseOutdated, DatabaseTooNew, StorageError
 from schema.messages import Queue, queue_names
 from schema.settings import load
 from worker import stopping
@@ -59,6 +69,22 @@ def _log(**_: object) -> None:
     configure()
 
 
+@worker_init.connect
+def _refuse_other_revision(**_: object) -> None:
+    """A worker of another revision would take hints, and fail at each."""
+    from schema.database import Database
+
+    database = Database(load().database_url)
+    try:
+        database.require_current()
+    except (DatabaseOutdated, DatabaseTooNew) as error:
+        sys.exit(f"error: {error}")
+    except StorageError as error:
+        sys.stderr.write(f"warning: {error}; it is waited for\n")
+    finally:
+        database.dispose()
+
+
 @worker_process_init.connect
 def _one_thread(**_: object) -> None:
     """One process per core does the work; threads of torch would fight over the cores."""
@@ -70,3 +96,9 @@ def _one_thread(**_: object) -> None:
 @worker_shutting_down.connect
 def _hand_back(**_: object) -> None:
     stopping.request()
+
+
+@worker_shutdown.connect
+def _leave_soon(**_: object) -> None:
+    """The process ends now: looking through all that torch has made for garbage would take it seconds."""
+    gc.freeze()

@@ -25,6 +25,7 @@ from worker import breaker
 from worker.hints import Hints
 from worker.settings import WorkerSettings
 
+_TRIED = 8  # runs that are looked at for a more urgent batch: others may be taking theirs just now
 _SHARING = 64  # runs of one priority that take turns; later ones wait for these
 
 
@@ -68,17 +69,20 @@ def choose(session: Session, settings: WorkerSettings, *, now: datetime, after_s
 def most_urgent(session: Session, batch: int, settings: WorkerSettings, *, now: datetime) -> int:
     """The batch to take on a hint for ``batch``: one of a run of higher priority, where one is due by now.
 
-    The batch that is passed over gets another hint.
+    Else one of the same run that somebody else has begun, and left: it was waited for already. The batch that
+    is passed over gets another hint.
     """
     mine = select(Run.priority).join(Batch, Batch.run_id == Run.id).where(Batch.id == batch)
     due = Batch.due_at <= now
     gate = _Gate(session, settings, now)
-    for run in session.execute(_live(due).where(Run.priority > mine.scalar_subquery())).all():
+    more_urgent = _live(due).where(Run.priority > mine.scalar_subquery())
+    for run in session.execute(more_urgent if gate.is_anywhere_closed else more_urgent.limit(_TRIED)).all():
         found = gate.admit(run, _next(session, run.id, due, 1))
         if found:
             session.execute(update(Batch).where(Batch.id == batch).values(dispatched_at=None))
             return found[0]
-    return batch
+    # Of a solver that does not answer, the batch that is named asks, and no other.
+    return batch if gate.is_anywhere_closed else _begun(session, batch, due)
 
 
 @dataclass
@@ -95,12 +99,18 @@ class _Gate:
     def __post_init__(self) -> None:
         self._broken = breaker.all_broken(self.session)
 
+    @property
+    def is_anywhere_closed(self) -> bool:
+        limit = self.settings.breaker_failures
+        return any(broken.failures >= limit for broken in self._broken.values())
+
     def admit(self, run: Any, batches: Sequence[int]) -> Sequence[int]:
         if not Hours.of(run.window, run.opened_until, None).is_open(self.now):
             return ()
         if not self._broken or not batches:
             return batches
-        solver = breaker.key(run.solver, run.parameters)
+        chosen = self.session.execute(select(Run.solver, Run.parameters).where(Run.id == run.id)).one()
+        solver = breaker.key(*chosen)
         broken = self._broken.get(solver)
         if broken is None or broken.failures < self.settings.breaker_failures:
             return batches
@@ -112,7 +122,7 @@ def _live(due: ColumnElement[bool]) -> Select[Any]:
     """Live runs that have due batches, the most urgent first, then the oldest."""
     waits = select(Batch.id).where(Batch.run_id == Run.id, Batch.state == BatchState.PENDING, due).exists()
     return (
-        select(Run.id, Run.priority, Run.solver, Run.parameters, Run.window, Run.opened_until)
+        select(Run.id, Run.priority, Run.window, Run.opened_until)
         .where(Run.state.in_(LIVE_RUNS), waits)
         .order_by(Run.priority.desc(), Run.id)
     )
@@ -128,6 +138,22 @@ def _next(session: Session, run: int, due: ColumnElement[bool], most: int) -> Se
         .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer anyway
     )
     return session.execute(query).scalars().all()
+
+
+def _begun(session: Session, batch: int, due: ColumnElement[bool]) -> int:
+    """The first due batch of a batch's live run that was begun before; where there is none, the batch."""
+    mine = select(Run.id).join(Batch, Batch.run_id == Run.id)
+    mine = mine.where(Batch.id == batch, Batch.state == BatchState.PENDING, Run.state.in_(LIVE_RUNS))
+    run = session.execute(mine).scalar()
+    begun = select(Batch.id, Batch.dispatched_at).where(
+        Batch.run_id == run, Batch.state == BatchState.PENDING, Batch.fence > 0, due
+    )
+    first = session.execute(begun.order_by(Batch.ordinal).limit(1).with_for_update(skip_locked=True)).first()
+    if run is None or first is None or first.id == batch:
+        return batch
+    # Its own hint, if there is one, will lead to the batch that is passed over.
+    session.execute(update(Batch).where(Batch.id == batch).values(dispatched_at=first.dispatched_at))
+    return int(first.id)
 
 
 def _in_turns(queues: Sequence[Sequence[int]]) -> Iterator[int]:

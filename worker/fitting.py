@@ -17,8 +17,15 @@ from worker.training_jobs import Job, Outcome
 _TRAIN_AGAIN = "give the same images to `annealq networks train` again"
 
 
-def train(job: Job, threads: int, on_epoch: Callable[[list[dict[str, Any]]], None]) -> Outcome:
+def train(
+    job: Job,
+    threads: int,
+    on_epoch: Callable[[list[dict[str, Any]]], None],
+    heed: Callable[[], None],
+) -> Outcome:
     """Train a network with so many threads; ``on_epoch`` gets the metrics of all epochs so far.
+
+    heed: called before every few images; what it raises ends the training.
 
     Raises:
         Corrupt: the stored training set is damaged.
@@ -33,6 +40,10 @@ def train(job: Job, threads: int, on_epoch: Callable[[list[dict[str, Any]]], Non
         history.append(epoch.to_dict())
         on_epoch(history)
 
+    def asked() -> bool:
+        heed()
+        return False
+
     with _threads(threads):
         trained = training.train(
             architecture,
@@ -42,6 +53,7 @@ def train(job: Job, threads: int, on_epoch: Callable[[list[dict[str, Any]]], Non
             epochs=job.training["epochs"],
             seed=job.training["seed"],
             on_epoch=keep,
+            should_stop=asked,
         )
     return Outcome(weights.encode(trained.weights, architecture), trained.to_dict())
 

@@ -18,8 +18,8 @@ from schema.messages import Message, Task
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Problem, Run
 from worker import batches, ledger, runs
-from worker.admission import IN_FLIGHT
 from worker.retries import GiveUp
+from worker.spending import IN_FLIGHT
 
 _AT_ONCE = 500  # batches given up in one transaction; the next pass takes the rest
 

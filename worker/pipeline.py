@@ -98,7 +98,7 @@ def _sample_here(context: Context, lease: leases.Lease, work: batches.Work, netw
         with _writing(context, lease) as (session, now):
             batches.resume_scoring(session, work, now=now)
         return
-    drawn = scoring.draw(network, work)
+    drawn = scoring.draw(network, work, stopping.check)
     with _writing(context, lease) as (session, now):
         batches.store_samples(
             session, work, drawn.data, variables=drawn.variables, sampling_us=drawn.sampling_us, now=now
@@ -224,12 +224,12 @@ def train_network(context: Context, network: int) -> None:
     with _handed_back(context, lease), leases.held(database, lease, lease_s):
 
         def report(epochs: list[dict[str, Any]]) -> None:
-            stopping.check()
             with database.transaction() as session:
                 training_jobs.report(session, network, {"epochs": epochs})
             reach(CrashPoint.TRAINING)
 
-        outcome = fitting.train(job, context.settings.training_threads or os.cpu_count() or 1, report)
+        threads = context.settings.training_threads or os.cpu_count() or 1
+        outcome = fitting.train(job, threads, report, stopping.check)
         with database.transaction() as session:
             now = database.now(session)
             leases.renew(session, lease, now=now, lease_s=lease_s)

@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import uuid
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from types import FrameType
@@ -93,10 +95,15 @@ def expire(session: Session, *, now: datetime, settings: WorkerSettings) -> list
     silent = select(Batch.id, Batch.attempts).where(
         Batch.state == BatchState.SAMPLING, Batch.lease_until < now
     )
+    back: dict[int, list[int]] = defaultdict(list)  # by attempt
     for batch, attempts in session.execute(silent.limit(_AT_ONCE)).all():
-        run = batches.settle(session, batch, _after_silence(attempts, settings), now=now)
-        if run is not None:
+        decision = _after_silence(attempts, settings)
+        if isinstance(decision, Again):
+            back[attempts].append(batch)
+        elif (run := batches.settle(session, batch, decision, now=now)) is not None:
             hints.append(Message(Task.AGGREGATE_RUN, run))
+    for attempts, held in back.items():
+        batches.hand_back(session, held, _after_silence(attempts, settings).error, now=now)
     trainers = select(Network.id, Network.attempts).where(
         Network.state == NetworkState.TRAINING, Network.lease_until < now
     )
@@ -178,7 +185,10 @@ def main() -> None:
     from worker.celery import app
 
     database = Database(load_settings().database_url)
-    database.require_current()
+    try:
+        database.require_current()
+    except StorageError as error:
+        sys.exit(f"error: {error}")
     log.info("reconciler started", database=database.name)
     run(database, load_worker_settings(), CeleryHints(app), stop)
     log.info("reconciler stopped")

@@ -14,7 +14,7 @@ from schema.database import advance
 from schema.errors import Corrupt, StaleState
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, RunState
 from schema.tables import Batch, Embedding, Problem, Run, SampleSet
-from worker.admission import IN_FLIGHT
+from worker.spending import IN_FLIGHT
 
 
 @dataclass(frozen=True)

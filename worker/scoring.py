@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +43,8 @@ def annealer(solver: Solver, parameters: Parameters) -> LocalAnnealer:
     return SimulatedAnnealer() if parameters.sweeps is None else SimulatedAnnealer(sweeps=parameters.sweeps)
 
 
-def draw(network: TrainedNetwork, work: Work) -> Drawn:
-    """Sample every image of a batch.
+def draw(network: TrainedNetwork, work: Work, heed: Callable[[], None] | None = None) -> Drawn:
+    """Sample every image of a batch; what ``heed`` raises between images ends it.
 
     Raises:
         Corrupt: the stored images are damaged.
@@ -54,7 +54,7 @@ def draw(network: TrainedNetwork, work: Work) -> Drawn:
     model, linear = _energy(network, work)
     solver = annealer(work.solver, parameters)
     noise = noise_for(model, network.architecture.alpha, parameters.noise, parameters.seed)
-    drawn = solver.sample(model, linear, parameters.reads, parameters.seed, work.first_image, noise)
+    drawn = solver.sample(model, linear, parameters.reads, parameters.seed, work.first_image, noise, heed)
     data = samples.encode(samples.SampleSet(drawn.bits, drawn.energies.astype(np.float32)))
     return Drawn(data, model.units, round(drawn.elapsed_s * 1e6))
 
@@ -86,6 +86,32 @@ def score(
         if reads.chain_breaks is not None:
             chain_breaks[part.problem] = arrays.encode_chain_breaks(reads.chain_breaks)
     return rows, chain_breaks
+
+
+def read_energies(
+    network: TrainedNetwork, work: Work, stored: Sequence[Stored], images: Collection[int]
+) -> dict[int, tuple[NDArray[np.float64], NDArray[np.int64]]]:
+    """Energies (R,) float64 of some images' reads, by Q, and classes (R,) int64; -1: none or several.
+
+    images: indices within the batch; those without stored reads are left out.
+
+    Raises:
+        Corrupt: images or sample sets are damaged.
+    """
+    model, linear = _energy(network, work)
+    found = {}
+    for part in stored:
+        wanted = [k for k in images if part.first_image <= k < part.first_image + part.count]
+        if not wanted:
+            continue
+        reads = _decode(model, linear[_images(part)], work.parameters, part)
+        for image in wanted:
+            k = image - part.first_image
+            bits = reads.class_bits[k]
+            classes = np.where(bits.sum(axis=1) == 1, bits.argmax(axis=1), -1)
+            counted = np.ones(len(bits), np.int64) if reads.occurrences is None else reads.occurrences[k]
+            found[image] = (np.repeat(reads.energies[k], counted), np.repeat(classes, counted))
+    return found
 
 
 def count_right(

@@ -51,7 +51,7 @@ class Solvers:
         if held is not None and time.monotonic() - held.since < self.settings.solver_refresh_s:
             return held.qpu
         self.leave(solver, parameters)
-        qpu = Qpu(self._access(solver), parameters)
+        qpu = Qpu(self.access(solver), parameters)
         self._open[key] = _Connection(qpu, time.monotonic())
         return qpu
 
@@ -70,7 +70,8 @@ class Solvers:
         self._programmes.move_to_end(key)
         return self._programmes[key]
 
-    def _access(self, solver: Solver) -> Access:
+    def access(self, solver: Solver) -> Access:
+        """How a solver is reached; raises Refused where no emulator is known."""
         from worker.annealers.client import Access
 
         timeout_s = self.settings.solver_timeout_s

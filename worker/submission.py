@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from schema import samples
 from schema.errors import Offline, Parked, Refused, SolverError, Unavailable, Uncertain
 from schema.states import LIVE_RUNS, PausedBy, ProblemState, RunState
-from worker import admission, breaker, leases, ledger, runs, stopping
+from worker import admission, breaker, leases, ledger, runs, spending, stopping
 from worker.admission import Hold
 from worker.crash import CrashPoint, reach
 
@@ -45,7 +45,7 @@ _GROUP = 20  # problems that the client sends in one request, and that share its
 _WAIT_S = 1.0
 _HEED_S = 0.5  # how often the run's own state is looked at
 _ROOM_S = 5.0  # how long a batch with nothing in flight waits for room before it makes way for another
-_LEAVE_S = 5.0  # how long a worker that stops waits for the ids of what it has just sent
+_LEAVE_S = 3.0  # how long a worker that stops waits for the ids of what it has just sent
 
 
 @dataclass(eq=False)
@@ -333,11 +333,12 @@ class Submission:
 
     @contextmanager
     def _writing(self) -> Iterator[tuple[Session, datetime]]:
-        """A transaction of the lease's holder."""
+        """A transaction of the lease's holder; what its problems cost is added to what the run has spent."""
         with self.context.database.transaction() as session:
             now = self.context.database.now(session)
             leases.renew(session, self.lease, now=now, lease_s=self.context.settings.lease_s)
-            yield session, now
+            with spending.booked(session, self.work.batch):
+                yield session, now
 
 
 def _reach(events: list[Event], accepted: CrashPoint, answered: CrashPoint) -> None:

@@ -52,5 +52,8 @@ def current() -> None:
     from schema.tables import REVISION
 
     database = Database(load().database_url)
-    typer.echo(f"{database.name}: {database.revision() or 'empty'}; this annealq needs {REVISION}")
-    database.require_current()
+    try:
+        typer.echo(f"{database.name}: {database.revision() or 'empty'}; this annealq needs {REVISION}")
+        database.require_current()
+    finally:
+        database.dispose()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,15 +14,14 @@ from schema.parameters import Parameters, Rule, Unembedding
 from schema.states import PausedBy, RunState
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
     from producer.calibrate import Fitted
     from producer.enqueue import Enqueued
     from producer.images import ImageSet
     from producer.session import Work
 
 app = typer.Typer(
-    help="List, show, watch, pause, resume, cancel, score again and export runs.", no_args_is_help=True
+    help="List, show, watch, report, pause, resume, cancel, score again and export runs.",
+    no_args_is_help=True,
 )
 
 Number = Annotated[int, typer.Argument(metavar="RUN", help="The run's number, from `runs list`.")]
@@ -177,6 +176,30 @@ def rescore(
         watch_and_show(at, again.id, json=json)
 
 
+@app.command("report")
+def write_report(
+    run: Number,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="One page that needs no other file, for a browser.")
+    ] = None,
+    md: Annotated[
+        bool, typer.Option("--md", help="Markdown on standard output; the default without --html.")
+    ] = False,
+) -> None:
+    """All about a run: figures, charts, the least certain images, and what it takes to repeat it."""
+    from producer.dashboard import run_report
+    from producer.export import replacing
+    from producer.session import database
+
+    with database() as opened, opened.reading() as session:
+        if html is not None:
+            with replacing(html) as part:
+                part.write_text(run_report.html(session, run), encoding="utf-8")
+            typer.echo(f"written to {html}", err=True)
+        if md or html is None:
+            typer.echo(run_report.markdown(session, run))
+
+
 @app.command()
 def export(
     run: Number,
@@ -188,7 +211,7 @@ def export(
     ] = None,
 ) -> None:
     """Every image of a run with its prediction, scores and certainty."""
-    from producer import queries
+    from producer import queries, results
     from producer.export import FORMATS, guess_format, write
     from producer.session import database
 
@@ -198,8 +221,7 @@ def export(
     with database() as opened, opened.reading() as session:
         queries.run(session, run)
         names = queries.classes(session, run)
-        columns = [*_COLUMNS, *(f"score_{name}" for name in names)]
-        write(_rows(session, run, names), columns, output, chosen)
+        write(results.rows(session, run, names), results.columns(names), output, chosen)
 
 
 def tell_calibration(fitted: Fitted | None, images: ImageSet, asked: Mapping[str, Any]) -> None:
@@ -252,37 +274,6 @@ def watch_and_show(at: Work, run: int, *, json: bool) -> None:
     _show(at.database, run, scores=False, json=json)
     if seen.state is not RunState.DONE:
         raise typer.Exit(1)
-
-
-_COLUMNS = (
-    "image",
-    "source",
-    "label",
-    "true_class",
-    "predicted",
-    "predicted_class",
-    "status",
-    "margin",
-    "one_hot_fraction",
-    "chain_break_fraction",
-    "lowest_energy",
-)
-
-
-def _rows(session: Session, run: int, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    from producer import queries
-    from schema.arrays import decode_scores
-    from schema.damage import stored_in
-
-    sources = queries.sources(session, run)
-    for image in queries.classified(session, run):
-        with stored_in(f"image {image.image} of run {run}", f"score it again: `annealq runs rescore {run}`"):
-            scores = decode_scores([image.scores], len(names))[0].tolist()
-        row = asdict(image)
-        row["source"] = sources.get(image.image)
-        row["true_class"] = None if image.label is None else names[image.label]
-        row["predicted_class"] = None if image.predicted is None else names[image.predicted]
-        yield row | {f"score_{name}": score for name, score in zip(names, scores, strict=True)}
 
 
 def _show(database: Any, run: int, *, scores: bool, json: bool) -> None:

@@ -43,10 +43,10 @@ def read_folder(path: Path) -> Folder:
 
     Raises:
         ImageError: no pictures, pictures both beside and inside class folders, a class folder without any,
-            a picture that cannot be read, or pictures of different sizes.
+            a picture that cannot be read, pictures of different sizes, or a symbolic link out of the folder.
     """
-    top = _list(path)
-    inside = {folder: _list(folder).pictures for folder in top.folders}
+    top = _list(path, path)
+    inside = {folder: _list(folder, path).pictures for folder in top.folders}
     if top.pictures:
         _refuse_mixture(path, inside)
         return Folder(_read_all(path, top.pictures), None, None, _sources(path, top.pictures))
@@ -67,7 +67,7 @@ def _read_classes(path: Path, inside: dict[Path, list[Path]]) -> Folder:
     return Folder(_read_all(path, pictures), labels, classes, _sources(path, pictures))
 
 
-def _list(path: Path) -> _Listing:
+def _list(path: Path, root: Path) -> _Listing:
     pictures, folders = [], []
     with explained(path), os.scandir(path) as entries:
         for entry in entries:
@@ -75,6 +75,8 @@ def _list(path: Path) -> _Listing:
                 continue
             with explained(path / entry.name):
                 is_folder = entry.is_dir()
+            if (is_folder or is_picture(entry.name)) and entry.is_symlink():
+                _refuse_exit(path / entry.name, root)
             if is_folder:
                 folders.append(path / entry.name)
             elif is_picture(entry.name):
@@ -82,6 +84,15 @@ def _list(path: Path) -> _Listing:
     numbered = all(folder.name.isascii() and folder.name.isdigit() for folder in folders)
     folders.sort(key=lambda folder: (int(folder.name[:20]) if numbered else 0, folder.name))
     return _Listing(sorted(pictures), folders)
+
+
+def _refuse_exit(link: Path, root: Path) -> None:
+    """A folder that somebody else made must not make us read what only we may."""
+    with explained(link):
+        if not link.resolve().is_relative_to(root.resolve()):
+            raise ImageError(
+                f"{printable(link)}: is a symbolic link out of {printable(root)}; copy what it leads to"
+            )
 
 
 def _read_all(path: Path, pictures: list[Path]) -> NDArray[np.uint8]:
@@ -125,7 +136,7 @@ def _refuse_mixture(path: Path, inside: dict[Path, list[Path]]) -> None:
 
 def _deeper(top: _Listing) -> str:
     for folder in top.folders:
-        if _list(folder).folders:
+        if _list(folder, folder).folders:
             return f"; did you mean {printable(folder)}?"
     return ""
 

@@ -64,6 +64,15 @@ def read(source: str | Path, labels: str | Path | None = None) -> ImageSet:
     """
     if source in (DIGITS, EXPLICIT_DIGITS) and isinstance(source, str):
         return _named(source, labels)
+    try:
+        return _read_path(source, labels)
+    except MemoryError as error:
+        raise ImageError(
+            f"{printable(source)}: needs more memory than this process may have; split it, or scale it down"
+        ) from error
+
+
+def _read_path(source: str | Path, labels: str | Path | None) -> ImageSet:
     path, part = _locate(source)
     kind = _kind(path)
     raw = _read(kind, path, part)
@@ -153,10 +162,11 @@ def _read(kind: Kind, path: Path, part: str | None) -> _Raw:
 def _relabelled(raw: _Raw, path: Path, labels: str | Path) -> _Raw:
     if raw.classes is not None:
         raise ImageError(f"{printable(path)}: its folders are its labels; leave {printable(labels)} out")
-    return raw._replace(labels=_read_labels(labels), labels_name=printable(labels))
+    return raw._replace(labels=read_labels(labels), labels_name=printable(labels))
 
 
-def _read_labels(source: str | Path) -> NDArray[np.generic]:
+def read_labels(source: str | Path) -> NDArray[np.generic]:
+    """The array in a file of labels, as it is there. Raises ImageError where it holds none."""
     path, part = _locate(source)
     name = path.name.lower().removesuffix(".gz")
     if name.endswith((".csv", ".txt")):

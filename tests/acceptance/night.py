@@ -31,6 +31,7 @@ from schema.tables import Batch, Classification, Event, Network, Problem, Run
 from tests.acceptance.conftest import QUICK
 from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import some_images, working_network
+from tests.ledgers import assert_spendings_agree
 
 LEASE_S = 2.0
 # A request's time, and above it the time after which a problem that is not there has not arrived.
@@ -66,13 +67,21 @@ class Night:
     emulator: Emulator
     runs: list[int] = field(default_factory=list)
 
-    def enqueue(self, images: int, *, batch_size: int = 8, seed: int = 0) -> int:
+    def enqueue(
+        self,
+        images: int,
+        *,
+        batch_size: int = 8,
+        seed: int = 0,
+        solver: Solver = Solver.EMULATOR,
+        parameters: Parameters = PARAMETERS,
+    ) -> int:
         """Commit a run of random images, and say so to the workers."""
         with self.database.reading() as session:
             network = choose(session, "digits", 8, 8)
         options = RunOptions(batch_size=batch_size)
         pictures = some_images(images, seed=seed)
-        run = enqueue_run(self.database, pictures, network, Solver.EMULATOR, PARAMETERS, options)
+        run = enqueue_run(self.database, pictures, network, solver, parameters, options)
         hints.send(self.settings.broker_url, Message(Task.DISPATCH))
         self.runs.append(run.id)
         return run.id
@@ -126,16 +135,17 @@ class Night:
                 continue
         return kinds
 
-    def kill(self, kind: str, choice: random.Random) -> bool:
-        """kill -9 of one process of a kind; False when there is none at this moment."""
+    def kill(self, kind: str, choice: random.Random) -> int | None:
+        """kill -9 of one process of a kind; returns its id, None when there is none at this moment."""
         found = self.processes()[kind]
         if not found:
-            return False
+            return None
+        victim = choice.choice(found)
         try:
-            choice.choice(found).kill()
+            victim.kill()
         except psutil.NoSuchProcess:
-            return False
-        return True
+            return None
+        return victim.pid
 
     def assert_every_image_once(self, run: int) -> None:
         """Each image of a run has one classification; each batch was scored once, the run ended once."""
@@ -177,6 +187,7 @@ def assert_books_agree(database: Database, accepted: Sequence[dict[str, Any]]) -
             assert problem.charged_us == ids[problem.sapi_id], label
         said = (problem.charged_us or 0) + problem.wasted_us
         assert said == sum(ids.values()), f"{label}, {problem.state}: {said} us of {ids}"
+    assert_spendings_agree(database)
 
 
 def _moves(session: Any, subject: str, target: str, rows: Sequence[int]) -> dict[int, int]:

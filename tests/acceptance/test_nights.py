@@ -33,7 +33,7 @@ from tests.emulators import Emulator
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-KILLS = 100
+KILLS = 50  # on each database
 # A pool child is what works; its parent takes the child with it.
 MOST_REQUESTS = 100.0  # a second, from one worker process to a solver that fails everything
 VICTIMS = ("pool", "pool", "pool", "pool", "worker", "worker", "reconciler")
@@ -53,50 +53,97 @@ def say(capsys: pytest.CaptureFixture[str]) -> Say:
     return say
 
 
-def recoveries(database: Database, kills: list[float]) -> list[float]:
-    """For each batch that was handed back after a kill: seconds from the kill to its next claim."""
+# Celery's entry, with a witness of who claimed what: our tables say how often, not by whom.
+WITNESSED = """
+import os, sys
+from celery.__main__ import main
+from worker import leases
+
+claim = leases.claim_batch
+
+def witnessed(session, batch, **terms):
+    lease = claim(session, batch, **terms)
+    if lease is not None:
+        with open(os.environ["CLAIMS"], "a") as file:
+            file.write(f"{batch} {lease.fence} {os.getpid()} {os.getppid()}\\n")
+    return lease
+
+leases.claim_batch = witnessed
+sys.exit(main())
+"""
+
+
+def holders(claims: Path) -> dict[tuple[int, int], list[int]]:
+    """By batch and fence: the process that claimed it, and its parent."""
+    lines = [list(map(int, line.split())) for line in claims.read_text().splitlines()]
+    return {(batch, fence): processes for batch, fence, *processes in lines}
+
+
+def claimants(claims: Path) -> set[int]:
+    """Processes that have begun to work."""
+    return {process for process, _ in holders(claims).values()}
+
+
+def recoveries(database: Database, kills: dict[int, float], claims: Path) -> list[float]:
+    """For each batch whose worker was killed: seconds from the kill to the next claim of the batch."""
+    held = holders(claims)
     with database.reading() as session:
-        query = select(Event.row, Event.at, Event.source, Event.target).where(Event.subject == "batches")
-        events = [(row, at.timestamp(), source, target) for row, at, source, target in session.execute(query)]
+        query = select(Event.row, Event.at).where(Event.subject == "batches", Event.target == "sampling")
+        moves: dict[int, list[float]] = defaultdict(list)
+        for row, at in session.execute(query.order_by(Event.id)):
+            moves[row].append(at.timestamp())
     found = []
-    for row, handed_back, source, target in events:
-        if (source, target) != ("sampling", "pending"):
-            continue
-        # The dead holder had renewed its lease a third of it before its death at most.
-        struck = [at for at in kills if at <= handed_back - LEASE_S * 2 / 3]
-        claims = [at for other, at, _, to in events if (other, to) == (row, "sampling") and at >= handed_back]
-        if struck and claims:
-            found.append(min(claims) - max(struck))
+    for batch, claimed in moves.items():
+        for fence, again in enumerate(claimed[1:], start=1):
+            died = [kills[pid] for pid in held[batch, fence] if pid in kills]
+            if died and claimed[fence - 1] < min(died) < again:
+                found.append(again - min(died))
     return found
 
 
-def test_a_hundred_kills_lose_nothing_and_pay_nothing_twice(
+def strike_at_random(at: Night, choice: random.Random, claims: Path) -> dict[int, float]:
+    """Runs of 200 images under kills, until there were enough: which process was killed, and when.
+
+    Two workers that have begun to work are left: what is measured is not how long Python takes to start.
+    """
+    kills: dict[int, float] = {}
+    while len(kills) < KILLS:
+        run = at.enqueue(200, seed=len(kills))
+        while not at.is_finished(run):
+            time.sleep(choice.uniform(0.3, 1.5))
+            kind = choice.choice(VICTIMS)
+            at_work = {process.pid for process in at.processes()["pool"]} & claimants(claims)
+            if len(kills) == KILLS or len(at_work) < 3 or len(at.processes()[kind]) < 2:
+                continue
+            if pid := at.kill(kind, choice):
+                kills[pid] = time.time()
+        at.finish(run)
+    return kills
+
+
+def test_kills_at_random_lose_nothing_and_pay_nothing_twice(
     database_url: str, tmp_path: Path, say: Say
 ) -> None:
-    choice, kills = random.Random(1), []
+    env, entry = {"CLAIMS": str(tmp_path / "claims")}, [sys.executable, "-c", WITNESSED]
     with (
         lasting_emulator(tmp_path) as emulator,
-        night(tmp_path / "home", database_url, emulator, workers=3, reconcilers=2) as at,
+        night(
+            tmp_path / "home", database_url, emulator, workers=4, reconcilers=2, env=env, entry=entry
+        ) as at,
     ):
-        wait_for(lambda: len(at.processes()["pool"]) == 3, "the workers to be up")
-        while len(kills) < KILLS:
-            run = at.enqueue(200, seed=len(kills))
-            while not at.is_finished(run):
-                if len(kills) < KILLS and at.kill(choice.choice(VICTIMS), choice):
-                    kills.append(time.time())
-                time.sleep(choice.uniform(0.3, 1.5))
-            at.finish(run)
+        at.finish(at.enqueue(8))  # the embedding is found
+        kills = strike_at_random(at, random.Random(1), tmp_path / "claims")
         for run in at.runs:
             at.assert_every_image_once(run)
         at.assert_books_agree()
         ledger = books(at)
-        took = recoveries(at.database, kills)
+        took = recoveries(at.database, kills, tmp_path / "claims")
         say(
-            f"{len(kills)} kills over {len(at.runs)} runs, {ledger}; {len(took)} batches taken over, "
+            f"{len(kills)} kills over {len(at.runs) - 1} runs, {ledger}; {len(took)} batches taken over, "
             f"{statistics.median(took):.1f} s after the kill (median), {max(took):.1f} s at most"
         )
         assert ledger["duplicates"] == 0
-        assert statistics.median(took) <= LEASE_S + 5
+        assert max(took) <= LEASE_S + 5
 
 
 def books(at: Night) -> dict[str, int]:

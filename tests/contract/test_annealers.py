@@ -174,3 +174,21 @@ def test_impossible_requests_are_refused(
     request = {"linear": np.zeros((1, 50)), "reads": 10, "seed": 0, "first_image": 0, **change}
     with pytest.raises(ParameterError, match=match):
         annealer.sample(head(), **request)
+
+
+class _Stopped(Exception):
+    """Somebody wants the annealer to stop."""
+
+
+def test_it_stops_between_images_when_it_is_told(annealer: LocalAnnealer) -> None:
+    model, heard = head(), []
+
+    def heed() -> None:
+        heard.append(True)
+        if len(heard) >= 2:
+            raise _Stopped
+
+    linear = model.linear(np.repeat(features_for(model, 2), 300, axis=0))
+    with pytest.raises(_Stopped):
+        annealer.sample(model, linear, reads=10_000, seed=0, heed=heed)
+    assert len(heard) < 600 + 1

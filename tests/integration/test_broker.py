@@ -136,10 +136,16 @@ def test_nothing_is_dropped_silently_and_no_port_is_open(settings: Settings) -> 
         assert redis.config_get(*wanted) == wanted
 
 
-def test_only_the_user_gets_at_anything_in_the_home(settings: Settings) -> None:
-    with broker_only(settings) as stack:
-        assert mode(settings.home) == 0o700
-        found = {path: mode(path) for path in settings.home.rglob("*")}
+@pytest.mark.parametrize("umask", [0o022, 0o000], ids=oct)
+def test_only_the_user_gets_at_anything_in_the_home(settings: Settings, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with broker_only(settings) as stack:
+            assert mode(settings.home) == 0o700
+            assert mode(stack.socket.parent) == 0o700
+            found = {path: mode(path) for path in settings.home.rglob("*")}
+    finally:
+        os.umask(before)
     folders = {path: bits for path, bits in found.items() if path.is_dir()}
     assert set(folders.values()) == {0o700}
     assert found.pop(stack.socket) == 0o700

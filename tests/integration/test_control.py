@@ -19,11 +19,11 @@ from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import load as load_settings
 from schema.states import BatchState, PausedBy, ProblemState, RunState
-from schema.tables import Batch, Breaker, Classification, Problem, Run
+from schema.tables import Batch, Breaker, Classification, Problem, Run, Spending
 from tests.emulators import TOKEN, Emulator, wait_until
 from tests.integration.conftest import Cli, Clock, Outbox, some_images, work_off
-from worker import breaker, pipeline, reconcile, stopping
-from worker.admission import spent_us
+from tests.ledgers import assert_spendings_agree
+from worker import breaker, pipeline, reconcile, spending, stopping
 from worker.context import Context
 from worker.dispatch import choose
 from worker.settings import WorkerSettings
@@ -123,6 +123,7 @@ def assert_books_agree(context: Context, emulator: Emulator, before: dict[str, A
         query = select(Problem.sapi_id, func.coalesce(Problem.charged_us, 0)).join(Batch)
         ours = session.execute(query.where(Batch.run_id == run, Problem.sapi_id.is_not(None))).all()
     assert dict(tuple(one) for one in ours) == charged(emulator, before)
+    assert_spendings_agree(context.database)
 
 
 def finish(context: Context, run: int) -> None:
@@ -160,8 +161,8 @@ def test_a_cancelled_run_withdraws_what_waits_at_the_solver(
     context: Context, working: ChosenNetwork, emulator: Emulator, pool: ThreadPoolExecutor
 ) -> None:
     before = emulator.ledger()
-    context = make_context(context.database, context.settings.model_copy(update={"in_flight": 12}), emulator)
-    run = enqueue(context.database, working)
+    context = make_context(context.database, context.settings.model_copy(update={"in_flight": 36}), emulator)
+    run = enqueue(context.database, working, 3 * IMAGES)
     under_way = start(context, pool, run)
     spent = control.cancel(context.database, run)
     assert spent.charged_us > 0
@@ -259,7 +260,8 @@ def test_a_days_budget_pauses_until_the_next_day(
     finish(context, enqueue(context.database, working, 2))
     each_us = sum(charged(emulator, before).values())
     with context.database.reading() as session:
-        today_us = spent_us(session)
+        today = context.database.now(session).date()
+        today_us = spending.of_day(session, Solver.EMULATOR, today)
     limit = {"day_budget_s": (today_us + 2 * each_us) / 1e6}
     careful = make_context(context.database, context.settings.model_copy(update=limit), emulator)
     run = enqueue(context.database, working)
@@ -273,6 +275,7 @@ def test_a_days_budget_pauses_until_the_next_day(
         yesterday = held.paused_at - timedelta(days=1)
         session.execute(update(Run).where(Run.id == run).values(paused_at=yesterday))
         session.execute(update(Problem).where(Problem.sending_at.is_not(None)).values(sending_at=yesterday))
+        session.execute(update(Spending).values(day=yesterday.date()))
     reconcile.reconcile(context.database, context.settings, Outbox())
     assert row(context, run).state is RunState.RUNNING
     careful.solvers.leave(Solver.EMULATOR, PARAMETERS)

@@ -17,7 +17,7 @@ from schema.states import BatchState, RunState
 from schema.tables import Batch, Event, Leader, Run
 from tests.integration.conftest import Clock, Outbox
 from worker import batches, leases, reconcile
-from worker.dispatch import dispatch
+from worker.dispatch import dispatch, most_urgent
 from worker.retries import Again, GiveUp
 from worker.settings import WorkerSettings
 
@@ -208,3 +208,20 @@ def test_two_reconcilers_at_once_do_no_harm(
         handed_back = select(Event.row).where(Event.subject == "batches", Event.target == "pending")
         rows = list(session.execute(handed_back).scalars())
     assert len(rows) == len(set(rows)) == 10
+
+
+def test_a_batch_that_was_left_is_taken_before_others_of_its_run(
+    timed: Database, enqueue: Enqueue, clock: Clock, outbox: Outbox
+) -> None:
+    _, left, hinted = batch_ids(timed, enqueue(30).id)
+    dispatch(timed, SETTINGS, outbox)
+    assert claim(timed, left)
+    with timed.transaction() as session:
+        assert most_urgent(session, hinted, SETTINGS, now=clock.now) == hinted
+    clock.forward(61)
+    with timed.transaction() as session:
+        reconcile.expire(session, now=clock.now, settings=SETTINGS)
+        assert most_urgent(session, hinted, SETTINGS, now=clock.now) == left
+        assert most_urgent(session, left, SETTINGS, now=clock.now) == left
+        waiting = session.execute(select(Batch.id).where(Batch.dispatched_at.is_(None)).order_by(Batch.id))
+        assert list(waiting.scalars()) == [left, hinted]  # the hint for the one is used up

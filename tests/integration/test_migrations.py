@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,13 +14,16 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import insert, inspect, select, text, update
 from sqlalchemy.orm import Session
+from typer.testing import CliRunner
 
 import migrations
+from producer.cli import app
 from producer.enqueue import Enqueued
 from schema.database import Database
 from schema.errors import DatabaseOutdated, DatabaseTooNew
-from schema.states import RunState
-from schema.tables import REVISION, Base, Run
+from schema.settings import load
+from schema.states import ProblemState, RunState
+from schema.tables import REVISION, Base, Batch, Problem, Run, Spending
 from tests.integration.conftest import START
 
 Enqueue = Callable[..., Enqueued]
@@ -72,7 +79,50 @@ def test_a_newer_database_is_refused_and_left_alone(database_url: str, database:
     assert database.revision() == "9999"
 
 
+def test_a_new_file_is_the_users_alone_whatever_the_umask() -> None:
+    home = Path(os.environ["ANNEALQ_HOME"])
+    before = os.umask(0)
+    try:
+        assert CliRunner().invoke(app, ["db", "upgrade"]).exit_code == 0
+        database = Database(load().database_url)
+        with database.transaction() as session:
+            session.execute(text("UPDATE alembic_version SET version_num = version_num"))
+            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (home, *home.iterdir())}
+        database.dispose()
+    finally:
+        os.umask(before)
+    assert modes.pop(home.name) == 0o700
+    assert set(modes) >= {"annealq.db", "annealq.db-wal"}
+    assert set(modes.values()) == {0o600}
+
+
 def test_the_code_knows_its_newest_revision() -> None:
     config = Config()
     config.set_main_option("script_location", "migrations")
     assert ScriptDirectory.from_config(config).get_current_head() == REVISION
+
+
+def test_what_was_spent_before_sums_were_kept_is_added_up(timed: Database, enqueue: Enqueue) -> None:
+    url, run = timed.url.render_as_string(hide_password=False), enqueue(30).id
+    sent = {"state": ProblemState.SENT, "estimated_us": 700, "sending_at": START}
+    answered = {"state": ProblemState.ANSWERED, "charged_us": 600, "answered_at": START}
+    rows = [
+        {**sent, "sapi_id": "a", "wasted_us": 20},
+        {**sent, **answered, "sapi_id": "b", "sending_at": START + timedelta(hours=23, minutes=59)},
+        {**sent, **answered, "sapi_id": "c", "sending_at": START + timedelta(hours=24)},
+        {"state": ProblemState.RESERVED, "estimated_us": 700},
+    ]
+    migrations.downgrade(url, "0004")
+    with timed.transaction() as session:
+        batch = session.execute(select(Batch.id).where(Batch.run_id == run).limit(1)).scalar_one()
+        for ordinal, row in enumerate(rows):
+            common = {"batch_id": batch, "ordinal": ordinal, "first_image": 0, "count": 1}
+            common |= {"label": f"annealq:{ordinal}", "reserved_at": START}
+            session.execute(insert(Problem).values(common | row))
+    migrations.upgrade(url)
+    with timed.reading() as session:
+        kept = session.execute(
+            select(Spending.run_id, Spending.day, Spending.spent_us).order_by(Spending.day)
+        )
+        days = [START.date(), START.date() + timedelta(days=1)]
+        assert [tuple(one) for one in kept] == [(run, days[0], 1320), (run, days[1], 600)]

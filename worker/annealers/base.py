@@ -5,6 +5,7 @@ Seeds belong to images, not to batches: image i of a run gets the same reads whi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -54,6 +55,7 @@ class LocalAnnealer(Protocol):
         seed: int,
         first_image: int = 0,
         noise: Noise | None = None,
+        heed: Callable[[], None] | None = None,
     ) -> LogicalSamples:
         """``reads`` reads of every image of a batch with linear parts (B, n) float64.
 
@@ -63,8 +65,15 @@ class LocalAnnealer(Protocol):
         noise: errors on each image's h and J while its reads are drawn; the energies of the reads are those
         without it.
 
+        heed: called before the first image, and again and again between images; what it raises ends the
+        sampling.
+
         Raises Refused as :meth:`check` does, ParameterError when an argument is out of range.
         """
+
+
+def never() -> None:
+    """What an annealer heeds when nobody says anything."""
 
 
 def check_request(model: EnergyModel, linear: FloatArray, reads: int, seed: int, first_image: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dwave.cloud import Client
+from dwave.cloud.api.exceptions import ResourceNotFoundError
 
 from schema.errors import Offline, ParameterError, Refused
 from worker.annealers.errors import mapping_errors
@@ -21,12 +22,14 @@ class Access:
 
     endpoint, token: of the emulator; None: as D-Wave's own configuration file and environment say.
     request_timeout_s: how long one request may take. poll_wait_s: how long the server may hold a poll.
+    retries: of a request that does not get through; None: the client's own 10, which take a minute.
     """
 
     endpoint: str | None = None
     token: str | None = None
     request_timeout_s: float = 60.0
     poll_wait_s: int = 5
+    retries: int | None = None
 
 
 class SapiClient(Client):  # type: ignore[misc]  # the client has no types
@@ -65,6 +68,8 @@ def connect(access: Access) -> SapiClient:
         "http_retry_backoff_factor": 0.05,
         "cache_enabled": False,  # a graph that has changed must be seen
     }
+    if access.retries is not None:
+        settings["http_retry_total"] = access.retries
     try:
         if access.endpoint is None:
             client: SapiClient = SapiClient.from_config(**settings)
@@ -83,7 +88,7 @@ def choose(client: Client, qpu: str | None) -> Any:
     order = features.pop("order_by", "-num_active_qubits")
     features = {"qpu": True, **features}
     with mapping_errors():
-        online = client.get_solvers(order_by=order, **features)
+        online = _listed(client, order, features)
         if online:
             return online[0]
         offline = client.get_solvers(**{**features, "online": False})
@@ -91,6 +96,15 @@ def choose(client: Client, qpu: str | None) -> Any:
     if offline:
         raise Offline(f"solver {offline[0].name} is offline ({asked})")
     raise Refused(f"there is no such solver: {asked}. `dwave solvers --list` shows what there is")
+
+
+def _listed(client: Client, order: str, features: dict[str, Any]) -> Any:
+    try:
+        return client.get_solvers(order_by=order, **features)
+    except ResourceNotFoundError as error:
+        raise Refused(
+            f"{client.config.endpoint} is no endpoint of SAPI, which ends in /sapi/v2/: {error}"
+        ) from None
 
 
 def _features(qpu: str) -> dict[str, Any]:

@@ -12,33 +12,27 @@ import queue
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import orjson
-from dwave.cloud import Client
 from dwave.cloud.api import Problems
 from dwave.cloud.computation import Future
 from dwave.cloud.concurrency import Present
 from dwave.cloud.exceptions import (
     CanceledFutureError,
-    SAPIError,
     SolverFailureError,
     SolverOfflineError,
 )
 
 from schema.errors import Corrupt, Offline, Refused, SolverError, Unavailable, Uncertain
 from schema.parameters import Parameters
-from worker.annealers import wire
+from worker.annealers import listing, wire
 from worker.annealers.client import Access, choose, connect
 from worker.annealers.errors import GONE, before_id, mapping_errors
+from worker.annealers.listing import Listed
 from worker.embedding.graph import SolverGraph
 from worker.embedding.scale import Ranges
-
-_PROBLEM = "application/vnd.dwave.sapi.problem+json"
-_LISTED = 1000  # the most that a listing returns
 
 
 @dataclass(frozen=True)
@@ -74,15 +68,6 @@ class Failed:
 
 
 Event = Accepted | Answered | Failed
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A problem that the solver has under a label."""
-
-    sapi_id: str
-    status: str
-    submitted_on: datetime | None
 
 
 class _Bell(threading.Event):
@@ -213,16 +198,7 @@ class Qpu:
         Raises:
             Unavailable: it does not answer.
         """
-        with mapping_errors(), Problems.from_config(self._client.config) as problems:
-            found = problems.list_problems(label=label, max_results=_LISTED)
-        return sorted(
-            (
-                Listed(str(one.id), str(getattr(one.status, "value", one.status)), one.submitted_on)
-                for one in found
-                if one.label == label  # the server's filter is a substring match
-            ),
-            key=lambda one: (one.submitted_on is None, one.submitted_on, one.sapi_id),
-        )
+        return listing.find(self._client, label)
 
     def charge_us(self, sapi_id: str) -> int | None:
         """What a completed problem was charged, by its answer; None when that is not kept any more.
@@ -230,16 +206,7 @@ class Qpu:
         Raises:
             Unavailable: the solver does not answer.
         """
-        # Not `Problems.get_problem_answer`: it refuses raw answers, for they lack a field.
-        with mapping_errors(), closing(self._client.create_session()) as session:
-            session.set_accept(_PROBLEM, accept_version="~=3.0", ask_version="3.0.0")
-            try:
-                answer = Client._sapi_request(session.get, f"problems/{sapi_id}/")["answer"]
-            except SAPIError as error:
-                if error.error_code in (404, GONE):
-                    return None
-                raise
-            return round(float(answer["timing"]["qpu_access_time"]))
+        return listing.charge_us(self._client, sapi_id)
 
     def cancel(self, ids: Iterable[str]) -> None:
         """Withdraw problems that still wait; those that run or are done stay as they are.

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.errors import ParameterError
-from worker.annealers.base import LogicalSamples, check_request, coupling_scales, image_words
+from worker.annealers.base import LogicalSamples, check_request, coupling_scales, image_words, never
 from worker.annealers.forest import grow, plant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from worker.annealers.forest import Forest, IndexList
     from worker.qubo.build import BitArray, EnergyModel, FloatArray
@@ -86,6 +86,7 @@ class ExactAnnealer:
         seed: int,
         first_image: int = 0,
         noise: Noise | None = None,
+        heed: Callable[[], None] | None = None,
     ) -> LogicalSamples:
         """Reads of a batch, as :meth:`worker.annealers.base.LocalAnnealer.sample` says.
 
@@ -96,15 +97,17 @@ class ExactAnnealer:
         falls just there then gives another read.
         """
         check_request(model, linear, reads, seed, first_image)
-        started = perf_counter()
+        started, heed = perf_counter(), heed or never
         beta, forest = self.beta or default_beta(model), plant(model)
         bits = np.empty((len(linear), reads, model.units), dtype=np.uint8)
         if noise is None:
             tempered = _temper(forest, beta, "sum")
             for block in _image_blocks(forest, len(linear)):
+                heed()
                 _draw_block(tempered, linear[block], seed, first_image + block.start, bits[block])
         else:
             for image, row in enumerate(linear):
+                heed()
                 noisy, noisy_row = noise.apply(model, row, first_image + image)
                 tempered = _temper(grow(noisy), beta, "sum")
                 _draw_block(

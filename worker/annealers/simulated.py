@@ -16,10 +16,12 @@ from dwave.samplers.sa.simulated_annealing import simulated_annealing
 
 from schema.errors import ParameterError, Refused
 from schema.parameters import MAX_SWEEPS
-from worker.annealers.base import LogicalSamples, check_request, coupling_scales, image_words
+from worker.annealers.base import LogicalSamples, check_request, coupling_scales, image_words, never
 from worker.qubo.ising import bits_of, spin_form, spins_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from worker.qubo.build import EnergyModel, FloatArray
@@ -74,13 +76,14 @@ class SimulatedAnnealer:
         seed: int,
         first_image: int = 0,
         noise: Noise | None = None,
+        heed: Callable[[], None] | None = None,
     ) -> LogicalSamples:
         """Reads of a batch, as :meth:`worker.annealers.base.LocalAnnealer.sample` says."""
         check_request(model, linear, reads, seed, first_image)
         self.check(model)
         started = perf_counter()
         states, seeds = _initial_states(model.units, len(linear), reads, seed, first_image)
-        self._anneal(model, linear, states, seeds, first_image, noise)
+        self._anneal(model, linear, states, seeds, first_image, noise, heed or never)
         bits = bits_of(states)
         return LogicalSamples(bits, model.energies(linear, bits), perf_counter() - started)
 
@@ -92,6 +95,7 @@ class SimulatedAnnealer:
         seeds: NDArray[np.uint64],
         first_image: int,
         noise: Noise | None,
+        heed: Callable[[], None],
     ) -> None:
         """Anneal ``states`` (B, R, n) in place."""
         spin = spin_form(linear, model.edges, model.couplings)
@@ -100,6 +104,7 @@ class SimulatedAnnealer:
         weights, betas = spin.J.tolist(), beta_schedule(model, self.sweeps).tolist()
 
         def anneal(image: int) -> None:
+            heed()
             h, J = spin.h[image], weights
             if noise is not None:
                 h_error, J_error = noise.errors(model, first_image + image)

@@ -1,8 +1,10 @@
 """Tilings of ideal chips that took long to find: shipped, so that a first run need not search.
 
 A plan is for one interaction graph and one lattice; on a real chip its tiles that hold are kept, the others
-mended or searched anew. They were found by the searches of this package, given minutes. To improve one, or
-make another:
+mended or searched anew. The denser ones were packed by a program of its own: hundreds of small embeddings,
+annealed in windows of the lattice, each with all its shifts, reflections and rotations; of all of those, as
+many disjoint ones as a local search found. The others come from the searches of this package, given minutes.
+To improve one by these, or make another:
 
     python -m worker.embedding.plans NETWORK sampled|folded TOPOLOGY SIDE SECONDS [SEED]
 """

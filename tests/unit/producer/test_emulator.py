@@ -1,14 +1,21 @@
-"""`annealq emulator` hands on what it is told."""
+"""`annealq emulator` hands on what it is told; the one of a stack shares a token with its home."""
 
 from __future__ import annotations
 
 import os
+import stat
+from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from producer import lock
 from producer.cli import app
+from producer.emulator import Emulator, running_access
+from producer.home import emulator_folder
+from schema.errors import StackError
+from schema.settings import load
 from worker.emulator.options import Options, parse
 from worker.emulator.queue import Clock
 from worker.emulator.sampling import Sampling
@@ -53,3 +60,28 @@ def test_the_token_is_not_on_the_command_line(monkeypatch: pytest.MonkeyPatch) -
     command, environment = _command(monkeypatch, "--token=secret")
     assert "secret" not in " ".join(command)
     assert environment["ANNEALQ_EMULATOR_TOKEN"] == "secret"
+
+
+def test_the_token_of_a_home_stays_and_is_its_users_alone(tmp_path: Path) -> None:
+    first, again = Emulator.choose(tmp_path), Emulator.choose(tmp_path)
+    assert first.token == again.token
+    assert Emulator.choose(tmp_path / "another").token != first.token
+    kept = emulator_folder(tmp_path) / "token"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
+
+
+def test_whoever_may_read_the_home_reaches_the_emulator_of_its_stack(tmp_path: Path) -> None:
+    emulator, settings = Emulator.choose(tmp_path), load(home=tmp_path)
+    assert running_access(settings) == {}
+    with lock.hold(tmp_path, emulator.url):
+        assert running_access(settings) == emulator.environment()
+        assert running_access(load(home=tmp_path, emulator_url="http://elsewhere")) == {}
+    with lock.hold(tmp_path, None):
+        assert running_access(settings) == {}
+
+
+def test_a_token_that_cannot_be_kept_is_an_error(tmp_path: Path) -> None:
+    (emulator_folder(tmp_path) / "token").mkdir(parents=True)
+    with pytest.raises(StackError, match="token cannot be kept"):
+        Emulator.choose(tmp_path)

@@ -19,6 +19,7 @@ from worker.embedding.clock import Clock
 from worker.embedding.graph import Interactions, SolverGraph
 from worker.embedding.search import find
 from worker.embedding.sheet import of_region
+from worker.qubo.build import Visible
 
 SMALL = Interactions.of(models.head(units=12, classes=4))
 
@@ -78,12 +79,20 @@ def test_broken_copies_are_mended() -> None:
     _verify(SMALL, hurt, *board.copies.values())
 
 
-@pytest.mark.parametrize("visible", ["sampled", "folded"])
-@pytest.mark.parametrize(("topology", "side"), [("zephyr", 12), ("pegasus", 16)])
-def test_shipped_plans_hold(topology: str, side: int, visible: str) -> None:
+@pytest.mark.parametrize(
+    ("topology", "side", "visible", "tiles"),
+    [
+        ("pegasus", 16, "sampled", 35),
+        ("zephyr", 12, "sampled", 40),
+        ("pegasus", 16, "folded", 330),
+        ("zephyr", 12, "folded", 279),
+    ],
+)
+def test_shipped_plans_hold(topology: str, side: int, visible: Visible, tiles: int) -> None:
     graph, solver = Interactions.of(models.head(visible)), chip(topology, side)
     plan = plans.load(graph, solver)
     assert plan is not None
+    assert plan.tiles == tiles
     _verify(graph, solver, *_tiles(plan))
     assert plans.load(graph, chip(topology, 2)) is None
 

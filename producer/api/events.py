@@ -1,0 +1,60 @@
+"""GET /v1/runs/RUN/events: how far a run is, as server-sent events until its end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from producer import queries
+from producer.api.access import Reader
+from producer.api.runs import RunId
+from producer.api.service import Service, Shared
+from producer.queries import Progress
+from schema.states import FINISHED_RUNS
+
+router = APIRouter()
+
+_HEARTBEAT_S = 15.0  # shorter than proxies wait for a silent server
+_RETRY_MS = 2_000
+
+
+@router.get(
+    "/v1/runs/{run}/events",
+    summary="Follow a run",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {}}}},
+)
+async def follow(run: RunId, at: Shared, _caller: Reader) -> StreamingResponse:
+    """Events `progress` (images sampled, scored, failed), a comment every 15 s, at last an event `end`."""
+    await run_in_threadpool(_check, at, run)
+    return StreamingResponse(
+        _stream(at, run),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+def _check(at: Service, run: int) -> None:
+    with at.database.reading() as session:
+        queries.progress(session, run)
+
+
+async def _stream(at: Service, run: int) -> AsyncIterator[str]:
+    yield f"retry: {_RETRY_MS}\n\n"
+    number = 0
+    async for progress in at.watch.follow(run, _HEARTBEAT_S):
+        if progress is None:
+            yield ": nothing new\n\n"
+            continue
+        number += 1
+        kind = "end" if progress.state in FINISHED_RUNS else "progress"
+        yield f"id: {number}\nevent: {kind}\ndata: {_data(run, progress)}\n\n"
+
+
+def _data(run: int, progress: Progress) -> str:
+    return json.dumps({"run_id": run, **asdict(progress)})

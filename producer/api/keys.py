@@ -1,0 +1,218 @@
+"""API keys: made, found, counted and revoked in SQL, so that all API processes agree.
+
+A key is `aq_`, eight characters by which its row is found, and 256 random bits. Only its SHA-256 is kept: for
+a random key that is enough; slow hashes are for what people choose.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import case, insert, select, update
+from sqlalchemy.orm import Session
+
+from schema.access import ApiKey
+from schema.database import Database
+from schema.errors import NotFound, ParameterError
+
+_PREFIX_BYTES = 4
+_SECRET_BYTES = 32
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_KEY = re.compile(r"(aq_[0-9a-f]{8})_[A-Za-z0-9_-]{43}")
+_MAX_COUNT = 2**31 - 1
+
+
+class Scope(StrEnum):
+    """What a key may do; each may do what those before may."""
+
+    READ = "read"  # look at runs, results, networks, metrics
+    SUBMIT = "submit"  # send runs; pause, resume and cancel those it has sent
+    ADMIN = "admin"  # the same with all runs; raise budgets
+
+    def allows(self, wanted: Scope) -> bool:
+        ranks = list(Scope)
+        return ranks.index(self) >= ranks.index(wanted)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a key may ask for; None: as much as it likes. Days are UTC."""
+
+    requests_per_minute: int | None = None
+    images_per_day: int | None = None
+    qpu_us_per_day: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ParameterError naming the value and its limits."""
+        for name in ("requests_per_minute", "images_per_day"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= _MAX_COUNT:
+                words = name.replace("_", " ")
+                raise ParameterError(f"{words}: {value}; a whole number from 1 to {_MAX_COUNT:,} is needed")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sends a request. key_id: None where no key is needed."""
+
+    key_id: int | None
+    name: str
+    scope: Scope
+    limits: Limits = Limits()
+    webhook_url: str | None = None
+    webhook_secret: str | None = None
+
+
+@dataclass(frozen=True)
+class NewKey:
+    """What is shown once, when a key is made."""
+
+    name: str
+    key: str
+    webhook_secret: str
+
+
+@dataclass(frozen=True)
+class KeySummary:
+    """A key as `keys list` prints it: never the key."""
+
+    name: str
+    prefix: str
+    scope: str
+    requests_per_minute: int | None
+    images_per_day: int | None
+    images_today: int
+    qpu_s_per_day: float | None
+    webhook_url: str | None
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+def add(
+    database: Database, name: str, scope: Scope, limits: Limits | None = None, webhook_url: str | None = None
+) -> NewKey:
+    """Make a key.
+
+    Raises:
+        ParameterError: the name cannot be used, or is used already, if only by a revoked key.
+    """
+    if not _NAME.fullmatch(name):
+        raise ParameterError(f"key name {name!r}: 1 to 64 letters, digits, dots, dashes and underscores")
+    prefix = f"aq_{secrets.token_hex(_PREFIX_BYTES)}"
+    key = f"{prefix}_{secrets.token_urlsafe(_SECRET_BYTES)}"
+    secret = new_secret()
+    with database.transaction() as session:
+        if session.execute(select(ApiKey.id).where(ApiKey.name == name)).first():
+            raise ParameterError(f"there is a key {name!r} already: choose another name")
+        session.execute(
+            insert(ApiKey).values(
+                name=name,
+                prefix=prefix,
+                sha256=_hash(key),
+                scope=scope.value,
+                **_columns(limits or Limits()),
+                webhook_secret=secret,
+                webhook_url=webhook_url,
+                created_at=database.now(session),
+            )
+        )
+    return NewKey(name, key, secret)
+
+
+def new_secret() -> str:
+    """A secret to sign webhooks with, as standardwebhooks.com writes it."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+
+
+def revoke(database: Database, name: str) -> None:
+    """End a key; what it has sent goes on. Raises NotFound where there is no such key that is still valid."""
+    with database.transaction() as session:
+        revoked = session.execute(
+            update(ApiKey)
+            .where(ApiKey.name == name, ApiKey.revoked_at.is_(None))
+            .values(revoked_at=database.now(session))
+            .returning(ApiKey.id)
+        ).first()
+    if revoked is None:
+        raise NotFound(f"no key {name!r} is valid: `annealq keys list` shows what there is")
+
+
+def summaries(session: Session, now: datetime) -> list[KeySummary]:
+    """All keys, newest first."""
+    rows = session.execute(select(ApiKey).order_by(ApiKey.id.desc())).scalars()
+    return [
+        KeySummary(
+            name=row.name,
+            prefix=row.prefix,
+            scope=row.scope,
+            requests_per_minute=row.requests_per_minute,
+            images_per_day=row.images_per_day,
+            images_today=row.images if row.day == day_of(now) else 0,
+            qpu_s_per_day=None if row.qpu_us_per_day is None else row.qpu_us_per_day / 1e6,
+            webhook_url=row.webhook_url,
+            created_at=row.created_at,
+            revoked_at=row.revoked_at,
+        )
+        for row in rows
+    ]
+
+
+def exist(session: Session, *, valid: bool = False) -> bool:
+    """Whether there is any key, be it revoked; ``valid``: one that is not."""
+    query = select(ApiKey.id).limit(1)
+    return session.execute(query.where(ApiKey.revoked_at.is_(None)) if valid else query).first() is not None
+
+
+def identify(session: Session, key: str) -> Caller | None:
+    """Whose key it is; None: nobody's, or revoked."""
+    parts = _KEY.fullmatch(key)
+    if parts is None:
+        return None
+    row = session.execute(
+        select(ApiKey).where(ApiKey.prefix == parts[1], ApiKey.revoked_at.is_(None))
+    ).scalar()
+    if row is None or not hmac.compare_digest(row.sha256, _hash(key)):
+        return None
+    limits = Limits(row.requests_per_minute, row.images_per_day, row.qpu_us_per_day)
+    return Caller(row.id, row.name, Scope(row.scope), limits, row.webhook_url, row.webhook_secret)
+
+
+def count_request(session: Session, key_id: int, now: datetime) -> int:
+    """Count a request; how many there were in this minute, with it."""
+    minute = now.replace(second=0, microsecond=0)
+    same = case((ApiKey.minute == minute, ApiKey.requests + 1), else_=1)
+    counted = update(ApiKey).where(ApiKey.id == key_id).values(requests=same, minute=minute)
+    return session.execute(counted.returning(ApiKey.requests)).scalar_one()
+
+
+def count_images(session: Session, key_id: int, images: int, now: datetime) -> int:
+    """Count images; how many there were on this day, with them. Locks the key's row until the commit."""
+    day = day_of(now)
+    same = case((ApiKey.day == day, ApiKey.images + images), else_=images)
+    counted = update(ApiKey).where(ApiKey.id == key_id).values(images=same, day=day)
+    return session.execute(counted.returning(ApiKey.images)).scalar_one()
+
+
+def day_of(now: datetime) -> datetime:
+    """Its first instant, UTC."""
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _columns(limits: Limits) -> dict[str, Any]:
+    return {
+        "requests_per_minute": limits.requests_per_minute,
+        "images_per_day": limits.images_per_day,
+        "qpu_us_per_day": limits.qpu_us_per_day,
+    }
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

@@ -1,0 +1,38 @@
+"""The dashboard's way in: pages know a visitor by the API key in a cookie, and act as its API would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.requests import Request
+
+from producer import control
+from producer.api.access import admit
+from producer.api.keys import Scope
+from producer.api.runs import check_owner
+from producer.api.service import Service
+from producer.dashboard.app import Dashboard, Visitor
+from schema.database import Database
+
+_ACTS: dict[str, Callable[[Database, int], object]] = {
+    "pause": control.pause,
+    "resume": control.resume,
+    "cancel": control.cancel,
+}
+
+
+def dashboard(at: Service) -> Dashboard:
+    """The pages over a service."""
+
+    def enter(request: Request, key: str | None) -> Visitor:
+        caller = admit(at, request, Scope.READ, key)
+        may_act = caller.scope.allows(Scope.SUBMIT)
+
+        def change(database: Database, run: int, act: str) -> None:
+            check_owner(at, caller, run)
+            _ACTS[act](database, run)
+            at.doorbell.ring()
+
+        return Visitor(None if caller.key_id is None else caller.name, may_act, change)
+
+    return Dashboard(at.database, enter)

@@ -1,0 +1,56 @@
+"""Settings of the HTTP API: the table `[api]` of `annealq.toml`, or `ANNEALQ_API_*`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from schema.errors import ParameterError
+from schema.settings import TomlSettings, describe
+
+
+class ApiSettings(TomlSettings):
+    """Frozen values, passed in."""
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="ANNEALQ_API_", extra="ignore")
+    toml_table: tuple[str, ...] = Field(default=("api",), exclude=True, repr=False)
+
+    folders: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(), description="Folders whose files may be named in a request; as PATH, separated by colons."
+    )
+    max_body_mb: float = Field(default=64.0, gt=0, le=2048, description="Megabytes (10^6) of one request.")
+    max_decoded_mb: float = Field(
+        default=512.0, gt=0, le=2048, description="Megabytes of one request's images, once they are unpacked."
+    )
+    threads: int = Field(default=8, ge=1, le=64, description="Requests that one process works on at a time.")
+    webhook_private: bool = Field(
+        default=False, description="Webhooks may also be plain http, and at private addresses."
+    )
+
+    @field_validator("folders", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        parts = value.split(os.pathsep) if isinstance(value, str) else value
+        return tuple(Path(part).expanduser().resolve() for part in parts if str(part).strip())
+
+    @property
+    def max_body(self) -> int:
+        """Bytes of one request."""
+        return int(self.max_body_mb * 1e6)
+
+    @property
+    def max_decoded(self) -> int:
+        """Bytes of one request's images, unpacked."""
+        return int(self.max_decoded_mb * 1e6)
+
+
+def load(**overrides: Any) -> ApiSettings:
+    """Read them; raises ParameterError naming the setting that cannot be used."""
+    try:
+        return ApiSettings(**overrides)
+    except (ValidationError, ValueError) as error:
+        raise ParameterError(describe(error)) from None

@@ -1,0 +1,211 @@
+"""POST /v1/runs: images become a run, or the run that they became before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header
+from fastapi import Request as HttpRequest
+from fastapi.responses import JSONResponse
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+
+from producer import jobs, queries
+from producer.api import limits, options, uploads
+from producer.api.access import Submitter
+from producer.api.addresses import check_url
+from producer.api.keys import Caller
+from producer.api.links import links
+from producer.api.options import Options
+from producer.api.service import Service, Shared
+from producer.api.uploads import SentFile
+from producer.enqueue import Enqueued, RunOptions, default_batch_size, enqueue_run
+from producer.images import ImageSet
+from schema.access import Submission
+from schema.errors import ParameterError, RequestRefused
+from schema.parameters import Parameters
+
+router = APIRouter()
+
+MAX_JSON = 16_000_000  # bytes; as Python's numbers they take many times as much
+_MAX_FILES = 10_001
+_MAX_FIELDS = 100
+_MAX_FIELD = 100_000
+_MAX_KEY = 200
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=_MAX_KEY,
+        pattern=r"^[!-~]+$",
+        description="Send again without fear: the same key and content are the same run.",
+    ),
+]
+
+
+@router.post(
+    "/v1/runs",
+    status_code=202,
+    summary="Classify images",
+    responses={
+        200: {"description": "The run was there already, by the same Idempotency-Key."},
+        409: {"description": "The Idempotency-Key belongs to other content."},
+    },
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/Request"}},
+                "multipart/form-data": {"schema": {"$ref": "#/components/schemas/Form"}},
+            },
+        }
+    },
+)
+async def submit(
+    request: HttpRequest, at: Shared, caller: Submitter, idempotency_key: IdempotencyKey = None
+) -> JSONResponse:
+    """Enqueue a run. Images: files of a form, numbers in JSON, or a `uri` below an allowed folder."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        body = await request.body()
+        return await run_in_threadpool(_from_json, at, caller, body, idempotency_key)
+    if kind == "multipart/form-data":
+        return await _from_form(request, at, caller, idempotency_key)
+    raise RequestRefused(
+        f"the content type {kind!r:.100} is not read",
+        415,
+        "send multipart/form-data with files called `images`, or application/json",
+    )
+
+
+def _from_json(at: Service, caller: Caller, body: bytes, key: str | None) -> JSONResponse:
+    if len(body) > MAX_JSON:
+        raise RequestRefused(
+            f"{len(body) / 1e6:.1f} MB of JSON; at most {MAX_JSON / 1e6:g} MB",
+            413,
+            "send so many images as a .npy or .npz file, in a form",
+        )
+    asked = options.from_json(body)
+    if asked.uri is not None:
+        found = uploads.read_uri(asked.uri, asked.part, at.api)
+    else:
+        found = uploads.read_numbers(asked)
+    return _respond(at, caller, found, asked, key)
+
+
+async def _from_form(request: HttpRequest, at: Service, caller: Caller, key: str | None) -> JSONResponse:
+    form = request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD)
+    async with form as parts:
+        return await run_in_threadpool(_with_form, at, caller, parts.multi_items(), key)
+
+
+def _with_form(
+    at: Service, caller: Caller, parts: list[tuple[str, UploadFile | str]], key: str | None
+) -> JSONResponse:
+    asked = options.from_form({name: part for name, part in parts if isinstance(part, str)})
+    files = _files(parts)
+    if len(files["labels"]) > 1 or bool(files["images"]) == (asked.uri is not None):
+        raise ParameterError(
+            "a form has either a `uri` or one file or more called `images`, and at most one called `labels`"
+        )
+    if asked.uri is not None:
+        found = uploads.read_uri(asked.uri, asked.part, at.api)
+    else:
+        found = uploads.read_files(files["images"], next(iter(files["labels"]), None), asked, at.api)
+    return _respond(at, caller, found, asked, key)
+
+
+def _files(parts: list[tuple[str, UploadFile | str]]) -> dict[str, list[SentFile]]:
+    files: dict[str, list[SentFile]] = {"images": [], "labels": []}
+    for name, part in parts:
+        if isinstance(part, str):
+            continue
+        if name not in files:
+            raise ParameterError(f"a file called {name!r:.100}; call files of images `images`, or `labels`")
+        files[name].append(SentFile(part.filename or name, part.file))
+    return files
+
+
+def _respond(at: Service, caller: Caller, found: ImageSet, asked: Options, key: str | None) -> JSONResponse:
+    run = enqueue(at, caller, _chosen(found, asked), asked, key)
+    if run.created:
+        at.doorbell.ring()
+    with at.database.reading() as session:
+        state = queries.progress(session, run.id).state
+    answer = {"run_id": run.id, "state": state, "created": run.created, "links": links(run.id)}
+    return JSONResponse(answer, 202 if run.created else 200, {"Location": links(run.id)["self"]})
+
+
+def _chosen(images: ImageSet, asked: Options) -> ImageSet:
+    if asked.classes is not None:
+        images = images.only(asked.classes.split(","))
+    if asked.limit is not None:
+        images = images.limit(asked.limit)
+    return images if asked.name is None else replace(images, name=asked.name)
+
+
+def enqueue(at: Service, caller: Caller, images: ImageSet, asked: Options, key: str | None) -> Enqueued:
+    """Commit a run, with what its caller used up and whom to tell of its end.
+
+    Raises:
+        InputError: images, network, parameters or key cannot be used. RequestRefused: 429, a limit of the
+            caller's is reached. Nothing was written then.
+    """
+    given = asked.asked()
+    network = at.choose_network(images, asked.network)
+    key = None if key is None else _own_key(caller, key)
+    if asked.calibration:
+        parameters, fitted = jobs.complete(at.database, network, asked.solver, given, key)
+    else:
+        parameters, fitted = Parameters.from_dict(given), None
+    run_options = RunOptions(
+        batch_size=asked.batch_size or default_batch_size(asked.solver),
+        priority=asked.priority,
+        key=key,
+        calibrated_by=None if fitted is None else fitted.id,
+        budget_us=asked.budget_us,
+    )
+    webhook = _webhook(at, caller, asked)
+
+    def also(session: Session, run: int) -> None:
+        now = at.database.now(session)
+        limits.count_run(session, caller, run, len(images.images), asked.solver, now=now)
+        _insert_submission(session, caller, run, webhook, now)
+
+    return enqueue_run(at.database, images, network, asked.solver, parameters, run_options, also)
+
+
+def _own_key(caller: Caller, key: str) -> str:
+    """Two callers may choose the same key, and mean different runs."""
+    return key if caller.key_id is None else f"{caller.name}/{key}"
+
+
+def _webhook(at: Service, caller: Caller, asked: Options) -> tuple[str | None, str | None]:
+    """Address and secret.
+
+    Raises:
+        ParameterError: the address cannot be used, or nothing is there to sign with.
+    """
+    url = caller.webhook_url if asked.webhook is None else asked.webhook.url
+    own = None if asked.webhook is None else asked.webhook.secret
+    secret = own or caller.webhook_secret
+    if asked.webhook is not None:
+        check_url(asked.webhook.url, allow_private=at.api.webhook_private)
+    if url is not None and secret is None:
+        raise ParameterError(
+            "webhook: without an API key there is no secret to sign with; give one, 16 to 128 characters"
+        )
+    return (url, secret) if url is not None else (None, None)
+
+
+def _insert_submission(
+    session: Session, caller: Caller, run: int, webhook: tuple[str | None, str | None], now: datetime
+) -> None:
+    values: dict[str, Any] = {"run_id": run, "key_id": caller.key_id, "created_at": now}
+    values["webhook_url"], values["webhook_secret"] = webhook
+    session.execute(insert(Submission).values(values))

@@ -1,0 +1,110 @@
+"""`annealq doctor`: compares the database with itself, and with what a solver knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from producer.commands import options as o
+
+if TYPE_CHECKING:
+    from producer.doctor.finding import Diagnosis
+
+_SHOWN = 20  # findings of one check; --json has all of them
+
+_HELP = """Check the database against itself: is everything there, undamaged, and does it agree?
+
+It reads every row that holds bytes, one after another, and may run while workers are at work. It looks at
+
+\b
+    revision         tables and columns are those of this annealq
+    run-counts       what runs count, against their batches
+    batch-gaps       batches follow upon each other
+    classifications  one for each image of a scored batch, none before
+    run-states       a run at its end has no unfinished batch
+    times            states have the times, ids and charges that they need
+    leases           work whose worker fell silent long ago
+    sending          problems whose arrival is unknown for longer than the quarantine
+    orphans          rows that refer to rows that are not there
+    coverage         every image of a sampled batch is in one answered problem
+    sample-sets      answered problems have their raw reads
+    checksums        images and labels, weights, graphs, tilings, reads, broken chains, scores, training sets
+
+With --solver it also compares the ledger with the solver's own list, by label: problems that one side does
+not know, other states, other charges. Nothing is sent, and nothing is charged.
+
+\b
+    annealq doctor
+    annealq doctor --solver emulator
+    annealq doctor --repair
+
+--repair does what is safe: it counts again, hands on work that nobody holds, removes what belongs to rows
+that are gone, and lets what can be drawn for nothing be drawn again. Each repair is checked against what was
+seen, and noted in the table `events`. Problems are never sent, and readable sample sets never removed. For
+the rest each finding says the way out.
+
+Exit code 0: nothing was found, or all of it is repaired. 1: something is wrong. 2: usage.
+"""
+
+
+def doctor(
+    solver_name: Annotated[
+        str | None,
+        typer.Option("--solver", "-s", help="Also compare the ledger with this solver: emulator or dwave."),
+    ] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what is safe to repair.")] = False,
+    json: o.Json = False,
+) -> None:
+    from producer.doctor import examination
+    from producer.doctor.limits import load
+    from producer.doctor.listing import refuse
+    from producer.progress import Steps
+    from producer.session import print_json, screen
+    from schema.database import Database
+    from schema.parameters import solver
+    from schema.settings import load as load_settings
+
+    chosen = None if solver_name is None else solver(solver_name)
+    if chosen is not None:
+        refuse(chosen)
+    settings, limits = load_settings(), load()
+    opened = Database(settings.database_url)
+    try:
+        with Steps(screen()) as steps:
+            diagnosis = examination.examine(opened, settings, limits, steps.expect, chosen)
+        if repair:
+            diagnosis = examination.repair(opened, diagnosis)
+    finally:
+        opened.dispose()
+    if json:
+        print_json(diagnosis.to_dict())
+    else:
+        _show(diagnosis)
+    raise typer.Exit(0 if diagnosis.ok else 1)
+
+
+doctor.__doc__ = _HELP
+
+
+def _show(diagnosis: Diagnosis) -> None:
+    shown: dict[str, int] = {}
+    for finding in diagnosis.findings:
+        shown[finding.check] = shown.get(finding.check, 0) + 1
+        if shown[finding.check] > _SHOWN:
+            continue
+        row = "" if finding.row is None else f" {finding.row}"
+        typer.echo(f"{finding.check}: {finding.table}{row}: {finding.what}")
+        typer.echo(f"    {'repaired' if finding.repaired else finding.way_out}")
+    for check, found in shown.items():
+        if found > _SHOWN:
+            typer.echo(f"{check}: {found - _SHOWN:,} more; --json has all of them")
+    left = sum(not finding.repaired for finding in diagnosis.findings)
+    repaired = len(diagnosis.findings) - left
+    looked = f"{sum(diagnosis.checked.values()):,} rows were looked at"
+    if not diagnosis.findings:
+        typer.echo(f"{looked}: all is well")
+        return
+    could = sum(one.repair is not None and not one.repaired for one in diagnosis.findings)
+    hint = f", --repair can repair {could}" if could else ""
+    typer.echo(f"{looked}: {left} findings, {repaired} repaired{hint}")

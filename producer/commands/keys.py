@@ -1,0 +1,101 @@
+"""`annealq keys`: who may use the HTTP API."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from producer.commands.options import Json
+
+app = typer.Typer(help="Add, list and revoke keys of the HTTP API.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is: letters, digits, dots, dashes.")]
+
+
+@app.command()
+def add(
+    name: Name,
+    scope: Annotated[
+        str,
+        typer.Option(
+            "--scope",
+            help="read: look at everything. submit: also send runs, and control those. admin: also control "
+            "all others.",
+        ),
+    ] = "submit",
+    requests_per_minute: Annotated[
+        int | None, typer.Option("--requests-per-minute", help="Default: no limit.")
+    ] = None,
+    images_per_day: Annotated[
+        int | None, typer.Option("--images-per-day", help="Days are UTC; default: no limit.")
+    ] = None,
+    qpu_s_per_day: Annotated[
+        float | None, typer.Option("--qpu-s-per-day", help="QPU seconds; default: no limit.")
+    ] = None,
+    webhook: Annotated[
+        str | None, typer.Option("--webhook", help="URL that is told of the end of each of its runs.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Make a key and print it, this once."""
+    from producer.api import keys
+    from producer.api.addresses import check_url
+    from producer.api.settings import load as load_api
+    from producer.commands.options import microseconds
+    from producer.session import database, print_json
+    from schema.errors import ParameterError
+
+    if scope not in list(keys.Scope):
+        raise ParameterError(f"unknown scope {scope!r}; choose one of: {', '.join(keys.Scope)}")
+    limits = keys.Limits(requests_per_minute, images_per_day, microseconds(qpu_s_per_day))
+    if webhook is not None:
+        check_url(webhook, allow_private=load_api().webhook_private)
+    with database() as opened:
+        made = keys.add(opened, name, keys.Scope(scope), limits, webhook)
+    if json:
+        print_json(asdict(made))
+        return
+    typer.echo(f"key             {made.key}")
+    typer.echo(f"webhook secret  {made.webhook_secret}")
+    typer.secho("neither is shown again: keep them now", err=True, dim=True)
+
+
+@app.command("list")
+def list_keys(json: Json = False) -> None:
+    """All keys: names, beginnings, limits; never a whole key."""
+    from rich.table import Table
+
+    from producer.api import keys
+    from producer.session import database, page, print_json
+
+    with database() as opened, opened.reading() as session:
+        found = keys.summaries(session, opened.now(session))
+    if json:
+        print_json([asdict(key) for key in found])
+        return
+    if not found:
+        typer.echo("no keys yet: `annealq keys add NAME`")
+        return
+    table = Table(
+        "name", "key", "scope", "requests/min", "images/day", "today", "QPU s/day", "made", "revoked"
+    )
+    for key in found:
+        limits = (key.requests_per_minute, key.images_per_day, key.images_today, key.qpu_s_per_day)
+        shown = ["-" if value is None else f"{value:,}" for value in limits]
+        revoked = "" if key.revoked_at is None else f"{key.revoked_at:%Y-%m-%d}"
+        row = (key.name, f"{key.prefix}_...", key.scope, *shown, f"{key.created_at:%Y-%m-%d}", revoked)
+        table.add_row(*row)
+    page().print(table)
+
+
+@app.command()
+def revoke(name: Name) -> None:
+    """End a key at once; what it has sent goes on."""
+    from producer.api import keys
+    from producer.session import database
+
+    with database() as opened:
+        keys.revoke(opened, name)
+    typer.echo(f"key {name!r} is not valid any more")

@@ -1,0 +1,231 @@
+"""Every stored byte against its checksum: row by row, a row at a time where rows are long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from producer import chips, overlap
+from producer.doctor import relations
+from producer.doctor.finding import BACKUP, Finding
+from schema import arrays, samples, tiling, weights
+from schema.architecture import Architecture
+from schema.database import Database
+from schema.errors import Corrupt, NetworkError
+from schema.tables import (
+    Base,
+    Batch,
+    Calibration,
+    Chip,
+    Classification,
+    Embedding,
+    Network,
+    Problem,
+    Run,
+    SampleSet,
+    TrainingSet,
+)
+
+CHECKSUMS = "checksums"
+
+Tick = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Bytes of one table.
+
+    columns: what is read, of `joined` tables too. check: raises Corrupt where the bytes of a row are damaged.
+    page: rows read at once. where: which rows have such bytes. way_out: what helps against damage, with the
+    row's number as {}.
+    """
+
+    table: type[Base]
+    columns: tuple[InstrumentedAttribute[Any], ...]
+    check: Callable[[Any], None]
+    way_out: str
+    where: ColumnElement[bool] | None = None
+    page: int = 1
+    joined: tuple[tuple[type[Base], ColumnElement[bool]], ...] = ()
+
+    @property
+    def key(self) -> list[InstrumentedAttribute[Any]]:
+        return [getattr(self.table, column.name) for column in self.table.__table__.primary_key]
+
+    def count(self, session: Session) -> int:
+        query = select(func.count()).select_from(self.table)
+        return session.execute(query if self.where is None else query.where(self.where)).scalar_one()
+
+
+def count(session: Session) -> int:
+    """How many rows `checksums` looks at."""
+    return sum(kept.count(session) for kept in EVERYTHING)
+
+
+def checksums(database: Database, tick: Tick) -> Iterator[Finding]:
+    """Read every row that holds bytes; ``tick`` is told how many were read.
+
+    Needs the room of the longest row, decoded.
+    """
+    for kept in EVERYTHING:
+        for rows in _pages(database, kept):
+            for row in rows:
+                if (error := _damage(kept, row)) is not None:
+                    yield _finding(database, kept, row, error)
+            tick(len(rows))
+
+
+def _pages(database: Database, kept: Kept) -> Iterator[Sequence[Any]]:
+    key = kept.key
+    query = select(*key, *kept.columns).select_from(kept.table).order_by(*key).limit(kept.page)
+    for table, on in kept.joined:
+        query = query.join(table, on)
+    if kept.where is not None:
+        query = query.where(kept.where)
+    last: tuple[Any, ...] | None = None
+    while True:
+        # A transaction for each page: the pass may take long, and must not hold back who cleans up.
+        with database.reading() as session:
+            after = query if last is None else query.where(tuple_(*key) > last)
+            rows = session.execute(after).all()
+        if not rows:
+            return
+        yield rows
+        last = tuple(rows[-1][: len(key)])
+
+
+def _damage(kept: Kept, row: Any) -> Corrupt | None:
+    try:
+        kept.check(row)
+    except Corrupt as error:
+        return error
+    return None
+
+
+def _finding(database: Database, kept: Kept, row: Any, error: Corrupt) -> Finding:
+    name = kept.table.__tablename__
+    if kept.table is SampleSet:
+        with database.reading() as session:
+            owner = relations.owner(session, row.id)
+        if owner is not None:
+            return relations.unreadable(owner, CHECKSUMS, name, row.id, str(error))
+    what = f"image {row.image}: {error}" if kept.table is Classification else str(error)
+    return Finding(CHECKSUMS, name, row[0], what, f"{BACKUP}, or {kept.way_out.format(row[0])}")
+
+
+def _batch(row: Any) -> None:
+    arrays.decode_images(row.images, (row.count, row.height, row.width), row.images_sha256, row.labels)
+    if row.labels is not None:
+        arrays.decode_labels(row.labels, row.count)
+
+
+def _network(row: Any) -> None:
+    if arrays.checksum(row.weights) != row.weights_sha256:
+        raise Corrupt("its weights are damaged: their checksum does not agree")
+    try:
+        weights.decode(row.weights, Architecture.from_dict(row.architecture))
+    except NetworkError as error:
+        raise Corrupt(f"its weights cannot be used: {error}") from None
+
+
+def _chip(row: Any) -> None:
+    chips.unpack(row.graph, row.qubits, row.couplers)
+
+
+def _embedding(row: Any) -> None:
+    held = tiling.decode(row.tiling)
+    told = (row.tiles, row.units, row.qubits, row.longest_chain)
+    if told != (held.tiles, held.units, len(held.qubits), held.longest_chain):
+        raise Corrupt("its tiling is another one than its row says")
+
+
+def _sample_set(row: Any) -> None:
+    held = samples.decode(row.data)
+    if held.bits.shape[1:] != (row.reads, row.variables):
+        raise Corrupt(f"it holds {held.bits.shape[1]} reads where its row says {row.reads}")
+
+
+def _training_set(row: Any) -> None:
+    arrays.decode_training_set(row.images, row.labels, (row.count, row.height, row.width), row.sha256)
+
+
+def _calibration(row: Any) -> None:
+    overlap.unseal(row.image_digests, row.images)
+
+
+def _chain_breaks(row: Any) -> None:
+    arrays.decode_chain_breaks(row.chain_breaks, row.count)
+
+
+def _scores(row: Any) -> None:
+    arrays.decode_scores([row.scores], len(row.classes))
+
+
+EVERYTHING = (
+    Kept(
+        TrainingSet,
+        (TrainingSet.images, TrainingSet.labels, TrainingSet.count, TrainingSet.height, TrainingSet.width,
+         TrainingSet.sha256),
+        _training_set,
+        "give the same images to `annealq networks train` again",
+    ),
+    Kept(
+        Network,
+        (Network.weights, Network.weights_sha256, Network.architecture),
+        _network,
+        "import or train the network again",
+        where=Network.weights.is_not(None),
+    ),
+    Kept(
+        Calibration,
+        (Calibration.image_digests, Calibration.images),
+        _calibration,
+        "do without it, `--no-calibration`, and calibrate again",
+        page=100,
+    ),
+    Kept(
+        Chip,
+        (Chip.graph, Chip.qubits, Chip.couplers),
+        _chip,
+        "ask the solver again: `annealq embeddings find`",
+    ),
+    Kept(
+        Embedding,
+        (Embedding.tiling, Embedding.tiles, Embedding.units, Embedding.qubits, Embedding.longest_chain),
+        _embedding,
+        "choose another --tiles for new runs",
+        where=Embedding.tiling.is_not(None),
+    ),
+    Kept(
+        Batch,
+        (Batch.images, Batch.labels, Batch.images_sha256, Batch.count, Batch.height, Batch.width),
+        _batch,
+        "classify the images again",
+    ),
+    Kept(
+        Problem,
+        (Problem.chain_breaks, Problem.count),
+        _chain_breaks,
+        "score the run again: `annealq runs rescore`",
+        where=Problem.chain_breaks.is_not(None),
+        page=20,
+    ),
+    Kept(
+        SampleSet,
+        (SampleSet.data, SampleSet.reads, SampleSet.variables),
+        _sample_set,
+        "classify the images again",
+    ),
+    Kept(
+        Classification,
+        (Classification.scores, Network.classes),
+        _scores,
+        "score the run again: `annealq runs rescore {}`",
+        page=1000,
+        joined=((Run, Run.id == Classification.run_id), (Network, Network.id == Run.network_id)),
+    ),
+)  # fmt: skip

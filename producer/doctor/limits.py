@@ -1,0 +1,32 @@
+"""How long something may take before the doctor calls it stuck."""
+
+from __future__ import annotations
+
+from pydantic import Field, ValidationError
+from pydantic_settings import SettingsConfigDict
+
+from schema.errors import ParameterError
+from schema.settings import TomlSettings, describe
+
+
+class Limits(TomlSettings):
+    """The worker's own settings, as far as the doctor needs them: `[worker]`, or `ANNEALQ_WORKER_*`."""
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="ANNEALQ_WORKER_", extra="ignore")
+    toml_table: tuple[str, ...] = Field(default=("worker",), exclude=True, repr=False)
+
+    lease_s: float = Field(default=60.0, gt=0)
+    quarantine_s: float = Field(default=75.0, gt=0)
+
+    @property
+    def silence_s(self) -> float:
+        """After which an expired lease is old: a reconciler at work takes it back within seconds."""
+        return 5 * self.lease_s
+
+
+def load() -> Limits:
+    """Read the settings; raises ParameterError naming the value that is wrong."""
+    try:
+        return Limits()
+    except (ValidationError, ValueError) as error:
+        raise ParameterError(f"[worker] {describe(error)}") from None

@@ -1,0 +1,202 @@
+"""What the doctor may write: guarded by what it saw, each with a row in `events`.
+
+Nothing here sends a problem, and nothing removes a sample set that can be decoded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from schema.database import advance
+from schema.errors import StaleState
+from schema.states import BatchState, ProblemState, RunState, State
+from schema.tables import Base, Batch, Classification, Event, Problem, Run, SampleSet
+
+DOCTOR = "doctor: "
+
+
+@dataclass(frozen=True)
+class Recount:
+    """Set a run's counters to what its rows say now, if they are still as they were seen.
+
+    columns: which, of images, batches, batches_scored and batches_failed.
+    """
+
+    run: int
+    seen: tuple[tuple[str, int], ...]
+
+    def apply(self, session: Session, now: datetime) -> None:
+        counted = {
+            "images": func.coalesce(func.sum(Batch.count), 0),
+            "batches": func.count(),
+            "batches_scored": func.count().filter(Batch.state == BatchState.SCORED),
+            "batches_failed": func.count().filter(Batch.state == BatchState.FAILED),
+        }
+        # The run's row first: whoever counts a batch writes it, too, so from here on nobody does.
+        columns = [getattr(Run, name) for name, _ in self.seen]
+        row = session.execute(select(*columns).where(Run.id == self.run).with_for_update()).first()
+        if row is None or tuple(row) != tuple(value for _, value in self.seen):
+            raise StaleState(f"run {self.run} counts something else by now")
+        expressions = [counted[name].label(name) for name, _ in self.seen]
+        values = session.execute(select(*expressions).where(Batch.run_id == self.run)).one()._asdict()
+        session.execute(update(Run).where(Run.id == self.run).values(**values))
+        changes = ", ".join(f"{name} {before} -> {values[name]}" for name, before in self.seen)
+        record(session, "runs", self.run, "recounted", changes, now=now)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Move a row through states, all in one transaction.
+
+    path: the states, the first being the one it was seen in. lease_until: as it was seen; another one means
+    that somebody holds the row again. values: what is set with the last state.
+    """
+
+    table: type[Base]
+    row: int
+    path: tuple[State, ...]
+    why: str
+    values: tuple[tuple[str, Any], ...] = ()
+    lease_until: datetime | None = None
+    is_leased: bool = False
+
+    def apply(self, session: Session, now: datetime) -> None:
+        if self.is_leased:
+            unchanged(session, self.table, self.row, {"lease_until": self.lease_until})
+        why = DOCTOR + self.why
+        *between, last = self.path[1:]
+        source = self.path[0]
+        for state in between:
+            stop = {"error": why, **({"finished_at": now} if isinstance(state, RunState) else {})}
+            advance(session, self.row, source, state, at=now, why=why, **stop)
+            source = state
+        values = {name: now if value is NOW else value for name, value in self.values}
+        advance(session, self.row, source, last, at=now, why=why, **values)
+
+
+NOW = object()  # stands for the time of the repair among values
+
+
+@dataclass(frozen=True)
+class Clear:
+    """Set a column to NULL that has no meaning in the row's state."""
+
+    table: type[Base]
+    row: int
+    column: str
+    seen: Any
+    state: State
+
+    def apply(self, session: Session, now: datetime) -> None:
+        unchanged(session, self.table, self.row, {self.column: self.seen, "state": self.state})
+        key = self.table.__table__.c.id
+        session.execute(update(self.table).where(key == self.row).values({self.column: None}))
+        record(session, self.table.__tablename__, self.row, "cleared", self.column, now=now)
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Remove a row whose parent is gone, unless reads or money hang on it by now."""
+
+    table: type[Base]
+    row: int
+    why: str
+
+    def apply(self, session: Session, now: datetime) -> None:
+        key = self.table.__table__.c.id
+        gone = session.execute(delete(self.table).where(key == self.row, ~precious(self.table)))
+        if not gone.rowcount:  # type: ignore[attr-defined]  # a DELETE's result has it
+            raise StaleState(f"{self.table.__tablename__} {self.row} is gone, or has reads")
+        record(session, self.table.__tablename__, self.row, "removed", self.why, now=now)
+
+
+@dataclass(frozen=True)
+class RemoveClassifications:
+    """Remove classifications whose run is gone, or whose batch is not scored and will be.
+
+    batch: None: all of the run, which is gone.
+    """
+
+    run: int
+    batch: int | None
+    why: str
+
+    def apply(self, session: Session, now: datetime) -> None:
+        where = [Classification.run_id == self.run]
+        if self.batch is None:
+            where.append(~select(Run.id).where(Run.id == self.run).exists())
+        else:
+            unscored = select(Batch.first_image, Batch.count).where(
+                Batch.id == self.batch, Batch.state != BatchState.SCORED
+            )
+            held = session.execute(unscored.with_for_update()).first()
+            if held is None:
+                raise StaleState(f"batch {self.batch} is scored by now")
+            where.append(Classification.image.between(held.first_image, held.first_image + held.count - 1))
+        gone = session.execute(delete(Classification).where(*where))
+        why = f"{gone.rowcount} rows: {self.why}"  # type: ignore[attr-defined]
+        record(session, "classifications", self.run, "removed", why, now=now)
+
+
+@dataclass(frozen=True)
+class SampleAgain:
+    """Forget what a solver in the worker's process drew for a batch, since it cannot be read, and draw again.
+
+    state: of the batch; a failed one stays failed, until its run is resumed.
+    """
+
+    batch: int
+    problem: int
+    state: BatchState
+    why: str
+
+    def apply(self, session: Session, now: datetime) -> None:
+        unchanged(session, Batch, self.batch, {"state": self.state})
+        local = (Problem.id == self.problem, Problem.times_sent == 0, Problem.sapi_id.is_(None))
+        session.execute(delete(SampleSet).where(SampleSet.problem_id.in_(select(Problem.id).where(*local))))
+        if not session.execute(delete(Problem).where(*local)).rowcount:  # type: ignore[attr-defined]
+            raise StaleState(f"problem {self.problem} is gone, or has been with a solver")
+        record(session, "problems", self.problem, "removed", self.why, now=now)
+        if self.state is BatchState.SAMPLED:
+            again: dict[str, Any] = {"attempts": 0, "error": None, "dispatched_at": None, "due_at": NOW}
+            path = (BatchState.SAMPLED, BatchState.FAILED, BatchState.PENDING)
+            Steps(Batch, self.batch, path, self.why, tuple(again.items())).apply(session, now)
+
+
+def precious(table: type[Base]) -> ColumnElement[bool]:
+    """Whether something hangs on a row that cannot be had again for nothing: reads, or a charge."""
+    left = (ProblemState.RESERVED, ProblemState.CANCELLED)
+    spent = (Problem.times_sent > 0) | Problem.state.not_in(left)
+    if table is Problem:
+        has_reads = select(SampleSet.id).where(SampleSet.problem_id == Problem.id).exists()
+        return has_reads | spent
+    if table is Batch:
+        has_reads = (
+            select(SampleSet.id)
+            .join(Problem, Problem.id == SampleSet.problem_id)
+            .where(Problem.batch_id == Batch.id)
+            .exists()
+        )
+        return has_reads | select(Problem.id).where(Problem.batch_id == Batch.id, spent).exists()
+    raise AssertionError(f"rows of {table.__tablename__} are never removed")
+
+
+def unchanged(session: Session, table: type[Base], row: int, seen: dict[str, Any]) -> None:
+    """Lock a row; raises StaleState unless it is as it was seen."""
+    held = table.__table__.c
+    columns = [held[name] for name in seen]
+    found = session.execute(select(*columns).where(held.id == row).with_for_update()).first()
+    if found is None or tuple(found) != tuple(seen.values()):
+        raise StaleState(f"{table.__tablename__} {row} has changed meanwhile")
+
+
+def record(session: Session, table: str, row: int, word: str, why: str, *, now: datetime) -> None:
+    """Note in `events` what was done to a row without moving its state."""
+    session.execute(
+        insert(Event).values(at=now, subject=table, row=row, source=None, target=word, why=DOCTOR + why)
+    )

@@ -1,0 +1,175 @@
+"""States against each other, against times, and leases that nobody holds any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, func, or_, select
+from sqlalchemy.orm import Session
+
+from producer.doctor.finding import BACKUP, Finding
+from producer.doctor.limits import Limits
+from producer.doctor.repairs import NOW, Clear, Steps
+from schema.states import (
+    FINISHED_BATCHES,
+    BatchState,
+    CalibrationState,
+    EmbeddingState,
+    NetworkState,
+    PreparationState,
+    ProblemState,
+    RunState,
+    State,
+)
+from schema.tables import Base, Batch, Calibration, Embedding, Network, Preparation, Problem, Run
+
+RUN_STATES = "run-states"
+TIMES = "times"
+LEASES = "leases"
+SENDING = "sending"
+
+# What holds a lease in which state, and where the row goes when its holder has fallen silent.
+_LEASED: tuple[tuple[type[Base], State, State], ...] = (
+    (Batch, BatchState.SAMPLING, BatchState.PENDING),
+    (Network, NetworkState.TRAINING, NetworkState.QUEUED),
+    (Calibration, CalibrationState.FITTING, CalibrationState.WAITING),
+    (Preparation, PreparationState.PREPARING, PreparationState.QUEUED),
+    (Embedding, EmbeddingState.SEARCHING, EmbeddingState.FAILED),
+)
+
+
+def run_states(session: Session) -> Iterator[Finding]:
+    """A run that is at its end, or adds up, has no batch to be done; a done one has no failed batch."""
+    ended = (RunState.DONE, RunState.FAILED, RunState.AGGREGATING)
+    unfinished = func.count().filter(Batch.state.not_in(FINISHED_BATCHES))
+    failed = func.count().filter(Batch.state == BatchState.FAILED)
+    rows = session.execute(
+        select(Run.id, Run.state, unfinished.label("unfinished"), failed.label("failed"))
+        .join(Batch, Batch.run_id == Run.id)
+        .where(Run.state.in_(ended))
+        .group_by(Run.id, Run.state)
+        .having(or_(unfinished > 0, and_(Run.state == RunState.DONE, failed > 0)))
+        .order_by(Run.id)
+    )
+    return (_early(row) for row in rows.all())
+
+
+def _early(row: Any) -> Finding:
+    what = f"it is {row.state}, and {row.unfinished} of its batches are not finished"
+    again = f"take it up again: `annealq runs resume {row.id}`"
+    if row.unfinished == 0:
+        return Finding(
+            RUN_STATES,
+            "runs",
+            row.id,
+            f"it is done, and {row.failed} of its batches have failed",
+            f"what was scored is kept; `annealq runs rescore {row.id}` makes a run of it alone",
+        )
+    if row.state is RunState.FAILED:
+        return Finding(RUN_STATES, "runs", row.id, what, again)
+    if row.state is RunState.DONE:
+        return Finding(RUN_STATES, "runs", row.id, what, "classify the images again: a done run stays so")
+    path = (RunState.AGGREGATING, RunState.FAILED, RunState.QUEUED)
+    values = (("finished_at", None), ("error", None), ("dispatched_at", None))
+    repair = Steps(Run, row.id, path, "its batches were not finished", values)
+    return Finding(RUN_STATES, "runs", row.id, what, "let it go on: --repair", repair)
+
+
+def times(session: Session) -> Iterator[Finding]:
+    """What a state needs beside what the database's own constraints see to."""
+    needed: tuple[tuple[Any, tuple[State, ...], Any], ...] = (
+        (Run, (RunState.RUNNING, RunState.AGGREGATING, RunState.DONE), Run.started_at),
+        (Run, (RunState.PAUSED,), Run.paused_by),
+        (Batch, (BatchState.SAMPLING, BatchState.SAMPLED, BatchState.SCORED), Batch.started_at),
+        (Problem, (ProblemState.SENT,), Problem.sent_at),
+    )
+    for table, states, column in needed:
+        yield from _lacking(session, table, column, table.state.in_(states))
+    answered = and_(Problem.state == ProblemState.ANSWERED, Problem.times_sent > 0)
+    for column in (Problem.sapi_id, Problem.sent_at, Problem.charged_us):
+        yield from _lacking(session, Problem, column, answered)
+    sent = Problem.state.in_([ProblemState.SENDING, ProblemState.SENT])
+    unsent = select(Problem.id, Problem.state).where(sent, Problem.times_sent == 0).order_by(Problem.id)
+    for row, state in session.execute(unsent).all():
+        yield Finding(TIMES, "problems", row, f"it is {state}, and its times_sent is 0", BACKUP)
+    yield from _left_over(session)
+
+
+def _lacking(session: Session, table: Any, column: Any, where: ColumnElement[bool]) -> Iterator[Finding]:
+    query = select(table.id, table.state).where(where, column.is_(None)).order_by(table.id)
+    for row, state in session.execute(query).all():
+        yield Finding(TIMES, table.__tablename__, row, f"it is {state}, and has no {column.key}", BACKUP)
+
+
+def _left_over(session: Session) -> Iterator[Finding]:
+    """Leases of rows that nobody works on, and reasons of runs that are not paused."""
+    columns: list[tuple[Any, Any, ColumnElement[bool]]] = [
+        (table, table.lease_until, table.state != held)  # type: ignore[attr-defined]
+        for table, held, _ in _LEASED
+    ]
+    columns.append((Run, Run.paused_by, Run.state != RunState.PAUSED))
+    for table, column, where in columns:
+        query = select(table.id, table.state, column).where(where, column.is_not(None)).order_by(table.id)
+        for row, state, value in session.execute(query).all():
+            yield Finding(
+                TIMES,
+                table.__tablename__,
+                row,
+                f"it is {state}, and has {column.key} {value}",
+                "clear it: --repair",
+                Clear(table, row, column.key, value, state),
+            )
+
+
+def leases(session: Session, now: datetime, limits: Limits) -> Iterator[Finding]:
+    """Work whose worker fell silent so long ago that no reconciler can be running."""
+    before = now - timedelta(seconds=limits.silence_s)
+    for table, held, target in _LEASED:
+        columns: Any = table
+        query = (
+            select(columns.id, columns.lease_until)
+            .where(columns.state == held, columns.lease_until < before)
+            .order_by(columns.id)
+        )
+        for row, until in session.execute(query).all():
+            yield _silent(table, row, until, held, target)
+
+
+def _silent(table: type[Base], row: int, until: datetime, held: State, target: State) -> Finding:
+    why = f"nobody held it since {until:%Y-%m-%d %H:%M:%S} UTC"
+    values: dict[str, Any] = {"lease_until": None, "error": why}
+    if table is Embedding:
+        values |= {"progress": None, "finished_at": NOW}
+    else:
+        values["dispatched_at"] = None
+    if table is Batch:
+        values["due_at"] = NOW
+    repair = Steps(table, row, (held, target), why, tuple(values.items()), until, is_leased=True)
+    way_out = "`annealq up` or `annealq reconciler` hands it on, or make it due again: --repair"
+    return Finding(LEASES, table.__tablename__, row, f"it is {held}, and {why}", way_out, repair)
+
+
+def sending(session: Session, now: datetime, limits: Limits) -> Iterator[Finding]:
+    """Problems of which nobody knows for longer than the quarantine whether they have arrived."""
+    before = now - timedelta(seconds=limits.quarantine_s)
+    idle = case((Batch.state == BatchState.SAMPLING, Batch.lease_until < now), else_=True)
+    rows = session.execute(
+        select(Problem.id, Problem.label, Problem.sending_at, Batch.run_id, Batch.state, Run.solver)
+        .join(Batch, Batch.id == Problem.batch_id)
+        .join(Run, Run.id == Batch.run_id)
+        .where(Problem.state == ProblemState.SENDING, Problem.sending_at < before, idle)
+        .order_by(Problem.id)
+    )
+    for row in rows.all():
+        resume = f" after `annealq runs resume {row.run_id}`" if row.state is BatchState.FAILED else ""
+        what = (
+            f"it left for {row.solver} at {row.sending_at:%Y-%m-%d %H:%M:%S} UTC, and nobody has looked for "
+            f"its label {row.label} since the quarantine of {limits.quarantine_s:g} s is over"
+        )
+        way_out = (
+            f"a worker looks for it{resume}: `annealq up`; "
+            f"`annealq doctor --solver {row.solver}` says what the solver knows"
+        )
+        yield Finding(SENDING, "problems", row.id, what, way_out)

@@ -1,0 +1,63 @@
+"""What became of each image of a run, as flat rows: for `runs export` and for the HTTP API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from producer import queries
+from schema.arrays import decode_scores
+from schema.damage import stored_in
+from schema.states import FINISHED_BATCHES, FINISHED_RUNS, RunState
+from schema.tables import Batch
+
+_COLUMNS = (
+    "image",
+    "source",
+    "label",
+    "true_class",
+    "predicted",
+    "predicted_class",
+    "status",
+    "margin",
+    "one_hot_fraction",
+    "chain_break_fraction",
+    "lowest_energy",
+)
+
+
+def columns(names: tuple[str, ...]) -> list[str]:
+    """Names of a row's values; ``names``: the classes, each with its score."""
+    return [*_COLUMNS, *(f"score_{name}" for name in names)]
+
+
+def rows(
+    session: Session, run: int, names: tuple[str, ...], first: int = 0, end: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """A row for each classified image in order, from index ``first`` to before ``end``."""
+    sources = queries.sources(session, run)
+    for image in queries.classified(session, run, first, end):
+        with stored_in(f"image {image.image} of run {run}", f"score it again: `annealq runs rescore {run}`"):
+            scores = decode_scores([image.scores], len(names))[0].tolist()
+        row = asdict(image)
+        row["source"] = sources.get(image.image)
+        row["true_class"] = None if image.label is None else names[image.label]
+        row["predicted_class"] = None if image.predicted is None else names[image.predicted]
+        yield row | {f"score_{name}": score for name, score in zip(names, scores, strict=True)}
+
+
+def settled(session: Session, run: int, state: RunState) -> int | None:
+    """Index of the first image that may still be classified; None: there is none.
+
+    Rows before it do not change any more, and none comes between them: whoever reads on from there, later,
+    has seen every image once.
+    """
+    if state in FINISHED_RUNS:
+        return None
+    return session.execute(
+        select(func.min(Batch.first_image)).where(Batch.run_id == run, Batch.state.not_in(FINISHED_BATCHES))
+    ).scalar()

@@ -1,0 +1,84 @@
+"""The tables of the HTTP API: who may ask for what, who sent which run, and who is told of its end."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from schema.columns import Base, Key, known
+from schema.states import DeliveryState
+
+
+class ApiKey(Base):
+    """A key of the HTTP API: its hash, what it may do, and how much of that is used up."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    prefix: Mapped[str] = mapped_column(String(16), unique=True)  # how the key begins; shown to people
+    sha256: Mapped[str] = mapped_column(String(64))  # of the whole key, which is 256 random bits
+    scope: Mapped[str] = mapped_column(String(16))  # read, submit or admin
+    requests_per_minute: Mapped[int | None]
+    images_per_day: Mapped[int | None] = mapped_column(BigInteger)
+    qpu_us_per_day: Mapped[int | None] = mapped_column(BigInteger)
+    webhook_secret: Mapped[str] = mapped_column(String(128))  # signs what is sent to the key's webhooks
+    webhook_url: Mapped[str | None] = mapped_column(Text)  # where runs name none
+    minute: Mapped[datetime | None]  # that `requests` were counted in
+    requests: Mapped[int] = mapped_column(default=0)
+    day: Mapped[datetime | None]  # that `images` were counted in, UTC
+    images: Mapped[int] = mapped_column(BigInteger, default=0)
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint("scope IN ('read', 'submit', 'admin')", name="scope_known"),
+        CheckConstraint("requests >= 0 AND images >= 0", name="counts_positive"),
+    )
+
+
+class Submission(Base):
+    """A run that came by HTTP: by which key, and whom to tell of its end."""
+
+    __tablename__ = "submissions"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    key_id: Mapped[int | None] = mapped_column(ForeignKey("api_keys.id"))
+    webhook_url: Mapped[str | None] = mapped_column(Text)
+    webhook_secret: Mapped[str | None] = mapped_column(String(128))
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        Index(None, "key_id", "created_at"),
+        CheckConstraint("webhook_url IS NULL OR webhook_secret IS NOT NULL", name="webhooks_are_signed"),
+    )
+
+
+class Delivery(Base):
+    """One message to a webhook: that a run is at its end."""
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
+    ended_at: Mapped[datetime]  # a failed run may be resumed, and end again
+    event_id: Mapped[str] = mapped_column(String(64), unique=True)  # the same at every attempt
+    state: Mapped[DeliveryState]
+    body: Mapped[str] = mapped_column(Text)  # JSON, as it is signed
+    attempts: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[datetime]
+    lease_until: Mapped[datetime | None]
+    error: Mapped[str | None] = mapped_column(Text)  # of the latest attempt
+    created_at: Mapped[datetime]
+    delivered_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        UniqueConstraint("run_id", "ended_at"),
+        Index(None, "state", "due_at"),
+        known(DeliveryState),
+        CheckConstraint("state <> 'sending' OR lease_until IS NOT NULL", name="sending_has_lease"),
+        CheckConstraint("(state = 'delivered') = (delivered_at IS NOT NULL)", name="delivered_has_time"),
+        CheckConstraint("state <> 'failed' OR error IS NOT NULL", name="failed_says_why"),
+    )

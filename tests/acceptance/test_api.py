@@ -1,0 +1,140 @@
+"""The HTTP API as another service uses it: real processes, a real network, the local annealer."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from celery import Celery
+
+from producer import jobs
+from producer.client import Client
+from producer.enqueue import RunOptions, enqueue_run
+from producer.images import ImageSet
+from schema.database import Database
+from schema.errors import AnnealqError, RequestRefused
+from schema.parameters import Parameters, Solver
+from schema.settings import load
+from schema.states import RunState
+from tests.acceptance.conftest import QUICK, running_stack, show, wait_for
+from tests.conftest import ROOT, annealq
+from tests.receivers import receiving
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with an empty database: the network is the one that is shipped."""
+    path = tmp_path / "home"
+    path.mkdir(mode=0o700)
+    monkeypatch.setenv("ANNEALQ_HOME", str(path))
+    for name, value in QUICK.items():
+        monkeypatch.setenv(name, value)
+    done = annealq("db", "upgrade")
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+@contextmanager
+def served(home: Path) -> Iterator[str]:
+    """`annealq serve` on a free port, stopped by SIGTERM; yields its address."""
+    log = home / "serve.log"
+    command = [sys.executable, "-m", "producer.cli", "serve", "--port", "0"]
+    environment = {**os.environ, "ANNEALQ_API_WEBHOOK_PRIVATE": "1"}
+    with log.open("w") as file:
+        server = subprocess.Popen(command, cwd=ROOT, stderr=file, stdout=file, env=environment)
+    try:
+        wait_for(lambda: "annealq serves at" in log.read_text() or server.poll() is not None, "the API", 60)
+        found = re.search(r"serves at (http://[^;]+);", log.read_text())
+        assert found is not None, log.read_text()
+        yield found[1]
+    finally:
+        server.terminate()
+        code = server.wait(20)
+    assert code in (0, -15), log.read_text()
+
+
+def test_another_service_sends_images_and_reads_what_became_of_them(
+    empty: Path, digits: tuple[np.ndarray, np.ndarray]
+) -> None:
+    images, labels = digits[0][:200], digits[1][:200]
+    made = json.loads(annealq("keys", "add", "service", "--json").stdout)
+    with receiving() as receiver, running_stack(empty), served(empty) as address:
+        with Client(address) as stranger, pytest.raises(RequestRefused, match="no API key"):
+            stranger.run(1)
+        with Client(address, made["key"]) as client:
+            assert httpx.get(f"{address}/readyz", trust_env=False).json()["status"] == "ready"
+            options = {"network": "digits", "reads": 50, "batch_size": 50}
+            run = client.submit(images, labels, idempotency_key="a", webhook={"url": receiver.url}, **options)
+            assert client.submit(images, labels, idempotency_key="a", **options) == run
+            seen = list(client.events(run))
+            assert seen[-1].state is RunState.DONE
+            assert [progress.scored for progress in seen] == sorted(progress.scored for progress in seen)
+            results = list(client.results(run))
+            shown = client.wait(run)
+        headers, body = receiver.next()
+    assert [image.index for image in results] == list(range(200))
+    right = sum(image.predicted == image.label for image in results)
+    assert [image.label for image in results] == labels.tolist()
+    assert shown["accuracy"] == right / 200
+    assert shown["accuracy"] > 0.9
+    del shown["links"]
+    assert show(run) == shown
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    key = base64.b64decode(made["webhook_secret"].removeprefix("whsec_"))
+    expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"
+    assert abs(int(headers["webhook-timestamp"]) - time.time()) < 300
+    message = json.loads(body)
+    assert (message["type"], message["data"]["run_id"]) == ("run.done", run)
+    assert message["data"]["accuracy"] == shown["accuracy"]
+
+
+def test_a_client_without_workers_waits_and_may_cancel(
+    empty: Path, digits: tuple[np.ndarray, np.ndarray]
+) -> None:
+    with served(empty) as address, Client(address) as client:
+        run = client.submit(digits[0][:10], reads=10)
+        assert client.run(run)["state"] == "queued"
+        assert next(client.events(run)).scored == 0
+        assert client.cancel(run)["state"] == "cancelled"
+        with pytest.raises(AnnealqError, match="cancelled"):
+            client.wait(run)
+        assert list(client.results(run)) == []
+        with pytest.raises(RequestRefused, match="no run 99"):
+            client.run(99)
+        with pytest.raises(RequestRefused, match="8 x 8"):
+            client.submit(np.zeros((3, 9, 9)), network="digits")
+
+
+@pytest.mark.slow
+def test_a_plain_celery_message_and_rows_are_enough(
+    empty: Path, digits: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANNEALQ_WORKER_RECONCILE_EVERY_S", "600")  # it would do without the message
+    settings = load()
+    found = ImageSet("digits", digits[0][:20], digits[1][:20], None, None)
+    with running_stack(empty):
+        database = Database(settings.database_url)
+        network = jobs.provide(database, found, "digits")
+        parameters, options = Parameters(reads=10), RunOptions(key="a")
+        run = enqueue_run(database, found, network, Solver.LOCAL, parameters, options).id
+        database.dispose()
+        message = {"row": 0, "version": 1}
+        with Celery(broker=settings.broker_url, set_as_current=False) as celery:
+            celery.send_task(
+                "annealq.dispatch", kwargs=message, queue="annealq.aggregate", ignore_result=True
+            )
+        wait_for(lambda: show(run)["state"] == "done", "the run")

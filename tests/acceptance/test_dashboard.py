@@ -1,0 +1,95 @@
+"""A browser on the pages of a real run: it moves by itself, shows an image, and cancels."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.acceptance.conftest import running_stack, show, wait_for
+from tests.conftest import ROOT, annealq
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Chrome]:
+    """Headless, with nothing that it would ask of the network by itself."""
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.skip("no chromium and chromedriver on this machine")
+    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+
+    monkeypatch.setenv("SE_AVOID_STATS", "true")
+    options = ChromeOptions()
+    options.binary_location = binary
+    quiet = ("background-networking", "component-update", "sync", "gpu", "quic")
+    for flag in ("headless", "no-sandbox", "no-first-run", *(f"disable-{name}" for name in quiet)):
+        options.add_argument(f"--{flag}")
+    options.add_argument(f"--user-data-dir={tmp_path / 'browser'}")
+    options.add_argument("--window-size=1200,900")
+    opened = Chrome(options, ChromeService(driver))
+    yield opened
+    opened.quit()
+
+
+@contextmanager
+def served(home: Path) -> Iterator[str]:
+    """`annealq serve` on a home; yields its address."""
+    with (home / "serve.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "producer.cli", "serve", "--port", "0"],
+            cwd=ROOT,
+            stderr=log,
+            env=os.environ.copy(),
+        )
+    text = (home / "serve.log").read_text
+    wait_for(lambda: "serves at" in text(), "the API", 60)
+    yield text().split("serves at ")[1].split(";")[0]
+    process.send_signal(signal.SIGINT)
+    process.wait(20)
+
+
+def test_a_run_is_watched_and_cancelled(browser: Chrome, home: Path, digits_file: str) -> None:
+    def ask(script: str) -> Any:
+        # In one step: between two, the page may have put in something newer.
+        return browser.execute_script(f"return {script}")
+
+    def scored() -> int:
+        return int(ask("document.querySelector('main .progress')?.getAttribute('aria-valuenow') ?? -1"))
+
+    with running_stack(home), served(home) as address:
+        sent = annealq(
+            *("classify", digits_file, "--reads", "400", "--sweeps", "400", "--batch-size", "20"),
+            *("--detach", "--json"),
+        )
+        run = int(json.loads(sent.stdout)["run_id"])
+        browser.get(address)
+        ask(f"document.querySelector('main a[href$=\"/runs/{run}\"]').click()")
+        wait_for(lambda: scored() > 0, "the first images", 120)
+        first = scored()
+        ask("window.kept = true")
+        wait_for(lambda: scored() > first, "the page to move by itself", 60)
+        assert ask("window.kept"), "the page was loaded anew"
+        ask("document.querySelector('.images a').click()")
+        wait_for(lambda: "of its reads" in str(ask("document.body.innerText")), "the image's page")
+        wait_for(lambda: ask("document.querySelector('img.energies').naturalWidth") > 0, "the energies")
+        browser.back()
+        wait_for(lambda: ask("!!document.querySelector('button.wrong')"), "the button")
+        ask("document.querySelector('button.wrong').click()")
+        wait_for(lambda: f"run {run} is cancelled" in str(ask("document.body.innerText")), "the word")
+        wait_for(lambda: show(run)["state"] == "cancelled", "the run's end")
+        errors = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+        assert not errors, errors

@@ -1,0 +1,159 @@
+"""What this machine computes around the annealer, for each image, beside the same work in Ocean.
+
+From pixels to the problem on the wire, and from the answer on the wire to scores; nothing is sent. `mnist`,
+visible units sampled, on the ideal P16. The scores must agree. One thread, as in a worker's process. At 1,000
+reads most of it is features, energies and unembedding, at 100 features.
+"""
+
+from __future__ import annotations
+
+import base64
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from dwave.embedding import EmbeddedStructure
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from producer import shipped
+from schema import weights
+from schema.parameters import Parameters
+from tests.benchmarks.conftest import Record
+from tests.benchmarks.rivals import ocean
+from tests.chips import chip
+from tests.conftest import data_file
+from worker import consensus
+from worker.annealers import programme, wire
+from worker.annealers.programme import Programme
+from worker.embedding import plans
+from worker.embedding.graph import Interactions
+from worker.embedding.scale import Ranges
+from worker.embedding.unembedding import unembed
+from worker.network.registry import TrainedNetwork
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
+
+FRACTION = 0.1
+ROUNDS = 5
+COMPARED = 3  # images that the rivals take
+
+FloatArray = NDArray[np.float64]
+Count = Callable[..., FloatArray]
+
+
+@dataclass(frozen=True)
+class Road:
+    """One full problem with its images, and what a careful user of Ocean keeps between images."""
+
+    network: TrainedNetwork
+    programme: Programme
+    images: NDArray[np.uint8]
+    chip: ocean.Chip
+    embeddings: list[dict[int, list[int]]]
+    structures: list[EmbeddedStructure]
+
+    def ours(self, answer: dict[str, Any]) -> FloatArray:
+        """All images of the problem at once, (k, K) scores."""
+        made, model = self.programme, self.programme.model
+        linear = model.linear(self.network.features(self.images))
+        made.lin(linear)
+        read = wire.decode(answer["answer"])
+        out = unembed(read.bits, made.placement.tiling)
+        energies = model.energies(linear, out.bits)
+        scored = consensus.score(out.bits[:, :, model.class_units], energies, fraction=FRACTION)
+        return scored.scores
+
+    def rival(self, count: Count, k: int, answer: dict[str, Any]) -> FloatArray:
+        """Image k alone, (K,) scores."""
+        model = self.programme.model
+        linear = model.linear(self.network.features(self.images[k : k + 1]))[0]
+        image = ocean.Image.build(
+            self.chip, self.structures[k], self.embeddings[k], linear, model.edges, model.couplings
+        )
+        image.encode(self.programme.chain_strength)
+        return count(image.decode(answer), list(range(model.units))[model.class_units], FRACTION)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def road() -> Road:
+    bundle = shipped.load("mnist")
+    architecture = bundle.description.architecture
+    network = TrainedNetwork(architecture, weights.decode(bundle.data, architecture), "energy")
+    model, graph = network.model("sampled", None), chip("pegasus", 16)
+    tiling = plans.load(Interactions.of(model), graph)
+    assert tiling is not None
+    ranges = Ranges(h=(-4.0, 4.0), J=(-2.0, 1.0), J_at_qubit=(-18.0, 15.0))
+    made = programme.prepare(model, architecture.alpha, graph, tiling, ranges, Parameters())
+    with np.load(data_file("mnist_small.npz")) as file:
+        images = next(file[name] for name in file.files if file[name].ndim == 3)[: tiling.tiles]
+    embeddings = [
+        {unit: tiling.chain(k, unit).tolist() for unit in range(model.units)} for k in range(COMPARED)
+    ]
+    couplers = graph.couplers.tolist()
+    structures = [EmbeddedStructure(couplers, embedding) for embedding in embeddings]
+    whole = ocean.Chip(graph.qubits.tolist(), [(a, b) for a, b in couplers])
+    return Road(network, made, images, whole, embeddings, structures)
+
+
+def message(bits: NDArray[np.uint8], qubits: NDArray[np.integer], chip_qubits: int) -> dict[str, Any]:
+    """An answer with these reads (R, A) of these qubits, rising, as the wire has it."""
+    parts = {
+        "energies": np.zeros(len(bits)),
+        "active_variables": qubits.astype("<i4"),
+        "solutions": np.packbits(bits, axis=1),
+    }
+    encoded = {name: base64.b64encode(array.tobytes()).decode() for name, array in parts.items()}
+    return {
+        "type": "ising",
+        "answer": {"format": "qp", "num_variables": chip_qubits, "timing": {}, **encoded},
+    }
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """Of processor time, all threads: other processes do not count."""
+    start = time.process_time()
+    function()
+    return time.process_time() - start
+
+
+@pytest.mark.parametrize(("reads", "goal_ms"), [(1000, 0.15), (100, 0.03)])
+def test_classical_side(record: Record, road: Road, reads: int, goal_ms: float) -> None:
+    qubits = np.sort(road.programme.placement.tiling.qubits)
+    bits = np.random.default_rng(0).integers(0, 2, (reads, len(qubits)), dtype=np.uint8)
+    size = int(road.programme.placement.graph.qubits.max()) + 1
+    whole = message(bits, qubits, size)
+    alone = []
+    for k in range(COMPARED):
+        mine = np.sort([q for chain in road.embeddings[k].values() for q in chain])
+        alone.append(message(bits[:, np.searchsorted(qubits, mine)], mine, size))
+    scores = road.ours(whole)
+    for k in range(COMPARED):
+        for count in (ocean.count_by_loop, ocean.count_by_argsort):
+            np.testing.assert_allclose(road.rival(count, k, alone[k]), scores[k], atol=1e-9)
+    ours, argsort, loop = [], [], []
+    for turn in range(ROUNDS * 2):
+        k = turn % COMPARED
+        ours.append(seconds(lambda: road.ours(whole)) / len(road.images))
+        argsort.append(seconds(partial(road.rival, ocean.count_by_argsort, k, alone[k])))
+        loop.append(seconds(partial(road.rival, ocean.count_by_loop, k, alone[k])))
+    mine_ms = 1e3 * statistics.median(ours)
+    for name, theirs, least in (("argsort", argsort, 20), ("loop", loop, 100)):
+        theirs_ms = 1e3 * statistics.median(theirs)
+        what = f"classical side of an image, {reads} reads, Ocean by {name} (goal {least} x)"
+        record(what, mine_ms, "ms", goal_ms, at_least=False, rival=theirs_ms)

@@ -1,0 +1,53 @@
+"""The API on each database, and what is sent to it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.integration.conftest import some_images
+from tests.serving import client, serving
+
+
+@pytest.fixture
+def address(database_url: str) -> Iterator[str]:
+    with serving(database_url) as found:
+        yield found
+
+
+@pytest.fixture
+def http(address: str) -> Iterator[httpx.Client]:
+    """Without a key."""
+    with client(address) as opened:
+        yield opened
+
+
+def npz(count: int = 30, *, seed: int = 0) -> bytes:
+    """Labelled images of 8 x 8 pixels, as a file."""
+    images = some_images(count, seed=seed)
+    file = io.BytesIO()
+    np.savez(file, images=images.images, labels=images.labels)
+    return file.getvalue()
+
+
+def send(http: httpx.Client, data: bytes | None = None, **fields: object) -> httpx.Response:
+    """Send an .npz; `key=` is its Idempotency-Key."""
+    key = fields.pop("key", None)
+    headers = {} if key is None else {"Idempotency-Key": str(key)}
+    form = {name: str(value) for name, value in fields.items()}
+    files = {"images": ("some.npz", npz() if data is None else data)}
+    return http.post("/v1/runs", files=files, data=form, headers=headers)
+
+
+def refused(response: httpx.Response, status: int) -> str:
+    """Check that an error has the shape that all have; returns its message."""
+    assert response.status_code == status, response.text
+    error = response.json()
+    assert set(error) == {"error", "message", "way_out"}
+    assert all(isinstance(text, str) and text for text in error.values())
+    assert "Traceback" not in response.text
+    return str(error["message"])

@@ -1,0 +1,166 @@
+"""The pages: what they show, who may see them, who may act, and what another site cannot do."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+
+import httpx
+import pytest
+from sqlalchemy import update
+
+from producer import queries
+from producer.enqueue import RunOptions, enqueue_run
+from producer.networks import ChosenNetwork
+from schema.database import Database
+from schema.messages import Message, Task
+from schema.parameters import Parameters, Solver
+from schema.states import RunState
+from schema.tables import Batch, Run
+from tests.integration.conftest import Cli, some_images, work_off
+from tests.serving import client
+from worker.context import Context
+
+HOSTILE = "<script>alert(1)</script>"
+COOKIE = "annealq-key"
+
+
+@pytest.fixture
+def queued(database: Database, working: ChosenNetwork) -> int:
+    images, chosen = some_images(25), Parameters(reads=20)
+    return enqueue_run(database, images, working, Solver.LOCAL, chosen, RunOptions(batch_size=10)).id
+
+
+@pytest.fixture
+def finished(context: Context, queued: int) -> int:
+    work_off(context, Message(Task.DISPATCH))
+    return queued
+
+
+@pytest.fixture
+def key_of(cli: Cli) -> Callable[[str], str]:
+    """The key of a new API key with some scope."""
+    return lambda scope: str(
+        json.loads(cli("keys", "add", f"its-{scope}", "--scope", scope, "--json"))["key"]
+    )
+
+
+def state(database: Database, run: int) -> RunState:
+    with database.reading() as session:
+        return queries.run(session, run).state
+
+
+def press(http: httpx.Client, run: int, act: str, **headers: str) -> httpx.Response:
+    return http.post(f"/runs/{run}/{act}", headers=headers)
+
+
+def test_a_finished_run_is_shown_whole(http: httpx.Client, finished: int, database: Database) -> None:
+    with database.reading() as session:
+        counts = queries.counts(session, finished)
+    page = http.get(f"/runs/{finished}")
+    assert page.status_code == 200
+    assert f"{counts.accuracy:.2%}" in page.text
+    assert "data-live" not in page.text
+    image = re.search(rf"/runs/{finished}/images/\d+", page.text)
+    assert image is not None
+    assert "Consensus class scores" in http.get(image[0]).text
+    assert f"/runs/{finished}" in http.get("/").text
+    assert http.get(f"/runs/{finished}/report.html").text.startswith("<!doctype html>")
+
+
+def test_a_run_under_way_is_live_and_says_how_far_it_is(http: httpx.Client, queued: int) -> None:
+    page = http.get(f"/runs/{queued}").text
+    assert "data-live" in page
+    assert 'http-equiv="refresh"' in page
+    assert "0 of 25 images are scored" in page
+
+
+def test_nothing_is_asked_of_others(http: httpx.Client, finished: int) -> None:
+    for path in ("/", "/solvers", f"/runs/{finished}", "/nothing"):
+        page = http.get(path)
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        links = re.findall(r"""(?:src|href|action)="([^"]*)""", page.text)
+        assert links
+        assert all(link.startswith(("/", "data:", "#")) and not link.startswith("//") for link in links)
+    assert http.get("/static/style.css").headers["content-type"].startswith("text/css")
+    assert not re.search(r"https?://|@import", http.get("/static/style.css").text)
+
+
+def test_names_are_never_markup(http: httpx.Client, finished: int, database: Database) -> None:
+    with database.transaction() as session:
+        session.execute(update(Run).values(name=HOSTILE))
+        session.execute(update(Batch).where(Batch.first_image == 0).values(sources=[HOSTILE] * 10))
+    for path in ("/", f"/runs/{finished}", f"/runs/{finished}/images/3", f"/?said={HOSTILE}"):
+        page = http.get(path).text
+        assert "<script>" not in page
+        assert "&lt;script&gt;" in page
+
+
+@pytest.mark.parametrize("path", ["/runs/99", "/runs/99/images/0", "/nothing", "/embeddings/99.png"])
+def test_what_is_not_there_is_said(http: httpx.Client, path: str) -> None:
+    page = http.get(path)
+    assert page.status_code == 404
+    assert "<h1>" in page.text
+
+
+def test_an_image_that_is_not_scored_is_said(http: httpx.Client, queued: int) -> None:
+    page = http.get(f"/runs/{queued}/images/3")
+    assert (page.status_code, "image 3 that is scored" in page.text) == (404, True)
+
+
+def test_buttons_pause_resume_and_cancel(http: httpx.Client, queued: int, database: Database) -> None:
+    for act, becomes in (
+        ("pause", RunState.PAUSED),
+        ("resume", RunState.QUEUED),
+        ("cancel", RunState.CANCELLED),
+    ):
+        assert f'formaction="/runs/{queued}/{act}"' in http.get(f"/runs/{queued}").text
+        done = press(http, queued, act)
+        assert (done.status_code, done.headers["location"][: len("/runs/")]) == (303, "/runs/")
+        assert state(database, queued) is becomes
+    assert press(http, queued, "resume").status_code == 409
+    assert press(http, queued, "drop").status_code == 404
+    assert http.get(f"/runs/{queued}/cancel").status_code in (404, 405)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}],
+)
+def test_another_site_cannot_act(
+    http: httpx.Client, queued: int, database: Database, headers: dict[str, str]
+) -> None:
+    assert press(http, queued, "cancel", **headers).status_code == 403
+    assert state(database, queued) is RunState.QUEUED
+
+
+def test_with_keys_one_has_to_log_in(address: str, queued: int, key_of: Callable[[str], str]) -> None:
+    key = key_of("read")
+    with client(address) as http:
+        for path in ("/", f"/runs/{queued}", "/solvers"):
+            page = http.get(path)
+            assert page.status_code == 401
+            assert 'type="password"' in page.text
+            assert "random" not in page.text  # the data's name
+        assert press(http, queued, "cancel").status_code == 401
+        wrong = http.post("/login", data={"key": key[:-1] + "!"})
+        assert wrong.status_code == 401
+        assert COOKIE not in http.cookies
+        right = http.post("/login", data={"key": key})
+        assert right.status_code == 303
+        cookie = right.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        assert "random" in http.get(f"/runs/{queued}").text
+        assert key not in http.get("/").text
+        http.post("/logout")
+        assert http.get("/").status_code == 401
+
+
+def test_who_may_act(address: str, queued: int, database: Database, key_of: Callable[[str], str]) -> None:
+    for scope, status in (("read", 403), ("submit", 403), ("admin", 303)):
+        with client(address) as http:
+            http.post("/login", data={"key": key_of(scope)})
+            assert press(http, queued, "cancel").status_code == status, scope
+            assert (state(database, queued) is RunState.CANCELLED) == (status == 303)

@@ -1,0 +1,138 @@
+"""What those need who watch: events, health, metrics."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import insert, select, text, update
+
+from producer.networks import ChosenNetwork
+from schema.database import Database
+from schema.messages import Message, Task
+from schema.states import ProblemState
+from schema.tables import Batch, Problem
+from tests.integration.api.conftest import npz, refused, send
+from tests.integration.conftest import START, work_off
+from tests.serving import client, serving
+from worker.context import Context
+
+
+def events(http: httpx.Client, run: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Kind and data of each event of a run, until the server ends the stream."""
+    with http.stream("GET", f"/v1/runs/{run}/events") as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        kind = ""
+        for line in stream.iter_lines():
+            name, _, value = line.partition(": ")
+            if name == "event":
+                kind = value
+            elif name == "data":
+                yield kind, json.loads(value)
+
+
+def test_events_tell_of_a_run_to_its_end(
+    address: str, http: httpx.Client, context: Context, working: ChosenNetwork
+) -> None:
+    run = send(http, npz(30), batch_size=10, reads=5).json()["run_id"]
+    found = events(http, run)
+    kind, first = next(found)
+    assert (kind, first["state"], first["scored"], first["images"]) == ("progress", "queued", 0, 30)
+    worker = threading.Thread(target=work_off, args=(context, Message(Task.DISPATCH)))
+    worker.start()
+    rest = list(found)
+    worker.join()
+    assert [kind for kind, _ in rest[:-1]] == ["progress"] * (len(rest) - 1)
+    assert rest[-1][0] == "end"
+    assert (rest[-1][1]["state"], rest[-1][1]["scored"]) == ("done", 30)
+    scored = [data["scored"] for _, data in rest]
+    assert scored == sorted(scored)
+    # Who comes later hears the end at once.
+    assert [kind for kind, _ in events(http, run)] == ["end"]
+
+
+def test_listeners_are_let_go_when_the_server_stops(database_url: str, network: ChosenNetwork) -> None:
+    with ExitStack() as stack:
+        with serving(database_url) as address:
+            http = stack.enter_context(client(address))
+            run = send(http).json()["run_id"]
+            found = events(http, run)
+            assert next(found)[1]["state"] == "queued"
+            began = time.monotonic()
+        assert time.monotonic() - began < 4  # an open stream would be waited for, for longer
+        assert list(found) == []
+
+
+def test_events_of_no_run(http: httpx.Client) -> None:
+    refused(http.get("/v1/runs/5/events"), 404)
+
+
+def test_ready_says_what_is_missing(database_url: str, database: Database) -> None:
+    with serving(database_url) as address, client(address) as http:
+        assert http.get("/healthz").json() == {"status": "alive"}
+        answer = http.get("/readyz")
+        assert answer.status_code == 503
+        assert (answer.json()["database"], answer.json()["broker"]) == ("ready", "away")
+        with database.transaction() as session:
+            session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        assert http.get("/readyz").json()["database"] == "older than this annealq"
+
+
+def figures(http: httpx.Client) -> dict[tuple[str, str], float]:
+    """Samples of /metrics by name and label."""
+    answer = http.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    return {
+        (sample.name, next(iter(sample.labels.values()), "")): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def test_metrics_are_what_the_database_holds(
+    http: httpx.Client, database: Database, network: ChosenNetwork
+) -> None:
+    run = send(http, npz(30), solver="emulator", batch_size=10).json()["run_id"]
+    send(http, npz(7), priority=1)
+    with database.transaction() as session:
+        batches = session.execute(select(Batch.id).where(Batch.run_id == run)).scalars().all()
+        session.execute(update(Batch).where(Batch.run_id == run).values(due_at=START))
+        for ordinal, values in enumerate(
+            (
+                {"state": ProblemState.ANSWERED, "charged_us": 700, "answered_at": START, "times_sent": 1},
+                {
+                    "state": ProblemState.ANSWERED,
+                    "answered_at": START,
+                    "charged_us": 100,
+                    "times_sent": 3,
+                    "duplicates": 1,
+                    "wasted_us": 50,
+                },
+                {"state": ProblemState.SENT, "sapi_id": "x", "times_sent": 1},
+            )
+        ):
+            row = {"batch_id": batches[0], "ordinal": ordinal, "first_image": 0, "count": 1}
+            session.execute(
+                insert(Problem).values({**row, "label": f"l{ordinal}", "reserved_at": START, **values})
+            )
+    found = figures(http)
+    assert found["annealq_runs", "queued"] == 2
+    assert found["annealq_batches", "pending"] == 4
+    assert found["annealq_images", "pending"] == 37
+    assert found["annealq_problems", "answered"] == 2
+    assert found["annealq_problems", "sent"] == 1
+    assert found["annealq_problem_duplicates_total", ""] == 1
+    assert found["annealq_problem_resubmissions_total", ""] == 2
+    assert found["annealq_qpu_microseconds_total", "emulator"] == 850
+    assert found["annealq_qpu_microseconds_total", "dwave"] == 0
+    assert found["annealq_queue_depth", ""] == 4
+    with database.reading() as session:
+        age = (database.now(session) - START).total_seconds()
+    assert found["annealq_oldest_due_seconds", ""] == pytest.approx(age, abs=60)

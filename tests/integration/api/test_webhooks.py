@@ -1,0 +1,214 @@
+"""Webhooks: signed, repeated until they arrive, delivered by one process, and never to a neighbour."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import insert, select
+
+from producer import control, webhooks
+from producer.api import keys
+from producer.api.courier import Courier
+from producer.api.keys import Scope
+from producer.api.settings import load as load_api
+from producer.enqueue import Enqueued
+from producer.networks import ChosenNetwork
+from producer.webhooks import MAX_ATTEMPTS, Outcome
+from schema.access import Delivery, Submission
+from schema.database import Database
+from schema.states import DeliveryState
+from tests.integration.api.conftest import refused, send
+from tests.integration.conftest import START, Cli, Clock
+from tests.receivers import Receiver, receiving
+from tests.serving import client, serving
+
+SECRET = "a secret of the receiver"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as found:
+        yield found
+
+
+@pytest.fixture
+def ended(timed: Database, enqueue: Callable[..., Enqueued], receiver: Receiver) -> int:
+    """A run that is cancelled, and whose end a webhook waits for."""
+    return end_run(timed, enqueue(10).id, receiver.url)
+
+
+def end_run(database: Database, run: int, url: str) -> int:
+    with database.transaction() as session:
+        values = {"webhook_url": url, "webhook_secret": SECRET, "created_at": START}
+        session.execute(insert(Submission).values(run_id=run, **values))
+    control.cancel(database, run)
+    return run
+
+
+def deliver(database: Database, *, allow_private: bool = True) -> None:
+    """One round of a courier."""
+
+    async def once() -> None:
+        courier = Courier(database, allow_private=allow_private)
+        async with courier.client() as http:
+            await courier.start_due(http)
+            await courier.settle()
+
+    asyncio.run(once())
+
+
+def row(database: Database) -> Any:
+    with database.reading() as session:
+        return session.execute(select(Delivery.__table__)).one()
+
+
+def verify(headers: dict[str, str], body: bytes, key: bytes) -> dict[str, Any]:
+    """As a receiver does, by the text of standardwebhooks.com; returns what the message says."""
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"
+    message: dict[str, Any] = json.loads(body)
+    return message
+
+
+def test_the_end_of_a_run_is_told_and_signed_with_the_key_s_secret(
+    database_url: str, database: Database, network: ChosenNetwork, receiver: Receiver
+) -> None:
+    made = keys.add(database, "night", Scope.SUBMIT, webhook_url=receiver.url)
+    with serving(database_url, load_api(webhook_private=True)) as address, client(address, made.key) as http:
+        run = send(http).json()["run_id"]
+        http.post(f"/v1/runs/{run}/cancel")
+        headers, body = receiver.next()
+    key = base64.b64decode(made.webhook_secret.removeprefix("whsec_"))
+    message = verify(headers, body, key)
+    assert message["type"] == "run.cancelled"
+    assert (message["data"]["run_id"], message["data"]["images"]) == (run, 30)
+
+
+def test_a_message_comes_again_until_it_is_taken_with_the_same_id(
+    timed: Database, clock: Clock, ended: int, receiver: Receiver
+) -> None:
+    receiver.statuses = [500, 302]
+    deliver(timed)
+    assert (row(timed).state, row(timed).attempts) == (DeliveryState.PENDING, 1)
+    assert "500" in row(timed).error
+    deliver(timed)  # it is not due yet
+    clock.forward(5)
+    deliver(timed)
+    assert "redirects are not followed" in row(timed).error
+    clock.forward(30)
+    deliver(timed)
+    assert (row(timed).state, row(timed).attempts, row(timed).error) == (DeliveryState.DELIVERED, 3, None)
+    clock.forward(100_000)
+    deliver(timed)
+    came = [receiver.next(1) for _ in range(3)]
+    assert receiver.came.empty()
+    assert len({headers["webhook-id"] for headers, _ in came}) == 1
+    assert all(verify(*message, SECRET.encode())["data"]["run_id"] == ended for message in came)
+
+
+def test_what_is_never_taken_is_given_up(timed: Database, clock: Clock, ended: int) -> None:
+    webhooks.note_ends(timed)
+    for number in range(1, MAX_ATTEMPTS + 1):
+        attempt = webhooks.claim(timed)
+        assert attempt is not None
+        assert attempt.number == number
+        webhooks.keep(timed, attempt, Outcome("no"))
+        clock.forward(100_000)
+    assert webhooks.claim(timed) is None
+    assert (row(timed).state, row(timed).error) == (DeliveryState.FAILED, "no")
+
+
+def test_a_receiver_may_say_that_it_wants_no_more(timed: Database, ended: int, receiver: Receiver) -> None:
+    receiver.statuses = [410]
+    deliver(timed)
+    assert row(timed).state == DeliveryState.FAILED
+
+
+def test_only_one_process_sends_a_message(
+    timed: Database, database_url: str, clock: Clock, ended: int
+) -> None:
+    other = Database(database_url, clock)
+    barrier = threading.Barrier(2)
+    taken: list[object] = []
+
+    def take(database: Database) -> None:
+        barrier.wait()
+        webhooks.note_ends(database)
+        taken.append(webhooks.claim(database))
+
+    threads = [threading.Thread(target=take, args=(database,)) for database in (timed, other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    first = next(attempt for attempt in taken if attempt is not None)
+    assert isinstance(first, webhooks.Attempt)
+    assert webhooks.claim(other) is None
+    clock.forward(webhooks.LEASE_S + 1)  # its process died: another takes over
+    second = webhooks.claim(other)
+    assert second is not None
+    assert (second.event_id, second.number) == (first.event_id, 2)
+    webhooks.keep(timed, first, Outcome())  # too late: it is another's now
+    assert row(timed).state == DeliveryState.SENDING
+    webhooks.keep(other, second, Outcome())
+    assert row(timed).state == DeliveryState.DELIVERED
+    other.dispose()
+
+
+def test_nothing_is_sent_to_neighbours(
+    timed: Database, database_url: str, enqueue: Callable[..., Enqueued], receiver: Receiver
+) -> None:
+    with serving(database_url) as address, client(address) as http:
+        for url in (receiver.url, "https://127.0.0.1/", "https://[::1]/"):
+            refused(send(http, webhook=json.dumps({"url": url, "secret": SECRET})), 422)
+    # A name that leads here is found out when it is resolved.
+    end_run(timed, enqueue(10).id, f"https://localhost:{receiver.port}/hook")
+    deliver(timed, allow_private=False)
+    assert row(timed).state == DeliveryState.FAILED
+    assert "not at a public address" in row(timed).error
+    assert receiver.came.empty()
+
+
+def test_a_name_is_resolved_once_and_that_address_is_asked(
+    timed: Database, enqueue: Callable[..., Enqueued], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolved: list[str] = []
+    really = socket.getaddrinfo
+
+    def rebinding(host: Any, *more: Any, **options: Any) -> Any:
+        if host == "rebinding.test":
+            resolved.append(host)
+            return really("127.0.0.1" if len(resolved) == 1 else "127.0.0.9", *more, **options)
+        return really(host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    end_run(timed, enqueue(10).id, f"http://rebinding.test:{receiver.port}/hook")
+    deliver(timed)
+    headers, _ = receiver.next(1)
+    assert resolved == ["rebinding.test"]
+    assert headers["host"] == f"rebinding.test:{receiver.port}"
+    assert row(timed).state == DeliveryState.DELIVERED
+
+
+def test_a_webhook_without_a_secret_is_refused(http: httpx.Client, network: ChosenNetwork) -> None:
+    message = refused(send(http, webhook='{"url": "https://example.com/"}'), 422)
+    assert "secret" in message
+    refused(send(http, webhook="{"), 422)
+    answer = send(http, webhook=json.dumps({"url": "https://example.com/", "secret": SECRET}))
+    assert answer.status_code == 202
+
+
+def test_a_key_s_webhook_is_checked(cli: Cli) -> None:
+    with pytest.raises(Exception, match="only https"):
+        cli("keys", "add", "a", "--webhook", "http://example.com/")

@@ -1,0 +1,36 @@
+"""How a solver is reached: what is wrong with an endpoint is said, not waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from schema.errors import Offline, Refused
+from tests.emulators import SOLVER, TOKEN, Emulator
+from worker.annealers.client import Access, choose, connect
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+def chosen(endpoint: str) -> str:
+    client = connect(Access(endpoint, TOKEN))
+    try:
+        return str(choose(client, SOLVER).name)
+    finally:
+        client.close()
+
+
+def test_an_address_that_is_no_endpoint_is_refused(emulator: Emulator) -> None:
+    assert chosen(emulator.endpoint) == SOLVER
+    with pytest.raises(Refused, match=r"is no endpoint of SAPI, which ends in /sapi/v2/"):
+        chosen(emulator.endpoint.removesuffix("sapi/v2/"))
+
+
+def test_an_endpoint_where_nobody_listens_is_waited_for() -> None:
+    with pytest.raises(Offline, match=r"cannot be reached|does not answer"):
+        chosen("http://127.0.0.1:9/sapi/v2/")

@@ -1,0 +1,124 @@
+"""The doctor compares the ledger with what the solver has: after a run on the emulator, and after damage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from producer.doctor import examination
+from producer.doctor.finding import Diagnosis
+from producer.doctor.limits import Limits
+from producer.enqueue import RunOptions, enqueue_run
+from producer.networks import ChosenNetwork
+from schema.database import Database
+from schema.errors import AnnealqError
+from schema.messages import Message, Task
+from schema.parameters import Parameters, Solver, Visible
+from schema.settings import Settings, load
+from schema.states import ProblemState, RunState
+from schema.tables import Problem, Run
+from tests.emulators import TOKEN, Emulator
+from tests.integration.conftest import START, Outbox, some_images, work_off
+from worker.annealers import listing
+from worker.annealers.client import Access, connect
+from worker.context import Context
+from worker.ledger import LABEL
+from worker.settings import WorkerSettings
+
+PARAMETERS = Parameters(reads=10, tiles=2, qpu="tiny", visible=Visible.FOLDED)
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}") as server:
+        yield server
+
+
+@pytest.fixture
+def settings(emulator: Emulator) -> Settings:
+    return load(emulator_url=emulator.endpoint, emulator_token=TOKEN)
+
+
+@pytest.fixture
+def done(
+    database: Database, working: ChosenNetwork, outbox: Outbox, settings: Settings, emulator: Emulator
+) -> Database:
+    """A database with a run of four problems that the emulator has answered."""
+    context = Context(database, WorkerSettings(quarantine_s=1.0, solver_timeout_s=5.0), outbox)
+    context.solvers.shared = settings
+    options = RunOptions(batch_size=8)
+    run = enqueue_run(database, some_images(8), working, Solver.EMULATOR, PARAMETERS, options).id
+    work_off(context, Message(Task.DISPATCH))
+    context.solvers.leave(Solver.EMULATOR, PARAMETERS)
+    with database.reading() as session:
+        assert session.execute(select(Run.state).where(Run.id == run)).scalar_one() is RunState.DONE
+    return database
+
+
+def examine(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Diagnosis:
+    # What a command's child process reads the same settings from.
+    monkeypatch.setenv("ANNEALQ_EMULATOR_URL", settings.emulator_url)
+    monkeypatch.setenv("ANNEALQ_EMULATOR_TOKEN", settings.emulator_token)
+    return examination.examine(
+        database, settings, Limits(), lambda _name, _size: lambda _done: None, Solver.EMULATOR
+    )
+
+
+def test_the_lists_agree_and_each_disagreement_is_found(
+    done: Database, settings: Settings, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = examine(done, settings, monkeypatch)
+    assert seen.findings == ()
+    assert seen.checked["emulator problems"] == 4
+    change(done, 1, charged_us=Problem.charged_us + 7)
+    stray = {"label": f"{LABEL}{'e' * 32}"}
+    emulator.post([emulator.job(**stray)])
+    change(done, 2, state=ProblemState.SENT, answered_at=None, sent_at=START, sending_at=START)
+    change(done, 3, state=ProblemState.SENDING, answered_at=None, sapi_id=None, sending_at=START)
+    emulator.post([emulator.job(label=label_of(done, 4))])
+    found = [one for one in examine(done, settings, monkeypatch).findings if one.check == "solver"]
+    told = {one.row: one.what for one in found}
+    assert set(told) == {None, 1, 2, 3, 4}
+    assert stray["label"] in told[None]
+    assert "us, emulator says" in told[1]
+    assert told[2].endswith("emulator says COMPLETED")
+    assert "it is sending, and emulator has it as" in told[3]
+    assert "1 more under its label" in told[4]
+    assert not any(one.repair for one in found)
+
+
+def change(database: Database, problem: int, **values: Any) -> None:
+    with database.transaction() as session:
+        session.execute(update(Problem).where(Problem.id == problem).values(**values))
+
+
+def label_of(database: Database, problem: int) -> str:
+    with database.reading() as session:
+        return session.execute(select(Problem.label).where(Problem.id == problem)).scalar_one()
+
+
+def test_an_emulator_that_is_gone_is_named(
+    database: Database, emulator: Emulator, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.kill()
+    monkeypatch.setenv("ANNEALQ_WORKER_SOLVER_TIMEOUT_S", "2")
+    with pytest.raises(AnnealqError, match=r"cannot be reached|does not answer"):
+        examine(database, settings, monkeypatch)
+
+
+def test_a_list_that_is_too_long_for_one_answer_is_complete(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_LISTED", 7)
+    labels = sorted(f"{LABEL}{number * 7919:08x}" for number in range(30))
+    others = ["another application's", f"not {LABEL}0"]
+    emulator.post([emulator.job(label=label) for label in labels + others])
+    client = connect(Access(emulator.endpoint, TOKEN))
+    try:
+        found = [one.label for one in listing.find_all(client, LABEL)]
+    finally:
+        client.close(wait=False)
+    assert sorted(found) == labels

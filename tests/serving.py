@@ -1,0 +1,42 @@
+"""The real API on a port of this machine, in a thread of the test's process."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from producer.api.server import Server
+from producer.api.service import Service
+from producer.api.settings import ApiSettings
+from producer.api.settings import load as load_api
+from schema.settings import load
+
+
+@contextmanager
+def serving(database_url: str, api: ApiSettings | None = None, *, is_private: bool = True) -> Iterator[str]:
+    """Serve until the block ends; yields the address, once it answers."""
+    service = Service.build(load(database_url=database_url), api or load_api(), is_private=is_private)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = Server(service, listening, tell=lambda _line: None)
+        thread = threading.Thread(target=server.run, args=([listening],))
+        listening.listen(1024)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(20)
+    assert not thread.is_alive()
+
+
+@contextmanager
+def client(address: str, key: str | None = None) -> Iterator[httpx.Client]:
+    """A plain HTTP client, with a key where one is given."""
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=address, headers=headers, timeout=30, trust_env=False) as opened:
+        yield opened

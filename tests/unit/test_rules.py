@@ -1,0 +1,102 @@
+"""What no file of ours may do, read from its syntax tree: run what it reads, or build SQL from text."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PACKAGES = ("schema", "producer", "worker")
+FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+_RUNS_WHAT_IT_READS = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
+_TAKES_SQL = {"execute", "exec_driver_sql", "executemany", "executescript", "text", "scalar", "scalars"}
+# A pragma takes no parameters; what is put in is a number of our own.
+_PRAGMAS = {"schema/database.py": {"BUSY_TIMEOUT_MS"}, "worker/emulator/store.py": {"_FORMAT"}}
+
+
+def unsafe_loads(tree: ast.AST) -> Iterator[str]:
+    """Imports and calls that may run code from a file."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (one.name for one in node.names if one.name.split(".")[0] in _RUNS_WHAT_IT_READS)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in _RUNS_WHAT_IT_READS:
+            yield str(node.module)
+        elif isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            is_numpy = name in {"np.load", "numpy.load", "np.lib.format.read_array"}
+            if name in {"eval", "exec", "yaml.load", "yaml.unsafe_load"} or (
+                (is_numpy and given.get("allow_pickle") != "False")
+                or (name == "torch.load" and given.get("weights_only") != "True")
+                or given.get("allow_pickle") == "True"
+            ):
+                yield ast.unparse(node)
+
+
+def built_sql(tree: ast.AST) -> Iterator[tuple[str, set[str]]]:
+    """Calls whose SQL is put together from parts, with the names of what was put in."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not node.args:
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if name in _TAKES_SQL and _is_built(node.args[0]):
+            put_in = {one.id for one in ast.walk(node.args[0]) if isinstance(one, ast.Name)}
+            yield ast.unparse(node), put_in
+
+
+def _is_built(given: ast.expr) -> bool:
+    if isinstance(given, ast.JoinedStr):
+        return any(isinstance(part, ast.FormattedValue) for part in given.values)
+    if isinstance(given, ast.BinOp) and isinstance(given.op, ast.Add | ast.Mod):
+        return any(isinstance(one, ast.Constant | ast.JoinedStr) for one in ast.walk(given))
+    is_method = isinstance(given, ast.Call) and isinstance(given.func, ast.Attribute)
+    return is_method and given.func.attr in {"format", "join", "replace"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_nothing_runs_what_it_reads_and_sql_has_parameters(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert list(unsafe_loads(tree)) == []
+    allowed = _PRAGMAS.get(path.relative_to(ROOT).as_posix(), set())
+    assert [call for call, put_in in built_sql(tree) if not put_in <= allowed or not put_in] == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle", "from pickle import loads", "import shelve", "import marshal as m", "np.load(path)",
+        "np.load(path, allow_pickle=True)", "torch.load(path)", "torch.load(path, weights_only=False)",
+        "eval(text)", "numpy.load(path, allow_pickle=flag)",
+    ],
+)  # fmt: skip
+def test_the_rule_against_pickles_sees(source: str) -> None:
+    assert list(unsafe_loads(ast.parse(source)))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'session.execute(text(f"DELETE FROM {table}"))', 'cursor.execute("SELECT " + column)',
+        'connection.exec_driver_sql("SELECT %s" % value)', 'text("SELECT {}".format(column))',
+        'session.execute(", ".join(columns))',
+    ],
+)  # fmt: skip
+def test_the_rule_against_built_sql_sees(source: str) -> None:
+    assert list(built_sql(ast.parse(source)))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'cursor.execute("SELECT a FROM b WHERE c = ?", (value,))', 'text("SELECT 1 WHERE a = :a")',
+        "session.execute(select(Run.id).where(Run.id == run))", "np.load(path, allow_pickle=False)",
+        "torch.load(path, weights_only=True)",
+    ],
+)  # fmt: skip
+def test_the_rules_let_pass(source: str) -> None:
+    tree = ast.parse(source)
+    assert (list(unsafe_loads(tree)), list(built_sql(tree))) == ([], [])
