@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import sys
 import threading
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from producer import jobs, schedules
@@ -27,6 +27,7 @@ from schema.states import FiringState
 from schema.tables import Firing, Run, Schedule
 
 MAX_ATTEMPTS = 3  # a file that kills its reader must not do so for ever
+LEASE = timedelta(seconds=60)
 EVERY_S = 1.0
 
 
@@ -48,31 +49,40 @@ def serve(at: Work, stop: threading.Event) -> None:
 def due(at: Work) -> list[int]:
     """The firings that wait for a run, oldest first."""
     with at.database.reading() as session:
-        query = select(Firing.id).where(Firing.state == FiringState.DUE).order_by(Firing.due_at)
-        return list(session.execute(query).scalars())
+        now = at.database.now(session)
+        waits = and_(Firing.state == FiringState.DUE, _free(now))
+        return list(session.execute(select(Firing.id).where(waits).order_by(Firing.due_at)).scalars())
 
 
 def fulfil(at: Work, firing: int) -> None:
-    """Make a run of a firing, or keep why that cannot be done.
+    """Claim a firing, and make a run of it or keep why that cannot be done.
 
     Raises:
         StorageError: the database is away; the firing stays due.
     """
-    with at.database.transaction() as session:
-        started = session.execute(
-            update(Firing)
-            .where(Firing.id == firing, Firing.state == FiringState.DUE)
-            .values(attempts=Firing.attempts + 1)
-            .returning(Firing.attempts)
-        ).first()
-    if started is None:
-        return
+    attempt = _claim(at, firing)
+    if attempt is not None:
+        _fulfil(at, firing, attempt)
+
+
+def fulfil_now(at: Work, name: str) -> int:
+    """Make a firing of a schedule that is due now, by hand, and fulfil it; returns it.
+
+    Raises:
+        NotFound: there is no such schedule. StorageError: the database is away.
+    """
+    firing = schedules.fire(at.database, name, lease=LEASE)
+    _fulfil(at, firing, 1)
+    return firing
+
+
+def _fulfil(at: Work, firing: int, attempt: int) -> None:
     try:
-        if started.attempts > MAX_ATTEMPTS:
+        if attempt > MAX_ATTEMPTS:
             raise AnnealqError(f"the process that reads its images died {MAX_ATTEMPTS} times")
         run, sha256 = _enqueue(at, firing)
     except StorageError:
-        with at.database.transaction() as session:  # no fault of the firing
+        with at.database.transaction() as session:  # no fault of the firing; its lease runs out
             session.execute(update(Firing).where(Firing.id == firing).values(attempts=Firing.attempts - 1))
         raise
     except AnnealqError as error:
@@ -81,20 +91,41 @@ def fulfil(at: Work, firing: int) -> None:
     _end(at, firing, FiringState.ENQUEUED, run_id=run, data_sha256=sha256)
 
 
+def _claim(at: Work, firing: int) -> int | None:
+    """Take a firing; which attempt this is. None: it is not due any more, or somebody else has it.
+
+    Two that had it at once would make one run all the same; the lease keeps them from reading for nothing.
+    """
+    with at.database.transaction() as session:
+        now = at.database.now(session)
+        return session.execute(
+            update(Firing)
+            .where(Firing.id == firing, Firing.state == FiringState.DUE, _free(now))
+            .values(attempts=Firing.attempts + 1, lease_until=now + LEASE)
+            .returning(Firing.attempts)
+        ).scalar()
+
+
+def _free(now: datetime) -> ColumnElement[bool]:
+    return or_(Firing.lease_until.is_(None), Firing.lease_until < now)
+
+
 def _enqueue(at: Work, firing: int) -> tuple[int, str | None]:
     """The run of a firing, and the digest of its data; None where that run was there already."""
     with at.database.reading() as session:
-        name, due_at, values = session.execute(
+        row = session.execute(
             select(Schedule.name, Firing.due_at, Schedule.request)
             .join(Firing, Firing.schedule_id == Schedule.id)
             .where(Firing.id == firing)
-        ).one()
-        key = key_of(name, due_at)
+        ).first()
+        if row is None:
+            raise StaleState(f"firing {firing} was removed with its schedule")
+        key = key_of(row.name, row.due_at)
         known = _known(session, key)
         now = at.database.now(session)
     if known is not None:  # made by one that died before it could say so; the data may have changed since
         return known, None
-    request = Request.from_dict(values)
+    request = Request.from_dict(row.request)
     images = request.read()
     options = request.options(now, key)
     if request.calibrated:

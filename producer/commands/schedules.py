@@ -152,8 +152,7 @@ def run(name: Name, json: o.Json = False) -> None:
 
     settings = load()
     with database(settings) as opened:
-        number = schedules.fire(opened, name)
-        firing.fulfil(Work(settings, opened, lambda: None), number)
+        number = firing.fulfil_now(Work(settings, opened, lambda: None), name)
         with opened.reading() as session:
             made = schedules.firing(session, number)
     if json:

@@ -161,6 +161,11 @@ def test_a_process_that_dies_makes_no_second_run(
     firing.fulfil(at, one.id)
     with timed.transaction() as session:  # as if it had died before it could say so
         session.execute(update(Firing).values(state=FiringState.DUE, run_id=None, ended_at=None))
+    firing.fulfil(at, one.id)
+    assert fired(timed)[0].run_id is None  # whoever had it may be at work
+    assert not firing.due(at)
+    clock.forward(61)
+    assert firing.due(at) == [one.id]
     write(data, 5)  # and the data are others by now
     firing.fulfil(at, one.id)
     (run,) = runs(timed)
