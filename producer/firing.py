@@ -9,12 +9,15 @@ run, a firing has one run.
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
 import threading
-from datetime import datetime, timedelta
+import uuid
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from producer import jobs, schedules
@@ -22,22 +25,26 @@ from producer.request import Request
 from producer.session import Work
 from schema.database import advance
 from schema.errors import AnnealqError, StaleState, StorageError
+from schema.leader import lead
 from schema.parameters import Parameters
 from schema.states import FiringState
 from schema.tables import Firing, Run, Schedule
 
 MAX_ATTEMPTS = 3  # a file that kills its reader must not do so for ever
-LEASE = timedelta(seconds=60)
+ROLE = "scheduler"
+LEASE_S = 10.0
 EVERY_S = 1.0
 
 
 def serve(at: Work, stop: threading.Event) -> None:
     """Make runs of all firings that are due, until ``stop``; a database that is away is waited for."""
+    holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     reachable = True
     while not stop.is_set():
         try:
-            for firing in due(at):
-                fulfil(at, firing)
+            for firing in due(at) if _leads(at, holder) else ():
+                if _leads(at, holder):  # the one before may have taken longer than the lease
+                    fulfil(at, firing)
             reachable = True
         except StorageError as error:
             if reachable:
@@ -46,68 +53,46 @@ def serve(at: Work, stop: threading.Event) -> None:
         stop.wait(EVERY_S)
 
 
+def _leads(at: Work, holder: str) -> bool:
+    """Whether this process is the one that works; two at once would read the same images for nothing."""
+    with at.database.transaction() as session:
+        return lead(session, ROLE, holder, now=at.database.now(session), lease_s=LEASE_S)
+
+
 def due(at: Work) -> list[int]:
     """The firings that wait for a run, oldest first."""
     with at.database.reading() as session:
-        now = at.database.now(session)
-        waits = and_(Firing.state == FiringState.DUE, _free(now))
-        return list(session.execute(select(Firing.id).where(waits).order_by(Firing.due_at)).scalars())
+        query = select(Firing.id).where(Firing.state == FiringState.DUE).order_by(Firing.due_at)
+        return list(session.execute(query).scalars())
 
 
 def fulfil(at: Work, firing: int) -> None:
-    """Claim a firing, and make a run of it or keep why that cannot be done.
+    """Make a run of a firing, or keep why that cannot be done.
 
     Raises:
         StorageError: the database is away; the firing stays due.
     """
-    attempt = _claim(at, firing)
-    if attempt is not None:
-        _fulfil(at, firing, attempt)
-
-
-def fulfil_now(at: Work, name: str) -> int:
-    """Make a firing of a schedule that is due now, by hand, and fulfil it; returns it.
-
-    Raises:
-        NotFound: there is no such schedule. StorageError: the database is away.
-    """
-    firing = schedules.fire(at.database, name, lease=LEASE)
-    _fulfil(at, firing, 1)
-    return firing
-
-
-def _fulfil(at: Work, firing: int, attempt: int) -> None:
+    with at.database.transaction() as session:
+        started = session.execute(
+            update(Firing)
+            .where(Firing.id == firing, Firing.state == FiringState.DUE)
+            .values(attempts=Firing.attempts + 1)
+            .returning(Firing.attempts)
+        ).first()
+    if started is None:
+        return
     try:
-        if attempt > MAX_ATTEMPTS:
+        if started.attempts > MAX_ATTEMPTS:
             raise AnnealqError(f"the process that reads its images died {MAX_ATTEMPTS} times")
         run, sha256 = _enqueue(at, firing)
     except StorageError:
-        with at.database.transaction() as session:  # no fault of the firing; its lease runs out
+        with at.database.transaction() as session:  # no fault of the firing
             session.execute(update(Firing).where(Firing.id == firing).values(attempts=Firing.attempts - 1))
         raise
     except AnnealqError as error:
         _end(at, firing, FiringState.FAILED, error=f"{type(error).__name__}: {error}")
         return
     _end(at, firing, FiringState.ENQUEUED, run_id=run, data_sha256=sha256)
-
-
-def _claim(at: Work, firing: int) -> int | None:
-    """Take a firing; which attempt this is. None: it is not due any more, or somebody else has it.
-
-    Two that had it at once would make one run all the same; the lease keeps them from reading for nothing.
-    """
-    with at.database.transaction() as session:
-        now = at.database.now(session)
-        return session.execute(
-            update(Firing)
-            .where(Firing.id == firing, Firing.state == FiringState.DUE, _free(now))
-            .values(attempts=Firing.attempts + 1, lease_until=now + LEASE)
-            .returning(Firing.attempts)
-        ).scalar()
-
-
-def _free(now: datetime) -> ColumnElement[bool]:
-    return or_(Firing.lease_until.is_(None), Firing.lease_until < now)
 
 
 def _enqueue(at: Work, firing: int) -> tuple[int, str | None]:

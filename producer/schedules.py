@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, Select, delete, insert, select
@@ -114,16 +114,12 @@ def remove(database: Database, name: str) -> None:
         session.execute(delete(Schedule).where(Schedule.id == find(session, name).id))
 
 
-def fire(database: Database, name: str, lease: timedelta | None = None) -> int:
-    """Make a firing that is due now, besides the others; returns it. Raises NotFound.
-
-    lease: the caller has it for so long; without, whoever comes first takes it.
-    """
+def fire(database: Database, name: str) -> int:
+    """Make a firing that is due now, besides the others; returns it. Raises NotFound."""
     with database.transaction() as session:
         now = database.now(session)
         values = {"schedule_id": find(session, name).id, "due_at": now, "by_hand": True, "missed": 0}
-        values |= {"state": FiringState.DUE, "attempts": 0 if lease is None else 1, "created_at": now}
-        values |= {"lease_until": None if lease is None else now + lease}
+        values |= {"state": FiringState.DUE, "attempts": 0, "created_at": now}
         firing = session.execute(insert(Firing).values(values).returning(Firing.id)).scalar_one()
         note(session, "firings", firing, None, FiringState.DUE, at=now, why="by hand")
         return firing

@@ -45,7 +45,6 @@ class Firing(Base):
     missed: Mapped[int] = mapped_column(default=0)  # earlier due times that it stands for
     state: Mapped[FiringState]
     attempts: Mapped[int] = mapped_column(default=0)
-    lease_until: Mapped[datetime | None]  # who makes its run has it until then
     run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"))
     data_sha256: Mapped[str | None] = mapped_column(String(64))
     error: Mapped[str | None] = mapped_column(Text)

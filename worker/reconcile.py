@@ -21,15 +21,15 @@ from types import FrameType
 
 import structlog
 from sqlalchemy import ColumnElement, and_, or_, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from schema import leader
 from schema.database import Database
 from schema.errors import StaleState, StorageError
 from schema.messages import QUEUE_OF, Message, Queue, Task
 from schema.settings import load as load_settings
 from schema.states import BatchState, CalibrationState, NetworkState, PreparationState, RunState
-from schema.tables import Batch, Calibration, Leader, Network, Preparation, Run
+from schema.tables import Batch, Calibration, Network, Preparation, Run
 from worker import batches, calibrations, leases, nights, preparations, runs, schedules, training_jobs
 from worker.crash import CrashPoint, reach
 from worker.dispatch import dispatch
@@ -68,25 +68,7 @@ log = structlog.get_logger()
 
 def lead(session: Session, holder: str, *, now: datetime, lease_s: float) -> bool:
     """Take or prolong the leader's lease; False while another holder's is valid."""
-    until = now + timedelta(seconds=lease_s)
-    mine = or_(Leader.holder == holder, Leader.until < now)
-    taken = session.execute(
-        update(Leader)
-        .where(Leader.role == ROLE, mine)
-        .values(holder=holder, until=until)
-        .returning(Leader.role)
-    ).first()
-    if taken is not None:
-        return True
-    if session.execute(select(Leader.role).where(Leader.role == ROLE)).first() is not None:
-        return False
-    try:
-        with session.begin_nested():
-            session.add(Leader(role=ROLE, holder=holder, until=until))
-            session.flush()
-    except IntegrityError:
-        return False
-    return True
+    return leader.lead(session, ROLE, holder, now=now, lease_s=lease_s)
 
 
 def expire(session: Session, *, now: datetime, settings: WorkerSettings) -> list[Message]:

@@ -46,7 +46,6 @@ def _create_firings() -> None:
         sa.Column("missed", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("run_id", _key(), nullable=True),
         sa.Column("data_sha256", sa.String(length=64), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),

@@ -152,7 +152,8 @@ def run(name: Name, json: o.Json = False) -> None:
 
     settings = load()
     with database(settings) as opened:
-        number = firing.fulfil_now(Work(settings, opened, lambda: None), name)
+        number = schedules.fire(opened, name)
+        firing.fulfil(Work(settings, opened, lambda: None), number)
         with opened.reading() as session:
             made = schedules.firing(session, number)
     if json:
@@ -167,7 +168,7 @@ def run(name: Name, json: o.Json = False) -> None:
 
 @app.command()
 def serve() -> None:
-    """Make runs of schedules that are due, until Ctrl-C. `annealq up` does so by itself; several may run."""
+    """Make runs of schedules that are due, until Ctrl-C, as `annealq up` does; of several, one works."""
     import signal
     import threading
 
