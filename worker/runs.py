@@ -76,7 +76,7 @@ def start_aggregating(session: Session, run: int, *, now: datetime) -> bool:
         return True
     if row.state not in (RunState.RUNNING, RunState.PAUSED):
         return False
-    advance(session, run, row.state, RunState.AGGREGATING, at=now, dispatched_at=now)
+    advance(session, run, row.state, RunState.AGGREGATING, at=now, dispatched_at=now, **RESUMED)
     return True
 
 

@@ -107,4 +107,5 @@ def _show(diagnosis: Diagnosis) -> None:
         return
     could = sum(one.repair is not None and not one.repaired for one in diagnosis.findings)
     hint = f", --repair can repair {could}" if could else ""
-    typer.echo(f"{looked}: {left} findings, {repaired} repaired{hint}")
+    findings = "1 finding" if left == 1 else f"{left} findings"
+    typer.echo(f"{looked}: {findings} left, {repaired} repaired{hint}")

@@ -162,5 +162,5 @@ def _answered(row: Row, kept: Seen | None, solver: Solver) -> Iterator[Finding]:
         yield Finding(SOLVER, "problems", row.id, what, f"its reads are not of this problem: {BACKUP}")
     elif kept.charged_us is not None and kept.charged_us != row.charged_us:
         what = f"the ledger says that it was charged {row.charged_us} us, {solver} says {kept.charged_us} us"
-        way_out = "the solver's figure is what counts: see its answer"
+        way_out = f"the solver's figure is the bill; `annealq runs show {row.run}` has the ledger's"
         yield Finding(SOLVER, "problems", row.id, what, way_out)

@@ -154,7 +154,11 @@ def _silent(table: type[Base], row: int, until: datetime, held: State, target: S
 def sending(session: Session, now: datetime, limits: Limits) -> Iterator[Finding]:
     """Problems of which nobody knows for longer than the quarantine whether they have arrived."""
     before = now - timedelta(seconds=limits.quarantine_s)
-    idle = case((Batch.state == BatchState.SAMPLING, Batch.lease_until < now), else_=True)
+    idle = case(
+        (Batch.state == BatchState.SAMPLING, Batch.lease_until < now),
+        (Batch.state == BatchState.PENDING, Batch.due_at < now),
+        else_=True,
+    )
     rows = session.execute(
         select(Problem.id, Problem.label, Problem.sending_at, Batch.run_id, Batch.state, Run.solver)
         .join(Batch, Batch.id == Problem.batch_id)

@@ -9,6 +9,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -490,6 +491,30 @@ def test_a_row_that_is_worked_on_meanwhile_is_left_alone(ward: Ward) -> None:
     assert [one.repaired for one in done.findings] == [False]
     assert "look again" in done.findings[0].way_out
     assert ward.noted() == 0
+
+
+def test_a_database_at_work_gives_no_finding(ward: Ward) -> None:
+    with ward.database.reading() as session:
+        network = choose(session, "digits", 8, 8)
+    options = RunOptions(batch_size=4)
+    enqueue_run(ward.database, some_images(120), network, Solver.LOCAL, Parameters(reads=8), options)
+    looks = 0
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(ward.work)
+        while not working.done():
+            assert ward.findings() == []
+            looks += 1
+    working.result()
+    assert looks > 1
+    assert ward.findings() == []
+
+
+def test_a_run_that_was_paused_and_ended_all_the_same_is_well(ward: Ward) -> None:
+    pipeline.sample_batch(ward.context, 4)
+    pipeline.sample_batch(ward.context, 5)
+    control.pause(ward.database, 2)
+    ward.work()
+    assert_done(ward, 2)
 
 
 def test_the_quarantine_is_that_of_the_workers(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
