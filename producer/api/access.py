@@ -23,7 +23,7 @@ def requires(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
     """A dependency: the caller, if they may do what ``scope`` stands for."""
 
     async def caller(request: Request) -> Caller:
-        at, key = service.of(request), _bearer(request)
+        at, key = await service.of(request), _bearer(request)
         known = at.admitted.find(key)
         if known is None:
             known = await run_in_threadpool(identify, at, key)

@@ -54,9 +54,9 @@ def list_runs(
 
 
 @router.get("/v1/runs/{run}", summary="Show a run")
-def show(run: RunId, at: Shared, _caller: Reader) -> Response:
+async def show(run: RunId, at: Shared, _caller: Reader) -> Response:
     """What `annealq runs show RUN --json` prints."""
-    return Response(at.snapshots.get(run), media_type="application/json")
+    return Response(await at.snapshots.get(run), media_type="application/json")
 
 
 @router.post("/v1/runs/{run}/cancel", summary="End a run")

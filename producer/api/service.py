@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -18,6 +19,9 @@ from producer.images import ImageSet
 from producer.networks import ChosenNetwork
 from schema.database import Database
 from schema.settings import Settings
+
+_FRESH_S = 1.0
+_MOST_CHOSEN = 1_000
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Service:
     snapshots: Snapshots
     admitted: Admitted
     is_private: bool
-    _provided: set[tuple[str | None, int, int]] = field(default_factory=set)
+    _chosen: dict[tuple[str | None, int, int], tuple[float, ChosenNetwork]] = field(default_factory=dict)
 
     @classmethod
     def build(cls, settings: Settings, api: ApiSettings, *, is_private: bool) -> Service:
@@ -55,23 +59,29 @@ class Service:
         )
 
     def choose_network(self, images: ImageSet, name: str | None) -> ChosenNetwork:
-        """The network to classify images with; a shipped one is looked for once in a process's life.
+        """The network to classify images with. What was chosen is remembered for a second.
 
         Raises:
             NetworkError: there is none. ImageError: the images do not suit a shipped one.
         """
         height, width = images.images.shape[1:]
         asked = (name, int(height), int(width))
-        if asked in self._provided:
+        until, chosen = self._chosen.get(asked, (0.0, None))
+        if chosen is not None and time.monotonic() < until:
+            return chosen
+        if chosen is None:
+            chosen = jobs.provide(self.database, images, name)  # a shipped one is installed
+        else:
             with self.database.reading() as session:
-                return networks.choose(session, name, height, width)
-        chosen = jobs.provide(self.database, images, name)
-        self._provided.add(asked)
+                chosen = networks.choose(session, name, height, width)
+        if len(self._chosen) >= _MOST_CHOSEN:
+            self._chosen.clear()
+        self._chosen[asked] = time.monotonic() + _FRESH_S, chosen
         return chosen
 
 
-def of(request: Request) -> Service:
-    """The service of a request's application."""
+async def of(request: Request) -> Service:
+    """The service of a request's application. Async, since FastAPI sends other functions to a thread."""
     service: Service = request.app.state.service
     return service
 

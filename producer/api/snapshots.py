@@ -1,23 +1,32 @@
-"""Runs as they are shown, rendered once for as long as their rows stay the same."""
+"""Runs as they are shown, rendered once for as long as their rows stay the same.
+
+Whoever asks while the database is being asked waits for the next look, which is for all who came meanwhile: a
+thousand readers cost one query at a time, and each sees the run as it was after they had asked.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
-import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 
 from producer import report
 from producer.api.links import links
 from schema.database import Database
+from schema.errors import AnnealqError
 from schema.tables import Run
 
-_MOST = 2_000
+_MOST = 2_000  # rendered runs that are kept
+_AT_ONCE = 500  # runs in one query
 
 # All that changes of a run. Classifications are written with a count of their batches.
-_ROW = select(
+_ROWS = select(
+    Run.id,
     Run.state,
     Run.priority,
     Run.batches_scored,
@@ -28,33 +37,64 @@ _ROW = select(
     Run.started_at,
     Run.finished_at,
     Run.statistics.is_(None),
-).where(Run.id == bindparam("run"))
+).where(Run.id.in_(bindparam("runs", expanding=True)))
 
 
 class Snapshots:
-    """JSON texts by run; for any number of threads."""
+    """JSON texts by run; use it in one event loop."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._lock = threading.Lock()
         self._held: OrderedDict[int, tuple[tuple[object, ...], bytes]] = OrderedDict()
+        self._asked: dict[int, asyncio.Future[bytes]] = {}
+        self._looking: asyncio.Task[None] | None = None
 
-    def get(self, run: int) -> bytes:
-        """The run as it is now. Raises NotFound."""
+    async def get(self, run: int) -> bytes:
+        """The run as it is now. Raises NotFound, StorageError."""
+        if run not in self._asked:
+            self._asked[run] = asyncio.get_running_loop().create_future()
+        answer = self._asked[run]
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        return await asyncio.shield(answer)
+
+    async def _look(self) -> None:
+        while self._asked:
+            asked = dict(list(self._asked.items())[:_AT_ONCE])
+            for run in asked:
+                del self._asked[run]
+            try:
+                found = await run_in_threadpool(self._read, list(asked))
+            except AnnealqError as error:
+                found = dict.fromkeys(asked, error)
+            for run, answer in asked.items():
+                _answer(answer, found[run])
+
+    def _read(self, runs: Iterable[int]) -> dict[int, bytes | AnnealqError]:
+        """In a thread, one at a time."""
         with self._database.reading() as session:
-            found = session.execute(_ROW, {"run": run}).first()
-            row = () if found is None else tuple(found)
-            with self._lock:
-                held = self._held.get(run)
-                if held is not None and held[0] == row:
-                    self._held.move_to_end(run)
-                    return held[1]
-            return self._render(session, run, row)
+            rows = {row[0]: tuple(row) for row in session.execute(_ROWS, {"runs": list(runs)})}
+            return {run: self._render(session, run, rows.get(run, ())) for run in runs}
 
-    def _render(self, session: Session, run: int, row: tuple[object, ...]) -> bytes:
-        text = json.dumps({**report.run_object(session, run), "links": links(run)}).encode()
-        with self._lock:
-            self._held[run] = row, text
-            while len(self._held) > _MOST:
-                self._held.popitem(last=False)
+    def _render(self, session: Session, run: int, row: tuple[object, ...]) -> bytes | AnnealqError:
+        held = self._held.get(run)
+        if held is not None and held[0] == row:
+            self._held.move_to_end(run)
+            return held[1]
+        try:
+            shown = report.run_object(session, run)
+        except AnnealqError as error:
+            return error
+        text = json.dumps({**shown, "links": links(run)}).encode()
+        self._held[run] = row, text
+        while len(self._held) > _MOST:
+            self._held.popitem(last=False)
         return text
+
+
+def _answer(answer: asyncio.Future[bytes], found: bytes | AnnealqError) -> None:
+    if isinstance(found, bytes):
+        answer.set_result(found)
+        return
+    answer.set_exception(found)
+    answer.exception()  # whoever asked may be gone

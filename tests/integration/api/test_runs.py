@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from producer import report
+from producer import control, report
 from producer.networks import ChosenNetwork
 from schema.database import Database
 from schema.messages import Message, Task
@@ -20,6 +20,7 @@ from schema.states import RunState
 from schema.tables import Batch, Run
 from tests.integration.api.conftest import npz, refused, send
 from tests.integration.conftest import some_images, work_off
+from tests.serving import client
 from worker import pipeline
 from worker.context import Context
 
@@ -202,3 +203,30 @@ def _batches(database: Database, run: int) -> list[int]:
     with database.reading() as session:
         rows = session.execute(select(Batch.id).where(Batch.run_id == run).order_by(Batch.ordinal))
         return list(rows.scalars())
+
+
+def test_every_reader_sees_a_run_as_it_was_after_they_had_asked(
+    address: str, http: httpx.Client, database: Database, network: ChosenNetwork
+) -> None:
+    """Looks at the database are shared among readers, and none of them is an old one."""
+    run = send(http).json()["run_id"]
+    stop = threading.Event()
+
+    def keep_asking() -> None:
+        with client(address) as other:
+            while not stop.is_set():
+                other.get(f"/v1/runs/{run}")
+
+    readers = [threading.Thread(target=keep_asking) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    try:
+        for _ in range(10):
+            control.pause(database, run)
+            assert http.get(f"/v1/runs/{run}").json()["state"] == "paused"
+            control.resume(database, run)
+            assert http.get(f"/v1/runs/{run}").json()["state"] == "queued"
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join()
