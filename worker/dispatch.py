@@ -60,7 +60,8 @@ def choose(session: Session, settings: WorkerSettings, *, now: datetime, after_s
         chosen += islice(_in_turns(queues), room - len(chosen))
         if len(chosen) >= room:
             break
-    session.execute(update(Batch).where(Batch.id.in_(chosen)).values(dispatched_at=now))
+    if chosen:
+        session.execute(update(Batch).where(Batch.id.in_(chosen)).values(dispatched_at=now))
     return chosen
 
 
