@@ -62,7 +62,8 @@ def choose(session: Session, settings: WorkerSettings, *, now: datetime, after_s
         chosen += islice(_in_turns(queues), room - len(chosen))
         if len(chosen) >= room:
             break
-    session.execute(update(Batch).where(Batch.id.in_(chosen)).values(dispatched_at=now))
+    if chosen:
+        session.execute(update(Batch).where(Batch.id.in_(chosen)).values(dispatched_at=now))
     return chosen
 
 
@@ -145,15 +146,14 @@ def _begun(session: Session, batch: int, due: ColumnElement[bool]) -> int:
     mine = select(Run.id).join(Batch, Batch.run_id == Run.id)
     mine = mine.where(Batch.id == batch, Batch.state == BatchState.PENDING, Run.state.in_(LIVE_RUNS))
     run = session.execute(mine).scalar()
-    begun = select(Batch.id, Batch.dispatched_at).where(
+    begun = select(Batch.id).where(
         Batch.run_id == run, Batch.state == BatchState.PENDING, Batch.fence > 0, due
     )
-    first = session.execute(begun.order_by(Batch.ordinal).limit(1).with_for_update(skip_locked=True)).first()
-    if run is None or first is None or first.id == batch:
+    first = session.execute(begun.order_by(Batch.ordinal).limit(1).with_for_update(skip_locked=True)).scalar()
+    if run is None or first is None or first == batch:
         return batch
-    # Its own hint, if there is one, will lead to the batch that is passed over.
-    session.execute(update(Batch).where(Batch.id == batch).values(dispatched_at=first.dispatched_at))
-    return int(first.id)
+    session.execute(update(Batch).where(Batch.id == batch).values(dispatched_at=None))
+    return first
 
 
 def _in_turns(queues: Sequence[Sequence[int]]) -> Iterator[int]:

@@ -112,13 +112,16 @@ def find_lost(session: Session, tasks: Iterable[Task], *, now: datetime, after_s
         table, ready = _READY[task]
         due = select(table.id).where(ready, or_(table.dispatched_at.is_(None), table.dispatched_at < lost))
         rows = list(session.execute(due.limit(_AT_ONCE)).scalars())
-        session.execute(update(table).where(table.id.in_(rows)).values(dispatched_at=now))
+        if rows:
+            session.execute(update(table).where(table.id.in_(rows)).values(dispatched_at=now))
         hints += [Message(task, row) for row in rows]
     return hints
 
 
 def reconcile(database: Database, settings: WorkerSettings, hints: Hints) -> None:
     """One pass: new days, windows and deadlines, expired leases, lost hints, due batches."""
+    # To ask the broker takes longer than all the rest, and may hang: not in a transaction, and once.
+    patience_s = {queue: _patience(hints, queue, settings) for queue in _TASKS_OF}
     with database.transaction() as session:
         now = database.now(session)
         runs.begin_day(session, now=now)
@@ -126,12 +129,11 @@ def reconcile(database: Database, settings: WorkerSettings, hints: Hints) -> Non
         messages = nights.heed(session, now=now)
         messages += expire(session, now=now, settings=settings)
         for queue, tasks in _TASKS_OF.items():
-            after_s = _patience(hints, queue, settings)
-            messages += find_lost(session, tasks, now=now, after_s=after_s)
+            messages += find_lost(session, tasks, now=now, after_s=patience_s[queue])
     if messages:
         reach(CrashPoint.RECONCILED)
     hints.send(messages)
-    dispatch(database, settings, hints, after_s=_patience(hints, Queue.SAMPLE, settings))
+    dispatch(database, settings, hints, after_s=patience_s[Queue.SAMPLE])
 
 
 def run(database: Database, settings: WorkerSettings, hints: Hints, stop: threading.Event) -> None:

@@ -38,13 +38,13 @@ def orphans(session: Session) -> Iterator[Finding]:
 def _orphans(session: Session, name: str, column: Any, key: ForeignKey) -> Iterator[Finding]:
     entity = _ENTITIES[name]
     parent = key.column.table.alias()
-    there = select(parent.c.id).where(parent.c.id == column).exists()
-    held = column.table.c
-    query = select(held.id, column).where(column.is_not(None), ~there).order_by(held.id)
+    there = select(parent).where(parent.c[key.column.name] == column).exists()
+    row_id = next(iter(column.table.primary_key.columns))  # of rows without one, what they belong to
+    query = select(row_id, column).where(column.is_not(None), ~there).distinct().order_by(row_id)
     rows = session.execute(query).all()
     removable = set()
     if entity in (Batch, Problem) and key.ondelete == "CASCADE":
-        found = select(held.id).where(held.id.in_([row for row, _ in rows]), ~precious(entity))
+        found = select(row_id).where(row_id.in_([row for row, _ in rows]), ~precious(entity))
         removable = set(session.execute(found).scalars())
     for row, missing in rows:
         what = f"its {column.name} is {missing}, and there is no such row in {key.column.table.name}"
