@@ -14,10 +14,12 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
+import psutil
 import pytest
 
 import migrations
@@ -31,9 +33,22 @@ pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
 _BOUNDARY = "-----annealq"
 
 
+@dataclass(frozen=True)
+class Served:
+    """A server process: host and port, and what it has cost so far."""
+
+    address: str
+    started: psutil.Process
+
+    def cpu_ms(self) -> float:
+        """Processor time, which other programs on the machine change less than they change waiting times."""
+        used = self.started.cpu_times()
+        return 1000 * (used.user + used.system)
+
+
 @contextmanager
-def process(*arguments: str, env: dict[str, str], says: str, log: Path) -> Iterator[str]:
-    """A command that runs for the length of the block; yields what it had said when it was ready."""
+def process(*arguments: str, env: dict[str, str], says: str, log: Path) -> Iterator[tuple[str, int]]:
+    """A command that runs for the length of the block; yields what it said when it was ready, and its id."""
     with log.open("w") as file:
         command = [sys.executable, "-m", "producer.cli", *arguments]
         started = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file, env={**os.environ, **env})
@@ -43,19 +58,19 @@ def process(*arguments: str, env: dict[str, str], says: str, log: Path) -> Itera
             assert started.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)
-        yield log.read_text()
+        yield log.read_text(), started.pid
     finally:
         started.terminate()
         started.wait(30)
 
 
 @contextmanager
-def served(env: dict[str, str], log: Path) -> Iterator[str]:
-    """The API in a process of its own; yields host and port."""
-    with process("serve", "--port", "0", env=env, says="serves at", log=log) as said:
+def served(env: dict[str, str], log: Path) -> Iterator[Served]:
+    """The API in a process of its own."""
+    with process("serve", "--port", "0", env=env, says="serves at", log=log) as (said, pid):
         found = re.search(r"serves at (http://[^;]+);", said)
         assert found is not None
-        yield urlsplit(found[1]).netloc
+        yield Served(urlsplit(found[1]).netloc, psutil.Process(pid))
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
@@ -117,15 +132,19 @@ def test_submissions(record: Record, tmp_path: Path, kind: str, request: pytest.
     else:
         _, url = request.getfixturevalue("own_server")
     env = {"ANNEALQ_HOME": str(tmp_path / "home"), "ANNEALQ_DATABASE_URL": url}
-    with served(env, tmp_path / "log") as address:
+    with served(env, tmp_path / "log") as server:
+        address = server.address
         submissions(address, 2, 5, 0.0)  # the network is installed
+        before = server.cpu_ms()
         paced = submissions(address, 8, 30, 0.5)
+        cost = (server.cpu_ms() - before) / len(paced)
         start = time.perf_counter()
         pressed = submissions(address, 8, 25, 0.0)
         rate = len(pressed) / (time.perf_counter() - start)
     what = f"submit 100 MNIST images, {kind}, 8 clients"
     record(f"{what}, 16 a second, p50", percentile(paced, 50), "ms")
     record(f"{what}, 16 a second, p95", percentile(paced, 95), "ms", 50, at_least=False)
+    record(f"{what}, processor time of the server for each", cost, "ms")
     record(f"{what}, without a pause, p95", percentile(pressed, 95), "ms")
     record(f"{what}, without a pause", rate, "runs/s")
 
@@ -136,8 +155,8 @@ def test_one_image_through_an_idle_stack(record: Record, tmp_path: Path) -> None
     times = []
     with (
         process("up", env=env, says="annealq is up", log=tmp_path / "up"),
-        served(env, tmp_path / "log") as address,
-        Client(f"http://{address}") as client,
+        served(env, tmp_path / "log") as server,
+        Client(f"http://{server.address}") as client,
     ):
         for seed in range(43):
             start = time.perf_counter()
@@ -156,12 +175,15 @@ def test_a_thousand_readers(record: Record, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'annealq.db'}"
     migrations.upgrade(url)
     env = {"ANNEALQ_HOME": str(tmp_path / "home"), "ANNEALQ_DATABASE_URL": url}
-    with served(env, tmp_path / "log") as address:
-        submissions(address, 2, 5, 0.0)
-        times, errors = asyncio.run(readers(address, 1_000, every_s=5.0, seconds=60.0))
+    with served(env, tmp_path / "log") as server:
+        submissions(server.address, 2, 5, 0.0)
+        before = server.cpu_ms()
+        times, errors = asyncio.run(readers(server.address, 1_000, every_s=5.0, seconds=60.0))
+        cost = (server.cpu_ms() - before) / len(times)
     record("1,000 readers of a run's state, each every 5 s, for 60 s: errors", errors, "", 0, at_least=False)
     record("the same, p50", percentile(times, 50), "ms")
     record("the same, p99", percentile(times, 99), "ms", 250, at_least=False)
+    record("the same, processor time of the server for each", cost, "ms")
 
 
 async def readers(address: str, count: int, every_s: float, seconds: float) -> tuple[list[float], int]:
