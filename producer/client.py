@@ -17,7 +17,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -165,8 +165,8 @@ class Client:
             for line in answer.iter_lines():
                 if line.startswith("data: "):
                     values = json.loads(line.removeprefix("data: "))
-                    values.pop("search")
-                    yield Progress(**{**values, "state": RunState(values["state"])})
+                    known = {field.name: values[field.name] for field in fields(Progress)}
+                    yield Progress(**{**known, "state": RunState(values["state"])})
 
     def _ask(self, method: str, path: str, *, again: bool = True, **content: Any) -> dict[str, Any]:
         for attempt in range(1, self._tries + 1):

@@ -11,7 +11,7 @@ from typing import Any
 import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from producer.api import catalogue, errors, events, health, metrics, options, results, runs, submissions
 from producer.api.body import BodyLimit
@@ -38,11 +38,21 @@ def build(service: Service, dashboard: ASGIApp | None = None) -> FastAPI:
     for router in _ROUTERS:
         app.include_router(router)
     if dashboard is not None:
-        app.mount("/", dashboard)
+        app.router.default = _pages(app.router.default, dashboard)
     app.add_middleware(BodyLimit, most=service.api.max_body)
     errors.install(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # as FastAPI's manual has it
     return app
+
+
+def _pages(missing: ASGIApp, dashboard: ASGIApp) -> ASGIApp:
+    """What answers where no route of the API does. A mount at `/` would also take its wrong methods."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        of_api = scope["type"] != "http" or scope["path"].startswith("/v1/")
+        await (missing if of_api else dashboard)(scope, receive, send)
+
+    return answer
 
 
 @asynccontextmanager

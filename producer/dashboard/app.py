@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from producer import embeddings, queries
@@ -384,17 +384,10 @@ def _refuse_foreign(request: Request) -> None:
 
 
 def _nothing_here(request: Request, _error: Exception) -> Response:
-    text = (
-        run_report.environment()
-        .get_template("problem.html.j2")
-        .render(
-            root=_root(request),
-            live=False,
-            said=None,
-            who=None,
-            status=404,
-            message=f"There is no page {request.url.path}",
-            way_out="Start from the list of runs.",
-        )
-    )
-    return HTMLResponse(text, 404, headers=_HEADERS)
+    message, way_out = f"there is no page {request.url.path}", "start from the list of runs, /"
+    if "text/html" not in request.headers.get("accept", ""):
+        found = {"error": "NotFound", "message": message, "way_out": way_out}
+        return JSONResponse(found, 404, headers=_HEADERS)
+    values = {"live": False, "said": None, "who": None, "status": 404, "message": message, "way_out": way_out}
+    page = run_report.environment().get_template("problem.html.j2")
+    return HTMLResponse(page.render(root=_root(request), **values), 404, headers=_HEADERS)

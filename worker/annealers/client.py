@@ -9,6 +9,7 @@ from typing import Any
 
 from dwave.cloud import Client
 from dwave.cloud.api.exceptions import ResourceNotFoundError
+from dwave.cloud.exceptions import SolverNotFoundError
 
 from schema.errors import Offline, ParameterError, Refused
 from worker.annealers.errors import mapping_errors
@@ -101,6 +102,8 @@ def choose(client: Client, qpu: str | None) -> Any:
 def _listed(client: Client, order: str, features: dict[str, Any]) -> Any:
     try:
         return client.get_solvers(order_by=order, **features)
+    except SolverNotFoundError:
+        raise
     except ResourceNotFoundError as error:
         raise Refused(
             f"{client.config.endpoint} is no endpoint of SAPI, which ends in /sapi/v2/: {error}"

@@ -78,7 +78,7 @@ def test_a_run_under_way_is_live_and_says_how_far_it_is(http: httpx.Client, queu
 
 def test_nothing_is_asked_of_others(http: httpx.Client, finished: int) -> None:
     for path in ("/", "/solvers", f"/runs/{finished}", "/nothing"):
-        page = http.get(path)
+        page = http.get(path, headers={"Accept": "text/html"})
         assert "default-src 'none'" in page.headers["content-security-policy"]
         links = re.findall(r"""(?:src|href|action)="([^"]*)""", page.text)
         assert links
@@ -99,7 +99,7 @@ def test_names_are_never_markup(http: httpx.Client, finished: int, database: Dat
 
 @pytest.mark.parametrize("path", ["/runs/99", "/runs/99/images/0", "/nothing", "/embeddings/99.png"])
 def test_what_is_not_there_is_said(http: httpx.Client, path: str) -> None:
-    page = http.get(path)
+    page = http.get(path, headers={"Accept": "text/html"})
     assert page.status_code == 404
     assert "<h1>" in page.text
 
