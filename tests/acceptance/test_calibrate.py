@@ -80,6 +80,7 @@ def test_calibrate_then_classify_then_score_again(home: Path, halves: tuple[str,
     assert "calibrations, newest first" in annealq("networks", "show", "digits").stdout
 
 
+@pytest.mark.slow
 def test_bad_input_is_named_and_leaves_nothing(home: Path, tmp_path: Path, halves: tuple[str, str]) -> None:
     _, test = halves
     np.savez(tmp_path / "plain.npz", images=np.load(test)["images"])

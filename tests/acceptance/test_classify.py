@@ -92,6 +92,7 @@ def test_one_command_embedded_from_an_idle_home(home: Path) -> None:
     assert "'k' belongs to run" in other.stderr
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_reads_however_batches_are_cut(home: Path, digits_file: str) -> None:
     with running_stack(home):
         ids = []
@@ -128,6 +129,7 @@ def test_runs_are_listed_shown_exported_and_watched_later(
     assert pyarrow.parquet.read_table(tmp_path / "out.parquet").num_rows == 60
 
 
+@pytest.mark.slow
 def test_the_exact_solver_agrees_with_the_local_one(home: Path, digits_file: str) -> None:
     with running_stack(home):
         found = {}
@@ -213,6 +215,7 @@ def test_an_empty_home_says_how_to_begin(tmp_path: Path) -> None:
     assert annealq("db", "downgrade", "base", "--yes", env=env).returncode == 0
 
 
+@pytest.mark.slow
 def test_damaged_samples_fail_their_batch_and_the_others_are_kept(home: Path, digits_file: str) -> None:
     command = (
         "classify",

@@ -75,7 +75,15 @@ def flush_broker(up: Up) -> None:
         client.flushall()
 
 
-@pytest.mark.parametrize("strike", [kill_pool, kill_worker, kill_reconciler, flush_broker])
+@pytest.mark.parametrize(
+    "strike",
+    [
+        kill_worker,
+        flush_broker,
+        pytest.param(kill_pool, marks=pytest.mark.slow),
+        pytest.param(kill_reconciler, marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_survives(home: Path, strike: object, digits_file: str) -> None:
     with running_stack(home, "--workers", "2") as up:
         run = enqueue(digits_file)
@@ -86,6 +94,7 @@ def test_a_run_survives(home: Path, strike: object, digits_file: str) -> None:
         check_every_image_once(home, run)
 
 
+@pytest.mark.slow
 def test_queued_work_survives_the_whole_stack_killed_and_started_again(home: Path, digits_file: str) -> None:
     with running_stack(home, "--workers", "2") as up:
         run = enqueue(digits_file)

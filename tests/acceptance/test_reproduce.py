@@ -20,6 +20,7 @@ def table1(home: Path) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_table_1(tmp_path: Path) -> None:
     first = table1(tmp_path / "home")
     assert first["published"]["right"] == 5

@@ -153,6 +153,7 @@ def bars(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return images, labels
 
 
+@pytest.mark.slow
 def test_what_a_deep_network_learns_is_what_is_sampled() -> None:
     described = {
         **DEEP,
