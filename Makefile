@@ -12,7 +12,7 @@ demo: .venv/installed           ## train a network and classify a real data set,
 	$(BIN)/annealq demo $(if $(MNIST),--mnist-train $(MNIST)/mnist_train.npz --mnist-test $(MNIST)/mnist_test.npz)
 
 test: .venv/tested              ## all quick tests
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile \
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 		-m "not slow and not bench and not qpu" $(ARGS)
 
 slow: .venv/tested              ## the tests that take minutes

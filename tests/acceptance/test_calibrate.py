@@ -30,6 +30,7 @@ def halves(tmp_path: Path, digits: Digits) -> tuple[str, str]:
     return str(tmp_path / "validation.npz"), str(tmp_path / "test.npz")
 
 
+@pytest.mark.slow
 def test_calibrate_then_classify_then_score_again(home: Path, halves: tuple[str, str]) -> None:
     validation, test = halves
     with running_stack(home):

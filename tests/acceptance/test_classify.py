@@ -105,6 +105,7 @@ def test_the_same_seed_gives_the_same_reads_however_batches_are_cut(home: Path, 
     assert len(exports[0].splitlines()) == 71
 
 
+@pytest.mark.slow
 def test_runs_are_listed_shown_exported_and_watched_later(
     home: Path, tmp_path: Path, digits_file: str
 ) -> None:
@@ -140,6 +141,7 @@ def test_the_exact_solver_agrees_with_the_local_one(home: Path, digits_file: str
     assert found["exact"] > 0.9
 
 
+@pytest.mark.slow
 def test_nothing_half_written_after_bad_input(home: Path, tmp_path: Path, digits: Digits) -> None:
     """Every wrong input ends in one line that names it, exit code 2, and no row."""
     images, labels = digits[0][:9], digits[1][:9]

@@ -81,7 +81,7 @@ def test_a_run_survives_a_crash_at_every_point(database_url: str, tmp_path: Path
         night(tmp_path / "home", database_url, emulator, env=env) as at,
     ):
         run, network = at.enqueue(IMAGES), train(at)
-        figures = at.finish(run)
+        figures = at.finish(run, seconds=200)
         wait_for(lambda: is_ready(at, network), "the network to be trained")
         assert set(crashes(folder)) == points
         at.assert_every_image_once(run)

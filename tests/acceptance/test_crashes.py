@@ -79,7 +79,7 @@ def flush_broker(up: Up) -> None:
     "strike",
     [
         kill_worker,
-        flush_broker,
+        pytest.param(flush_broker, marks=pytest.mark.slow),
         pytest.param(kill_pool, marks=pytest.mark.slow),
         pytest.param(kill_reconciler, marks=pytest.mark.slow),
     ],
