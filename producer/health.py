@@ -8,10 +8,10 @@ from sqlalchemy import select
 
 from schema.database import Database
 from schema.errors import BrokerUnavailable, StackError
+from schema.leader import RECONCILER
 from schema.tables import Leader
 
 _PING_S = 5.0
-ROLE = "reconciler"
 
 
 def check_worker(broker_url: str, host: str | None = None) -> str:
@@ -47,7 +47,7 @@ def check_reconciler(database_url: str) -> str:
     try:
         with database.reading() as session:
             valid = Leader.until > database.now(session)
-            holder = session.execute(select(Leader.holder).where(Leader.role == ROLE, valid)).scalar()
+            holder = session.execute(select(Leader.holder).where(Leader.role == RECONCILER, valid)).scalar()
     finally:
         database.dispose()
     if holder is None:

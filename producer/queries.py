@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -135,6 +135,9 @@ class Classified:
     lowest_energy: float
 
 
+CLASSIFIED = tuple(getattr(Classification, field.name) for field in fields(Classified))  # its columns
+
+
 def runs(
     session: Session, limit: int = 20, *, before: int | None = None, state: RunState | None = None
 ) -> list[RunSummary]:
@@ -255,17 +258,7 @@ def classified(session: Session, run_id: int, first: int = 0, end: int | None = 
     bound = [] if end is None else [c.image < end]
     while True:
         page = session.execute(
-            select(
-                c.image,
-                c.predicted,
-                c.label,
-                c.status,
-                c.scores,
-                c.margin,
-                c.one_hot_fraction,
-                c.chain_break_fraction,
-                c.lowest_energy,
-            )
+            select(*CLASSIFIED)
             .where(c.run_id == run_id, c.image > last, *bound)
             .order_by(c.image)
             .limit(_PAGE)

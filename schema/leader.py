@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 
 from schema.tables import Leader
 
+RECONCILER = "reconciler"  # the role of the process that health checks ask for
+
 
 def lead(session: Session, role: str, holder: str, *, now: datetime, lease_s: float) -> bool:
     """Take or prolong the leader's lease; False while another holder's is valid."""

@@ -39,7 +39,6 @@ from worker.retries import Again, GiveUp
 from worker.settings import WorkerSettings
 from worker.settings import load as load_worker_settings
 
-ROLE = "reconciler"
 _AT_ONCE = 500  # rows repaired in one transaction; the next pass takes the rest
 
 # What each message waits for. Batches to sample are chosen by `dispatch`, by priority; but not those of runs
@@ -68,7 +67,7 @@ log = structlog.get_logger()
 
 def lead(session: Session, holder: str, *, now: datetime, lease_s: float) -> bool:
     """Take or prolong the leader's lease; False while another holder's is valid."""
-    return leader.lead(session, ROLE, holder, now=now, lease_s=lease_s)
+    return leader.lead(session, leader.RECONCILER, holder, now=now, lease_s=lease_s)
 
 
 def expire(session: Session, *, now: datetime, settings: WorkerSettings) -> list[Message]:

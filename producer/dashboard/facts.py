@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 from producer import calibrations, embeddings, queries, report
 from schema import arrays
 from schema.damage import stored_in
-from schema.states import ProblemState
 from schema.tables import Batch, Classification, Problem, Run
 
 LEAST_CERTAIN = 24  # images
@@ -67,7 +66,6 @@ class RunFacts:
     margins: NDArray[np.int64]
     scored: tuple[Done, ...]
     charged: tuple[Done, ...]
-    problems: dict[ProblemState, int]
     least_certain: tuple[Image, ...]
     provenance: Provenance
 
@@ -91,7 +89,6 @@ def read(session: Session, run: int, *, scores: bool = True) -> RunFacts:
         margins=_margins(session, run),
         scored=_scored(session, run),
         charged=_charged(session, run),
-        problems=_problems(session, run),
         least_certain=least_certain(session, run, len(classes)),
         provenance=_provenance(session, found),
     )
@@ -107,21 +104,11 @@ def least_certain(session: Session, run: int, classes: int, limit: int = LEAST_C
 def classified(
     session: Session, run: int, limit: int, chosen: ColumnElement[bool]
 ) -> list[queries.Classified]:
-    c = Classification
+    """The classified images of a run for which ``chosen`` holds, those of the smallest margin first."""
     rows = session.execute(
-        select(
-            c.image,
-            c.predicted,
-            c.label,
-            c.status,
-            c.scores,
-            c.margin,
-            c.one_hot_fraction,
-            c.chain_break_fraction,
-            c.lowest_energy,
-        )
-        .where(c.run_id == run, chosen)
-        .order_by(c.margin, c.image)
+        select(*queries.CLASSIFIED)
+        .where(Classification.run_id == run, chosen)
+        .order_by(Classification.margin, Classification.image)
         .limit(limit)
     )
     return [queries.Classified(*row) for row in rows]
@@ -189,16 +176,6 @@ def _charged(session: Session, run: int) -> tuple[Done, ...]:
         .order_by(Problem.answered_at)
     )
     return tuple(Done(at, us or 0) for at, us in rows if at is not None)
-
-
-def _problems(session: Session, run: int) -> dict[ProblemState, int]:
-    rows = session.execute(
-        select(Problem.state, func.count())
-        .join(Batch, Batch.id == Problem.batch_id)
-        .where(Batch.run_id == run)
-        .group_by(Problem.state)
-    )
-    return dict(rows.all())
 
 
 def _provenance(session: Session, run: queries.RunSummary) -> Provenance:
