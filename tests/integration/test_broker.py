@@ -71,10 +71,15 @@ def server(path: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     command = [str(broker.find_binary()), "--port", "0", "--unixsocket", str(path), "--save", "", *options]
     with subprocess.Popen(command, cwd=path.parent, stdout=subprocess.DEVNULL) as process:
         try:
-            wait_until(path.exists)
+            wait_until(lambda: listens(path))  # the file is there a moment earlier
             yield process
         finally:
             process.kill()
+
+
+def listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
