@@ -51,11 +51,16 @@ class CeleryHints:
         log.warning("message needs a newer worker: upgrade annealq", task=task, queue=name, **arguments)
 
     def waiting(self, queue: Queue) -> int | None:
+        """Asked through the pool's connection: to open one costs more than all else in an idle pass."""
         try:
-            with self._app.connection_for_write() as connection:
-                channel = connection.default_channel
-                return int(channel.queue_declare(queue, passive=True).message_count)
-        except ChannelError:
-            return 0  # Redis keeps no empty list: a queue that is not there is empty
+            with self._app.connection_or_acquire() as connection:
+                return _length(connection.default_channel, queue)
         except (OperationalError, RedisError, OSError):
             return None
+
+
+def _length(channel: Any, queue: Queue) -> int:
+    try:
+        return int(channel.queue_declare(queue, passive=True).message_count)
+    except ChannelError:
+        return 0  # Redis keeps no empty list: a queue that is not there is empty

@@ -23,14 +23,15 @@ class Access:
 
     endpoint, token: of the emulator; None: as D-Wave's own configuration file and environment say.
     request_timeout_s: how long one request may take. poll_wait_s: how long the server may hold a poll.
-    retries: of a request that does not get through; None: the client's own 10, which take a minute.
+    retries: of a request that does not get through, within a second; the client's own 10 take a minute, in
+    which the end of an outage is not seen. What fails then is tried again from the ledger.
     """
 
     endpoint: str | None = None
     token: str | None = None
     request_timeout_s: float = 60.0
     poll_wait_s: int = 5
-    retries: int | None = None
+    retries: int = 3
 
 
 class SapiClient(Client):  # type: ignore[misc]  # the client has no types
@@ -67,10 +68,9 @@ def connect(access: Access) -> SapiClient:
         "poll_wait_time": access.poll_wait_s,
         "poll_pause": 0.05,  # without a pause, a server that answers 5xx is asked hundreds of times a second
         "http_retry_backoff_factor": 0.05,
+        "http_retry_total": access.retries,
         "cache_enabled": False,  # a graph that has changed must be seen
     }
-    if access.retries is not None:
-        settings["http_retry_total"] = access.retries
     try:
         if access.endpoint is None:
             client: SapiClient = SapiClient.from_config(**settings)
