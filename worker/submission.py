@@ -298,7 +298,7 @@ class Submission:
             )
             self._errors.append(Unavailable(text))
             return
-        reads, qubits = event.answer.bits.shape
+        reads, qubits = len(event.answer.packed), len(event.answer.active)
         timing = event.answer.timing_us
         self._progressed = True
         ledger.answer(session, event.key, data, reads=reads, qubits=qubits, timing=timing, now=now)
@@ -323,13 +323,12 @@ class Submission:
             return False
         expected = self.programme.take(entry.count).placement.active
         same = np.array_equal(event.answer.active, expected) or entry.embedding_id != self.terms.embedding_id
-        return same and len(event.answer.bits) == self.work.parameters.reads
+        return same and len(event.answer.packed) == self.work.parameters.reads
 
     def _encode_answer(self, event: Answered) -> bytes:
         answer = event.answer
-        return samples.encode(
-            samples.SampleSet(answer.bits[np.newaxis], answer.energies[np.newaxis].astype(np.float32))
-        )
+        energies = answer.energies[np.newaxis].astype(np.float32)
+        return samples.encode(samples.SampleSet(answer.packed[np.newaxis], len(answer.active), energies))
 
     @contextmanager
     def _writing(self) -> Iterator[tuple[Session, datetime]]:

@@ -65,7 +65,7 @@ class Road:
         linear = model.linear(self.network.features(self.images))
         made.lin(linear)
         read = wire.decode(answer["answer"])
-        out = unembed(read.bits, made.placement.tiling)
+        out = unembed(read.packed, made.placement.tiling)
         energies = model.energies(linear, out.bits)
         scored = consensus.score(out.bits[:, :, model.class_units], energies, fraction=FRACTION)
         return scored.scores

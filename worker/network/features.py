@@ -72,7 +72,7 @@ def restore(architecture: Architecture, weights: Weights) -> Network:
     network = Network(architecture, threshold=0.5 if THRESHOLD in weights else None)
     names = network.state_dict()
     network.load_state_dict({name: torch.from_numpy(np.array(weights[name])) for name in names})
-    return network.eval().to(memory_format=torch.channels_last)
+    return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's types do not know it
 
 
 def _forward(
