@@ -12,14 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from schema.states import ProblemState
-from schema.tables import Batch, Problem, Run, Spending
-
-IN_FLIGHT = (ProblemState.SENDING, ProblemState.SENT)
+from schema.costs import by_day_us
+from schema.tables import Batch, Run, Spending
 
 
 @contextmanager
@@ -28,9 +26,9 @@ def booked(session: Session, batch: int) -> Iterator[None]:
 
     The body must be alone with the batch: its lease was renewed in this transaction.
     """
-    before = _costs_us(session, batch)
+    before = by_day_us(session, Batch.id == batch)
     yield
-    change = _costs_us(session, batch)
+    change = by_day_us(session, Batch.id == batch)
     change.subtract(before)
     if any(change.values()):
         run = session.execute(select(Batch.run_id).where(Batch.id == batch)).scalar_one()
@@ -47,23 +45,6 @@ def of_day(session: Session, solver: str, day: date) -> int:
     """QPU time that all runs with a solver have spent on a day, microseconds."""
     query = select(func.coalesce(func.sum(Spending.spent_us), 0)).join(Run, Run.id == Spending.run_id)
     return int(session.execute(query.where(Spending.day == day, Run.solver == solver)).scalar_one())
-
-
-def cost_us() -> ColumnElement[int]:
-    """What a problem counts as, microseconds: see above."""
-    expected, charged = func.coalesce(Problem.estimated_us, 0), func.coalesce(Problem.charged_us, 0)
-    return case((Problem.state.in_(IN_FLIGHT), expected), else_=charged) + Problem.wasted_us
-
-
-def _costs_us(session: Session, batch: int) -> Counter[date]:
-    """By the day on which they left, microseconds."""
-    costs: Counter[date] = Counter()
-    for sending_at, us in session.execute(
-        select(Problem.sending_at, cost_us()).where(Problem.batch_id == batch)
-    ):
-        if sending_at is not None:
-            costs[sending_at.date()] += us
-    return costs
 
 
 def _add(session: Session, run: int, change: Counter[date]) -> None:
