@@ -281,7 +281,9 @@ def _handed_back(context: Context, lease: leases.Lease) -> Iterator[None]:
     except LeaseLost as error:
         log.warning("work taken over", error=str(error))
     except Exception as error:
-        decision = decide(error, lease.attempt, context.settings, _jitter)
+        # Somebody waits for a preparation, and is to know soon that the solver is away.
+        patient = lease.table is not Preparation
+        decision = decide(error, lease.attempt, context.settings, _jitter, patient=patient)
         log.warning("attempt failed", row=lease.row, attempt=lease.attempt, decision=repr(decision))
         _settle(context, lease, decision, error if isinstance(error, Offline) else None)
         if not isinstance(error, AnnealqError):
