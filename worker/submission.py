@@ -125,7 +125,7 @@ class Submission:
         if not ids:
             return
         try:
-            self.qpu.cancel(ids)
+            stopping.unless_requested(lambda: self.qpu.cancel(ids))
         except Unavailable as error:
             log.warning("not withdrawn yet", problems=len(ids), error=str(error))
             return
@@ -197,7 +197,7 @@ class Submission:
 
     def _settle_by_label(self, entry: ledger.Entry, now: datetime) -> None:
         """Find out what became of a problem that may have been sent."""
-        found = self.qpu.find(entry.label)
+        found = stopping.unless_requested(lambda: self.qpu.find(entry.label))
         quarantine = timedelta(seconds=self.context.settings.quarantine_s)
         if not found:
             if self.qpu.is_leaving(entry.id):

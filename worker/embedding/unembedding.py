@@ -7,7 +7,7 @@ operations on whole rows of bytes, for all chains of one length at once.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,14 +107,15 @@ def _unpack_reads(rows: BitArray, reads: int, tiling: Tiling) -> BitArray:
 class _Chains:
     """The chains of a tiling by falling length, and where their qubits lie among all, rising.
 
-    order: (C,) chains. columns: for each place in a chain, the qubits (m,) of those m that are so long.
-    least: for each binary digit, the lowest first, (m, 1) uint8 of all ones or none: half of each length,
-    rounded up, of the chains with several qubits.
+    places: (C,) of each chain in that order. columns: for each place in a chain, the qubits (m,) of those m
+    that are so long. half, full: of the m chains with several qubits, half the length, rounded up, and the
+    length; for each binary digit, the lowest first, (m, 1) uint8 of all ones or none.
     """
 
-    order: IndexList
+    places: IndexList
     columns: list[IndexList]
-    least: list[BitArray]
+    half: list[BitArray]
+    full: list[BitArray]
 
 
 @lru_cache(maxsize=64)
@@ -127,9 +128,13 @@ def _chains(tiling: Tiling) -> _Chains:
         longer = order[: int((lengths > place).sum())]
         columns.append(rank[tiling.starts[longer] + place])
     several = lengths[order][: int((lengths > 1).sum()), np.newaxis]
-    halves, digits = (several + 1) // 2, len(columns).bit_length()
-    least = [((halves >> place & 1) * 0xFF).astype(np.uint8) for place in range(digits)]
-    return _Chains(order, columns, least)
+    digits = range(len(columns).bit_length())
+    half, full = ([_all_ones(n >> digit & 1) for digit in digits] for n in ((several + 1) // 2, several))
+    return _Chains(np.argsort(order), columns, half, full)
+
+
+def _all_ones(bits: NDArray[np.integer]) -> BitArray:
+    return (bits * 0xFF).astype(np.uint8)
 
 
 def _vote(rows: BitArray, tiling: Tiling) -> tuple[BitArray, BitArray]:
@@ -138,21 +143,16 @@ def _vote(rows: BitArray, tiling: Tiling) -> tuple[BitArray, BitArray]:
     The qubits that are on are counted in binary, one array for each digit, for all chains at once.
     """
     chains = _chains(tiling)
-    first = rows[chains.columns[0]]
-    majority, broken = np.empty_like(first), np.zeros_like(first)
+    majority = rows.take(chains.columns[0], axis=0)
+    broken = np.zeros_like(majority)
     if len(chains.columns) > 1:
         several = len(chains.columns[1])
-        digits = [first[:several].copy()]
-        on_all, on_any = digits[0].copy(), digits[0].copy()
+        digits = [majority[:several].copy()]
         for place, columns in enumerate(chains.columns[1:], start=2):
-            m, carry = len(columns), rows[columns]
-            on_all[:m] &= carry
-            on_any[:m] |= carry
-            _add(digits, carry, most=place)
-        first[:several] = _at_least(digits, chains.least)
-        broken[chains.order[:several]] = on_any & ~on_all
-    majority[chains.order] = first
-    return majority, broken
+            _add(digits, rows.take(columns, axis=0), most=place)
+        majority[:several] = _at_least(digits, chains.half)
+        broken[:several] = reduce(np.bitwise_or, digits) & ~_equal(digits, chains.full)
+    return majority.take(chains.places, axis=0), broken.take(chains.places, axis=0)
 
 
 def _add(digits: list[BitArray], carry: BitArray, most: int) -> None:
@@ -168,14 +168,18 @@ def _add(digits: list[BitArray], carry: BitArray, most: int) -> None:
         digits.append(highest)
 
 
+def _equal(digits: list[BitArray], numbers: list[BitArray]) -> BitArray:
+    """Where the counts are these numbers."""
+    return ~reduce(np.bitwise_or, (digit ^ wanted for digit, wanted in zip(digits, numbers, strict=True)))
+
+
 def _at_least(digits: list[BitArray], least: list[BitArray]) -> BitArray:
-    """Where the counts reach ``least``: compared from the highest digit on."""
-    more = np.zeros_like(digits[0])
-    equal = ~more
-    for digit, needed in zip(reversed(digits), reversed(least), strict=True):
-        more |= equal & digit & ~needed
-        equal &= ~(digit ^ needed)
-    return more | equal
+    """Where the counts reach ``least``: they do unless the highest digit that differs is lower."""
+    reached = np.full_like(digits[0], 0xFF)
+    for digit, needed in zip(digits, least, strict=True):
+        reached &= digit | ~needed
+        reached |= digit & ~needed
+    return reached
 
 
 def _draw(physical: BitArray, tiling: Tiling, seed: int) -> BitArray:
