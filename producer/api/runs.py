@@ -25,13 +25,19 @@ _MAX_PAGE = 500
 RunId = Annotated[int, Path(ge=1, lt=2**63, description="The run's number.")]
 
 
-class Budget(BaseModel):
+class Resumption(BaseModel):
     """The JSON body of .../resume, which may be left out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     budget_s: float | None = Field(
-        None, gt=0, le=MAX_BUDGET_US / 1e6, description="A new budget of QPU seconds for the whole run."
+        default=None,
+        gt=0,
+        le=MAX_BUDGET_US / 1e6,
+        description="A new budget of QPU seconds for the whole run.",
+    )
+    now: bool = Field(
+        default=False, description="Where its window is closed, open it at once, until the next closes."
     )
 
 
@@ -82,10 +88,11 @@ def pause(run: RunId, at: Shared, caller: Submitter) -> JSONResponse:
 
 
 @router.post("/v1/runs/{run}/resume", summary="Let a run go on")
-def resume(run: RunId, at: Shared, caller: Submitter, body: Budget | None = None) -> JSONResponse:
+def resume(run: RunId, at: Shared, caller: Submitter, body: Resumption | None = None) -> JSONResponse:
     """Go on with a paused run; of a failed one only what is missing is done again."""
     check_owner(at, caller, run)
-    budget_us = None if body is None or body.budget_s is None else max(round(body.budget_s * 1e6), 1)
+    body = body or Resumption()
+    budget_us = None if body.budget_s is None else max(round(body.budget_s * 1e6), 1)
     if budget_us is not None and caller.scope is not Scope.ADMIN:
         raise RequestRefused(
             f"key {caller.name!r} has scope {caller.scope}, and only admin may change a budget",
@@ -93,9 +100,11 @@ def resume(run: RunId, at: Shared, caller: Submitter, body: Budget | None = None
             "resume without budget_s, or use a key of scope admin",
         )
     try:
-        left = control.resume(at.database, run, budget_us)
+        left = control.resume(at.database, run, budget_us, at_once=body.now)
     except ParameterError as error:
-        raise _conflict(error) from None
+        raise _conflict(
+            error, 'POST /v1/runs/RUN/resume takes {"budget_s": SECONDS} and {"now": true}'
+        ) from None
     at.doorbell.ring()
     return JSONResponse({"run_id": run, "batches_left": left})
 
@@ -120,6 +129,7 @@ def check_owner(at: Service, caller: Caller, run: int) -> None:
             )
 
 
-def _conflict(error: ParameterError) -> RequestRefused:
+def _conflict(error: ParameterError, more: str = "") -> RequestRefused:
     """The run is not in a state for that."""
-    return RequestRefused(str(error), 409, "GET /v1/runs/RUN shows its state")
+    way_out = "GET /v1/runs/RUN shows its state"
+    return RequestRefused(str(error), 409, f"{way_out}; {more}" if more else way_out)
