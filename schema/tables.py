@@ -60,7 +60,7 @@ __all__ = [
     "TrainingSet",
 ]
 
-REVISION = "0007"  # the migration that makes exactly these tables
+REVISION = "0008"  # the migration that makes exactly these tables
 
 
 class TrainingSet(Base):

@@ -5,24 +5,22 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import select
 
 from producer import control, queries
 from producer.api.access import Reader, Submitter
-from producer.api.keys import Caller, Scope
-from producer.api.service import Service, Shared
+from producer.api.keys import Scope
+from producer.api.service import Shared
+from producer.api.sight import OwnRun, SeenRun
 from producer.enqueue import MAX_BUDGET_US
-from schema.access import Submission
 from schema.errors import ParameterError, RequestRefused
 from schema.states import RunState
 
 router = APIRouter()
 
 _MAX_PAGE = 500
-RunId = Annotated[int, Path(ge=1, lt=2**63, description="The run's number.")]
 
 
 class Resumption(BaseModel):
@@ -44,14 +42,14 @@ class Resumption(BaseModel):
 @router.get("/v1/runs", summary="List runs")
 def list_runs(
     at: Shared,
-    _caller: Reader,
+    caller: Reader,
     limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 20,
     before: Annotated[int | None, Query(ge=1, lt=2**63, description="Only runs older than this one.")] = None,
     state: RunState | None = None,
 ) -> JSONResponse:
-    """The newest runs, newest first; `next` is the path of the page after this one."""
+    """The newest runs that the key may see, newest first; `next` is the path of the page after this one."""
     with at.database.reading() as session:
-        found = queries.runs(session, limit, before=before, state=state)
+        found = queries.runs(session, limit, before=before, state=state, key=caller.only)
     following = None
     if len(found) == limit:
         chosen = f"&state={state}" if state else ""
@@ -60,15 +58,14 @@ def list_runs(
 
 
 @router.get("/v1/runs/{run}", summary="Show a run")
-async def show(run: RunId, at: Shared, _caller: Reader) -> Response:
+async def show(run: SeenRun, at: Shared) -> Response:
     """What `annealq runs show RUN --json` prints."""
     return Response(await at.snapshots.get(run), media_type="application/json")
 
 
 @router.post("/v1/runs/{run}/cancel", summary="End a run")
-def cancel(run: RunId, at: Shared, caller: Submitter) -> JSONResponse:
+def cancel(run: OwnRun, at: Shared) -> JSONResponse:
     """What was scored is kept; answers what it was charged, and what is still with its solver."""
-    check_owner(at, caller, run)
     try:
         spent = control.cancel(at.database, run)
     except ParameterError as error:
@@ -77,9 +74,8 @@ def cancel(run: RunId, at: Shared, caller: Submitter) -> JSONResponse:
 
 
 @router.post("/v1/runs/{run}/pause", summary="Let a run send no more")
-def pause(run: RunId, at: Shared, caller: Submitter) -> JSONResponse:
+def pause(run: OwnRun, at: Shared) -> JSONResponse:
     """What is with its solver is collected and kept."""
-    check_owner(at, caller, run)
     try:
         control.pause(at.database, run)
     except ParameterError as error:
@@ -88,9 +84,8 @@ def pause(run: RunId, at: Shared, caller: Submitter) -> JSONResponse:
 
 
 @router.post("/v1/runs/{run}/resume", summary="Let a run go on")
-def resume(run: RunId, at: Shared, caller: Submitter, body: Resumption | None = None) -> JSONResponse:
+def resume(run: OwnRun, at: Shared, caller: Submitter, body: Resumption | None = None) -> JSONResponse:
     """Go on with a paused run; of a failed one only what is missing is done again."""
-    check_owner(at, caller, run)
     body = body or Resumption()
     budget_us = None if body.budget_s is None else max(round(body.budget_s * 1e6), 1)
     if budget_us is not None and caller.scope is not Scope.ADMIN:
@@ -112,21 +107,6 @@ def resume(run: RunId, at: Shared, caller: Submitter, body: Resumption | None = 
 def plain(values: dict[str, Any]) -> dict[str, Any]:
     """Times as ISO 8601 text."""
     return {k: v.isoformat() if hasattr(v, "isoformat") else v for k, v in values.items()}
-
-
-def check_owner(at: Service, caller: Caller, run: int) -> None:
-    """Raises RequestRefused (403) where another key's run is none of the caller's business; NotFound."""
-    if caller.scope is Scope.ADMIN:
-        return
-    with at.database.reading() as session:
-        queries.progress(session, run)
-        owner = select(Submission.key_id).where(Submission.run_id == run)
-        if session.execute(owner).scalar() != caller.key_id:
-            raise RequestRefused(
-                f"run {run} was not sent by key {caller.name!r}",
-                403,
-                "use the key that sent it, or one of scope admin",
-            )
 
 
 def _conflict(error: ParameterError, more: str = "") -> RequestRefused:
