@@ -145,6 +145,14 @@ def test_lists_have_what_the_key_may_see(
         assert {run for run in everything if f'"/runs/{run}"' in page} == set(seen), name
 
 
+def test_figures_of_single_runs_are_for_who_sees_all(opened: Opened, network: ChosenNetwork) -> None:
+    send(opened("owner"))
+    for name, told in (("owner", False), ("reader", False), ("watcher", True), ("admin", True)):
+        text = opened(name).get("/metrics").text
+        assert 'annealq_runs{state="queued"} 1.0' in text
+        assert ("annealq_run_qpu_microseconds" in text) == told, name
+
+
 def test_who_sees_all_runs_and_is_no_admin_changes_its_own_only(
     opened: Opened, network: ChosenNetwork
 ) -> None:
