@@ -205,6 +205,7 @@ class Run(Base):
     __table_args__ = (
         Index(None, "state", "priority"),
         Index(None, "network_id"),
+        Index(None, "finished_at"),
         known(RunState),
         CheckConstraint("images > 0 AND batches > 0", name="sizes_positive"),
         CheckConstraint("batches_scored + batches_failed <= batches", name="counts_bounded"),
