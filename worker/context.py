@@ -1,4 +1,4 @@
-"""What a task needs from its process: the database, the settings, a way to send hints, loaded networks."""
+"""What a task needs from its process: the database, the settings, where hints and figures go, networks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from schema.database import Database
 from worker.hints import Hints
+from worker.meter import Meter, Silent
 from worker.network.registry import Registry
 from worker.settings import WorkerSettings
 from worker.solvers import Solvers
@@ -18,6 +19,7 @@ class Context:
     database: Database
     settings: WorkerSettings
     hints: Hints
+    meter: Meter = field(default_factory=Silent)
     networks: Registry = field(default_factory=Registry)
     solvers: Solvers = field(init=False)
 

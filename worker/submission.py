@@ -24,6 +24,7 @@ from schema.states import LIVE_RUNS, PausedBy, ProblemState, RunState
 from worker import admission, breaker, leases, ledger, runs, spending, stopping
 from worker.admission import Hold
 from worker.crash import CrashPoint, reach
+from worker.meter import Fate
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -216,7 +217,9 @@ class Submission:
             if others:
                 ledger.count_duplicates(session, entry.id, len(others), now=now)
         if others:
-            log.warning("duplicates", label=entry.label, ids=[one.sapi_id for one in others])
+            log.warning(
+                "duplicates", problem=entry.id, label=entry.label, ids=[one.sapi_id for one in others]
+            )
             self.qpu.cancel(one.sapi_id for one in others)
 
     def _send_some(self) -> None:
@@ -288,6 +291,7 @@ class Submission:
             if not self._heard and any(not isinstance(event, Failed) for event in events):
                 self._heard = True
                 breaker.succeed(session, breaker.key(self.work.solver, self.work.parameters.to_dict()))
+        _log(events)
         _reach(events, CrashPoint.ID_KEPT, CrashPoint.HALF_KEPT if self._flying else CrashPoint.ANSWER_KEPT)
 
     def _keep_answer(self, session: Session, event: Answered, data: bytes | None, now: datetime) -> None:
@@ -302,6 +306,7 @@ class Submission:
         timing = event.answer.timing_us
         self._progressed = True
         ledger.answer(session, event.key, data, reads=reads, qubits=qubits, timing=timing, now=now)
+        self.context.meter.problem(Fate.ANSWERED)
 
     def _keep_failure(self, session: Session, event: Failed, now: datetime) -> None:
         del self._flying[event.key]
@@ -316,6 +321,7 @@ class Submission:
             ledger.take_back(session, event.key, str(event.error), now=now)
         else:
             ledger.fail(session, event.key, source, str(event.error), now=now, spent=event.spent)
+            self.context.meter.problem(Fate.FAILED)
 
     def _fits(self, event: Answered) -> bool:
         entry = self._flying.get(event.key)
@@ -338,6 +344,19 @@ class Submission:
             leases.renew(session, self.lease, now=now, lease_s=self.context.settings.lease_s)
             with spending.booked(session, self.work.batch):
                 yield session, now
+
+
+def _log(events: list[Event]) -> None:
+    """A line for each piece of news that was kept; `problem` is its row."""
+    from worker.annealers.dwave import Accepted, Answered
+
+    for event in events:
+        if isinstance(event, Accepted):
+            log.info("problem sent", problem=event.key, sapi_id=event.sapi_id)
+        elif isinstance(event, Answered):
+            log.info("problem answered", problem=event.key, sapi_id=event.sapi_id)
+        else:
+            log.warning("problem failed", problem=event.key, sapi_id=event.sapi_id, error=str(event.error))
 
 
 def _reach(events: list[Event], accepted: CrashPoint, answered: CrashPoint) -> None:
