@@ -1,4 +1,5 @@
-"""What a task needs from its process: the database, the settings, a way to send hints, loaded networks."""
+"""What a task needs from its process: the database, the settings, a way to send hints, loaded networks,
+linear parts of the latest batches."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from dataclasses import dataclass, field
 
 from schema.database import Database
 from worker.hints import Hints
+from worker.linear import LatestParts
 from worker.network.registry import Registry
 from worker.settings import WorkerSettings
 from worker.solvers import Solvers
@@ -20,6 +22,7 @@ class Context:
     hints: Hints
     networks: Registry = field(default_factory=Registry)
     solvers: Solvers = field(init=False)
+    linear_parts: LatestParts = field(default_factory=LatestParts)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "solvers", Solvers(self.settings))

@@ -43,6 +43,7 @@ from worker.retries import Again, GiveUp, decide
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from worker.linear import LinearParts
     from worker.network.registry import TrainedNetwork
 
 log = structlog.get_logger()
@@ -69,10 +70,11 @@ def sample_batch(context: Context, batch: int) -> None:
     reach(CrashPoint.CLAIMED)
     with _handed_back(context, lease), leases.held(database, lease, lease_s):
         network = _network(context, work.network)
+        parts = scoring.linear_parts(network, work, context.linear_parts)
         if work.solver.is_remote:
-            _sample_remotely(context, lease, work, network)
+            _sample_remotely(context, lease, work, network, parts)
         else:
-            _sample_here(context, lease, work, network)
+            _sample_here(context, lease, work, network, parts)
         reach(CrashPoint.SAMPLED)
         context.hints.send([Message(Task.AGGREGATE_BATCH, batch)])
     dispatch(database, context.settings, context.hints)
@@ -90,7 +92,9 @@ def _set_aside(session: Session, context: Context, work: batches.Work, now: date
     return True
 
 
-def _sample_here(context: Context, lease: leases.Lease, work: batches.Work, network: TrainedNetwork) -> None:
+def _sample_here(
+    context: Context, lease: leases.Lease, work: batches.Work, network: TrainedNetwork, parts: LinearParts
+) -> None:
     stopping.check()
     with context.database.reading() as session:
         kept = bool(batches.load_samples(session, work.batch))
@@ -98,7 +102,7 @@ def _sample_here(context: Context, lease: leases.Lease, work: batches.Work, netw
         with _writing(context, lease) as (session, now):
             batches.resume_scoring(session, work, now=now)
         return
-    drawn = scoring.draw(network, work, stopping.check)
+    drawn = scoring.draw(network, work, parts, stopping.check)
     with _writing(context, lease) as (session, now):
         batches.store_samples(
             session, work, drawn.data, variables=drawn.variables, sampling_us=drawn.sampling_us, now=now
@@ -106,11 +110,11 @@ def _sample_here(context: Context, lease: leases.Lease, work: batches.Work, netw
 
 
 def _sample_remotely(
-    context: Context, lease: leases.Lease, work: batches.Work, network: TrainedNetwork
+    context: Context, lease: leases.Lease, work: batches.Work, network: TrainedNetwork, parts: LinearParts
 ) -> None:
     from worker import qpu
 
-    sampled = qpu.sample(context, lease, work, network, scoring.linear_parts(network, work))
+    sampled = qpu.sample(context, lease, work, network, parts)
     reach(CrashPoint.SAMPLING_ENDED)
     with _writing(context, lease) as (session, now):
         batches.finish_sampling(session, work, sampled, now=now)
@@ -149,7 +153,7 @@ def aggregate_batch(context: Context, batch: int) -> None:
         stored = batches.load_samples(session, batch)
     try:
         network = _network(context, work.network)
-        rows, chain_breaks = scoring.score(network, work, stored)
+        rows, chain_breaks = scoring.score(network, work, stored, context.linear_parts)
     except Exception as error:
         if isinstance(error, StorageError) and not isinstance(error, Corrupt):
             raise  # the network could not be read now; the reconciler sends the hint again

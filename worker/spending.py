@@ -8,11 +8,11 @@ transaction that moves the problems, so it is what the ledger says, whatever die
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import ColumnElement, bindparam, case, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -23,14 +23,18 @@ IN_FLIGHT = (ProblemState.SENDING, ProblemState.SENT)
 
 
 @contextmanager
-def booked(session: Session, batch: int) -> Iterator[None]:
+def booked(session: Session, batch: int, problems: Sequence[int] | None = None) -> Iterator[None]:
     """Let the body move problems of a batch, and write down by how much that changes what its run has spent.
 
-    The body must be alone with the batch: its lease was renewed in this transaction.
+    problems: all that the body moves so that they cost more or less; None: any of the batch. The body must
+    be alone with the batch: its lease was renewed in this transaction.
     """
-    before = _costs_us(session, batch)
+    if problems is not None and not problems:
+        yield
+        return
+    before = _costs_us(session, batch, problems)
     yield
-    change = _costs_us(session, batch)
+    change = _costs_us(session, batch, problems)
     change.subtract(before)
     if any(change.values()):
         run = session.execute(select(Batch.run_id).where(Batch.id == batch)).scalar_one()
@@ -55,15 +59,21 @@ def cost_us() -> ColumnElement[int]:
     return case((Problem.state.in_(IN_FLIGHT), expected), else_=charged) + Problem.wasted_us
 
 
-def _costs_us(session: Session, batch: int) -> Counter[date]:
+def _costs_us(session: Session, batch: int, problems: Sequence[int] | None) -> Counter[date]:
     """By the day on which they left, microseconds."""
     costs: Counter[date] = Counter()
-    for sending_at, us in session.execute(
-        select(Problem.sending_at, cost_us()).where(Problem.batch_id == batch)
-    ):
+    if problems is None:
+        rows = session.execute(_OF_BATCH, {"batch_": batch})
+    else:
+        rows = session.execute(_OF_PROBLEMS, {"batch_": batch, "problems_": list(problems)})
+    for sending_at, us in rows:
         if sending_at is not None:
             costs[sending_at.date()] += us
     return costs
+
+
+_OF_BATCH = select(Problem.sending_at, cost_us()).where(Problem.batch_id == bindparam("batch_"))
+_OF_PROBLEMS = _OF_BATCH.where(Problem.id.in_(bindparam("problems_", expanding=True)))
 
 
 def _add(session: Session, run: int, change: Counter[date]) -> None:
