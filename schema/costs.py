@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import date
+from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, case, func
 
 from schema.states import ProblemState
-from schema.tables import Batch, Problem
+from schema.tables import Problem
 
 IN_FLIGHT = (ProblemState.SENDING, ProblemState.SENT)
 
@@ -20,11 +21,10 @@ def cost_us() -> ColumnElement[int]:
     return case((Problem.state.in_(IN_FLIGHT), expected), else_=charged) + Problem.wasted_us
 
 
-def by_day_us(session: Session, where: ColumnElement[bool]) -> Counter[date]:
-    """Microseconds of the problems of some batches, by the day (UTC) on which the problems left."""
+def by_day(problems: Iterable[Any]) -> Counter[date]:
+    """Sums by the day (UTC) of rows (sending_at, microseconds); those that never left are left out."""
     costs: Counter[date] = Counter()
-    query = select(Problem.sending_at, cost_us()).join(Batch, Batch.id == Problem.batch_id)
-    for sending_at, us in session.execute(query.where(where)):
+    for sending_at, us in problems:
         if sending_at is not None:
             costs[sending_at.date()] += us
     return costs

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, insert, select, update
+from sqlalchemy import Insert, and_, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
 from schema import samples
@@ -22,6 +22,8 @@ from worker.retries import Again, GiveUp
 
 if TYPE_CHECKING:
     from worker.qpu import Sampled
+
+_CLASSIFY: Insert = insert(Classification.__table__)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,10 +210,9 @@ def store_scores(
     """
     advance(session, work.batch, BatchState.SAMPLED, BatchState.SCORED, at=now, scored_at=now)
     values = [
-        {"run_id": work.run, "image": work.first_image + index, **asdict(row)}
-        for index, row in enumerate(rows)
+        {"run_id": work.run, "image": work.first_image + index, **vars(row)} for index, row in enumerate(rows)
     ]
-    session.execute(insert(Classification), values)
+    session.execute(_CLASSIFY, values)
     for problem, data in chain_breaks.items():
         session.execute(update(Problem).where(Problem.id == problem).values(chain_breaks=data))
     reach(CrashPoint.COUNTING)

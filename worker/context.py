@@ -1,4 +1,5 @@
-"""What a task needs from its process: the database, the settings, where hints and figures go, networks."""
+"""What a task needs from its process: the database, the settings, where hints and figures go, networks,
+linear parts of the latest batches."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from dataclasses import dataclass, field
 
 from schema.database import Database
 from worker.hints import Hints
+from worker.linear import LatestParts
 from worker.meter import Meter, Silent
 from worker.network.registry import Registry
 from worker.settings import WorkerSettings
@@ -22,6 +24,7 @@ class Context:
     meter: Meter = field(default_factory=Silent)
     networks: Registry = field(default_factory=Registry)
     solvers: Solvers = field(init=False)
+    linear_parts: LatestParts = field(default_factory=LatestParts)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "solvers", Solvers(self.settings))

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
 import structlog
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, Table, Update, and_, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from schema.database import Database, note
@@ -146,14 +147,17 @@ def renew(session: Session, lease: Lease, *, now: datetime, lease_s: float) -> N
         LeaseLost: somebody else has claimed the row, or it was moved on.
     """
     table = lease.table
-    found = session.execute(
-        update(table)
-        .where(table.id == lease.row, table.fence == lease.fence, table.state == _HELD[table])
-        .values(lease_until=now + timedelta(seconds=lease_s))
-        .returning(table.id)
-    ).first()
-    if found is None:
+    values = {"row_": lease.row, "fence_": lease.fence, "until_": now + timedelta(seconds=lease_s)}
+    if not session.execute(_renewal(table), values).rowcount:  # type: ignore[attr-defined]
         raise LeaseLost(f"{table.__tablename__} {lease.row} was taken over after claim {lease.fence}")
+
+
+@cache
+def _renewal(leased: Leased) -> Update:
+    """Built once: it is part of every transaction of a holder."""
+    table: Table = leased.__table__  # type: ignore[assignment]
+    mine = (table.c.id == bindparam("row_"), table.c.fence == bindparam("fence_"))
+    return update(table).where(*mine, table.c.state == _HELD[leased]).values(lease_until=bindparam("until_"))
 
 
 @contextmanager

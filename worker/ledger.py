@@ -9,16 +9,17 @@ left, and is looked up by its label before anything is sent again.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, case, func, insert, or_, select, update
+from sqlalchemy import Insert, and_, case, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from schema import samples
-from schema.database import advance, note
+from schema.database import advance, advance_all, advance_each, note
+from schema.errors import StaleState
 from schema.states import ProblemState
 from schema.tables import Problem, SampleSet
 
@@ -120,33 +121,41 @@ def drop_reserved(session: Session, ids: Iterable[int], *, now: datetime) -> Non
         advance(session, problem, ProblemState.RESERVED, ProblemState.CANCELLED, at=now, why="other terms")
 
 
-def send(session: Session, ids: Iterable[int], *, now: datetime) -> None:
-    """From now on the problems may have left."""
-    for problem in ids:
-        advance(
-            session,
-            problem,
-            ProblemState.RESERVED,
-            ProblemState.SENDING,
-            at=now,
-            sending_at=now,
-            times_sent=Problem.times_sent + 1,
-        )
+def send(session: Session, ids: Sequence[int], *, now: datetime) -> None:
+    """From now on the problems may have left.
+
+    Raises:
+        StaleState: one of them is not reserved any more.
+    """
+    moved = advance_all(
+        session,
+        ids,
+        ProblemState.RESERVED,
+        ProblemState.SENDING,
+        at=now,
+        sending_at=now,
+        times_sent=Problem.times_sent + 1,
+    )
+    if len(moved) != len(ids):
+        raise StaleState(f"{len(moved)} of {len(ids)} problems were reserved: {sorted(ids)}")
 
 
 def accept(session: Session, problem: int, sapi_id: str, *, now: datetime, adopted: bool = False) -> None:
     """The solver has given the problem an id; ``adopted``: it was found by its label."""
-    advance(
-        session,
-        problem,
-        ProblemState.SENDING,
-        ProblemState.SENT,
-        at=now,
-        why="found by its label" if adopted else None,
-        sapi_id=sapi_id,
-        sent_at=now,
-        adopted=adopted,
-    )
+    accept_all(session, {problem: sapi_id}, now=now, adopted=adopted)
+
+
+def accept_all(session: Session, ids: Mapping[int, str], *, now: datetime, adopted: bool = False) -> None:
+    """The same for many problems.
+
+    Raises:
+        StaleState: one of them is not on its way any more.
+    """
+    why = "found by its label" if adopted else None
+    rows = {
+        problem: {"sapi_id": sapi_id, "sent_at": now, "adopted": adopted} for problem, sapi_id in ids.items()
+    }
+    advance_each(session, rows, ProblemState.SENDING, ProblemState.SENT, at=now, why=why)
 
 
 def withdraw(session: Session, problem: int, *, now: datetime) -> None:
@@ -203,29 +212,45 @@ def waste(session: Session, problem: int, duplicates: int, wasted_us: int) -> No
     session.execute(update(Problem).where(Problem.id == problem).values(values))
 
 
-def answer(
-    session: Session,
-    problem: int,
-    data: bytes,
-    *,
-    reads: int,
-    qubits: int,
-    timing: dict[str, Any],
-    now: datetime,
-) -> None:
-    """Keep the raw reads of a problem, and what it was charged."""
-    session.execute(
-        insert(SampleSet).values(
-            problem_id=problem, codec=samples.VERSION, reads=reads, variables=qubits, data=data
-        )
-    )
-    advance(
-        session,
-        problem,
-        ProblemState.SENT,
-        ProblemState.ANSWERED,
-        at=now,
-        timing=timing,
-        charged_us=round(timing.get("qpu_access_time", 0)),
-        answered_at=now,
-    )
+@dataclass(frozen=True)
+class Reads:
+    """The raw reads of an answered problem, and the solver's own figures; see `schema.samples`."""
+
+    problem: int
+    data: bytes
+    reads: int
+    qubits: int
+    timing: dict[str, Any]
+
+
+def answer(session: Session, answers: Sequence[Reads], *, now: datetime) -> None:
+    """Keep the raw reads of problems, and what they were charged.
+
+    Raises:
+        StaleState: one of them is not with the solver any more.
+    """
+    if not answers:
+        return
+    kept = [
+        {
+            "problem_id": one.problem,
+            "codec": samples.VERSION,
+            "reads": one.reads,
+            "variables": one.qubits,
+            "data": one.data,
+        }
+        for one in answers
+    ]
+    session.execute(_KEEP, kept)
+    rows = {
+        one.problem: {
+            "timing": one.timing,
+            "charged_us": round(one.timing.get("qpu_access_time", 0)),
+            "answered_at": now,
+        }
+        for one in answers
+    }
+    advance_each(session, rows, ProblemState.SENT, ProblemState.ANSWERED, at=now)
+
+
+_KEEP: Insert = insert(SampleSet.__table__)  # type: ignore[arg-type]

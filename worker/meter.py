@@ -12,7 +12,7 @@ class Step(StrEnum):
 
     BUILD = "build"  # linear parts of its images
     PREPARE = "prepare"  # the embedding, searched or stored, and what all problems share
-    WAIT = "wait"  # problems with a solver, from the first that is sent to the last that is answered
+    WAIT = "wait"  # problems with a solver, from the first that is built and sent to the last answer
     DRAW = "draw"  # an annealer in this process, and what it builds
     DECODE = "decode"  # raw reads become scores
 
@@ -43,7 +43,7 @@ class Meter(Protocol):
 
     def batch(self, outcome: Outcome) -> None: ...
 
-    def problem(self, fate: Fate) -> None: ...
+    def problem(self, fate: Fate, count: int = 1) -> None: ...
 
     def chain_breaks(self, fraction: float) -> None:
         """The share of broken chains, 0 to 1: the mean over the reads of a batch."""
@@ -58,7 +58,7 @@ class Silent:
     def batch(self, outcome: Outcome) -> None:
         pass
 
-    def problem(self, fate: Fate) -> None:
+    def problem(self, fate: Fate, count: int = 1) -> None:
         pass
 
     def chain_breaks(self, fraction: float) -> None:

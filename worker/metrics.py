@@ -100,8 +100,8 @@ class Prometheus:
     def batch(self, outcome: Outcome) -> None:
         self._batches.labels(outcome.value).inc()
 
-    def problem(self, fate: Fate) -> None:
-        self._problems.labels(fate.value).inc()
+    def problem(self, fate: Fate, count: int = 1) -> None:
+        self._problems.labels(fate.value).inc(count)
 
     def chain_breaks(self, fraction: float) -> None:
         self._chains.observe(fraction)

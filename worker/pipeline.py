@@ -45,6 +45,7 @@ from worker.retries import Again, GiveUp, decide
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from worker.linear import LinearParts
     from worker.network.registry import TrainedNetwork
 
 log = structlog.get_logger()
@@ -73,10 +74,11 @@ def sample_batch(context: Context, batch: int) -> None:
     reach(CrashPoint.CLAIMED)
     with _handed_back(context, lease), leases.held(database, lease, lease_s):
         network = _network(context, work.network)
+        parts = scoring.linear_parts(network, work, context.linear_parts)
         if work.solver.is_remote:
-            _sample_remotely(context, lease, work, network)
+            _sample_remotely(context, lease, work, network, parts)
         else:
-            _sample_here(context, lease, work, network)
+            _sample_here(context, lease, work, network, parts)
         reach(CrashPoint.SAMPLED)
         log.info("batch sampled", images=work.shape[0], attempt=lease.attempt)
         context.meter.batch(Outcome.SAMPLED)
@@ -96,7 +98,9 @@ def _set_aside(session: Session, context: Context, work: batches.Work, now: date
     return True
 
 
-def _sample_here(context: Context, lease: leases.Lease, work: batches.Work, network: TrainedNetwork) -> None:
+def _sample_here(
+    context: Context, lease: leases.Lease, work: batches.Work, network: TrainedNetwork, parts: LinearParts
+) -> None:
     stopping.check()
     with context.database.reading() as session:
         kept = bool(batches.load_samples(session, work.batch))
@@ -105,7 +109,7 @@ def _sample_here(context: Context, lease: leases.Lease, work: batches.Work, netw
             batches.resume_scoring(session, work, now=now)
         return
     with context.meter.timed(Step.DRAW):
-        drawn = scoring.draw(network, work, stopping.check)
+        drawn = scoring.draw(network, work, parts, stopping.check)
     with _writing(context, lease) as (session, now):
         batches.store_samples(
             session, work, drawn.data, variables=drawn.variables, sampling_us=drawn.sampling_us, now=now
@@ -113,13 +117,11 @@ def _sample_here(context: Context, lease: leases.Lease, work: batches.Work, netw
 
 
 def _sample_remotely(
-    context: Context, lease: leases.Lease, work: batches.Work, network: TrainedNetwork
+    context: Context, lease: leases.Lease, work: batches.Work, network: TrainedNetwork, parts: LinearParts
 ) -> None:
     from worker import qpu
 
-    with context.meter.timed(Step.BUILD):
-        linear = scoring.linear_parts(network, work)
-    sampled = qpu.sample(context, lease, work, network, linear)
+    sampled = qpu.sample(context, lease, work, network, parts)
     reach(CrashPoint.SAMPLING_ENDED)
     with _writing(context, lease) as (session, now):
         batches.finish_sampling(session, work, sampled, now=now)
@@ -160,7 +162,7 @@ def aggregate_batch(context: Context, batch: int) -> None:
     try:
         network = _network(context, work.network)
         with context.meter.timed(Step.DECODE):
-            rows, chain_breaks = scoring.score(network, work, stored)
+            rows, chain_breaks = scoring.score(network, work, stored, context.linear_parts)
     except Exception as error:
         if isinstance(error, StorageError) and not isinstance(error, Corrupt):
             raise  # the network could not be read now; the reconciler sends the hint again

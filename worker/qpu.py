@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -18,14 +18,12 @@ from worker.preparations import Plan, Request
 from worker.submission import Submission
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from schema.tiling import Tiling
     from worker.annealers.dwave import Qpu
     from worker.annealers.programme import Programme
     from worker.batches import Work
     from worker.context import Context
+    from worker.linear import LinearParts
     from worker.network.registry import TrainedNetwork
 
 
@@ -79,10 +77,36 @@ def prepare(
     """
     from worker.annealers import programme
 
-    settings = context.settings
     qpu = context.solvers.connect(solver, parameters)
     # Before any search: reads that the solver does not take cost a second, not a minute.
     qpu.estimate_us(parameters, len(qpu.graph.qubits))
+    model = network.model(parameters.visible, parameters.lam)
+    kept = (qpu, model.graph_digest, parameters.tiles)
+    stored = context.solvers.embeddings.get(kept)
+    if stored is None or not store.is_ready(context.database, stored.id):
+        stored = _obtain(context, solver, parameters, network, qpu, time_limit_s, report)
+        context.solvers.embeddings[kept] = replace(stored, searched_s=0.0)
+    key = (model, stored.id, parameters.chain_strength, parameters.scale)
+    made = context.solvers.programme(
+        key,
+        lambda: programme.prepare(
+            model, network.architecture.alpha, qpu.graph, stored.tiling, qpu.ranges, parameters
+        ),
+    )
+    return Prepared(qpu, stored, made)
+
+
+def _obtain(
+    context: Context,
+    solver: Solver,
+    parameters: Parameters,
+    network: TrainedNetwork,
+    qpu: Qpu,
+    time_limit_s: float | None,
+    report: store.Report | None,
+) -> store.Stored:
+    """The embedding from the database, or by a search; see `prepare`."""
+    settings = context.settings
     model = network.model(parameters.visible, parameters.lam)
     interactions = Interactions.of(model)
     chip = store.keep_chip(context.database, solver, qpu.graph, qpu.properties)
@@ -107,15 +131,7 @@ def prepare(
             start=start,
         )
 
-    stored = store.obtain(context.database, wanted, look, lease_s=settings.lease_s)
-    key = (model, stored.id, parameters.chain_strength, parameters.scale)
-    made = context.solvers.programme(
-        key,
-        lambda: programme.prepare(
-            model, network.architecture.alpha, qpu.graph, stored.tiling, qpu.ranges, parameters
-        ),
-    )
-    return Prepared(qpu, stored, made)
+    return store.obtain(context.database, wanted, look, lease_s=settings.lease_s)
 
 
 def plan(context: Context, request: Request, network: TrainedNetwork, report: store.Report) -> Plan:
@@ -158,7 +174,7 @@ def sample(
     lease: leases.Lease,
     work: Work,
     network: TrainedNetwork,
-    linear: NDArray[np.float64],
+    parts: LinearParts,
 ) -> Sampled:
     """Have every image of a batch answered by the solver; the answers are in the database.
 
@@ -178,7 +194,7 @@ def sample(
     started = time.monotonic()
     try:
         with context.meter.timed(Step.WAIT):
-            Submission(context, lease, work, prepared.qpu, programme, terms, linear).run()
+            Submission(context, lease, work, prepared.qpu, programme, terms, parts).run()
     except Refused as error:
         context.solvers.leave(work.solver, work.parameters)
         now = context.solvers.connect(work.solver, work.parameters).graph.graph_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from worker.annealers.exact import ExactAnnealer
 from worker.annealers.simulated import SimulatedAnnealer
 from worker.batches import Scored, Stored, Work
 from worker.embedding.unembedding import unembed
+from worker.linear import LatestParts, LinearParts
 from worker.network.registry import TrainedNetwork
 from worker.qubo import calibrate
 from worker.qubo.build import EnergyModel
@@ -43,15 +45,23 @@ def annealer(solver: Solver, parameters: Parameters) -> LocalAnnealer:
     return SimulatedAnnealer() if parameters.sweeps is None else SimulatedAnnealer(sweeps=parameters.sweeps)
 
 
-def draw(network: TrainedNetwork, work: Work, heed: Callable[[], None] | None = None) -> Drawn:
+def linear_parts(network: TrainedNetwork, work: Work, latest: LatestParts | None = None) -> LinearParts:
+    """Linear parts of a batch; Corrupt where its images are damaged. latest: where they may be known."""
+    images = pixels(work)
+    model = network.model(work.parameters.visible, work.parameters.lam)
+    return (latest or LatestParts()).of(network, model, images, work.images_sha256)
+
+
+def draw(
+    network: TrainedNetwork, work: Work, parts: LinearParts, heed: Callable[[], None] | None = None
+) -> Drawn:
     """Sample every image of a batch; what ``heed`` raises between images ends it.
 
     Raises:
-        Corrupt: the stored images are damaged.
         Refused: the solver cannot take this network.
     """
     parameters = work.parameters
-    model, linear = _energy(network, work)
+    model, linear = parts.model, parts.take(slice(None))
     solver = annealer(work.solver, parameters)
     noise = noise_for(model, network.architecture.alpha, parameters.noise, parameters.seed)
     drawn = solver.sample(model, linear, parameters.reads, parameters.seed, work.first_image, noise, heed)
@@ -60,11 +70,12 @@ def draw(network: TrainedNetwork, work: Work, heed: Callable[[], None] | None = 
 
 
 def score(
-    network: TrainedNetwork, work: Work, stored: Sequence[Stored]
+    network: TrainedNetwork, work: Work, stored: Sequence[Stored], latest: LatestParts | None = None
 ) -> tuple[list[Scored], dict[int, bytes]]:
     """Consensus class scores of a batch from its stored sample sets; one row for each image.
 
     Also how often each chain was broken, by problem: (images, n), as `arrays.encode_chain_breaks` packs it.
+    latest: where the linear parts may be known.
 
     Raises:
         Corrupt: images or sample sets are damaged, or hold fewer reads than the run counts on.
@@ -73,7 +84,7 @@ def score(
     labels = None if work.labels is None else arrays.decode_labels(work.labels, work.shape[0])
     rows: list[Scored] = []
     chain_breaks: dict[int, bytes] = {}
-    for part, reads in _reads(network, work, stored):
+    for part, reads in _reads(network, work, stored, latest):
         scored = consensus.score(
             reads.class_bits,
             reads.energies,
@@ -98,13 +109,13 @@ def read_energies(
     Raises:
         Corrupt: images or sample sets are damaged.
     """
-    model, linear = _energy(network, work)
+    parts = linear_parts(network, work)
     found = {}
     for part in stored:
         wanted = [k for k in images if part.first_image <= k < part.first_image + part.count]
         if not wanted:
             continue
-        reads = _decode(model, linear[_images(part)], work.parameters, part)
+        reads = _decode(parts.model, parts.take(_images(part)), work.parameters, part)
         for image in wanted:
             k = image - part.first_image
             bits = reads.class_bits[k]
@@ -148,11 +159,6 @@ def pixels(work: Work) -> NDArray[np.uint8]:
         return arrays.decode_images(work.images, work.shape, work.images_sha256, work.labels)
 
 
-def linear_parts(network: TrainedNetwork, work: Work) -> NDArray[np.float64]:
-    """Linear parts (B, n) float64 of a batch; Corrupt where its images are damaged."""
-    return _energy(network, work)[1]
-
-
 @dataclass(frozen=True, eq=False)
 class _Reads:
     """The first R stored reads of B images, R as the run says.
@@ -169,16 +175,18 @@ class _Reads:
     chain_breaks: NDArray[np.float64] | None = None
 
 
-def _reads(network: TrainedNetwork, work: Work, stored: Sequence[Stored]) -> Iterator[tuple[Stored, _Reads]]:
+def _reads(
+    network: TrainedNetwork, work: Work, stored: Sequence[Stored], latest: LatestParts | None = None
+) -> Iterator[tuple[Stored, _Reads]]:
     """The reads of each sample set, one after another: a batch's may be too many to hold at once."""
-    model, linear = _energy(network, work)
+    parts = linear_parts(network, work, latest)
     expected = 0
     for part in stored:
         if part.first_image != expected:
             raise Corrupt(f"image {expected} of batch {work.batch} has no stored reads")
         expected += part.count
-        yield part, _decode(model, linear[_images(part)], work.parameters, part)
-    if expected != len(linear):
+        yield part, _decode(parts.model, parts.take(_images(part)), work.parameters, part)
+    if expected != len(parts):
         raise Corrupt(f"image {expected} of batch {work.batch} has no stored reads")
 
 
@@ -191,7 +199,7 @@ def _decode(model: EnergyModel, linear: NDArray[np.float64], parameters: Paramet
         bits = held.bits[:, : parameters.reads]
         return _Reads(bits[:, :, model.class_units], model.energies(linear, bits))
     with stored_in(f"tiling that problem {part.problem} was sent with", _AGAIN):
-        placed = tiling.decode(part.tiling).take(slice(part.count))
+        placed = _tiles(part.tiling, part.count)
         if held.variables != len(placed.qubits):
             raise Corrupt(f"it has {len(placed.qubits)} qubits, the reads {held.variables}")
     spin = None
@@ -208,14 +216,14 @@ def _decode(model: EnergyModel, linear: NDArray[np.float64], parameters: Paramet
     return _Reads(counted, energies, out.kept, occurrences, out.chain_breaks)
 
 
+@lru_cache(maxsize=8)
+def _tiles(data: bytes, count: int) -> tiling.Tiling:
+    """The first tiles of a stored tiling: most problems of a run have the same ones."""
+    return tiling.decode(data).take(slice(count))
+
+
 def _images(part: Stored) -> slice:
     return slice(part.first_image, part.first_image + part.count)
-
-
-def _energy(network: TrainedNetwork, work: Work) -> tuple[EnergyModel, NDArray[np.float64]]:
-    images = pixels(work)
-    model = network.model(work.parameters.visible, work.parameters.lam)
-    return model, model.linear(network.features(images))
 
 
 def _rows(

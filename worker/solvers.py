@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from worker.annealers.client import Access
     from worker.annealers.dwave import Qpu
     from worker.annealers.programme import Programme
+    from worker.embedding.store import Stored
 
 _KEPT_PROGRAMMES = 8
 
@@ -31,10 +32,14 @@ class _Connection:
 
 @dataclass
 class Solvers:
-    """What a process knows of solvers; used by one thread."""
+    """What a process knows of solvers; used by one thread.
+
+    embeddings: by connection, digest of the model's graph, and tiles wanted.
+    """
 
     settings: WorkerSettings
     shared: Settings = field(default_factory=load_settings)
+    embeddings: dict[tuple[Qpu, str, int | None], Stored] = field(default_factory=dict)
     _open: dict[tuple[Solver, str | None], _Connection] = field(default_factory=dict)
     _programmes: OrderedDict[tuple[object, ...], Programme] = field(default_factory=OrderedDict)
 
@@ -63,6 +68,7 @@ class Solvers:
         held = self._open.pop((solver, parameters.qpu), None)
         if held is not None:
             held.qpu.close()
+            self.embeddings = {key: kept for key, kept in self.embeddings.items() if key[0] is not held.qpu}
 
     def programme(self, key: tuple[object, ...], make: Callable[[], Programme]) -> Programme:
         """What ``make`` gives for this key, kept for the keys used last."""
@@ -85,4 +91,9 @@ class Solvers:
                 "no emulator is known: add --embedded, start one with `annealq emulator` and set "
                 "ANNEALQ_EMULATOR_URL, or `annealq up --emulator`"
             )
-        return Access(self.shared.emulator_url, self.shared.emulator_token, request_timeout_s=timeout_s)
+        return Access(
+            self.shared.emulator_url,
+            self.shared.emulator_token,
+            request_timeout_s=timeout_s,
+            deflates=False,  # it is near, and processors are what it lacks
+        )

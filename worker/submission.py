@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from schema import samples
 from schema.errors import Offline, Parked, Refused, SolverError, Unavailable, Uncertain
@@ -24,15 +23,16 @@ from schema.states import LIVE_RUNS, PausedBy, ProblemState, RunState
 from worker import admission, breaker, leases, ledger, runs, spending, stopping
 from worker.admission import Hold
 from worker.crash import CrashPoint, reach
-from worker.meter import Fate
+from worker.meter import Fate, Step
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from worker.annealers.dwave import Answered, Event, Failed, Qpu
+    from worker.annealers.dwave import Accepted, Answered, Event, Failed, Qpu
     from worker.annealers.programme import Programme
     from worker.batches import Work
     from worker.context import Context
+    from worker.linear import LinearParts
 
 log = structlog.get_logger()
 
@@ -43,7 +43,9 @@ _PAUSES = {
     Hold.DEADLINE: PausedBy.DEADLINE,
 }
 _GROUP = 20  # problems that the client sends in one request, and that share its fate
+_FIRST_GROUP = 2  # of a batch, later ones are larger: the solver may be idle, and small ones arrive sooner
 _WAIT_S = 1.0
+_GATHER_S = 0.1  # answers that come within so long are kept in one transaction
 _HEED_S = 0.5  # how often the run's own state is looked at
 _ROOM_S = 5.0  # how long a batch with nothing in flight waits for room before it makes way for another
 _LEAVE_S = 3.0  # how long a worker that stops waits for the ids of what it has just sent
@@ -59,7 +61,7 @@ class Submission:
     qpu: Qpu
     programme: Programme
     terms: ledger.Terms
-    linear: NDArray[np.float64]  # (B, n)
+    parts: LinearParts
     _todo: deque[ledger.Entry] = field(default_factory=deque)
     _flying: dict[int, ledger.Entry] = field(default_factory=dict)
     _errors: list[SolverError] = field(default_factory=list)
@@ -226,9 +228,10 @@ class Submission:
         """Send as many as may be in flight, a request's worth at a time, each group written down before."""
         while self._todo and len(self._flying) < self.context.settings.in_flight:
             room = self.context.settings.in_flight - len(self._flying)
-            group = [self._todo[index] for index in range(min(_GROUP, room, len(self._todo)))]
+            most = min(_GROUP, _FIRST_GROUP + len(self._flying))
+            group = [self._todo[index] for index in range(min(most, room, len(self._todo)))]
             encoded = [self._encode(entry) for entry in group]
-            with self._writing() as (session, now):
+            with self._writing([entry.id for entry in group]) as (session, now):
                 admitted = self._admit(session, group, now)
                 group = [self._todo.popleft() for _ in range(admitted.problems)]
                 ledger.send(session, [entry.id for entry in group], now=now)
@@ -257,36 +260,42 @@ class Submission:
     def _encode(self, entry: ledger.Entry) -> tuple[str, str]:
         programme = self.programme.take(entry.count)
         images = slice(entry.first_image, entry.first_image + entry.count)
-        return programme.lin(self.linear[images]), programme.quad
+        with self.context.meter.timed(Step.BUILD):
+            linear = self.parts.take(images)
+        return programme.lin(linear), programme.quad
 
     def _drain(self) -> list[Event]:
-        """What has happened since: waits for the first event, then takes what is there."""
+        """What has happened since: waits for the first event, then takes what is there.
+
+        An id is written down at once, and so is an answer that makes room for a problem or is the last one.
+        Other answers can be fetched again, and wait for those that follow them closely.
+        """
+        from worker.annealers.dwave import Answered
+
         event = self.qpu.next_event(_WAIT_S)
-        events = []
+        events: list[Event] = []
+        until = time.monotonic() + _GATHER_S
         while event is not None:
             events.append(event)
-            event = self.qpu.next_event(0.0)
+            gathers = isinstance(event, Answered) and not self._todo and len(events) < len(self._flying)
+            event = self.qpu.next_event(max(until - time.monotonic(), 0.0) if gathers else 0.0)
         return events
 
     def _keep(self, events: list[Event]) -> None:
         from worker.annealers.dwave import Accepted, Answered, Failed
 
-        encoded = {
-            event.key: self._encode_answer(event)
-            for event in events
-            if isinstance(event, Answered) and self._fits(event)
-        }
+        events = [event for event in events if event.key in self._flying]
+        answers = [event for event in events if isinstance(event, Answered)]
+        encoded = {event.key: self._encode_answer(event) for event in answers if self._fits(event)}
         _reach(events, CrashPoint.ACCEPTED, CrashPoint.ANSWERED)
-        with self._writing() as (session, now):
+        with self._writing([event.key for event in events if not isinstance(event, Accepted)]) as (
+            session,
+            now,
+        ):
+            self._keep_ids(session, [event for event in events if isinstance(event, Accepted)], now)
+            self._keep_answers(session, answers, encoded, now)
             for event in events:
-                if event.key not in self._flying:
-                    continue
-                if isinstance(event, Accepted):
-                    ledger.accept(session, event.key, event.sapi_id, now=now)
-                    self._flying[event.key] = replace(self._flying[event.key], sapi_id=event.sapi_id)
-                elif isinstance(event, Answered):
-                    self._keep_answer(session, event, encoded.get(event.key), now)
-                else:
+                if isinstance(event, Failed):
                     self._keep_failure(session, event, now)
             if not self._heard and any(not isinstance(event, Failed) for event in events):
                 self._heard = True
@@ -294,19 +303,29 @@ class Submission:
         _log(events)
         _reach(events, CrashPoint.ID_KEPT, CrashPoint.HALF_KEPT if self._flying else CrashPoint.ANSWER_KEPT)
 
-    def _keep_answer(self, session: Session, event: Answered, data: bytes | None, now: datetime) -> None:
-        del self._flying[event.key]
-        if data is None:
+    def _keep_ids(self, session: Session, events: list[Accepted], now: datetime) -> None:
+        ledger.accept_all(session, {event.key: event.sapi_id for event in events}, now=now)
+        for event in events:
+            self._flying[event.key] = replace(self._flying[event.key], sapi_id=event.sapi_id)
+
+    def _keep_answers(
+        self, session: Session, events: list[Answered], encoded: dict[int, bytes], now: datetime
+    ) -> None:
+        kept = []
+        for event in events:
+            del self._flying[event.key]
+            if event.key in encoded:
+                reads, qubits = len(event.answer.packed), len(event.answer.active)
+                timing = event.answer.timing_us
+                kept.append(ledger.Reads(event.key, encoded[event.key], reads, qubits, timing))
+                continue
             text = (
                 f"problem {event.sapi_id} was answered with other qubits or fewer reads than were asked for"
             )
             self._errors.append(Unavailable(text))
-            return
-        reads, qubits = len(event.answer.packed), len(event.answer.active)
-        timing = event.answer.timing_us
-        self._progressed = True
-        ledger.answer(session, event.key, data, reads=reads, qubits=qubits, timing=timing, now=now)
-        self.context.meter.problem(Fate.ANSWERED)
+        self._progressed = self._progressed or bool(kept)
+        ledger.answer(session, kept, now=now)
+        self.context.meter.problem(Fate.ANSWERED, len(kept))
 
     def _keep_failure(self, session: Session, event: Failed, now: datetime) -> None:
         del self._flying[event.key]
@@ -324,9 +343,7 @@ class Submission:
             self.context.meter.problem(Fate.FAILED)
 
     def _fits(self, event: Answered) -> bool:
-        entry = self._flying.get(event.key)
-        if entry is None:
-            return False
+        entry = self._flying[event.key]
         expected = self.programme.take(entry.count).placement.active
         same = np.array_equal(event.answer.active, expected) or entry.embedding_id != self.terms.embedding_id
         return same and len(event.answer.packed) == self.work.parameters.reads
@@ -337,12 +354,15 @@ class Submission:
         return samples.encode(samples.SampleSet(answer.packed[np.newaxis], len(answer.active), energies))
 
     @contextmanager
-    def _writing(self) -> Iterator[tuple[Session, datetime]]:
-        """A transaction of the lease's holder; what its problems cost is added to what the run has spent."""
+    def _writing(self, problems: Sequence[int] | None = None) -> Iterator[tuple[Session, datetime]]:
+        """A transaction of the lease's holder; what its problems cost is added to what the run has spent.
+
+        problems: see `spending.booked`.
+        """
         with self.context.database.transaction() as session:
             now = self.context.database.now(session)
             leases.renew(session, self.lease, now=now, lease_s=self.context.settings.lease_s)
-            with spending.booked(session, self.work.batch):
+            with spending.booked(session, self.work.batch, problems):
                 yield session, now
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from producer.session import Work
 
 app = typer.Typer(
-    help="List, show, watch, report, pause, resume, cancel, score again and export runs.",
+    help="List, show, watch, report, pause, resume, cancel, score again, prune and export runs.",
     no_args_is_help=True,
 )
 
@@ -222,6 +222,34 @@ def export(
         queries.run(session, run)
         names = queries.classes(session, run)
         write(results.rows(session, run, names), results.columns(names), output, chosen)
+
+
+@app.command()
+def prune(
+    run: Annotated[int | None, typer.Argument(metavar="[RUN]", help="The run's number.")] = None,
+    older_than: Annotated[
+        float | None, typer.Option("--older-than", help="Of all runs that ended so many days ago.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove the raw reads of finished runs, which take most of the room; scores and the ledger stay.
+
+    Such a run cannot be scored again. A SQLite file keeps its size, and fills the room anew.
+    """
+    from producer import raw_reads
+    from producer.session import database, print_json
+
+    with database() as opened:
+        gone = raw_reads.prune(opened, run=run, older_than_days=older_than, dry_run=dry_run)
+    if json:
+        print_json({"removed": [asdict(one) for one in gone], "dry_run": dry_run})
+        return
+    verb = "would remove" if dry_run else "removed"
+    for one in gone:
+        typer.echo(f"{verb} reads of run {one.run_id}: {one.problems:,} problems, {one.bytes / 1e6:,.1f} MB")
+    if not gone:
+        typer.echo("nothing to remove: no finished run keeps reads that nobody needs")
 
 
 def tell_calibration(fitted: Fitted | None, images: ImageSet, asked: Mapping[str, Any]) -> None:

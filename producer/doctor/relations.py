@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from producer.doctor.finding import BACKUP, Finding
 from producer.doctor.repairs import Remove, RemoveClassifications, SampleAgain, precious
+from producer.raw_reads import is_pruned
 from schema.parameters import Solver
 from schema.states import FINISHED_RUNS, BatchState, ProblemState, RunState
 from schema.tables import Base, Batch, Classification, Problem, Run, SampleSet
@@ -93,13 +94,13 @@ def coverage(session: Session) -> Iterator[Finding]:
 
 
 def sample_sets(session: Session) -> Iterator[Finding]:
-    """An answered problem has its raw reads, and no other has."""
+    """An answered problem has its raw reads, unless they were pruned, and no other has."""
     rows = session.execute(
         _with_owner(SampleSet.id)
         .outerjoin(SampleSet, SampleSet.problem_id == Problem.id)
         .where(
             or_(
-                and_(Problem.state == ProblemState.ANSWERED, SampleSet.id.is_(None)),
+                and_(Problem.state == ProblemState.ANSWERED, SampleSet.id.is_(None), ~is_pruned()),
                 and_(Problem.state != ProblemState.ANSWERED, SampleSet.id.is_not(None)),
             )
         )

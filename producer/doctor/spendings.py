@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from producer.doctor.finding import BACKUP, Finding
 from producer.doctor.repairs import record
-from schema.costs import by_day_us, cost_us
+from schema.costs import by_day, cost_us
 from schema.errors import StaleState
 from schema.states import BatchState
 from schema.tables import Batch, Problem, Run, Spending
@@ -65,7 +65,8 @@ class Resum:
         busy = select(Batch.id).where(Batch.run_id == self.run, Batch.state == BatchState.SAMPLING)
         if session.execute(busy.limit(1)).first() is not None:
             raise StaleState(f"run {self.run} is being worked on: `annealq runs pause {self.run}` first")
-        days = by_day_us(session, Batch.run_id == self.run)
+        problems = select(Problem.sending_at, cost_us()).join(Batch, Batch.id == Problem.batch_id)
+        days = by_day(session.execute(problems.where(Batch.run_id == self.run)))
         session.execute(delete(Spending).where(Spending.run_id == self.run))
         rows = [{"run_id": self.run, "day": day, "spent_us": us} for day, us in sorted(days.items()) if us]
         if rows:

@@ -25,6 +25,7 @@ class Access:
     request_timeout_s: how long one request may take. poll_wait_s: how long the server may hold a poll.
     retries: of a request that does not get through, within a second; the client's own 10 take a minute, in
     which the end of an outage is not seen. What fails then is tried again from the ledger.
+    deflates: whether problems are, on their way to a server that is far away.
     """
 
     endpoint: str | None = None
@@ -32,6 +33,7 @@ class Access:
     request_timeout_s: float = 60.0
     poll_wait_s: int = 5
     retries: int = 3
+    deflates: bool = True
 
 
 class SapiClient(Client):  # type: ignore[misc]  # the client has no types
@@ -69,6 +71,7 @@ def connect(access: Access) -> SapiClient:
         "poll_pause": 0.05,  # without a pause, a server that answers 5xx is asked hundreds of times a second
         "http_retry_backoff_factor": 0.05,
         "http_retry_total": access.retries,
+        "compress_qpu_problem_data": access.deflates,
         "cache_enabled": False,  # a graph that has changed must be seen
     }
     try:

@@ -183,14 +183,13 @@ class Qpu:
     def next_event(self, timeout_s: float) -> Event | None:
         """The next thing that becomes of a problem; None when nothing does for so long."""
         deadline = time.monotonic() + timeout_s
-        while (left_s := deadline - time.monotonic()) > 0:
+        while True:
             try:
-                key = self._rung.get(timeout=left_s)
+                key = self._rung.get(timeout=max(deadline - time.monotonic(), 0.0))
             except queue.Empty:
                 return None
             if (event := self._look_at(key)) is not None:
                 return event
-        return None
 
     def find(self, label: str) -> list[Listed]:
         """The problems that the solver has under exactly this label, earliest first.

@@ -113,6 +113,13 @@ def obtain(database: Database, wanted: Wanted, search: Search, *, lease_s: float
         waited = True
 
 
+def is_ready(database: Database, embedding: int) -> bool:
+    """Whether an embedding is still there: unused ones are removed by people."""
+    with database.reading() as session:
+        query = select(Embedding.id).where(Embedding.id == embedding, Embedding.state == EmbeddingState.READY)
+        return session.execute(query).first() is not None
+
+
 def _search(database: Database, wanted: Wanted, lease: leases.Lease, search: Search, lease_s: float) -> None:
     """Search under a lease, and keep what came out, also an error."""
     earlier = _earlier(database, wanted)

@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from worker.emulator.errors import Rejected
 
 if TYPE_CHECKING:
-    from worker.emulator.chip import IndexArray
+    from worker.emulator.chip import Chip, IndexArray
     from worker.emulator.parameters import Parameters
     from worker.emulator.solver import Solver
 
@@ -88,17 +89,23 @@ def decode(data: object, kind: object, solver: Solver) -> Problem:
     linear = given[used]
     if not len(linear):
         raise Rejected("the problem uses no qubit: all of lin is NaN")
-    usable = used[chip.ends].all(axis=1)
+    wiring = _wiring(chip, used.tobytes())
     quadratic = _doubles(data, "quad")
-    if len(quadratic) != (expected := np.count_nonzero(usable)):
+    if len(quadratic) != (expected := len(wiring)):
         raise Rejected(f"quad must have {expected:,} values, one for each coupler of two used qubits, "
                        f"not {len(quadratic):,}")  # fmt: skip
     _check_size("lin", linear)
     _check_size("quad", quadratic)
-    position = np.cumsum(used, dtype=np.int32) - 1
     nonzero = quadratic != 0
-    edges = position[chip.ends[usable][nonzero]]
-    return Problem(kind == "ising", chip.qubits[used], linear, edges.astype(np.int32), quadratic[nonzero])
+    return Problem(kind == "ising", chip.qubits[used], linear, wiring[nonzero], quadratic[nonzero])
+
+
+@lru_cache(maxsize=32)
+def _wiring(chip: Chip, used: bytes) -> IndexArray:
+    """Couplers (m, 2) int32 of used qubits, by their places among these: clients send the same ones often."""
+    mask = np.frombuffer(used, np.bool_)
+    position = np.cumsum(mask, dtype=np.int32) - 1
+    return np.asarray(position[chip.ends[mask[chip.ends].all(axis=1)]], dtype=np.int32)
 
 
 def scale(problem: Problem, parameters: Parameters, limits: Mapping[str, Any]) -> float:

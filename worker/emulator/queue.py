@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -101,6 +102,7 @@ class Qpu:
         """
         self._clock, self._ahead, self._sample, self._done = clock, ahead, sample, done
         self._queue: dict[str, Entry] = {}
+        self._arrived: dict[str, float] = {}
         self._answers: dict[str, Future[bytes]] = {}
         self._changed = asyncio.Event()
         self._free_at = 0.0
@@ -120,16 +122,19 @@ class Qpu:
     @online.setter
     def online(self, online: bool) -> None:
         self._online = online
+        self._free_at = max(self._free_at, time.monotonic())
         self._changed.set()
 
     def put(self, entry: Entry) -> None:
         self._queue[entry.id] = entry
+        self._arrived[entry.id] = time.monotonic()
         self._changed.set()
         self._look_ahead()
 
     def remove(self, entry: Entry) -> None:
         """Take a problem out; does nothing when it does not wait."""
         self._queue.pop(entry.id, None)
+        self._arrived.pop(entry.id, None)
         if answer := self._answers.pop(entry.id, None):
             answer.cancel()
         self._look_ahead()
@@ -150,10 +155,15 @@ class Qpu:
 
     async def _busy(self, entry: Entry, answer: Future[bytes]) -> bytes | BaseException:
         """The time that the problem takes, and its answer."""
-        now = asyncio.get_running_loop().time()
-        self._free_at = max(now, self._free_at) + self._clock.seconds(entry.access_us)
-        if self._free_at > now:
-            await asyncio.sleep(self._free_at - now)
+        # It begins when it is there and the one before has ended, not when this machine comes to it: a QPU
+        # does not wait for a web server.
+        begun = max(self._arrived.pop(entry.id), self._free_at)
+        self._free_at = begun + self._clock.seconds(entry.access_us)
+        if (left_s := self._free_at - time.monotonic()) > 0:
+            await asyncio.sleep(left_s)
+        if not answer.done():
+            await asyncio.wait([asyncio.wrap_future(answer)])
+            self._free_at = max(self._free_at, time.monotonic())
         (outcome,) = await asyncio.gather(asyncio.wrap_future(answer), return_exceptions=True)
         return outcome
 
