@@ -134,10 +134,10 @@ def _keep(
     tiles = [[start.chain(tile, unit).tolist() for unit in range(start.units)] for tile in range(start.tiles)]
     for tile in np.flatnonzero(holds)[:most].tolist():
         board.place(tiles[tile])
-    head = heads.as_head(graph)
     broken = [tiles[tile] for tile in np.flatnonzero(~holds)[: most - len(board.copies)].tolist()]
-    if head is not None and broken:
-        mend(head, board, broken, clock, rng)
+    # Copies of known shapes are packed anew, which is faster.
+    if broken and graph.units <= _LARGEST_SEARCHED and shapes.load(graph, board.solver) is None:
+        mend(graph, board, broken, clock, rng)
 
 
 def _find_one(graph: Interactions, solver: SolverGraph, rng: np.random.Generator, clock: Clock) -> Chains:
