@@ -78,14 +78,16 @@ def test_broken_copies_are_mended() -> None:
     _verify(SMALL, hurt, *board.copies.values())
 
 
-def test_a_start_may_lie_in_another_part_of_the_window() -> None:
+def test_a_start_may_lie_in_several_parts_of_a_window() -> None:
     solver = chip("zephyr", 4)
-    whole = find(SMALL, solver, tiles=2, time_limit_s=10.0).tiling
-    one, other = _tiles(whole)
-    window = np.sort(np.array([qubit for chain in one for qubit in chain] + other[0]))
-    couplers = induced(solver, window)
-    start = [[*chain, *other[0]] if unit == 0 else chain for unit, chain in enumerate(one)]
-    found = embed(SMALL, couplers, window, 0, 5.0, start=start)
+    (one,) = _tiles(find(SMALL, solver, tiles=1, time_limit_s=10.0).tiling)
+    own = [qubit for chain in one for qubit in chain]
+    target = nx.Graph(solver.couplers.tolist())
+    beside = set(own).union(*(target[qubit] for qubit in own))
+    apart = next(pair for pair in solver.couplers.tolist() if beside.isdisjoint(pair))
+    window = np.sort(np.array(own + apart))
+    start = [one[0] + apart, *one[1:]]
+    found = embed(SMALL, induced(solver, window), window, 0, 5.0, start=start)
     assert found is not None
     _verify(SMALL, solver, found)
 
