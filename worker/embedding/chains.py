@@ -23,22 +23,26 @@ def embed(
     seed: int,
     timeout_s: float,
     tries: int = 1,
+    start: Chains | None = None,
 ) -> Chains | None:
     """Chains of each unit on the given couplers (M, 2) and qubits (Q,), or None when none were found.
 
     Units without an interaction take any qubit that is left. timeout_s is rounded up to whole seconds, as
-    minorminer takes it.
+    minorminer takes it. start: chains that are nearly right, to begin with; qubits that are not there, and
+    chains of which nothing is, do not matter.
     """
     found: dict[int, list[int]] = {}
     if len(graph.edges):
         if not len(couplers):
             return None
+        couplers = couplers if start is None else _largest_part(couplers)
         found = minorminer.find_embedding(
             graph.edges.tolist(),
             couplers.tolist(),
             random_seed=seed,
             timeout=max(1, math.ceil(timeout_s)),
             tries=tries,
+            initial_chains={} if start is None else _present(start, couplers),
         )
         if not found:
             return None
@@ -46,6 +50,29 @@ def embed(
     spare = iter([qubit for qubit in qubits.tolist() if qubit not in used])
     chains = [sorted(found[unit]) if unit in found else [next(spare, -1)] for unit in range(graph.units)]
     return None if any(chain == [-1] for chain in chains) else chains
+
+
+def _largest_part(couplers: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+    """Those couplers (M, 2) that lie in the largest connected part: minorminer takes a start only there."""
+    qubits, ends = np.unique(couplers, return_inverse=True)
+    ends = ends.reshape(-1, 2)
+    label = np.arange(len(qubits))
+    while True:
+        lowest = label.copy()
+        np.minimum.at(lowest, ends.ravel(), np.repeat(label[ends].min(axis=1), 2))
+        lowest = lowest[lowest]
+        if np.array_equal(lowest, label):
+            break
+        label = lowest
+    part: NDArray[np.integer[Any]] = couplers[label[ends[:, 0]] == np.bincount(label).argmax()]
+    return part
+
+
+def _present(start: Chains, couplers: NDArray[np.integer[Any]]) -> dict[int, list[int]]:
+    """What there is of chains: by unit, those of their qubits that any coupler has."""
+    known = set(np.unique(couplers).tolist())
+    parts = {unit: [qubit for qubit in chain if qubit in known] for unit, chain in enumerate(start)}
+    return {unit: part for unit, part in parts.items() if part}
 
 
 def induced(solver: SolverGraph, qubits: NDArray[np.integer[Any]]) -> NDArray[np.int32]:

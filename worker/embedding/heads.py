@@ -73,15 +73,12 @@ class Annealer:
     def __init__(self, head: Head, sheet: Sheet, rng: random.Random) -> None:
         self.head, self.sheet, self.rng = head, sheet, rng
 
-    def search(
-        self, moves: int, over: Callable[[], bool], start: list[int] | None = None, warm: float = _HOT
-    ) -> Chains | None:
+    def search(self, moves: int, over: Callable[[], bool], warm: float = _HOT) -> Chains | None:
         """Chains of all units after at most so many moves, or None; ``over`` ends the search early.
 
-        start: masks of the core's chains to begin with; an empty one gets a qubit by chance. warm: the
-        temperature at the beginning.
+        warm: the temperature at the beginning.
         """
-        state = self._begin(start)
+        state = self._begin()
         best, temperature = math.inf, warm
         for move in range(moves):
             if state.energy < best:
@@ -101,16 +98,13 @@ class Annealer:
                 state = proposed
         return None
 
-    def _begin(self, start: list[int] | None) -> _State:
-        chains = list(start) if start else [0] * len(self.head.core)
-        taken = 0
-        for chain in chains:
-            taken |= self.sheet.spread(self.sheet.fold(chain))
-        first = ((1 << self.sheet.period) - 1) & self.sheet.full
-        for index, chain in enumerate(chains):
-            if not chain:
-                chains[index] = pick(first & ~taken or first, self.rng)
-                taken |= self.sheet.spread(self.sheet.fold(chains[index]))
+    def _begin(self) -> _State:
+        """One qubit for each chain of the core, drawn by chance."""
+        chains: list[int] = []
+        taken, first = 0, ((1 << self.sheet.period) - 1) & self.sheet.full
+        for _ in self.head.core:
+            chains.append(pick(first & ~taken or first, self.rng))
+            taken |= self.sheet.spread(self.sheet.fold(chains[-1]))
         return self._weigh(chains, [self.sheet.near(chain) for chain in chains])
 
     def _weigh(self, chains: list[int], near: list[int]) -> _State:
@@ -246,19 +240,3 @@ class Annealer:
         seen = self.sheet.near(less)
         linked = [core[j if i == index else i] for i, j in self.head.links if index in (i, j)]
         return all(seen & chain for chain in linked) and all(seen & leaf for leaf in leaves)
-
-
-def masks(sheet: Sheet, chains: list[list[int]]) -> list[int]:
-    """Chains as masks on a sheet: of each, the largest part of what the sheet still has."""
-    place = {int(qubit): bit for bit, qubit in enumerate(sheet.qubits)}
-    found = []
-    for chain in chains:
-        rest, largest = 0, 0
-        for qubit in chain:
-            rest |= 1 << place[qubit] if qubit in place else 0
-        while rest:
-            part = sheet.part(rest, rest & -rest)
-            rest &= ~part
-            largest = max(largest, part, key=int.bit_count)
-        found.append(largest)
-    return found

@@ -1,58 +1,97 @@
-"""Copies of a head that a fault has broken, put right with the free qubits around them."""
+"""Copies that a fault has broken, put right with the free qubits around them.
+
+minorminer begins with what is left of their chains: it ends well more often than from nothing,
+with fewer qubits, and in a tenth of a second.
+"""
 
 from __future__ import annotations
 
-import random
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from worker.embedding.heads import Annealer, masks
-from worker.embedding.sheet import of_region
+from worker.embedding import chains as embeddings
 
 if TYPE_CHECKING:
     from worker.embedding.board import Board
     from worker.embedding.chains import Chains
     from worker.embedding.clock import Clock
-    from worker.embedding.heads import Head
+    from worker.embedding.graph import Interactions
 
-_MOVES = 25_000
-_WARM = 0.25  # temperature to begin with: what is right stays as it is
-_REACH = 1  # lines around a copy from which it may take free qubits
+# Rounds: how far around a copy it may take free qubits, in lengths of a qubit; and whether it leaves alone
+# the qubits of copies that wait for their turn.
+_ROUNDS = ((0.5, True), (1.0, True), (1.0, False), (2.0, False))
+_TRIES = 6  # of which the one with the fewest qubits is taken
+_SHARE = 0.5  # of the time that is left for each copy, for its tries
 
 
-def mend(head: Head, board: Board, broken: list[Chains], clock: Clock, rng: np.random.Generator) -> int:
-    """Lay the copies that can be put right on the board, those with the fewest faults first; how many.
-
-    Qubits of copies that wait for their turn are not touched; those of a copy given up are free for the next.
-    """
-    faults = [
-        sum(not board.solver.working[qubit] for chain in chains for qubit in chain) for chains in broken
-    ]
+def mend(
+    graph: Interactions, board: Board, broken: list[Chains], clock: Clock, rng: np.random.Generator
+) -> int:
+    """Lay the copies that can be put right on the board, those with the fewest faults first; how many."""
+    faults = [sum(not board.solver.working[qubit] for qubit in _qubits(chains)) for chains in broken]
     waiting = [broken[index] for index in np.argsort(faults, kind="stable").tolist()]
-    mended = 0
-    while waiting and not clock.over:
-        chains = waiting.pop(0)
-        reserved = {qubit for others in waiting for chain in others for qubit in chain}
-        found = _mend_one(head, board, chains, reserved, clock, rng)
-        if found is not None:
-            board.place(found)
-            mended += 1
-        clock.tell("mend")
-    return mended
+    for reach, spares in _ROUNDS:
+        left: list[Chains] = []
+        for place, chains in enumerate(waiting):
+            if clock.over:
+                return len(broken) - len(left) - len(waiting[place:])
+            limit_s = _SHARE * clock.left_s / (len(waiting) - place)
+            others = [*left, *waiting[place + 1 :]] if spares else []
+            found = _mend_one(graph, board, chains, _window(board, chains, others, reach), limit_s, rng)
+            if found is None:
+                left.append(chains)
+            else:
+                board.place(found)
+            clock.tell("mend")
+        waiting = left
+    return len(broken) - len(waiting)
+
+
+def _window(board: Board, chains: Chains, others: list[Chains], reach: float) -> NDArray[np.int64]:
+    """Free qubits of a copy and around it that none of ``others`` has, ascending."""
+    free = board.free
+    if others:
+        reserved = [qubit for other in others for qubit in _qubits(other)]
+        free = np.setdiff1d(free, reserved)
+    centres = board.lattice.centres
+    own = centres[_qubits(chains)]
+    low, high = own.min(axis=0), own.max(axis=0)
+    margin = reach * board.lattice.span
+    inside = (centres[free] >= low - margin) & (centres[free] <= high + margin)
+    window: NDArray[np.int64] = free[inside.all(axis=1)]
+    return window
 
 
 def _mend_one(
-    head: Head, board: Board, chains: Chains, reserved: set[int], clock: Clock, rng: np.random.Generator
+    graph: Interactions,
+    board: Board,
+    chains: Chains,
+    window: NDArray[np.int64],
+    limit_s: float,
+    rng: np.random.Generator,
 ) -> Chains | None:
-    free = np.array([qubit for qubit in board.free.tolist() if qubit not in reserved], dtype=np.int64)
-    centres = board.lattice.centres
-    own = centres[[qubit for chain in chains for qubit in chain]]
-    reach = _REACH * board.lattice.span
-    near = ((centres[free] >= own.min(axis=0) - reach) & (centres[free] <= own.max(axis=0) + reach)).all(
-        axis=1
-    )
-    sheet = of_region(board.solver, free[near])
-    annealer = Annealer(head, sheet, random.Random(int(rng.integers(1 << 31))))  # noqa: S311 - no secret
-    start = masks(sheet, [chains[unit] for unit in head.core])
-    return annealer.search(_MOVES, lambda: clock.over, start, warm=_WARM)
+    """The smallest embedding of a few that begin with a broken one, or None."""
+    couplers = embeddings.induced(board.solver, window)
+    best: Chains | None = None
+    started = time.monotonic()
+    for _ in range(_TRIES):
+        seed = int(rng.integers(1 << 31))
+        found = embeddings.embed(graph, couplers, window, seed, 1.0, start=chains)
+        if found is not None and (best is None or _cost(found) < _cost(best)):
+            best = found
+        if time.monotonic() - started > limit_s:
+            break
+    return best
+
+
+def _cost(chains: Chains) -> int:
+    """Qubits, and a long chain counts twice: it breaks more often."""
+    qubits, longest = embeddings.size(chains)
+    return qubits + longest
+
+
+def _qubits(chains: Chains) -> list[int]:
+    return [qubit for chain in chains for qubit in chain]

@@ -8,7 +8,7 @@ import numpy as np
 
 from schema.errors import Refused
 from schema.tiling import Tiling
-from worker.embedding import bounds, chains, head_tiling, heads, layered, periodic, plans
+from worker.embedding import bounds, chains, head_tiling, heads, layered, periodic, plans, shapes
 from worker.embedding.board import FREE, Board
 from worker.embedding.chains import Chains
 from worker.embedding.check import check, intact
@@ -17,6 +17,7 @@ from worker.embedding.filling import Filler
 from worker.embedding.graph import Interactions, SolverGraph
 from worker.embedding.head_filling import HeadFiller
 from worker.embedding.mending import mend
+from worker.embedding.packing import Packer
 
 # A whole chip is searched again while this share of the time limit lasts, in the hope of shorter chains.
 _AGAIN_SHARE = 0.25
@@ -97,6 +98,11 @@ def _fill(
     if head is not None:
         HeadFiller(graph, head, board, size, most, clock, rng).improve()
     elif size <= _LARGEST_FILLED:
+        known = shapes.load(graph, board.solver)
+        if known is not None:
+            packer = Packer(graph, known, board, most, clock, rng)
+            packer.fill()
+            packer.improve()
         filler = Filler(graph, board, size, most, clock, rng)
         filler.fill()
         clock.tell("improve")
@@ -116,8 +122,7 @@ def _construct(graph: Interactions, board: Board, most: int, clock: Clock, rng: 
         if head is not None:
             head_tiling.tile(graph, head, board, clock, rng)
         else:
-            shapes = periodic.gather(graph, board.solver, clock, rng)
-            periodic.lay(graph, board, shapes, clock, rng)
+            periodic.lay(graph, board, periodic.gather(graph, board.solver, clock, rng), clock, rng)
     return "lattice"
 
 
@@ -129,10 +134,10 @@ def _keep(
     tiles = [[start.chain(tile, unit).tolist() for unit in range(start.units)] for tile in range(start.tiles)]
     for tile in np.flatnonzero(holds)[:most].tolist():
         board.place(tiles[tile])
-    head = heads.as_head(graph)
     broken = [tiles[tile] for tile in np.flatnonzero(~holds)[: most - len(board.copies)].tolist()]
-    if head is not None and broken:
-        mend(head, board, broken, clock, rng)
+    # Copies of known shapes are packed anew, which is faster.
+    if broken and graph.units <= _LARGEST_SEARCHED and shapes.load(graph, board.solver) is None:
+        mend(graph, board, broken, clock, rng)
 
 
 def _find_one(graph: Interactions, solver: SolverGraph, rng: np.random.Generator, clock: Clock) -> Chains:

@@ -14,7 +14,7 @@ from tests import models
 from tests.chips import chip
 from worker.embedding import heads, mending, plans
 from worker.embedding.board import Board
-from worker.embedding.chains import Chains
+from worker.embedding.chains import Chains, embed, induced
 from worker.embedding.clock import Clock
 from worker.embedding.graph import Interactions, SolverGraph
 from worker.embedding.search import find
@@ -65,8 +65,7 @@ def test_copies_side_by_side_hold() -> None:
 
 
 def test_broken_copies_are_mended() -> None:
-    head, ideal = heads.as_head(SMALL), chip("zephyr", 4)
-    assert head is not None
+    ideal = chip("zephyr", 4)
     whole = find(SMALL, ideal, tiles=4, time_limit_s=10.0).tiling
     hit = chip("zephyr", 4)
     gone = [int(whole.chain(tile, unit)[0]) for tile, unit in ((0, 0), (1, 14), (2, 15))]
@@ -75,8 +74,22 @@ def test_broken_copies_are_mended() -> None:
     hurt = SolverGraph("hurt", "hurt_1", "zephyr", (4, 4), hit.size, hit.qubits[keep], couplers)
     board = Board(hurt)
     broken = _tiles(whole)
-    assert mending.mend(head, board, broken, Clock(20.0), np.random.default_rng(0)) == whole.tiles
+    assert mending.mend(SMALL, board, broken, Clock(20.0), np.random.default_rng(0)) == whole.tiles
     _verify(SMALL, hurt, *board.copies.values())
+
+
+def test_a_start_may_lie_in_several_parts_of_a_window() -> None:
+    solver = chip("zephyr", 4)
+    (one,) = _tiles(find(SMALL, solver, tiles=1, time_limit_s=10.0).tiling)
+    own = [qubit for chain in one for qubit in chain]
+    target = nx.Graph(solver.couplers.tolist())
+    beside = set(own).union(*(target[qubit] for qubit in own))
+    apart = next(pair for pair in solver.couplers.tolist() if beside.isdisjoint(pair))
+    window = np.sort(np.array(own + apart))
+    start = [one[0] + apart, *one[1:]]
+    found = embed(SMALL, induced(solver, window), window, 0, 5.0, start=start)
+    assert found is not None
+    _verify(SMALL, solver, found)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,80 @@
+"""Known shapes fit wherever they are said to fit, and are packed around what does not work."""
+
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+import pytest
+from dwave.embedding import verify_embedding
+
+from tests import models
+from tests.chips import chip
+from worker.embedding import lattice, shapes
+from worker.embedding.board import Board
+from worker.embedding.clock import Clock
+from worker.embedding.graph import Interactions, SolverGraph
+from worker.embedding.packing import Packer
+
+GRAPH = Interactions.of(models.head("folded"))
+CHIPS = [("zephyr", 4), ("pegasus", 5)]
+
+
+def _packer(solver: SolverGraph, limit_s: float = 60.0, seed: int = 0) -> Packer:
+    known = shapes.load(GRAPH, solver)
+    assert known is not None
+    return Packer(GRAPH, known, Board(solver), solver.size, Clock(limit_s), np.random.default_rng(seed))
+
+
+def _verify(packer: Packer) -> None:
+    target = nx.Graph(packer.board.solver.couplers.tolist())
+    for chains in packer.board.copies.values():
+        assert verify_embedding(dict(enumerate(chains)), GRAPH.edges.tolist(), target)
+
+
+@pytest.mark.parametrize(("topology", "side"), CHIPS)
+def test_every_shape_holds_where_it_fits(topology: str, side: int) -> None:
+    solver, rng = chip(topology, side), np.random.default_rng(0)
+    known = shapes.load(GRAPH, solver)
+    assert known is not None
+    finder = shapes.Finder(known, lattice.of(solver))
+    bits = finder.allowed(solver.working)
+    middle = finder.group[solver.qubits[len(solver.qubits) // 4 :: len(solver.qubits) // 2]]
+    places = finder.around(np.unique(middle), bits, 20_000, rng)
+    assert len(np.unique(places.shapes)) > 0.9 * len(known.sizes)
+    target = nx.Graph(solver.couplers.tolist())
+    for index in rng.choice(len(places), 150, replace=False).tolist():
+        chains = finder.realise(places, index, bits, rng)
+        assert verify_embedding(dict(enumerate(chains)), GRAPH.edges.tolist(), target)
+
+
+@pytest.mark.parametrize(("topology", "side"), CHIPS)
+def test_copies_are_packed_around_faults(topology: str, side: int) -> None:
+    packer = _packer(chip(topology, side, dead=0.015, dead_couplers=25, seed=2))
+    packer.fill()
+    filled = len(packer.board.copies)
+    assert filled > 0.5 * len(packer.board.solver.qubits) / 16
+    _verify(packer)
+    packer.most = filled + 1
+    packer.improve()
+    assert len(packer.board.copies) == filled + 1
+    _verify(packer)
+
+
+def test_a_seed_gives_the_same_packing_again() -> None:
+    one, other = (_packer(chip("zephyr", 3, dead=0.02), seed=7) for _ in range(2))
+    for packer in (one, other):
+        packer.fill()
+    assert list(one.board.copies.values()) == list(other.board.copies.values())
+
+
+def test_no_more_copies_than_wanted() -> None:
+    packer = _packer(chip("zephyr", 3))
+    packer.most = 4
+    packer.fill()
+    packer.improve()
+    assert len(packer.board.copies) == 4
+
+
+def test_shapes_are_known_for_some_networks_and_lattices_only() -> None:
+    assert shapes.load(GRAPH, chip("chimera", 4)) is None
+    assert shapes.load(Interactions.of(models.head()), chip("zephyr", 3)) is None

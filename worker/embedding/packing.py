@@ -1,0 +1,148 @@
+"""Copies of small networks packed around what does not work: known shapes, wherever they fit.
+
+minorminer has to find each copy anew, in milliseconds; here thousands of places of known shapes are looked
+at in one. First shapes are laid on what is free, tightly; then neighbouring copies are taken away and others
+laid in their room, one more where that can be done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.embedding.board import FREE
+from worker.embedding.shapes import Finder, Places
+
+if TYPE_CHECKING:
+    from worker.embedding.board import Board
+    from worker.embedding.chains import Chains
+    from worker.embedding.clock import Clock
+    from worker.embedding.graph import Interactions
+    from worker.embedding.shapes import Shapes
+
+IntArray = NDArray[np.int64]
+
+_WAYS_FILLED, _WAYS_RENEWED = 4000, 400  # looked at over a group; found by trying
+_WEIGHED = 24  # places of which the tightest is taken
+_LOOSE = 0.04  # what a coupler to a free qubit costs, in qubits
+_TRIES = 6
+_REACH = (4, 24)  # qubits of copies next to a free one, of whose copies some are taken away
+_PATIENCE = 1500  # renewals in a row without a further copy, after which nothing more is expected
+
+
+@dataclass
+class Packer:
+    """Packs shapes on a board. most: copies wanted at most."""
+
+    graph: Interactions
+    shapes: Shapes
+    board: Board
+    most: int
+    clock: Clock
+    rng: np.random.Generator
+
+    def __post_init__(self) -> None:
+        self.finder = Finder(self.shapes, self.board.lattice)
+        couplers = self.board.solver.couplers.astype(np.int64)
+        self._ends = np.concatenate([couplers, couplers[:, ::-1]])
+        self._near: list[set[int]] = [set() for _ in range(self.board.solver.size)]
+        for one, other in self._ends.tolist():
+            self._near[one].add(other)
+
+    @property
+    def done(self) -> bool:
+        """Whether there are enough copies, or the time is over."""
+        return len(self.board.copies) >= self.most or self.clock.over
+
+    def fill(self) -> None:
+        """Lay shapes on what is free until none fits; from one side of the chip to the other."""
+        centres = self.board.lattice.centres
+        free = self.board.free
+        order = free[np.lexsort((centres[free, 1], centres[free, 0].round()))]
+        for group in dict.fromkeys(self.finder.group[order].tolist()):
+            while not self.done and self._lay(np.array([group])):
+                pass
+
+    def improve(self) -> None:
+        """Renew copies next to what is free, until the time is over or nothing comes of it."""
+        failures = 0
+        while not self.done and self.board.copies and failures < _PATIENCE and len(self.board.free):
+            failures = 0 if self._renew() > 0 else failures + 1
+
+    def _lay(self, groups: IntArray) -> bool:
+        free = self.board.owner == FREE
+        bits = self.finder.allowed(free)
+        if not bits[groups].any():
+            return False
+        places = self.finder.around(groups, bits, _WAYS_FILLED, self.rng)
+        sizes = self.shapes.sizes[places.shapes]
+        smallest = np.lexsort((self.rng.random(len(places)), sizes))[:_WEIGHED].tolist()
+        laid = [chains for index in smallest if (chains := self._realise(places, index, bits)) is not None]
+        if laid:
+            loose = np.bincount(self._ends[free[self._ends[:, 1]], 0], minlength=len(free))
+            self.board.place(
+                min(laid, key=lambda chains: _LOOSE * loose[_qubits(chains)].sum() + _size([chains]))
+            )
+        return bool(laid)
+
+    def _realise(self, places: Places, index: int, bits: IntArray) -> Chains | None:
+        """The chains of one place; None where couplers are missing that it needs."""
+        chains = self.finder.realise(places, index, bits, self.rng)
+        near = [set().union(*(self._near[qubit] for qubit in chain)) for chain in chains]
+        joined = all(len(chain) == 1 or self._joined(chain) for chain in chains)
+        holds = joined and all(not near[i].isdisjoint(chains[j]) for i, j in self.graph.edges.tolist())
+        return chains if holds else None
+
+    def _joined(self, chain: list[int]) -> bool:
+        part, rest = {chain[0]}, set(chain[1:])
+        while fresh := {qubit for qubit in rest if not part.isdisjoint(self._near[qubit])}:
+            part |= fresh
+            rest -= fresh
+        return not rest
+
+    def _renew(self) -> int:
+        """Take one or two copies away and lay as many or more; undone where they are fewer. How many more."""
+        board, rng = self.board, self.rng
+        centre = board.lattice.centres[int(rng.choice(board.free))]
+        near = board.nearest(np.flatnonzero(board.owner >= 0), centre, int(rng.integers(*_REACH)))
+        chosen = rng.permutation(np.unique(board.owner[near]))[: int(rng.integers(1, 3))].tolist()
+        removed = [board.remove(copy) for copy in chosen]
+        bits = self.finder.allowed(board.owner == FREE)
+        groups = np.unique(self.finder.group[[qubit for chains in removed for qubit in _qubits(chains)]])
+        places = self.finder.around(groups, bits, _WAYS_RENEWED, rng)
+        best: list[Chains] = []
+        for _ in range(_TRIES):
+            best = max(best, self._pack(places, bits), key=lambda laid: (len(laid), -_size(laid)))
+            if len(best) > len(removed):
+                break
+        if (len(best), -_size(best)) < (len(removed), -_size(removed)):
+            best = removed
+        for chains in best:
+            board.place(chains)
+        return len(best) - len(removed)
+
+    def _pack(self, places: Places, bits: IntArray) -> list[Chains]:
+        """Disjoint ones of some places, drawn by chance until none is left that fits."""
+        laid: list[Chains] = []
+        bits = bits.copy()
+        while len(places):
+            chains = self._realise(places, int(self.rng.integers(len(places))), bits)
+            if chains is None:
+                break
+            laid.append(chains)
+            qubits = np.array(_qubits(chains))
+            taken = 1 << self.board.lattice.cells[qubits, 0] % self.shapes.tracks
+            np.subtract.at(bits, self.finder.group[qubits], taken)
+            places = places.take(self.finder.fits(places, bits))
+        return laid
+
+
+def _qubits(chains: Chains) -> list[int]:
+    return [qubit for chain in chains for qubit in chain]
+
+
+def _size(laid: list[Chains]) -> int:
+    return sum(len(chain) for chains in laid for chain in chains)
