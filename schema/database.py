@@ -72,6 +72,7 @@ from schema.tables import (
 )
 
 BUSY_TIMEOUT_MS = 30_000  # how long a SQLite writer waits for another one
+_SILENCE_MS = 30_000  # after which a host counts as gone
 
 Clock = Callable[[], datetime]
 
@@ -312,7 +313,7 @@ def _parse(url: str) -> URL:
 def _engine(url: URL) -> Engine:
     try:
         if url.get_backend_name() != "sqlite":
-            return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+            return create_engine(url, pool_pre_ping=True, connect_args=_postgresql(url))
         module = _sqlite_module()
         engine = create_engine(url, module=module, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
     except (NoSuchModuleError, ImportError) as error:
@@ -320,6 +321,21 @@ def _engine(url: URL) -> Engine:
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _postgresql(url: URL) -> dict[str, Any]:
+    """What a connection is opened with, unless the URL says else: `?options=` for a pooler that takes none.
+
+    A host may vanish without a word. Who waits for the server finds out after half a minute, not after the
+    hours of the system's default; and so does the server, which keeps a vanished client's locks until then.
+    """
+    mine = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
+    mine["tcp_user_timeout"] = _SILENCE_MS
+    theirs = {f"tcp_{name}": value for name, value in mine.items() if name.startswith("keepalives")}
+    theirs["tcp_user_timeout"] = _SILENCE_MS
+    options = " ".join(f"-c {name}={value}" for name, value in theirs.items())
+    given = {"connect_timeout": 10, **mine, "options": options}
+    return {name: value for name, value in given.items() if name not in url.query}
 
 
 def _sqlite_module() -> ModuleType:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +23,11 @@ SOLVER = "tiny"
 class Emulator:
     """A running emulator, as a context manager. Without a --solver it serves a P4 with 3 dead qubits."""
 
-    def __init__(self, *options: str, samples: str = "annealed", clock: str = "off") -> None:
+    def __init__(
+        self, *options: str, samples: str = "annealed", clock: str = "off", within: Sequence[str] = ()
+    ) -> None:
+        """within: what its command is preceded by, to run elsewhere."""
+        self._within = list(within)
         if not any(option.startswith("--solver") for option in options):
             options = (*options, f"--solver={SOLVER}=pegasus:4:3:5")
         self._options = (f"--samples={samples}", f"--clock={clock}", *options)
@@ -41,7 +45,7 @@ class Emulator:
     def start(self) -> None:
         """Start a process, on a free port; what it writes to standard error goes to this process's."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "worker.emulator", "--port=0", *self._options],
+            [*self._within, sys.executable, "-m", "worker.emulator", "--port=0", *self._options],
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
