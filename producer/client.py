@@ -18,6 +18,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -95,15 +96,24 @@ class Client:
         labels: Sequence[int] | NDArray[np.integer[Any]] | None = None,
         *,
         idempotency_key: str | None = None,
+        window: str | Sequence[str] | None = None,
+        tz: str | None = None,
+        deadline: str | datetime | None = None,
         **options: Any,
     ) -> int:
         """Send images as a run; returns its number.
 
-        images: (N, H, W), or a file of any format that the server reads. options: as in POST /v1/runs:
-        network, solver, reads, priority, budget_s, webhook ...
+        images: (N, H, W), or a file of any format that the server reads. window: hours in which the run may
+        work, "mon-fri 22:00-06:00", or several; deadline: "2026-12-01T06:00", "06:00" for the next one, or a
+        time; tz: their time zone, "Europe/London", UTC by default. options: as in POST /v1/runs: network,
+        solver, reads, priority, budget_s, webhook ...
         """
         key = idempotency_key or str(uuid.uuid4())
-        form = {name: _text(value) for name, value in options.items() if value is not None}
+        until = deadline.isoformat() if isinstance(deadline, datetime) else deadline
+        options |= {"tz": tz, "deadline": until}
+        form: dict[str, Any] = {name: _text(value) for name, value in options.items() if value is not None}
+        if window is not None:
+            form["window"] = [window] if isinstance(window, str) else list(window)
         files = {"images": _file(images)}
         if labels is not None:
             files["labels"] = ("labels.npy", _npy(np.asarray(labels)))
@@ -118,6 +128,15 @@ class Client:
     def cancel(self, run: int) -> dict[str, Any]:
         """End a run: what it was charged, and what is still with its solver."""
         return self._ask("POST", f"/v1/runs/{run}/cancel", again=False)
+
+    def pause(self, run: int) -> dict[str, Any]:
+        """Let a run send no more, until it is resumed."""
+        return self._ask("POST", f"/v1/runs/{run}/pause", again=False)
+
+    def resume(self, run: int, *, budget_s: float | None = None, now: bool = False) -> dict[str, Any]:
+        """Let a run go on; budget_s: a new budget; now: where its window is closed, open it at once."""
+        asked = {"now": now} if budget_s is None else {"now": now, "budget_s": budget_s}
+        return self._ask("POST", f"/v1/runs/{run}/resume", json=asked, again=False)
 
     def events(self, run: int) -> Iterator[Progress]:
         """How far a run is, at every change until its end; a broken connection is taken up again."""

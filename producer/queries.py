@@ -11,6 +11,7 @@ from sqlalchemy import Row, Select, case, func, select
 from sqlalchemy.orm import Session
 
 from producer.networks import is_shipped, parse
+from producer.senders import sent_by
 from schema.errors import NetworkError, NotFound
 from schema.parameters import Origin, Solver
 from schema.states import BatchState, EmbeddingState, NetworkState, PausedBy, ProblemState, RunState
@@ -139,14 +140,21 @@ CLASSIFIED = tuple(getattr(Classification, field.name) for field in fields(Class
 
 
 def runs(
-    session: Session, limit: int = 20, *, before: int | None = None, state: RunState | None = None
+    session: Session,
+    limit: int = 20,
+    *,
+    before: int | None = None,
+    state: RunState | None = None,
+    key: int | None = None,
 ) -> list[RunSummary]:
-    """The newest runs, newest first: those older than run ``before``, and in ``state``, where given."""
+    """The newest runs, newest first; where given: older than ``before``, in ``state``, sent by ``key``."""
     query = _runs().order_by(Run.id.desc()).limit(limit)
     if before is not None:
         query = query.where(Run.id < before)
     if state is not None:
         query = query.where(Run.state == state)
+    if key is not None:
+        query = query.where(sent_by(key))
     return [_run(row) for row in session.execute(query)]
 
 

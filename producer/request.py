@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from schema.errors import ParameterError
 from schema.hours import Hours
 from schema.parameters import Parameters, Solver, solver
-from schema.windows import Windows, find_zone, moment
+from schema.windows import Windows, find_zone
 
 if TYPE_CHECKING:
     from producer.enqueue import RunOptions
@@ -68,10 +68,7 @@ class Request:
 
     def hours(self, now: datetime) -> Hours:
         """When the run may work, if it is enqueued now; raises ParameterError where its deadline is over."""
-        windows = Windows.parse(self.windows, self._zone) if self.windows else None
-        if self.deadline is None:
-            return Hours(windows)
-        return Hours(windows, deadline_at=moment(self.deadline, find_zone(self._zone), now))
+        return Hours.written(self.windows, self._zone, self.deadline, now)
 
     def options(self, now: datetime, key: str | None = None) -> RunOptions:
         """How its run is to be worked on."""

@@ -34,6 +34,7 @@ _BACKOFF_S = (5, 30, 120, 600, 3_600, 3 * 3_600, 6 * 3_600, 12 * 3_600)
 MAX_ATTEMPTS = len(_BACKOFF_S) + 1
 _SECRET = "whsec_"  # noqa: S105 - how secrets begin
 _AT_ONCE = 20
+_SLACK = timedelta(hours=1)  # above what passes from an end's time to its commit, and between clocks
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,15 @@ def sign(secret: str, event_id: str, timestamp: int, body: str) -> str:
     return "v1," + base64.b64encode(hmac.digest(_key(secret), signed, hashlib.sha256)).decode()
 
 
-def note_ends(database: Database) -> int:
-    """Write a message for every end of a run that a webhook waits for and that has none; how many."""
+def note_ends(database: Database, since: datetime | None = None) -> datetime | None:
+    """Write a message for every end of a run that a webhook waits for and that has none.
+
+    since: only for ends from then on; None: for all, which takes longer the more runs there are. Returns from
+    when on there may be more ends than were noted here, to be passed on as the next ``since``.
+    """
     with database.reading() as session:
-        ended = session.execute(_unnoted()).all()
-    written = 0
+        now = database.now(session)
+        ended = session.execute(_unnoted(since)).all()
     for run, ended_at in ended:
         if ended_at is None:
             continue
@@ -76,8 +81,7 @@ def note_ends(database: Database) -> int:
                 session.execute(insert(Delivery).values(_message(session, run, ended_at, now)))
         except IntegrityError:
             continue  # another API process was faster
-        written += 1
-    return written
+    return since if len(ended) == _AT_ONCE else now - _SLACK
 
 
 def claim(database: Database) -> Attempt | None:
@@ -147,13 +151,14 @@ def _key(secret: str) -> bytes:
     return secret.encode()
 
 
-def _unnoted() -> Select[int, datetime | None]:
+def _unnoted(since: datetime | None) -> Select[int, datetime | None]:
     told = and_(Delivery.run_id == Run.id, Delivery.ended_at == Run.finished_at)
+    lately = Run.finished_at.is_not(None) if since is None else Run.finished_at >= since
     return (
         select(Run.id, Run.finished_at)
         .join(Submission, Submission.run_id == Run.id)
         .outerjoin(Delivery, told)
-        .where(Submission.webhook_url.is_not(None), Run.finished_at.is_not(None), Delivery.id.is_(None))
+        .where(Submission.webhook_url.is_not(None), lately, Delivery.id.is_(None))
         .order_by(Run.finished_at)
         .limit(_AT_ONCE)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from schema.columns import Base, Key, known
@@ -21,6 +21,7 @@ class ApiKey(Base):
     prefix: Mapped[str] = mapped_column(String(16), unique=True)  # how the key begins; shown to people
     sha256: Mapped[str] = mapped_column(String(64))  # of the whole key, which is 256 random bits
     scope: Mapped[str] = mapped_column(String(16))  # read, submit or admin
+    all_runs: Mapped[bool] = mapped_column(server_default=false())  # sees the runs of other keys
     requests_per_minute: Mapped[int | None]
     images_per_day: Mapped[int | None] = mapped_column(BigInteger)
     qpu_us_per_day: Mapped[int | None] = mapped_column(BigInteger)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Self
 
-from schema.windows import Windows
+from schema.windows import Windows, find_zone, moment
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,18 @@ class Hours:
     ) -> Self:
         """From what a run's row says."""
         return cls(None if window is None else Windows.from_dict(window), opened_until, deadline_at)
+
+    @classmethod
+    def written(cls, windows: Sequence[str], zone: str, deadline: str | None, now: datetime) -> Self:
+        """From what people write, `schema.windows` says how; no windows: at all times.
+
+        Raises:
+            ParameterError: names the window, zone or deadline that cannot be used, or is over ``now``.
+        """
+        spans = Windows.parse(windows, zone) if windows else None
+        if deadline is None:
+            return cls(spans)
+        return cls(spans, deadline_at=moment(deadline, find_zone(zone), now))
 
     def is_over(self, at: datetime) -> bool:
         """Whether the deadline has passed."""

@@ -34,28 +34,51 @@ _DEFLATE_LEVEL = 1  # reads of one image repeat; higher levels cost ten times th
 
 @dataclass(frozen=True, eq=False)
 class SampleSet:
-    """Reads of one problem.
+    """Reads of one problem, eight bits to a byte as they are stored and sent.
 
     Attributes:
-        bits: (images, reads, variables) uint8, each 0 or 1.
+        packed: (images, reads, ceil(variables / 8)) uint8, most significant bit first, 0 after the last.
+        variables: how many bits a read has.
         energies: (images, reads) float32, as the solver returned them.
         occurrences: (images, reads) int32 for a histogram; None when every read stands alone.
     """
 
-    bits: NDArray[np.uint8]
+    packed: NDArray[np.uint8]
+    variables: int
     energies: NDArray[np.float32]
     occurrences: NDArray[np.int32] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        bits: NDArray[np.uint8],
+        energies: NDArray[np.floating],
+        occurrences: NDArray[np.int32] | None = None,
+    ) -> SampleSet:
+        """From bits (images, reads, variables) uint8; raises ValueError when one is neither 0 nor 1."""
+        if bits.ndim != 3 or bits.dtype != np.uint8:
+            raise ValueError(
+                f"bits need shape (images, reads, variables) uint8, not {bits.shape} {bits.dtype}"
+            )
+        if bits.size and bits.max() > 1:
+            raise ValueError("a bit is neither 0 nor 1")
+        return cls(np.packbits(bits, axis=2), bits.shape[2], energies.astype(np.float32), occurrences)
+
+    @property
+    def bits(self) -> NDArray[np.uint8]:
+        """(images, reads, variables) uint8, each 0 or 1."""
+        return np.unpackbits(self.packed, axis=2, count=self.variables)
 
 
 def encode(samples: SampleSet) -> bytes:
     """Samples to bytes; `decode` gives back equal arrays.
 
     Raises:
-        ValueError: shapes do not agree or a bit is neither 0 nor 1.
+        ValueError: shapes do not agree.
     """
-    images, reads, variables = _shape(samples)
-    packed = np.packbits(samples.bits, axis=2)
-    parts = [packed.tobytes(), np.ascontiguousarray(samples.energies, dtype="<f4").tobytes()]
+    _check_shapes(samples)
+    images, reads, _ = samples.packed.shape
+    parts = [samples.packed.tobytes(), np.ascontiguousarray(samples.energies, dtype="<f4").tobytes()]
     flags = 0
     if samples.occurrences is not None:
         flags |= _OCCURRENCES
@@ -64,7 +87,7 @@ def encode(samples: SampleSet) -> bytes:
     deflated = zlib.compress(body, _DEFLATE_LEVEL)
     if len(deflated) < len(body):
         body, flags = deflated, flags | _DEFLATED
-    head = (_MAGIC, VERSION, flags, images, reads, variables, len(body))
+    head = (_MAGIC, VERSION, flags, images, reads, samples.variables, len(body))
     return _HEADER.pack(*head, _checksum(head, body)) + body
 
 
@@ -92,20 +115,19 @@ def decode(data: bytes) -> SampleSet:
     occurrences = None
     if flags & _OCCURRENCES:
         occurrences = np.frombuffer(body, "<i4", cells, sizes[0] + sizes[1]).reshape(images, reads)
-    bits = np.unpackbits(packed, axis=2, count=variables)
-    return SampleSet(bits, energies, occurrences)
+    return SampleSet(packed, variables, energies, occurrences)
 
 
-def _shape(samples: SampleSet) -> tuple[int, int, int]:
-    bits, energies, occurrences = samples.bits, samples.energies, samples.occurrences
-    if bits.ndim != 3 or bits.dtype != np.uint8:
-        raise ValueError(f"bits need shape (images, reads, variables) uint8, not {bits.shape} {bits.dtype}")
-    if bits.size and bits.max() > 1:
-        raise ValueError("a bit is neither 0 nor 1")
-    for name, array in (("energies", energies), ("occurrences", occurrences)):
-        if array is not None and array.shape != bits.shape[:2]:
-            raise ValueError(f"{name} have shape {array.shape}, the bits {bits.shape}")
-    return bits.shape
+def _check_shapes(samples: SampleSet) -> None:
+    packed, row = samples.packed, (samples.variables + 7) // 8
+    if packed.ndim != 3 or packed.dtype != np.uint8 or packed.shape[2] != row:
+        raise ValueError(
+            f"packed bits of {samples.variables} variables need shape (images, reads, {row}) uint8, "
+            f"not {packed.shape} {packed.dtype}"
+        )
+    for name, array in (("energies", samples.energies), ("occurrences", samples.occurrences)):
+        if array is not None and array.shape != packed.shape[:2]:
+            raise ValueError(f"{name} have shape {array.shape}, the bits {packed.shape[:2]}")
 
 
 def _checksum(head: tuple[object, ...], body: bytes) -> int:

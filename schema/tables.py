@@ -60,7 +60,7 @@ __all__ = [
     "TrainingSet",
 ]
 
-REVISION = "0007"  # the migration that makes exactly these tables
+REVISION = "0008"  # the migration that makes exactly these tables
 
 
 class TrainingSet(Base):
@@ -205,6 +205,7 @@ class Run(Base):
     __table_args__ = (
         Index(None, "state", "priority"),
         Index(None, "network_id"),
+        Index(None, "finished_at"),
         known(RunState),
         CheckConstraint("images > 0 AND batches > 0", name="sizes_positive"),
         CheckConstraint("batches_scored + batches_failed <= batches", name="counts_bounded"),

@@ -45,7 +45,13 @@ def settle(context: Context, lease: leases.Lease, batch: int, qpu: Qpu) -> None:
             with spending.booked(session, batch):
                 ledger.waste(session, problem.id, duplicates, wasted_us)
         if duplicates:
-            log.warning("duplicates", label=problem.label, duplicates=duplicates, wasted_us=wasted_us)
+            log.warning(
+                "duplicates",
+                problem=problem.id,
+                label=problem.label,
+                duplicates=duplicates,
+                wasted_us=wasted_us,
+            )
 
 
 def _ended(context: Context, qpu: Qpu, problem: ledger.Doubtful) -> list[Listed]:

@@ -9,21 +9,25 @@ from __future__ import annotations
 import gc
 import sys
 
+import structlog
 from celery import Celery
 from celery.signals import (
     setup_logging,
     worker_init,
     worker_process_init,
+    worker_ready,
     worker_shutdown,
     worker_shutting_down,
 )
 from kombu.entity import Queue as KombuQueue
 
-from schema.errors import DatabaseOutdated, DatabaseTooNew, StorageError
+from schema.errors import DatabaseOutdated, DatabaseTooNew, StackError, StorageError
 from schema.messages import Queue, queue_names
 from schema.settings import load
 from worker import stopping
 from worker.logs import configure
+
+log = structlog.get_logger()
 
 app = Celery("annealq", broker=load().broker_url, include=["worker.tasks"])
 
@@ -85,6 +89,32 @@ def _refuse_other_revision(**_: object) -> None:
         database.dispose()
 
 
+@worker_init.connect
+def _measure(**_: object) -> None:
+    """Before the pool is forked, so that its processes know where to count."""
+    from worker import metrics
+    from worker.settings import load as load_worker_settings
+
+    if load_worker_settings().metrics_port is not None:
+        metrics.prepare()
+
+
+@worker_ready.connect
+def _tell_figures(**_: object) -> None:
+    """After the pool is forked, which so does not hold the port."""
+    from worker import metrics
+    from worker.settings import load as load_worker_settings
+
+    settings = load_worker_settings()
+    if settings.metrics_port is None:
+        return
+    try:
+        port = metrics.serve(settings.metrics_host, settings.metrics_port)
+    except StackError as error:
+        sys.exit(f"error: {error}")
+    log.info("metrics are served", host=settings.metrics_host, port=port)
+
+
 @worker_process_init.connect
 def _one_thread(**_: object) -> None:
     """One process per core does the work; threads of torch would fight over the cores."""
@@ -101,4 +131,7 @@ def _hand_back(**_: object) -> None:
 @worker_shutdown.connect
 def _leave_soon(**_: object) -> None:
     """The process ends now: looking through all that torch has made for garbage would take it seconds."""
+    from worker import metrics
+
+    metrics.remove()
     gc.freeze()

@@ -75,18 +75,13 @@ def score(
     """
     _check_reads(class_bits, energies, occurrences)
     _check_options(rule, fraction, beta)
-    images, _, classes = class_bits.shape
     exact = np.asarray(energies, dtype=np.float64)
     counts = None if occurrences is None else occurrences.astype(np.float64)
-    scores, one_hot = np.empty((images, classes)), np.empty(images)
-    for block in _blocks(class_bits):
-        part = None if counts is None else counts[block]
-        parts, share, total = _weights(exact[block], part, rule, fraction, beta)
-        bits = class_bits[block].astype(np.float64)
-        sums = np.matmul(parts, bits)
-        means = (sums[:, 0] + share[:, np.newaxis] * sums[:, 1]) / total[:, np.newaxis]
-        scores[block] = np.minimum(means, 1.0)
-        one_hot[block] = _one_hot_fraction(bits, part)
+    if counts is None and rule != Rule.BOLTZMANN:
+        scores, one_hot = _count(class_bits, exact, 1.0 if rule == Rule.ALL_READS_MEAN else fraction)
+    else:
+        weights = np.ones_like(exact) if counts is None else counts
+        scores, one_hot = _weigh(class_bits, exact, weights, rule, fraction, beta)
     decided = scores.max(axis=1) > 0.0
     predicted, tied = _predict(class_bits, exact, counts, scores, decided)
     lowest = exact.min(axis=1, where=_counted(exact, counts), initial=np.inf)
@@ -103,8 +98,59 @@ def count_kept(class_bits: BitArray, kept: BoolArray) -> tuple[BitArray, NDArray
     return bits, (kept | ~some).astype(np.int32)
 
 
+def _count(class_bits: BitArray, energies: FloatArray, fraction: float) -> tuple[FloatArray, FloatArray]:
+    """Scores (B, K) and shares (B,) of one-hot reads where every read counts once: eight reads to a byte."""
+    reads = class_bits.shape[1]
+    on = np.packbits(class_bits.transpose(0, 2, 1), axis=2)
+    once, twice = np.zeros_like(on[:, 0]), np.zeros_like(on[:, 0])
+    for row in on.transpose(1, 0, 2):
+        twice |= once & row
+        once |= row
+    one_hot = _ones(once & ~twice) / reads
+    keep = int(_kept(fraction, np.asarray(reads)))
+    if keep == reads:
+        return _ones(on) / reads, one_hot
+    cut = np.partition(energies, keep - 1, axis=1)[:, keep - 1 : keep]
+    below, at = energies < cut, energies == cut
+    share = (keep - below.sum(axis=1)) / at.sum(axis=1)
+    sums = [_ones(on & np.packbits(part, axis=1)[:, np.newaxis]) for part in (below, at)]
+    return np.minimum((sums[0] + share[:, np.newaxis] * sums[1]) / keep, 1.0), one_hot
+
+
+def _ones(packed: BitArray) -> CountArray:
+    """How many bits are set along the last axis."""
+    return np.asarray(np.bitwise_count(packed).sum(axis=-1, dtype=np.int64))
+
+
+def _kept(fraction: float, reads: FloatArray) -> FloatArray:
+    """How many of so many reads a fraction keeps, at least one."""
+    # 0.07 x 100 is 7.000000000000001 in float64, and 7 reads are meant.
+    return np.maximum(np.ceil(fraction * reads - 1e-9), 1.0)
+
+
+def _weigh(
+    class_bits: BitArray,
+    energies: FloatArray,
+    counts: FloatArray,
+    rule: Rule,
+    fraction: float,
+    beta: float,
+) -> tuple[FloatArray, FloatArray]:
+    """Scores (B, K) and shares (B,) of one-hot reads where reads count differently."""
+    images, _, classes = class_bits.shape
+    scores, one_hot = np.empty((images, classes)), np.empty(images)
+    for block in _blocks(class_bits):
+        parts, share, total = _weights(energies[block], counts[block], rule, fraction, beta)
+        bits = class_bits[block].astype(np.float64)
+        sums = np.matmul(parts, bits)
+        means = (sums[:, 0] + share[:, np.newaxis] * sums[:, 1]) / total[:, np.newaxis]
+        scores[block] = np.minimum(means, 1.0)
+        one_hot[block] = _one_hot_fraction(bits, counts[block])
+    return scores, one_hot
+
+
 def _weights(
-    energies: FloatArray, counts: FloatArray | None, rule: Rule, fraction: float, beta: float
+    energies: FloatArray, counts: FloatArray, rule: Rule, fraction: float, beta: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Weights of the reads in two parts (b, 2, R), the share (b,) by which the second counts, the sum (b,).
 
@@ -112,46 +158,31 @@ def _weights(
     """
     if rule == Rule.LOWEST_ENERGY_MEAN:
         return _lowest(energies, counts, fraction)
-    ones = np.ones_like(energies) if counts is None else counts
+    weights = counts
     if rule == Rule.BOLTZMANN:
-        lowest = energies.min(axis=1, keepdims=True, where=_counted(energies, counts), initial=np.inf)
-        ones = ones * np.exp(np.minimum(beta * (lowest - energies), 0.0))
-    parts = np.stack((ones, np.zeros_like(ones)), axis=1)
-    return parts, np.zeros(len(ones)), ones.sum(axis=1)
+        lowest = energies.min(axis=1, keepdims=True, where=counts > 0.0, initial=np.inf)
+        weights = counts * np.exp(np.minimum(beta * (lowest - energies), 0.0))
+    parts = np.stack((weights, np.zeros_like(weights)), axis=1)
+    return parts, np.zeros(len(weights)), weights.sum(axis=1)
 
 
 def _lowest(
-    energies: FloatArray, counts: FloatArray | None, fraction: float
+    energies: FloatArray, counts: FloatArray, fraction: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Reads below the cut, which count fully, and reads at the cut, which share what is left."""
-    # 0.07 x 100 is 7.000000000000001 in float64, and 7 reads are meant.
-    reads = np.full(len(energies), energies.shape[1]) if counts is None else counts.sum(axis=1)
-    keep = np.maximum(np.ceil(fraction * reads - 1e-9), 1.0)
-    cut = _cut(energies, counts, keep)
-    parts = np.empty((len(energies), 2, energies.shape[1]))
-    parts[:, 0], parts[:, 1] = energies < cut, energies == cut
-    if counts is not None:
-        parts *= counts[:, np.newaxis]
+    keep = _kept(fraction, counts.sum(axis=1))
+    order = np.argsort(energies, axis=1)
+    reached = np.cumsum(np.take_along_axis(counts, order, axis=1), axis=1) >= keep[:, np.newaxis]
+    last = np.take_along_axis(order, reached.argmax(axis=1)[:, np.newaxis], axis=1)
+    cut = np.take_along_axis(energies, last, axis=1)
+    parts = np.stack(((energies < cut) * counts, (energies == cut) * counts), axis=1)
     below, at = parts.sum(axis=2).T
     return parts, (keep - below) / at, keep
 
 
-def _cut(energies: FloatArray, counts: FloatArray | None, keep: FloatArray) -> FloatArray:
-    """The energy (b, 1) of the last read kept."""
-    if counts is None:
-        last = int(keep[0]) - 1
-        return np.partition(energies, last, axis=1)[:, last : last + 1]
-    order = np.argsort(energies, axis=1)
-    reached = np.cumsum(np.take_along_axis(counts, order, axis=1), axis=1) >= keep[:, np.newaxis]
-    last_row = np.take_along_axis(order, reached.argmax(axis=1)[:, np.newaxis], axis=1)
-    return np.take_along_axis(energies, last_row, axis=1)
-
-
-def _one_hot_fraction(bits: FloatArray, counts: FloatArray | None) -> FloatArray:
+def _one_hot_fraction(bits: FloatArray, counts: FloatArray) -> FloatArray:
     """Share (b,) of reads with exactly one of the class units (b, R, K) on."""
     one_hot = np.matmul(bits, np.ones(bits.shape[2])) == 1.0
-    if counts is None:
-        return np.asarray(one_hot.mean(axis=1))
     return np.asarray((one_hot * counts).sum(axis=1) / counts.sum(axis=1))
 
 

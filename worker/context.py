@@ -1,4 +1,4 @@
-"""What a task needs from its process: the database, the settings, a way to send hints, loaded networks,
+"""What a task needs from its process: the database, the settings, where hints and figures go, networks, and
 linear parts of the latest batches."""
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from schema.database import Database
 from worker.hints import Hints
 from worker.linear import LatestParts
+from worker.meter import Meter, Silent
 from worker.network.registry import Registry
 from worker.settings import WorkerSettings
 from worker.solvers import Solvers
@@ -20,6 +21,7 @@ class Context:
     database: Database
     settings: WorkerSettings
     hints: Hints
+    meter: Meter = field(default_factory=Silent)
     networks: Registry = field(default_factory=Registry)
     solvers: Solvers = field(init=False)
     linear_parts: LatestParts = field(default_factory=LatestParts)

@@ -6,6 +6,7 @@ somebody else has claimed the row since, the write finds nothing and `LeaseLost`
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -179,7 +180,9 @@ def held(database: Database, lease: Lease, lease_s: float) -> Iterator[None]:
                     "lease not renewed", table=lease.table.__tablename__, row=lease.row, error=str(error)
                 )
 
-    thread = threading.Thread(target=beat, name=f"lease-{lease.row}", daemon=True)
+    # With the ids that log lines of this task have.
+    bound = contextvars.copy_context()
+    thread = threading.Thread(target=bound.run, args=(beat,), name=f"lease-{lease.row}", daemon=True)
     thread.start()
     try:
         yield

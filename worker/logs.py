@@ -1,4 +1,4 @@
-"""Logs: one line per event with its run and batch; JSON with `ANNEALQ_LOG=json`."""
+"""Logs: one line per event with its run, batch and problem, where known; JSON with `ANNEALQ_LOG=json`."""
 
 from __future__ import annotations
 

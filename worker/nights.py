@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
+from schema.costs import IN_FLIGHT
 from schema.database import advance
 from schema.hours import Hours, shown
 from schema.messages import Message, Task
@@ -19,7 +20,6 @@ from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState
 from schema.tables import Batch, Problem, Run
 from worker import batches, ledger, runs
 from worker.retries import GiveUp
-from worker.spending import IN_FLIGHT
 
 _AT_ONCE = 500  # batches given up in one transaction; the next pass takes the rest
 

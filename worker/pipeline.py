@@ -14,12 +14,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from schema.damage import stored_in
 from schema.errors import AnnealqError, Corrupt, LeaseLost, Offline, StaleState, StorageError
 from schema.messages import Message, Task
 from schema.states import BatchState
-from schema.tables import Calibration, Network, Preparation
+from schema.tables import Batch, Calibration, Network, Preparation
 from worker import (
     batches,
     breaker,
@@ -38,6 +39,7 @@ from worker import (
 from worker.context import Context
 from worker.crash import CrashPoint, reach
 from worker.dispatch import dispatch, most_urgent
+from worker.meter import Outcome, Step
 from worker.retries import Again, GiveUp, decide
 
 if TYPE_CHECKING:
@@ -67,6 +69,8 @@ def sample_batch(context: Context, batch: int) -> None:
         if _set_aside(session, context, work, now):
             return
         batches.start_run(session, work.run, now=now)
+    # Not the batch that the hint named, where another was more urgent.
+    bind_contextvars(batch=batch, run=work.run)
     reach(CrashPoint.CLAIMED)
     with _handed_back(context, lease), leases.held(database, lease, lease_s):
         network = _network(context, work.network)
@@ -76,6 +80,8 @@ def sample_batch(context: Context, batch: int) -> None:
         else:
             _sample_here(context, lease, work, network, parts)
         reach(CrashPoint.SAMPLED)
+        log.info("batch sampled", images=work.shape[0], attempt=lease.attempt)
+        context.meter.batch(Outcome.SAMPLED)
         context.hints.send([Message(Task.AGGREGATE_BATCH, batch)])
     dispatch(database, context.settings, context.hints)
 
@@ -102,7 +108,8 @@ def _sample_here(
         with _writing(context, lease) as (session, now):
             batches.resume_scoring(session, work, now=now)
         return
-    drawn = scoring.draw(network, work, parts, stopping.check)
+    with context.meter.timed(Step.DRAW):
+        drawn = scoring.draw(network, work, parts, stopping.check)
     with _writing(context, lease) as (session, now):
         batches.store_samples(
             session, work, drawn.data, variables=drawn.variables, sampling_us=drawn.sampling_us, now=now
@@ -151,9 +158,11 @@ def aggregate_batch(context: Context, batch: int) -> None:
             return
         work = batches.load(session, batch)
         stored = batches.load_samples(session, batch)
+    bind_contextvars(run=work.run)
     try:
         network = _network(context, work.network)
-        rows, chain_breaks = scoring.score(network, work, stored, context.linear_parts)
+        with context.meter.timed(Step.DECODE):
+            rows, chain_breaks = scoring.score(network, work, stored, context.linear_parts)
     except Exception as error:
         if isinstance(error, StorageError) and not isinstance(error, Corrupt):
             raise  # the network could not be read now; the reconciler sends the hint again
@@ -168,9 +177,18 @@ def aggregate_batch(context: Context, batch: int) -> None:
             last = batches.store_scores(session, work, rows, chain_breaks, now=database.now(session))
     except StaleState:
         return
+    _count_scored(context, rows)
     reach(CrashPoint.SCORED)
     if last:
         context.hints.send([Message(Task.AGGREGATE_RUN, work.run)])
+
+
+def _count_scored(context: Context, rows: list[batches.Scored]) -> None:
+    log.info("batch scored", images=len(rows))
+    context.meter.batch(Outcome.SCORED)
+    broken = [row.chain_break_fraction for row in rows if row.chain_break_fraction is not None]
+    if broken:
+        context.meter.chain_breaks(sum(broken) / len(broken))
 
 
 def aggregate_run(context: Context, run: int) -> None:
@@ -284,12 +302,27 @@ def _handed_back(context: Context, lease: leases.Lease) -> Iterator[None]:
         yield
     except LeaseLost as error:
         log.warning("work taken over", error=str(error))
+        _count(context, lease, Outcome.TAKEN_OVER)
     except Exception as error:
-        decision = decide(error, lease.attempt, context.settings, _jitter)
+        # Somebody waits for a preparation, and is to know soon that the solver is away.
+        patient = lease.table is not Preparation
+        decision = decide(error, lease.attempt, context.settings, _jitter, patient=patient)
         log.warning("attempt failed", row=lease.row, attempt=lease.attempt, decision=repr(decision))
         _settle(context, lease, decision, error if isinstance(error, Offline) else None)
+        _count(context, lease, _outcome(decision))
         if not isinstance(error, AnnealqError):
             raise
+
+
+def _count(context: Context, lease: leases.Lease, outcome: Outcome) -> None:
+    if lease.table is Batch:
+        context.meter.batch(outcome)
+
+
+def _outcome(decision: Again | GiveUp) -> Outcome:
+    if isinstance(decision, GiveUp):
+        return Outcome.FAILED
+    return Outcome.RETRIED if decision.counts else Outcome.PUT_BACK
 
 
 def _give_up_scoring(context: Context, batch: int, error: Exception) -> None:
@@ -298,6 +331,7 @@ def _give_up_scoring(context: Context, batch: int, error: Exception) -> None:
     with context.database.transaction() as session:
         now = context.database.now(session)
         finished = batches.settle(session, batch, decision, now=now, source=BatchState.SAMPLED)
+    context.meter.batch(Outcome.FAILED)
     if finished is not None:
         context.hints.send([Message(Task.AGGREGATE_RUN, finished)])
 

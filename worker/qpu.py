@@ -13,6 +13,7 @@ from worker import audit, leases, stopping
 from worker.embedding import search, store
 from worker.embedding.graph import Interactions
 from worker.ledger import Terms
+from worker.meter import Step
 from worker.preparations import Plan, Request
 from worker.submission import Submission
 
@@ -180,7 +181,8 @@ def sample(
     Raises:
         Refused, Unavailable, Uncertain: as `Submission.run` and `prepare` say.
     """
-    prepared = prepare(context, work.solver, work.parameters, network)
+    with context.meter.timed(Step.PREPARE):
+        prepared = prepare(context, work.solver, work.parameters, network)
     programme = prepared.programme
     terms = Terms(
         embedding_id=prepared.embedding.id,
@@ -191,7 +193,8 @@ def sample(
     )
     started = time.monotonic()
     try:
-        Submission(context, lease, work, prepared.qpu, programme, terms, parts).run()
+        with context.meter.timed(Step.WAIT):
+            Submission(context, lease, work, prepared.qpu, programme, terms, parts).run()
     except Refused as error:
         context.solvers.leave(work.solver, work.parameters)
         now = context.solvers.connect(work.solver, work.parameters).graph.graph_id

@@ -38,17 +38,21 @@ class GiveUp:
     error: str
 
 
-def decide(error: Exception, attempt: int, settings: WorkerSettings, jitter: random.Random) -> Again | GiveUp:
+def decide(
+    error: Exception, attempt: int, settings: WorkerSettings, jitter: random.Random, *, patient: bool = True
+) -> Again | GiveUp:
     """What to do after attempt number ``attempt`` (from 1) ended in ``error``.
 
     Errors that we raise on purpose do not go away by themselves, but for those of `_PASSING`; an
     unforeseen error may have been the machine's. The wait doubles with each attempt, with
     "equal jitter" (half fixed, half random) so that workers do not come back all at once.
+
+    patient: a solver that is offline is waited for, however long; else it uses up attempts like any failure.
     """
     if isinstance(error, Parked):
         return Again(error.seconds, str(error), counts=False)
     text = f"{type(error).__name__}: {error}"
-    if isinstance(error, Offline):
+    if isinstance(error, Offline) and patient:
         # No fault of the batch, however long it lasts. The solver's breaker says when to ask again.
         return Again(settings.retry_base_s, text, counts=False)
     if isinstance(error, SolverError) and error.progressed and not isinstance(error, Refused):

@@ -65,7 +65,7 @@ def draw(
     solver = annealer(work.solver, parameters)
     noise = noise_for(model, network.architecture.alpha, parameters.noise, parameters.seed)
     drawn = solver.sample(model, linear, parameters.reads, parameters.seed, work.first_image, noise, heed)
-    data = samples.encode(samples.SampleSet(drawn.bits, drawn.energies.astype(np.float32)))
+    data = samples.encode(samples.SampleSet.of(drawn.bits, drawn.energies))
     return Drawn(data, model.units, round(drawn.elapsed_s * 1e6))
 
 
@@ -192,18 +192,22 @@ def _reads(
 
 def _decode(model: EnergyModel, linear: NDArray[np.float64], parameters: Parameters, part: Stored) -> _Reads:
     with stored_in(f"sample set of problem {part.problem}", _AGAIN):
-        bits = samples.decode(part.data).bits[:, : parameters.reads]
-        if bits.shape[1] < parameters.reads:
-            raise Corrupt(f"{bits.shape[1]} reads an image are stored where the run needs {parameters.reads}")
+        held = samples.decode(part.data)
+        if (reads := held.packed.shape[1]) < parameters.reads:
+            raise Corrupt(f"{reads} reads an image are stored where the run needs {parameters.reads}")
     if part.tiling is None:
+        bits = held.bits[:, : parameters.reads]
         return _Reads(bits[:, :, model.class_units], model.energies(linear, bits))
     with stored_in(f"tiling that problem {part.problem} was sent with", _AGAIN):
         placed = _tiles(part.tiling, part.count)
+        if held.variables != len(placed.qubits):
+            raise Corrupt(f"it has {len(placed.qubits)} qubits, the reads {held.variables}")
     spin = None
     if parameters.unembedding is Unembedding.MINIMIZE_ENERGY:
         form = spin_form(linear, model.edges, model.couplings)
         spin = (form.h, (model.quadratic + model.quadratic.T) / 4.0)
-    out = unembed(bits[0], placed, parameters.unembedding, seed=parameters.seed, spin=spin)
+    physical = held.packed[0, : parameters.reads]
+    out = unembed(physical, placed, parameters.unembedding, seed=parameters.seed, spin=spin)
     energies = model.energies(linear, out.bits)
     class_bits = out.bits[:, :, model.class_units]
     if out.kept.all():

@@ -76,6 +76,13 @@ class WorkerSettings(TomlSettings):
         default=3.0, gt=0, description="How often one batch then tries whether the solver is back."
     )
     embedding_s: float = Field(default=60.0, gt=0, description="How long an embedding is searched for.")
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="Serve figures for Prometheus there; each worker of a machine needs its own; 0: any.",
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="The address that they are served at.")
     training_threads: int = Field(default=0, ge=0, description="Threads for training; 0: one per processor.")
 
     @property

@@ -12,6 +12,7 @@ from schema.errors import Refused
 from schema.parameters import Parameters, Solver
 from schema.settings import Settings
 from schema.settings import load as load_settings
+from worker import stopping
 from worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Solvers:
         Raises:
             Refused: no access, no such solver, or one without qubits.
             Unavailable: it does not answer, or is offline.
+            Parked: this worker stops.
         """
         from worker.annealers.dwave import Qpu
 
@@ -56,7 +58,8 @@ class Solvers:
         if held is not None and time.monotonic() - held.since < self.settings.solver_refresh_s:
             return held.qpu
         self.leave(solver, parameters)
-        qpu = Qpu(self.access(solver), parameters)
+        access = self.access(solver)
+        qpu = stopping.unless_requested(lambda: Qpu(access, parameters))
         self._open[key] = _Connection(qpu, time.monotonic())
         return qpu
 

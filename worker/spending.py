@@ -12,14 +12,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 
-from sqlalchemy import ColumnElement, bindparam, case, func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from schema.states import ProblemState
+from schema.costs import cost_us
 from schema.tables import Batch, Problem, Run, Spending
-
-IN_FLIGHT = (ProblemState.SENDING, ProblemState.SENT)
 
 
 @contextmanager
@@ -51,12 +49,6 @@ def of_day(session: Session, solver: str, day: date) -> int:
     """QPU time that all runs with a solver have spent on a day, microseconds."""
     query = select(func.coalesce(func.sum(Spending.spent_us), 0)).join(Run, Run.id == Spending.run_id)
     return int(session.execute(query.where(Spending.day == day, Run.solver == solver)).scalar_one())
-
-
-def cost_us() -> ColumnElement[int]:
-    """What a problem counts as, microseconds: see above."""
-    expected, charged = func.coalesce(Problem.estimated_us, 0), func.coalesce(Problem.charged_us, 0)
-    return case((Problem.state.in_(IN_FLIGHT), expected), else_=charged) + Problem.wasted_us
 
 
 def _costs_us(session: Session, batch: int, problems: Sequence[int] | None) -> Counter[date]:

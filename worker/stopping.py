@@ -6,10 +6,16 @@ Celery tells the parent only. One byte of memory, shared by the fork, tells its 
 from __future__ import annotations
 
 import mmap
+import threading
+from collections.abc import Callable
+from typing import TypeVar
 
 from schema.errors import Parked
 
+T = TypeVar("T")
+
 _flag = mmap.mmap(-1, 1)
+_LOOKS_EVERY_S = 0.2
 
 
 def request() -> None:
@@ -31,3 +37,28 @@ def check() -> None:
     """Raises Parked when this worker stops: the next one takes the work up."""
     if requested():
         raise Parked("the worker was stopped")
+
+
+def unless_requested(ask: Callable[[], T]) -> T:
+    """What ``ask`` returns or raises; Parked as soon as this worker stops, however long it goes on.
+
+    For requests that a silent server may keep for a minute. They run in a thread that is left behind then:
+    ask only what may be asked again.
+    """
+    returned: list[T] = []
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            returned.append(ask())
+        except BaseException as error:  # noqa: BLE001 - it is raised again, where it is waited for
+            raised.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        check()
+        thread.join(_LOOKS_EVERY_S)
+    if raised:
+        raise raised[0]
+    return returned[0]

@@ -23,6 +23,7 @@ from schema.states import LIVE_RUNS, PausedBy, ProblemState, RunState
 from worker import admission, breaker, leases, ledger, runs, spending, stopping
 from worker.admission import Hold
 from worker.crash import CrashPoint, reach
+from worker.meter import Fate, Step
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -45,6 +46,7 @@ _GROUP = 20  # problems that the client sends in one request, and that share its
 _FIRST_GROUP = 2  # of a batch, later ones are larger: the solver may be idle, and small ones arrive sooner
 _WAIT_S = 1.0
 _GATHER_S = 0.1  # answers that come within so long are kept in one transaction
+_FEW = 4  # problems in flight, whose answers are kept as they come
 _HEED_S = 0.5  # how often the run's own state is looked at
 _ROOM_S = 5.0  # how long a batch with nothing in flight waits for room before it makes way for another
 _LEAVE_S = 3.0  # how long a worker that stops waits for the ids of what it has just sent
@@ -127,7 +129,7 @@ class Submission:
         if not ids:
             return
         try:
-            self.qpu.cancel(ids)
+            stopping.unless_requested(lambda: self.qpu.cancel(ids))
         except Unavailable as error:
             log.warning("not withdrawn yet", problems=len(ids), error=str(error))
             return
@@ -199,7 +201,7 @@ class Submission:
 
     def _settle_by_label(self, entry: ledger.Entry, now: datetime) -> None:
         """Find out what became of a problem that may have been sent."""
-        found = self.qpu.find(entry.label)
+        found = stopping.unless_requested(lambda: self.qpu.find(entry.label))
         quarantine = timedelta(seconds=self.context.settings.quarantine_s)
         if not found:
             if self.qpu.is_leaving(entry.id):
@@ -218,7 +220,9 @@ class Submission:
             if others:
                 ledger.count_duplicates(session, entry.id, len(others), now=now)
         if others:
-            log.warning("duplicates", label=entry.label, ids=[one.sapi_id for one in others])
+            log.warning(
+                "duplicates", problem=entry.id, label=entry.label, ids=[one.sapi_id for one in others]
+            )
             self.qpu.cancel(one.sapi_id for one in others)
 
     def _send_some(self) -> None:
@@ -227,7 +231,8 @@ class Submission:
             room = self.context.settings.in_flight - len(self._flying)
             most = min(_GROUP, _FIRST_GROUP + len(self._flying))
             group = [self._todo[index] for index in range(min(most, room, len(self._todo)))]
-            encoded = [self._encode(entry) for entry in group]
+            with self.context.meter.timed(Step.BUILD):
+                encoded = [self._encode(entry) for entry in group]
             with self._writing([entry.id for entry in group]) as (session, now):
                 admitted = self._admit(session, group, now)
                 group = [self._todo.popleft() for _ in range(admitted.problems)]
@@ -262,17 +267,18 @@ class Submission:
     def _drain(self) -> list[Event]:
         """What has happened since: waits for the first event, then takes what is there.
 
-        An id is written down at once, and so is an answer that makes room for a problem or is the last one.
-        Other answers can be fetched again, and wait for those that follow them closely.
+        An id is written down at once, and so is an answer that makes room for a problem or is one of the last
+        few. Other answers can be fetched again, and wait for those that follow them closely.
         """
         from worker.annealers.dwave import Answered
 
         event = self.qpu.next_event(_WAIT_S)
         events: list[Event] = []
         until = time.monotonic() + _GATHER_S
+        many = not self._todo and len(self._flying) > _FEW
         while event is not None:
             events.append(event)
-            gathers = isinstance(event, Answered) and not self._todo and len(events) < len(self._flying)
+            gathers = many and isinstance(event, Answered) and len(events) < len(self._flying)
             event = self.qpu.next_event(max(until - time.monotonic(), 0.0) if gathers else 0.0)
         return events
 
@@ -295,6 +301,7 @@ class Submission:
             if not self._heard and any(not isinstance(event, Failed) for event in events):
                 self._heard = True
                 breaker.succeed(session, breaker.key(self.work.solver, self.work.parameters.to_dict()))
+        _log(events)
         _reach(events, CrashPoint.ID_KEPT, CrashPoint.HALF_KEPT if self._flying else CrashPoint.ANSWER_KEPT)
 
     def _keep_ids(self, session: Session, events: list[Accepted], now: datetime) -> None:
@@ -309,7 +316,7 @@ class Submission:
         for event in events:
             del self._flying[event.key]
             if event.key in encoded:
-                reads, qubits = event.answer.bits.shape
+                reads, qubits = len(event.answer.packed), len(event.answer.active)
                 timing = event.answer.timing_us
                 kept.append(ledger.Reads(event.key, encoded[event.key], reads, qubits, timing))
                 continue
@@ -319,6 +326,8 @@ class Submission:
             self._errors.append(Unavailable(text))
         self._progressed = self._progressed or bool(kept)
         ledger.answer(session, kept, now=now)
+        for _ in kept:
+            self.context.meter.problem(Fate.ANSWERED)
 
     def _keep_failure(self, session: Session, event: Failed, now: datetime) -> None:
         del self._flying[event.key]
@@ -333,18 +342,18 @@ class Submission:
             ledger.take_back(session, event.key, str(event.error), now=now)
         else:
             ledger.fail(session, event.key, source, str(event.error), now=now, spent=event.spent)
+            self.context.meter.problem(Fate.FAILED)
 
     def _fits(self, event: Answered) -> bool:
         entry = self._flying[event.key]
         expected = self.programme.take(entry.count).placement.active
         same = np.array_equal(event.answer.active, expected) or entry.embedding_id != self.terms.embedding_id
-        return same and len(event.answer.bits) == self.work.parameters.reads
+        return same and len(event.answer.packed) == self.work.parameters.reads
 
     def _encode_answer(self, event: Answered) -> bytes:
         answer = event.answer
-        return samples.encode(
-            samples.SampleSet(answer.bits[np.newaxis], answer.energies[np.newaxis].astype(np.float32))
-        )
+        energies = answer.energies[np.newaxis].astype(np.float32)
+        return samples.encode(samples.SampleSet(answer.packed[np.newaxis], len(answer.active), energies))
 
     @contextmanager
     def _writing(self, problems: Sequence[int] | None = None) -> Iterator[tuple[Session, datetime]]:
@@ -357,6 +366,19 @@ class Submission:
             leases.renew(session, self.lease, now=now, lease_s=self.context.settings.lease_s)
             with spending.booked(session, self.work.batch, problems):
                 yield session, now
+
+
+def _log(events: list[Event]) -> None:
+    """A line for each piece of news that was kept; `problem` is its row."""
+    from worker.annealers.dwave import Accepted, Answered
+
+    for event in events:
+        if isinstance(event, Accepted):
+            log.info("problem sent", problem=event.key, sapi_id=event.sapi_id)
+        elif isinstance(event, Answered):
+            log.info("problem answered", problem=event.key, sapi_id=event.sapi_id)
+        else:
+            log.warning("problem failed", problem=event.key, sapi_id=event.sapi_id, error=str(event.error))
 
 
 def _reach(events: list[Event], accepted: CrashPoint, answered: CrashPoint) -> None:

@@ -11,7 +11,7 @@ import structlog
 from schema.database import Database
 from schema.messages import Task, accept, is_newer
 from schema.settings import load as load_settings
-from worker import pipeline
+from worker import metrics, pipeline
 from worker.celery import app
 from worker.context import Context
 from worker.dispatch import dispatch as send_due
@@ -26,7 +26,8 @@ def context() -> Context:
     """This process's context; the first task makes it, so it is always younger than the fork."""
     database = Database(load_settings().database_url)
     database.require_current()
-    return Context(database, load_worker_settings(), CeleryHints(app))
+    settings = load_worker_settings()
+    return Context(database, settings, CeleryHints(app), metrics.meter(settings))
 
 
 def _register(task: Task, use_case: UseCase, noun: str) -> None:
@@ -40,8 +41,11 @@ def _register(task: Task, use_case: UseCase, noun: str) -> None:
         if is_newer(version):
             CeleryHints(app).pass_on(task, {"row": row, "version": version, **more})
             return
-        with structlog.contextvars.bound_contextvars(**{noun: row}):
-            use_case(context(), accept(row, version))
+        # Left bound until the next message, so that Celery's own line at the end of the task has them too.
+        structlog.contextvars.clear_contextvars()
+        if row:
+            structlog.contextvars.bind_contextvars(**{noun: row})
+        use_case(context(), accept(row, version))
 
 
 def _dispatch(at: Context, _row: int) -> None:

@@ -11,6 +11,7 @@
     courier.py      messages to webhooks                            addresses.py where those may be
     snapshots.py    runs as they are shown                          admitted.py  callers of the last second
     catalogue.py    networks and embeddings                         doorbell.py  hints to the workers
+    sight.py        which runs a caller sees
 
 It writes rows and reads rows, as the command line does: work goes on when the API is away.
 """

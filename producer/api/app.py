@@ -18,7 +18,7 @@ from producer.api.body import BodyLimit
 from producer.api.courier import Courier
 from producer.api.service import Service
 
-_ROUTERS = (
+ROUTERS = (
     *(submissions.router, runs.router, results.router, events.router),
     *(catalogue.router, health.router, metrics.router),
 )
@@ -35,7 +35,7 @@ def build(service: Service, dashboard: ASGIApp | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
-    for router in _ROUTERS:
+    for router in ROUTERS:
         app.include_router(router)
     if dashboard is not None:
         app.router.default = _pages(app.router.default, dashboard)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import ssl
 import time
+from datetime import datetime
 
 import httpx
 from starlette.concurrency import run_in_threadpool
@@ -16,6 +17,7 @@ from producer.webhooks import Attempt, Outcome
 from schema.database import Database
 from schema.errors import ParameterError, StorageError
 
+_ALL_S = 600.0
 _EVERY_S = 0.5
 _AWAY_S = 5.0  # while the database does not answer
 _AT_ONCE = 8
@@ -30,6 +32,8 @@ class Courier:
     def __init__(self, database: Database, *, allow_private: bool) -> None:
         self._database, self._allow_private = database, allow_private
         self._under_way: set[asyncio.Task[None]] = set()
+        self._since: datetime | None = None  # what ended before was looked at
+        self._all_at = float("-inf")
 
     async def run(self) -> None:
         """Deliver until it is cancelled; what is under way then is tried again when its lease runs out."""
@@ -48,7 +52,7 @@ class Courier:
     async def start_due(self, http: httpx.AsyncClient) -> float:
         """Start what is due; returns seconds until it is worth while again."""
         try:
-            await run_in_threadpool(webhooks.note_ends, self._database)
+            await self._note_ends()
             while len(self._under_way) < _AT_ONCE:
                 attempt = await run_in_threadpool(webhooks.claim, self._database)
                 if attempt is None:
@@ -60,6 +64,12 @@ class Courier:
             _LOG.warning("webhooks wait: %s", error)
             return _AWAY_S
         return _EVERY_S
+
+    async def _note_ends(self) -> None:
+        """Look at what has ended lately; now and then at all, for clocks may have been set back."""
+        if time.monotonic() > self._all_at:
+            self._since, self._all_at = None, time.monotonic() + _ALL_S
+        self._since = await run_in_threadpool(webhooks.note_ends, self._database, self._since)
 
     async def _deliver(self, http: httpx.AsyncClient, attempt: Attempt) -> None:
         outcome = await self._post(http, attempt)

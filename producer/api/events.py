@@ -11,9 +11,8 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from producer import queries
-from producer.api.access import Reader
-from producer.api.runs import RunId
 from producer.api.service import Service, Shared
+from producer.api.sight import SeenRun
 from producer.queries import Progress
 from schema.states import FINISHED_RUNS
 
@@ -29,7 +28,7 @@ _RETRY_MS = 2_000
     response_class=StreamingResponse,
     responses={200: {"content": {"text/event-stream": {}}}},
 )
-async def follow(run: RunId, at: Shared, _caller: Reader) -> StreamingResponse:
+async def follow(run: SeenRun, at: Shared) -> StreamingResponse:
     """Events `progress` (images sampled, scored, failed), a comment every 15 s, at last an event `end`."""
     await run_in_threadpool(_check, at, run)
     return StreamingResponse(

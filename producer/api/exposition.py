@@ -18,29 +18,41 @@ from schema.access import Delivery
 from schema.database import Database
 from schema.parameters import Solver
 from schema.states import LIVE_RUNS, BatchState, DeliveryState, ProblemState, RunState, State
-from schema.tables import Batch, Problem, Run
+from schema.tables import Batch, Breaker, Classification, Problem, Run
 
+_UNFINISHED = (*LIVE_RUNS, RunState.PAUSED)
+_COST = func.coalesce(Problem.charged_us, 0) + Problem.wasted_us
 _FRESH_S = 2.0  # several scrapers cost one look
 
 
 class Exposition:
-    """The figures as text, at most two seconds old."""
+    """The figures as text, at most two seconds old.
+
+    Those of single runs are apart, for who sees all runs: of runs that are not at their end, since Prometheus
+    keeps a series for every run that it was ever told of.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._text, self._at = b"", float("-inf")
+        self._text, self._by_run, self._at = b"", b"", float("-inf")
 
-    def text(self) -> bytes:
-        """Raises StorageError while the database is away."""
+    def text(self, *, by_run: bool) -> bytes:
+        """Raises StorageError while the database is away. by_run: with the figures of single runs."""
         with self._lock:
             if time.monotonic() - self._at > _FRESH_S:
                 with self._database.reading() as session:
                     found = list(_collect(session, self._database.now(session)))
-                registry = CollectorRegistry()
-                registry.register(_Collected(found))
-                self._text, self._at = generate_latest(registry), time.monotonic()
-            return self._text
+                    runs = list(_runs(session))
+                self._text, self._by_run = _written(found), _written(runs)
+                self._at = time.monotonic()
+            return self._text + self._by_run if by_run else self._text
+
+
+def _written(found: Iterable[Metric]) -> bytes:
+    registry = CollectorRegistry()
+    registry.register(_Collected(found))
+    return generate_latest(registry)
 
 
 class _Collected(Collector):
@@ -66,6 +78,41 @@ def _collect(session: Session, now: datetime) -> Iterator[Metric]:
     yield _by_state("annealq_webhook_deliveries", "Messages to webhooks by state", DeliveryState, told)
     yield from _ledger(session)
     yield from _queue(session, now)
+    failures = GaugeMetricFamily(
+        "annealq_solver_failures", "Failures of a solver in a row, since it last answered", labels=["solver"]
+    )
+    for solver, count in session.execute(select(Breaker.solver, Breaker.failures)):
+        failures.add_metric([solver], float(count))
+    yield failures
+
+
+def _runs(session: Session) -> Iterator[Metric]:
+    """Of each run that is not at its end."""
+    spent = GaugeMetricFamily(
+        "annealq_run_qpu_microseconds", "QPU time that a run was charged so far", labels=["run", "solver"]
+    )
+    rows = session.execute(
+        select(Run.id, Run.solver, func.sum(_COST))
+        .join(Batch, Batch.run_id == Run.id)
+        .join(Problem, Problem.batch_id == Batch.id)
+        .where(Run.state.in_(_UNFINISHED))
+        .group_by(Run.id, Run.solver)
+    )
+    for run, solver, cost in rows:
+        spent.add_metric([str(run), solver], float(cost))
+    yield spent
+    broken = GaugeMetricFamily(
+        "annealq_run_chain_break_fraction", "Share of broken chains, mean over a run's images", labels=["run"]
+    )
+    fractions = session.execute(
+        select(Run.id, func.avg(Classification.chain_break_fraction))
+        .join(Classification, Classification.run_id == Run.id)
+        .where(Run.state.in_(_UNFINISHED), Classification.chain_break_fraction.is_not(None))
+        .group_by(Run.id)
+    )
+    for run, fraction in fractions:
+        broken.add_metric([str(run)], float(fraction))
+    yield broken
 
 
 def _ledger(session: Session) -> Iterator[Metric]:
@@ -75,8 +122,11 @@ def _ledger(session: Session) -> Iterator[Metric]:
     duplicates, resent = session.execute(select(func.sum(Problem.duplicates), again)).one()
     yield _total("annealq_problem_duplicates", "Problems that arrived twice", duplicates)
     yield _total("annealq_problem_resubmissions", "Problems that were sent again", resent)
+    retried = select(func.sum(case((Batch.attempts > 1, Batch.attempts - 1), else_=0)))
+    retries = session.execute(retried).scalar()
+    yield _total("annealq_batch_retries", "Attempts at batches after their first", retries)
     rows = session.execute(
-        select(Run.solver, func.sum(Problem.charged_us), func.sum(Problem.wasted_us))
+        select(Run.solver, func.sum(_COST))
         .join(Batch, Batch.run_id == Run.id)
         .join(Problem, Problem.batch_id == Batch.id)
         .group_by(Run.solver)
@@ -84,7 +134,7 @@ def _ledger(session: Session) -> Iterator[Metric]:
     charged = CounterMetricFamily(
         "annealq_qpu_microseconds", "QPU time charged, of answers and of duplicates", labels=["solver"]
     )
-    known = {solver: (used or 0) + (wasted or 0) for solver, used, wasted in rows}
+    known = {solver: int(cost) for solver, cost in rows}
     for solver in Solver:
         charged.add_metric([solver], float(known.get(solver, 0)))
     yield charged

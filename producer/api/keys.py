@@ -33,7 +33,7 @@ _MAX_COUNT = 2**31 - 1
 class Scope(StrEnum):
     """What a key may do; each may do what those before may."""
 
-    READ = "read"  # look at runs, results, networks, metrics
+    READ = "read"  # look at networks, embeddings, metrics; and at runs: those it has sent, or all
     SUBMIT = "submit"  # send runs; pause, resume and cancel those it has sent
     ADMIN = "admin"  # the same with all runs; raise budgets
 
@@ -69,6 +69,12 @@ class Caller:
     limits: Limits = Limits()
     webhook_url: str | None = None
     webhook_secret: str | None = None
+    all_runs: bool = False
+
+    @property
+    def only(self) -> int | None:
+        """The key whose runs are all that the caller sees; None: all runs."""
+        return None if self.all_runs or self.scope is Scope.ADMIN else self.key_id
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ class KeySummary:
     name: str
     prefix: str
     scope: str
+    all_runs: bool
     requests_per_minute: int | None
     images_per_day: int | None
     images_today: int
@@ -97,9 +104,15 @@ class KeySummary:
 
 
 def add(
-    database: Database, name: str, scope: Scope, limits: Limits | None = None, webhook_url: str | None = None
+    database: Database,
+    name: str,
+    scope: Scope,
+    limits: Limits | None = None,
+    webhook_url: str | None = None,
+    *,
+    all_runs: bool = False,
 ) -> NewKey:
-    """Make a key.
+    """Make a key. all_runs: it sees the runs of others, too; with scope admin it does anyhow.
 
     Raises:
         ParameterError: the name cannot be used, or is used already, if only by a revoked key.
@@ -118,6 +131,7 @@ def add(
                 prefix=prefix,
                 sha256=_hash(key),
                 scope=scope.value,
+                all_runs=all_runs or scope is Scope.ADMIN,
                 **_columns(limits or Limits()),
                 webhook_secret=secret,
                 webhook_url=webhook_url,
@@ -153,6 +167,7 @@ def summaries(session: Session, now: datetime) -> list[KeySummary]:
             name=row.name,
             prefix=row.prefix,
             scope=row.scope,
+            all_runs=row.all_runs,
             requests_per_minute=row.requests_per_minute,
             images_per_day=row.images_per_day,
             images_today=row.images if row.day == day_of(now) else 0,
@@ -182,7 +197,8 @@ def identify(session: Session, key: str) -> Caller | None:
     if row is None or not hmac.compare_digest(row.sha256, _hash(key)):
         return None
     limits = Limits(row.requests_per_minute, row.images_per_day, row.qpu_us_per_day)
-    return Caller(row.id, row.name, Scope(row.scope), limits, row.webhook_url, row.webhook_secret)
+    scope, webhook = Scope(row.scope), (row.webhook_url, row.webhook_secret)
+    return Caller(row.id, row.name, scope, limits, *webhook, all_runs=row.all_runs)
 
 
 def count_request(session: Session, key_id: int, now: datetime) -> int:

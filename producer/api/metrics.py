@@ -12,6 +12,9 @@ router = APIRouter()
 
 
 @router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
-def metrics(at: Shared, _caller: Reader) -> Response:
-    """Counts of runs, batches, images and problems by state, QPU time, and how long work has been due."""
-    return Response(at.exposition.text(), media_type=CONTENT_TYPE_LATEST)
+def metrics(at: Shared, caller: Reader) -> Response:
+    """Counts of runs, batches, images and problems by state, QPU time, and how long work has been due.
+
+    Those who see all runs are also told the figures of each that is not at its end.
+    """
+    return Response(at.exposition.text(by_run=caller.only is None), media_type=CONTENT_TYPE_LATEST)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -11,9 +13,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from producer.api.errors import describe
 from producer.enqueue import MAX_BATCH_SIZE, MAX_BUDGET_US
 from schema.errors import ParameterError
+from schema.hours import ALWAYS, Hours
 from schema.parameters import MAX_QPU, MAX_READS, MAX_SWEEPS, MAX_TILES, Parameters, Rule, Solver
 from schema.parameters import Unembedding as Chains
 from schema.parameters import Visible as Units
+from schema.windows import EXAMPLES, MAX_WINDOWS, find_zone
 
 _NAMES = frozenset(Parameters.__dataclass_fields__)
 # As text in a form, these are JSON.
@@ -52,6 +56,19 @@ class Options(BaseModel):
     budget_s: float | None = Field(
         None, gt=0, le=MAX_BUDGET_US / 1e6, description="QPU seconds that the run may be charged."
     )
+    window: Text | Annotated[list[Text], Field(min_length=1, max_length=MAX_WINDOWS)] | None = Field(
+        None,
+        description=f"Hours in which the run may work: {EXAMPLES}; one, or a list. In a form, the field may "
+        "come several times. Outside of them the run is paused, and it goes on by itself.",
+    )
+    tz: Text | None = Field(
+        None, description="Time zone of window and deadline, Europe/London say; default: UTC."
+    )
+    deadline: Text | None = Field(
+        None,
+        description="2026-12-01T06:00, or 06:00 for the next one: afterwards nothing is sent any more, and a "
+        "run that is not done has failed, for good.",
+    )
     batch_size: int | None = Field(None, ge=1, le=MAX_BATCH_SIZE, description="Images in a batch.")
     limit: int | None = Field(None, ge=1, le=10**9, description="Only the first so many images.")
     classes: LongText | None = Field(None, description="Only images with these labels: 0,1,7 or names.")
@@ -84,6 +101,32 @@ class Options(BaseModel):
         given = self.model_dump(include=set(_NAMES), exclude_none=True)
         Parameters.from_dict(given).check_for(self.solver)
         return given
+
+    @property
+    def windows(self) -> tuple[str, ...]:
+        """As they were written."""
+        if self.window is None:
+            return ()
+        return (self.window,) if isinstance(self.window, str) else tuple(self.window)
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the run may work at some times only."""
+        return self.window is not None or self.deadline is not None
+
+    def hours(self, now: datetime) -> Hours:
+        """When the run may work, if it is enqueued ``now``.
+
+        Raises:
+            ParameterError: names the window, the zone or the deadline that cannot be used.
+        """
+        if not self.is_timed:
+            if self.tz is not None:
+                raise ParameterError(f"tz {self.tz} is of window and deadline, and neither is given")
+            return ALWAYS
+        zone = self.tz or "UTC"
+        find_zone(zone)
+        return Hours.written(self.windows, zone, self.deadline, now)
 
     @property
     def budget_us(self) -> int | None:
@@ -119,9 +162,15 @@ def from_json(body: bytes) -> Request:
         raise ParameterError(describe(error.errors())) from None
 
 
-def from_form(fields: dict[str, str]) -> Options:
-    """Raises ParameterError: fields that cannot be used, each named."""
+def from_form(fields: Sequence[tuple[str, str]]) -> Options:
+    """From names and values; a window may come several times.
+
+    Raises:
+        ParameterError: fields that cannot be used, each named.
+    """
     values: dict[str, Any] = dict(fields)
+    if "window" in values:
+        values["window"] = [value for name, value in fields if name == "window"]
     for name in _STRUCTURED:
         if name in values:
             try:

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from producer import control
 from producer.api.access import admit
 from producer.api.keys import Scope
-from producer.api.runs import check_owner
 from producer.api.service import Service
+from producer.api.sight import check_own, check_seen
 from producer.dashboard.app import Dashboard, Visitor
 from schema.database import Database
 
@@ -28,11 +28,15 @@ def dashboard(at: Service) -> Dashboard:
         caller = admit(at, request, Scope.READ, key)
         may_act = caller.scope.allows(Scope.SUBMIT)
 
+        def check(run: int) -> None:
+            check_seen(at, caller, run)
+
         def change(database: Database, run: int, act: str) -> None:
-            check_owner(at, caller, run)
+            check_own(at, caller, run)
             _ACTS[act](database, run)
             at.doorbell.ring()
 
-        return Visitor(None if caller.key_id is None else caller.name, may_act, change)
+        name = None if caller.key_id is None else caller.name
+        return Visitor(name, may_act, caller.only, check, change)
 
     return Dashboard(at.database, enter)

@@ -14,9 +14,8 @@ from sqlalchemy.orm import Session
 from starlette.background import BackgroundTask
 
 from producer import export, queries, results
-from producer.api.access import Reader
-from producer.api.runs import RunId
 from producer.api.service import Shared
+from producer.api.sight import SeenRun
 from producer.queries import RunSummary
 from schema.errors import RequestRefused
 
@@ -34,9 +33,8 @@ _FORMATS: dict[str, export.Format] = {_CSV: "csv", _PARQUET: "parquet"}
     responses={406: {"description": "None of the formats that `Accept` names is there."}},
 )
 def read_results(
-    run: RunId,
+    run: SeenRun,
     at: Shared,
-    _caller: Reader,
     cursor: Annotated[int, Query(ge=0, le=2**31 - 1, description="Index of the first image.")] = 0,
     limit: Annotated[int | None, Query(ge=1, le=_MAX_PAGE, description="JSON: 1,000 by default.")] = None,
     accept: Annotated[str, Header()] = _JSON,

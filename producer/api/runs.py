@@ -5,47 +5,51 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import select
 
 from producer import control, queries
 from producer.api.access import Reader, Submitter
-from producer.api.keys import Caller, Scope
-from producer.api.service import Service, Shared
+from producer.api.keys import Scope
+from producer.api.service import Shared
+from producer.api.sight import OwnRun, SeenRun
 from producer.enqueue import MAX_BUDGET_US
-from schema.access import Submission
 from schema.errors import ParameterError, RequestRefused
 from schema.states import RunState
 
 router = APIRouter()
 
 _MAX_PAGE = 500
-RunId = Annotated[int, Path(ge=1, lt=2**63, description="The run's number.")]
 
 
-class Budget(BaseModel):
+class Resumption(BaseModel):
     """The JSON body of .../resume, which may be left out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     budget_s: float | None = Field(
-        None, gt=0, le=MAX_BUDGET_US / 1e6, description="A new budget of QPU seconds for the whole run."
+        default=None,
+        gt=0,
+        le=MAX_BUDGET_US / 1e6,
+        description="A new budget of QPU seconds for the whole run.",
+    )
+    now: bool = Field(
+        default=False, description="Where its window is closed, open it at once, until the next closes."
     )
 
 
 @router.get("/v1/runs", summary="List runs")
 def list_runs(
     at: Shared,
-    _caller: Reader,
+    caller: Reader,
     limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 20,
     before: Annotated[int | None, Query(ge=1, lt=2**63, description="Only runs older than this one.")] = None,
     state: RunState | None = None,
 ) -> JSONResponse:
-    """The newest runs, newest first; `next` is the path of the page after this one."""
+    """The newest runs that the key may see, newest first; `next` is the path of the page after this one."""
     with at.database.reading() as session:
-        found = queries.runs(session, limit, before=before, state=state)
+        found = queries.runs(session, limit, before=before, state=state, key=caller.only)
     following = None
     if len(found) == limit:
         chosen = f"&state={state}" if state else ""
@@ -54,15 +58,14 @@ def list_runs(
 
 
 @router.get("/v1/runs/{run}", summary="Show a run")
-async def show(run: RunId, at: Shared, _caller: Reader) -> Response:
+async def show(run: SeenRun, at: Shared) -> Response:
     """What `annealq runs show RUN --json` prints."""
     return Response(await at.snapshots.get(run), media_type="application/json")
 
 
 @router.post("/v1/runs/{run}/cancel", summary="End a run")
-def cancel(run: RunId, at: Shared, caller: Submitter) -> JSONResponse:
+def cancel(run: OwnRun, at: Shared) -> JSONResponse:
     """What was scored is kept; answers what it was charged, and what is still with its solver."""
-    check_owner(at, caller, run)
     try:
         spent = control.cancel(at.database, run)
     except ParameterError as error:
@@ -71,9 +74,8 @@ def cancel(run: RunId, at: Shared, caller: Submitter) -> JSONResponse:
 
 
 @router.post("/v1/runs/{run}/pause", summary="Let a run send no more")
-def pause(run: RunId, at: Shared, caller: Submitter) -> JSONResponse:
+def pause(run: OwnRun, at: Shared) -> JSONResponse:
     """What is with its solver is collected and kept."""
-    check_owner(at, caller, run)
     try:
         control.pause(at.database, run)
     except ParameterError as error:
@@ -82,10 +84,10 @@ def pause(run: RunId, at: Shared, caller: Submitter) -> JSONResponse:
 
 
 @router.post("/v1/runs/{run}/resume", summary="Let a run go on")
-def resume(run: RunId, at: Shared, caller: Submitter, body: Budget | None = None) -> JSONResponse:
+def resume(run: OwnRun, at: Shared, caller: Submitter, body: Resumption | None = None) -> JSONResponse:
     """Go on with a paused run; of a failed one only what is missing is done again."""
-    check_owner(at, caller, run)
-    budget_us = None if body is None or body.budget_s is None else max(round(body.budget_s * 1e6), 1)
+    body = body or Resumption()
+    budget_us = None if body.budget_s is None else max(round(body.budget_s * 1e6), 1)
     if budget_us is not None and caller.scope is not Scope.ADMIN:
         raise RequestRefused(
             f"key {caller.name!r} has scope {caller.scope}, and only admin may change a budget",
@@ -93,9 +95,11 @@ def resume(run: RunId, at: Shared, caller: Submitter, body: Budget | None = None
             "resume without budget_s, or use a key of scope admin",
         )
     try:
-        left = control.resume(at.database, run, budget_us)
+        left = control.resume(at.database, run, budget_us, at_once=body.now)
     except ParameterError as error:
-        raise _conflict(error) from None
+        raise _conflict(
+            error, 'POST /v1/runs/RUN/resume takes {"budget_s": SECONDS} and {"now": true}'
+        ) from None
     at.doorbell.ring()
     return JSONResponse({"run_id": run, "batches_left": left})
 
@@ -105,21 +109,7 @@ def plain(values: dict[str, Any]) -> dict[str, Any]:
     return {k: v.isoformat() if hasattr(v, "isoformat") else v for k, v in values.items()}
 
 
-def check_owner(at: Service, caller: Caller, run: int) -> None:
-    """Raises RequestRefused (403) where another key's run is none of the caller's business; NotFound."""
-    if caller.scope is Scope.ADMIN:
-        return
-    with at.database.reading() as session:
-        queries.progress(session, run)
-        owner = select(Submission.key_id).where(Submission.run_id == run)
-        if session.execute(owner).scalar() != caller.key_id:
-            raise RequestRefused(
-                f"run {run} was not sent by key {caller.name!r}",
-                403,
-                "use the key that sent it, or one of scope admin",
-            )
-
-
-def _conflict(error: ParameterError) -> RequestRefused:
+def _conflict(error: ParameterError, more: str = "") -> RequestRefused:
     """The run is not in a state for that."""
-    return RequestRefused(str(error), 409, "GET /v1/runs/RUN shows its state")
+    way_out = "GET /v1/runs/RUN shows its state"
+    return RequestRefused(str(error), 409, f"{way_out}; {more}" if more else way_out)

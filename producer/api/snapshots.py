@@ -10,6 +10,8 @@ import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
@@ -33,6 +35,7 @@ _ROWS = select(
     Run.batches_failed,
     Run.budget_us,
     Run.pause_reason,
+    Run.opened_until,
     Run.error,
     Run.started_at,
     Run.finished_at,
@@ -40,12 +43,20 @@ _ROWS = select(
 ).where(Run.id.in_(bindparam("runs", expanding=True)))
 
 
+class _Held(NamedTuple):
+    """A text, good while the row stays the same, and before ``until``."""
+
+    row: tuple[object, ...]
+    text: bytes
+    until: datetime | None
+
+
 class Snapshots:
     """JSON texts by run; use it in one event loop."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._held: OrderedDict[int, tuple[tuple[object, ...], bytes]] = OrderedDict()
+        self._held: OrderedDict[int, _Held] = OrderedDict()
         self._asked: dict[int, asyncio.Future[bytes]] = {}
         self._looking: asyncio.Task[None] | None = None
 
@@ -74,22 +85,31 @@ class Snapshots:
         """In a thread, one at a time."""
         with self._database.reading() as session:
             rows = {row[0]: tuple(row) for row in session.execute(_ROWS, {"runs": list(runs)})}
-            return {run: self._render(session, run, rows.get(run, ())) for run in runs}
+            now = self._database.now(session)
+            return {run: self._render(session, run, rows.get(run, ()), now) for run in runs}
 
-    def _render(self, session: Session, run: int, row: tuple[object, ...]) -> bytes | AnnealqError:
+    def _render(
+        self, session: Session, run: int, row: tuple[object, ...], now: datetime
+    ) -> bytes | AnnealqError:
         held = self._held.get(run)
-        if held is not None and held[0] == row:
+        if held is not None and held.row == row and (held.until is None or now < held.until):
             self._held.move_to_end(run)
-            return held[1]
+            return held.text
         try:
-            shown = report.run_object(session, run)
+            shown = report.run_object(session, run, now)
         except AnnealqError as error:
             return error
         text = json.dumps({**shown, "links": links(run)}).encode()
-        self._held[run] = row, text
+        self._held[run] = _Held(row, text, _turn(shown))
         while len(self._held) > _MOST:
             self._held.popitem(last=False)
         return text
+
+
+def _turn(shown: dict[str, Any]) -> datetime | None:
+    """When the run's window opens or closes: from then on the text says what was."""
+    turn = shown["window_opens_at"] or shown["window_closes_at"]
+    return None if turn is None else datetime.fromisoformat(turn)
 
 
 def _answer(answer: asyncio.Future[bytes], found: bytes | AnnealqError) -> None:

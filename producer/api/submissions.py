@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
@@ -27,6 +27,7 @@ from producer.enqueue import Enqueued, RunOptions, default_batch_size, enqueue_r
 from producer.images import ImageSet
 from schema.access import Submission
 from schema.errors import ParameterError, RequestRefused
+from schema.hours import Hours
 from schema.parameters import Parameters
 from schema.states import RunState
 
@@ -108,7 +109,7 @@ async def _from_form(request: HttpRequest, at: Service, caller: Caller, key: str
 def _with_form(
     at: Service, caller: Caller, parts: list[tuple[str, UploadFile | str]], key: str | None
 ) -> JSONResponse:
-    asked = options.from_form({name: part for name, part in parts if isinstance(part, str)})
+    asked = options.from_form([(name, part) for name, part in parts if isinstance(part, str)])
     files = _files(parts)
     if len(files["labels"]) > 1 or bool(files["images"]) == (asked.uri is not None):
         raise ParameterError(
@@ -161,7 +162,7 @@ def enqueue(at: Service, caller: Caller, images: ImageSet, asked: Options, key: 
         InputError: images, network, parameters or key cannot be used. RequestRefused: 429, a limit of the
             caller's is reached. Nothing was written then.
     """
-    given = asked.asked()
+    given, hours = asked.asked(), _hours(at, asked)
     network = at.choose_network(images, asked.network)
     key = None if key is None else _own_key(caller, key)
     if asked.calibration:
@@ -174,6 +175,7 @@ def enqueue(at: Service, caller: Caller, images: ImageSet, asked: Options, key: 
         key=key,
         calibrated_by=None if fitted is None else fitted.id,
         budget_us=asked.budget_us,
+        hours=hours,
     )
     webhook = _webhook(at, caller, asked)
 
@@ -183,6 +185,14 @@ def enqueue(at: Service, caller: Caller, images: ImageSet, asked: Options, key: 
         _insert_submission(session, caller, run, webhook, now)
 
     return enqueue_run(at.database, images, network, asked.solver, parameters, run_options, also)
+
+
+def _hours(at: Service, asked: Options) -> Hours:
+    """When the run may work, by the database's clock; raises ParameterError."""
+    if not asked.is_timed:
+        return asked.hours(datetime.now(UTC))
+    with at.database.reading() as session:
+        return asked.hours(at.database.now(session))
 
 
 def _own_key(caller: Caller, key: str) -> str:

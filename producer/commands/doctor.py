@@ -29,6 +29,7 @@ It reads every row that holds bytes, one after another, and may run while worker
     orphans          rows that refer to rows that are not there
     coverage         every image of a sampled batch is in one answered problem
     sample-sets      answered problems have their raw reads
+    spendings        what runs have spent, against their problems
     checksums        images and labels, weights, graphs, tilings, reads, broken chains, scores, training sets
 
 With --solver it also compares the ledger with the solver's own list, by label: problems that one side does

@@ -21,10 +21,13 @@ def add(
         str,
         typer.Option(
             "--scope",
-            help="read: look at everything. submit: also send runs, and control those. admin: also control "
-            "all others.",
+            help="read: look at networks, metrics and the key's own runs. submit: also send runs, and "
+            "control those. admin: see and control all others, too.",
         ),
     ] = "submit",
+    all_runs: Annotated[
+        bool, typer.Option("--all-runs", help="See the runs of others, too: for pages and monitoring.")
+    ] = False,
     requests_per_minute: Annotated[
         int | None, typer.Option("--requests-per-minute", help="Default: no limit.")
     ] = None,
@@ -53,7 +56,7 @@ def add(
     if webhook is not None:
         check_url(webhook, allow_private=load_api().webhook_private)
     with database() as opened:
-        made = keys.add(opened, name, keys.Scope(scope), limits, webhook)
+        made = keys.add(opened, name, keys.Scope(scope), limits, webhook, all_runs=all_runs)
     if json:
         print_json(asdict(made))
         return
@@ -79,13 +82,14 @@ def list_keys(json: Json = False) -> None:
         typer.echo("no keys yet: `annealq keys add NAME`")
         return
     table = Table(
-        "name", "key", "scope", "requests/min", "images/day", "today", "QPU s/day", "made", "revoked"
+        "name", "key", "scope", "sees", "requests/min", "images/day", "today", "QPU s/day", "made", "revoked"
     )
     for key in found:
         limits = (key.requests_per_minute, key.images_per_day, key.images_today, key.qpu_s_per_day)
         shown = ["-" if value is None else f"{value:,}" for value in limits]
+        sees = "all runs" if key.all_runs else "its runs"
         revoked = "" if key.revoked_at is None else f"{key.revoked_at:%Y-%m-%d}"
-        row = (key.name, f"{key.prefix}_...", key.scope, *shown, f"{key.created_at:%Y-%m-%d}", revoked)
+        row = (key.name, f"{key.prefix}_...", key.scope, sees, *shown, f"{key.created_at:%Y-%m-%d}", revoked)
         table.add_row(*row)
     page().print(table)
 

@@ -47,12 +47,15 @@ _WORDS = {"pause": "paused", "resume": "resumed", "cancel": "cancelled"}
 class Visitor:
     """Who looks. name: of the key, None: this machine.
 
-    change: pause, resume or cancel a run, for those who ``may_act``; raises RequestRefused where the run is
-    another key's.
+    only: the key whose runs are all that they see; None: all runs. check: raises NotFound for a run that they
+    do not see. change: pause, resume or cancel a run, for those who ``may_act``; raises RequestRefused where
+    the run is another key's.
     """
 
     name: str | None
     may_act: bool
+    only: int | None
+    check: Callable[[int], None]
     change: Callable[[Database, int, str], None]
 
 
@@ -88,11 +91,12 @@ class Dashboard:
         ]
         return Starlette(routes=routes, exception_handlers={404: _nothing_here})
 
-    def runs(self, request: Request, _who: Visitor) -> Response:
-        """All runs, newest first."""
+    def runs(self, request: Request, who: Visitor) -> Response:
+        """The visitor's runs, newest first."""
         before = request.query_params.get("before", "")
         with self.database.reading() as session:
-            found = queries.runs(session, _PAGE, before=int(before) if before.isdecimal() else None)
+            older = int(before) if before.isdecimal() else None
+            found = queries.runs(session, _PAGE, before=older, key=who.only)
             waiting = overview.queue(session)
             now = self.database.now(session)
         return self._render(
@@ -221,6 +225,8 @@ class Dashboard:
         try:
             who = self.admit(request, request.cookies.get(COOKIE))
             request.state.who = who
+            if "run" in request.path_params:
+                who.check(request.path_params["run"])
             answer = page(request, who)
         except RequestRefused as refused:
             if refused.status == HTTPStatus.UNAUTHORIZED:

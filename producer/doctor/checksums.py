@@ -145,8 +145,9 @@ def _embedding(row: Any) -> None:
 
 def _sample_set(row: Any) -> None:
     held = samples.decode(row.data)
-    if held.bits.shape[1:] != (row.reads, row.variables):
-        raise Corrupt(f"it holds {held.bits.shape[1]} reads where its row says {row.reads}")
+    reads = held.packed.shape[1]
+    if (reads, held.variables) != (row.reads, row.variables):
+        raise Corrupt(f"it holds {reads} reads where its row says {row.reads}")
 
 
 def _training_set(row: Any) -> None:

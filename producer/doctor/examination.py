@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from producer.doctor import checksums, counters, ledger, listing, relations, revision, states
+from producer.doctor import checksums, counters, ledger, listing, relations, revision, spendings, states
 from producer.doctor.finding import Diagnosis, Finding
 from producer.doctor.limits import Limits
 from schema.database import Database
@@ -30,6 +30,7 @@ _TIMELESS: tuple[Callable[[Session], Iterator[Finding]], ...] = (
     relations.orphans,
     relations.coverage,
     relations.sample_sets,
+    spendings.spendings,
 )
 _TIMED = (states.leases, states.sending)
 

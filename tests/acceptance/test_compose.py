@@ -12,6 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +202,27 @@ def test_the_image_has_what_the_packages_are(compose: dict[str, Any]) -> None:
     assert all((ROOT / name).exists() for name in copied)
     assert re.findall(r"^USER (.+)$", recipe, re.MULTILINE) == ["annealq"]
     assert compose["services"]["worker"]["build"] == "."
+
+
+def test_what_monitors_asks_services_that_are_there(compose: dict[str, Any], host: Host) -> None:
+    services, configs = compose["services"], compose["configs"]
+    used = {one["source"] for service in services.values() for one in service.get("configs", [])}
+    assert used == set(configs)
+    assert (ROOT / configs["grafana-dashboard"]["file"]).is_file()
+    texts = {
+        name: yaml.safe_load(host.text(one["content"])) for name, one in configs.items() if "content" in one
+    }
+    api, workers = texts["prometheus"]["scrape_configs"]
+    ((target,),) = [one["targets"] for one in api["static_configs"]]
+    name, port = target.split(":")
+    assert port in services[name]["command"]
+    ((found,),) = [workers["dns_sd_configs"]]
+    (name,) = found["names"]
+    assert ip_address(services[name]["environment"]["ANNEALQ_WORKER_METRICS_HOST"]).is_unspecified
+    # The port that the compose file's header has one choose.
+    assert f"WORKER_METRICS_PORT={found['port']}" in (ROOT / "docker-compose.yml").read_text()
+    (source,) = texts["grafana-source"]["datasources"]
+    assert source["url"].split("//")[1].split(":")[0] in services
+    (folder,) = texts["grafana-folder"]["providers"]
+    mounted = [one["target"] for one in services["grafana"]["configs"]]
+    assert f"{folder['options']['path']}/grafana.json" in mounted

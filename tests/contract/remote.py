@@ -68,7 +68,7 @@ class RemoteAnnealer:
             event = self.connection.next_event(_PATIENCE_S)
             assert event is not None, "the solver does not answer"
             if isinstance(event, Answered):
-                bits[event.key] = unembed(event.answer.bits, found.tiling).bits[0]
+                bits[event.key] = unembed(event.answer.packed, found.tiling).bits[0]
                 waiting.remove(event.key)
             else:
                 assert not hasattr(event, "error"), event

@@ -145,6 +145,14 @@ DAMAGES: dict[str, tuple[tuple[str, ...], list[tuple[str, str, int | None, bool]
         ("UPDATE problems SET state = 'failed', answered_at = NULL WHERE id = 2",),
         [("coverage", "batches", 2, False), ("sample-sets", "problems", 2, False)],
     ),
+    "spent more than the sums say": (
+        ("UPDATE problems SET wasted_us = 5000, sending_at = reserved_at WHERE id = 2",),
+        [("spendings", "runs", 1, True)],
+    ),
+    "spent less than the sums say": (
+        ("INSERT INTO spendings (run_id, day, spent_us) VALUES (1, '2026-01-01', 5000)",),
+        [("spendings", "runs", 1, False)],
+    ),
     "an older revision": (
         ("UPDATE alembic_version SET version_num = '0001'",),
         [("revision", "alembic_version", None, False)],

@@ -39,7 +39,7 @@ def test_the_q_that_is_drawn_is_the_q_that_is_sampled(
     layers, arrays = preset(name), load(tiny(name).data)
     model = transfer.energy_model(layers, arrays, tiny(name).description.transfer, "sampled")
     image = patterns(name)[0][3]
-    values = features.features(layers, arrays, image[np.newaxis])[0]
+    values = features.features(features.restore(layers, arrays), image[np.newaxis])[0]
     found = qmatrix.compute(settings, network, image)
     np.testing.assert_array_equal(found.values, model.q_matrix(values))
     assert found.sizes == layers.sizes

@@ -7,13 +7,13 @@ a read, most significant bit first, one bit for each qubit in use, rising.
 
 from __future__ import annotations
 
-import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pybase64
 from numpy.typing import NDArray
 
 from schema.errors import Corrupt
@@ -28,21 +28,27 @@ _MAX_READS = 100_000
 class Answer:
     """The reads of one problem as the solver returned them.
 
-    bits: (R, A) uint8, columns as in ``active``. energies: (R,) float64, in the programmed scale.
-    active: (A,) int32, qubits in use, rising. occurrences: (R,) int32 for a histogram, else None.
-    timing_us: the solver's own figures by name, microseconds.
+    packed: (R, ceil(A / 8)) uint8, bits as in ``active``, most significant first, 0 after the last.
+    energies: (R,) float64, in the programmed scale. active: (A,) int32, qubits in use, rising.
+    occurrences: (R,) int32 for a histogram, else None. timing_us: the solver's own figures by name,
+    microseconds.
     """
 
-    bits: NDArray[np.uint8]
+    packed: NDArray[np.uint8]
     energies: FloatArray
     active: NDArray[np.int32]
     occurrences: NDArray[np.int32] | None
     timing_us: dict[str, float]
 
+    @property
+    def bits(self) -> NDArray[np.uint8]:
+        """(R, A) uint8, each 0 or 1."""
+        return np.unpackbits(self.packed, axis=1, count=len(self.active))
+
 
 def encode(values: FloatArray) -> str:
     """float64 values as the wire has them."""
-    return base64.b64encode(values.astype("<f8", copy=False).tobytes()).decode("ascii")
+    return pybase64.b64encode_as_string(values.astype("<f8", copy=False).tobytes())
 
 
 def decode(answer: Mapping[str, Any]) -> Answer:
@@ -69,14 +75,15 @@ def decode(answer: Mapping[str, Any]) -> Answer:
             f"the solver's answer has {len(energies)} energies, {len(active)} qubits and "
             f"{len(packed)} bytes of bits, which do not fit together"
         )
-    bits = np.unpackbits(packed.reshape(len(energies), row), axis=1, count=len(active))
-    return Answer(bits, energies, active, occurrences, timing)
+    reads = packed.reshape(len(energies), row).copy()
+    reads[:, -1:] &= 0xFF << (-len(active) % 8) & 0xFF
+    return Answer(reads, energies, active, occurrences, timing)
 
 
 def _bytes(text: Any) -> bytes:
     if not isinstance(text, str):
         raise Corrupt(f"the solver's answer holds {type(text).__name__} where base64 is due")
     try:
-        return base64.b64decode(text, validate=True)
+        return pybase64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise Corrupt("the solver's answer holds text that is not base64") from None

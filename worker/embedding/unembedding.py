@@ -7,7 +7,7 @@ operations on whole rows of bytes, for all chains of one length at once.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +20,16 @@ BitArray = NDArray[np.uint8]
 FloatArray = NDArray[np.float64]
 IndexList = NDArray[np.intp]
 
-# Shifts and masks that transpose an 8 x 8 bit matrix held in 64 bits (Warren, Hacker's Delight, 7-3).
-_SWAPS = ((7, 0x00AA00AA00AA00AA), (14, 0x0000CCCC0000CCCC), (28, 0x00000000F0F0F0F0))
+# Transposing 8 x 8 bits: rows so far apart exchange the bits under the mask (Warren, Hacker's Delight, 7-3).
+_SWAPS = ((4, 0x0F0F0F0F0F0F0F0F), (2, 0x3333333333333333), (1, 0x5555555555555555))
 
 
 @dataclass(frozen=True, eq=False)
 class Unembedded:
     """The reads of a problem, image by image.
 
-    bits: (k, R, n) uint8. kept: (k, R) bool, reads that count for the image; all True but with `discard`.
-    chain_breaks: (k, n) float64, share of reads in which each chain is broken.
+    bits: (k, R, n) uint8, a view of (k, n, R) in memory. kept: (k, R) bool, reads that count for the image;
+    all True but with `discard`. chain_breaks: (k, n) float64, share of reads in which each chain is broken.
     """
 
     bits: BitArray
@@ -45,20 +45,22 @@ def unembed(
     seed: int = 0,
     spin: tuple[FloatArray, FloatArray] | None = None,
 ) -> Unembedded:
-    """Units (k, R, n) of reads (R, A) uint8, whose columns are the tiling's qubits, rising.
+    """Units (k, R, n) of reads of the tiling's A qubits, rising.
 
+    physical: (R, ceil(A / 8)) uint8, eight qubits to a byte, the first one highest.
     seed: of the draws of `weighted_random`.
     spin: h (k, n) and symmetric J (n, n) of the model in SPIN form, for `minimize_energy`.
 
     Raises:
         Corrupt: the reads have another number of qubits than the tiling.
     """
-    if physical.ndim != 2 or physical.shape[1] != len(tiling.qubits):
+    qubits = len(tiling.qubits)
+    if physical.ndim != 2 or physical.shape[1] != -(-qubits // 8):
         raise Corrupt(
-            f"an answer has {physical.shape[-1]} qubits where its embedding has {len(tiling.qubits)}"
+            f"a read of {physical.shape[-1]} bytes does not hold the {qubits} qubits of its embedding"
         )
     reads = len(physical)
-    rows = _pack_reads(physical)
+    rows = _transpose(physical)
     majority, broken = _vote(rows, tiling)
     kept = np.ones((tiling.tiles, reads), dtype=np.bool_)
     if rule is Unembedding.DISCARD:
@@ -66,7 +68,7 @@ def unembed(
         kept &= np.unpackbits(any_broken, axis=1, count=reads) == 0
     bits = _unpack_reads(majority, reads, tiling)
     if rule is Unembedding.WEIGHTED_RANDOM:
-        bits = _draw(physical, tiling, seed)
+        bits = _draw(np.unpackbits(physical, axis=1, count=qubits), tiling, seed)
     elif rule is Unembedding.MINIMIZE_ENERGY and broken.any():
         if spin is None:
             raise ValueError("minimize_energy needs the model in SPIN form")
@@ -75,72 +77,109 @@ def unembed(
     return Unembedded(bits, kept, counts.reshape(tiling.tiles, tiling.units) / reads)
 
 
-def _pack_reads(bits: BitArray) -> BitArray:
-    """(R, A) bits to (A, ceil(R / 8)) bytes that hold eight reads of a qubit each, the first one highest."""
-    reads, columns = bits.shape
-    packed = np.zeros((-(-reads // 8) * 8, -(-columns // 8)), dtype=np.uint8)
-    packed[:reads] = np.packbits(bits, axis=1)
-    blocks = packed.reshape(-1, 8, packed.shape[1]).transpose(0, 2, 1)
-    words = np.ascontiguousarray(blocks).view(">u8").astype(np.uint64)[..., 0]
-    for shift, mask in _SWAPS:
-        swapped = (words ^ (words >> np.uint64(shift))) & np.uint64(mask)
-        words ^= swapped ^ (swapped << np.uint64(shift))
-    rows = words[..., np.newaxis].astype(">u8").view(np.uint8).reshape(len(words), -1)
-    return np.ascontiguousarray(rows.T[:columns])
+def _transpose(packed: BitArray) -> BitArray:
+    """(R, W) bytes of eight qubits to (8 W, ceil(R / 8)) bytes of eight reads, the first one highest."""
+    reads, width = packed.shape
+    groups = -(-reads // 8)
+    padded = np.zeros((8, groups, -(-width // 8) * 8), dtype=np.uint8)
+    for place in range(8):
+        rows = packed[place::8]
+        padded[place, : len(rows), :width] = rows
+    words = padded.view(np.uint64)
+    for apart, mask in _SWAPS:
+        pairs = words.reshape(4 // apart, 2, apart, groups, -1)
+        upper, lower = pairs[:, 0], pairs[:, 1]
+        swapped = lower >> np.uint64(apart)
+        swapped ^= upper
+        swapped &= np.uint64(mask)
+        upper ^= swapped
+        lower ^= swapped << np.uint64(apart)
+    return np.ascontiguousarray(padded[:, :, :width].transpose(2, 0, 1)).reshape(-1, groups)
 
 
 def _unpack_reads(rows: BitArray, reads: int, tiling: Tiling) -> BitArray:
-    """(k n, ceil(R / 8)) bytes of eight reads each to bits (k, R, n)."""
+    """(k n, ceil(R / 8)) bytes of eight reads each to bits (k, R, n), a view of (k, n, R) in memory."""
     bits = np.unpackbits(rows, axis=1, count=reads)
-    return np.ascontiguousarray(bits.reshape(tiling.tiles, tiling.units, reads).transpose(0, 2, 1))
+    return bits.reshape(tiling.tiles, tiling.units, reads).transpose(0, 2, 1)
 
 
-def _vote(rows: BitArray, tiling: Tiling) -> tuple[BitArray, BitArray]:
-    """Majority of each chain, on in a draw as in Ocean, and whether it is broken; both (k n, bytes)."""
-    majority = np.empty((tiling.lengths.size, rows.shape[1]), dtype=np.uint8)
-    broken = np.empty_like(majority)
-    for chains, columns in _by_length(tiling):
-        qubits = [rows[column] for column in columns]
-        on_all, on_any = qubits[0].copy(), qubits[0].copy()
-        for one in qubits[1:]:
-            on_all &= one
-            on_any |= one
-        broken[chains] = on_any & ~on_all
-        majority[chains] = on_any if len(qubits) <= 2 else _at_least(qubits, -(-len(qubits) // 2))
-    return majority, broken
+@dataclass(frozen=True, eq=False)
+class _Chains:
+    """The chains of a tiling by falling length, and where their qubits lie among all, rising.
 
+    places: (C,) of each chain in that order. columns: for each place in a chain, the qubits (m,) of those m
+    that are so long. half, full: of the m chains with several qubits, half the length, rounded up, and the
+    length; for each binary digit, the lowest first, (m, 1) uint8 of all ones or none.
+    """
 
-def _at_least(rows: list[BitArray], least: int) -> BitArray:
-    """Where at least so many of the rows are on: counted in binary, one row for each digit of the counts."""
-    digits: list[BitArray] = []
-    for row in rows:
-        carry = row
-        for place, digit in enumerate(digits):
-            digits[place], carry = digit ^ carry, digit & carry
-        if len(digits) < len(rows).bit_length():
-            digits.append(carry)
-    more = np.zeros_like(rows[0])
-    equal = ~more
-    for place in reversed(range(len(digits))):
-        if least >> place & 1:
-            equal &= digits[place]
-        else:
-            more |= equal & digits[place]
-            equal &= ~digits[place]
-    return more | equal
+    places: IndexList
+    columns: list[IndexList]
+    half: list[BitArray]
+    full: list[BitArray]
 
 
 @lru_cache(maxsize=64)
-def _by_length(tiling: Tiling) -> list[tuple[IndexList, IndexList]]:
-    """Chains (G,) of each length L, and the columns (L, G) of their qubits among all, rising."""
-    columns = np.argsort(np.argsort(tiling.qubits))
+def _chains(tiling: Tiling) -> _Chains:
+    rank = np.argsort(np.argsort(tiling.qubits))
     lengths = tiling.lengths.ravel()
-    groups = []
-    for length in np.unique(lengths):
-        chains = np.flatnonzero(lengths == length)
-        places = tiling.starts[chains] + np.arange(length)[:, np.newaxis]
-        groups.append((chains, columns[places]))
-    return groups
+    order = np.argsort(-lengths, kind="stable")
+    columns = []
+    for place in range(int(lengths.max())):
+        longer = order[: int((lengths > place).sum())]
+        columns.append(rank[tiling.starts[longer] + place])
+    several = lengths[order][: int((lengths > 1).sum()), np.newaxis]
+    digits = range(len(columns).bit_length())
+    half, full = ([_all_ones(n >> digit & 1) for digit in digits] for n in ((several + 1) // 2, several))
+    return _Chains(np.argsort(order), columns, half, full)
+
+
+def _all_ones(bits: NDArray[np.integer]) -> BitArray:
+    return (bits * 0xFF).astype(np.uint8)
+
+
+def _vote(rows: BitArray, tiling: Tiling) -> tuple[BitArray, BitArray]:
+    """Majority of each chain, on in a draw as in Ocean, and whether it is broken; both (k n, bytes).
+
+    The qubits that are on are counted in binary, one array for each digit, for all chains at once.
+    """
+    chains = _chains(tiling)
+    majority = rows.take(chains.columns[0], axis=0)
+    broken = np.zeros_like(majority)
+    if len(chains.columns) > 1:
+        several = len(chains.columns[1])
+        digits = [majority[:several].copy()]
+        for place, columns in enumerate(chains.columns[1:], start=2):
+            _add(digits, rows.take(columns, axis=0), most=place)
+        majority[:several] = _at_least(digits, chains.half)
+        broken[:several] = reduce(np.bitwise_or, digits) & ~_equal(digits, chains.full)
+    return majority.take(chains.places, axis=0), broken.take(chains.places, axis=0)
+
+
+def _add(digits: list[BitArray], carry: BitArray, most: int) -> None:
+    """Add bits (m, bytes) to the first m of the counts, which are ``most`` at most afterwards."""
+    m = len(carry)
+    for digit in digits:
+        both = digit[:m] & carry
+        digit[:m] ^= carry
+        carry = both
+    if len(digits) < most.bit_length():
+        highest = np.zeros_like(digits[0])
+        highest[:m] = carry
+        digits.append(highest)
+
+
+def _equal(digits: list[BitArray], numbers: list[BitArray]) -> BitArray:
+    """Where the counts are these numbers."""
+    return ~reduce(np.bitwise_or, (digit ^ wanted for digit, wanted in zip(digits, numbers, strict=True)))
+
+
+def _at_least(digits: list[BitArray], least: list[BitArray]) -> BitArray:
+    """Where the counts reach ``least``: they do unless the highest digit that differs is lower."""
+    reached = np.full_like(digits[0], 0xFF)
+    for digit, needed in zip(digits, least, strict=True):
+        reached &= digit | ~needed
+        reached |= digit & ~needed
+    return reached
 
 
 def _draw(physical: BitArray, tiling: Tiling, seed: int) -> BitArray:

@@ -20,14 +20,13 @@ from worker.network.transfer import check_transfer
 _BLOCK_VALUES = 16_000_000
 
 
-def features(architecture: Architecture, weights: Weights, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Feature values (B, nv) float64 in [-alpha, alpha] of images (B, H, W) uint8.
+def features(network: Network, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Feature values (B, nv) float64 in [-alpha, alpha] of images (B, H, W) uint8, by a restored network.
 
     Raises:
         ImageError: another size or type than the network takes, or a pixel above its image_max.
     """
-    network = restore(architecture, weights)
-    return _forward(network, images, network.visible, architecture.visible)
+    return _forward(network, images, network.visible, network.architecture.visible)
 
 
 def scores(
@@ -67,11 +66,13 @@ def check_images(architecture: Architecture, images: NDArray[np.uint8]) -> None:
 
 
 def restore(architecture: Architecture, weights: Weights) -> Network:
-    """The torch network with these weights, for inference."""
+    """The torch network with these weights, for inference: convolutions and pools are twice as fast with the
+    channels last.
+    """
     network = Network(architecture, threshold=0.5 if THRESHOLD in weights else None)
     names = network.state_dict()
     network.load_state_dict({name: torch.from_numpy(np.array(weights[name])) for name in names})
-    return network.eval()
+    return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's types do not know it
 
 
 def _forward(

@@ -51,12 +51,15 @@ class Network(nn.Module):
     def values(self, pixels: Tensor) -> Tensor:
         """Pixels (B, 1, h, w) in [0, 1] -> values of the visible units (B, nv) in [0, 1]."""
         out = pixels
+        activation = None  # due: it rises, so after a pool it gives the same, of fewer values
         for index, (spec, layer) in enumerate(zip(self.architecture.features, self.features, strict=True)):
+            if activation is not None and not isinstance(spec, MaxPool):
+                out, activation = activation(out), None
             out = layer(out.flatten(1) if isinstance(spec, Dense) else out)
             if isinstance(spec, Conv | Dense):
                 out = self.norms[str(index)](out) if str(index) in self.norms else out
-                out = _ACTIVATIONS[spec.activation](out)
-        out = out.flatten(1)
+                activation = _ACTIVATIONS[spec.activation]
+        out = (out if activation is None else activation(out)).flatten(1)
         out = 0.5 * (out + 1.0) if signed(self.architecture) else out
         return out if self.tone is None else self.tone(out)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from schema.damage import stored_in
 from schema.errors import Corrupt, NotFound
 from schema.states import NetworkState
 from schema.tables import Network
-from worker.network import features, transfer
+from worker.network import features, layers, transfer
 from worker.qubo.build import EnergyModel
 
 _KEPT_MODELS = 16
@@ -34,7 +34,11 @@ class TrainedNetwork:
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(B, H, W) uint8 images to (B, nv) float64 feature values."""
-        return features.features(self.architecture, self.weights, images)
+        return features.features(self._restored, images)
+
+    @cached_property
+    def _restored(self) -> layers.Network:
+        return features.restore(self.architecture, self.weights)
 
     @lru_cache(maxsize=_KEPT_MODELS)  # noqa: B019 - networks live as long as their registry
     def model(self, visible: str, lam: float | None) -> EnergyModel:

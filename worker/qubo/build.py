@@ -160,10 +160,11 @@ class EnergyModel:
         self._check_reads(linear, bits)
         energies = np.empty(bits.shape[:2])
         for images, reads in _blocks(*bits.shape):
-            states = bits[images, reads].astype(np.float64)
-            block = np.matmul(states, linear[images, :, np.newaxis])[..., 0]
-            rows = states.reshape(-1, self.units)
-            energies[images, reads] = block + self._interaction(rows).reshape(block.shape)
+            # A unit's values side by side, as unembedding leaves them: then they are only converted.
+            states = bits[images, reads].transpose(2, 0, 1).astype(np.float64, order="C")
+            block = np.matmul(linear[images, np.newaxis], states.transpose(1, 0, 2))[:, 0]
+            block += self._interaction(states.reshape(self.units, -1)).reshape(block.shape)
+            energies[images, reads] = block
         return energies
 
     def q_matrix(self, features: NDArray[np.floating]) -> FloatArray:
@@ -175,11 +176,12 @@ class EnergyModel:
         np.fill_diagonal(matrix, self.linear(np.asarray(features)[np.newaxis])[0])
         return matrix
 
-    def _interaction(self, rows: FloatArray) -> FloatArray:
-        """The quadratic part (N,) of the energies of rows (N, n) float64."""
-        total = np.zeros(len(rows))
+    def _interaction(self, columns: FloatArray) -> FloatArray:
+        """The quadratic part (N,) of the energies of states, as columns (n, N) float64."""
+        total = np.zeros(columns.shape[1])
         for group in self._groups:
-            total += np.einsum("ij,ij->i", rows[:, group.inputs] @ group.weights, rows[:, group.outputs])
+            fields = group.weights.T @ columns[group.inputs]
+            total += np.einsum("jn,jn->n", fields, columns[group.outputs])
         return total
 
     @cached_property

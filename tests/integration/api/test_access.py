@@ -95,9 +95,9 @@ def test_scopes(address: str, database: Database, network: ChosenNetwork) -> Non
         assert "scope read" in refused(send(reader), 403)
     with client(address, names[Scope.SUBMIT]) as submitter:
         run = send(submitter).json()["run_id"]
-    assert ask(address, names[Scope.READ], path=f"/v1/runs/{run}").status_code == 200
+    assert ask(address, names[Scope.SUBMIT], path=f"/v1/runs/{run}").status_code == 200
     refused(ask(address, names[Scope.READ], "POST", f"/v1/runs/{run}/cancel"), 403)
-    refused(ask(address, other, "POST", f"/v1/runs/{run}/cancel"), 403)
+    refused(ask(address, other, "POST", f"/v1/runs/{run}/cancel"), 404)
     refused(ask(address, other, "POST", "/v1/runs/999/cancel"), 404)
     assert ask(address, names[Scope.SUBMIT], "POST", f"/v1/runs/{run}/pause").status_code == 200
     with client(address, names[Scope.SUBMIT]) as submitter:

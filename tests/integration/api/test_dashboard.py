@@ -40,10 +40,9 @@ def finished(context: Context, queued: int) -> int:
 
 @pytest.fixture
 def key_of(cli: Cli) -> Callable[[str], str]:
-    """The key of a new API key with some scope."""
-    return lambda scope: str(
-        json.loads(cli("keys", "add", f"its-{scope}", "--scope", scope, "--json"))["key"]
-    )
+    """The key of a new API key with some scope, that sees all runs."""
+    add = ("keys", "add", "--all-runs", "--json", "--scope")
+    return lambda scope: str(json.loads(cli(*add, scope, f"its-{scope}"))["key"])
 
 
 def state(database: Database, run: int) -> RunState:

@@ -18,7 +18,7 @@ from producer.networks import ChosenNetwork
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.states import ProblemState
-from schema.tables import Batch, Problem
+from schema.tables import Batch, Breaker, Classification, Problem
 from tests.integration.api.conftest import npz, refused, send
 from tests.integration.conftest import START, work_off
 from tests.serving import client, serving
@@ -122,6 +122,13 @@ def test_metrics_are_what_the_database_holds(
             session.execute(
                 insert(Problem).values({**row, "label": f"l{ordinal}", "reserved_at": START, **values})
             )
+        session.execute(update(Batch).where(Batch.id == batches[0]).values(attempts=3))
+        for image, fraction in enumerate((0.1, 0.3)):
+            row = {"predicted": 1, "status": "decided", "scores": b"", "margin": 1, "lowest_energy": 0}
+            row |= {"one_hot_fraction": 1, "chain_break_fraction": fraction}
+            session.execute(insert(Classification).values(run_id=run, image=image, **row))
+        broken = {"error": "away", "since": START, "retry_at": START}
+        session.execute(insert(Breaker).values(solver="emulator", failures=3, **broken))
     found = figures(http)
     assert found["annealq_runs", "queued"] == 2
     assert found["annealq_batches", "pending"] == 4
@@ -132,6 +139,10 @@ def test_metrics_are_what_the_database_holds(
     assert found["annealq_problem_resubmissions_total", ""] == 2
     assert found["annealq_qpu_microseconds_total", "emulator"] == 850
     assert found["annealq_qpu_microseconds_total", "dwave"] == 0
+    assert found["annealq_run_qpu_microseconds", str(run)] == 850
+    assert found["annealq_run_chain_break_fraction", str(run)] == pytest.approx(0.2)
+    assert found["annealq_batch_retries_total", ""] == 2
+    assert found["annealq_solver_failures", "emulator"] == 3
     assert found["annealq_queue_depth", ""] == 4
     with database.reading() as session:
         age = (database.now(session) - START).total_seconds()

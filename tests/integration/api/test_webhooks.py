@@ -10,11 +10,12 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from producer import control, webhooks
 from producer.api import keys
@@ -27,6 +28,7 @@ from producer.webhooks import MAX_ATTEMPTS, Outcome
 from schema.access import Delivery, Submission
 from schema.database import Database
 from schema.states import DeliveryState
+from schema.tables import Run
 from tests.integration.api.conftest import refused, send
 from tests.integration.conftest import START, Cli, Clock
 from tests.receivers import Receiver, receiving
@@ -135,6 +137,18 @@ def test_a_receiver_may_say_that_it_wants_no_more(timed: Database, ended: int, r
     assert row(timed).state == DeliveryState.FAILED
 
 
+def test_an_end_is_looked_for_among_the_latest_and_now_and_then_among_all(
+    timed: Database, clock: Clock, ended: int
+) -> None:
+    with timed.transaction() as session:
+        session.execute(update(Run).values(finished_at=clock.now - timedelta(hours=2)))
+    webhooks.note_ends(timed, clock.now - timedelta(hours=1))
+    assert webhooks.claim(timed) is None
+    since = webhooks.note_ends(timed)
+    assert since == clock.now - timedelta(hours=1)
+    assert webhooks.claim(timed) is not None
+
+
 def test_only_one_process_sends_a_message(
     timed: Database, database_url: str, clock: Clock, ended: int
 ) -> None:
@@ -163,6 +177,7 @@ def test_only_one_process_sends_a_message(
     assert row(timed).state == DeliveryState.SENDING
     webhooks.keep(other, second, Outcome())
     assert row(timed).state == DeliveryState.DELIVERED
+    other.dispose()
     other.dispose()
 
 

@@ -21,7 +21,7 @@ def sample_sets(draw: st.DrawFn) -> SampleSet:
     bits = draw(hnp.arrays(np.uint8, (images, reads, variables), elements=st.integers(0, 1)))
     energies = draw(hnp.arrays(np.float32, (images, reads), elements=st.floats(-1e6, 1e6, width=32)))
     counts = hnp.arrays(np.int32, (images, reads), elements=st.integers(1, 2**31 - 1))
-    return SampleSet(bits, energies, draw(st.none() | counts))
+    return SampleSet.of(bits, energies, draw(st.none() | counts))
 
 
 @given(sample_sets())
@@ -62,7 +62,7 @@ def test_a_header_that_claims_too_much_allocates_nothing() -> None:
 
 def test_a_later_version_says_so() -> None:
     bits = np.zeros((1, 2, 3), np.uint8)
-    data = bytearray(encode(SampleSet(bits, np.zeros((1, 2), np.float32))))
+    data = bytearray(encode(SampleSet.of(bits, np.zeros((1, 2), np.float32))))
     data[4] = 2
     with pytest.raises(Corrupt, match=r"version 2.*upgrade"):
         decode(bytes(data))
@@ -72,7 +72,7 @@ def test_a_thousand_reads_of_fifty_variables_are_at_most_11_kb_an_image() -> Non
     rng = np.random.default_rng(0)  # random bits do not deflate: the worst case
     bits = rng.integers(0, 2, (10, 1000, 50), dtype=np.uint8)
     energies = rng.normal(size=(10, 1000)).astype(np.float32)
-    assert len(encode(SampleSet(bits, energies))) <= 10 * 11_100
+    assert len(encode(SampleSet.of(bits, energies))) <= 10 * 11_100
 
 
 @pytest.mark.parametrize(
@@ -81,4 +81,4 @@ def test_a_thousand_reads_of_fifty_variables_are_at_most_11_kb_an_image() -> Non
 )
 def test_bits_of_another_kind_are_refused(bits: np.ndarray) -> None:
     with pytest.raises(ValueError, match="bit"):
-        encode(SampleSet(bits, np.zeros((1, 2), np.float32)))
+        encode(SampleSet.of(bits, np.zeros((1, 2), np.float32)))

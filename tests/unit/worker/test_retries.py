@@ -6,7 +6,15 @@ import random
 
 import pytest
 
-from schema.errors import Corrupt, DatabaseUnavailable, NetworkError, Refused, Unavailable, Uncertain
+from schema.errors import (
+    Corrupt,
+    DatabaseUnavailable,
+    NetworkError,
+    Offline,
+    Refused,
+    Unavailable,
+    Uncertain,
+)
 from worker.retries import Again, GiveUp, decide
 from worker.settings import WorkerSettings
 
@@ -47,3 +55,15 @@ def test_two_workers_do_not_come_back_at_the_same_time() -> None:
     assert isinstance(first, Again)
     assert isinstance(second, Again)
     assert first.seconds != second.seconds
+
+
+def test_an_offline_solver_is_waited_for_unless_somebody_waits_too() -> None:
+    error, last = Offline("under maintenance"), SETTINGS.max_attempts
+    decision = decide(error, last, SETTINGS, random.Random(0))
+    assert isinstance(decision, Again)
+    assert not decision.counts
+    first = decide(error, 1, SETTINGS, random.Random(0), patient=False)
+    assert isinstance(first, Again)
+    assert first.counts
+    given_up = decide(error, last, SETTINGS, random.Random(0), patient=False)
+    assert given_up == GiveUp("Offline: under maintenance")

@@ -180,7 +180,7 @@ def test_what_a_deep_network_learns_is_what_is_sampled() -> None:
     own = features.classify(architecture, trained.weights, images)
     assert (own == labels).mean() >= 0.9
     model = transfer.energy_model(architecture, trained.weights, "energy", "sampled")
-    linear = model.linear(features.features(architecture, trained.weights, images))
+    linear = model.linear(features.features(features.restore(architecture, trained.weights), images))
     reads = SimulatedAnnealer(sweeps=100).sample(model, linear, reads=30, seed=0)
     lowest = reads.energies.argmin(axis=1)
     classes = reads.bits[np.arange(100), lowest][:, model.class_units]

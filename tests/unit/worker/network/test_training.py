@@ -45,7 +45,7 @@ def small(**plan: Any) -> Architecture:
 def ground_classes(architecture: Architecture, weights: Any, images: Images, rule: str) -> NDArray[np.int64]:
     """Class states (B, K) of the exact ground state; the visible units follow from the class units."""
     model = transfer.energy_model(architecture, weights, rule, "sampled")
-    linear = model.linear(features.features(architecture, weights, images))
+    linear = model.linear(features.features(features.restore(architecture, weights), images))
     visible, classes = architecture.visible, architecture.classes
     states = (np.arange(2**classes)[:, np.newaxis] >> np.arange(classes)) & 1
     pull = states @ model.quadratic[:visible, visible:].T
@@ -73,7 +73,7 @@ def test_paper_training_keeps_its_folded_penalty() -> None:
     assert np.array_equal(logits.argmax(axis=1), labels)
     assert trained.weights["folded.lam"][0] == pytest.approx(np.abs(logits).max() / 2)
     folded = transfer.energy_model(architecture, trained.weights, "paper", "folded")
-    linear = folded.linear(features.features(architecture, trained.weights, images))
+    linear = folded.linear(features.features(features.restore(architecture, trained.weights), images))
     np.testing.assert_allclose(-linear - trained.weights["folded.lam"][0], logits, atol=1e-5)
 
 
@@ -188,7 +188,7 @@ def test_deep_networks_train_classically() -> None:
     trained = training.train(architecture, images, labels, "paper", epochs=2)
     model = transfer.energy_model(architecture, trained.weights, "paper", "sampled")
     assert model.sizes == (196, 128, 24, 10)
-    assert features.features(architecture, trained.weights, images).shape == (64, 196)
+    assert features.features(features.restore(architecture, trained.weights), images).shape == (64, 196)
 
 
 @given(seed=st.integers(0, 2**32 - 1))
@@ -220,9 +220,11 @@ def test_moved_images_keep_a_centred_blob_and_vary() -> None:
 def test_features_of_a_batch_and_of_single_images_agree() -> None:
     architecture, images = small(), digits5x5.images()
     weights = training.train(architecture, images, np.arange(5), epochs=2).weights
-    whole = features.features(architecture, weights, images)
-    single = np.concatenate([features.features(architecture, weights, images[i : i + 1]) for i in range(5)])
+    whole = features.features(features.restore(architecture, weights), images)
+    single = np.concatenate(
+        [features.features(features.restore(architecture, weights), images[i : i + 1]) for i in range(5)]
+    )
     np.testing.assert_allclose(whole, single, atol=1e-6)
     assert whole.dtype == np.float64
     assert np.abs(whole).max() <= architecture.alpha
-    assert features.features(architecture, weights, images[:0]).shape == (0, 16)
+    assert features.features(features.restore(architecture, weights), images[:0]).shape == (0, 16)

@@ -1,0 +1,20 @@
+"""Which API key has sent which run."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
+
+from schema.access import Submission
+from schema.tables import Run
+
+
+def sent_by(key: int) -> ColumnElement[bool]:
+    """A condition on runs: this key has sent them."""
+    return Run.id.in_(select(Submission.run_id).where(Submission.key_id == key))
+
+
+def has_sent(session: Session, key: int, run: int) -> bool:
+    """Whether a run is there, and this key has sent it."""
+    found = select(Submission.run_id).where(Submission.run_id == run, Submission.key_id == key)
+    return session.execute(found).first() is not None

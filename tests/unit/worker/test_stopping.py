@@ -1,0 +1,38 @@
+"""A worker that stops does not wait for what may never come."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from schema.errors import Parked, Unavailable
+from worker import stopping
+
+
+@pytest.fixture(autouse=True)
+def _nothing_said() -> Iterator[None]:
+    yield
+    stopping.forget()
+
+
+def test_what_is_asked_is_returned_or_raised() -> None:
+    def fail() -> None:
+        raise Unavailable("no answer")
+
+    assert stopping.unless_requested(lambda: 7) == 7
+    with pytest.raises(Unavailable, match="no answer"):
+        stopping.unless_requested(fail)
+
+
+def test_a_question_is_left_behind_when_the_worker_stops() -> None:
+    answered = threading.Event()
+
+    def ask() -> None:
+        stopping.request()
+        answered.wait()
+
+    with pytest.raises(Parked, match="stopped"):
+        stopping.unless_requested(ask)
+    answered.set()
