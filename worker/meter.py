@@ -10,7 +10,7 @@ from typing import Protocol
 class Step(StrEnum):
     """What the time of a batch goes to."""
 
-    BUILD = "build"  # linear parts of its images
+    BUILD = "build"  # problems: linear parts of their images, encoded; some of it within WAIT
     PREPARE = "prepare"  # the embedding, searched or stored, and what all problems share
     WAIT = "wait"  # problems with a solver, from the first that is built and sent to the last answer
     DRAW = "draw"  # an annealer in this process, and what it builds

@@ -46,6 +46,7 @@ _GROUP = 20  # problems that the client sends in one request, and that share its
 _FIRST_GROUP = 2  # of a batch, later ones are larger: the solver may be idle, and small ones arrive sooner
 _WAIT_S = 1.0
 _GATHER_S = 0.1  # answers that come within so long are kept in one transaction
+_FEW = 4  # problems in flight, whose answers are kept as they come
 _HEED_S = 0.5  # how often the run's own state is looked at
 _ROOM_S = 5.0  # how long a batch with nothing in flight waits for room before it makes way for another
 _LEAVE_S = 3.0  # how long a worker that stops waits for the ids of what it has just sent
@@ -230,7 +231,8 @@ class Submission:
             room = self.context.settings.in_flight - len(self._flying)
             most = min(_GROUP, _FIRST_GROUP + len(self._flying))
             group = [self._todo[index] for index in range(min(most, room, len(self._todo)))]
-            encoded = [self._encode(entry) for entry in group]
+            with self.context.meter.timed(Step.BUILD):
+                encoded = [self._encode(entry) for entry in group]
             with self._writing([entry.id for entry in group]) as (session, now):
                 admitted = self._admit(session, group, now)
                 group = [self._todo.popleft() for _ in range(admitted.problems)]
@@ -267,17 +269,18 @@ class Submission:
     def _drain(self) -> list[Event]:
         """What has happened since: waits for the first event, then takes what is there.
 
-        An id is written down at once, and so is an answer that makes room for a problem or is the last one.
-        Other answers can be fetched again, and wait for those that follow them closely.
+        An id is written down at once, and so is an answer that makes room for a problem or is one of the last
+        few. Other answers can be fetched again, and wait for those that follow them closely.
         """
         from worker.annealers.dwave import Answered
 
         event = self.qpu.next_event(_WAIT_S)
         events: list[Event] = []
         until = time.monotonic() + _GATHER_S
+        many = not self._todo and len(self._flying) > _FEW
         while event is not None:
             events.append(event)
-            gathers = isinstance(event, Answered) and not self._todo and len(events) < len(self._flying)
+            gathers = many and isinstance(event, Answered) and len(events) < len(self._flying)
             event = self.qpu.next_event(max(until - time.monotonic(), 0.0) if gathers else 0.0)
         return events
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def record(pytestconfig: pytest.Config) -> Record:
-    """Keeps a figure: `record(measure, ours, unit, goal)`. A missed goal is shown, not hidden."""
+    """Keeps a figure: `record(measure, ours, unit, goal)`. A missed goal is shown, not hidden.
+
+    spread: all the values that ``ours`` is the median of; the least and the greatest are kept.
+    """
 
     def record(
         measure: str,
@@ -31,6 +34,7 @@ def record(pytestconfig: pytest.Config) -> Record:
         *,
         at_least: bool = True,
         rival: float | None = None,
+        spread: Sequence[float] | None = None,
     ) -> None:
         ratio = None if rival is None else (ours / rival if at_least else rival / ours)
         met = None if goal is None else bool(ours >= goal if at_least else ours <= goal)
@@ -44,6 +48,7 @@ def record(pytestconfig: pytest.Config) -> Record:
                 "goal": None if goal is None else f"{sign}{goal:g}",
                 "unit": unit,
                 "met": met,
+                "spread": None if spread is None else [min(spread), max(spread)],
             }
         )
 
@@ -56,10 +61,16 @@ def pytest_terminal_summary(config: pytest.Config) -> None:
         return
     (Path(config.rootpath) / "bench.json").write_text(json.dumps(figures, indent=2) + "\n")
     table = Table(title="figures (also in bench.json)")
-    for name in ("measure", "ours", "rival", "ratio", "goal", "unit", "met"):
-        table.add_column(name, justify="right" if name in {"ours", "rival", "ratio", "goal"} else "left")
+    for name in ("measure", "ours", "spread", "rival", "ratio", "goal", "unit", "met"):
+        table.add_column(
+            name, justify="right" if name in {"ours", "spread", "rival", "ratio", "goal"} else "left"
+        )
     for figure in figures:
         numbers = ["" if figure[k] is None else f"{figure[k]:.4g}" for k in ("ours", "rival", "ratio")]
         met = {True: "yes", False: "NO", None: ""}[figure["met"]]
-        table.add_row(figure["measure"], *numbers, figure["goal"] or "", figure["unit"], met)
+        spread = "" if figure["spread"] is None else " - ".join(f"{value:.3g}" for value in figure["spread"])
+        ours, rival, ratio = numbers
+        table.add_row(
+            figure["measure"], ours, spread, rival, ratio, figure["goal"] or "", figure["unit"], met
+        )
     Console(width=150).print(table)

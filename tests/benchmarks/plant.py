@@ -1,0 +1,149 @@
+"""A stack with its default settings beside an emulator, and what a run takes: time, processors, memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from sqlalchemy import select
+
+from producer import hints, images, jobs
+from producer.embedded import Stack
+from producer.enqueue import RunOptions, enqueue_run
+from producer.images import ImageSet
+from producer.networks import ChosenNetwork
+from schema.database import Database, utc_now
+from schema.messages import Message, Task
+from schema.parameters import Parameters, Solver
+from schema.settings import Settings, load
+from schema.states import FINISHED_RUNS, RunState
+from schema.tables import Run
+from tests.conftest import data_file
+from tests.emulators import TOKEN, Emulator
+
+CHIP = "emulator-pegasus"
+_LOOK_EVERY_S = 0.05
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a run took. wall_s: from before it was enqueued to its end. cpu_s: of all processes but the
+    emulator. busy_s: the modelled time of the QPU."""
+
+    run: int
+    images: int
+    statistics: dict[str, Any]
+    wall_s: float
+    cpu_s: float
+
+    @property
+    def busy_s(self) -> float:
+        return float(self.statistics["qpu_access_time_us"]) / 1e6
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the time between the first batch's start and the last one's score."""
+        return self.busy_s / float(self.statistics["elapsed_seconds"])
+
+
+@dataclass(frozen=True)
+class Plant:
+    """A running stack, its database, and `mnist` in it."""
+
+    stack: Stack
+    settings: Settings
+    database: Database
+    emulator: Emulator
+    network: ChosenNetwork
+
+    def classify(
+        self,
+        found: ImageSet,
+        parameters: Parameters,
+        solver: Solver = Solver.EMULATOR,
+        batch_size: int = 1000,
+    ) -> Taken:
+        """A run from its enqueueing to its end."""
+        before, started_at = self._cpu_s(), utc_now()
+        options = RunOptions(batch_size=batch_size)
+        run = enqueue_run(self.database, found, self.network, solver, parameters, options).id
+        hints.send(self.settings.broker_url, Message(Task.DISPATCH))
+        statistics, ended_at = self._finish(run)
+        wall_s = (ended_at - started_at).total_seconds()
+        return Taken(run, len(found.images), statistics, wall_s, self._cpu_s() - before)
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that work on tasks."""
+        children = psutil.Process().children()
+        return [
+            one
+            for parent in children
+            if "worker.celery" in " ".join(parent.cmdline())
+            for one in parent.children()
+        ]
+
+    def peak_mb(self) -> float:
+        """The largest resident memory that any of them has ever had."""
+        return max(_peak_mb(process.pid) for process in self.workers())
+
+    def _finish(self, run: int) -> tuple[dict[str, Any], datetime]:
+        columns = (Run.state, Run.statistics, Run.finished_at, Run.error)
+        while True:
+            self.stack.check()
+            with self.database.reading() as session:
+                row = session.execute(select(*columns).where(Run.id == run)).one()
+            if row.state in FINISHED_RUNS:
+                assert row.state is RunState.DONE, row.error
+                return row.statistics, row.finished_at
+            time.sleep(_LOOK_EVERY_S)
+
+    def _cpu_s(self) -> float:
+        """Processor time of all children but the emulator, so far."""
+        total = 0.0
+        for process in psutil.Process().children(recursive=True):
+            if process.pid != self.emulator.process.pid:
+                times = process.cpu_times()
+                total += times.user + times.system
+        return total
+
+
+@contextmanager
+def plant(home: Path, monkeypatch: pytest.MonkeyPatch, *, clock: str) -> Iterator[Plant]:
+    """A stack of as many workers as there are processors, on a SQLite database; both it and the emulator are
+    warm: they have classified 2,000 images. The emulator's reads are random bits."""
+    options = (f"--solver={CHIP}", f"--token={TOKEN}", "--keep=100000", f"--state={home / 'problems.db'}")
+    home.mkdir(mode=0o700)
+    with Emulator(*options, samples="instant", clock=clock) as emulator:
+        monkeypatch.setenv("ANNEALQ_EMULATOR_URL", emulator.endpoint)
+        monkeypatch.setenv("ANNEALQ_EMULATOR_TOKEN", TOKEN)
+        settings = load(home=home / "home", database_url=f"sqlite:///{home / 'annealq.db'}")
+        with Stack(settings) as stack:
+            database = Database(settings.database_url)
+            test = mnist(2000)
+            made = Plant(stack, settings, database, emulator, jobs.provide(database, test, "mnist"))
+            made.classify(test, Parameters(seed=1))
+            yield made
+            database.dispose()
+
+
+def mnist(count: int) -> ImageSet:
+    """So many of MNIST's test images, again from the first one where there are not enough."""
+    found = images.read(str(data_file("mnist_test.npz")))
+    assert found.labels is not None
+    chosen = np.arange(count) % len(found.images)
+    return ImageSet("mnist", found.images[chosen], found.labels[chosen], None, None)
+
+
+def _peak_mb(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return float(line.split()[1]) / 1000
+    raise AssertionError("the system does not say how much memory a process has had")

@@ -1,0 +1,233 @@
+"""Figures of the way through the queue to a solver and back: what the QPU waits for, what the queue costs.
+
+    ANNEALQ_BENCH_IMAGES=100000 python -m pytest -m bench -s tests/benchmarks/test_pipeline.py -k flat
+
+Everything at its defaults: 100 reads, 1,000 images in a batch, as many workers as processors, SQLite. The
+emulator shares the processors with them; its reads are random bits. Times are of warm processes. Where
+processor time is counted, it is that of all processes but the emulator.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from dwave.system import DWaveSampler
+from sqlalchemy import func, select
+
+from producer import hints, jobs, shipped
+from producer.embedded import Stack, environment, worker_command
+from producer.enqueue import RunOptions, enqueue_run
+from schema import tiling, weights
+from schema.database import Database
+from schema.messages import Message, Task, queue_names
+from schema.parameters import Parameters, Solver
+from schema.settings import load
+from schema.tables import Batch, Embedding, Problem, SampleSet
+from tests.benchmarks.conftest import Record
+from tests.benchmarks.plant import CHIP, Plant, mnist, plant
+from tests.benchmarks.rivals.submission import Rival, Shop, in_parallel, one_by_one, without_waiting
+from tests.emulators import TOKEN
+from worker import batches, scoring
+from worker.network.registry import Registry, TrainedNetwork
+
+IMAGES = int(os.environ.get("ANNEALQ_BENCH_IMAGES", "10000"))
+ROUNDS = 5
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800 + IMAGES // 50)]
+
+
+@pytest.fixture(scope="module")
+def patch() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def on_time(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> Iterator[Plant]:
+    """Its QPU takes the time that a QPU takes."""
+    with plant(tmp_path_factory.mktemp("bench") / "on-time", patch, clock="real") as made:
+        yield made
+
+
+@pytest.fixture
+def instant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plant]:
+    """Its QPU takes no time."""
+    with plant(tmp_path / "instant", monkeypatch, clock="off") as made:
+        yield made
+
+
+def test_utilisation(record: Record, on_time: Plant) -> None:
+    runs = [on_time.classify(mnist(IMAGES), Parameters(seed=seed)) for seed in range(3)]
+    shares = [100 * run.utilisation for run in runs]
+    what = f"emulated QPU busy while {IMAGES:,} images are classified (real clock)"
+    record(what, statistics.median(shares), "%", 95, spread=shares)
+
+
+@pytest.mark.parametrize(
+    ("rival", "name", "images", "goal"),
+    [
+        (one_by_one, "(a) one image after another", 12, 100),
+        (without_waiting, "(b) without waiting", 60, 30),
+        (in_parallel, "(c) ParallelEmbeddingComposite", 64, 3),
+    ],
+)
+def test_rivals(record: Record, on_time: Plant, rival: Rival, name: str, images: int, goal: float) -> None:
+    """Images in a second, ours and theirs in turns on one emulator with a real clock."""
+    shop = _shop(on_time)
+    test, some = mnist(3000), mnist(images).images
+    rival(shop, some[:2])
+    ours, theirs = [], []
+    for turn in range(ROUNDS):
+        ours.append(len(test.images) / on_time.classify(test, Parameters(seed=turn)).wall_s)
+        started = time.monotonic()
+        scores = rival(shop, some)
+        theirs.append(images / (time.monotonic() - started))
+        assert scores.shape == (images, 10)
+    ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
+    shop.sampler.client.close()
+    record(
+        f"images in a second, against Ocean {name}",
+        statistics.median(ours),
+        "images/s",
+        rival=statistics.median(theirs),
+    )
+    record(f"the same as a ratio, {name}", statistics.median(ratios), "x", goal, spread=ratios)
+
+
+def test_overhead(record: Record, instant: Plant) -> None:
+    """Processor time of all processes, less that of features, unembedding, energies and consensus."""
+    run = instant.classify(mnist(IMAGES), Parameters(seed=2))
+    science_s = _science_s(instant, run.run)
+    record(f"processor time of an image, {IMAGES:,} images, 100 reads", 1e6 * run.cpu_s / IMAGES, "us")
+    record("of it features and scoring", 1e6 * science_s / IMAGES, "us")
+    overhead_us = 1e6 * (run.cpu_s - science_s) / IMAGES
+    record("of it the queue: the rest", overhead_us, "us", 50, at_least=False)
+
+
+def test_memory_and_room(record: Record, instant: Plant) -> None:
+    run = instant.classify(mnist(IMAGES), Parameters(reads=1000, seed=3))
+    record(
+        f"peak memory of a worker, {IMAGES:,} images x 1000 reads",
+        instant.peak_mb(),
+        "MB",
+        1000,
+        at_least=False,
+    )
+    record(
+        "stored for an image, 1000 reads of its qubits, random bits",
+        _bytes(instant, run.run, IMAGES),
+        "bytes",
+    )
+    local = instant.classify(mnist(200), Parameters(reads=1000), Solver.LOCAL, batch_size=100)
+    stored = _bytes(instant, local.run, 200)
+    record("stored for an image, 1000 reads of its 50 units", stored, "bytes", 11_000, at_least=False)
+
+
+def test_cost_is_flat(record: Record, instant: Plant) -> None:
+    """The most images once, and the fewest, many times, before and after."""
+
+    def cost_us(count: int, seed: int) -> float:
+        return 1e6 * instant.classify(mnist(count), Parameters(seed=seed)).cpu_s / count
+
+    before = [cost_us(1000, seed) for seed in range(ROUNDS)]
+    many = cost_us(IMAGES, 100)
+    after = [cost_us(1000, seed + 10) for seed in range(ROUNDS)]
+    few = statistics.median(before + after)
+    record("processor time of an image in a run of 1,000", few, "us", spread=before + after)
+    record(f"the same in a run of {IMAGES:,}", many, "us")
+    record("slope: the latter against the former", 100 * (many / few - 1), "%", 5, at_least=False)
+
+
+def test_start_of_a_worker(record: Record, tmp_path: Path) -> None:
+    """From the start of its process until it has claimed a batch that waits."""
+    settings = load(home=tmp_path / "home", database_url=f"sqlite:///{tmp_path / 'annealq.db'}")
+    took = []
+    with Stack(settings, children=[]):
+        database = Database(settings.database_url)
+        one = mnist(1)
+        network = jobs.provide(database, one, "mnist")
+        for turn in range(ROUNDS):
+            run = enqueue_run(
+                database, one, network, Solver.LOCAL, Parameters(reads=1, seed=turn), RunOptions()
+            ).id
+            hints.send(settings.broker_url, Message(Task.DISPATCH))
+            took.append(_seconds_until_claimed(database, run, environment(settings, os.environ)))
+        database.dispose()
+    record(
+        "start of a worker until its first task", statistics.median(took), "s", 3, at_least=False, spread=took
+    )
+
+
+def _seconds_until_claimed(database: Database, run: int, env: dict[str, str]) -> float:
+    started = time.time()
+    worker = subprocess.Popen(
+        worker_command(1, queue_names()),
+        env={**os.environ, **env},
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        while True:
+            assert worker.poll() is None, "the worker has ended"
+            with database.reading() as session:
+                row = session.execute(
+                    select(Batch.started_at, Batch.scored_at).where(Batch.run_id == run)
+                ).one()
+            if row.scored_at is not None:
+                return float(row.started_at.timestamp() - started)
+            time.sleep(0.02)
+    finally:
+        for process in (*psutil.Process(worker.pid).children(recursive=True), worker):
+            process.kill()  # its batch is done, and its last breath is not measured
+        worker.wait()
+
+
+def _shop(made: Plant) -> Shop:
+    """A rival's sampler on our emulator, with our embeddings."""
+    sampler = DWaveSampler(endpoint=made.emulator.endpoint, token=TOKEN, solver={"name": CHIP})
+    with made.database.reading() as session:
+        tiles = tiling.decode(session.execute(select(Embedding.tiling)).scalars().one())
+    bundle = shipped.load("mnist")
+    architecture = bundle.description.architecture
+    network = TrainedNetwork(architecture, weights.decode(bundle.data, architecture), "energy")
+    embeddings = [
+        {unit: tiles.chain(k, unit).tolist() for unit in range(tiles.units)} for k in range(tiles.tiles)
+    ]
+    return Shop(sampler, network, embeddings, Parameters().reads)
+
+
+def _science_s(made: Plant, run: int) -> float:
+    """Processor time of scoring a run's batches from what is stored, features included; one thread."""
+    registry, total = Registry(), 0.0
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with made.database.reading() as session:
+        ids = session.execute(select(Batch.id).where(Batch.run_id == run)).scalars().all()
+    for batch in ids:
+        with made.database.reading() as session:
+            work, stored = batches.load(session, batch), batches.load_samples(session, batch)
+            network = registry.get(session, work.network)
+        started = time.process_time()
+        scoring.score(network, work, stored)
+        total += time.process_time() - started
+    torch.set_num_threads(before)
+    return total
+
+
+def _bytes(made: Plant, run: int, images: int) -> float:
+    with made.database.reading() as session:
+        query = select(func.sum(func.length(SampleSet.data))).join(
+            Problem, Problem.id == SampleSet.problem_id
+        )
+        total = session.execute(
+            query.join(Batch, Batch.id == Problem.batch_id).where(Batch.run_id == run)
+        ).scalar_one()
+    return float(total) / images
