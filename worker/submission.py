@@ -262,9 +262,7 @@ class Submission:
     def _encode(self, entry: ledger.Entry) -> tuple[str, str]:
         programme = self.programme.take(entry.count)
         images = slice(entry.first_image, entry.first_image + entry.count)
-        with self.context.meter.timed(Step.BUILD):
-            linear = self.parts.take(images)
-        return programme.lin(linear), programme.quad
+        return programme.lin(self.parts.take(images)), programme.quad
 
     def _drain(self) -> list[Event]:
         """What has happened since: waits for the first event, then takes what is there.
