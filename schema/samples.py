@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,9 @@ _HEADER = struct.Struct("<4sHHIIIQI")  # ... checksum last
 _OCCURRENCES = 1
 _DEFLATED = 2
 _DEFLATE_LEVEL = 1  # reads of one image repeat; higher levels cost ten times the time for 5 % of the room
+
+
+Deflate = Callable[[bytes, int], bytes]  # of (bytes, level)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +74,8 @@ class SampleSet:
         return np.unpackbits(self.packed, axis=2, count=self.variables)
 
 
-def encode(samples: SampleSet) -> bytes:
-    """Samples to bytes; `decode` gives back equal arrays.
+def encode(samples: SampleSet, deflate: Deflate = zlib.compress) -> bytes:
+    """Samples to bytes; `decode` gives back equal arrays. deflate: as zlib's, by whatever library.
 
     Raises:
         ValueError: shapes do not agree.
@@ -84,7 +88,7 @@ def encode(samples: SampleSet) -> bytes:
         flags |= _OCCURRENCES
         parts.append(np.ascontiguousarray(samples.occurrences, dtype="<i4").tobytes())
     body = b"".join(parts)
-    deflated = zlib.compress(body, _DEFLATE_LEVEL)
+    deflated = deflate(body, _DEFLATE_LEVEL)
     if len(deflated) < len(body):
         body, flags = deflated, flags | _DEFLATED
     head = (_MAGIC, VERSION, flags, images, reads, samples.variables, len(body))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from schema import arrays, samples, tiling
@@ -65,7 +66,7 @@ def draw(
     solver = annealer(work.solver, parameters)
     noise = noise_for(model, network.architecture.alpha, parameters.noise, parameters.seed)
     drawn = solver.sample(model, linear, parameters.reads, parameters.seed, work.first_image, noise, heed)
-    data = samples.encode(samples.SampleSet.of(drawn.bits, drawn.energies))
+    data = samples.encode(samples.SampleSet.of(drawn.bits, drawn.energies), isal_zlib.compress)
     return Drawn(data, model.units, round(drawn.elapsed_s * 1e6))
 
 

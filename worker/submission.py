@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import structlog
+from isal import isal_zlib
 
 from schema import samples
 from schema.errors import Offline, Parked, Refused, SolverError, Unavailable, Uncertain
@@ -352,7 +353,8 @@ class Submission:
     def _encode_answer(self, event: Answered) -> bytes:
         answer = event.answer
         energies = answer.energies[np.newaxis].astype(np.float32)
-        return samples.encode(samples.SampleSet(answer.packed[np.newaxis], len(answer.active), energies))
+        reads = samples.SampleSet(answer.packed[np.newaxis], len(answer.active), energies)
+        return samples.encode(reads, isal_zlib.compress)
 
     @contextmanager
     def _writing(self, problems: Sequence[int] | None = None) -> Iterator[tuple[Session, datetime]]:

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from isal import isal_zlib
 
 from schema.errors import Corrupt
-from schema.samples import SampleSet, decode, encode
+from schema.samples import Deflate, SampleSet, decode, encode
 
 
 @st.composite
@@ -24,9 +25,10 @@ def sample_sets(draw: st.DrawFn) -> SampleSet:
     return SampleSet.of(bits, energies, draw(st.none() | counts))
 
 
-@given(sample_sets())
-def test_round_trip(samples: SampleSet) -> None:
-    back = decode(encode(samples))
+@pytest.mark.parametrize("deflate", [zlib.compress, isal_zlib.compress])
+@given(samples=sample_sets())
+def test_round_trip(deflate: Deflate, samples: SampleSet) -> None:
+    back = decode(encode(samples, deflate))
     np.testing.assert_array_equal(back.bits, samples.bits)
     np.testing.assert_array_equal(back.energies, samples.energies)
     if samples.occurrences is None:
