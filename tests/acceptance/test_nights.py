@@ -326,8 +326,14 @@ def test_an_outage_is_sat_out(
     break_down: Callable[[Emulator], Callable[[], None]],
     say: Say,
 ) -> None:
-    # Wait 4 s at most between looks, so that the work goes on soon; and look for lost hints as users do.
-    env = {"ANNEALQ_WORKER_RETRY_LIMIT_S": "4", "ANNEALQ_WORKER_RECONCILE_EVERY_S": "1"}
+    # Wait 4 s at most between looks, so that the work goes on soon; and look for lost hints as users do. A
+    # request to a server that says nothing is given up after 5 s here, after 60 s by default.
+    env = {
+        "ANNEALQ_WORKER_RETRY_LIMIT_S": "4",
+        "ANNEALQ_WORKER_RECONCILE_EVERY_S": "1",
+        "ANNEALQ_WORKER_SOLVER_TIMEOUT_S": "5",
+        "ANNEALQ_WORKER_QUARANTINE_S": "6",
+    }
     with (
         lasting_emulator(tmp_path) as emulator,
         night(tmp_path / "home", database_url, emulator, env=env) as at,
