@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,8 @@ from schema.database import Database
 from schema.errors import NotFound, ParameterError
 from schema.states import FINISHED_RUNS, BatchState, CalibrationState, ProblemState
 from schema.tables import Batch, Calibration, Event, Problem, Run, SampleSet
+
+Expect = Callable[[str, int], Callable[[int], None]]  # a step's name and size: what is told of its progress
 
 PRUNED = "pruned"
 MAX_DAYS = 36_500
@@ -29,7 +32,12 @@ class Removed:
 
 
 def prune(
-    database: Database, *, run: int | None = None, older_than_days: float | None = None, dry_run: bool = False
+    database: Database,
+    *,
+    run: int | None = None,
+    older_than_days: float | None = None,
+    dry_run: bool = False,
+    expect: Expect = lambda _name, _size: lambda _done: None,
 ) -> list[Removed]:
     """Remove the raw reads of a run, or of all that ended so many days ago; a batch at a time.
 
@@ -52,9 +60,11 @@ def prune(
         chosen = _prunable() if run is None else _prunable().where(Run.id == run)
         rows = session.execute(chosen.where(Run.finished_at <= before)).all()
     removed: dict[int, Removed] = {}
+    tick = expect("batches", len(rows))
     for batch, of, problems, size in rows:
-        if not dry_run:
-            _remove(database, batch)
+        tick(1)
+        if not dry_run and not _remove(database, batch):
+            continue
         sofar = removed.get(of, Removed(of, 0, 0))
         removed[of] = Removed(of, sofar.problems + problems, sofar.bytes + size)
     return list(removed.values())
@@ -97,15 +107,16 @@ def _prunable() -> Select[int, int, int, Any]:
     )
 
 
-def _remove(database: Database, batch: int) -> None:
-    """In a transaction of its own, and only if it is still true that nobody needs the reads."""
+def _remove(database: Database, batch: int) -> bool:
+    """In a transaction of its own, and only if still nobody needs the reads; returns whether that is so."""
     with database.transaction() as session:
         now = database.now(session)
         if session.execute(_prunable().where(Batch.id == batch)).first() is None:
-            return
+            return False
         problems = select(Problem.id).where(Problem.batch_id == batch, Problem.state == ProblemState.ANSWERED)
         gone = delete(SampleSet).where(SampleSet.problem_id.in_(problems)).returning(SampleSet.problem_id)
         common = {"at": now, "subject": "problems", "source": ProblemState.ANSWERED, "target": PRUNED}
         why = "its raw reads were removed by `annealq runs prune`"
         rows = [{"row": problem, "why": why, **common} for problem in session.execute(gone).scalars()]
         session.execute(insert(Event), rows)
+        return True

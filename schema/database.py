@@ -1,14 +1,12 @@
-"""The database: engine, transactions, the clock and the guarded move of a row's state."""
+"""The database: transactions, the clock and the guarded move of a row's state."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from sqlalchemy import (
@@ -18,18 +16,16 @@ from sqlalchemy import (
     Table,
     Update,
     bindparam,
-    create_engine,
-    event,
     func,
     insert,
     inspect,
     select,
     update,
 )
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from schema import engine
 from schema.columns import UtcDateTime
 from schema.errors import (
     AnnealqError,
@@ -38,7 +34,6 @@ from schema.errors import (
     DatabaseOutdated,
     DatabaseTooNew,
     DatabaseUnavailable,
-    ParameterError,
     StaleState,
     StorageError,
 )
@@ -71,9 +66,6 @@ from schema.tables import (
     Schedule,
 )
 
-BUSY_TIMEOUT_MS = 30_000  # how long a SQLite writer waits for another one
-_SILENCE_MS = 30_000  # after which a host counts as gone
-
 Clock = Callable[[], datetime]
 
 _EVENT: Insert = insert(Event.__table__)  # type: ignore[arg-type]
@@ -105,9 +97,9 @@ class Database:
 
     def __init__(self, url: str, clock: Clock | None = None) -> None:
         """Raises ParameterError when the URL cannot be understood; connects to nothing yet."""
-        self.url = _parse(url)
+        self.url = engine.parse(url)
         self._clock = clock
-        self._writing = _engine(self.url)
+        self._writing = engine.create(self.url)
         self._reading = self._writing.execution_options(annealq_reading=True)
 
     @property
@@ -293,75 +285,6 @@ def note(
     """Append to `events`."""
     values = {"at": at, "subject": subject, "row": row, "source": source, "target": target, "why": why}
     session.execute(_EVENT, values)
-
-
-def _parse(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise ParameterError(
-            "ANNEALQ_DATABASE_URL is not a database URL; "
-            "examples: sqlite:////home/me/annealq.db, postgresql+psycopg://me@localhost/annealq"
-        ) from None
-    if parsed.drivername == "postgresql":
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
-        raise ParameterError(f"database {parsed.drivername!r} is not supported: use sqlite or postgresql")
-    return parsed
-
-
-def _engine(url: URL) -> Engine:
-    try:
-        if url.get_backend_name() != "sqlite":
-            return create_engine(url, pool_pre_ping=True, connect_args=_postgresql(url))
-        module = _sqlite_module()
-        engine = create_engine(url, module=module, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
-    except (NoSuchModuleError, ImportError) as error:
-        raise ParameterError(f"the driver for {url.drivername} is missing: {error}") from None
-    event.listen(engine, "connect", _configure_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _postgresql(url: URL) -> dict[str, Any]:
-    """What a connection is opened with, unless the URL says else: `?options=` for a pooler that takes none.
-
-    A host may vanish without a word. Who waits for the server finds out after half a minute, not after the
-    hours of the system's default; and so does the server, which keeps a vanished client's locks until then.
-    """
-    mine = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
-    mine["tcp_user_timeout"] = _SILENCE_MS
-    theirs = {f"tcp_{name}": value for name, value in mine.items() if name.startswith("keepalives")}
-    theirs["tcp_user_timeout"] = _SILENCE_MS
-    options = " ".join(f"-c {name}={value}" for name, value in theirs.items())
-    given = {"connect_timeout": 10, **mine, "options": options}
-    return {name: value for name, value in given.items() if name not in url.query}
-
-
-def _sqlite_module() -> ModuleType:
-    """A SQLite without the WAL-reset bug (sqlite.org/wal.html#walresetbug), where one is installed."""
-    try:
-        from pysqlite3 import dbapi2
-    except ImportError:
-        return sqlite3
-    module: ModuleType = dbapi2
-    return module
-
-
-def _configure_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions are begun by _begin_sqlite, not by the driver
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # IMMEDIATE takes the write lock at once: a transaction that reads first cannot fail when it writes.
-    reading = connection.get_execution_options().get("annealq_reading", False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 @contextmanager

@@ -238,10 +238,13 @@ def prune(
     Such a run cannot be scored again. A SQLite file keeps its size, and fills the room anew.
     """
     from producer import raw_reads
-    from producer.session import database, print_json
+    from producer.progress import Steps
+    from producer.session import database, print_json, screen
 
-    with database() as opened:
-        gone = raw_reads.prune(opened, run=run, older_than_days=older_than, dry_run=dry_run)
+    with database() as opened, Steps(screen()) as steps:
+        gone = raw_reads.prune(
+            opened, run=run, older_than_days=older_than, dry_run=dry_run, expect=steps.expect
+        )
     if json:
         print_json({"removed": [asdict(one) for one in gone], "dry_run": dry_run})
         return

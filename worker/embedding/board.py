@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from schema.tiling import Tiling
 from worker.embedding import lattice
-from worker.embedding.chains import Chains
+from worker.embedding.chains import Chains, qubits_of
 
 if TYPE_CHECKING:
     from worker.embedding.graph import SolverGraph
@@ -43,7 +43,7 @@ class Board:
         Raises:
             ValueError: a qubit is not free.
         """
-        qubits = [qubit for chain in chains for qubit in chain]
+        qubits = qubits_of(chains)
         if (self.owner[qubits] != FREE).any():
             raise ValueError("a copy would lie on qubits that are not free")
         copy, self._next = self._next, self._next + 1
@@ -54,7 +54,7 @@ class Board:
     def remove(self, copy: int) -> Chains:
         """Take a copy away; its chains."""
         chains = self.copies.pop(copy)
-        self.owner[[qubit for chain in chains for qubit in chain]] = FREE
+        self.owner[qubits_of(chains)] = FREE
         return chains
 
     def nearest(self, qubits: IntArray, centre: NDArray[np.floating[Any]], count: int) -> IntArray:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import minorminer
+import networkx as nx  # type: ignore[import-untyped]  # it has no types
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,18 +55,9 @@ def embed(
 
 def _largest_part(couplers: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
     """Those couplers (M, 2) that lie in the largest connected part: minorminer takes a start only there."""
-    qubits, ends = np.unique(couplers, return_inverse=True)
-    ends = ends.reshape(-1, 2)
-    label = np.arange(len(qubits))
-    while True:
-        lowest = label.copy()
-        np.minimum.at(lowest, ends.ravel(), np.repeat(label[ends].min(axis=1), 2))
-        lowest = lowest[lowest]
-        if np.array_equal(lowest, label):
-            break
-        label = lowest
-    part: NDArray[np.integer[Any]] = couplers[label[ends[:, 0]] == np.bincount(label).argmax()]
-    return part
+    parts = [list(part) for part in nx.connected_components(nx.Graph(couplers.tolist()))]
+    held: NDArray[np.integer[Any]] = couplers[np.isin(couplers[:, 0], max(parts, key=len))]
+    return held
 
 
 def _present(start: Chains, couplers: NDArray[np.integer[Any]]) -> dict[int, list[int]]:
@@ -80,6 +72,11 @@ def induced(solver: SolverGraph, qubits: NDArray[np.integer[Any]]) -> NDArray[np
     chosen = np.zeros(solver.size, dtype=np.bool_)
     chosen[qubits] = True
     return solver.couplers[chosen[solver.couplers].all(axis=1)]
+
+
+def qubits_of(chains: Chains) -> list[int]:
+    """All qubits, chain by chain."""
+    return [qubit for chain in chains for qubit in chain]
 
 
 def size(chains: Chains) -> tuple[int, int]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.embedding import lattice
+from worker.embedding.chains import qubits_of
 from worker.embedding.heads import Annealer, Head
 from worker.embedding.periodic import Shape, Torus, place_whole, unroll, window
 from worker.embedding.sheet import Sheet, repeating
@@ -80,7 +81,7 @@ def _search(
     if chains is None:
         return None
     place = lattice.of(window(board.solver.topology, band.side, 4))
-    cells = place.cells[[qubit for chain in chains for qubit in chain]].copy()
+    cells = place.cells[qubits_of(chains)].copy()
     cells[:, 1:] -= cells[:, 1:].min(axis=0)
     return Shape(cells, tuple(map(len, chains)))
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.embedding import lattice
-from worker.embedding.chains import Chains, size
+from worker.embedding.chains import Chains, qubits_of, size
 from worker.embedding.layers import Layers, as_layers
 from worker.embedding.tracks import Range, Tracks, of_direction
 from worker.embedding.trim import Workpiece
@@ -140,7 +140,7 @@ def _stack_along(
         if chains is None:
             break
         copies.append(chains)
-        free[[qubit for chain in chains for qubit in chain]] = False
+        free[qubits_of(chains)] = False
     return copies
 
 

@@ -31,7 +31,9 @@ def mend(
     graph: Interactions, board: Board, broken: list[Chains], clock: Clock, rng: np.random.Generator
 ) -> int:
     """Lay the copies that can be put right on the board, those with the fewest faults first; how many."""
-    faults = [sum(not board.solver.working[qubit] for qubit in _qubits(chains)) for chains in broken]
+    faults = [
+        sum(not board.solver.working[qubit] for qubit in embeddings.qubits_of(chains)) for chains in broken
+    ]
     waiting = [broken[index] for index in np.argsort(faults, kind="stable").tolist()]
     for reach, spares in _ROUNDS:
         left: list[Chains] = []
@@ -54,10 +56,10 @@ def _window(board: Board, chains: Chains, others: list[Chains], reach: float) ->
     """Free qubits of a copy and around it that none of ``others`` has, ascending."""
     free = board.free
     if others:
-        reserved = [qubit for other in others for qubit in _qubits(other)]
+        reserved = [qubit for other in others for qubit in embeddings.qubits_of(other)]
         free = np.setdiff1d(free, reserved)
     centres = board.lattice.centres
-    own = centres[_qubits(chains)]
+    own = centres[embeddings.qubits_of(chains)]
     low, high = own.min(axis=0), own.max(axis=0)
     margin = reach * board.lattice.span
     inside = (centres[free] >= low - margin) & (centres[free] <= high + margin)
@@ -91,7 +93,3 @@ def _cost(chains: Chains) -> int:
     """Qubits, and a long chain counts twice: it breaks more often."""
     qubits, longest = embeddings.size(chains)
     return qubits + longest
-
-
-def _qubits(chains: Chains) -> list[int]:
-    return [qubit for chain in chains for qubit in chain]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.embedding.board import FREE
+from worker.embedding.chains import qubits_of
 from worker.embedding.shapes import Finder, Places
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Packer:
         if laid:
             loose = np.bincount(self._ends[free[self._ends[:, 1]], 0], minlength=len(free))
             self.board.place(
-                min(laid, key=lambda chains: _LOOSE * loose[_qubits(chains)].sum() + _size([chains]))
+                min(laid, key=lambda chains: _LOOSE * loose[qubits_of(chains)].sum() + _size([chains]))
             )
         return bool(laid)
 
@@ -111,7 +112,7 @@ class Packer:
         chosen = rng.permutation(np.unique(board.owner[near]))[: int(rng.integers(1, 3))].tolist()
         removed = [board.remove(copy) for copy in chosen]
         bits = self.finder.allowed(board.owner == FREE)
-        groups = np.unique(self.finder.group[[qubit for chains in removed for qubit in _qubits(chains)]])
+        groups = np.unique(self.finder.group[[qubit for chains in removed for qubit in qubits_of(chains)]])
         places = self.finder.around(groups, bits, _WAYS_RENEWED, rng)
         best: list[Chains] = []
         for _ in range(_TRIES):
@@ -133,15 +134,11 @@ class Packer:
             if chains is None:
                 break
             laid.append(chains)
-            qubits = np.array(_qubits(chains))
+            qubits = np.array(qubits_of(chains))
             taken = 1 << self.board.lattice.cells[qubits, 0] % self.shapes.tracks
             np.subtract.at(bits, self.finder.group[qubits], taken)
             places = places.take(self.finder.fits(places, bits))
         return laid
-
-
-def _qubits(chains: Chains) -> list[int]:
-    return [qubit for chain in chains for qubit in chain]
 
 
 def _size(laid: list[Chains]) -> int:

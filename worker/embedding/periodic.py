@@ -114,7 +114,7 @@ def gather(graph: Interactions, solver: SolverGraph, clock: Clock, rng: np.rando
 
 
 def _shape(place: Lattice, chains: Chains) -> Shape:
-    cells = place.cells[[qubit for chain in chains for qubit in chain]].copy()
+    cells = place.cells[embeddings.qubits_of(chains)].copy()
     cells[:, 1:] -= cells[:, 1:].min(axis=0)
     return Shape(cells, tuple(map(len, chains)))
 
