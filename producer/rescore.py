@@ -57,7 +57,8 @@ def enqueue_rescored(database: Database, run: int, changes: Mapping[str, Any]) -
         parameters = Parameters.from_dict({**held.Run.parameters, **changes})
         if stored.batches == 0:
             raise ParameterError(
-                f"run {run} has no scored batches, so there are no raw samples to score again"
+                f"run {run} has no raw samples to score again: no batch was scored, or `annealq runs prune` "
+                "has removed them; classify the images again"
             )
         if "unembedding" in changes and not Solver(held.Run.solver).is_remote:
             raise ParameterError(f"run {run} was sampled without qubits: there is nothing to unembed")

@@ -21,7 +21,7 @@ from celery.signals import (
 )
 from kombu.entity import Queue as KombuQueue
 
-from schema.errors import DatabaseOutdated, DatabaseTooNew, StackError, StorageError
+from schema.errors import DatabaseOutdated, DatabaseTooNew, ParameterError, StackError, StorageError
 from schema.messages import Queue, queue_names
 from schema.settings import load
 from worker import stopping
@@ -91,11 +91,15 @@ def _refuse_other_revision(**_: object) -> None:
 
 @worker_init.connect
 def _measure(**_: object) -> None:
-    """Before the pool is forked, so that its processes know where to count."""
+    """Before the pool is forked, so that its processes know where to count; with wrong settings none is."""
     from worker import metrics
     from worker.settings import load as load_worker_settings
 
-    if load_worker_settings().metrics_port is not None:
+    try:
+        settings = load_worker_settings()
+    except ParameterError as error:  # Celery would log what a signal raises, and go on
+        sys.exit(f"error: {error}")
+    if settings.metrics_port is not None:
         metrics.prepare()
 
 

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 
 from schema import leader
 from schema.database import Database
-from schema.errors import StaleState, StorageError
+from schema.errors import ParameterError, StaleState, StorageError
 from schema.messages import QUEUE_OF, Message, Queue, Task
 from schema.settings import load as load_settings
 from schema.states import BatchState, CalibrationState, NetworkState, PreparationState, RunState
@@ -169,11 +169,12 @@ def main() -> None:
 
     database = Database(load_settings().database_url)
     try:
+        settings = load_worker_settings()
         database.require_current()
-    except StorageError as error:
+    except (ParameterError, StorageError) as error:
         sys.exit(f"error: {error}")
     log.info("reconciler started", database=database.name)
-    run(database, load_worker_settings(), CeleryHints(app), stop)
+    run(database, settings, CeleryHints(app), stop)
     log.info("reconciler stopped")
 
 

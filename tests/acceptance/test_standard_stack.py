@@ -16,11 +16,13 @@ from celery import Celery
 from redis import Redis
 from sqlalchemy import select
 
+import migrations
 from producer.embedded import environment, running
 from schema.database import Database
 from schema.errors import StorageError
 from schema.settings import Settings, load, socket_path
 from schema.tables import Leader
+from tests.conftest import annealq
 
 pytest.importorskip("torch", reason="a worker needs the worker extra")
 
@@ -109,3 +111,13 @@ def test_worker_and_reconciler_come_up_and_go(settings: Settings, number: signal
         assert time.monotonic() < deadline, f"{left} outlived their owner"
         time.sleep(0.01)
     assert running(settings.home) is None
+
+
+@pytest.mark.parametrize("command", ["worker", "reconciler"])
+def test_a_setting_that_is_wrong_is_named_and_nothing_starts(settings: Settings, command: str) -> None:
+    settings.home.mkdir(mode=0o700)
+    migrations.upgrade(settings.database_url)
+    env = {**environment(settings, os.environ), "ANNEALQ_WORKER_LEASE_S": "soon"}
+    done = annealq(command, env=env, timeout=BOOT_S)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("error: [worker] setting lease_s: ")
