@@ -101,7 +101,9 @@ def describe(problems: Sequence[Any]) -> str:
     """One line for each wrong field: where it is, and what is wrong."""
     lines = []
     for problem in problems:
-        where = ".".join(str(part) for part in problem["loc"] if part not in ("body", "query", "path"))
+        # Where a field may be of several types, pydantic also names the type that was tried: type[...].
+        parts = [str(part) for part in problem["loc"] if part not in ("body", "query", "path")]
+        where = ".".join(part for part in parts if "[" not in part)
         lines.append(f"{where or 'the request'}: {problem['msg']}")
     return printable("; ".join(lines))
 

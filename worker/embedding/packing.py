@@ -64,6 +64,7 @@ class Packer:
         free = self.board.free
         order = free[np.lexsort((centres[free, 1], centres[free, 0].round()))]
         for group in dict.fromkeys(self.finder.group[order].tolist()):
+            self.clock.tell("fill")
             while not self.done and self._lay(np.array([group])):
                 pass
 
@@ -71,6 +72,7 @@ class Packer:
         """Renew copies next to what is free, until the time is over or nothing comes of it."""
         failures = 0
         while not self.done and self.board.copies and failures < _PATIENCE and len(self.board.free):
+            self.clock.tell("improve")
             failures = 0 if self._renew() > 0 else failures + 1
 
     def _lay(self, groups: IntArray) -> bool:
