@@ -27,7 +27,7 @@ from schema.errors import IdempotencyConflict, ImageError, ParameterError
 from schema.hours import ALWAYS, Hours, shown
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, NetworkState, PausedBy, RunState
-from schema.tables import Batch, Network, Run, TrainingSet
+from schema.tables import Batch, BatchImages, Network, Run, TrainingSet
 
 BATCH_SIZE = 100  # images; large enough that the queue costs under 1 % of sampling them
 # Of solvers with qubits: the last problem of a batch is seldom full, and costs nearly as much as a full one.
@@ -174,15 +174,23 @@ def run_row(
     }
 
 
-def batch_rows(images: ImageSet, size: int) -> list[dict[str, Any]]:
-    """What `batches` holds of them, ``size`` images to a batch."""
+@dataclass(frozen=True)
+class BatchRow:
+    """A batch as `batches` and `batch_images` hold it."""
+
+    row: dict[str, Any]
+    images: dict[str, Any]
+
+
+def batch_rows(images: ImageSet, size: int) -> list[BatchRow]:
+    """What is stored of them, ``size`` images to a batch."""
     return [
         _batch(images, ordinal, slice(ordinal * size, (ordinal + 1) * size))
         for ordinal in range(-(-len(images.images) // size))
     ]
 
 
-def insert_run(session: Session, run: dict[str, Any], batches: list[dict[str, Any]], *, now: datetime) -> int:
+def insert_run(session: Session, run: dict[str, Any], batches: list[BatchRow], *, now: datetime) -> int:
     """Write a run and its batches; returns its id. Outside of its windows it is paused from the start.
 
     Raises:
@@ -194,9 +202,7 @@ def insert_run(session: Session, run: dict[str, Any], batches: list[dict[str, An
         )
     stamped = {**run, "state": RunState.QUEUED, "created_at": now}
     run_id = session.execute(insert(Run).values(stamped).returning(Run.id)).scalar_one()
-    session.execute(
-        insert(Batch), [{**batch, "run_id": run_id, "due_at": now, "created_at": now} for batch in batches]
-    )
+    _insert_batches(session, run_id, batches, now=now)
     note(session, "runs", run_id, None, RunState.QUEUED, at=now)
     hours = Hours.of(run.get("window"), None, run.get("deadline_at"))
     if not hours.is_open(now):
@@ -204,6 +210,13 @@ def insert_run(session: Session, run: dict[str, Any], batches: list[dict[str, An
         values = {"paused_by": PausedBy.WINDOW, "pause_reason": why, "paused_at": now}
         advance(session, run_id, RunState.QUEUED, RunState.PAUSED, at=now, why=why, **values)
     return run_id
+
+
+def _insert_batches(session: Session, run: int, batches: list[BatchRow], *, now: datetime) -> None:
+    stamped = [{**batch.row, "run_id": run, "due_at": now, "created_at": now} for batch in batches]
+    ids = session.execute(insert(Batch).returning(Batch.id, sort_by_parameter_order=True), stamped).scalars()
+    images = [{**batch.images, "batch_id": id_} for id_, batch in zip(ids, batches, strict=True)]
+    session.execute(insert(BatchImages), images)
 
 
 def fit(images: ImageSet, network: ChosenNetwork) -> ImageSet:
@@ -268,26 +281,30 @@ def _run_digest(images: ImageSet, network: ChosenNetwork, solver: Solver, parame
     )
 
 
-def _batch(images: ImageSet, ordinal: int, part: slice) -> dict[str, Any]:
+def _batch(images: ImageSet, ordinal: int, part: slice) -> BatchRow:
     pixels = images.images[part]
     data = arrays.encode_images(pixels)
     labels = None if images.labels is None else arrays.encode_labels(images.labels[part])
-    return {
+    count, height, width = pixels.shape
+    row = {
         "ordinal": ordinal,
         "first_image": part.start,
-        "count": pixels.shape[0],
-        "height": pixels.shape[1],
-        "width": pixels.shape[2],
+        "count": count,
+        "height": height,
+        "width": width,
+        "state": BatchState.PENDING,
+    }
+    stored = {
         "images": data,
         "images_sha256": arrays.batch_checksum(data, labels),
         "labels": labels,
         "sources": None if images.sources is None else list(images.sources[part]),
-        "state": BatchState.PENDING,
     }
+    return BatchRow(row, stored)
 
 
 def _find_or_insert(
-    session: Session, run: dict[str, Any], batches: list[dict[str, Any]], *, now: datetime
+    session: Session, run: dict[str, Any], batches: list[BatchRow], *, now: datetime
 ) -> Enqueued:
     key = run["idempotency_key"]
     if key is not None and session.execute(select(Run.id).where(Run.idempotency_key == key)).first():

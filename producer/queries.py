@@ -15,7 +15,7 @@ from producer.senders import sent_by
 from schema.errors import NetworkError, NotFound
 from schema.parameters import Origin, Solver
 from schema.states import BatchState, EmbeddingState, NetworkState, PausedBy, ProblemState, RunState
-from schema.tables import Batch, Classification, Embedding, Network, Problem, Run, TrainingSet
+from schema.tables import Batch, BatchImages, Classification, Embedding, Network, Problem, Run, TrainingSet
 
 _BY_ITSELF = (PausedBy.WINDOW, PausedBy.DEADLINE)  # pauses that a person need not end
 _PAGE = 5_000  # classifications read at once
@@ -280,7 +280,9 @@ def classified(session: Session, run_id: int, first: int = 0, end: int | None = 
 def sources(session: Session, run_id: int) -> dict[int, str]:
     """File names by image index, for runs that were read from a folder."""
     rows = session.execute(
-        select(Batch.first_image, Batch.sources).where(Batch.run_id == run_id, Batch.sources.is_not(None))
+        select(Batch.first_image, BatchImages.sources)
+        .join(BatchImages, BatchImages.batch_id == Batch.id)
+        .where(Batch.run_id == run_id, BatchImages.sources.is_not(None))
     )
     return {first + k: name for first, names in rows for k, name in enumerate(names or ())}
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Integer, Row, Select, case, func, insert, literal, null, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from producer.enqueue import Enqueued
 from schema import arrays
@@ -19,7 +19,7 @@ from schema.database import Database, note
 from schema.errors import NetworkError, NotFound, ParameterError
 from schema.parameters import Parameters, Solver
 from schema.states import FINISHED_RUNS, BatchState, NetworkState, RunState
-from schema.tables import Batch, Network, Problem, Run, SampleSet
+from schema.tables import Batch, BatchImages, Network, Problem, Run, SampleSet
 
 HINTED = 200  # batches that get a hint at once; the reconciler finds the others
 
@@ -29,11 +29,8 @@ _COPIED = (
     Batch.count,
     Batch.height,
     Batch.width,
-    Batch.images,
-    Batch.images_sha256,
-    Batch.labels,
-    Batch.sources,
 )
+_IMAGES = (BatchImages.images, BatchImages.images_sha256, BatchImages.labels, BatchImages.sources)
 _STAMPS = ("due_at", "created_at", "started_at", "sampled_at")
 
 
@@ -70,6 +67,8 @@ def enqueue_rescored(database: Database, run: int, changes: Mapping[str, Any]) -
         new = _insert_run(session, held.Run, source, stored, parameters, now=now)
         names = ["run_id", "state", "sampling_us", "dispatched_at", *_STAMPS, *(c.key for c in _COPIED)]
         session.execute(insert(Batch).from_select(names, _copies(new, source, now=now)))
+        names = ["batch_id", *(c.key for c in _IMAGES)]
+        session.execute(insert(BatchImages).from_select(names, _copied_images(new, source)))
         note(session, "runs", new, None, RunState.RUNNING, at=now, why=f"scores run {source} again")
     return Enqueued(new, created=True)
 
@@ -143,7 +142,7 @@ def _insert_run(
 
 
 def _copies(run: int, source: int, *, now: datetime) -> Select[Any]:
-    """The source's scored batches as rows of the new run; the database copies their images itself."""
+    """The source's scored batches as rows of the new run."""
     stamp = literal(now, UtcDateTime())
     sampled = select(Problem.id).join(SampleSet).where(Problem.batch_id == Batch.id).exists()
     return select(
@@ -154,3 +153,16 @@ def _copies(run: int, source: int, *, now: datetime) -> Select[Any]:
         *[stamp] * len(_STAMPS),
         *_COPIED,
     ).where(Batch.run_id == source, Batch.state == BatchState.SCORED, sampled)
+
+
+def _copied_images(run: int, source: int) -> Select[Any]:
+    """Their images, which the database copies itself."""
+    copy = aliased(Batch)
+    columns: list[Any] = [copy.id, *_IMAGES]
+    return (
+        select(*columns)
+        .select_from(BatchImages)
+        .join(Batch, Batch.id == BatchImages.batch_id)
+        .join(copy, copy.ordinal == Batch.ordinal)
+        .where(Batch.run_id == source, copy.run_id == run)
+    )

@@ -25,6 +25,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from schema.access import ApiKey, Delivery, Submission
 from schema.chips import Chip, Embedding, Preparation
 from schema.columns import Base, Key, known
+from schema.payloads import BatchImages, SampleSet, TrainingSet
 from schema.schedules import Firing, Schedule
 from schema.states import (
     BatchState,
@@ -40,6 +41,7 @@ __all__ = [
     "ApiKey",
     "Base",
     "Batch",
+    "BatchImages",
     "Breaker",
     "Calibration",
     "Chip",
@@ -60,25 +62,7 @@ __all__ = [
     "TrainingSet",
 ]
 
-REVISION = "0008"  # the migration that makes exactly these tables
-
-
-class TrainingSet(Base):
-    """Images and labels to train on, addressed by their content, shared by networks."""
-
-    __tablename__ = "training_sets"
-
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
-    sha256: Mapped[str] = mapped_column(String(64), unique=True)
-    name: Mapped[str] = mapped_column(Text)
-    count: Mapped[int]
-    height: Mapped[int]
-    width: Mapped[int]
-    images: Mapped[bytes]  # (count, height, width) uint8, C order, zlib
-    labels: Mapped[bytes]  # (count,) little-endian int16
-    created_at: Mapped[datetime]
-
-    __table_args__ = (CheckConstraint("count > 0 AND height > 0 AND width > 0", name="sizes_positive"),)
+REVISION = "0009"  # the migration that makes exactly these tables
 
 
 class Network(Base):
@@ -217,7 +201,7 @@ class Run(Base):
 
 
 class Batch(Base):
-    """Images that one worker samples in one go."""
+    """Images that one worker samples in one go; their bytes are in `BatchImages`."""
 
     __tablename__ = "batches"
 
@@ -228,10 +212,6 @@ class Batch(Base):
     count: Mapped[int]
     height: Mapped[int]
     width: Mapped[int]
-    images: Mapped[bytes]  # (count, height, width) uint8, C order
-    images_sha256: Mapped[str] = mapped_column(String(64))  # of images, then labels
-    labels: Mapped[bytes | None]  # (count,) little-endian int16
-    sources: Mapped[list[str] | None]  # a file name for each image
     state: Mapped[BatchState]
     fence: Mapped[int] = mapped_column(default=0)
     attempts: Mapped[int] = mapped_column(default=0)
@@ -252,7 +232,7 @@ class Batch(Base):
         Index(None, "state", "dispatched_at"),
         # Those that were begun and left are taken first.
         Index(None, "run_id", "state", "fence"),
-        # All that the choice of the next batch looks at: the rows themselves are long with images.
+        # All that the choice of the next batch looks at.
         Index(None, "run_id", "state", "ordinal", "due_at", "dispatched_at"),
         known(BatchState),
         CheckConstraint("count > 0 AND height > 0 AND width > 0", name="sizes_positive"),
@@ -306,19 +286,6 @@ class Problem(Base):
         CheckConstraint("state <> 'sent' OR sapi_id IS NOT NULL", name="sent_has_id"),
         CheckConstraint("(state = 'answered') = (answered_at IS NOT NULL)", name="answered_has_time"),
     )
-
-
-class SampleSet(Base):
-    """The raw reads of one problem, as returned; see `schema.samples`."""
-
-    __tablename__ = "sample_sets"
-
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
-    problem_id: Mapped[int] = mapped_column(ForeignKey("problems.id", ondelete="CASCADE"), unique=True)
-    codec: Mapped[int]
-    reads: Mapped[int]
-    variables: Mapped[int]
-    data: Mapped[bytes]
 
 
 class Classification(Base):

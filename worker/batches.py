@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Insert, and_, insert, select, update
+from sqlalchemy import Insert, Update, and_, bindparam, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
 from schema import samples
@@ -16,7 +16,7 @@ from schema.database import advance, advance_all
 from schema.errors import StaleState
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, ProblemState, RunState
-from schema.tables import Batch, Classification, Embedding, Problem, Run, SampleSet
+from schema.tables import Batch, BatchImages, Classification, Embedding, Problem, Run, SampleSet
 from worker.crash import CrashPoint, reach
 from worker.retries import Again, GiveUp
 
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from worker.qpu import Sampled
 
 _CLASSIFY: Insert = insert(Classification.__table__)  # type: ignore[arg-type]
+_KEEP_BREAKS: Update = (
+    update(Problem.__table__)  # type: ignore[arg-type]
+    .where(Problem.id == bindparam("problem_"))
+    .values(chain_breaks=bindparam("breaks_"))
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,25 +73,40 @@ class Scored:
 
 
 def load(session: Session, batch: int) -> Work:
-    """Read a batch that exists."""
-    row = session.execute(
-        select(Batch, Run.network_id, Run.solver, Run.parameters)
-        .join(Run, Run.id == Batch.run_id)
-        .where(Batch.id == batch)
-    ).one()
-    held: Batch = row.Batch
+    """Read a batch that exists. One whose images are gone comes without any, which is damage to who looks."""
+    row = session.execute(_LOAD, {"batch_": batch}).one()
     return Work(
         batch=batch,
-        run=held.run_id,
+        run=row.run_id,
         network=row.network_id,
         solver=Solver(row.solver),
         parameters=Parameters.from_dict(row.parameters),
-        first_image=held.first_image,
-        shape=(held.count, held.height, held.width),
-        images=held.images,
-        images_sha256=held.images_sha256,
-        labels=held.labels,
+        first_image=row.first_image,
+        shape=(row.count_, row.height, row.width),
+        images=row.images or b"",
+        images_sha256=row.images_sha256 or "",
+        labels=row.labels,
     )
+
+
+_LOAD = (
+    select(
+        Batch.run_id,
+        Batch.first_image,
+        Batch.count.label("count_"),  # a row has a method of that name
+        Batch.height,
+        Batch.width,
+        BatchImages.images,
+        BatchImages.images_sha256,
+        BatchImages.labels,
+        Run.network_id,
+        Run.solver,
+        Run.parameters,
+    )
+    .join(Run, Run.id == Batch.run_id)
+    .outerjoin(BatchImages, BatchImages.batch_id == Batch.id)
+    .where(Batch.id == bindparam("batch_"))
+)
 
 
 def start_run(session: Session, run: int, *, now: datetime) -> None:
@@ -213,8 +233,9 @@ def store_scores(
         {"run_id": work.run, "image": work.first_image + index, **vars(row)} for index, row in enumerate(rows)
     ]
     session.execute(_CLASSIFY, values)
-    for problem, data in chain_breaks.items():
-        session.execute(update(Problem).where(Problem.id == problem).values(chain_breaks=data))
+    if chain_breaks:
+        broken = [{"problem_": problem, "breaks_": data} for problem, data in chain_breaks.items()]
+        session.execute(_KEEP_BREAKS, broken)
     reach(CrashPoint.COUNTING)
     return _count(session, work.run, batches_scored=Run.batches_scored + 1)
 

@@ -370,15 +370,14 @@ class Submission:
 
 
 def _log(events: list[Event]) -> None:
-    """A line for each piece of news that was kept; `problem` is its row."""
+    """What was kept: ids of the solver by problem, which is its row; a line for each kind of news."""
     from worker.annealers.dwave import Accepted, Answered
 
+    for kind, text in ((Accepted, "problems sent"), (Answered, "problems answered")):
+        if ids := {event.key: event.sapi_id for event in events if isinstance(event, kind)}:
+            log.info(text, problems=ids)
     for event in events:
-        if isinstance(event, Accepted):
-            log.info("problem sent", problem=event.key, sapi_id=event.sapi_id)
-        elif isinstance(event, Answered):
-            log.info("problem answered", problem=event.key, sapi_id=event.sapi_id)
-        else:
+        if not isinstance(event, Accepted | Answered):
             log.warning("problem failed", problem=event.key, sapi_id=event.sapi_id, error=str(event.error))
 
 

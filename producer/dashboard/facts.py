@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from producer import calibrations, embeddings, queries, report
 from schema import arrays
 from schema.damage import stored_in
-from schema.tables import Batch, Classification, Problem, Run
+from schema.tables import Batch, BatchImages, Classification, Problem, Run
 
 LEAST_CERTAIN = 24  # images
 MARGIN_BINS = 25
@@ -134,17 +134,18 @@ def _batch_of(
     session: Session, run: int, image: int, wanted: set[int]
 ) -> dict[int, tuple[NDArray[np.uint8], str | None]]:
     """Pixels and file names of the wanted images in the batch that holds ``image``."""
-    held = session.execute(
-        select(Batch)
+    held, kept = session.execute(
+        select(Batch, BatchImages)
+        .join(BatchImages, BatchImages.batch_id == Batch.id)
         .where(Batch.run_id == run, Batch.first_image <= image)
         .order_by(Batch.first_image.desc())
         .limit(1)
-    ).scalar_one()
+    ).one()
     shape = (held.count, held.height, held.width)
     with stored_in(f"batch {held.id} of run {run}", "classify the images again"):
-        pixels = arrays.decode_images(held.images, shape, held.images_sha256, held.labels)
-    session.expunge(held)  # its images are long
-    first, names = held.first_image, held.sources
+        pixels = arrays.decode_images(kept.images, shape, kept.images_sha256, kept.labels)
+    session.expunge(kept)  # it is long
+    first, names = held.first_image, kept.sources
     return {
         k: (pixels[k - first], None if names is None else names[k - first])
         for k in wanted

@@ -19,6 +19,7 @@ from schema.errors import Corrupt, NetworkError
 from schema.tables import (
     Base,
     Batch,
+    BatchImages,
     Calibration,
     Chip,
     Classification,
@@ -202,10 +203,12 @@ EVERYTHING = (
         where=Embedding.tiling.is_not(None),
     ),
     Kept(
-        Batch,
-        (Batch.images, Batch.labels, Batch.images_sha256, Batch.count, Batch.height, Batch.width),
+        BatchImages,
+        (BatchImages.images, BatchImages.labels, BatchImages.images_sha256, Batch.count, Batch.height,
+         Batch.width),
         _batch,
         "classify the images again",
+        joined=((Batch, Batch.id == BatchImages.batch_id),),
     ),
     Kept(
         Problem,

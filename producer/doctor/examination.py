@@ -28,6 +28,7 @@ _TIMELESS: tuple[Callable[[Session], Iterator[Finding]], ...] = (
     states.run_states,
     states.times,
     relations.orphans,
+    relations.images,
     relations.coverage,
     relations.sample_sets,
     spendings.spendings,

@@ -13,9 +13,10 @@ from producer.doctor.repairs import Remove, RemoveClassifications, SampleAgain, 
 from producer.raw_reads import is_pruned
 from schema.parameters import Solver
 from schema.states import FINISHED_RUNS, BatchState, ProblemState, RunState
-from schema.tables import Base, Batch, Classification, Problem, Run, SampleSet
+from schema.tables import Base, Batch, BatchImages, Classification, Problem, Run, SampleSet
 
 ORPHANS = "orphans"
+IMAGES = "images"
 COVERAGE = "coverage"
 SAMPLE_SETS = "sample-sets"
 
@@ -71,6 +72,14 @@ def _classifications(session: Session) -> Iterator[Finding]:
         what = f"{count} classifications belong to a run that is not there"
         repair = RemoveClassifications(run, None, what)
         yield Finding(ORPHANS, "classifications", run, what, "remove them: --repair", repair)
+
+
+def images(session: Session) -> Iterator[Finding]:
+    """Every batch has its images."""
+    there = select(BatchImages.batch_id).where(BatchImages.batch_id == Batch.id).exists()
+    for batch in session.execute(select(Batch.id).where(~there).order_by(Batch.id)).scalars().all():
+        what = "its images are gone"
+        yield Finding(IMAGES, "batches", batch, what, f"{BACKUP}, or classify the images again")
 
 
 def coverage(session: Session) -> Iterator[Finding]:

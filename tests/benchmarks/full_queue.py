@@ -23,7 +23,7 @@ from schema.costs import cost_us
 from schema.database import Database
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, PausedBy, ProblemState, RunState
-from schema.tables import Batch, Network, Problem, Run, Spending
+from schema.tables import Batch, BatchImages, Network, Problem, Run, Spending
 from tests.integration.conftest import network_row
 
 WAITING, PROBLEMS = 10_000, 50_000
@@ -62,6 +62,7 @@ def fill(database: Database) -> dict[str, list[int]]:
             ids[name] = [_run(session, group, ordinal, now) for ordinal in range(group.runs)]
             for run in ids[name]:
                 _insert(session, Batch, _batches(run, group, now))
+                _insert(session, BatchImages, _images(session, run))
                 _insert(session, Problem, _problems(session, run, group, now))
                 spent_us = select(func.sum(cost_us())).join(Batch).where(Batch.run_id == run)
                 row = {"run_id": run, "day": now.date(), "spent_us": session.execute(spent_us).scalar_one()}
@@ -101,14 +102,17 @@ def _batches(run: int, group: Group, now: datetime) -> Iterator[dict[str, Any]]:
             "count": _IMAGES,
             "height": 28,
             "width": 28,
-            "images": bytes(_IMAGES * 28 * 28),
-            "images_sha256": "0" * 64,
             "state": BatchState.SCORED if scored else BatchState.PENDING,
             "due_at": now,
             "created_at": now,
             "sampled_at": now if scored else None,
             "scored_at": now if scored else None,
         }
+
+
+def _images(session: Session, run: int) -> Iterator[dict[str, Any]]:
+    for batch in session.execute(select(Batch.id).where(Batch.run_id == run)).scalars().all():
+        yield {"batch_id": batch, "images": bytes(_IMAGES * 28 * 28), "images_sha256": "0" * 64}
 
 
 def _problems(session: Session, run: int, group: Group, now: datetime) -> Iterator[dict[str, Any]]:

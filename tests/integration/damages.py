@@ -41,7 +41,11 @@ DAMAGES: dict[str, tuple[tuple[str, ...], list[tuple[str, str, int | None, bool]
     "batches": (("UPDATE runs SET batches = 4 WHERE id = 1",), [("run-counts", "runs", 1, True)]),
     "a batch is gone": (
         ("DELETE FROM batches WHERE id = 4",),
-        [("run-counts", "runs", 2, False), ("batch-gaps", "runs", 2, False)],
+        [
+            ("run-counts", "runs", 2, False),
+            ("batch-gaps", "runs", 2, False),
+            ("orphans", "batch_images", 4, False),
+        ],
     ),
     "a classification is gone": (
         ("DELETE FROM classifications WHERE run_id = 1 AND image = 13",),
@@ -111,6 +115,7 @@ DAMAGES: dict[str, tuple[tuple[str, ...], list[tuple[str, str, int | None, bool]
         (
             "DELETE FROM sample_sets",
             "DELETE FROM problems",
+            "DELETE FROM batch_images WHERE batch_id < 4",
             "DELETE FROM batches WHERE run_id = 1",
             "DELETE FROM runs WHERE id = 1",
         ),
@@ -118,6 +123,7 @@ DAMAGES: dict[str, tuple[tuple[str, ...], list[tuple[str, str, int | None, bool]
     ),
     "the batch of reads is gone": (
         (
+            "DELETE FROM batch_images WHERE batch_id IN (2, 3)",
             "DELETE FROM batches WHERE run_id = 1 AND id > 1",
             "DELETE FROM classifications WHERE run_id = 1 AND image >= 10",
             "UPDATE runs SET batches = 1, batches_scored = 1, images = 10 WHERE id = 1",
@@ -136,6 +142,10 @@ DAMAGES: dict[str, tuple[tuple[str, ...], list[tuple[str, str, int | None, bool]
     "a problem is gone with its reads": (
         ("DELETE FROM sample_sets WHERE problem_id = 1", "DELETE FROM problems WHERE id = 1"),
         [("coverage", "batches", 1, False)],
+    ),
+    "the images of a batch are gone": (
+        ("DELETE FROM batch_images WHERE batch_id = 4",),
+        [("images", "batches", 4, False)],
     ),
     "reads are gone": (
         ("DELETE FROM sample_sets WHERE problem_id = 2",),

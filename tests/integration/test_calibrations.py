@@ -22,7 +22,7 @@ from schema.errors import ImageError, ParameterError
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Rule, Solver, Visible
 from schema.states import BatchState, CalibrationState, RunState
-from schema.tables import Batch, Calibration, Network, Run, SampleSet, TrainingSet
+from schema.tables import Batch, BatchImages, Calibration, Network, Run, SampleSet, TrainingSet
 from tests.integration.conftest import START, USE_CASES, Clock, Outbox, network_row, some_images, work_off
 from worker import leases, reconcile
 from worker.context import Context
@@ -163,7 +163,8 @@ def test_a_run_that_failed_fails_its_calibration(context: Context, working: Chos
     calibration = enqueue_calibration(database, knowable(context, working, 5), working, Solver.LOCAL, SMALL)
     with database.transaction() as session:
         damaged = select(Batch.id).order_by(Batch.id).limit(1).scalar_subquery()
-        session.execute(update(Batch).where(Batch.id == damaged).values(images_sha256="0" * 64))
+        changed = update(BatchImages).where(BatchImages.batch_id == damaged)
+        session.execute(changed.values(images_sha256="0" * 64))
     work_off(context, Message(Task.DISPATCH))
     seen = found(database, calibration.id)
     assert seen.state is CalibrationState.FAILED

@@ -19,7 +19,7 @@ from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import load as load_settings
 from schema.states import BatchState, PausedBy, ProblemState, RunState
-from schema.tables import Batch, Breaker, Classification, Problem, Run, Spending
+from schema.tables import Batch, BatchImages, Breaker, Classification, Problem, Run, Spending
 from tests.emulators import TOKEN, Emulator, wait_until
 from tests.integration.conftest import Cli, Clock, Outbox, some_images, work_off
 from tests.ledgers import assert_spendings_agree
@@ -338,20 +338,29 @@ def chosen(context: Context) -> list[int]:
         return choose(session, context.settings, now=now, after_s=60)
 
 
+def images(context: Context, batch: int) -> bytes:
+    with context.database.reading() as session:
+        query = select(BatchImages.images).where(BatchImages.batch_id == batch)
+        return session.execute(query).scalar_one()
+
+
+def keep(context: Context, batch: int, data: bytes) -> None:
+    with context.database.transaction() as session:
+        session.execute(update(BatchImages).where(BatchImages.batch_id == batch).values(images=data))
+
+
 def test_failed_batches_alone_are_done_again(
     context: Context, working: ChosenNetwork, emulator: Emulator
 ) -> None:
     before = emulator.ledger()
     run = enqueue(context.database, working, 6, batch_size=2)
     first, second, third = batches(context, run)
-    with context.database.transaction() as session:
-        kept = session.execute(select(Batch.images).where(Batch.id == second)).scalar_one()
-        session.execute(update(Batch).where(Batch.id == second).values(images=b"x" + kept[1:]))
+    kept = images(context, second)
+    keep(context, second, b"x" + kept[1:])
     work_off(context, *(Message(Task.SAMPLE_BATCH, batch) for batch in (first, second, third)))
     held = row(context, run)
     assert (held.state, held.batches_scored, held.batches_failed) == (RunState.FAILED, 2, 1)
-    with context.database.transaction() as session:
-        session.execute(update(Batch).where(Batch.id == second).values(images=kept))
+    keep(context, second, kept)
     assert control.resume(context.database, run) == 1
     finish(context, run)
     held = row(context, run)
@@ -371,15 +380,13 @@ def test_a_failed_run_of_a_local_solver_is_resumed(context: Context, working: Ch
     ).id
     first = batches(context, run)[0]
     pipeline.sample_batch(context, first)
-    with context.database.transaction() as session:
-        kept = session.execute(select(Batch.images).where(Batch.id == first)).scalar_one()
-        session.execute(update(Batch).where(Batch.id == first).values(images=b"x" + kept[1:]))
+    kept = images(context, first)
+    keep(context, first, b"x" + kept[1:])
     work_off(
         context, Message(Task.AGGREGATE_BATCH, first), Message(Task.SAMPLE_BATCH, batches(context, run)[1])
     )
     assert row(context, run).state is RunState.FAILED
-    with context.database.transaction() as session:
-        session.execute(update(Batch).where(Batch.id == first).values(images=kept))
+    keep(context, first, kept)
     control.resume(context.database, run)
     finish(context, run)
 

@@ -24,6 +24,7 @@ from schema.parameters import Parameters, Solver
 from schema.states import BatchState, CalibrationState, NetworkState, RunState
 from schema.tables import (
     Batch,
+    BatchImages,
     Calibration,
     Chip,
     Classification,
@@ -84,7 +85,7 @@ def assert_only_one_failed(database: Database, run: int, named: str) -> None:
         raise Corrupt(rows[1].error)
 
 
-@pytest.mark.parametrize("column", [Batch.images, Batch.labels])
+@pytest.mark.parametrize("column", [BatchImages.images, BatchImages.labels])
 @pytest.mark.parametrize("sampled", [False, True], ids=["before sampling", "before scoring"])
 def test_a_damaged_batch_fails_and_the_others_go_on(
     context: Context, working: ChosenNetwork, column: InstrumentedAttribute[Any], sampled: bool
@@ -93,7 +94,7 @@ def test_a_damaged_batch_fails_and_the_others_go_on(
     damaged = batch(context.database, run)
     if sampled:
         pipeline.sample_batch(context, damaged)
-    flip(context.database, column, Batch.id == damaged)
+    flip(context.database, column, BatchImages.batch_id == damaged)
     work_off(context, Message(Task.DISPATCH), Message(Task.AGGREGATE_BATCH, damaged))
     assert_only_one_failed(context.database, run, f"batch {damaged} of run {run}")
 
@@ -101,7 +102,7 @@ def test_a_damaged_batch_fails_and_the_others_go_on(
 def test_labels_of_earlier_versions_are_still_read(context: Context, working: ChosenNetwork) -> None:
     run = enqueue(context, working)
     with context.database.transaction() as session:
-        for held in session.execute(select(Batch)).scalars():
+        for held in session.execute(select(BatchImages)).scalars():
             held.images_sha256 = arrays.checksum(held.images)
         session.flush()
     work_off(context, Message(Task.DISPATCH))

@@ -223,7 +223,7 @@ def spoil_reads(ward: Ward, damaged: bool) -> None:
         problem = session.execute(select(Problem.id).where(Problem.batch_id == 4)).scalar_one()
     if damaged:
         ward.damage(
-            f"UPDATE sample_sets SET data = labels FROM batches WHERE batches.id = 4 AND "
+            f"UPDATE sample_sets SET data = labels FROM batch_images WHERE batch_id = 4 AND "
             f"problem_id = {problem}"
         )
     else:
@@ -270,15 +270,16 @@ def test_every_kind_of_stored_bytes_is_checked(ward: Ward) -> None:
         ("calibrations", "image_digests", 1),
         ("chips", "graph", 1),
         ("embeddings", "tiling", 1),
-        ("batches", "images", 5),
-        ("batches", "labels", 5),
+        ("batch_images", "images", 5),
+        ("batch_images", "labels", 5),
         ("problems", "chain_breaks", 1),
         ("sample_sets", "data", 2),
         ("classifications", "scores", 1),
     ):
         entity = ENTITIES[table]
         held = getattr(entity, column)
-        where = Classification.image == 7 if table == "classifications" else entity.id == row
+        key = next(iter(entity.__table__.primary_key))
+        where = Classification.image == 7 if table == "classifications" else key == row
         before = flip(database, held, where, 10)
         assert ward.findings() == [("checksums", table, row, False)], (table, column)
         with database.transaction() as session:

@@ -17,7 +17,7 @@ from schema.architecture import preset
 from schema.database import Database
 from schema.errors import IdempotencyConflict, ImageError, NetworkError, ParameterError
 from schema.parameters import Parameters, Solver
-from schema.tables import Batch, Network, Run, TrainingSet
+from schema.tables import Batch, BatchImages, Network, Run, TrainingSet
 from tests.integration.conftest import some_images
 
 Enqueue = Callable[..., Enqueued]
@@ -32,10 +32,13 @@ def test_batches_hold_every_image_once_and_in_order(database: Database, network:
     images = some_images(33)
     run = enqueue_run(database, images, network, Solver.LOCAL, Parameters(), RunOptions(batch_size=10))
     with database.reading() as session:
-        batches = session.execute(
-            select(Batch).where(Batch.run_id == run.id).order_by(Batch.ordinal)
-        ).scalars()
-        parts = [(b.first_image, b.count, b.images, b.images_sha256, b.labels) for b in batches]
+        kept = (BatchImages.images, BatchImages.images_sha256, BatchImages.labels)
+        parts = session.execute(
+            select(Batch.first_image, Batch.count, *kept)
+            .join(BatchImages, BatchImages.batch_id == Batch.id)
+            .where(Batch.run_id == run.id)
+            .order_by(Batch.ordinal)
+        ).all()
     assert [(first, count) for first, count, *_ in parts] == [(0, 10), (10, 10), (20, 10), (30, 3)]
     stored = [arrays.decode_images(data, (n, 8, 8), sha, labels) for _, n, data, sha, labels in parts]
     np.testing.assert_array_equal(np.concatenate(stored), images.images)
@@ -101,7 +104,8 @@ def test_labels_are_numbered_as_the_network_does(database: Database, network: Ch
     folders = replace(some_images(4), labels=np.array([0, 1, 1, 0]), classes=("3", "7"))
     run = enqueue_run(database, folders, network, Solver.LOCAL, Parameters())
     with database.reading() as session:
-        data = session.execute(select(Batch.labels).where(Batch.run_id == run.id)).scalar_one()
+        of_run = select(BatchImages.labels).join(Batch).where(Batch.run_id == run.id)
+        data = session.execute(of_run).scalar_one()
     assert arrays.decode_labels(data or b"", 4).tolist() == [3, 7, 7, 3]
 
 

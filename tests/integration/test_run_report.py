@@ -20,7 +20,7 @@ from schema import samples
 from schema.errors import Corrupt, NotFound
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver
-from schema.tables import Batch, Problem, Run, SampleSet
+from schema.tables import Batch, BatchImages, Problem, Run, SampleSet
 from tests.integration.conftest import Cli, some_images, work_off
 from worker.context import Context
 
@@ -121,8 +121,9 @@ def test_names_are_never_markup(context: Context, run: int) -> None:
     hostile = "<script>alert(1)</script> | `x`\n# y"
     with context.database.transaction() as session:
         session.execute(update(Run).where(Run.id == run).values(name=hostile))
+        first = select(Batch.id).where(Batch.run_id == run, Batch.first_image == 0).scalar_subquery()
         session.execute(
-            update(Batch).where(Batch.run_id == run, Batch.first_image == 0).values(sources=[hostile] * 10)
+            update(BatchImages).where(BatchImages.batch_id == first).values(sources=[hostile] * 10)
         )
     assert "<script" not in page(context, run)
     with context.database.reading() as session:
@@ -161,7 +162,10 @@ def test_what_is_missing_or_damaged_is_named(context: Context, run: int, cli: Cl
         cli("runs", "report", "99", "--html", tmp_path / "no.html")
     assert not list(tmp_path.glob("*no*"))
     with context.database.transaction() as session:
-        session.execute(update(Batch).where(Batch.run_id == run).values(images=b"\0" * 640))
+        of_run = select(Batch.id).where(Batch.run_id == run)
+        session.execute(
+            update(BatchImages).where(BatchImages.batch_id.in_(of_run)).values(images=b"\0" * 640)
+        )
     with pytest.raises(Corrupt, match=f"batch .* of run {run}"):
         cli("runs", "report", run, "--html", tmp_path / "no.html")
     assert not list(tmp_path.glob("*no*"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, MetaData, func, insert, select, text
+from sqlalchemy import Connection, MetaData, Select, func, insert, select, text
 
 import migrations
 from producer import control, queries, report
@@ -150,7 +150,7 @@ def write_old(today: str, url: str) -> None:
         for table in held.sorted_tables:
             if table.name == "alembic_version":
                 continue
-            given = [row._asdict() for row in reading.execute(select(Base.metadata.tables[table.name]))]
+            given = [row._asdict() for row in reading.execute(_today(table.name))]
             aged = [OLDER.get(table.name, dict)(row) for row in given]
             for row in aged:
                 if row is not None:
@@ -164,6 +164,15 @@ def write_old(today: str, url: str) -> None:
                 )
     source.dispose()
     target.dispose()
+
+
+def _today(table: str) -> Select[Any]:
+    """The rows of a table; older ones of batches hold their images."""
+    held = Base.metadata.tables[table]
+    if table != "batches":
+        return select(held)
+    images = Base.metadata.tables["batch_images"]
+    return select(held, *images.c).join(images, images.c.batch_id == held.c.id)
 
 
 def _plain(value: Any, connection: Connection) -> Any:

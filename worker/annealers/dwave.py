@@ -88,6 +88,8 @@ class _Future(Future):  # type: ignore[misc]  # the client has no types
 
     def __init__(self, key: int, rung: queue.SimpleQueue[int], solver: Any, sapi_id: str | None) -> None:
         super().__init__(solver=solver, id_=sapi_id)
+        # The client would parse the solver's times, which nobody asks for, where it has none yet.
+        self.time_received = self.time_solved = self.time_created
         bell = _Bell(key, rung)
         if sapi_id is None:
             self._id_ready_event = bell

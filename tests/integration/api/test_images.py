@@ -18,7 +18,7 @@ from sqlalchemy import select
 from producer.api.settings import load as load_api
 from producer.networks import ChosenNetwork
 from schema.database import Database
-from schema.tables import Batch
+from schema.tables import Batch, BatchImages
 from tests.integration.api.conftest import npz, refused, send
 from tests.integration.conftest import some_images
 from tests.serving import client, serving
@@ -47,7 +47,7 @@ def test_pictures_keep_their_order_and_names(
     files = [("images", (name, png(image))) for name, image in zip(names, images, strict=True)]
     run = http.post("/v1/runs", files=files).json()["run_id"]
     with database.reading() as session:
-        row = session.execute(select(Batch).where(Batch.run_id == run)).scalar_one()
+        row = session.execute(select(BatchImages).join(Batch).where(Batch.run_id == run)).scalar_one()
         assert row.images == images.tobytes()
         assert row.sources == ["z.png", "a.png", "b.png"]
 
@@ -60,7 +60,7 @@ def test_a_file_of_labels(http: httpx.Client, database: Database, network: Chose
     answer = http.post("/v1/runs", files=files)
     assert answer.status_code == 202, answer.text
     with database.reading() as session:
-        labels = session.execute(select(Batch.labels)).scalar_one()
+        labels = session.execute(select(BatchImages.labels)).scalar_one()
     assert labels is not None
     assert np.frombuffer(labels[:8], "<i2").tolist() == [3, 1, 4, 1]
 
@@ -71,7 +71,7 @@ def test_csv_and_gzip(http: httpx.Client, database: Database, network: ChosenNet
     files = {"images": ("a.csv.gz", gzip.compress(text.encode()))}
     assert http.post("/v1/runs", files=files).status_code == 202
     with database.reading() as session:
-        assert session.execute(select(Batch.images)).scalar_one() == pixels.tobytes()
+        assert session.execute(select(BatchImages.images)).scalar_one() == pixels.tobytes()
 
 
 UNUSABLE = (

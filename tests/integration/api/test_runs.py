@@ -17,7 +17,7 @@ from producer.networks import ChosenNetwork
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.states import RunState
-from schema.tables import Batch, Run
+from schema.tables import Batch, BatchImages, Run
 from tests.integration.api.conftest import npz, refused, send
 from tests.integration.conftest import some_images, work_off
 from tests.serving import client
@@ -43,7 +43,7 @@ def test_a_file_becomes_a_run_with_the_options_that_were_sent(
         )
         assert row.parameters["reads"] == 7
         first = session.execute(
-            select(Batch.images).where(Batch.run_id == run, Batch.ordinal == 0)
+            select(BatchImages.images).join(Batch).where(Batch.run_id == run, Batch.ordinal == 0)
         ).scalar_one()
     assert first == some_images(30).images[:10].tobytes()
     shown = http.get(answer.json()["links"]["self"]).json()

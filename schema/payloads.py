@@ -1,0 +1,58 @@
+"""Tables whose rows are long: images and raw reads. They are written once, and read by what they belong to.
+
+What moves from state to state is kept apart from them: SQLite writes a row anew when a word in it changes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from schema.columns import Base, Key
+
+
+class TrainingSet(Base):
+    """Images and labels to train on, addressed by their content, shared by networks."""
+
+    __tablename__ = "training_sets"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(Text)
+    count: Mapped[int]
+    height: Mapped[int]
+    width: Mapped[int]
+    images: Mapped[bytes]  # (count, height, width) uint8, C order, zlib
+    labels: Mapped[bytes]  # (count,) little-endian int16
+    created_at: Mapped[datetime]
+
+    __table_args__ = (CheckConstraint("count > 0 AND height > 0 AND width > 0", name="sizes_positive"),)
+
+
+class BatchImages(Base):
+    """The images of a batch."""
+
+    __tablename__ = "batch_images"
+
+    batch_id: Mapped[int] = mapped_column(
+        ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    images: Mapped[bytes]  # (count, height, width) uint8, C order
+    images_sha256: Mapped[str] = mapped_column(String(64))  # of images, then labels
+    labels: Mapped[bytes | None]  # (count,) little-endian int16
+    sources: Mapped[list[str] | None]  # a file name for each image
+
+
+class SampleSet(Base):
+    """The raw reads of one problem, as returned; see `schema.samples`."""
+
+    __tablename__ = "sample_sets"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    problem_id: Mapped[int] = mapped_column(ForeignKey("problems.id", ondelete="CASCADE"), unique=True)
+    codec: Mapped[int]
+    reads: Mapped[int]
+    variables: Mapped[int]
+    data: Mapped[bytes]
