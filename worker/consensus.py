@@ -75,16 +75,16 @@ def score(
     """
     _check_reads(class_bits, energies, occurrences)
     _check_options(rule, fraction, beta)
-    exact = np.asarray(energies, dtype=np.float64)
     counts = None if occurrences is None else occurrences.astype(np.float64)
     if counts is None and rule != Rule.BOLTZMANN:
-        scores, one_hot = _count(class_bits, exact, 1.0 if rule == Rule.ALL_READS_MEAN else fraction)
+        scores, one_hot = _count(class_bits, energies, 1.0 if rule == Rule.ALL_READS_MEAN else fraction)
     else:
+        exact = energies.astype(np.float64)
         weights = np.ones_like(exact) if counts is None else counts
         scores, one_hot = _weigh(class_bits, exact, weights, rule, fraction, beta)
     decided = scores.max(axis=1) > 0.0
-    predicted, tied = _predict(class_bits, exact, counts, scores, decided)
-    lowest = exact.min(axis=1, where=_counted(exact, counts), initial=np.inf)
+    predicted, tied = _predict(class_bits, energies, counts, scores, decided)
+    lowest = energies.min(axis=1, where=_counted(energies, counts), initial=np.inf).astype(np.float64)
     return Consensus(scores, predicted, _margin(scores), tied, one_hot, lowest)
 
 
@@ -98,7 +98,9 @@ def count_kept(class_bits: BitArray, kept: BoolArray) -> tuple[BitArray, NDArray
     return bits, (kept | ~some).astype(np.int32)
 
 
-def _count(class_bits: BitArray, energies: FloatArray, fraction: float) -> tuple[FloatArray, FloatArray]:
+def _count(
+    class_bits: BitArray, energies: NDArray[np.floating], fraction: float
+) -> tuple[FloatArray, FloatArray]:
     """Scores (B, K) and shares (B,) of one-hot reads where every read counts once: eight reads to a byte."""
     reads = class_bits.shape[1]
     on = np.packbits(class_bits.transpose(0, 2, 1), axis=2)
@@ -188,7 +190,7 @@ def _one_hot_fraction(bits: FloatArray, counts: FloatArray) -> FloatArray:
 
 def _predict(
     class_bits: BitArray,
-    energies: FloatArray,
+    energies: NDArray[np.floating],
     counts: FloatArray | None,
     scores: FloatArray,
     decided: BoolArray,
@@ -212,7 +214,7 @@ def _margin(scores: FloatArray) -> FloatArray:
     return highest[:, 1] - highest[:, 0]
 
 
-def _counted(energies: FloatArray, counts: FloatArray | None) -> BoolArray:
+def _counted(energies: NDArray[np.floating], counts: FloatArray | None) -> BoolArray:
     """Which rows (b, R) were read at all."""
     return np.ones(energies.shape, dtype=np.bool_) if counts is None else counts > 0.0
 

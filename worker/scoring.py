@@ -164,13 +164,13 @@ def pixels(work: Work) -> NDArray[np.uint8]:
 class _Reads:
     """The first R stored reads of B images, R as the run says.
 
-    class_bits: (B, R, K) uint8. energies: (B, R) float64, computed anew from Q without noise: those that a
+    class_bits: (B, R, K) uint8. energies: (B, R) float, computed anew from Q without noise: those that a
     solver returns are its own. kept: (B, R) bool, reads that count, None: all. chain_breaks: (B, n) float64,
     None where there are no chains.
     """
 
     class_bits: NDArray[np.uint8]
-    energies: NDArray[np.float64]
+    energies: NDArray[np.floating]
     kept: NDArray[np.bool_] | None = None
     occurrences: NDArray[np.int32] | None = None
     chain_breaks: NDArray[np.float64] | None = None
@@ -209,7 +209,7 @@ def _decode(model: EnergyModel, linear: NDArray[np.float64], parameters: Paramet
         spin = (form.h, (model.quadratic + model.quadratic.T) / 4.0)
     physical = held.packed[0, : parameters.reads]
     out = unembed(physical, placed, parameters.unembedding, seed=parameters.seed, spin=spin)
-    energies = model.energies(linear, out.bits)
+    energies = model.energies(linear, out.bits, np.float32)  # they only rank the reads
     class_bits = out.bits[:, :, model.class_units]
     if out.kept.all():
         return _Reads(class_bits, energies, chain_breaks=out.chain_breaks)

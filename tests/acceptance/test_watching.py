@@ -43,12 +43,13 @@ def check_log(log: Path, run: int, problems: int) -> None:
     batches = {line["batch"] for line in by_event["batch sampled"]}
     assert {line["batch"] for line in by_event["batch scored"]} == batches
     assert len(batches) == 2
-    for event in ("problem sent", "problem answered"):
+    for event in ("problems sent", "problems answered"):
         of_problems = by_event[event]
-        assert len({line["problem"] for line in of_problems}) == len(of_problems) == problems
+        ids = [pair for line in of_problems for pair in line["problems"].items()]
+        assert len({problem for problem, _ in ids}) == len(ids) == problems
+        assert all(sapi_id for _, sapi_id in ids)
         assert {line["run"] for line in of_problems} == {run}
         assert {line["batch"] for line in of_problems} == batches
-        assert all(line["sapi_id"] for line in of_problems)
     assert "batch" not in by_event["run finished"][0]  # nothing of an earlier task is left
     ends = [line for event, of_event in by_event.items() if " succeeded in " in event for line in of_event]
     assert {line["batch"] for line in ends if "sample_batch" in line["event"]} >= batches

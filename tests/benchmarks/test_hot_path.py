@@ -68,7 +68,7 @@ class Road:
         made.lin(linear)
         read = wire.decode(answer["answer"])
         out = unembed(read.packed, made.placement.tiling)
-        energies = model.energies(linear, out.bits)
+        energies = model.energies(linear, out.bits, np.float32)
         scored = consensus.score(out.bits[:, :, model.class_units], energies, fraction=FRACTION)
         return scored.scores
 

@@ -20,8 +20,10 @@ BitArray = NDArray[np.uint8]
 FloatArray = NDArray[np.float64]
 IndexList = NDArray[np.intp]
 
-# Transposing 8 x 8 bits: rows so far apart exchange the bits under the mask (Warren, Hacker's Delight, 7-3).
-_SWAPS = ((4, 0x0F0F0F0F0F0F0F0F), (2, 0x3333333333333333), (1, 0x5555555555555555))
+# Transposing 8 x 8 bits, or bytes: rows so far apart exchange what is under the mask (Warren, Hacker's Delight,
+# 7-3). The first bit of a byte is the highest, the first byte of a word the lowest.
+_BITS = ((4, 0x0F0F0F0F0F0F0F0F), (2, 0x3333333333333333), (1, 0x5555555555555555))
+_BYTES = ((4, 0x00000000FFFFFFFF), (2, 0x0000FFFF0000FFFF), (1, 0x00FF00FF00FF00FF))
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,32 +75,43 @@ def unembed(
         if spin is None:
             raise ValueError("minimize_energy needs the model in SPIN form")
         _minimize(bits, _unpack_reads(broken, reads, tiling).view(np.bool_), *spin)
-    counts = np.bitwise_count(broken).sum(axis=1, dtype=np.int64)
+    counts = np.bitwise_count(broken.view(np.uint64)).sum(axis=1, dtype=np.int64)
     return Unembedded(bits, kept, counts.reshape(tiling.tiles, tiling.units) / reads)
 
 
 def _transpose(packed: BitArray) -> BitArray:
-    """(R, W) bytes of eight qubits to (8 W, ceil(R / 8)) bytes of eight reads, the first one highest."""
+    """(R, W) bytes of eight qubits to (8 W, ceil(R / 64) * 8) bytes of eight reads, the first one highest."""
     reads, width = packed.shape
-    groups = -(-reads // 8)
-    padded = np.zeros((8, groups, -(-width // 8) * 8), dtype=np.uint8)
+    groups, wide = -(-reads // 64) * 8, -(-width // 8) * 8
+    padded = np.zeros((8, groups, wide), dtype=np.uint8)
     for place in range(8):
         rows = packed[place::8]
         padded[place, : len(rows), :width] = rows
-    words = padded.view(np.uint64)
-    for apart, mask in _SWAPS:
-        pairs = words.reshape(4 // apart, 2, apart, groups, -1)
-        upper, lower = pairs[:, 0], pairs[:, 1]
-        swapped = lower >> np.uint64(apart)
-        swapped ^= upper
-        swapped &= np.uint64(mask)
-        upper ^= swapped
-        lower ^= swapped << np.uint64(apart)
-    return np.ascontiguousarray(padded[:, :, :width].transpose(2, 0, 1)).reshape(-1, groups)
+    words = padded.view("<u8")
+    for apart, mask in _BITS:
+        _exchange(words.reshape(-1, 2, apart, groups * wide // 8)[:, ::-1], apart, mask)
+    # Bytes of a qubit lie W apart by now: moving them one by one would take longer than all the rest.
+    for apart, mask in _BYTES:
+        _exchange(words.reshape(-1, 2, apart, wide // 8), 8 * apart, mask)
+    blocks = words.reshape(8, groups // 8, 8, wide // 8).transpose(3, 2, 0, 1)
+    return np.ascontiguousarray(blocks).view(np.uint8).reshape(-1, groups)[: 8 * width]
+
+
+def _exchange(pairs: NDArray[np.uint64], shift: int, mask: int) -> None:
+    """Of pairs of words (m, 2, apart, N): the first ones' bits that lie ``shift`` above the mask, with the
+    second ones' bits under it.
+    """
+    above, under = pairs[:, 0], pairs[:, 1]
+    changed = above >> np.uint64(shift)
+    changed ^= under
+    changed &= np.uint64(mask)
+    under ^= changed
+    changed <<= np.uint64(shift)
+    above ^= changed
 
 
 def _unpack_reads(rows: BitArray, reads: int, tiling: Tiling) -> BitArray:
-    """(k n, ceil(R / 8)) bytes of eight reads each to bits (k, R, n), a view of (k, n, R) in memory."""
+    """(k n, >= ceil(R / 8)) bytes of eight reads each to bits (k, R, n), a view of (k, n, R) in memory."""
     bits = np.unpackbits(rows, axis=1, count=reads)
     return bits.reshape(tiling.tiles, tiling.units, reads).transpose(0, 2, 1)
 

@@ -50,14 +50,14 @@ def choices(reads: int) -> tuple[Choice, ...]:
 
 def count_right(
     class_bits: BitArray,
-    energies: FloatArray,
+    energies: NDArray[np.floating],
     labels: NDArray[np.integer],
     among: Sequence[Choice],
     kept: NDArray[np.bool_] | None = None,
 ) -> CountArray:
     """Images predicted right by each of C choices, (C,) int64; undecided ones count as wrong.
 
-    class_bits: (B, R, K) uint8. energies: (B, R) float64. labels: (B,) integers. A choice of r reads takes
+    class_bits: (B, R, K) uint8. energies: (B, R) float. labels: (B,) integers. A choice of r reads takes
     the first r of the R. kept: (B, R), reads that count; None: all.
 
     Raises ImageError when there are not B labels, ParameterError when a choice needs more than R reads.

@@ -66,15 +66,17 @@ def test_units_are_those_of_unembed_sampleset(rule: Unembedding, model: EnergyMo
         np.testing.assert_array_equal(out.bits[tile][out.kept[tile]], expected)
 
 
-def test_chain_breaks_are_oceans(tiling: Tiling) -> None:
-    reads = _reads(tiling, 300)
+@pytest.mark.parametrize("count", [1, 7, 8, 63, 64, 65, 300])
+def test_chain_breaks_are_oceans(tiling: Tiling, count: int) -> None:
+    reads = _reads(tiling, count)
     out = unembed(np.packbits(reads, axis=1), tiling)
     sorted_qubits = np.sort(tiling.qubits)
     for tile in range(tiling.tiles):
         chains = [np.searchsorted(sorted_qubits, tiling.chain(tile, u)).tolist() for u in range(tiling.units)]
         broken = dwave.embedding.broken_chains(2 * reads.astype(np.int8) - 1, chains)
         np.testing.assert_allclose(out.chain_breaks[tile], broken.mean(axis=0))
-    assert 0.0 < out.chain_breaks.mean() < 0.5
+    assert out.chain_breaks.mean() < 0.5
+    assert out.chain_breaks.any() or count < 63
 
 
 def test_weighted_random_follows_the_share_of_qubits_and_the_seed() -> None:

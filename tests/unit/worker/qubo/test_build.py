@@ -48,6 +48,16 @@ def test_energies_of_the_presets_agree_with_dimod(make, visible) -> None:
         np.testing.assert_allclose(energies[image], expected, rtol=1e-12, atol=1e-9)
 
 
+@pytest.mark.parametrize("make", [head, pooled, conv358])
+def test_energies_of_single_precision_are_good_to_a_millionth(make) -> None:
+    model = make("sampled")
+    linear = model.linear(features_for(model, 2))
+    bits = RNG(2).integers(0, 2, (2, 300, model.units), dtype=np.uint8)
+    single, double = model.energies(linear, bits, np.float32), model.energies(linear, bits)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, double, rtol=0, atol=2e-6 * np.abs(double).max())
+
+
 def test_energies_do_not_depend_on_how_many_reads_are_asked_at_once() -> None:
     model = conv358()
     linear = model.linear(features_for(model, 3))
