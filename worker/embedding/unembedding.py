@@ -20,8 +20,8 @@ BitArray = NDArray[np.uint8]
 FloatArray = NDArray[np.float64]
 IndexList = NDArray[np.intp]
 
-# Transposing 8 x 8 bits, or bytes: rows so far apart exchange what is under the mask (Warren, Hacker's Delight,
-# 7-3). The first bit of a byte is the highest, the first byte of a word the lowest.
+# Transposing 8 x 8 bits, or bytes: rows so far apart exchange what is under the mask (Warren, Hacker's
+# Delight, 7-3). The first bit of a byte is the highest, the first byte of a word the lowest.
 _BITS = ((4, 0x0F0F0F0F0F0F0F0F), (2, 0x3333333333333333), (1, 0x5555555555555555))
 _BYTES = ((4, 0x00000000FFFFFFFF), (2, 0x0000FFFF0000FFFF), (1, 0x00FF00FF00FF00FF))
 
