@@ -134,11 +134,14 @@ def plant(home: Path, monkeypatch: pytest.MonkeyPatch, *, clock: str) -> Iterato
             database.dispose()
 
 
-def mnist(count: int) -> ImageSet:
-    """So many of MNIST's test images, again from the first one where there are not enough."""
+def mnist(count: int, first: int = 0) -> ImageSet:
+    """So many of MNIST's test images, again from the first one where there are not enough.
+
+    first: where to begin. A worker knows the linear parts of the batches that it has seen last.
+    """
     found = images.read(str(data_file("mnist_test.npz")))
     assert found.labels is not None
-    chosen = np.arange(count) % len(found.images)
+    chosen = (first + np.arange(count)) % len(found.images)
     return ImageSet("mnist", found.images[chosen], found.labels[chosen], None, None)
 
 
