@@ -66,9 +66,12 @@ class Request:
             images = images.only(list(self.classes))
         return images if self.limit is None else images.limit(self.limit)
 
-    def hours(self, now: datetime) -> Hours:
-        """When the run may work, if it is enqueued now; raises ParameterError where its deadline is over."""
-        return Hours.written(self.windows, self._zone, self.deadline, now)
+    def hours(self, now: datetime, *, again: bool = False) -> Hours:
+        """When the run may work, if it is enqueued now; raises ParameterError where its deadline is over.
+
+        again: the run may be there already; see `Hours.written`.
+        """
+        return Hours.written(self.windows, self._zone, self.deadline, now, again=again)
 
     def options(self, now: datetime, key: str | None = None) -> RunOptions:
         """How its run is to be worked on."""
@@ -80,7 +83,7 @@ class Request:
             priority=self.priority,
             key=key,
             budget_us=self.budget_us,
-            hours=self.hours(now),
+            hours=self.hours(now, again=key is not None),
         )
 
     def from_anywhere(self) -> Request:

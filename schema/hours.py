@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Self
 
+from schema.errors import ParameterError
 from schema.windows import Windows, find_zone, moment
 
 
@@ -30,8 +31,12 @@ class Hours:
         return cls(None if window is None else Windows.from_dict(window), opened_until, deadline_at)
 
     @classmethod
-    def written(cls, windows: Sequence[str], zone: str, deadline: str | None, now: datetime) -> Self:
+    def written(
+        cls, windows: Sequence[str], zone: str, deadline: str | None, now: datetime, *, again: bool = False
+    ) -> Self:
         """From what people write, `schema.windows` says how; no windows: at all times.
+
+        again: it may be of a run that is there already, whose deadline may be over.
 
         Raises:
             ParameterError: names the window, zone or deadline that cannot be used, or is over ``now``.
@@ -39,7 +44,12 @@ class Hours:
         spans = Windows.parse(windows, zone) if windows else None
         if deadline is None:
             return cls(spans)
-        return cls(spans, deadline_at=moment(deadline, find_zone(zone), now))
+        at, clock = moment(deadline, find_zone(zone), now), now.astimezone(find_zone(zone))
+        if at <= now and not again:
+            raise ParameterError(
+                f"deadline {deadline} is over: it is {clock:%Y-%m-%d %H:%M %Z} by the database's clock"
+            )
+        return cls(spans, deadline_at=at)
 
     def is_over(self, at: datetime) -> bool:
         """Whether the deadline has passed."""

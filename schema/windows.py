@@ -163,7 +163,7 @@ def moment(text: str, zone: ZoneInfo, now: datetime) -> datetime:
     not been changed: 01:30 of a missing hour is what it shows as 02:30.
 
     Raises:
-        ParameterError: it cannot be understood, or is not after ``now``.
+        ParameterError: it cannot be understood.
     """
     if is_daily(text):
         hour, minute = map(int, text.split(":"))
@@ -176,12 +176,7 @@ def moment(text: str, zone: ZoneInfo, now: datetime) -> datetime:
         raise ParameterError(
             f"deadline {text[:MAX_TEXT]!r} is not understood; write 2026-12-01T06:00, or 06:00: the next one"
         ) from None
-    at = _utc(given if given.tzinfo else given.replace(tzinfo=zone))
-    if at <= now:
-        raise ParameterError(
-            f"deadline {text} is over: it is {now.astimezone(zone):%Y-%m-%d %H:%M %Z} by the database's clock"
-        )
-    return at
+    return _utc(given if given.tzinfo else given.replace(tzinfo=zone))
 
 
 def is_daily(text: str) -> bool:

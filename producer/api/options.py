@@ -114,8 +114,10 @@ class Options(BaseModel):
         """Whether the run may work at some times only."""
         return self.window is not None or self.deadline is not None
 
-    def hours(self, now: datetime) -> Hours:
+    def hours(self, now: datetime, *, again: bool) -> Hours:
         """When the run may work, if it is enqueued ``now``.
+
+        again: the run may be there already; see `Hours.written`.
 
         Raises:
             ParameterError: names the window, the zone or the deadline that cannot be used.
@@ -126,7 +128,7 @@ class Options(BaseModel):
             return ALWAYS
         zone = self.tz or "UTC"
         find_zone(zone)
-        return Hours.written(self.windows, zone, self.deadline, now)
+        return Hours.written(self.windows, zone, self.deadline, now, again=again)
 
     @property
     def budget_us(self) -> int | None:

@@ -162,7 +162,7 @@ def enqueue(at: Service, caller: Caller, images: ImageSet, asked: Options, key: 
         InputError: images, network, parameters or key cannot be used. RequestRefused: 429, a limit of the
             caller's is reached. Nothing was written then.
     """
-    given, hours = asked.asked(), _hours(at, asked)
+    given, hours = asked.asked(), _hours(at, asked, again=key is not None)
     network = at.choose_network(images, asked.network)
     key = None if key is None else _own_key(caller, key)
     if asked.calibration:
@@ -187,12 +187,12 @@ def enqueue(at: Service, caller: Caller, images: ImageSet, asked: Options, key: 
     return enqueue_run(at.database, images, network, asked.solver, parameters, run_options, also)
 
 
-def _hours(at: Service, asked: Options) -> Hours:
+def _hours(at: Service, asked: Options, *, again: bool) -> Hours:
     """When the run may work, by the database's clock; raises ParameterError."""
     if not asked.is_timed:
-        return asked.hours(datetime.now(UTC))
+        return asked.hours(datetime.now(UTC), again=again)
     with at.database.reading() as session:
-        return asked.hours(at.database.now(session))
+        return asked.hours(at.database.now(session), again=again)
 
 
 def _own_key(caller: Caller, key: str) -> str:

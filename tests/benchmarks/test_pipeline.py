@@ -38,6 +38,7 @@ from tests.benchmarks.rivals.submission import Rival, Shop, in_parallel, one_by_
 from tests.emulators import TOKEN
 from worker import batches, scoring
 from worker.network.registry import Registry, TrainedNetwork
+from worker.qubo.build import Visible
 
 IMAGES = int(os.environ.get("ANNEALQ_BENCH_IMAGES", "10000"))
 ROUNDS = 5
@@ -73,21 +74,31 @@ def test_utilisation(record: Record, on_time: Plant) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rival", "name", "images", "goal"),
+    ("rival", "name", "images", "goal", "visible"),
     [
-        (one_by_one, "(a) one image after another", 12, 100),
-        (without_waiting, "(b) without waiting", 60, 30),
-        (in_parallel, "(c) ParallelEmbeddingComposite", 64, 3),
+        (one_by_one, "(a) one image after another", 12, 100, "sampled"),
+        (one_by_one, "(a), visible units folded by both", 12, None, "folded"),
+        (without_waiting, "(b) without waiting", 60, 30, "sampled"),
+        (in_parallel, "(c) ParallelEmbeddingComposite", 64, 3, "sampled"),
     ],
 )
-def test_rivals(record: Record, on_time: Plant, rival: Rival, name: str, images: int, goal: float) -> None:
+def test_rivals(
+    record: Record,
+    on_time: Plant,
+    rival: Rival,
+    name: str,
+    images: int,
+    goal: float | None,
+    visible: Visible,
+) -> None:
     """Images in a second, ours and theirs in turns on one emulator with a real clock."""
-    shop = _shop(on_time)
     test, some = mnist(3000), mnist(images).images
+    on_time.classify(test, Parameters(visible=visible))
+    shop = _shop(on_time, visible)
     rival(shop, some[:2])
     ours, theirs = [], []
     for turn in range(ROUNDS):
-        ours.append(len(test.images) / on_time.classify(test, Parameters(seed=turn)).wall_s)
+        ours.append(len(test.images) / on_time.classify(test, Parameters(visible=visible, seed=turn)).wall_s)
         started = time.monotonic()
         scores = rival(shop, some)
         theirs.append(images / (time.monotonic() - started))
@@ -196,18 +207,20 @@ def _seconds_until_claimed(database: Database, run: int, env: dict[str, str]) ->
         worker.wait()
 
 
-def _shop(made: Plant) -> Shop:
+def _shop(made: Plant, visible: Visible) -> Shop:
     """A rival's sampler on our emulator, with our embeddings."""
     sampler = DWaveSampler(endpoint=made.emulator.endpoint, token=TOKEN, solver={"name": CHIP})
-    with made.database.reading() as session:
-        tiles = tiling.decode(session.execute(select(Embedding.tiling)).scalars().one())
     bundle = shipped.load("mnist")
     architecture = bundle.description.architecture
     network = TrainedNetwork(architecture, weights.decode(bundle.data, architecture), "energy")
+    model = network.model(visible, None)
+    with made.database.reading() as session:
+        query = select(Embedding.tiling).where(Embedding.units == model.units)
+        tiles = tiling.decode(session.execute(query).scalars().one())
     embeddings = [
         {unit: tiles.chain(k, unit).tolist() for unit in range(tiles.units)} for k in range(tiles.tiles)
     ]
-    return Shop(sampler, network, embeddings, Parameters().reads)
+    return Shop(sampler, network, model, embeddings, Parameters().reads)
 
 
 def _science_s(made: Plant, run: int) -> float:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tests.benchmarks.rivals.ocean import count_by_argsort
 from worker.network.registry import TrainedNetwork
+from worker.qubo.build import EnergyModel
 
 FloatArray = NDArray[np.float64]
 Rival = Callable[["Shop", NDArray[np.uint8]], FloatArray]
@@ -24,24 +25,24 @@ _FRACTION = 0.1
 
 @dataclass(frozen=True)
 class Shop:
-    """What all rivals have ready. embeddings: of each tile, unit to chain; classes: the class units."""
+    """What all rivals have ready. embeddings: of each tile, unit to chain."""
 
     sampler: DWaveSampler
     network: TrainedNetwork
+    model: EnergyModel
     embeddings: list[dict[int, list[int]]]
     reads: int
 
     def bqm(self, image: NDArray[np.uint8]) -> dimod.BinaryQuadraticModel:
         """The energy function of an image (H, W)."""
-        model = self.network.model("sampled", None)
+        model = self.model
         linear = model.linear(self.network.features(image[np.newaxis]))[0]
         pairs = (model.edges[:, 0], model.edges[:, 1], model.couplings)
         return dimod.BinaryQuadraticModel.from_numpy_vectors(linear, pairs, 0.0, "BINARY")
 
     def scores(self, answers: Iterable[dimod.SampleSet]) -> FloatArray:
         """Class scores (B, K) of images."""
-        model = self.network.model("sampled", None)
-        classes = list(range(model.units))[model.class_units]
+        classes = list(range(self.model.units))[self.model.class_units]
         return np.array([count_by_argsort(answer, classes, _FRACTION) for answer in answers])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from producer import queries
 from producer.enqueue import RunOptions, enqueue_run
@@ -17,7 +17,7 @@ from schema.database import Database
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver
 from schema.states import RunState
-from schema.tables import Batch, Run
+from schema.tables import Batch, BatchImages, Run
 from tests.integration.conftest import Cli, some_images, work_off
 from tests.serving import client
 from worker.context import Context
@@ -89,7 +89,10 @@ def test_nothing_is_asked_of_others(http: httpx.Client, finished: int) -> None:
 def test_names_are_never_markup(http: httpx.Client, finished: int, database: Database) -> None:
     with database.transaction() as session:
         session.execute(update(Run).values(name=HOSTILE))
-        session.execute(update(Batch).where(Batch.first_image == 0).values(sources=[HOSTILE] * 10))
+        first = select(Batch.id).where(Batch.first_image == 0)
+        session.execute(
+            update(BatchImages).where(BatchImages.batch_id.in_(first)).values(sources=[HOSTILE] * 10)
+        )
     for path in ("/", f"/runs/{finished}", f"/runs/{finished}/images/3", f"/?said={HOSTILE}"):
         page = http.get(path).text
         assert "<script>" not in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -95,6 +96,17 @@ def test_deadlines_when_clocks_are_changed(http: httpx.Client, network: ChosenNe
     for written, counts_as in DEADLINES.items():
         run = shown(http, http.post("/v1/runs", json=numbers(deadline=written, tz="Europe/London")))
         assert datetime.fromisoformat(run["deadline_at"]) == datetime.fromisoformat(counts_as), written
+
+
+def test_a_run_is_found_again_after_its_deadline(http: httpx.Client, network: ChosenNetwork) -> None:
+    until = datetime.now(UTC) + timedelta(seconds=2)
+    body, monday = numbers(deadline=until.isoformat()), {"Idempotency-Key": "monday"}
+    run = shown(http, http.post("/v1/runs", json=body, headers=monday))["run_id"]
+    time.sleep(max((until - datetime.now(UTC)).total_seconds(), 0.0))
+    again = http.post("/v1/runs", json=body, headers=monday)
+    assert (again.status_code, again.json()["run_id"]) == (200, run)
+    assert "is over" in refused(http.post("/v1/runs", json=body, headers={"Idempotency-Key": "tuesday"}), 422)
+    assert "is over" in refused(http.post("/v1/runs", json=body), 422)
 
 
 UNUSABLE: list[tuple[dict[str, Any], str]] = [
