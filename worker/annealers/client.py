@@ -76,7 +76,7 @@ def connect(access: Access) -> SapiClient:
         "request_timeout": access.request_timeout_s,
         "poll_strategy": "long-polling",
         "poll_wait_time": access.poll_wait_s,
-        "poll_pause": 0.1,  # without a pause, a server that answers 5xx is asked hundreds of times a second
+        "poll_pause": 0.05,  # without a pause, a server that answers 5xx is asked hundreds of times a second
         "http_retry_backoff_factor": 0.05,
         "http_retry_total": access.retries,
         "compress_qpu_problem_data": access.deflates,
