@@ -12,7 +12,8 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from producer import overlap
-from producer.enqueue import Enqueued, RunOptions, batch_rows, default_batch_size, fit, insert_run, run_row
+from producer.enqueue import Enqueued, RunOptions, batch_rows, fit, insert_run, run_row
+from producer.filling import batch_size
 from producer.images import ImageSet
 from producer.networks import ChosenNetwork
 from schema import arrays
@@ -136,14 +137,13 @@ def enqueue_calibration(
         "images": len(images.images),
         "image_digests": overlap.seal(overlap.digests(images.images)),
     }
-    options = RunOptions(default_batch_size(solver))
-    batches = batch_rows(images, options.batch_size)
     with database.transaction() as session:
         now = database.now(session)
         candidates = grid.parameters(own_lam(session, network.id, grid.visible))
+        batches = batch_rows(images, batch_size(session, network.id, solver, candidates[0]))
         calibration = _insert(session, row, now=now)
         for parameters in candidates:
-            run = run_row(images, network, solver, parameters, options)
+            run = run_row(images, network, solver, parameters, RunOptions(), len(batches))
             insert_run(session, {**run, "calibrates": calibration}, batches, now=now)
     return Enqueued(calibration, created=True)
 

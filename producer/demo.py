@@ -7,7 +7,6 @@ from pathlib import Path
 from producer import images as reader
 from producer import queries
 from producer.commands.runs import watch_and_show
-from producer.enqueue import RunOptions, default_batch_size
 from producer.images import ImageSet
 from producer.jobs import submit, submit_training
 from producer.progress import watch_training
@@ -86,7 +85,6 @@ def classify(
     console.print(
         f"classifying {len(images.images):,} images of {images.name}, {parameters.reads} reads each"
     )
-    options = RunOptions(default_batch_size(solver))
-    run = submit(at, images, network, solver, parameters, options)
+    run = submit(at, images, network, solver, parameters)
     watch_and_show(at, run.id, json=json)
     return run.id

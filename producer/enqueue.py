@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from producer.description import Description
+from producer.filling import MAX_BATCH_SIZE, batch_size
 from producer.images import ImageSet
 from producer.networks import ChosenNetwork
 from producer.versions import find_or_insert, insert_version
@@ -29,10 +30,6 @@ from schema.parameters import Parameters, Solver
 from schema.states import BatchState, NetworkState, PausedBy, RunState
 from schema.tables import Batch, BatchImages, Network, Run, TrainingSet
 
-BATCH_SIZE = 100  # images; large enough that the queue costs under 1 % of sampling them
-# Of solvers with qubits: the last problem of a batch is seldom full, and costs nearly as much as a full one.
-REMOTE_BATCH_SIZE = 1_000
-MAX_BATCH_SIZE = 10_000
 MAX_KEY = 255
 MAX_BUDGET_US = 10**15  # 31 years
 _DEFLATE_LEVEL = 1
@@ -50,7 +47,7 @@ class Enqueued:
 class RunOptions:
     """How a run is to be worked on; none of it changes a result."""
 
-    batch_size: int = BATCH_SIZE
+    batch_size: int | None = None  # images; None: as `producer.filling` says
     priority: int = 0
     key: str | None = None
     calibrated_by: int | None = None  # the calibration that the parameters were taken from
@@ -59,7 +56,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         """Raises ParameterError naming the value and its limits."""
-        if not 1 <= self.batch_size <= MAX_BATCH_SIZE:
+        if self.batch_size is not None and not 1 <= self.batch_size <= MAX_BATCH_SIZE:
             raise ParameterError(f"batch size is {self.batch_size}; 1 to {MAX_BATCH_SIZE:,} images")
         if not -1000 <= self.priority <= 1000:
             raise ParameterError(f"priority is {self.priority}; -1000 (last) to 1000 (first)")
@@ -70,11 +67,6 @@ class RunOptions:
             )
         if self.key is not None and not 1 <= len(self.key) <= MAX_KEY:
             raise ParameterError(f"an idempotency key has 1 to {MAX_KEY} characters, not {len(self.key)}")
-
-
-def default_batch_size(solver: Solver) -> int:
-    """Images in a batch where the user does not say."""
-    return REMOTE_BATCH_SIZE if solver.is_remote else BATCH_SIZE
 
 
 def enqueue_run(
@@ -96,10 +88,14 @@ def enqueue_run(
         IdempotencyConflict: the key was used before, for other content.
     """
     parameters.check_for(solver)
-    options = options or RunOptions(default_batch_size(solver))
+    options = options or RunOptions()
     images = fit(images, network)
-    run = run_row(images, network, solver, parameters, options)
-    batches = batch_rows(images, options.batch_size)
+    size = options.batch_size
+    if size is None:
+        with database.reading() as session:
+            size = batch_size(session, network.id, solver, parameters)
+    batches = batch_rows(images, size)
+    run = run_row(images, network, solver, parameters, options, len(batches))
     try:
         with database.transaction() as session:
             found = _find_or_insert(session, run, batches, now=database.now(session))
@@ -153,9 +149,14 @@ def enqueue_training(
 
 
 def run_row(
-    images: ImageSet, network: ChosenNetwork, solver: Solver, parameters: Parameters, options: RunOptions
+    images: ImageSet,
+    network: ChosenNetwork,
+    solver: Solver,
+    parameters: Parameters,
+    options: RunOptions,
+    batches: int,
 ) -> dict[str, Any]:
-    """What `runs` holds of a run over images that fit its network."""
+    """What `runs` holds of a run over images that fit its network, in so many batches."""
     return {
         "name": images.name,
         "network_id": network.id,
@@ -169,7 +170,7 @@ def run_row(
         "window": None if options.hours.windows is None else options.hours.windows.to_dict(),
         "deadline_at": options.hours.deadline_at,
         "images": len(images.images),
-        "batches": -(-len(images.images) // options.batch_size),
+        "batches": batches,
         "labelled": images.labels is not None,
     }
 

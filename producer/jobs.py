@@ -9,14 +9,8 @@ from typing import Any
 from producer import calibrate, hints, networks, queries, rescore
 from producer.bundle import install
 from producer.calibrate import Fitted, Grid, enqueue_calibration
-from producer.enqueue import (
-    REMOTE_BATCH_SIZE,
-    Enqueued,
-    RunOptions,
-    enqueue_run,
-    enqueue_training,
-    fit,
-)
+from producer.enqueue import Enqueued, RunOptions, enqueue_run, enqueue_training, fit
+from producer.filling import REMOTE_BATCH_SIZE
 from producer.images import ImageSet
 from producer.networks import ChosenNetwork
 from producer.preparations import TIME_LIMIT_S, enqueue_preparation
@@ -35,7 +29,7 @@ def submit(
     network: str | None,
     solver: Solver,
     parameters: Parameters,
-    options: RunOptions,
+    options: RunOptions | None = None,
 ) -> Enqueued:
     """Enqueue a run and say so to the workers.
 

@@ -75,11 +75,10 @@ class Request:
 
     def options(self, now: datetime, key: str | None = None) -> RunOptions:
         """How its run is to be worked on."""
-        from producer.enqueue import RunOptions, default_batch_size
+        from producer.enqueue import RunOptions
 
-        size = default_batch_size(self.solver) if self.batch_size is None else self.batch_size
         return RunOptions(
-            batch_size=size,
+            batch_size=self.batch_size,
             priority=self.priority,
             key=key,
             budget_us=self.budget_us,

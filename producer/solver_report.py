@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from producer.embeddings import EmbeddingSummary, Layers
-from producer.enqueue import RunOptions
 from producer.plots import unit_names
 from producer.preparations import PreparationSummary
 from schema.parameters import Parameters, Solver
@@ -33,12 +32,10 @@ def free(solver: Solver, name: str, images: int) -> dict[str, Any]:
     }
 
 
-def costs(
-    found: PreparationSummary, name: str, parameters: Parameters, options: RunOptions
-) -> dict[str, Any]:
+def costs(found: PreparationSummary, name: str, parameters: Parameters, batch_size: int) -> dict[str, Any]:
     """What a run over the images called ``name`` would need and cost, by name."""
     about = {"dry_run": True, "name": name, "network": found.network, "solver": found.solver}
-    about |= {"reads": parameters.reads, "batch_size": options.batch_size}
+    about |= {"reads": parameters.reads, "batch_size": batch_size}
     return {**about, **{("qpu" if key == "solver" else key): value for key, value in found.plan.items()}}
 
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from producer.api.errors import describe
-from producer.enqueue import MAX_BATCH_SIZE, MAX_BUDGET_US
+from producer.enqueue import MAX_BUDGET_US
+from producer.filling import MAX_BATCH_SIZE
 from schema.errors import ParameterError
 from schema.hours import ALWAYS, Hours
 from schema.parameters import MAX_QPU, MAX_READS, MAX_SWEEPS, MAX_TILES, Parameters, Rule, Solver
@@ -69,7 +70,13 @@ class Options(BaseModel):
         description="2026-12-01T06:00, or 06:00 for the next one: afterwards nothing is sent any more, and a "
         "run that is not done has failed, for good.",
     )
-    batch_size: int | None = Field(None, ge=1, le=MAX_BATCH_SIZE, description="Images in a batch.")
+    batch_size: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_BATCH_SIZE,
+        description="Images in a batch; default: 100, and of a "
+        "solver with qubits as many whole problems as come nearest to 1,000.",
+    )
     limit: int | None = Field(None, ge=1, le=10**9, description="Only the first so many images.")
     classes: LongText | None = Field(None, description="Only images with these labels: 0,1,7 or names.")
     calibration: bool = Field(True, description="Take what is not given from the newest calibration.")

@@ -23,7 +23,7 @@ from producer.api.links import links
 from producer.api.options import Options
 from producer.api.service import Service, Shared
 from producer.api.uploads import SentFile
-from producer.enqueue import Enqueued, RunOptions, default_batch_size, enqueue_run
+from producer.enqueue import Enqueued, RunOptions, enqueue_run
 from producer.images import ImageSet
 from schema.access import Submission
 from schema.errors import ParameterError, RequestRefused
@@ -170,7 +170,7 @@ def enqueue(at: Service, caller: Caller, images: ImageSet, asked: Options, key: 
     else:
         parameters, fitted = Parameters.from_dict(given), None
     run_options = RunOptions(
-        batch_size=asked.batch_size or default_batch_size(asked.solver),
+        batch_size=asked.batch_size,
         priority=asked.priority,
         key=key,
         calibrated_by=None if fitted is None else fitted.id,

@@ -76,8 +76,8 @@ BatchSize = Annotated[
     int | None,
     typer.Option(
         "--batch-size",
-        help="Images that one worker takes at a time; default: 100, and 1,000 for solvers with qubits, where "
-        "the last problem of a batch is seldom full.",
+        help="Images that one worker takes at a time; default: 100, and for solvers with qubits as many "
+        "whole problems as come nearest to 1,000, once an embedding is known.",
     ),
 ]
 Priority = Annotated[int, typer.Option("--priority", help="Runs of higher priority go first.")]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from producer import jobs, solver_report
+from producer import filling, jobs, solver_report
 from producer.commands import runs
 from producer.enqueue import RunOptions, fit
 from producer.images import ImageSet
+from producer.preparations import PreparationSummary
 from producer.progress import watch_preparation
 from producer.session import Work, page, print_json, screen, work
 from schema.parameters import Parameters, Solver
@@ -68,13 +69,30 @@ def _plan(at: Work, job: Submission) -> dict[str, Any]:
     if job.calibrated:
         parameters, fitted = jobs.complete(at.database, network, job.solver, job.asked, job.options.key)
         runs.tell_calibration(fitted, job.images, job.asked)
+    size, found = job.options.batch_size, None
+    if size is None:
+        with at.database.reading() as session:
+            if filling.tiles_known(session, network.id, job.solver, parameters) is None:
+                found = _prepare(at, job, network.id, parameters)
+        with at.database.reading() as session:
+            size = filling.batch_size(session, network.id, job.solver, parameters)
+    costs = _prepare(at, job, network.id, parameters, size)
+    if found is not None:  # the second time nothing was searched
+        searched = {name: found.plan[name] for name in ("found", "search_s")}
+        costs = replace(costs, plan={**costs.plan, **searched})
+    return solver_report.costs(costs, job.images.name, parameters, size)
+
+
+def _prepare(
+    at: Work, job: Submission, network: int, parameters: Parameters, size: int | None = None
+) -> PreparationSummary:
+    """What a run in batches of this size would take; without a size, only its embedding."""
     preparation = jobs.submit_preparation(
         at,
-        network.id,
+        network,
         job.solver,
         parameters,
-        images=len(job.images.images),
-        batch_size=job.options.batch_size,
+        images=0 if size is None else len(job.images.images),
+        batch_size=size or filling.REMOTE_BATCH_SIZE,
     )
-    found = watch_preparation(at.database, preparation, screen(), at.check)
-    return solver_report.costs(found, job.images.name, parameters, job.options)
+    return watch_preparation(at.database, preparation, screen(), at.check)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from producer import queries, shipped
 from producer.bundle import install
-from producer.enqueue import BATCH_SIZE, Enqueued, RunOptions
+from producer.enqueue import Enqueued, RunOptions
+from producer.filling import BATCH_SIZE
 from producer.images import ImageSet
 from producer.jobs import submit, submit_training
 from producer.progress import watch_run, watch_training

@@ -69,7 +69,7 @@ class Plant:
         found: ImageSet,
         parameters: Parameters,
         solver: Solver = Solver.EMULATOR,
-        batch_size: int = 1000,
+        batch_size: int | None = None,
     ) -> Taken:
         """A run from its enqueueing to its end."""
         before, started_at = self._cpu_s(), utc_now()
