@@ -15,21 +15,25 @@ from schema.tables import Batch, Embedding, Preparation, Run
 BATCH_SIZE = 100  # images; large enough that the queue costs under 1 % of sampling them
 REMOTE_BATCH_SIZE = 1_000
 MAX_BATCH_SIZE = 10_000
+_PROBLEMS = (
+    8  # with three, a worker waits for its solver, and the solver for a worker: a tenth fewer images/s
+)
 _LATEST = 50  # runs and preparations that are looked through
 
 
 def batch_size(session: Session, network: int, solver: Solver, parameters: Parameters) -> int:
     """Images in a batch where the user does not say.
 
-    Of a solver with qubits: as many whole problems as come nearest to `REMOTE_BATCH_SIZE`, once it is known
-    how many images a problem carries.
+    Of a solver with qubits: as many whole problems as come nearest to `REMOTE_BATCH_SIZE`, and no fewer than
+    eight, once it is known how many images a problem carries.
     """
     if not solver.is_remote:
         return BATCH_SIZE
     tiles = tiles_known(session, network, solver, parameters)
     if tiles is None or tiles > MAX_BATCH_SIZE:
         return REMOTE_BATCH_SIZE
-    return tiles * max(round(REMOTE_BATCH_SIZE / tiles), 1)
+    problems = max(round(REMOTE_BATCH_SIZE / tiles), _PROBLEMS)
+    return tiles * min(problems, MAX_BATCH_SIZE // tiles)
 
 
 def tiles_known(session: Session, network: int, solver: Solver, parameters: Parameters) -> int | None:

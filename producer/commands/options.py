@@ -77,7 +77,7 @@ BatchSize = Annotated[
     typer.Option(
         "--batch-size",
         help="Images that one worker takes at a time; default: 100, and for solvers with qubits as many "
-        "whole problems as come nearest to 1,000, once an embedding is known.",
+        "whole problems as come nearest to 1,000, eight at least, once an embedding is known.",
     ),
 ]
 Priority = Annotated[int, typer.Option("--priority", help="Runs of higher priority go first.")]

@@ -2,7 +2,7 @@
 
     ANNEALQ_BENCH_IMAGES=100000 python -m pytest -m bench -s tests/benchmarks/test_pipeline.py -k flat
 
-Everything at its defaults: 100 reads, some 1,000 images in a batch, as many workers as processors, SQLite. The
+Everything at its defaults: 100 reads, whole problems in a batch, as many workers as processors, SQLite. The
 emulator shares the processors with them; its reads are random bits. Times are of warm processes. Where
 processor time is counted, it is that of all processes but the emulator.
 """

@@ -48,9 +48,10 @@ def test_as_long_as_nothing_is_known_a_batch_has_the_usual_size(
 
 
 @pytest.mark.parametrize(
-    ("tiles", "expected"), [(314, 942), (35, 1015), (32, 992), (1, 1000), (999, 999), (2500, 2500)]
+    ("tiles", "expected"),
+    [(1, 1000), (32, 992), (35, 1015), (124, 992), (314, 2512), (999, 7992), (2500, 10_000), (10_001, 1000)],
 )
-def test_whole_problems_come_nearest_to_a_thousand_images(
+def test_whole_problems_come_nearest_to_a_thousand_images_but_eight_at_least(
     database: Database, network: ChosenNetwork, tiles: int, expected: int
 ) -> None:
     prepared(database, network, FOLDED, tiles)
@@ -59,21 +60,21 @@ def test_whole_problems_come_nearest_to_a_thousand_images(
 
 def test_a_run_is_cut_into_whole_problems(database: Database, network: ChosenNetwork) -> None:
     prepared(database, network, FOLDED, 314)
-    images = some_images(2000)
+    images = some_images(3000)
     run = enqueue_run(database, images, network, Solver.EMULATOR, FOLDED)
-    assert sizes(database, run.id) == [942, 942, 116]
+    assert sizes(database, run.id) == [2512, 488]
     chosen = enqueue_run(database, images, network, Solver.EMULATOR, FOLDED, RunOptions(batch_size=1500))
-    assert sizes(database, chosen.id) == [1500, 500]
+    assert sizes(database, chosen.id) == [1500, 1500]
 
 
 def test_what_an_earlier_run_was_sampled_with_counts_too(database: Database, network: ChosenNetwork) -> None:
     run = enqueue_run(database, some_images(5), network, Solver.EMULATOR, FOLDED).id
     with database.transaction() as session:
-        found = add_embedding(session, add_chip(session), tiles=300)
+        found = add_embedding(session, add_chip(session), tiles=90)
         session.execute(update(Batch).where(Batch.run_id == run).values(embedding_id=found))
-    assert size(database, network, Solver.EMULATOR, FOLDED) == 900
+    assert size(database, network, Solver.EMULATOR, FOLDED) == 990
     prepared(database, network, FOLDED, 314)  # a newer one
-    assert size(database, network, Solver.EMULATOR, FOLDED) == 942
+    assert size(database, network, Solver.EMULATOR, FOLDED) == 2512
 
 
 def test_embeddings_of_something_else_do_not_count(database: Database, network: ChosenNetwork) -> None:
