@@ -75,7 +75,7 @@ class Options(BaseModel):
         ge=1,
         le=MAX_BATCH_SIZE,
         description="Images in a batch; default: 100, and of a "
-        "solver with qubits as many whole problems as come nearest to 1,000.",
+        "solver with qubits as many whole problems as come nearest to 1,000, eight at least.",
     )
     limit: int | None = Field(None, ge=1, le=10**9, description="Only the first so many images.")
     classes: LongText | None = Field(None, description="Only images with these labels: 0,1,7 or names.")
