@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Insert, Update, and_, bindparam, insert, select, update
 from sqlalchemy.orm import Session, aliased
@@ -19,9 +19,6 @@ from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Classification, Embedding, Problem, Run, SampleSet
 from worker.crash import CrashPoint, reach
 from worker.retries import Again, GiveUp
-
-if TYPE_CHECKING:
-    from worker.qpu import Sampled
 
 _CLASSIFY: Insert = insert(Classification.__table__)  # type: ignore[arg-type]
 _KEEP_BREAKS: Update = (
@@ -56,6 +53,15 @@ class Stored:
     count: int
     data: bytes
     tiling: bytes | None
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What a batch keeps of its sampling on a solver with qubits."""
+
+    embedding_id: int
+    searched_s: float
+    sampling_us: int
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from schema.errors import Refused, Unavailable
 from schema.parameters import Parameters, Solver
 from worker import audit, leases, stopping
+from worker.batches import Sampled
 from worker.embedding import search, store
 from worker.embedding.graph import Interactions
 from worker.ledger import Terms
@@ -49,15 +50,6 @@ class Prepared:
                 if count and number * times:
                     counts[count] = counts.get(count, 0) + number * times
         return counts
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """What a batch keeps of its sampling."""
-
-    embedding_id: int
-    searched_s: float
-    sampling_us: int
 
 
 def prepare(
