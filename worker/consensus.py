@@ -103,7 +103,8 @@ def _count(
 ) -> tuple[FloatArray, FloatArray]:
     """Scores (B, K) and shares (B,) of one-hot reads where every read counts once: eight reads to a byte."""
     reads = class_bits.shape[1]
-    on = np.packbits(class_bits.transpose(0, 2, 1), axis=2)
+    # In order first, where they are not: packing bits that lie apart takes five times as long.
+    on = np.packbits(np.ascontiguousarray(class_bits.transpose(0, 2, 1)), axis=2)
     once, twice = np.zeros_like(on[:, 0]), np.zeros_like(on[:, 0])
     for row in on.transpose(1, 0, 2):
         twice |= once & row

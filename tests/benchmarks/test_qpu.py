@@ -25,6 +25,7 @@ from producer import shipped
 from schema import weights
 from schema.parameters import Parameters
 from tests.benchmarks.conftest import Record
+from tests.chips import chip
 from tests.conftest import annealq, data_file
 from worker.annealers import programme
 from worker.annealers.programme import Programme
@@ -34,11 +35,13 @@ from worker.embedding.scale import Ranges
 from worker.embedding.unembedding import unembed
 from worker.emulator.solver import DESIGNS, Solver
 from worker.network.registry import TrainedNetwork
+from worker.qubo.build import Visible
 from worker.qubo.ising import spin_form
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
 
 READS = 1000
+RANGES = Ranges(h=(-4.0, 4.0), J=(-2.0, 1.0), J_at_qubit=(-18.0, 15.0))  # of an Advantage
 
 
 def median_ms(function: Callable[[], object], times: int = 9) -> float:
@@ -50,11 +53,23 @@ def median_ms(function: Callable[[], object], times: int = 9) -> float:
     return 1e3 * statistics.median(once() for _ in range(times))
 
 
-@pytest.fixture(scope="module")
-def network() -> TrainedNetwork:
-    bundle = shipped.load("mnist")
+def trained(name: str) -> TrainedNetwork:
+    bundle = shipped.load(name)
     architecture = bundle.description.architecture
     return TrainedNetwork(architecture, weights.decode(bundle.data, architecture), "energy")
+
+
+def on_ideal_chip(name: str, visible: Visible) -> Programme:
+    """A shipped network on as many tiles as the ideal P16 takes."""
+    network, graph = trained(name), chip("pegasus", 16)
+    model = network.model(visible, None)
+    tiling = search.find(Interactions.of(model), graph).tiling
+    return programme.prepare(model, network.architecture.alpha, graph, tiling, RANGES, Parameters())
+
+
+@pytest.fixture(scope="module")
+def network() -> TrainedNetwork:
+    return trained("mnist")
 
 
 @pytest.fixture(scope="module")
@@ -87,31 +102,43 @@ def test_encoding(record: Record, network: TrainedNetwork, full_chip: Programme)
     record("encode one full-chip problem", ours, "ms", 0.1, at_least=False, rival=theirs)
 
 
-def test_biases(record: Record, network: TrainedNetwork, full_chip: Programme) -> None:
-    tiles, model, placement = full_chip.tiles, full_chip.model, full_chip.placement
-    spin = spin_form(np.random.default_rng(0).normal(size=(tiles, model.units)), model.edges, model.couplings)
-    structure = dwave.embedding.EmbeddedStructure(
-        placement.graph.couplers.tolist(),
-        {unit: placement.tiling.chain(0, unit).tolist() for unit in range(model.units)},
+@pytest.mark.parametrize(
+    ("name", "visible", "biases_us", "unembedding_us"),
+    [("mnist", "folded", 0.5, None), ("mnist", "sampled", 0.5, 35.0), ("conv358", "sampled", 3.0, 550.0)],
+    ids=["K10", "mnist", "conv358"],
+)
+def test_biases_and_unembedding(
+    record: Record, name: str, visible: Visible, biases_us: float, unembedding_us: float | None
+) -> None:
+    made = on_ideal_chip(name, visible)
+    tiling, model, placement = made.placement.tiling, made.model, made.placement
+    what = f"{name} {visible}, {model.units} units"
+    spin = spin_form(
+        np.random.default_rng(0).normal(size=(made.tiles, model.units)), model.edges, model.couplings
     )
+    chains = {unit: tiling.chain(0, unit).tolist() for unit in range(model.units)}
+    structure = dwave.embedding.EmbeddedStructure(placement.graph.couplers.tolist(), chains)
     bqm = dimod.BinaryQuadraticModel.from_ising(
         dict(enumerate(spin.h[0])), dict(zip(map(tuple, model.edges.tolist()), spin.J, strict=True))
     )
-    theirs = median_ms(lambda: structure.embed_bqm(bqm, chain_strength=1.0), times=99)
-    ours = median_ms(lambda: placement.linear(spin.h), times=99) / tiles
-    record("physical biases of an image, K10", 1e3 * ours, "us", 0.5, at_least=False, rival=1e3 * theirs)
+    theirs = median_ms(lambda: structure.embed_bqm(bqm, chain_strength=1.0))
+    ours = median_ms(lambda: placement.linear(spin.h), times=99) / made.tiles
+    record(f"physical biases, {what}", 1e3 * ours, "us", biases_us, at_least=False, rival=1e3 * theirs)
 
-
-def test_unembedding(record: Record, full_chip: Programme) -> None:
-    tiling = full_chip.placement.tiling
     reads = np.random.default_rng(0).integers(0, 2, (READS, len(tiling.qubits)), dtype=np.uint8)
-    packed = np.packbits(reads, axis=1)
-    ours = median_ms(lambda: unembed(packed, tiling), times=5) / tiling.tiles
-    columns = np.sort(tiling.qubits)
-    chains = [np.searchsorted(columns, tiling.chain(0, unit)).tolist() for unit in range(tiling.units)]
+    packed, columns = np.packbits(reads, axis=1), np.sort(tiling.qubits)
+    places = [np.searchsorted(columns, chain).tolist() for chain in chains.values()]
     samples = 2 * reads.astype(np.int8) - 1
-    theirs = median_ms(lambda: dwave.embedding.majority_vote(samples, chains))
-    record("unembed 1000 reads, K10", 1e3 * ours, "us", rival=1e3 * theirs, at_least=False)
+    theirs = median_ms(lambda: dwave.embedding.majority_vote(samples, places))
+    ours = median_ms(lambda: unembed(packed, tiling)) / made.tiles
+    record(
+        f"unembed {READS} reads, {what}",
+        1e3 * ours,
+        "us",
+        unembedding_us,
+        rival=1e3 * theirs,
+        at_least=False,
+    )
 
 
 def run(*arguments: str, env: dict[str, str]) -> dict[str, Any]:
