@@ -8,16 +8,17 @@ from typing import Any
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from schema.parameters import Parameters, Solver
+from schema.parameters import Parameters, Solver, Visible
 from schema.states import EmbeddingState
 from schema.tables import Batch, Embedding, Preparation, Run
 
 BATCH_SIZE = 100  # images; large enough that the queue costs under 1 % of sampling them
 REMOTE_BATCH_SIZE = 1_000
 MAX_BATCH_SIZE = 10_000
-_PROBLEMS = (
-    8  # with three, a worker waits for its solver, and the solver for a worker: a tenth fewer images/s
-)
+# A problem of a small folded network carries hundreds of images: of a thousand the last one holds few.
+_FIRST_FOLDED = 3_000
+# With three in a batch, worker and solver wait for each other: a tenth fewer images in a second.
+_PROBLEMS = 8
 _LATEST = 50  # runs and preparations that are looked through
 
 
@@ -25,11 +26,13 @@ def batch_size(session: Session, network: int, solver: Solver, parameters: Param
     """Images in a batch where the user does not say.
 
     Of a solver with qubits: as many whole problems as come nearest to `REMOTE_BATCH_SIZE`, and no fewer than
-    eight, once it is known how many images a problem carries.
+    eight, once it is known how many images a problem carries, or said how many it may.
     """
     if not solver.is_remote:
         return BATCH_SIZE
-    tiles = tiles_known(session, network, solver, parameters)
+    tiles = tiles_known(session, network, solver, parameters) or parameters.tiles
+    if tiles is None and parameters.visible == Visible.FOLDED:
+        return _FIRST_FOLDED
     if tiles is None or tiles > MAX_BATCH_SIZE:
         return REMOTE_BATCH_SIZE
     problems = max(round(REMOTE_BATCH_SIZE / tiles), _PROBLEMS)

@@ -44,7 +44,8 @@ def test_as_long_as_nothing_is_known_a_batch_has_the_usual_size(
     database: Database, network: ChosenNetwork
 ) -> None:
     assert size(database, network, Solver.LOCAL, Parameters()) == 100
-    assert size(database, network, Solver.EMULATOR, FOLDED) == 1000
+    assert size(database, network, Solver.EMULATOR, Parameters()) == 1000
+    assert size(database, network, Solver.EMULATOR, FOLDED) == 3000
 
 
 @pytest.mark.parametrize(
@@ -79,10 +80,11 @@ def test_what_an_earlier_run_was_sampled_with_counts_too(database: Database, net
 
 def test_embeddings_of_something_else_do_not_count(database: Database, network: ChosenNetwork) -> None:
     found = prepared(database, network, FOLDED, 314)
-    for other in (Parameters(), Parameters(visible=Visible.FOLDED, tiles=2), Parameters(qpu="tiny")):
+    for other in (Parameters(), Parameters(qpu="tiny")):
         assert size(database, network, Solver.EMULATOR, other) == 1000
-    assert size(database, network, Solver.DWAVE, FOLDED) == 1000
+    assert size(database, network, Solver.EMULATOR, Parameters(visible=Visible.FOLDED, tiles=30)) == 990
+    assert size(database, network, Solver.DWAVE, FOLDED) == 3000
     with database.transaction() as session:
         failed = {"state": EmbeddingState.FAILED, "error": "its chip is gone"}
         session.execute(update(Embedding).where(Embedding.id == found).values(failed))
-    assert size(database, network, Solver.EMULATOR, FOLDED) == 1000
+    assert size(database, network, Solver.EMULATOR, FOLDED) == 3000
