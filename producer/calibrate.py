@@ -124,7 +124,8 @@ def enqueue_calibration(
         ParameterError: a value of the grid is out of range, or is one that the solver does not have.
     """
     images, grid = fit(images, network), grid or Grid()
-    for parameters in grid.parameters(own_lam=1.0):
+    unfitted = grid.parameters(own_lam=1.0)
+    for parameters in unfitted:
         parameters.check_for(solver)
     if images.labels is None:
         raise ImageError(f"{images.name}: calibration needs labels, and it has none")
@@ -137,10 +138,12 @@ def enqueue_calibration(
         "images": len(images.images),
         "image_digests": overlap.seal(overlap.digests(images.images)),
     }
+    with database.reading() as session:
+        size = batch_size(session, network.id, solver, unfitted[0])
+    batches = batch_rows(images, size)
     with database.transaction() as session:
         now = database.now(session)
         candidates = grid.parameters(own_lam(session, network.id, grid.visible))
-        batches = batch_rows(images, batch_size(session, network.id, solver, candidates[0]))
         calibration = _insert(session, row, now=now)
         for parameters in candidates:
             run = run_row(images, network, solver, parameters, RunOptions(), len(batches))

@@ -17,7 +17,7 @@ REMOTE_BATCH_SIZE = 1_000
 MAX_BATCH_SIZE = 10_000
 # A problem of a small folded network carries hundreds of images: of a thousand the last one holds few.
 _FIRST_FOLDED = 3_000
-# With three in a batch, worker and solver wait for each other: a tenth fewer images in a second.
+# With three in a batch, worker and solver wait for each other: up to a fifth fewer images in a second.
 _PROBLEMS = 8
 _LATEST = 50  # runs and preparations that are looked through
 

@@ -44,7 +44,8 @@ class Hours:
         spans = Windows.parse(windows, zone) if windows else None
         if deadline is None:
             return cls(spans)
-        at, clock = moment(deadline, find_zone(zone), now), now.astimezone(find_zone(zone))
+        clock = now.astimezone(find_zone(zone))
+        at = moment(deadline, find_zone(zone), now)
         if at <= now and not again:
             raise ParameterError(
                 f"deadline {deadline} is over: it is {clock:%Y-%m-%d %H:%M %Z} by the database's clock"

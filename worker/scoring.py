@@ -209,7 +209,8 @@ def _decode(model: EnergyModel, linear: NDArray[np.float64], parameters: Paramet
         spin = (form.h, (model.quadratic + model.quadratic.T) / 4.0)
     physical = held.packed[0, : parameters.reads]
     out = unembed(physical, placed, parameters.unembedding, seed=parameters.seed, spin=spin)
-    energies = model.energies(linear, out.bits, np.float32)  # they only rank the reads
+    # Single precision: they rank the reads, and what is told of them is good to a millionth.
+    energies = model.energies(linear, out.bits, np.float32)
     class_bits = out.bits[:, :, model.class_units]
     if out.kept.all():
         return _Reads(class_bits, energies, chain_breaks=out.chain_breaks)

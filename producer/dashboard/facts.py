@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from producer import calibrations, embeddings, queries, report
 from schema import arrays
 from schema.damage import stored_in
+from schema.errors import Corrupt
 from schema.tables import Batch, BatchImages, Classification, Problem, Run
 
 LEAST_CERTAIN = 24  # images
@@ -136,13 +137,15 @@ def _batch_of(
     """Pixels and file names of the wanted images in the batch that holds ``image``."""
     held, kept = session.execute(
         select(Batch, BatchImages)
-        .join(BatchImages, BatchImages.batch_id == Batch.id)
+        .outerjoin(BatchImages, BatchImages.batch_id == Batch.id)
         .where(Batch.run_id == run, Batch.first_image <= image)
         .order_by(Batch.first_image.desc())
         .limit(1)
     ).one()
     shape = (held.count, held.height, held.width)
     with stored_in(f"batch {held.id} of run {run}", "classify the images again"):
+        if kept is None:
+            raise Corrupt("its images are gone")
         pixels = arrays.decode_images(kept.images, shape, kept.images_sha256, kept.labels)
     session.expunge(kept)  # it is long
     first, names = held.first_image, kept.sources

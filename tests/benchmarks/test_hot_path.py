@@ -3,8 +3,8 @@
 From feature values to the problem on the wire, and from the answer on the wire to scores; nothing is sent.
 `mnist`, visible units sampled, on the ideal P16. The scores must agree. One thread, as in a worker's process.
 Ours are the 29 problems of a batch, one after another, each with reads of its own; a rival takes one image.
-What the network's own layers cost for the features, by either way, is told beside it. At 1,000 reads half of
-the rest are energies and a quarter is unembedding.
+What the network's own layers cost for the features, by either way, is told beside it. Of the
+rest a third each are unembedding and energies, and a fifth is consensus.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def test_memory_and_room(record: Record, instant: Plant) -> None:
 
 
 def test_cost_is_flat(record: Record, instant: Plant) -> None:
-    """The most images once, and the fewest, many times and never the same, before and after."""
+    """The most images once, and the fewest, many times, before and after; never those of the run before."""
 
     def cost_us(count: int, turn: int) -> float:
         found = mnist(count, first=1000 * turn)

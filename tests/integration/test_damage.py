@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from producer import bundle, chips, embeddings, overlap, queries, report
@@ -97,6 +97,20 @@ def test_a_damaged_batch_fails_and_the_others_go_on(
     flip(context.database, column, BatchImages.batch_id == damaged)
     work_off(context, Message(Task.DISPATCH), Message(Task.AGGREGATE_BATCH, damaged))
     assert_only_one_failed(context.database, run, f"batch {damaged} of run {run}")
+
+
+@pytest.mark.parametrize("sampled", [False, True], ids=["before sampling", "before scoring"])
+def test_a_batch_whose_images_are_gone_fails_and_the_others_go_on(
+    context: Context, working: ChosenNetwork, sampled: bool
+) -> None:
+    run = enqueue(context, working)
+    robbed = batch(context.database, run)
+    if sampled:
+        pipeline.sample_batch(context, robbed)
+    with context.database.transaction() as session:
+        session.execute(delete(BatchImages).where(BatchImages.batch_id == robbed))
+    work_off(context, Message(Task.DISPATCH), Message(Task.AGGREGATE_BATCH, robbed))
+    assert_only_one_failed(context.database, run, f"batch {robbed} of run {run}")
 
 
 def test_labels_of_earlier_versions_are_still_read(context: Context, working: ChosenNetwork) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from producer.dashboard import facts, run_report
 from producer.enqueue import RunOptions, enqueue_run
@@ -167,6 +167,10 @@ def test_what_is_missing_or_damaged_is_named(context: Context, run: int, cli: Cl
             update(BatchImages).where(BatchImages.batch_id.in_(of_run)).values(images=b"\0" * 640)
         )
     with pytest.raises(Corrupt, match=f"batch .* of run {run}"):
+        cli("runs", "report", run, "--html", tmp_path / "no.html")
+    with context.database.transaction() as session:
+        session.execute(delete(BatchImages))
+    with pytest.raises(Corrupt, match=f"batch .* of run {run}.*gone"):
         cli("runs", "report", run, "--html", tmp_path / "no.html")
     assert not list(tmp_path.glob("*no*"))
 

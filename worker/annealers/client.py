@@ -55,7 +55,7 @@ class SapiClient(Client):  # type: ignore[misc]  # the client has no types
 
 
 def _read_environment(session: Any, endpoint: str) -> None:
-    """Take proxies and certificates from the environment once: that is two fifths of a request's work."""
+    """Take proxies and certificates from the environment once, not for each request."""
     found = session.merge_environment_settings(endpoint, {}, None, None, None)
     session.proxies, session.verify, session.cert = found["proxies"], found["verify"], found["cert"]
     session.trust_env = False

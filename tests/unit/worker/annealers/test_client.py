@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from worker.annealers.client import Access, connect
+from worker.annealers.client import Access, SapiClient, connect
 
 ENDPOINT = "https://solver.example/sapi/v2/"
 
 
-def test_proxies_and_certificates_of_the_environment_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def client() -> Iterator[SapiClient]:
+    made = connect(Access(ENDPOINT, "token"))
+    yield made
+    made.close()
+
+
+def test_proxies_and_certificates_of_the_environment_are_used(
+    client: SapiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ours.pem")
-    client = connect(Access(ENDPOINT, "token"))
-    try:
-        with client.create_session() as session:
-            asked = session.merge_environment_settings(f"{ENDPOINT}problems/", {}, None, None, None)
-            assert asked["proxies"]["https"] == "http://proxy.example:3128"
-            assert asked["verify"] == "/etc/ours.pem"
-            assert not session.trust_env
-    finally:
-        client.close()
+    with client.create_session() as session:
+        monkeypatch.delenv("HTTPS_PROXY")  # it was looked at before
+        asked = session.merge_environment_settings(f"{ENDPOINT}problems/", {}, None, None, None)
+        assert asked["proxies"]["https"] == "http://proxy.example:3128"
+        assert asked["verify"] == "/etc/ours.pem"
 
 
-def test_hosts_that_need_no_proxy_are_reached_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hosts_that_need_no_proxy_are_reached_without(
+    client: SapiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", "solver.example")
-    client = connect(Access(ENDPOINT, "token"))
-    try:
-        with client.create_session() as session:
-            assert "https" not in session.proxies
-    finally:
-        client.close()
+    with client.create_session() as session:
+        assert "https" not in session.proxies
