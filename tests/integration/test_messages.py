@@ -44,7 +44,9 @@ def send(settings: Settings, **arguments: Any) -> None:
 
 
 def log_of(settings: Settings) -> str:
-    return (settings.home / "logs" / "worker.log").read_text()
+    """What its worker has written; nothing before it has begun."""
+    log = settings.home / "logs" / "worker.log"
+    return log.read_text() if log.exists() else ""
 
 
 def wait_for_two_more(settings: Settings, redis: Redis) -> None:
