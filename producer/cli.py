@@ -12,10 +12,10 @@ from producer.commands import db, embeddings, keys, networks, runs, schedules
 from producer.commands.classify import classify
 from producer.commands.doctor import doctor
 from producer.commands.emulator import emulator
-from producer.commands.options import Json, Workers
 from producer.commands.plan import plan
 from producer.commands.reproduce import reproduce
 from producer.commands.serve import serve
+from producer.commands.shared.options import Json, Workers
 from schema.errors import AnnealqError
 from schema.parameters import Parameters
 
@@ -50,8 +50,8 @@ def up(
     ] = False,
 ) -> None:
     """Run the embedded stack until Ctrl-C: private broker, workers, reconciler and schedules of this home."""
-    from producer.embedded import Interrupted, Stack, lasting_children
-    from producer.session import screen
+    from producer.reports.terminal import screen
+    from producer.stack.stack import Interrupted, Stack, lasting_children
     from schema.settings import load
 
     settings, console = load(), screen()
@@ -87,12 +87,12 @@ def worker(
     """Run a worker in the foreground. Each database also needs one reconciler."""
     import os
 
-    from producer.embedded import environment, processors, worker_command
+    from producer.stack.stack import environment, processors, worker_command
     from schema.messages import queue_names
     from schema.settings import load
 
     if check:
-        from producer.health import check_worker
+        from producer.stack.health import check_worker
 
         typer.echo(f"{check_worker(load().broker_url)} answers")
         return
@@ -113,11 +113,11 @@ def reconciler(
     """Run the reconciler in the foreground; several may run, one of them leads."""
     import os
 
-    from producer.embedded import environment
+    from producer.stack.stack import environment
     from schema.settings import load
 
     if check:
-        from producer.health import check_reconciler
+        from producer.stack.health import check_reconciler
 
         typer.echo(f"{check_reconciler(load().database_url)} leads")
         return
@@ -138,8 +138,8 @@ def demo(
     json: Json = False,
 ) -> None:
     """Train a small network on handwritten digits, classify all of them, and some on an emulated QPU."""
-    from producer.demo import show_digits, show_mnist, show_qubits
-    from producer.session import work
+    from producer.commands.demo import show_digits, show_mnist, show_qubits
+    from producer.commands.shared.session import work
 
     if (mnist_train is None) != (mnist_test is None):
         raise typer.BadParameter("--mnist-train and --mnist-test belong together")

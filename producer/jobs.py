@@ -6,21 +6,23 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from producer import calibrate, hints, networks, queries, rescore
-from producer.bundle import install
-from producer.calibrate import Fitted, Grid, enqueue_calibration
-from producer.enqueue import Enqueued, RunOptions, enqueue_run, enqueue_training, fit
-from producer.filling import REMOTE_BATCH_SIZE
+from producer.calibration import enqueue
+from producer.calibration.enqueue import Fitted, Grid, enqueue_calibration
+from producer.enqueued import Enqueued
 from producer.images import ImageSet
-from producer.networks import ChosenNetwork
-from producer.preparations import TIME_LIMIT_S, enqueue_preparation
-from producer.queries import NetworkSummary
-from producer.rescore import enqueue_rescored
-from producer.session import Work
-from schema.architecture import Architecture
+from producer.networks.choose import ChosenNetwork
+from producer.networks.provide import provide
+from producer.networks.training import enqueue_training
+from producer.runs import hints, rescore
+from producer.runs.batch_size import REMOTE_BATCH_SIZE
+from producer.runs.dry_runs import TIME_LIMIT_S, enqueue_preparation
+from producer.runs.enqueue import RunOptions, enqueue_run
+from producer.runs.rescore import enqueue_rescored
+from producer.work import Work
 from schema.database import Database
 from schema.messages import Message, Task
-from schema.parameters import Origin, Parameters, Solver
+from schema.network.architecture import Architecture
+from schema.parameters import Parameters, Solver
 
 
 def submit(
@@ -40,34 +42,6 @@ def submit(
     run = enqueue_run(at.database, images, chosen, solver, parameters, options)
     hints.send(at.settings.broker_url, Message(Task.DISPATCH))
     return run
-
-
-def provide(database: Database, images: ImageSet, network: str | None) -> ChosenNetwork:
-    """The network to classify images with; a shipped one is installed on its first use.
-
-    Raises:
-        NetworkError: there is none. ImageError: the images do not suit a shipped one; nothing was written.
-    """
-    height, width = images.images.shape[1:]
-    bundle = networks.find_shipped(database, network, height, width)
-    if bundle is None:
-        with database.reading() as session:
-            return networks.choose(session, network, height, width)
-    fit(images, ChosenNetwork.described(bundle.description))
-    return ChosenNetwork.described(bundle.description, install(database, bundle, Origin.SHIPPED).id)
-
-
-def find_network(database: Database, name: str) -> NetworkSummary:
-    """The network of this name; a shipped one is installed where there is no other.
-
-    Raises:
-        NotFound: there is none. NetworkError: what comes after ``@`` is no version.
-    """
-    found = networks.find_shipped(database, name, 0, 0)
-    if found is not None:
-        install(database, found, Origin.SHIPPED)
-    with database.reading() as session:
-        return queries.network_by_name(session, name)
 
 
 def submit_calibrated(
@@ -96,7 +70,7 @@ def complete(
 ) -> tuple[Parameters, Fitted | None]:
     """What was asked for, with the rest from the calibration for a run with this key, where there is one."""
     with database.reading() as session:
-        fitted = calibrate.choose(session, network.id, solver, asked, key)
+        fitted = enqueue.choose(session, network.id, solver, asked, key)
     return (Parameters.from_dict(asked) if fitted is None else fitted.complete(asked)), fitted
 
 
@@ -137,7 +111,7 @@ def submit_calibration(
     """
     chosen = provide(at.database, images, network)
     with at.database.reading() as session:
-        known = calibrate.trained_on(session, chosen.id, images)
+        known = enqueue.trained_on(session, chosen.id, images)
     calibration = enqueue_calibration(at.database, images, chosen, solver, grid)
     hints.send(at.settings.broker_url, Message(Task.DISPATCH))
     return calibration, known
@@ -166,7 +140,7 @@ def submit_rescoring(at: Work, run: int, changes: Mapping[str, Any]) -> Enqueued
     """Enqueue a run that scores another one's raw samples again, and say so to the workers.
 
     Raises:
-        AnnealqError: as :func:`producer.rescore.enqueue_rescored` says; nothing was written.
+        AnnealqError: as :func:`producer.runs.rescore.enqueue_rescored` says; nothing was written.
     """
     again = enqueue_rescored(at.database, run, changes)
     with at.database.reading() as session:

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-import typer
-from rich.console import Console
 
 from schema.database import Database
-from schema.errors import BrokerUnavailable, DatabaseOutdated, StackError
-from schema.settings import Settings, load, socket_path
-
-_BOOT_S = 10.0
+from schema.settings import Settings, load
 
 
 @dataclass(frozen=True)
@@ -27,23 +17,6 @@ class Work:
     settings: Settings
     database: Database
     check: Callable[[], None]
-
-
-def screen() -> Console:
-    """Where progress and remarks go: standard error, so that standard output is the result alone."""
-    return Console(stderr=True)
-
-
-def page() -> Console:
-    """Where results for people go. A pipe gets lines of full length."""
-    return Console(width=None if sys.stdout.isatty() else 160)
-
-
-def print_json(value: Any) -> None:
-    """One JSON document on standard output."""
-    import json
-
-    typer.echo(json.dumps(value, indent=2, default=str))
 
 
 @contextmanager
@@ -59,68 +32,3 @@ def database(settings: Settings | None = None) -> Iterator[Database]:
         yield opened
     finally:
         opened.dispose()
-
-
-@contextmanager
-def work(*, embedded: bool, workers: int | None = None, emulator: bool = False) -> Iterator[Work]:
-    """Database and broker, both answering. ``embedded``: a stack of its own, unless one runs on this home.
-
-    emulator: the work needs one; a stack of its own brings it.
-
-    Raises:
-        BrokerUnavailable: nothing answers; says where it looked and what to do. Nothing was written.
-        StackError: a stack runs on this home whose workers know no emulator, and one is needed.
-    """
-    from producer import broker
-    from producer.embedded import Interrupted, Stack, running
-
-    settings = load()
-    if running(settings.home) is not None:
-        _wait_for_boot(settings)
-    if not embedded or running(settings.home) is not None:
-        broker.check(settings.broker_url)
-        if emulator:
-            _refuse_without_emulator(settings)
-        with database(settings) as opened:
-            yield Work(settings, opened, lambda: None)
-        return
-    console = screen()
-    tell = console.print if "ANNEALQ_VERBOSE" in os.environ else lambda _line: None
-    try:
-        with (
-            Stack(settings, workers=workers, emulator=emulator, on_event=tell) as stack,
-            database(settings) as opened,
-        ):
-            yield Work(settings, opened, stack.check)
-    except Interrupted as interruption:
-        console.print("stopped; what is queued goes on when a stack runs again: `annealq up`")
-        raise typer.Exit(interruption.exit_code) from None
-
-
-def _refuse_without_emulator(settings: Settings) -> None:
-    """Where the workers are those of this home's stack, it is known whether they have an emulator."""
-    from producer import broker, lock
-
-    owner = lock.owner(settings.home)
-    is_ours = broker.socket_of(settings.broker_url) == socket_path(settings.home)
-    if owner is not None and is_ours and owner.emulator is None:
-        raise StackError(
-            f"process {owner.pid} runs the stack of {settings.home} without an emulator: stop it (Ctrl-C "
-            f"there, or `kill {owner.pid}`) and start it again with `annealq up --emulator`, or choose "
-            "another --solver"
-        )
-
-
-def _wait_for_boot(settings: Settings) -> None:
-    """Another process owns the home: give its stack the moment that it takes to answer."""
-    from producer import broker
-    from producer.embedded import running
-
-    deadline = time.monotonic() + _BOOT_S
-    while running(settings.home) is not None and time.monotonic() < deadline:
-        try:
-            broker.check(settings.broker_url)
-            with database(settings):
-                return
-        except (BrokerUnavailable, DatabaseOutdated):
-            time.sleep(0.05)

@@ -88,7 +88,7 @@ class Parameters:
         qpu: for solvers with qubits, as is all that follows: a solver's name, or features as JSON, as in
             D-Wave's configuration; None: what that says.
         tiles: images in one problem, at most; None: as many as the chip holds.
-        chain_strength: above 0, as a multiple of `worker.embedding.scale.torque`; None: 1.414.
+        chain_strength: above 0, as a multiple of `worker.embedding.model.chain_strength.torque`; None: 1.414.
         scale: share of the room in the solver's ranges of h and J that the model takes, above 0, up to 100;
             above 1 the largest h are clipped. None: 1.
         annealing_time_us: microseconds of one anneal; None: the solver's default.

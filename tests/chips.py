@@ -6,7 +6,7 @@ import dwave.graphs
 import networkx as nx
 import numpy as np
 
-from worker.embedding.graph import SolverGraph
+from worker.embedding.model.graphs import SolverGraph
 
 
 def chip(topology: str, *shape: int, dead: float = 0.0, dead_couplers: int = 0, seed: int = 0) -> SolverGraph:

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 import httpx
 
+from producer.api.core.service import Service
+from producer.api.core.settings import ApiSettings
+from producer.api.core.settings import load as load_api
 from producer.api.server import Server
-from producer.api.service import Service
-from producer.api.settings import ApiSettings
-from producer.api.settings import load as load_api
 from schema.settings import load
 
 

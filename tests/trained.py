@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from producer import bundle, description
-from producer.bundle import Bundle
-from schema import weights
-from schema.architecture import preset
+from producer.networks import bundle, description
+from producer.networks.bundle import Bundle
+from schema.network import weights
+from schema.network.architecture import preset
 from worker.network import training
 
 

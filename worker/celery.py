@@ -24,8 +24,8 @@ from kombu.entity import Queue as KombuQueue
 from schema.errors import DatabaseOutdated, DatabaseTooNew, ParameterError, StackError, StorageError
 from schema.messages import Queue, queue_names
 from schema.settings import load
-from worker import stopping
-from worker.logs import configure
+from worker.process import shutdown
+from worker.process.logs import configure
 
 log = structlog.get_logger()
 
@@ -92,28 +92,28 @@ def _refuse_other_revision(**_: object) -> None:
 @worker_init.connect
 def _measure(**_: object) -> None:
     """Before the pool is forked, so that its processes know where to count; with wrong settings none is."""
-    from worker import metrics
-    from worker.settings import load as load_worker_settings
+    from worker.process import prometheus
+    from worker.process.settings import load as load_worker_settings
 
     try:
         settings = load_worker_settings()
     except ParameterError as error:  # Celery would log what a signal raises, and go on
         sys.exit(f"error: {error}")
     if settings.metrics_port is not None:
-        metrics.prepare()
+        prometheus.prepare()
 
 
 @worker_ready.connect
 def _tell_figures(**_: object) -> None:
     """After the pool is forked, which so does not hold the port."""
-    from worker import metrics
-    from worker.settings import load as load_worker_settings
+    from worker.process import prometheus
+    from worker.process.settings import load as load_worker_settings
 
     settings = load_worker_settings()
     if settings.metrics_port is None:
         return
     try:
-        port = metrics.serve(settings.metrics_host, settings.metrics_port)
+        port = prometheus.serve(settings.metrics_host, settings.metrics_port)
     except StackError as error:
         sys.exit(f"error: {error}")
     log.info("metrics are served", host=settings.metrics_host, port=port)
@@ -135,13 +135,13 @@ def _one_thread(**_: object) -> None:
 
 @worker_shutting_down.connect
 def _hand_back(**_: object) -> None:
-    stopping.request()
+    shutdown.request()
 
 
 @worker_shutdown.connect
 def _leave_soon(**_: object) -> None:
     """The process ends now: looking through all that torch has made for garbage would take it seconds."""
-    from worker import metrics
+    from worker.process import prometheus
 
-    metrics.remove()
+    prometheus.remove()
     gc.freeze()

@@ -6,12 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from schema.database import Database
-from worker.hints import Hints
-from worker.linear import LatestParts
-from worker.meter import Meter, Silent
-from worker.network.registry import Registry
-from worker.settings import WorkerSettings
-from worker.solvers import Solvers
+from worker.compute.linear_terms import LatestParts
+from worker.process.hints import Hints
+from worker.process.meter import Meter, Silent
+from worker.process.settings import WorkerSettings
+from worker.records.networks import Registry
+from worker.sapi.connections import Solvers
 
 
 @dataclass(frozen=True)

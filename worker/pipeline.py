@@ -16,37 +16,27 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from structlog.contextvars import bind_contextvars
 
-from schema.damage import stored_in
+from schema.codecs.corruption import stored_in
 from schema.errors import AnnealqError, Corrupt, LeaseLost, Offline, StaleState, StorageError
 from schema.messages import Message, Task
 from schema.states import BatchState
 from schema.tables import Batch, Calibration, Network, Preparation
-from worker import (
-    batches,
-    breaker,
-    calibrations,
-    comparison,
-    fitting,
-    leases,
-    nights,
-    preparations,
-    runs,
-    scoring,
-    stopping,
-    summary,
-    training_jobs,
-)
+from worker.compute import calibration as compute_calibration
+from worker.compute import scoring, summary, training
 from worker.context import Context
-from worker.crash import CrashPoint, reach
-from worker.dispatch import dispatch, most_urgent
-from worker.meter import Outcome, Step
-from worker.retries import Again, GiveUp, decide
+from worker.process import shutdown
+from worker.process.crash_points import CrashPoint, reach
+from worker.process.meter import Outcome, Step
+from worker.records import batches, calibrations, dry_runs, leases, runs, trainings
+from worker.records.retries import Again, GiveUp, decide
+from worker.scheduling import circuit_breaker, run_windows
+from worker.scheduling.dispatch import dispatch, most_urgent
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from worker.linear import LinearParts
-    from worker.network.registry import TrainedNetwork
+    from worker.compute.linear_terms import LinearParts
+    from worker.network.trained import TrainedNetwork
 
 log = structlog.get_logger()
 
@@ -63,7 +53,7 @@ def sample_batch(context: Context, batch: int) -> None:
         if lease is None:
             return
         work = batches.load(session, batch)
-        if nights.turn_away(session, batch, work.run, now=now):
+        if run_windows.turn_away(session, batch, work.run, now=now):
             batches.settle(session, batch, Again(0.0, "its run's hours are over", counts=False), now=now)
             return
         if _set_aside(session, context, work, now):
@@ -90,8 +80,8 @@ def _set_aside(session: Session, context: Context, work: batches.Work, now: date
     """Hand a batch back whose solver is known not to answer; False where it may be asked."""
     if not work.solver.is_remote:
         return False
-    broken = breaker.find(session, breaker.key(work.solver, work.parameters.to_dict()))
-    if broken is None or not breaker.is_open(broken, work.batch, context.settings):
+    broken = circuit_breaker.find(session, circuit_breaker.key(work.solver, work.parameters.to_dict()))
+    if broken is None or not circuit_breaker.is_open(broken, work.batch, context.settings):
         return False
     wait_s = max((broken.retry_at - now).total_seconds(), 0.0)
     batches.settle(session, work.batch, Again(wait_s, broken.error, counts=False), now=now)
@@ -101,7 +91,7 @@ def _set_aside(session: Session, context: Context, work: batches.Work, now: date
 def _sample_here(
     context: Context, lease: leases.Lease, work: batches.Work, network: TrainedNetwork, parts: LinearParts
 ) -> None:
-    stopping.check()
+    shutdown.check()
     with context.database.reading() as session:
         kept = bool(batches.load_samples(session, work.batch))
     if kept:  # scoring had failed: what was drawn is scored again
@@ -109,7 +99,7 @@ def _sample_here(
             batches.resume_scoring(session, work, now=now)
         return
     with context.meter.timed(Step.DRAW):
-        drawn = scoring.draw(network, work, parts, stopping.check)
+        drawn = scoring.draw(network, work, parts, shutdown.check)
     with _writing(context, lease) as (session, now):
         batches.store_samples(
             session, work, drawn.data, variables=drawn.variables, sampling_us=drawn.sampling_us, now=now
@@ -119,9 +109,9 @@ def _sample_here(
 def _sample_remotely(
     context: Context, lease: leases.Lease, work: batches.Work, network: TrainedNetwork, parts: LinearParts
 ) -> None:
-    from worker import qpu
+    from worker.remote import sample
 
-    sampled = qpu.sample(context, lease, work, network, parts)
+    sampled = sample.sample(context, lease, work, network, parts)
     reach(CrashPoint.SAMPLING_ENDED)
     with _writing(context, lease) as (session, now):
         batches.finish_sampling(session, work, sampled, now=now)
@@ -129,7 +119,7 @@ def _sample_remotely(
 
 def prepare(context: Context, preparation: int) -> None:
     """Claim a preparation: find the solver's graph and an embedding, and work out what a run would cost."""
-    from worker import qpu
+    from worker.remote import estimate
 
     database, lease_s = context.database, context.settings.lease_s
     with database.transaction() as session:
@@ -137,17 +127,17 @@ def prepare(context: Context, preparation: int) -> None:
         lease = leases.claim_preparation(session, preparation, now=now, lease_s=lease_s)
         if lease is None:
             return
-        request = preparations.load(session, preparation)
+        request = dry_runs.load(session, preparation)
     with _handed_back(context, lease), leases.held(database, lease, lease_s):
         network = _network(context, request.network)
 
         def report(step: str, fraction: float) -> None:
             with database.transaction() as session:
-                preparations.report(session, preparation, step, fraction)
+                dry_runs.report(session, preparation, step, fraction)
 
-        plan = qpu.plan(context, request, network, report)
+        plan = estimate.plan(context, request, network, report)
         with _writing(context, lease) as (session, now):
-            preparations.store(session, preparation, plan, now=now)
+            dry_runs.store(session, preparation, plan, now=now)
 
 
 def aggregate_batch(context: Context, batch: int) -> None:
@@ -242,20 +232,20 @@ def train_network(context: Context, network: int) -> None:
         lease = leases.claim_network(session, network, now=database.now(session), lease_s=lease_s)
         if lease is None:
             return
-        job = training_jobs.load(session, network)
+        job = trainings.load(session, network)
     with _handed_back(context, lease), leases.held(database, lease, lease_s):
 
         def report(epochs: list[dict[str, Any]]) -> None:
             with database.transaction() as session:
-                training_jobs.report(session, network, {"epochs": epochs})
+                trainings.report(session, network, {"epochs": epochs})
             reach(CrashPoint.TRAINING)
 
         threads = context.settings.training_threads or os.cpu_count() or 1
-        outcome = fitting.train(job, threads, report, stopping.check)
+        outcome = training.train(job, threads, report, shutdown.check)
         with database.transaction() as session:
             now = database.now(session)
             leases.renew(session, lease, now=now, lease_s=lease_s)
-            training_jobs.store(session, network, outcome, now=now)
+            trainings.store(session, network, outcome, now=now)
 
 
 def calibrate_network(context: Context, calibration: int) -> None:
@@ -273,7 +263,7 @@ def calibrate_network(context: Context, calibration: int) -> None:
                 return batches.load(session, batch), batches.load_samples(session, batch)
 
         network = _network(context, job.network)
-        fitted = comparison.fit(network, job, load)
+        fitted = compute_calibration.fit(network, job, load)
         with database.transaction() as session:
             now = database.now(session)
             leases.renew(session, lease, now=now, lease_s=lease_s)
@@ -344,13 +334,13 @@ def _settle(
         now = context.database.now(session)
         leases.renew(session, lease, now=now, lease_s=context.settings.lease_s)
         if lease.table is Network:
-            training_jobs.settle(session, lease.row, decision, now=now)
+            trainings.settle(session, lease.row, decision, now=now)
             return
         if lease.table is Calibration:
             calibrations.settle(session, lease.row, decision, now=now)
             return
         if lease.table is Preparation:
-            preparations.settle(session, lease.row, decision, now=now)
+            dry_runs.settle(session, lease.row, decision, now=now)
             return
         if offline is not None:
             decision = _break(session, context, lease.row, offline, now)
@@ -362,8 +352,8 @@ def _settle(
 def _break(session: Session, context: Context, batch: int, error: Offline, now: datetime) -> Again:
     """Count a failure of a batch's solver; the batch is due when the solver is to be asked again."""
     work = batches.load(session, batch)
-    solver = breaker.key(work.solver, work.parameters.to_dict())
-    retry_at = breaker.fail(
+    solver = circuit_breaker.key(work.solver, work.parameters.to_dict())
+    retry_at = circuit_breaker.fail(
         session, solver, str(error), now=now, settings=context.settings, retry_after_s=error.retry_after_s
     )
     return Again((retry_at - now).total_seconds(), f"{type(error).__name__}: {error}", counts=False)

@@ -23,21 +23,21 @@ import structlog
 from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.orm import Session
 
-from schema import leader
-from schema.database import Database
+from schema.database import Database, leader_lease
 from schema.errors import ParameterError, StaleState, StorageError
 from schema.messages import QUEUE_OF, Message, Queue, Task
 from schema.settings import load as load_settings
 from schema.states import BatchState, CalibrationState, NetworkState, PreparationState, RunState
 from schema.tables import Batch, Calibration, Network, Preparation, Run
-from worker import batches, calibrations, leases, nights, preparations, runs, schedules, training_jobs
-from worker.crash import CrashPoint, reach
-from worker.dispatch import dispatch
-from worker.hints import CeleryHints, Hints
-from worker.logs import configure
-from worker.retries import Again, GiveUp
-from worker.settings import WorkerSettings
-from worker.settings import load as load_worker_settings
+from worker.process.crash_points import CrashPoint, reach
+from worker.process.hints import CeleryHints, Hints
+from worker.process.logs import configure
+from worker.process.settings import WorkerSettings
+from worker.process.settings import load as load_worker_settings
+from worker.records import batches, calibrations, dry_runs, leases, runs, trainings
+from worker.records.retries import Again, GiveUp
+from worker.scheduling import due_schedules, run_windows
+from worker.scheduling.dispatch import dispatch
 
 _AT_ONCE = 500  # rows repaired in one transaction; the next pass takes the rest
 
@@ -67,7 +67,7 @@ log = structlog.get_logger()
 
 def lead(session: Session, holder: str, *, now: datetime, lease_s: float) -> bool:
     """Take or prolong the leader's lease; False while another holder's is valid."""
-    return leader.lead(session, leader.RECONCILER, holder, now=now, lease_s=lease_s)
+    return leader_lease.lead(session, leader_lease.RECONCILER, holder, now=now, lease_s=lease_s)
 
 
 def expire(session: Session, *, now: datetime, settings: WorkerSettings) -> list[Message]:
@@ -89,7 +89,7 @@ def expire(session: Session, *, now: datetime, settings: WorkerSettings) -> list
         Network.state == NetworkState.TRAINING, Network.lease_until < now
     )
     for network, attempts in session.execute(trainers.limit(_AT_ONCE)).all():
-        training_jobs.settle(session, network, _after_silence(attempts, settings), now=now)
+        trainings.settle(session, network, _after_silence(attempts, settings), now=now)
     fitters = select(Calibration.id, Calibration.attempts).where(
         Calibration.state == CalibrationState.FITTING, Calibration.lease_until < now
     )
@@ -99,7 +99,7 @@ def expire(session: Session, *, now: datetime, settings: WorkerSettings) -> list
         Preparation.state == PreparationState.PREPARING, Preparation.lease_until < now
     )
     for preparation, attempts in session.execute(preparers.limit(_AT_ONCE)).all():
-        preparations.settle(session, preparation, _after_silence(attempts, settings), now=now)
+        dry_runs.settle(session, preparation, _after_silence(attempts, settings), now=now)
     return hints
 
 
@@ -124,8 +124,8 @@ def reconcile(database: Database, settings: WorkerSettings, hints: Hints) -> Non
     with database.transaction() as session:
         now = database.now(session)
         runs.begin_day(session, now=now)
-        schedules.note_due(session, now=now)
-        messages = nights.heed(session, now=now)
+        due_schedules.note_due(session, now=now)
+        messages = run_windows.heed(session, now=now)
         messages += expire(session, now=now, settings=settings)
         for queue, tasks in _TASKS_OF.items():
             messages += find_lost(session, tasks, now=now, after_s=patience_s[queue])

@@ -11,12 +11,13 @@ import structlog
 from schema.database import Database
 from schema.messages import Task, accept, is_newer
 from schema.settings import load as load_settings
-from worker import metrics, pipeline
+from worker import pipeline
 from worker.celery import app
 from worker.context import Context
-from worker.dispatch import dispatch as send_due
-from worker.hints import CeleryHints
-from worker.settings import load as load_worker_settings
+from worker.process import prometheus
+from worker.process.hints import CeleryHints
+from worker.process.settings import load as load_worker_settings
+from worker.scheduling.dispatch import dispatch as send_due
 
 UseCase = Callable[[Context, int], None]
 
@@ -27,7 +28,7 @@ def context() -> Context:
     database = Database(load_settings().database_url)
     database.require_current()
     settings = load_worker_settings()
-    return Context(database, settings, CeleryHints(app), metrics.meter(settings))
+    return Context(database, settings, CeleryHints(app), prometheus.meter(settings))
 
 
 def _register(task: Task, use_case: UseCase, noun: str) -> None:

@@ -13,10 +13,11 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from producer.api import catalogue, errors, events, health, metrics, options, results, runs, submissions
-from producer.api.body import BodyLimit
-from producer.api.courier import Courier
-from producer.api.service import Service
+from producer.api.core import errors
+from producer.api.core.body_limit import BodyLimit
+from producer.api.core.service import Service
+from producer.api.routes import catalogue, events, health, metrics, options, results, runs, submissions
+from producer.webhooks.sender import Courier
 
 ROUTERS = (
     *(submissions.router, runs.router, results.router, events.router),

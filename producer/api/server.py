@@ -8,10 +8,12 @@ from collections.abc import Callable
 
 import uvicorn
 
-from producer.api import app, keys, pages
-from producer.api.service import Service
-from producer.api.settings import ApiSettings
-from producer.session import database
+from producer.api import app
+from producer.api.core.service import Service
+from producer.api.core.settings import ApiSettings
+from producer.api.keys import keys
+from producer.api.routes import pages
+from producer.work import database
 from schema.errors import ParameterError, StackError
 from schema.settings import Settings
 

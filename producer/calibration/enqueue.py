@@ -11,16 +11,18 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from producer import overlap
-from producer.enqueue import Enqueued, RunOptions, batch_rows, fit, insert_run, run_row
-from producer.filling import batch_size
+from producer.calibration import overlap
+from producer.enqueued import Enqueued
 from producer.images import ImageSet
-from producer.networks import ChosenNetwork
-from schema import arrays
-from schema.architecture import Architecture
-from schema.damage import stored_in
+from producer.networks.choose import ChosenNetwork
+from producer.networks.compatibility import fit
+from producer.runs.batch_size import batch_size
+from producer.runs.enqueue import RunOptions, batch_rows, insert_run, run_row
+from schema.codecs import arrays
+from schema.codecs.corruption import stored_in
 from schema.database import Database, note
 from schema.errors import ImageError, ParameterError
+from schema.network.architecture import Architecture
 from schema.parameters import Parameters, Solver, Visible
 from schema.states import CalibrationState
 from schema.tables import Calibration, Chip, Network, Run, TrainingSet

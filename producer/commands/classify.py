@@ -8,8 +8,8 @@ from typing import Any
 
 import typer
 
-from producer.commands import options as o
-from producer.request import Request
+from producer.commands.shared import options as o
+from producer.runs.request import Request
 from schema.errors import ParameterError
 from schema.parameters import solver
 
@@ -62,7 +62,7 @@ def classify(
     given = dict(locals())
     _refuse_contradictions(dry_run=dry_run, embedded=embedded, detach=detach)
     request = request_of(given)
-    from producer.commands.submission import Submission, estimate, send
+    from producer.commands.shared.submission import Submission, estimate, send
 
     run_options = request.options(datetime.now(UTC), key)
     job = Submission(

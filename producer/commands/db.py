@@ -19,7 +19,7 @@ def upgrade() -> None:
 
     url = load().database_url
     if url.startswith("sqlite:///"):
-        from producer.home import make_home
+        from producer.stack.home import make_home
 
         make_home(load().home)
     migrations.upgrade(url)

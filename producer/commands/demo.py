@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from producer import images as reader
-from producer import queries
-from producer.commands.runs import watch_and_show
+from producer import images as producer_images
+from producer.commands.shared.watching import watch_and_show
 from producer.images import ImageSet
 from producer.jobs import submit, submit_training
-from producer.progress import watch_training
-from producer.session import Work, screen
-from schema.architecture import preset
+from producer.reports.progress import watch_training
+from producer.reports.terminal import screen
+from producer.runs import queries
+from producer.work import Work
+from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver, Visible
 
 TRAINED_ON = 1_000  # of scikit-learn's 1,797 digits; the others were never seen
@@ -27,7 +28,7 @@ def show_digits(at: Work, parameters: Parameters, *, json: bool) -> str:
 
     Returns the network as NAME@VERSION.
     """
-    digits = reader.read("sklearn:digits")
+    digits = producer_images.read("sklearn:digits")
     network = train(at, "digits", digits.limit(TRAINED_ON))
     run = classify(at, network, digits, parameters, json=json)
     with at.database.reading() as session:
@@ -42,7 +43,7 @@ def show_digits(at: Work, parameters: Parameters, *, json: bool) -> str:
 
 def show_qubits(at: Work, network: str, reads: int, *, json: bool) -> None:
     """Classify some of the digits that were not trained on by the emulator of a QPU, embedded on qubits."""
-    digits = reader.read("sklearn:digits")
+    digits = producer_images.read("sklearn:digits")
     unseen = digits.skip(TRAINED_ON).limit(ON_QUBITS)
     screen().print(
         "the same on qubits: the emulator speaks D-Wave's protocol and anneals on a chip's graph (visible "
@@ -54,8 +55,8 @@ def show_qubits(at: Work, network: str, reads: int, *, json: bool) -> None:
 
 def show_mnist(at: Work, training: Path, test: Path, parameters: Parameters, *, json: bool) -> None:
     """Train `mnist` on one file and classify another."""
-    test_set = reader.read(str(test))
-    network = train(at, "mnist", reader.read(str(training)))
+    test_set = producer_images.read(str(test))
+    network = train(at, "mnist", producer_images.read(str(training)))
     classify(at, network, test_set, parameters, json=json)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from producer.commands import options as o
+from producer.commands.shared import options as o
 
 if TYPE_CHECKING:
     from producer.doctor.finding import Diagnosis
@@ -59,9 +59,9 @@ def doctor(
 ) -> None:
     from producer.doctor import examination
     from producer.doctor.limits import load
-    from producer.doctor.listing import refuse
-    from producer.progress import Steps
-    from producer.session import print_json, screen
+    from producer.doctor.solver_problems import refuse
+    from producer.reports.progress import Steps
+    from producer.reports.terminal import print_json, screen
     from schema.database import Database
     from schema.parameters import solver
     from schema.settings import load as load_settings

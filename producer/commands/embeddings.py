@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from producer.commands import options as o
+from producer.commands.shared import options as o
 from schema.parameters import Parameters, Solver, Visible, solver
 
 if TYPE_CHECKING:
-    from producer.embeddings import EmbeddingSummary, Layers
+    from producer.embeddings.queries import EmbeddingSummary, Layers
+    from schema.codecs.tiling import Tiling
     from schema.database import Database
-    from schema.tiling import Tiling
 
 _HELP = """Find, list, show and remove embeddings.
 
@@ -32,15 +32,17 @@ Number = Annotated[int, typer.Argument(metavar="ID", help="The embedding's numbe
 @app.command("list")
 def list_embeddings(json: o.Json = False) -> None:
     """All embeddings, newest first: size, what the search took, how many problems used it."""
-    from producer import embeddings, solver_report
-    from producer.session import database, page, print_json
+    from producer.embeddings import queries
+    from producer.reports import solver as reports_solver
+    from producer.reports.terminal import page, print_json
+    from producer.work import database
 
     with database() as opened, opened.reading() as session:
-        found = embeddings.summaries(session)
+        found = queries.summaries(session)
     if json:
         print_json([asdict(held) for held in found])
     elif found:
-        page().print(solver_report.embeddings_table(found))
+        page().print(reports_solver.embeddings_table(found))
     else:
         typer.echo("no embeddings yet: `annealq embeddings find NETWORK --solver emulator --embedded`")
 
@@ -68,10 +70,12 @@ def find(
     It is for this network's shape, this graph of the solver, and this number of tiles: a run with the same
     --qpu, --tiles and --visible then uses it, whatever its other parameters.
     """
-    from producer.jobs import find_network, submit_preparation
-    from producer.preparations import refuse
-    from producer.progress import watch_preparation
-    from producer.session import screen, work
+    from producer.commands.shared.session import work
+    from producer.jobs import submit_preparation
+    from producer.networks.provide import find_network
+    from producer.reports.progress import watch_preparation
+    from producer.reports.terminal import screen
+    from producer.runs.dry_runs import refuse
 
     chosen = solver(solver_name)
     parameters = Parameters(seed=seed, visible=visible, qpu=qpu, tiles=tiles)
@@ -100,13 +104,13 @@ def show(
     in a colour of its own, drawn along the couplers that hold them together. Dark points are qubits of class
     units, where there are other units.
     """
-    from producer import plots
-    from producer.session import database
+    from producer.figures import saving
+    from producer.work import database
 
     if tile is not None and plot is None:
         raise typer.BadParameter("--tile belongs to --plot FILE")
     if plot is not None:
-        plots.check_format(plot)
+        saving.check_format(plot)
     with database() as opened:
         if plot is not None:
             _draw(opened, number, plot, tile)
@@ -129,9 +133,10 @@ def prune(
     A QPU loses qubits over time, and gets another graph id: embeddings for earlier graphs are of use only as
     a start for new ones. One that a problem used always stays, since the run's raw samples are read by it.
     """
-    from producer.prune import Criteria
-    from producer.prune import prune as remove
-    from producer.session import database, print_json
+    from producer.embeddings.prune import Criteria
+    from producer.embeddings.prune import prune as remove
+    from producer.reports.terminal import print_json
+    from producer.work import database
 
     criteria = Criteria(older_than, all_unused)
     with database() as opened:
@@ -147,41 +152,42 @@ def prune(
 
 
 def _show(database: Database, number: int, *, json: bool, found_now: bool | None = None) -> None:
-    from producer import solver_report
-    from producer.session import page, print_json
+    from producer.reports import solver as reports_solver
+    from producer.reports.terminal import page, print_json
 
     held, tiling, layers = _read(database, number)
     if not json:
-        page().print(solver_report.embedding_text(held, tiling, layers, found_now=found_now))
+        page().print(reports_solver.embedding_text(held, tiling, layers, found_now=found_now))
         return
     values: dict[str, Any] = asdict(held)
-    values["chain_lengths"] = None if tiling is None else solver_report.chain_lengths(tiling)
+    values["chain_lengths"] = None if tiling is None else reports_solver.chain_lengths(tiling)
     print_json(values if found_now is None else {**values, "found_now": found_now})
 
 
 def _draw(database: Database, number: int, path: Path, tile: int | None) -> None:
-    from producer import chips, embedding_plot, embeddings
+    from producer.embeddings import chips, queries
+    from producer.figures import embedding
 
     held, _, layers = _read(database, number)
     with database.reading() as session:
-        tiling = embeddings.read_tiling(session, number)
+        tiling = queries.read_tiling(session, number)
         chip = chips.read(session, held.chip_id)
     copies = "1 tile" if tiling.tiles == 1 else f"{tiling.tiles} tiles"
     title = (
         f"{held.name}: {copies} on {chip.name}, "
         f"{len(tiling.qubits):,} of {len(chip.qubits):,} qubits, longest chain {tiling.longest_chain}"
     )
-    embedding_plot.draw(path, chip, tiling, title, layers, tile)
+    embedding.draw(path, chip, tiling, title, layers, tile)
     typer.echo(f"drawn to {path}", err=True)
 
 
 def _read(database: Database, number: int) -> tuple[EmbeddingSummary, Tiling | None, Layers | None]:
-    from producer import embeddings
+    from producer.embeddings import queries
     from schema.states import EmbeddingState
 
     with database.reading() as session:
-        held = embeddings.one(session, number)
+        held = queries.one(session, number)
         if held.state is not EmbeddingState.READY:
             return held, None, None
-        tiling = embeddings.read_tiling(session, number)
-        return held, tiling, embeddings.layers(session, number, held.units)
+        tiling = queries.read_tiling(session, number)
+        return held, tiling, queries.layers(session, number, held.units)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from producer.commands.options import Json
+from producer.commands.shared.options import Json
 
 app = typer.Typer(help="Add, list and revoke keys of the HTTP API.", no_args_is_help=True)
 
@@ -43,11 +43,12 @@ def add(
     json: Json = False,
 ) -> None:
     """Make a key and print it, this once."""
-    from producer.api import keys
-    from producer.api.addresses import check_url
-    from producer.api.settings import load as load_api
-    from producer.commands.options import microseconds
-    from producer.session import database, print_json
+    from producer.api.core.settings import load as load_api
+    from producer.api.keys import keys
+    from producer.commands.shared.options import microseconds
+    from producer.reports.terminal import print_json
+    from producer.webhooks.addresses import check_url
+    from producer.work import database
     from schema.errors import ParameterError
 
     if scope not in list(keys.Scope):
@@ -70,8 +71,9 @@ def list_keys(json: Json = False) -> None:
     """All keys: names, beginnings, limits; never a whole key."""
     from rich.table import Table
 
-    from producer.api import keys
-    from producer.session import database, page, print_json
+    from producer.api.keys import keys
+    from producer.reports.terminal import page, print_json
+    from producer.work import database
 
     with database() as opened, opened.reading() as session:
         found = keys.summaries(session, opened.now(session))
@@ -97,8 +99,8 @@ def list_keys(json: Json = False) -> None:
 @app.command()
 def revoke(name: Name) -> None:
     """End a key at once; what it has sent goes on."""
-    from producer.api import keys
-    from producer.session import database
+    from producer.api.keys import keys
+    from producer.work import database
 
     with database() as opened:
         keys.revoke(opened, name)

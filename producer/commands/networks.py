@@ -12,11 +12,11 @@ from schema.errors import NetworkError, ParameterError
 from schema.parameters import TRANSFERS, Origin, Solver, Visible, solver
 
 if TYPE_CHECKING:
-    from producer.calibrate import Grid
-    from producer.description import Description
-    from producer.queries import NetworkSummary
-    from schema.architecture import Architecture
+    from producer.calibration.enqueue import Grid
+    from producer.networks.description import Description
+    from producer.networks.queries import NetworkSummary
     from schema.database import Database
+    from schema.network.architecture import Architecture
     from schema.parameters import Solver
 
 app = typer.Typer(help="Train, import, calibrate, list and show networks.", no_args_is_help=True)
@@ -32,16 +32,19 @@ Embedded = Annotated[
 @app.command("list")
 def list_networks(json: Json = False) -> None:
     """All networks, newest first, and those that come with annealq."""
-    from producer import queries, report, shipped
-    from producer.session import database, page, print_json
+    from producer.networks import queries as networks_queries
+    from producer.networks import shipped
+    from producer.reports import network as reports_network
+    from producer.reports.terminal import page, print_json
+    from producer.work import database
 
     with database() as opened, opened.reading() as session:
-        found = queries.networks(session)
+        found = networks_queries.networks(session)
     if json:
         print_json([asdict(network) for network in found])
         return
     if found:
-        page().print(report.networks_table(found))
+        page().print(reports_network.networks_table(found))
     here = {network.name for network in found}
     if waiting := [name for name in shipped.names() if name not in here]:
         typer.echo(f"shipped, installed on first use: {', '.join(waiting)}")
@@ -64,19 +67,22 @@ def show(
     json: Json = False,
 ) -> None:
     """One network: its layers, the size of its Q matrix, how its training went."""
-    from producer import calibrations, plots, report
-    from producer.jobs import find_network
-    from producer.session import database, page, print_json
-    from schema.architecture import Architecture
+    from producer.calibration import queries as calibration_queries
+    from producer.figures import saving
+    from producer.networks.provide import find_network
+    from producer.reports import network as reports_network
+    from producer.reports.terminal import page, print_json
+    from producer.work import database
+    from schema.network.architecture import Architecture
 
     if image is not None and plot is None:
         raise typer.BadParameter("--image belongs to --plot FILE")
     if plot is not None:
-        plots.check_format(plot)
+        saving.check_format(plot)
     with database() as opened:
         found = find_network(opened, name)
         with opened.reading() as session:
-            fitted = calibrations.of_network(session, found.network_id)
+            fitted = calibration_queries.of_network(session, found.network_id)
         if plot is not None:
             _draw(opened, found, plot, image)
     if json:
@@ -84,7 +90,7 @@ def show(
         held = [asdict(calibration) for calibration in fitted]
         print_json({**asdict(found), "summary": summary, "calibrations": held})
     else:
-        page().print(report.network_text(found, fitted))
+        page().print(reports_network.network_text(found, fitted))
 
 
 @app.command("import")
@@ -110,19 +116,22 @@ def import_network(
     json: Json = False,
 ) -> None:
     """Bring a network that was trained elsewhere. The same content again is the network that is there."""
-    from producer import bundle, queries, report
-    from producer.session import database, page, print_json
+    from producer.networks import bundle
+    from producer.networks import queries as networks_queries
+    from producer.reports import network as reports_network
+    from producer.reports.terminal import page, print_json
+    from producer.work import database
 
     described = _described(name, architecture, classes, transfer)
     joined = bundle.join(described, weights)
     with database() as opened:
         network = bundle.install(opened, joined, Origin.IMPORTED)
         with opened.reading() as session:
-            found = queries.network(session, network.id)
+            found = networks_queries.network(session, network.id)
     if json:
         print_json(asdict(found))
     else:
-        page().print(report.network_text(found))
+        page().print(reports_network.network_text(found))
 
 
 @app.command("export")
@@ -133,17 +142,18 @@ def export_network(
     ],
 ) -> None:
     """Write a network's weights, and its layers, classes and accuracy. `import` reads both."""
-    from producer import bundle, queries
-    from producer.jobs import find_network
-    from producer.session import database
+    from producer.networks import bundle
+    from producer.networks import queries as networks_queries
+    from producer.networks.provide import find_network
+    from producer.work import database
 
     with database() as opened:
         found = find_network(opened, name)
         with opened.reading() as session:
             complete = bundle.pack(
                 found,
-                queries.weights(session, found.network_id),
-                queries.training_set(session, found.network_id),
+                networks_queries.weights(session, found.network_id),
+                networks_queries.training_set(session, found.network_id),
             )
     beside = bundle.save(complete, output)
     typer.echo(
@@ -178,11 +188,13 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a network on a worker. The same data, layers and seed again: nothing is redone."""
-    from producer import images as reader
-    from producer import queries, report
+    from producer import images as producer_images
+    from producer.commands.shared.session import work
     from producer.jobs import submit_training
-    from producer.progress import watch_training
-    from producer.session import page, print_json, screen, work
+    from producer.networks import queries as networks_queries
+    from producer.reports import network as reports_network
+    from producer.reports.progress import watch_training
+    from producer.reports.terminal import page, print_json, screen
 
     if not data:
         raise typer.BadParameter("what to train on is missing: --data DATA")
@@ -193,7 +205,7 @@ def train(
             "the embedded workers stop with this command; leave out --detach or --embedded"
         )
     layers = _architecture(name, architecture)
-    images = reader.read(data, labels)
+    images = producer_images.read(data, labels)
     if limit is not None:
         images = images.limit(limit)
     with work(embedded=embedded) as at:
@@ -201,11 +213,11 @@ def train(
         if not detach:
             watch_training(at.database, queued.id, screen(), at.check)
         with at.database.reading() as session:
-            found = queries.network(session, queued.id)
+            found = networks_queries.network(session, queued.id)
     if json:
         print_json(asdict(found))
     else:
-        page().print(report.network_text(found))
+        page().print(reports_network.network_text(found))
 
 
 @app.command()
@@ -261,21 +273,22 @@ def calibrate(
 
     `classify` then uses them for the same network and solver, and says so.
     """
-    from producer import images as reader
-    from producer import report
-    from producer.calibrate import refuse_shared
+    from producer import images as producer_images
+    from producer.calibration.enqueue import refuse_shared
+    from producer.commands.shared.session import work
     from producer.jobs import submit_calibration
-    from producer.progress import watch_calibration
-    from producer.session import page, print_json, screen, work
+    from producer.reports import network as reports_network
+    from producer.reports.progress import watch_calibration
+    from producer.reports.terminal import page, print_json, screen
 
     chosen = solver(solver_name)
     lists = {"lam": lam, "sweeps": sweeps, "chain_strength": chain_strength, "scale": scale}
     grid = _grid(chosen, lists, reads, visible=visible, seed=seed, qpu=qpu)
-    images = reader.read(data, labels)
+    images = producer_images.read(data, labels)
     if limit is not None:
         images = images.limit(limit)
     if test is not None and not allow_overlap:
-        refuse_shared(images, reader.read(test))
+        refuse_shared(images, producer_images.read(test))
     with work(embedded=embedded, emulator=chosen is Solver.EMULATOR) as at:
         queued, known = submit_calibration(at, images, name, chosen, grid)
         if known:
@@ -286,12 +299,12 @@ def calibrate(
     if json:
         print_json(asdict(done))
     else:
-        page().print(report.calibration_text(done))
+        page().print(reports_network.calibration_text(done))
 
 
 def _grid(solver: Solver, lists: dict[str, str | None], reads: int | None, **others: Any) -> Grid:
     """What was asked for; raises ParameterError where a value is out of range, or the solver has no such."""
-    from producer.calibrate import Grid
+    from producer.calibration.enqueue import Grid
 
     kinds: dict[str, type[int] | type[float]] = {
         "lam": float,
@@ -330,7 +343,7 @@ def _numbers(name: str, text: str, kind: type[_Number]) -> tuple[_Number, ...]:
 
 
 def _architecture(name: str | None, file: Path | None) -> Architecture:
-    from schema.architecture import PRESETS, load, preset
+    from schema.network.architecture import PRESETS, load, preset
 
     if (name is None) == (file is None):
         raise typer.BadParameter(
@@ -340,8 +353,9 @@ def _architecture(name: str | None, file: Path | None) -> Architecture:
 
 
 def _draw(database: Database, network: NetworkSummary, path: Path, image: str | None) -> None:
-    from producer import plots, qmatrix
-    from producer.networks import choose
+    from producer.figures import q_matrix as figures_q_matrix
+    from producer.networks import q_matrix as networks_q_matrix
+    from producer.networks.choose import choose
     from schema.settings import load
 
     name = f"{network.name}@{network.version}"
@@ -349,17 +363,17 @@ def _draw(database: Database, network: NetworkSummary, path: Path, image: str | 
         chosen = choose(session, name, network.height, network.width)
     pixels, shown = None, "all features 0"
     if image is not None:
-        images, index = qmatrix.read_image(image, chosen)
+        images, index = networks_q_matrix.read_image(image, chosen)
         pixels, shown = images.images[index], f"image {index} of {images.name}"
-    q = qmatrix.compute(load(), chosen.id, pixels)
+    q = networks_q_matrix.compute(load(), chosen.id, pixels)
     title = f"{name}, {len(q.values)} units, {shown}"
-    plots.draw_q(path, q.values, q.sizes, q.kinds, network.classes, title)
+    figures_q_matrix.draw_q(path, q.values, q.sizes, q.kinds, network.classes, title)
     typer.echo(f"drawn to {path}", err=True)
 
 
 def _described(name: str, architecture: str, classes: str | None, transfer: str | None) -> Description:
-    from producer import description
-    from schema.architecture import PRESETS, preset
+    from producer.networks import description
+    from schema.network.architecture import PRESETS, preset
 
     if architecture in PRESETS:
         known = description.numbered(preset(architecture))

@@ -9,12 +9,12 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from producer.commands import options as o
+from producer.commands.shared import options as o
+from schema.calendar.windows import find_zone, is_daily
 from schema.errors import ParameterError
-from schema.windows import find_zone, is_daily
 
 if TYPE_CHECKING:
-    from producer import plan_report
+    from producer.reports import forecast as reports_forecast
 
 
 def plan(
@@ -40,9 +40,11 @@ def plan(
 
     In the morning, `annealq plan --last` or `--since 22:00`: what ran, was charged, was wasted, and failed.
     """
-    from producer import nights, plan_report
-    from producer.plan import forecast
-    from producer.session import database, page, print_json
+    from producer.planning import workload
+    from producer.planning.forecast import forecast
+    from producer.reports import forecast as reports_forecast
+    from producer.reports.terminal import page, print_json
+    from producer.work import database
 
     if since is not None and last:
         raise ParameterError("--since and --last: give one of them")
@@ -51,19 +53,19 @@ def plan(
     with database() as opened, opened.reading() as session:
         now = opened.now(session)
         if since is None and not last:
-            planned = forecast(nights.waiting(session), now)
+            planned = forecast(workload.waiting(session), now)
             result = (
-                plan_report.plan_object(planned, cost)
+                reports_forecast.plan_object(planned, cost)
                 if json
-                else plan_report.plan_text(planned, cost, where)
+                else reports_forecast.plan_text(planned, cost, where)
             )
         else:
-            begin = nights.last_night(session, now) if since is None else past(since, where, now)
-            ran = nights.ran(session, begin)
+            begin = workload.last_night(session, now) if since is None else past(since, where, now)
+            ran = workload.ran(session, begin)
             result = (
-                plan_report.morning_object(begin, ran, cost)
+                reports_forecast.morning_object(begin, ran, cost)
                 if json
-                else plan_report.morning_text(begin, ran, cost, where)
+                else reports_forecast.morning_text(begin, ran, cost, where)
             )
     if json:
         print_json(result)
@@ -87,8 +89,8 @@ def past(text: str, zone: ZoneInfo, now: datetime) -> datetime:
     return (given if given.tzinfo else given.replace(tzinfo=zone)).astimezone(UTC)
 
 
-def _price(per_minute: float | None, currency: str) -> plan_report.Price | None:
-    from producer.plan_report import Price
+def _price(per_minute: float | None, currency: str) -> reports_forecast.Price | None:
+    from producer.reports.forecast import Price
 
     if per_minute is None:
         if currency:

@@ -14,8 +14,8 @@ from schema.parameters import MAX_READS
 
 if TYPE_CHECKING:
     from producer.images import ImageSet
-    from producer.reproduction.laboratory import Laboratory
     from producer.reproduction.report import Reproduced
+    from producer.reproduction.runner import Laboratory
     from producer.reproduction.trial import Scale
 
 
@@ -74,8 +74,9 @@ def reproduce(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Reproduce an experiment of the paper: its table beside ours. What was run before is used again."""
-    from producer.reproduction.laboratory import Laboratory
-    from producer.session import page, print_json, screen, work
+    from producer.commands.shared.session import work
+    from producer.reports.terminal import page, print_json, screen
+    from producer.reproduction.runner import Laboratory
 
     if output is not None:
         _prepare(output)
@@ -93,9 +94,9 @@ def reproduce(
 
 def _prepare(folder: Path) -> None:
     """Find out before the work whether figures can be drawn and kept."""
-    from producer import charts
+    from producer.figures import saving
 
-    charts.require()
+    saving.require()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -103,13 +104,13 @@ def _prepare(folder: Path) -> None:
 
 
 def _read(name: Experiment, data: str | None, train: str | None) -> tuple[ImageSet | None, ImageSet | None]:
-    from producer import images as reader
+    from producer import images
 
     if name is Experiment.TABLE1 and (data or train):
         raise typer.BadParameter("table1 has its five digits with it: leave out --data and --train")
     if name in (Experiment.TABLE2, Experiment.CONV358) and not data:
         raise typer.BadParameter(f"{name} needs labelled MNIST test images: --data mnist_test.npz")
-    return reader.read(data) if data else None, reader.read(train) if train else None
+    return images.read(data) if data else None, images.read(train) if train else None
 
 
 def _run(
@@ -119,7 +120,7 @@ def _run(
     training: ImageSet | None,
     options: Options,
 ) -> Reproduced:
-    from producer.reproduction import conv358, scaling, table1, table2
+    from producer.reproduction.experiments import conv358, scaling, table1, table2
 
     seed = options.seed
     if name is Experiment.TABLE1:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from producer.commands.shared.watching import _show, show_enqueued, watch_and_show
 from schema.errors import ParameterError
 from schema.parameters import Parameters, Rule, Unembedding
-from schema.states import PausedBy, RunState
-
-if TYPE_CHECKING:
-    from producer.calibrate import Fitted
-    from producer.enqueue import Enqueued
-    from producer.images import ImageSet
-    from producer.session import Work
+from schema.states import PausedBy
 
 app = typer.Typer(
     help="List, show, watch, report, pause, resume, cancel, score again, prune and export runs.",
@@ -34,15 +28,17 @@ def list_runs(
     json: Json = False,
 ) -> None:
     """The newest runs."""
-    from producer import queries, report
-    from producer.session import database, page, print_json
+    from producer.reports import run as reports_run
+    from producer.reports.terminal import page, print_json
+    from producer.runs import queries
+    from producer.work import database
 
     with database() as opened, opened.reading() as session:
         found = queries.runs(session, limit)
     if json:
         print_json([asdict(run) for run in found])
     elif found:
-        page().print(report.runs_table(found))
+        page().print(reports_run.runs_table(found))
     else:
         typer.echo("no runs yet: `annealq classify DATA`")
 
@@ -56,7 +52,7 @@ def show(
     json: Json = False,
 ) -> None:
     """One run: figures, accuracy, predicted against true classes."""
-    from producer.session import database
+    from producer.work import database
 
     with database() as opened:
         _show(opened, run, scores=scores, json=json)
@@ -65,7 +61,7 @@ def show(
 @app.command()
 def watch(run: Number, json: Json = False) -> None:
     """Follow a run until it is finished, from any terminal; Ctrl-C stops the watching, not the run."""
-    from producer.session import Work, database
+    from producer.work import Work, database
     from schema.settings import load
 
     settings = load()
@@ -76,8 +72,8 @@ def watch(run: Number, json: Json = False) -> None:
 @app.command()
 def pause(run: Number) -> None:
     """Let a run send no more until `runs resume`, in its window too; what its solver has is collected."""
-    from producer import control
-    from producer.session import database
+    from producer.runs import control
+    from producer.work import database
 
     with database() as opened:
         control.pause(opened, run)
@@ -97,9 +93,9 @@ def resume(
     ] = False,
 ) -> None:
     """Let a paused run go on, in its window; of a failed run only what is missing is done again."""
-    from producer import control, hints, queries
-    from producer.commands.options import microseconds
-    from producer.session import database
+    from producer.commands.shared.options import microseconds
+    from producer.runs import control, hints, queries
+    from producer.work import database
     from schema.messages import Message, Task
     from schema.settings import load
 
@@ -118,8 +114,9 @@ def resume(
 @app.command()
 def cancel(run: Number, json: Json = False) -> None:
     """End a run: what was scored is kept, what waits at its solver is withdrawn."""
-    from producer import control
-    from producer.session import database, print_json
+    from producer.reports.terminal import print_json
+    from producer.runs import control
+    from producer.work import database
 
     with database() as opened:
         spent = control.cancel(opened, run)
@@ -158,8 +155,8 @@ def rescore(
     json: Json = False,
 ) -> None:
     """Score the stored raw samples of a run in another way, as a new run. No image is sampled again."""
+    from producer.commands.shared.session import work
     from producer.jobs import submit_rescoring
-    from producer.session import work
 
     if detach and embedded:
         raise typer.BadParameter(
@@ -188,8 +185,8 @@ def write_report(
 ) -> None:
     """All about a run: figures, charts, the least certain images, and what it takes to repeat it."""
     from producer.dashboard import run_report
-    from producer.export import replacing
-    from producer.session import database
+    from producer.files import replacing
+    from producer.work import database
 
     with database() as opened, opened.reading() as session:
         if html is not None:
@@ -211,9 +208,9 @@ def export(
     ] = None,
 ) -> None:
     """Every image of a run with its prediction, scores and certainty."""
-    from producer import queries, results
-    from producer.export import FORMATS, guess_format, write
-    from producer.session import database
+    from producer.reports.export import FORMATS, guess_format, write
+    from producer.runs import queries, results
+    from producer.work import database
 
     chosen = format_name or (guess_format(output) if output else "csv")
     if chosen not in FORMATS:
@@ -237,12 +234,13 @@ def prune(
 
     Such a run cannot be scored again. A SQLite file keeps its size, and fills the room anew.
     """
-    from producer import raw_reads
-    from producer.progress import Steps
-    from producer.session import database, print_json, screen
+    from producer.reports.progress import Steps
+    from producer.reports.terminal import print_json, screen
+    from producer.runs import prune as runs_prune
+    from producer.work import database
 
     with database() as opened, Steps(screen()) as steps:
-        gone = raw_reads.prune(
+        gone = runs_prune.prune(
             opened, run=run, older_than_days=older_than, dry_run=dry_run, expect=steps.expect
         )
     if json:
@@ -253,67 +251,3 @@ def prune(
         typer.echo(f"{verb} reads of run {one.run_id}: {one.problems:,} problems, {one.bytes / 1e6:,.1f} MB")
     if not gone:
         typer.echo("nothing to remove: no finished run keeps reads that nobody needs")
-
-
-def tell_calibration(fitted: Fitted | None, images: ImageSet, asked: Mapping[str, Any]) -> None:
-    """Say on standard error which parameters come from a calibration, and what is doubtful about it."""
-    from producer import overlap, report
-    from producer.session import screen
-
-    if fitted is None:
-        return
-    taken = report.parameters_text(fitted.parameters, set(fitted.parameters) - set(asked))
-    screen().print(
-        f"calibration {fitted.id} ({fitted.accuracy:.2%} of {fitted.images:,} images of {fitted.name}): "
-        f"{taken or 'nothing, as all is given'}; --no-calibration does without",
-        markup=False,
-    )
-    if images.labels is None:
-        return
-    known = len(overlap.shared(overlap.digests(images.images), fitted.image_digests))
-    if known:
-        screen().print(
-            f"warning: {known:,} of the {len(images.images):,} images were calibrated with: "
-            "the accuracy on them is optimistic"
-        )
-
-
-def show_enqueued(run: Enqueued, *, json: bool) -> None:
-    """What `classify --detach` prints."""
-    from producer.session import print_json
-
-    if json:
-        print_json({"run_id": run.id, "created": run.created})
-        return
-    known = "" if run.created else " (it was there already)"
-    typer.echo(f"run {run.id} is queued{known}: `annealq runs watch {run.id}`")
-
-
-def watch_and_show(at: Work, run: int, *, json: bool) -> None:
-    """Follow a run to its end, print it, and exit with 1 when it did not finish well."""
-    from producer.progress import watch_run
-    from producer.session import screen
-
-    console = screen()
-    try:
-        seen = watch_run(at.database, run, console, at.check)
-    except KeyboardInterrupt as interruption:
-        if hasattr(interruption, "exit_code"):  # the embedded stack's own: it says what becomes of the work
-            raise
-        console.print(f"run {run} goes on: `annealq runs watch {run}`")
-        raise typer.Exit(130) from None
-    _show(at.database, run, scores=False, json=json)
-    if seen.state is not RunState.DONE:
-        raise typer.Exit(1)
-
-
-def _show(database: Any, run: int, *, scores: bool, json: bool) -> None:
-    from producer import report
-    from producer.session import page, print_json
-
-    with database.reading() as session:
-        if json:
-            print_json(report.run_object(session, run, database.now(session)))
-        else:
-            now = database.now(session)
-            page().print(report.run_text(session, run, scores=scores, now=now))

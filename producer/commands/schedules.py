@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from producer.commands import options as o
 from producer.commands.classify import classify, request_of
+from producer.commands.shared import options as o
 from schema.errors import ParameterError
 from schema.states import FiringState
 
@@ -60,10 +60,10 @@ def add(
 
     One that was due while nothing ran is made up for once, for its latest due time.
     """
-    from producer import schedules
-    from producer.session import database
-    from schema.cron import Cron
-    from schema.hours import shown
+    from producer.planning import schedules
+    from producer.work import database
+    from schema.calendar.cron import Cron
+    from schema.calendar.run_hours import shown
 
     timed = Cron.parse(cron, o.zone_name(zone))
     request = request_of(_scheduled(command, timed.zone_name)).from_anywhere()
@@ -78,15 +78,17 @@ def add(
 @app.command("list")
 def list_schedules(json: o.Json = False) -> None:
     """All schedules: when each is due, and what became of its latest firing."""
-    from producer import schedule_report, schedules
-    from producer.session import database, page, print_json
+    from producer.planning import schedules
+    from producer.reports import schedules as reports_schedules
+    from producer.reports.terminal import page, print_json
+    from producer.work import database
 
     with database() as opened, opened.reading() as session:
         found = schedules.every(session)
     if json:
         print_json([asdict(one) for one in found])
     elif found:
-        page().print(schedule_report.table(found))
+        page().print(reports_schedules.table(found))
     else:
         typer.echo("no schedules yet: `annealq schedules add --help`")
 
@@ -94,8 +96,10 @@ def list_schedules(json: o.Json = False) -> None:
 @app.command()
 def show(name: Name, json: o.Json = False) -> None:
     """One schedule: what it does, and its latest firings."""
-    from producer import schedule_report, schedules
-    from producer.session import database, page, print_json
+    from producer.planning import schedules
+    from producer.reports import schedules as reports_schedules
+    from producer.reports.terminal import page, print_json
+    from producer.work import database
 
     with database() as opened, opened.reading() as session:
         held = schedules.one(session, name)
@@ -103,14 +107,14 @@ def show(name: Name, json: o.Json = False) -> None:
     if json:
         print_json({**asdict(held), "firings": [asdict(one) for one in fired]})
     else:
-        page().print(schedule_report.text(held, fired))
+        page().print(reports_schedules.text(held, fired))
 
 
 @app.command()
 def pause(name: Name) -> None:
     """Let a schedule rest until `schedules resume`; its runs go on."""
-    from producer import schedules
-    from producer.session import database
+    from producer.planning import schedules
+    from producer.work import database
 
     with database() as opened:
         schedules.pause(opened, name)
@@ -120,10 +124,10 @@ def pause(name: Name) -> None:
 @app.command()
 def resume(name: Name) -> None:
     """Let a schedule go on; what fell due meanwhile is not made up for."""
-    from producer import schedules
-    from producer.session import database
-    from schema.hours import shown
-    from schema.windows import find_zone
+    from producer.planning import schedules
+    from producer.work import database
+    from schema.calendar.run_hours import shown
+    from schema.calendar.windows import find_zone
 
     with database() as opened:
         due = schedules.resume(opened, name)
@@ -135,8 +139,8 @@ def resume(name: Name) -> None:
 @app.command()
 def remove(name: Name) -> None:
     """Forget a schedule; its runs stay."""
-    from producer import schedules
-    from producer.session import database
+    from producer.planning import schedules
+    from producer.work import database
 
     with database() as opened:
         schedules.remove(opened, name)
@@ -146,14 +150,15 @@ def remove(name: Name) -> None:
 @app.command()
 def run(name: Name, json: o.Json = False) -> None:
     """Make a run of a schedule now, besides those that are due."""
-    from producer import firing, schedules
-    from producer.session import Work, database, print_json
+    from producer.planning import schedule_runner, schedules
+    from producer.reports.terminal import print_json
+    from producer.work import Work, database
     from schema.settings import load
 
     settings = load()
     with database(settings) as opened:
         number = schedules.fire(opened, name)
-        firing.fulfil(Work(settings, opened, lambda: None), number)
+        schedule_runner.fulfil(Work(settings, opened, lambda: None), number)
         with opened.reading() as session:
             made = schedules.firing(session, number)
     if json:
@@ -172,8 +177,8 @@ def serve() -> None:
     import signal
     import threading
 
-    from producer import firing
-    from producer.session import Work, database
+    from producer.planning import schedule_runner
+    from producer.work import Work, database
     from schema.settings import load
 
     stop = threading.Event()
@@ -181,7 +186,7 @@ def serve() -> None:
         signal.signal(number, lambda *_: stop.set())
     settings = load()
     with database(settings) as opened:
-        firing.serve(Work(settings, opened, lambda: None), stop)
+        schedule_runner.serve(Work(settings, opened, lambda: None), stop)
 
 
 def _scheduled(command: list[str], zone: str) -> dict[str, Any]:

@@ -20,8 +20,8 @@ def serve(
 
     if missing := [name for name in ("fastapi", "uvicorn", "httpx") if find_spec(name) is None]:
         raise StackError(f"the API needs {', '.join(missing)}: pip install 'annealq[serve]'")
+    from producer.api.core.settings import load as load_api
     from producer.api.server import run
-    from producer.api.settings import load as load_api
     from schema.settings import load
 
     run(load(), load_api(), host, port, tell=lambda line: typer.echo(line, err=True))

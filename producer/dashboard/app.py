@@ -21,8 +21,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from producer import embeddings, queries
-from producer.dashboard import facts, overview, run_report
+from producer.dashboard import overview, run_facts, run_report
+from producer.embeddings import queries as embeddings_queries
+from producer.runs import queries
 from schema.database import Database
 from schema.errors import AnnealqError, NotFound, ParameterError, RequestRefused
 from schema.states import LIVE_RUNS, ProblemState, RunState
@@ -112,7 +113,7 @@ class Dashboard:
         """What is with each solver with qubits, and the embeddings on them."""
         with self.database.reading() as session:
             found = overview.solvers(session, self.database.now(session))
-            held = embeddings.summaries(session)
+            held = embeddings_queries.summaries(session)
         rows = [_solver(one) for one in found]
         return self._render(request, "solvers.html.j2", solvers=rows, embeddings=held, live=True)
 
@@ -142,7 +143,7 @@ class Dashboard:
         with self.database.reading() as session:
             run = queries.run(session, number)
             names = queries.classes(session, number)
-            found = facts.images(session, number, [_classified(session, number, image)], len(names))[0]
+            found = run_facts.images(session, number, [_classified(session, number, image)], len(names))[0]
         shown = run_report.image(found, names)
         return self._render(
             request,
@@ -267,7 +268,7 @@ def draw_embedding(session: Session, embedding: int) -> bytes:
         NotFound: there is no such embedding. ParameterError: matplotlib is not installed. AnnealqError: it
             has no chains yet.
     """
-    return run_report.chip_png(session, embeddings.one(session, embedding))[0]
+    return run_report.chip_png(session, embeddings_queries.one(session, embedding))[0]
 
 
 def _listed(run: queries.RunSummary) -> dict[str, Any]:
@@ -341,7 +342,7 @@ def _progress(found: queries.Progress) -> dict[str, Any]:
     }
 
 
-def _about(found: facts.Image) -> list[tuple[str, str]]:
+def _about(found: run_facts.Image) -> list[tuple[str, str]]:
     held = found.held
     rows = [
         ("margin", f"{held.margin:.4f}"),
@@ -354,7 +355,7 @@ def _about(found: facts.Image) -> list[tuple[str, str]]:
 
 
 def _classified(session: Session, run: int, image: int) -> queries.Classified:
-    found = facts.classified(session, run, 1, Classification.image == image)
+    found = run_facts.classified(session, run, 1, Classification.image == image)
     if not found:
         queries.run(session, run)
         raise NotFound(f"run {run} has no image {image} that is scored")
@@ -363,7 +364,7 @@ def _classified(session: Session, run: int, image: int) -> queries.Classified:
 
 @functools.lru_cache(maxsize=256)
 def _spectrum(run: int, image: int) -> dict[str, Any]:
-    words = [sys.executable, "-m", "worker.spectra", str(run), str(image)]
+    words = [sys.executable, "-m", "worker.tools.energies", str(run), str(image)]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=_SPECTRUM_S, check=False)
     except subprocess.TimeoutExpired:

@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
-from producer import calibrations, embeddings, queries, report
-from schema import arrays
-from schema.damage import stored_in
+from producer.calibration import queries as calibration_queries
+from producer.embeddings import queries as embeddings
+from producer.networks import queries as networks_queries
+from producer.runs import queries, summary
+from schema.codecs import arrays
+from schema.codecs.corruption import stored_in
 from schema.errors import Corrupt
 from schema.tables import Batch, BatchImages, Classification, Problem, Run
 
@@ -44,8 +47,8 @@ class Image:
 class Provenance:
     """What a run was made of: with these it can be repeated."""
 
-    network: queries.NetworkSummary
-    calibration: calibrations.CalibrationSummary | None
+    network: networks_queries.NetworkSummary
+    calibration: calibration_queries.CalibrationSummary | None
     embeddings: tuple[embeddings.EmbeddingSummary, ...]
     content_sha256: str
 
@@ -86,7 +89,7 @@ def read(session: Session, run: int, *, scores: bool = True) -> RunFacts:
         classes=classes,
         confusion=confusion,
         predictions=tuple(queries.predictions(session, run)),
-        mean_scores=report.mean_scores(session, run, len(classes)) if confusion and scores else None,
+        mean_scores=summary.mean_scores(session, run, len(classes)) if confusion and scores else None,
         margins=_margins(session, run),
         scored=_scored(session, run),
         charged=_charged(session, run),
@@ -195,8 +198,8 @@ def _provenance(session: Session, run: queries.RunSummary) -> Provenance:
     )
     fitted = run.calibrated_by
     return Provenance(
-        network=queries.network(session, row.network_id),
-        calibration=None if fitted is None else calibrations.one(session, fitted),
+        network=networks_queries.network(session, row.network_id),
+        calibration=None if fitted is None else calibration_queries.one(session, fitted),
         embeddings=tuple(embeddings.one(session, key) for key in used.scalars() if key is not None),
         content_sha256=row.content_sha256,
     )

@@ -23,10 +23,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from producer import charts, chips, embedding_plot, embeddings, queries, report, solver_report
-from producer.dashboard import drawing, facts
-from producer.dashboard.drawing import Chart
-from producer.dashboard.facts import Image, RunFacts
+from producer.dashboard import run_facts, svg_charts
+from producer.dashboard.run_facts import Image, RunFacts
+from producer.dashboard.svg_charts import Chart
+from producer.embeddings import chips
+from producer.embeddings import queries as embeddings_queries
+from producer.figures import embedding, saving
+from producer.reports import run as reports_run
+from producer.reports import solver as reports_solver
+from producer.runs import queries
 from schema.parameters import Solver
 
 _MOST_CLASSES = 26  # wider tables are not read
@@ -75,7 +80,7 @@ def html(session: Session, run: int) -> str:
     Raises:
         NotFound: there is no such run. Corrupt: something that is stored for it is damaged.
     """
-    found = facts.read(session, run)
+    found = run_facts.read(session, run)
     with _asking(run, [one.held.image for one in found.least_certain[:_SPECTRA]]) as answer:
         chip, missing = _chip(session, found)
         values = _values(session, found)
@@ -94,7 +99,7 @@ def markdown(session: Session, run: int) -> str:
     Raises:
         NotFound: there is no such run. Corrupt: something that is stored for it is damaged.
     """
-    found = facts.read(session, run)
+    found = run_facts.read(session, run)
     values = _values(session, found) | {"notes": []}
     values["images"] = [image(one, found.classes, _BEST) for one in found.least_certain]
     return environment().get_template("report.md.j2").render(values)
@@ -106,7 +111,7 @@ def live(session: Session, run: int, *, scores: bool) -> dict[str, Any]:
     Raises:
         NotFound: there is no such run. Corrupt: something that is stored for it is damaged.
     """
-    found = facts.read(session, run, scores=scores)
+    found = run_facts.read(session, run, scores=scores)
     values = _values(session, found) | {"chip": None, "notes": []}
     values["images"] = [image(one, found.classes, _BEST) for one in found.least_certain]
     if found.provenance.embeddings:
@@ -179,10 +184,12 @@ def over_time(found: RunFacts) -> list[Chart]:
     if start is None or not ends:
         return []
     end = max(ends)
-    charts = [drawing.rate("Throughput", "images/s", found.scored, start, end, 1.0)] if found.scored else []
+    charts = (
+        [svg_charts.rate("Throughput", "images/s", found.scored, start, end, 1.0)] if found.scored else []
+    )
     if found.charged:
         title, unit = "QPU time charged", "ms of QPU time a second"
-        charts.append(drawing.rate(title, unit, found.charged, start, end, 1e-3))
+        charts.append(svg_charts.rate(title, unit, found.charged, start, end, 1e-3))
     return charts
 
 
@@ -190,9 +197,9 @@ def margins(found: RunFacts) -> Chart | None:
     """How far the best class is from the second."""
     if not found.margins.any():
         return None
-    edges = np.linspace(0.0, 1.0, facts.MARGIN_BINS + 1)
+    edges = np.linspace(0.0, 1.0, run_facts.MARGIN_BINS + 1)
     label = "score of the best class less that of the second"
-    return drawing.histogram("Margins", label, "images", edges, [("images", found.margins)])
+    return svg_charts.histogram("Margins", label, "images", edges, [("images", found.margins)])
 
 
 def command(run: queries.RunSummary) -> str:
@@ -200,7 +207,7 @@ def command(run: queries.RunSummary) -> str:
     words = ["annealq", "classify", run.name, "-n", run.network, "-s", run.solver]
     if run.rescored_from is not None:
         words = ["annealq", "runs", "rescore", str(run.rescored_from)]
-    for name, value in facts.parameters_of(run).items():
+    for name, value in run_facts.parameters_of(run).items():
         if run.rescored_from is not None and name not in _RESCORED:
             continue
         if name == "noise" and not value:
@@ -219,11 +226,13 @@ def _values(session: Session, found: RunFacts) -> dict[str, Any]:
     run = found.run
     solver = None
     if run.statistics and Solver(run.solver).is_remote:
-        solver = solver_report.solver_rows(run.statistics, embeddings.layers_of_run(session, run.run_id))
+        solver = reports_solver.solver_rows(
+            run.statistics, embeddings_queries.layers_of_run(session, run.run_id)
+        )
     names = [("undecided" if k is None else found.classes[k], f"{n:,}") for k, n in found.predictions]
     return {
         "run": run,
-        "consensus": report.consensus_text(run.parameters),
+        "consensus": reports_run.consensus_text(run.parameters),
         "tiles": _tiles(found),
         "charts": over_time(found),
         "confusion": confusion(found),
@@ -288,8 +297,8 @@ def energies(
     name = "one class" if predicted is None else f"class {names[predicted]}"
     kinds = [(name, mine), ("another class", sum(counts.values(), np.zeros_like(none)))]
     kinds.append(("none or several", none))
-    size = drawing.LARGE if large else drawing.SMALL
-    return drawing.histogram("Energies of the reads", "energy", "reads", edges, kinds, size)
+    size = svg_charts.LARGE if large else svg_charts.SMALL
+    return svg_charts.histogram("Energies of the reads", "energy", "reads", edges, kinds, size)
 
 
 @contextmanager
@@ -303,7 +312,7 @@ def _asking(run: int, images: Sequence[int]) -> Iterator[Callable[[], tuple[dict
     elif find_spec("torch") is None:
         yield lambda: ({}, ["No energies: they need a worker's packages, pip install 'annealq[worker]'."])
     else:
-        words = [sys.executable, "-m", "worker.spectra", str(run), *map(str, images)]
+        words = [sys.executable, "-m", "worker.tools.energies", str(run), *map(str, images)]
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
             try:
                 yield lambda: _answer(child)
@@ -321,22 +330,25 @@ def _answer(child: subprocess.Popen[str]) -> tuple[dict[int, Any], list[str]]:
     return {int(image): spectrum for image, spectrum in json.loads(out).items()}, []
 
 
-def chip_png(session: Session, held: embeddings.EmbeddingSummary) -> tuple[bytes, str]:
+def chip_png(session: Session, held: embeddings_queries.EmbeddingSummary) -> tuple[bytes, str]:
     """An embedding drawn on its chip, as PNG, and what it shows in words.
 
     Raises:
         ParameterError: matplotlib is missing. AnnealqError: it has no chains. Corrupt: they are damaged.
     """
-    charts.require()
+    saving.require()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    tiling, chip = embeddings.read_tiling(session, held.embedding_id), chips.read(session, held.chip_id)
+    tiling, chip = (
+        embeddings_queries.read_tiling(session, held.embedding_id),
+        chips.read(session, held.chip_id),
+    )
     text = (
         f"embedding {held.embedding_id}: {tiling.tiles} tiles on {chip.name}, {len(tiling.qubits):,} of "
         f"{len(chip.qubits):,} qubits, longest chain {tiling.longest_chain}"
     )
-    layers = embeddings.layers(session, held.embedding_id, held.units)
-    figure = embedding_plot.chip_figure(chip, tiling, text, layers)
+    layers = embeddings_queries.layers(session, held.embedding_id, held.units)
+    figure = embedding.chip_figure(chip, tiling, text, layers)
     file = io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(file, format="png", dpi=_CHIP_DPI)
@@ -361,7 +373,7 @@ def _provenance(found: RunFacts) -> list[tuple[str, str]]:
         ("content, sha256", made.content_sha256),
         ("network", f"{run.network}, {net.origin}; trained with {json.dumps(net.training, sort_keys=True)}"),
         ("weights, sha256", net.weights_sha256 or "none"),
-        ("parameters", json.dumps(facts.parameters_of(run), sort_keys=True)),
+        ("parameters", json.dumps(run_facts.parameters_of(run), sort_keys=True)),
     ]
     if made.calibration is not None:
         fitted = made.calibration

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from producer.dashboard.facts import Done
+from producer.dashboard.run_facts import Done
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 8, 40  # room for the axes' texts
 _TICK = 42  # from one tick to the next, at least

@@ -9,13 +9,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from producer import chips, overlap
+from producer.calibration import overlap
 from producer.doctor import relations
 from producer.doctor.finding import BACKUP, Finding
-from schema import arrays, samples, tiling, weights
-from schema.architecture import Architecture
+from producer.embeddings import chips
+from schema.codecs import arrays, samples, tiling
 from schema.database import Database
 from schema.errors import Corrupt, NetworkError
+from schema.network import weights
+from schema.network.architecture import Architecture
 from schema.tables import (
     Base,
     Batch,

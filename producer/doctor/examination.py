@@ -9,7 +9,16 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from producer.doctor import checksums, counters, ledger, listing, relations, revision, spendings, states
+from producer.doctor import (
+    checksums,
+    counters,
+    ledger,
+    relations,
+    revision,
+    solver_problems,
+    spendings,
+    states,
+)
 from producer.doctor.finding import Diagnosis, Finding
 from producer.doctor.limits import Limits
 from schema.database import Database
@@ -97,7 +106,7 @@ def _against(
     with database.reading() as session:
         now = database.now(session)
         before = ledger.read(session, solver, now, limits)
-    seen = listing.ask(settings, solver, ledger.to_charge(before), tick)
+    seen = solver_problems.ask(settings, solver, ledger.to_charge(before), tick)
     with database.reading() as session:
         after = ledger.read(session, solver, now, limits)
         known = ledger.known_labels(session)

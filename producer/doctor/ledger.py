@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from producer.doctor.finding import BACKUP, Finding, listed
 from producer.doctor.limits import Limits
-from producer.doctor.listing import Seen
+from producer.doctor.solver_problems import Seen
 from schema.parameters import Solver
 from schema.states import FINISHED_BATCHES, BatchState, ProblemState
 from schema.tables import Batch, Problem, Run

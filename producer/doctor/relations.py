@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from producer.doctor.finding import BACKUP, Finding
 from producer.doctor.repairs import Remove, RemoveClassifications, SampleAgain, precious
-from producer.raw_reads import is_pruned
+from producer.runs.prune import is_pruned
 from schema.parameters import Solver
 from schema.states import FINISHED_RUNS, BatchState, ProblemState, RunState
 from schema.tables import Base, Batch, BatchImages, Classification, Problem, Run, SampleSet

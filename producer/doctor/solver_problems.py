@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from producer import emulator
-from producer.embedded import environment
+from producer.stack import emulator
+from producer.stack.stack import environment
 from schema.errors import AnnealqError, ParameterError
 from schema.parameters import Solver
 from schema.settings import Settings
@@ -51,7 +51,7 @@ def ask(
             "ANNEALQ_EMULATOR_URL to one that does"
         )
     given = {**os.environ, **environment(settings, os.environ), **access}
-    command = [sys.executable, "-m", "worker.listing", solver.value]
+    command = [sys.executable, "-m", "worker.tools.solver_problems", solver.value]
     with tempfile.TemporaryFile() as wanted, tempfile.TemporaryFile() as errors:
         wanted.write(json.dumps(sorted(charged)).encode())
         wanted.seek(0)

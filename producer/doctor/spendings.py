@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 
 from producer.doctor.finding import BACKUP, Finding
 from producer.doctor.repairs import record
-from schema.costs import by_day, cost_us
 from schema.errors import StaleState
 from schema.states import BatchState
 from schema.tables import Batch, Problem, Run, Spending
+from schema.tables.costs import by_day, cost_us
 
 SPENDINGS = "spendings"
 

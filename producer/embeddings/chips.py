@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from schema.damage import stored_in
+from schema.codecs.corruption import stored_in
 from schema.errors import Corrupt
 from schema.tables import Chip
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
-from producer import embeddings
-from producer.embeddings import EmbeddingSummary
+from producer.embeddings import queries
+from producer.embeddings.queries import EmbeddingSummary
 from schema.database import Database
 from schema.errors import ParameterError
 from schema.states import EmbeddingState
@@ -57,7 +57,7 @@ def _chosen(session: Session, criteria: Criteria, database: Database) -> list[Em
     unused = set(session.execute(select(Embedding.id).where(~_needed())).scalars())
     return [
         held
-        for held in embeddings.summaries(session)
+        for held in queries.summaries(session)
         if held.embedding_id in unused
         and held.state is not EmbeddingState.SEARCHING
         and (

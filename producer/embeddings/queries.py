@@ -9,14 +9,14 @@ from typing import Any
 from sqlalchemy import Row, Select, and_, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
-from schema import tiling
-from schema.architecture import Architecture
-from schema.damage import stored_in
+from schema.codecs import tiling
+from schema.codecs.corruption import stored_in
+from schema.codecs.tiling import Tiling
 from schema.errors import AnnealqError, NotFound
+from schema.network.architecture import Architecture
 from schema.parameters import Visible
 from schema.states import EmbeddingState
 from schema.tables import Batch, Chip, Embedding, Network, Preparation, Problem, Run
-from schema.tiling import Tiling
 
 
 @dataclass(frozen=True)

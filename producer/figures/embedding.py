@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from producer import chip_layout, plots
+from producer.figures import chip_layout, q_matrix, saving
 from schema.errors import Corrupt, ParameterError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from producer.chips import ChipGraph
-    from producer.embeddings import Layers
-    from schema.tiling import Tiling
+    from producer.embeddings.chips import ChipGraph
+    from producer.embeddings.queries import Layers
+    from schema.codecs.tiling import Tiling
 
 FloatArray = NDArray[np.float64]
 
@@ -46,9 +46,9 @@ def draw(
         raise ParameterError(f"there is no tile {tile}; the embedding has 0 to {tiling.tiles - 1}")
     _refuse_strangers(chip, tiling)
     if tile is None:
-        plots.save(path, lambda: chip_figure(chip, tiling, title, layers))
+        saving.save(path, lambda: chip_figure(chip, tiling, title, layers))
     else:
-        plots.save(path, lambda: tile_figure(chip, tiling, tile, title, layers))
+        saving.save(path, lambda: tile_figure(chip, tiling, tile, title, layers))
 
 
 def chip_figure(chip: ChipGraph, tiling: Tiling, title: str, layers: Layers | None) -> Figure:
@@ -192,7 +192,7 @@ def _unit_colours(layers: Layers | None, units: int) -> FloatArray:
     if layers is None or len(layers.sizes) == 1:
         return tile_colours(units)
     names = [
-        plots.LAYERS[kind][2]
+        q_matrix.LAYERS[kind][2]
         for kind, size in zip(layers.kinds, layers.sizes, strict=True)
         for _ in range(size)
     ]
@@ -210,7 +210,7 @@ def _name_units(
     """Each unit's name beside the first qubit of its chain."""
     if layers is None or count > _MOST_NAMES:
         return
-    names: Sequence[str] = plots.unit_names(layers.sizes, layers.kinds)
+    names: Sequence[str] = q_matrix.unit_names(layers.sizes, layers.kinds)
     _, first = np.unique(units[used], return_index=True)
     style: dict[str, Any] = {"fontsize": 8, "textcoords": "offset points", "zorder": 5, "parse_math": False}
     style |= {"rotation": 60, "rotation_mode": "anchor"}  # neighbours' names would run into each other
@@ -233,7 +233,7 @@ def _zoom(figure: Figure, axes: Axes, around: FloatArray) -> None:
 def _legend_of_layers(axes: Axes, layers: Layers | None) -> None:
     if layers is not None and len(layers.sizes) > 1:
         for kind, size in zip(layers.kinds, layers.sizes, strict=True):
-            name, _, colour = plots.LAYERS[kind]
+            name, _, colour = q_matrix.LAYERS[kind]
             axes.plot([], [], color=colour, marker="o", lw=3, label=f"{size} {name} units")
     _legend(axes)
 

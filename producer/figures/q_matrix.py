@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
-from io import BytesIO
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,22 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from producer.export import replacing
-from schema.errors import ParameterError
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
+from producer.figures.saving import DPI, save
 
 FloatArray = NDArray[np.float64]
-
-FORMATS = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
 
 MAX_GRAPH_UNITS = 60  # more nodes and lines than that cannot be told apart
 
 _COLOURS = "RdBu_r"  # red: costs energy, blue: gains it, white: 0
-_DPI = 150
 LAYERS = {  # by kind: name, letter of its units (Higham and Bedford, 3.3), colour
     "visible": ("visible", "v", "#1b9e77"),
     "pool": ("pooling", "hp", "#e6a817"),
@@ -45,14 +38,6 @@ _FITS_TITLES = 5  # layers side by side whose names do not touch
 _PAPER = {"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 0.5}
 
 
-def check_format(path: Path) -> None:
-    """Raise ParameterError unless a figure can be written to a file of this name, by what is installed."""
-    if path.suffix.lower() not in FORMATS:
-        raise ParameterError(f"{path}: a figure is written as {', '.join(FORMATS)}; name such a file")
-    if find_spec("matplotlib") is None:
-        raise ParameterError("a figure needs matplotlib: pip install 'annealq[plots]'")
-
-
 def draw_q(
     path: Path,
     q_matrix: FloatArray,
@@ -67,24 +52,6 @@ def draw_q(
         ParameterError: as `check_format`, or the file cannot be written. StorageError: no space is left.
     """
     save(path, lambda: q_figure(q_matrix, sizes, kinds, classes, title))
-
-
-def save(path: Path, draw: Callable[[], Figure]) -> None:
-    """Write what ``draw`` makes to a file, by its suffix; it is whole or not there at all.
-
-    Raises:
-        ParameterError: as `check_format`, or the file cannot be written. StorageError: no space is left.
-    """
-    check_format(path)
-    from matplotlib import rc_context
-
-    suffix = path.suffix.lower()
-    buffer = BytesIO()
-    metadata: dict[str, Any] = FORMATS[suffix]
-    with rc_context({"svg.hashsalt": "annealq"}):  # the same arrays give the same file
-        draw().savefig(buffer, format=suffix[1:], metadata=metadata)
-    with replacing(path) as unfinished:
-        unfinished.write_bytes(buffer.getvalue())
 
 
 def q_figure(
@@ -105,7 +72,7 @@ def q_figure(
     norm = _norm(q_matrix, sizes)
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
     with rc_context({"font.size": 9}):
-        figure = Figure(figsize=(14.5, 7) if has_graph else (9, 8), dpi=_DPI, layout=layout)
+        figure = Figure(figsize=(14.5, 7) if has_graph else (9, 8), dpi=DPI, layout=layout)
         figure.suptitle(title, fontsize=12, parse_math=False)
         axes = figure.subplots(1, 2 if has_graph else 1, squeeze=False)[0]
         if has_graph:

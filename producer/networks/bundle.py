@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from producer.description import Description
-from producer.export import replacing
-from producer.versions import find_or_insert, insert_version
-from schema import arrays, weights
-from schema.architecture import PRESETS, Architecture, preset
+from producer.files import replacing
+from producer.networks.description import Description
+from producer.networks.versions import find_or_insert, insert_version
+from schema.codecs import arrays
 from schema.database import Database
 from schema.errors import NetworkError, ParameterError
+from schema.network import weights
+from schema.network.architecture import PRESETS, Architecture, preset
 from schema.parameters import Origin
 from schema.states import NetworkState
 from schema.tables import Network
 
 if TYPE_CHECKING:
-    from producer.queries import NetworkSummary
+    from producer.networks.queries import NetworkSummary
+from producer.enqueued import Enqueued
 
 SUFFIX = ".safetensors"
 
@@ -37,14 +39,6 @@ class Bundle:
 
     description: Description
     data: bytes
-
-
-@dataclass(frozen=True)
-class Installed:
-    """The row that holds the network, and whether this call made it."""
-
-    id: int
-    created: bool
 
 
 def join(description: Description, path: Path) -> Bundle:
@@ -119,7 +113,7 @@ def save(bundle: Bundle, path: Path) -> Path:
     return beside
 
 
-def install(database: Database, bundle: Bundle, origin: Origin) -> Installed:
+def install(database: Database, bundle: Bundle, origin: Origin) -> Enqueued:
     """Commit a ready network as the next version of its name, or find the row that has the same content."""
     described = bundle.description
     plan = {
@@ -155,7 +149,7 @@ def _command(architecture: Architecture, training: Mapping[str, Any], data: str,
     return shlex.join(words)
 
 
-def _find_or_insert(session: Session, values: dict[str, Any], origin: Origin, *, now: datetime) -> Installed:
+def _find_or_insert(session: Session, values: dict[str, Any], origin: Origin, *, now: datetime) -> Enqueued:
     same = select(Network.id).where(Network.content_sha256 == values["content_sha256"])
     found = session.execute(same).scalar()
     if found is not None:
@@ -164,6 +158,6 @@ def _find_or_insert(session: Session, values: dict[str, Any], origin: Origin, *,
         session.execute(
             update(Network).where(Network.id == found, Network.weights != held["weights"]).values(held)
         )
-        return Installed(found, created=False)
+        return Enqueued(found, created=False)
     row = {**values, "finished_at": now}
-    return Installed(insert_version(session, row, now=now, why=origin.value), created=True)
+    return Enqueued(insert_version(session, row, now=now, why=origin.value), created=True)

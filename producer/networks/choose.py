@@ -5,23 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import Select, and_, or_, select
 from sqlalchemy.orm import Session
 
-from producer import shipped
-from producer.bundle import Bundle
-from producer.description import Description
+from producer.networks import shipped
+from producer.networks.bundle import Bundle
+from producer.networks.description import Description
+from producer.networks.queries import is_shipped, parse
 from schema.database import Database
 from schema.errors import NetworkError
-from schema.parameters import Origin
 from schema.states import NetworkState
 from schema.tables import Network
-
-_MAX_VERSION_DIGITS = 9  # what an SQL integer holds
-
-# A user's own network goes before a shipped one of the same name or size.
-_origin: ColumnElement[str] = func.coalesce(Network.training["origin"].as_string(), Origin.TRAINED.value)
-is_shipped: ColumnElement[bool] = _origin == Origin.SHIPPED.value
 
 
 @dataclass(frozen=True)
@@ -97,14 +91,6 @@ def _chosen(row: Network) -> ChosenNetwork:
         image_max=row.architecture["input"]["image_max"],
         classes=tuple(row.classes),
     )
-
-
-def parse(wanted: str) -> tuple[str, int | None]:
-    """Name and version of `NAME` or `NAME@VERSION`; raises NetworkError when the version is no number."""
-    name, _, version = wanted.partition("@")
-    if version and not (version.isdecimal() and len(version) <= _MAX_VERSION_DIGITS):
-        raise NetworkError(f"network {wanted!r}: after @ comes a version, a whole number")
-    return name, int(version) if version else None
 
 
 def _missing(session: Session, wanted: str | None, height: int, width: int) -> str:

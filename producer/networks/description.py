@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from schema.architecture import Architecture, read_table
 from schema.errors import NetworkError
+from schema.network.architecture import Architecture, read_table
+from schema.network.layers import is_number, refuse_unknown
 from schema.parameters import TRANSFERS
-from schema.specs import is_number, refuse_unknown
 
 FORMAT = "annealq-network-1"
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from producer import images as reader
-from producer.embedded import environment
-from producer.enqueue import fit
+from producer import images as producer_images
 from producer.images import ImageSet
-from producer.networks import ChosenNetwork
+from producer.networks.choose import ChosenNetwork
+from producer.networks.compatibility import fit
+from producer.stack.stack import environment
 from schema.errors import AnnealqError, InputError, ParameterError
 from schema.settings import Settings
 
@@ -40,7 +40,7 @@ def read_image(text: str, network: ChosenNetwork) -> tuple[ImageSet, int]:
     """
     data, colon, number = text.rpartition(":")
     has_index = bool(colon) and number.isdecimal() and not Path(text).exists()
-    images = reader.read(data if has_index else text)
+    images = producer_images.read(data if has_index else text)
     index = int(number) if has_index else 0
     if index >= len(images.images):
         raise ParameterError(f"{images.name} has {len(images.images)} images, 0 to {len(images.images) - 1}")
@@ -57,7 +57,7 @@ def compute(settings: Settings, network: int, image: NDArray[np.uint8] | None = 
     """
     with tempfile.TemporaryDirectory(prefix="annealq-") as folder:
         output = Path(folder) / "q.npz"
-        command = [sys.executable, "-m", "worker.network.inspect", str(network), str(output)]
+        command = [sys.executable, "-m", "worker.tools.q_matrix", str(network), str(output)]
         if image is not None:
             given = Path(folder) / "image.npy"
             np.save(given, image, allow_pickle=False)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from producer import bundle
-from producer.bundle import SUFFIX, Bundle
-from schema.architecture import PRESETS, preset
+from producer.networks import bundle
+from producer.networks.bundle import SUFFIX, Bundle
+from schema.network.architecture import PRESETS, preset
 
 # A maintainer makes the files with `annealq networks export NAME --output NAME.safetensors`.
 FOLDER = files("schema").joinpath("presets")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from schema.hours import Hours
+from schema.calendar.run_hours import Hours
 from schema.states import PausedBy
 
 DAY = timedelta(days=1)

@@ -20,12 +20,13 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from producer import jobs, schedules
-from producer.request import Request
-from producer.session import Work
+from producer import jobs
+from producer.planning import schedules
+from producer.runs.request import Request
+from producer.work import Work
 from schema.database import advance
+from schema.database.leader_lease import lead
 from schema.errors import AnnealqError, StaleState, StorageError
-from schema.leader import lead
 from schema.parameters import Parameters
 from schema.states import FiringState
 from schema.tables import Firing, Run, Schedule

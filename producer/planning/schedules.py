@@ -11,17 +11,17 @@ from sqlalchemy import Row, Select, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from producer import jobs
-from producer.enqueue import fit
 from producer.images import ImageSet
-from producer.request import Request
-from schema import arrays
-from schema.cron import Cron
+from producer.networks import provide
+from producer.networks.compatibility import fit
+from producer.runs.request import Request
+from schema.calendar.cron import Cron
+from schema.calendar.windows import is_daily
+from schema.codecs import arrays
 from schema.database import Database, advance, note
 from schema.errors import NotFound, ParameterError
 from schema.states import FiringState, ScheduleState
 from schema.tables import Firing, Schedule
-from schema.windows import is_daily
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -74,7 +74,7 @@ def add(database: Database, name: str, cron: Cron, request: Request) -> None:
             f"deadline {request.deadline} is on one day, and a schedule has many: give a time, as in 06:00"
         )
     images = request.read()
-    fit(images, jobs.provide(database, images, request.network))
+    fit(images, provide.provide(database, images, request.network))
     with database.transaction() as session:
         now = database.now(session)
         values = {

@@ -10,13 +10,13 @@ from typing import Any
 from sqlalchemy import and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
-from producer import control
-from producer.plan import Waiting
-from schema.hours import Hours
+from producer.planning.forecast import Waiting
+from producer.runs import control
+from schema.calendar.run_hours import Hours
+from schema.calendar.windows import Windows
 from schema.parameters import Solver
 from schema.states import BatchState, PreparationState, ProblemState, RunState
 from schema.tables import Batch, Event, Preparation, Problem, Run
-from schema.windows import Windows
 
 _UNFINISHED = (RunState.QUEUED, RunState.RUNNING, RunState.PAUSED)
 _UNSAMPLED = (BatchState.PENDING, BatchState.SAMPLING)

@@ -8,14 +8,10 @@ get a leading apostrophe. Numbers keep their sign, and JSON and Parquet keep eve
 from __future__ import annotations
 
 import csv
-import errno
 import json
 import math
-import os
-import secrets
 import sys
 from collections.abc import Mapping
-from contextlib import contextmanager
 from datetime import date
 from enum import Enum
 from itertools import islice
@@ -25,10 +21,11 @@ from uuid import UUID
 
 import numpy as np
 
-from schema.errors import ParameterError, StorageError
+from schema.errors import ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
+from producer.files import replacing
 
 Format = Literal["csv", "json", "parquet"]
 
@@ -38,8 +35,6 @@ FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
 ROWS_PER_TABLE = 10_000
 """Rows of Python objects held at a time before Arrow packs them."""
-
-OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def guess_format(path: Path) -> Format:
@@ -173,48 +168,3 @@ def _plain(value: object) -> object:
         case list() | tuple():
             return [_plain(item) for item in value]
     raise TypeError(f"cannot export a {type(value).__name__}")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A new, empty file beside ``path`` that takes its place at the end, or is removed on any error."""
-    with _explained(path):
-        target = _target(path)
-        unfinished = target.with_name(f".annealq-{secrets.token_hex(8)}.part")
-        unfinished.touch(exist_ok=False)
-        try:
-            yield unfinished
-            with unfinished.open("rb") as complete:
-                os.fsync(complete.fileno())
-            unfinished.replace(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what the file system raises about ``path`` into our errors."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in OUT_OF_SPACE:
-            raise StorageError(
-                f"{path}: no space left; nothing was written; free some and try again"
-            ) from error
-        raise ParameterError(
-            f"{path}: cannot be written ({error.strerror or error}); name another file"
-        ) from error
-
-
-def _target(path: Path) -> Path:
-    """Where the file goes: behind symbolic links, and never in the place of a folder, pipe or device.
-
-    Raises:
-        ParameterError: such a thing is there.
-    """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        raise ParameterError(
-            f"{path}: is there and is no regular file; name another file, or none for standard output"
-        )
-    return target

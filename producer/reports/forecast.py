@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from producer.nights import Ran
-from producer.plan import Forecast, Plan
-from schema.hours import shown
+from producer.planning.forecast import Forecast, Plan
+from producer.planning.workload import Ran
+from schema.calendar.run_hours import shown
 
 _MINUTE_US = 60_000_000
 

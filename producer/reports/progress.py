@@ -12,7 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.progress import TimeRemainingColumn as Remaining
 from rich.text import Text
 
-from producer import calibrations, preparations, queries
+from producer.calibration import queries as calibration_queries
+from producer.networks import queries as networks_queries
+from producer.runs import dry_runs, queries
 from schema.database import Database
 from schema.errors import AnnealqError
 from schema.states import FINISHED_RUNS, CalibrationState, NetworkState, PreparationState, RunState
@@ -68,7 +70,7 @@ def watch_run(
 
 def watch_training(
     database: Database, network_id: int, console: Console, check: Check = lambda: None
-) -> queries.NetworkSummary:
+) -> networks_queries.NetworkSummary:
     """Show a network's epochs until it is ready.
 
     Raises:
@@ -79,7 +81,7 @@ def watch_training(
         told = 0
         while True:
             with database.reading() as session:
-                seen = queries.network(session, network_id)
+                seen = networks_queries.network(session, network_id)
             history = (seen.metrics or {}).get("epochs", [])
             total = history[-1]["epochs"] if history else None
             bars.update(bar, completed=len(history), total=total, description=_epoch(history))
@@ -96,7 +98,7 @@ def watch_training(
 
 def watch_calibration(
     database: Database, calibration_id: int, console: Console, check: Check = lambda: None
-) -> calibrations.CalibrationSummary:
+) -> calibration_queries.CalibrationSummary:
     """Show how many images of a calibration's runs are scored, until its parameters are there.
 
     Raises:
@@ -107,8 +109,8 @@ def watch_calibration(
         told = time.monotonic()
         while True:
             with database.reading() as session:
-                seen = calibrations.one(session, calibration_id)
-                scored, images = calibrations.progress(session, calibration_id)
+                seen = calibration_queries.one(session, calibration_id)
+                scored, images = calibration_queries.progress(session, calibration_id)
             bars.update(bar, completed=scored, total=images)
             if seen.state is CalibrationState.READY:
                 return seen
@@ -123,7 +125,7 @@ def watch_calibration(
 
 def watch_preparation(
     database: Database, preparation_id: int, console: Console, check: Check = lambda: None
-) -> preparations.PreparationSummary:
+) -> dry_runs.PreparationSummary:
     """Show how far the search for an embedding is, until the plan is there.
 
     Raises:
@@ -134,7 +136,7 @@ def watch_preparation(
         told = time.monotonic()
         while True:
             with database.reading() as session:
-                seen = preparations.one(session, preparation_id)
+                seen = dry_runs.one(session, preparation_id)
             step, percent = _step(seen.progress)
             bars.update(bar, completed=percent, description=step)
             if seen.state is PreparationState.READY:

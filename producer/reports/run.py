@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,31 +13,15 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.orm import Session
 
-from producer import embeddings, queries, solver_report
-from producer.calibrations import CalibrationSummary
-from schema import arrays
-from schema.architecture import Architecture
-from schema.damage import stored_in
-from schema.hours import Hours, shown
+from producer.embeddings import queries as embeddings_queries
+from producer.reports import solver
+from producer.runs import queries
+from producer.runs.summary import mean_scores
+from schema.calendar.run_hours import Hours, shown
 from schema.parameters import Rule, Solver
 from schema.states import FINISHED_RUNS, RunState
 
 _MOST_CLASSES = 26  # wider tables do not fit a terminal
-
-
-def run_object(session: Session, run_id: int, now: datetime | None = None) -> dict[str, Any]:
-    """One run as plain JSON: what `runs show --json` prints. now: for when its window opens and closes."""
-    run = queries.run(session, run_id)
-    counts = queries.counts(session, run_id)
-    values = {k: v.isoformat() if hasattr(v, "isoformat") else v for k, v in asdict(run).items()}
-    return {
-        **values,
-        "decided": counts.decided,
-        "tied": counts.tied,
-        "undecided": counts.undecided,
-        "accuracy": counts.accuracy,
-        **_hours(run, now),
-    }
 
 
 def run_text(
@@ -51,8 +33,8 @@ def run_text(
     names = queries.classes(session, run_id)
     parts: list[RenderableType] = [_figures(run, counts, now or datetime.now(UTC))]
     if run.statistics and Solver(run.solver).is_remote:
-        units = embeddings.layers_of_run(session, run_id)
-        parts.append(solver_report.solver_figures(run.statistics, units))
+        units = embeddings_queries.layers_of_run(session, run_id)
+        parts.append(solver.solver_figures(run.statistics, units))
     if counts.decided + counts.undecided:
         confusion = queries.confusion(session, run_id)
         if confusion and len(names) <= _MOST_CLASSES:
@@ -64,47 +46,6 @@ def run_text(
     if run.error:
         parts.append(Text(run.error, style="red"))
     return Group(*parts)
-
-
-def mean_scores(session: Session, run_id: int, classes: int) -> NDArray[np.float64]:
-    """(K, K) mean consensus class scores in 0..100 by true class, as in the paper's Tables 1 and 2.
-
-    Rows of classes that no image has are NaN.
-    """
-    labels: list[int] = []
-    rows: list[bytes] = []
-    for image in queries.classified(session, run_id):
-        if image.label is not None:
-            labels.append(image.label)
-            rows.append(image.scores)
-    with stored_in(f"run {run_id}", f"score it again: `annealq runs rescore {run_id}`"):
-        scores = arrays.decode_scores(rows, classes)
-    return average_by_label(scores, np.array(labels, dtype=np.int64), classes)
-
-
-def average_by_label(
-    scores: NDArray[np.float32], labels: NDArray[np.int64], classes: int
-) -> NDArray[np.float64]:
-    """Mean of (B, K) ``scores`` for each label, times 100: (K, K); NaN where a class has no image."""
-    sums = np.zeros((classes, classes))
-    np.add.at(sums, labels, scores)
-    counts = np.bincount(labels, minlength=classes)[:, None]
-    with np.errstate(invalid="ignore"):
-        return 100 * sums / np.where(counts == 0, np.nan, counts)
-
-
-def _hours(run: queries.RunSummary, now: datetime | None) -> dict[str, str | None]:
-    """When a run's window opens and closes next, for JSON; nothing of a run without one."""
-    if run.window is None or run.state in FINISHED_RUNS:
-        return {"window_opens_at": None, "window_closes_at": None}
-    now = now or datetime.now(UTC)
-    hours = Hours.of(run.window, run.opened_until, run.deadline_at)
-    opens, closes = hours.next_open(now), hours.closes(now)
-    is_open = hours.is_open(now)
-    return {
-        "window_opens_at": None if is_open or opens is None else opens.isoformat(),
-        "window_closes_at": None if closes is None else closes.isoformat(),
-    }
 
 
 def _add_hours(table: Table, run: queries.RunSummary, now: datetime) -> None:
@@ -254,114 +195,3 @@ def runs_table(runs: list[queries.RunSummary]) -> Table:
             f"{run.created_at.astimezone():%Y-%m-%d %H:%M}",
         )
     return table
-
-
-def networks_table(networks: list[queries.NetworkSummary]) -> Table:
-    """`networks list` for people."""
-    table = Table()
-    for name in ("network", "origin", "state", "images", "classes", "transfer", "own accuracy", "ready"):
-        table.add_column(name)
-    for network in networks:
-        accuracy = network.own_accuracy
-        table.add_row(
-            f"{network.name}@{network.version}",
-            network.origin,
-            network.state,
-            f"{network.height} x {network.width}",
-            str(len(network.classes)),
-            network.training["transfer"],
-            "" if accuracy is None else f"{accuracy:.2%}",
-            "" if network.finished_at is None else f"{network.finished_at.astimezone():%Y-%m-%d %H:%M}",
-        )
-    return table
-
-
-def calibration_text(calibration: CalibrationSummary) -> RenderableType:
-    """`networks calibrate` for people: what was chosen, and what it was chosen from."""
-    about = Table.grid(padding=(0, 2))
-    about.add_row("calibration", f"{calibration.calibration_id}, {calibration.state}")
-    about.add_row("network", f"{calibration.network}, solver {calibration.solver}")
-    about.add_row("images", f"{calibration.images:,} of {calibration.name}")
-    if calibration.parameters is not None and calibration.accuracy is not None:
-        about.add_row("parameters", parameters_text(calibration.parameters))
-        about.add_row("accuracy", f"{calibration.accuracy:.2%} on these images")
-    if calibration.measured is None:
-        return about
-    return Group(about, _compared(calibration.measured, calibration.images))
-
-
-def _compared(measured: dict[str, Any], images: int) -> Table:
-    """Accuracy by one-hot penalty (rows) and reads (columns), by the best rule for each."""
-    table = Table(title="accuracy by one-hot penalty (rows) and reads (columns), each by its best rule")
-    table.add_column("lam", justify="right", style="bold")
-    reads = [choice["reads"] for choice in measured["choices"]]
-    columns = sorted(set(reads))
-    others = [
-        name
-        for name in ("sweeps", "chain_strength", "scale")
-        if any(candidate.get(name) is not None for candidate in measured["candidates"])
-    ]
-    for name in others:
-        table.add_column(name.replace("_", " "), justify="right")
-    for number in columns:
-        table.add_column(f"{number:,}", justify="right")
-    for candidate, right in zip(measured["candidates"], measured["right"], strict=True):
-        best = [max(r for r, made in zip(right, reads, strict=True) if made == number) for number in columns]
-        chosen = ["default" if (value := candidate.get(name)) is None else f"{value:g}" for name in others]
-        table.add_row(f"{candidate['lam']:g}", *chosen, *(f"{count / images:.2%}" for count in best))
-    return table
-
-
-def _calibrated(calibrations: Sequence[CalibrationSummary]) -> Table:
-    table = Table(title="calibrations, newest first")
-    for name in ("calibration", "solver", "state", "parameters", "accuracy", "on"):
-        table.add_column(name)
-    for held in calibrations:
-        table.add_row(
-            str(held.calibration_id),
-            held.solver,
-            held.state,
-            "" if held.parameters is None else parameters_text(held.parameters),
-            "" if held.accuracy is None else f"{held.accuracy:.2%}",
-            f"{held.images:,} images of {held.name}",
-        )
-    return table
-
-
-def network_text(
-    network: queries.NetworkSummary, calibrations: Sequence[CalibrationSummary] = ()
-) -> RenderableType:
-    """`networks show` for people."""
-    architecture = Architecture.from_dict(network.architecture)
-    about = Table.grid(padding=(0, 2))
-    about.add_row("network", f"{network.name}@{network.version}, {network.origin}, {network.state}")
-    about.add_row("images", f"{network.height} x {network.width} pixels, 0 to {architecture.input.image_max}")
-    about.add_row("classes", ", ".join(network.classes))
-    seed = network.training["seed"]
-    about.add_row("transfer", network.training["transfer"] + ("" if seed is None else f", seed {seed}"))
-    about.add_row(
-        "Q matrix",
-        f"{architecture.units} units ({' + '.join(map(str, architecture.sizes))}), "
-        f"{sum(architecture.couplers):,} couplers, density {architecture.density:.1%}",
-    )
-    about.add_row("weights", f"{architecture.weights:,}, sha256 {network.weights_sha256 or 'none yet'}")
-    if network.own_accuracy is not None:
-        about.add_row("own accuracy", f"{network.own_accuracy:.2%} on images held out while training")
-    elif network.train_accuracy is not None:
-        about.add_row("own accuracy", f"{network.train_accuracy:.2%} on the images it was trained on")
-    if command := (network.metrics or {}).get("command"):
-        about.add_row("made by", command)
-    layers = Table(title="layers")
-    for name in ("part", "kind", "shape", "units"):
-        layers.add_column(name, justify="right" if name == "units" else "left")
-    summary = architecture.summary()
-    for part, key in (("features", "features"), ("Q", "units")):
-        for layer in summary[key]:
-            shape = layer["shape"]
-            layers.add_row(part, layer["kind"], " x ".join(map(str, shape)), f"{math.prod(shape):,}")
-    parts: list[RenderableType] = [about, layers]
-    if calibrations:
-        parts.append(_calibrated(calibrations))
-    if network.error:
-        parts.append(Text(network.error, style="red"))
-    return Group(*parts)

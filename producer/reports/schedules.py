@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from producer.schedules import FiringSummary, ScheduleSummary
-from schema.hours import shown
+from producer.planning.schedules import FiringSummary, ScheduleSummary
+from schema.calendar.run_hours import shown
+from schema.calendar.windows import find_zone
 from schema.states import FiringState
-from schema.windows import find_zone
 
 
 def table(schedules: Sequence[ScheduleSummary]) -> Table:

@@ -10,11 +10,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from producer.embeddings import EmbeddingSummary, Layers
-from producer.plots import unit_names
-from producer.preparations import PreparationSummary
+from producer.embeddings.queries import EmbeddingSummary, Layers
+from producer.figures.q_matrix import unit_names
+from producer.runs.dry_runs import PreparationSummary
+from schema.codecs.tiling import Tiling
 from schema.parameters import Parameters, Solver
-from schema.tiling import Tiling
 
 _BAR = 40  # characters of the longest bar
 

@@ -11,14 +11,14 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from producer.embedded import environment
-from producer.session import Work
+from producer.stack.stack import environment
+from producer.work import Work
 from schema.errors import AnnealqError
 
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What `worker.yardstick` measured on a run's images; microseconds for one image, one core."""
+    """What `worker.tools.baseline` measured on a run's images; microseconds for one image, one core."""
 
     images: int
     right: int | None
@@ -37,7 +37,7 @@ def ask(at: Work, run: int) -> Yardstick:
     Raises:
         AnnealqError: it failed; says how.
     """
-    command = [sys.executable, "-m", "worker.yardstick", str(run)]
+    command = [sys.executable, "-m", "worker.tools.baseline", str(run)]
     env = {**os.environ, **environment(at.settings, os.environ)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:

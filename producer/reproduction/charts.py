@@ -7,21 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import chain
 from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from schema.errors import ParameterError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from producer.reproduction.scores import ScoreTable
+from producer.figures.saving import require, save_png
 
-_DPI = 150
 _OURS, _OWN, _THEIRS = "#1f6fb4", "#555555", "#c4571b"
 _SIDE = {5: 2.9, 10: 4.4}  # inches of a table by its classes
 
@@ -67,12 +64,6 @@ class Bar:
     published: bool = False
 
 
-def require() -> None:
-    """Raise ParameterError when figures cannot be drawn, saying what to install."""
-    if find_spec("matplotlib") is None:
-        raise ParameterError("figures need matplotlib: pip install 'annealq[plots]', or leave out --output")
-
-
 def draw_scores(titled: Sequence[tuple[str, ScoreTable]], path: Path) -> None:
     """Tables of class scores side by side: true classes down, predicted classes across."""
     classes = titled[0][1].scores.shape[1]
@@ -83,7 +74,7 @@ def draw_scores(titled: Sequence[tuple[str, ScoreTable]], path: Path) -> None:
         shown = _draw_table(place, title, table)
     axes[0].set_ylabel("true class")
     figure.colorbar(shown, ax=list(axes), label="consensus class score", shrink=0.75, pad=0.02)
-    _save(figure, path)
+    save_png(figure, path)
 
 
 def draw_accuracies(curves: Sequence[Curve], axis: str, path: Path) -> None:
@@ -115,7 +106,7 @@ def draw_accuracies(curves: Sequence[Curve], axis: str, path: Path) -> None:
         place.set(title=curve.label, xlabel=axis, ylabel="images right, %")
         place.grid(alpha=0.3)
         place.legend(loc="best", fontsize=8)
-    _save(figure, path)
+    save_png(figure, path)
 
 
 def draw_times(bars: Sequence[Bar], path: Path) -> None:
@@ -132,7 +123,7 @@ def draw_times(bars: Sequence[Bar], path: Path) -> None:
     place.set_xlabel("microseconds for one image (the paper's in orange)")
     place.grid(axis="x", alpha=0.3)
     place.set_axisbelow(True)
-    _save(figure, path)
+    save_png(figure, path)
 
 
 def _draw_table(place: Axes, title: str, table: ScoreTable) -> Any:
@@ -164,10 +155,3 @@ def _figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
-
-
-def _save(figure: Figure, path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)
-    figure.savefig(path, format="png", dpi=_DPI, facecolor="white")

@@ -11,10 +11,9 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
-from producer import charts
-from producer.export import replacing
-from producer.paper import PublishedTable
-from producer.reproduction import text
+from producer.files import replacing
+from producer.reproduction import charts, text
+from producer.reproduction.paper import PublishedTable
 from producer.reproduction.scores import published
 from producer.reproduction.trial import Scale, Trial
 

@@ -11,17 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from producer import queries, shipped
-from producer.bundle import install
-from producer.enqueue import Enqueued, RunOptions
-from producer.filling import BATCH_SIZE
+from producer.enqueued import Enqueued
 from producer.images import ImageSet
 from producer.jobs import submit, submit_training
-from producer.progress import watch_run, watch_training
-from producer.session import Work, screen
-from schema import arrays
-from schema.architecture import preset
+from producer.networks import queries as networks_queries
+from producer.networks import shipped
+from producer.networks.bundle import install
+from producer.reports.progress import watch_run, watch_training
+from producer.reports.terminal import screen
+from producer.runs import queries
+from producer.runs.batch_size import BATCH_SIZE
+from producer.runs.enqueue import RunOptions
+from producer.work import Work
+from schema.codecs import arrays
 from schema.errors import AnnealqError, ImageError, NetworkError
+from schema.network.architecture import preset
 from schema.parameters import Origin, Parameters, Solver
 from schema.states import NetworkState, RunState
 
@@ -99,14 +103,14 @@ class Laboratory:
             found = self.network(name, transfer)
         return f"{found.name}@{found.version}"
 
-    def network(self, name: str, transfer: str | None = None) -> queries.NetworkSummary:
+    def network(self, name: str, transfer: str | None = None) -> networks_queries.NetworkSummary:
         """The newest ready network of a name, and of a transfer where one is given; else one that is shipped.
 
         Raises:
             NetworkError: there is none; says which command trains one.
         """
         with self.at.database.reading() as session:
-            for found in queries.networks(session):
+            for found in networks_queries.networks(session):
                 ready = found.name == name and found.state is NetworkState.READY
                 if ready and transfer in (None, found.training["transfer"]):
                     return found
@@ -120,7 +124,7 @@ class Laboratory:
             f"or run `annealq networks train {name}{by} --data DATA`"
         )
 
-    def train(self, name: str, transfer: str, images: ImageSet) -> queries.NetworkSummary:
+    def train(self, name: str, transfer: str, images: ImageSet) -> networks_queries.NetworkSummary:
         """A preset trained on these images; nothing is redone when it was before."""
         queued = submit_training(self.at, preset(name), images, transfer=transfer, seed=0)
         if queued.created:

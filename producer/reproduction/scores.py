@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from producer.paper import PublishedTable
+from producer.reproduction.paper import PublishedTable
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from rich.columns import Columns
 from rich.table import Table
 from rich.text import Text
 
-from producer.reproduction.laboratory import Outcome
+from producer.reproduction.runner import Outcome
 from producer.reproduction.scores import ScoreTable
 from producer.reproduction.trial import Trial
 

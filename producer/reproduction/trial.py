@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from producer.charts import Curve
 from producer.images import ImageSet
-from producer.reproduction import yardstick
-from producer.reproduction.laboratory import Laboratory, Outcome, Request
+from producer.reproduction import baseline
+from producer.reproduction.charts import Curve
+from producer.reproduction.runner import Laboratory, Outcome, Request
 from producer.reproduction.scores import ScoreTable
 from schema.parameters import Parameters
 
@@ -55,7 +55,7 @@ class Trial:
     table: ScoreTable
     chosen: Outcome
     whole: Outcome
-    own: yardstick.Yardstick
+    own: baseline.Yardstick
     by_reads: tuple[Outcome, ...]
     by_noise: tuple[tuple[Outcome, ...], ...]
 
@@ -121,7 +121,7 @@ def perform(
         table=ScoreTable(chosen.scores, chosen.labels),
         chosen=chosen,
         whole=runs[len(reads) - 1],
-        own=yardstick.ask(laboratory.at, runs[len(reads) - 1].run_id),
+        own=baseline.ask(laboratory.at, runs[len(reads) - 1].run_id),
         by_reads=tuple(runs[: len(reads)]) if scale.fewer else (),
         by_noise=_grouped(runs[len(reads) :], scale.draws),
     )

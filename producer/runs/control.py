@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from producer import queries
+from producer.runs import queries
+from schema.calendar.run_hours import Hours, shown
 from schema.database import Database, advance, note
 from schema.errors import ParameterError, StaleState
-from schema.hours import Hours, shown
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Problem, Run
 

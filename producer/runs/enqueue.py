@@ -5,49 +5,37 @@ The same idempotency key gives the same run, however often and from wherever it 
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from producer.description import Description
-from producer.filling import MAX_BATCH_SIZE, batch_size
+from producer.enqueued import Enqueued
 from producer.images import ImageSet
-from producer.networks import ChosenNetwork
-from producer.versions import find_or_insert, insert_version
-from schema import arrays
-from schema.architecture import Architecture
+from producer.networks.choose import ChosenNetwork
+from producer.networks.compatibility import fit
+from producer.runs.batch_size import MAX_BATCH_SIZE, batch_size
+from schema.calendar.run_hours import ALWAYS, Hours, shown
+from schema.codecs import arrays
 from schema.database import Database, advance, note
-from schema.errors import IdempotencyConflict, ImageError, ParameterError
-from schema.hours import ALWAYS, Hours, shown
+from schema.errors import IdempotencyConflict, ParameterError
 from schema.parameters import Parameters, Solver
-from schema.states import BatchState, NetworkState, PausedBy, RunState
-from schema.tables import Batch, BatchImages, Network, Run, TrainingSet
+from schema.states import BatchState, PausedBy, RunState
+from schema.tables import Batch, BatchImages, Run
 
 MAX_KEY = 255
 MAX_BUDGET_US = 10**15  # 31 years
-_DEFLATE_LEVEL = 1
-
-
-@dataclass(frozen=True)
-class Enqueued:
-    """The row that now holds the work, and whether this call made it."""
-
-    id: int
-    created: bool
 
 
 @dataclass(frozen=True)
 class RunOptions:
     """How a run is to be worked on; none of it changes a result."""
 
-    batch_size: int | None = None  # images; None: as `producer.filling` says
+    batch_size: int | None = None  # images; None: as `producer.runs.batch_size` says
     priority: int = 0
     key: str | None = None
     calibrated_by: int | None = None  # the calibration that the parameters were taken from
@@ -106,46 +94,6 @@ def enqueue_run(
         # Another producer committed the same key between our look and our insert.
         with database.reading() as session:
             return _same_run(session, options.key, run["content_sha256"])
-
-
-def enqueue_training(
-    database: Database,
-    architecture: Architecture,
-    images: ImageSet,
-    *,
-    transfer: str,
-    seed: int,
-    epochs: int | None = None,
-) -> Enqueued:
-    """Commit a network to train, or find the one that was trained on exactly this before.
-
-    Raises:
-        ImageError: the images are unlabelled or do not suit the architecture.
-    """
-    classes = class_names(architecture, images)
-    images = fit(images, ChosenNetwork.described(Description(architecture, tuple(classes))))
-    if images.labels is None:
-        raise ImageError(f"{images.name}: training needs labels, and it has none")
-    training = {"transfer": transfer, "seed": seed, "epochs": epochs}
-    pixels, labels = arrays.encode_images(images.images), arrays.encode_labels(images.labels)
-    data_sha256 = arrays.training_checksum(images.images.shape, pixels, labels)
-    plan = {"architecture": architecture.to_dict(), "training": training, "classes": classes}
-    content = arrays.digest(arrays.canonical(plan), data_sha256.encode())
-    training_set = {
-        "sha256": data_sha256,
-        "name": images.name,
-        "count": images.images.shape[0],
-        "height": images.images.shape[1],
-        "width": images.images.shape[2],
-        "images": zlib.compress(pixels, _DEFLATE_LEVEL),
-        "labels": labels,
-    }
-    return find_or_insert(
-        database,
-        lambda session: _find_or_insert_network(
-            session, plan, content, training_set, now=database.now(session)
-        ),
-    )
 
 
 def run_row(
@@ -220,58 +168,6 @@ def _insert_batches(session: Session, run: int, batches: list[BatchRow], *, now:
     session.execute(insert(BatchImages), images)
 
 
-def fit(images: ImageSet, network: ChosenNetwork) -> ImageSet:
-    """Check that a network can take these images, and number their labels as it does.
-
-    Raises:
-        ImageError: says what does not fit, and what would.
-    """
-    height, width = images.images.shape[1:]
-    if (height, width) != (network.height, network.width):
-        raise ImageError(
-            f"{images.name}: images are {height} x {width} pixels, network {network.name!r} takes "
-            f"{network.height} x {network.width}"
-        )
-    brightest = int(images.images.max())
-    if brightest > network.image_max:
-        raise ImageError(
-            f"{images.name}: pixels go up to {brightest}, "
-            f"network {network.name!r} takes 0 to {network.image_max}"
-        )
-    if images.labels is None:
-        return images
-    labels = _renumber(images, network)
-    if labels.max() >= len(network.classes):
-        raise ImageError(
-            f"{images.name}: image {int(labels.argmax())} has label {labels.max()}, "
-            f"network {network.name!r} has {len(network.classes)} classes, 0 to {len(network.classes) - 1}"
-        )
-    return replace(images, labels=labels)
-
-
-def class_names(architecture: Architecture, images: ImageSet) -> list[str]:
-    """Names of an architecture's classes: the data set's own, or their numbers."""
-    if images.classes is None or len(images.classes) != architecture.classes:
-        return [str(k) for k in range(architecture.classes)]
-    return list(images.classes)
-
-
-def _renumber(images: ImageSet, network: ChosenNetwork) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Labels by the network's numbering, where both sides name their classes."""
-    if images.labels is None or images.classes is None:
-        return images.labels  # type: ignore[return-value]
-    number_of = {name: k for k, name in enumerate(network.classes)}
-    used = np.unique(images.labels)
-    unknown = [images.classes[k] for k in used if images.classes[k] not in number_of]
-    if unknown:
-        raise ImageError(
-            f"{images.name}: class {unknown[0]!r} is not known to network {network.name!r}, "
-            f"which knows {', '.join(network.classes)}"
-        )
-    numbers = np.array([number_of.get(name, -1) for name in images.classes], dtype=np.int64)
-    return numbers[images.labels]
-
-
 def _run_digest(images: ImageSet, network: ChosenNetwork, solver: Solver, parameters: Parameters) -> str:
     labels = b"" if images.labels is None else arrays.encode_labels(images.labels)
     return arrays.digest(
@@ -321,59 +217,3 @@ def _same_run(session: Session, key: str | None, content: str) -> Enqueued:
             "use another key, or send exactly the same"
         )
     return Enqueued(row.id, created=False)
-
-
-def _find_or_insert_network(
-    session: Session,
-    plan: dict[str, Any],
-    content: str,
-    training_set: dict[str, Any],
-    *,
-    now: datetime,
-) -> Enqueued:
-    same = select(Network.id, Network.state).where(Network.content_sha256 == content)
-    found = session.execute(same).first()
-    data = _keep_training_set(session, training_set, now=now)
-    if found is None:
-        return _insert_network(session, plan, content, data, training_set, now=now)
-    if found.state is NetworkState.FAILED:
-        again = {"attempts": 0, "error": None, "dispatched_at": now}
-        advance(
-            session, found.id, NetworkState.FAILED, NetworkState.QUEUED, at=now, why="asked again", **again
-        )
-    return Enqueued(found.id, created=False)
-
-
-def _keep_training_set(session: Session, training_set: dict[str, Any], *, now: datetime) -> int:
-    """The row of these images and labels; bytes that differ from them under their digest are damaged."""
-    same = TrainingSet.sha256 == training_set["sha256"]
-    data = session.execute(select(TrainingSet.id).where(same)).scalar()
-    if data is None:
-        statement = insert(TrainingSet).values({**training_set, "created_at": now})
-        return session.execute(statement.returning(TrainingSet.id)).scalar_one()
-    images, labels = training_set["images"], training_set["labels"]
-    differs = (TrainingSet.images != images) | (TrainingSet.labels != labels)
-    session.execute(update(TrainingSet).where(same, differs).values(images=images, labels=labels))
-    return data
-
-
-def _insert_network(
-    session: Session,
-    plan: dict[str, Any],
-    content: str,
-    data: int,
-    training_set: dict[str, Any],
-    *,
-    now: datetime,
-) -> Enqueued:
-    values = {
-        "name": plan["architecture"]["name"],
-        "state": NetworkState.QUEUED,
-        "content_sha256": content,
-        "height": training_set["height"],
-        "width": training_set["width"],
-        "training_set_id": data,
-        "dispatched_at": now,
-        **plan,
-    }
-    return Enqueued(insert_version(session, values, now=now), created=True)

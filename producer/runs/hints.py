@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from producer import broker
+from producer.stack import broker
 from schema.messages import Message
 
 # A broker that is away costs the producer no wait: by default kombu tries for 6 s.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from schema.access import Submission
 from schema.tables import Run
+from schema.tables.api import Submission
 
 
 def sent_by(key: int) -> ColumnElement[bool]:

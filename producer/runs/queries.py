@@ -10,12 +10,11 @@ from typing import Any
 from sqlalchemy import Row, Select, case, func, select
 from sqlalchemy.orm import Session
 
-from producer.networks import is_shipped, parse
-from producer.senders import sent_by
-from schema.errors import NetworkError, NotFound
-from schema.parameters import Origin, Solver
-from schema.states import BatchState, EmbeddingState, NetworkState, PausedBy, ProblemState, RunState
-from schema.tables import Batch, BatchImages, Classification, Embedding, Network, Problem, Run, TrainingSet
+from producer.runs.ownership import sent_by
+from schema.errors import NotFound
+from schema.parameters import Solver
+from schema.states import BatchState, EmbeddingState, PausedBy, ProblemState, RunState
+from schema.tables import Batch, BatchImages, Classification, Embedding, Network, Problem, Run
 
 _BY_ITSELF = (PausedBy.WINDOW, PausedBy.DEADLINE)  # pauses that a person need not end
 _PAGE = 5_000  # classifications read at once
@@ -42,7 +41,7 @@ class RunSummary:
     calibrates: int | None  # the calibration that it was made for
     statistics: dict[str, Any] | None
     budget_us: int | None  # QPU time that it may be charged
-    window: dict[str, Any] | None  # see `schema.windows`
+    window: dict[str, Any] | None  # see `schema.calendar.windows`
     opened_until: datetime | None
     deadline_at: datetime | None
     paused_by: PausedBy | None
@@ -81,44 +80,6 @@ class Progress:
     error: str | None
     search: dict[str, Any] | None = None  # step and fraction of a search for an embedding that is under way
     waits: str | None = None  # why it is paused, where it goes on by itself
-
-
-@dataclass(frozen=True)
-class NetworkSummary:
-    """A network as `networks list` and `networks show` print it."""
-
-    network_id: int
-    name: str
-    version: int
-    origin: str  # trained, imported or shipped
-    state: NetworkState
-    height: int
-    width: int
-    classes: tuple[str, ...]
-    architecture: dict[str, Any]
-    training: dict[str, Any]
-    metrics: dict[str, Any] | None
-    weights_sha256: str | None
-    error: str | None
-    created_at: datetime
-    finished_at: datetime | None
-
-    @property
-    def own_accuracy(self) -> float | None:
-        """Accuracy of the network itself on images held out while training, at its best epoch."""
-        return self._accuracy("own_accuracy", "validation_accuracy")
-
-    @property
-    def train_accuracy(self) -> float | None:
-        """Accuracy of the network itself on the images it was trained on, at its best epoch."""
-        return self._accuracy("train_accuracy", "train_accuracy")
-
-    def _accuracy(self, key: str, key_of_epoch: str) -> float | None:
-        # Imported and shipped networks bring a figure, trained ones the figures of every epoch.
-        metrics = self.metrics or {}
-        best = metrics.get("best_epoch")
-        accuracy: float | None = metrics["epochs"][best - 1][key_of_epoch] if best else metrics.get(key)
-        return accuracy
 
 
 @dataclass(frozen=True)
@@ -287,56 +248,6 @@ def sources(session: Session, run_id: int) -> dict[int, str]:
     return {first + k: name for first, names in rows for k, name in enumerate(names or ())}
 
 
-def networks(session: Session) -> list[NetworkSummary]:
-    """All networks, newest first."""
-    return [_network(row) for row in session.execute(select(Network).order_by(Network.id.desc())).scalars()]
-
-
-def network(session: Session, network_id: int) -> NetworkSummary:
-    """One network by id; raises NotFound."""
-    found = session.get(Network, network_id)
-    if found is None:
-        raise NotFound(f"no network {network_id}: `annealq networks list` shows what there is")
-    return _network(found)
-
-
-def network_by_name(session: Session, name: str) -> NetworkSummary:
-    """The newest version of a network, a user's own before a shipped one, or the one after ``@``.
-
-    Raises:
-        NotFound: there is none. NetworkError: what comes after ``@`` is no version.
-    """
-    base, version = parse(name)
-    query = select(Network).where(Network.name == base).order_by(is_shipped, Network.version.desc())
-    if version is not None:
-        query = query.where(Network.version == version)
-    found = session.execute(query.limit(1)).scalar()
-    if found is None:
-        raise NotFound(f"no network {name!r}: `annealq networks list` shows what there is")
-    return _network(found)
-
-
-def weights(session: Session, network_id: int) -> bytes:
-    """A ready network's weights, as safetensors; raises NetworkError while it has none."""
-    row = session.execute(
-        select(Network.name, Network.version, Network.state, Network.weights).where(Network.id == network_id)
-    ).one()
-    if row.weights is None or row.state is not NetworkState.READY:
-        raise NetworkError(f"network {row.name}@{row.version} is {row.state}: it has no weights yet")
-    data: bytes = row.weights
-    return data
-
-
-def training_set(session: Session, network_id: int) -> tuple[str, int] | None:
-    """Name and number of images that a network was trained on; None when it was not trained here."""
-    row = session.execute(
-        select(TrainingSet.name, TrainingSet.count)
-        .join(Network, Network.training_set_id == TrainingSet.id)
-        .where(Network.id == network_id)
-    ).first()
-    return None if row is None else (row[0], row[1])
-
-
 def _runs() -> Select[Run, str, int]:
     return select(Run, Network.name, Network.version).join(Network, Network.id == Run.network_id)
 
@@ -370,24 +281,4 @@ def _run(row: Row[Run, str, int]) -> RunSummary:
         created_at=held.created_at,
         started_at=held.started_at,
         finished_at=held.finished_at,
-    )
-
-
-def _network(row: Network) -> NetworkSummary:
-    return NetworkSummary(
-        network_id=row.id,
-        name=row.name,
-        version=row.version,
-        origin=row.training.get("origin", Origin.TRAINED.value),
-        state=row.state,
-        height=row.height,
-        width=row.width,
-        classes=tuple(row.classes),
-        architecture=row.architecture,
-        training=row.training,
-        metrics=row.metrics,
-        weights_sha256=row.weights_sha256,
-        error=row.error,
-        created_at=row.created_at,
-        finished_at=row.finished_at,
     )

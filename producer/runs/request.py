@@ -8,14 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from schema.calendar.run_hours import Hours
+from schema.calendar.windows import Windows, find_zone
 from schema.errors import ParameterError
-from schema.hours import Hours
 from schema.parameters import Parameters, Solver, solver
-from schema.windows import Windows, find_zone
 
 if TYPE_CHECKING:
-    from producer.enqueue import RunOptions
     from producer.images import ImageSet
+    from producer.runs.enqueue import RunOptions
 
 _NAMED = ("digits", "sklearn:digits")
 
@@ -26,7 +26,7 @@ class Request:
 
     data, labels: as `producer.images.read` takes them. classes: the only labels to take. asked: parameters by
     name; the others come from a calibration, if ``calibrated``. batch_size: None: the solver's default.
-    windows, zone, deadline: as they were written; see `schema.windows`.
+    windows, zone, deadline: as they were written; see `schema.calendar.windows`.
     """
 
     data: str
@@ -59,9 +59,9 @@ class Request:
 
     def read(self) -> ImageSet:
         """The images; raises ImageError where they cannot be used."""
-        from producer import images as reader
+        from producer import images as producer_images
 
-        images = reader.read(self.data, self.labels)
+        images = producer_images.read(self.data, self.labels)
         if self.classes is not None:
             images = images.only(list(self.classes))
         return images if self.limit is None else images.limit(self.limit)
@@ -75,7 +75,7 @@ class Request:
 
     def options(self, now: datetime, key: str | None = None) -> RunOptions:
         """How its run is to be worked on."""
-        from producer.enqueue import RunOptions
+        from producer.runs.enqueue import RunOptions
 
         return RunOptions(
             batch_size=self.batch_size,

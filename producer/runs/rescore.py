@@ -12,14 +12,14 @@ from typing import Any
 from sqlalchemy import Integer, Row, Select, case, func, insert, literal, null, select
 from sqlalchemy.orm import Session, aliased
 
-from producer.enqueue import Enqueued
-from schema import arrays
-from schema.columns import Key, UtcDateTime
+from producer.enqueued import Enqueued
+from schema.codecs import arrays
 from schema.database import Database, note
 from schema.errors import NetworkError, NotFound, ParameterError
 from schema.parameters import Parameters, Solver
 from schema.states import FINISHED_RUNS, BatchState, NetworkState, RunState
 from schema.tables import Batch, BatchImages, Network, Problem, Run, SampleSet
+from schema.tables.columns import Key, UtcDateTime
 
 HINTED = 200  # batches that get a hint at once; the reconciler finds the others
 

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from producer import queries
-from schema.arrays import decode_scores
-from schema.damage import stored_in
+from producer.runs import queries
+from schema.codecs.arrays import decode_scores
+from schema.codecs.corruption import stored_in
 from schema.states import FINISHED_BATCHES, FINISHED_RUNS, RunState
 from schema.tables import Batch
 

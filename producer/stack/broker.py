@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
-from producer.home import broker_folder
-from producer.process import Child
+from producer.stack.home import broker_folder
+from producer.stack.process import Child
 from schema.errors import BrokerUnavailable, ParameterError, StackError
 from schema.settings import socket_path
 

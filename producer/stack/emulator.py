@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from producer import lock
-from producer.home import emulator_folder, make_private
-from producer.process import Child
+from producer.stack import lock
+from producer.stack.home import emulator_folder, make_private
+from producer.stack.process import Child
 from schema.errors import StackError
 from schema.settings import Settings
 

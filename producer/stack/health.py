@@ -7,8 +7,8 @@ import socket
 from sqlalchemy import select
 
 from schema.database import Database
+from schema.database.leader_lease import RECONCILER
 from schema.errors import BrokerUnavailable, StackError
-from schema.leader import RECONCILER
 from schema.tables import Leader
 
 _PING_S = 5.0

@@ -14,7 +14,7 @@ from pathlib import Path
 _LOG_BYTES = 10 * 1024 * 1024
 _TAIL_BYTES = 16 * 1024
 _BURIAL_S = 5.0  # a killed process that takes longer hangs in the kernel: nothing more can be done
-_LEASH = Path(__file__).with_name("leash.py")
+_LEASH = Path(__file__).with_name("die_with_parent.py")
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,12 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from producer import broker, lock
-from producer.emulator import NAME as EMULATOR
-from producer.emulator import Emulator
-from producer.home import broker_folder, log_folder, make_home, make_private
-from producer.process import Child
-from producer.supervisor import OnEvent, Patience, Supervisor
+from producer.stack import broker, lock
+from producer.stack.emulator import NAME as EMULATOR
+from producer.stack.emulator import Emulator
+from producer.stack.home import broker_folder, log_folder, make_home, make_private
+from producer.stack.process import Child
+from producer.stack.supervisor import OnEvent, Patience, Supervisor
 from schema.errors import ParameterError
 from schema.messages import queue_names
 from schema.settings import Settings, socket_path

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from producer.process import Child, Process, tail
+from producer.stack.process import Child, Process, tail
 from schema.errors import StackError
 
 _POLL_S = 0.1

@@ -22,12 +22,12 @@ from sqlalchemy import Select, and_, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from producer import report
-from schema.access import Delivery, Submission
+from producer.runs import summary
 from schema.database import Database, advance
 from schema.errors import StaleState
 from schema.states import DeliveryState
 from schema.tables import Run
+from schema.tables.api import Delivery, Submission
 
 LEASE_S = 60.0  # above the time that one attempt may take
 _BACKOFF_S = (5, 30, 120, 600, 3_600, 3 * 3_600, 6 * 3_600, 12 * 3_600)
@@ -165,7 +165,7 @@ def _unnoted(since: datetime | None) -> Select[int, datetime | None]:
 
 
 def _message(session: Session, run: int, ended_at: datetime, now: datetime) -> dict[str, Any]:
-    shown = report.run_object(session, run)
+    shown = summary.run_object(session, run)
     body = {"type": f"run.{shown['state']}", "timestamp": ended_at.isoformat(), "data": shown}
     return {
         "run_id": run,

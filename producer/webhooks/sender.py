@@ -11,9 +11,9 @@ from datetime import datetime
 import httpx
 from starlette.concurrency import run_in_threadpool
 
-from producer import webhooks
-from producer.api.addresses import check_url, resolve
-from producer.webhooks import Attempt, Outcome
+from producer.webhooks import deliveries
+from producer.webhooks.addresses import check_url, resolve
+from producer.webhooks.deliveries import Attempt, Outcome
 from schema.database import Database
 from schema.errors import ParameterError, StorageError
 
@@ -54,7 +54,7 @@ class Courier:
         try:
             await self._note_ends()
             while len(self._under_way) < _AT_ONCE:
-                attempt = await run_in_threadpool(webhooks.claim, self._database)
+                attempt = await run_in_threadpool(deliveries.claim, self._database)
                 if attempt is None:
                     break
                 task = asyncio.create_task(self._deliver(http, attempt))
@@ -69,14 +69,14 @@ class Courier:
         """Look at what has ended lately; now and then at all, for clocks may have been set back."""
         if time.monotonic() > self._all_at:
             self._since, self._all_at = None, time.monotonic() + _ALL_S
-        self._since = await run_in_threadpool(webhooks.note_ends, self._database, self._since)
+        self._since = await run_in_threadpool(deliveries.note_ends, self._database, self._since)
 
     async def _deliver(self, http: httpx.AsyncClient, attempt: Attempt) -> None:
         outcome = await self._post(http, attempt)
         if outcome.error is not None:
             _LOG.warning("webhook %s, attempt %d: %s", attempt.event_id, attempt.number, outcome.error)
         try:
-            await run_in_threadpool(webhooks.keep, self._database, attempt, outcome)
+            await run_in_threadpool(deliveries.keep, self._database, attempt, outcome)
         except StorageError as error:
             _LOG.warning("webhook %s will come again: %s", attempt.event_id, error)
 
@@ -106,7 +106,7 @@ class Courier:
             "User-Agent": "annealq",
             "webhook-id": attempt.event_id,
             "webhook-timestamp": str(now),
-            "webhook-signature": webhooks.sign(attempt.secret, attempt.event_id, now, attempt.body),
+            "webhook-signature": deliveries.sign(attempt.secret, attempt.event_id, now, attempt.body),
         }
         request = http.build_request(
             "POST",

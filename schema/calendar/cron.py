@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from schema.calendar.windows import find_zone
 from schema.errors import ParameterError
-from schema.windows import find_zone
 
 MAX_TEXT = 100
 _FIELDS = 5

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Self
 
+from schema.calendar.windows import Windows, find_zone, moment
 from schema.errors import ParameterError
-from schema.windows import Windows, find_zone, moment
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Hours:
     def written(
         cls, windows: Sequence[str], zone: str, deadline: str | None, now: datetime, *, again: bool = False
     ) -> Self:
-        """From what people write, `schema.windows` says how; no windows: at all times.
+        """From what people write, `schema.calendar.windows` says how; no windows: at all times.
 
         again: it may be of a run that is there already, whose deadline may be over.
 

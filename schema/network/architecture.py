@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from schema.errors import NetworkError
-from schema.specs import (
+from schema.network.layers import (
     BOUNDED,
     FEATURE_LAYERS,
     UNIT_LAYERS,

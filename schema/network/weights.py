@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from schema.architecture import Architecture, Shape
 from schema.errors import NetworkError
+from schema.network.architecture import Architecture, Shape
 
 Weights = Mapping[str, NDArray[np.float32]]
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
-from schema.columns import Base, Key, known
 from schema.states import DeliveryState
+from schema.tables.columns import Base, Key, known
 
 
 class ApiKey(Base):

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from schema.columns import Base, Key
+from schema.tables.columns import Base, Key
 
 
 class TrainingSet(Base):
@@ -46,7 +46,7 @@ class BatchImages(Base):
 
 
 class SampleSet(Base):
-    """The raw reads of one problem, as returned; see `schema.samples`."""
+    """The raw reads of one problem, as returned; see `schema.codecs.samples`."""
 
     __tablename__ = "sample_sets"
 

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from schema.columns import Base, Key, known
 from schema.states import EmbeddingState, PreparationState
+from schema.tables.columns import Base, Key, known
 
 
 class Chip(Base):
@@ -46,7 +46,7 @@ class Embedding(Base):
     name: Mapped[str] = mapped_column(Text)  # the network it was first needed for
     units: Mapped[int]
     state: Mapped[EmbeddingState]
-    tiling: Mapped[bytes | None]  # see `schema.tiling`
+    tiling: Mapped[bytes | None]  # see `schema.codecs.tiling`
     tiles: Mapped[int | None]
     qubits: Mapped[int | None]
     longest_chain: Mapped[int | None]
@@ -91,7 +91,7 @@ class Preparation(Base):
     time_limit_s: Mapped[float]
     state: Mapped[PreparationState]
     embedding_id: Mapped[int | None] = mapped_column(ForeignKey("embeddings.id"))
-    plan: Mapped[dict[str, Any] | None]  # see `worker.preparations`
+    plan: Mapped[dict[str, Any] | None]  # see `worker.records.dry_runs`
     progress: Mapped[dict[str, Any] | None]
     error: Mapped[str | None] = mapped_column(Text)
     fence: Mapped[int] = mapped_column(default=0)

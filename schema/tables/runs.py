@@ -22,45 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from schema.access import ApiKey, Delivery, Submission
-from schema.chips import Chip, Embedding, Preparation
-from schema.columns import Base, Key, known
-from schema.payloads import BatchImages, SampleSet, TrainingSet
-from schema.schedules import Firing, Schedule
-from schema.states import (
-    BatchState,
-    CalibrationState,
-    NetworkState,
-    PausedBy,
-    ProblemState,
-    RunState,
-)
-
-__all__ = [
-    "REVISION",
-    "ApiKey",
-    "Base",
-    "Batch",
-    "BatchImages",
-    "Breaker",
-    "Calibration",
-    "Chip",
-    "Classification",
-    "Delivery",
-    "Embedding",
-    "Event",
-    "Firing",
-    "Leader",
-    "Network",
-    "Preparation",
-    "Problem",
-    "Run",
-    "SampleSet",
-    "Schedule",
-    "Spending",
-    "Submission",
-    "TrainingSet",
-]
+from schema.states import BatchState, CalibrationState, NetworkState, PausedBy, ProblemState, RunState
+from schema.tables.columns import Base, Key, known
 
 REVISION = "0009"  # the migration that makes exactly these tables
 
@@ -163,7 +126,7 @@ class Run(Base):
     priority: Mapped[int] = mapped_column(default=0)  # higher first
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     content_sha256: Mapped[str] = mapped_column(String(64))  # of everything that decides the result
-    window: Mapped[dict[str, Any] | None]  # see `schema.windows`; None: always open
+    window: Mapped[dict[str, Any] | None]  # see `schema.calendar.windows`; None: always open
     opened_until: Mapped[datetime | None]  # a person opened it before its time: until the next window opens
     deadline_at: Mapped[datetime | None]
     budget_us: Mapped[int | None] = mapped_column(BigInteger)  # QPU time that it may be charged
@@ -266,7 +229,9 @@ class Problem(Base):
     adopted: Mapped[bool] = mapped_column(server_default=false())  # an unknown outcome, found by its label
     duplicates: Mapped[int] = mapped_column(server_default="0")  # further problems with its label
     wasted_us: Mapped[int] = mapped_column(BigInteger, server_default="0")  # what those were charged
-    chain_breaks: Mapped[bytes | None]  # (images, units): share of reads, each chain; see `schema.arrays`
+    chain_breaks: Mapped[
+        bytes | None
+    ]  # (images, units): share of reads, each chain; see `schema.codecs.arrays`
     estimated_us: Mapped[int | None] = mapped_column(BigInteger)
     charged_us: Mapped[int | None] = mapped_column(BigInteger)
     timing: Mapped[dict[str, Any] | None]
@@ -327,7 +292,7 @@ class Event(Base):
 
 
 class Spending(Base):
-    """QPU time that a run has spent on the problems that left on one day (UTC); see `worker.spending`."""
+    """QPU time of the problems that a run submitted on one day (UTC); see `worker.records.spending`."""
 
     __tablename__ = "spendings"
 
@@ -339,7 +304,7 @@ class Spending(Base):
 
 
 class Breaker(Base):
-    """A solver that has failed lately; see `worker.breaker`. None where all is well."""
+    """A solver that has failed lately; see `worker.scheduling.circuit_breaker`. None where all is well."""
 
     __tablename__ = "breakers"
 

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
-from schema.columns import Base, Key, known
 from schema.states import FiringState, ScheduleState
+from schema.tables.columns import Base, Key, known
 
 __all__ = ["Firing", "Schedule"]
 
@@ -24,7 +24,7 @@ class Schedule(Base):
     state: Mapped[ScheduleState]
     cron: Mapped[str] = mapped_column(String(100))
     zone: Mapped[str] = mapped_column(String(64))
-    request: Mapped[dict[str, Any]]  # see `producer.request`
+    request: Mapped[dict[str, Any]]  # see `producer.runs.request`
     data_sha256: Mapped[str] = mapped_column(String(64))  # of its images and labels when it was added
     next_at: Mapped[datetime]  # when it is due next
     planned_at: Mapped[datetime]  # when that was worked out; in the future: a clock was wrong

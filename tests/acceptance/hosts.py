@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from producer.broker import find_binary
+from producer.stack.broker import find_binary
 from tests.conftest import ROOT, _postgresql_binaries
 
 NOBODY = 65_534  # PostgreSQL refuses to run as root

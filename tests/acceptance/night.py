@@ -16,12 +16,12 @@ from typing import Any
 import psutil
 from sqlalchemy import func, insert, select
 
-from producer import hints
-from producer.embedded import Stack, worker_command
-from producer.enqueue import RunOptions, enqueue_run
-from producer.networks import choose
-from producer.process import Child
-from producer.supervisor import Patience
+from producer.networks.choose import choose
+from producer.runs import hints
+from producer.runs.enqueue import RunOptions, enqueue_run
+from producer.stack.process import Child
+from producer.stack.stack import Stack, worker_command
+from producer.stack.supervisor import Patience
 from schema.database import Database
 from schema.messages import Message, Task, queue_names
 from schema.parameters import Parameters, Solver, Visible

@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 from celery import Celery
 
-from producer import jobs
 from producer.client import Client
-from producer.enqueue import RunOptions, enqueue_run
 from producer.images import ImageSet
+from producer.networks import provide
+from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.errors import AnnealqError, RequestRefused
 from schema.parameters import Parameters, Solver
@@ -128,7 +128,7 @@ def test_a_plain_celery_message_and_rows_are_enough(
     found = ImageSet("digits", digits[0][:20], digits[1][:20], None, None)
     with running_stack(empty):
         database = Database(settings.database_url)
-        network = jobs.provide(database, found, "digits")
+        network = provide.provide(database, found, "digits")
         parameters, options = Parameters(reads=10), RunOptions(key="a")
         run = enqueue_run(database, found, network, Solver.LOCAL, parameters, options).id
         database.dispose()

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from producer.broker import find_binary
+from producer.stack.broker import find_binary
 from tests.conftest import ROOT, administer, named
 
 pytest.importorskip("torch", reason="a worker needs the worker extra")

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from producer import hints
-from producer.enqueue import enqueue_training
-from schema.architecture import preset
+from producer.networks.training import enqueue_training
+from producer.runs import hints
 from schema.messages import Message, Task
+from schema.network.architecture import preset
 from schema.states import NetworkState
 from schema.tables import Network, Run
 from tests.acceptance.conftest import wait_for
 from tests.acceptance.night import LEASE_S, Night, lasting_emulator, night
 from tests.integration.conftest import some_images
-from worker.crash import CrashPoint
+from worker.process.crash_points import CrashPoint
 
 IMAGES = 40
 MARGIN_S = 5.0

@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import func, insert, select
 
 import migrations
-from producer import broker
-from producer.embedded import worker_command
+from producer.stack import broker
+from producer.stack.stack import worker_command
 from schema.database import Database
 from schema.errors import BrokerUnavailable, StorageError
 from schema.messages import queue_names

@@ -36,7 +36,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 KILLS = 50  # on each database
 # A pool child is what works; its parent takes the child with it.
 # A second, from one worker process to a solver that fails everything. Polls pause for 0.05 s; after three
-# failures in a row the solver is put aside, and one batch of all workers asks every 3 s (`worker.breaker`).
+# failures in a row the solver is put aside, and one batch of all workers asks every 3 s
+# (`worker.scheduling.circuit_breaker`).
 MOST_REQUESTS = 20.0
 VICTIMS = ("pool", "pool", "pool", "pool", "worker", "worker", "reconciler")
 

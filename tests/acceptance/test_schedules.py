@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from producer import queries, schedules
+from producer.planning import schedules
+from producer.runs import queries
 from schema.database import Database
 from schema.settings import load
 from schema.states import RunState

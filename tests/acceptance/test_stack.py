@@ -18,10 +18,10 @@ from urllib.parse import quote
 import pytest
 from redis import Redis
 
-from producer import broker
-from producer.embedded import Interrupted, Stack, running
-from producer.process import Child
-from producer.supervisor import Patience
+from producer.stack import broker
+from producer.stack.process import Child
+from producer.stack.stack import Interrupted, Stack, running
+from producer.stack.supervisor import Patience
 from schema.errors import StackError, StackRunning
 from schema.settings import Settings, load, socket_path
 
@@ -30,9 +30,9 @@ QUEUE = "waiting"
 OWNER = """
 import json, signal, sys, time
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it, as nohup does
-from producer.embedded import Interrupted, Stack
-from producer.process import Child
-from producer.supervisor import Patience
+from producer.stack.stack import Interrupted, Stack
+from producer.stack.process import Child
+from producer.stack.supervisor import Patience
 from schema.settings import load
 
 def say(line):
@@ -287,7 +287,7 @@ def test_a_lock_file_without_its_lock_means_nothing(settings: Settings, content:
 
 def test_looking_for_an_owner_never_gets_in_the_way_of_one(settings: Settings) -> None:
     look = (
-        "import sys; from pathlib import Path; from producer.lock import owner\n"
+        "import sys; from pathlib import Path; from producer.stack.lock import owner\n"
         "print('looking', flush=True)\n"
         "while True: owner(Path(sys.argv[1]))"
     )

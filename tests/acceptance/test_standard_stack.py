@@ -17,7 +17,7 @@ from redis import Redis
 from sqlalchemy import select
 
 import migrations
-from producer.embedded import environment, running
+from producer.stack.stack import environment, running
 from schema.database import Database
 from schema.errors import StorageError
 from schema.settings import Settings, load, socket_path
@@ -27,7 +27,7 @@ from tests.conftest import annealq
 pytest.importorskip("torch", reason="a worker needs the worker extra")
 
 OWNER = """
-from producer.embedded import Stack
+from producer.stack.stack import Stack
 from schema.settings import load
 
 with Stack(load(), workers=2, on_event=lambda line: print(line, flush=True)) as stack:

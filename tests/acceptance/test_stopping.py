@@ -16,10 +16,10 @@ import psutil
 import pytest
 from sqlalchemy import func, select
 
-from producer import hints
-from producer.enqueue import enqueue_training
-from schema.architecture import preset
+from producer.networks.training import enqueue_training
+from producer.runs import hints
 from schema.messages import Message, Task
+from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, NetworkState
 from schema.tables import Batch, Event, Network, Problem

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from producer import hints
-from producer.enqueue import RunOptions, enqueue_run
-from producer.networks import choose
-from schema.hours import Hours
+from producer.networks.choose import choose
+from producer.runs import hints
+from producer.runs.enqueue import RunOptions, enqueue_run
+from schema.calendar.run_hours import Hours
+from schema.calendar.windows import Windows
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver, Visible
 from schema.states import PausedBy, ProblemState, RunState
 from schema.tables import Event, Problem, Run
-from schema.windows import Windows
 from tests.acceptance.conftest import wait_for
 from tests.acceptance.night import Night, lasting_emulator, night
 from tests.integration.conftest import some_images

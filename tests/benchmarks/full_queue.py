@@ -19,11 +19,11 @@ from typing import Any
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from schema.costs import cost_us
 from schema.database import Database
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Network, Problem, Run, Spending
+from schema.tables.costs import cost_us
 from tests.integration.conftest import network_row
 
 WAITING, PROBLEMS = 10_000, 50_000

@@ -15,11 +15,13 @@ import psutil
 import pytest
 from sqlalchemy import select
 
-from producer import hints, images, jobs
-from producer.embedded import Stack
-from producer.enqueue import RunOptions, enqueue_run
+from producer import images
 from producer.images import ImageSet
-from producer.networks import ChosenNetwork
+from producer.networks import provide
+from producer.networks.choose import ChosenNetwork
+from producer.runs import hints
+from producer.runs.enqueue import RunOptions, enqueue_run
+from producer.stack.stack import Stack
 from schema.database import Database, utc_now
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver
@@ -128,7 +130,7 @@ def plant(home: Path, monkeypatch: pytest.MonkeyPatch, *, clock: str) -> Iterato
         with Stack(settings) as stack:
             database = Database(settings.database_url)
             test = mnist(2000)
-            made = Plant(stack, settings, database, emulator, jobs.provide(database, test, "mnist"))
+            made = Plant(stack, settings, database, emulator, provide.provide(database, test, "mnist"))
             made.classify(test, Parameters(seed=1))
             yield made
             database.dispose()

@@ -21,14 +21,14 @@ import numpy as np
 import pytest
 from dwave.samplers import SimulatedAnnealingSampler
 
-from producer import shipped
-from schema import weights
+from producer.networks import shipped
+from schema.network import weights
 from tests.benchmarks.conftest import Record
-from worker import consensus
 from worker.annealers import simulated
 from worker.annealers.exact import ExactAnnealer, default_beta, ground_state
 from worker.annealers.simulated import SimulatedAnnealer
-from worker.network.registry import TrainedNetwork
+from worker.compute import consensus
+from worker.network.trained import TrainedNetwork
 from worker.qubo.build import Coupling, EnergyModel, FloatArray, build
 
 pytestmark = pytest.mark.bench

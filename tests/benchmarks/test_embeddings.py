@@ -16,9 +16,9 @@ import pytest
 from tests import models
 from tests.benchmarks.conftest import Record
 from tests.chips import chip
-from worker.embedding.check import check
-from worker.embedding.graph import Interactions
-from worker.embedding.search import find
+from worker.embedding.model.check import check
+from worker.embedding.model.graphs import Interactions
+from worker.embedding.search.find import find
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
 

@@ -24,10 +24,10 @@ from schema.tables import Batch, Run
 from tests.benchmarks.conftest import Record
 from tests.benchmarks.full_queue import fill
 from tests.integration.conftest import Outbox
-from worker import admission
-from worker.dispatch import choose, most_urgent
+from worker.process.settings import WorkerSettings
 from worker.reconcile import reconcile
-from worker.settings import WorkerSettings
+from worker.scheduling import admission
+from worker.scheduling.dispatch import choose, most_urgent
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
 

@@ -24,21 +24,22 @@ from dwave.embedding import EmbeddedStructure
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from producer import shipped
-from schema import weights
+from producer.networks import shipped
+from schema.network import weights
 from schema.parameters import Parameters
 from tests.benchmarks.conftest import Record
 from tests.benchmarks.rivals import ocean
 from tests.chips import chip
 from tests.conftest import data_file
-from worker import consensus
-from worker.annealers import programme, wire
-from worker.annealers.programme import Programme
-from worker.embedding import plans
-from worker.embedding.graph import Interactions
-from worker.embedding.scale import Ranges
-from worker.embedding.unembedding import unembed
-from worker.network.registry import TrainedNetwork
+from worker.compute import consensus
+from worker.embedding.model.graphs import Interactions
+from worker.embedding.model.scale import Ranges
+from worker.embedding.model.unembedding import unembed
+from worker.embedding.search import shipped as search_shipped
+from worker.network.trained import TrainedNetwork
+from worker.sapi import program as programme
+from worker.sapi import wire
+from worker.sapi.program import Programme
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
 
@@ -100,7 +101,7 @@ def road() -> Road:
     architecture = bundle.description.architecture
     network = TrainedNetwork(architecture, weights.decode(bundle.data, architecture), "energy")
     model, graph = network.model("sampled", None), chip("pegasus", 16)
-    tiling = plans.load(Interactions.of(model), graph)
+    tiling = search_shipped.load(Interactions.of(model), graph)
     assert tiling is not None
     ranges = Ranges(h=(-4.0, 4.0), J=(-2.0, 1.0), J_at_qubit=(-18.0, 15.0))
     made = programme.prepare(model, architecture.alpha, graph, tiling, ranges, Parameters())

@@ -23,12 +23,14 @@ import torch
 from dwave.system import DWaveSampler
 from sqlalchemy import func, select
 
-from producer import hints, jobs, shipped
-from producer.embedded import Stack, environment, worker_command
-from producer.enqueue import RunOptions, enqueue_run
-from schema import samples, tiling, weights
+from producer.networks import provide, shipped
+from producer.runs import hints
+from producer.runs.enqueue import RunOptions, enqueue_run
+from producer.stack.stack import Stack, environment, worker_command
+from schema.codecs import samples, tiling
 from schema.database import Database
 from schema.messages import Message, Task, queue_names
+from schema.network import weights
 from schema.parameters import Parameters, Solver
 from schema.settings import load
 from schema.tables import Batch, Embedding, Problem, SampleSet
@@ -36,9 +38,11 @@ from tests.benchmarks.conftest import Record
 from tests.benchmarks.plant import CHIP, Plant, mnist, plant
 from tests.benchmarks.rivals.submission import Rival, Shop, in_parallel, one_by_one, without_waiting
 from tests.emulators import TOKEN
-from worker import batches, scoring
-from worker.network.registry import Registry, TrainedNetwork
+from worker.compute import scoring
+from worker.network.trained import TrainedNetwork
 from worker.qubo.build import Visible
+from worker.records import batches
+from worker.records.networks import Registry
 
 IMAGES = int(os.environ.get("ANNEALQ_BENCH_IMAGES", "10000"))
 ROUNDS = 5
@@ -170,7 +174,7 @@ def test_start_of_a_worker(record: Record, tmp_path: Path) -> None:
     with Stack(settings, children=[]):
         database = Database(settings.database_url)
         one = mnist(1)
-        network = jobs.provide(database, one, "mnist")
+        network = provide.provide(database, one, "mnist")
         for turn in range(ROUNDS):
             run = enqueue_run(
                 database, one, network, Solver.LOCAL, Parameters(reads=1, seed=turn), RunOptions()

@@ -22,22 +22,22 @@ import numpy as np
 import pytest
 from dwave.cloud.coders import encode_problem_as_qp
 
-from producer import shipped
-from schema import weights
+from producer.networks import shipped
+from schema.network import weights
 from schema.parameters import Parameters
 from tests.benchmarks.conftest import Record
 from tests.chips import chip
 from tests.conftest import annealq, data_file
-from worker.annealers import programme
-from worker.annealers.programme import Programme
-from worker.embedding import search
-from worker.embedding.graph import Interactions, SolverGraph
-from worker.embedding.scale import Ranges
-from worker.embedding.unembedding import unembed
-from worker.emulator.solver import DESIGNS, Solver
-from worker.network.registry import TrainedNetwork
+from worker.embedding.model.graphs import Interactions, SolverGraph
+from worker.embedding.model.scale import Ranges
+from worker.embedding.model.unembedding import unembed
+from worker.embedding.search import find
+from worker.emulator.qpu.solver import DESIGNS, Solver
+from worker.network.trained import TrainedNetwork
 from worker.qubo.build import Visible
 from worker.qubo.ising import spin_form
+from worker.sapi import program
+from worker.sapi.program import Programme
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
 
@@ -64,8 +64,8 @@ def on_ideal_chip(name: str, visible: Visible) -> Programme:
     """A shipped network on as many tiles as the ideal P16 takes."""
     network, graph = trained(name), chip("pegasus", 16)
     model = network.model(visible, None)
-    tiling = search.find(Interactions.of(model), graph).tiling
-    return programme.prepare(model, network.architecture.alpha, graph, tiling, RANGES, Parameters())
+    tiling = find.find(Interactions.of(model), graph).tiling
+    return program.prepare(model, network.architecture.alpha, graph, tiling, RANGES, Parameters())
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +79,9 @@ def full_chip(network: TrainedNetwork) -> Programme:
     made = Solver.make("emulator-pegasus", DESIGNS["emulator-pegasus"], 0)
     graph = SolverGraph.from_properties("chip", "chip", made.properties)
     model = network.model("folded", None)
-    tiling = search.find(Interactions.of(model), graph).tiling
+    tiling = find.find(Interactions.of(model), graph).tiling
     ranges = Ranges.from_properties(made.properties)
-    return programme.prepare(model, network.architecture.alpha, graph, tiling, ranges, Parameters())
+    return program.prepare(model, network.architecture.alpha, graph, tiling, ranges, Parameters())
 
 
 def test_encoding(record: Record, network: TrainedNetwork, full_chip: Programme) -> None:

@@ -19,11 +19,11 @@ import pytest
 from sqlalchemy import insert
 
 import migrations
-from producer.enqueue import enqueue_run
 from producer.images import ImageSet
-from producer.networks import choose
-from schema.architecture import preset
+from producer.networks.choose import choose
+from producer.runs.enqueue import enqueue_run
 from schema.database import Database
+from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver
 from schema.tables import Network
 from tests.benchmarks.conftest import Record

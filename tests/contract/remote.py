@@ -9,15 +9,15 @@ from time import perf_counter
 import numpy as np
 
 from schema.parameters import Parameters
-from worker.annealers import programme
 from worker.annealers.base import LogicalSamples
-from worker.annealers.client import Access
-from worker.annealers.dwave import Answered, Qpu
-from worker.embedding import search
-from worker.embedding.graph import Interactions
-from worker.embedding.unembedding import unembed
+from worker.embedding.model.graphs import Interactions
+from worker.embedding.model.unembedding import unembed
+from worker.embedding.search import find
 from worker.qubo.build import EnergyModel, FloatArray
 from worker.qubo.noise import Noise
+from worker.sapi import program
+from worker.sapi.client import Access
+from worker.sapi.qpu import Answered, Qpu
 
 _PATIENCE_S = 120.0
 
@@ -53,9 +53,9 @@ class RemoteAnnealer:
         assert noise is None
         started = perf_counter()
         parameters = Parameters(reads=reads, seed=seed)
-        found = search.find(Interactions.of(model), self.connection.graph, tiles=1, seed=seed)
+        found = find.find(Interactions.of(model), self.connection.graph, tiles=1, seed=seed)
         reach = float(np.abs(linear).max(initial=1.0))
-        made = programme.prepare(
+        made = program.prepare(
             model, reach, self.connection.graph, found.tiling, self.connection.ranges, parameters
         )
         for image, row in enumerate(linear):

@@ -13,11 +13,11 @@ from tests.contract.remote import RemoteAnnealer
 from tests.emulators import TOKEN, Emulator
 from tests.models import dense, features_for, head, pooled
 from worker.annealers.base import LocalAnnealer
-from worker.annealers.client import Access
 from worker.annealers.exact import ExactAnnealer
 from worker.annealers.simulated import SimulatedAnnealer
 from worker.qubo.build import EnergyModel, build
 from worker.qubo.noise import Noise, noise_for
+from worker.sapi.client import Access
 
 LOCAL = {
     "local": SimulatedAnnealer(),

@@ -13,21 +13,23 @@ from sqlalchemy import insert
 from typer.testing import CliRunner
 
 from producer.cli import app
-from producer.enqueue import Enqueued, RunOptions, enqueue_run
+from producer.enqueued import Enqueued
 from producer.images import ImageSet
-from producer.networks import ChosenNetwork, choose
-from schema import arrays, weights
-from schema.architecture import preset
+from producer.networks.choose import ChosenNetwork, choose
+from producer.runs.enqueue import RunOptions, enqueue_run
+from schema.codecs import arrays
 from schema.database import Database
 from schema.errors import AnnealqError
 from schema.messages import Message, Queue, Task
+from schema.network import weights
+from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver
 from schema.states import NetworkState
 from schema.tables import Network
 from worker import pipeline
 from worker.context import Context
-from worker.dispatch import dispatch
-from worker.settings import WorkerSettings
+from worker.process.settings import WorkerSettings
+from worker.scheduling.dispatch import dispatch
 
 Cli = Callable[..., str]
 

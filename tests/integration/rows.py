@@ -8,13 +8,13 @@ from typing import Any
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from schema import tiling
+from schema.codecs import tiling
+from schema.codecs.tiling import Tiling
 from schema.states import EmbeddingState
 from schema.tables import Chip, Embedding
-from schema.tiling import Tiling
 from tests.chips import chip as make_graph
 from tests.integration.conftest import START
-from worker.embedding.store import pack_graph
+from worker.records.embeddings import pack_graph
 
 # Two tiles of three units on a Chimera C2: chains of 1, 1 and 2 qubits.
 TILES = Tiling.from_chains([[[0], [4], [1, 5]], [[8], [12], [9, 13]]])

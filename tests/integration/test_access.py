@@ -8,7 +8,7 @@ import pytest
 
 from schema.errors import Refused
 from tests.emulators import SOLVER, TOKEN, Emulator
-from worker.annealers.client import Access, choose, connect
+from worker.sapi.client import Access, choose, connect
 
 
 @pytest.fixture(scope="module")

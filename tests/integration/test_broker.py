@@ -22,12 +22,12 @@ from kombu.connection import Connection
 from redis import Redis
 from redis.exceptions import RedisError
 
-from producer import broker
-from producer.embedded import Stack, running
+from producer.stack import broker
+from producer.stack.stack import Stack, running
 from schema.errors import BrokerUnavailable, ParameterError, StackError
 from schema.messages import Queue
 from schema.settings import Settings, load, socket_path
-from worker.hints import CeleryHints
+from worker.process.hints import CeleryHints
 
 QUEUE = "waiting"
 

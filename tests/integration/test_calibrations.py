@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from producer import calibrate, calibrations, overlap, queries
-from producer.calibrate import FACTORS, Grid, enqueue_calibration
-from producer.enqueue import Enqueued, RunOptions, enqueue_run
+from producer.calibration import enqueue, overlap
+from producer.calibration import queries as calibration_queries
+from producer.calibration.enqueue import FACTORS, Grid, enqueue_calibration
+from producer.enqueued import Enqueued
 from producer.images import ImageSet
-from producer.networks import ChosenNetwork
-from producer.rescore import enqueue_rescored, hinted
-from schema import arrays
+from producer.networks.choose import ChosenNetwork
+from producer.runs import queries
+from producer.runs.enqueue import RunOptions, enqueue_run
+from producer.runs.rescore import enqueue_rescored, hinted
+from schema.codecs import arrays
 from schema.database import Database
 from schema.errors import ImageError, ParameterError
 from schema.messages import Message, Task
@@ -24,10 +27,11 @@ from schema.parameters import Parameters, Rule, Solver, Visible
 from schema.states import BatchState, CalibrationState, RunState
 from schema.tables import Batch, BatchImages, Calibration, Network, Run, SampleSet, TrainingSet
 from tests.integration.conftest import START, USE_CASES, Clock, Outbox, network_row, some_images, work_off
-from worker import leases, reconcile
+from worker import reconcile
 from worker.context import Context
 from worker.network import features
-from worker.settings import WorkerSettings
+from worker.process.settings import WorkerSettings
+from worker.records import leases
 
 SMALL = Grid(reads=20)
 
@@ -47,14 +51,14 @@ def calibrated(context: Context, network: ChosenNetwork, images: ImageSet, grid:
     return calibration.id
 
 
-def found(database: Database, calibration: int) -> calibrations.CalibrationSummary:
+def found(database: Database, calibration: int) -> calibration_queries.CalibrationSummary:
     with database.reading() as session:
-        return calibrations.one(session, calibration)
+        return calibration_queries.one(session, calibration)
 
 
-def newest(database: Database, network: ChosenNetwork, **asked: Any) -> calibrate.Fitted | None:
+def newest(database: Database, network: ChosenNetwork, **asked: Any) -> enqueue.Fitted | None:
     with database.reading() as session:
-        return calibrate.choose(session, network.id, Solver.LOCAL, asked, None)
+        return enqueue.choose(session, network.id, Solver.LOCAL, asked, None)
 
 
 def rows(database: Database, table: type) -> int:
@@ -132,7 +136,7 @@ def test_runs_take_what_is_not_asked_for_from_the_newest(context: Context, worki
     assert any_visible.id == folded
     assert any_visible.complete({}).visible is Visible.FOLDED
     with database.reading() as session:
-        assert calibrate.choose(session, working.id, Solver.EXACT, {}, None) is None
+        assert enqueue.choose(session, working.id, Solver.EXACT, {}, None) is None
 
 
 def test_the_same_key_is_the_same_run_whatever_was_calibrated_since(
@@ -142,7 +146,7 @@ def test_the_same_key_is_the_same_run_whatever_was_calibrated_since(
 
     def send(key: str) -> Enqueued:
         with database.reading() as session:
-            fitted = calibrate.choose(session, working.id, Solver.LOCAL, {}, key)
+            fitted = enqueue.choose(session, working.id, Solver.LOCAL, {}, key)
         parameters = Parameters() if fitted is None else fitted.complete({})
         options = RunOptions(key=key, calibrated_by=None if fitted is None else fitted.id)
         return enqueue_run(database, images, working, Solver.LOCAL, parameters, options)
@@ -256,22 +260,22 @@ def test_a_penalty_that_only_the_weights_know_is_asked_for(context: Context, wor
             context.database, some_images(4), working, Solver.LOCAL, Grid(visible=Visible.FOLDED)
         )
     with context.database.reading() as session:
-        assert calibrate.own_lam(session, working.id, Visible.SAMPLED) == 1.0
+        assert enqueue.own_lam(session, working.id, Visible.SAMPLED) == 1.0
 
 
 def test_images_in_both_sets_are_found() -> None:
     some, others = some_images(20, seed=1), some_images(20, seed=2)
-    calibrate.refuse_shared(some, others)
+    enqueue.refuse_shared(some, others)
     mixed = replace(others, images=np.concatenate([others.images[:5], some.images[[7, 3]]]))
     with pytest.raises(ImageError, match=r"2 of the 20 images.*image 3.*--allow-overlap"):
-        calibrate.refuse_shared(some, mixed)
+        enqueue.refuse_shared(some, mixed)
     assert overlap.shared(overlap.digests(mixed.images), overlap.digests(some.images)) == [5, 6]
 
 
 def test_images_the_network_was_trained_on_are_counted(context: Context, working: ChosenNetwork) -> None:
     images = some_images(12, seed=5)
     with context.database.transaction() as session:
-        assert calibrate.trained_on(session, working.id, images) == 0
+        assert enqueue.trained_on(session, working.id, images) == 0
         known = images.images[[1, 4, 9]]
         labels = arrays.encode_labels(np.arange(3))
         row = {
@@ -287,14 +291,14 @@ def test_images_the_network_was_trained_on_are_counted(context: Context, working
         held = session.execute(insert(TrainingSet).values(row).returning(TrainingSet.id)).scalar_one()
         session.execute(update(Network).values(training_set_id=held))
     with context.database.reading() as session:
-        assert calibrate.trained_on(session, working.id, images) == 3
+        assert enqueue.trained_on(session, working.id, images) == 3
 
 
 def test_calibrating_runs_are_ordinary_runs(context: Context, working: ChosenNetwork) -> None:
     calibration = calibrated(context, working, knowable(context, working, 8))
     with context.database.reading() as session:
         runs = queries.runs(session)
-        assert calibrations.progress(session, calibration) == (32, 32)
+        assert calibration_queries.progress(session, calibration) == (32, 32)
         states = set(session.execute(select(Batch.state)).scalars())
     assert [(run.calibrates, run.state) for run in runs] == [(calibration, RunState.DONE)] * 4
     assert states == {BatchState.SCORED}

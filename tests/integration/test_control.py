@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from producer import control
-from producer.enqueue import RunOptions, enqueue_run
-from producer.networks import ChosenNetwork
+from producer.networks.choose import ChosenNetwork
+from producer.runs import control
+from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.errors import NotFound, ParameterError
 from schema.messages import Message, Task
@@ -23,10 +23,13 @@ from schema.tables import Batch, BatchImages, Breaker, Classification, Problem, 
 from tests.emulators import TOKEN, Emulator, wait_until
 from tests.integration.conftest import Cli, Clock, Outbox, some_images, work_off
 from tests.ledgers import assert_spendings_agree
-from worker import breaker, pipeline, reconcile, spending, stopping
+from worker import pipeline, reconcile
 from worker.context import Context
-from worker.dispatch import choose
-from worker.settings import WorkerSettings
+from worker.process import shutdown
+from worker.process.settings import WorkerSettings
+from worker.records import spending
+from worker.scheduling import circuit_breaker
+from worker.scheduling.dispatch import choose
 
 # Slow enough that a person is faster: a problem takes about 0.1 s of modelled time, and of ours.
 SLOW = ("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}")
@@ -71,7 +74,7 @@ def context(database: Database, settings: WorkerSettings, emulator: Emulator) ->
     made = make_context(database, settings, emulator)
     yield made
     made.solvers.leave(Solver.EMULATOR, PARAMETERS)
-    stopping.forget()
+    shutdown.forget()
 
 
 @pytest.fixture
@@ -190,9 +193,9 @@ def test_what_a_dead_worker_left_of_a_cancelled_run_is_collected(
     before = emulator.ledger()
     run = enqueue(context.database, working)
     under_way = start(context, pool, run)
-    stopping.request()  # leaves problems with the solver, as a crash would
+    shutdown.request()  # leaves problems with the solver, as a crash would
     under_way.result(timeout=20)
-    stopping.forget()
+    shutdown.forget()
     left = count(context, run, ProblemState.SENT)
     assert left > 0
     control.cancel(context.database, run)
@@ -212,9 +215,9 @@ def test_a_worker_that_stops_hands_its_work_back_in_seconds(
     before = emulator.ledger()
     run = enqueue(context.database, working)
     under_way = start(context, pool, run)
-    stopping.request()
+    shutdown.request()
     under_way.result(timeout=3)
-    stopping.forget()
+    shutdown.forget()
     assert count(context, run, ProblemState.SENT) > 0
     assert count(context, run, ProblemState.SENDING) == 0
     finish(context, run)
@@ -313,7 +316,7 @@ def test_a_solver_that_is_offline_parks_its_batches_and_one_asks(
     for batch in mine[:3]:
         pipeline.sample_batch(context, batch)
     with context.database.reading() as session:
-        broken = breaker.find(session, breaker.key(Solver.EMULATOR, PARAMETERS.to_dict()))
+        broken = circuit_breaker.find(session, circuit_breaker.key(Solver.EMULATOR, PARAMETERS.to_dict()))
         assert broken is not None
         assert broken.failures == 3
     asked = emulator.ledger()

@@ -10,16 +10,21 @@ import pytest
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
-from producer import bundle, chips, embeddings, overlap, queries, report
-from producer.bundle import Origin
-from producer.calibrate import newest, trained_on
-from producer.enqueue import RunOptions, enqueue_run, enqueue_training
-from producer.networks import ChosenNetwork
-from schema import arrays
-from schema.architecture import preset
+from producer.calibration import overlap
+from producer.calibration.enqueue import newest, trained_on
+from producer.embeddings import chips
+from producer.embeddings import queries as embeddings_queries
+from producer.networks import bundle
+from producer.networks.bundle import Origin
+from producer.networks.choose import ChosenNetwork
+from producer.networks.training import enqueue_training
+from producer.runs import queries, summary
+from producer.runs.enqueue import RunOptions, enqueue_run
+from schema.codecs import arrays
 from schema.database import Database
 from schema.errors import Corrupt
 from schema.messages import Message, Task
+from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, CalibrationState, NetworkState, RunState
 from schema.tables import (
@@ -40,9 +45,9 @@ from tests.integration.rows import TILES, add_chip, add_embedding
 from tests.trained import tiny
 from worker import pipeline
 from worker.context import Context
-from worker.embedding import store
-from worker.embedding.graph import Interactions
-from worker.embedding.search import Found
+from worker.embedding.model.graphs import Interactions
+from worker.embedding.search.find import Found
+from worker.records import embeddings as records_embeddings
 
 MODEL = Interactions((2, 1), np.array([[0, 2], [1, 2]], dtype=np.int32), "1" * 64)
 SAID = r"restore the database from a backup, or .*`annealq doctor`"
@@ -217,11 +222,11 @@ def test_damaged_scores_are_not_shown(context: Context, working: ChosenNetwork) 
             context.database.reading() as session,
             pytest.raises(Corrupt, match=f"run {run}.*scores.*damaged.*{SAID}"),
         ):
-            report.mean_scores(session, run, 10)
+            summary.mean_scores(session, run, 10)
         with context.database.transaction() as session:
             session.execute(update(Classification).where(Classification.image == 7).values(scores=before))
     with context.database.reading() as session:
-        assert report.mean_scores(session, run, 10).shape == (10, 10)
+        assert summary.mean_scores(session, run, 10).shape == (10, 10)
 
 
 def test_damaged_shares_of_broken_chains_end_the_run_with_their_error(
@@ -256,7 +261,7 @@ def test_a_damaged_graph_is_named_and_mended_when_the_solver_is_met_again(databa
     with database.reading() as session:
         name = session.execute(select(Chip.name)).scalar_one()
     met = replace(graph, name=name)
-    assert store.keep_chip(database, "emulator", met, properties) == chip
+    assert records_embeddings.keep_chip(database, "emulator", met, properties) == chip
     with database.reading() as session:
         assert len(chips.read(session, chip).qubits) == len(graph.qubits)
 
@@ -267,14 +272,14 @@ def test_a_damaged_tiling_is_named_and_never_used(database: Database) -> None:
         embedding = add_embedding(session, chip, graph_sha256=MODEL.digest)
     flip(database, Embedding.tiling, Embedding.id == embedding, 24)
 
-    def search(_report: store.Report, start: Any) -> Found:
+    def search(_report: records_embeddings.Report, start: Any) -> Found:
         raise AssertionError("a stored embedding is not searched for")
 
-    wanted = store.Wanted(chip, MODEL, 0, "x")
+    wanted = records_embeddings.Wanted(chip, MODEL, 0, "x")
     with pytest.raises(Corrupt, match=f"tiling of embedding {embedding}.*prune"):
-        store.obtain(database, wanted, search, lease_s=60)
+        records_embeddings.obtain(database, wanted, search, lease_s=60)
     with database.reading() as session, pytest.raises(Corrupt, match=f"embedding {embedding}.*{SAID}"):
-        embeddings.read_tiling(session, embedding)
+        embeddings_queries.read_tiling(session, embedding)
 
 
 def test_a_damaged_earlier_tiling_is_no_start_for_a_new_one(database: Database) -> None:
@@ -284,11 +289,16 @@ def test_a_damaged_earlier_tiling_is_no_start_for_a_new_one(database: Database) 
     flip(database, Embedding.tiling, Embedding.id == earlier)
     starts: list[Any] = []
 
-    def search(_report: store.Report, start: Any) -> Found:
+    def search(_report: records_embeddings.Report, start: Any) -> Found:
         starts.append(start)
         return Found(TILES, "window", 0.1, 0)
 
-    assert store.obtain(database, store.Wanted(chip, MODEL, 0, "x"), search, lease_s=60).id != earlier
+    assert (
+        records_embeddings.obtain(
+            database, records_embeddings.Wanted(chip, MODEL, 0, "x"), search, lease_s=60
+        ).id
+        != earlier
+    )
     assert starts == [None]
 
 

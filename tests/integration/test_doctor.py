@@ -22,18 +22,20 @@ from sqlalchemy.engine import make_url
 from typer.testing import CliRunner
 
 import migrations
-from producer import control, overlap, queries
+from producer.calibration import overlap
 from producer.cli import app
 from producer.doctor import examination
 from producer.doctor.finding import Diagnosis, Finding
 from producer.doctor.limits import Limits
-from producer.enqueue import RunOptions, enqueue_run, enqueue_training
-from producer.networks import choose
-from schema import arrays
-from schema.architecture import preset
+from producer.networks.choose import choose
+from producer.networks.training import enqueue_training
+from producer.runs import control, queries
+from producer.runs.enqueue import RunOptions, enqueue_run
+from schema.codecs import arrays
 from schema.database import Database
 from schema.errors import AnnealqError
 from schema.messages import Message, Task
+from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver
 from schema.settings import load
 from schema.states import CalibrationState, PreparationState, RunState
@@ -55,7 +57,7 @@ from tests.integration.rows import add_chip, add_embedding
 from tests.integration.test_damage import flip
 from worker import pipeline
 from worker.context import Context
-from worker.settings import WorkerSettings
+from worker.process.settings import WorkerSettings
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from sqlalchemy import select, update
 from producer.doctor import examination
 from producer.doctor.finding import Diagnosis
 from producer.doctor.limits import Limits
-from producer.enqueue import RunOptions, enqueue_run
-from producer.networks import ChosenNetwork
+from producer.networks.choose import ChosenNetwork
+from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.errors import AnnealqError
 from schema.messages import Message, Task
@@ -22,11 +22,11 @@ from schema.states import ProblemState, RunState
 from schema.tables import Problem, Run
 from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import START, Outbox, some_images, work_off
-from worker.annealers import listing
-from worker.annealers.client import Access, connect
 from worker.context import Context
-from worker.ledger import LABEL
-from worker.settings import WorkerSettings
+from worker.process.settings import WorkerSettings
+from worker.records.problems import LABEL
+from worker.sapi import problems
+from worker.sapi.client import Access, connect
 
 PARAMETERS = Parameters(reads=10, tiles=2, qpu="tiny", visible=Visible.FOLDED)
 
@@ -112,13 +112,13 @@ def test_an_emulator_that_is_gone_is_named(
 def test_a_list_that_is_too_long_for_one_answer_is_complete(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "_LISTED", 7)
+    monkeypatch.setattr(problems, "_LISTED", 7)
     labels = sorted(f"{LABEL}{number * 7919:08x}" for number in range(30))
     others = ["another application's", f"not {LABEL}0"]
     emulator.post([emulator.job(label=label) for label in labels + others])
     client = connect(Access(emulator.endpoint, TOKEN))
     try:
-        found = [one.label for one in listing.find_all(client, LABEL)]
+        found = [one.label for one in problems.find_all(client, LABEL)]
     finally:
         client.close(wait=False)
     assert sorted(found) == labels

@@ -13,12 +13,13 @@ import pytest
 from PIL import Image
 from sqlalchemy import insert, select, update
 
-from producer import embeddings, preparations
-from producer.embeddings import Layers
-from producer.enqueue import Enqueued
-from producer.networks import ChosenNetwork
-from producer.preparations import enqueue_preparation
-from producer.prune import Criteria, prune
+from producer.embeddings import queries
+from producer.embeddings.prune import Criteria, prune
+from producer.embeddings.queries import Layers
+from producer.enqueued import Enqueued
+from producer.networks.choose import ChosenNetwork
+from producer.runs import dry_runs
+from producer.runs.dry_runs import enqueue_preparation
 from schema.database import Database
 from schema.errors import AnnealqError, Corrupt, NotFound, ParameterError
 from schema.parameters import Parameters, Solver, Visible
@@ -124,13 +125,13 @@ def test_units_are_known_by_the_network_that_was_prepared_for(
     """`digits` has 40 visible and 10 class units."""
     with database.transaction() as session:
         held = add_embedding(session, add_chip(session))
-        assert embeddings.layers(session, held, 50) is None
+        assert queries.layers(session, held, 50) is None
     prepared = prepare(database, network, Visible.FOLDED)
     with database.transaction() as session:
         session.execute(update(Preparation).where(Preparation.id == prepared).values(embedding_id=held))
-        assert embeddings.layers(session, held, 50) == Layers(("visible", "classes"), (40, 10))
-        assert embeddings.layers(session, held, 10) == Layers(("classes",), (10,))
-        assert embeddings.layers(session, held, 11) is None
+        assert queries.layers(session, held, 50) == Layers(("visible", "classes"), (40, 10))
+        assert queries.layers(session, held, 10) == Layers(("classes",), (10,))
+        assert queries.layers(session, held, 11) is None
 
 
 def prepare(database: Database, network: ChosenNetwork, visible: Visible = Visible.SAMPLED) -> int:
@@ -186,19 +187,19 @@ def test_what_a_preparation_found_may_go_the_preparation_stays(
         session.execute(update(Preparation).values(embedding_id=stored[0]))
     assert [held.embedding_id for held in prune(database, Criteria())] == [stored[0]]
     with database.reading() as session:
-        assert preparations.one(session, prepared).network == "digits@1"
+        assert dry_runs.one(session, prepared).network == "digits@1"
 
 
 def test_a_preparation_is_a_row_that_waits(database: Database, network: ChosenNetwork) -> None:
     prepared = prepare(database, network)
     with database.reading() as session:
-        seen = preparations.one(session, prepared)
+        seen = dry_runs.one(session, prepared)
         assert (seen.state, seen.plan, seen.network) == (PreparationState.QUEUED, {}, "digits@1")
         row = session.get_one(Preparation, prepared)
         assert (row.images, row.batch_size, row.time_limit_s) == (30, 10, 60.0)
         assert Parameters.from_dict(row.parameters).tiles == 4
         with pytest.raises(NotFound, match="no preparation 99"):
-            preparations.one(session, 99)
+            dry_runs.one(session, 99)
 
 
 @pytest.mark.parametrize(

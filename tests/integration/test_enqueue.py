@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from producer.enqueue import Enqueued, RunOptions, enqueue_run, enqueue_training
-from producer.networks import ChosenNetwork, choose
-from schema import arrays
-from schema.architecture import preset
+from producer.enqueued import Enqueued
+from producer.networks.choose import ChosenNetwork, choose
+from producer.networks.training import enqueue_training
+from producer.runs.enqueue import RunOptions, enqueue_run
+from schema.codecs import arrays
 from schema.database import Database
 from schema.errors import IdempotencyConflict, ImageError, NetworkError, ParameterError
+from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver
 from schema.tables import Batch, BatchImages, Network, Run, TrainingSet
 from tests.integration.conftest import some_images

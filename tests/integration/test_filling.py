@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select, update
 
-from producer.enqueue import RunOptions, enqueue_run
-from producer.filling import batch_size
-from producer.networks import ChosenNetwork
-from producer.preparations import enqueue_preparation
+from producer.networks.choose import ChosenNetwork
+from producer.runs.batch_size import batch_size
+from producer.runs.dry_runs import enqueue_preparation
+from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.parameters import Parameters, Solver, Visible
 from schema.states import EmbeddingState

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import func, insert, select
 
 import migrations
-from producer.enqueue import enqueue_run
-from producer.networks import ChosenNetwork
+from producer.networks.choose import ChosenNetwork
+from producer.runs.enqueue import enqueue_run
 from schema.database import Database
 from schema.errors import DatabaseFull
 from schema.parameters import Parameters, Solver

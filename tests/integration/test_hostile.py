@@ -20,7 +20,7 @@ CLASSIFY = f"""
 import json, resource, sys
 from typer.testing import CliRunner
 from producer.cli import app
-import producer.images.source, producer.commands.submission, producer.calibrate  # noqa
+import producer.images.source, producer.commands.shared.submission, producer.calibration.enqueue  # noqa
 from PIL import Image; Image.init()
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + {ROOM_BYTES}

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select
 
-from producer.networks import ChosenNetwork
-from producer.reproduction.laboratory import Laboratory, Request
-from producer.session import Work
+from producer.networks.choose import ChosenNetwork
+from producer.reproduction.runner import Laboratory, Request
+from producer.work import Work
 from schema.database import Database, advance
 from schema.errors import AnnealqError, NetworkError
 from schema.parameters import Parameters

@@ -9,17 +9,18 @@ from contextlib import suppress
 import pytest
 from sqlalchemy import select
 
-from producer.enqueue import Enqueued
+from producer.enqueued import Enqueued
 from schema.database import Database, advance
 from schema.errors import LeaseLost, StaleState
 from schema.messages import Message, Task
 from schema.states import BatchState, RunState
 from schema.tables import Batch, Event, Leader, Run
 from tests.integration.conftest import Clock, Outbox
-from worker import batches, leases, reconcile
-from worker.dispatch import dispatch, most_urgent
-from worker.retries import Again, GiveUp
-from worker.settings import WorkerSettings
+from worker import reconcile
+from worker.process.settings import WorkerSettings
+from worker.records import batches, leases
+from worker.records.retries import Again, GiveUp
+from worker.scheduling.dispatch import dispatch, most_urgent
 
 Enqueue = Callable[..., Enqueued]
 SETTINGS = WorkerSettings(lease_s=60, max_attempts=3, waiting_hints=4, rehint_s=60, rehint_idle_s=2)

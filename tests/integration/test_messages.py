@@ -15,8 +15,8 @@ import pytest
 from celery import Celery
 from redis import Redis
 
-from producer.embedded import Stack, worker_command
-from producer.process import Child
+from producer.stack.process import Child
+from producer.stack.stack import Stack, worker_command
 from schema.messages import Queue, Task, queue_names
 from schema.settings import Settings
 from tests.integration.test_broker import client, settings_at, wait_until

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import migrations
 from producer.cli import app
-from producer.enqueue import Enqueued
+from producer.enqueued import Enqueued
 from schema.database import Database
 from schema.errors import DatabaseOutdated, DatabaseTooNew
 from schema.settings import load

@@ -19,14 +19,14 @@ DASHBOARD = ROOT / "producer" / "dashboard" / "grafana.json"
 # As in a worker: the parent makes the folder, the processes of its pool count, the parent adds up.
 WORKER = """
 import multiprocessing, os, urllib.request
-from worker import metrics
-from worker.meter import Fate, Outcome, Step
-from worker.settings import load
+from worker.process import prometheus
+from worker.process.meter import Fate, Outcome, Step
+from worker.process.settings import load
 
-metrics.prepare()
+prometheus.prepare()
 
 def count():
-    meter = metrics.meter(load())
+    meter = prometheus.meter(load())
     for outcome in Outcome:
         meter.batch(outcome)
     meter.problem(Fate.ANSWERED)
@@ -41,12 +41,12 @@ for process in pool:
 for process in pool:
     process.join()
     assert process.exitcode == 0
-port = metrics.serve("127.0.0.1", 0)
+port = prometheus.serve("127.0.0.1", 0)
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 print(opener.open(f"http://127.0.0.1:{port}/metrics").read().decode())
 folder = os.environ["PROMETHEUS_MULTIPROC_DIR"]
 assert os.stat(folder).st_mode & 0o777 == 0o700
-metrics.remove()
+prometheus.remove()
 assert not os.path.exists(folder)
 """
 

@@ -15,22 +15,23 @@ import torch
 from safetensors.numpy import load, save
 from sqlalchemy import func, select
 
-from producer import bundle, shipped
-from producer.bundle import Bundle, install
-from producer.enqueue import enqueue_training
+from producer import enqueued
 from producer.images import ImageSet
-from producer.jobs import provide
-from producer.networks import choose
-from schema.architecture import preset
+from producer.networks import bundle, shipped
+from producer.networks.bundle import Bundle, install
+from producer.networks.choose import choose
+from producer.networks.provide import provide
+from producer.networks.training import enqueue_training
 from schema.database import Database, advance
 from schema.errors import ImageError, NetworkError
+from schema.network.architecture import preset
 from schema.parameters import Origin
 from schema.states import NetworkState
 from schema.tables import Event, Network
 from tests.integration.conftest import Cli
 from tests.trained import patterns, ship, tiny
 from worker.network.features import scores
-from worker.network.registry import Registry
+from worker.records.networks import Registry
 
 
 @pytest.fixture
@@ -231,7 +232,7 @@ def test_bad_input_stores_nothing(cli: Cli, database: Database, tmp_path: Path) 
 
 
 def test_many_imports_at_once(database: Database) -> None:
-    def bring(number: int) -> bundle.Installed:
+    def bring(number: int) -> enqueued.Enqueued:
         known = replace(tiny("digits").description, seed=number // 4)  # each content four times
         return install(database, Bundle(known, tiny("digits").data), Origin.IMPORTED)
 

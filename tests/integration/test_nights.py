@@ -8,22 +8,24 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from producer import control
-from producer.enqueue import Enqueued, RunOptions, enqueue_run
-from producer.networks import ChosenNetwork
+from producer.enqueued import Enqueued
+from producer.networks.choose import ChosenNetwork
+from producer.runs import control
+from producer.runs.enqueue import RunOptions, enqueue_run
+from schema.calendar.run_hours import Hours
+from schema.calendar.windows import Windows
 from schema.database import Database
 from schema.errors import ParameterError
-from schema.hours import Hours
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Classification, Event, Problem, Run
-from schema.windows import Windows
 from tests.integration.conftest import START, Cli, Clock, Outbox, some_images, work_off
-from worker import pipeline, reconcile, runs
-from worker.admission import Hold, decide, stand
+from worker import pipeline, reconcile
 from worker.context import Context
-from worker.settings import WorkerSettings
+from worker.process.settings import WorkerSettings
+from worker.records import runs
+from worker.scheduling.admission import Hold, decide, stand
 
 Enqueue = Callable[..., Enqueued]
 

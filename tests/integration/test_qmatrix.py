@@ -12,11 +12,11 @@ from PIL import Image
 from safetensors.numpy import load
 from sqlalchemy import insert
 
-from producer import qmatrix
-from producer.bundle import install
-from schema.architecture import preset
+from producer.networks import q_matrix
+from producer.networks.bundle import install
 from schema.database import Database
 from schema.errors import AnnealqError, InputError
+from schema.network.architecture import preset
 from schema.parameters import Origin
 from schema.settings import Settings
 from schema.states import NetworkState
@@ -40,21 +40,21 @@ def test_the_q_that_is_drawn_is_the_q_that_is_sampled(
     model = transfer.energy_model(layers, arrays, tiny(name).description.transfer, "sampled")
     image = patterns(name)[0][3]
     values = features.features(features.restore(layers, arrays), image[np.newaxis])[0]
-    found = qmatrix.compute(settings, network, image)
+    found = q_matrix.compute(settings, network, image)
     np.testing.assert_array_equal(found.values, model.q_matrix(values))
     assert found.sizes == layers.sizes
     assert found.kinds == tuple(layer["kind"] for layer in layers.summary()["units"])
     if name == "digits5x5":
-        found = qmatrix.compute(settings, network)
+        found = q_matrix.compute(settings, network)
         np.testing.assert_array_equal(found.values, model.q_matrix(np.zeros(layers.visible)))
 
 
 def test_what_goes_wrong_in_the_process_is_one_line(database: Database, settings: Settings) -> None:
     with pytest.raises(AnnealqError, match=r"^network 7 is not there, or not ready$"):
-        qmatrix.compute(settings, 7)
+        q_matrix.compute(settings, 7)
     network = install(database, tiny("digits5x5"), Origin.IMPORTED).id
     with pytest.raises(InputError, match=r"^digits5x5 takes images \(B, 5, 5\), not \(1, 8, 8\)$") as raised:
-        qmatrix.compute(settings, network, np.zeros((8, 8), np.uint8))
+        q_matrix.compute(settings, network, np.zeros((8, 8), np.uint8))
     assert raised.value.exit_code == 2
 
 
@@ -64,7 +64,7 @@ def test_without_the_worker_s_libraries_it_says_what_to_install(
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\")")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     with pytest.raises(AnnealqError, match=r"No module named 'torch'.*pip install 'annealq\[worker\]'"):
-        qmatrix.compute(settings, 1)
+        q_matrix.compute(settings, 1)
 
 
 def test_show_draws(database: Database, cli: Cli, tmp_path: Path) -> None:

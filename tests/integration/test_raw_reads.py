@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select, update
 
-from producer import queries, raw_reads
 from producer.doctor import relations
-from producer.enqueue import RunOptions, enqueue_run
-from producer.networks import ChosenNetwork
-from producer.rescore import enqueue_rescored
+from producer.networks.choose import ChosenNetwork
+from producer.runs import prune, queries
+from producer.runs.enqueue import RunOptions, enqueue_run
+from producer.runs.rescore import enqueue_rescored
 from schema.database import Database
 from schema.errors import NotFound, ParameterError
 from schema.messages import Message, Task
@@ -37,9 +37,9 @@ def test_reads_go_and_all_else_stays(context: Context, working: ChosenNetwork) -
     with context.database.reading() as session:
         before = list(queries.classified(session, run))
         size = session.execute(select(func.sum(func.length(SampleSet.data)))).scalar_one()
-    would = raw_reads.prune(context.database, run=run, dry_run=True)
+    would = prune.prune(context.database, run=run, dry_run=True)
     assert sample_sets(context.database) == 6
-    gone = raw_reads.prune(context.database, run=run)
+    gone = prune.prune(context.database, run=run)
     assert gone == would
     assert [(one.run_id, one.problems) for one in gone] == [(run, 3)]
     assert 0 < gone[0].bytes < size
@@ -47,7 +47,7 @@ def test_reads_go_and_all_else_stays(context: Context, working: ChosenNetwork) -
     with context.database.reading() as session:
         assert list(queries.classified(session, run)) == before
         assert list(relations.sample_sets(session)) == []
-    assert raw_reads.prune(context.database, run=run) == []
+    assert prune.prune(context.database, run=run) == []
     with pytest.raises(ParameterError, match=r"no raw samples.*prune"):
         enqueue_rescored(context.database, run, {"fraction": 0.5})
     assert enqueue_rescored(context.database, other, {"fraction": 0.5}).created
@@ -65,21 +65,21 @@ def test_reads_that_are_lost_are_still_a_finding(context: Context, working: Chos
 def test_reads_that_somebody_needs_stay(context: Context, working: ChosenNetwork) -> None:
     run = enqueue(context, working)
     with pytest.raises(ParameterError, match="until it is finished"):
-        raw_reads.prune(context.database, run=run)
+        prune.prune(context.database, run=run)
     work_off(context, Message(Task.DISPATCH))
     again = enqueue_rescored(context.database, run, {"fraction": 0.5}).id
-    assert raw_reads.prune(context.database, run=run) == []
+    assert prune.prune(context.database, run=run) == []
     with context.database.transaction() as session:
         values = {"state": RunState.CANCELLED, "finished_at": context.database.now(session)}
         session.execute(update(Run).where(Run.id == again).values(values))
-    assert [one.run_id for one in raw_reads.prune(context.database, run=run)] == [run]
+    assert [one.run_id for one in prune.prune(context.database, run=run)] == [run]
 
 
 def test_only_runs_that_are_old_enough(context: Context, working: ChosenNetwork) -> None:
     run = enqueue(context, working)
     work_off(context, Message(Task.DISPATCH))
-    assert raw_reads.prune(context.database, older_than_days=1) == []
-    assert [one.run_id for one in raw_reads.prune(context.database, older_than_days=0)] == [run]
+    assert prune.prune(context.database, older_than_days=1) == []
+    assert [one.run_id for one in prune.prune(context.database, older_than_days=0)] == [run]
 
 
 @pytest.mark.parametrize(
@@ -96,4 +96,4 @@ def test_what_makes_no_sense_is_refused(
     context: Context, asked: dict[str, float], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        raw_reads.prune(context.database, **asked)  # type: ignore[arg-type]
+        prune.prune(context.database, **asked)  # type: ignore[arg-type]

@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
-from producer import queries
-from producer.enqueue import RunOptions, enqueue_run
-from producer.networks import ChosenNetwork
-from producer.rescore import enqueue_rescored, hinted
-from schema import arrays, samples
+from producer.networks.choose import ChosenNetwork
+from producer.runs import queries
+from producer.runs.enqueue import RunOptions, enqueue_run
+from producer.runs.rescore import enqueue_rescored, hinted
+from schema.codecs import arrays, samples
 from schema.database import Database
 from schema.errors import Corrupt, NetworkError, NotFound, ParameterError
 from schema.messages import Message, Task
@@ -19,8 +19,10 @@ from schema.parameters import Parameters, Rule, Solver
 from schema.states import BatchState, NetworkState, RunState
 from schema.tables import Batch, Network, Problem, Run, SampleSet
 from tests.integration.conftest import Outbox, network_row, some_images, work_off
-from worker import batches, reconcile, scoring
+from worker import reconcile
+from worker.compute import scoring
 from worker.context import Context
+from worker.records import batches
 
 READS = 24
 

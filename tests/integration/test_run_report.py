@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, select, update
 
-from producer.dashboard import facts, run_report
-from producer.enqueue import RunOptions, enqueue_run
-from producer.networks import ChosenNetwork
-from schema import samples
+from producer.dashboard import run_facts, run_report
+from producer.networks.choose import ChosenNetwork
+from producer.runs.enqueue import RunOptions, enqueue_run
+from schema.codecs import samples
 from schema.errors import Corrupt, NotFound
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver
@@ -45,7 +45,7 @@ def page(context: Context, run: int) -> str:
 
 def test_the_page_says_what_the_rows_say(context: Context, run: int) -> None:
     with context.database.reading() as session:
-        found = facts.read(session, run)
+        found = run_facts.read(session, run)
     assert sum(one.amount for one in found.scored) == 25
     assert found.margins.sum() == 25
     grid = run_report.confusion(found)
@@ -70,7 +70,7 @@ def test_the_page_says_what_the_rows_say(context: Context, run: int) -> None:
 def test_the_least_certain_images_are_those_of_the_data(context: Context, run: int) -> None:
     images = some_images(25)
     with context.database.reading() as session:
-        found = facts.read(session, run)
+        found = run_facts.read(session, run)
     margins = [one.held.margin for one in found.least_certain if one.held.predicted is not None]
     assert margins == sorted(margins)
     for one in found.least_certain:
@@ -82,7 +82,9 @@ def test_energies_are_those_of_the_stored_reads(
 ) -> None:
     monkeypatch.setenv("ANNEALQ_DATABASE_URL", database_url)
     done = subprocess.run(
-        [sys.executable, "-m", "worker.spectra", str(run), "13", "3", "99"], capture_output=True, check=True
+        [sys.executable, "-m", "worker.tools.energies", str(run), "13", "3", "99"],
+        capture_output=True,
+        check=True,
     )
     spectra = json.loads(done.stdout)
     assert set(spectra) == {"3", "13"}
@@ -136,7 +138,7 @@ def test_names_are_never_markup(context: Context, run: int) -> None:
 
 def test_the_command_repeats_the_run(context: Context, run: int, cli: Cli, tmp_path: Path) -> None:
     with context.database.reading() as session:
-        found = facts.read(session, run)
+        found = run_facts.read(session, run)
         line = run_report.command(found.run)
     words = line.split()
     assert words[:2] == ["annealq", "classify"]

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from sqlalchemy import select, update
 
-from producer import firing, schedules
-from producer.networks import ChosenNetwork
-from producer.request import Request
-from producer.session import Work
-from schema.cron import Cron
+from producer.networks.choose import ChosenNetwork
+from producer.planning import schedule_runner, schedules
+from producer.runs.request import Request
+from producer.work import Work
+from schema.calendar.cron import Cron
 from schema.database import Database
 from schema.errors import AnnealqError, NotFound, ParameterError
 from schema.parameters import Solver, Visible
@@ -25,7 +25,7 @@ from schema.tables import Firing, Run
 from tests.emulators import wait_until
 from tests.integration.conftest import START, Cli, Clock, Outbox
 from worker import reconcile
-from worker.settings import WorkerSettings
+from worker.process.settings import WorkerSettings
 
 NIGHTLY = Cron.parse("0 22 * * *", "UTC")
 DAY_S = 86_400
@@ -86,8 +86,8 @@ def test_a_due_schedule_becomes_one_run_with_its_hours(
     reconciled(timed)
     (one,) = fired(timed)
     assert (one.state, one.missed, one.due_at) == (FiringState.DUE, 0, START + timedelta(hours=22))
-    firing.fulfil(at, one.id)
-    firing.fulfil(at, one.id)
+    schedule_runner.fulfil(at, one.id)
+    schedule_runner.fulfil(at, one.id)
     (run,) = runs(timed)
     assert fired(timed)[0].run_id == run.id
     assert run.idempotency_key == "schedule:nightly:2026-01-01T22:00:00+00:00"
@@ -158,11 +158,11 @@ def test_a_process_that_dies_makes_no_second_run(
     clock.forward(22 * 3600)
     reconciled(timed)
     (one,) = fired(timed)
-    firing.fulfil(at, one.id)
+    schedule_runner.fulfil(at, one.id)
     with timed.transaction() as session:  # as if it had died before it could say so
         session.execute(update(Firing).values(state=FiringState.DUE, run_id=None, ended_at=None))
     write(data, 5)  # and the data are others by now
-    firing.fulfil(at, one.id)
+    schedule_runner.fulfil(at, one.id)
     (run,) = runs(timed)
     assert fired(timed)[0].run_id == run.id
 
@@ -173,7 +173,7 @@ def test_a_failure_is_kept_and_shown(
     data.unlink()
     clock.forward(22 * 3600)
     reconciled(timed)
-    firing.fulfil(at, fired(timed)[0].id)
+    schedule_runner.fulfil(at, fired(timed)[0].id)
     (one,) = fired(timed)
     assert one.state is FiringState.FAILED
     assert "images.npz" in (one.error or "")
@@ -191,15 +191,15 @@ def test_a_failure_is_kept_and_shown(
 def test_data_that_kill_their_reader_do_so_three_times_only(timed: Database, at: Work, nightly: str) -> None:
     number = schedules.fire(timed, nightly)
     with timed.transaction() as session:
-        session.execute(update(Firing).values(attempts=firing.MAX_ATTEMPTS))
-    firing.fulfil(at, number)
+        session.execute(update(Firing).values(attempts=schedule_runner.MAX_ATTEMPTS))
+    schedule_runner.fulfil(at, number)
     assert "died 3 times" in (fired(timed)[0].error or "")
     assert not runs(timed)
 
 
 def test_of_several_that_serve_one_makes_the_run(timed: Database, at: Work, nightly: str) -> None:
     stop = threading.Event()
-    threads = [threading.Thread(target=firing.serve, args=(at, stop)) for _ in range(5)]
+    threads = [threading.Thread(target=schedule_runner.serve, args=(at, stop)) for _ in range(5)]
     for thread in threads:
         thread.start()
     schedules.fire(timed, nightly)

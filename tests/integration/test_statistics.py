@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from sqlalchemy import insert, select, update
 
-from producer.enqueue import Enqueued, RunOptions, enqueue_run
-from producer.networks import ChosenNetwork
+from producer.enqueued import Enqueued
+from producer.networks.choose import ChosenNetwork
+from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, ProblemState, RunState

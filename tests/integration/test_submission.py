@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from producer.calibrate import Grid, enqueue_calibration, newest
-from producer.enqueue import RunOptions, enqueue_run
-from producer.networks import ChosenNetwork
-from schema import arrays
+from producer.calibration.enqueue import Grid, enqueue_calibration, newest
+from producer.networks.choose import ChosenNetwork
+from producer.runs.enqueue import RunOptions, enqueue_run
+from schema.codecs import arrays
 from schema.database import Database
 from schema.errors import Unavailable
 from schema.messages import Message, Task
@@ -27,7 +27,7 @@ from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import Outbox, some_images, work_off
 from worker import pipeline
 from worker.context import Context
-from worker.settings import WorkerSettings
+from worker.process.settings import WorkerSettings
 
 TINY = ("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}")
 PARAMETERS = Parameters(reads=20, tiles=2, qpu="tiny", visible=Visible.FOLDED)
@@ -306,7 +306,8 @@ def test_a_graph_that_changes_gets_an_embedding_of_its_own(
 def rescore(context: Context, run: int) -> list[int | None]:
     """Score the stored samples of a run's batches anew; returns what it predicts."""
     predicted: list[int | None] = []
-    from worker import batches, scoring
+    from worker.compute import scoring
+    from worker.records import batches
 
     with context.database.reading() as session:
         for batch in session.execute(select(Batch.id).where(Batch.run_id == run)).scalars().all():

@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import Connection, MetaData, Select, func, insert, select, text
 
 import migrations
-from producer import control, queries, report
 from producer.doctor import examination
 from producer.doctor.limits import Limits
-from producer.enqueue import RunOptions, enqueue_run
-from producer.networks import choose
-from schema import arrays
+from producer.networks.choose import choose
+from producer.runs import control, queries, summary
+from producer.runs.enqueue import RunOptions, enqueue_run
+from schema.codecs import arrays
 from schema.database import Database
 from schema.errors import DatabaseOutdated, DatabaseTooNew
 from schema.messages import Message, Task
@@ -30,7 +30,7 @@ from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import START, Cli, Outbox, some_images, work_off, working_network
 from worker import pipeline, reconcile
 from worker.context import Context
-from worker.settings import WorkerSettings
+from worker.process.settings import WorkerSettings
 
 OLD = "0003"
 REMOTE = Parameters(reads=10, tiles=2, qpu="tiny", visible=Visible.FOLDED)
@@ -225,7 +225,7 @@ def test_work_of_an_older_revision_is_finished(old_url: str, tmp_path: Path, emu
                 select(func.count()).where(Classification.run_id == run, Classification.label.is_not(None))
             ).scalar_one()
             assert (counted, shown.batches_scored, shown.batches_failed) == (images, batches, 0)
-            assert report.mean_scores(session, run, 10).shape == (10, 10)
+            assert summary.mean_scores(session, run, 10).shape == (10, 10)
         states = session.execute(select(Batch.state).distinct()).scalars().all()
         ours = session.execute(select(Problem).where(Problem.sapi_id.is_not(None))).scalars().all()
         charged = {problem.sapi_id: problem.charged_us for problem in ours}

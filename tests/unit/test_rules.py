@@ -15,7 +15,7 @@ FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob(
 _RUNS_WHAT_IT_READS = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
 _TAKES_SQL = {"execute", "exec_driver_sql", "executemany", "executescript", "text", "scalar", "scalars"}
 # A pragma takes no parameters; what is put in is a number of our own.
-_PRAGMAS = {"schema/engine.py": {"BUSY_TIMEOUT_MS"}, "worker/emulator/store.py": {"_FORMAT"}}
+_PRAGMAS = {"schema/database/engine.py": {"BUSY_TIMEOUT_MS"}, "worker/emulator/service/store.py": {"_FORMAT"}}
 
 
 def unsafe_loads(tree: ast.AST) -> Iterator[str]:

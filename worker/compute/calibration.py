@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from schema.errors import AnnealqError
 from schema.parameters import Solver
 from schema.states import RunState
-from worker import scoring
-from worker.batches import Stored, Work
-from worker.calibrations import Candidate, Fitted, Job
-from worker.network.registry import TrainedNetwork
-from worker.qubo import calibrate
+from worker.compute import candidates, scoring
+from worker.network.trained import TrainedNetwork
+from worker.records.batches import Stored, Work
+from worker.records.calibrations import Candidate, Fitted, Job
 
 _COMPARED = ("lam", "sweeps", "chain_strength", "scale")  # what the runs of a calibration differ in
 
@@ -30,10 +29,10 @@ def fit(network: TrainedNetwork, job: Job, load: Load) -> Fitted:
         Corrupt: stored images or samples are damaged.
     """
     _refuse_failed(job)
-    among = calibrate.choices(job.candidates[0].parameters.reads)
+    among = candidates.choices(job.candidates[0].parameters.reads)
     right = np.array([_count(network, candidate, among, load) for candidate in job.candidates])
     costs = np.array([_costs(job.solver, candidate, among) for candidate in job.candidates])
-    row, column = calibrate.choose(right, costs, job.images)
+    row, column = candidates.choose(right, costs, job.images)
     measured = {
         "candidates": [
             {"run": candidate.run, **{name: getattr(candidate.parameters, name) for name in _COMPARED}}
@@ -46,7 +45,7 @@ def fit(network: TrainedNetwork, job: Job, load: Load) -> Fitted:
     return Fitted(parameters, int(right[row, column]) / job.images, measured, _graph(job))
 
 
-def _costs(solver: Solver, candidate: Candidate, among: Sequence[calibrate.Choice]) -> NDArray[np.float64]:
+def _costs(solver: Solver, candidate: Candidate, among: Sequence[candidates.Choice]) -> NDArray[np.float64]:
     """What an image costs with each choice, (C,) float64: QPU time where it is charged, else sweeps."""
     reads = np.array([choice.reads for choice in among], dtype=np.float64)
     if solver.is_remote:
@@ -73,7 +72,7 @@ def _refuse_failed(job: Job) -> None:
 
 
 def _count(
-    network: TrainedNetwork, candidate: Candidate, among: Sequence[calibrate.Choice], load: Load
+    network: TrainedNetwork, candidate: Candidate, among: Sequence[candidates.Choice], load: Load
 ) -> NDArray[np.int64]:
     """Images of one run that each choice predicts right, (C,) int64."""
     right = np.zeros(len(among), dtype=np.int64)

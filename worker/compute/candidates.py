@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from schema.errors import ImageError, ParameterError
 from schema.parameters import Rule
-from worker import consensus
-from worker.consensus import BitArray, FloatArray
+from worker.compute import consensus
+from worker.compute.consensus import BitArray, FloatArray
 
 CountArray = NDArray[np.int64]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from worker.network.registry import TrainedNetwork
+    from worker.network.trained import TrainedNetwork
     from worker.qubo.build import EnergyModel
 
 # So many images are computed at a time, whoever asks: an image has the same bits whatever else is asked for.

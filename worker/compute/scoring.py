@@ -10,22 +10,21 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from schema import arrays, samples, tiling
-from schema.damage import stored_in
+from schema.codecs import arrays, samples, tiling
+from schema.codecs.corruption import stored_in
 from schema.errors import Corrupt
 from schema.parameters import Parameters, Solver, Unembedding
-from worker import consensus
 from worker.annealers.base import LocalAnnealer
 from worker.annealers.exact import ExactAnnealer
 from worker.annealers.simulated import SimulatedAnnealer
-from worker.batches import Scored, Stored, Work
-from worker.embedding.unembedding import unembed
-from worker.linear import LatestParts, LinearParts
-from worker.network.registry import TrainedNetwork
-from worker.qubo import calibrate
+from worker.compute import candidates, consensus
+from worker.compute.linear_terms import LatestParts, LinearParts
+from worker.embedding.model.unembedding import unembed
+from worker.network.trained import TrainedNetwork
 from worker.qubo.build import EnergyModel
 from worker.qubo.ising import spin_form
 from worker.qubo.noise import noise_for
+from worker.records.batches import Scored, Stored, Work
 
 _AGAIN = "classify the images again"
 
@@ -130,7 +129,7 @@ def count_right(
     network: TrainedNetwork,
     work: Work,
     stored: Sequence[Stored],
-    among: Sequence[calibrate.Choice],
+    among: Sequence[candidates.Choice],
 ) -> NDArray[np.int64]:
     """Images of a labelled batch that each of C choices predicts right, (C,) int64.
 
@@ -142,7 +141,7 @@ def count_right(
     labels = arrays.decode_labels(work.labels, work.shape[0])
     right = np.zeros(len(among), dtype=np.int64)
     for part, reads in _reads(network, work, stored):
-        right += calibrate.count_right(
+        right += candidates.count_right(
             reads.class_bits, reads.energies, labels[_images(part)], among, reads.kept
         )
     return right

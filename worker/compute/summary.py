@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from schema import arrays
-from worker import statistics
-from worker.runs import Figures, ProblemFacts
-from worker.statistics import SolverCounts, SolverFigures, SolverTimes
+from schema.codecs import arrays
+from worker.compute import throughput
+from worker.compute.throughput import SolverCounts, SolverFigures, SolverTimes
+from worker.records.runs import Figures, ProblemFacts
 
 
 def summarise(figures: Figures) -> dict[str, Any]:
-    """What `runs.statistics` holds; see `worker.statistics.throughput`."""
+    """What `runs.statistics` holds; see `worker.compute.throughput.throughput`."""
     columns = np.array([astuple(batch) for batch in figures.batches], dtype=np.float64).reshape(-1, 6).T
     images, enqueued, started, sampled, scored, sampling = columns
-    times = statistics.BatchTimes(images.astype(np.int64), enqueued, started, sampled, scored, sampling)
+    times = throughput.BatchTimes(images.astype(np.int64), enqueued, started, sampled, scored, sampling)
     charged_us = np.array([problem.charged_us for problem in figures.problems], dtype=np.float64)
-    return statistics.throughput(times, charged_us, _solver(figures)).to_dict()
+    return throughput.throughput(times, charged_us, _solver(figures)).to_dict()
 
 
 def _solver(figures: Figures) -> SolverFigures:
@@ -44,7 +44,7 @@ def _solver(figures: Figures) -> SolverFigures:
         # A run that had to wait for a search has saved nothing: without the database it had searched as well.
         embedding_seconds_saved=0.0 if misses else float(sum(figures.embeddings_s)),
         times_us=_times(answered),
-        chain_breaks=statistics.chain_breaks(
+        chain_breaks=throughput.chain_breaks(
             [arrays.decode_chain_breaks(p.chain_breaks or b"", p.images) for p in breaks]
         ),
     )

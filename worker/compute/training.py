@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
-from schema import arrays, weights
-from schema.architecture import Architecture
-from schema.damage import stored_in
+from schema.codecs import arrays
+from schema.codecs.corruption import stored_in
+from schema.network import weights
+from schema.network.architecture import Architecture
 from worker.network import training
-from worker.training_jobs import Job, Outcome
+from worker.records.trainings import Job, Outcome
 
 _TRAIN_AGAIN = "give the same images to `annealq networks train` again"
 

@@ -12,8 +12,8 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         try:
-            from worker.emulator.options import parse
             from worker.emulator.server import serve
+            from worker.emulator.service.options import parse
         except ModuleNotFoundError as error:
             raise StackError(f"{error.name} is not installed: pip install 'annealq[emulator]'") from error
         serve(parse(sys.argv[1:]))

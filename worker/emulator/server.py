@@ -20,15 +20,14 @@ from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from schema.errors import StackError
-from worker.emulator import wire
-from worker.emulator.errors import Rejected
-from worker.emulator.machine import Machine
-from worker.emulator.routes import problems, solvers
+from worker.emulator.qpu.errors import Rejected
+from worker.emulator.routes import problems, solvers, wire
 from worker.emulator.routes.control import Control
 from worker.emulator.routes.gate import Connections, Gate
+from worker.emulator.service.machine import Machine
 
 if TYPE_CHECKING:
-    from worker.emulator.options import Options
+    from worker.emulator.service.options import Options
 
 ROOT = "/sapi/v2"
 _GRACE_S = 1

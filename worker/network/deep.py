@@ -24,8 +24,8 @@ import torch
 import torch.nn.functional as fn
 from torch import Tensor, nn
 
-from schema.architecture import Architecture
-from schema.specs import PoolUnits
+from schema.network.architecture import Architecture
+from schema.network.layers import PoolUnits
 from worker.network.columns import pool_mask, repeats, spread
 from worker.network.layers import Network, class_energies
 

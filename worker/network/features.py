@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from schema.architecture import Architecture
 from schema.errors import ImageError
-from schema.weights import THRESHOLD, Weights
+from schema.network.architecture import Architecture
+from schema.network.weights import THRESHOLD, Weights
 from worker.network.layers import Network
 from worker.network.objective import class_scores
 from worker.network.transfer import check_transfer

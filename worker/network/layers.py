@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as fn
 from torch import Tensor, nn
 
-from schema.architecture import Architecture
-from schema.specs import Conv, ConvUnits, Dense, DenseUnits, Input, MaxPool, PoolUnits
-from schema.weights import THRESHOLD
+from schema.network.architecture import Architecture
+from schema.network.layers import Conv, ConvUnits, Dense, DenseUnits, Input, MaxPool, PoolUnits
+from schema.network.weights import THRESHOLD
 
 # Up to so many classes every class state is trained on (2^K); up to so many, those with at most two on;
 # above, one or none: the pairs would be too many.

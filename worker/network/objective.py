@@ -9,16 +9,9 @@ import torch
 import torch.nn.functional as fn
 from torch import Tensor
 
-from schema.specs import PoolUnits, Training
+from schema.network.layers import PoolUnits, Training
 from worker.network.deep import energy_layers
-from worker.network.layers import (
-    Network,
-    class_energies,
-    class_states,
-    pool_field,
-    pools,
-    state_scores,
-)
+from worker.network.layers import Network, class_energies, class_states, pool_field, pools, state_scores
 from worker.network.transfer import check_transfer
 
 # Visible units are found for the label and so many other classes: further ones hardly ever win.

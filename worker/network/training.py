@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from schema.architecture import Architecture
 from schema.errors import ImageError, NetworkError
-from schema.weights import FOLDED_LAM, THRESHOLD
+from schema.network.architecture import Architecture
+from schema.network.weights import FOLDED_LAM, THRESHOLD
 from worker.network.deep import initialise
 from worker.network.features import check_images, scores
 from worker.network.layers import Network

@@ -8,10 +8,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from schema.architecture import Architecture, Shape
 from schema.errors import NetworkError, ParameterError
-from schema.specs import MaxPool, PoolUnits, UnitLayer
-from schema.weights import FOLDED_LAM, Weights
+from schema.network.architecture import Architecture, Shape
+from schema.network.layers import MaxPool, PoolUnits, UnitLayer
+from schema.network.weights import FOLDED_LAM, Weights
 from worker.network.columns import pool_mask, repeats, spread
 from worker.qubo.build import Coupling, EnergyModel, build
 

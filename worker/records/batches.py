@@ -11,14 +11,14 @@ from typing import Any
 from sqlalchemy import Insert, Update, and_, bindparam, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
-from schema import samples
+from schema.codecs import samples
 from schema.database import advance, advance_all
 from schema.errors import StaleState
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Classification, Embedding, Problem, Run, SampleSet
-from worker.crash import CrashPoint, reach
-from worker.retries import Again, GiveUp
+from worker.process.crash_points import CrashPoint, reach
+from worker.records.retries import Again, GiveUp
 
 _CLASSIFY: Insert = insert(Classification.__table__)  # type: ignore[arg-type]
 _KEEP_BREAKS: Update = (

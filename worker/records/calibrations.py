@@ -13,7 +13,7 @@ from schema.database import advance
 from schema.parameters import Parameters, Solver
 from schema.states import CalibrationState, RunState
 from schema.tables import Batch, Calibration, Problem, Run, SampleSet
-from worker.retries import Again, GiveUp
+from worker.records.retries import Again, GiveUp
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from schema.database import advance
 from schema.parameters import Parameters, Solver
 from schema.states import PreparationState
 from schema.tables import Preparation
-from worker.retries import Again, GiveUp
+from worker.records.retries import Again, GiveUp
 
 
 @dataclass(frozen=True)

@@ -16,17 +16,17 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from schema import tiling
-from schema.damage import stored_in
+from schema.codecs import tiling
+from schema.codecs.corruption import stored_in
+from schema.codecs.tiling import Tiling
 from schema.database import Database, advance, note
 from schema.errors import AnnealqError, Corrupt, Refused, StorageError
 from schema.states import EmbeddingState
 from schema.tables import Chip, Embedding
-from schema.tiling import Tiling
-from worker import leases
-from worker.crash import CrashPoint, reach
-from worker.embedding.graph import Interactions, SolverGraph
-from worker.embedding.search import Found
+from worker.embedding.model.graphs import Interactions, SolverGraph
+from worker.embedding.search.find import Found
+from worker.process.crash_points import CrashPoint, reach
+from worker.records import leases
 
 log = structlog.get_logger()
 

@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from schema import arrays, weights
-from schema.architecture import Architecture
-from schema.damage import stored_in
+from schema.codecs import arrays
+from schema.codecs.corruption import stored_in
 from schema.errors import Corrupt, NotFound
+from schema.network import weights
+from schema.network.architecture import Architecture
 from schema.states import NetworkState
 from schema.tables import Network
-from worker.network import features, layers, transfer
-from worker.qubo.build import EnergyModel
+from worker.network.trained import TrainedNetwork
 
-_KEPT_MODELS = 16
 _AGAIN = "import its file again, or train it with another --seed"
-
-
-@dataclass(frozen=True, eq=False)
-class TrainedNetwork:
-    """A network that is ready: its architecture, its weights and the transfer it was trained for."""
-
-    architecture: Architecture
-    weights: weights.Weights
-    transfer: str
-
-    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """(B, H, W) uint8 images to (B, nv) float64 feature values."""
-        return features.features(self._restored, images)
-
-    @cached_property
-    def _restored(self) -> layers.Network:
-        return features.restore(self.architecture, self.weights)
-
-    @lru_cache(maxsize=_KEPT_MODELS)  # noqa: B019 - networks live as long as their registry
-    def model(self, visible: str, lam: float | None) -> EnergyModel:
-        """The energy function; built once for each choice."""
-        return transfer.energy_model(self.architecture, self.weights, self.transfer, visible, lam=lam)
 
 
 class Registry:

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Insert, and_, case, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from schema import samples
+from schema.codecs import samples
 from schema.database import advance, advance_all, advance_each, note
 from schema.errors import StaleState
 from schema.states import ProblemState
@@ -214,7 +214,7 @@ def waste(session: Session, problem: int, duplicates: int, wasted_us: int) -> No
 
 @dataclass(frozen=True)
 class Reads:
-    """The raw reads of an answered problem, and the solver's own figures; see `schema.samples`."""
+    """The raw reads of an answered problem, and the solver's own figures; see `schema.codecs.samples`."""
 
     problem: int
     data: bytes

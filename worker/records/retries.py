@@ -16,7 +16,7 @@ from schema.errors import (
     Unavailable,
     Uncertain,
 )
-from worker.settings import WorkerSettings
+from worker.process.settings import WorkerSettings
 
 # A database that is restarted is away for seconds; one that is full may be given room.
 _PASSING = (Unavailable, DatabaseUnavailable, DatabaseFull)

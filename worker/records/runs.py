@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from schema.costs import IN_FLIGHT
 from schema.database import advance
 from schema.errors import Corrupt, StaleState
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, RunState
 from schema.tables import Batch, Embedding, Problem, Run, SampleSet
+from schema.tables.costs import IN_FLIGHT
 
 
 @dataclass(frozen=True)

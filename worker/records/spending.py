@@ -16,8 +16,8 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from schema.costs import by_day, cost_us
 from schema.tables import Batch, Problem, Run, Spending
+from schema.tables.costs import by_day, cost_us
 
 
 @contextmanager

@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from schema import arrays
+from schema.codecs import arrays
 from schema.database import advance
 from schema.states import NetworkState
 from schema.tables import Network, TrainingSet
-from worker.retries import Again, GiveUp
+from worker.records.retries import Again, GiveUp
 
 
 @dataclass(frozen=True, eq=False)

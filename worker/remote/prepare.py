@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import TYPE_CHECKING
 
-from schema.errors import Refused, Unavailable
 from schema.parameters import Parameters, Solver
-from worker import audit, leases, stopping
-from worker.batches import Sampled
-from worker.embedding import search, store
-from worker.embedding.graph import Interactions
-from worker.ledger import Terms
-from worker.meter import Step
-from worker.preparations import Plan, Request
-from worker.submission import Submission
+from worker.embedding.model.graphs import Interactions
+from worker.embedding.search import find
+from worker.process import shutdown
+from worker.records import embeddings
 
 if TYPE_CHECKING:
-    from schema.tiling import Tiling
-    from worker.annealers.dwave import Qpu
-    from worker.annealers.programme import Programme
-    from worker.batches import Work
+    from schema.codecs.tiling import Tiling
     from worker.context import Context
-    from worker.linear import LinearParts
-    from worker.network.registry import TrainedNetwork
+    from worker.network.trained import TrainedNetwork
+    from worker.sapi.program import Programme
+    from worker.sapi.qpu import Qpu
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +24,7 @@ class Prepared:
     """All that the problems of a run need."""
 
     qpu: Qpu
-    embedding: store.Stored
+    embedding: embeddings.Stored
     programme: Programme
 
     def estimate_us(self, parameters: Parameters, images: int) -> int:
@@ -59,7 +50,7 @@ def prepare(
     network: TrainedNetwork,
     *,
     time_limit_s: float | None = None,
-    report: store.Report | None = None,
+    report: embeddings.Report | None = None,
 ) -> Prepared:
     """Connect, find the embedding in the database or by a search, and encode what all problems share.
 
@@ -67,7 +58,7 @@ def prepare(
         Refused: no access, no such solver, or the network does not fit its chip.
         Unavailable: the solver does not answer.
     """
-    from worker.annealers import programme
+    from worker.sapi import program as programme
 
     qpu = context.solvers.connect(solver, parameters)
     # Before any search: reads that the solver does not take cost a second, not a minute.
@@ -75,7 +66,7 @@ def prepare(
     model = network.model(parameters.visible, parameters.lam)
     kept = (qpu, model.graph_digest, parameters.tiles)
     stored = context.solvers.embeddings.get(kept)
-    if stored is None or not store.is_ready(context.database, stored.id):
+    if stored is None or not embeddings.is_ready(context.database, stored.id):
         stored = _obtain(context, solver, parameters, network, qpu, time_limit_s, report)
         context.solvers.embeddings[kept] = replace(stored, searched_s=0.0)
     key = (model, stored.id, parameters.chain_strength, parameters.scale)
@@ -95,25 +86,25 @@ def _obtain(
     network: TrainedNetwork,
     qpu: Qpu,
     time_limit_s: float | None,
-    report: store.Report | None,
-) -> store.Stored:
+    report: embeddings.Report | None,
+) -> embeddings.Stored:
     """The embedding from the database, or by a search; see `prepare`."""
     settings = context.settings
     model = network.model(parameters.visible, parameters.lam)
     interactions = Interactions.of(model)
-    chip = store.keep_chip(context.database, solver, qpu.graph, qpu.properties)
+    chip = embeddings.keep_chip(context.database, solver, qpu.graph, qpu.properties)
     name = f"{network.architecture.name} {parameters.visible} ({' + '.join(map(str, model.sizes))} units)"
-    wanted = store.Wanted(chip, interactions, parameters.tiles or 0, name)
+    wanted = embeddings.Wanted(chip, interactions, parameters.tiles or 0, name)
 
-    def look(tell: store.Report, start: Tiling | None) -> search.Found:
+    def look(tell: embeddings.Report, start: Tiling | None) -> find.Found:
         def both(step: str, fraction: float) -> None:
-            stopping.check()
+            shutdown.check()
             tell(step, fraction)
             if report is not None:
                 report(step, fraction)
 
         limit_s = settings.embedding_s if time_limit_s is None else time_limit_s
-        return search.find(
+        return find.find(
             interactions,
             qpu.graph,
             tiles=parameters.tiles,
@@ -123,76 +114,4 @@ def _obtain(
             start=start,
         )
 
-    return store.obtain(context.database, wanted, look, lease_s=settings.lease_s)
-
-
-def plan(context: Context, request: Request, network: TrainedNetwork, report: store.Report) -> Plan:
-    """What a run would need and cost; nothing is sent.
-
-    Raises:
-        Refused, Unavailable: as `prepare` says.
-    """
-    prepared = prepare(
-        context,
-        request.solver,
-        request.parameters,
-        network,
-        time_limit_s=request.time_limit_s,
-        report=report,
-    )
-    programme, tiling = prepared.programme, prepared.embedding.tiling
-    counts = prepared.problems(request.images, request.batch_size)
-    qpu_us = sum(number * prepared.estimate_us(request.parameters, count) for count, number in counts.items())
-    return Plan(
-        solver=prepared.qpu.name,
-        graph_id=prepared.qpu.graph.graph_id,
-        embedding_id=prepared.embedding.id,
-        tiles=tiling.tiles,
-        qubits=len(tiling.qubits),
-        longest_chain=tiling.longest_chain,
-        found=prepared.embedding.hit,
-        search_s=prepared.embedding.seconds,
-        chain_strength=programme.chain_strength,
-        scale=programme.scale,
-        images=request.images,
-        problems=sum(counts.values()),
-        qpu_us=qpu_us,
-        qpu_us_per_image=qpu_us / request.images if request.images else None,
-    )
-
-
-def sample(
-    context: Context,
-    lease: leases.Lease,
-    work: Work,
-    network: TrainedNetwork,
-    parts: LinearParts,
-) -> Sampled:
-    """Have every image of a batch answered by the solver; the answers are in the database.
-
-    Raises:
-        Refused, Unavailable, Uncertain: as `Submission.run` and `prepare` say.
-    """
-    with context.meter.timed(Step.PREPARE):
-        prepared = prepare(context, work.solver, work.parameters, network)
-    programme = prepared.programme
-    terms = Terms(
-        embedding_id=prepared.embedding.id,
-        graph_id=prepared.qpu.graph.graph_id,
-        scale=programme.scale,
-        chain_strength=programme.chain_strength,
-        estimate_us=cache(lambda count: prepared.estimate_us(work.parameters, count)),
-    )
-    started = time.monotonic()
-    try:
-        with context.meter.timed(Step.WAIT):
-            Submission(context, lease, work, prepared.qpu, programme, terms, parts).run()
-    except Refused as error:
-        context.solvers.leave(work.solver, work.parameters)
-        now = context.solvers.connect(work.solver, work.parameters).graph.graph_id
-        if now != terms.graph_id:
-            raise Unavailable(f"the solver's graph changed from {terms.graph_id} to {now}: {error}") from None
-        raise
-    sampling_us = round((time.monotonic() - started) * 1e6)
-    audit.settle(context, lease, work.batch, prepared.qpu)
-    return Sampled(prepared.embedding.id, prepared.embedding.searched_s, sampling_us)
+    return embeddings.obtain(context.database, wanted, look, lease_s=settings.lease_s)

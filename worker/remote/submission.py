@@ -18,22 +18,25 @@ import numpy as np
 import structlog
 from isal import isal_zlib
 
-from schema import samples
+from schema.codecs import samples
 from schema.errors import Offline, Parked, Refused, SolverError, Unavailable, Uncertain
 from schema.states import LIVE_RUNS, PausedBy, ProblemState, RunState
-from worker import admission, breaker, leases, ledger, runs, spending, stopping
-from worker.admission import Hold
-from worker.crash import CrashPoint, reach
-from worker.meter import Fate, Step
+from worker.process import shutdown
+from worker.process.crash_points import CrashPoint, reach
+from worker.process.meter import Fate, Step
+from worker.records import leases, runs, spending
+from worker.records import problems as records_problems
+from worker.scheduling import admission, circuit_breaker
+from worker.scheduling.admission import Hold
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from worker.annealers.dwave import Accepted, Answered, Event, Failed, Qpu
-    from worker.annealers.programme import Programme
-    from worker.batches import Work
+    from worker.compute.linear_terms import LinearParts
     from worker.context import Context
-    from worker.linear import LinearParts
+    from worker.records.batches import Work
+    from worker.sapi.program import Programme
+    from worker.sapi.qpu import Accepted, Answered, Event, Failed, Qpu
 
 log = structlog.get_logger()
 
@@ -62,10 +65,10 @@ class Submission:
     work: Work
     qpu: Qpu
     programme: Programme
-    terms: ledger.Terms
+    terms: records_problems.Terms
     parts: LinearParts
-    _todo: deque[ledger.Entry] = field(default_factory=deque)
-    _flying: dict[int, ledger.Entry] = field(default_factory=dict)
+    _todo: deque[records_problems.Entry] = field(default_factory=deque)
+    _flying: dict[int, records_problems.Entry] = field(default_factory=dict)
     _errors: list[SolverError] = field(default_factory=list)
     _parked: Parked | None = None  # why nothing more is sent
     _withdrawn: set[str] = field(default_factory=set)
@@ -107,7 +110,7 @@ class Submission:
     def _heed(self) -> None:
         """Send no more once the worker stops or the run is halted; withdraw what a cancelled run has left."""
         now = time.monotonic()
-        if stopping.requested() and self._parked is None:
+        if shutdown.requested() and self._parked is None:
             self._stopped_at = now
             self._park("the worker was stopped")
         if now - self._heeded_at < _HEED_S:
@@ -130,7 +133,7 @@ class Submission:
         if not ids:
             return
         try:
-            stopping.unless_requested(lambda: self.qpu.cancel(ids))
+            shutdown.unless_requested(lambda: self.qpu.cancel(ids))
         except Unavailable as error:
             log.warning("not withdrawn yet", problems=len(ids), error=str(error))
             return
@@ -138,7 +141,7 @@ class Submission:
 
     def _may_leave(self) -> bool:
         """Whether a worker that stops has written down the ids of all that it has sent, or cannot wait."""
-        if not stopping.requested():
+        if not shutdown.requested():
             return False
         named = all(entry.sapi_id for entry in self._flying.values())
         return named or time.monotonic() - self._stopped_at > _LEAVE_S
@@ -154,15 +157,15 @@ class Submission:
         if self._parked is None and not self._errors:
             return
         with self.context.database.reading() as session:
-            known = ledger.entries(session, self.work.batch)
+            known = records_problems.entries(session, self.work.batch)
             state = runs.state_of(session, self.work.run)
         answered = [entry for entry in known if entry.state is ProblemState.ANSWERED]
-        if not ledger.uncovered(answered, self.work.shape[0], self.programme.tiles):
+        if not records_problems.uncovered(answered, self.work.shape[0], self.programme.tiles):
             return
         if state is RunState.CANCELLED:
             reserved = [entry.id for entry in known if entry.state is ProblemState.RESERVED]
             with self._writing() as (session, now):
-                ledger.drop_reserved(session, reserved, now=now)
+                records_problems.drop_reserved(session, reserved, now=now)
         if self._parked is not None:
             raise self._parked
         error = _gravest(self._errors)
@@ -173,25 +176,25 @@ class Submission:
         """Settle what was left behind, and reserve what is missing."""
         database = self.context.database
         with database.reading() as session:
-            known = ledger.entries(session, self.work.batch)
+            known = records_problems.entries(session, self.work.batch)
             now = database.now(session)
         for entry in known:
             if entry.state is ProblemState.SENDING:
                 self._settle_by_label(entry, now)
         reach(CrashPoint.RESERVING)
         with self._writing() as (session, now):
-            known = ledger.entries(session, self.work.batch)
+            known = records_problems.entries(session, self.work.batch)
             stale = [
                 entry
                 for entry in known
                 if entry.state is ProblemState.RESERVED and entry.embedding_id != self.terms.embedding_id
             ]
-            ledger.drop_reserved(session, [entry.id for entry in stale], now=now)
+            records_problems.drop_reserved(session, [entry.id for entry in stale], now=now)
             valid = [entry for entry in known if entry not in stale]
             if self._parked is None:
-                spans = ledger.uncovered(valid, self.work.shape[0], self.programme.tiles)
-                ledger.reserve(session, self.work.batch, spans, self.terms, now=now)
-            known = ledger.entries(session, self.work.batch)
+                spans = records_problems.uncovered(valid, self.work.shape[0], self.programme.tiles)
+                records_problems.reserve(session, self.work.batch, spans, self.terms, now=now)
+            known = records_problems.entries(session, self.work.batch)
         reach(CrashPoint.RESERVED)
         for entry in known:
             if entry.state is ProblemState.RESERVED and self._parked is None:
@@ -200,9 +203,9 @@ class Submission:
                 self._flying[entry.id] = entry
                 self.qpu.resume(entry.id, entry.sapi_id)
 
-    def _settle_by_label(self, entry: ledger.Entry, now: datetime) -> None:
+    def _settle_by_label(self, entry: records_problems.Entry, now: datetime) -> None:
         """Find out what became of a problem that may have been sent."""
-        found = stopping.unless_requested(lambda: self.qpu.find(entry.label))
+        found = shutdown.unless_requested(lambda: self.qpu.find(entry.label))
         quarantine = timedelta(seconds=self.context.settings.quarantine_s)
         if not found:
             if self.qpu.is_leaving(entry.id):
@@ -213,13 +216,13 @@ class Submission:
                 self._errors.append(Uncertain(text, (until - now).total_seconds()))
                 return
             with self._writing() as (session, now):
-                ledger.take_back(session, entry.id, "the solver does not know its label", now=now)
+                records_problems.take_back(session, entry.id, "the solver does not know its label", now=now)
             return
         first, *others = found
         with self._writing() as (session, now):
-            ledger.accept(session, entry.id, first.sapi_id, now=now, adopted=True)
+            records_problems.accept(session, entry.id, first.sapi_id, now=now, adopted=True)
             if others:
-                ledger.count_duplicates(session, entry.id, len(others), now=now)
+                records_problems.count_duplicates(session, entry.id, len(others), now=now)
         if others:
             log.warning(
                 "duplicates", problem=entry.id, label=entry.label, ids=[one.sapi_id for one in others]
@@ -237,7 +240,7 @@ class Submission:
             with self._writing([entry.id for entry in group]) as (session, now):
                 admitted = self._admit(session, group, now)
                 group = [self._todo.popleft() for _ in range(admitted.problems)]
-                ledger.send(session, [entry.id for entry in group], now=now)
+                records_problems.send(session, [entry.id for entry in group], now=now)
             if admitted.hold not in (None, Hold.ROOM):
                 self._park(f"run {self.work.run} may send no more: {admitted.hold}")
             reach(CrashPoint.SENDING)
@@ -249,7 +252,9 @@ class Submission:
             if admitted.hold is not None:
                 return
 
-    def _admit(self, session: Session, group: list[ledger.Entry], now: datetime) -> admission.Admission:
+    def _admit(
+        self, session: Session, group: list[records_problems.Entry], now: datetime
+    ) -> admission.Admission:
         """How many of these may leave; a budget or a window too small for the next one pauses the run."""
         standing = admission.stand(session, self.work.run, self.context.settings, now=now)
         estimates_us = [self.terms.estimate_us(entry.count) for entry in group]
@@ -260,7 +265,7 @@ class Submission:
             runs.pause(session, self.work.run, by, admission.explain(standing, by, next_us), now=now)
         return admitted
 
-    def _encode(self, entry: ledger.Entry) -> tuple[str, str]:
+    def _encode(self, entry: records_problems.Entry) -> tuple[str, str]:
         programme = self.programme.take(entry.count)
         images = slice(entry.first_image, entry.first_image + entry.count)
         return programme.lin(self.parts.take(images)), programme.quad
@@ -271,7 +276,7 @@ class Submission:
         An id is written down at once, and so is an answer that makes room for a problem or is one of the last
         few. Other answers can be fetched again, and wait for those that follow them closely.
         """
-        from worker.annealers.dwave import Answered
+        from worker.sapi.qpu import Answered
 
         event = self.qpu.next_event(_WAIT_S)
         events: list[Event] = []
@@ -284,7 +289,7 @@ class Submission:
         return events
 
     def _keep(self, events: list[Event]) -> None:
-        from worker.annealers.dwave import Accepted, Answered, Failed
+        from worker.sapi.qpu import Accepted, Answered, Failed
 
         events = [event for event in events if event.key in self._flying]
         answers = [event for event in events if isinstance(event, Answered)]
@@ -301,12 +306,14 @@ class Submission:
                     self._keep_failure(session, event, now)
             if not self._heard and any(not isinstance(event, Failed) for event in events):
                 self._heard = True
-                breaker.succeed(session, breaker.key(self.work.solver, self.work.parameters.to_dict()))
+                circuit_breaker.succeed(
+                    session, circuit_breaker.key(self.work.solver, self.work.parameters.to_dict())
+                )
         _log(events)
         _reach(events, CrashPoint.ID_KEPT, CrashPoint.HALF_KEPT if self._flying else CrashPoint.ANSWER_KEPT)
 
     def _keep_ids(self, session: Session, events: list[Accepted], now: datetime) -> None:
-        ledger.accept_all(session, {event.key: event.sapi_id for event in events}, now=now)
+        records_problems.accept_all(session, {event.key: event.sapi_id for event in events}, now=now)
         for event in events:
             self._flying[event.key] = replace(self._flying[event.key], sapi_id=event.sapi_id)
 
@@ -319,29 +326,29 @@ class Submission:
             if event.key in encoded:
                 reads, qubits = len(event.answer.packed), len(event.answer.active)
                 timing = event.answer.timing_us
-                kept.append(ledger.Reads(event.key, encoded[event.key], reads, qubits, timing))
+                kept.append(records_problems.Reads(event.key, encoded[event.key], reads, qubits, timing))
                 continue
             text = (
                 f"problem {event.sapi_id} was answered with other qubits or fewer reads than were asked for"
             )
             self._errors.append(Unavailable(text))
         self._progressed = self._progressed or bool(kept)
-        ledger.answer(session, kept, now=now)
+        records_problems.answer(session, kept, now=now)
         self.context.meter.problem(Fate.ANSWERED, len(kept))
 
     def _keep_failure(self, session: Session, event: Failed, now: datetime) -> None:
         del self._flying[event.key]
         if event.ended and event.sapi_id in self._withdrawn:
-            ledger.withdraw(session, event.key, now=now)
+            records_problems.withdraw(session, event.key, now=now)
             return
         self._errors.append(event.error)
         if not event.ended:
             return  # the ledger leaves it as it is: sent, or on its way
         source = ProblemState.SENDING if event.sapi_id is None else ProblemState.SENT
         if event.sapi_id is None and isinstance(event.error, Unavailable):
-            ledger.take_back(session, event.key, str(event.error), now=now)
+            records_problems.take_back(session, event.key, str(event.error), now=now)
         else:
-            ledger.fail(session, event.key, source, str(event.error), now=now, spent=event.spent)
+            records_problems.fail(session, event.key, source, str(event.error), now=now, spent=event.spent)
             self.context.meter.problem(Fate.FAILED)
 
     def _fits(self, event: Answered) -> bool:
@@ -371,7 +378,7 @@ class Submission:
 
 def _log(events: list[Event]) -> None:
     """What was kept: ids of the solver by problem, which is its row; a line for each kind of news."""
-    from worker.annealers.dwave import Accepted, Answered
+    from worker.sapi.qpu import Accepted, Answered
 
     for kind, text in ((Accepted, "problems sent"), (Answered, "problems answered")):
         if ids := {event.key: event.sapi_id for event in events if isinstance(event, kind)}:
@@ -383,7 +390,7 @@ def _log(events: list[Event]) -> None:
 
 def _reach(events: list[Event], accepted: CrashPoint, answered: CrashPoint) -> None:
     """Say that the news of some problems has come so far."""
-    from worker.annealers.dwave import Accepted, Answered
+    from worker.sapi.qpu import Accepted, Answered
 
     for kind, point in ((Accepted, accepted), (Answered, answered)):
         if any(isinstance(event, kind) for event in events):

@@ -12,7 +12,7 @@ from dwave.cloud.api.exceptions import ResourceNotFoundError
 from dwave.cloud.exceptions import SolverNotFoundError
 
 from schema.errors import Offline, ParameterError, Refused
-from worker.annealers.errors import mapping_errors
+from worker.sapi.errors import mapping_errors
 
 _WAITED_FOR = frozenset({429, 503})  # answers that may say how long
 

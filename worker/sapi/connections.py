@@ -12,14 +12,14 @@ from schema.errors import Refused
 from schema.parameters import Parameters, Solver
 from schema.settings import Settings
 from schema.settings import load as load_settings
-from worker import stopping
-from worker.settings import WorkerSettings
+from worker.process import shutdown
+from worker.process.settings import WorkerSettings
 
 if TYPE_CHECKING:
-    from worker.annealers.client import Access
-    from worker.annealers.dwave import Qpu
-    from worker.annealers.programme import Programme
-    from worker.embedding.store import Stored
+    from worker.records.embeddings import Stored
+    from worker.sapi.client import Access
+    from worker.sapi.program import Programme
+    from worker.sapi.qpu import Qpu
 
 _KEPT_PROGRAMMES = 8
 
@@ -51,7 +51,7 @@ class Solvers:
             Unavailable: it does not answer, or is offline.
             Parked: this worker stops.
         """
-        from worker.annealers.dwave import Qpu
+        from worker.sapi.qpu import Qpu
 
         key = (solver, parameters.qpu)
         held = self._open.get(key)
@@ -59,7 +59,7 @@ class Solvers:
             return held.qpu
         self.leave(solver, parameters)
         access = self.access(solver)
-        qpu = stopping.unless_requested(lambda: Qpu(access, parameters))
+        qpu = shutdown.unless_requested(lambda: Qpu(access, parameters))
         self._open[key] = _Connection(qpu, time.monotonic())
         return qpu
 
@@ -81,7 +81,7 @@ class Solvers:
 
     def access(self, solver: Solver) -> Access:
         """How a solver is reached; raises Refused where no emulator is known."""
-        from worker.annealers.client import Access
+        from worker.sapi.client import Access
 
         timeout_s = self.settings.solver_timeout_s
         if solver is not Solver.EMULATOR:

@@ -12,7 +12,7 @@ from dwave.cloud import Client
 from dwave.cloud.api import Problems
 from dwave.cloud.exceptions import SAPIError
 
-from worker.annealers.errors import GONE, mapping_errors
+from worker.sapi.errors import GONE, mapping_errors
 
 _PROBLEM = "application/vnd.dwave.sapi.problem+json"
 _LISTED = 1000  # the most that a listing returns

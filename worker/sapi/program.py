@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.parameters import Parameters
-from worker.annealers import wire
-from worker.embedding.graph import Interactions, SolverGraph
-from worker.embedding.placement import Placement, place
-from worker.embedding.scale import DEFAULT_CHAIN_STRENGTH, Ranges, fit_scale, torque
+from worker.embedding.model.chain_strength import DEFAULT_CHAIN_STRENGTH, torque
+from worker.embedding.model.graphs import Interactions, SolverGraph
+from worker.embedding.model.placement import Placement, place
+from worker.embedding.model.scale import Ranges, fit_scale
 from worker.qubo.ising import spin_form
 from worker.qubo.noise import largest_h
+from worker.sapi import wire
 
 if TYPE_CHECKING:
-    from schema.tiling import Tiling
+    from schema.codecs.tiling import Tiling
     from worker.qubo.build import EnergyModel
 
 FloatArray = NDArray[np.float64]

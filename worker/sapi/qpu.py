@@ -27,12 +27,13 @@ from dwave.cloud.exceptions import (
 
 from schema.errors import Corrupt, Offline, Refused, SolverError, Unavailable, Uncertain
 from schema.parameters import Parameters
-from worker.annealers import listing, wire
-from worker.annealers.client import Access, choose, connect
-from worker.annealers.errors import GONE, before_id, mapping_errors
-from worker.annealers.listing import Listed
-from worker.embedding.graph import SolverGraph
-from worker.embedding.scale import Ranges
+from worker.embedding.model.graphs import SolverGraph
+from worker.embedding.model.scale import Ranges
+from worker.sapi import problems as sapi_problems
+from worker.sapi import wire
+from worker.sapi.client import Access, choose, connect
+from worker.sapi.errors import GONE, before_id, mapping_errors
+from worker.sapi.problems import Listed
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ class Qpu:
         Raises:
             Unavailable: it does not answer.
         """
-        return listing.find(self._client, label)
+        return sapi_problems.find(self._client, label)
 
     def charge_us(self, sapi_id: str) -> int | None:
         """What a completed problem was charged, by its answer; None when that is not kept any more.
@@ -207,7 +208,7 @@ class Qpu:
         Raises:
             Unavailable: the solver does not answer.
         """
-        return listing.charge_us(self._client, sapi_id)
+        return sapi_problems.charge_us(self._client, sapi_id)
 
     def cancel(self, ids: Iterable[str]) -> None:
         """Withdraw problems that still wait; those that run or are done stay as they are.

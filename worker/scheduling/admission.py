@@ -15,12 +15,12 @@ from itertools import accumulate
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from schema.costs import IN_FLIGHT
-from schema.hours import Hours
+from schema.calendar.run_hours import Hours
 from schema.states import LIVE_RUNS, PausedBy, RunState
 from schema.tables import Batch, Problem, Run
-from worker import spending
-from worker.settings import WorkerSettings
+from schema.tables.costs import IN_FLIGHT
+from worker.process.settings import WorkerSettings
+from worker.records import spending
 
 _LATELY, _ANSWERS = timedelta(minutes=10), 20  # which answers tell how long the next one takes
 _LOCK = 0x616E6E71  # any number that nothing else in the database locks

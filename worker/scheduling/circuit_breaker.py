@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from schema.parameters import Solver
 from schema.tables import Breaker
-from worker.settings import WorkerSettings
+from worker.process.settings import WorkerSettings
 
 
 @dataclass(frozen=True)

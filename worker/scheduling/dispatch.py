@@ -16,14 +16,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from schema.calendar.run_hours import Hours
 from schema.database import Database
-from schema.hours import Hours
 from schema.messages import Message, Task
 from schema.states import LIVE_RUNS, BatchState
 from schema.tables import Batch, Run
-from worker import breaker
-from worker.hints import Hints
-from worker.settings import WorkerSettings
+from worker.process.hints import Hints
+from worker.process.settings import WorkerSettings
+from worker.scheduling import circuit_breaker
 
 _TRIED = 8  # runs that are looked at for a more urgent batch: others may be taking theirs just now
 _SHARING = 64  # runs of one priority that take turns; later ones wait for these
@@ -95,10 +95,10 @@ class _Gate:
     session: Session
     settings: WorkerSettings
     now: datetime
-    _broken: dict[str, breaker.Broken] = field(init=False)
+    _broken: dict[str, circuit_breaker.Broken] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._broken = breaker.all_broken(self.session)
+        self._broken = circuit_breaker.all_broken(self.session)
 
     @property
     def is_anywhere_closed(self) -> bool:
@@ -111,11 +111,11 @@ class _Gate:
         if not self._broken or not batches:
             return batches
         chosen = self.session.execute(select(Run.solver, Run.parameters).where(Run.id == run.id)).one()
-        solver = breaker.key(*chosen)
+        solver = circuit_breaker.key(*chosen)
         broken = self._broken.get(solver)
         if broken is None or broken.failures < self.settings.breaker_failures:
             return batches
-        probes = breaker.probe(self.session, solver, batches[0], now=self.now, settings=self.settings)
+        probes = circuit_breaker.probe(self.session, solver, batches[0], now=self.now, settings=self.settings)
         return batches[:1] if probes else ()
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from schema.cron import Cron
+from schema.calendar.cron import Cron
 from schema.database import note
 from schema.states import FiringState, ScheduleState
 from schema.tables import Firing, Schedule

@@ -12,14 +12,14 @@ from datetime import datetime
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
-from schema.costs import IN_FLIGHT
+from schema.calendar.run_hours import Hours, shown
 from schema.database import advance
-from schema.hours import Hours, shown
 from schema.messages import Message, Task
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Problem, Run
-from worker import batches, ledger, runs
-from worker.retries import GiveUp
+from schema.tables.costs import IN_FLIGHT
+from worker.records import batches, problems, runs
+from worker.records.retries import GiveUp
 
 _AT_ONCE = 500  # batches given up in one transaction; the next pass takes the rest
 
@@ -95,7 +95,7 @@ def _give_up(session: Session, now: datetime) -> list[Message]:
     ended = []
     for batch, deadline_at in session.execute(query).all():
         reserved = select(Problem.id).where(Problem.batch_id == batch, Problem.state == ProblemState.RESERVED)
-        ledger.drop_reserved(session, session.execute(reserved).scalars().all(), now=now)
+        problems.drop_reserved(session, session.execute(reserved).scalars().all(), now=now)
         decision = GiveUp(_too_late(Hours(deadline_at=deadline_at)))
         run = batches.settle(session, batch, decision, now=now, source=BatchState.PENDING)
         if run is not None:

@@ -1,6 +1,6 @@
 """What a run's network does by itself, without any annealer: its classes, and how long a forward pass takes.
 
-    python -m worker.yardstick RUN
+    python -m worker.tools.baseline RUN
 
 prints one JSON object about the images of a run. One thread, so that figures are those of one core.
 """
@@ -18,15 +18,17 @@ import torch
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from schema import arrays
+from schema.codecs import arrays
 from schema.database import Database
 from schema.errors import AnnealqError, NotFound, ParameterError
 from schema.settings import load
 from schema.tables import Batch
-from worker import batches, scoring
+from worker.compute import scoring
 from worker.network import features
 from worker.network.objective import class_scores
-from worker.network.registry import Registry, TrainedNetwork
+from worker.network.trained import TrainedNetwork
+from worker.records import batches
+from worker.records.networks import Registry
 
 _BATCH = 100  # images of a forward pass that takes many at once
 _REPEATS = 30
@@ -85,7 +87,7 @@ def main() -> None:
     torch.set_num_threads(1)
     try:
         if len(sys.argv) != 2 or not sys.argv[1].isdecimal():
-            raise ParameterError("usage: python -m worker.yardstick RUN")
+            raise ParameterError("usage: python -m worker.tools.baseline RUN")
         database = Database(load().database_url)
         database.require_current()
         measured = measure_run(database, int(sys.argv[1]))

@@ -1,6 +1,6 @@
 """Energy histograms of single images' reads, as JSON on standard output:
 
-    python -m worker.spectra RUN IMAGE [IMAGE ...]
+    python -m worker.tools.energies RUN IMAGE [IMAGE ...]
 
 A report draws them. Energies are not stored for each image, where one problem carries many: they are computed
 again, from the raw reads and Q.
@@ -23,8 +23,9 @@ from schema.errors import AnnealqError
 from schema.settings import load
 from schema.states import BatchState
 from schema.tables import Batch
-from worker import batches, scoring
-from worker.network.registry import Registry
+from worker.compute import scoring
+from worker.records import batches
+from worker.records.networks import Registry
 
 _BINS = 30
 

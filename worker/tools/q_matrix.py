@@ -1,4 +1,4 @@
-"""`python -m worker.network.inspect NETWORK OUTPUT`: the Q matrix of a ready network, for whoever draws it.
+"""`python -m worker.tools.q_matrix NETWORK OUTPUT`: the Q matrix of a ready network, for whoever draws it.
 
 A producer knows neither torch nor Q. It runs this as a process and reads arrays from OUTPUT, a .npz file:
 
@@ -28,7 +28,7 @@ def write(database: Database, network: int, output: Path, image: Path | None) ->
     """
     import numpy as np
 
-    from worker.network.registry import Registry
+    from worker.records.networks import Registry
 
     with database.reading() as session:
         found = Registry().get(session, network)
@@ -43,7 +43,7 @@ def write(database: Database, network: int, output: Path, image: Path | None) ->
 
 def main() -> int:
     """Entry point; an error is one line on standard error and the exit code of the command line."""
-    parser = argparse.ArgumentParser(prog="python -m worker.network.inspect")
+    parser = argparse.ArgumentParser(prog="python -m worker.tools.q_matrix")
     parser.add_argument("network", type=int)
     parser.add_argument("output", type=Path)
     parser.add_argument("--image", type=Path)

@@ -1,6 +1,6 @@
 """Writes down what a solver knows of annealq's problems, for whoever may not talk to solvers itself.
 
-    python -m worker.listing emulator < ids
+    python -m worker.tools.solver_problems emulator < ids
 
 Standard input: one JSON list of the solver's ids whose charges are wanted. Standard output: one JSON object a
 line, {"label", "sapi_id", "status"} for each problem, with "charged_us" where it is known. An error is one
@@ -16,11 +16,11 @@ from dataclasses import replace
 
 from schema.errors import AnnealqError
 from schema.parameters import solver as named
-from worker.annealers import listing
-from worker.annealers.client import connect
-from worker.ledger import LABEL
-from worker.settings import load
-from worker.solvers import Solvers
+from worker.process.settings import load
+from worker.records.problems import LABEL
+from worker.sapi import problems
+from worker.sapi.client import connect
+from worker.sapi.connections import Solvers
 
 _COMPLETED = "COMPLETED"
 _RETRIES = 4  # a person waits
@@ -34,10 +34,10 @@ def lines(name: str, charged: set[str]) -> Iterator[dict[str, object]]:
     """
     client = connect(replace(Solvers(load()).access(named(name)), retries=_RETRIES))
     try:
-        for one in listing.find_all(client, LABEL):
+        for one in problems.find_all(client, LABEL):
             line: dict[str, object] = {"label": one.label, "sapi_id": one.sapi_id, "status": one.status}
             if one.sapi_id in charged and one.status == _COMPLETED:
-                line["charged_us"] = listing.charge_us(client, one.sapi_id)
+                line["charged_us"] = problems.charge_us(client, one.sapi_id)
             yield line
     finally:
         client.close(wait=False)

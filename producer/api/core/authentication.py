@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
-from producer.api import keys, limits, service
-from producer.api.keys import Caller, Scope
-from producer.api.service import Service
+from producer.api.core import service
+from producer.api.core.service import Service
+from producer.api.keys import keys, limits
+from producer.api.keys.keys import Caller, Scope
 from schema.errors import RequestRefused
 
 _NOBODY = Caller(None, "this machine", Scope.ADMIN)

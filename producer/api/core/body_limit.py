@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from producer.api import errors
+from producer.api.core import errors
 from schema.errors import RequestRefused
 
 

@@ -12,11 +12,11 @@ from typing import Annotated
 from fastapi import Depends, Path
 from starlette.concurrency import run_in_threadpool
 
-from producer import queries
-from producer.api.access import Reader, Submitter
-from producer.api.keys import Caller, Scope
-from producer.api.service import Service, Shared
-from producer.senders import has_sent
+from producer.api.core.authentication import Reader, Submitter
+from producer.api.core.service import Service, Shared
+from producer.api.keys.keys import Caller, Scope
+from producer.runs import queries
+from producer.runs.ownership import has_sent
 from schema.errors import NotFound, RequestRefused
 
 RunId = Annotated[int, Path(ge=1, lt=2**63, description="The run's number.")]

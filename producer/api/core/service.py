@@ -8,15 +8,15 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from producer import jobs, networks
-from producer.api.admitted import Admitted
-from producer.api.doorbell import Doorbell
-from producer.api.exposition import Exposition
-from producer.api.settings import ApiSettings
-from producer.api.snapshots import Snapshots
-from producer.api.watch import Watch
+from producer.api.core.settings import ApiSettings
+from producer.api.keys.recent_callers import Admitted
+from producer.api.live.notifier import Doorbell
+from producer.api.live.progress_feed import Watch
+from producer.api.live.prometheus_metrics import Exposition
+from producer.api.live.snapshots import Snapshots
 from producer.images import ImageSet
-from producer.networks import ChosenNetwork
+from producer.networks import choose, provide
+from producer.networks.choose import ChosenNetwork
 from schema.database import Database
 from schema.settings import Settings
 
@@ -70,10 +70,10 @@ class Service:
         if chosen is not None and time.monotonic() < until:
             return chosen
         if chosen is None:
-            chosen = jobs.provide(self.database, images, name)  # a shipped one is installed
+            chosen = provide.provide(self.database, images, name)  # a shipped one is installed
         else:
             with self.database.reading() as session:
-                chosen = networks.choose(session, name, height, width)
+                chosen = choose.choose(session, name, height, width)
         if len(self._chosen) >= _MOST_CHOSEN:
             self._chosen.clear()
         self._chosen[asked] = time.monotonic() + _FRESH_S, chosen

@@ -19,9 +19,9 @@ from typing import Any
 from sqlalchemy import case, insert, select, update
 from sqlalchemy.orm import Session
 
-from schema.access import ApiKey
 from schema.database import Database
 from schema.errors import NotFound, ParameterError
+from schema.tables.api import ApiKey
 
 _PREFIX_BYTES = 4
 _SECRET_BYTES = 32

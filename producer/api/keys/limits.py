@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from sqlalchemy import case, func, select, update
 from sqlalchemy.orm import Session
 
-from producer.api import keys
-from producer.api.keys import Caller
-from schema.access import Submission
+from producer.api.keys import keys
+from producer.api.keys.keys import Caller
 from schema.errors import RequestRefused
 from schema.parameters import Solver
 from schema.states import FINISHED_RUNS, ProblemState
 from schema.tables import Batch, Problem, Run
+from schema.tables.api import Submission
 
 _REMOTE = [solver.value for solver in Solver if solver.is_remote]
 _IN_FLIGHT = (ProblemState.SENDING, ProblemState.SENT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 
-from producer.api.keys import Caller
+from producer.api.keys.keys import Caller
 
 _FRESH_S = 1.0
 _MOST = 10_000

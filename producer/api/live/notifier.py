@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 
-from producer import broker, hints
+from producer.runs import hints
+from producer.stack import broker
 from schema.errors import BrokerUnavailable
 from schema.messages import Message, Task
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 
-from producer import queries
-from producer.queries import Progress
+from producer.runs import queries
+from producer.runs.queries import Progress
 from schema.database import Database
 from schema.errors import NotFound, StorageError
 from schema.states import FINISHED_RUNS

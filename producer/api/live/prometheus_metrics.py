@@ -14,11 +14,11 @@ from prometheus_client.registry import Collector
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from schema.access import Delivery
 from schema.database import Database
 from schema.parameters import Solver
 from schema.states import LIVE_RUNS, BatchState, DeliveryState, ProblemState, RunState, State
 from schema.tables import Batch, Breaker, Classification, Problem, Run
+from schema.tables.api import Delivery
 
 _UNFINISHED = (*LIVE_RUNS, RunState.PAUSED)
 _COST = func.coalesce(Problem.charged_us, 0) + Problem.wasted_us

@@ -17,8 +17,8 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from producer import report
-from producer.api.links import links
+from producer.api.live.links import links
+from producer.runs import summary
 from schema.database import Database
 from schema.errors import AnnealqError
 from schema.tables import Run
@@ -96,7 +96,7 @@ class Snapshots:
             self._held.move_to_end(run)
             return held.text
         try:
-            shown = report.run_object(session, run, now)
+            shown = summary.run_object(session, run, now)
         except AnnealqError as error:
             return error
         text = json.dumps({**shown, "links": links(run)}).encode()

@@ -8,11 +8,13 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from producer import embeddings, queries, shipped
-from producer.api.access import Reader
-from producer.api.runs import plain
-from producer.api.service import Shared
-from producer.queries import NetworkSummary
+from producer.api.core.authentication import Reader
+from producer.api.core.service import Shared
+from producer.api.routes.runs import plain
+from producer.embeddings import queries as embeddings_queries
+from producer.networks import queries as networks_queries
+from producer.networks import shipped
+from producer.networks.queries import NetworkSummary
 
 router = APIRouter()
 
@@ -21,7 +23,7 @@ router = APIRouter()
 def list_networks(at: Shared, _caller: Reader) -> JSONResponse:
     """Networks in the database, newest first; and those that come with annealq, installed when used."""
     with at.database.reading() as session:
-        found = [_network(network) for network in queries.networks(session)]
+        found = [_network(network) for network in networks_queries.networks(session)]
     return JSONResponse({"networks": found, "shipped": shipped.names()})
 
 
@@ -29,7 +31,7 @@ def list_networks(at: Shared, _caller: Reader) -> JSONResponse:
 def list_embeddings(at: Shared, _caller: Reader) -> JSONResponse:
     """Embeddings that were searched for, newest first."""
     with at.database.reading() as session:
-        found = [plain(asdict(embedding)) for embedding in embeddings.summaries(session)]
+        found = [plain(asdict(embedding)) for embedding in embeddings_queries.summaries(session)]
     return JSONResponse({"embeddings": found})
 
 

@@ -10,10 +10,10 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from producer import queries
-from producer.api.service import Service, Shared
-from producer.api.sight import SeenRun
-from producer.queries import Progress
+from producer.api.core.run_permissions import SeenRun
+from producer.api.core.service import Service, Shared
+from producer.runs import queries
+from producer.runs.queries import Progress
 from schema.states import FINISHED_RUNS
 
 router = APIRouter()

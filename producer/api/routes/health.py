@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from producer import broker
-from producer.api import errors
-from producer.api.service import Service, Shared
+from producer.api.core import errors
+from producer.api.core.service import Service, Shared
+from producer.stack import broker
 from schema.errors import BrokerUnavailable, DatabaseOutdated, DatabaseTooNew, ParameterError, StorageError
 
 router = APIRouter()

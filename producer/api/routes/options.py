@@ -10,15 +10,15 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from producer.api.errors import describe
-from producer.enqueue import MAX_BUDGET_US
-from producer.filling import MAX_BATCH_SIZE
+from producer.api.core.errors import describe
+from producer.runs.batch_size import MAX_BATCH_SIZE
+from producer.runs.enqueue import MAX_BUDGET_US
+from schema.calendar.run_hours import ALWAYS, Hours
+from schema.calendar.windows import EXAMPLES, MAX_WINDOWS, find_zone
 from schema.errors import ParameterError
-from schema.hours import ALWAYS, Hours
 from schema.parameters import MAX_QPU, MAX_READS, MAX_SWEEPS, MAX_TILES, Parameters, Rule, Solver
 from schema.parameters import Unembedding as Chains
 from schema.parameters import Visible as Units
-from schema.windows import EXAMPLES, MAX_WINDOWS, find_zone
 
 _NAMES = frozenset(Parameters.__dataclass_fields__)
 # As text in a form, these are JSON.

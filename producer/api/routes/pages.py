@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from starlette.requests import Request
 
-from producer import control
-from producer.api.access import admit
-from producer.api.keys import Scope
-from producer.api.service import Service
-from producer.api.sight import check_own, check_seen
+from producer.api.core.authentication import admit
+from producer.api.core.run_permissions import check_own, check_seen
+from producer.api.core.service import Service
+from producer.api.keys.keys import Scope
 from producer.dashboard.app import Dashboard, Visitor
+from producer.runs import control
 from schema.database import Database
 
 _ACTS: dict[str, Callable[[Database, int], object]] = {

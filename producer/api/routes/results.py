@@ -13,10 +13,11 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from sqlalchemy.orm import Session
 from starlette.background import BackgroundTask
 
-from producer import export, queries, results
-from producer.api.service import Shared
-from producer.api.sight import SeenRun
-from producer.queries import RunSummary
+from producer.api.core.run_permissions import SeenRun
+from producer.api.core.service import Shared
+from producer.reports import export
+from producer.runs import queries, results
+from producer.runs.queries import RunSummary
 from schema.errors import RequestRefused
 
 router = APIRouter()

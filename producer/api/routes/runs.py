@@ -9,12 +9,12 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from producer import control, queries
-from producer.api.access import Reader, Submitter
-from producer.api.keys import Scope
-from producer.api.service import Shared
-from producer.api.sight import OwnRun, SeenRun
-from producer.enqueue import MAX_BUDGET_US
+from producer.api.core.authentication import Reader, Submitter
+from producer.api.core.run_permissions import OwnRun, SeenRun
+from producer.api.core.service import Shared
+from producer.api.keys.keys import Scope
+from producer.runs import control, queries
+from producer.runs.enqueue import MAX_BUDGET_US
 from schema.errors import ParameterError, RequestRefused
 from schema.states import RunState
 

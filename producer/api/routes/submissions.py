@@ -14,22 +14,25 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from producer import jobs, queries
-from producer.api import limits, options, uploads
-from producer.api.access import Submitter
-from producer.api.addresses import check_url
-from producer.api.keys import Caller
-from producer.api.links import links
-from producer.api.options import Options
-from producer.api.service import Service, Shared
-from producer.api.uploads import SentFile
-from producer.enqueue import Enqueued, RunOptions, enqueue_run
+from producer import jobs
+from producer.api.core.authentication import Submitter
+from producer.api.core.service import Service, Shared
+from producer.api.keys import limits
+from producer.api.keys.keys import Caller
+from producer.api.live.links import links
+from producer.api.routes import options, uploads
+from producer.api.routes.options import Options
+from producer.api.routes.uploads import SentFile
+from producer.enqueued import Enqueued
 from producer.images import ImageSet
-from schema.access import Submission
+from producer.runs import queries
+from producer.runs.enqueue import RunOptions, enqueue_run
+from producer.webhooks.addresses import check_url
+from schema.calendar.run_hours import Hours
 from schema.errors import ParameterError, RequestRefused
-from schema.hours import Hours
 from schema.parameters import Parameters
 from schema.states import RunState
+from schema.tables.api import Submission
 
 router = APIRouter()
 

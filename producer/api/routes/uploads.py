@@ -19,10 +19,10 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from producer import images as reader
-from producer.api.errors import printable
-from producer.api.options import Options, Request
-from producer.api.settings import ApiSettings
+from producer import images
+from producer.api.core.errors import printable
+from producer.api.core.settings import ApiSettings
+from producer.api.routes.options import Options, Request
 from producer.images import ImageSet
 from producer.images.labels import to_labels
 from producer.images.picture import SUFFIXES, is_picture, read_picture
@@ -56,7 +56,7 @@ def read_files(
         label_path = None if labels is None else keep(labels)
         if len(paths) == 1:
             _refuse_bomb(paths[0], limits.max_decoded)
-            read = reader.read(_with_part(paths[0], options.part), label_path)
+            read = images.read(_with_part(paths[0], options.part), label_path)
             sources = None if read.sources is None else (printable(files[0].name),)
             return replace(read, name=_base(files[0].name), sources=sources)
         return _read_pictures(files, paths, label_path, limits.max_decoded)
@@ -90,7 +90,7 @@ def read_uri(uri: str, part: str | None, limits: ApiSettings) -> ImageSet:
         )
     if real.is_file():
         _refuse_bomb(real, limits.max_decoded)
-    return reader.read(_with_part(real, part))
+    return images.read(_with_part(real, part))
 
 
 def _resolve(path: Path) -> Path | None:

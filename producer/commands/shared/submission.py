@@ -6,13 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from producer import filling, jobs, solver_report
-from producer.commands import runs
-from producer.enqueue import RunOptions, fit
+from producer import jobs
+from producer.commands.shared import watching
+from producer.commands.shared.session import work
 from producer.images import ImageSet
-from producer.preparations import PreparationSummary
-from producer.progress import watch_preparation
-from producer.session import Work, page, print_json, screen, work
+from producer.networks import provide
+from producer.networks.compatibility import fit
+from producer.reports import solver as reports_solver
+from producer.reports.progress import watch_preparation
+from producer.reports.terminal import page, print_json, screen
+from producer.runs import batch_size
+from producer.runs.dry_runs import PreparationSummary
+from producer.runs.enqueue import RunOptions
+from producer.work import Work
 from schema.parameters import Parameters, Solver
 
 
@@ -39,48 +45,48 @@ def send(job: Submission, *, embedded: bool, workers: int | None, detach: bool, 
             run, fitted = jobs.submit_calibrated(
                 at, job.images, job.network, job.solver, job.asked, job.options
             )
-            runs.tell_calibration(fitted, job.images, job.asked)
+            watching.tell_calibration(fitted, job.images, job.asked)
         else:
             parameters = Parameters.from_dict(job.asked)
             run = jobs.submit(at, job.images, job.network, job.solver, parameters, job.options)
         if detach:
-            runs.show_enqueued(run, json=json)
+            watching.show_enqueued(run, json=json)
             return
-        runs.watch_and_show(at, run.id, json=json)
+        watching.watch_and_show(at, run.id, json=json)
 
 
 def estimate(job: Submission, *, embedded: bool, workers: int | None, json: bool) -> None:
     """Print what the run would need and cost; no run is enqueued, but an embedding found now is kept."""
     if not job.solver.is_remote:
-        costs = solver_report.free(job.solver, job.images.name, len(job.images.images))
+        costs = reports_solver.free(job.solver, job.images.name, len(job.images.images))
     else:
         with work(embedded=embedded, workers=workers, emulator=job.needs_emulator) as at:
             costs = _plan(at, job)
     if json:
         print_json(costs)
     else:
-        page().print(solver_report.costs_text(costs))
+        page().print(reports_solver.costs_text(costs))
 
 
 def _plan(at: Work, job: Submission) -> dict[str, Any]:
-    network = jobs.provide(at.database, job.images, job.network)
+    network = provide.provide(at.database, job.images, job.network)
     fit(job.images, network)
     parameters = Parameters.from_dict(job.asked)
     if job.calibrated:
         parameters, fitted = jobs.complete(at.database, network, job.solver, job.asked, job.options.key)
-        runs.tell_calibration(fitted, job.images, job.asked)
+        watching.tell_calibration(fitted, job.images, job.asked)
     size, found = job.options.batch_size, None
     if size is None:
         with at.database.reading() as session:
-            if filling.tiles_known(session, network.id, job.solver, parameters) is None:
+            if batch_size.tiles_known(session, network.id, job.solver, parameters) is None:
                 found = _prepare(at, job, network.id, parameters)
         with at.database.reading() as session:
-            size = filling.batch_size(session, network.id, job.solver, parameters)
+            size = batch_size.batch_size(session, network.id, job.solver, parameters)
     costs = _prepare(at, job, network.id, parameters, size)
     if found is not None:  # the second time nothing was searched
         searched = {name: found.plan[name] for name in ("found", "search_s")}
         costs = replace(costs, plan={**costs.plan, **searched})
-    return solver_report.costs(costs, job.images.name, parameters, size)
+    return reports_solver.costs(costs, job.images.name, parameters, size)
 
 
 def _prepare(
@@ -93,6 +99,6 @@ def _prepare(
         job.solver,
         parameters,
         images=0 if size is None else len(job.images.images),
-        batch_size=size or filling.REMOTE_BATCH_SIZE,
+        batch_size=size or batch_size.REMOTE_BATCH_SIZE,
     )
     return watch_preparation(at.database, preparation, screen(), at.check)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from producer.images import ImageSet
-from producer.reproduction.laboratory import Laboratory, labelled, one_of_each
 from producer.reproduction.report import Comparison, Reproduced
+from producer.reproduction.runner import Laboratory, labelled, one_of_each
 from producer.reproduction.trial import Data, Scale, perform
 from schema.parameters import Parameters, Visible
 

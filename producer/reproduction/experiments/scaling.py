@@ -11,15 +11,15 @@ import numpy as np
 from rich.console import Group
 from rich.table import Table
 
-from producer import charts, digits5x5, queries
 from producer.images import ImageSet
-from producer.paper import TIMES
-from producer.reproduction import yardstick
-from producer.reproduction.laboratory import Laboratory, Request
+from producer.networks import queries
+from producer.reproduction import baseline, charts, digits5x5
+from producer.reproduction.paper import TIMES
 from producer.reproduction.report import Reproduced
+from producer.reproduction.runner import Laboratory, Request
 from producer.reproduction.trial import Scale
-from schema.architecture import PRESETS, Architecture
 from schema.errors import NetworkError
+from schema.network.architecture import PRESETS, Architecture
 from schema.parameters import Parameters, Solver
 
 FULL = Scale(reads=1000)
@@ -80,7 +80,11 @@ def _networks(laboratory: Laboratory) -> Iterator[queries.NetworkSummary]:
 
 
 def _measure(
-    laboratory: Laboratory, network: queries.NetworkSummary, data: ImageSet | None, scale: Scale, seed: int
+    laboratory: Laboratory,
+    network: queries.NetworkSummary,
+    data: ImageSet | None,
+    scale: Scale,
+    seed: int,
 ) -> Times:
     images, parameters = _images(network, data, seed), Parameters(reads=scale.reads, seed=seed)
     architecture = Architecture.from_dict(network.architecture)
@@ -90,7 +94,7 @@ def _measure(
     exact = None
     if architecture.form != "deep" and architecture.classes <= _EXACT_UNITS:
         (exact,) = laboratory.run([Request(name, images, parameters, Solver.EXACT)])
-    own = yardstick.ask(laboratory.at, local.run_id)
+    own = baseline.ask(laboratory.at, local.run_id)
     return Times(
         network=name,
         units=architecture.units,

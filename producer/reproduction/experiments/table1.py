@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from producer import digits5x5
-from producer.paper import TABLE_1
-from producer.reproduction.laboratory import TRANSFERS, Laboratory
+from producer.reproduction import digits5x5
+from producer.reproduction.paper import TABLE_1
 from producer.reproduction.report import Comparison, Reproduced
+from producer.reproduction.runner import TRANSFERS, Laboratory
 from producer.reproduction.trial import Data, Scale, perform
 from schema.parameters import Parameters
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from producer.images import ImageSet
-from producer.paper import TABLE_2
-from producer.reproduction.laboratory import TRANSFERS, Laboratory, labelled, one_of_each
+from producer.reproduction.paper import TABLE_2
 from producer.reproduction.report import Comparison, Reproduced
+from producer.reproduction.runner import TRANSFERS, Laboratory, labelled, one_of_each
 from producer.reproduction.trial import Data, Scale, perform
 from schema.parameters import Parameters
 

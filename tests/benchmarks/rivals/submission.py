@@ -15,7 +15,7 @@ from dwave.system import DWaveSampler, FixedEmbeddingComposite, ParallelEmbeddin
 from numpy.typing import NDArray
 
 from tests.benchmarks.rivals.ocean import count_by_argsort
-from worker.network.registry import TrainedNetwork
+from worker.network.trained import TrainedNetwork
 from worker.qubo.build import EnergyModel
 
 FloatArray = NDArray[np.float64]

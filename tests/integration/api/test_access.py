@@ -11,15 +11,15 @@ import httpx
 import pytest
 from sqlalchemy import insert, select, update
 
-from producer.api import keys
-from producer.api.keys import Limits, Scope
-from producer.api.settings import load as load_api
-from producer.networks import ChosenNetwork
-from schema.access import ApiKey
+from producer.api.core.settings import load as load_api
+from producer.api.keys import keys
+from producer.api.keys.keys import Limits, Scope
+from producer.networks.choose import ChosenNetwork
 from schema.database import Database
 from schema.errors import NotFound, ParameterError
 from schema.states import ProblemState, RunState
 from schema.tables import Batch, Classification, Problem, Run
+from schema.tables.api import ApiKey
 from tests.integration.api.conftest import npz, refused, send
 from tests.integration.conftest import START, Cli, Clock
 from tests.serving import client, serving

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 
-from producer import queries
-from producer.enqueue import RunOptions, enqueue_run
-from producer.networks import ChosenNetwork
+from producer.networks.choose import ChosenNetwork
+from producer.runs import queries
+from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 
-from producer.api.settings import load as load_api
-from producer.networks import ChosenNetwork
+from producer.api.core.settings import load as load_api
+from producer.networks.choose import ChosenNetwork
 from schema.database import Database
 from schema.tables import Batch, BatchImages
 from tests.integration.api.conftest import npz, refused, send

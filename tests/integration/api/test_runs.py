@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from producer import control, report
-from producer.networks import ChosenNetwork
+from producer.networks.choose import ChosenNetwork
+from producer.runs import control, summary
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.states import RunState
@@ -48,7 +48,7 @@ def test_a_file_becomes_a_run_with_the_options_that_were_sent(
     assert first == some_images(30).images[:10].tobytes()
     shown = http.get(answer.json()["links"]["self"]).json()
     with database.reading() as session:
-        assert report.run_object(session, run).items() <= shown.items()
+        assert summary.run_object(session, run).items() <= shown.items()
 
 
 def test_numbers_are_the_same_run_as_a_file_of_them(http: httpx.Client, network: ChosenNetwork) -> None:

@@ -12,12 +12,14 @@ import pytest
 from fastapi.routing import APIRoute
 from starlette.routing import Route
 
-from producer.api import app, keys, pages
-from producer.api.keys import Scope
-from producer.api.service import Service
-from producer.api.settings import load as load_api
-from producer.enqueue import enqueue_run
-from producer.networks import ChosenNetwork
+from producer.api import app
+from producer.api.core.service import Service
+from producer.api.core.settings import load as load_api
+from producer.api.keys import keys
+from producer.api.keys.keys import Scope
+from producer.api.routes import pages
+from producer.networks.choose import ChosenNetwork
+from producer.runs.enqueue import enqueue_run
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver

@@ -17,18 +17,19 @@ import httpx
 import pytest
 from sqlalchemy import insert, select, update
 
-from producer import control, webhooks
-from producer.api import keys
-from producer.api.courier import Courier
-from producer.api.keys import Scope
-from producer.api.settings import load as load_api
-from producer.enqueue import Enqueued
-from producer.networks import ChosenNetwork
-from producer.webhooks import MAX_ATTEMPTS, Outcome
-from schema.access import Delivery, Submission
+from producer.api.core.settings import load as load_api
+from producer.api.keys import keys
+from producer.api.keys.keys import Scope
+from producer.enqueued import Enqueued
+from producer.networks.choose import ChosenNetwork
+from producer.runs import control
+from producer.webhooks import deliveries
+from producer.webhooks.deliveries import MAX_ATTEMPTS, Outcome
+from producer.webhooks.sender import Courier
 from schema.database import Database
 from schema.states import DeliveryState
 from schema.tables import Run
+from schema.tables.api import Delivery, Submission
 from tests.integration.api.conftest import refused, send
 from tests.integration.conftest import START, Cli, Clock
 from tests.receivers import Receiver, receiving
@@ -120,14 +121,14 @@ def test_a_message_comes_again_until_it_is_taken_with_the_same_id(
 
 
 def test_what_is_never_taken_is_given_up(timed: Database, clock: Clock, ended: int) -> None:
-    webhooks.note_ends(timed)
+    deliveries.note_ends(timed)
     for number in range(1, MAX_ATTEMPTS + 1):
-        attempt = webhooks.claim(timed)
+        attempt = deliveries.claim(timed)
         assert attempt is not None
         assert attempt.number == number
-        webhooks.keep(timed, attempt, Outcome("no"))
+        deliveries.keep(timed, attempt, Outcome("no"))
         clock.forward(100_000)
-    assert webhooks.claim(timed) is None
+    assert deliveries.claim(timed) is None
     assert (row(timed).state, row(timed).error) == (DeliveryState.FAILED, "no")
 
 
@@ -142,11 +143,11 @@ def test_an_end_is_looked_for_among_the_latest_and_now_and_then_among_all(
 ) -> None:
     with timed.transaction() as session:
         session.execute(update(Run).values(finished_at=clock.now - timedelta(hours=2)))
-    webhooks.note_ends(timed, clock.now - timedelta(hours=1))
-    assert webhooks.claim(timed) is None
-    since = webhooks.note_ends(timed)
+    deliveries.note_ends(timed, clock.now - timedelta(hours=1))
+    assert deliveries.claim(timed) is None
+    since = deliveries.note_ends(timed)
     assert since == clock.now - timedelta(hours=1)
-    assert webhooks.claim(timed) is not None
+    assert deliveries.claim(timed) is not None
 
 
 def test_only_one_process_sends_a_message(
@@ -158,8 +159,8 @@ def test_only_one_process_sends_a_message(
 
     def take(database: Database) -> None:
         barrier.wait()
-        webhooks.note_ends(database)
-        taken.append(webhooks.claim(database))
+        deliveries.note_ends(database)
+        taken.append(deliveries.claim(database))
 
     threads = [threading.Thread(target=take, args=(database,)) for database in (timed, other)]
     for thread in threads:
@@ -167,15 +168,15 @@ def test_only_one_process_sends_a_message(
     for thread in threads:
         thread.join()
     first = next(attempt for attempt in taken if attempt is not None)
-    assert isinstance(first, webhooks.Attempt)
-    assert webhooks.claim(other) is None
-    clock.forward(webhooks.LEASE_S + 1)  # its process died: another takes over
-    second = webhooks.claim(other)
+    assert isinstance(first, deliveries.Attempt)
+    assert deliveries.claim(other) is None
+    clock.forward(deliveries.LEASE_S + 1)  # its process died: another takes over
+    second = deliveries.claim(other)
     assert second is not None
     assert (second.event_id, second.number) == (first.event_id, 2)
-    webhooks.keep(timed, first, Outcome())  # too late: it is another's now
+    deliveries.keep(timed, first, Outcome())  # too late: it is another's now
     assert row(timed).state == DeliveryState.SENDING
-    webhooks.keep(other, second, Outcome())
+    deliveries.keep(other, second, Outcome())
     assert row(timed).state == DeliveryState.DELIVERED
     other.dispose()
     other.dispose()

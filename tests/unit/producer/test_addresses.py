@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from producer.api.addresses import check_url, is_public
+from producer.webhooks.addresses import check_url, is_public
 from schema.errors import ParameterError
 
 PRIVATE = (

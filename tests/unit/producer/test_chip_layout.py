@@ -9,7 +9,7 @@ import dwave.graphs
 import numpy as np
 import pytest
 
-from producer import chip_layout
+from producer.figures import chip_layout
 from schema.errors import Corrupt
 
 CHIPS: dict[str, tuple[tuple[int, ...], Callable[..., Any], Callable[..., Any]]] = {

@@ -7,10 +7,10 @@ import zlib
 import numpy as np
 import pytest
 
-from producer.chips import unpack
+from producer.embeddings.chips import unpack
 from schema.errors import Corrupt
 from tests import chips
-from worker.embedding.store import pack_graph
+from worker.records.embeddings import pack_graph
 
 GRAPH = chips.chip("zephyr", 2, dead=0.05)
 

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer.dashboard import drawing
-from producer.dashboard.facts import Done
+from producer.dashboard import svg_charts
+from producer.dashboard.run_facts import Done
 
 START = datetime(2026, 1, 1, 22, 59, 50, tzinfo=UTC)
 
 
 def test_bars_of_a_histogram_are_stacked_and_as_high_as_their_counts() -> None:
     edges = np.array([0.0, 1.0, 2.0, 3.0])
-    chart = drawing.histogram(
+    chart = svg_charts.histogram(
         "t", "x", "reads", edges, [("mine", np.array([3, 0, 1])), ("others", np.array([1, 2, 0]))]
     )
     mine, others = chart.series
@@ -35,7 +35,7 @@ def test_bars_of_a_histogram_are_stacked_and_as_high_as_their_counts() -> None:
 def test_what_was_done_is_the_area_under_the_rate(done: list[tuple[float, int]], length: float) -> None:
     end = START + timedelta(seconds=length)
     events = [Done(START + share * (end - START), amount) for share, amount in done]
-    chart = drawing.rate("t", "images/s", events, START, end, 1.0)
+    chart = svg_charts.rate("t", "images/s", events, START, end, 1.0)
     (series,) = chart.series
     total = sum(amount for _, amount in done)
     mean = float(chart.summary.split()[0].replace(",", ""))
@@ -50,7 +50,7 @@ def test_what_was_done_is_the_area_under_the_rate(done: list[tuple[float, int]],
 
 def test_a_clock_ticks_at_round_times() -> None:
     end = START + timedelta(minutes=4)
-    chart = drawing.rate("t", "images/s", [Done(end, 5)], START, end, 1.0)
+    chart = svg_charts.rate("t", "images/s", [Done(end, 5)], START, end, 1.0)
     assert [tick.text for tick in chart.x_ticks] == ["23:00", "23:01", "23:02", "23:03"]
     first, second = chart.x_ticks[:2]
     width = chart.size.inner[0]
@@ -60,17 +60,17 @@ def test_a_clock_ticks_at_round_times() -> None:
 
 def test_a_run_of_days_has_dates() -> None:
     end = START + timedelta(days=4)
-    chart = drawing.rate("t", "images/s", [Done(end, 5)], START, end, 1.0)
+    chart = svg_charts.rate("t", "images/s", [Done(end, 5)], START, end, 1.0)
     assert [tick.text for tick in chart.x_ticks] == ["01-02", "01-03", "01-04", "01-05"]
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(2, 12))
 def test_round_numbers_lie_inside_and_are_not_many(low: float, span: float, count: int) -> None:
     high = low + span
-    values = drawing.nice(low, high, count)
+    values = svg_charts.nice(low, high, count)
     assert all(low - 1e-6 * span <= value <= high + 1e-6 * span for value in values)
     assert len(values) <= count + 1
 
 
 def test_an_axis_of_one_value_has_one_tick() -> None:
-    assert drawing.nice(3.0, 3.0, 5) == [3.0]
+    assert svg_charts.nice(3.0, 3.0, 5) == [3.0]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from matplotlib.collections import LineCollection, PathCollection
 
-from producer import chip_layout, embedding_plot, plots
-from producer.chips import ChipGraph
-from producer.embeddings import Layers
+from producer.embeddings.chips import ChipGraph
+from producer.embeddings.queries import Layers
+from producer.figures import chip_layout, embedding, saving
+from schema.codecs.tiling import Tiling
 from schema.errors import Corrupt, ParameterError
-from schema.tiling import Tiling
 from tests import chips
 
 # Two tiles of three units on a Chimera C2: chains of 1, 1 and 2 qubits.
@@ -41,7 +41,7 @@ def lines(axes: object) -> list[LineCollection]:
 
 
 def test_the_chip_shows_working_and_dead_qubits_and_every_chain() -> None:
-    axes = embedding_plot.chip_figure(chip(), TILES, "title", LAYERS).axes[0]
+    axes = embedding.chip_figure(chip(), TILES, "title", LAYERS).axes[0]
     working, dead, used, classes = points(axes)
     assert len(working.get_offsets()) == 29
     np.testing.assert_array_equal(dead.get_offsets(), place(29, 30, 31))
@@ -53,24 +53,24 @@ def test_the_chip_shows_working_and_dead_qubits_and_every_chain() -> None:
 
 
 def test_each_tile_has_a_colour_of_its_own() -> None:
-    axes = embedding_plot.chip_figure(chip(), TILES, "title", None).axes[0]
+    axes = embedding.chip_figure(chip(), TILES, "title", None).axes[0]
     used = points(axes)[-1].get_facecolors()
     assert (used[:4] == used[0]).all()
     assert (used[4:] == used[4]).all()
     assert not np.allclose(used[0], used[4])
-    many = embedding_plot.tile_colours(300)
+    many = embedding.tile_colours(300)
     assert len(np.unique(many, axis=0)) == 300
     assert np.abs(np.diff(many, axis=0)).max(axis=1).min() > 0.2
 
 
 def test_where_all_units_are_class_units_none_is_marked() -> None:
     only = Layers(("classes",), (3,))
-    axes = embedding_plot.chip_figure(chip(), TILES, "title", only).axes[0]
+    axes = embedding.chip_figure(chip(), TILES, "title", only).axes[0]
     assert len(points(axes)) == 3
 
 
 def test_one_tile_from_near_names_its_units_and_shows_their_couplers() -> None:
-    axes = embedding_plot.tile_figure(chip(), TILES, 1, "title", LAYERS).axes[0]
+    axes = embedding.tile_figure(chip(), TILES, 1, "title", LAYERS).axes[0]
     assert sorted(text.get_text() for text in axes.texts) == ["hc1", "v1", "v2"]
     between, chains = lines(axes)
     assert len(between.get_segments()) == 3  # of qubits 8, 9, 12, 13 all four pairs are coupled
@@ -84,17 +84,17 @@ def test_one_tile_from_near_names_its_units_and_shows_their_couplers() -> None:
     assert axes.get_title() == "title, tile 1"
 
 
-@pytest.mark.parametrize("suffix", sorted(plots.FORMATS))
+@pytest.mark.parametrize("suffix", sorted(saving.FORMATS))
 def test_the_same_embedding_gives_the_same_file(tmp_path: Path, suffix: str) -> None:
     first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
     for path in (first, second):
-        embedding_plot.draw(path, chip(), TILES, "1 < 2 & $3", LAYERS)
+        embedding.draw(path, chip(), TILES, "1 < 2 & $3", LAYERS)
     assert first.read_bytes() == second.read_bytes()
 
 
 def test_a_tiling_of_another_chip_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Corrupt, match="qubit 13 of the embedding is not on chimera"):
-        embedding_plot.draw(tmp_path / "a.png", chip(dead=19), TILES, "title", None)
+        embedding.draw(tmp_path / "a.png", chip(dead=19), TILES, "title", None)
     with pytest.raises(ParameterError, match="no tile 2"):
-        embedding_plot.draw(tmp_path / "a.png", chip(), TILES, "title", None, tile=2)
+        embedding.draw(tmp_path / "a.png", chip(), TILES, "title", None, tile=2)
     assert list(tmp_path.iterdir()) == []

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from producer import lock
 from producer.cli import app
-from producer.emulator import Emulator, running_access
-from producer.home import emulator_folder
+from producer.stack import lock
+from producer.stack.emulator import Emulator, running_access
+from producer.stack.home import emulator_folder
 from schema.errors import StackError
 from schema.settings import load
-from worker.emulator.options import Options, parse
-from worker.emulator.queue import Clock
-from worker.emulator.sampling import Sampling
+from worker.emulator.qpu.sampling import Sampling
+from worker.emulator.service.options import Options, parse
+from worker.emulator.service.queue import Clock
 
 
 class Replaced(Exception):

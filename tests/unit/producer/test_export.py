@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import producer
-from producer import export
-from producer.export import guess_format, write
+from producer.reports import export
+from producer.reports.export import guess_format, write
 from schema.errors import ParameterError, StorageError
 
 ROOT = Path(producer.__file__).parents[1]
@@ -242,7 +242,7 @@ def test_parquet_without_pyarrow_says_what_to_install(
 
 
 def test_importing_loads_no_pyarrow() -> None:
-    code = "import sys, producer.export; print('pyarrow' in sys.modules)"
+    code = "import sys, producer.reports.export; print('pyarrow' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )
@@ -315,7 +315,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 FULL = """
 import resource, sys
 from pathlib import Path
-from producer.export import write
+from producer.reports.export import write
 from schema.errors import AnnealqError
 if sys.argv[2] == "parquet":
     import pyarrow.parquet

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from producer.commands.options import read_schedule
+from producer.commands.shared.options import read_schedule
 from schema.errors import ParameterError
 from schema.parameters import Parameters
 

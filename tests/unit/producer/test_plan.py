@@ -12,12 +12,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from producer.commands.plan import past
-from producer.plan import Forecast, Plan, Waiting, forecast
-from producer.plan_report import Price, plan_object
+from producer.planning.forecast import Forecast, Plan, Waiting, forecast
+from producer.reports.forecast import Price, plan_object
+from schema.calendar.run_hours import Hours
+from schema.calendar.windows import Windows
 from schema.errors import ParameterError
-from schema.hours import Hours
 from schema.states import PausedBy
-from schema.windows import Windows
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 NIGHT = Hours(Windows.parse(["22:00-06:00"], "UTC"))

@@ -16,7 +16,8 @@ pytest.importorskip("matplotlib", reason="the extra `plots` is not installed")
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from producer import plots
+from producer.figures import q_matrix as figures_q_matrix
+from producer.figures import saving
 from tests import models
 from worker.qubo.build import EnergyModel
 
@@ -28,7 +29,7 @@ KINDS = {
 MODELS = {"digits5x5": models.pooled(), "mnist": models.head(), "conv358": models.conv358()}
 
 
-def q_of(model: EnergyModel) -> plots.FloatArray:
+def q_of(model: EnergyModel) -> figures_q_matrix.FloatArray:
     return model.q_matrix(models.features_for(model, 1)[0])
 
 
@@ -37,7 +38,7 @@ def figure_of(name: str, scale: float = 1.0, classes: tuple[str, ...] | None = N
     names = classes or tuple(str(k) for k in range(model.sizes[-1]))
     q_matrix = q_of(model)
     q_matrix[: model.sizes[0]] *= scale
-    return plots.q_figure(q_matrix, model.sizes, KINDS[name], names, f"{name}@1")
+    return figures_q_matrix.q_figure(q_matrix, model.sizes, KINDS[name], names, f"{name}@1")
 
 
 def texts(figure: Figure) -> list[Text]:
@@ -111,12 +112,14 @@ def test_class_names_are_text_and_never_mathematics() -> None:
     assert {"$\\frac$", "a class wit…"} <= {text.get_text() for text in texts(figure)}
 
 
-@pytest.mark.parametrize("suffix", plots.FORMATS)
+@pytest.mark.parametrize("suffix", saving.FORMATS)
 def test_the_same_q_gives_the_same_file(tmp_path: Path, suffix: str) -> None:
     model = MODELS["digits5x5"]
     files = [tmp_path / f"{k}{suffix}" for k in range(2)]
     for file in files:
-        plots.draw_q(file, q_of(model), model.sizes, KINDS["digits5x5"], tuple("01234"), "digits5x5@1")
+        figures_q_matrix.draw_q(
+            file, q_of(model), model.sizes, KINDS["digits5x5"], tuple("01234"), "digits5x5@1"
+        )
     assert files[0].read_bytes() == files[1].read_bytes()
     if suffix == ".png":
         with Image.open(files[0]) as picture:
@@ -124,14 +127,16 @@ def test_the_same_q_gives_the_same_file(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_network_without_couplers_is_drawn(tmp_path: Path) -> None:
-    plots.draw_q(tmp_path / "q.png", np.zeros((3, 3)), (1, 2), ("visible", "classes"), ("a", "b"), "empty")
+    figures_q_matrix.draw_q(
+        tmp_path / "q.png", np.zeros((3, 3)), (1, 2), ("visible", "classes"), ("a", "b"), "empty"
+    )
     assert (tmp_path / "q.png").stat().st_size > 10_000
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match=r"q\.jpeg: a figure is written as \.png, \.pdf, \.svg"):
-        plots.check_format(tmp_path / "q.jpeg")
+        saving.check_format(tmp_path / "q.jpeg")
     with pytest.raises(ParameterError, match="cannot be written"):
-        plots.draw_q(
+        figures_q_matrix.draw_q(
             tmp_path / "no" / "q.png", np.eye(3), (1, 2), ("visible", "classes"), ("a", "b"), "nowhere"
         )

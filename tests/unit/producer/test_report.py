@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from producer.report import average_by_label
+from producer.runs.summary import average_by_label
 
 
 def test_mean_scores_have_the_shape_of_the_papers_tables() -> None:

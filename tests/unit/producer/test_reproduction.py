@@ -11,16 +11,16 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from producer import charts, digits5x5
 from producer.images import ImageSet
-from producer.paper import TABLE_1, TABLE_2, TIMES, PublishedTable
-from producer.reproduction.laboratory import Outcome, one_of_each
+from producer.reproduction import charts, digits5x5
+from producer.reproduction.baseline import Yardstick
+from producer.reproduction.paper import TABLE_1, TABLE_2, TIMES, PublishedTable
 from producer.reproduction.report import Comparison
+from producer.reproduction.runner import Outcome, one_of_each
 from producer.reproduction.scores import ScoreTable, published
 from producer.reproduction.trial import Scale, Trial
-from producer.reproduction.yardstick import Yardstick
-from schema.architecture import preset
 from schema.errors import ImageError
+from schema.network.architecture import preset
 
 
 @pytest.mark.parametrize(("table", "classes"), [(TABLE_1, 5), (TABLE_2, 10)])

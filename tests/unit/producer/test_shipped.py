@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from producer import shipped
-from schema.architecture import PRESETS, preset
+from producer.networks import shipped
+from schema.network.architecture import PRESETS, preset
 
 MOST_BYTES = 2_000_000  # of all together
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer.supervisor import Patience
+from producer.stack.supervisor import Patience
 
 ages = st.lists(st.floats(0, 1000, allow_nan=False), max_size=20)
 

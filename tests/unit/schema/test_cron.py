@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from schema.cron import Cron
+from schema.calendar.cron import Cron
 from schema.errors import ParameterError
 
 LONDON = "Europe/London"

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from isal import isal_zlib
 
+from schema.codecs.samples import Deflate, SampleSet, decode, encode
 from schema.errors import Corrupt
-from schema.samples import Deflate, SampleSet, decode, encode
 
 
 @st.composite

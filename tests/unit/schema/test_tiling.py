@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema import tiling
+from schema.codecs import tiling
+from schema.codecs.tiling import Tiling
 from schema.errors import Corrupt
-from schema.tiling import Tiling
 
 
 @st.composite

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 from safetensors.torch import save as save_torch
 
-from schema import weights
-from schema.architecture import Architecture
 from schema.errors import NetworkError
+from schema.network import weights
+from schema.network.architecture import Architecture
 
 ARCHITECTURE = Architecture.from_dict({"name": "tiny", "input": {"height": 2, "width": 2}, "classes": 3})
 

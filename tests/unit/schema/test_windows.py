@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from schema.calendar.windows import DAYS, Windows, find_zone, moment
 from schema.errors import ParameterError
-from schema.windows import DAYS, Windows, find_zone, moment
 
 LONDON, NEW_YORK, LORD_HOWE = "Europe/London", "America/New_York", "Australia/Lord_Howe"
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schema.states import PausedBy, RunState
-from worker.admission import Admission, Hold, Standing, decide, explain
+from worker.scheduling.admission import Admission, Hold, Standing, decide, explain
 
 FREE = Standing(RunState.RUNNING, 0, 400, 0, None, 0, None)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from worker.breaker import Broken, is_open, key, wait_s
-from worker.settings import WorkerSettings
+from worker.process.settings import WorkerSettings
+from worker.scheduling.circuit_breaker import Broken, is_open, key, wait_s
 
 SETTINGS = WorkerSettings(retry_base_s=0.5, probe_s=3, retry_limit_s=60, breaker_failures=3)
 

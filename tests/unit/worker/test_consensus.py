@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from schema.errors import ParameterError
 from schema.parameters import Rule
-from worker.consensus import Consensus, score
+from worker.compute.consensus import Consensus, score
 
 
 @st.composite

@@ -6,17 +6,9 @@ import random
 
 import pytest
 
-from schema.errors import (
-    Corrupt,
-    DatabaseUnavailable,
-    NetworkError,
-    Offline,
-    Refused,
-    Unavailable,
-    Uncertain,
-)
-from worker.retries import Again, GiveUp, decide
-from worker.settings import WorkerSettings
+from schema.errors import Corrupt, DatabaseUnavailable, NetworkError, Offline, Refused, Unavailable, Uncertain
+from worker.process.settings import WorkerSettings
+from worker.records.retries import Again, GiveUp, decide
 
 SETTINGS = WorkerSettings(max_attempts=6, retry_base_s=2, retry_limit_s=20)
 

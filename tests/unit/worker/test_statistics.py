@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schema.errors import ParameterError
-from worker.statistics import (
+from worker.compute.throughput import (
     BatchTimes,
     ChainBreaks,
     SolverCounts,

@@ -8,31 +8,31 @@ from collections.abc import Iterator
 import pytest
 
 from schema.errors import Parked, Unavailable
-from worker import stopping
+from worker.process import shutdown
 
 
 @pytest.fixture(autouse=True)
 def _nothing_said() -> Iterator[None]:
     yield
-    stopping.forget()
+    shutdown.forget()
 
 
 def test_what_is_asked_is_returned_or_raised() -> None:
     def fail() -> None:
         raise Unavailable("no answer")
 
-    assert stopping.unless_requested(lambda: 7) == 7
+    assert shutdown.unless_requested(lambda: 7) == 7
     with pytest.raises(Unavailable, match="no answer"):
-        stopping.unless_requested(fail)
+        shutdown.unless_requested(fail)
 
 
 def test_a_question_is_left_behind_when_the_worker_stops() -> None:
     answered = threading.Event()
 
     def ask() -> None:
-        stopping.request()
+        shutdown.request()
         answered.wait()
 
     with pytest.raises(Parked, match="stopped"):
-        stopping.unless_requested(ask)
+        shutdown.unless_requested(ask)
     answered.set()

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from schema.architecture import preset
+from schema.network.architecture import preset
 from worker.network import features
 from worker.network.layers import Network
-from worker.network.registry import TrainedNetwork
-from worker.yardstick import measure
+from worker.network.trained import TrainedNetwork
+from worker.tools.baseline import measure
 
 
 @pytest.mark.parametrize("transfer", ["paper", "energy"])

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schema.tiling import Tiling
-from worker.embedding import lattice
-from worker.embedding.chains import Chains, qubits_of
+from schema.codecs.tiling import Tiling
+from worker.embedding.copies.minorminer import Chains, qubits_of
+from worker.embedding.model import lattice
 
 if TYPE_CHECKING:
-    from worker.embedding.graph import SolverGraph
+    from worker.embedding.model.graphs import SolverGraph
 
 IntArray = NDArray[np.int64]
 

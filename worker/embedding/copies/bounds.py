@@ -9,7 +9,7 @@ import numpy as np
 from schema.errors import Refused
 
 if TYPE_CHECKING:
-    from worker.embedding.graph import Interactions, SolverGraph
+    from worker.embedding.model.graphs import Interactions, SolverGraph
 
 
 def fewest_qubits(graph: Interactions, solver: SolverGraph) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from worker.embedding.graph import Interactions, SolverGraph
+    from worker.embedding.model.graphs import Interactions, SolverGraph
 
 Chains = list[list[int]]
 IntArray = NDArray[np.int64]

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.embedding import lattice
-from worker.embedding.chains import Chains, qubits_of, size
-from worker.embedding.layers import Layers, as_layers
-from worker.embedding.tracks import Range, Tracks, of_direction
-from worker.embedding.trim import Workpiece
+from worker.embedding.copies.minorminer import Chains, qubits_of, size
+from worker.embedding.layered.layers import Layers, as_layers
+from worker.embedding.layered.tracks import Range, Tracks, of_direction
+from worker.embedding.layered.trim import Workpiece
+from worker.embedding.model import lattice
 
 if TYPE_CHECKING:
-    from worker.embedding.graph import Interactions, SolverGraph
+    from worker.embedding.model.graphs import Interactions, SolverGraph
 
 IntArray = NDArray[np.int64]
 Draft = dict[int, list[int]]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from worker.embedding.graph import Interactions
+    from worker.embedding.model.graphs import Interactions
 
 IntArray = NDArray[np.int64]
 

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.embedding.lattice import Lattice
+from worker.embedding.model.lattice import Lattice
 
 IntArray = NDArray[np.int64]
 Range = tuple[int, int]  # lines from .. to, both included

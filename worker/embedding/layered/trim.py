@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from worker.embedding.chains import Chains
-    from worker.embedding.graph import Interactions, SolverGraph
+    from worker.embedding.copies.minorminer import Chains
+    from worker.embedding.model.graphs import Interactions, SolverGraph
 
 
 class Workpiece:

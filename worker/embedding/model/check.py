@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from schema.codecs.tiling import Tiling
 from schema.errors import Refused
-from schema.tiling import Tiling
-from worker.embedding.graph import Interactions, SolverGraph
+from worker.embedding.model.graphs import Interactions, SolverGraph
 
 BoolArray = NDArray[np.bool_]
 

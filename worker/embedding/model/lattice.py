@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from schema.errors import Refused
 
 if TYPE_CHECKING:
-    from worker.embedding.graph import SolverGraph
+    from worker.embedding.model.graphs import SolverGraph
 
 IntArray = NDArray[np.int64]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from schema.codecs.tiling import Tiling
 from schema.errors import Refused
-from schema.tiling import Tiling
-from worker.embedding.graph import Interactions, SolverGraph
+from worker.embedding.model.graphs import Interactions, SolverGraph
 
 FloatArray = NDArray[np.float64]
 IndexList = NDArray[np.intp]

@@ -13,12 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.errors import Refused
-from worker.embedding.placement import Placement
+from worker.embedding.model.placement import Placement
 
 FloatArray = NDArray[np.float64]
-
-# Prefactor of uniform torque compensation in Ocean (dwave.embedding.chain_strength).
-DEFAULT_CHAIN_STRENGTH = 1.414
 
 
 @dataclass(frozen=True)
@@ -47,17 +44,6 @@ class Ranges:
             _range(J, "j_range"),
             None if at_qubit is None else _range(at_qubit, "per_qubit_coupling_range"),
         )
-
-
-def torque(J: FloatArray, units: int) -> float:
-    """Root mean square of the couplings J (m,) times the root of the mean degree of n units.
-
-    1 where there are no couplings. This is uniform torque compensation without its prefactor
-    (Raymond et al. 2020, arXiv 2006.10555; Ocean's `uniform_torque_compensation`).
-    """
-    if not np.any(J):
-        return 1.0
-    return float(np.sqrt(np.mean(J**2)) * np.sqrt(2.0 * len(J) / units))
 
 
 def fit_scale(

@@ -12,9 +12,9 @@ from functools import lru_cache, reduce
 import numpy as np
 from numpy.typing import NDArray
 
+from schema.codecs.tiling import Tiling
 from schema.errors import Corrupt
 from schema.parameters import Unembedding
-from schema.tiling import Tiling
 
 BitArray = NDArray[np.uint8]
 FloatArray = NDArray[np.float64]

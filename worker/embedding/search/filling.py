@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.embedding import chains as embeddings
-from worker.embedding.clock import Clock
-from worker.embedding.graph import Interactions
+from worker.embedding.copies import minorminer
+from worker.embedding.copies.time_limit import Clock
+from worker.embedding.model.graphs import Interactions
 
 if TYPE_CHECKING:
-    from worker.embedding.board import Board
-    from worker.embedding.chains import Chains
+    from worker.embedding.copies.board import Board
+    from worker.embedding.copies.minorminer import Chains
 
 IntArray = NDArray[np.int64]
 
@@ -89,11 +89,11 @@ class Filler:
         """One embedding on the qubits of a window."""
         if len(window) < self.graph.units:
             return None
-        couplers = embeddings.induced(self.board.solver, window)
+        couplers = minorminer.induced(self.board.solver, window)
         if len(couplers) < len(self.graph.edges):
             return None
         seed = int(self.rng.integers(1 << 31))
-        return embeddings.embed(self.graph, couplers, window, seed, self.clock.left_s)
+        return minorminer.embed(self.graph, couplers, window, seed, self.clock.left_s)
 
     def _renew(self) -> None:
         board = self.board

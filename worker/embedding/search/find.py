@@ -6,18 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from schema.codecs.tiling import Tiling
 from schema.errors import Refused
-from schema.tiling import Tiling
-from worker.embedding import bounds, chains, head_tiling, heads, layered, periodic, plans, shapes
-from worker.embedding.board import FREE, Board
-from worker.embedding.chains import Chains
-from worker.embedding.check import check, intact
-from worker.embedding.clock import Clock, Report
-from worker.embedding.filling import Filler
-from worker.embedding.graph import Interactions, SolverGraph
-from worker.embedding.head_filling import HeadFiller
-from worker.embedding.mending import mend
-from worker.embedding.packing import Packer
+from worker.embedding.copies import bounds, minorminer
+from worker.embedding.copies.board import FREE, Board
+from worker.embedding.copies.minorminer import Chains
+from worker.embedding.copies.time_limit import Clock, Report
+from worker.embedding.layered import construct
+from worker.embedding.model.check import check, intact
+from worker.embedding.model.graphs import Interactions, SolverGraph
+from worker.embedding.search import shipped
+from worker.embedding.search.filling import Filler
+from worker.embedding.search.repair import mend
+from worker.embedding.tiling import head_tiling, heads, periodic, shapes
+from worker.embedding.tiling.head_filling import HeadFiller
+from worker.embedding.tiling.packing import Packer
 
 # A whole chip is searched again while this share of the time limit lasts, in the hope of shorter chains.
 _AGAIN_SHARE = 0.25
@@ -70,7 +73,7 @@ def find(
     most = min(tiles or solver.size, len(solver.qubits) // bounds.fewest_qubits(graph, solver))
     board, rng = Board(solver), np.random.default_rng(seed)
     method = "repaired" if start is not None else "lattice"
-    start = start or plans.load(graph, solver)
+    start = start or shipped.load(graph, solver)
     if start is not None and most > 1:
         clock.tell("keep")
         _keep(graph, board, start, most, clock, rng)
@@ -80,7 +83,7 @@ def find(
     copy = next(iter(board.copies.values()), None) or _find_one(graph, solver, rng, clock)
     if not board.copies:
         method = "minorminer"
-    _fill(graph, board, chains.size(copy)[0], most, clock, rng)
+    _fill(graph, board, minorminer.size(copy)[0], most, clock, rng)
     if not board.copies:
         board.place(copy)
     tiling = board.to_tiling(tiles)
@@ -113,8 +116,8 @@ def _construct(graph: Interactions, board: Board, most: int, clock: Clock, rng: 
     """Lay what can be built on an empty board at once; the name of how."""
     free = board.owner == FREE
     if graph.units > _LARGEST_SEARCHED:
-        one = layered.weave(graph, board.solver, free) if most == 1 else None
-        for copy in [one] if one else layered.stack(graph, board.solver, free, most):
+        one = construct.weave(graph, board.solver, free) if most == 1 else None
+        for copy in [one] if one else construct.stack(graph, board.solver, free, most):
             board.place(copy)
         return "layered"
     if most >= _WORTH_A_LATTICE:
@@ -148,8 +151,8 @@ def _find_one(graph: Interactions, solver: SolverGraph, rng: np.random.Generator
             break
         clock.tell("minorminer")
         seed = int(rng.integers(1 << 31))
-        found = chains.embed(graph, solver.couplers, solver.qubits, seed, clock.left_s)
-        if found is not None and (best is None or chains.size(found) < chains.size(best)):
+        found = minorminer.embed(graph, solver.couplers, solver.qubits, seed, clock.left_s)
+        if found is not None and (best is None or minorminer.size(found) < minorminer.size(best)):
             best = found
         if clock.over:
             break

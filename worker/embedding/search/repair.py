@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.embedding import chains as embeddings
+from worker.embedding.copies import minorminer
 
 if TYPE_CHECKING:
-    from worker.embedding.board import Board
-    from worker.embedding.chains import Chains
-    from worker.embedding.clock import Clock
-    from worker.embedding.graph import Interactions
+    from worker.embedding.copies.board import Board
+    from worker.embedding.copies.minorminer import Chains
+    from worker.embedding.copies.time_limit import Clock
+    from worker.embedding.model.graphs import Interactions
 
 # Rounds: how far around a copy it may take free qubits, in lengths of a qubit; and whether it leaves alone
 # the qubits of copies that wait for their turn.
@@ -32,7 +32,7 @@ def mend(
 ) -> int:
     """Lay the copies that can be put right on the board, those with the fewest faults first; how many."""
     faults = [
-        sum(not board.solver.working[qubit] for qubit in embeddings.qubits_of(chains)) for chains in broken
+        sum(not board.solver.working[qubit] for qubit in minorminer.qubits_of(chains)) for chains in broken
     ]
     waiting = [broken[index] for index in np.argsort(faults, kind="stable").tolist()]
     for reach, spares in _ROUNDS:
@@ -56,10 +56,10 @@ def _window(board: Board, chains: Chains, others: list[Chains], reach: float) ->
     """Free qubits of a copy and around it that none of ``others`` has, ascending."""
     free = board.free
     if others:
-        reserved = [qubit for other in others for qubit in embeddings.qubits_of(other)]
+        reserved = [qubit for other in others for qubit in minorminer.qubits_of(other)]
         free = np.setdiff1d(free, reserved)
     centres = board.lattice.centres
-    own = centres[embeddings.qubits_of(chains)]
+    own = centres[minorminer.qubits_of(chains)]
     low, high = own.min(axis=0), own.max(axis=0)
     margin = reach * board.lattice.span
     inside = (centres[free] >= low - margin) & (centres[free] <= high + margin)
@@ -76,12 +76,12 @@ def _mend_one(
     rng: np.random.Generator,
 ) -> Chains | None:
     """The smallest embedding of a few that begin with a broken one, or None."""
-    couplers = embeddings.induced(board.solver, window)
+    couplers = minorminer.induced(board.solver, window)
     best: Chains | None = None
     started = time.monotonic()
     for _ in range(_TRIES):
         seed = int(rng.integers(1 << 31))
-        found = embeddings.embed(graph, couplers, window, seed, 1.0, start=chains)
+        found = minorminer.embed(graph, couplers, window, seed, 1.0, start=chains)
         if found is not None and (best is None or _cost(found) < _cost(best)):
             best = found
         if time.monotonic() - started > limit_s:
@@ -91,5 +91,5 @@ def _mend_one(
 
 def _cost(chains: Chains) -> int:
     """Qubits, and a long chain counts twice: it breaks more often."""
-    qubits, longest = embeddings.size(chains)
+    qubits, longest = minorminer.size(chains)
     return qubits + longest

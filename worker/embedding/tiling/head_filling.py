@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.embedding import chains as embeddings
-from worker.embedding.heads import Annealer, Head
-from worker.embedding.sheet import of_region
+from worker.embedding.copies import minorminer
+from worker.embedding.tiling.heads import Annealer, Head
+from worker.embedding.tiling.sheet import of_region
 
 if TYPE_CHECKING:
-    from worker.embedding.board import Board
-    from worker.embedding.chains import Chains
-    from worker.embedding.clock import Clock
-    from worker.embedding.graph import Interactions
+    from worker.embedding.copies.board import Board
+    from worker.embedding.copies.minorminer import Chains
+    from worker.embedding.copies.time_limit import Clock
+    from worker.embedding.model.graphs import Interactions
 
 IntArray = NDArray[np.int64]
 
@@ -94,9 +94,9 @@ class HeadFiller:
         return annealer.search(_MOVES, lambda: self.clock.over, warm=_WARM)
 
     def _by_minorminer(self, region: IntArray) -> Chains | None:
-        couplers = embeddings.induced(self.board.solver, region)
+        couplers = minorminer.induced(self.board.solver, region)
         seed = int(self.rng.integers(1 << 31))
-        return embeddings.embed(self.graph, couplers, region, seed, min(5.0, self.clock.left_s))
+        return minorminer.embed(self.graph, couplers, region, seed, min(5.0, self.clock.left_s))
 
     def _renew(self) -> bool:
         """Take a copy away and lay others; undone where they are not more, or smaller. Whether more."""

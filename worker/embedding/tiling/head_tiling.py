@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.embedding import lattice
-from worker.embedding.chains import qubits_of
-from worker.embedding.heads import Annealer, Head
-from worker.embedding.periodic import Shape, Torus, place_whole, unroll, window
-from worker.embedding.sheet import Sheet, repeating
+from worker.embedding.copies.minorminer import qubits_of
+from worker.embedding.model import lattice
+from worker.embedding.tiling.heads import Annealer, Head
+from worker.embedding.tiling.periodic import Shape, Torus, place_whole, unroll, window
+from worker.embedding.tiling.sheet import Sheet, repeating
 
 if TYPE_CHECKING:
-    from worker.embedding.board import Board
-    from worker.embedding.chains import Chains
-    from worker.embedding.clock import Clock
-    from worker.embedding.graph import Interactions
+    from worker.embedding.copies.board import Board
+    from worker.embedding.copies.minorminer import Chains
+    from worker.embedding.copies.time_limit import Clock
+    from worker.embedding.model.graphs import Interactions
 
 IntArray = NDArray[np.int64]
 

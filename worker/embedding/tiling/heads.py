@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.embedding.sheet import Sheet, bits, pick
+from worker.embedding.tiling.sheet import Sheet, bits, pick
 
 if TYPE_CHECKING:
-    from worker.embedding.chains import Chains
-    from worker.embedding.graph import Interactions
+    from worker.embedding.copies.minorminer import Chains
+    from worker.embedding.model.graphs import Interactions
 
 # Found by trying on Pegasus and Zephyr, 40 + 10 units. What a free qubit is worth that is coupled to all
 # chains but one or but two (a whole visible unit is 1); what a qubit of a chain costs; what a missing

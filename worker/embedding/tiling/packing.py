@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.embedding.board import FREE
-from worker.embedding.chains import qubits_of
-from worker.embedding.shapes import Finder, Places
+from worker.embedding.copies.board import FREE
+from worker.embedding.copies.minorminer import qubits_of
+from worker.embedding.tiling.shapes import Finder, Places
 
 if TYPE_CHECKING:
-    from worker.embedding.board import Board
-    from worker.embedding.chains import Chains
-    from worker.embedding.clock import Clock
-    from worker.embedding.graph import Interactions
-    from worker.embedding.shapes import Shapes
+    from worker.embedding.copies.board import Board
+    from worker.embedding.copies.minorminer import Chains
+    from worker.embedding.copies.time_limit import Clock
+    from worker.embedding.model.graphs import Interactions
+    from worker.embedding.tiling.shapes import Shapes
 
 IntArray = NDArray[np.int64]
 

@@ -16,17 +16,17 @@ import dwave.graphs
 import numpy as np
 from numpy.typing import NDArray
 
-from schema.tiling import Tiling
-from worker.embedding import chains as embeddings
-from worker.embedding import lattice
-from worker.embedding.check import intact
-from worker.embedding.graph import Interactions, SolverGraph
+from schema.codecs.tiling import Tiling
+from worker.embedding.copies import minorminer
+from worker.embedding.model import lattice
+from worker.embedding.model.check import intact
+from worker.embedding.model.graphs import Interactions, SolverGraph
 
 if TYPE_CHECKING:
-    from worker.embedding.board import Board
-    from worker.embedding.chains import Chains
-    from worker.embedding.clock import Clock
-    from worker.embedding.lattice import Lattice
+    from worker.embedding.copies.board import Board
+    from worker.embedding.copies.minorminer import Chains
+    from worker.embedding.copies.time_limit import Clock
+    from worker.embedding.model.lattice import Lattice
 
 IntArray = NDArray[np.int64]
 
@@ -103,7 +103,7 @@ def gather(graph: Interactions, solver: SolverGraph, clock: Clock, rng: np.rando
             if clock.spent_s > _SHARE * clock.limit_s or (number == 10 and not found):
                 break
             seed = int(rng.integers(1 << 31))
-            chains = embeddings.embed(graph, ideal.couplers, ideal.qubits, seed, clock.left_s)
+            chains = minorminer.embed(graph, ideal.couplers, ideal.qubits, seed, clock.left_s)
             if chains is not None:
                 shape = _shape(place, chains)
                 found.setdefault(_key(shape), shape)
@@ -114,7 +114,7 @@ def gather(graph: Interactions, solver: SolverGraph, clock: Clock, rng: np.rando
 
 
 def _shape(place: Lattice, chains: Chains) -> Shape:
-    cells = place.cells[embeddings.qubits_of(chains)].copy()
+    cells = place.cells[minorminer.qubits_of(chains)].copy()
     cells[:, 1:] -= cells[:, 1:].min(axis=0)
     return Shape(cells, tuple(map(len, chains)))
 

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from worker.embedding.chains import Chains
-    from worker.embedding.graph import Interactions, SolverGraph
-    from worker.embedding.lattice import Lattice
+    from worker.embedding.copies.minorminer import Chains
+    from worker.embedding.model.graphs import Interactions, SolverGraph
+    from worker.embedding.model.lattice import Lattice
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]

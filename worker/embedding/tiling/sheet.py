@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import random
 
-    from worker.embedding.graph import SolverGraph
+    from worker.embedding.model.graphs import SolverGraph
 
 
 @dataclass(frozen=True, eq=False)

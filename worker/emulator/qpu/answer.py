@@ -10,9 +10,9 @@ import orjson
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from worker.emulator.parameters import Parameters
-    from worker.emulator.problem import Problem
-    from worker.emulator.timing import Timing
+    from worker.emulator.qpu.parameters import Parameters
+    from worker.emulator.qpu.problem import Problem
+    from worker.emulator.qpu.timing import Timing
 
 
 def encode(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.emulator.errors import Rejected
+from worker.emulator.qpu.errors import Rejected
 
 DESCRIPTIONS = {
     "anneal_schedule": "Points (time in us, anneal fraction); one that starts at 1 anneals in reverse.",

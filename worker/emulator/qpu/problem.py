@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.emulator.errors import Rejected
+from worker.emulator.qpu.errors import Rejected
 
 if TYPE_CHECKING:
-    from worker.emulator.chip import Chip, IndexArray
-    from worker.emulator.parameters import Parameters
-    from worker.emulator.solver import Solver
+    from worker.emulator.qpu.chip import Chip, IndexArray
+    from worker.emulator.qpu.parameters import Parameters
+    from worker.emulator.qpu.solver import Solver
 
 FloatArray = NDArray[np.float64]
 

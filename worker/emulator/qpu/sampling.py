@@ -11,11 +11,11 @@ from dwave.samplers.sa.simulated_annealing import simulated_annealing
 from numpy.typing import NDArray
 
 from schema.errors import ParameterError
-from worker.emulator.parameters import UNUSED
+from worker.emulator.qpu.parameters import UNUSED
 
 if TYPE_CHECKING:
-    from worker.emulator.parameters import Parameters
-    from worker.emulator.problem import FloatArray, Problem
+    from worker.emulator.qpu.parameters import Parameters
+    from worker.emulator.qpu.problem import FloatArray, Problem
 
 SpinArray = NDArray[np.int8]
 

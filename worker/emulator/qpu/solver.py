@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from schema.errors import ParameterError
-from worker.emulator.chip import Chip, Design, make
-from worker.emulator.parameters import DESCRIPTIONS
-from worker.emulator.timing import ADVANTAGE, ADVANTAGE2, DWAVE_2000Q, TimingModel
+from worker.emulator.qpu.chip import Chip, Design, make
+from worker.emulator.qpu.parameters import DESCRIPTIONS
+from worker.emulator.qpu.timing import ADVANTAGE, ADVANTAGE2, DWAVE_2000Q, TimingModel
 
 # As many qubits and couplers as Advantage_system6 and Advantage2_system2 have in D-Wave's documentation.
 DESIGNS = {

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from worker.emulator.parameters import Parameters
+    from worker.emulator.qpu.parameters import Parameters
 
 # Readout time over qubits of Advantage_system4.1 in August 2022, as dwave-cloud-client keeps it in its mocks:
 # log10 of qubits, and log10 of microseconds.

@@ -10,11 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from schema.errors import ParameterError
-from worker.emulator import faults, wire
-from worker.emulator.machine import charged
+from worker.emulator.routes import wire
+from worker.emulator.service import faults
+from worker.emulator.service.machine import charged
 
 if TYPE_CHECKING:
-    from worker.emulator.machine import Machine
+    from worker.emulator.service.machine import Machine
 
 _ACTIONS = ("offline", "online", "regraph", "faults", "clear")
 

@@ -15,12 +15,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from schema.errors import AnnealqError, NotFound
-from worker.emulator import wire
-from worker.emulator.errors import Rejected
-from worker.emulator.faults import Damage, Fault, Kind, Target
+from worker.emulator.qpu.errors import Rejected
+from worker.emulator.routes import wire
+from worker.emulator.service.faults import Damage, Fault, Kind, Target
 
 if TYPE_CHECKING:
-    from worker.emulator.machine import Machine
+    from worker.emulator.service.machine import Machine
 
 Handler = Callable[[Request, str, bytes], Awaitable[Response]]
 Classify = Callable[[Request], Target]

@@ -9,13 +9,13 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from worker.emulator import wire
-from worker.emulator.errors import Rejected
-from worker.emulator.faults import Target
-from worker.emulator.store import Entry, Status
+from worker.emulator.qpu.errors import Rejected
+from worker.emulator.routes import wire
+from worker.emulator.service.faults import Target
+from worker.emulator.service.store import Entry, Status
 
 if TYPE_CHECKING:
-    from worker.emulator.machine import Machine
+    from worker.emulator.service.machine import Machine
 
 _MAX_IDS = 100
 _MAX_RESULTS = 1000

@@ -10,13 +10,13 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from worker.emulator import wire
-from worker.emulator.errors import Rejected
-from worker.emulator.faults import Target
+from worker.emulator.qpu.errors import Rejected
+from worker.emulator.routes import wire
+from worker.emulator.service.faults import Target
 
 if TYPE_CHECKING:
-    from worker.emulator.machine import Machine
-    from worker.emulator.solver import Solver
+    from worker.emulator.qpu.solver import Solver
+    from worker.emulator.service.machine import Machine
 
 _FIELDS = ("identity", "status", "description", "properties", "avg_load")
 

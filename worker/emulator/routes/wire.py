@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from starlette.responses import Response
 
-from worker.emulator.errors import Rejected
+from worker.emulator.qpu.errors import Rejected
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from worker.emulator.store import Entry
+    from worker.emulator.service.store import Entry
 
 # 20 full-chip problems, one POST of the client, are 11 MB. JSON can take 50 times its size in memory.
 MAX_BODY = 16 * 1024 * 1024

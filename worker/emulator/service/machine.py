@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 import orjson
 
 from schema.errors import NotFound
-from worker.emulator.errors import Rejected
-from worker.emulator.faults import Faults
-from worker.emulator.queue import Bell, Qpu
-from worker.emulator.solver import Solver, designs
-from worker.emulator.store import Entry, Status, Store, Submission
-from worker.emulator.submission import Checked, check, read
+from worker.emulator.qpu.errors import Rejected
+from worker.emulator.qpu.solver import Solver, designs
+from worker.emulator.service.faults import Faults
+from worker.emulator.service.queue import Bell, Qpu
+from worker.emulator.service.store import Entry, Status, Store, Submission
+from worker.emulator.service.submission import Checked, check, read
 
 if TYPE_CHECKING:
-    from worker.emulator.options import Options
+    from worker.emulator.service.options import Options
 
 log = logging.getLogger("annealq.emulator")
 

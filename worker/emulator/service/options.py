@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from schema.errors import ParameterError
-from worker.emulator.faults import Fault, parse_option
-from worker.emulator.queue import Clock
-from worker.emulator.sampling import MODES, Sampling
+from worker.emulator.qpu.sampling import MODES, Sampling
+from worker.emulator.service.faults import Fault, parse_option
+from worker.emulator.service.queue import Clock
 
 DEFAULT_PORT = 8477
 TOKEN_VARIABLE = "ANNEALQ_EMULATOR_TOKEN"  # noqa: S105 - a name

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from schema.errors import ParameterError
 
 if TYPE_CHECKING:
-    from worker.emulator.store import Entry
+    from worker.emulator.service.store import Entry
 
 
 @dataclass(frozen=True)

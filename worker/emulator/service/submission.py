@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from worker.emulator import parameters, problem
-from worker.emulator.answer import encode
-from worker.emulator.errors import Rejected
-from worker.emulator.sampling import Sampling, draw
-from worker.emulator.store import Submission
+from worker.emulator.qpu import parameters, problem
+from worker.emulator.qpu.answer import encode
+from worker.emulator.qpu.errors import Rejected
+from worker.emulator.qpu.sampling import Sampling, draw
+from worker.emulator.service.store import Submission
 
 if TYPE_CHECKING:
-    from worker.emulator.parameters import Parameters
-    from worker.emulator.problem import Problem
-    from worker.emulator.solver import Solver
-    from worker.emulator.timing import Timing
+    from worker.emulator.qpu.parameters import Parameters
+    from worker.emulator.qpu.problem import Problem
+    from worker.emulator.qpu.solver import Solver
+    from worker.emulator.qpu.timing import Timing
 
 _MAX_LABEL = 1024
 # Parameters that change how reads are told, not which there are.

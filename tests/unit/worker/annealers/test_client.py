@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.annealers.client import Access, SapiClient, connect
+from worker.sapi.client import Access, SapiClient, connect
 
 ENDPOINT = "https://solver.example/sapi/v2/"
 

@@ -10,8 +10,8 @@ import minorminer
 import numpy as np
 import pytest
 
-from schema.tiling import Tiling
-from worker.embedding.graph import Interactions, SolverGraph
+from schema.codecs.tiling import Tiling
+from worker.embedding.model.graphs import Interactions, SolverGraph
 from worker.qubo.build import Coupling, EnergyModel, build
 
 GRAPHS = {

@@ -10,11 +10,11 @@ import pytest
 from dwave.embedding import verify_embedding
 from dwave.embedding.exceptions import EmbeddingError
 
+from schema.codecs.tiling import Tiling
 from schema.errors import Refused
-from schema.tiling import Tiling
 from tests.chips import chip
-from worker.embedding.check import check, intact
-from worker.embedding.graph import Interactions, SolverGraph
+from worker.embedding.model.check import check, intact
+from worker.embedding.model.graphs import Interactions, SolverGraph
 
 TRIANGLE = Interactions((2, 1), np.array([[0, 1], [0, 2], [1, 2]], dtype=np.int32), "triangle")
 

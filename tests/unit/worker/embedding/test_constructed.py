@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests import chips, models
-from worker.embedding.check import check
-from worker.embedding.graph import Interactions, SolverGraph
-from worker.embedding.search import find
+from worker.embedding.model.check import check
+from worker.embedding.model.graphs import Interactions, SolverGraph
+from worker.embedding.search.find import find
 from worker.qubo.build import EnergyModel
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from schema.errors import Refused
-from worker.embedding.graph import SolverGraph
+from worker.embedding.model.graphs import SolverGraph
 
 
 def _properties(**changes: Any) -> dict[str, Any]:

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from dwave.embedding import verify_embedding
 
-from schema.tiling import Tiling
+from schema.codecs.tiling import Tiling
 from tests import models
 from tests.chips import chip
-from worker.embedding import heads, mending, plans
-from worker.embedding.board import Board
-from worker.embedding.chains import Chains, embed, induced
-from worker.embedding.clock import Clock
-from worker.embedding.graph import Interactions, SolverGraph
-from worker.embedding.search import find
-from worker.embedding.sheet import of_region
+from worker.embedding.copies.board import Board
+from worker.embedding.copies.minorminer import Chains, embed, induced
+from worker.embedding.copies.time_limit import Clock
+from worker.embedding.model.graphs import Interactions, SolverGraph
+from worker.embedding.search import repair, shipped
+from worker.embedding.search.find import find
+from worker.embedding.tiling import heads
+from worker.embedding.tiling.sheet import of_region
 from worker.qubo.build import Visible
 
 SMALL = Interactions.of(models.head(units=12, classes=4))
@@ -74,7 +75,7 @@ def test_broken_copies_are_mended() -> None:
     hurt = SolverGraph("hurt", "hurt_1", "zephyr", (4, 4), hit.size, hit.qubits[keep], couplers)
     board = Board(hurt)
     broken = _tiles(whole)
-    assert mending.mend(SMALL, board, broken, Clock(20.0), np.random.default_rng(0)) == whole.tiles
+    assert repair.mend(SMALL, board, broken, Clock(20.0), np.random.default_rng(0)) == whole.tiles
     _verify(SMALL, hurt, *board.copies.values())
 
 
@@ -103,11 +104,11 @@ def test_a_start_may_lie_in_several_parts_of_a_window() -> None:
 )
 def test_shipped_plans_hold(topology: str, side: int, visible: Visible, tiles: int) -> None:
     graph, solver = Interactions.of(models.head(visible)), chip(topology, side)
-    plan = plans.load(graph, solver)
+    plan = shipped.load(graph, solver)
     assert plan is not None
     assert plan.tiles == tiles
     _verify(graph, solver, *_tiles(plan))
-    assert plans.load(graph, chip(topology, 2)) is None
+    assert shipped.load(graph, chip(topology, 2)) is None
 
 
 def test_a_repaired_tiling_keeps_what_holds() -> None:

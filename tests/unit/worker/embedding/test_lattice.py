@@ -7,8 +7,8 @@ import pytest
 
 from schema.errors import Refused
 from tests.chips import chip
-from worker.embedding import lattice
-from worker.embedding.graph import SolverGraph
+from worker.embedding.model import lattice
+from worker.embedding.model.graphs import SolverGraph
 
 CHIPS = [("chimera", 4, 5), ("pegasus", 5), ("zephyr", 3), ("zephyr", 3, 2)]
 

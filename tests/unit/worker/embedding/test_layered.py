@@ -8,10 +8,10 @@ from dwave.embedding import verify_embedding
 
 from tests import models
 from tests.chips import chip
-from worker.embedding import layered
-from worker.embedding.chains import Chains, size
-from worker.embedding.graph import Interactions, SolverGraph
-from worker.embedding.layers import as_layers
+from worker.embedding.copies.minorminer import Chains, size
+from worker.embedding.layered import construct
+from worker.embedding.layered.layers import as_layers
+from worker.embedding.model.graphs import Interactions, SolverGraph
 
 
 def _verify(graph: Interactions, solver: SolverGraph, chains: Chains) -> None:
@@ -30,7 +30,7 @@ def _verify(graph: Interactions, solver: SolverGraph, chains: Chains) -> None:
 )
 def test_conv358_fits(topology: str, side: int, dead: float, qubits: int, longest: int) -> None:
     graph, solver = Interactions.of(models.conv358()), chip(topology, side, dead=dead, seed=1)
-    chains = layered.weave(graph, solver, solver.working)
+    chains = construct.weave(graph, solver, solver.working)
     assert chains is not None
     _verify(graph, solver, chains)
     assert size(chains) <= (qubits, qubits)
@@ -39,7 +39,7 @@ def test_conv358_fits(topology: str, side: int, dead: float, qubits: int, longes
 
 def test_copies_are_stacked() -> None:
     graph, solver = Interactions.of(models.conv358("folded")), chip("zephyr", 12)
-    copies = layered.stack(graph, solver, solver.working, 3)
+    copies = construct.stack(graph, solver, solver.working, 3)
     assert len(copies) == 3
     for chains in copies:
         _verify(graph, solver, chains)
@@ -51,7 +51,7 @@ def test_qubits_that_are_taken_stay_untouched() -> None:
     graph, solver = Interactions.of(models.conv358("folded")), chip("pegasus", 16)
     free = solver.working.copy()
     free[np.random.default_rng(0).choice(solver.size, 60, replace=False)] = False
-    chains = layered.weave(graph, solver, free)
+    chains = construct.weave(graph, solver, free)
     assert chains is not None
     assert free[[qubit for chain in chains for qubit in chain]].all()
 
@@ -71,10 +71,10 @@ def test_other_networks_are_none() -> None:
     solver = chip("zephyr", 2)
     for model in (models.head(), models.head("folded"), models.pooled(), models.pooled("folded")):
         assert as_layers(Interactions.of(model)) is None
-        assert layered.weave(Interactions.of(model), solver, solver.working) is None
-        assert layered.stack(Interactions.of(model), solver, solver.working, 2) == []
+        assert construct.weave(Interactions.of(model), solver, solver.working) is None
+        assert construct.stack(Interactions.of(model), solver, solver.working, 2) == []
 
 
 def test_a_small_chip_holds_none() -> None:
     solver = chip("zephyr", 4)
-    assert layered.weave(Interactions.of(models.conv358("folded")), solver, solver.working) is None
+    assert construct.weave(Interactions.of(models.conv358("folded")), solver, solver.working) is None

@@ -9,11 +9,12 @@ from dwave.embedding import verify_embedding
 
 from tests import models
 from tests.chips import chip
-from worker.embedding import lattice, shapes
-from worker.embedding.board import Board
-from worker.embedding.clock import Clock
-from worker.embedding.graph import Interactions, SolverGraph
-from worker.embedding.packing import Packer
+from worker.embedding.copies.board import Board
+from worker.embedding.copies.time_limit import Clock
+from worker.embedding.model import lattice
+from worker.embedding.model.graphs import Interactions, SolverGraph
+from worker.embedding.tiling import shapes
+from worker.embedding.tiling.packing import Packer
 
 GRAPH = Interactions.of(models.head("folded"))
 CHIPS = [("zephyr", 4), ("pegasus", 5)]

@@ -7,11 +7,12 @@ import dwave.embedding
 import numpy as np
 import pytest
 
+from schema.codecs.tiling import Tiling
 from schema.errors import Refused
-from schema.tiling import Tiling
-from worker.embedding.graph import Interactions, SolverGraph
-from worker.embedding.placement import place
-from worker.embedding.scale import Ranges, fit_scale, torque
+from worker.embedding.model.chain_strength import torque
+from worker.embedding.model.graphs import Interactions, SolverGraph
+from worker.embedding.model.placement import place
+from worker.embedding.model.scale import Ranges, fit_scale
 from worker.qubo.build import EnergyModel
 from worker.qubo.ising import spin_form
 

@@ -9,8 +9,8 @@ from dwave.embedding import verify_embedding
 from schema.errors import Refused
 from tests import models
 from tests.chips import chip
-from worker.embedding.graph import Interactions, SolverGraph
-from worker.embedding.search import Found, find
+from worker.embedding.model.graphs import Interactions, SolverGraph
+from worker.embedding.search.find import Found, find
 
 CHIPS = [("chimera", 6), ("pegasus", 4), ("zephyr", 3)]
 

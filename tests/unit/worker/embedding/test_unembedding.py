@@ -7,10 +7,10 @@ import dwave.embedding
 import numpy as np
 import pytest
 
+from schema.codecs.tiling import Tiling
 from schema.errors import Corrupt
 from schema.parameters import Unembedding
-from schema.tiling import Tiling
-from worker.embedding.unembedding import unembed
+from worker.embedding.model.unembedding import unembed
 from worker.qubo.build import EnergyModel
 from worker.qubo.ising import spin_form
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from schema.errors import ParameterError
-from worker.emulator.chip import Design, make
-from worker.emulator.solver import DEFAULT, DESIGNS, designs
+from worker.emulator.qpu.chip import Design, make
+from worker.emulator.qpu.solver import DEFAULT, DESIGNS, designs
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from concurrent.futures import Future
 import pytest
 
 from schema.errors import ParameterError
-from worker.emulator.queue import Bell, Clock, Qpu
-from worker.emulator.store import Entry, Status
+from worker.emulator.service.queue import Bell, Clock, Qpu
+from worker.emulator.service.store import Entry, Status
 
 
 def _entry(number: int, access_us: float = 0.0) -> Entry:

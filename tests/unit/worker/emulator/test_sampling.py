@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schema.errors import ParameterError
-from worker.emulator.errors import Rejected
-from worker.emulator.parameters import Parameters
-from worker.emulator.problem import Problem, scale
-from worker.emulator.sampling import Sampling, draw, program, random_spins, schedule
+from worker.emulator.qpu.errors import Rejected
+from worker.emulator.qpu.parameters import Parameters
+from worker.emulator.qpu.problem import Problem, scale
+from worker.emulator.qpu.sampling import Sampling, draw, program, random_spins, schedule
 
 LIMITS: dict[str, Any] = {
     "h_range": [-4.0, 4.0],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from schema.errors import Corrupt, StorageError
-from worker.emulator.store import Entry, Status, Store, Submission
+from worker.emulator.service.store import Entry, Status, Store, Submission
 
 
 def _submission(name: str, member: str = "me", label: str | None = None) -> Submission:

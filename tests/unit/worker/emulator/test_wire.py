@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schema.errors import ParameterError
-from worker.emulator import wire
-from worker.emulator.errors import Rejected
-from worker.emulator.faults import Fault, Faults, Kind, Target, parse, parse_option
-from worker.emulator.options import Options
-from worker.emulator.options import parse as parse_options
+from worker.emulator.qpu.errors import Rejected
+from worker.emulator.routes import wire
 from worker.emulator.routes.solvers import wanted_fields
+from worker.emulator.service.faults import Fault, Faults, Kind, Target, parse, parse_option
+from worker.emulator.service.options import Options
+from worker.emulator.service.options import parse as parse_options
 
 
 @given(st.binary())

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.architecture import PRESETS, Architecture, load, preset
 from schema.errors import NetworkError
+from schema.network.architecture import PRESETS, Architecture, load, preset
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from schema.architecture import Architecture, preset
 from schema.errors import NetworkError
-from schema.weights import THRESHOLD, check
+from schema.network.architecture import Architecture, preset
+from schema.network.weights import THRESHOLD, check
 from worker.annealers.simulated import SimulatedAnnealer
 from worker.network import features, training, transfer
 from worker.network.deep import Deep, energy_layers

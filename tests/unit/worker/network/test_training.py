@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from producer import digits5x5
-from schema.architecture import Architecture, preset
+from producer.reproduction import digits5x5
 from schema.errors import ImageError, NetworkError
+from schema.network.architecture import Architecture, preset
 from worker.network import features, training, transfer
 
 Images = NDArray[np.uint8]

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from schema.architecture import Architecture
 from schema.errors import NetworkError, ParameterError
+from schema.network.architecture import Architecture
 from worker.network import transfer
 from worker.network.layers import Network, class_energies, class_states
 from worker.network.objective import energy_head

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from schema.errors import ImageError, ParameterError
 from schema.parameters import Rule
-from worker.qubo.calibrate import Choice, choices, choose, count_right
+from worker.compute.candidates import Choice, choices, choose, count_right
 
 
 def by_hand(bits: np.ndarray, energies: np.ndarray, choice: Choice) -> int | None:

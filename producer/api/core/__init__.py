@@ -1,0 +1,1 @@
+"""What every request goes through: settings, body limit, authentication, visibility of runs, errors."""

@@ -1,0 +1,1 @@
+"""What one API process keeps between requests: caches, feeds and a thread that notifies workers."""

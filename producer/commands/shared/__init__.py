@@ -1,0 +1,1 @@
+"""What several commands share: options, the session, submission and watching of runs."""

@@ -1,0 +1,1 @@
+"""Embeddings and chips that workers have stored: read, and removed when unused."""

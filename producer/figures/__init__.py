@@ -1,0 +1,1 @@
+"""Figures drawn with matplotlib: Q matrices, embeddings on chips."""

@@ -1,0 +1,60 @@
+"""Writes figures to files by their suffix, and checks first that figures can be drawn at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from producer.files import replacing
+from schema.errors import ParameterError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DPI = 150
+
+
+def require() -> None:
+    """Raise ParameterError when figures cannot be drawn, saying what to install."""
+    if find_spec("matplotlib") is None:
+        raise ParameterError("figures need matplotlib: pip install 'annealq[plots]', or leave out --output")
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG on a white ground."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    figure.savefig(path, format="png", dpi=DPI, facecolor="white")
+
+
+FORMATS = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+
+
+def check_format(path: Path) -> None:
+    """Raise ParameterError unless a figure can be written to a file of this name, by what is installed."""
+    if path.suffix.lower() not in FORMATS:
+        raise ParameterError(f"{path}: a figure is written as {', '.join(FORMATS)}; name such a file")
+    if find_spec("matplotlib") is None:
+        raise ParameterError("a figure needs matplotlib: pip install 'annealq[plots]'")
+
+
+def save(path: Path, draw: Callable[[], Figure]) -> None:
+    """Write what ``draw`` makes to a file, by its suffix; it is whole or not there at all.
+
+    Raises:
+        ParameterError: as `check_format`, or the file cannot be written. StorageError: no space is left.
+    """
+    check_format(path)
+    from matplotlib import rc_context
+
+    suffix = path.suffix.lower()
+    buffer = BytesIO()
+    metadata: dict[str, Any] = FORMATS[suffix]
+    with rc_context({"svg.hashsalt": "annealq"}):  # the same arrays give the same file
+        draw().savefig(buffer, format=suffix[1:], metadata=metadata)
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(buffer.getvalue())

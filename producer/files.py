@@ -1,0 +1,62 @@
+"""Writes a file so that it is whole or not there at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from schema.errors import ParameterError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new, empty file beside ``path`` that takes its place at the end, or is removed on any error."""
+    with _explained(path):
+        target = _target(path)
+        unfinished = target.with_name(f".annealq-{secrets.token_hex(8)}.part")
+        unfinished.touch(exist_ok=False)
+        try:
+            yield unfinished
+            with unfinished.open("rb") as complete:
+                os.fsync(complete.fileno())
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what the file system raises about ``path`` into our errors."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in OUT_OF_SPACE:
+            raise StorageError(
+                f"{path}: no space left; nothing was written; free some and try again"
+            ) from error
+        raise ParameterError(
+            f"{path}: cannot be written ({error.strerror or error}); name another file"
+        ) from error
+
+
+def _target(path: Path) -> Path:
+    """Where the file goes: behind symbolic links, and never in the place of a folder, pipe or device.
+
+    Raises:
+        ParameterError: such a thing is there.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise ParameterError(
+            f"{path}: is there and is no regular file; name another file, or none for standard output"
+        )
+    return target

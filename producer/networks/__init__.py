@@ -1,0 +1,1 @@
+"""Networks: described, packed into files, shipped, installed, chosen, and queued for training."""

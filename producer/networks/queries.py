@@ -1,0 +1,137 @@
+"""Networks as people see them: every SELECT on networks, as frozen dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from schema.errors import NetworkError, NotFound
+from schema.parameters import Origin
+from schema.states import NetworkState
+from schema.tables import Network, TrainingSet
+
+_MAX_VERSION_DIGITS = 9  # what an SQL integer holds
+
+# A user's own network goes before a shipped one of the same name or size.
+_origin: ColumnElement[str] = func.coalesce(Network.training["origin"].as_string(), Origin.TRAINED.value)
+is_shipped: ColumnElement[bool] = _origin == Origin.SHIPPED.value
+
+
+def parse(wanted: str) -> tuple[str, int | None]:
+    """Name and version of `NAME` or `NAME@VERSION`; raises NetworkError when the version is no number."""
+    name, _, version = wanted.partition("@")
+    if version and not (version.isdecimal() and len(version) <= _MAX_VERSION_DIGITS):
+        raise NetworkError(f"network {wanted!r}: after @ comes a version, a whole number")
+    return name, int(version) if version else None
+
+
+@dataclass(frozen=True)
+class NetworkSummary:
+    """A network as `networks list` and `networks show` print it."""
+
+    network_id: int
+    name: str
+    version: int
+    origin: str  # trained, imported or shipped
+    state: NetworkState
+    height: int
+    width: int
+    classes: tuple[str, ...]
+    architecture: dict[str, Any]
+    training: dict[str, Any]
+    metrics: dict[str, Any] | None
+    weights_sha256: str | None
+    error: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+    @property
+    def own_accuracy(self) -> float | None:
+        """Accuracy of the network itself on images held out while training, at its best epoch."""
+        return self._accuracy("own_accuracy", "validation_accuracy")
+
+    @property
+    def train_accuracy(self) -> float | None:
+        """Accuracy of the network itself on the images it was trained on, at its best epoch."""
+        return self._accuracy("train_accuracy", "train_accuracy")
+
+    def _accuracy(self, key: str, key_of_epoch: str) -> float | None:
+        # Imported and shipped networks bring a figure, trained ones the figures of every epoch.
+        metrics = self.metrics or {}
+        best = metrics.get("best_epoch")
+        accuracy: float | None = metrics["epochs"][best - 1][key_of_epoch] if best else metrics.get(key)
+        return accuracy
+
+
+def networks(session: Session) -> list[NetworkSummary]:
+    """All networks, newest first."""
+    return [_network(row) for row in session.execute(select(Network).order_by(Network.id.desc())).scalars()]
+
+
+def network(session: Session, network_id: int) -> NetworkSummary:
+    """One network by id; raises NotFound."""
+    found = session.get(Network, network_id)
+    if found is None:
+        raise NotFound(f"no network {network_id}: `annealq networks list` shows what there is")
+    return _network(found)
+
+
+def network_by_name(session: Session, name: str) -> NetworkSummary:
+    """The newest version of a network, a user's own before a shipped one, or the one after ``@``.
+
+    Raises:
+        NotFound: there is none. NetworkError: what comes after ``@`` is no version.
+    """
+    base, version = parse(name)
+    query = select(Network).where(Network.name == base).order_by(is_shipped, Network.version.desc())
+    if version is not None:
+        query = query.where(Network.version == version)
+    found = session.execute(query.limit(1)).scalar()
+    if found is None:
+        raise NotFound(f"no network {name!r}: `annealq networks list` shows what there is")
+    return _network(found)
+
+
+def weights(session: Session, network_id: int) -> bytes:
+    """A ready network's weights, as safetensors; raises NetworkError while it has none."""
+    row = session.execute(
+        select(Network.name, Network.version, Network.state, Network.weights).where(Network.id == network_id)
+    ).one()
+    if row.weights is None or row.state is not NetworkState.READY:
+        raise NetworkError(f"network {row.name}@{row.version} is {row.state}: it has no weights yet")
+    data: bytes = row.weights
+    return data
+
+
+def training_set(session: Session, network_id: int) -> tuple[str, int] | None:
+    """Name and number of images that a network was trained on; None when it was not trained here."""
+    row = session.execute(
+        select(TrainingSet.name, TrainingSet.count)
+        .join(Network, Network.training_set_id == TrainingSet.id)
+        .where(Network.id == network_id)
+    ).first()
+    return None if row is None else (row[0], row[1])
+
+
+def _network(row: Network) -> NetworkSummary:
+    return NetworkSummary(
+        network_id=row.id,
+        name=row.name,
+        version=row.version,
+        origin=row.training.get("origin", Origin.TRAINED.value),
+        state=row.state,
+        height=row.height,
+        width=row.width,
+        classes=tuple(row.classes),
+        architecture=row.architecture,
+        training=row.training,
+        metrics=row.metrics,
+        weights_sha256=row.weights_sha256,
+        error=row.error,
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+    )

@@ -1,0 +1,1 @@
+"""One run: requested, enqueued, controlled, scored again, pruned, and read back."""

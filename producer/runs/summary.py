@@ -1,0 +1,73 @@
+"""A run as plain JSON, and its mean scores."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session
+
+from producer.runs import queries
+from schema.calendar.run_hours import Hours
+from schema.codecs import arrays
+from schema.codecs.corruption import stored_in
+from schema.states import FINISHED_RUNS
+
+
+def run_object(session: Session, run_id: int, now: datetime | None = None) -> dict[str, Any]:
+    """One run as plain JSON: what `runs show --json` prints. now: for when its window opens and closes."""
+    run = queries.run(session, run_id)
+    counts = queries.counts(session, run_id)
+    values = {k: v.isoformat() if hasattr(v, "isoformat") else v for k, v in asdict(run).items()}
+    return {
+        **values,
+        "decided": counts.decided,
+        "tied": counts.tied,
+        "undecided": counts.undecided,
+        "accuracy": counts.accuracy,
+        **_hours(run, now),
+    }
+
+
+def mean_scores(session: Session, run_id: int, classes: int) -> NDArray[np.float64]:
+    """(K, K) mean consensus class scores in 0..100 by true class, as in the paper's Tables 1 and 2.
+
+    Rows of classes that no image has are NaN.
+    """
+    labels: list[int] = []
+    rows: list[bytes] = []
+    for image in queries.classified(session, run_id):
+        if image.label is not None:
+            labels.append(image.label)
+            rows.append(image.scores)
+    with stored_in(f"run {run_id}", f"score it again: `annealq runs rescore {run_id}`"):
+        scores = arrays.decode_scores(rows, classes)
+    return average_by_label(scores, np.array(labels, dtype=np.int64), classes)
+
+
+def average_by_label(
+    scores: NDArray[np.float32], labels: NDArray[np.int64], classes: int
+) -> NDArray[np.float64]:
+    """Mean of (B, K) ``scores`` for each label, times 100: (K, K); NaN where a class has no image."""
+    sums = np.zeros((classes, classes))
+    np.add.at(sums, labels, scores)
+    counts = np.bincount(labels, minlength=classes)[:, None]
+    with np.errstate(invalid="ignore"):
+        return 100 * sums / np.where(counts == 0, np.nan, counts)
+
+
+def _hours(run: queries.RunSummary, now: datetime | None) -> dict[str, str | None]:
+    """When a run's window opens and closes next, for JSON; nothing of a run without one."""
+    if run.window is None or run.state in FINISHED_RUNS:
+        return {"window_opens_at": None, "window_closes_at": None}
+    now = now or datetime.now(UTC)
+    hours = Hours.of(run.window, run.opened_until, run.deadline_at)
+    opens, closes = hours.next_open(now), hours.closes(now)
+    is_open = hours.is_open(now)
+    return {
+        "window_opens_at": None if is_open or opens is None else opens.isoformat(),
+        "window_closes_at": None if closes is None else closes.isoformat(),
+    }

@@ -1,0 +1,1 @@
+"""One machine's stack: private broker, emulator, workers and reconciler as supervised child processes."""

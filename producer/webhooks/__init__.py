@@ -1,0 +1,1 @@
+"""Webhooks at the end of a run: written down, signed, sent until they arrive."""

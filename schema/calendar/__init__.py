@@ -1,0 +1,1 @@
+"""When things may happen: windows, deadlines, cron expressions."""

@@ -1,0 +1,1 @@
+"""Arrays as the bytes that tables hold, each with a checksum."""

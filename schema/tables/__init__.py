@@ -1,0 +1,48 @@
+"""The tables. SQL is the truth: every unit of work is a row with a state."""
+
+from __future__ import annotations
+
+from schema.tables.api import ApiKey, Delivery, Submission
+from schema.tables.blobs import BatchImages, SampleSet, TrainingSet
+from schema.tables.columns import Base
+from schema.tables.embeddings import Chip, Embedding, Preparation
+from schema.tables.runs import (
+    REVISION,
+    Batch,
+    Breaker,
+    Calibration,
+    Classification,
+    Event,
+    Leader,
+    Network,
+    Problem,
+    Run,
+    Spending,
+)
+from schema.tables.schedules import Firing, Schedule
+
+__all__ = [
+    "REVISION",
+    "ApiKey",
+    "Base",
+    "Batch",
+    "BatchImages",
+    "Breaker",
+    "Calibration",
+    "Chip",
+    "Classification",
+    "Delivery",
+    "Embedding",
+    "Event",
+    "Firing",
+    "Leader",
+    "Network",
+    "Preparation",
+    "Problem",
+    "Run",
+    "SampleSet",
+    "Schedule",
+    "Spending",
+    "Submission",
+    "TrainingSet",
+]

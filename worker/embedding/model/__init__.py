@@ -1,0 +1,1 @@
+"""What an embedding is: graphs, lattices, placement, validity, unembedding."""

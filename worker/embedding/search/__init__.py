@@ -1,0 +1,1 @@
+"""Finds an embedding, or as many copies as fit: shipped, constructed, filled in, repaired."""

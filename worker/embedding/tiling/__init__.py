@@ -1,0 +1,1 @@
+"""Many copies of a small network, packed side by side."""

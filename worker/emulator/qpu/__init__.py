@@ -1,0 +1,1 @@
+"""The modelled QPU: chips, timing, checks of problems and parameters, sampling."""

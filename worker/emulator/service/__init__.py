@@ -1,0 +1,1 @@
+"""The emulated service without HTTP: queue, store, faults."""

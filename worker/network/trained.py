@@ -1,0 +1,38 @@
+"""A network that is ready: its architecture, its weights, its features and energy models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schema.network import weights
+from schema.network.architecture import Architecture
+from worker.network import features, layers, transfer
+from worker.qubo.build import EnergyModel
+
+_KEPT_MODELS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """A network that is ready: its architecture, its weights and the transfer it was trained for."""
+
+    architecture: Architecture
+    weights: weights.Weights
+    transfer: str
+
+    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """(B, H, W) uint8 images to (B, nv) float64 feature values."""
+        return features.features(self._restored, images)
+
+    @cached_property
+    def _restored(self) -> layers.Network:
+        return features.restore(self.architecture, self.weights)
+
+    @lru_cache(maxsize=_KEPT_MODELS)  # noqa: B019 - networks live as long as their registry
+    def model(self, visible: str, lam: float | None) -> EnergyModel:
+        """The energy function; built once for each choice."""
+        return transfer.energy_model(self.architecture, self.weights, self.transfer, visible, lam=lam)

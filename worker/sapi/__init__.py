@@ -1,0 +1,1 @@
+"""D-Wave's solver API, client side: connections, problems and answers on the wire, errors."""

@@ -1,0 +1,1 @@
+"""What is worked on next, and whether it may be: turns, limits, windows, circuit breaker."""

@@ -1,0 +1,36 @@
+"""Searches for a better shipped tiling.
+
+python -m worker.tools.improve_plan NETWORK sampled|folded TOPOLOGY SIDE SECONDS [SEED]
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+from worker.embedding.search.shipped import _TRACKS, _name, load, save
+
+
+def main(network: str, visible: str, topology: str, side: str, seconds: str, seed: str = "0") -> None:
+    """Search from the plan that is there, and keep what is better."""
+    from schema.network.architecture import preset
+    from schema.network.weights import decode as decode_weights
+    from worker.embedding.model.graphs import Interactions
+    from worker.embedding.search.find import find
+    from worker.embedding.tiling.periodic import window
+    from worker.network.transfer import energy_model
+
+    layers = preset(network)
+    data = files("schema").joinpath("presets", f"{network}.safetensors").read_bytes()
+    model = energy_model(layers, decode_weights(data, layers), "energy", visible)
+    graph, solver = Interactions.of(model), window(topology, int(side), _TRACKS)
+    before = load(graph, solver)
+    found = find(graph, solver, seed=int(seed), time_limit_s=float(seconds)).tiling
+    better = before is None or found.tiles > before.tiles
+    path = save(graph, solver, found) if better else Path(_name(graph, solver))
+    sys.stdout.write(f"{path.name}: {found.tiles} tiles, before {before.tiles if before else 0}\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
