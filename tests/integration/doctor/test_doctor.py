@@ -52,9 +52,9 @@ from schema.tables import (
 )
 from tests.conftest import administer, named
 from tests.integration.conftest import START, Outbox, some_images, work_off, working_network
-from tests.integration.damages import DAMAGES, LONG_AGO, PROBLEM, RUNNING, SAMPLING
+from tests.integration.doctor.damages import DAMAGES, LONG_AGO, PROBLEM, RUNNING, SAMPLING
+from tests.integration.doctor.test_damage import flip
 from tests.integration.rows import add_chip, add_embedding
-from tests.integration.test_damage import flip
 from worker import pipeline
 from worker.context import Context
 from worker.process.settings import WorkerSettings

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.integration.hostile import make
+from tests.integration.images.hostile import make
 
 ROOM_BYTES = 160 * 2**20  # far below what the bombs hold (200 MB) or could make us take
 

@@ -19,7 +19,7 @@ from producer.stack.process import Child
 from producer.stack.stack import Stack, worker_command
 from schema.messages import Queue, Task, queue_names
 from schema.settings import Settings
-from tests.integration.test_broker import client, settings_at, wait_until
+from tests.integration.stack.test_broker import client, settings_at, wait_until
 
 NEWER = "annealq.aggregate.v2"
 
