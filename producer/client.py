@@ -38,7 +38,7 @@ _AGAIN = frozenset((429, 502, 503, 504))
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """How far a run is: images sampled (scored ones included), scored, and in batches that have failed."""
 
     run_id: int
@@ -51,7 +51,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Image:
+class ImageResult:
     """What became of one image. scores: of each class in [0, 1], in the order of the network's classes."""
 
     index: int
@@ -138,7 +138,7 @@ class Client:
         asked = {"now": now} if budget_s is None else {"now": now, "budget_s": budget_s}
         return self._ask("POST", f"/v1/runs/{run}/resume", json=asked, again=False)
 
-    def events(self, run: int) -> Iterator[Progress]:
+    def events(self, run: int) -> Iterator[RunProgress]:
         """How far a run is, at every change until its end; a broken connection is taken up again."""
         failures = 0
         while True:
@@ -165,7 +165,7 @@ class Client:
                 raise AnnealqError(f"run {run} is {progress.state}: {progress.error or 'nobody said why'}")
         return self.run(run)
 
-    def results(self, run: int) -> Iterator[Image]:
+    def results(self, run: int) -> Iterator[ImageResult]:
         """The images of a run in order, as they become certain; blocks in between until there are more."""
         page: str | None = f"/v1/runs/{run}/results"
         while page is not None:
@@ -175,7 +175,7 @@ class Client:
             if page is not None and not found["results"]:
                 time.sleep(_PAUSE_S)
 
-    def _events(self, run: int) -> Iterator[Progress]:
+    def _events(self, run: int) -> Iterator[RunProgress]:
         timeout = httpx.Timeout(_SILENCE_S)
         with self._http.stream("GET", f"/v1/runs/{run}/events", timeout=timeout) as answer:
             if answer.status_code != httpx.codes.OK:
@@ -184,8 +184,8 @@ class Client:
             for line in answer.iter_lines():
                 if line.startswith("data: "):
                     values = json.loads(line.removeprefix("data: "))
-                    known = {field.name: values[field.name] for field in fields(Progress)}
-                    yield Progress(**{**known, "state": RunState(values["state"])})
+                    known = {field.name: values[field.name] for field in fields(RunProgress)}
+                    yield RunProgress(**{**known, "state": RunState(values["state"])})
 
     def _ask(self, method: str, path: str, *, again: bool = True, **content: Any) -> dict[str, Any]:
         for attempt in range(1, self._tries + 1):
@@ -249,8 +249,8 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _image(row: dict[str, Any]) -> Image:
-    return Image(
+def _image(row: dict[str, Any]) -> ImageResult:
+    return ImageResult(
         index=row["image"],
         predicted=row["predicted"],
         predicted_class=row["predicted_class"],

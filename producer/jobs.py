@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from producer.calibration import enqueue
-from producer.calibration.enqueue import Fitted, Grid, enqueue_calibration
+from producer.calibration.enqueue import CalibrationChoice, ParameterGrid, enqueue_calibration
+from producer.context import AppContext
 from producer.enqueued import Enqueued
 from producer.images import ImageSet
 from producer.networks.choose import ChosenNetwork
@@ -18,7 +19,6 @@ from producer.runs.batch_size import REMOTE_BATCH_SIZE
 from producer.runs.dry_runs import TIME_LIMIT_S, enqueue_preparation
 from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.runs.rescore import enqueue_rescored
-from producer.work import Work
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.network.architecture import Architecture
@@ -26,7 +26,7 @@ from schema.parameters import Parameters, Solver
 
 
 def submit(
-    at: Work,
+    at: AppContext,
     images: ImageSet,
     network: str | None,
     solver: Solver,
@@ -45,13 +45,13 @@ def submit(
 
 
 def submit_calibrated(
-    at: Work,
+    at: AppContext,
     images: ImageSet,
     network: str | None,
     solver: Solver,
     asked: Mapping[str, Any],
     options: RunOptions,
-) -> tuple[Enqueued, Fitted | None]:
+) -> tuple[Enqueued, CalibrationChoice | None]:
     """Enqueue a run with the newest calibration's parameters where the user asked for no others.
 
     Returns the run, and the calibration that it uses. Raises as `submit` does.
@@ -67,7 +67,7 @@ def submit_calibrated(
 
 def complete(
     database: Database, network: ChosenNetwork, solver: Solver, asked: Mapping[str, Any], key: str | None
-) -> tuple[Parameters, Fitted | None]:
+) -> tuple[Parameters, CalibrationChoice | None]:
     """What was asked for, with the rest from the calibration for a run with this key, where there is one."""
     with database.reading() as session:
         fitted = enqueue.choose(session, network.id, solver, asked, key)
@@ -75,7 +75,7 @@ def complete(
 
 
 def submit_preparation(
-    at: Work,
+    at: AppContext,
     network: int,
     solver: Solver,
     parameters: Parameters,
@@ -103,7 +103,7 @@ def submit_preparation(
 
 
 def submit_calibration(
-    at: Work, images: ImageSet, network: str | None, solver: Solver, grid: Grid
+    at: AppContext, images: ImageSet, network: str | None, solver: Solver, grid: ParameterGrid
 ) -> tuple[Enqueued, int]:
     """Enqueue a calibration and say so to the workers.
 
@@ -118,7 +118,7 @@ def submit_calibration(
 
 
 def submit_training(
-    at: Work,
+    at: AppContext,
     architecture: Architecture,
     images: ImageSet,
     *,
@@ -136,7 +136,7 @@ def submit_training(
     return network
 
 
-def submit_rescoring(at: Work, run: int, changes: Mapping[str, Any]) -> Enqueued:
+def submit_rescoring(at: AppContext, run: int, changes: Mapping[str, Any]) -> Enqueued:
     """Enqueue a run that scores another one's raw samples again, and say so to the workers.
 
     Raises:

@@ -11,7 +11,7 @@ from worker.process.hints import Hints
 from worker.process.meter import Meter, Silent
 from worker.process.settings import WorkerSettings
 from worker.records.networks import Registry
-from worker.sapi.connections import Solvers
+from worker.sapi.connections import SolverConnections
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Context:
     hints: Hints
     meter: Meter = field(default_factory=Silent)
     networks: Registry = field(default_factory=Registry)
-    solvers: Solvers = field(init=False)
+    solvers: SolverConnections = field(init=False)
     linear_parts: LatestParts = field(default_factory=LatestParts)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "solvers", Solvers(self.settings))
+        object.__setattr__(self, "solvers", SolverConnections(self.settings))

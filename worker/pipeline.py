@@ -26,7 +26,7 @@ from worker.compute import scoring, summary, training
 from worker.context import Context
 from worker.process import shutdown
 from worker.process.crash_points import CrashPoint, reach
-from worker.process.meter import Outcome, Step
+from worker.process.meter import BatchOutcome, Step
 from worker.records import batches, calibrations, dry_runs, leases, runs, trainings
 from worker.records.retries import Again, GiveUp, decide
 from worker.scheduling import circuit_breaker, run_windows
@@ -71,12 +71,12 @@ def sample_batch(context: Context, batch: int) -> None:
             _sample_here(context, lease, work, network, parts)
         reach(CrashPoint.SAMPLED)
         log.info("batch sampled", images=work.shape[0], attempt=lease.attempt)
-        context.meter.batch(Outcome.SAMPLED)
+        context.meter.batch(BatchOutcome.SAMPLED)
         context.hints.send([Message(Task.AGGREGATE_BATCH, batch)])
     dispatch(database, context.settings, context.hints)
 
 
-def _set_aside(session: Session, context: Context, work: batches.Work, now: datetime) -> bool:
+def _set_aside(session: Session, context: Context, work: batches.BatchInput, now: datetime) -> bool:
     """Hand a batch back whose solver is known not to answer; False where it may be asked."""
     if not work.solver.is_remote:
         return False
@@ -89,7 +89,11 @@ def _set_aside(session: Session, context: Context, work: batches.Work, now: date
 
 
 def _sample_here(
-    context: Context, lease: leases.Lease, work: batches.Work, network: TrainedNetwork, parts: LinearParts
+    context: Context,
+    lease: leases.Lease,
+    work: batches.BatchInput,
+    network: TrainedNetwork,
+    parts: LinearParts,
 ) -> None:
     shutdown.check()
     with context.database.reading() as session:
@@ -107,7 +111,11 @@ def _sample_here(
 
 
 def _sample_remotely(
-    context: Context, lease: leases.Lease, work: batches.Work, network: TrainedNetwork, parts: LinearParts
+    context: Context,
+    lease: leases.Lease,
+    work: batches.BatchInput,
+    network: TrainedNetwork,
+    parts: LinearParts,
 ) -> None:
     from worker.remote import sample
 
@@ -175,7 +183,7 @@ def aggregate_batch(context: Context, batch: int) -> None:
 
 def _count_scored(context: Context, rows: list[batches.Scored]) -> None:
     log.info("batch scored", images=len(rows))
-    context.meter.batch(Outcome.SCORED)
+    context.meter.batch(BatchOutcome.SCORED)
     broken = [row.chain_break_fraction for row in rows if row.chain_break_fraction is not None]
     if broken:
         context.meter.chain_breaks(sum(broken) / len(broken))
@@ -258,7 +266,7 @@ def calibrate_network(context: Context, calibration: int) -> None:
         job = calibrations.load(session, calibration)
     with _handed_back(context, lease), leases.held(database, lease, lease_s):
 
-        def load(batch: int) -> tuple[batches.Work, list[batches.Stored]]:
+        def load(batch: int) -> tuple[batches.BatchInput, list[batches.StoredReads]]:
             with database.reading() as session:
                 return batches.load(session, batch), batches.load_samples(session, batch)
 
@@ -292,7 +300,7 @@ def _handed_back(context: Context, lease: leases.Lease) -> Iterator[None]:
         yield
     except LeaseLost as error:
         log.warning("work taken over", error=str(error))
-        _count(context, lease, Outcome.TAKEN_OVER)
+        _count(context, lease, BatchOutcome.TAKEN_OVER)
     except Exception as error:
         # Somebody waits for a preparation, and is to know soon that the solver is away.
         patient = lease.table is not Preparation
@@ -304,15 +312,15 @@ def _handed_back(context: Context, lease: leases.Lease) -> Iterator[None]:
             raise
 
 
-def _count(context: Context, lease: leases.Lease, outcome: Outcome) -> None:
+def _count(context: Context, lease: leases.Lease, outcome: BatchOutcome) -> None:
     if lease.table is Batch:
         context.meter.batch(outcome)
 
 
-def _outcome(decision: Again | GiveUp) -> Outcome:
+def _outcome(decision: Again | GiveUp) -> BatchOutcome:
     if isinstance(decision, GiveUp):
-        return Outcome.FAILED
-    return Outcome.RETRIED if decision.counts else Outcome.PUT_BACK
+        return BatchOutcome.FAILED
+    return BatchOutcome.RETRIED if decision.counts else BatchOutcome.PUT_BACK
 
 
 def _give_up_scoring(context: Context, batch: int, error: Exception) -> None:
@@ -321,7 +329,7 @@ def _give_up_scoring(context: Context, batch: int, error: Exception) -> None:
     with context.database.transaction() as session:
         now = context.database.now(session)
         finished = batches.settle(session, batch, decision, now=now, source=BatchState.SAMPLED)
-    context.meter.batch(Outcome.FAILED)
+    context.meter.batch(BatchOutcome.FAILED)
     if finished is not None:
         context.hints.send([Message(Task.AGGREGATE_RUN, finished)])
 

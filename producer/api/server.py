@@ -13,7 +13,7 @@ from producer.api.core.service import Service
 from producer.api.core.settings import ApiSettings
 from producer.api.keys import keys
 from producer.api.routes import pages
-from producer.work import database
+from producer.context import database
 from schema.errors import ParameterError, StackError
 from schema.settings import Settings
 

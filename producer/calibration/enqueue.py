@@ -40,7 +40,7 @@ _PAPER_LAM = 1.0  # Higham and Bedford, 3.4
 
 
 @dataclass(frozen=True)
-class Grid:
+class ParameterGrid:
     """What each run of a calibration is sampled with. Reads, rule and fraction are compared afterwards.
 
     Attributes:
@@ -66,7 +66,7 @@ class Grid:
     tiles: int | None = None
 
     @classmethod
-    def embedded(cls, **given: Any) -> Grid:
+    def embedded(cls, **given: Any) -> ParameterGrid:
         """For a solver with qubits; raises ParameterError where something is given that it does not have."""
         if given.get("sweeps", (None,)) != (None,):
             raise ParameterError("sweeps belong to the local annealer: leave --sweeps out")
@@ -99,7 +99,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class CalibrationChoice:
     """A calibration that is ready, as a run uses it."""
 
     id: int
@@ -117,7 +117,11 @@ class Fitted:
 
 
 def enqueue_calibration(
-    database: Database, images: ImageSet, network: ChosenNetwork, solver: Solver, grid: Grid | None = None
+    database: Database,
+    images: ImageSet,
+    network: ChosenNetwork,
+    solver: Solver,
+    grid: ParameterGrid | None = None,
 ) -> Enqueued:
     """Commit a calibration with one run for each point of the grid, or nothing.
 
@@ -125,7 +129,7 @@ def enqueue_calibration(
         ImageError: the images are unlabelled or do not suit the network.
         ParameterError: a value of the grid is out of range, or is one that the solver does not have.
     """
-    images, grid = fit(images, network), grid or Grid()
+    images, grid = fit(images, network), grid or ParameterGrid()
     unfitted = grid.parameters(own_lam=1.0)
     for parameters in unfitted:
         parameters.check_for(solver)
@@ -163,7 +167,7 @@ def own_lam(session: Session, network: int, visible: Visible) -> float | None:
 
 def newest(
     session: Session, network: int, solver: Solver, visible: Visible | None, qpu: str | None = None
-) -> Fitted | None:
+) -> CalibrationChoice | None:
     """The newest calibration of a network for a solver; with ``visible``: among those fitted for it.
 
     For a solver with qubits: among those for the graph that it had when it was last met, and for the same
@@ -195,7 +199,7 @@ def _graphs(session: Session, solver: Solver) -> list[str]:
 
 def choose(
     session: Session, network: int, solver: Solver, asked: Mapping[str, Any], key: str | None
-) -> Fitted | None:
+) -> CalibrationChoice | None:
     """The calibration for a run: the newest, but for a run that is there already under ``key``: its own.
 
     So the same command with the same key is the same run, whatever was calibrated since.
@@ -244,9 +248,9 @@ def _insert(session: Session, row: dict[str, Any], *, now: datetime) -> int:
     return calibration
 
 
-def _fitted(held: Calibration | None) -> Fitted | None:
+def _fitted(held: Calibration | None) -> CalibrationChoice | None:
     if held is None or held.parameters is None or held.accuracy is None:
         return None
     with stored_in(f"calibration {held.id}", "do without it, `--no-calibration`, and calibrate again"):
         known = overlap.unseal(held.image_digests, held.images)
-    return Fitted(held.id, held.name, held.images, held.accuracy, held.parameters, known)
+    return CalibrationChoice(held.id, held.name, held.images, held.accuracy, held.parameters, known)

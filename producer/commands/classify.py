@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from producer.commands.shared import options as o
-from producer.runs.request import Request
+from producer.runs.request import ClassificationRequest
 from schema.errors import ParameterError
 from schema.parameters import solver
 
@@ -74,7 +74,7 @@ def classify(
         send(job, embedded=embedded, workers=workers, detach=detach, json=json)
 
 
-def request_of(given: Mapping[str, Any]) -> Request:
+def request_of(given: Mapping[str, Any]) -> ClassificationRequest:
     """What these options of `classify` ask for, by name.
 
     Raises:
@@ -86,7 +86,7 @@ def request_of(given: Mapping[str, Any]) -> Request:
     asked = {name: given[option] for name, option in _CHOICES.items() if given[option] is not None}
     if given["anneal_schedule"] is not None:
         asked["anneal_schedule"] = o.read_schedule(given["anneal_schedule"])
-    return Request(
+    return ClassificationRequest(
         data=given["data"],
         labels=None if given["labels"] is None else str(given["labels"]),
         classes=None if given["classes"] is None else tuple(given["classes"].split(",")),

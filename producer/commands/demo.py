@@ -6,12 +6,12 @@ from pathlib import Path
 
 from producer import images as producer_images
 from producer.commands.shared.watching import watch_and_show
+from producer.context import AppContext
 from producer.images import ImageSet
 from producer.jobs import submit, submit_training
 from producer.reports.progress import watch_training
 from producer.reports.terminal import screen
 from producer.runs import queries
-from producer.work import Work
 from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver, Visible
 
@@ -23,7 +23,7 @@ ON_QUBITS = 48  # images that are also classified by the emulator: in two proble
 _TILES = ON_QUBITS // 2
 
 
-def show_digits(at: Work, parameters: Parameters, *, json: bool) -> str:
+def show_digits(at: AppContext, parameters: Parameters, *, json: bool) -> str:
     """Train `digits` on the first 1,000 images, classify all 1,797, state the accuracy on the other 797.
 
     Returns the network as NAME@VERSION.
@@ -41,7 +41,7 @@ def show_digits(at: Work, parameters: Parameters, *, json: bool) -> str:
     return network
 
 
-def show_qubits(at: Work, network: str, reads: int, *, json: bool) -> None:
+def show_qubits(at: AppContext, network: str, reads: int, *, json: bool) -> None:
     """Classify some of the digits that were not trained on by the emulator of a QPU, embedded on qubits."""
     digits = producer_images.read("sklearn:digits")
     unseen = digits.skip(TRAINED_ON).limit(ON_QUBITS)
@@ -53,14 +53,14 @@ def show_qubits(at: Work, network: str, reads: int, *, json: bool) -> None:
     classify(at, network, unseen, folded, Solver.EMULATOR, json=json)
 
 
-def show_mnist(at: Work, training: Path, test: Path, parameters: Parameters, *, json: bool) -> None:
+def show_mnist(at: AppContext, training: Path, test: Path, parameters: Parameters, *, json: bool) -> None:
     """Train `mnist` on one file and classify another."""
     test_set = producer_images.read(str(test))
     network = train(at, "mnist", producer_images.read(str(training)))
     classify(at, network, test_set, parameters, json=json)
 
 
-def train(at: Work, architecture: str, images: ImageSet) -> str:
+def train(at: AppContext, architecture: str, images: ImageSet) -> str:
     """Train a preset, or find it trained on the same images before; returns NAME@VERSION."""
     queued = submit_training(at, preset(architecture), images, transfer="energy", seed=0)
     console = screen()
@@ -73,7 +73,7 @@ def train(at: Work, architecture: str, images: ImageSet) -> str:
 
 
 def classify(
-    at: Work,
+    at: AppContext,
     network: str,
     images: ImageSet,
     parameters: Parameters,

@@ -60,7 +60,7 @@ def doctor(
     from producer.doctor import examination
     from producer.doctor.limits import load
     from producer.doctor.solver_problems import refuse
-    from producer.reports.progress import Steps
+    from producer.reports.progress import StepBars
     from producer.reports.terminal import print_json, screen
     from schema.database import Database
     from schema.parameters import solver
@@ -72,7 +72,7 @@ def doctor(
     settings, limits = load_settings(), load()
     opened = Database(settings.database_url)
     try:
-        with Steps(screen()) as steps:
+        with StepBars(screen()) as steps:
             diagnosis = examination.examine(opened, settings, limits, steps.expect, chosen)
         if repair:
             diagnosis = examination.repair(opened, diagnosis)

@@ -12,7 +12,7 @@ from producer.commands.shared import options as o
 from schema.parameters import Parameters, Solver, Visible, solver
 
 if TYPE_CHECKING:
-    from producer.embeddings.queries import EmbeddingSummary, Layers
+    from producer.embeddings.queries import EmbeddingSummary, UnitLayers
     from schema.codecs.tiling import Tiling
     from schema.database import Database
 
@@ -32,10 +32,10 @@ Number = Annotated[int, typer.Argument(metavar="ID", help="The embedding's numbe
 @app.command("list")
 def list_embeddings(json: o.Json = False) -> None:
     """All embeddings, newest first: size, what the search took, how many problems used it."""
+    from producer.context import database
     from producer.embeddings import queries
     from producer.reports import solver as reports_solver
     from producer.reports.terminal import page, print_json
-    from producer.work import database
 
     with database() as opened, opened.reading() as session:
         found = queries.summaries(session)
@@ -104,8 +104,8 @@ def show(
     in a colour of its own, drawn along the couplers that hold them together. Dark points are qubits of class
     units, where there are other units.
     """
+    from producer.context import database
     from producer.figures import saving
-    from producer.work import database
 
     if tile is not None and plot is None:
         raise typer.BadParameter("--tile belongs to --plot FILE")
@@ -133,10 +133,10 @@ def prune(
     A QPU loses qubits over time, and gets another graph id: embeddings for earlier graphs are of use only as
     a start for new ones. One that a problem used always stays, since the run's raw samples are read by it.
     """
+    from producer.context import database
     from producer.embeddings.prune import Criteria
     from producer.embeddings.prune import prune as remove
     from producer.reports.terminal import print_json
-    from producer.work import database
 
     criteria = Criteria(older_than, all_unused)
     with database() as opened:
@@ -181,7 +181,7 @@ def _draw(database: Database, number: int, path: Path, tile: int | None) -> None
     typer.echo(f"drawn to {path}", err=True)
 
 
-def _read(database: Database, number: int) -> tuple[EmbeddingSummary, Tiling | None, Layers | None]:
+def _read(database: Database, number: int) -> tuple[EmbeddingSummary, Tiling | None, UnitLayers | None]:
     from producer.embeddings import queries
     from schema.states import EmbeddingState
 

@@ -46,14 +46,14 @@ def add(
     from producer.api.core.settings import load as load_api
     from producer.api.keys import keys
     from producer.commands.shared.options import microseconds
+    from producer.context import database
     from producer.reports.terminal import print_json
     from producer.webhooks.addresses import check_url
-    from producer.work import database
     from schema.errors import ParameterError
 
     if scope not in list(keys.Scope):
         raise ParameterError(f"unknown scope {scope!r}; choose one of: {', '.join(keys.Scope)}")
-    limits = keys.Limits(requests_per_minute, images_per_day, microseconds(qpu_s_per_day))
+    limits = keys.KeyLimits(requests_per_minute, images_per_day, microseconds(qpu_s_per_day))
     if webhook is not None:
         check_url(webhook, allow_private=load_api().webhook_private)
     with database() as opened:
@@ -72,8 +72,8 @@ def list_keys(json: Json = False) -> None:
     from rich.table import Table
 
     from producer.api.keys import keys
+    from producer.context import database
     from producer.reports.terminal import page, print_json
-    from producer.work import database
 
     with database() as opened, opened.reading() as session:
         found = keys.summaries(session, opened.now(session))
@@ -100,7 +100,7 @@ def list_keys(json: Json = False) -> None:
 def revoke(name: Name) -> None:
     """End a key at once; what it has sent goes on."""
     from producer.api.keys import keys
-    from producer.work import database
+    from producer.context import database
 
     with database() as opened:
         keys.revoke(opened, name)

@@ -12,7 +12,7 @@ from schema.errors import NetworkError, ParameterError
 from schema.parameters import TRANSFERS, Origin, Solver, Visible, solver
 
 if TYPE_CHECKING:
-    from producer.calibration.enqueue import Grid
+    from producer.calibration.enqueue import ParameterGrid
     from producer.networks.description import Description
     from producer.networks.queries import NetworkSummary
     from schema.database import Database
@@ -32,11 +32,11 @@ Embedded = Annotated[
 @app.command("list")
 def list_networks(json: Json = False) -> None:
     """All networks, newest first, and those that come with annealq."""
+    from producer.context import database
     from producer.networks import queries as networks_queries
     from producer.networks import shipped
     from producer.reports import network as reports_network
     from producer.reports.terminal import page, print_json
-    from producer.work import database
 
     with database() as opened, opened.reading() as session:
         found = networks_queries.networks(session)
@@ -68,11 +68,11 @@ def show(
 ) -> None:
     """One network: its layers, the size of its Q matrix, how its training went."""
     from producer.calibration import queries as calibration_queries
+    from producer.context import database
     from producer.figures import saving
     from producer.networks.provide import find_network
     from producer.reports import network as reports_network
     from producer.reports.terminal import page, print_json
-    from producer.work import database
     from schema.network.architecture import Architecture
 
     if image is not None and plot is None:
@@ -116,11 +116,11 @@ def import_network(
     json: Json = False,
 ) -> None:
     """Bring a network that was trained elsewhere. The same content again is the network that is there."""
+    from producer.context import database
     from producer.networks import bundle
     from producer.networks import queries as networks_queries
     from producer.reports import network as reports_network
     from producer.reports.terminal import page, print_json
-    from producer.work import database
 
     described = _described(name, architecture, classes, transfer)
     joined = bundle.join(described, weights)
@@ -142,10 +142,10 @@ def export_network(
     ],
 ) -> None:
     """Write a network's weights, and its layers, classes and accuracy. `import` reads both."""
+    from producer.context import database
     from producer.networks import bundle
     from producer.networks import queries as networks_queries
     from producer.networks.provide import find_network
-    from producer.work import database
 
     with database() as opened:
         found = find_network(opened, name)
@@ -302,9 +302,9 @@ def calibrate(
         page().print(reports_network.calibration_text(done))
 
 
-def _grid(solver: Solver, lists: dict[str, str | None], reads: int | None, **others: Any) -> Grid:
+def _grid(solver: Solver, lists: dict[str, str | None], reads: int | None, **others: Any) -> ParameterGrid:
     """What was asked for; raises ParameterError where a value is out of range, or the solver has no such."""
-    from producer.calibration.enqueue import Grid
+    from producer.calibration.enqueue import ParameterGrid
 
     kinds: dict[str, type[int] | type[float]] = {
         "lam": float,
@@ -325,7 +325,7 @@ def _grid(solver: Solver, lists: dict[str, str | None], reads: int | None, **oth
         raise ParameterError(
             f"solver {solver} has no qubits: {foreign[0].replace('_', ' ')} belongs to a QPU"
         )
-    grid = (Grid.embedded if solver.is_remote else Grid)(**given, **others)
+    grid = (ParameterGrid.embedded if solver.is_remote else ParameterGrid)(**given, **others)
     grid.parameters(own_lam=1.0)  # checks them
     return grid
 

@@ -40,11 +40,11 @@ def plan(
 
     In the morning, `annealq plan --last` or `--since 22:00`: what ran, was charged, was wasted, and failed.
     """
+    from producer.context import database
     from producer.planning import workload
     from producer.planning.forecast import forecast
     from producer.reports import forecast as reports_forecast
     from producer.reports.terminal import page, print_json
-    from producer.work import database
 
     if since is not None and last:
         raise ParameterError("--since and --last: give one of them")

@@ -15,7 +15,7 @@ from schema.parameters import MAX_READS
 if TYPE_CHECKING:
     from producer.images import ImageSet
     from producer.reproduction.report import Reproduced
-    from producer.reproduction.runner import Laboratory
+    from producer.reproduction.runner import Runner
     from producer.reproduction.trial import Scale
 
 
@@ -29,7 +29,7 @@ class Experiment(StrEnum):
 
 
 @dataclass(frozen=True)
-class Options:
+class ReproduceOptions:
     """What a user chose about the sampling."""
 
     seed: int
@@ -76,13 +76,13 @@ def reproduce(
     """Reproduce an experiment of the paper: its table beside ours. What was run before is used again."""
     from producer.commands.shared.session import work
     from producer.reports.terminal import page, print_json, screen
-    from producer.reproduction.runner import Laboratory
+    from producer.reproduction.runner import Runner
 
     if output is not None:
         _prepare(output)
     test, training = _read(name, data, train)
     with work(embedded=embedded, workers=workers) as at:
-        done = _run(name, Laboratory(at), test, training, Options(seed, reads, limit, quick))
+        done = _run(name, Runner(at), test, training, ReproduceOptions(seed, reads, limit, quick))
     written = [] if output is None else done.save(output)
     if json:
         print_json({**done.numbers, "quick": quick, "files": [str(path) for path in written]})
@@ -115,10 +115,10 @@ def _read(name: Experiment, data: str | None, train: str | None) -> tuple[ImageS
 
 def _run(
     name: Experiment,
-    laboratory: Laboratory,
+    laboratory: Runner,
     test: ImageSet | None,
     training: ImageSet | None,
-    options: Options,
+    options: ReproduceOptions,
 ) -> Reproduced:
     from producer.reproduction.experiments import conv358, scaling, table1, table2
 

@@ -28,10 +28,10 @@ def list_runs(
     json: Json = False,
 ) -> None:
     """The newest runs."""
+    from producer.context import database
     from producer.reports import run as reports_run
     from producer.reports.terminal import page, print_json
     from producer.runs import queries
-    from producer.work import database
 
     with database() as opened, opened.reading() as session:
         found = queries.runs(session, limit)
@@ -52,7 +52,7 @@ def show(
     json: Json = False,
 ) -> None:
     """One run: figures, accuracy, predicted against true classes."""
-    from producer.work import database
+    from producer.context import database
 
     with database() as opened:
         _show(opened, run, scores=scores, json=json)
@@ -61,19 +61,19 @@ def show(
 @app.command()
 def watch(run: Number, json: Json = False) -> None:
     """Follow a run until it is finished, from any terminal; Ctrl-C stops the watching, not the run."""
-    from producer.work import Work, database
+    from producer.context import AppContext, database
     from schema.settings import load
 
     settings = load()
     with database(settings) as opened:
-        watch_and_show(Work(settings, opened, lambda: None), run, json=json)
+        watch_and_show(AppContext(settings, opened, lambda: None), run, json=json)
 
 
 @app.command()
 def pause(run: Number) -> None:
     """Let a run send no more until `runs resume`, in its window too; what its solver has is collected."""
+    from producer.context import database
     from producer.runs import control
-    from producer.work import database
 
     with database() as opened:
         control.pause(opened, run)
@@ -94,8 +94,8 @@ def resume(
 ) -> None:
     """Let a paused run go on, in its window; of a failed run only what is missing is done again."""
     from producer.commands.shared.options import microseconds
+    from producer.context import database
     from producer.runs import control, hints, queries
-    from producer.work import database
     from schema.messages import Message, Task
     from schema.settings import load
 
@@ -114,9 +114,9 @@ def resume(
 @app.command()
 def cancel(run: Number, json: Json = False) -> None:
     """End a run: what was scored is kept, what waits at its solver is withdrawn."""
+    from producer.context import database
     from producer.reports.terminal import print_json
     from producer.runs import control
-    from producer.work import database
 
     with database() as opened:
         spent = control.cancel(opened, run)
@@ -184,9 +184,9 @@ def write_report(
     ] = False,
 ) -> None:
     """All about a run: figures, charts, the least certain images, and what it takes to repeat it."""
+    from producer.context import database
     from producer.dashboard import run_report
     from producer.files import replacing
-    from producer.work import database
 
     with database() as opened, opened.reading() as session:
         if html is not None:
@@ -208,9 +208,9 @@ def export(
     ] = None,
 ) -> None:
     """Every image of a run with its prediction, scores and certainty."""
+    from producer.context import database
     from producer.reports.export import FORMATS, guess_format, write
     from producer.runs import queries, results
-    from producer.work import database
 
     chosen = format_name or (guess_format(output) if output else "csv")
     if chosen not in FORMATS:
@@ -234,12 +234,12 @@ def prune(
 
     Such a run cannot be scored again. A SQLite file keeps its size, and fills the room anew.
     """
-    from producer.reports.progress import Steps
+    from producer.context import database
+    from producer.reports.progress import StepBars
     from producer.reports.terminal import print_json, screen
     from producer.runs import prune as runs_prune
-    from producer.work import database
 
-    with database() as opened, Steps(screen()) as steps:
+    with database() as opened, StepBars(screen()) as steps:
         gone = runs_prune.prune(
             opened, run=run, older_than_days=older_than, dry_run=dry_run, expect=steps.expect
         )

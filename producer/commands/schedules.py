@@ -60,8 +60,8 @@ def add(
 
     One that was due while nothing ran is made up for once, for its latest due time.
     """
+    from producer.context import database
     from producer.planning import schedules
-    from producer.work import database
     from schema.calendar.cron import Cron
     from schema.calendar.run_hours import shown
 
@@ -78,10 +78,10 @@ def add(
 @app.command("list")
 def list_schedules(json: o.Json = False) -> None:
     """All schedules: when each is due, and what became of its latest firing."""
+    from producer.context import database
     from producer.planning import schedules
     from producer.reports import schedules as reports_schedules
     from producer.reports.terminal import page, print_json
-    from producer.work import database
 
     with database() as opened, opened.reading() as session:
         found = schedules.every(session)
@@ -96,10 +96,10 @@ def list_schedules(json: o.Json = False) -> None:
 @app.command()
 def show(name: Name, json: o.Json = False) -> None:
     """One schedule: what it does, and its latest firings."""
+    from producer.context import database
     from producer.planning import schedules
     from producer.reports import schedules as reports_schedules
     from producer.reports.terminal import page, print_json
-    from producer.work import database
 
     with database() as opened, opened.reading() as session:
         held = schedules.one(session, name)
@@ -113,8 +113,8 @@ def show(name: Name, json: o.Json = False) -> None:
 @app.command()
 def pause(name: Name) -> None:
     """Let a schedule rest until `schedules resume`; its runs go on."""
+    from producer.context import database
     from producer.planning import schedules
-    from producer.work import database
 
     with database() as opened:
         schedules.pause(opened, name)
@@ -124,8 +124,8 @@ def pause(name: Name) -> None:
 @app.command()
 def resume(name: Name) -> None:
     """Let a schedule go on; what fell due meanwhile is not made up for."""
+    from producer.context import database
     from producer.planning import schedules
-    from producer.work import database
     from schema.calendar.run_hours import shown
     from schema.calendar.windows import find_zone
 
@@ -139,8 +139,8 @@ def resume(name: Name) -> None:
 @app.command()
 def remove(name: Name) -> None:
     """Forget a schedule; its runs stay."""
+    from producer.context import database
     from producer.planning import schedules
-    from producer.work import database
 
     with database() as opened:
         schedules.remove(opened, name)
@@ -150,15 +150,15 @@ def remove(name: Name) -> None:
 @app.command()
 def run(name: Name, json: o.Json = False) -> None:
     """Make a run of a schedule now, besides those that are due."""
+    from producer.context import AppContext, database
     from producer.planning import schedule_runner, schedules
     from producer.reports.terminal import print_json
-    from producer.work import Work, database
     from schema.settings import load
 
     settings = load()
     with database(settings) as opened:
         number = schedules.fire(opened, name)
-        schedule_runner.fulfil(Work(settings, opened, lambda: None), number)
+        schedule_runner.fulfil(AppContext(settings, opened, lambda: None), number)
         with opened.reading() as session:
             made = schedules.firing(session, number)
     if json:
@@ -177,8 +177,8 @@ def serve() -> None:
     import signal
     import threading
 
+    from producer.context import AppContext, database
     from producer.planning import schedule_runner
-    from producer.work import Work, database
     from schema.settings import load
 
     stop = threading.Event()
@@ -186,7 +186,7 @@ def serve() -> None:
         signal.signal(number, lambda *_: stop.set())
     settings = load()
     with database(settings) as opened:
-        schedule_runner.serve(Work(settings, opened, lambda: None), stop)
+        schedule_runner.serve(AppContext(settings, opened, lambda: None), stop)
 
 
 def _scheduled(command: list[str], zone: str) -> dict[str, Any]:

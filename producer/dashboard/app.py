@@ -292,7 +292,7 @@ def _listed(run: queries.RunSummary) -> dict[str, Any]:
     }
 
 
-def _queue_tiles(waiting: overview.Queue, now: datetime) -> list[tuple[str, str, str]]:
+def _queue_tiles(waiting: overview.QueueDepth, now: datetime) -> list[tuple[str, str, str]]:
     batches = ", ".join(f"{count:,} {state}" for state, count in waiting.batches.items())
     tiles = [("images that wait", f"{waiting.images:,}", batches or "nothing to do")]
     if waiting.oldest_due is not None:
@@ -326,7 +326,7 @@ def _solver(one: overview.SolverState) -> dict[str, Any]:
 _FLYING = (ProblemState.RESERVED, ProblemState.SENDING, ProblemState.SENT)
 
 
-def _progress(found: queries.Progress) -> dict[str, Any]:
+def _progress(found: queries.ImageProgress) -> dict[str, Any]:
     text = f"{found.scored:,} of {found.images:,} images are scored, {found.sampled:,} sampled"
     if found.failed:
         text += f", {found.failed:,} failed"
@@ -342,7 +342,7 @@ def _progress(found: queries.Progress) -> dict[str, Any]:
     }
 
 
-def _about(found: run_facts.Image) -> list[tuple[str, str]]:
+def _about(found: run_facts.ImageFacts) -> list[tuple[str, str]]:
     held = found.held
     rows = [
         ("margin", f"{held.margin:.4f}"),

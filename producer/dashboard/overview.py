@@ -16,7 +16,7 @@ _WAITING = (BatchState.PENDING, BatchState.SAMPLING, BatchState.SAMPLED)
 
 
 @dataclass(frozen=True)
-class Queue:
+class QueueDepth:
     """Batches and images that are not at their end. oldest_due: of those that nobody holds."""
 
     batches: dict[BatchState, int]
@@ -37,7 +37,7 @@ class SolverState:
     today_us: int
 
 
-def queue(session: Session) -> Queue:
+def queue(session: Session) -> QueueDepth:
     """What waits, over all runs."""
     rows = session.execute(
         select(Batch.state, func.count(), func.sum(Batch.count))
@@ -45,7 +45,7 @@ def queue(session: Session) -> Queue:
         .group_by(Batch.state)
     ).all()
     due = select(func.min(Batch.due_at)).where(Batch.state == BatchState.PENDING)
-    return Queue(
+    return QueueDepth(
         batches={state: count for state, count, _ in rows},
         images=sum(int(images) for *_, images in rows),
         oldest_due=session.execute(due).scalar(),

@@ -34,7 +34,7 @@ class Done:
 
 
 @dataclass(frozen=True, eq=False)
-class Image:
+class ImageFacts:
     """An image of a run, and what the consensus says. pixels: (H, W) uint8. scores: (K,) float32."""
 
     held: queries.Classified
@@ -70,7 +70,7 @@ class RunFacts:
     margins: NDArray[np.int64]
     scored: tuple[Done, ...]
     charged: tuple[Done, ...]
-    least_certain: tuple[Image, ...]
+    least_certain: tuple[ImageFacts, ...]
     provenance: Provenance
 
 
@@ -98,7 +98,9 @@ def read(session: Session, run: int, *, scores: bool = True) -> RunFacts:
     )
 
 
-def least_certain(session: Session, run: int, classes: int, limit: int = LEAST_CERTAIN) -> tuple[Image, ...]:
+def least_certain(
+    session: Session, run: int, classes: int, limit: int = LEAST_CERTAIN
+) -> tuple[ImageFacts, ...]:
     """Images with the smallest margin between the two best classes; of undecided ones at most half."""
     undecided = classified(session, run, limit // 2, Classification.predicted.is_(None))
     decided = classified(session, run, limit - len(undecided), Classification.predicted.is_not(None))
@@ -120,7 +122,7 @@ def classified(
 
 def images(
     session: Session, run: int, classified: Sequence[queries.Classified], classes: int
-) -> tuple[Image, ...]:
+) -> tuple[ImageFacts, ...]:
     """Classified images with their pixels."""
     found: dict[int, tuple[NDArray[np.uint8], str | None]] = {}
     for wanted in classified:
@@ -129,7 +131,7 @@ def images(
     with stored_in(f"run {run}", f"score it again: `annealq runs rescore {run}`"):
         scores = arrays.decode_scores([one.scores for one in classified], classes)
     return tuple(
-        Image(one, found[one.image][1], found[one.image][0], row)
+        ImageFacts(one, found[one.image][1], found[one.image][0], row)
         for one, row in zip(classified, scores, strict=True)
     )
 

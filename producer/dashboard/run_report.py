@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from producer.dashboard import run_facts, svg_charts
-from producer.dashboard.run_facts import Image, RunFacts
+from producer.dashboard.run_facts import ImageFacts, RunFacts
 from producer.dashboard.svg_charts import Chart
 from producer.embeddings import chips
 from producer.embeddings import queries as embeddings_queries
@@ -55,7 +55,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class ConfusionRow:
     """A true class, and what became of its images."""
 
     name: str
@@ -64,11 +64,11 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Grid:
+class ConfusionTable:
     """Predicted classes across, true classes down."""
 
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ConfusionRow, ...]
 
 
 def html(session: Session, run: int) -> str:
@@ -143,7 +143,7 @@ def png(pixels: NDArray[np.uint8]) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def confusion(found: RunFacts) -> Grid | None:
+def confusion(found: RunFacts) -> ConfusionTable | None:
     """Images by true and predicted class; None without labels, or with too many classes."""
     if not found.confusion or len(found.classes) > _MOST_CLASSES:
         return None
@@ -158,24 +158,24 @@ def confusion(found: RunFacts) -> Grid | None:
             Cell(f"{count:,}" if count else "", 10 + _shade(count / whole), predicted == label)
             for count, predicted in zip(counts, columns, strict=True)
         )
-        rows.append(Row(found.classes[label], shown, f"{cells.get((label, label), 0) / whole:.1%}"))
+        rows.append(ConfusionRow(found.classes[label], shown, f"{cells.get((label, label), 0) / whole:.1%}"))
     names = tuple("undecided" if k is None else found.classes[k] for k in columns)
-    return Grid(names, tuple(rows))
+    return ConfusionTable(names, tuple(rows))
 
 
-def mean_scores(found: RunFacts) -> Grid | None:
+def mean_scores(found: RunFacts) -> ConfusionTable | None:
     """Mean consensus class scores by true class, as in the paper's tables; None as for `confusion`."""
     if found.mean_scores is None or len(found.classes) > _MOST_CLASSES:
         return None
     rows = tuple(
-        Row(
+        ConfusionRow(
             found.classes[label],
             tuple(Cell(f"{v:.0f}", _shade(v / 100.0), k == label) for k, v in enumerate(means.tolist())),
         )
         for label, means in enumerate(found.mean_scores)
         if not np.isnan(means).any()
     )
-    return Grid(found.classes, rows)
+    return ConfusionTable(found.classes, rows)
 
 
 def over_time(found: RunFacts) -> list[Chart]:
@@ -264,7 +264,7 @@ def _tiles(found: RunFacts) -> list[tuple[str, str, str]]:
     return tiles
 
 
-def image(one: Image, names: Sequence[str], best: int | None = None) -> dict[str, Any]:
+def image(one: ImageFacts, names: Sequence[str], best: int | None = None) -> dict[str, Any]:
     """An image for the template; ``best``: only so many of the highest scores, none of 0."""
     held = one.held
     order = range(len(names)) if best is None else np.argsort(-one.scores, kind="stable")[:best].tolist()

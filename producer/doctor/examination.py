@@ -20,7 +20,7 @@ from producer.doctor import (
     states,
 )
 from producer.doctor.finding import Diagnosis, Finding
-from producer.doctor.limits import Limits
+from producer.doctor.limits import ExaminationLimits
 from schema.database import Database
 from schema.errors import StaleState
 from schema.parameters import Solver
@@ -46,7 +46,11 @@ _TIMED = (states.leases, states.sending)
 
 
 def examine(
-    database: Database, settings: Settings, limits: Limits, expect: Expect, solver: Solver | None = None
+    database: Database,
+    settings: Settings,
+    limits: ExaminationLimits,
+    expect: Expect,
+    solver: Solver | None = None,
 ) -> Diagnosis:
     """Compare a database with itself and, where a solver is named, with its list; nothing is written.
 
@@ -89,7 +93,7 @@ def _repaired(database: Database, finding: Finding) -> Finding:
     return replace(finding, repaired=True)
 
 
-def _structure(database: Database, limits: Limits, tick: Tick) -> Iterator[Finding]:
+def _structure(database: Database, limits: ExaminationLimits, tick: Tick) -> Iterator[Finding]:
     for check in _TIMELESS:
         with database.reading() as session:
             yield from check(session)
@@ -101,7 +105,7 @@ def _structure(database: Database, limits: Limits, tick: Tick) -> Iterator[Findi
 
 
 def _against(
-    database: Database, settings: Settings, limits: Limits, solver: Solver, tick: Tick
+    database: Database, settings: Settings, limits: ExaminationLimits, solver: Solver, tick: Tick
 ) -> tuple[int, list[Finding]]:
     with database.reading() as session:
         now = database.now(session)

@@ -12,7 +12,7 @@ from sqlalchemy import and_, case, func, select
 from sqlalchemy.orm import Session
 
 from producer.doctor.finding import BACKUP, Finding, listed
-from producer.doctor.limits import Limits
+from producer.doctor.limits import ExaminationLimits
 from producer.doctor.solver_problems import Seen
 from schema.parameters import Solver
 from schema.states import FINISHED_BATCHES, BatchState, ProblemState
@@ -26,7 +26,7 @@ _FLYING = (ProblemState.SENDING, ProblemState.SENT)
 
 
 @dataclass(frozen=True)
-class Row:
+class LedgerRow:
     """A problem of the ledger, with what tells whether somebody is at work on it.
 
     idle: no worker holds its batch, and it has been as it is for longer than the quarantine.
@@ -44,7 +44,7 @@ class Row:
     idle: bool
 
 
-def read(session: Session, solver: Solver, now: datetime, limits: Limits) -> dict[str, Row]:
+def read(session: Session, solver: Solver, now: datetime, limits: ExaminationLimits) -> dict[str, LedgerRow]:
     """The ledger's problems that were made for a solver, by label."""
     before = now - timedelta(seconds=limits.quarantine_s)
     held = and_(Batch.state == BatchState.SAMPLING, Batch.lease_until > now)
@@ -63,11 +63,11 @@ def read(session: Session, solver: Solver, now: datetime, limits: Limits) -> dic
         and_(~held, moved < before),
     )
     query = select(*columns).join(Batch, Batch.id == Problem.batch_id).join(Run, Run.id == Batch.run_id)
-    found = (Row(*row) for row in session.execute(query.where(Run.solver == solver.value)))
+    found = (LedgerRow(*row) for row in session.execute(query.where(Run.solver == solver.value)))
     return {row.label: row for row in found}
 
 
-def to_charge(rows: Mapping[str, Row]) -> list[str]:
+def to_charge(rows: Mapping[str, LedgerRow]) -> list[str]:
     """The ids whose charge the solver is to be asked for."""
     return [row.sapi_id for row in rows.values() if row.sapi_id is not None]
 
@@ -78,7 +78,11 @@ def known_labels(session: Session) -> set[str]:
 
 
 def compare(
-    before: Mapping[str, Row], after: Mapping[str, Row], known: set[str], seen: Sequence[Seen], solver: Solver
+    before: Mapping[str, LedgerRow],
+    after: Mapping[str, LedgerRow],
+    known: set[str],
+    seen: Sequence[Seen],
+    solver: Solver,
 ) -> Iterator[Finding]:
     """What the two lists do not agree about.
 
@@ -101,7 +105,7 @@ def compare(
             yield from judge(row, by_label.get(label, []), solver)
 
 
-def judge(row: Row, ones: Sequence[Seen], solver: Solver) -> Iterator[Finding]:
+def judge(row: LedgerRow, ones: Sequence[Seen], solver: Solver) -> Iterator[Finding]:
     """What is wrong with one problem of the ledger, given what the solver has under its label."""
     kept = next((one for one in ones if one.sapi_id == row.sapi_id), None)
     others = [one for one in ones if one is not kept]
@@ -127,13 +131,13 @@ def judge(row: Row, ones: Sequence[Seen], solver: Solver) -> Iterator[Finding]:
         yield Finding(SOLVER, "problems", row.id, what, way_out)
 
 
-def _unaccounted(row: Row, ones: Sequence[Seen]) -> bool:
+def _unaccounted(row: LedgerRow, ones: Sequence[Seen]) -> bool:
     ended = row.state in (ProblemState.FAILED, ProblemState.CANCELLED)
     return ended and row.wasted_us == 0 and any(one.status == _COMPLETED for one in ones)
 
 
 def _flying(
-    row: Row, kept: Seen | None, others: Sequence[Seen], solver: Solver
+    row: LedgerRow, kept: Seen | None, others: Sequence[Seen], solver: Solver
 ) -> tuple[str, str] | tuple[None, None]:
     if not row.idle:
         return None, None
@@ -153,7 +157,7 @@ def _flying(
     return None, None
 
 
-def _answered(row: Row, kept: Seen | None, solver: Solver) -> Iterator[Finding]:
+def _answered(row: LedgerRow, kept: Seen | None, solver: Solver) -> Iterator[Finding]:
     # Solvers do not keep problems for ever: one that is not there any more proves nothing.
     if kept is None:
         return

@@ -9,7 +9,7 @@ from schema.errors import ParameterError
 from schema.settings import TomlSettings, describe
 
 
-class Limits(TomlSettings):
+class ExaminationLimits(TomlSettings):
     """The worker's own settings, as far as the doctor needs them: `[worker]`, or `ANNEALQ_WORKER_*`."""
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="ANNEALQ_WORKER_", extra="ignore")
@@ -24,9 +24,9 @@ class Limits(TomlSettings):
         return 5 * self.lease_s
 
 
-def load() -> Limits:
+def load() -> ExaminationLimits:
     """Read the settings; raises ParameterError naming the value that is wrong."""
     try:
-        return Limits()
+        return ExaminationLimits()
     except (ValidationError, ValueError) as error:
         raise ParameterError(f"[worker] {describe(error)}") from None

@@ -50,7 +50,7 @@ class Recount:
 
 
 @dataclass(frozen=True)
-class Steps:
+class StateSteps:
     """Move a row through states, all in one transaction.
 
     path: the states, the first being the one it was seen in. lease_until: as it was seen; another one means
@@ -165,7 +165,7 @@ class SampleAgain:
         if self.state is BatchState.SAMPLED:
             again: dict[str, Any] = {"attempts": 0, "error": None, "dispatched_at": None, "due_at": NOW}
             path = (BatchState.SAMPLED, BatchState.FAILED, BatchState.PENDING)
-            Steps(Batch, self.batch, path, self.why, tuple(again.items())).apply(session, now)
+            StateSteps(Batch, self.batch, path, self.why, tuple(again.items())).apply(session, now)
 
 
 def precious(table: type[Base]) -> ColumnElement[bool]:

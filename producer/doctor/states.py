@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from producer.doctor.finding import BACKUP, Finding
-from producer.doctor.limits import Limits
-from producer.doctor.repairs import NOW, Clear, Steps
+from producer.doctor.limits import ExaminationLimits
+from producer.doctor.repairs import NOW, Clear, StateSteps
 from schema.states import (
     FINISHED_BATCHES,
     BatchState,
@@ -73,7 +73,7 @@ def _early(row: Any) -> Finding:
         return Finding(RUN_STATES, "runs", row.id, what, "classify the images again: a done run stays so")
     path = (RunState.AGGREGATING, RunState.FAILED, RunState.QUEUED)
     values = (("finished_at", None), ("error", None), ("dispatched_at", None))
-    repair = Steps(Run, row.id, path, "its batches were not finished", values)
+    repair = StateSteps(Run, row.id, path, "its batches were not finished", values)
     return Finding(RUN_STATES, "runs", row.id, what, "let it go on: --repair", repair)
 
 
@@ -123,7 +123,7 @@ def _left_over(session: Session) -> Iterator[Finding]:
             )
 
 
-def leases(session: Session, now: datetime, limits: Limits) -> Iterator[Finding]:
+def leases(session: Session, now: datetime, limits: ExaminationLimits) -> Iterator[Finding]:
     """Work whose worker fell silent so long ago that no reconciler can be running."""
     before = now - timedelta(seconds=limits.silence_s)
     for table, held, target in _LEASED:
@@ -146,12 +146,12 @@ def _silent(table: type[Base], row: int, until: datetime, held: State, target: S
         values["dispatched_at"] = None
     if table is Batch:
         values["due_at"] = NOW
-    repair = Steps(table, row, (held, target), why, tuple(values.items()), until, is_leased=True)
+    repair = StateSteps(table, row, (held, target), why, tuple(values.items()), until, is_leased=True)
     way_out = "`annealq up` or `annealq reconciler` hands it on, or make it due again: --repair"
     return Finding(LEASES, table.__tablename__, row, f"it is {held}, and {why}", way_out, repair)
 
 
-def sending(session: Session, now: datetime, limits: Limits) -> Iterator[Finding]:
+def sending(session: Session, now: datetime, limits: ExaminationLimits) -> Iterator[Finding]:
     """Problems of which nobody knows for longer than the quarantine whether they have arrived."""
     before = now - timedelta(seconds=limits.quarantine_s)
     idle = case(

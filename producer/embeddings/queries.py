@@ -48,14 +48,14 @@ class EmbeddingSummary:
 
 
 @dataclass(frozen=True)
-class Layers:
+class UnitLayers:
     """The layers of units that an embedding's chains stand for, in Q's order, classes last."""
 
     kinds: tuple[str, ...]
     sizes: tuple[int, ...]
 
     @classmethod
-    def of(cls, architecture: dict[str, Any], visible: str) -> Layers:
+    def of(cls, architecture: dict[str, Any], visible: str) -> UnitLayers:
         """Of a network; folded visible units are no longer there."""
         read = Architecture.from_dict(architecture)
         kinds = tuple(str(layer["kind"]) for layer in read.summary()["units"])
@@ -89,7 +89,7 @@ def read_tiling(session: Session, embedding_id: int) -> Tiling:
         return tiling.decode(row.tiling)
 
 
-def layers(session: Session, embedding_id: int, units: int) -> Layers | None:
+def layers(session: Session, embedding_id: int, units: int) -> UnitLayers | None:
     """What the units of an embedding are, by a network that it was needed for; None where none is known."""
     asked = select(Preparation.network_id).where(Preparation.embedding_id == embedding_id)
     sampled = (
@@ -101,18 +101,18 @@ def layers(session: Session, embedding_id: int, units: int) -> Layers | None:
     rows = session.execute(
         select(Network.architecture).where(Network.id.in_(asked.union(sampled))).order_by(Network.id)
     )
-    known = [Layers.of(architecture, visible) for architecture in rows.scalars() for visible in Visible]
+    known = [UnitLayers.of(architecture, visible) for architecture in rows.scalars() for visible in Visible]
     return next((found for found in known if sum(found.sizes) == units), None)
 
 
-def layers_of_run(session: Session, run_id: int) -> Layers:
+def layers_of_run(session: Session, run_id: int) -> UnitLayers:
     """What the units of a run are, which its figures on chains speak of."""
     row = session.execute(
         select(Network.architecture, Run.parameters)
         .join(Run, Run.network_id == Network.id)
         .where(Run.id == run_id)
     ).one()
-    return Layers.of(row.architecture, row.parameters["visible"])
+    return UnitLayers.of(row.architecture, row.parameters["visible"])
 
 
 def _query() -> Select[Embedding, str, str, str, bool, int]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from producer.embeddings.chips import ChipGraph
-    from producer.embeddings.queries import Layers
+    from producer.embeddings.queries import UnitLayers
     from schema.codecs.tiling import Tiling
 
 FloatArray = NDArray[np.float64]
@@ -33,7 +33,12 @@ _MOST_NAMES = 80  # units of a tile whose names can be told apart
 
 
 def draw(
-    path: Path, chip: ChipGraph, tiling: Tiling, title: str, layers: Layers | None, tile: int | None = None
+    path: Path,
+    chip: ChipGraph,
+    tiling: Tiling,
+    title: str,
+    layers: UnitLayers | None,
+    tile: int | None = None,
 ) -> None:
     """Write a picture of an embedding to a file: of all tiles, or of one from near.
 
@@ -51,7 +56,7 @@ def draw(
         saving.save(path, lambda: tile_figure(chip, tiling, tile, title, layers))
 
 
-def chip_figure(chip: ChipGraph, tiling: Tiling, title: str, layers: Layers | None) -> Figure:
+def chip_figure(chip: ChipGraph, tiling: Tiling, title: str, layers: UnitLayers | None) -> Figure:
     """Working qubits as faint points, dead ones as crosses; the chains of each tile in a colour of their own.
 
     The qubits of class units have dark points, where there are others.
@@ -81,7 +86,7 @@ def chip_figure(chip: ChipGraph, tiling: Tiling, title: str, layers: Layers | No
     return figure
 
 
-def tile_figure(chip: ChipGraph, tiling: Tiling, tile: int, title: str, layers: Layers | None) -> Figure:
+def tile_figure(chip: ChipGraph, tiling: Tiling, tile: int, title: str, layers: UnitLayers | None) -> Figure:
     """One tile from near: chains in the colours of their layers; faint lines are couplers between them."""
     figure, axes, places = _chip(chip, f"{title}, tile {tile}", near=True)
     owner = _owners(chip, tiling)
@@ -179,13 +184,13 @@ def _lines(
     axes.add_collection(LineCollection(list(segments), colors=colours, linewidths=width, zorder=order))
 
 
-def _class_units(layers: Layers | None, units: int) -> NDArray[np.intp]:
+def _class_units(layers: UnitLayers | None, units: int) -> NDArray[np.intp]:
     """Indices of the class units, which come last; none where nothing else is known, or there."""
     classes = 0 if layers is None or len(layers.sizes) == 1 else layers.sizes[-1]
     return np.arange(units - classes, units)
 
 
-def _unit_colours(layers: Layers | None, units: int) -> FloatArray:
+def _unit_colours(layers: UnitLayers | None, units: int) -> FloatArray:
     """(n, 3): of each unit's layer, as in the pictures of Q; of its own where there is but one layer."""
     from matplotlib.colors import to_rgb
 
@@ -204,7 +209,7 @@ def _name_units(
     places: FloatArray,
     units: NDArray[np.int64],
     used: NDArray[np.intp],
-    layers: Layers | None,
+    layers: UnitLayers | None,
     count: int,
 ) -> None:
     """Each unit's name beside the first qubit of its chain."""
@@ -230,7 +235,7 @@ def _zoom(figure: Figure, axes: Axes, around: FloatArray) -> None:
     figure.set_size_inches(width + 0.2, height + 0.8)
 
 
-def _legend_of_layers(axes: Axes, layers: Layers | None) -> None:
+def _legend_of_layers(axes: Axes, layers: UnitLayers | None) -> None:
     if layers is not None and len(layers.sizes) > 1:
         for kind, size in zip(layers.kinds, layers.sizes, strict=True):
             name, _, colour = q_matrix.LAYERS[kind]

@@ -29,7 +29,7 @@ DIGITS = "digits"
 EXPLICIT_DIGITS = "sklearn:digits"
 
 
-class Kind(StrEnum):
+class SourceKind(StrEnum):
     """What a path holds, told from its name, else from its first bytes."""
 
     IDX = "IDX"
@@ -76,7 +76,7 @@ def _read_path(source: str | Path, labels: str | Path | None) -> ImageSet:
     path, part = _locate(source)
     kind = _kind(path)
     raw = _read(kind, path, part)
-    if labels is None and kind is Kind.IDX:
+    if labels is None and kind is SourceKind.IDX:
         labels = labels_beside(path)
     if labels is not None:
         raw = _relabelled(raw, path, labels)
@@ -117,23 +117,23 @@ def _exists(path: Path) -> bool:
         return path.exists()
 
 
-def _kind(path: Path) -> Kind:
+def _kind(path: Path) -> SourceKind:
     with explained(path):
         if stat.S_ISDIR(path.stat().st_mode):
-            return Kind.FOLDER
+            return SourceKind.FOLDER
     name = path.name.lower()
-    for kind in (Kind.NPY, Kind.NPZ, Kind.CSV):
+    for kind in (SourceKind.NPY, SourceKind.NPZ, SourceKind.CSV):
         if name.removesuffix(".gz").endswith(kind):
             return kind
     if is_picture(name):
-        return Kind.PICTURE
-    return Kind.IDX if "idx" in name else _sniffed(path)
+        return SourceKind.PICTURE
+    return SourceKind.IDX if "idx" in name else _sniffed(path)
 
 
-def _sniffed(path: Path) -> Kind:
+def _sniffed(path: Path) -> SourceKind:
     with open_stream(path) as stream:
         first = stream.file.read(len(MAGIC))
-    for magic, kind in ((MAGIC, Kind.NPY), (b"PK", Kind.NPZ), (b"\0\0", Kind.IDX)):
+    for magic, kind in ((MAGIC, SourceKind.NPY), (b"PK", SourceKind.NPZ), (b"\0\0", SourceKind.IDX)):
         if first.startswith(magic):
             return kind
     raise ImageError(
@@ -142,20 +142,20 @@ def _sniffed(path: Path) -> Kind:
     )
 
 
-def _read(kind: Kind, path: Path, part: str | None) -> _Raw:
+def _read(kind: SourceKind, path: Path, part: str | None) -> _Raw:
     match kind:
-        case Kind.NPZ:
+        case SourceKind.NPZ:
             return _Raw(*read_npz(path, part))
-        case Kind.NPY:
+        case SourceKind.NPY:
             return _Raw(read_npy(path))
-        case Kind.CSV:
+        case SourceKind.CSV:
             return _Raw(*read_table(path))
-        case Kind.PICTURE:
+        case SourceKind.PICTURE:
             return _Raw(read_picture(path), sources=(printable(path.name),))
-        case Kind.FOLDER:
+        case SourceKind.FOLDER:
             folder = read_folder(path)
             return _Raw(folder.images, folder.labels, None, folder.classes, folder.sources)
-        case Kind.IDX:
+        case SourceKind.IDX:
             return _Raw(read_idx_images(path))
 
 
@@ -172,11 +172,11 @@ def read_labels(source: str | Path) -> NDArray[np.generic]:
     if name.endswith((".csv", ".txt")):
         return read_label_table(path)
     match _kind(path):
-        case Kind.NPZ:
+        case SourceKind.NPZ:
             return read_npz_labels(path, part)
-        case Kind.NPY:
+        case SourceKind.NPY:
             return read_npy(path)
-        case Kind.IDX:
+        case SourceKind.IDX:
             return read_idx(path)
         case kind:
             raise ImageError(

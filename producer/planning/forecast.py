@@ -59,7 +59,7 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class Plan:
+class WindowPlan:
     """The forecast from now until the next windows are closed."""
 
     now: datetime
@@ -94,13 +94,13 @@ class _Work:
         return min(later, default=None)
 
 
-def forecast(waiting: Sequence[Waiting], now: datetime) -> Plan:
+def forecast(waiting: Sequence[Waiting], now: datetime) -> WindowPlan:
     """What fits into the next windows; without any, into 24 hours."""
     until = _until(waiting, now)
     works = [_Work(run, _most_s(run), _not_before(run, now)) for run in waiting]
     for solver in {run.solver for run in waiting}:
         _work_off([work for work in works if work.run.solver == solver], now, until)
-    return Plan(now, until, tuple(_forecast(work) for work in works))
+    return WindowPlan(now, until, tuple(_forecast(work) for work in works))
 
 
 def _until(waiting: Sequence[Waiting], now: datetime) -> datetime:

@@ -21,9 +21,9 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from producer import jobs
+from producer.context import AppContext
 from producer.planning import schedules
-from producer.runs.request import Request
-from producer.work import Work
+from producer.runs.request import ClassificationRequest
 from schema.database import advance
 from schema.database.leader_lease import lead
 from schema.errors import AnnealqError, StaleState, StorageError
@@ -37,7 +37,7 @@ LEASE_S = 10.0
 EVERY_S = 1.0
 
 
-def serve(at: Work, stop: threading.Event) -> None:
+def serve(at: AppContext, stop: threading.Event) -> None:
     """Make runs of all firings that are due, until ``stop``; a database that is away is waited for."""
     holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     reachable = True
@@ -54,20 +54,20 @@ def serve(at: Work, stop: threading.Event) -> None:
         stop.wait(EVERY_S)
 
 
-def _leads(at: Work, holder: str) -> bool:
+def _leads(at: AppContext, holder: str) -> bool:
     """Whether this process is the one that works; two at once would read the same images for nothing."""
     with at.database.transaction() as session:
         return lead(session, ROLE, holder, now=at.database.now(session), lease_s=LEASE_S)
 
 
-def due(at: Work) -> list[int]:
+def due(at: AppContext) -> list[int]:
     """The firings that wait for a run, oldest first."""
     with at.database.reading() as session:
         query = select(Firing.id).where(Firing.state == FiringState.DUE).order_by(Firing.due_at)
         return list(session.execute(query).scalars())
 
 
-def fulfil(at: Work, firing: int) -> None:
+def fulfil(at: AppContext, firing: int) -> None:
     """Make a run of a firing, or keep why that cannot be done.
 
     Raises:
@@ -96,7 +96,7 @@ def fulfil(at: Work, firing: int) -> None:
     _end(at, firing, FiringState.ENQUEUED, run_id=run, data_sha256=sha256)
 
 
-def _enqueue(at: Work, firing: int) -> tuple[int, str | None]:
+def _enqueue(at: AppContext, firing: int) -> tuple[int, str | None]:
     """The run of a firing, and the digest of its data; None where that run was there already."""
     with at.database.reading() as session:
         row = session.execute(
@@ -111,7 +111,7 @@ def _enqueue(at: Work, firing: int) -> tuple[int, str | None]:
         now = at.database.now(session)
     if known is not None:  # made by one that died before it could say so; the data may have changed since
         return known, None
-    request = Request.from_dict(row.request)
+    request = ClassificationRequest.from_dict(row.request)
     images = request.read()
     options = request.options(now, key)
     if request.calibrated:
@@ -131,7 +131,7 @@ def _known(session: Session, key: str) -> int | None:
     return session.execute(select(Run.id).where(Run.idempotency_key == key)).scalar()
 
 
-def _end(at: Work, firing: int, target: FiringState, **values: Any) -> None:
+def _end(at: AppContext, firing: int, target: FiringState, **values: Any) -> None:
     try:
         with at.database.transaction() as session:
             now = at.database.now(session)

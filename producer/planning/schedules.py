@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from producer.images import ImageSet
 from producer.networks import provide
 from producer.networks.compatibility import fit
-from producer.runs.request import Request
+from producer.runs.request import ClassificationRequest
 from schema.calendar.cron import Cron
 from schema.calendar.windows import is_daily
 from schema.codecs import arrays
@@ -59,7 +59,7 @@ class ScheduleSummary:
     last: FiringSummary | None
 
 
-def add(database: Database, name: str, cron: Cron, request: Request) -> None:
+def add(database: Database, name: str, cron: Cron, request: ClassificationRequest) -> None:
     """Keep a request that is to become a run whenever ``cron`` says.
 
     Its images are read now, so that what cannot be classified is refused by day.

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from producer.planning.forecast import Forecast, Plan
+from producer.planning.forecast import Forecast, WindowPlan
 from producer.planning.workload import Ran
 from schema.calendar.run_hours import shown
 
@@ -28,7 +28,7 @@ class Price:
         return qpu_us / _MINUTE_US * self.per_minute
 
 
-def plan_object(plan: Plan, price: Price | None) -> dict[str, Any]:
+def plan_object(plan: WindowPlan, price: Price | None) -> dict[str, Any]:
     """The forecast as plain JSON. Costs are None without a price."""
     return {
         "now": plan.now.isoformat(),
@@ -62,7 +62,7 @@ def _run_object(one: Forecast, price: Price | None) -> dict[str, Any]:
     }
 
 
-def plan_text(plan: Plan, price: Price | None, zone: tzinfo) -> RenderableType:
+def plan_text(plan: WindowPlan, price: Price | None, zone: tzinfo) -> RenderableType:
     """The forecast for people."""
     if not plan.runs:
         return "nothing waits: `annealq classify DATA`"

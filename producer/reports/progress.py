@@ -36,7 +36,7 @@ class Rate(ProgressColumn):
 
 def watch_run(
     database: Database, run_id: int, console: Console, check: Check = lambda: None
-) -> queries.Progress:
+) -> queries.ImageProgress:
     """Show a run's stages until it is finished or paused; ``check`` is called in between and may raise.
 
     A run that is paused by its window goes on by itself, and is waited for.
@@ -150,7 +150,7 @@ def watch_preparation(
             time.sleep(_EVERY_S)
 
 
-class Steps:
+class StepBars:
     """Bars of a work in steps, as a context manager; they come up once it has taken two seconds."""
 
     def __init__(self, console: Console) -> None:

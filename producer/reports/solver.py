@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from producer.embeddings.queries import EmbeddingSummary, Layers
+from producer.embeddings.queries import EmbeddingSummary, UnitLayers
 from producer.figures.q_matrix import unit_names
 from producer.runs.dry_runs import PreparationSummary
 from schema.codecs.tiling import Tiling
@@ -92,7 +92,7 @@ def embeddings_table(embeddings: Sequence[EmbeddingSummary]) -> Table:
 
 
 def embedding_text(
-    held: EmbeddingSummary, tiling: Tiling | None, layers: Layers | None, *, found_now: bool | None = None
+    held: EmbeddingSummary, tiling: Tiling | None, layers: UnitLayers | None, *, found_now: bool | None = None
 ) -> RenderableType:
     """`embeddings show` and `find` for people."""
     about = Table.grid(padding=(0, 2))
@@ -133,7 +133,7 @@ def _chain_lengths(tiling: Tiling) -> Table:
     return table
 
 
-def _by_layer(tiling: Tiling, layers: Layers | None) -> list[Table]:
+def _by_layer(tiling: Tiling, layers: UnitLayers | None) -> list[Table]:
     if layers is None or len(layers.sizes) == 1:
         return []
     table = Table(title="chains by layer of units")
@@ -146,7 +146,7 @@ def _by_layer(tiling: Tiling, layers: Layers | None) -> list[Table]:
     return [table]
 
 
-def solver_figures(figures: Mapping[str, Any], layers: Layers) -> Table:
+def solver_figures(figures: Mapping[str, Any], layers: UnitLayers) -> Table:
     """What a run used of a solver with qubits, for a terminal."""
     table = Table.grid(padding=(0, 2))
     for name, text in solver_rows(figures, layers):
@@ -154,7 +154,7 @@ def solver_figures(figures: Mapping[str, Any], layers: Layers) -> Table:
     return table
 
 
-def solver_rows(figures: Mapping[str, Any], layers: Layers) -> list[tuple[str, str]]:
+def solver_rows(figures: Mapping[str, Any], layers: UnitLayers) -> list[tuple[str, str]]:
     """What a run used of a solver with qubits, by name; ``figures`` are the run's statistics."""
     rows: list[tuple[str, str]] = []
     again = [(figures["problems_adopted"], "adopted"), (figures["problems_resubmitted"], "sent again")]
@@ -193,7 +193,7 @@ def _parts(times: Mapping[str, float]) -> str:
     )
 
 
-def _unit(index: int, layers: Layers) -> str:
+def _unit(index: int, layers: UnitLayers) -> str:
     if index >= sum(layers.sizes):
         return f"unit {index}"
     return f"unit {unit_names(layers.sizes, layers.kinds)[index]}"

@@ -11,8 +11,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+from producer.context import AppContext
 from producer.stack.stack import environment
-from producer.work import Work
 from schema.errors import AnnealqError
 
 
@@ -31,7 +31,7 @@ class Yardstick:
         return None if self.right is None else self.right / self.images
 
 
-def ask(at: Work, run: int) -> Yardstick:
+def ask(at: AppContext, run: int) -> Yardstick:
     """Measure the network of a run on its images, in a process of its own.
 
     Raises:

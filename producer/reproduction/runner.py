@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from producer.context import AppContext
 from producer.enqueued import Enqueued
 from producer.images import ImageSet
 from producer.jobs import submit, submit_training
@@ -22,7 +23,6 @@ from producer.reports.terminal import screen
 from producer.runs import queries
 from producer.runs.batch_size import BATCH_SIZE
 from producer.runs.enqueue import RunOptions
-from producer.work import Work
 from schema.codecs import arrays
 from schema.errors import AnnealqError, ImageError, NetworkError
 from schema.network.architecture import preset
@@ -33,7 +33,7 @@ TRANSFERS = ("paper", "energy")
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
+class ExperimentRun:
     """Images to classify: by which network, solver and parameters."""
 
     network: str
@@ -43,7 +43,7 @@ class Request:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class ExperimentResult:
     """A finished run.
 
     labels, predicted: (N,) int64, -1 where unknown and where undecided. scores: (N, K) float64, 0 to 100.
@@ -84,10 +84,10 @@ class Outcome:
         }
 
 
-class Laboratory:
+class Runner:
     """An open database and broker, and how to get networks and runs there."""
 
-    def __init__(self, at: Work) -> None:
+    def __init__(self, at: AppContext) -> None:
         self.at = at
         self._console = screen()
 
@@ -132,7 +132,7 @@ class Laboratory:
             self._console.print(f"training {name}, {transfer} transfer, on {total:,} images of {images.name}")
         return watch_training(self.at.database, queued.id, self._console, self.at.check)
 
-    def run(self, requests: Iterable[Request]) -> list[Outcome]:
+    def run(self, requests: Iterable[ExperimentRun]) -> list[ExperimentResult]:
         """Enqueue all of them, then wait; a run that is there already is used again.
 
         Raises:
@@ -141,7 +141,7 @@ class Laboratory:
         queued = [(request, self._submit(request)) for request in requests]
         return [self._wait(request, run) for request, run in queued]
 
-    def _submit(self, request: Request) -> int:
+    def _submit(self, request: ExperimentRun) -> int:
         """A run for exactly this request; after one that failed or was cancelled, the next attempt."""
         key = _key(request)
         for attempt in count(1):
@@ -153,13 +153,13 @@ class Laboratory:
                     break
         return run.id
 
-    def _enqueue(self, request: Request, key: str) -> Enqueued:
+    def _enqueue(self, request: ExperimentRun, key: str) -> Enqueued:
         # Small batches, so that all workers have some.
         size = min(BATCH_SIZE, -(-len(request.images.images) // 8))
         options = RunOptions(batch_size=size, key=key)
         return submit(self.at, request.images, request.network, request.solver, request.parameters, options)
 
-    def _wait(self, request: Request, run: int) -> Outcome:
+    def _wait(self, request: ExperimentRun, run: int) -> ExperimentResult:
         seen = watch_run(self.at.database, run, self._console, self.at.check)
         if seen.state is not RunState.DONE:
             why = seen.error or "`annealq runs show` says more"
@@ -198,7 +198,7 @@ def one_of_each(images: ImageSet, classes: int, seed: int) -> ImageSet:
     )
 
 
-def _key(request: Request) -> str:
+def _key(request: ExperimentRun) -> str:
     """An idempotency key that follows from all that decides the result."""
     what = {"network": request.network, "solver": request.solver, **request.parameters.to_dict()}
     labels = request.images.labels
@@ -210,9 +210,9 @@ def _key(request: Request) -> str:
     )
 
 
-def _outcome(run: queries.RunSummary, rows: list[queries.Classified], classes: int) -> Outcome:
+def _outcome(run: queries.RunSummary, rows: list[queries.Classified], classes: int) -> ExperimentResult:
     figures = run.statistics or {}
-    return Outcome(
+    return ExperimentResult(
         run_id=run.run_id,
         network=run.network,
         parameters=run.parameters,

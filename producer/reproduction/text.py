@@ -9,7 +9,7 @@ from rich.columns import Columns
 from rich.table import Table
 from rich.text import Text
 
-from producer.reproduction.runner import Outcome
+from producer.reproduction.runner import ExperimentResult
 from producer.reproduction.scores import ScoreTable
 from producer.reproduction.trial import Trial
 
@@ -60,13 +60,13 @@ def accuracies(trials: Sequence[Trial], by: str) -> Table:
     return table
 
 
-def _spread(draws: Sequence[Outcome]) -> str:
+def _spread(draws: Sequence[ExperimentResult]) -> str:
     """The mean accuracy of several draws, from the worst to the best of them."""
     known = [run.accuracy for run in draws]
     return f"{sum(known) / len(known):.2%} ({min(known):.2%} to {max(known):.2%})"
 
 
-def _share(run: Outcome) -> str:
+def _share(run: ExperimentResult) -> str:
     return f"{run.accuracy:.2%} ({run.right:,} of {len(run.labels):,})"
 
 

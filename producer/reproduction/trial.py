@@ -8,7 +8,7 @@ from typing import Any
 from producer.images import ImageSet
 from producer.reproduction import baseline
 from producer.reproduction.charts import Curve
-from producer.reproduction.runner import Laboratory, Outcome, Request
+from producer.reproduction.runner import ExperimentResult, ExperimentRun, Runner
 from producer.reproduction.scores import ScoreTable
 from schema.parameters import Parameters
 
@@ -53,11 +53,11 @@ class Trial:
 
     label: str
     table: ScoreTable
-    chosen: Outcome
-    whole: Outcome
+    chosen: ExperimentResult
+    whole: ExperimentResult
     own: baseline.Yardstick
-    by_reads: tuple[Outcome, ...]
-    by_noise: tuple[tuple[Outcome, ...], ...]
+    by_reads: tuple[ExperimentResult, ...]
+    by_noise: tuple[tuple[ExperimentResult, ...], ...]
 
     @property
     def fewest_reads(self) -> int:
@@ -66,7 +66,7 @@ class Trial:
         near = (run for run in self.by_reads if run.accuracy >= most - _NEAR)
         return min(int(run.parameters["reads"]) for run in near)
 
-    def runs_by(self, by: str) -> tuple[tuple[Outcome, ...], ...]:
+    def runs_by(self, by: str) -> tuple[tuple[ExperimentResult, ...], ...]:
         """The runs at each number of ``reads`` or each ``noise``; none where none were asked for."""
         return tuple((run,) for run in self.by_reads) if by == "reads" else self.by_noise
 
@@ -102,13 +102,13 @@ class Data:
 
 
 def perform(
-    laboratory: Laboratory, label: str, network: str, data: Data, base: Parameters, scale: Scale
+    laboratory: Runner, label: str, network: str, data: Data, base: Parameters, scale: Scale
 ) -> Trial:
     """Run a trial through the queue; ``base`` says all but reads and noise."""
 
-    def request(images: ImageSet, reads: int, noise: float = 0.0, draw: int = 0) -> Request:
+    def request(images: ImageSet, reads: int, noise: float = 0.0, draw: int = 0) -> ExperimentRun:
         parameters = replace(base, reads=reads, noise=noise, seed=base.seed + draw)
-        return Request(network, images, parameters)
+        return ExperimentRun(network, images, parameters)
 
     reads = [*scale.fewer, scale.reads]
     by_reads = [request(data.whole, some) for some in reads]
@@ -127,5 +127,5 @@ def perform(
     )
 
 
-def _grouped(runs: list[Outcome], size: int) -> tuple[tuple[Outcome, ...], ...]:
+def _grouped(runs: list[ExperimentResult], size: int) -> tuple[tuple[ExperimentResult, ...], ...]:
     return tuple(tuple(runs[start : start + size]) for start in range(0, len(runs), size))

@@ -69,7 +69,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Progress:
+class ImageProgress:
     """How far a run is: images in each stage."""
 
     state: RunState
@@ -142,7 +142,7 @@ def counts(session: Session, run_id: int, first_image: int = 0) -> Counts:
     return Counts(*row)
 
 
-def progress(session: Session, run_id: int) -> Progress:
+def progress(session: Session, run_id: int) -> ImageProgress:
     """How far a run is; raises NotFound."""
     held = session.execute(
         select(Run.state, Run.images, Run.error, Run.solver, Run.paused_by, Run.pause_reason).where(
@@ -161,7 +161,7 @@ def progress(session: Session, run_id: int) -> Progress:
     answered, search = 0, None
     if Solver(held.solver).is_remote and {BatchState.PENDING, BatchState.SAMPLING} & stages.keys():
         answered, search = _under_way(session, run_id)
-    return Progress(
+    return ImageProgress(
         state=held.state,
         images=held.images,
         sampled=scored + stages.get(BatchState.SAMPLED, 0) + answered,

@@ -21,7 +21,7 @@ _NAMED = ("digits", "sklearn:digits")
 
 
 @dataclass(frozen=True)
-class Request:
+class ClassificationRequest:
     """Images by where they are, and how to classify them.
 
     data, labels: as `producer.images.read` takes them. classes: the only labels to take. asked: parameters by
@@ -85,7 +85,7 @@ class Request:
             hours=self.hours(now, again=key is not None),
         )
 
-    def from_anywhere(self) -> Request:
+    def from_anywhere(self) -> ClassificationRequest:
         """The same for a process in another folder: with absolute paths."""
         data = self.data if self.data in _NAMED else str(Path.cwd() / self.data)
         labels = None if self.labels is None else str(Path.cwd() / self.labels)

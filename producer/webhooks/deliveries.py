@@ -27,7 +27,7 @@ from schema.database import Database, advance
 from schema.errors import StaleState
 from schema.states import DeliveryState
 from schema.tables import Run
-from schema.tables.api import Delivery, Submission
+from schema.tables.api import Delivery, RunSubmission
 
 LEASE_S = 60.0  # above the time that one attempt may take
 _BACKOFF_S = (5, 30, 120, 600, 3_600, 3 * 3_600, 6 * 3_600, 12 * 3_600)
@@ -50,7 +50,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DeliveryResult:
     """What came of an attempt. error: None: it was taken. is_final: trying again is of no use."""
 
     error: str | None = None
@@ -108,8 +108,8 @@ def claim(database: Database) -> Attempt | None:
             except StaleState:
                 continue
             to = session.execute(
-                select(Submission.webhook_url, Submission.webhook_secret)
-                .join(Delivery, Delivery.run_id == Submission.run_id)
+                select(RunSubmission.webhook_url, RunSubmission.webhook_secret)
+                .join(Delivery, Delivery.run_id == RunSubmission.run_id)
                 .where(Delivery.id == row.id)
             ).one()
             url, secret = to.webhook_url or "", to.webhook_secret or ""
@@ -117,7 +117,7 @@ def claim(database: Database) -> Attempt | None:
     return None
 
 
-def keep(database: Database, attempt: Attempt, outcome: Outcome) -> None:
+def keep(database: Database, attempt: Attempt, outcome: DeliveryResult) -> None:
     """Write down what came of an attempt, unless its lease has run out and another one is under way."""
     with database.transaction() as session:
         now = database.now(session)
@@ -132,7 +132,7 @@ def keep(database: Database, attempt: Attempt, outcome: Outcome) -> None:
         advance(session, attempt.delivery, DeliveryState.SENDING, target, at=now, why=outcome.error, **values)
 
 
-def _after(attempt: Attempt, outcome: Outcome, now: datetime) -> tuple[DeliveryState, dict[str, Any]]:
+def _after(attempt: Attempt, outcome: DeliveryResult, now: datetime) -> tuple[DeliveryState, dict[str, Any]]:
     """The state that an attempt leads to, and what is set with it."""
     values: dict[str, Any] = {"lease_until": None, "error": outcome.error}
     if outcome.error is None:
@@ -156,9 +156,9 @@ def _unnoted(since: datetime | None) -> Select[int, datetime | None]:
     lately = Run.finished_at.is_not(None) if since is None else Run.finished_at >= since
     return (
         select(Run.id, Run.finished_at)
-        .join(Submission, Submission.run_id == Run.id)
+        .join(RunSubmission, RunSubmission.run_id == Run.id)
         .outerjoin(Delivery, told)
-        .where(Submission.webhook_url.is_not(None), lately, Delivery.id.is_(None))
+        .where(RunSubmission.webhook_url.is_not(None), lately, Delivery.id.is_(None))
         .order_by(Run.finished_at)
         .limit(_AT_ONCE)
     )

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from producer.webhooks import deliveries
 from producer.webhooks.addresses import check_url, resolve
-from producer.webhooks.deliveries import Attempt, Outcome
+from producer.webhooks.deliveries import Attempt, DeliveryResult
 from schema.database import Database
 from schema.errors import ParameterError, StorageError
 
@@ -80,20 +80,20 @@ class Courier:
         except StorageError as error:
             _LOG.warning("webhook %s will come again: %s", attempt.event_id, error)
 
-    async def _post(self, http: httpx.AsyncClient, attempt: Attempt) -> Outcome:
+    async def _post(self, http: httpx.AsyncClient, attempt: Attempt) -> DeliveryResult:
         try:
             async with asyncio.timeout(_ANSWER_S):
                 status = await self._ask(http, attempt)
         except ParameterError as error:
-            return Outcome(str(error), is_final=True)
+            return DeliveryResult(str(error), is_final=True)
         except (httpx.HTTPError, OSError, TimeoutError) as error:
-            return Outcome(f"not delivered: {type(error).__name__} {error}".strip()[:500])
+            return DeliveryResult(f"not delivered: {type(error).__name__} {error}".strip()[:500])
         if 200 <= status < 300:
-            return Outcome()
+            return DeliveryResult()
         if status == httpx.codes.GONE:
-            return Outcome("the receiver wants no more (410)", is_final=True)
+            return DeliveryResult("the receiver wants no more (410)", is_final=True)
         what = "redirects are not followed" if 300 <= status < 400 else "expected 2xx"
-        return Outcome(f"the receiver answered {status}; {what}")
+        return DeliveryResult(f"the receiver answered {status}; {what}")
 
     async def _ask(self, http: httpx.AsyncClient, attempt: Attempt) -> int:
         host, port = check_url(attempt.url, allow_private=self._allow_private)

@@ -37,7 +37,7 @@ Deflate = Callable[[bytes, int], bytes]  # of (bytes, level)
 
 
 @dataclass(frozen=True, eq=False)
-class SampleSet:
+class RawReads:
     """Reads of one problem, eight bits to a byte as they are stored and sent.
 
     Attributes:
@@ -58,7 +58,7 @@ class SampleSet:
         bits: NDArray[np.uint8],
         energies: NDArray[np.floating],
         occurrences: NDArray[np.int32] | None = None,
-    ) -> SampleSet:
+    ) -> RawReads:
         """From bits (images, reads, variables) uint8; raises ValueError when one is neither 0 nor 1."""
         if bits.ndim != 3 or bits.dtype != np.uint8:
             raise ValueError(
@@ -74,7 +74,7 @@ class SampleSet:
         return np.unpackbits(self.packed, axis=2, count=self.variables)
 
 
-def encode(samples: SampleSet, deflate: Deflate = zlib.compress) -> bytes:
+def encode(samples: RawReads, deflate: Deflate = zlib.compress) -> bytes:
     """Samples to bytes; `decode` gives back equal arrays. deflate: as zlib's, by whatever library.
 
     Raises:
@@ -95,7 +95,7 @@ def encode(samples: SampleSet, deflate: Deflate = zlib.compress) -> bytes:
     return _HEADER.pack(*head, _checksum(head, body)) + body
 
 
-def decode(data: bytes) -> SampleSet:
+def decode(data: bytes) -> RawReads:
     """Bytes to samples.
 
     Raises:
@@ -119,10 +119,10 @@ def decode(data: bytes) -> SampleSet:
     occurrences = None
     if flags & _OCCURRENCES:
         occurrences = np.frombuffer(body, "<i4", cells, sizes[0] + sizes[1]).reshape(images, reads)
-    return SampleSet(packed, variables, energies, occurrences)
+    return RawReads(packed, variables, energies, occurrences)
 
 
-def _check_shapes(samples: SampleSet) -> None:
+def _check_shapes(samples: RawReads) -> None:
     packed, row = samples.packed, (samples.variables + 7) // 8
     if packed.ndim != 3 or packed.dtype != np.uint8 or packed.shape[2] != row:
         raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schema.tables.api import ApiKey, Delivery, Submission
+from schema.tables.api import ApiKey, Delivery, RunSubmission
 from schema.tables.blobs import BatchImages, SampleSet, TrainingSet
 from schema.tables.columns import Base
 from schema.tables.embeddings import Chip, Embedding, Preparation
@@ -40,9 +40,9 @@ __all__ = [
     "Preparation",
     "Problem",
     "Run",
+    "RunSubmission",
     "SampleSet",
     "Schedule",
     "Spending",
-    "Submission",
     "TrainingSet",
 ]

@@ -40,7 +40,7 @@ class ApiKey(Base):
     )
 
 
-class Submission(Base):
+class RunSubmission(Base):
     """A run that came by HTTP: by which key, and whom to tell of its end."""
 
     __tablename__ = "submissions"

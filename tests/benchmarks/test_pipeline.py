@@ -147,7 +147,7 @@ def test_memory_and_room(record: Record, instant: Plant) -> None:
     record("the same, its 50 units, by the local annealer: most reads are the same", stored, "bytes")
     random = np.random.default_rng(0)
     bits = random.integers(0, 2, (100, 1000, 50), dtype=np.uint8)
-    most = samples.encode(samples.SampleSet.of(bits, random.normal(size=(100, 1000))))
+    most = samples.encode(samples.RawReads.of(bits, random.normal(size=(100, 1000))))
     record("the same, 50 random units", len(most) / 100, "bytes", 11_000, at_least=False)
 
 

@@ -32,7 +32,7 @@ from worker.embedding.model.graphs import Interactions, SolverGraph
 from worker.embedding.model.scale import Ranges
 from worker.embedding.model.unembedding import unembed
 from worker.embedding.search import find
-from worker.emulator.qpu.solver import DESIGNS, Solver
+from worker.emulator.qpu.solver import DESIGNS, EmulatedSolver
 from worker.network.trained import TrainedNetwork
 from worker.qubo.build import Visible
 from worker.qubo.ising import spin_form
@@ -76,7 +76,7 @@ def network() -> TrainedNetwork:
 @pytest.fixture(scope="module")
 def full_chip(network: TrainedNetwork) -> Programme:
     """`mnist` folded, on as many tiles as the default chip of the emulator takes."""
-    made = Solver.make("emulator-pegasus", DESIGNS["emulator-pegasus"], 0)
+    made = EmulatedSolver.make("emulator-pegasus", DESIGNS["emulator-pegasus"], 0)
     graph = SolverGraph.from_properties("chip", "chip", made.properties)
     model = network.model("folded", None)
     tiling = find.find(Interactions.of(model), graph).tiling

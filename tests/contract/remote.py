@@ -17,7 +17,7 @@ from worker.qubo.build import EnergyModel, FloatArray
 from worker.qubo.noise import Noise
 from worker.sapi import program
 from worker.sapi.client import Access
-from worker.sapi.qpu import Answered, Qpu
+from worker.sapi.qpu import Answered, SolverConnection
 
 _PATIENCE_S = 120.0
 
@@ -30,8 +30,8 @@ class RemoteAnnealer:
     qpu: str | None = None
 
     @cached_property
-    def connection(self) -> Qpu:
-        return Qpu(self.access, Parameters(qpu=self.qpu))
+    def connection(self) -> SolverConnection:
+        return SolverConnection(self.access, Parameters(qpu=self.qpu))
 
     @property
     def name(self) -> str:

@@ -13,15 +13,15 @@ from schema.parameters import Solver
 from schema.states import RunState
 from worker.compute import candidates, scoring
 from worker.network.trained import TrainedNetwork
-from worker.records.batches import Stored, Work
-from worker.records.calibrations import Candidate, Fitted, Job
+from worker.records.batches import BatchInput, StoredReads
+from worker.records.calibrations import CalibrationJob, Candidate, FittedParameters
 
 _COMPARED = ("lam", "sweeps", "chain_strength", "scale")  # what the runs of a calibration differ in
 
-Load = Callable[[int], tuple[Work, list[Stored]]]  # a batch with its sample sets
+Load = Callable[[int], tuple[BatchInput, list[StoredReads]]]  # a batch with its sample sets
 
 
-def fit(network: TrainedNetwork, job: Job, load: Load) -> Fitted:
+def fit(network: TrainedNetwork, job: CalibrationJob, load: Load) -> FittedParameters:
     """Compare every number of reads and every rule on the samples of every run, one batch at a time.
 
     Raises:
@@ -42,7 +42,7 @@ def fit(network: TrainedNetwork, job: Job, load: Load) -> Fitted:
         "right": right.tolist(),
     }
     parameters = replace(job.candidates[row].parameters, **asdict(among[column]))
-    return Fitted(parameters, int(right[row, column]) / job.images, measured, _graph(job))
+    return FittedParameters(parameters, int(right[row, column]) / job.images, measured, _graph(job))
 
 
 def _costs(solver: Solver, candidate: Candidate, among: Sequence[candidates.Choice]) -> NDArray[np.float64]:
@@ -53,7 +53,7 @@ def _costs(solver: Solver, candidate: Candidate, among: Sequence[candidates.Choi
     return scoring.sweeps(solver, candidate.parameters) * reads
 
 
-def _graph(job: Job) -> str:
+def _graph(job: CalibrationJob) -> str:
     graphs = frozenset().union(*(candidate.graph_ids for candidate in job.candidates))
     if len(graphs) > 1:
         raise AnnealqError(
@@ -62,7 +62,7 @@ def _graph(job: Job) -> str:
     return next(iter(graphs), "")
 
 
-def _refuse_failed(job: Job) -> None:
+def _refuse_failed(job: CalibrationJob) -> None:
     if not job.candidates:
         raise AnnealqError("the calibration has no runs")
     for candidate in job.candidates:

@@ -24,7 +24,7 @@ from worker.network.trained import TrainedNetwork
 from worker.qubo.build import EnergyModel
 from worker.qubo.ising import spin_form
 from worker.qubo.noise import noise_for
-from worker.records.batches import Scored, Stored, Work
+from worker.records.batches import BatchInput, Scored, StoredReads
 
 _AGAIN = "classify the images again"
 
@@ -45,7 +45,7 @@ def annealer(solver: Solver, parameters: Parameters) -> LocalAnnealer:
     return SimulatedAnnealer() if parameters.sweeps is None else SimulatedAnnealer(sweeps=parameters.sweeps)
 
 
-def linear_parts(network: TrainedNetwork, work: Work, latest: LatestParts | None = None) -> LinearParts:
+def linear_parts(network: TrainedNetwork, work: BatchInput, latest: LatestParts | None = None) -> LinearParts:
     """Linear parts of a batch; Corrupt where its images are damaged. latest: where they may be known."""
     images = pixels(work)
     model = network.model(work.parameters.visible, work.parameters.lam)
@@ -53,7 +53,7 @@ def linear_parts(network: TrainedNetwork, work: Work, latest: LatestParts | None
 
 
 def draw(
-    network: TrainedNetwork, work: Work, parts: LinearParts, heed: Callable[[], None] | None = None
+    network: TrainedNetwork, work: BatchInput, parts: LinearParts, heed: Callable[[], None] | None = None
 ) -> Drawn:
     """Sample every image of a batch; what ``heed`` raises between images ends it.
 
@@ -65,12 +65,15 @@ def draw(
     solver = annealer(work.solver, parameters)
     noise = noise_for(model, network.architecture.alpha, parameters.noise, parameters.seed)
     drawn = solver.sample(model, linear, parameters.reads, parameters.seed, work.first_image, noise, heed)
-    data = samples.encode(samples.SampleSet.of(drawn.bits, drawn.energies), isal_zlib.compress)
+    data = samples.encode(samples.RawReads.of(drawn.bits, drawn.energies), isal_zlib.compress)
     return Drawn(data, model.units, round(drawn.elapsed_s * 1e6))
 
 
 def score(
-    network: TrainedNetwork, work: Work, stored: Sequence[Stored], latest: LatestParts | None = None
+    network: TrainedNetwork,
+    work: BatchInput,
+    stored: Sequence[StoredReads],
+    latest: LatestParts | None = None,
 ) -> tuple[list[Scored], dict[int, bytes]]:
     """Consensus class scores of a batch from its stored sample sets; one row for each image.
 
@@ -100,7 +103,7 @@ def score(
 
 
 def read_energies(
-    network: TrainedNetwork, work: Work, stored: Sequence[Stored], images: Collection[int]
+    network: TrainedNetwork, work: BatchInput, stored: Sequence[StoredReads], images: Collection[int]
 ) -> dict[int, tuple[NDArray[np.float64], NDArray[np.int64]]]:
     """Energies (R,) float64 of some images' reads, by Q, and classes (R,) int64; -1: none or several.
 
@@ -127,8 +130,8 @@ def read_energies(
 
 def count_right(
     network: TrainedNetwork,
-    work: Work,
-    stored: Sequence[Stored],
+    work: BatchInput,
+    stored: Sequence[StoredReads],
     among: Sequence[candidates.Choice],
 ) -> NDArray[np.int64]:
     """Images of a labelled batch that each of C choices predicts right, (C,) int64.
@@ -153,7 +156,7 @@ def sweeps(solver: Solver, parameters: Parameters) -> int:
     return local.sweeps if isinstance(local, SimulatedAnnealer) else 1
 
 
-def pixels(work: Work) -> NDArray[np.uint8]:
+def pixels(work: BatchInput) -> NDArray[np.uint8]:
     """Images (N, H, W) uint8 of a batch; Corrupt, naming it, where they or their labels are damaged."""
     with stored_in(f"batch {work.batch} of run {work.run}", _AGAIN):
         return arrays.decode_images(work.images, work.shape, work.images_sha256, work.labels)
@@ -176,8 +179,11 @@ class _Reads:
 
 
 def _reads(
-    network: TrainedNetwork, work: Work, stored: Sequence[Stored], latest: LatestParts | None = None
-) -> Iterator[tuple[Stored, _Reads]]:
+    network: TrainedNetwork,
+    work: BatchInput,
+    stored: Sequence[StoredReads],
+    latest: LatestParts | None = None,
+) -> Iterator[tuple[StoredReads, _Reads]]:
     """The reads of each sample set, one after another: a batch's may be too many to hold at once."""
     parts = linear_parts(network, work, latest)
     expected = 0
@@ -190,7 +196,9 @@ def _reads(
         raise Corrupt(f"image {expected} of batch {work.batch} has no stored reads")
 
 
-def _decode(model: EnergyModel, linear: NDArray[np.float64], parameters: Parameters, part: Stored) -> _Reads:
+def _decode(
+    model: EnergyModel, linear: NDArray[np.float64], parameters: Parameters, part: StoredReads
+) -> _Reads:
     with stored_in(f"sample set of problem {part.problem}", _AGAIN):
         held = samples.decode(part.data)
         if (reads := held.packed.shape[1]) < parameters.reads:
@@ -223,7 +231,7 @@ def _tiles(data: bytes, count: int) -> tiling.Tiling:
     return tiling.decode(data).take(slice(count))
 
 
-def _images(part: Stored) -> slice:
+def _images(part: StoredReads) -> slice:
     return slice(part.first_image, part.first_image + part.count)
 
 

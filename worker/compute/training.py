@@ -13,17 +13,17 @@ from schema.codecs.corruption import stored_in
 from schema.network import weights
 from schema.network.architecture import Architecture
 from worker.network import training
-from worker.records.trainings import Job, Outcome
+from worker.records.trainings import TrainedWeights, TrainingJob
 
 _TRAIN_AGAIN = "give the same images to `annealq networks train` again"
 
 
 def train(
-    job: Job,
+    job: TrainingJob,
     threads: int,
     on_epoch: Callable[[list[dict[str, Any]]], None],
     heed: Callable[[], None],
-) -> Outcome:
+) -> TrainedWeights:
     """Train a network with so many threads; ``on_epoch`` gets the metrics of all epochs so far.
 
     heed: called before every few images; what it raises ends the training.
@@ -56,7 +56,7 @@ def train(
             on_epoch=keep,
             should_stop=asked,
         )
-    return Outcome(weights.encode(trained.weights, architecture), trained.to_dict())
+    return TrainedWeights(weights.encode(trained.weights, architecture), trained.to_dict())
 
 
 @contextmanager

@@ -23,11 +23,11 @@ from schema.errors import StackError
 from worker.emulator.qpu.errors import Rejected
 from worker.emulator.routes import problems, solvers, wire
 from worker.emulator.routes.control import Control
-from worker.emulator.routes.gate import Connections, Gate
+from worker.emulator.routes.gate import Gate, OpenConnections
 from worker.emulator.service.machine import Machine
 
 if TYPE_CHECKING:
-    from worker.emulator.service.options import Options
+    from worker.emulator.service.options import EmulatorOptions
 
 ROOT = "/sapi/v2"
 _GRACE_S = 1
@@ -35,7 +35,7 @@ _GRACE_S = 1
 _KEEP_ALIVE_S = 300
 
 
-def serve(options: Options) -> None:
+def serve(options: EmulatorOptions) -> None:
     """Serve until SIGTERM or Ctrl-C. When ready, one line of JSON goes to standard output.
 
     Raises StackError when the address cannot be listened on, StorageError for the state file, ParameterError
@@ -44,7 +44,7 @@ def serve(options: Options) -> None:
     listening = listen(options.host, options.port)
     try:
         machine = Machine(options)
-        connections = Connections()
+        connections = OpenConnections()
         server = _Server(machine, listening, _config(application(machine, connections), connections))
         # uvicorn has its own handlers while it serves. It sends the signal that stopped it once more at its
         # end, which was a clean one: then this does nothing.
@@ -77,10 +77,10 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def application(machine: Machine, connections: Connections) -> Starlette:
+def application(machine: Machine, connections: OpenConnections) -> Starlette:
     """The endpoints, SAPI's with and without a slash at their end."""
     gate, control = Gate(machine, connections), Control(machine)
-    ask, look = problems.Problems(machine), solvers.Solvers(machine)
+    ask, look = problems.Problems(machine), solvers.SolverRoutes(machine)
     sapi = [
         ("/solvers/remote", "GET", look.all, solvers.target),
         ("/solvers/remote/{name}", "GET", look.one, solvers.target),
@@ -145,7 +145,7 @@ class _Server(uvicorn.Server):
         asyncio.get_running_loop().call_soon_threadsafe(self._machine.bell.close)
 
 
-def _config(app: Starlette, connections: Connections) -> uvicorn.Config:
+def _config(app: Starlette, connections: OpenConnections) -> uvicorn.Config:
     class Protocol(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
             connections.add(transport)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from schema.network.architecture import Architecture
 from schema.network.layers import PoolUnits
 from worker.network.columns import pool_mask, repeats, spread
-from worker.network.layers import Network, class_energies
+from worker.network.layers import NetworkModule, class_energies
 
 # Sharpness of the found units, step by step: u = sigmoid(sharpness z), at last u = [z > 0]. A slow start
 # where only visible units are known; a short one from where that ended, to let these move too.
@@ -36,7 +36,7 @@ _RELEASE = (3.0, 3.0, math.inf, math.inf)
 
 
 @dataclass(frozen=True, eq=False)
-class Layers:
+class DeepLayers:
     """The energy of layers of units with one of C classes alone on.
 
     fields: (B or 1, C or 1, n_i) for each layer. couplings: (n_i, n_(i+1)) between consecutive layers.
@@ -48,10 +48,10 @@ class Layers:
     summed: int
     beta: float
 
-    def fold(self, first: Tensor) -> Layers:
+    def fold(self, first: Tensor) -> DeepLayers:
         """What is left where the first layer's values (B, C or 1, n_0) are known, but for field_0 . x_0."""
         field = self.fields[1] + first @ self.couplings[0]
-        return Layers((field, *self.fields[2:]), self.couplings[1:], 1 - self.summed, self.beta)
+        return DeepLayers((field, *self.fields[2:]), self.couplings[1:], 1 - self.summed, self.beta)
 
     def settle(self, sharpness: tuple[float, ...], start: list[Tensor] | None = None) -> list[Tensor]:
         """Values (B, C, n_i) of the units near the maximum: block ascent, found units ever sharper."""
@@ -97,7 +97,7 @@ class Deep:
     themselves, 0 without noise. lam: one-hot penalty.
     """
 
-    layers: Layers
+    layers: DeepLayers
     values: Tensor
     weight: Tensor
     classes: Tensor
@@ -135,7 +135,9 @@ class Deep:
         return torch.cat((alone, torch.stack([*pairs, torch.zeros_like(alone[:, 0])], dim=1)), dim=1)
 
 
-def energy_layers(network: Network, features: Tensor, beta: float, lam: float, sigma: float = 0.0) -> Deep:
+def energy_layers(
+    network: NetworkModule, features: Tensor, beta: float, lam: float, sigma: float = 0.0
+) -> Deep:
     """The energy of a batch with feature values (B, nv).
 
     sigma: standard deviation of Gaussian noise on h and J, as a fraction of the largest |h| and |J| that any
@@ -148,11 +150,11 @@ def energy_layers(network: Network, features: Tensor, beta: float, lam: float, s
     if sigma:
         fields, couplings = _perturb(fields, couplings, network.architecture.alpha, lam, sigma)
     *inner, classes = [field.reshape(-1, 1, field.shape[-1]) for field in fields]
-    layers = Layers(tuple(inner), tuple(couplings[:-1]), 1, beta)
+    layers = DeepLayers(tuple(inner), tuple(couplings[:-1]), 1, beta)
     return Deep(layers, values.unsqueeze(1), couplings[-1].T, classes.squeeze(1), lam)
 
 
-def initialise(network: Network) -> None:
+def initialise(network: NetworkModule) -> None:
     """Couplings of a size that lets units differ, no biases, and a balanced code of +-1 for each class.
 
     A layer's couplings are normal with standard deviation 1.2 / sqrt(inputs): half of them act at once, and
@@ -215,7 +217,7 @@ def _around(couplings: list[Tensor]) -> list[Tensor]:
     return [left + right for left, right in zip(inward, outward, strict=True)]
 
 
-def _couplings(network: Network) -> tuple[list[Tensor], list[Tensor]]:
+def _couplings(network: NetworkModule) -> tuple[list[Tensor], list[Tensor]]:
     """Couplings (n_in, n_out) between the layers of units, and biases (n_out,) of the hidden ones."""
     architecture = network.architecture
     couplings, biases = [], []

@@ -12,7 +12,7 @@ from torch import Tensor
 from schema.errors import ImageError
 from schema.network.architecture import Architecture
 from schema.network.weights import THRESHOLD, Weights
-from worker.network.layers import Network
+from worker.network.layers import NetworkModule
 from worker.network.objective import class_scores
 from worker.network.transfer import check_transfer
 
@@ -20,7 +20,7 @@ from worker.network.transfer import check_transfer
 _BLOCK_VALUES = 16_000_000
 
 
-def features(network: Network, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+def features(network: NetworkModule, images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Feature values (B, nv) float64 in [-alpha, alpha] of images (B, H, W) uint8, by a restored network.
 
     Raises:
@@ -65,18 +65,18 @@ def check_images(architecture: Architecture, images: NDArray[np.uint8]) -> None:
         )
 
 
-def restore(architecture: Architecture, weights: Weights) -> Network:
+def restore(architecture: Architecture, weights: Weights) -> NetworkModule:
     """The torch network with these weights, for inference: convolutions and pools are twice as fast with the
     channels last.
     """
-    network = Network(architecture, threshold=0.5 if THRESHOLD in weights else None)
+    network = NetworkModule(architecture, threshold=0.5 if THRESHOLD in weights else None)
     names = network.state_dict()
     network.load_state_dict({name: torch.from_numpy(np.array(weights[name])) for name in names})
     return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's types do not know it
 
 
 def _forward(
-    network: Network, images: NDArray[np.uint8], function: Callable[[Tensor], Tensor], width: int
+    network: NetworkModule, images: NDArray[np.uint8], function: Callable[[Tensor], Tensor], width: int
 ) -> NDArray[np.float64]:
     check_images(network.architecture, images)
     architecture = network.architecture

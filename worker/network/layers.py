@@ -22,7 +22,7 @@ _ENUMERATED_CLASSES = 5
 _PAIRED_CLASSES = 20
 
 
-class Network(nn.Module):
+class NetworkModule(nn.Module):
     """Feature layers and the weights of the units of Q, named as in ``Architecture.shapes``.
 
     normalise: batch normalisation after every classical layer, while training only; ``folded`` gives

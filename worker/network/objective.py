@@ -11,7 +11,7 @@ from torch import Tensor
 
 from schema.network.layers import PoolUnits, Training
 from worker.network.deep import energy_layers
-from worker.network.layers import Network, class_energies, class_states, pool_field, pools, state_scores
+from worker.network.layers import NetworkModule, class_energies, class_states, pool_field, pools, state_scores
 from worker.network.transfer import check_transfer
 
 # Visible units are found for the label and so many other classes: further ones hardly ever win.
@@ -21,7 +21,7 @@ _LOWEST = 0.02
 
 
 @dataclass(frozen=True, eq=False)
-class Head:
+class ClassHead:
     """The class units and what they are coupled to: all that class states depend on.
 
     field: (B, n), weight: (K, n), class_field: (B, K) or None, pairs: (K, K) or None; minus the
@@ -42,7 +42,9 @@ class Head:
         return state_scores(self.field, self.weight, states, energy, beta)
 
 
-def energy_head(network: Network, features: Tensor, beta: float, lam: float, sigma: float = 0.0) -> Head:
+def energy_head(
+    network: NetworkModule, features: Tensor, beta: float, lam: float, sigma: float = 0.0
+) -> ClassHead:
     """The head of a network for features (B, nv); under a pooling layer, visible units are summed out.
 
     sigma: standard deviation of Gaussian noise on h and J, as a fraction of the largest |h| and |J|.
@@ -50,17 +52,19 @@ def energy_head(network: Network, features: Tensor, beta: float, lam: float, sig
     weight = network.classes.weight
     architecture = network.architecture
     if architecture.form == "head":
-        return perturb(Head(features, weight), lam, sigma) if sigma else Head(features, weight)
+        return perturb(ClassHead(features, weight), lam, sigma) if sigma else ClassHead(features, weight)
     pooling = architecture.energy[0]
     assert isinstance(pooling, PoolUnits)  # noqa: S101  (what ``pooled`` means)
     blocks = pools(features, architecture.unit_shapes[0], pooling.size)
     coupling = architecture.alpha
     if not sigma:
-        return Head(pool_field(blocks, coupling, beta), weight)
+        return ClassHead(pool_field(blocks, coupling, beta), weight)
     return _perturb_pooled(blocks, coupling, weight, (beta, lam, sigma))
 
 
-def perturb(head: Head, lam: float, sigma: float, at_least: tuple[float, float] = (0.0, 0.0)) -> Head:
+def perturb(
+    head: ClassHead, lam: float, sigma: float, at_least: tuple[float, float] = (0.0, 0.0)
+) -> ClassHead:
     """Add Gaussian noise to h and J of the units of ``head``: h and dJ drawn for x = (1 + s) / 2.
 
     at_least: lower bounds of the largest |h| and |J|, from units that are not in the head.
@@ -75,7 +79,7 @@ def perturb(head: Head, lam: float, sigma: float, at_least: tuple[float, float] 
     noise_pairs = sigma_j * torch.randn(classes, classes).triu(1)
     noise_c = sigma_h * torch.randn(len(field), classes)
     around = noise_j.sum(dim=1) + noise_pairs.sum(dim=0) + noise_pairs.sum(dim=1)
-    return Head(
+    return ClassHead(
         field - 2 * sigma_h * torch.randn_like(field) + 2 * noise_j.sum(dim=0),
         weight - 4 * noise_j,
         2 * around - 2 * noise_c,
@@ -83,7 +87,9 @@ def perturb(head: Head, lam: float, sigma: float, at_least: tuple[float, float] 
     )
 
 
-def _perturb_pooled(blocks: Tensor, alpha: float, weight: Tensor, scales: tuple[float, float, float]) -> Head:
+def _perturb_pooled(
+    blocks: Tensor, alpha: float, weight: Tensor, scales: tuple[float, float, float]
+) -> ClassHead:
     beta, lam, sigma = scales
     spin_v = float((blocks.detach() / 2 + alpha / 4).abs().max())
     spin_p = blocks.shape[2] * alpha / 4 + float(weight.detach().sum(dim=0).abs().max()) / 4
@@ -93,13 +99,13 @@ def _perturb_pooled(blocks: Tensor, alpha: float, weight: Tensor, scales: tuple[
     noise_j = sigma_j * torch.randn(blocks.shape[1:])
     noisy = blocks - 2 * sigma_h * torch.randn_like(blocks) + 2 * noise_j
     field = pool_field(noisy, alpha - 4 * noise_j, beta) + 2 * noise_j.sum(dim=1)
-    return perturb(Head(field, weight), lam, sigma, bounds)
+    return perturb(ClassHead(field, weight), lam, sigma, bounds)
 
 
 class Objective:
     """Cross-entropy over class states (energy), or over classes (paper)."""
 
-    def __init__(self, network: Network, training: Training, transfer: str) -> None:
+    def __init__(self, network: NetworkModule, training: Training, transfer: str) -> None:
         self._network = network
         self._training = training
         self._transfer = transfer
@@ -173,7 +179,7 @@ def _course(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
 
 
-def class_scores(network: Network, pixels: Tensor, transfer: str) -> Tensor:
+def class_scores(network: NetworkModule, pixels: Tensor, transfer: str) -> Tensor:
     """The network's own scores (B, K): softmax logits (paper), or -beta F of one-hot states (energy).
 
     With hidden units -F, not -beta F, as ``deep`` says: visible units free, as they are when sampled.

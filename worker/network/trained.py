@@ -29,7 +29,7 @@ class TrainedNetwork:
         return features.features(self._restored, images)
 
     @cached_property
-    def _restored(self) -> layers.Network:
+    def _restored(self) -> layers.NetworkModule:
         return features.restore(self.architecture, self.weights)
 
     @lru_cache(maxsize=_KEPT_MODELS)  # noqa: B019 - networks live as long as their registry

@@ -18,7 +18,7 @@ from schema.network.architecture import Architecture
 from schema.network.weights import FOLDED_LAM, THRESHOLD
 from worker.network.deep import initialise
 from worker.network.features import check_images, scores
-from worker.network.layers import Network
+from worker.network.layers import NetworkModule
 from worker.network.objective import Objective, class_scores
 from worker.network.transfer import check_transfer
 
@@ -272,17 +272,17 @@ def join_flips(
     return joined, np.concatenate((labels, labels.repeat(height * width)))
 
 
-def _start(architecture: Architecture, transfer: str) -> Network:
+def _start(architecture: Architecture, transfer: str) -> NetworkModule:
     """An untrained network; with hidden units and pixels as visible units it learns their threshold too."""
     if transfer != "energy" or architecture.form != "deep":
-        return Network(architecture, normalise=True)
+        return NetworkModule(architecture, normalise=True)
     threshold = None if architecture.features else architecture.training.threshold
-    network = Network(architecture, normalise=True, threshold=threshold)
+    network = NetworkModule(architecture, normalise=True, threshold=threshold)
     initialise(network)
     return network
 
 
-def _groups(network: Network) -> list[dict[str, Any]]:
+def _groups(network: NetworkModule) -> list[dict[str, Any]]:
     """Parameters and their share of the learning rate."""
     named = dict(network.named_parameters())
     threshold = named.pop(THRESHOLD, None)

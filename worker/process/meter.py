@@ -17,7 +17,7 @@ class Step(StrEnum):
     DECODE = "decode"  # raw reads become scores
 
 
-class Outcome(StrEnum):
+class BatchOutcome(StrEnum):
     """What became of a batch in a worker's hands."""
 
     SAMPLED = "sampled"
@@ -41,7 +41,7 @@ class Meter(Protocol):
     def timed(self, step: Step) -> AbstractContextManager[object]:
         """Measure the body, also when it fails."""
 
-    def batch(self, outcome: Outcome) -> None: ...
+    def batch(self, outcome: BatchOutcome) -> None: ...
 
     def problem(self, fate: Fate, count: int = 1) -> None: ...
 
@@ -55,7 +55,7 @@ class Silent:
     def timed(self, step: Step) -> AbstractContextManager[object]:  # noqa: ARG002 - as in Meter
         return nullcontext()
 
-    def batch(self, outcome: Outcome) -> None:
+    def batch(self, outcome: BatchOutcome) -> None:
         pass
 
     def problem(self, fate: Fate, count: int = 1) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schema.errors import StackError
-from worker.process.meter import Fate, Meter, Outcome, Silent, Step
+from worker.process.meter import BatchOutcome, Fate, Meter, Silent, Step
 from worker.process.settings import WorkerSettings
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Prometheus:
             registry=None,
         )
         # A figure that is 0 is told from one that is missing.
-        for outcome in Outcome:
+        for outcome in BatchOutcome:
             self._batches.labels(outcome.value)
         for fate in Fate:
             self._problems.labels(fate.value)
@@ -97,7 +97,7 @@ class Prometheus:
     def timed(self, step: Step) -> AbstractContextManager[object]:
         return self._steps.labels(step.value).time()
 
-    def batch(self, outcome: Outcome) -> None:
+    def batch(self, outcome: BatchOutcome) -> None:
         self._batches.labels(outcome.value).inc()
 
     def problem(self, fate: Fate, count: int = 1) -> None:

@@ -29,7 +29,7 @@ _KEEP_BREAKS: Update = (
 
 
 @dataclass(frozen=True, eq=False)
-class Work:
+class BatchInput:
     """A batch as its row holds it, with what its run says about how to sample it."""
 
     batch: int
@@ -45,7 +45,7 @@ class Work:
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class StoredReads:
     """A raw sample set, with the tiling that its qubits belong to; None where it holds units, not qubits."""
 
     problem: int
@@ -78,10 +78,10 @@ class Scored:
     chain_break_fraction: float | None = None
 
 
-def load(session: Session, batch: int) -> Work:
+def load(session: Session, batch: int) -> BatchInput:
     """Read a batch that exists. One whose images are gone comes without any, which is damage to who looks."""
     row = session.execute(_LOAD, {"batch_": batch}).one()
-    return Work(
+    return BatchInput(
         batch=batch,
         run=row.run_id,
         network=row.network_id,
@@ -123,7 +123,7 @@ def start_run(session: Session, run: int, *, now: datetime) -> None:
         return
 
 
-def finish_sampling(session: Session, work: Work, sampled: Sampled, *, now: datetime) -> None:
+def finish_sampling(session: Session, work: BatchInput, sampled: Sampled, *, now: datetime) -> None:
     """Move a batch on whose problems are all answered."""
     _sampled(
         session,
@@ -136,7 +136,7 @@ def finish_sampling(session: Session, work: Work, sampled: Sampled, *, now: date
 
 
 def store_samples(
-    session: Session, work: Work, data: bytes, *, variables: int, sampling_us: int, now: datetime
+    session: Session, work: BatchInput, data: bytes, *, variables: int, sampling_us: int, now: datetime
 ) -> None:
     """Keep what a solver in this process answered, and move the batch on to `sampled`.
 
@@ -169,7 +169,7 @@ def store_samples(
     _sampled(session, work.batch, now, sampling_us=sampling_us)
 
 
-def resume_scoring(session: Session, work: Work, *, now: datetime) -> None:
+def resume_scoring(session: Session, work: BatchInput, *, now: datetime) -> None:
     """Move a batch on whose samples are stored already."""
     _sampled(session, work.batch, now)
 
@@ -188,7 +188,7 @@ def _sampled(session: Session, batch: int, now: datetime, **values: Any) -> None
     )
 
 
-def load_samples(session: Session, batch: int) -> list[Stored]:
+def load_samples(session: Session, batch: int) -> list[StoredReads]:
     """Raw sample sets of a batch, in the order of the images.
 
     A run that scores another run's samples again has none of its own: they are the other run's.
@@ -200,7 +200,7 @@ def load_samples(session: Session, batch: int) -> list[Stored]:
         .where(Problem.batch_id == _sampled_as(session, batch))
         .order_by(Problem.first_image)
     )
-    return [Stored(*row) for row in rows]
+    return [StoredReads(*row) for row in rows]
 
 
 def _sampled_as(session: Session, batch: int) -> int:
@@ -221,7 +221,7 @@ def state_of(session: Session, batch: int) -> BatchState | None:
 
 def store_scores(
     session: Session,
-    work: Work,
+    work: BatchInput,
     rows: Sequence[Scored],
     chain_breaks: Mapping[int, bytes],
     *,

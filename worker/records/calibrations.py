@@ -35,7 +35,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Job:
+class CalibrationJob:
     """A calibration with its runs. All of them made the same number of reads."""
 
     calibration: int
@@ -46,7 +46,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedParameters:
     """The parameters chosen, their accuracy in [0, 1] on the validation set, and all that was compared.
 
     graph_id: of the solver's graph that they hold for; empty for a solver without.
@@ -58,7 +58,7 @@ class Fitted:
     graph_id: str = ""
 
 
-def load(session: Session, calibration: int) -> Job:
+def load(session: Session, calibration: int) -> CalibrationJob:
     """Read a calibration that exists, with its runs in the order they were made."""
     held = session.get_one(Calibration, calibration)
     rows = session.execute(
@@ -66,7 +66,7 @@ def load(session: Session, calibration: int) -> Job:
         .where(Run.calibrates == calibration)
         .order_by(Run.id)
     ).all()
-    return Job(
+    return CalibrationJob(
         calibration=calibration,
         network=held.network_id,
         solver=Solver(held.solver),
@@ -90,7 +90,7 @@ def waits_for(session: Session, run: int) -> int | None:
     return session.execute(select(Run.calibrates).where(Run.id == run)).scalar_one()
 
 
-def store(session: Session, calibration: int, fitted: Fitted, *, now: datetime) -> None:
+def store(session: Session, calibration: int, fitted: FittedParameters, *, now: datetime) -> None:
     """Keep what was found and make the calibration ready; the caller holds its lease."""
     advance(
         session,

@@ -16,7 +16,7 @@ from worker.records.retries import Again, GiveUp
 
 
 @dataclass(frozen=True)
-class Request:
+class DryRunRequest:
     """What a preparation is asked for. images: 0 where only the embedding is wanted."""
 
     preparation: int
@@ -29,7 +29,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DryRunPlan:
     """What a run would need and cost.
 
     solver, graph_id: the solver that was chosen. tiles: images in a problem. found: the embedding was stored
@@ -54,10 +54,10 @@ class Plan:
     qpu_us_per_image: float | None
 
 
-def load(session: Session, preparation: int) -> Request:
+def load(session: Session, preparation: int) -> DryRunRequest:
     """Read a preparation that exists."""
     row = session.execute(select(Preparation).where(Preparation.id == preparation)).scalar_one()
-    return Request(
+    return DryRunRequest(
         preparation=preparation,
         network=row.network_id,
         solver=Solver(row.solver),
@@ -77,7 +77,7 @@ def report(session: Session, preparation: int, step: str, fraction: float) -> No
     )
 
 
-def store(session: Session, preparation: int, plan: Plan, *, now: datetime) -> None:
+def store(session: Session, preparation: int, plan: DryRunPlan, *, now: datetime) -> None:
     """Keep the plan; the caller holds the lease."""
     advance(
         session,

@@ -51,7 +51,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class StoredEmbedding:
     """An embedding that is ready. seconds: its search took; searched_s: this call waited for it."""
 
     id: int
@@ -83,7 +83,7 @@ def pack_graph(graph: SolverGraph) -> bytes:
     return zlib.compress(graph.qubits.astype("<i4").tobytes() + graph.couplers.astype("<i4").tobytes())
 
 
-def obtain(database: Database, wanted: Wanted, search: Search, *, lease_s: float) -> Stored:
+def obtain(database: Database, wanted: Wanted, search: Search, *, lease_s: float) -> StoredEmbedding:
     """The embedding that is wanted: from the database, or searched now, or waited for while another searches.
 
     Raises:
@@ -105,7 +105,7 @@ def obtain(database: Database, wanted: Wanted, search: Search, *, lease_s: float
         if row is not None and row.state is EmbeddingState.READY:
             searched_s = max(time.monotonic() - started, 1e-3) if waited else 0.0
             with stored_in(f"tiling of embedding {row.id}", _SEARCH_AGAIN):
-                return Stored(row.id, tiling.decode(row.tiling), row.seconds, searched_s)
+                return StoredEmbedding(row.id, tiling.decode(row.tiling), row.seconds, searched_s)
         if lease is not None:
             _search(database, wanted, lease, search, lease_s)
         else:

@@ -28,7 +28,7 @@ _LIVE = (ProblemState.RESERVED, ProblemState.SENDING, ProblemState.SENT, Problem
 
 
 @dataclass(frozen=True)
-class Entry:
+class LedgerEntry:
     """A problem of a batch, as its row says."""
 
     id: int
@@ -52,7 +52,7 @@ class Terms:
     estimate_us: Callable[[int], int]  # what a problem with so many images will be charged
 
 
-def entries(session: Session, batch: int) -> list[Entry]:
+def entries(session: Session, batch: int) -> list[LedgerEntry]:
     """The problems of a batch that count, in the order of their images; failed ones do not."""
     columns = (
         Problem.id,
@@ -69,10 +69,10 @@ def entries(session: Session, batch: int) -> list[Entry]:
         .where(Problem.batch_id == batch, Problem.state.in_(_LIVE))
         .order_by(Problem.first_image)
     )
-    return [Entry(*row) for row in rows]
+    return [LedgerEntry(*row) for row in rows]
 
 
-def uncovered(known: Sequence[Entry], images: int, tiles: int) -> list[tuple[int, int]]:
+def uncovered(known: Sequence[LedgerEntry], images: int, tiles: int) -> list[tuple[int, int]]:
     """First image and count of each problem still to be made, of ``tiles`` images at most."""
     covered = [False] * images
     for entry in known:
@@ -213,7 +213,7 @@ def waste(session: Session, problem: int, duplicates: int, wasted_us: int) -> No
 
 
 @dataclass(frozen=True)
-class Reads:
+class ProblemReads:
     """The raw reads of an answered problem, and the solver's own figures; see `schema.codecs.samples`."""
 
     problem: int
@@ -223,7 +223,7 @@ class Reads:
     timing: dict[str, Any]
 
 
-def answer(session: Session, answers: Sequence[Reads], *, now: datetime) -> None:
+def answer(session: Session, answers: Sequence[ProblemReads], *, now: datetime) -> None:
     """Keep the raw reads of problems, and what they were charged.
 
     Raises:

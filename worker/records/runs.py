@@ -18,7 +18,7 @@ from schema.tables.costs import IN_FLIGHT
 
 
 @dataclass(frozen=True)
-class BatchTimes:
+class BatchTimestamps:
     """When one batch was where, in seconds since the epoch, and how long the annealer worked on it."""
 
     images: int
@@ -54,7 +54,7 @@ class ProblemFacts:
 class Figures:
     """What a run's statistics are computed from."""
 
-    batches: tuple[BatchTimes, ...]  # scored ones
+    batches: tuple[BatchTimestamps, ...]  # scored ones
     failed_batches: int
     first_error: str | None
     problems: tuple[ProblemFacts, ...]  # those that left this process
@@ -232,7 +232,7 @@ def finish(
     )
 
 
-def _times(row: Sequence[Any]) -> BatchTimes:
+def _times(row: Sequence[Any]) -> BatchTimestamps:
     images, *stamps, sampling_us = row
     enqueued, started, sampled, scored = (stamp.timestamp() for stamp in stamps)
-    return BatchTimes(images, enqueued, started, sampled, scored, sampling_us / 1e6)
+    return BatchTimestamps(images, enqueued, started, sampled, scored, sampling_us / 1e6)

@@ -17,7 +17,7 @@ from worker.records.retries import Again, GiveUp
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class TrainingJob:
     """A network to train, with its training set, as the rows hold them."""
 
     network: int
@@ -31,14 +31,14 @@ class Job:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class TrainedWeights:
     """What training gave: weights as safetensors, and metrics."""
 
     weights: bytes
     metrics: dict[str, Any]
 
 
-def load(session: Session, network: int) -> Job:
+def load(session: Session, network: int) -> TrainingJob:
     """Read a network that is queued for training, with its images."""
     row = session.execute(
         select(Network.architecture, Network.training, TrainingSet)
@@ -46,7 +46,7 @@ def load(session: Session, network: int) -> Job:
         .where(Network.id == network)
     ).one()
     held: TrainingSet = row.TrainingSet
-    return Job(
+    return TrainingJob(
         network=network,
         architecture=row.architecture,
         training=row.training,
@@ -58,7 +58,7 @@ def load(session: Session, network: int) -> Job:
     )
 
 
-def store(session: Session, network: int, outcome: Outcome, *, now: datetime) -> None:
+def store(session: Session, network: int, outcome: TrainedWeights, *, now: datetime) -> None:
     """Keep the weights and make the network ready; the caller holds its lease."""
     advance(
         session,

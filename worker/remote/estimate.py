@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.records import embeddings
-from worker.records.dry_runs import Plan, Request
+from worker.records.dry_runs import DryRunPlan, DryRunRequest
 
 if TYPE_CHECKING:
     from worker.context import Context
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 from worker.remote.prepare import prepare
 
 
-def plan(context: Context, request: Request, network: TrainedNetwork, report: embeddings.Report) -> Plan:
+def plan(
+    context: Context, request: DryRunRequest, network: TrainedNetwork, report: embeddings.Report
+) -> DryRunPlan:
     """What a run would need and cost; nothing is sent.
 
     Raises:
@@ -30,7 +32,7 @@ def plan(context: Context, request: Request, network: TrainedNetwork, report: em
     programme, tiling = prepared.programme, prepared.embedding.tiling
     counts = prepared.problems(request.images, request.batch_size)
     qpu_us = sum(number * prepared.estimate_us(request.parameters, count) for count, number in counts.items())
-    return Plan(
+    return DryRunPlan(
         solver=prepared.qpu.name,
         graph_id=prepared.qpu.graph.graph_id,
         embedding_id=prepared.embedding.id,

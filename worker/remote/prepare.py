@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from worker.context import Context
     from worker.network.trained import TrainedNetwork
     from worker.sapi.program import Programme
-    from worker.sapi.qpu import Qpu
+    from worker.sapi.qpu import SolverConnection
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """All that the problems of a run need."""
 
-    qpu: Qpu
-    embedding: embeddings.Stored
+    qpu: SolverConnection
+    embedding: embeddings.StoredEmbedding
     programme: Programme
 
     def estimate_us(self, parameters: Parameters, images: int) -> int:
@@ -84,10 +84,10 @@ def _obtain(
     solver: Solver,
     parameters: Parameters,
     network: TrainedNetwork,
-    qpu: Qpu,
+    qpu: SolverConnection,
     time_limit_s: float | None,
     report: embeddings.Report | None,
-) -> embeddings.Stored:
+) -> embeddings.StoredEmbedding:
     """The embedding from the database, or by a search; see `prepare`."""
     settings = context.settings
     model = network.model(parameters.visible, parameters.lam)

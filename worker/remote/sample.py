@@ -12,27 +12,27 @@ from worker.records import leases
 from worker.records.batches import Sampled
 from worker.records.problems import Terms
 from worker.remote import duplicates
-from worker.remote.submission import Submission
+from worker.remote.submission import BatchSubmission
 
 if TYPE_CHECKING:
     from worker.compute.linear_terms import LinearParts
     from worker.context import Context
     from worker.network.trained import TrainedNetwork
-    from worker.records.batches import Work
+    from worker.records.batches import BatchInput
 from worker.remote.prepare import prepare
 
 
 def sample(
     context: Context,
     lease: leases.Lease,
-    work: Work,
+    work: BatchInput,
     network: TrainedNetwork,
     parts: LinearParts,
 ) -> Sampled:
     """Have every image of a batch answered by the solver; the answers are in the database.
 
     Raises:
-        Refused, Unavailable, Uncertain: as `Submission.run` and `prepare` say.
+        Refused, Unavailable, Uncertain: as `BatchSubmission.run` and `prepare` say.
     """
     with context.meter.timed(Step.PREPARE):
         prepared = prepare(context, work.solver, work.parameters, network)
@@ -47,7 +47,7 @@ def sample(
     started = time.monotonic()
     try:
         with context.meter.timed(Step.WAIT):
-            Submission(context, lease, work, prepared.qpu, programme, terms, parts).run()
+            BatchSubmission(context, lease, work, prepared.qpu, programme, terms, parts).run()
     except Refused as error:
         context.solvers.leave(work.solver, work.parameters)
         now = context.solvers.connect(work.solver, work.parameters).graph.graph_id

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     from worker.compute.linear_terms import LinearParts
     from worker.context import Context
-    from worker.records.batches import Work
+    from worker.records.batches import BatchInput
     from worker.sapi.program import Programme
-    from worker.sapi.qpu import Accepted, Answered, Event, Failed, Qpu
+    from worker.sapi.qpu import Accepted, Answered, Event, Failed, SolverConnection
 
 log = structlog.get_logger()
 
@@ -57,18 +57,18 @@ _LEAVE_S = 3.0  # how long a worker that stops waits for the ids of what it has 
 
 
 @dataclass(eq=False)
-class Submission:
+class BatchSubmission:
     """The problems of one batch, on their way. Used once, by one thread, under the batch's lease."""
 
     context: Context
     lease: leases.Lease
-    work: Work
-    qpu: Qpu
+    work: BatchInput
+    qpu: SolverConnection
     programme: Programme
     terms: records_problems.Terms
     parts: LinearParts
-    _todo: deque[records_problems.Entry] = field(default_factory=deque)
-    _flying: dict[int, records_problems.Entry] = field(default_factory=dict)
+    _todo: deque[records_problems.LedgerEntry] = field(default_factory=deque)
+    _flying: dict[int, records_problems.LedgerEntry] = field(default_factory=dict)
     _errors: list[SolverError] = field(default_factory=list)
     _parked: Parked | None = None  # why nothing more is sent
     _withdrawn: set[str] = field(default_factory=set)
@@ -203,7 +203,7 @@ class Submission:
                 self._flying[entry.id] = entry
                 self.qpu.resume(entry.id, entry.sapi_id)
 
-    def _settle_by_label(self, entry: records_problems.Entry, now: datetime) -> None:
+    def _settle_by_label(self, entry: records_problems.LedgerEntry, now: datetime) -> None:
         """Find out what became of a problem that may have been sent."""
         found = shutdown.unless_requested(lambda: self.qpu.find(entry.label))
         quarantine = timedelta(seconds=self.context.settings.quarantine_s)
@@ -253,7 +253,7 @@ class Submission:
                 return
 
     def _admit(
-        self, session: Session, group: list[records_problems.Entry], now: datetime
+        self, session: Session, group: list[records_problems.LedgerEntry], now: datetime
     ) -> admission.Admission:
         """How many of these may leave; a budget or a window too small for the next one pauses the run."""
         standing = admission.stand(session, self.work.run, self.context.settings, now=now)
@@ -265,7 +265,7 @@ class Submission:
             runs.pause(session, self.work.run, by, admission.explain(standing, by, next_us), now=now)
         return admitted
 
-    def _encode(self, entry: records_problems.Entry) -> tuple[str, str]:
+    def _encode(self, entry: records_problems.LedgerEntry) -> tuple[str, str]:
         programme = self.programme.take(entry.count)
         images = slice(entry.first_image, entry.first_image + entry.count)
         return programme.lin(self.parts.take(images)), programme.quad
@@ -326,7 +326,9 @@ class Submission:
             if event.key in encoded:
                 reads, qubits = len(event.answer.packed), len(event.answer.active)
                 timing = event.answer.timing_us
-                kept.append(records_problems.Reads(event.key, encoded[event.key], reads, qubits, timing))
+                kept.append(
+                    records_problems.ProblemReads(event.key, encoded[event.key], reads, qubits, timing)
+                )
                 continue
             text = (
                 f"problem {event.sapi_id} was answered with other qubits or fewer reads than were asked for"
@@ -360,7 +362,7 @@ class Submission:
     def _encode_answer(self, event: Answered) -> bytes:
         answer = event.answer
         energies = answer.energies[np.newaxis].astype(np.float32)
-        reads = samples.SampleSet(answer.packed[np.newaxis], len(answer.active), energies)
+        reads = samples.RawReads(answer.packed[np.newaxis], len(answer.active), energies)
         return samples.encode(reads, isal_zlib.compress)
 
     @contextmanager

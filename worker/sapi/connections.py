@@ -16,22 +16,22 @@ from worker.process import shutdown
 from worker.process.settings import WorkerSettings
 
 if TYPE_CHECKING:
-    from worker.records.embeddings import Stored
+    from worker.records.embeddings import StoredEmbedding
     from worker.sapi.client import Access
     from worker.sapi.program import Programme
-    from worker.sapi.qpu import Qpu
+    from worker.sapi.qpu import SolverConnection
 
 _KEPT_PROGRAMMES = 8
 
 
 @dataclass
 class _Connection:
-    qpu: Qpu
+    qpu: SolverConnection
     since: float
 
 
 @dataclass
-class Solvers:
+class SolverConnections:
     """What a process knows of solvers; used by one thread.
 
     embeddings: by connection, digest of the model's graph, and tiles wanted.
@@ -39,11 +39,11 @@ class Solvers:
 
     settings: WorkerSettings
     shared: Settings = field(default_factory=load_settings)
-    embeddings: dict[tuple[Qpu, str, int | None], Stored] = field(default_factory=dict)
+    embeddings: dict[tuple[SolverConnection, str, int | None], StoredEmbedding] = field(default_factory=dict)
     _open: dict[tuple[Solver, str | None], _Connection] = field(default_factory=dict)
     _programmes: OrderedDict[tuple[object, ...], Programme] = field(default_factory=OrderedDict)
 
-    def connect(self, solver: Solver, parameters: Parameters) -> Qpu:
+    def connect(self, solver: Solver, parameters: Parameters) -> SolverConnection:
         """The connection to a solver; looked at anew every few minutes, as its graph may change.
 
         Raises:
@@ -51,7 +51,7 @@ class Solvers:
             Unavailable: it does not answer, or is offline.
             Parked: this worker stops.
         """
-        from worker.sapi.qpu import Qpu
+        from worker.sapi.qpu import SolverConnection
 
         key = (solver, parameters.qpu)
         held = self._open.get(key)
@@ -59,7 +59,7 @@ class Solvers:
             return held.qpu
         self.leave(solver, parameters)
         access = self.access(solver)
-        qpu = shutdown.unless_requested(lambda: Qpu(access, parameters))
+        qpu = shutdown.unless_requested(lambda: SolverConnection(access, parameters))
         self._open[key] = _Connection(qpu, time.monotonic())
         return qpu
 

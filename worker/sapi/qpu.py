@@ -101,7 +101,7 @@ class _Future(Future):  # type: ignore[misc]  # the client has no types
         return self._result
 
 
-class Qpu:
+class SolverConnection:
     """One solver of one client. Build it after the fork; it is used by one thread, and closed."""
 
     def __init__(self, access: Access, parameters: Parameters) -> None:

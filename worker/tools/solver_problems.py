@@ -20,7 +20,7 @@ from worker.process.settings import load
 from worker.records.problems import LABEL
 from worker.sapi import problems
 from worker.sapi.client import connect
-from worker.sapi.connections import Solvers
+from worker.sapi.connections import SolverConnections
 
 _COMPLETED = "COMPLETED"
 _RETRIES = 4  # a person waits
@@ -32,7 +32,7 @@ def lines(name: str, charged: set[str]) -> Iterator[dict[str, object]]:
     Raises:
         Refused, Unavailable: as `connect` and `listing` say.
     """
-    client = connect(replace(Solvers(load()).access(named(name)), retries=_RETRIES))
+    client = connect(replace(SolverConnections(load()).access(named(name)), retries=_RETRIES))
     try:
         for one in problems.find_all(client, LABEL):
             line: dict[str, object] = {"label": one.label, "sapi_id": one.sapi_id, "status": one.status}

@@ -43,7 +43,7 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True)
-class Limits:
+class KeyLimits:
     """How much a key may ask for; None: as much as it likes. Days are UTC."""
 
     requests_per_minute: int | None = None
@@ -66,7 +66,7 @@ class Caller:
     key_id: int | None
     name: str
     scope: Scope
-    limits: Limits = Limits()
+    limits: KeyLimits = KeyLimits()
     webhook_url: str | None = None
     webhook_secret: str | None = None
     all_runs: bool = False
@@ -107,7 +107,7 @@ def add(
     database: Database,
     name: str,
     scope: Scope,
-    limits: Limits | None = None,
+    limits: KeyLimits | None = None,
     webhook_url: str | None = None,
     *,
     all_runs: bool = False,
@@ -132,7 +132,7 @@ def add(
                 sha256=_hash(key),
                 scope=scope.value,
                 all_runs=all_runs or scope is Scope.ADMIN,
-                **_columns(limits or Limits()),
+                **_columns(limits or KeyLimits()),
                 webhook_secret=secret,
                 webhook_url=webhook_url,
                 created_at=database.now(session),
@@ -196,7 +196,7 @@ def identify(session: Session, key: str) -> Caller | None:
     ).scalar()
     if row is None or not hmac.compare_digest(row.sha256, _hash(key)):
         return None
-    limits = Limits(row.requests_per_minute, row.images_per_day, row.qpu_us_per_day)
+    limits = KeyLimits(row.requests_per_minute, row.images_per_day, row.qpu_us_per_day)
     scope, webhook = Scope(row.scope), (row.webhook_url, row.webhook_secret)
     return Caller(row.id, row.name, scope, limits, *webhook, all_runs=row.all_runs)
 
@@ -222,7 +222,7 @@ def day_of(now: datetime) -> datetime:
     return now.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _columns(limits: Limits) -> dict[str, Any]:
+def _columns(limits: KeyLimits) -> dict[str, Any]:
     return {
         "requests_per_minute": limits.requests_per_minute,
         "images_per_day": limits.images_per_day,

@@ -13,7 +13,7 @@ from schema.errors import RequestRefused
 from schema.parameters import Solver
 from schema.states import FINISHED_RUNS, ProblemState
 from schema.tables import Batch, Problem, Run
-from schema.tables.api import Submission
+from schema.tables.api import RunSubmission
 
 _REMOTE = [solver.value for solver in Solver if solver.is_remote]
 _IN_FLIGHT = (ProblemState.SENDING, ProblemState.SENT)
@@ -86,12 +86,12 @@ def _claimed_us(session: Session, caller: Caller, run: int, now: datetime) -> in
     flying = case((Problem.state.in_(_IN_FLIGHT), func.coalesce(Problem.estimated_us, 0)), else_=0)
     rows = session.execute(
         select(Run.state, func.coalesce(Run.budget_us, 0), func.coalesce(func.sum(cost + flying), 0))
-        .join(Submission, Submission.run_id == Run.id)
+        .join(RunSubmission, RunSubmission.run_id == Run.id)
         .outerjoin(Batch, Batch.run_id == Run.id)
         .outerjoin(Problem, Problem.batch_id == Batch.id)
         .where(
-            Submission.key_id == caller.key_id,
-            Submission.created_at >= keys.day_of(now),
+            RunSubmission.key_id == caller.key_id,
+            RunSubmission.created_at >= keys.day_of(now),
             Run.id != run,
             Run.solver.in_(_REMOTE),
         )

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 
 from producer.runs import queries
-from producer.runs.queries import Progress
+from producer.runs.queries import ImageProgress
 from schema.database import Database
 from schema.errors import NotFound, StorageError
 from schema.states import FINISHED_RUNS
@@ -29,7 +29,7 @@ class _Topic:
 
     listeners: int = 0
     row: tuple[object, ...] = ()
-    progress: Progress | None = None
+    progress: ImageProgress | None = None
     read_at: float = 0.0
     is_gone: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -44,7 +44,7 @@ class Watch:
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def follow(self, run: int, heartbeat_s: float) -> AsyncIterator[Progress | None]:
+    async def follow(self, run: int, heartbeat_s: float) -> AsyncIterator[ImageProgress | None]:
         """How far a run is, at every change until its end; None when nothing changed for so long.
 
         Ends early when the process is to stop, or the run was deleted.
@@ -52,7 +52,7 @@ class Watch:
         topic = self._topics.setdefault(run, _Topic())
         topic.listeners += 1
         self._look()
-        seen: Progress | None = None
+        seen: ImageProgress | None = None
         try:
             while not self._closed and not topic.is_gone:
                 changed = topic.changed

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from producer.api.core.run_permissions import SeenRun
 from producer.api.core.service import Service, Shared
 from producer.runs import queries
-from producer.runs.queries import Progress
+from producer.runs.queries import ImageProgress
 from schema.states import FINISHED_RUNS
 
 router = APIRouter()
@@ -55,5 +55,5 @@ async def _stream(at: Service, run: int) -> AsyncIterator[str]:
         yield f"id: {number}\nevent: {kind}\ndata: {_data(run, progress)}\n\n"
 
 
-def _data(run: int, progress: Progress) -> str:
+def _data(run: int, progress: ImageProgress) -> str:
     return json.dumps({"run_id": run, **asdict(progress)})

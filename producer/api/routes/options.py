@@ -44,7 +44,7 @@ class Webhook(BaseModel):
     secret: Annotated[str, Field(min_length=16, max_length=128), AfterValidator(_plain)] | None = None
 
 
-class Options(BaseModel):
+class RunBodyOptions(BaseModel):
     """How to classify; `schema.parameters` says what each parameter means."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -142,7 +142,7 @@ class Options(BaseModel):
         return None if self.budget_s is None else max(math.ceil(self.budget_s * 1e6), 1)
 
 
-class Request(Options):
+class RunBody(RunBodyOptions):
     """The JSON body of POST /v1/runs: images as numbers, or a `uri`."""
 
     images: list[Any] | None = Field(
@@ -157,7 +157,7 @@ class Request(Options):
         return self
 
 
-def from_json(body: bytes) -> Request:
+def from_json(body: bytes) -> RunBody:
     """Raises ParameterError: no JSON object, or fields that cannot be used, each named."""
     try:
         values = json.loads(body)
@@ -166,12 +166,12 @@ def from_json(body: bytes) -> Request:
     if not isinstance(values, dict):
         raise ParameterError('the body is a JSON object: {"images": [...], "network": "digits"}')
     try:
-        return Request.model_validate(values)
+        return RunBody.model_validate(values)
     except ValidationError as error:
         raise ParameterError(describe(error.errors())) from None
 
 
-def from_form(fields: Sequence[tuple[str, str]]) -> Options:
+def from_form(fields: Sequence[tuple[str, str]]) -> RunBodyOptions:
     """From names and values; a window may come several times.
 
     Raises:
@@ -187,7 +187,7 @@ def from_form(fields: Sequence[tuple[str, str]]) -> Options:
             except (ValueError, RecursionError):
                 raise ParameterError(f"{name}: in a form this is JSON") from None
     try:
-        return Options.model_validate(values)
+        return RunBodyOptions.model_validate(values)
     except ValidationError as error:
         raise ParameterError(describe(error.errors())) from None
 
@@ -195,7 +195,7 @@ def from_form(fields: Sequence[tuple[str, str]]) -> Options:
 def schemas() -> dict[str, Any]:
     """JSON schemas by name, for /openapi.json: of the JSON body, and of the form."""
     found: dict[str, Any] = {}
-    for name, model in (("Request", Request), ("Form", Options)):
+    for name, model in (("RunBody", RunBody), ("Form", RunBodyOptions)):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         found |= schema.pop("$defs", {})
         found[name] = schema

@@ -21,7 +21,7 @@ from producer.api.keys import limits
 from producer.api.keys.keys import Caller
 from producer.api.live.links import links
 from producer.api.routes import options, uploads
-from producer.api.routes.options import Options
+from producer.api.routes.options import RunBodyOptions
 from producer.api.routes.uploads import SentFile
 from producer.enqueued import Enqueued
 from producer.images import ImageSet
@@ -32,7 +32,7 @@ from schema.calendar.run_hours import Hours
 from schema.errors import ParameterError, RequestRefused
 from schema.parameters import Parameters
 from schema.states import RunState
-from schema.tables.api import Submission
+from schema.tables.api import RunSubmission
 
 router = APIRouter()
 
@@ -136,7 +136,9 @@ def _files(parts: list[tuple[str, UploadFile | str]]) -> dict[str, list[SentFile
     return files
 
 
-def _respond(at: Service, caller: Caller, found: ImageSet, asked: Options, key: str | None) -> JSONResponse:
+def _respond(
+    at: Service, caller: Caller, found: ImageSet, asked: RunBodyOptions, key: str | None
+) -> JSONResponse:
     run = enqueue(at, caller, _chosen(found, asked), asked, key)
     if run.created:
         at.doorbell.ring()
@@ -150,7 +152,7 @@ def _state(at: Service, run: int) -> RunState:
         return queries.progress(session, run).state
 
 
-def _chosen(images: ImageSet, asked: Options) -> ImageSet:
+def _chosen(images: ImageSet, asked: RunBodyOptions) -> ImageSet:
     if asked.classes is not None:
         images = images.only(asked.classes.split(","))
     if asked.limit is not None:
@@ -158,7 +160,9 @@ def _chosen(images: ImageSet, asked: Options) -> ImageSet:
     return images if asked.name is None else replace(images, name=asked.name)
 
 
-def enqueue(at: Service, caller: Caller, images: ImageSet, asked: Options, key: str | None) -> Enqueued:
+def enqueue(
+    at: Service, caller: Caller, images: ImageSet, asked: RunBodyOptions, key: str | None
+) -> Enqueued:
     """Commit a run, with what its caller used up and whom to tell of its end.
 
     Raises:
@@ -190,7 +194,7 @@ def enqueue(at: Service, caller: Caller, images: ImageSet, asked: Options, key: 
     return enqueue_run(at.database, images, network, asked.solver, parameters, run_options, also)
 
 
-def _hours(at: Service, asked: Options, *, again: bool) -> Hours:
+def _hours(at: Service, asked: RunBodyOptions, *, again: bool) -> Hours:
     """When the run may work, by the database's clock; raises ParameterError."""
     if not asked.is_timed:
         return asked.hours(datetime.now(UTC), again=again)
@@ -203,7 +207,7 @@ def _own_key(caller: Caller, key: str) -> str:
     return key if caller.key_id is None else f"{caller.name}/{key}"
 
 
-def _webhook(at: Service, caller: Caller, asked: Options) -> tuple[str | None, str | None]:
+def _webhook(at: Service, caller: Caller, asked: RunBodyOptions) -> tuple[str | None, str | None]:
     """Address and secret.
 
     Raises:
@@ -226,4 +230,4 @@ def _insert_submission(
 ) -> None:
     values: dict[str, Any] = {"run_id": run, "key_id": caller.key_id, "created_at": now}
     values["webhook_url"], values["webhook_secret"] = webhook
-    session.execute(insert(Submission).values(values))
+    session.execute(insert(RunSubmission).values(values))

@@ -22,7 +22,7 @@ import numpy as np
 from producer import images
 from producer.api.core.errors import printable
 from producer.api.core.settings import ApiSettings
-from producer.api.routes.options import Options, Request
+from producer.api.routes.options import RunBody, RunBodyOptions
 from producer.images import ImageSet
 from producer.images.labels import to_labels
 from producer.images.picture import SUFFIXES, is_picture, read_picture
@@ -44,7 +44,7 @@ class SentFile:
 
 
 def read_files(
-    files: Sequence[SentFile], labels: SentFile | None, options: Options, limits: ApiSettings
+    files: Sequence[SentFile], labels: SentFile | None, options: RunBodyOptions, limits: ApiSettings
 ) -> ImageSet:
     """The images of a form: one file of any known format, or any number of pictures, in the order sent.
 
@@ -62,7 +62,7 @@ def read_files(
         return _read_pictures(files, paths, label_path, limits.max_decoded)
 
 
-def read_numbers(request: Request) -> ImageSet:
+def read_numbers(request: RunBody) -> ImageSet:
     """The images of a JSON body. Raises ImageError: no pixels, or labels that do not agree with them."""
     pixels = to_pixels(_array(request.images, "images"), "images")
     labels = None

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import typer
 
+from producer.context import AppContext, database
 from producer.reports.terminal import screen
-from producer.work import Work, database
 from schema.errors import BrokerUnavailable, DatabaseOutdated, StackError
 from schema.settings import Settings, load, socket_path
 
@@ -18,7 +18,7 @@ _BOOT_S = 10.0
 
 
 @contextmanager
-def work(*, embedded: bool, workers: int | None = None, emulator: bool = False) -> Iterator[Work]:
+def work(*, embedded: bool, workers: int | None = None, emulator: bool = False) -> Iterator[AppContext]:
     """Database and broker, both answering. ``embedded``: a stack of its own, unless one runs on this home.
 
     emulator: the work needs one; a stack of its own brings it.
@@ -38,7 +38,7 @@ def work(*, embedded: bool, workers: int | None = None, emulator: bool = False) 
         if emulator:
             _refuse_without_emulator(settings)
         with database(settings) as opened:
-            yield Work(settings, opened, lambda: None)
+            yield AppContext(settings, opened, lambda: None)
         return
     console = screen()
     tell = console.print if "ANNEALQ_VERBOSE" in os.environ else lambda _line: None
@@ -47,7 +47,7 @@ def work(*, embedded: bool, workers: int | None = None, emulator: bool = False) 
             Stack(settings, workers=workers, emulator=emulator, on_event=tell) as stack,
             database(settings) as opened,
         ):
-            yield Work(settings, opened, stack.check)
+            yield AppContext(settings, opened, stack.check)
     except Interrupted as interruption:
         console.print("stopped; what is queued goes on when a stack runs again: `annealq up`")
         raise typer.Exit(interruption.exit_code) from None

@@ -9,6 +9,7 @@ from typing import Any
 from producer import jobs
 from producer.commands.shared import watching
 from producer.commands.shared.session import work
+from producer.context import AppContext
 from producer.images import ImageSet
 from producer.networks import provide
 from producer.networks.compatibility import fit
@@ -18,7 +19,6 @@ from producer.reports.terminal import page, print_json, screen
 from producer.runs import batch_size
 from producer.runs.dry_runs import PreparationSummary
 from producer.runs.enqueue import RunOptions
-from producer.work import Work
 from schema.parameters import Parameters, Solver
 
 
@@ -68,7 +68,7 @@ def estimate(job: Submission, *, embedded: bool, workers: int | None, json: bool
         page().print(reports_solver.costs_text(costs))
 
 
-def _plan(at: Work, job: Submission) -> dict[str, Any]:
+def _plan(at: AppContext, job: Submission) -> dict[str, Any]:
     network = provide.provide(at.database, job.images, job.network)
     fit(job.images, network)
     parameters = Parameters.from_dict(job.asked)
@@ -90,7 +90,7 @@ def _plan(at: Work, job: Submission) -> dict[str, Any]:
 
 
 def _prepare(
-    at: Work, job: Submission, network: int, parameters: Parameters, size: int | None = None
+    at: AppContext, job: Submission, network: int, parameters: Parameters, size: int | None = None
 ) -> PreparationSummary:
     """What a run in batches of this size would take; without a size, only its embedding."""
     preparation = jobs.submit_preparation(

@@ -10,13 +10,13 @@ import typer
 from schema.states import RunState
 
 if TYPE_CHECKING:
-    from producer.calibration.enqueue import Fitted
+    from producer.calibration.enqueue import CalibrationChoice
+    from producer.context import AppContext
     from producer.enqueued import Enqueued
     from producer.images import ImageSet
-    from producer.work import Work
 
 
-def tell_calibration(fitted: Fitted | None, images: ImageSet, asked: Mapping[str, Any]) -> None:
+def tell_calibration(fitted: CalibrationChoice | None, images: ImageSet, asked: Mapping[str, Any]) -> None:
     """Say on standard error which parameters come from a calibration, and what is doubtful about it."""
     from producer.calibration import overlap
     from producer.reports import run as reports_run
@@ -51,7 +51,7 @@ def show_enqueued(run: Enqueued, *, json: bool) -> None:
     typer.echo(f"run {run.id} is queued{known}: `annealq runs watch {run.id}`")
 
 
-def watch_and_show(at: Work, run: int, *, json: bool) -> None:
+def watch_and_show(at: AppContext, run: int, *, json: bool) -> None:
     """Follow a run to its end, print it, and exit with 1 when it did not finish well."""
     from producer.reports.progress import watch_run
     from producer.reports.terminal import screen

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from producer.images import ImageSet
 from producer.reproduction.report import Comparison, Reproduced
-from producer.reproduction.runner import Laboratory, labelled, one_of_each
+from producer.reproduction.runner import Runner, labelled, one_of_each
 from producer.reproduction.trial import Data, Scale, perform
 from schema.parameters import Parameters, Visible
 
@@ -17,7 +17,7 @@ QUICK = Scale(reads=20, fewer=(10,), noise=(0.0, 0.02), noise_reads=20, limit=50
 
 
 def reproduce(
-    laboratory: Laboratory, test: ImageSet, train: ImageSet | None, scale: Scale, seed: int
+    laboratory: Runner, test: ImageSet, train: ImageSet | None, scale: Scale, seed: int
 ) -> Reproduced:
     """Sample the newest `conv358`, pixels sampled and folded; with ``train`` it is trained by energy first.
 

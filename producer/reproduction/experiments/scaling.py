@@ -16,7 +16,7 @@ from producer.networks import queries
 from producer.reproduction import baseline, charts, digits5x5
 from producer.reproduction.paper import TIMES
 from producer.reproduction.report import Reproduced
-from producer.reproduction.runner import Laboratory, Request
+from producer.reproduction.runner import ExperimentRun, Runner
 from producer.reproduction.trial import Scale
 from schema.errors import NetworkError
 from schema.network.architecture import PRESETS, Architecture
@@ -47,7 +47,7 @@ class Times:
 
 
 def reproduce(
-    laboratory: Laboratory, data: ImageSet | None, train: ImageSet | None, scale: Scale, seed: int
+    laboratory: Runner, data: ImageSet | None, train: ImageSet | None, scale: Scale, seed: int
 ) -> Reproduced:
     """Time every preset that is ready; ``digits5x5`` is trained, and `mnist` too where ``train`` is given.
 
@@ -71,7 +71,7 @@ def reproduce(
     return Reproduced("scaling", numbers, _text(times, scale.reads), figures)
 
 
-def _networks(laboratory: Laboratory) -> Iterator[queries.NetworkSummary]:
+def _networks(laboratory: Runner) -> Iterator[queries.NetworkSummary]:
     for name in PRESETS:
         try:
             yield laboratory.network(name)
@@ -80,7 +80,7 @@ def _networks(laboratory: Laboratory) -> Iterator[queries.NetworkSummary]:
 
 
 def _measure(
-    laboratory: Laboratory,
+    laboratory: Runner,
     network: queries.NetworkSummary,
     data: ImageSet | None,
     scale: Scale,
@@ -90,10 +90,10 @@ def _measure(
     architecture = Architecture.from_dict(network.architecture)
     name = f"{network.name}@{network.version}"
     # One after the other: two runs at once would share the processors.
-    (local,) = laboratory.run([Request(name, images, parameters)])
+    (local,) = laboratory.run([ExperimentRun(name, images, parameters)])
     exact = None
     if architecture.form != "deep" and architecture.classes <= _EXACT_UNITS:
-        (exact,) = laboratory.run([Request(name, images, parameters, Solver.EXACT)])
+        (exact,) = laboratory.run([ExperimentRun(name, images, parameters, Solver.EXACT)])
     own = baseline.ask(laboratory.at, local.run_id)
     return Times(
         network=name,

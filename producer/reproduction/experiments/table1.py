@@ -5,7 +5,7 @@ from __future__ import annotations
 from producer.reproduction import digits5x5
 from producer.reproduction.paper import TABLE_1
 from producer.reproduction.report import Comparison, Reproduced
-from producer.reproduction.runner import TRANSFERS, Laboratory
+from producer.reproduction.runner import TRANSFERS, Runner
 from producer.reproduction.trial import Data, Scale, perform
 from schema.parameters import Parameters
 
@@ -13,7 +13,7 @@ FULL = Scale(reads=1000)
 QUICK = Scale(reads=100)
 
 
-def reproduce(laboratory: Laboratory, scale: Scale, seed: int) -> Reproduced:
+def reproduce(laboratory: Runner, scale: Scale, seed: int) -> Reproduced:
     """Train the network by both transfers on the five digits; sample the digits and their 125 flips."""
     data, base = Data(digits5x5.digits(), digits5x5.flips()), Parameters(seed=seed)
     networks = {t: laboratory.ready(TABLE_1.network, t, data.chosen) for t in TRANSFERS}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from producer.images import ImageSet
 from producer.reproduction.paper import TABLE_2
 from producer.reproduction.report import Comparison, Reproduced
-from producer.reproduction.runner import TRANSFERS, Laboratory, labelled, one_of_each
+from producer.reproduction.runner import TRANSFERS, Runner, labelled, one_of_each
 from producer.reproduction.trial import Data, Scale, perform
 from schema.parameters import Parameters
 
@@ -14,7 +14,7 @@ QUICK = Scale(reads=100, fewer=(10, 30), noise=(0.0, 0.02, 0.05), limit=100)
 
 
 def reproduce(
-    laboratory: Laboratory, test: ImageSet, train: ImageSet | None, scale: Scale, seed: int
+    laboratory: Runner, test: ImageSet, train: ImageSet | None, scale: Scale, seed: int
 ) -> Reproduced:
     """Sample `mnist` by both transfers; with ``train`` the networks are trained on it, unless they were.
 

@@ -13,7 +13,7 @@ from sqlalchemy import insert, select, update
 
 from producer.api.core.settings import load as load_api
 from producer.api.keys import keys
-from producer.api.keys.keys import Limits, Scope
+from producer.api.keys.keys import KeyLimits, Scope
 from producer.networks.choose import ChosenNetwork
 from schema.database import Database
 from schema.errors import NotFound, ParameterError
@@ -120,7 +120,7 @@ def test_two_callers_may_choose_the_same_idempotency_key(
 def test_requests_a_minute_are_counted_over_all_processes(
     address: str, database_url: str, database: Database
 ) -> None:
-    key = keys.add(database, "often", Scope.READ, Limits(requests_per_minute=3)).key
+    key = keys.add(database, "often", Scope.READ, KeyLimits(requests_per_minute=3)).key
     with database.transaction() as session:
         # The minute must not end under the test: count in one that lies ahead would not be the same.
         now = database.now(session)
@@ -148,7 +148,7 @@ def test_the_next_minute_and_day_begin_at_nothing(timed: Database, clock: Clock)
 
 
 def test_images_a_day(address: str, database: Database, network: ChosenNetwork) -> None:
-    key = keys.add(database, "some", Scope.SUBMIT, Limits(images_per_day=50)).key
+    key = keys.add(database, "some", Scope.SUBMIT, KeyLimits(images_per_day=50)).key
     with client(address, key) as http:
         assert send(http, npz(30), key="one").status_code == 202
         answer = send(http, npz(30, seed=1))
@@ -165,7 +165,7 @@ def test_images_a_day(address: str, database: Database, network: ChosenNetwork) 
 def test_qpu_time_a_day_is_reserved_by_budgets(
     address: str, database: Database, network: ChosenNetwork
 ) -> None:
-    key = keys.add(database, "qpu", Scope.SUBMIT, Limits(qpu_us_per_day=10_000_000)).key
+    key = keys.add(database, "qpu", Scope.SUBMIT, KeyLimits(qpu_us_per_day=10_000_000)).key
 
     def sent(seed: int, **more: Any) -> httpx.Response:
         return send(http, npz(3, seed=seed), solver="emulator", **more)

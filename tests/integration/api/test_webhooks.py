@@ -24,12 +24,12 @@ from producer.enqueued import Enqueued
 from producer.networks.choose import ChosenNetwork
 from producer.runs import control
 from producer.webhooks import deliveries
-from producer.webhooks.deliveries import MAX_ATTEMPTS, Outcome
+from producer.webhooks.deliveries import MAX_ATTEMPTS, DeliveryResult
 from producer.webhooks.sender import Courier
 from schema.database import Database
 from schema.states import DeliveryState
 from schema.tables import Run
-from schema.tables.api import Delivery, Submission
+from schema.tables.api import Delivery, RunSubmission
 from tests.integration.api.conftest import refused, send
 from tests.integration.conftest import START, Cli, Clock
 from tests.receivers import Receiver, receiving
@@ -53,7 +53,7 @@ def ended(timed: Database, enqueue: Callable[..., Enqueued], receiver: Receiver)
 def end_run(database: Database, run: int, url: str) -> int:
     with database.transaction() as session:
         values = {"webhook_url": url, "webhook_secret": SECRET, "created_at": START}
-        session.execute(insert(Submission).values(run_id=run, **values))
+        session.execute(insert(RunSubmission).values(run_id=run, **values))
     control.cancel(database, run)
     return run
 
@@ -126,7 +126,7 @@ def test_what_is_never_taken_is_given_up(timed: Database, clock: Clock, ended: i
         attempt = deliveries.claim(timed)
         assert attempt is not None
         assert attempt.number == number
-        deliveries.keep(timed, attempt, Outcome("no"))
+        deliveries.keep(timed, attempt, DeliveryResult("no"))
         clock.forward(100_000)
     assert deliveries.claim(timed) is None
     assert (row(timed).state, row(timed).error) == (DeliveryState.FAILED, "no")
@@ -174,9 +174,9 @@ def test_only_one_process_sends_a_message(
     second = deliveries.claim(other)
     assert second is not None
     assert (second.event_id, second.number) == (first.event_id, 2)
-    deliveries.keep(timed, first, Outcome())  # too late: it is another's now
+    deliveries.keep(timed, first, DeliveryResult())  # too late: it is another's now
     assert row(timed).state == DeliveryState.SENDING
-    deliveries.keep(other, second, Outcome())
+    deliveries.keep(other, second, DeliveryResult())
     assert row(timed).state == DeliveryState.DELIVERED
     other.dispose()
     other.dispose()

@@ -26,7 +26,7 @@ from producer.calibration import overlap
 from producer.cli import app
 from producer.doctor import examination
 from producer.doctor.finding import Diagnosis, Finding
-from producer.doctor.limits import Limits
+from producer.doctor.limits import ExaminationLimits
 from producer.networks.choose import choose
 from producer.networks.training import enqueue_training
 from producer.runs import control, queries
@@ -88,7 +88,9 @@ class Ward:
             connection.close()
 
     def examine(self) -> Diagnosis:
-        return examination.examine(self.database, load(), Limits(), lambda _name, _size: lambda _done: None)
+        return examination.examine(
+            self.database, load(), ExaminationLimits(), lambda _name, _size: lambda _done: None
+        )
 
     def repair(self) -> Diagnosis:
         return examination.repair(self.database, self.examine())
@@ -366,8 +368,8 @@ def test_a_run_that_was_paused_and_ended_all_the_same_is_well(ward: Ward) -> Non
 
 
 def test_the_quarantine_is_that_of_the_workers(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Limits().quarantine_s == WorkerSettings().quarantine_s
-    assert Limits().lease_s == WorkerSettings().lease_s
+    assert ExaminationLimits().quarantine_s == WorkerSettings().quarantine_s
+    assert ExaminationLimits().lease_s == WorkerSettings().lease_s
     ward.damage(PROBLEM)
     monkeypatch.setenv("ANNEALQ_WORKER_QUARANTINE_S", str(100 * 365 * 86_400))
     assert ward.findings() == []

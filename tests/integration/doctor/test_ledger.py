@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from producer.doctor import examination
 from producer.doctor.finding import Diagnosis
-from producer.doctor.limits import Limits
+from producer.doctor.limits import ExaminationLimits
 from producer.networks.choose import ChosenNetwork
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
@@ -63,7 +63,7 @@ def examine(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("ANNEALQ_EMULATOR_URL", settings.emulator_url)
     monkeypatch.setenv("ANNEALQ_EMULATOR_TOKEN", settings.emulator_token)
     return examination.examine(
-        database, settings, Limits(), lambda _name, _size: lambda _done: None, Solver.EMULATOR
+        database, settings, ExaminationLimits(), lambda _name, _size: lambda _done: None, Solver.EMULATOR
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import insert, select, update
 
 from producer.embeddings import queries
 from producer.embeddings.prune import Criteria, prune
-from producer.embeddings.queries import Layers
+from producer.embeddings.queries import UnitLayers
 from producer.enqueued import Enqueued
 from producer.networks.choose import ChosenNetwork
 from producer.runs import dry_runs
@@ -129,8 +129,8 @@ def test_units_are_known_by_the_network_that_was_prepared_for(
     prepared = prepare(database, network, Visible.FOLDED)
     with database.transaction() as session:
         session.execute(update(Preparation).where(Preparation.id == prepared).values(embedding_id=held))
-        assert queries.layers(session, held, 50) == Layers(("visible", "classes"), (40, 10))
-        assert queries.layers(session, held, 10) == Layers(("classes",), (10,))
+        assert queries.layers(session, held, 50) == UnitLayers(("visible", "classes"), (40, 10))
+        assert queries.layers(session, held, 10) == UnitLayers(("classes",), (10,))
         assert queries.layers(session, held, 11) is None
 
 

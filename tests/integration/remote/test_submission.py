@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from producer.calibration.enqueue import Grid, enqueue_calibration, newest
+from producer.calibration.enqueue import ParameterGrid, enqueue_calibration, newest
 from producer.networks.choose import ChosenNetwork
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.codecs import arrays
@@ -367,7 +367,7 @@ def test_a_wrong_token_is_refused(context: Context, working: ChosenNetwork, emul
 def test_a_calibration_holds_for_the_graph_it_was_made_on(
     context: Context, working: ChosenNetwork, emulator: Emulator
 ) -> None:
-    grid = Grid.embedded(
+    grid = ParameterGrid.embedded(
         lams=(1.0, 3.0), scales=(1.0,), reads=20, visible=Visible.FOLDED, qpu="tiny", tiles=2
     )
     enqueue_calibration(context.database, some_images(8), working, Solver.EMULATOR, grid)

@@ -12,7 +12,7 @@ from sqlalchemy import func, insert, select, update
 
 from producer.calibration import enqueue, overlap
 from producer.calibration import queries as calibration_queries
-from producer.calibration.enqueue import FACTORS, Grid, enqueue_calibration
+from producer.calibration.enqueue import FACTORS, ParameterGrid, enqueue_calibration
 from producer.enqueued import Enqueued
 from producer.images import ImageSet
 from producer.networks.choose import ChosenNetwork
@@ -33,7 +33,7 @@ from worker.network import features
 from worker.process.settings import WorkerSettings
 from worker.records import leases
 
-SMALL = Grid(reads=20)
+SMALL = ParameterGrid(reads=20)
 
 
 def knowable(context: Context, network: ChosenNetwork, count: int = 60) -> ImageSet:
@@ -45,7 +45,9 @@ def knowable(context: Context, network: ChosenNetwork, count: int = 60) -> Image
     return replace(images, labels=labels)
 
 
-def calibrated(context: Context, network: ChosenNetwork, images: ImageSet, grid: Grid = SMALL) -> int:
+def calibrated(
+    context: Context, network: ChosenNetwork, images: ImageSet, grid: ParameterGrid = SMALL
+) -> int:
     calibration = enqueue_calibration(context.database, images, network, Solver.LOCAL, grid)
     work_off(context, Message(Task.DISPATCH))
     return calibration.id
@@ -56,7 +58,7 @@ def found(database: Database, calibration: int) -> calibration_queries.Calibrati
         return calibration_queries.one(session, calibration)
 
 
-def newest(database: Database, network: ChosenNetwork, **asked: Any) -> enqueue.Fitted | None:
+def newest(database: Database, network: ChosenNetwork, **asked: Any) -> enqueue.CalibrationChoice | None:
     with database.reading() as session:
         return enqueue.choose(session, network.id, Solver.LOCAL, asked, None)
 
@@ -108,7 +110,7 @@ def test_the_table_of_counts_is_that_of_the_runs(context: Context, working: Chos
 
 def test_sweeps_are_compared_and_cost_what_they_cost(context: Context, working: ChosenNetwork) -> None:
     images = knowable(context, working, 20)
-    grid = Grid(lams=(4.0,), sweeps=(40, 10, None), reads=10)
+    grid = ParameterGrid(lams=(4.0,), sweeps=(40, 10, None), reads=10)
     fitted = found(context.database, calibrated(context, working, images, grid))
     measured = fitted.measured or {}
     assert [candidate["sweeps"] for candidate in measured["candidates"]] == [40, 10, None]
@@ -120,10 +122,12 @@ def test_sweeps_are_compared_and_cost_what_they_cost(context: Context, working: 
 def test_runs_take_what_is_not_asked_for_from_the_newest(context: Context, working: ChosenNetwork) -> None:
     database, images = context.database, knowable(context, working, 20)
     assert newest(database, working) is None
-    calibrated(context, working, images, Grid(lams=(3.0,), reads=10))
-    second = calibrated(context, working, images, Grid(lams=(5.0,), reads=10, seed=9))
-    folded = calibrated(context, working, images, Grid(lams=(7.0,), reads=10, visible=Visible.FOLDED))
-    waiting = enqueue_calibration(database, images, working, Solver.LOCAL, Grid(lams=(8.0,)))
+    calibrated(context, working, images, ParameterGrid(lams=(3.0,), reads=10))
+    second = calibrated(context, working, images, ParameterGrid(lams=(5.0,), reads=10, seed=9))
+    folded = calibrated(
+        context, working, images, ParameterGrid(lams=(7.0,), reads=10, visible=Visible.FOLDED)
+    )
+    waiting = enqueue_calibration(database, images, working, Solver.LOCAL, ParameterGrid(lams=(8.0,)))
     assert found(database, waiting.id).state is CalibrationState.WAITING
     sampled = newest(database, working, visible=Visible.SAMPLED)
     assert sampled is not None
@@ -152,9 +156,9 @@ def test_the_same_key_is_the_same_run_whatever_was_calibrated_since(
         return enqueue_run(database, images, working, Solver.LOCAL, parameters, options)
 
     plain = send("plain")
-    first = calibrated(context, working, images, Grid(lams=(3.0,), reads=10))
+    first = calibrated(context, working, images, ParameterGrid(lams=(3.0,), reads=10))
     fitted = send("fitted")
-    calibrated(context, working, images, Grid(lams=(5.0,), reads=10))
+    calibrated(context, working, images, ParameterGrid(lams=(5.0,), reads=10))
     assert send("plain") == Enqueued(plain.id, created=False)
     assert send("fitted") == Enqueued(fitted.id, created=False)
     with database.reading() as session:
@@ -237,13 +241,13 @@ def test_a_silent_worker_loses_its_calibration(timed: Database, clock: Clock, ou
 
 def test_bad_input_leaves_nothing(context: Context, working: ChosenNetwork) -> None:
     good = some_images(6)
-    cases: list[tuple[ImageSet, Grid, type[Exception], str]] = [
+    cases: list[tuple[ImageSet, ParameterGrid, type[Exception], str]] = [
         (replace(good, labels=None), SMALL, ImageError, "needs labels"),
         (replace(good, labels=np.full(6, 10)), SMALL, ImageError, "10 classes"),
         (replace(good, images=np.zeros((6, 9, 9), np.uint8)), SMALL, ImageError, "8 x 8"),
-        (good, Grid(reads=0), ParameterError, "reads is 0"),
-        (good, Grid(lams=(1.0, -1.0)), ParameterError, "lam is -1"),
-        (good, Grid(sweeps=(0,)), ParameterError, "sweeps is 0"),
+        (good, ParameterGrid(reads=0), ParameterError, "reads is 0"),
+        (good, ParameterGrid(lams=(1.0, -1.0)), ParameterError, "lam is -1"),
+        (good, ParameterGrid(sweeps=(0,)), ParameterError, "sweeps is 0"),
     ]
     for images, grid, error, message in cases:
         with pytest.raises(error, match=message):
@@ -257,7 +261,7 @@ def test_a_penalty_that_only_the_weights_know_is_asked_for(context: Context, wor
         session.execute(update(Network).values(training={"transfer": "paper", "seed": 0, "epochs": None}))
     with pytest.raises(ParameterError, match=r"paper.*--lam"):
         enqueue_calibration(
-            context.database, some_images(4), working, Solver.LOCAL, Grid(visible=Visible.FOLDED)
+            context.database, some_images(4), working, Solver.LOCAL, ParameterGrid(visible=Visible.FOLDED)
         )
     with context.database.reading() as session:
         assert enqueue.own_lam(session, working.id, Visible.SAMPLED) == 1.0

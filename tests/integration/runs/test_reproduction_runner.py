@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select
 
+from producer.context import AppContext
 from producer.networks.choose import ChosenNetwork
-from producer.reproduction.runner import Laboratory, Request
-from producer.work import Work
+from producer.reproduction.runner import ExperimentRun, Runner
 from schema.database import Database, advance
 from schema.errors import AnnealqError, NetworkError
 from schema.parameters import Parameters
@@ -27,8 +27,8 @@ def stop() -> None:
     raise Stopped
 
 
-def request() -> Request:
-    return Request("digits@1", some_images(), Parameters())
+def request() -> ExperimentRun:
+    return ExperimentRun("digits@1", some_images(), Parameters())
 
 
 def runs(database: Database) -> list[RunState]:
@@ -37,7 +37,7 @@ def runs(database: Database) -> list[RunState]:
 
 
 def test_a_run_that_is_under_way_is_waited_for_again(database: Database, network: ChosenNetwork) -> None:
-    laboratory = Laboratory(Work(load(), database, stop))
+    laboratory = Runner(AppContext(load(), database, stop))
     for _ in range(2):
         with pytest.raises(Stopped):
             laboratory.run([request()])
@@ -52,7 +52,7 @@ def test_after_a_failed_run_comes_another(database: Database, network: ChosenNet
             why = {"error": "the annealer is away", "finished_at": now}
             advance(session, newest, RunState.QUEUED, RunState.FAILED, at=now, **why)
 
-    laboratory = Laboratory(Work(load(), database, fail))
+    laboratory = Runner(AppContext(load(), database, fail))
     for number in (1, 2):
         with pytest.raises(AnnealqError, match=rf"run {number} \(random\) is failed: the annealer is away"):
             laboratory.run([request()])
@@ -60,7 +60,7 @@ def test_after_a_failed_run_comes_another(database: Database, network: ChosenNet
 
 
 def test_a_network_is_found_by_its_transfer(database: Database, network: ChosenNetwork) -> None:
-    laboratory = Laboratory(Work(load(), database, stop))
+    laboratory = Runner(AppContext(load(), database, stop))
     assert laboratory.ready("digits", "energy", None) == laboratory.ready("digits", None, None) == "digits@1"
     with pytest.raises(NetworkError, match=r"annealq networks train digits --transfer paper --data DATA"):
         laboratory.ready("digits", "paper", None)
@@ -69,7 +69,7 @@ def test_a_network_is_found_by_its_transfer(database: Database, network: ChosenN
 
 
 def test_a_shipped_network_needs_no_training(database: Database) -> None:
-    laboratory = Laboratory(Work(load(), database, stop))
+    laboratory = Runner(AppContext(load(), database, stop))
     assert (
         laboratory.ready("conv358", None, None) == laboratory.ready("conv358", "energy", None) == "conv358@1"
     )

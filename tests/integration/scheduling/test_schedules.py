@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from sqlalchemy import select, update
 
+from producer.context import AppContext
 from producer.networks.choose import ChosenNetwork
 from producer.planning import schedule_runner, schedules
-from producer.runs.request import Request
-from producer.work import Work
+from producer.runs.request import ClassificationRequest
 from schema.calendar.cron import Cron
 from schema.database import Database
 from schema.errors import AnnealqError, NotFound, ParameterError
@@ -45,14 +45,16 @@ def write(path: Path, images: int) -> None:
 
 
 @pytest.fixture
-def at(timed: Database) -> Work:
-    return Work(load(), timed, lambda: None)
+def at(timed: Database) -> AppContext:
+    return AppContext(load(), timed, lambda: None)
 
 
 @pytest.fixture
 def nightly(timed: Database, network: ChosenNetwork, data: Path) -> str:
     """A schedule, added at midnight: first due at 22:00."""
-    request = Request(str(data), asked={"reads": 7}, windows=("22:00-06:00",), zone="UTC", deadline="07:00")
+    request = ClassificationRequest(
+        str(data), asked={"reads": 7}, windows=("22:00-06:00",), zone="UTC", deadline="07:00"
+    )
     schedules.add(timed, "nightly", NIGHTLY, request)
     return "nightly"
 
@@ -76,7 +78,7 @@ def runs(database: Database) -> list[Run]:
 
 
 def test_a_due_schedule_becomes_one_run_with_its_hours(
-    timed: Database, clock: Clock, at: Work, nightly: str
+    timed: Database, clock: Clock, at: AppContext, nightly: str
 ) -> None:
     clock.forward(22 * 3600 - 1)
     reconciled(timed)
@@ -153,7 +155,7 @@ def test_a_clock_that_jumps_and_comes_back_costs_no_due_time(
 
 
 def test_a_process_that_dies_makes_no_second_run(
-    timed: Database, clock: Clock, at: Work, nightly: str, data: Path
+    timed: Database, clock: Clock, at: AppContext, nightly: str, data: Path
 ) -> None:
     clock.forward(22 * 3600)
     reconciled(timed)
@@ -168,7 +170,7 @@ def test_a_process_that_dies_makes_no_second_run(
 
 
 def test_a_failure_is_kept_and_shown(
-    cli: Cli, timed: Database, clock: Clock, at: Work, nightly: str, data: Path
+    cli: Cli, timed: Database, clock: Clock, at: AppContext, nightly: str, data: Path
 ) -> None:
     data.unlink()
     clock.forward(22 * 3600)
@@ -188,7 +190,9 @@ def test_a_failure_is_kept_and_shown(
     assert "other data" in page
 
 
-def test_data_that_kill_their_reader_do_so_three_times_only(timed: Database, at: Work, nightly: str) -> None:
+def test_data_that_kill_their_reader_do_so_three_times_only(
+    timed: Database, at: AppContext, nightly: str
+) -> None:
     number = schedules.fire(timed, nightly)
     with timed.transaction() as session:
         session.execute(update(Firing).values(attempts=schedule_runner.MAX_ATTEMPTS))
@@ -197,7 +201,7 @@ def test_data_that_kill_their_reader_do_so_three_times_only(timed: Database, at:
     assert not runs(timed)
 
 
-def test_of_several_that_serve_one_makes_the_run(timed: Database, at: Work, nightly: str) -> None:
+def test_of_several_that_serve_one_makes_the_run(timed: Database, at: AppContext, nightly: str) -> None:
     stop = threading.Event()
     threads = [threading.Thread(target=schedule_runner.serve, args=(at, stop)) for _ in range(5)]
     for thread in threads:
@@ -251,7 +255,7 @@ def test_the_command_line_adds_what_classify_takes(
     assert "due first" in cli("schedules", "add", "night", *when, "--", *what, *hours)
     (shown,) = json.loads(cli("schedules", "list", "--json"))
     assert (shown["cron"], shown["zone"], shown["state"]) == ("0 22 * * mon-fri", "Europe/London", "active")
-    assert Request.from_dict(shown["request"]) == Request(
+    assert ClassificationRequest.from_dict(shown["request"]) == ClassificationRequest(
         data=str(data),
         classes=("1", "2"),
         solver=Solver.EMULATOR,

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, MetaData, Select, func, insert, select, text
 
 import migrations
 from producer.doctor import examination
-from producer.doctor.limits import Limits
+from producer.doctor.limits import ExaminationLimits
 from producer.networks.choose import choose
 from producer.runs import control, queries, summary
 from producer.runs.enqueue import RunOptions, enqueue_run
@@ -234,7 +234,7 @@ def test_work_of_an_older_revision_is_finished(old_url: str, tmp_path: Path, emu
     assert len(theirs) == accepted + 1  # the one that had got lost
     assert charged == {key: theirs[key] for key in charged}
     assert len(charged) == 4
-    seen = examination.examine(database, load(), Limits(), lambda _name, _size: lambda _done: None)
+    seen = examination.examine(database, load(), ExaminationLimits(), lambda _name, _size: lambda _done: None)
     assert seen.findings == ()
     database.dispose()
 

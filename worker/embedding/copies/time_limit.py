@@ -10,7 +10,7 @@ Report = Callable[[str, float], None]
 
 
 @dataclass
-class Clock:
+class TimeLimit:
     """Counts from its making; monotonic seconds of wall clock. report: called with a step and 0..1."""
 
     limit_s: float

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.embedding.copies.minorminer import Chains, qubits_of, size
-from worker.embedding.layered.layers import Layers, as_layers
+from worker.embedding.layered.layers import LayeredNetwork, as_layers
 from worker.embedding.layered.tracks import Range, Tracks, of_direction
 from worker.embedding.layered.trim import Workpiece
 from worker.embedding.model import lattice
@@ -37,7 +37,7 @@ _DEPTH = 3  # copies are stacked: offsets tried from the first that fits, in ste
 class Loom:
     """A network that is laid on a lattice's tracks; ``across`` runs over ``down``."""
 
-    layers: Layers
+    layers: LayeredNetwork
     down: Tracks
     across: Tracks
 

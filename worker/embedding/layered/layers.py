@@ -29,7 +29,7 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Layers:
+class LayeredNetwork:
     """Columns (vertical lines, in order) and rows (horizontal ones) of a layered network.
 
     columns: the unit of each column; class units come last. rows: the stretches that share each row, left to
@@ -42,7 +42,7 @@ class Layers:
     spans: tuple[tuple[int, int], ...]
 
 
-def as_layers(graph: Interactions) -> Layers | None:
+def as_layers(graph: Interactions) -> LayeredNetwork | None:
     """The layers of a graph, or None where it is of another kind."""
     sizes = graph.sizes
     if len(sizes) not in (3, 4) or sizes[-2] < 2:
@@ -105,7 +105,7 @@ def _tracks(windows: NDArray[np.bool_]) -> tuple[IntArray, list[list[Stretch]]] 
 
 def _lay_out(
     columns: IntArray, tracks: list[list[Stretch]], hidden: tuple[int, ...], graph: Interactions
-) -> Layers:
+) -> LayeredNetwork:
     classes = range(graph.units - graph.sizes[-1], graph.units)
     width, middle = len(columns), len(tracks) // 2
     all_columns = [*columns.tolist(), *classes]
@@ -124,4 +124,4 @@ def _lay_out(
     for unit in classes:
         crossed[unit].add(row_of[unit])
     spans = tuple((min(crossed[unit]), max(crossed[unit])) for unit in all_columns)
-    return Layers(tuple(all_columns), tuple(tuple(row) for row in rows), spans)
+    return LayeredNetwork(tuple(all_columns), tuple(tuple(row) for row in rows), spans)

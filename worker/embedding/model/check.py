@@ -15,7 +15,7 @@ BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Faults:
+class EmbeddingFaults:
     """What is wrong with a tiling of k tiles and n units on a solver, for a graph of m edges.
 
     dead: (qubits of the tiling,) bool, qubits that do not work. broken: (k, n) bool, chains that working
@@ -62,7 +62,7 @@ def intact(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> BoolArra
     return whole
 
 
-def find_faults(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> Faults:
+def find_faults(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> EmbeddingFaults:
     """All that is wrong with a tiling; linear in the solver's couplers.
 
     Raises:
@@ -81,7 +81,7 @@ def find_faults(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> Fau
     chains = owner[ends]
     same = chains[:, 0] == chains[:, 1]
     broken = ~_connected(ends[same], tiling)
-    return Faults(dead, broken.reshape(tiling.lengths.shape), _missing(graph, tiling, chains[~same]))
+    return EmbeddingFaults(dead, broken.reshape(tiling.lengths.shape), _missing(graph, tiling, chains[~same]))
 
 
 def _connected(links: NDArray[np.int64], tiling: Tiling) -> BoolArray:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.embedding.copies import minorminer
-from worker.embedding.copies.time_limit import Clock
+from worker.embedding.copies.time_limit import TimeLimit
 from worker.embedding.model.graphs import Interactions
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Filler:
     board: Board
     size: int
     most: int
-    clock: Clock
+    clock: TimeLimit
     rng: np.random.Generator
 
     @property

@@ -11,7 +11,7 @@ from schema.errors import Refused
 from worker.embedding.copies import bounds, minorminer
 from worker.embedding.copies.board import FREE, Board
 from worker.embedding.copies.minorminer import Chains
-from worker.embedding.copies.time_limit import Clock, Report
+from worker.embedding.copies.time_limit import Report, TimeLimit
 from worker.embedding.layered import construct
 from worker.embedding.model.check import check, intact
 from worker.embedding.model.graphs import Interactions, SolverGraph
@@ -69,7 +69,7 @@ def find(
     if tiles is not None and tiles < 1:
         raise Refused(f"tiles must be 1 or more, not {tiles}")
     bounds.refuse_too_large(graph, solver)
-    clock = Clock(time_limit_s, report)
+    clock = TimeLimit(time_limit_s, report)
     most = min(tiles or solver.size, len(solver.qubits) // bounds.fewest_qubits(graph, solver))
     board, rng = Board(solver), np.random.default_rng(seed)
     method = "repaired" if start is not None else "lattice"
@@ -93,7 +93,7 @@ def find(
 
 
 def _fill(
-    graph: Interactions, board: Board, size: int, most: int, clock: Clock, rng: np.random.Generator
+    graph: Interactions, board: Board, size: int, most: int, clock: TimeLimit, rng: np.random.Generator
 ) -> None:
     """Lay copies of about ``size`` qubits where there is room, until the time is over."""
     head = heads.as_head(graph)
@@ -112,7 +112,9 @@ def _fill(
         filler.improve()
 
 
-def _construct(graph: Interactions, board: Board, most: int, clock: Clock, rng: np.random.Generator) -> str:
+def _construct(
+    graph: Interactions, board: Board, most: int, clock: TimeLimit, rng: np.random.Generator
+) -> str:
     """Lay what can be built on an empty board at once; the name of how."""
     free = board.owner == FREE
     if graph.units > _LARGEST_SEARCHED:
@@ -130,7 +132,7 @@ def _construct(graph: Interactions, board: Board, most: int, clock: Clock, rng: 
 
 
 def _keep(
-    graph: Interactions, board: Board, start: Tiling, most: int, clock: Clock, rng: np.random.Generator
+    graph: Interactions, board: Board, start: Tiling, most: int, clock: TimeLimit, rng: np.random.Generator
 ) -> None:
     """Lay the tiles of an earlier tiling that hold, and those that can be mended."""
     holds = intact(graph, board.solver, start)
@@ -143,7 +145,7 @@ def _keep(
         mend(graph, board, broken, clock, rng)
 
 
-def _find_one(graph: Interactions, solver: SolverGraph, rng: np.random.Generator, clock: Clock) -> Chains:
+def _find_one(graph: Interactions, solver: SolverGraph, rng: np.random.Generator, clock: TimeLimit) -> Chains:
     """The best of a few embeddings on the whole chip."""
     best: Chains | None = None
     for _ in range(_MOST_TRIES):

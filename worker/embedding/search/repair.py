@@ -17,7 +17,7 @@ from worker.embedding.copies import minorminer
 if TYPE_CHECKING:
     from worker.embedding.copies.board import Board
     from worker.embedding.copies.minorminer import Chains
-    from worker.embedding.copies.time_limit import Clock
+    from worker.embedding.copies.time_limit import TimeLimit
     from worker.embedding.model.graphs import Interactions
 
 # Rounds: how far around a copy it may take free qubits, in lengths of a qubit; and whether it leaves alone
@@ -28,7 +28,7 @@ _SHARE = 0.5  # of the time that is left for each copy, for its tries
 
 
 def mend(
-    graph: Interactions, board: Board, broken: list[Chains], clock: Clock, rng: np.random.Generator
+    graph: Interactions, board: Board, broken: list[Chains], clock: TimeLimit, rng: np.random.Generator
 ) -> int:
     """Lay the copies that can be put right on the board, those with the fewest faults first; how many."""
     faults = [

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.embedding.copies import minorminer
-from worker.embedding.tiling.heads import Annealer, Head
+from worker.embedding.tiling.heads import Annealer, HeadGraph
 from worker.embedding.tiling.sheet import of_region
 
 if TYPE_CHECKING:
     from worker.embedding.copies.board import Board
     from worker.embedding.copies.minorminer import Chains
-    from worker.embedding.copies.time_limit import Clock
+    from worker.embedding.copies.time_limit import TimeLimit
     from worker.embedding.model.graphs import Interactions
 
 IntArray = NDArray[np.int64]
@@ -39,11 +39,11 @@ class HeadFiller:
     """
 
     graph: Interactions
-    head: Head
+    head: HeadGraph
     board: Board
     size: int
     most: int
-    clock: Clock
+    clock: TimeLimit
     rng: np.random.Generator
 
     def __post_init__(self) -> None:

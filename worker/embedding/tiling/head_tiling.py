@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from worker.embedding.copies.minorminer import qubits_of
 from worker.embedding.model import lattice
-from worker.embedding.tiling.heads import Annealer, Head
+from worker.embedding.tiling.heads import Annealer, HeadGraph
 from worker.embedding.tiling.periodic import Shape, Torus, place_whole, unroll, window
 from worker.embedding.tiling.sheet import Sheet, repeating
 
 if TYPE_CHECKING:
     from worker.embedding.copies.board import Board
     from worker.embedding.copies.minorminer import Chains
-    from worker.embedding.copies.time_limit import Clock
+    from worker.embedding.copies.time_limit import TimeLimit
     from worker.embedding.model.graphs import Interactions
 
 IntArray = NDArray[np.int64]
@@ -53,7 +53,9 @@ _WIDTHS = 3  # widths tried, in turns
 _SHARE = 0.6  # of the time limit, for the search of shapes
 
 
-def tile(graph: Interactions, head: Head, board: Board, clock: Clock, rng: np.random.Generator) -> None:
+def tile(
+    graph: Interactions, head: HeadGraph, board: Board, clock: TimeLimit, rng: np.random.Generator
+) -> None:
     """Lay as many copies of a head on an empty board as bands of one shape hold; none where none is found."""
     band = _BANDS.get(board.solver.topology)
     if band is None or int(board.lattice.cells[:, 0].max()) + 1 != _KINDS:
@@ -73,7 +75,7 @@ def tile(graph: Interactions, head: Head, board: Board, clock: Clock, rng: np.ra
 
 
 def _search(
-    head: Head, torus: Torus, band: _Band, board: Board, clock: Clock, rng: np.random.Generator
+    head: HeadGraph, torus: Torus, band: _Band, board: Board, clock: TimeLimit, rng: np.random.Generator
 ) -> Shape | None:
     sheet = _sheet(board.solver.topology, torus, band)
     annealer = Annealer(head, sheet, random.Random(int(rng.integers(1 << 31))))  # noqa: S311 - no secret

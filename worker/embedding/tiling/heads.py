@@ -33,7 +33,7 @@ _LOOK = 256  # moves between two looks at the clock
 
 
 @dataclass(frozen=True)
-class Head:
+class HeadGraph:
     """The parts of such a graph: units coupled to all of ``core`` and to nothing else, and the rest."""
 
     leaves: tuple[int, ...]
@@ -41,7 +41,7 @@ class Head:
     links: tuple[tuple[int, int], ...]  # among the core, numbered within it
 
 
-def as_head(graph: Interactions) -> Head | None:
+def as_head(graph: Interactions) -> HeadGraph | None:
     """The head that a graph is, or None when it is none."""
     core_size = graph.sizes[-1]
     leaves = graph.units - core_size
@@ -52,7 +52,7 @@ def as_head(graph: Interactions) -> Head | None:
     if not whole or leaves < core_size or core_size < 2:
         return None
     links = tuple((int(i), int(j)) for i, j in within)
-    return Head(tuple(range(leaves)), tuple(range(leaves, graph.units)), links)
+    return HeadGraph(tuple(range(leaves)), tuple(range(leaves, graph.units)), links)
 
 
 @dataclass
@@ -70,7 +70,7 @@ class _State:
 class Annealer:
     """Searches the chains of one head on one sheet."""
 
-    def __init__(self, head: Head, sheet: Sheet, rng: random.Random) -> None:
+    def __init__(self, head: HeadGraph, sheet: Sheet, rng: random.Random) -> None:
         self.head, self.sheet, self.rng = head, sheet, rng
 
     def search(self, moves: int, over: Callable[[], bool], warm: float = _HOT) -> Chains | None:

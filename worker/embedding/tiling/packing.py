@@ -20,7 +20,7 @@ from worker.embedding.tiling.shapes import Finder, Places
 if TYPE_CHECKING:
     from worker.embedding.copies.board import Board
     from worker.embedding.copies.minorminer import Chains
-    from worker.embedding.copies.time_limit import Clock
+    from worker.embedding.copies.time_limit import TimeLimit
     from worker.embedding.model.graphs import Interactions
     from worker.embedding.tiling.shapes import Shapes
 
@@ -42,7 +42,7 @@ class Packer:
     shapes: Shapes
     board: Board
     most: int
-    clock: Clock
+    clock: TimeLimit
     rng: np.random.Generator
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ from worker.embedding.model.graphs import Interactions, SolverGraph
 if TYPE_CHECKING:
     from worker.embedding.copies.board import Board
     from worker.embedding.copies.minorminer import Chains
-    from worker.embedding.copies.time_limit import Clock
+    from worker.embedding.copies.time_limit import TimeLimit
     from worker.embedding.model.lattice import Lattice
 
 IntArray = NDArray[np.int64]
@@ -92,7 +92,9 @@ def window(topology: str, side: int, tracks: int) -> SolverGraph:
     return SolverGraph("window", f"{topology}{side}", topology, shape, size, qubits, couplers)
 
 
-def gather(graph: Interactions, solver: SolverGraph, clock: Clock, rng: np.random.Generator) -> list[Shape]:
+def gather(
+    graph: Interactions, solver: SolverGraph, clock: TimeLimit, rng: np.random.Generator
+) -> list[Shape]:
     """Different small embeddings on windows of the solver's ideal lattice, the smallest first."""
     found: dict[bytes, Shape] = {}
     tracks = solver.shape[-1] if solver.topology != "pegasus" else 0
@@ -124,7 +126,7 @@ def _key(shape: Shape) -> bytes:
 
 
 def lay(
-    graph: Interactions, board: Board, shapes: list[Shape], clock: Clock, rng: np.random.Generator
+    graph: Interactions, board: Board, shapes: list[Shape], clock: TimeLimit, rng: np.random.Generator
 ) -> None:
     """Lay the periodic packing of shapes on an empty board that leaves it the most copies."""
     kinds = int(board.lattice.cells[:, 0].max()) + 1

@@ -10,15 +10,15 @@ import orjson
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from worker.emulator.qpu.parameters import Parameters
-    from worker.emulator.qpu.problem import Problem
+    from worker.emulator.qpu.parameters import ProblemParameters
+    from worker.emulator.qpu.problem import DecodedProblem
     from worker.emulator.qpu.timing import Timing
 
 
 def encode(
-    problem: Problem,
+    problem: DecodedProblem,
     spins: NDArray[np.int8],
-    parameters: Parameters,
+    parameters: ProblemParameters,
     timing: Timing,
     lattice_size: int,
     *,

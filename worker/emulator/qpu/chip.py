@@ -50,7 +50,7 @@ class Design:
 
 
 @dataclass(frozen=True, eq=False)
-class Chip:
+class EmulatedChip:
     """A chip's working graph.
 
     size: qubits of the whole lattice, working or not; indices are below it.
@@ -77,7 +77,7 @@ class Chip:
         return np.searchsorted(self.qubits, self.couplers).astype(np.int32)
 
 
-def make(design: Design, seed: int, generation: int = 0) -> Chip:
+def make(design: Design, seed: int, generation: int = 0) -> EmulatedChip:
     """The chip of a design. Which qubits are dead follows from seed and generation.
 
     generation: 0 at first, one more each time that the working graph changes; an ideal chip loses a qubit
@@ -95,7 +95,7 @@ def make(design: Design, seed: int, generation: int = 0) -> Chip:
     if missing >= len(couplers):
         raise ParameterError(f"{missing:,} of {len(couplers):,} couplers missing leaves none")
     kept = np.sort(random.permutation(len(couplers))[missing:])
-    return Chip(design.topology, _shape(design), _lattice_size(design), qubits, couplers[kept])
+    return EmulatedChip(design.topology, _shape(design), _lattice_size(design), qubits, couplers[kept])
 
 
 def _without_dead(

@@ -32,7 +32,7 @@ UNUSED = 3  # SAPI's mark for a qubit without initial state
 
 
 @dataclass(frozen=True, eq=False)
-class Parameters:
+class ProblemParameters:
     """Sampling parameters; times in microseconds, 0 for the solver's default.
 
     initial_state: (lattice size,) int8 as it came, UNUSED where a qubit has none; None for forward anneals.
@@ -57,7 +57,7 @@ class Parameters:
         return self.initial_state is not None
 
 
-def check(given: object, properties: Mapping[str, Any]) -> Parameters:
+def check(given: object, properties: Mapping[str, Any]) -> ProblemParameters:
     """Read and check the ``params`` of a submission; those that are null count as not given.
 
     Raises Rejected when one is unknown, of the wrong type or out of the range in ``properties``.
@@ -75,7 +75,7 @@ def check(given: object, properties: Mapping[str, Any]) -> Parameters:
     schedule = _schedule(params, properties)
     _flux_biases(params, properties)
     _flag(params, "flux_drift_compensation", default=True)
-    return Parameters(
+    return ProblemParameters(
         reads=_reads(params, properties),
         anneal_us=_anneal_us(params, properties, schedule),
         raw=_mode(params) == "raw",

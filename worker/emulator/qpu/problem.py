@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from worker.emulator.qpu.errors import Rejected
 
 if TYPE_CHECKING:
-    from worker.emulator.qpu.chip import Chip, IndexArray
-    from worker.emulator.qpu.parameters import Parameters
-    from worker.emulator.qpu.solver import Solver
+    from worker.emulator.qpu.chip import EmulatedChip, IndexArray
+    from worker.emulator.qpu.parameters import ProblemParameters
+    from worker.emulator.qpu.solver import EmulatedSolver
 
 FloatArray = NDArray[np.float64]
 
@@ -27,7 +27,7 @@ _LARGEST = 1e100
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class DecodedProblem:
     """What is to be minimised: sum of linear[i] x[i] + sum of quadratic[k] x[edges[k, 0]] x[edges[k, 1]].
 
     spins: whether x is -1 or 1 (type ising), else it is 0 or 1 (type qubo).
@@ -67,7 +67,7 @@ class Problem:
         return np.asarray(total, dtype=np.float64)
 
 
-def decode(data: object, kind: object, solver: Solver) -> Problem:
+def decode(data: object, kind: object, solver: EmulatedSolver) -> DecodedProblem:
     """Read the ``data`` and ``type`` of a submission.
 
     Raises Rejected when they are not in the encoding `qp`, do not fit the solver's graph, use no qubit, or
@@ -97,18 +97,18 @@ def decode(data: object, kind: object, solver: Solver) -> Problem:
     _check_size("lin", linear)
     _check_size("quad", quadratic)
     nonzero = quadratic != 0
-    return Problem(kind == "ising", chip.qubits[used], linear, wiring[nonzero], quadratic[nonzero])
+    return DecodedProblem(kind == "ising", chip.qubits[used], linear, wiring[nonzero], quadratic[nonzero])
 
 
 @lru_cache(maxsize=32)
-def _wiring(chip: Chip, used: bytes) -> IndexArray:
+def _wiring(chip: EmulatedChip, used: bytes) -> IndexArray:
     """Couplers (m, 2) int32 of used qubits, by their places among these: clients send the same ones often."""
     mask = np.frombuffer(used, np.bool_)
     position = np.cumsum(mask, dtype=np.int32) - 1
     return np.asarray(position[chip.ends[mask[chip.ends].all(axis=1)]], dtype=np.int32)
 
 
-def scale(problem: Problem, parameters: Parameters, limits: Mapping[str, Any]) -> float:
+def scale(problem: DecodedProblem, parameters: ProblemParameters, limits: Mapping[str, Any]) -> float:
     """By what h and J are divided when they are programmed.
 
     With auto_scale that makes the largest of them fill its range, as does the sum of a qubit's couplings; a

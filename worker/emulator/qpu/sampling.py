@@ -14,8 +14,8 @@ from schema.errors import ParameterError
 from worker.emulator.qpu.parameters import UNUSED
 
 if TYPE_CHECKING:
-    from worker.emulator.qpu.parameters import Parameters
-    from worker.emulator.qpu.problem import FloatArray, Problem
+    from worker.emulator.qpu.parameters import ProblemParameters
+    from worker.emulator.qpu.problem import DecodedProblem, FloatArray
 
 SpinArray = NDArray[np.int8]
 
@@ -67,8 +67,8 @@ class Programmed:
 
 
 def draw(
-    problem: Problem,
-    parameters: Parameters,
+    problem: DecodedProblem,
+    parameters: ProblemParameters,
     scale: float,
     limits: dict[str, Any],
     sampling: Sampling,
@@ -98,7 +98,7 @@ def draw(
 
 
 def program(
-    problem: Problem, scale: float, limits: dict[str, Any], noise: float, random: np.random.Generator
+    problem: DecodedProblem, scale: float, limits: dict[str, Any], noise: float, random: np.random.Generator
 ) -> Programmed:
     """What the chip gets: h and J divided by ``scale``, with a Gaussian error on each."""
     h, J = problem.ising()

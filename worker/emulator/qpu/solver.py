@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from schema.errors import ParameterError
-from worker.emulator.qpu.chip import Chip, Design, make
+from worker.emulator.qpu.chip import Design, EmulatedChip, make
 from worker.emulator.qpu.parameters import DESCRIPTIONS
 from worker.emulator.qpu.timing import ADVANTAGE, ADVANTAGE2, DWAVE_2000Q, TimingModel
 
@@ -26,7 +26,7 @@ _MAX_SOLVERS = 16
 
 
 @dataclass(frozen=True)
-class Ranges:
+class SolverRanges:
     """What a family of chips can be programmed with: values without unit, times in microseconds."""
 
     timing: TimingModel
@@ -40,14 +40,14 @@ class Ranges:
 
 # Like the solvers of each family; the range of a qubit's couplings on Zephyr is our choice.
 _RANGES = {
-    "pegasus": Ranges(ADVANTAGE, (-4.0, 4.0), (-18.0, 15.0), (0.5, 2000.0), ("lower_noise",)),
-    "zephyr": Ranges(ADVANTAGE2, (-4.0, 4.0), (-26.0, 20.0), (0.5, 2000.0), ("lower_noise",)),
-    "chimera": Ranges(DWAVE_2000Q, (-2.0, 2.0), (-9.0, 6.0), (1.0, 2000.0), ("lower_noise",)),
+    "pegasus": SolverRanges(ADVANTAGE, (-4.0, 4.0), (-18.0, 15.0), (0.5, 2000.0), ("lower_noise",)),
+    "zephyr": SolverRanges(ADVANTAGE2, (-4.0, 4.0), (-26.0, 20.0), (0.5, 2000.0), ("lower_noise",)),
+    "chimera": SolverRanges(DWAVE_2000Q, (-2.0, 2.0), (-9.0, 6.0), (1.0, 2000.0), ("lower_noise",)),
 }
 
 
 @dataclass(frozen=True, eq=False)
-class Solver:
+class EmulatedSolver:
     """A solver, as it is between two changes of its working graph.
 
     generation: how often the working graph has changed.
@@ -55,16 +55,16 @@ class Solver:
 
     name: str
     design: Design
-    chip: Chip
+    chip: EmulatedChip
     generation: int
 
     @classmethod
-    def make(cls, name: str, design: Design, seed: int, generation: int = 0) -> Solver:
+    def make(cls, name: str, design: Design, seed: int, generation: int = 0) -> EmulatedSolver:
         """Raises ParameterError when the design leaves nothing that works."""
         return cls(name, design, make(design, seed, generation), generation)
 
     @property
-    def ranges(self) -> Ranges:
+    def ranges(self) -> SolverRanges:
         return _RANGES[self.design.topology]
 
     @property

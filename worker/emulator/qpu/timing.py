@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from worker.emulator.qpu.parameters import Parameters
+    from worker.emulator.qpu.parameters import ProblemParameters
 
 # Readout time over qubits of Advantage_system4.1 in August 2022, as dwave-cloud-client keeps it in its mocks:
 # log10 of qubits, and log10 of microseconds.
@@ -90,7 +90,7 @@ class TimingModel:
         known, times = self.readout_time_model_parameters[:half], self.readout_time_model_parameters[half:]
         return float(pow(10, np.interp(np.log10(qubits), known, times)))
 
-    def of(self, qubits: int, parameters: Parameters) -> Timing:
+    def of(self, qubits: int, parameters: ProblemParameters) -> Timing:
         """What a problem on this many active qubits takes."""
         programming_extra, delay_extra = self._reverse(parameters)
         programming = (
@@ -115,7 +115,7 @@ class TimingModel:
             access_overhead=_OVERHEAD_US,
         )
 
-    def _reverse(self, parameters: Parameters) -> tuple[float, float]:
+    def _reverse(self, parameters: ProblemParameters) -> tuple[float, float]:
         """What reverse annealing adds to programming and to each delay."""
         if not parameters.reverse:
             return 0, 0

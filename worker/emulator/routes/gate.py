@@ -17,7 +17,7 @@ from starlette.responses import Response
 from schema.errors import AnnealqError, NotFound
 from worker.emulator.qpu.errors import Rejected
 from worker.emulator.routes import wire
-from worker.emulator.service.faults import Damage, Fault, Kind, Target
+from worker.emulator.service.faults import Damage, Fault, FaultKind, Target
 
 if TYPE_CHECKING:
     from worker.emulator.service.machine import Machine
@@ -26,7 +26,7 @@ Handler = Callable[[Request, str, bytes], Awaitable[Response]]
 Classify = Callable[[Request], Target]
 
 
-class Connections:
+class OpenConnections:
     """Open connections by the address of the other end, so that faults can reset them."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Connections:
 class Gate:
     """Wraps handlers into endpoints."""
 
-    def __init__(self, machine: Machine, connections: Connections) -> None:
+    def __init__(self, machine: Machine, connections: OpenConnections) -> None:
         self._machine, self._connections = machine, connections
 
     def sapi(self, handler: Handler, classify: Classify) -> Callable[[Request], Awaitable[Response]]:
@@ -66,14 +66,16 @@ class Gate:
                 content = await wire.body(request)
                 target = classify(request)
                 fault = await self._fault(target, "before", request, member)
-                if fault is not None and fault.kind in {Kind.ERROR, Kind.RESET}:
+                if fault is not None and fault.kind in {FaultKind.ERROR, FaultKind.RESET}:
                     return _instead(fault)
                 response = await handler(request, member, content)
-                if fault is not None and fault.kind is Kind.CORRUPT:
+                if fault is not None and fault.kind is FaultKind.CORRUPT:
                     response = corrupt(response, fault.damage)
                 late = await self._fault(target, "after", request, member)
                 if late is not None:
-                    response = corrupt(response, late.damage) if late.kind is Kind.CORRUPT else _instead(late)
+                    response = (
+                        corrupt(response, late.damage) if late.kind is FaultKind.CORRUPT else _instead(late)
+                    )
             except Rejected as rejected:
                 return wire.plain(wire.refusal(rejected), rejected.code)
             except ClientDisconnect:
@@ -124,13 +126,13 @@ class Gate:
         """The fault that this request suffers now, if any, after its delays; resets and losses are done."""
         decisive = None
         for fault in self._machine.faults.pick(target, when):
-            if fault.kind is Kind.DELAY:
+            if fault.kind is FaultKind.DELAY:
                 await asyncio.sleep(fault.delay_s)
             else:
                 decisive = fault
-        if decisive is not None and decisive.kind is Kind.RESET:
+        if decisive is not None and decisive.kind is FaultKind.RESET:
             await self._connections.reset(tuple(request.client or ()))
-        if decisive is not None and decisive.kind is Kind.LOSE:
+        if decisive is not None and decisive.kind is FaultKind.LOSE:
             for entry in self._machine.entries([request.path_params["id"]], member):
                 self._machine.store.drop_answer(entry)
         return decisive

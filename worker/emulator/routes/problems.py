@@ -12,7 +12,7 @@ from starlette.responses import Response
 from worker.emulator.qpu.errors import Rejected
 from worker.emulator.routes import wire
 from worker.emulator.service.faults import Target
-from worker.emulator.service.store import Entry, Status
+from worker.emulator.service.store import AcceptedProblem, Status
 
 if TYPE_CHECKING:
     from worker.emulator.service.machine import Machine
@@ -118,14 +118,14 @@ class Problems:
         """What went wrong with a problem."""
         return wire.reply(_messages(self._entry(request, member)), "problem-message")
 
-    async def _submitted_one(self, result: Entry | Rejected, member: str) -> Response:
+    async def _submitted_one(self, result: AcceptedProblem | Rejected, member: str) -> Response:
         if isinstance(result, Rejected):
             return wire.reply(wire.refusal(result), "problems")
         if not result.status.terminal:
             await self._machine.bell.wait([result.id], _SUBMIT_WAIT_S)
         return wire.reply(self._with_answer(self._machine.entries([result.id], member)[0]), "problems")
 
-    async def _by_id(self, request: Request, member: str) -> list[Entry]:
+    async def _by_id(self, request: Request, member: str) -> list[AcceptedProblem]:
         ids = request.query_params["id"].split(",")
         if len(ids) > _MAX_IDS:
             raise Rejected(f"at most {_MAX_IDS} ids, not {len(ids):,}")
@@ -137,7 +137,7 @@ class Problems:
                 entries = self._known(ids, member)
         return entries
 
-    def _search(self, request: Request, member: str) -> list[Entry]:
+    def _search(self, request: Request, member: str) -> list[AcceptedProblem]:
         query = request.query_params
         limit = _integer(query.get("max_results", str(_MAX_RESULTS)), "max_results", 1, _MAX_RESULTS)
         names = [name for name in query.get("status", "").split(",") if name]
@@ -151,14 +151,14 @@ class Problems:
             limit=limit,
         )
 
-    def _known(self, ids: list[str], member: str) -> list[Entry]:
+    def _known(self, ids: list[str], member: str) -> list[AcceptedProblem]:
         entries = self._machine.entries(ids, member)
         if len(entries) < len(set(ids)):
             missing = set(ids) - {entry.id for entry in entries}
             raise Rejected(f"there is no problem {min(missing)!r:.80}, or not with this token", 404)
         return entries
 
-    def _entry(self, request: Request, member: str) -> Entry:
+    def _entry(self, request: Request, member: str) -> AcceptedProblem:
         return self._known([request.path_params["id"]], member)[0]
 
     def _cancelled(self, name: str, member: str) -> dict[str, object]:
@@ -167,13 +167,13 @@ class Problems:
         except Rejected as rejected:
             return wire.refusal(rejected)
 
-    def _with_answer(self, entry: Entry) -> dict[str, object]:
+    def _with_answer(self, entry: AcceptedProblem) -> dict[str, object]:
         content: dict[str, object] = wire.status(entry)
         if entry.status is Status.COMPLETED:
             content["answer"] = self._answer(entry)
         return content
 
-    def _answer(self, entry: Entry) -> orjson.Fragment:
+    def _answer(self, entry: AcceptedProblem) -> orjson.Fragment:
         answer = self._machine.store.answer(entry)
         if answer is None:
             raise Rejected("the answer is not kept any more", 410)
@@ -191,11 +191,11 @@ def target(request: Request) -> Target:
     return Target.POLL if "id" in request.query_params else Target.LIST
 
 
-def _result(result: Entry | Rejected) -> dict[str, object]:
+def _result(result: AcceptedProblem | Rejected) -> dict[str, object]:
     return wire.refusal(result) if isinstance(result, Rejected) else wire.status(result)
 
 
-def _messages(entry: Entry) -> list[dict[str, str]]:
+def _messages(entry: AcceptedProblem) -> list[dict[str, str]]:
     if entry.error is None:
         return []
     return [{"timestamp": str(entry.solved_on), "severity": "ERROR", "message": entry.error}]

@@ -15,13 +15,13 @@ from worker.emulator.routes import wire
 from worker.emulator.service.faults import Target
 
 if TYPE_CHECKING:
-    from worker.emulator.qpu.solver import Solver
+    from worker.emulator.qpu.solver import EmulatedSolver
     from worker.emulator.service.machine import Machine
 
 _FIELDS = ("identity", "status", "description", "properties", "avg_load")
 
 
-class Solvers:
+class SolverRoutes:
     """Handlers of ``solvers/remote/``: each takes request, member and body."""
 
     def __init__(self, machine: Machine) -> None:
@@ -43,7 +43,7 @@ class Solvers:
         definition = self._definition(self._machine.solvers[name], _wanted(request))
         return self._cacheable(request, definition, "solver-definition")
 
-    def _definition(self, solver: Solver, wanted: frozenset[str]) -> bytes:
+    def _definition(self, solver: EmulatedSolver, wanted: frozenset[str]) -> bytes:
         state = {
             "status": "ONLINE" if self._machine.online(solver.name) else "OFFLINE",
             "avg_load": self._machine.load(solver),
@@ -93,7 +93,7 @@ def _wanted(request: Request) -> frozenset[str]:
 
 # Solvers are compared by identity: a changed graph is another solver.
 @lru_cache(maxsize=64)
-def _fixed(solver: Solver, wanted: frozenset[str]) -> bytes:
+def _fixed(solver: EmulatedSolver, wanted: frozenset[str]) -> bytes:
     """The part of a definition that changes with the graph only, as JSON."""
     content: dict[str, Any] = {}
     if "identity" in wanted:

@@ -13,7 +13,7 @@ from worker.emulator.qpu.errors import Rejected
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from worker.emulator.service.store import Entry
+    from worker.emulator.service.store import AcceptedProblem
 
 # 20 full-chip problems, one POST of the client, are 11 MB. JSON can take 50 times its size in memory.
 MAX_BODY = 16 * 1024 * 1024
@@ -40,7 +40,7 @@ def refusal(rejected: Rejected) -> dict[str, Any]:
     return {"error_code": rejected.code, "error_msg": str(rejected)}
 
 
-def status(entry: Entry, solver: dict[str, Any] | None = None) -> dict[str, Any]:
+def status(entry: AcceptedProblem, solver: dict[str, Any] | None = None) -> dict[str, Any]:
     """A problem's status object."""
     content = {
         "id": entry.id,

@@ -22,7 +22,7 @@ class Target(StrEnum):
     SOLVERS = "solvers"
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     """What happens."""
 
     ERROR = "error"  # an answer with ``status``, and ``retry_after``
@@ -57,7 +57,7 @@ class Fault:
     """
 
     target: Target
-    kind: Kind
+    kind: FaultKind
     when: str = "before"
     count: int | None = None
     probability: float = 1.0
@@ -75,9 +75,9 @@ class Fault:
         _check("status", self.status, int, 400, 599)
         _check("retry_after", self.retry_after, float, 0, 3600, none=True)
         _check("delay_s", self.delay_s, float, 0, 3600)
-        if self.kind is Kind.LOSE and self.target is not Target.ANSWER:
+        if self.kind is FaultKind.LOSE and self.target is not Target.ANSWER:
             raise ParameterError("a lost answer (kind lose) needs the target answer")
-        of_samples = self.kind is Kind.CORRUPT and self.damage in {Damage.BASE64, Damage.SHORT}
+        of_samples = self.kind is FaultKind.CORRUPT and self.damage in {Damage.BASE64, Damage.SHORT}
         if of_samples and self.target is not Target.ANSWER:
             raise ParameterError(
                 f"damage {self.damage} needs the target answer; others take types, media, json"
@@ -99,8 +99,8 @@ class Faults:
         """The faults that happen to a request now; they are counted."""
         chosen: list[Fault] = []
         for fault in self.active:
-            decided = any(one.kind is not Kind.DELAY for one in chosen)
-            if (fault.kind is Kind.DELAY or not decided) and self._happens(fault, target, when):
+            decided = any(one.kind is not FaultKind.DELAY for one in chosen)
+            if (fault.kind is FaultKind.DELAY or not decided) and self._happens(fault, target, when):
                 fault.fired += 1
                 chosen.append(fault)
         return chosen
@@ -129,7 +129,7 @@ def parse(given: object) -> Fault:
     if not {"target", "kind"} <= set(given):
         raise ParameterError("a fault needs target and kind")
     values = dict(given)
-    for name, choice in (("target", Target), ("kind", Kind), ("damage", Damage)):
+    for name, choice in (("target", Target), ("kind", FaultKind), ("damage", Damage)):
         if name in values:
             values[name] = _choice(name, values[name], choice)
     return Fault(**values)

@@ -17,14 +17,14 @@ import orjson
 
 from schema.errors import NotFound
 from worker.emulator.qpu.errors import Rejected
-from worker.emulator.qpu.solver import Solver, designs
+from worker.emulator.qpu.solver import EmulatedSolver, designs
 from worker.emulator.service.faults import Faults
-from worker.emulator.service.queue import Bell, Qpu
-from worker.emulator.service.store import Entry, Status, Store, Submission
+from worker.emulator.service.queue import Bell, EmulatedQpu
+from worker.emulator.service.store import AcceptedProblem, CheckedProblem, Status, Store
 from worker.emulator.service.submission import Checked, check, read
 
 if TYPE_CHECKING:
-    from worker.emulator.service.options import Options
+    from worker.emulator.service.options import EmulatorOptions
 
 log = logging.getLogger("annealq.emulator")
 
@@ -37,7 +37,7 @@ _TRIM_EVERY = 100
 class Machine:
     """All solvers of one emulator."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: EmulatorOptions) -> None:
         """Open the store and make the solvers; `start` sets them to work.
 
         Raises StorageError for the state file, ParameterError for the solvers.
@@ -48,8 +48,8 @@ class Machine:
         self.faults = Faults(options.sampling.seed)
         self.faults.active += options.faults
         self.bell = Bell()
-        self.solvers: dict[str, Solver] = {}
-        self._qpus: dict[str, Qpu] = {}
+        self.solvers: dict[str, EmulatedSolver] = {}
+        self._qpus: dict[str, EmulatedQpu] = {}
         self._decoded: dict[str, Checked] = {}
         self._finished = 0
         self._stopping = threading.Event()
@@ -58,8 +58,8 @@ class Machine:
         self._member_key = self.store.member_key
         for name, design in wanted.items():
             generation, online = self.store.solver(name)
-            self.solvers[name] = Solver.make(name, design, options.graph_seed, generation)
-            self._qpus[name] = Qpu(options.clock, options.threads + 1, self._sample, self._done)
+            self.solvers[name] = EmulatedSolver.make(name, design, options.graph_seed, generation)
+            self._qpus[name] = EmulatedQpu(options.clock, options.threads + 1, self._sample, self._done)
             self._qpus[name].online = online
 
     def start(self) -> None:
@@ -82,10 +82,10 @@ class Machine:
         """Whose problems come with this token; it does not tell the token."""
         return hmac.new(self._member_key, token.encode(), hashlib.sha256).hexdigest()[:16]
 
-    def check(self, items: Sequence[object], member: str) -> list[tuple[Submission, Checked] | Rejected]:
+    def check(self, items: Sequence[object], member: str) -> list[tuple[CheckedProblem, Checked] | Rejected]:
         """Check the problems of a POST, each for itself. May run in another thread."""
         solvers = dict(self.solvers)
-        results: list[tuple[Submission, Checked] | Rejected] = []
+        results: list[tuple[CheckedProblem, Checked] | Rejected] = []
         for item in items:
             try:
                 results.append(read(item, solvers, member))
@@ -94,8 +94,8 @@ class Machine:
         return results
 
     def accept(
-        self, checked: Sequence[tuple[Submission, Checked] | Rejected], member: str
-    ) -> list[Entry | Rejected]:
+        self, checked: Sequence[tuple[CheckedProblem, Checked] | Rejected], member: str
+    ) -> list[AcceptedProblem | Rejected]:
         """Keep and enqueue what was checked; what the member's queue has no room for is rejected."""
         room = MAX_QUEUED - self.store.queued(member)
         taken = [pair for pair in checked if not isinstance(pair, Rejected)][: max(room, 0)]
@@ -111,14 +111,14 @@ class Machine:
         full = Rejected(f"{MAX_QUEUED:,} problems are queued, the limit; wait for some to end", 429)
         return [result if isinstance(result, Rejected) else next(accepted, full) for result in checked]
 
-    def entries(self, ids: Sequence[str], member: str) -> list[Entry]:
+    def entries(self, ids: Sequence[str], member: str) -> list[AcceptedProblem]:
         """The member's problems of these ids, in their order; unknown ones are left out."""
         found = self.store.entries(list(dict.fromkeys(ids)), member)
         return [self._in_progress(found[name]) for name in dict.fromkeys(ids) if name in found]
 
     def search(
         self, member: str, *, label: str, solver: str | None, statuses: Sequence[Status], limit: int
-    ) -> list[Entry]:
+    ) -> list[AcceptedProblem]:
         """The member's problems, newest first, as `Store.search` finds them."""
         asked = set(statuses)
         stored = {Status.PENDING if status is Status.IN_PROGRESS else status for status in asked}
@@ -126,7 +126,7 @@ class Machine:
         current = [self._in_progress(entry) for entry in found]
         return [entry for entry in current if not asked or entry.status in asked][:limit]
 
-    def cancel(self, entry: Entry) -> Entry:
+    def cancel(self, entry: AcceptedProblem) -> AcceptedProblem:
         """Cancel a problem that waits.
 
         Raises Rejected with code 202 when it is running: it will end; with 409 when it has ended.
@@ -140,7 +140,7 @@ class Machine:
         self._ended(entry)
         return self.entries([entry.id], entry.member)[0]
 
-    def load(self, solver: Solver) -> float:
+    def load(self, solver: EmulatedSolver) -> float:
         """Waiting problems as a fraction of what one member may queue."""
         return min(1.0, self._qpus[solver.name].waiting / MAX_QUEUED)
 
@@ -156,13 +156,13 @@ class Machine:
         self.store.keep_solver(name, solver.generation, online=online)
         self._qpus[name].online = online
 
-    def regraph(self, name: str) -> Solver:
+    def regraph(self, name: str) -> EmulatedSolver:
         """Give a solver another working graph; problems that wait for the old one fail.
 
         Raises NotFound when there is no such solver.
         """
         old = self._solver(name)
-        new = Solver.make(name, old.design, self.options.graph_seed, old.generation + 1)
+        new = EmulatedSolver.make(name, old.design, self.options.graph_seed, old.generation + 1)
         self.store.keep_solver(name, new.generation, online=self.online(name))
         self.solvers[name] = new
         running = self._qpus[name].running
@@ -172,12 +172,12 @@ class Machine:
                 self._enqueue(entry)
         return new
 
-    def _solver(self, name: str) -> Solver:
+    def _solver(self, name: str) -> EmulatedSolver:
         if name not in self.solvers:
             raise NotFound(f"there is no solver {name!r:.80}; there are: {', '.join(self.solvers)}")
         return self.solvers[name]
 
-    def _enqueue(self, entry: Entry) -> None:
+    def _enqueue(self, entry: AcceptedProblem) -> None:
         """Into the queue; a problem that cannot be solved any more fails."""
         solver = self.solvers.get(entry.solver)
         if solver is None:
@@ -189,14 +189,18 @@ class Machine:
         else:
             self._qpus[entry.solver].put(entry)
 
-    def _sample(self, entry: Entry) -> Future[bytes]:
+    def _sample(self, entry: AcceptedProblem) -> Future[bytes]:
         checked, payload = self._decoded.pop(entry.id, None), None
         if checked is None:
             payload = self.store.payload(entry)
         return self._pool.submit(self._answer, entry, self.solvers[entry.solver], checked, payload)
 
     def _answer(
-        self, entry: Entry, solver: Solver, checked: Checked | None, payload: tuple[bytes, bytes] | None
+        self,
+        entry: AcceptedProblem,
+        solver: EmulatedSolver,
+        checked: Checked | None,
+        payload: tuple[bytes, bytes] | None,
     ) -> bytes:
         """In a thread of the pool."""
         if checked is None:
@@ -209,7 +213,7 @@ class Machine:
             raise InterruptedError("the emulator stops")
         return answer
 
-    def _done(self, entry: Entry, outcome: bytes | BaseException) -> None:
+    def _done(self, entry: AcceptedProblem, outcome: bytes | BaseException) -> None:
         if self._stopping.is_set():
             return
         try:
@@ -223,25 +227,25 @@ class Machine:
             # A full disk, say. The problem stays accepted; a restart takes it up again.
             log.exception("problem %s has ended, but the state file cannot be written", entry.id)
 
-    def _fail(self, entry: Entry, error: str) -> None:
+    def _fail(self, entry: AcceptedProblem, error: str) -> None:
         self.store.fail(entry, error)
         self._ended(entry)
 
-    def _ended(self, entry: Entry) -> None:
+    def _ended(self, entry: AcceptedProblem) -> None:
         self._decoded.pop(entry.id, None)
         self.bell.ring(entry.id)
         self._finished += 1
         if self._finished % _TRIM_EVERY == 0:
             self.store.trim(self.options.keep)
 
-    def _in_progress(self, entry: Entry) -> Entry:
+    def _in_progress(self, entry: AcceptedProblem) -> AcceptedProblem:
         running = self._qpus[entry.solver].running if entry.solver in self._qpus else None
         if entry.status is Status.PENDING and running is not None and running.id == entry.id:
             return replace(entry, status=Status.IN_PROGRESS)
         return entry
 
 
-def charged(entries: Sequence[Entry]) -> Mapping[str, float]:
+def charged(entries: Sequence[AcceptedProblem]) -> Mapping[str, float]:
     """Sums over the ledger: problems by status, microseconds charged."""
     counts = {status.value: 0 for status in Status if status is not Status.IN_PROGRESS}
     for entry in entries:

@@ -11,14 +11,14 @@ from pathlib import Path
 from schema.errors import ParameterError
 from worker.emulator.qpu.sampling import MODES, Sampling
 from worker.emulator.service.faults import Fault, parse_option
-from worker.emulator.service.queue import Clock
+from worker.emulator.service.queue import QpuClock
 
 DEFAULT_PORT = 8477
 TOKEN_VARIABLE = "ANNEALQ_EMULATOR_TOKEN"  # noqa: S105 - a name
 
 
 @dataclass(frozen=True)
-class Options:
+class EmulatorOptions:
     """Options of an emulator.
 
     host, port: where to listen; port 0 takes a free one. token: the only one that is accepted, None for any.
@@ -36,7 +36,7 @@ class Options:
     token: str | None = None
     solvers: tuple[str, ...] = ()
     graph_seed: int = 0
-    clock: Clock = field(default_factory=Clock)
+    clock: QpuClock = field(default_factory=QpuClock)
     sampling: Sampling = field(default_factory=Sampling)
     threads: int = 1
     state: Path | None = None
@@ -60,19 +60,19 @@ class Options:
             raise ParameterError("the token must not be empty; leave it out to accept any")
 
 
-def parse(arguments: Sequence[str]) -> Options:
+def parse(arguments: Sequence[str]) -> EmulatorOptions:
     """Options from a command line; without --token it comes from the environment.
 
     Raises ParameterError when a value is wrong; argparse ends the process for an unknown option.
     """
     given = _parser().parse_args(arguments)
-    return Options(
+    return EmulatorOptions(
         host=given.host,
         port=given.port,
         token=given.token or os.environ.get(TOKEN_VARIABLE) or None,
         solvers=tuple(given.solver),
         graph_seed=given.graph_seed,
-        clock=Clock.parse(given.clock),
+        clock=QpuClock.parse(given.clock),
         sampling=Sampling(given.samples, given.beta, given.noise, given.sweeps, given.seed),
         threads=given.threads,
         state=given.state,
@@ -84,7 +84,7 @@ def parse(arguments: Sequence[str]) -> Options:
 
 
 def _parser() -> argparse.ArgumentParser:
-    default = Options()
+    default = EmulatorOptions()
     parser = argparse.ArgumentParser(
         "python -m worker.emulator", description="A solver that speaks SAPI.", allow_abbrev=False
     )

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from schema.errors import ParameterError
 
 if TYPE_CHECKING:
-    from worker.emulator.service.store import Entry
+    from worker.emulator.service.store import AcceptedProblem
 
 
 @dataclass(frozen=True)
-class Clock:
+class QpuClock:
     """How long a modelled second takes.
 
     speed: how many times faster than a QPU; None: no time passes.
@@ -26,7 +26,7 @@ class Clock:
     speed: float | None = 1.0
 
     @classmethod
-    def parse(cls, text: str) -> Clock:
+    def parse(cls, text: str) -> QpuClock:
         """``real``, ``off`` or ``scaled:FACTOR``; raises ParameterError for anything else."""
         if text in {"real", "off"}:
             return cls(1.0 if text == "real" else None)
@@ -82,7 +82,7 @@ class Bell:
                     self._waiting.pop(problem, None)
 
 
-class Qpu:
+class EmulatedQpu:
     """One QPU and its queue. Use it from the event loop's thread.
 
     The reads of the first problems in the queue are drawn ahead, so that a QPU that is modelled faster than
@@ -91,23 +91,23 @@ class Qpu:
 
     def __init__(
         self,
-        clock: Clock,
+        clock: QpuClock,
         ahead: int,
-        sample: Callable[[Entry], Future[bytes]],
-        done: Callable[[Entry, bytes | BaseException], None],
+        sample: Callable[[AcceptedProblem], Future[bytes]],
+        done: Callable[[AcceptedProblem, bytes | BaseException], None],
     ) -> None:
         """sample: begins to draw the answer of a problem. done: told of each answer, or of what went wrong.
 
         ahead: >= 1, how many problems to sample at a time.
         """
         self._clock, self._ahead, self._sample, self._done = clock, ahead, sample, done
-        self._queue: dict[str, Entry] = {}
+        self._queue: dict[str, AcceptedProblem] = {}
         self._arrived: dict[str, float] = {}
         self._answers: dict[str, Future[bytes]] = {}
         self._changed = asyncio.Event()
         self._free_at = 0.0
         self._online = True
-        self.running: Entry | None = None
+        self.running: AcceptedProblem | None = None
 
     @property
     def waiting(self) -> int:
@@ -125,13 +125,13 @@ class Qpu:
         self._free_at = max(self._free_at, time.monotonic())
         self._changed.set()
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: AcceptedProblem) -> None:
         self._queue[entry.id] = entry
         self._arrived[entry.id] = time.monotonic()
         self._changed.set()
         self._look_ahead()
 
-    def remove(self, entry: Entry) -> None:
+    def remove(self, entry: AcceptedProblem) -> None:
         """Take a problem out; does nothing when it does not wait."""
         self._queue.pop(entry.id, None)
         self._arrived.pop(entry.id, None)
@@ -153,7 +153,7 @@ class Qpu:
             entry, self.running = self.running, None
             self._done(entry, outcome)
 
-    async def _busy(self, entry: Entry, answer: Future[bytes]) -> bytes | BaseException:
+    async def _busy(self, entry: AcceptedProblem, answer: Future[bytes]) -> bytes | BaseException:
         """The time that the problem takes, and its answer."""
         # It begins when it is there and the one before has ended, not when this machine comes to it: a QPU
         # does not wait for a web server.

@@ -60,7 +60,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True)
-class Entry:
+class AcceptedProblem:
     """One accepted problem: a row of the table, a line of the ledger. Times in us and in ISO 8601, UTC."""
 
     number: int
@@ -81,7 +81,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Submission:
+class CheckedProblem:
     """A checked problem on its way into the store; ``data`` and ``params`` as JSON."""
 
     id: str
@@ -131,7 +131,7 @@ class Store:
         """The secret of this store by which tokens become members."""
         return bytes(self._db.execute("SELECT value FROM meta WHERE name = 'member_key'").fetchone()[0])
 
-    def accept(self, submissions: Sequence[Submission]) -> list[Entry]:
+    def accept(self, submissions: Sequence[CheckedProblem]) -> list[AcceptedProblem]:
         """Keep problems, all or none, as PENDING."""
         entries = []
         with _transaction(self._db):
@@ -145,21 +145,21 @@ class Store:
                 self._db.execute("INSERT INTO payloads VALUES (?, ?, ?)", (row[0], new.data, new.params))
         return entries
 
-    def complete(self, entry: Entry, answer: bytes) -> None:
+    def complete(self, entry: AcceptedProblem, answer: bytes) -> None:
         """Keep the answer and charge the problem, in one transaction; does nothing when it is not PENDING."""
         with _transaction(self._db):
             if self._finish(entry, Status.COMPLETED, charged_us=entry.access_us):
                 self._db.execute("INSERT INTO answers VALUES (?, ?)", (entry.number, answer))
 
-    def fail(self, entry: Entry, error: str) -> None:
+    def fail(self, entry: AcceptedProblem, error: str) -> None:
         """It failed and costs nothing; does nothing when it is not PENDING."""
         self._finish(entry, Status.FAILED, error=error)
 
-    def cancel(self, entry: Entry) -> bool:
+    def cancel(self, entry: AcceptedProblem) -> bool:
         """It is cancelled and costs nothing; False when it is not PENDING."""
         return self._finish(entry, Status.CANCELLED)
 
-    def entries(self, ids: Sequence[str], member: str) -> dict[str, Entry]:
+    def entries(self, ids: Sequence[str], member: str) -> dict[str, AcceptedProblem]:
         """The member's problems of these ids, by id."""
         rows = self._db.execute(
             "SELECT * FROM problems WHERE id IN (SELECT value FROM json_each(?)) AND member = ?",
@@ -169,7 +169,7 @@ class Store:
 
     def search(
         self, member: str, *, label: str = "", solver: str | None = None, statuses: Iterable[Status] = ()
-    ) -> list[Entry]:
+    ) -> list[AcceptedProblem]:
         """The member's problems, newest first, whose label contains ``label``; at most 2,000."""
         rows = self._db.execute(
             "SELECT * FROM problems WHERE member = :member"
@@ -180,11 +180,11 @@ class Store:
         )
         return [_entry(row) for row in rows]
 
-    def ledger(self) -> list[Entry]:
+    def ledger(self) -> list[AcceptedProblem]:
         """Every problem that was ever accepted, in that order."""
         return [_entry(row) for row in self._db.execute("SELECT * FROM problems ORDER BY number")]
 
-    def pending(self) -> list[Entry]:
+    def pending(self) -> list[AcceptedProblem]:
         """All problems that are to be answered, in the order of their acceptance."""
         rows = self._db.execute("SELECT * FROM problems WHERE status = 'PENDING' ORDER BY number")
         return [_entry(row) for row in rows]
@@ -194,18 +194,18 @@ class Store:
         query = "SELECT count(*) FROM problems WHERE member = ? AND status = 'PENDING'"
         return int(self._db.execute(query, (member,)).fetchone()[0])
 
-    def payload(self, entry: Entry) -> tuple[bytes, bytes] | None:
+    def payload(self, entry: AcceptedProblem) -> tuple[bytes, bytes] | None:
         """``data`` and ``params`` as JSON; None when they were dropped."""
         query = "SELECT data, params FROM payloads WHERE number = ?"
         row: tuple[bytes, bytes] | None = self._db.execute(query, (entry.number,)).fetchone()
         return row
 
-    def answer(self, entry: Entry) -> bytes | None:
+    def answer(self, entry: AcceptedProblem) -> bytes | None:
         """The answer as JSON; None when there is none or it was dropped."""
         row = self._db.execute("SELECT answer FROM answers WHERE number = ?", (entry.number,)).fetchone()
         return row[0] if row else None
 
-    def drop_answer(self, entry: Entry) -> None:
+    def drop_answer(self, entry: AcceptedProblem) -> None:
         """Lose the answer for good."""
         self._db.execute("DELETE FROM answers WHERE number = ?", (entry.number,))
 
@@ -250,7 +250,9 @@ class Store:
         self._db.execute("INSERT INTO meta VALUES ('member_key', ?)", (secrets.token_bytes(32),))
         self._db.execute(f"PRAGMA user_version = {_FORMAT}")
 
-    def _finish(self, entry: Entry, to: Status, *, charged_us: float = 0.0, error: str | None = None) -> bool:
+    def _finish(
+        self, entry: AcceptedProblem, to: Status, *, charged_us: float = 0.0, error: str | None = None
+    ) -> bool:
         """Guarded move: only one that is PENDING moves on."""
         cursor = self._db.execute(
             "UPDATE problems SET status = ?, solved_on = ?, charged_us = ?, error = ?"
@@ -278,6 +280,6 @@ class _transaction:  # noqa: N801 - used as a context manager only
         self._db.execute("COMMIT" if kind is None else "ROLLBACK")
 
 
-def _entry(row: Sequence[Any]) -> Entry:
-    named: Mapping[str, Any] = dict(zip(Entry.__dataclass_fields__, row, strict=True))
-    return Entry(**{**named, "status": Status(named["status"])})
+def _entry(row: Sequence[Any]) -> AcceptedProblem:
+    named: Mapping[str, Any] = dict(zip(AcceptedProblem.__dataclass_fields__, row, strict=True))
+    return AcceptedProblem(**{**named, "status": Status(named["status"])})

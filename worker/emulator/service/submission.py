@@ -14,12 +14,12 @@ from worker.emulator.qpu import parameters, problem
 from worker.emulator.qpu.answer import encode
 from worker.emulator.qpu.errors import Rejected
 from worker.emulator.qpu.sampling import Sampling, draw
-from worker.emulator.service.store import Submission
+from worker.emulator.service.store import CheckedProblem
 
 if TYPE_CHECKING:
-    from worker.emulator.qpu.parameters import Parameters
-    from worker.emulator.qpu.problem import Problem
-    from worker.emulator.qpu.solver import Solver
+    from worker.emulator.qpu.parameters import ProblemParameters
+    from worker.emulator.qpu.problem import DecodedProblem
+    from worker.emulator.qpu.solver import EmulatedSolver
     from worker.emulator.qpu.timing import Timing
 
 _MAX_LABEL = 1024
@@ -32,9 +32,9 @@ _FIELDS = {"solver", "data", "type", "params", "label"}
 class Checked:
     """A problem that its solver can take. key: >= 0, of what decides the reads beside the emulator's seed."""
 
-    solver: Solver
-    problem: Problem
-    parameters: Parameters
+    solver: EmulatedSolver
+    problem: DecodedProblem
+    parameters: ProblemParameters
     scale: float
     timing: Timing
     key: int
@@ -47,7 +47,7 @@ class Checked:
         return encode(self.problem, spins, self.parameters, self.timing, size, count_raw=count_raw)
 
 
-def check(solver: Solver, kind: object, data: object, params: object) -> Checked:
+def check(solver: EmulatedSolver, kind: object, data: object, params: object) -> Checked:
     """Raises Rejected when the solver cannot take the problem."""
     asked = parameters.check(params, solver.limits)
     decoded = problem.decode(data, kind, solver)
@@ -63,7 +63,7 @@ def check(solver: Solver, kind: object, data: object, params: object) -> Checked
     return Checked(solver, decoded, asked, factor, timing, _key(solver, kind, data, params))
 
 
-def read(item: object, solvers: Mapping[str, Solver], member: str) -> tuple[Submission, Checked]:
+def read(item: object, solvers: Mapping[str, EmulatedSolver], member: str) -> tuple[CheckedProblem, Checked]:
     """One problem of a POST. Raises Rejected when it cannot be accepted."""
     if not isinstance(item, Mapping):
         raise Rejected(f"a problem must be an object, not {type(item).__name__}")
@@ -76,7 +76,7 @@ def read(item: object, solvers: Mapping[str, Solver], member: str) -> tuple[Subm
     data: Any = item.get("data")
     params = item.get("params")
     checked = check(solver, item.get("type"), data, params)
-    submission = Submission(
+    submission = CheckedProblem(
         id=str(uuid.uuid4()),
         member=member,
         solver=solver.name,
@@ -92,7 +92,7 @@ def read(item: object, solvers: Mapping[str, Solver], member: str) -> tuple[Subm
     return submission, checked
 
 
-def _solver(given: object, solvers: Mapping[str, Solver]) -> Solver:
+def _solver(given: object, solvers: Mapping[str, EmulatedSolver]) -> EmulatedSolver:
     if isinstance(given, str):
         given = {"name": given}
     name, version = (given.get("name"), given.get("version")) if isinstance(given, Mapping) else (None, None)
@@ -116,12 +116,12 @@ def _label(given: object) -> str | None:
     return given
 
 
-def _check_initial_state(decoded: Problem, asked: Parameters) -> None:
+def _check_initial_state(decoded: DecodedProblem, asked: ProblemParameters) -> None:
     if asked.initial_state is not None and (asked.initial_state[decoded.active] == parameters.UNUSED).any():
         raise Rejected(f"initial_state must not be {parameters.UNUSED} for a qubit that the problem uses")
 
 
-def _key(solver: Solver, kind: object, data: Any, params: Any) -> int:
+def _key(solver: EmulatedSolver, kind: object, data: Any, params: Any) -> int:
     digest = hashlib.sha256(f"{solver.chip.graph_id} {kind} {data['lin']} {data['quad']} ".encode())
     decisive = {name: value for name, value in (params or {}).items() if name not in _PRESENTATION}
     digest.update(orjson.dumps(decisive, option=orjson.OPT_SORT_KEYS))

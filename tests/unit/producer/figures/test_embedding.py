@@ -9,7 +9,7 @@ import pytest
 from matplotlib.collections import LineCollection, PathCollection
 
 from producer.embeddings.chips import ChipGraph
-from producer.embeddings.queries import Layers
+from producer.embeddings.queries import UnitLayers
 from producer.figures import chip_layout, embedding, saving
 from schema.codecs.tiling import Tiling
 from schema.errors import Corrupt, ParameterError
@@ -17,7 +17,7 @@ from tests import chips
 
 # Two tiles of three units on a Chimera C2: chains of 1, 1 and 2 qubits.
 TILES = Tiling.from_chains([[[0], [4], [1, 5]], [[8], [12], [9, 13]]])
-LAYERS = Layers(("visible", "classes"), (2, 1))
+LAYERS = UnitLayers(("visible", "classes"), (2, 1))
 
 
 def chip(dead: int = 3) -> ChipGraph:
@@ -64,7 +64,7 @@ def test_each_tile_has_a_colour_of_its_own() -> None:
 
 
 def test_where_all_units_are_class_units_none_is_marked() -> None:
-    only = Layers(("classes",), (3,))
+    only = UnitLayers(("classes",), (3,))
     axes = embedding.chip_figure(chip(), TILES, "title", only).axes[0]
     assert len(points(axes)) == 3
 

@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from producer.commands.plan import past
-from producer.planning.forecast import Forecast, Plan, Waiting, forecast
+from producer.planning.forecast import Forecast, Waiting, WindowPlan, forecast
 from producer.reports.forecast import Price, plan_object
 from schema.calendar.run_hours import Hours
 from schema.calendar.windows import Windows
@@ -45,7 +45,7 @@ def waiting(number: int = 1, hours_long: float | None = 1.0, **changes: object) 
     return replace(run, **changes)  # type: ignore[arg-type]
 
 
-def planned(*runs: Waiting, now: datetime = NOON) -> tuple[Plan, list[Forecast]]:
+def planned(*runs: Waiting, now: datetime = NOON) -> tuple[WindowPlan, list[Forecast]]:
     plan = forecast(runs, now)
     return plan, list(plan.runs)
 

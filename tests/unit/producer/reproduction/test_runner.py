@@ -16,7 +16,7 @@ from producer.reproduction import charts, digits5x5
 from producer.reproduction.baseline import Yardstick
 from producer.reproduction.paper import TABLE_1, TABLE_2, TIMES, PublishedTable
 from producer.reproduction.report import Comparison
-from producer.reproduction.runner import Outcome, one_of_each
+from producer.reproduction.runner import ExperimentResult, one_of_each
 from producer.reproduction.scores import ScoreTable, published
 from producer.reproduction.trial import Scale, Trial
 from schema.errors import ImageError
@@ -86,12 +86,14 @@ def test_fewer_reads_scale_everything_down() -> None:
     assert len(scale.changed(None, 7).part(digits5x5.flips()).images) == 7
 
 
-def outcome(right: int, *, reads: int = 100, noise: float = 0.0, classes: int = 5) -> Outcome:
+def outcome(right: int, *, reads: int = 100, noise: float = 0.0, classes: int = 5) -> ExperimentResult:
     """A run over 1,000 images, so many of them right."""
     labels = np.arange(1000) % classes
     predicted = np.where(np.arange(1000) < right, labels, -1)
     parameters = {"reads": reads, "noise": noise}
-    return Outcome(7, "net@1", parameters, labels, predicted, np.eye(classes)[labels], 0.5, 10.0, 5.0)
+    return ExperimentResult(
+        7, "net@1", parameters, labels, predicted, np.eye(classes)[labels], 0.5, 10.0, 5.0
+    )
 
 
 def trial(rights: dict[int, int]) -> Trial:
@@ -106,7 +108,9 @@ def trial(rights: dict[int, int]) -> Trial:
 
 def test_an_outcome_counts_undecided_and_unlabelled_images_as_not_right() -> None:
     assert outcome(250).accuracy == 0.25
-    blind = Outcome(1, "n", {}, np.array([-1, 3]), np.array([-1, 3]), np.zeros((2, 4)), 0.0, 0.0, 0.0)
+    blind = ExperimentResult(
+        1, "n", {}, np.array([-1, 3]), np.array([-1, 3]), np.zeros((2, 4)), 0.0, 0.0, 0.0
+    )
     assert blind.right == 1
 
 

@@ -17,8 +17,8 @@ from producer.stack.home import emulator_folder
 from schema.errors import StackError
 from schema.settings import load
 from worker.emulator.qpu.sampling import Sampling
-from worker.emulator.service.options import Options, parse
-from worker.emulator.service.queue import Clock
+from worker.emulator.service.options import EmulatorOptions, parse
+from worker.emulator.service.queue import QpuClock
 
 
 class Replaced(Exception):
@@ -39,7 +39,7 @@ def _command(monkeypatch: pytest.MonkeyPatch, *options: str) -> tuple[list[str],
 def test_the_defaults_are_those_of_the_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
     command, _ = _command(monkeypatch)
     assert command[1:3] == ["-m", "worker.emulator"]
-    assert parse(command[3:]) == Options()
+    assert parse(command[3:]) == EmulatorOptions()
 
 
 def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     )  # fmt: skip
     parsed = parse(_command(monkeypatch, *options)[0][3:])
     assert (parsed.host, parsed.port, parsed.solvers, parsed.graph_seed) == ("::1", 0, ("all",), 3)
-    assert (parsed.clock, parsed.sampling) == (Clock(2.0), Sampling("instant", 2.0, 0.0, 7, 9))
+    assert (parsed.clock, parsed.sampling) == (QpuClock(2.0), Sampling("instant", 2.0, 0.0, 7, 9))
     assert (parsed.threads, str(parsed.state), parsed.keep, parsed.max_age_s) == (2, "kept", 5, 60)
     assert parsed.raw_occurrences
     assert [str(fault.kind) for fault in parsed.faults] == ["delay"]

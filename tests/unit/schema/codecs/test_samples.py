@@ -12,22 +12,22 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from isal import isal_zlib
 
-from schema.codecs.samples import Deflate, SampleSet, decode, encode
+from schema.codecs.samples import Deflate, RawReads, decode, encode
 from schema.errors import Corrupt
 
 
 @st.composite
-def sample_sets(draw: st.DrawFn) -> SampleSet:
+def sample_sets(draw: st.DrawFn) -> RawReads:
     images, reads, variables = draw(st.integers(1, 4)), draw(st.integers(1, 9)), draw(st.integers(1, 70))
     bits = draw(hnp.arrays(np.uint8, (images, reads, variables), elements=st.integers(0, 1)))
     energies = draw(hnp.arrays(np.float32, (images, reads), elements=st.floats(-1e6, 1e6, width=32)))
     counts = hnp.arrays(np.int32, (images, reads), elements=st.integers(1, 2**31 - 1))
-    return SampleSet.of(bits, energies, draw(st.none() | counts))
+    return RawReads.of(bits, energies, draw(st.none() | counts))
 
 
 @pytest.mark.parametrize("deflate", [zlib.compress, isal_zlib.compress])
 @given(samples=sample_sets())
-def test_round_trip(deflate: Deflate, samples: SampleSet) -> None:
+def test_round_trip(deflate: Deflate, samples: RawReads) -> None:
     back = decode(encode(samples, deflate))
     np.testing.assert_array_equal(back.bits, samples.bits)
     np.testing.assert_array_equal(back.energies, samples.energies)
@@ -38,7 +38,7 @@ def test_round_trip(deflate: Deflate, samples: SampleSet) -> None:
 
 
 @given(sample_sets(), st.data())
-def test_any_damaged_byte_is_noticed(samples: SampleSet, data: st.DataObject) -> None:
+def test_any_damaged_byte_is_noticed(samples: RawReads, data: st.DataObject) -> None:
     good = bytearray(encode(samples))
     place = data.draw(st.integers(0, len(good) - 1))
     good[place] ^= data.draw(st.integers(1, 255))
@@ -47,7 +47,7 @@ def test_any_damaged_byte_is_noticed(samples: SampleSet, data: st.DataObject) ->
 
 
 @given(sample_sets(), st.data())
-def test_any_cut_is_noticed(samples: SampleSet, data: st.DataObject) -> None:
+def test_any_cut_is_noticed(samples: RawReads, data: st.DataObject) -> None:
     good = encode(samples)
     with pytest.raises(Corrupt):
         decode(good[: data.draw(st.integers(0, len(good) - 1))])
@@ -64,7 +64,7 @@ def test_a_header_that_claims_too_much_allocates_nothing() -> None:
 
 def test_a_later_version_says_so() -> None:
     bits = np.zeros((1, 2, 3), np.uint8)
-    data = bytearray(encode(SampleSet.of(bits, np.zeros((1, 2), np.float32))))
+    data = bytearray(encode(RawReads.of(bits, np.zeros((1, 2), np.float32))))
     data[4] = 2
     with pytest.raises(Corrupt, match=r"version 2.*upgrade"):
         decode(bytes(data))
@@ -74,7 +74,7 @@ def test_a_thousand_reads_of_fifty_variables_are_at_most_11_kb_an_image() -> Non
     rng = np.random.default_rng(0)  # random bits do not deflate: the worst case
     bits = rng.integers(0, 2, (10, 1000, 50), dtype=np.uint8)
     energies = rng.normal(size=(10, 1000)).astype(np.float32)
-    assert len(encode(SampleSet.of(bits, energies))) <= 10 * 11_100
+    assert len(encode(RawReads.of(bits, energies))) <= 10 * 11_100
 
 
 @pytest.mark.parametrize(
@@ -83,4 +83,4 @@ def test_a_thousand_reads_of_fifty_variables_are_at_most_11_kb_an_image() -> Non
 )
 def test_bits_of_another_kind_are_refused(bits: np.ndarray) -> None:
     with pytest.raises(ValueError, match="bit"):
-        encode(SampleSet.of(bits, np.zeros((1, 2), np.float32)))
+        encode(RawReads.of(bits, np.zeros((1, 2), np.float32)))

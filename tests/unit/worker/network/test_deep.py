@@ -17,7 +17,7 @@ from worker.annealers.simulated import SimulatedAnnealer
 from worker.network import features, training, transfer
 from worker.network.deep import Deep, energy_layers
 from worker.network.features import restore
-from worker.network.layers import Network, Tone
+from worker.network.layers import NetworkModule, Tone
 
 BETA, LAM = 4.0, 1.5
 DEEP: dict[str, Any] = {
@@ -41,7 +41,7 @@ def some_pixels(seed: int) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).random((IMAGES, 1, 3, 3)))
 
 
-def deep_energy(network: Network, pixels: torch.Tensor) -> Deep:
+def deep_energy(network: NetworkModule, pixels: torch.Tensor) -> Deep:
     return energy_layers(network, network.visible(pixels), BETA, LAM)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from schema.errors import NetworkError, ParameterError
 from schema.network.architecture import Architecture
 from worker.network import transfer
-from worker.network.layers import Network, class_energies, class_states
+from worker.network.layers import NetworkModule, class_energies, class_states
 from worker.network.objective import energy_head
 from worker.qubo.build import EnergyModel
 
@@ -47,8 +47,8 @@ def random_weights(architecture: Architecture, seed: int) -> dict[str, NDArray[n
     return {name: rng.normal(0, 1, shape).astype(np.float32) for name, shape in architecture.shapes.items()}
 
 
-def network_with(architecture: Architecture, weights: dict[str, NDArray[np.float32]]) -> Network:
-    network = Network(architecture)
+def network_with(architecture: Architecture, weights: dict[str, NDArray[np.float32]]) -> NetworkModule:
+    network = NetworkModule(architecture)
     network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
     return network.double()
 

@@ -8,7 +8,7 @@ import torch
 
 from schema.network.architecture import preset
 from worker.network import features
-from worker.network.layers import Network
+from worker.network.layers import NetworkModule
 from worker.network.trained import TrainedNetwork
 from worker.tools.baseline import measure
 
@@ -17,7 +17,7 @@ from worker.tools.baseline import measure
 def test_a_network_is_measured_by_itself(transfer: str) -> None:
     torch.manual_seed(0)
     architecture = preset("digits")
-    weights = {name: value.numpy() for name, value in Network(architecture).folded().items()}
+    weights = {name: value.numpy() for name, value in NetworkModule(architecture).folded().items()}
     network = TrainedNetwork(architecture, weights, transfer)
     images = np.random.default_rng(0).integers(0, 17, (130, 8, 8), dtype=np.uint8)
     own = features.classify(architecture, weights, images, transfer)

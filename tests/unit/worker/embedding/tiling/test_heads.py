@@ -14,7 +14,7 @@ from tests import models
 from tests.chips import chip
 from worker.embedding.copies.board import Board
 from worker.embedding.copies.minorminer import Chains, embed, induced
-from worker.embedding.copies.time_limit import Clock
+from worker.embedding.copies.time_limit import TimeLimit
 from worker.embedding.model.graphs import Interactions, SolverGraph
 from worker.embedding.search import repair, shipped
 from worker.embedding.search.find import find
@@ -75,7 +75,7 @@ def test_broken_copies_are_mended() -> None:
     hurt = SolverGraph("hurt", "hurt_1", "zephyr", (4, 4), hit.size, hit.qubits[keep], couplers)
     board = Board(hurt)
     broken = _tiles(whole)
-    assert repair.mend(SMALL, board, broken, Clock(20.0), np.random.default_rng(0)) == whole.tiles
+    assert repair.mend(SMALL, board, broken, TimeLimit(20.0), np.random.default_rng(0)) == whole.tiles
     _verify(SMALL, hurt, *board.copies.values())
 
 

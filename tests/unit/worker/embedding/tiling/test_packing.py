@@ -10,7 +10,7 @@ from dwave.embedding import verify_embedding
 from tests import models
 from tests.chips import chip
 from worker.embedding.copies.board import Board
-from worker.embedding.copies.time_limit import Clock
+from worker.embedding.copies.time_limit import TimeLimit
 from worker.embedding.model import lattice
 from worker.embedding.model.graphs import Interactions, SolverGraph
 from worker.embedding.tiling import shapes
@@ -23,7 +23,7 @@ CHIPS = [("zephyr", 4), ("pegasus", 5)]
 def _packer(solver: SolverGraph, limit_s: float = 60.0, seed: int = 0) -> Packer:
     known = shapes.load(GRAPH, solver)
     assert known is not None
-    return Packer(GRAPH, known, Board(solver), solver.size, Clock(limit_s), np.random.default_rng(seed))
+    return Packer(GRAPH, known, Board(solver), solver.size, TimeLimit(limit_s), np.random.default_rng(seed))
 
 
 def _verify(packer: Packer) -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from schema.errors import ParameterError
 from worker.emulator.qpu.errors import Rejected
-from worker.emulator.qpu.parameters import Parameters
-from worker.emulator.qpu.problem import Problem, scale
+from worker.emulator.qpu.parameters import ProblemParameters
+from worker.emulator.qpu.problem import DecodedProblem, scale
 from worker.emulator.qpu.sampling import Sampling, draw, program, random_spins, schedule
 
 LIMITS: dict[str, Any] = {
@@ -23,17 +23,19 @@ LIMITS: dict[str, Any] = {
 }
 
 
-def _problem(h: list[float], couplings: dict[tuple[int, int], float], *, spins: bool = True) -> Problem:
+def _problem(
+    h: list[float], couplings: dict[tuple[int, int], float], *, spins: bool = True
+) -> DecodedProblem:
     edges = np.array(list(couplings), np.int32).reshape(-1, 2)
-    return Problem(
+    return DecodedProblem(
         spins, np.arange(len(h), dtype=np.int32), np.array(h), edges, np.array(list(couplings.values()))
     )
 
 
 def _draw(
-    problem: Problem, sampling: Sampling, reads: int = 20_000, factor: float = 1.0, key: int = 1
+    problem: DecodedProblem, sampling: Sampling, reads: int = 20_000, factor: float = 1.0, key: int = 1
 ) -> Any:
-    return draw(problem, Parameters(reads=reads), factor, LIMITS, sampling, key, lambda: False)
+    return draw(problem, ProblemParameters(reads=reads), factor, LIMITS, sampling, key, lambda: False)
 
 
 @pytest.mark.parametrize("factor", [1.0, 4.0])
@@ -87,7 +89,7 @@ def test_instant_reads_are_fair_and_ignore_the_problem() -> None:
 
 def test_sampling_stops_when_it_is_told() -> None:
     problem = _problem([0.1] * 10, {})
-    spins = draw(problem, Parameters(reads=1000), 1.0, LIMITS, Sampling(), 1, lambda: True)
+    spins = draw(problem, ProblemParameters(reads=1000), 1.0, LIMITS, Sampling(), 1, lambda: True)
     assert len(spins) < 1000
 
 
@@ -104,7 +106,7 @@ def test_a_reverse_anneal_begins_at_its_turning_point() -> None:
 )
 def test_auto_scale_fills_the_ranges_and_never_leaves_them(h: list[float], J: list[float]) -> None:
     problem = _problem(h, {(0, 1): J[0], (1, 2): J[1], (0, 2): J[2]})
-    factor = scale(problem, Parameters(), LIMITS)
+    factor = scale(problem, ProblemParameters(), LIMITS)
     values = np.array(h) / factor, np.array(J) / factor, problem.totals(np.array(J)) / factor
     fullness = [
         max((v / (limit[1] if v > 0 else limit[0]) for v in array), default=0.0)
@@ -126,15 +128,15 @@ def test_without_auto_scale_the_value_and_the_limit_are_named() -> None:
     ]
     for problem, message in cases:
         with pytest.raises(Rejected, match=message):
-            scale(problem, Parameters(auto_scale=False), LIMITS)
-    assert scale(cases[1][0], Parameters(), LIMITS) == 1.25
+            scale(problem, ProblemParameters(auto_scale=False), LIMITS)
+    assert scale(cases[1][0], ProblemParameters(), LIMITS) == 1.25
 
 
 @given(st.lists(st.floats(-10, 10), min_size=6, max_size=6))
 def test_a_qubo_and_its_ising_form_differ_by_a_constant(values: list[float]) -> None:
     qubo = _problem(values[:3], {(0, 1): values[3], (1, 2): values[4], (0, 2): values[5]}, spins=False)
     h, J = qubo.ising()
-    ising = Problem(True, qubo.active, h, qubo.edges, J)
+    ising = DecodedProblem(True, qubo.active, h, qubo.edges, J)
     states = np.array(list(itertools.product([-1, 1], repeat=3)), np.int8)
     difference = qubo.energies(states) - ising.energies(states)
     np.testing.assert_allclose(difference, difference[0], atol=1e-9)

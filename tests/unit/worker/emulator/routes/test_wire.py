@@ -13,8 +13,8 @@ from schema.errors import ParameterError
 from worker.emulator.qpu.errors import Rejected
 from worker.emulator.routes import wire
 from worker.emulator.routes.solvers import wanted_fields
-from worker.emulator.service.faults import Fault, Faults, Kind, Target, parse, parse_option
-from worker.emulator.service.options import Options
+from worker.emulator.service.faults import Fault, FaultKind, Faults, Target, parse, parse_option
+from worker.emulator.service.options import EmulatorOptions
 from worker.emulator.service.options import parse as parse_options
 
 
@@ -73,14 +73,14 @@ def test_faults_happen_as_often_as_asked_and_one_at_a_time() -> None:
 
 def test_a_fault_after_acceptance_does_not_happen_before() -> None:
     faults = Faults(seed=0)
-    faults.active.append(Fault(Target.SUBMIT, Kind.RESET, when="after"))
+    faults.active.append(Fault(Target.SUBMIT, FaultKind.RESET, when="after"))
     assert faults.pick(Target.SUBMIT, "before") == []
     assert len(faults.pick(Target.SUBMIT, "after")) == 1
 
 
 def test_a_fault_by_chance_happens_about_so_often() -> None:
     faults = Faults(seed=1)
-    faults.active.append(Fault(Target.LIST, Kind.ERROR, probability=0.3))
+    faults.active.append(Fault(Target.LIST, FaultKind.ERROR, probability=0.3))
     happened = sum(bool(faults.pick(Target.LIST, "before")) for _ in range(10_000))
     assert abs(happened - 3000) < 4 * (10_000 * 0.3 * 0.7) ** 0.5
 
@@ -88,7 +88,7 @@ def test_a_fault_by_chance_happens_about_so_often() -> None:
 def test_a_fault_is_read_from_an_option() -> None:
     fault = parse_option("target=submit,kind=error,when=after,status=429,retry_after=0.5,probability=0.25")
     assert fault == Fault(
-        Target.SUBMIT, Kind.ERROR, when="after", status=429, retry_after=0.5, probability=0.25
+        Target.SUBMIT, FaultKind.ERROR, when="after", status=429, retry_after=0.5, probability=0.25
     )
 
 
@@ -111,9 +111,9 @@ def test_wrong_faults_are_refused(given_fault: object) -> None:
 
 
 def test_options_have_the_same_defaults_on_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert parse_options([]) == Options()
+    assert parse_options([]) == EmulatorOptions()
     monkeypatch.setenv("ANNEALQ_EMULATOR_TOKEN", "secret")
-    assert parse_options(["--port=0"]) == Options(port=0, token="secret")
+    assert parse_options(["--port=0"]) == EmulatorOptions(port=0, token="secret")
 
 
 @pytest.mark.parametrize("wrong", ["--port=70000", "--threads=0", "--keep=0", "--max-age=-1", "--token= "])

@@ -8,12 +8,12 @@ from concurrent.futures import Future
 import pytest
 
 from schema.errors import ParameterError
-from worker.emulator.service.queue import Bell, Clock, Qpu
-from worker.emulator.service.store import Entry, Status
+from worker.emulator.service.queue import Bell, EmulatedQpu, QpuClock
+from worker.emulator.service.store import AcceptedProblem, Status
 
 
-def _entry(number: int, access_us: float = 0.0) -> Entry:
-    return Entry(
+def _entry(number: int, access_us: float = 0.0) -> AcceptedProblem:
+    return AcceptedProblem(
         number,
         f"p{number}",
         "me",
@@ -38,11 +38,11 @@ class Bench:
     def __init__(self, speed: float | None = None, ahead: int = 2) -> None:
         self.begun: dict[str, Future[bytes]] = {}
         self.done: list[tuple[str, bytes | BaseException]] = []
-        self.qpu = Qpu(
-            Clock(speed), ahead, self._sample, lambda entry, outcome: self.done.append((entry.id, outcome))
+        self.qpu = EmulatedQpu(
+            QpuClock(speed), ahead, self._sample, lambda entry, outcome: self.done.append((entry.id, outcome))
         )
 
-    def _sample(self, entry: Entry) -> Future[bytes]:
+    def _sample(self, entry: AcceptedProblem) -> Future[bytes]:
         self.begun[entry.id] = Future()
         return self.begun[entry.id]
 
@@ -51,7 +51,7 @@ class Bench:
             await asyncio.sleep(0)
 
 
-async def _with(bench: Bench, entries: list[Entry]) -> asyncio.Task[None]:
+async def _with(bench: Bench, entries: list[AcceptedProblem]) -> asyncio.Task[None]:
     for entry in entries:
         bench.qpu.put(entry)
     task = asyncio.create_task(bench.qpu.run())
@@ -133,10 +133,10 @@ def test_a_bell_wakes_only_those_who_wait_for_it() -> None:
 
 @pytest.mark.parametrize(("text", "seconds"), [("real", 2.0), ("scaled:4", 0.5), ("off", 0.0)])
 def test_a_clock_says_how_long_a_problem_takes(text: str, seconds: float) -> None:
-    assert Clock.parse(text).seconds(2_000_000) == seconds
+    assert QpuClock.parse(text).seconds(2_000_000) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "fast", "scaled", "scaled:0", "scaled:-1", "scaled:nan", "scaled:inf"])
 def test_a_wrong_clock_is_refused(text: str) -> None:
     with pytest.raises(ParameterError):
-        Clock.parse(text)
+        QpuClock.parse(text)

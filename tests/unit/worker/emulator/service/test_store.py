@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from schema.errors import Corrupt, StorageError
-from worker.emulator.service.store import Entry, Status, Store, Submission
+from worker.emulator.service.store import AcceptedProblem, CheckedProblem, Status, Store
 
 
-def _submission(name: str, member: str = "me", label: str | None = None) -> Submission:
-    return Submission(name, member, "tiny", "g", "ising", label, 10, 2, 123.5, b"data", b"{}")
+def _submission(name: str, member: str = "me", label: str | None = None) -> CheckedProblem:
+    return CheckedProblem(name, member, "tiny", "g", "ising", label, 10, 2, 123.5, b"data", b"{}")
 
 
-def _accept(store: Store, *names: str) -> list[Entry]:
+def _accept(store: Store, *names: str) -> list[AcceptedProblem]:
     return store.accept([_submission(name) for name in names])
 
 

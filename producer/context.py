@@ -11,7 +11,7 @@ from schema.settings import Settings, load
 
 
 @dataclass(frozen=True)
-class Work:
+class AppContext:
     """An open database and a broker that answers; ``check`` raises when an embedded stack has broken down."""
 
     settings: Settings
