@@ -1,6 +1,6 @@
 """The states of every unit of work, what each means, who moves it on, and the table of legal moves.
 
-A state moves only through :func:`schema.database.advance`, which checks the move against `MOVES`
+A state moves only through :func:`schema.database.transition`, which checks the move against `MOVES`
 and guards it with ``WHERE state = :from``.
 """
 

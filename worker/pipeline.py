@@ -28,9 +28,9 @@ from worker.process import shutdown
 from worker.process.crash_points import CrashPoint, reach
 from worker.process.meter import BatchOutcome, Step
 from worker.records import batches, calibrations, dry_runs, leases, runs, trainings
-from worker.records.retries import Again, GiveUp, decide
+from worker.records.retries import Discard, Retry, decide
 from worker.scheduling import circuit_breaker, run_windows
-from worker.scheduling.dispatch import dispatch, most_urgent
+from worker.scheduling.dispatch import choose_batch, dispatch
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -48,13 +48,13 @@ def sample_batch(context: Context, batch: int) -> None:
     database, lease_s = context.database, context.settings.lease_s
     with database.transaction() as session:
         now = database.now(session)
-        batch = most_urgent(session, batch, context.settings, now=now)
+        batch = choose_batch(session, batch, context.settings, now=now)
         lease = leases.claim_batch(session, batch, now=now, lease_s=lease_s)
         if lease is None:
             return
         work = batches.load(session, batch)
-        if run_windows.turn_away(session, batch, work.run, now=now):
-            batches.settle(session, batch, Again(0.0, "its run's hours are over", counts=False), now=now)
+        if run_windows.defer_outside_window(session, batch, work.run, now=now):
+            batches.settle(session, batch, Retry(0.0, "its run's hours are over", counts=False), now=now)
             return
         if _set_aside(session, context, work, now):
             return
@@ -62,7 +62,7 @@ def sample_batch(context: Context, batch: int) -> None:
     # Not the batch that the hint named, where another was more urgent.
     bind_contextvars(batch=batch, run=work.run)
     reach(CrashPoint.CLAIMED)
-    with _handed_back(context, lease), leases.held(database, lease, lease_s):
+    with _handed_back(context, lease), leases.keep_alive(database, lease, lease_s):
         network = _network(context, work.network)
         parts = scoring.linear_parts(network, work, context.linear_parts)
         if work.solver.is_remote:
@@ -80,11 +80,11 @@ def _set_aside(session: Session, context: Context, work: batches.BatchInput, now
     """Hand a batch back whose solver is known not to answer; False where it may be asked."""
     if not work.solver.is_remote:
         return False
-    broken = circuit_breaker.find(session, circuit_breaker.key(work.solver, work.parameters.to_dict()))
+    broken = circuit_breaker.find(session, circuit_breaker.solver_key(work.solver, work.parameters.to_dict()))
     if broken is None or not circuit_breaker.is_open(broken, work.batch, context.settings):
         return False
     wait_s = max((broken.retry_at - now).total_seconds(), 0.0)
-    batches.settle(session, work.batch, Again(wait_s, broken.error, counts=False), now=now)
+    batches.settle(session, work.batch, Retry(wait_s, broken.error, counts=False), now=now)
     return True
 
 
@@ -132,11 +132,11 @@ def prepare(context: Context, preparation: int) -> None:
     database, lease_s = context.database, context.settings.lease_s
     with database.transaction() as session:
         now = database.now(session)
-        lease = leases.claim_preparation(session, preparation, now=now, lease_s=lease_s)
+        lease = leases.claim_dry_run(session, preparation, now=now, lease_s=lease_s)
         if lease is None:
             return
         request = dry_runs.load(session, preparation)
-    with _handed_back(context, lease), leases.held(database, lease, lease_s):
+    with _handed_back(context, lease), leases.keep_alive(database, lease, lease_s):
         network = _network(context, request.network)
 
         def report(step: str, fraction: float) -> None:
@@ -195,7 +195,7 @@ def aggregate_run(context: Context, run: int) -> None:
     try:
         with database.transaction() as session:
             ready = runs.start_aggregating(session, run, now=database.now(session))
-            cancelled = not ready and runs.uncounted(session, run)
+            cancelled = not ready and runs.lacks_statistics(session, run)
         if cancelled:
             _count_cancelled(context, run)
         if not ready:
@@ -221,7 +221,7 @@ def _count_cancelled(context: Context, run: int) -> None:
         figures = runs.load_figures(session, run)
     statistics = _statistics(run, figures)
     with context.database.transaction() as session:
-        runs.keep_statistics(session, run, statistics)
+        runs.store_statistics(session, run, statistics)
 
 
 def _statistics(run: int, figures: runs.Figures) -> dict[str, Any] | Corrupt:
@@ -241,7 +241,7 @@ def train_network(context: Context, network: int) -> None:
         if lease is None:
             return
         job = trainings.load(session, network)
-    with _handed_back(context, lease), leases.held(database, lease, lease_s):
+    with _handed_back(context, lease), leases.keep_alive(database, lease, lease_s):
 
         def report(epochs: list[dict[str, Any]]) -> None:
             with database.transaction() as session:
@@ -264,7 +264,7 @@ def calibrate_network(context: Context, calibration: int) -> None:
         if lease is None:
             return
         job = calibrations.load(session, calibration)
-    with _handed_back(context, lease), leases.held(database, lease, lease_s):
+    with _handed_back(context, lease), leases.keep_alive(database, lease, lease_s):
 
         def load(batch: int) -> tuple[batches.BatchInput, list[batches.StoredReads]]:
             with database.reading() as session:
@@ -317,14 +317,14 @@ def _count(context: Context, lease: leases.Lease, outcome: BatchOutcome) -> None
         context.meter.batch(outcome)
 
 
-def _outcome(decision: Again | GiveUp) -> BatchOutcome:
-    if isinstance(decision, GiveUp):
+def _outcome(decision: Retry | Discard) -> BatchOutcome:
+    if isinstance(decision, Discard):
         return BatchOutcome.FAILED
     return BatchOutcome.RETRIED if decision.counts else BatchOutcome.PUT_BACK
 
 
 def _give_up_scoring(context: Context, batch: int, error: Exception) -> None:
-    decision = GiveUp(f"{type(error).__name__}: {error}")
+    decision = Discard(f"{type(error).__name__}: {error}")
     log.warning("batch cannot be scored", row=batch, error=decision.error)
     with context.database.transaction() as session:
         now = context.database.now(session)
@@ -335,7 +335,7 @@ def _give_up_scoring(context: Context, batch: int, error: Exception) -> None:
 
 
 def _settle(
-    context: Context, lease: leases.Lease, decision: Again | GiveUp, offline: Offline | None = None
+    context: Context, lease: leases.Lease, decision: Retry | Discard, offline: Offline | None = None
 ) -> None:
     """Hand a claimed row back, or give it up. offline: what its solver is put aside for."""
     with context.database.transaction() as session:
@@ -357,11 +357,11 @@ def _settle(
         context.hints.send([Message(Task.AGGREGATE_RUN, finished)])
 
 
-def _break(session: Session, context: Context, batch: int, error: Offline, now: datetime) -> Again:
+def _break(session: Session, context: Context, batch: int, error: Offline, now: datetime) -> Retry:
     """Count a failure of a batch's solver; the batch is due when the solver is to be asked again."""
     work = batches.load(session, batch)
-    solver = circuit_breaker.key(work.solver, work.parameters.to_dict())
-    retry_at = circuit_breaker.fail(
+    solver = circuit_breaker.solver_key(work.solver, work.parameters.to_dict())
+    retry_at = circuit_breaker.record_failure(
         session, solver, str(error), now=now, settings=context.settings, retry_after_s=error.retry_after_s
     )
-    return Again((retry_at - now).total_seconds(), f"{type(error).__name__}: {error}", counts=False)
+    return Retry((retry_at - now).total_seconds(), f"{type(error).__name__}: {error}", counts=False)

@@ -35,7 +35,7 @@ from worker.process.logs import configure
 from worker.process.settings import WorkerSettings
 from worker.process.settings import load as load_worker_settings
 from worker.records import batches, calibrations, dry_runs, leases, runs, trainings
-from worker.records.retries import Again, GiveUp
+from worker.records.retries import Discard, Retry
 from worker.scheduling import due_schedules, run_windows
 from worker.scheduling.dispatch import dispatch
 
@@ -43,9 +43,9 @@ _AT_ONCE = 500  # rows repaired in one transaction; the next pass takes the rest
 
 # What each message waits for. Batches to sample are chosen by `dispatch`, by priority; but not those of runs
 # that were paused or cancelled, which have only left something with their solver.
-_READY: dict[Task, tuple[leases.Hinted | type[Run], ColumnElement[bool]]] = {
+_READY: dict[Task, tuple[leases.HintedTable | type[Run], ColumnElement[bool]]] = {
     Task.AGGREGATE_BATCH: (Batch, Batch.state == BatchState.SAMPLED),
-    Task.SAMPLE_BATCH: (Batch, and_(Batch.state == BatchState.PENDING, leases.unsettled())),
+    Task.SAMPLE_BATCH: (Batch, and_(Batch.state == BatchState.PENDING, leases.left_in_flight())),
     Task.TRAIN_NETWORK: (Network, Network.state == NetworkState.QUEUED),
     Task.AGGREGATE_RUN: (
         Run,
@@ -54,7 +54,7 @@ _READY: dict[Task, tuple[leases.Hinted | type[Run], ColumnElement[bool]]] = {
                 Run.state.in_([RunState.RUNNING, RunState.PAUSED, RunState.AGGREGATING]),
                 Run.batches_scored + Run.batches_failed == Run.batches,
             ),
-            runs.cancelled_and_quiet(),
+            runs.awaits_statistics(),
         ),
     ),
     Task.CALIBRATE_NETWORK: (Calibration, leases.calibration_due()),
@@ -79,12 +79,12 @@ def expire(session: Session, *, now: datetime, settings: WorkerSettings) -> list
     back: dict[int, list[int]] = defaultdict(list)  # by attempt
     for batch, attempts in session.execute(silent.limit(_AT_ONCE)).all():
         decision = _after_silence(attempts, settings)
-        if isinstance(decision, Again):
+        if isinstance(decision, Retry):
             back[attempts].append(batch)
         elif (run := batches.settle(session, batch, decision, now=now)) is not None:
             hints.append(Message(Task.AGGREGATE_RUN, run))
     for attempts, held in back.items():
-        batches.hand_back(session, held, _after_silence(attempts, settings).error, now=now)
+        batches.release(session, held, _after_silence(attempts, settings).error, now=now)
     trainers = select(Network.id, Network.attempts).where(
         Network.state == NetworkState.TRAINING, Network.lease_until < now
     )
@@ -123,9 +123,9 @@ def reconcile(database: Database, settings: WorkerSettings, hints: Hints) -> Non
     patience_s = {queue: _patience(hints, queue, settings) for queue in _TASKS_OF}
     with database.transaction() as session:
         now = database.now(session)
-        runs.begin_day(session, now=now)
-        due_schedules.note_due(session, now=now)
-        messages = run_windows.heed(session, now=now)
+        runs.resume_daily_paused(session, now=now)
+        due_schedules.create_due_firings(session, now=now)
+        messages = run_windows.apply_windows(session, now=now)
         messages += expire(session, now=now, settings=settings)
         for queue, tasks in _TASKS_OF.items():
             messages += find_lost(session, tasks, now=now, after_s=patience_s[queue])
@@ -183,9 +183,9 @@ def _patience(hints: Hints, queue: Queue, settings: WorkerSettings) -> float:
     return settings.rehint_idle_s if hints.waiting(queue) == 0 else settings.rehint_s
 
 
-def _after_silence(attempts: int, settings: WorkerSettings) -> Again | GiveUp:
+def _after_silence(attempts: int, settings: WorkerSettings) -> Retry | Discard:
     error = f"the worker fell silent during attempt {attempts}"
-    return GiveUp(error) if attempts >= settings.max_attempts else Again(0.0, error)
+    return Discard(error) if attempts >= settings.max_attempts else Retry(0.0, error)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from producer.runs.batch_size import batch_size
 from producer.runs.enqueue import RunOptions, batch_rows, insert_run, run_row
 from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
-from schema.database import Database, note
+from schema.database import Database, record_event
 from schema.errors import ImageError, ParameterError
 from schema.network.architecture import Architecture
 from schema.parameters import Parameters, Solver, Visible
@@ -244,7 +244,7 @@ def _insert(session: Session, row: dict[str, Any], *, now: datetime) -> int:
     stamped = {**row, "state": CalibrationState.WAITING, "created_at": now}
     statement = insert(Calibration).values(stamped).returning(Calibration.id)
     calibration = session.execute(statement).scalar_one()
-    note(session, "calibrations", calibration, None, CalibrationState.WAITING, at=now)
+    record_event(session, "calibrations", calibration, None, CalibrationState.WAITING, now=now)
     return calibration
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from schema.database import advance
+from schema.database import transition
 from schema.errors import StaleState
 from schema.states import BatchState, ProblemState, RunState, State
 from schema.tables import Base, Batch, Classification, Event, Problem, Run, SampleSet
@@ -73,10 +73,10 @@ class StateSteps:
         source = self.path[0]
         for state in between:
             stop = {"error": why, **({"finished_at": now} if isinstance(state, RunState) else {})}
-            advance(session, self.row, source, state, at=now, why=why, **stop)
+            transition(session, self.row, source, state, now=now, why=why, **stop)
             source = state
         values = {name: now if value is NOW else value for name, value in self.values}
-        advance(session, self.row, source, last, at=now, why=why, **values)
+        transition(session, self.row, source, last, now=now, why=why, **values)
 
 
 NOW = object()  # stands for the time of the repair among values

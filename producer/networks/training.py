@@ -16,7 +16,7 @@ from producer.networks.compatibility import class_names, fit
 from producer.networks.description import Description
 from producer.networks.versions import find_or_insert, insert_version
 from schema.codecs import arrays
-from schema.database import Database, advance
+from schema.database import Database, transition
 from schema.errors import ImageError
 from schema.network.architecture import Architecture
 from schema.states import NetworkState
@@ -80,8 +80,8 @@ def _find_or_insert_network(
         return _insert_network(session, plan, content, data, training_set, now=now)
     if found.state is NetworkState.FAILED:
         again = {"attempts": 0, "error": None, "dispatched_at": now}
-        advance(
-            session, found.id, NetworkState.FAILED, NetworkState.QUEUED, at=now, why="asked again", **again
+        transition(
+            session, found.id, NetworkState.FAILED, NetworkState.QUEUED, now=now, why="asked again", **again
         )
     return Enqueued(found.id, created=False)
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from schema.database import Database, note
+from schema.database import Database, record_event
 from schema.tables import Network
 
 _T = TypeVar("_T")
@@ -28,7 +28,7 @@ def insert_version(session: Session, values: dict[str, Any], *, now: datetime, w
     newest = select(func.coalesce(func.max(Network.version), 0)).where(Network.name == values["name"])
     row = {**values, "version": session.execute(newest).scalar_one() + 1, "created_at": now}
     network: int = session.execute(insert(Network).values(row).returning(Network.id)).scalar_one()
-    note(session, "networks", network, None, row["state"], at=now, why=why)
+    record_event(session, "networks", network, None, row["state"], now=now, why=why)
     return network
 
 

@@ -24,7 +24,7 @@ from producer import jobs
 from producer.context import AppContext
 from producer.planning import schedules
 from producer.runs.request import ClassificationRequest
-from schema.database import advance
+from schema.database import transition
 from schema.database.leader_lease import lead
 from schema.errors import AnnealqError, StaleState, StorageError
 from schema.parameters import Parameters
@@ -135,6 +135,6 @@ def _end(at: AppContext, firing: int, target: FiringState, **values: Any) -> Non
     try:
         with at.database.transaction() as session:
             now = at.database.now(session)
-            advance(session, firing, FiringState.DUE, target, at=now, ended_at=now, **values)
+            transition(session, firing, FiringState.DUE, target, now=now, ended_at=now, **values)
     except StaleState:
         return  # another one was faster, or the schedule was removed

@@ -18,7 +18,7 @@ from producer.runs.request import ClassificationRequest
 from schema.calendar.cron import Cron
 from schema.calendar.windows import is_daily
 from schema.codecs import arrays
-from schema.database import Database, advance, note
+from schema.database import Database, record_event, transition
 from schema.errors import NotFound, ParameterError
 from schema.states import FiringState, ScheduleState
 from schema.tables import Firing, Schedule
@@ -95,7 +95,7 @@ def add(database: Database, name: str, cron: Cron, request: ClassificationReques
             raise ParameterError(
                 f"there is a schedule {name!r}: choose another name, or `annealq schedules remove {name}`"
             ) from None
-        note(session, "schedules", row, None, ScheduleState.ACTIVE, at=now)
+        record_event(session, "schedules", row, None, ScheduleState.ACTIVE, now=now)
 
 
 def pause(database: Database, name: str) -> None:
@@ -121,7 +121,7 @@ def fire(database: Database, name: str) -> int:
         values = {"schedule_id": find(session, name).id, "due_at": now, "by_hand": True, "missed": 0}
         values |= {"state": FiringState.DUE, "attempts": 0, "created_at": now}
         firing = session.execute(insert(Firing).values(values).returning(Firing.id)).scalar_one()
-        note(session, "firings", firing, None, FiringState.DUE, at=now, why="by hand")
+        record_event(session, "firings", firing, None, FiringState.DUE, now=now, why="by hand")
         return firing
 
 
@@ -169,7 +169,7 @@ def _move(database: Database, name: str, source: ScheduleState, target: Schedule
         if held.state is not source:
             raise ParameterError(f"schedule {name!r} is {held.state} already")
         row, next_at = held.id, Cron.parse(held.cron, held.zone).after(now)
-        advance(session, row, source, target, at=now, why="by hand", next_at=next_at, planned_at=now)
+        transition(session, row, source, target, now=now, why="by hand", next_at=next_at, planned_at=now)
         return next_at
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from producer.runs import queries
 from schema.calendar.run_hours import Hours, shown
-from schema.database import Database, advance, note
+from schema.database import Database, record_event, transition
 from schema.errors import ParameterError, StaleState
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Problem, Run
@@ -48,7 +48,9 @@ def pause(database: Database, run: int, reason: str = "by hand") -> None:
         held = update(Run).where(Run.id == run, Run.state == RunState.PAUSED, by_itself)
         if session.execute(held.values(**values).returning(Run.id)).first() is not None:
             now = database.now(session)
-            note(session, "runs", run, RunState.PAUSED, RunState.PAUSED, at=now, why="paused by hand")
+            record_event(
+                session, "runs", run, RunState.PAUSED, RunState.PAUSED, now=now, why="paused by hand"
+            )
             return
     _move(database, run, RunState.PAUSED, LIVE_RUNS, "paused", **values)
 
@@ -98,11 +100,11 @@ def resume(database: Database, run: int, budget_us: int | None = None, *, at_onc
             values |= {"finished_at": None, "error": None, "batches_failed": Run.batches_failed - again}
         was_running = row.state is RunState.PAUSED and row.started_at is not None
         target = RunState.RUNNING if was_running else RunState.QUEUED
-        advance(session, run, row.state, target, at=now, why="resumed", **values)
+        transition(session, run, row.state, target, now=now, why="resumed", **values)
         if not (at_once or hours.is_open(now)):
             why = hours.explain(now)
             closed = {"paused_by": PausedBy.WINDOW, "pause_reason": why, "paused_at": now}
-            advance(session, run, target, RunState.PAUSED, at=now, why=why, **closed)
+            transition(session, run, target, RunState.PAUSED, now=now, why=why, **closed)
         left = select(func.count()).where(Batch.run_id == run, Batch.state == BatchState.PENDING)
         return session.execute(left).scalar_one()
 
@@ -134,7 +136,7 @@ def _move(
             now = database.now(session)
             stamp = "paused_at" if target is RunState.PAUSED else "finished_at"
             try:
-                advance(session, run, state, target, at=now, why=word, **{**values, stamp: now})
+                transition(session, run, state, target, now=now, why=word, **{**values, stamp: now})
             except StaleState:
                 continue
             if target is RunState.CANCELLED:

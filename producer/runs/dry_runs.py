@@ -9,7 +9,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from producer.runs.batch_size import MAX_BATCH_SIZE
-from schema.database import Database, note
+from schema.database import Database, record_event
 from schema.errors import NotFound, ParameterError
 from schema.parameters import Parameters, Solver
 from schema.states import PreparationState
@@ -79,7 +79,7 @@ def enqueue_preparation(
         now = database.now(session)
         stamped = {**values, "dispatched_at": now, "created_at": now}
         row = session.execute(insert(Preparation).values(stamped).returning(Preparation.id)).scalar_one()
-        note(session, "preparations", row, None, PreparationState.QUEUED, at=now)
+        record_event(session, "preparations", row, None, PreparationState.QUEUED, now=now)
     return row
 
 

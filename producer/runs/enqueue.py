@@ -21,7 +21,7 @@ from producer.networks.compatibility import fit
 from producer.runs.batch_size import MAX_BATCH_SIZE, batch_size
 from schema.calendar.run_hours import ALWAYS, Hours, shown
 from schema.codecs import arrays
-from schema.database import Database, advance, note
+from schema.database import Database, record_event, transition
 from schema.errors import IdempotencyConflict, ParameterError
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, PausedBy, RunState
@@ -152,12 +152,12 @@ def insert_run(session: Session, run: dict[str, Any], batches: list[BatchRow], *
     stamped = {**run, "state": RunState.QUEUED, "created_at": now}
     run_id = session.execute(insert(Run).values(stamped).returning(Run.id)).scalar_one()
     _insert_batches(session, run_id, batches, now=now)
-    note(session, "runs", run_id, None, RunState.QUEUED, at=now)
+    record_event(session, "runs", run_id, None, RunState.QUEUED, now=now)
     hours = Hours.of(run.get("window"), None, run.get("deadline_at"))
     if not hours.is_open(now):
         why = hours.explain(now)
         values = {"paused_by": PausedBy.WINDOW, "pause_reason": why, "paused_at": now}
-        advance(session, run_id, RunState.QUEUED, RunState.PAUSED, at=now, why=why, **values)
+        transition(session, run_id, RunState.QUEUED, RunState.PAUSED, now=now, why=why, **values)
     return run_id
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, aliased
 
 from producer.enqueued import Enqueued
 from schema.codecs import arrays
-from schema.database import Database, note
+from schema.database import Database, record_event
 from schema.errors import NetworkError, NotFound, ParameterError
 from schema.parameters import Parameters, Solver
 from schema.states import FINISHED_RUNS, BatchState, NetworkState, RunState
@@ -69,7 +69,7 @@ def enqueue_rescored(database: Database, run: int, changes: Mapping[str, Any]) -
         session.execute(insert(Batch).from_select(names, _copies(new, source, now=now)))
         names = ["batch_id", *(c.key for c in _IMAGES)]
         session.execute(insert(BatchImages).from_select(names, _copied_images(new, source)))
-        note(session, "runs", new, None, RunState.RUNNING, at=now, why=f"scores run {source} again")
+        record_event(session, "runs", new, None, RunState.RUNNING, now=now, why=f"scores run {source} again")
     return Enqueued(new, created=True)
 
 

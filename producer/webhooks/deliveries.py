@@ -23,7 +23,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from producer.runs import summary
-from schema.database import Database, advance
+from schema.database import Database, transition
 from schema.errors import StaleState
 from schema.states import DeliveryState
 from schema.tables import Run
@@ -104,7 +104,7 @@ def claim(database: Database) -> Attempt | None:
                 "attempts": row.attempts + 1,
             }
             try:
-                advance(session, row.id, DeliveryState.PENDING, DeliveryState.SENDING, at=now, **lease)
+                transition(session, row.id, DeliveryState.PENDING, DeliveryState.SENDING, now=now, **lease)
             except StaleState:
                 continue
             to = session.execute(
@@ -129,7 +129,9 @@ def keep(database: Database, attempt: Attempt, outcome: DeliveryResult) -> None:
         if held != attempt.number:
             return
         target, values = _after(attempt, outcome, now)
-        advance(session, attempt.delivery, DeliveryState.SENDING, target, at=now, why=outcome.error, **values)
+        transition(
+            session, attempt.delivery, DeliveryState.SENDING, target, now=now, why=outcome.error, **values
+        )
 
 
 def _after(attempt: Attempt, outcome: DeliveryResult, now: datetime) -> tuple[DeliveryState, dict[str, Any]]:
@@ -196,6 +198,6 @@ def _free_expired(session: Session, now: datetime) -> None:
         target = DeliveryState.PENDING if row.attempts < MAX_ATTEMPTS else DeliveryState.FAILED
         values: dict[str, Any] = {"lease_until": None, "error": "its process died, or took too long"}
         try:
-            advance(session, row.id, DeliveryState.SENDING, target, at=now, **values)
+            transition(session, row.id, DeliveryState.SENDING, target, now=now, **values)
         except StaleState:
             continue

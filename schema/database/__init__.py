@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from schema.database.transactions import Clock, Database, read_revision, refuse_newer, utc_now
-from schema.database.transitions import advance, advance_all, advance_each, note
+from schema.database.transitions import record_event, transition, transition_all, transition_each
 
 __all__ = [
     "Clock",
     "Database",
-    "advance",
-    "advance_all",
-    "advance_each",
-    "note",
     "read_revision",
+    "record_event",
     "refuse_newer",
+    "transition",
+    "transition_all",
+    "transition_each",
     "utc_now",
 ]

@@ -64,13 +64,13 @@ _TABLE_OF: dict[type, Any] = {
 }
 
 
-def advance(
+def transition(
     session: Session,
     row: int,
     source: State,
     target: State,
     *,
-    at: datetime,
+    now: datetime,
     why: str | None = None,
     **values: Any,
 ) -> None:
@@ -88,16 +88,16 @@ def advance(
     statement = update(table).where(table.id == row, table.state == source).values(state=target, **values)
     if session.execute(statement.returning(table.id)).first() is None:
         raise StaleState(f"{table.__tablename__} {row} is no longer {source}")
-    note(session, table.__tablename__, row, source, target, at=at, why=why)
+    record_event(session, table.__tablename__, row, source, target, now=now, why=why)
 
 
-def advance_all(
+def transition_all(
     session: Session,
     rows: Sequence[int],
     source: State,
     target: State,
     *,
-    at: datetime,
+    now: datetime,
     why: str | None = None,
     **values: Any,
 ) -> list[int]:
@@ -112,19 +112,19 @@ def advance_all(
     statement = update(table).where(table.id.in_(rows), table.state == source)
     statement = statement.values(state=target, **values).returning(table.id)
     moved = sorted(session.execute(statement).scalars()) if rows else []
-    common = {"subject": table.__tablename__, "source": source, "target": target, "at": at, "why": why}
+    common = {"subject": table.__tablename__, "source": source, "target": target, "at": now, "why": why}
     if moved:
         session.execute(insert(Event), [{"row": row, **common} for row in moved])
     return moved
 
 
-def advance_each(
+def transition_each(
     session: Session,
     rows: Mapping[int, Mapping[str, Any]],
     source: State,
     target: State,
     *,
-    at: datetime,
+    now: datetime,
     why: str | None = None,
 ) -> None:
     """The same for many rows, each with further columns of its own; all have the same columns. All move, or
@@ -145,7 +145,7 @@ def advance_each(
     moved = session.execute(_guarded_move(table.__table__, names), moves).rowcount  # type: ignore[attr-defined]
     if moved != len(rows):
         raise StaleState(f"{moved} of {len(rows)} {table.__tablename__} were {source}: {sorted(rows)}")
-    common = {"subject": table.__tablename__, "source": source, "target": target, "at": at, "why": why}
+    common = {"subject": table.__tablename__, "source": source, "target": target, "at": now, "why": why}
     session.execute(_EVENT, [{"row": row, **common} for row in rows])
 
 
@@ -160,16 +160,16 @@ def _guarded_move(table: Table, names: tuple[str, ...]) -> Update:
     )
 
 
-def note(
+def record_event(
     session: Session,
     subject: str,
     row: int,
     source: State | None,
     target: State,
     *,
-    at: datetime,
+    now: datetime,
     why: str | None = None,
 ) -> None:
     """Append to `events`."""
-    values = {"at": at, "subject": subject, "row": row, "source": source, "target": target, "why": why}
+    values = {"at": now, "subject": subject, "row": row, "source": source, "target": target, "why": why}
     session.execute(_EVENT, values)

@@ -27,7 +27,7 @@ from tests.integration.conftest import Outbox
 from worker.process.settings import WorkerSettings
 from worker.reconcile import reconcile
 from worker.scheduling import admission
-from worker.scheduling.dispatch import choose, most_urgent
+from worker.scheduling.dispatch import choose_batch, choose_batches
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
 
@@ -83,17 +83,17 @@ def test_a_full_queue(record: Record, database_url: str) -> None:
     def a_turn() -> None:
         clock.forward()
         with database.transaction() as session:
-            chosen = choose(session, SETTINGS, now=database.now(session), after_s=SETTINGS.rehint_s)
+            chosen = choose_batches(session, SETTINGS, now=database.now(session), after_s=SETTINGS.rehint_s)
         assert len(chosen) == SETTINGS.waiting_hints
 
     def a_claim() -> None:
         with database.transaction() as session:
-            most_urgent(session, batch, SETTINGS, now=database.now(session))
+            choose_batch(session, batch, SETTINGS, now=database.now(session))
 
     def an_admission() -> None:
         with database.transaction() as session:
             now = database.now(session)
-            checks.append(seconds(lambda: admission.stand(session, runs["large"][0], SETTINGS, now=now)))
+            checks.append(seconds(lambda: admission.read_usage(session, runs["large"][0], SETTINGS, now=now)))
 
     with filled.reading() as session:
         batch = session.execute(select(Batch.id).where(Batch.run_id == runs["live"][0]).limit(1)).scalar_one()

@@ -12,13 +12,13 @@ from sqlalchemy import Insert, Update, and_, bindparam, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
 from schema.codecs import samples
-from schema.database import advance, advance_all
+from schema.database import transition, transition_all
 from schema.errors import StaleState
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Classification, Embedding, Problem, Run, SampleSet
 from worker.process.crash_points import CrashPoint, reach
-from worker.records.retries import Again, GiveUp
+from worker.records.retries import Discard, Retry
 
 _CLASSIFY: Insert = insert(Classification.__table__)  # type: ignore[arg-type]
 _KEEP_BREAKS: Update = (
@@ -118,7 +118,7 @@ _LOAD = (
 def start_run(session: Session, run: int, *, now: datetime) -> None:
     """The first batch that is claimed makes its run running; later ones find it so."""
     try:
-        advance(session, run, RunState.QUEUED, RunState.RUNNING, at=now, started_at=now)
+        transition(session, run, RunState.QUEUED, RunState.RUNNING, now=now, started_at=now)
     except StaleState:
         return
 
@@ -175,12 +175,12 @@ def resume_scoring(session: Session, work: BatchInput, *, now: datetime) -> None
 
 
 def _sampled(session: Session, batch: int, now: datetime, **values: Any) -> None:
-    advance(
+    transition(
         session,
         batch,
         BatchState.SAMPLING,
         BatchState.SAMPLED,
-        at=now,
+        now=now,
         sampled_at=now,
         lease_until=None,
         dispatched_at=now,  # the hint to score it leaves right after this transaction
@@ -234,7 +234,7 @@ def store_scores(
     Raises:
         StaleState: the batch was scored already; nothing is written twice.
     """
-    advance(session, work.batch, BatchState.SAMPLED, BatchState.SCORED, at=now, scored_at=now)
+    transition(session, work.batch, BatchState.SAMPLED, BatchState.SCORED, now=now, scored_at=now)
     values = [
         {"run_id": work.run, "image": work.first_image + index, **vars(row)} for index, row in enumerate(rows)
     ]
@@ -249,7 +249,7 @@ def store_scores(
 def settle(
     session: Session,
     batch: int,
-    decision: Again | GiveUp,
+    decision: Retry | Discard,
     *,
     now: datetime,
     source: BatchState = BatchState.SAMPLING,
@@ -258,7 +258,7 @@ def settle(
 
     Returns its run when this was the last batch that the run waited for.
     """
-    if isinstance(decision, Again):
+    if isinstance(decision, Retry):
         due = now + timedelta(seconds=decision.seconds)
         attempts = Batch.attempts if decision.counts else Batch.attempts - 1
         values = {"due_at": due, "attempts": attempts}
@@ -269,10 +269,10 @@ def settle(
     return run if _count(session, run, batches_failed=Run.batches_failed + 1) else None
 
 
-def hand_back(session: Session, silent: Sequence[int], error: str, *, now: datetime) -> None:
+def release(session: Session, silent: Sequence[int], error: str, *, now: datetime) -> None:
     """Hand batches back at once whose workers have fallen silent; those that have moved on are left alone."""
     values = {"due_at": now, "lease_until": None, "dispatched_at": None, "error": error}
-    advance_all(session, silent, BatchState.SAMPLING, BatchState.PENDING, at=now, why=error, **values)
+    transition_all(session, silent, BatchState.SAMPLING, BatchState.PENDING, now=now, why=error, **values)
 
 
 def _move(
@@ -285,7 +285,7 @@ def _move(
     **values: Any,
 ) -> None:
     values |= {"lease_until": None, "dispatched_at": None, "error": error}
-    advance(session, batch, source, target, at=now, why=error, **values)
+    transition(session, batch, source, target, now=now, why=error, **values)
 
 
 def _count(session: Session, run: int, **counter: Any) -> bool:

@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from schema.database import advance
+from schema.database import transition
 from schema.parameters import Parameters, Solver
 from schema.states import CalibrationState, RunState
 from schema.tables import Batch, Calibration, Problem, Run, SampleSet
-from worker.records.retries import Again, GiveUp
+from worker.records.retries import Discard, Retry
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,12 @@ def waits_for(session: Session, run: int) -> int | None:
 
 def store(session: Session, calibration: int, fitted: FittedParameters, *, now: datetime) -> None:
     """Keep what was found and make the calibration ready; the caller holds its lease."""
-    advance(
+    transition(
         session,
         calibration,
         CalibrationState.FITTING,
         CalibrationState.READY,
-        at=now,
+        now=now,
         parameters=fitted.parameters.to_dict(),
         graph_id=fitted.graph_id,
         accuracy=fitted.accuracy,
@@ -108,18 +108,18 @@ def store(session: Session, calibration: int, fitted: FittedParameters, *, now: 
     )
 
 
-def settle(session: Session, calibration: int, decision: Again | GiveUp, *, now: datetime) -> None:
+def settle(session: Session, calibration: int, decision: Retry | Discard, *, now: datetime) -> None:
     """Hand a calibration back to be fitted again, or give it up, keeping the error."""
-    target = CalibrationState.WAITING if isinstance(decision, Again) else CalibrationState.FAILED
-    advance(
+    target = CalibrationState.WAITING if isinstance(decision, Retry) else CalibrationState.FAILED
+    transition(
         session,
         calibration,
         CalibrationState.FITTING,
         target,
-        at=now,
+        now=now,
         why=decision.error,
         error=decision.error,
-        attempts=Calibration.attempts - int(isinstance(decision, Again) and not decision.counts),
+        attempts=Calibration.attempts - int(isinstance(decision, Retry) and not decision.counts),
         lease_until=None,
         dispatched_at=now,
     )

@@ -8,11 +8,11 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from schema.database import advance
+from schema.database import transition
 from schema.parameters import Parameters, Solver
 from schema.states import PreparationState
 from schema.tables import Preparation
-from worker.records.retries import Again, GiveUp
+from worker.records.retries import Discard, Retry
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,12 @@ def report(session: Session, preparation: int, step: str, fraction: float) -> No
 
 def store(session: Session, preparation: int, plan: DryRunPlan, *, now: datetime) -> None:
     """Keep the plan; the caller holds the lease."""
-    advance(
+    transition(
         session,
         preparation,
         PreparationState.PREPARING,
         PreparationState.READY,
-        at=now,
+        now=now,
         plan=asdict(plan),
         embedding_id=plan.embedding_id,
         lease_until=None,
@@ -94,18 +94,18 @@ def store(session: Session, preparation: int, plan: DryRunPlan, *, now: datetime
     )
 
 
-def settle(session: Session, preparation: int, decision: Again | GiveUp, *, now: datetime) -> None:
+def settle(session: Session, preparation: int, decision: Retry | Discard, *, now: datetime) -> None:
     """Hand a preparation back, or give it up, keeping the error."""
-    target = PreparationState.QUEUED if isinstance(decision, Again) else PreparationState.FAILED
-    advance(
+    target = PreparationState.QUEUED if isinstance(decision, Retry) else PreparationState.FAILED
+    transition(
         session,
         preparation,
         PreparationState.PREPARING,
         target,
-        at=now,
+        now=now,
         why=decision.error,
         error=decision.error,
-        attempts=Preparation.attempts - int(isinstance(decision, Again) and not decision.counts),
+        attempts=Preparation.attempts - int(isinstance(decision, Retry) and not decision.counts),
         lease_until=None,
         dispatched_at=now,
         finished_at=now if target is PreparationState.FAILED else None,

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from schema.codecs import tiling
 from schema.codecs.corruption import stored_in
 from schema.codecs.tiling import Tiling
-from schema.database import Database, advance, note
+from schema.database import Database, record_event, transition
 from schema.errors import AnnealqError, Corrupt, Refused, StorageError
 from schema.states import EmbeddingState
 from schema.tables import Chip, Embedding
@@ -41,7 +41,7 @@ Search = Callable[[Report, Tiling | None], Found]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class EmbeddingRequest:
     """What is to be embedded where. tiles: at most; 0: as many as fit. name: for people."""
 
     chip: int
@@ -65,7 +65,7 @@ class StoredEmbedding:
         return self.searched_s == 0.0
 
 
-def keep_chip(database: Database, solver: str, graph: SolverGraph, properties: dict[str, Any]) -> int:
+def store_chip(database: Database, solver: str, graph: SolverGraph, properties: dict[str, Any]) -> int:
     """The row of a solver's graph, made when it is first met."""
     facts = {name: value for name, value in properties.items() if name not in ("qubits", "couplers")}
     packed = pack_graph(graph)
@@ -83,7 +83,9 @@ def pack_graph(graph: SolverGraph) -> bytes:
     return zlib.compress(graph.qubits.astype("<i4").tobytes() + graph.couplers.astype("<i4").tobytes())
 
 
-def obtain(database: Database, wanted: Wanted, search: Search, *, lease_s: float) -> StoredEmbedding:
+def obtain(
+    database: Database, wanted: EmbeddingRequest, search: Search, *, lease_s: float
+) -> StoredEmbedding:
     """The embedding that is wanted: from the database, or searched now, or waited for while another searches.
 
     Raises:
@@ -120,11 +122,13 @@ def is_ready(database: Database, embedding: int) -> bool:
         return session.execute(query).first() is not None
 
 
-def _search(database: Database, wanted: Wanted, lease: leases.Lease, search: Search, lease_s: float) -> None:
+def _search(
+    database: Database, wanted: EmbeddingRequest, lease: leases.Lease, search: Search, lease_s: float
+) -> None:
     """Search under a lease, and keep what came out, also an error."""
     earlier = _earlier(database, wanted)
     start = None if earlier is None else _start(earlier)
-    with leases.held(database, lease, lease_s):
+    with leases.keep_alive(database, lease, lease_s):
         try:
             found = search(_reporter(database, lease.row), start)
         except AnnealqError as error:
@@ -133,7 +137,7 @@ def _search(database: Database, wanted: Wanted, lease: leases.Lease, search: Sea
                 leases.renew(session, lease, now=now, lease_s=lease_s)
                 _settle(session, lease.row, EmbeddingState.FAILED, now=now, error=str(error))
             raise
-        values = describe(found)
+        values = row_values(found)
         reach(CrashPoint.SEARCHING)
         with database.transaction() as session:
             now = database.now(session)
@@ -160,7 +164,7 @@ def _start(earlier: Any) -> Tiling | None:
         return None
 
 
-def describe(found: Found) -> dict[str, Any]:
+def row_values(found: Found) -> dict[str, Any]:
     """What the row holds of an embedding that was found."""
     return {
         "tiling": tiling.encode(found.tiling),
@@ -196,7 +200,7 @@ def _find_or_insert_chip(
     return session.execute(insert(Chip).values(values).returning(Chip.id)).scalar_one()
 
 
-def _look(session: Session, wanted: Wanted) -> Any:
+def _look(session: Session, wanted: EmbeddingRequest) -> Any:
     columns = (
         Embedding.id,
         Embedding.state,
@@ -214,7 +218,9 @@ def _look(session: Session, wanted: Wanted) -> Any:
     ).first()
 
 
-def _insert(session: Session, wanted: Wanted, *, now: datetime, lease_s: float) -> leases.Lease | None:
+def _insert(
+    session: Session, wanted: EmbeddingRequest, *, now: datetime, lease_s: float
+) -> leases.Lease | None:
     """A new row under our own lease; None: another worker was faster."""
     values = {
         "graph_sha256": wanted.interactions.digest,
@@ -234,11 +240,11 @@ def _insert(session: Session, wanted: Wanted, *, now: datetime, lease_s: float) 
             row = session.execute(insert(Embedding).values(values).returning(Embedding.id)).scalar_one()
     except IntegrityError:
         return None
-    note(session, "embeddings", row, None, EmbeddingState.SEARCHING, at=now)
+    record_event(session, "embeddings", row, None, EmbeddingState.SEARCHING, now=now)
     return leases.Lease(Embedding, row, fence=1, attempt=1)
 
 
-def _earlier(database: Database, wanted: Wanted) -> Any:
+def _earlier(database: Database, wanted: EmbeddingRequest) -> Any:
     """The newest embedding of the same model on an earlier graph of the same solver, to be repaired."""
     with database.reading() as session:
         here = session.execute(select(Chip.solver, Chip.name).where(Chip.id == wanted.chip)).one()
@@ -258,12 +264,12 @@ def _earlier(database: Database, wanted: Wanted) -> Any:
 
 
 def _settle(session: Session, row: int, target: EmbeddingState, *, now: datetime, **values: Any) -> None:
-    advance(
+    transition(
         session,
         row,
         EmbeddingState.SEARCHING,
         target,
-        at=now,
+        now=now,
         why=values.get("error"),
         lease_until=None,
         progress=None,

@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import ColumnElement, Table, Update, and_, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
-from schema.database import Database, note
+from schema.database import Database, record_event
 from schema.errors import LeaseLost, StorageError
 from schema.states import (
     HALTED_RUNS,
@@ -35,11 +35,11 @@ from schema.tables import Batch, Calibration, Embedding, Network, Preparation, P
 
 log = structlog.get_logger()
 
-Hinted = type[Batch] | type[Network] | type[Calibration] | type[Preparation]
-Leased = Hinted | type[Embedding]
+HintedTable = type[Batch] | type[Network] | type[Calibration] | type[Preparation]
+LeasedTable = HintedTable | type[Embedding]
 
 # The state that a holder keeps a row in.
-_HELD: dict[Leased, State] = {
+_HELD: dict[LeasedTable, State] = {
     Batch: BatchState.SAMPLING,
     Network: NetworkState.TRAINING,
     Calibration: CalibrationState.FITTING,
@@ -52,7 +52,7 @@ _HELD: dict[Leased, State] = {
 class Lease:
     """The right to work on one row. ``fence`` tells this claim from every other one."""
 
-    table: Leased
+    table: LeasedTable
     row: int
     fence: int
     attempt: int
@@ -64,7 +64,7 @@ def claim_batch(session: Session, batch: int, *, now: datetime, lease_s: float) 
     None: nothing to do here.
     """
     live = select(Run.id).where(Run.id == Batch.run_id, Run.state.in_(LIVE_RUNS)).exists()
-    due = and_(Batch.state == BatchState.PENDING, Batch.due_at <= now, or_(live, unsettled()))
+    due = and_(Batch.state == BatchState.PENDING, Batch.due_at <= now, or_(live, left_in_flight()))
     return _claim(session, Batch, batch, due, BatchState.PENDING, now, lease_s)
 
 
@@ -81,7 +81,7 @@ def claim_calibration(session: Session, calibration: int, *, now: datetime, leas
     )
 
 
-def claim_preparation(session: Session, preparation: int, *, now: datetime, lease_s: float) -> Lease | None:
+def claim_dry_run(session: Session, preparation: int, *, now: datetime, lease_s: float) -> Lease | None:
     """Claim a preparation that waits. None: nothing to do here."""
     due = Preparation.state == PreparationState.QUEUED
     return _claim(session, Preparation, preparation, due, PreparationState.QUEUED, now, lease_s)
@@ -99,7 +99,7 @@ def claim_embedding(session: Session, embedding: int, *, now: datetime, lease_s:
     return None
 
 
-def unsettled() -> ColumnElement[bool]:
+def left_in_flight() -> ColumnElement[bool]:
     """Whether a batch of a run that was paused or cancelled still has problems with its solver."""
     halted = select(Run.id).where(Run.id == Batch.run_id, Run.state.in_(HALTED_RUNS)).exists()
     flying = (ProblemState.SENDING, ProblemState.SENT)
@@ -114,7 +114,7 @@ def calibration_due() -> ColumnElement[bool]:
 
 def _claim(
     session: Session,
-    table: Leased,
+    table: LeasedTable,
     row: int,
     due: ColumnElement[bool],
     source: State,
@@ -136,7 +136,7 @@ def _claim(
     ).first()
     if claimed is None:
         return None
-    note(session, table.__tablename__, row, source, target, at=now)
+    record_event(session, table.__tablename__, row, source, target, now=now)
     return Lease(table, row, *claimed)
 
 
@@ -153,7 +153,7 @@ def renew(session: Session, lease: Lease, *, now: datetime, lease_s: float) -> N
 
 
 @cache
-def _renewal(leased: Leased) -> Update:
+def _renewal(leased: LeasedTable) -> Update:
     """Built once: it is part of every transaction of a holder."""
     table: Table = leased.__table__  # type: ignore[assignment]
     mine = (table.c.id == bindparam("row_"), table.c.fence == bindparam("fence_"))
@@ -161,7 +161,7 @@ def _renewal(leased: Leased) -> Update:
 
 
 @contextmanager
-def held(database: Database, lease: Lease, lease_s: float) -> Iterator[None]:
+def keep_alive(database: Database, lease: Lease, lease_s: float) -> Iterator[None]:
     """Keep a lease alive from a thread while the body works.
 
     A renewal that fails is only logged here: the body's own next transaction is fenced and finds out.

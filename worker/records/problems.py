@@ -18,7 +18,7 @@ from sqlalchemy import Insert, and_, case, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from schema.codecs import samples
-from schema.database import advance, advance_all, advance_each, note
+from schema.database import record_event, transition, transition_all, transition_each
 from schema.errors import StaleState
 from schema.states import ProblemState
 from schema.tables import Problem, SampleSet
@@ -42,7 +42,7 @@ class LedgerEntry:
 
 
 @dataclass(frozen=True)
-class Terms:
+class ProblemTerms:
     """On what terms the problems of a batch are sent; all of it is kept with each."""
 
     embedding_id: int
@@ -72,7 +72,7 @@ def entries(session: Session, batch: int) -> list[LedgerEntry]:
     return [LedgerEntry(*row) for row in rows]
 
 
-def uncovered(known: Sequence[LedgerEntry], images: int, tiles: int) -> list[tuple[int, int]]:
+def missing_spans(known: Sequence[LedgerEntry], images: int, tiles: int) -> list[tuple[int, int]]:
     """First image and count of each problem still to be made, of ``tiles`` images at most."""
     covered = [False] * images
     for entry in known:
@@ -89,7 +89,7 @@ def uncovered(known: Sequence[LedgerEntry], images: int, tiles: int) -> list[tup
 
 
 def reserve(
-    session: Session, batch: int, spans: Iterable[tuple[int, int]], terms: Terms, *, now: datetime
+    session: Session, batch: int, spans: Iterable[tuple[int, int]], terms: ProblemTerms, *, now: datetime
 ) -> None:
     """Write down what is going to be sent; it costs nothing yet."""
     last = session.execute(select(func.max(Problem.ordinal)).where(Problem.batch_id == batch)).scalar()
@@ -115,24 +115,26 @@ def reserve(
         session.execute(insert(Problem), rows)
 
 
-def drop_reserved(session: Session, ids: Iterable[int], *, now: datetime) -> None:
+def cancel_reserved(session: Session, ids: Iterable[int], *, now: datetime) -> None:
     """Forget reservations on terms that no longer hold; nothing of them has left."""
     for problem in ids:
-        advance(session, problem, ProblemState.RESERVED, ProblemState.CANCELLED, at=now, why="other terms")
+        transition(
+            session, problem, ProblemState.RESERVED, ProblemState.CANCELLED, now=now, why="other terms"
+        )
 
 
-def send(session: Session, ids: Sequence[int], *, now: datetime) -> None:
+def mark_sending(session: Session, ids: Sequence[int], *, now: datetime) -> None:
     """From now on the problems may have left.
 
     Raises:
         StaleState: one of them is not reserved any more.
     """
-    moved = advance_all(
+    moved = transition_all(
         session,
         ids,
         ProblemState.RESERVED,
         ProblemState.SENDING,
-        at=now,
+        now=now,
         sending_at=now,
         times_sent=Problem.times_sent + 1,
     )
@@ -140,12 +142,12 @@ def send(session: Session, ids: Sequence[int], *, now: datetime) -> None:
         raise StaleState(f"{len(moved)} of {len(ids)} problems were reserved: {sorted(ids)}")
 
 
-def accept(session: Session, problem: int, sapi_id: str, *, now: datetime, adopted: bool = False) -> None:
+def mark_sent(session: Session, problem: int, sapi_id: str, *, now: datetime, adopted: bool = False) -> None:
     """The solver has given the problem an id; ``adopted``: it was found by its label."""
-    accept_all(session, {problem: sapi_id}, now=now, adopted=adopted)
+    mark_all_sent(session, {problem: sapi_id}, now=now, adopted=adopted)
 
 
-def accept_all(session: Session, ids: Mapping[int, str], *, now: datetime, adopted: bool = False) -> None:
+def mark_all_sent(session: Session, ids: Mapping[int, str], *, now: datetime, adopted: bool = False) -> None:
     """The same for many problems.
 
     Raises:
@@ -155,36 +157,40 @@ def accept_all(session: Session, ids: Mapping[int, str], *, now: datetime, adopt
     rows = {
         problem: {"sapi_id": sapi_id, "sent_at": now, "adopted": adopted} for problem, sapi_id in ids.items()
     }
-    advance_each(session, rows, ProblemState.SENDING, ProblemState.SENT, at=now, why=why)
+    transition_each(session, rows, ProblemState.SENDING, ProblemState.SENT, now=now, why=why)
 
 
-def withdraw(session: Session, problem: int, *, now: datetime) -> None:
+def mark_cancelled(session: Session, problem: int, *, now: datetime) -> None:
     """The solver has taken it from its queue, because its run was cancelled: it is not charged."""
-    advance(session, problem, ProblemState.SENT, ProblemState.CANCELLED, at=now, why="the run was cancelled")
+    transition(
+        session, problem, ProblemState.SENT, ProblemState.CANCELLED, now=now, why="the run was cancelled"
+    )
 
 
-def take_back(session: Session, problem: int, why: str, *, now: datetime) -> None:
+def requeue(session: Session, problem: int, why: str, *, now: datetime) -> None:
     """The problem has provably not arrived: it may be sent again."""
-    advance(session, problem, ProblemState.SENDING, ProblemState.RESERVED, at=now, why=why)
+    transition(session, problem, ProblemState.SENDING, ProblemState.RESERVED, now=now, why=why)
 
 
-def fail(
+def mark_failed(
     session: Session, problem: int, source: ProblemState, why: str, *, now: datetime, spent: bool = False
 ) -> None:
     """The solver refused or failed it: it will never be answered. spent: it was charged all the same."""
     # What it was charged is lost with its answer; what it was expected to be is the best that is known.
     waste = {"wasted_us": func.coalesce(Problem.estimated_us, 0)} if spent else {}
-    advance(session, problem, source, ProblemState.FAILED, at=now, why=why, error=why, **waste)
+    transition(session, problem, source, ProblemState.FAILED, now=now, why=why, error=why, **waste)
 
 
-def count_duplicates(session: Session, problem: int, duplicates: int, *, now: datetime) -> None:
+def record_duplicates(session: Session, problem: int, duplicates: int, *, now: datetime) -> None:
     """The solver has further problems under this one's label."""
     session.execute(update(Problem).where(Problem.id == problem).values(duplicates=duplicates))
-    note(session, "problems", problem, None, ProblemState.SENT, at=now, why=f"{duplicates} duplicates")
+    record_event(
+        session, "problems", problem, None, ProblemState.SENT, now=now, why=f"{duplicates} duplicates"
+    )
 
 
 @dataclass(frozen=True)
-class Doubtful:
+class PossibleDuplicate:
     """A problem that may have left more than once. kept: the id whose answer is stored, if one is."""
 
     id: int
@@ -194,7 +200,7 @@ class Doubtful:
     estimated_us: int
 
 
-def doubtful(session: Session, batch: int) -> list[Doubtful]:
+def possible_duplicates(session: Session, batch: int) -> list[PossibleDuplicate]:
     """The problems of a batch under whose labels the solver may have others than are written down."""
     unaccepted = and_(Problem.times_sent > 0, Problem.sapi_id.is_(None))
     kept = case((Problem.state == ProblemState.ANSWERED, Problem.sapi_id))
@@ -203,10 +209,10 @@ def doubtful(session: Session, batch: int) -> list[Doubtful]:
         .where(Problem.batch_id == batch, or_(Problem.times_sent > 1, Problem.duplicates > 0, unaccepted))
         .order_by(Problem.id)
     )
-    return [Doubtful(*row) for row in rows]
+    return [PossibleDuplicate(*row) for row in rows]
 
 
-def waste(session: Session, problem: int, duplicates: int, wasted_us: int) -> None:
+def record_waste(session: Session, problem: int, duplicates: int, wasted_us: int) -> None:
     """What the solver charged under a problem's label beside the answer that is kept."""
     values = {"duplicates": duplicates, "wasted_us": wasted_us}
     session.execute(update(Problem).where(Problem.id == problem).values(values))
@@ -223,7 +229,7 @@ class ProblemReads:
     timing: dict[str, Any]
 
 
-def answer(session: Session, answers: Sequence[ProblemReads], *, now: datetime) -> None:
+def store_answers(session: Session, answers: Sequence[ProblemReads], *, now: datetime) -> None:
     """Keep the raw reads of problems, and what they were charged.
 
     Raises:
@@ -250,7 +256,7 @@ def answer(session: Session, answers: Sequence[ProblemReads], *, now: datetime) 
         }
         for one in answers
     }
-    advance_each(session, rows, ProblemState.SENT, ProblemState.ANSWERED, at=now)
+    transition_each(session, rows, ProblemState.SENT, ProblemState.ANSWERED, now=now)
 
 
 _KEEP: Insert = insert(SampleSet.__table__)  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ _PASSING = (Unavailable, DatabaseUnavailable, DatabaseFull)
 
 
 @dataclass(frozen=True)
-class Again:
+class Retry:
     """Hand the work back and try again after ``seconds``; ``counts``: an attempt is used up."""
 
     seconds: float
@@ -32,7 +32,7 @@ class Again:
 
 
 @dataclass(frozen=True)
-class GiveUp:
+class Discard:
     """No further attempt can help."""
 
     error: str
@@ -40,7 +40,7 @@ class GiveUp:
 
 def decide(
     error: Exception, attempt: int, settings: WorkerSettings, jitter: random.Random, *, patient: bool = True
-) -> Again | GiveUp:
+) -> Retry | Discard:
     """What to do after attempt number ``attempt`` (from 1) ended in ``error``.
 
     Errors that we raise on purpose do not go away by themselves, but for those of `_PASSING`; an
@@ -50,20 +50,20 @@ def decide(
     patient: a solver that is offline is waited for, however long; else it uses up attempts like any failure.
     """
     if isinstance(error, Parked):
-        return Again(error.seconds, str(error), counts=False)
+        return Retry(error.seconds, str(error), counts=False)
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, Offline) and patient:
         # No fault of the batch, however long it lasts. The solver's breaker says when to ask again.
-        return Again(settings.retry_base_s, text, counts=False)
+        return Retry(settings.retry_base_s, text, counts=False)
     if isinstance(error, SolverError) and error.progressed and not isinstance(error, Refused):
-        return Again(_wait_s(error, settings), text, counts=False)
+        return Retry(_wait_s(error, settings), text, counts=False)
     if isinstance(error, Uncertain) and attempt < settings.max_attempts:
-        return Again(_wait_s(error, settings), text)
+        return Retry(_wait_s(error, settings), text)
     lasting = isinstance(error, AnnealqError) and not isinstance(error, _PASSING)
     if lasting or attempt >= settings.max_attempts:
-        return GiveUp(text)
+        return Discard(text)
     wait = min(settings.retry_limit_s, settings.retry_base_s * 2 ** (attempt - 1))
-    return Again(wait * (0.5 + jitter.random() / 2), text)
+    return Retry(wait * (0.5 + jitter.random() / 2), text)
 
 
 def _wait_s(error: SolverError, settings: WorkerSettings) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from schema.database import advance
+from schema.database import transition
 from schema.errors import Corrupt, StaleState
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, RunState
 from schema.tables import Batch, Embedding, Problem, Run, SampleSet
@@ -76,7 +76,7 @@ def start_aggregating(session: Session, run: int, *, now: datetime) -> bool:
         return True
     if row.state not in (RunState.RUNNING, RunState.PAUSED):
         return False
-    advance(session, run, row.state, RunState.AGGREGATING, at=now, dispatched_at=now, **RESUMED)
+    transition(session, run, row.state, RunState.AGGREGATING, now=now, dispatched_at=now, **RESUMED)
     return True
 
 
@@ -89,13 +89,13 @@ def pause(session: Session, run: int, by: PausedBy, why: str, *, now: datetime) 
     values = {"paused_by": by, "pause_reason": why, "paused_at": now}
     for state in LIVE_RUNS:
         try:
-            advance(session, run, state, RunState.PAUSED, at=now, why=why, **values)
+            transition(session, run, state, RunState.PAUSED, now=now, why=why, **values)
         except StaleState:
             continue
         return
 
 
-def begin_day(session: Session, *, now: datetime) -> int:
+def resume_daily_paused(session: Session, *, now: datetime) -> int:
     """Resume the runs that were paused on an earlier day because its budget was spent; how many."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     waiting = select(Run.id).where(
@@ -103,27 +103,27 @@ def begin_day(session: Session, *, now: datetime) -> int:
     )
     rows = session.execute(waiting).scalars().all()
     for run in rows:
-        go_on(session, run, "a new day", now=now)
+        resume(session, run, "a new day", now=now)
     return len(rows)
 
 
-def go_on(session: Session, run: int, why: str, *, now: datetime) -> None:
+def resume(session: Session, run: int, why: str, *, now: datetime) -> None:
     """End a run's pause; raises StaleState where somebody else has."""
-    advance(session, run, RunState.PAUSED, before_pause(session, run), at=now, why=why, **RESUMED)
+    transition(session, run, RunState.PAUSED, state_before_pause(session, run), now=now, why=why, **RESUMED)
 
 
-def before_pause(session: Session, run: int) -> RunState:
+def state_before_pause(session: Session, run: int) -> RunState:
     """The live state that a paused run goes back to."""
     started_at = session.execute(select(Run.started_at).where(Run.id == run)).scalar_one()
     return RunState.QUEUED if started_at is None else RunState.RUNNING
 
 
-def uncounted(session: Session, run: int) -> bool:
+def lacks_statistics(session: Session, run: int) -> bool:
     """Whether a cancelled run lacks its statistics, and nothing of it is under way any more."""
-    return session.execute(select(Run.id).where(Run.id == run, cancelled_and_quiet())).first() is not None
+    return session.execute(select(Run.id).where(Run.id == run, awaits_statistics())).first() is not None
 
 
-def cancelled_and_quiet() -> ColumnElement[bool]:
+def awaits_statistics() -> ColumnElement[bool]:
     """Whether a run was cancelled, has no statistics yet, and nothing more will happen to it."""
     held = select(Batch.id).where(
         Batch.run_id == Run.id, Batch.state.in_([BatchState.SAMPLING, BatchState.SAMPLED])
@@ -138,7 +138,7 @@ def cancelled_and_quiet() -> ColumnElement[bool]:
     )
 
 
-def keep_statistics(session: Session, run: int, statistics: dict[str, Any] | Corrupt) -> None:
+def store_statistics(session: Session, run: int, statistics: dict[str, Any] | Corrupt) -> None:
     """What a cancelled run came to, or why that cannot be said."""
     damaged = isinstance(statistics, Corrupt)
     values = {"error": f"Corrupt: {statistics}"} if damaged else {"statistics": statistics}
@@ -219,12 +219,12 @@ def finish(
         error = f"{figures.failed_batches} of its batches failed; the first error: {figures.first_error}"
     if isinstance(statistics, Corrupt):
         target, error = RunState.FAILED, f"Corrupt: {statistics}"
-    advance(
+    transition(
         session,
         run,
         RunState.AGGREGATING,
         target,
-        at=now,
+        now=now,
         why=error,
         statistics=None if isinstance(statistics, Corrupt) else statistics,
         error=error,

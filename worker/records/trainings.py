@@ -10,10 +10,10 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from schema.codecs import arrays
-from schema.database import advance
+from schema.database import transition
 from schema.states import NetworkState
 from schema.tables import Network, TrainingSet
-from worker.records.retries import Again, GiveUp
+from worker.records.retries import Discard, Retry
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +60,12 @@ def load(session: Session, network: int) -> TrainingJob:
 
 def store(session: Session, network: int, outcome: TrainedWeights, *, now: datetime) -> None:
     """Keep the weights and make the network ready; the caller holds its lease."""
-    advance(
+    transition(
         session,
         network,
         NetworkState.TRAINING,
         NetworkState.READY,
-        at=now,
+        now=now,
         weights=outcome.weights,
         weights_sha256=arrays.checksum(outcome.weights),
         metrics=outcome.metrics,
@@ -75,18 +75,18 @@ def store(session: Session, network: int, outcome: TrainedWeights, *, now: datet
     )
 
 
-def settle(session: Session, network: int, decision: Again | GiveUp, *, now: datetime) -> None:
+def settle(session: Session, network: int, decision: Retry | Discard, *, now: datetime) -> None:
     """Hand a network back to be trained again, or give it up, keeping the error."""
-    target = NetworkState.QUEUED if isinstance(decision, Again) else NetworkState.FAILED
-    advance(
+    target = NetworkState.QUEUED if isinstance(decision, Retry) else NetworkState.FAILED
+    transition(
         session,
         network,
         NetworkState.TRAINING,
         target,
-        at=now,
+        now=now,
         why=decision.error,
         error=decision.error,
-        attempts=Network.attempts - int(isinstance(decision, Again) and not decision.counts),
+        attempts=Network.attempts - int(isinstance(decision, Retry) and not decision.counts),
         lease_until=None,
         dispatched_at=now,
     )

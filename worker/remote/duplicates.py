@@ -34,7 +34,7 @@ def settle(context: Context, lease: leases.Lease, batch: int, qpu: SolverConnect
         Unavailable: the solver does not answer, or a duplicate does not end: the batch comes here again.
     """
     with context.database.reading() as session:
-        doubtful = problems.doubtful(session, batch)
+        doubtful = problems.possible_duplicates(session, batch)
     for problem in doubtful:
         others = _ended(context, qpu, problem)
         wasted_us = sum(_charge_us(qpu, one, problem) for one in others)
@@ -43,7 +43,7 @@ def settle(context: Context, lease: leases.Lease, batch: int, qpu: SolverConnect
             now = context.database.now(session)
             leases.renew(session, lease, now=now, lease_s=context.settings.lease_s)
             with spending.booked(session, batch):
-                problems.waste(session, problem.id, duplicates, wasted_us)
+                problems.record_waste(session, problem.id, duplicates, wasted_us)
         if duplicates:
             log.warning(
                 "duplicates",
@@ -54,7 +54,7 @@ def settle(context: Context, lease: leases.Lease, batch: int, qpu: SolverConnect
             )
 
 
-def _ended(context: Context, qpu: SolverConnection, problem: problems.Doubtful) -> list[Listed]:
+def _ended(context: Context, qpu: SolverConnection, problem: problems.PossibleDuplicate) -> list[Listed]:
     """The solver's problems of this label but for the one that is kept, all at their end."""
     deadline = time.monotonic() + context.settings.solver_timeout_s
     others = _others(qpu, problem)
@@ -68,11 +68,11 @@ def _ended(context: Context, qpu: SolverConnection, problem: problems.Doubtful) 
     return others
 
 
-def _others(qpu: SolverConnection, problem: problems.Doubtful) -> list[Listed]:
+def _others(qpu: SolverConnection, problem: problems.PossibleDuplicate) -> list[Listed]:
     return [one for one in qpu.find(problem.label) if one.sapi_id != problem.kept]
 
 
-def _charge_us(qpu: SolverConnection, one: Listed, problem: problems.Doubtful) -> int:
+def _charge_us(qpu: SolverConnection, one: Listed, problem: problems.PossibleDuplicate) -> int:
     """What an ended problem was charged; where its answer is lost, what it was expected to be."""
     if one.status != _COMPLETED:
         return 0

@@ -92,9 +92,9 @@ def _obtain(
     settings = context.settings
     model = network.model(parameters.visible, parameters.lam)
     interactions = Interactions.of(model)
-    chip = embeddings.keep_chip(context.database, solver, qpu.graph, qpu.properties)
+    chip = embeddings.store_chip(context.database, solver, qpu.graph, qpu.properties)
     name = f"{network.architecture.name} {parameters.visible} ({' + '.join(map(str, model.sizes))} units)"
-    wanted = embeddings.Wanted(chip, interactions, parameters.tiles or 0, name)
+    wanted = embeddings.EmbeddingRequest(chip, interactions, parameters.tiles or 0, name)
 
     def look(tell: embeddings.Report, start: Tiling | None) -> find.Found:
         def both(step: str, fraction: float) -> None:

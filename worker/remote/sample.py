@@ -10,7 +10,7 @@ from schema.errors import Refused, Unavailable
 from worker.process.meter import Step
 from worker.records import leases
 from worker.records.batches import Sampled
-from worker.records.problems import Terms
+from worker.records.problems import ProblemTerms
 from worker.remote import duplicates
 from worker.remote.submission import BatchSubmission
 
@@ -37,7 +37,7 @@ def sample(
     with context.meter.timed(Step.PREPARE):
         prepared = prepare(context, work.solver, work.parameters, network)
     programme = prepared.programme
-    terms = Terms(
+    terms = ProblemTerms(
         embedding_id=prepared.embedding.id,
         graph_id=prepared.qpu.graph.graph_id,
         scale=programme.scale,

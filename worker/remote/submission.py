@@ -27,7 +27,7 @@ from worker.process.meter import Fate, Step
 from worker.records import leases, runs, spending
 from worker.records import problems as records_problems
 from worker.scheduling import admission, circuit_breaker
-from worker.scheduling.admission import Hold
+from worker.scheduling.admission import HoldReason
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _PAUSES = {
-    Hold.BUDGET: PausedBy.BUDGET,
-    Hold.DAY: PausedBy.DAY,
-    Hold.WINDOW: PausedBy.WINDOW,
-    Hold.DEADLINE: PausedBy.DEADLINE,
+    HoldReason.BUDGET: PausedBy.BUDGET,
+    HoldReason.DAY: PausedBy.DAY,
+    HoldReason.WINDOW: PausedBy.WINDOW,
+    HoldReason.DEADLINE: PausedBy.DEADLINE,
 }
 _GROUP = 20  # problems that the client sends in one request, and that share its fate
 _FIRST_GROUP = 2  # of a batch, later ones are larger: the solver may be idle, and small ones arrive sooner
@@ -65,7 +65,7 @@ class BatchSubmission:
     work: BatchInput
     qpu: SolverConnection
     programme: Programme
-    terms: records_problems.Terms
+    terms: records_problems.ProblemTerms
     parts: LinearParts
     _todo: deque[records_problems.LedgerEntry] = field(default_factory=deque)
     _flying: dict[int, records_problems.LedgerEntry] = field(default_factory=dict)
@@ -160,12 +160,12 @@ class BatchSubmission:
             known = records_problems.entries(session, self.work.batch)
             state = runs.state_of(session, self.work.run)
         answered = [entry for entry in known if entry.state is ProblemState.ANSWERED]
-        if not records_problems.uncovered(answered, self.work.shape[0], self.programme.tiles):
+        if not records_problems.missing_spans(answered, self.work.shape[0], self.programme.tiles):
             return
         if state is RunState.CANCELLED:
             reserved = [entry.id for entry in known if entry.state is ProblemState.RESERVED]
             with self._writing() as (session, now):
-                records_problems.drop_reserved(session, reserved, now=now)
+                records_problems.cancel_reserved(session, reserved, now=now)
         if self._parked is not None:
             raise self._parked
         error = _gravest(self._errors)
@@ -189,10 +189,10 @@ class BatchSubmission:
                 for entry in known
                 if entry.state is ProblemState.RESERVED and entry.embedding_id != self.terms.embedding_id
             ]
-            records_problems.drop_reserved(session, [entry.id for entry in stale], now=now)
+            records_problems.cancel_reserved(session, [entry.id for entry in stale], now=now)
             valid = [entry for entry in known if entry not in stale]
             if self._parked is None:
-                spans = records_problems.uncovered(valid, self.work.shape[0], self.programme.tiles)
+                spans = records_problems.missing_spans(valid, self.work.shape[0], self.programme.tiles)
                 records_problems.reserve(session, self.work.batch, spans, self.terms, now=now)
             known = records_problems.entries(session, self.work.batch)
         reach(CrashPoint.RESERVED)
@@ -216,13 +216,13 @@ class BatchSubmission:
                 self._errors.append(Uncertain(text, (until - now).total_seconds()))
                 return
             with self._writing() as (session, now):
-                records_problems.take_back(session, entry.id, "the solver does not know its label", now=now)
+                records_problems.requeue(session, entry.id, "the solver does not know its label", now=now)
             return
         first, *others = found
         with self._writing() as (session, now):
-            records_problems.accept(session, entry.id, first.sapi_id, now=now, adopted=True)
+            records_problems.mark_sent(session, entry.id, first.sapi_id, now=now, adopted=True)
             if others:
-                records_problems.count_duplicates(session, entry.id, len(others), now=now)
+                records_problems.record_duplicates(session, entry.id, len(others), now=now)
         if others:
             log.warning(
                 "duplicates", problem=entry.id, label=entry.label, ids=[one.sapi_id for one in others]
@@ -240,29 +240,29 @@ class BatchSubmission:
             with self._writing([entry.id for entry in group]) as (session, now):
                 admitted = self._admit(session, group, now)
                 group = [self._todo.popleft() for _ in range(admitted.problems)]
-                records_problems.send(session, [entry.id for entry in group], now=now)
-            if admitted.hold not in (None, Hold.ROOM):
-                self._park(f"run {self.work.run} may send no more: {admitted.hold}")
+                records_problems.mark_sending(session, [entry.id for entry in group], now=now)
+            if admitted.reason not in (None, HoldReason.ROOM):
+                self._park(f"run {self.work.run} may send no more: {admitted.reason}")
             reach(CrashPoint.SENDING)
             for entry, (lin, quad) in zip(group, encoded[: len(group)], strict=True):
                 self._flying[entry.id] = entry
                 self.qpu.submit(entry.id, entry.label, lin, quad, self.work.parameters)
                 reach(CrashPoint.HALF_POSTED)
             reach(CrashPoint.POSTED)
-            if admitted.hold is not None:
+            if admitted.reason is not None:
                 return
 
     def _admit(
         self, session: Session, group: list[records_problems.LedgerEntry], now: datetime
     ) -> admission.Admission:
         """How many of these may leave; a budget or a window too small for the next one pauses the run."""
-        standing = admission.stand(session, self.work.run, self.context.settings, now=now)
+        usage = admission.read_usage(session, self.work.run, self.context.settings, now=now)
         estimates_us = [self.terms.estimate_us(entry.count) for entry in group]
-        admitted = admission.decide(standing, estimates_us)
-        by = None if admitted.hold is None else _PAUSES.get(admitted.hold)
+        admitted = admission.within_limits(usage, estimates_us)
+        by = None if admitted.reason is None else _PAUSES.get(admitted.reason)
         if by is not None:
             next_us = estimates_us[admitted.problems]
-            runs.pause(session, self.work.run, by, admission.explain(standing, by, next_us), now=now)
+            runs.pause(session, self.work.run, by, admission.pause_reason(usage, by, next_us), now=now)
         return admitted
 
     def _encode(self, entry: records_problems.LedgerEntry) -> tuple[str, str]:
@@ -306,14 +306,14 @@ class BatchSubmission:
                     self._keep_failure(session, event, now)
             if not self._heard and any(not isinstance(event, Failed) for event in events):
                 self._heard = True
-                circuit_breaker.succeed(
-                    session, circuit_breaker.key(self.work.solver, self.work.parameters.to_dict())
+                circuit_breaker.record_success(
+                    session, circuit_breaker.solver_key(self.work.solver, self.work.parameters.to_dict())
                 )
         _log(events)
         _reach(events, CrashPoint.ID_KEPT, CrashPoint.HALF_KEPT if self._flying else CrashPoint.ANSWER_KEPT)
 
     def _keep_ids(self, session: Session, events: list[Accepted], now: datetime) -> None:
-        records_problems.accept_all(session, {event.key: event.sapi_id for event in events}, now=now)
+        records_problems.mark_all_sent(session, {event.key: event.sapi_id for event in events}, now=now)
         for event in events:
             self._flying[event.key] = replace(self._flying[event.key], sapi_id=event.sapi_id)
 
@@ -335,22 +335,24 @@ class BatchSubmission:
             )
             self._errors.append(Unavailable(text))
         self._progressed = self._progressed or bool(kept)
-        records_problems.answer(session, kept, now=now)
+        records_problems.store_answers(session, kept, now=now)
         self.context.meter.problem(Fate.ANSWERED, len(kept))
 
     def _keep_failure(self, session: Session, event: Failed, now: datetime) -> None:
         del self._flying[event.key]
         if event.ended and event.sapi_id in self._withdrawn:
-            records_problems.withdraw(session, event.key, now=now)
+            records_problems.mark_cancelled(session, event.key, now=now)
             return
         self._errors.append(event.error)
         if not event.ended:
             return  # the ledger leaves it as it is: sent, or on its way
         source = ProblemState.SENDING if event.sapi_id is None else ProblemState.SENT
         if event.sapi_id is None and isinstance(event.error, Unavailable):
-            records_problems.take_back(session, event.key, str(event.error), now=now)
+            records_problems.requeue(session, event.key, str(event.error), now=now)
         else:
-            records_problems.fail(session, event.key, source, str(event.error), now=now, spent=event.spent)
+            records_problems.mark_failed(
+                session, event.key, source, str(event.error), now=now, spent=event.spent
+            )
             self.context.meter.problem(Fate.FAILED)
 
     def _fits(self, event: Answered) -> bool:

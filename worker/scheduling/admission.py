@@ -26,7 +26,7 @@ _LATELY, _ANSWERS = timedelta(minutes=10), 20  # which answers tell how long the
 _LOCK = 0x616E6E71  # any number that nothing else in the database locks
 
 
-class Hold(StrEnum):
+class HoldReason(StrEnum):
     """Why a problem may not leave."""
 
     RUN = "run"  # its run was paused or cancelled
@@ -38,7 +38,7 @@ class Hold(StrEnum):
 
 
 @dataclass(frozen=True)
-class Standing:
+class Usage:
     """What counts against the limits. Budgets in microseconds of QPU time, None: without limit.
 
     in_flight: problems with the solver, of all runs and workers. room: how many may be.
@@ -65,30 +65,30 @@ class Admission:
     """How many of the problems that want to leave may, and what holds the next one back."""
 
     problems: int
-    hold: Hold | None = None
+    reason: HoldReason | None = None
 
 
-def decide(standing: Standing, estimates_us: Sequence[int]) -> Admission:
+def within_limits(usage: Usage, estimates_us: Sequence[int]) -> Admission:
     """How many of the problems with these estimates may leave, the first ones first."""
-    if standing.run not in LIVE_RUNS:
-        return Admission(0, Hold.RUN)
+    if usage.run not in LIVE_RUNS:
+        return Admission(0, HoldReason.RUN)
     sums = list(accumulate(estimates_us))
-    room = max(standing.room - standing.in_flight, 0)
+    room = max(usage.room - usage.in_flight, 0)
     limits = {
-        Hold.ROOM: min(room, len(sums)),
-        Hold.BUDGET: _affordable(sums, standing.run_spent_us, standing.run_budget_us),
-        Hold.DAY: _affordable(sums, standing.day_spent_us, standing.day_budget_us),
-        Hold.WINDOW: _in_time(sums, standing, standing.window_s),
-        Hold.DEADLINE: _in_time(sums, standing, standing.deadline_s),
+        HoldReason.ROOM: min(room, len(sums)),
+        HoldReason.BUDGET: within_budget(sums, usage.run_spent_us, usage.run_budget_us),
+        HoldReason.DAY: within_budget(sums, usage.day_spent_us, usage.day_budget_us),
+        HoldReason.WINDOW: within_time(sums, usage, usage.window_s),
+        HoldReason.DEADLINE: within_time(sums, usage, usage.deadline_s),
     }
     # Of two limits the lasting one is named: who waits for room must know that the money is spent.
-    lasting = (Hold.DEADLINE, Hold.BUDGET, Hold.DAY, Hold.WINDOW, Hold.ROOM)
-    hold = min(lasting, key=lambda one: limits[one])
-    admitted = limits[hold]
-    return Admission(admitted, hold if admitted < len(sums) else None)
+    lasting = (HoldReason.DEADLINE, HoldReason.BUDGET, HoldReason.DAY, HoldReason.WINDOW, HoldReason.ROOM)
+    reason = min(lasting, key=lambda limit: limits[limit])
+    admitted = limits[reason]
+    return Admission(admitted, reason if admitted < len(sums) else None)
 
 
-def stand(session: Session, run: int, settings: WorkerSettings, *, now: datetime) -> Standing:
+def read_usage(session: Session, run: int, settings: WorkerSettings, *, now: datetime) -> Usage:
     """Read what counts for a run's problems, and keep every other worker from sending until the commit."""
     if session.get_bind().dialect.name == "postgresql":  # SQLite has one writer anyway
         session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
@@ -97,7 +97,7 @@ def stand(session: Session, run: int, settings: WorkerSettings, *, now: datetime
     hours = Hours.of(row.window, row.opened_until, row.deadline_at)
     day_budget_us = settings.day_budget_us
     in_flight, queue_us = _in_flight(session, row.solver)
-    return Standing(
+    return Usage(
         run=row.state,
         in_flight=in_flight,
         room=settings.solver_in_flight,
@@ -113,20 +113,20 @@ def stand(session: Session, run: int, settings: WorkerSettings, *, now: datetime
     )
 
 
-def explain(standing: Standing, by: PausedBy, next_us: int) -> str:
+def pause_reason(usage: Usage, by: PausedBy, next_us: int) -> str:
     """Why a run was paused, for people."""
     if by in (PausedBy.WINDOW, PausedBy.DEADLINE):
-        wait_s = _wait_s(standing, next_us)
+        wait_s = _wait_s(usage, next_us)
         what = "window closes" if by is PausedBy.WINDOW else "deadline is over"
         return f"the next answer takes up to {wait_s:,.1f} s, and its {what} before: nothing more is sent"
     if by is PausedBy.DAY:
-        spent, budget = standing.day_spent_us, standing.day_budget_us or 0
+        spent, budget = usage.day_spent_us, usage.day_budget_us or 0
         return (
             f"the next problem takes {next_us / 1e6:g} s of QPU time, and of today's budget of "
             f"{budget / 1e6:g} s {spent / 1e6:g} s are spent: it goes on tomorrow (UTC), or with a higher "
             "ANNEALQ_WORKER_DAY_BUDGET_S and `annealq runs resume`"
         )
-    spent, budget = standing.run_spent_us, standing.run_budget_us or 0
+    spent, budget = usage.run_spent_us, usage.run_budget_us or 0
     return (
         f"the next problem takes {next_us / 1e6:g} s of QPU time, and of the run's budget of "
         f"{budget / 1e6:g} s {spent / 1e6:g} s are spent: `annealq runs resume RUN --budget SECONDS` raises "
@@ -170,18 +170,18 @@ def _answer_s(session: Session, solver: str, hours: Hours, now: datetime) -> flo
     return max(took, default=0.0)
 
 
-def _wait_s(standing: Standing, total_us: int) -> float:
+def _wait_s(usage: Usage, total_us: int) -> float:
     """Until the last of problems with so much QPU time is answered, if they are sent now."""
-    return max(standing.answer_s, (standing.queue_us + total_us) / 1e6) + standing.margin_s
+    return max(usage.answer_s, (usage.queue_us + total_us) / 1e6) + usage.margin_s
 
 
-def _in_time(sums: Sequence[int], standing: Standing, left_s: float | None) -> int:
+def within_time(sums: Sequence[int], usage: Usage, left_s: float | None) -> int:
     if left_s is None:
         return len(sums)
-    return sum(_wait_s(standing, total) <= left_s for total in sums)
+    return sum(_wait_s(usage, total) <= left_s for total in sums)
 
 
-def _affordable(sums: Sequence[int], spent_us: int, budget_us: int | None) -> int:
+def within_budget(sums: Sequence[int], spent_us: int, budget_us: int | None) -> int:
     if budget_us is None:
         return len(sums)
     return sum(spent_us + total <= budget_us for total in sums)

@@ -18,13 +18,12 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from schema.parameters import Solver
 from schema.tables import Breaker
 from worker.process.settings import WorkerSettings
 
 
 @dataclass(frozen=True)
-class Broken:
+class BrokenSolver:
     """A solver that has failed, and when it may be asked again; ``probe``: the batch that does."""
 
     failures: int
@@ -33,15 +32,10 @@ class Broken:
     probe: int | None
 
 
-def key(solver: str, parameters: Mapping[str, Any]) -> str:
+def solver_key(solver: str, parameters: Mapping[str, Any]) -> str:
     """What a run's solver goes by: its kind, and the name or features that the run chose."""
     chosen = parameters.get("qpu")
     return solver if chosen is None else f"{solver}:{chosen}"
-
-
-def has(solver: str) -> bool:
-    """Whether a solver has a breaker: those in the worker's own process need none."""
-    return Solver(solver).is_remote
 
 
 def wait_s(failures: int, settings: WorkerSettings, retry_after_s: float | None = None) -> float:
@@ -50,27 +44,29 @@ def wait_s(failures: int, settings: WorkerSettings, retry_after_s: float | None 
     return max(min(doubled, settings.probe_s), min(retry_after_s or 0.0, settings.retry_limit_s))
 
 
-def all_broken(session: Session) -> dict[str, Broken]:
+def find_all(session: Session) -> dict[str, BrokenSolver]:
     """Every solver that has failed, by its key."""
     rows = session.execute(
         select(Breaker.solver, Breaker.failures, Breaker.error, Breaker.retry_at, Breaker.probe)
     )
-    return {solver: Broken(failures, error, at, probe) for solver, failures, error, at, probe in rows}
+    return {solver: BrokenSolver(failures, error, at, probe) for solver, failures, error, at, probe in rows}
 
 
-def is_open(broken: Broken | None, batch: int, settings: WorkerSettings) -> bool:
+def is_open(broken: BrokenSolver | None, batch: int, settings: WorkerSettings) -> bool:
     """Whether this batch may not ask its solver now."""
     return broken is not None and broken.failures >= settings.breaker_failures and broken.probe != batch
 
 
-def find(session: Session, solver: str) -> Broken | None:
+def find(session: Session, solver: str) -> BrokenSolver | None:
     """What is known against a solver."""
     columns = (Breaker.failures, Breaker.error, Breaker.retry_at, Breaker.probe)
     row = session.execute(select(*columns).where(Breaker.solver == solver)).first()
-    return None if row is None else Broken(*row)
+    return None if row is None else BrokenSolver(*row)
 
 
-def probe(session: Session, solver: str, batch: int, *, now: datetime, settings: WorkerSettings) -> bool:
+def start_probe(
+    session: Session, solver: str, batch: int, *, now: datetime, settings: WorkerSettings
+) -> bool:
     """Name the batch that asks next; False when it is too early, or another was named just now."""
     until = now + timedelta(seconds=settings.probe_s)
     named = session.execute(
@@ -82,7 +78,7 @@ def probe(session: Session, solver: str, batch: int, *, now: datetime, settings:
     return named.first() is not None
 
 
-def fail(
+def record_failure(
     session: Session,
     solver: str,
     error: str,
@@ -104,6 +100,6 @@ def fail(
     return retry_at
 
 
-def succeed(session: Session, solver: str) -> None:
+def record_success(session: Session, solver: str) -> None:
     """The solver has answered: all is forgotten."""
     session.execute(delete(Breaker).where(Breaker.solver == solver))

@@ -36,12 +36,12 @@ def dispatch(database: Database, settings: WorkerSettings, hints: Hints, after_s
     """
     after_s = settings.rehint_s if after_s is None else after_s
     with database.transaction() as session:
-        batches = choose(session, settings, now=database.now(session), after_s=after_s)
+        batches = choose_batches(session, settings, now=database.now(session), after_s=after_s)
     hints.send(Message(Task.SAMPLE_BATCH, batch) for batch in batches)
     return len(batches)
 
 
-def choose(session: Session, settings: WorkerSettings, *, now: datetime, after_s: float) -> list[int]:
+def choose_batches(session: Session, settings: WorkerSettings, *, now: datetime, after_s: float) -> list[int]:
     """Mark and return the ids of the next due batches: highest priority first, runs of the same in turns."""
     lost = now - timedelta(seconds=after_s)
     waiting = session.execute(
@@ -67,7 +67,7 @@ def choose(session: Session, settings: WorkerSettings, *, now: datetime, after_s
     return chosen
 
 
-def most_urgent(session: Session, batch: int, settings: WorkerSettings, *, now: datetime) -> int:
+def choose_batch(session: Session, batch: int, settings: WorkerSettings, *, now: datetime) -> int:
     """The batch to take on a hint for ``batch``: one of a run of higher priority, where one is due by now.
 
     Else one of the same run that somebody else has begun, and left: it was waited for already. The batch that
@@ -95,10 +95,10 @@ class _Gate:
     session: Session
     settings: WorkerSettings
     now: datetime
-    _broken: dict[str, circuit_breaker.Broken] = field(init=False)
+    _broken: dict[str, circuit_breaker.BrokenSolver] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._broken = circuit_breaker.all_broken(self.session)
+        self._broken = circuit_breaker.find_all(self.session)
 
     @property
     def is_anywhere_closed(self) -> bool:
@@ -111,11 +111,13 @@ class _Gate:
         if not self._broken or not batches:
             return batches
         chosen = self.session.execute(select(Run.solver, Run.parameters).where(Run.id == run.id)).one()
-        solver = circuit_breaker.key(*chosen)
+        solver = circuit_breaker.solver_key(*chosen)
         broken = self._broken.get(solver)
         if broken is None or broken.failures < self.settings.breaker_failures:
             return batches
-        probes = circuit_breaker.probe(self.session, solver, batches[0], now=self.now, settings=self.settings)
+        probes = circuit_breaker.start_probe(
+            self.session, solver, batches[0], now=self.now, settings=self.settings
+        )
         return batches[:1] if probes else ()
 
 

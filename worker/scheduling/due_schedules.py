@@ -12,12 +12,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from schema.calendar.cron import Cron
-from schema.database import note
+from schema.database import record_event
 from schema.states import FiringState, ScheduleState
 from schema.tables import Firing, Schedule
 
 
-def note_due(session: Session, *, now: datetime) -> int:
+def create_due_firings(session: Session, *, now: datetime) -> int:
     """Make a firing for each active schedule that is due; how many."""
     columns = (Schedule.id, Schedule.cron, Schedule.zone, Schedule.next_at)
     # Planned in the future: the clock was wrong then, and so may be what it said of the next time.
@@ -51,5 +51,5 @@ def _fire(session: Session, schedule: int, cron: Cron, first: datetime, now: dat
             firing = session.execute(statement.returning(Firing.id)).scalar_one()
     except IntegrityError:
         return False
-    note(session, "firings", firing, None, FiringState.DUE, at=now)
+    record_event(session, "firings", firing, None, FiringState.DUE, now=now)
     return True

@@ -13,18 +13,18 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from schema.calendar.run_hours import Hours, shown
-from schema.database import advance
+from schema.database import transition
 from schema.messages import Message, Task
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Problem, Run
 from schema.tables.costs import IN_FLIGHT
 from worker.records import batches, problems, runs
-from worker.records.retries import GiveUp
+from worker.records.retries import Discard
 
 _AT_ONCE = 500  # batches given up in one transaction; the next pass takes the rest
 
 
-def heed(session: Session, *, now: datetime) -> list[Message]:
+def apply_windows(session: Session, *, now: datetime) -> list[Message]:
     """One pass over all runs with hours. Returns hints for runs that are at their end."""
     columns = (Run.id, Run.state, Run.paused_by, Run.paused_at, Run.window, Run.opened_until, Run.deadline_at)
     waiting = and_(Run.state == RunState.PAUSED, Run.paused_by != PausedBy.DEADLINE)
@@ -35,13 +35,13 @@ def heed(session: Session, *, now: datetime) -> list[Message]:
         if hours.is_over(now):
             _expire(session, row.id, row.state, hours, now)
         elif row.state in LIVE_RUNS:
-            keep(session, row.id, hours, now=now)
+            pause_if_closed(session, row.id, hours, now=now)
         elif row.paused_by is PausedBy.WINDOW and hours.reopened(row.paused_at, now):
-            runs.go_on(session, row.id, "its window is open", now=now)
+            runs.resume(session, row.id, "its window is open", now=now)
     return _give_up(session, now)
 
 
-def keep(session: Session, run: int, hours: Hours, *, now: datetime) -> bool:
+def pause_if_closed(session: Session, run: int, hours: Hours, *, now: datetime) -> bool:
     """Pause a live run whose windows are closed; False where one is open."""
     if hours.is_open(now):
         return False
@@ -49,7 +49,7 @@ def keep(session: Session, run: int, hours: Hours, *, now: datetime) -> bool:
     return True
 
 
-def turn_away(session: Session, batch: int, run: int, *, now: datetime) -> bool:
+def defer_outside_window(session: Session, batch: int, run: int, *, now: datetime) -> bool:
     """Whether a claimed batch is not to be sampled now, by its run's hours; the run is paused then.
 
     What it has left with its solver is collected at any time.
@@ -61,7 +61,7 @@ def turn_away(session: Session, batch: int, run: int, *, now: datetime) -> bool:
         return False
     if hours.is_over(now):
         _expire(session, run, row.state, hours, now)
-    elif not keep(session, run, hours, now=now):
+    elif not pause_if_closed(session, run, hours, now=now):
         return False
     query = select(Problem.id).where(Problem.batch_id == batch, Problem.state.in_(IN_FLIGHT)).limit(1)
     return session.execute(query).first() is None
@@ -71,11 +71,11 @@ def _expire(session: Session, run: int, state: RunState, hours: Hours, now: date
     """Stop a run for good."""
     values = {"paused_by": PausedBy.DEADLINE, "pause_reason": _too_late(hours), "paused_at": now}
     if state is not RunState.PAUSED:
-        advance(session, run, state, RunState.PAUSED, at=now, why=_too_late(hours), **values)
+        transition(session, run, state, RunState.PAUSED, now=now, why=_too_late(hours), **values)
         return
-    target = runs.before_pause(session, run)
-    advance(session, run, RunState.PAUSED, target, at=now, why=_too_late(hours), **RESUMED)
-    advance(session, run, target, RunState.PAUSED, at=now, why=_too_late(hours), **values)
+    target = runs.state_before_pause(session, run)
+    transition(session, run, RunState.PAUSED, target, now=now, why=_too_late(hours), **RESUMED)
+    transition(session, run, target, RunState.PAUSED, now=now, why=_too_late(hours), **values)
 
 
 def _give_up(session: Session, now: datetime) -> list[Message]:
@@ -95,8 +95,8 @@ def _give_up(session: Session, now: datetime) -> list[Message]:
     ended = []
     for batch, deadline_at in session.execute(query).all():
         reserved = select(Problem.id).where(Problem.batch_id == batch, Problem.state == ProblemState.RESERVED)
-        problems.drop_reserved(session, session.execute(reserved).scalars().all(), now=now)
-        decision = GiveUp(_too_late(Hours(deadline_at=deadline_at)))
+        problems.cancel_reserved(session, session.execute(reserved).scalars().all(), now=now)
+        decision = Discard(_too_late(Hours(deadline_at=deadline_at)))
         run = batches.settle(session, batch, decision, now=now, source=BatchState.PENDING)
         if run is not None:
             ended.append(Message(Task.AGGREGATE_RUN, run))

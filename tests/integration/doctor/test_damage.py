@@ -261,7 +261,7 @@ def test_a_damaged_graph_is_named_and_mended_when_the_solver_is_met_again(databa
     with database.reading() as session:
         name = session.execute(select(Chip.name)).scalar_one()
     met = replace(graph, name=name)
-    assert records_embeddings.keep_chip(database, "emulator", met, properties) == chip
+    assert records_embeddings.store_chip(database, "emulator", met, properties) == chip
     with database.reading() as session:
         assert len(chips.read(session, chip).qubits) == len(graph.qubits)
 
@@ -275,7 +275,7 @@ def test_a_damaged_tiling_is_named_and_never_used(database: Database) -> None:
     def search(_report: records_embeddings.Report, start: Any) -> Found:
         raise AssertionError("a stored embedding is not searched for")
 
-    wanted = records_embeddings.Wanted(chip, MODEL, 0, "x")
+    wanted = records_embeddings.EmbeddingRequest(chip, MODEL, 0, "x")
     with pytest.raises(Corrupt, match=f"tiling of embedding {embedding}.*prune"):
         records_embeddings.obtain(database, wanted, search, lease_s=60)
     with database.reading() as session, pytest.raises(Corrupt, match=f"embedding {embedding}.*{SAID}"):
@@ -295,7 +295,7 @@ def test_a_damaged_earlier_tiling_is_no_start_for_a_new_one(database: Database) 
 
     assert (
         records_embeddings.obtain(
-            database, records_embeddings.Wanted(chip, MODEL, 0, "x"), search, lease_s=60
+            database, records_embeddings.EmbeddingRequest(chip, MODEL, 0, "x"), search, lease_s=60
         ).id
         != earlier
     )

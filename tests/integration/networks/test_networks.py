@@ -22,7 +22,7 @@ from producer.networks.bundle import Bundle, install
 from producer.networks.choose import choose
 from producer.networks.provide import provide
 from producer.networks.training import enqueue_training
-from schema.database import Database, advance
+from schema.database import Database, transition
 from schema.errors import ImageError, NetworkError
 from schema.network.architecture import preset
 from schema.parameters import Origin
@@ -150,11 +150,11 @@ def test_an_exported_network_names_the_command_that_trains_it(
     with database.transaction() as session:
         now = database.now(session)
         move = (session, queued.id, NetworkState.QUEUED, NetworkState.TRAINING)
-        advance(*move, at=now, lease_until=now)
+        transition(*move, now=now, lease_until=now)
         epochs = [{"validation_accuracy": a, "train_accuracy": 1.0} for a in (0.25, 0.75)]
-        advance(
+        transition(
             *(session, queued.id, NetworkState.TRAINING, NetworkState.READY),
-            at=now,
+            now=now,
             finished_at=now,
             weights=tiny("digits").data,
             metrics={"best_epoch": 2, "epochs": epochs},
@@ -290,7 +290,7 @@ def test_nothing_is_installed_while_a_user_s_own_is_trained(database: Database, 
     with database.transaction() as session:
         now = database.now(session)
         move = (session, queued.id, NetworkState.QUEUED, NetworkState.FAILED)
-        advance(*move, at=now, error="no luck")
+        transition(*move, now=now, error="no luck")
     assert origin(database, provide(database, images("digits"), "digits").id) == ("digits", 2, "shipped")
 
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from producer.enqueued import Enqueued
-from schema.database import Database, advance
+from schema.database import Database, transition
 from schema.errors import LeaseLost, StaleState
 from schema.messages import Message, Task
 from schema.states import BatchState, RunState
@@ -19,8 +19,8 @@ from tests.integration.conftest import Clock, Outbox
 from worker import reconcile
 from worker.process.settings import WorkerSettings
 from worker.records import batches, leases
-from worker.records.retries import Again, GiveUp
-from worker.scheduling.dispatch import dispatch, most_urgent
+from worker.records.retries import Discard, Retry
+from worker.scheduling.dispatch import choose_batch, dispatch
 
 Enqueue = Callable[..., Enqueued]
 SETTINGS = WorkerSettings(lease_s=60, max_attempts=3, waiting_hints=4, rehint_s=60, rehint_idle_s=2)
@@ -53,7 +53,7 @@ def test_many_workers_claim_a_batch_once(timed: Database, enqueue: Enqueue) -> N
 def test_a_batch_of_a_paused_run_is_not_claimed(timed: Database, enqueue: Enqueue) -> None:
     run = enqueue(10).id
     with timed.transaction() as session:
-        advance(session, run, RunState.QUEUED, RunState.PAUSED, at=timed.now(session))
+        transition(session, run, RunState.QUEUED, RunState.PAUSED, now=timed.now(session))
     assert claim(timed, batch_ids(timed, run)[0]) is None
 
 
@@ -96,14 +96,14 @@ def test_a_silent_worker_loses_its_batch_and_at_last_the_batch_fails(
     # Giving up the last batch is what lets the run end.
     assert claim(timed, second)
     with timed.transaction() as session:
-        assert batches.settle(session, second, GiveUp("no"), now=clock()) == run
+        assert batches.settle(session, second, Discard("no"), now=clock()) == run
 
 
 def test_postponed_work_waits_for_its_time(timed: Database, enqueue: Enqueue, clock: Clock) -> None:
     (batch,) = batch_ids(timed, enqueue(10).id)
     assert claim(timed, batch)
     with timed.transaction() as session:
-        assert batches.settle(session, batch, Again(30.0, "busy"), now=clock()) is None
+        assert batches.settle(session, batch, Retry(30.0, "busy"), now=clock()) is None
     assert claim(timed, batch) is None
     clock.forward(30)
     assert claim(timed, batch)
@@ -112,11 +112,11 @@ def test_postponed_work_waits_for_its_time(timed: Database, enqueue: Enqueue, cl
 def test_a_move_happens_once_and_is_written_down(timed: Database, enqueue: Enqueue) -> None:
     run = enqueue(10).id
     with timed.transaction() as session:
-        advance(session, run, RunState.QUEUED, RunState.RUNNING, at=timed.now(session), why="test")
+        transition(session, run, RunState.QUEUED, RunState.RUNNING, now=timed.now(session), why="test")
     with timed.transaction() as session, pytest.raises(StaleState, match=f"runs {run}.*queued"):
-        advance(session, run, RunState.QUEUED, RunState.RUNNING, at=timed.now(session))
+        transition(session, run, RunState.QUEUED, RunState.RUNNING, now=timed.now(session))
     with timed.transaction() as session, pytest.raises(ValueError, match="may not go"):
-        advance(session, run, RunState.RUNNING, RunState.QUEUED, at=timed.now(session))
+        transition(session, run, RunState.RUNNING, RunState.QUEUED, now=timed.now(session))
     with timed.reading() as session:
         events = session.execute(select(Event).where(Event.subject == "runs").order_by(Event.id)).scalars()
         moves = [(event.source, event.target, event.why) for event in events]
@@ -165,7 +165,7 @@ def test_a_run_whose_batches_are_all_done_is_aggregated_even_if_the_hint_is_lost
     assert claim(timed, batch)
     with timed.transaction() as session:
         batches.start_run(session, run, now=clock())
-        batches.settle(session, batch, GiveUp("broken"), now=clock())
+        batches.settle(session, batch, Discard("broken"), now=clock())
     reconcile.reconcile(timed, SETTINGS, outbox)
     assert outbox.take() == [Message(Task.AGGREGATE_RUN, run)]
     with timed.reading() as session:
@@ -218,11 +218,11 @@ def test_a_batch_that_was_left_is_taken_before_others_of_its_run(
     dispatch(timed, SETTINGS, outbox)
     assert claim(timed, left)
     with timed.transaction() as session:
-        assert most_urgent(session, hinted, SETTINGS, now=clock.now) == hinted
+        assert choose_batch(session, hinted, SETTINGS, now=clock.now) == hinted
     clock.forward(61)
     with timed.transaction() as session:
         reconcile.expire(session, now=clock.now, settings=SETTINGS)
-        assert most_urgent(session, hinted, SETTINGS, now=clock.now) == left
-        assert most_urgent(session, left, SETTINGS, now=clock.now) == left
+        assert choose_batch(session, hinted, SETTINGS, now=clock.now) == left
+        assert choose_batch(session, left, SETTINGS, now=clock.now) == left
         waiting = session.execute(select(Batch.id).where(Batch.dispatched_at.is_(None)).order_by(Batch.id))
         assert list(waiting.scalars()) == [left, hinted]  # the hint for the one is used up

@@ -29,7 +29,7 @@ from worker.process import shutdown
 from worker.process.settings import WorkerSettings
 from worker.records import spending
 from worker.scheduling import circuit_breaker
-from worker.scheduling.dispatch import choose
+from worker.scheduling.dispatch import choose_batches
 
 # Slow enough that a person is faster: a problem takes about 0.1 s of modelled time, and of ours.
 SLOW = ("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}")
@@ -316,7 +316,9 @@ def test_a_solver_that_is_offline_parks_its_batches_and_one_asks(
     for batch in mine[:3]:
         pipeline.sample_batch(context, batch)
     with context.database.reading() as session:
-        broken = circuit_breaker.find(session, circuit_breaker.key(Solver.EMULATOR, PARAMETERS.to_dict()))
+        broken = circuit_breaker.find(
+            session, circuit_breaker.solver_key(Solver.EMULATOR, PARAMETERS.to_dict())
+        )
         assert broken is not None
         assert broken.failures == 3
     asked = emulator.ledger()
@@ -338,7 +340,7 @@ def test_a_solver_that_is_offline_parks_its_batches_and_one_asks(
 def chosen(context: Context) -> list[int]:
     with context.database.transaction() as session:
         now = context.database.now(session)
-        return choose(session, context.settings, now=now, after_s=60)
+        return choose_batches(session, context.settings, now=now, after_s=60)
 
 
 def images(context: Context, batch: int) -> bytes:

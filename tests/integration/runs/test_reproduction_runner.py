@@ -10,7 +10,7 @@ from sqlalchemy import select
 from producer.context import AppContext
 from producer.networks.choose import ChosenNetwork
 from producer.reproduction.runner import ExperimentRun, Runner
-from schema.database import Database, advance
+from schema.database import Database, transition
 from schema.errors import AnnealqError, NetworkError
 from schema.parameters import Parameters
 from schema.settings import load
@@ -50,7 +50,7 @@ def test_after_a_failed_run_comes_another(database: Database, network: ChosenNet
         with database.transaction() as session:
             newest = session.scalars(select(Run.id).order_by(Run.id.desc())).first()
             why = {"error": "the annealer is away", "finished_at": now}
-            advance(session, newest, RunState.QUEUED, RunState.FAILED, at=now, **why)
+            transition(session, newest, RunState.QUEUED, RunState.FAILED, now=now, **why)
 
     laboratory = Runner(AppContext(load(), database, fail))
     for number in (1, 2):

@@ -25,7 +25,7 @@ from worker import pipeline, reconcile
 from worker.context import Context
 from worker.process.settings import WorkerSettings
 from worker.records import runs
-from worker.scheduling.admission import Hold, decide, stand
+from worker.scheduling.admission import HoldReason, read_usage, within_limits
 
 Enqueue = Callable[..., Enqueued]
 
@@ -141,9 +141,12 @@ def test_what_would_be_answered_too_late_is_not_sent_and_waits_for_the_next_wind
     clock.forward(hours(6) - 20)
     batch = batches(timed, run)[0]
     add_problem(timed, batch, 0, ProblemState.SENT, estimated_us=2_000_000)
-    assert admitted(at_night, run, [3_000_000] * 5) == (4, Hold.WINDOW)  # 2 + 4 x 3 s, and 5 s more: 19 s
+    assert admitted(at_night, run, [3_000_000] * 5) == (
+        4,
+        HoldReason.WINDOW,
+    )  # 2 + 4 x 3 s, and 5 s more: 19 s
     add_problem(timed, batch, 1, ProblemState.ANSWERED, sent_s=30, answered_s=14)
-    assert admitted(at_night, run, [1] * 5) == (0, Hold.WINDOW)  # the last one took 16 s
+    assert admitted(at_night, run, [1] * 5) == (0, HoldReason.WINDOW)  # the last one took 16 s
     with timed.transaction() as session:
         runs.pause(session, run, PausedBy.WINDOW, "too late", now=timed.now(session))
     clock.forward(10)
@@ -295,11 +298,11 @@ def states(database: Database, run: int) -> list[BatchState]:
         return list(session.execute(query).scalars())
 
 
-def admitted(context: Context, run: int, estimates_us: list[int]) -> tuple[int, Hold | None]:
+def admitted(context: Context, run: int, estimates_us: list[int]) -> tuple[int, HoldReason | None]:
     with context.database.transaction() as session:
         now = context.database.now(session)
-        found = decide(stand(session, run, context.settings, now=now), estimates_us)
-    return found.problems, found.hold
+        found = within_limits(read_usage(session, run, context.settings, now=now), estimates_us)
+    return found.problems, found.reason
 
 
 def add_problem(

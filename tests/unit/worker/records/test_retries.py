@@ -8,14 +8,14 @@ import pytest
 
 from schema.errors import Corrupt, DatabaseUnavailable, NetworkError, Offline, Refused, Unavailable, Uncertain
 from worker.process.settings import WorkerSettings
-from worker.records.retries import Again, GiveUp, decide
+from worker.records.retries import Discard, Retry, decide
 
 SETTINGS = WorkerSettings(max_attempts=6, retry_base_s=2, retry_limit_s=20)
 
 
 @pytest.mark.parametrize("error", [Refused("too large"), Corrupt("damaged"), NetworkError("no such layer")])
 def test_what_cannot_get_better_is_given_up_at_once(error: Exception) -> None:
-    assert decide(error, 1, SETTINGS, random.Random(0)) == GiveUp(f"{type(error).__name__}: {error}")
+    assert decide(error, 1, SETTINGS, random.Random(0)) == Discard(f"{type(error).__name__}: {error}")
 
 
 @pytest.mark.parametrize(
@@ -26,11 +26,11 @@ def test_what_may_get_better_is_tried_again_with_growing_waits(error: Exception)
     waits = []
     for attempt in range(1, 6):
         decision = decide(error, attempt, SETTINGS, jitter)
-        assert isinstance(decision, Again)
+        assert isinstance(decision, Retry)
         waits.append(decision.seconds)
     for wait, longest in zip(waits, (2, 4, 8, 16, 20), strict=True):
         assert longest / 2 <= wait <= longest
-    assert isinstance(decide(error, 6, SETTINGS, jitter), GiveUp)
+    assert isinstance(decide(error, 6, SETTINGS, jitter), Discard)
 
 
 @pytest.mark.parametrize(("wait_s", "expected"), [(None, SETTINGS.quarantine_s), (12.5, 12.5)])
@@ -38,24 +38,24 @@ def test_a_problem_that_may_have_arrived_is_looked_for_when_that_can_be_told(
     wait_s: float | None, expected: float
 ) -> None:
     decision = decide(Uncertain("reset", wait_s), 1, SETTINGS, random.Random(0))
-    assert isinstance(decision, Again)
+    assert isinstance(decision, Retry)
     assert decision.seconds == expected
 
 
 def test_two_workers_do_not_come_back_at_the_same_time() -> None:
     first, second = (decide(Unavailable(""), 3, SETTINGS, random.Random(seed)) for seed in (1, 2))
-    assert isinstance(first, Again)
-    assert isinstance(second, Again)
+    assert isinstance(first, Retry)
+    assert isinstance(second, Retry)
     assert first.seconds != second.seconds
 
 
 def test_an_offline_solver_is_waited_for_unless_somebody_waits_too() -> None:
     error, last = Offline("under maintenance"), SETTINGS.max_attempts
     decision = decide(error, last, SETTINGS, random.Random(0))
-    assert isinstance(decision, Again)
+    assert isinstance(decision, Retry)
     assert not decision.counts
     first = decide(error, 1, SETTINGS, random.Random(0), patient=False)
-    assert isinstance(first, Again)
+    assert isinstance(first, Retry)
     assert first.counts
     given_up = decide(error, last, SETTINGS, random.Random(0), patient=False)
-    assert given_up == GiveUp("Offline: under maintenance")
+    assert given_up == Discard("Offline: under maintenance")

@@ -9,39 +9,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schema.states import PausedBy, RunState
-from worker.scheduling.admission import Admission, Hold, Standing, decide, explain
+from worker.scheduling.admission import Admission, HoldReason, Usage, pause_reason, within_limits
 
-FREE = Standing(RunState.RUNNING, 0, 400, 0, None, 0, None)
+FREE = Usage(RunState.RUNNING, 0, 400, 0, None, 0, None)
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({}, Admission(3)),
-        ({"run": RunState.PAUSED}, Admission(0, Hold.RUN)),
-        ({"run": RunState.CANCELLED}, Admission(0, Hold.RUN)),
-        ({"in_flight": 398}, Admission(2, Hold.ROOM)),
-        ({"in_flight": 500}, Admission(0, Hold.ROOM)),
+        ({"run": RunState.PAUSED}, Admission(0, HoldReason.RUN)),
+        ({"run": RunState.CANCELLED}, Admission(0, HoldReason.RUN)),
+        ({"in_flight": 398}, Admission(2, HoldReason.ROOM)),
+        ({"in_flight": 500}, Admission(0, HoldReason.ROOM)),
         ({"run_budget_us": 300}, Admission(3)),
-        ({"run_budget_us": 299}, Admission(2, Hold.BUDGET)),
-        ({"run_budget_us": 300, "run_spent_us": 250}, Admission(0, Hold.BUDGET)),
-        ({"day_budget_us": 150}, Admission(1, Hold.DAY)),
-        ({"run_budget_us": 100, "in_flight": 399}, Admission(1, Hold.BUDGET)),
-        ({"day_budget_us": 50, "run_budget_us": 250}, Admission(0, Hold.DAY)),
+        ({"run_budget_us": 299}, Admission(2, HoldReason.BUDGET)),
+        ({"run_budget_us": 300, "run_spent_us": 250}, Admission(0, HoldReason.BUDGET)),
+        ({"day_budget_us": 150}, Admission(1, HoldReason.DAY)),
+        ({"run_budget_us": 100, "in_flight": 399}, Admission(1, HoldReason.BUDGET)),
+        ({"day_budget_us": 50, "run_budget_us": 250}, Admission(0, HoldReason.DAY)),
         # 100 us each, and what an answer takes: the queue's time, or the latest answers', and a margin.
         ({"window_s": 3600.0}, Admission(3)),
-        ({"window_s": 0.0}, Admission(0, Hold.WINDOW)),
-        ({"window_s": 200e-6}, Admission(2, Hold.WINDOW)),
-        ({"window_s": 200e-6, "queue_us": 100}, Admission(1, Hold.WINDOW)),
-        ({"window_s": 10.0, "margin_s": 10.5}, Admission(0, Hold.WINDOW)),
+        ({"window_s": 0.0}, Admission(0, HoldReason.WINDOW)),
+        ({"window_s": 200e-6}, Admission(2, HoldReason.WINDOW)),
+        ({"window_s": 200e-6, "queue_us": 100}, Admission(1, HoldReason.WINDOW)),
+        ({"window_s": 10.0, "margin_s": 10.5}, Admission(0, HoldReason.WINDOW)),
         ({"window_s": 10.0, "margin_s": 5.0, "answer_s": 4.0}, Admission(3)),
-        ({"window_s": 10.0, "margin_s": 5.0, "answer_s": 6.0}, Admission(0, Hold.WINDOW)),
-        ({"window_s": 0.0, "deadline_s": -1.0}, Admission(0, Hold.DEADLINE)),
-        ({"window_s": 100e-6, "deadline_s": 200e-6}, Admission(1, Hold.WINDOW)),
+        ({"window_s": 10.0, "margin_s": 5.0, "answer_s": 6.0}, Admission(0, HoldReason.WINDOW)),
+        ({"window_s": 0.0, "deadline_s": -1.0}, Admission(0, HoldReason.DEADLINE)),
+        ({"window_s": 100e-6, "deadline_s": 200e-6}, Admission(1, HoldReason.WINDOW)),
     ],
 )
 def test_limits(changes: dict[str, object], expected: Admission) -> None:
-    assert decide(replace(FREE, **changes), [100, 100, 100]) == expected  # type: ignore[arg-type]
+    assert within_limits(replace(FREE, **changes), [100, 100, 100]) == expected  # type: ignore[arg-type]
 
 
 @given(
@@ -50,16 +50,16 @@ def test_limits(changes: dict[str, object], expected: Admission) -> None:
     st.integers(0, 5000),
 )
 def test_a_budget_is_never_overshot(estimates: list[int], spent: int, budget: int) -> None:
-    standing = replace(FREE, run_spent_us=spent, run_budget_us=budget)
-    admitted = decide(standing, estimates)
+    usage = replace(FREE, run_spent_us=spent, run_budget_us=budget)
+    admitted = within_limits(usage, estimates)
     total = spent + sum(estimates[: admitted.problems])
     assert admitted.problems == 0 or total <= budget
-    if admitted.hold is not None:
+    if admitted.reason is not None:
         assert total + estimates[admitted.problems] > budget
 
 
 def test_a_pause_says_what_was_spent_and_what_to_do() -> None:
-    standing = replace(FREE, run_spent_us=1_500_000, run_budget_us=2_000_000)
-    text = explain(standing, PausedBy.BUDGET, 600_000)
+    usage = replace(FREE, run_spent_us=1_500_000, run_budget_us=2_000_000)
+    text = pause_reason(usage, PausedBy.BUDGET, 600_000)
     for part in ("0.6 s", "2 s", "1.5 s", "runs resume"):
         assert part in text

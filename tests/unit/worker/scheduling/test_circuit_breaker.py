@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from worker.process.settings import WorkerSettings
-from worker.scheduling.circuit_breaker import Broken, is_open, key, wait_s
+from worker.scheduling.circuit_breaker import BrokenSolver, is_open, solver_key, wait_s
 
 SETTINGS = WorkerSettings(retry_base_s=0.5, probe_s=3, retry_limit_s=60, breaker_failures=3)
 
@@ -21,13 +21,19 @@ def test_a_solver_that_says_when_is_asked_then_but_not_for_ever() -> None:
 
 
 def test_only_the_probe_may_ask_while_it_is_open() -> None:
-    broken = Broken(3, "down", datetime(2026, 1, 1, tzinfo=UTC), probe=7)
+    broken = BrokenSolver(3, "down", datetime(2026, 1, 1, tzinfo=UTC), probe=7)
     assert is_open(broken, 8, SETTINGS)
     assert not is_open(broken, 7, SETTINGS)
-    assert not is_open(Broken(2, "down", broken.retry_at, None), 8, SETTINGS)
+    assert not is_open(BrokenSolver(2, "down", broken.retry_at, None), 8, SETTINGS)
     assert not is_open(None, 8, SETTINGS)
 
 
 def test_runs_that_chose_the_same_qpu_share_a_breaker() -> None:
-    assert key("dwave", {"qpu": "Advantage", "reads": 1}) == key("dwave", {"qpu": "Advantage", "reads": 2})
-    assert key("dwave", {}) != key("dwave", {"qpu": "Advantage"}) != key("emulator", {"qpu": "Advantage"})
+    assert solver_key("dwave", {"qpu": "Advantage", "reads": 1}) == solver_key(
+        "dwave", {"qpu": "Advantage", "reads": 2}
+    )
+    assert (
+        solver_key("dwave", {})
+        != solver_key("dwave", {"qpu": "Advantage"})
+        != solver_key("emulator", {"qpu": "Advantage"})
+    )
