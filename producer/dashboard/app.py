@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,8 +22,11 @@ from starlette.routing import Route
 from producer.dashboard import overview, run_facts, run_report
 from producer.embeddings import queries as embeddings_queries
 from producer.runs import queries
+from producer.stack import programs
+from producer.stack.programs import Program
 from schema.database import Database
 from schema.errors import AnnealqError, NotFound, ParameterError, RequestRefused
+from schema.settings import load
 from schema.states import LIVE_RUNS, ProblemState, RunState
 from schema.tables import Classification
 
@@ -364,14 +365,8 @@ def _classified(session: Session, run: int, image: int) -> queries.Classified:
 
 @functools.lru_cache(maxsize=256)
 def _spectrum(run: int, image: int) -> dict[str, Any]:
-    words = [sys.executable, "-m", "worker.tools.energies", str(run), str(image)]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=_SPECTRUM_S, check=False)
-    except subprocess.TimeoutExpired:
-        raise AnnealqError(f"the energies took more than {_SPECTRUM_S:g} s") from None
-    if done.returncode:
-        raise AnnealqError((done.stderr.strip().splitlines() or ["no energies"])[-1])
-    spectrum: dict[str, Any] = json.loads(done.stdout)[str(image)]
+    text = programs.run(Program.ENERGIES, [str(run), str(image)], load(), timeout_s=_SPECTRUM_S)
+    spectrum: dict[str, Any] = json.loads(text)[str(image)]
     return spectrum
 
 

@@ -8,8 +8,6 @@ import io
 import json
 import platform
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +30,11 @@ from producer.figures import embedding, saving
 from producer.reports import run as reports_run
 from producer.reports import solver as reports_solver
 from producer.runs import queries
+from producer.stack import programs
+from producer.stack.programs import Program, RunningProgram
+from schema.errors import AnnealqError
 from schema.parameters import Solver
+from schema.settings import load
 
 _MOST_CLASSES = 26  # wider tables are not read
 _SPECTRA = 12  # images whose energies are drawn
@@ -312,22 +314,17 @@ def _asking(run: int, images: Sequence[int]) -> Iterator[Callable[[], tuple[dict
     elif find_spec("torch") is None:
         yield lambda: ({}, ["No energies: they need a worker's packages, pip install 'annealq[worker]'."])
     else:
-        words = [sys.executable, "-m", "worker.tools.energies", str(run), *map(str, images)]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-            try:
-                yield lambda: _answer(child)
-            finally:
-                child.kill()
+        arguments = [str(run), *map(str, images)]
+        with programs.start(Program.ENERGIES, arguments, load(), timeout_s=_SPECTRA_S) as running:
+            yield lambda: _answer(running)
 
 
-def _answer(child: subprocess.Popen[str]) -> tuple[dict[int, Any], list[str]]:
+def _answer(running: RunningProgram) -> tuple[dict[int, Any], list[str]]:
     try:
-        out, errors = child.communicate(timeout=_SPECTRA_S)
-    except subprocess.TimeoutExpired:
-        return {}, [f"No energies: they took more than {_SPECTRA_S:.0f} s."]
-    if child.returncode:
-        return {}, [f"No energies: {(errors.strip().splitlines() or ['the process failed'])[-1]}"]
-    return {int(image): spectrum for image, spectrum in json.loads(out).items()}, []
+        text = running.text()
+    except AnnealqError as error:
+        return {}, [f"No energies: {error}"]
+    return {int(image): spectrum for image, spectrum in json.loads(text).items()}, []
 
 
 def chip_png(session: Session, held: embeddings_queries.EmbeddingSummary) -> tuple[bytes, str]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from producer.stack import emulator
-from producer.stack.stack import environment
+from producer.stack import emulator, programs
+from producer.stack.programs import Program
 from schema.errors import AnnealqError, ParameterError
 from schema.parameters import Solver
 from schema.settings import Settings
+
+_TIMEOUT_S = 86_400.0  # a request for each charge that is wanted
 
 
 @dataclass(frozen=True)
@@ -50,23 +48,16 @@ def ask(
             "no emulator runs that could be asked: `annealq up --emulator` in another terminal, or set "
             "ANNEALQ_EMULATOR_URL to one that does"
         )
-    given = {**os.environ, **environment(settings, os.environ), **access}
-    command = [sys.executable, "-m", "worker.tools.solver_problems", solver.value]
-    with tempfile.TemporaryFile() as wanted, tempfile.TemporaryFile() as errors:
-        wanted.write(json.dumps(sorted(charged)).encode())
-        wanted.seek(0)
-        with subprocess.Popen(
-            command, stdin=wanted, stdout=subprocess.PIPE, stderr=errors, env=given
-        ) as child:
-            seen = list(_read(child.stdout or (), tick))
-        errors.seek(0)
-        if child.returncode != 0:
-            said = errors.read().decode(errors="replace").strip().splitlines()
-            raise AnnealqError(said[-1] if said else f"asking solver {solver} failed")
+    seen = []
+    with programs.start(
+        Program.SOLVER_PROBLEMS,
+        [solver.value],
+        settings,
+        timeout_s=_TIMEOUT_S,
+        stdin=json.dumps(sorted(charged)),
+        variables=access,
+    ) as running:
+        for line in running.json_lines():
+            tick(1)
+            seen.append(Seen(**line))
     return seen
-
-
-def _read(lines: Iterable[bytes], tick: Callable[[int], None]) -> Iterator[Seen]:
-    for line in lines:
-        tick(1)
-        yield Seen(**json.loads(line))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +13,9 @@ from producer import images as producer_images
 from producer.images import ImageSet
 from producer.networks.choose import ChosenNetwork
 from producer.networks.compatibility import fit
-from producer.stack.stack import environment
-from schema.errors import AnnealqError, InputError, ParameterError
+from producer.stack import programs
+from producer.stack.programs import Program
+from schema.errors import ParameterError
 from schema.settings import Settings
 
 _PATIENCE_S = 300  # importing torch from a cold disk takes its time
@@ -57,26 +55,12 @@ def compute(settings: Settings, network: int, image: NDArray[np.uint8] | None = 
     """
     with tempfile.TemporaryDirectory(prefix="annealq-") as folder:
         output = Path(folder) / "q.npz"
-        command = [sys.executable, "-m", "worker.tools.q_matrix", str(network), str(output)]
+        arguments = [str(network), str(output)]
         if image is not None:
             given = Path(folder) / "image.npy"
             np.save(given, image, allow_pickle=False)
-            command += ["--image", str(given)]
-        _run(command, settings)
+            arguments += ["--image", str(given)]
+        programs.run(Program.Q_MATRIX, arguments, settings, timeout_s=_PATIENCE_S)
         with np.load(output, allow_pickle=False) as arrays:
             sizes, kinds = arrays["sizes"].tolist(), arrays["kinds"].tolist()
             return QMatrix(arrays["q_matrix"], tuple(sizes), tuple(kinds))
-
-
-def _run(command: list[str], settings: Settings) -> None:
-    env = {**os.environ, **environment(settings, os.environ)}
-    try:
-        done = subprocess.run(
-            command, env=env, capture_output=True, text=True, timeout=_PATIENCE_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise AnnealqError(f"the Q matrix was not there after {_PATIENCE_S} s: {' '.join(command)}") from None
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"{' '.join(command)} ended with {done.returncode}"]
-        kind = InputError if done.returncode == InputError.exit_code else AnnealqError
-        raise kind(lines[-1])

@@ -6,19 +6,19 @@ A producer has no torch, so a worker's process is asked, as the embedded stack a
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 
 from producer.context import AppContext
-from producer.stack.stack import environment
+from producer.stack import programs
+from producer.stack.programs import Program
 from schema.errors import AnnealqError
+
+_TIMEOUT_S = 86_400.0  # millions of images on one core
 
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What `worker.tools.baseline` measured on a run's images; microseconds for one image, one core."""
+    """What the program `baseline` measured on a run's images; microseconds for one image, one core."""
 
     images: int
     right: int | None
@@ -37,10 +37,8 @@ def ask(at: AppContext, run: int) -> Yardstick:
     Raises:
         AnnealqError: it failed; says how.
     """
-    command = [sys.executable, "-m", "worker.tools.baseline", str(run)]
-    env = {**os.environ, **environment(at.settings, os.environ)}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise AnnealqError(f"the network of run {run} could not be measured by itself: {last}")
-    return Yardstick(**json.loads(done.stdout))
+    try:
+        text = programs.run(Program.BASELINE, [str(run)], at.settings, timeout_s=_TIMEOUT_S)
+    except AnnealqError as error:
+        raise AnnealqError(f"the baseline of run {run} could not be measured: {error}") from None
+    return Yardstick(**json.loads(text))

@@ -1,4 +1,4 @@
-"""What no file of ours may do, read from its syntax tree: run what it reads, or build SQL from text."""
+"""What no file may do: run what it reads, build SQL from text, or start the worker's programs elsewhere."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from producer.stack.programs import Program
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("schema", "producer", "worker")
@@ -63,6 +65,17 @@ def test_nothing_runs_what_it_reads_and_sql_has_parameters(path: Path) -> None:
     assert list(unsafe_loads(tree)) == []
     allowed = _PRAGMAS.get(path.relative_to(ROOT).as_posix(), set())
     assert [call for call, put_in in built_sql(tree) if not put_in <= allowed or not put_in] == []
+
+
+def test_programs_of_the_worker_are_started_in_one_place_and_exist() -> None:
+    starters = [
+        path.relative_to(ROOT).as_posix()
+        for path in FILES
+        if path.is_relative_to(ROOT / "producer") and "worker.tools" in path.read_text(encoding="utf-8")
+    ]
+    assert starters == ["producer/stack/programs.py"]
+    tools = {path.stem for path in (ROOT / "worker" / "tools").glob("*.py")}
+    assert set(Program) <= tools
 
 
 @pytest.mark.parametrize(

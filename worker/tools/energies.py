@@ -1,9 +1,9 @@
-"""Energy histograms of single images' reads, as JSON on standard output:
+"""Prints energy histograms of single images' reads, as one JSON object.
 
     python -m worker.tools.energies RUN IMAGE [IMAGE ...]
 
-A report draws them. Energies are not stored for each image, where one problem carries many: they are computed
-again, from the raw reads and Q.
+Where one problem carries many images, their energies are not stored: they are computed from the raw reads
+and Q.
 """
 
 from __future__ import annotations
@@ -19,71 +19,64 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from schema.database import Database
-from schema.errors import AnnealqError
 from schema.settings import load
 from schema.states import BatchState
 from schema.tables import Batch
 from worker.compute import scoring
 from worker.records import batches
 from worker.records.networks import Registry
+from worker.tools import entry
 
 _BINS = 30
 
 
-def spectra(
-    session: Session, networks: Registry, run: int, images: Sequence[int]
-) -> dict[int, dict[str, Any]]:
-    """For each image the histogram of its reads' energies; images that are not scored are left out.
+def read_histograms(session: Session, run: int, images: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Return the energy histogram of each of ``images`` of ``run`` by index, without those not scored.
 
     Raises:
-        Corrupt: what is stored for one is damaged.
+        Corrupt: what is stored for an image is damaged.
     """
-    found: dict[int, dict[str, Any]] = {}
-    for batch, first, count in _scored(session, run):
-        wanted = [image - first for image in images if first <= image < first + count]
-        if wanted:
-            work = batches.load(session, batch)
-            network = networks.get(session, work.network)
-            stored = batches.load_samples(session, batch)
-            reads = scoring.read_energies(network, work, stored, wanted)
-            found |= {first + image: histogram(*energies) for image, energies in reads.items()}
-    return found
-
-
-def histogram(energies: NDArray[np.float64], classes: NDArray[np.int64]) -> dict[str, Any]:
-    """Counts of (R,) energies by (R,) classes, -1: none or several.
-
-    edges: (31,). classes: by class, the counts (30,) of its reads; only those that some read has.
-    """
-    low, high = float(energies.min()), float(energies.max())
-    edges = np.linspace(low, high if high > low else low + 1e-6, _BINS + 1)
-    counts = {
-        int(one): np.histogram(energies[classes == one], edges)[0].tolist() for one in np.unique(classes)
-    }
-    return {"edges": edges.tolist(), "classes": counts}
-
-
-def _scored(session: Session, run: int) -> list[tuple[int, int, int]]:
-    """Id, first image and count of each batch that is scored."""
+    networks = Registry()
+    histograms: dict[int, dict[str, Any]] = {}
     rows = session.execute(
         select(Batch.id, Batch.first_image, Batch.count)
         .where(Batch.run_id == run, Batch.state == BatchState.SCORED)
         .order_by(Batch.first_image)
     )
-    return [(batch, first, count) for batch, first, count in rows]
+    for batch, first, count in rows:
+        wanted = [image - first for image in images if first <= image < first + count]
+        if wanted:
+            batch_input = batches.load(session, batch)
+            network = networks.get(session, batch_input.network)
+            stored = batches.load_samples(session, batch)
+            reads = scoring.read_energies(network, batch_input, stored, wanted)
+            histograms |= {first + image: histogram(*energies) for image, energies in reads.items()}
+    return histograms
 
 
-def main(run: str, *images: str) -> None:
-    """Print the histograms; exit with 1 and one line where there are none."""
+def histogram(energies: NDArray[np.float64], classes: NDArray[np.int64]) -> dict[str, Any]:
+    """Return the histogram of ``energies`` (R,) by ``classes`` (R,), -1: none or several.
+
+    Returns:
+        ``edges``: (31,) bounds of the bins. ``classes``: the counts (30,) by class, without classes that no
+        read has.
+    """
+    low, high = float(energies.min()), float(energies.max())
+    edges = np.linspace(low, high if high > low else low + 1e-6, _BINS + 1)
+    counts = {int(k): np.histogram(energies[classes == k], edges)[0].tolist() for k in np.unique(classes)}
+    return {"edges": edges.tolist(), "classes": counts}
+
+
+def main() -> None:
+    """Print the histograms of a run's images, both from the command line."""
+    run, *images = map(int, sys.argv[1:])
     database = Database(load().database_url)
     try:
         with database.reading() as session:
-            sys.stdout.write(json.dumps(spectra(session, Registry(), int(run), [int(k) for k in images])))
-    except AnnealqError as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+            sys.stdout.write(json.dumps(read_histograms(session, run, images)))
     finally:
         database.dispose()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    entry.run(main)

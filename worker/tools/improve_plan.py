@@ -1,4 +1,4 @@
-"""Searches for a better shipped tiling.
+"""Searches for a better shipped tiling than that of the package.
 
 python -m worker.tools.improve_plan NETWORK sampled|folded TOPOLOGY SIDE SECONDS [SEED]
 """
@@ -13,7 +13,16 @@ from worker.embedding.search.shipped import _TRACKS, _name, load, save
 
 
 def main(network: str, visible: str, topology: str, side: str, seconds: str, seed: str = "0") -> None:
-    """Search from the plan that is there, and keep what is better."""
+    """Search from the shipped tiling, if there is one, and replace it by a better one.
+
+    Args:
+        network: name of a preset.
+        visible: ``sampled`` or ``folded``.
+        topology: of the chip, such as ``pegasus``.
+        side: of the window of the chip, in cells.
+        seconds: time limit.
+        seed: of the search.
+    """
     from schema.network.architecture import preset
     from schema.network.weights import decode as decode_weights
     from worker.embedding.model.graphs import Interactions
@@ -26,10 +35,10 @@ def main(network: str, visible: str, topology: str, side: str, seconds: str, see
     model = energy_model(layers, decode_weights(data, layers), "energy", visible)
     graph, solver = Interactions.of(model), window(topology, int(side), _TRACKS)
     before = load(graph, solver)
-    found = find(graph, solver, seed=int(seed), time_limit_s=float(seconds)).tiling
-    better = before is None or found.tiles > before.tiles
-    path = save(graph, solver, found) if better else Path(_name(graph, solver))
-    sys.stdout.write(f"{path.name}: {found.tiles} tiles, before {before.tiles if before else 0}\n")
+    tiling = find(graph, solver, seed=int(seed), time_limit_s=float(seconds)).tiling
+    better = before is None or tiling.tiles > before.tiles
+    path = save(graph, solver, tiling) if better else Path(_name(graph, solver))
+    sys.stdout.write(f"{path.name}: {tiling.tiles} tiles, before {before.tiles if before else 0}\n")
 
 
 if __name__ == "__main__":
