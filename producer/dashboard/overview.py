@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from schema.parameters import Solver
 from schema.states import BatchState, ProblemState
 from schema.tables import Batch, Breaker, Problem, Run
+from schema.tables.costs import charged_us
 
 _WAITING = (BatchState.PENDING, BatchState.SAMPLING, BatchState.SAMPLED)
 
@@ -55,14 +56,13 @@ def queue(session: Session) -> QueueDepth:
 def solvers(session: Session, now: datetime) -> list[SolverState]:
     """Every solver with qubits that problems were sent to, or that has failed."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    cost = func.coalesce(Problem.charged_us, 0) + Problem.wasted_us
     rows = session.execute(
         select(
             Run.solver,
             Problem.state,
             func.count(),
-            func.sum(cost),
-            func.sum(case((Problem.sending_at >= midnight, cost), else_=0)),
+            func.sum(charged_us()),
+            func.sum(case((Problem.sending_at >= midnight, charged_us()), else_=0)),
         )
         .join(Batch, Batch.run_id == Run.id)
         .join(Problem, Problem.batch_id == Batch.id)

@@ -17,12 +17,12 @@ from producer.doctor.solver_problems import Seen
 from schema.parameters import Solver
 from schema.states import FINISHED_BATCHES, BatchState, ProblemState
 from schema.tables import Batch, Problem, Run
+from schema.tables.costs import IN_FLIGHT
 
 SOLVER = "solver"
 
 _COMPLETED = "COMPLETED"
 _ENDED = frozenset({_COMPLETED, "FAILED", "CANCELLED"})
-_FLYING = (ProblemState.SENDING, ProblemState.SENT)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def judge(row: LedgerRow, ones: Sequence[Seen], solver: Solver) -> Iterator[Find
     what = way_out = None
     if row.state is ProblemState.ANSWERED:
         yield from _answered(row, kept, solver)
-    elif row.state in _FLYING:
+    elif row.state in IN_FLIGHT:
         what, way_out = _flying(row, kept, others, solver)
     elif row.state is ProblemState.RESERVED and ones and row.idle:
         what = f"the ledger says that it has not left, and {solver} has {listed(one.sapi_id for one in ones)}"

@@ -24,6 +24,7 @@ from schema.states import (
     State,
 )
 from schema.tables import Base, Batch, Calibration, Embedding, Network, Preparation, Problem, Run
+from schema.tables.costs import IN_FLIGHT
 
 RUN_STATES = "run-states"
 TIMES = "times"
@@ -90,7 +91,7 @@ def times(session: Session) -> Iterator[Finding]:
     answered = and_(Problem.state == ProblemState.ANSWERED, Problem.times_sent > 0)
     for column in (Problem.sapi_id, Problem.sent_at, Problem.charged_us):
         yield from _lacking(session, Problem, column, answered)
-    sent = Problem.state.in_([ProblemState.SENDING, ProblemState.SENT])
+    sent = Problem.state.in_(IN_FLIGHT)
     unsent = select(Problem.id, Problem.state).where(sent, Problem.times_sent == 0).order_by(Problem.id)
     for row, state in session.execute(unsent).all():
         yield Finding(TIMES, "problems", row, f"it is {state}, and its times_sent is 0", BACKUP)

@@ -15,8 +15,8 @@ from schema.database import Database, record_event, transition
 from schema.errors import ParameterError, StaleState
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Problem, Run
+from schema.tables.costs import IN_FLIGHT, charged_us, in_flight_us
 
-_IN_FLIGHT = (ProblemState.SENDING, ProblemState.SENT)
 _HOURS = (Run.window, Run.opened_until, Run.deadline_at)
 _TRIES = 5  # a worker may move the run between our look and our move
 
@@ -111,13 +111,11 @@ def resume(database: Database, run: int, budget_us: int | None = None, *, at_onc
 
 def spent(session: Session, run: int) -> Spent:
     """What a run has cost so far."""
-    flying = Problem.state.in_(_IN_FLIGHT)
-    expected = func.coalesce(Problem.estimated_us, 0)
     row = session.execute(
         select(
-            func.coalesce(func.sum(func.coalesce(Problem.charged_us, 0) + Problem.wasted_us), 0),
-            func.count().filter(flying),
-            func.coalesce(func.sum(expected).filter(flying), 0),
+            func.coalesce(func.sum(charged_us()), 0),
+            func.count().filter(Problem.state.in_(IN_FLIGHT)),
+            func.coalesce(func.sum(in_flight_us()), 0),
         )
         .join(Batch, Batch.id == Problem.batch_id)
         .where(Batch.run_id == run)

@@ -28,10 +28,10 @@ from schema.states import (
     EmbeddingState,
     NetworkState,
     PreparationState,
-    ProblemState,
     State,
 )
 from schema.tables import Batch, Calibration, Embedding, Network, Preparation, Problem, Run
+from schema.tables.costs import IN_FLIGHT
 
 log = structlog.get_logger()
 
@@ -102,8 +102,7 @@ def claim_embedding(session: Session, embedding: int, *, now: datetime, lease_s:
 def left_in_flight() -> ColumnElement[bool]:
     """Whether a batch of a run that was paused or cancelled still has problems with its solver."""
     halted = select(Run.id).where(Run.id == Batch.run_id, Run.state.in_(HALTED_RUNS)).exists()
-    flying = (ProblemState.SENDING, ProblemState.SENT)
-    return and_(halted, Batch.id.in_(select(Problem.batch_id).where(Problem.state.in_(flying))))
+    return and_(halted, Batch.id.in_(select(Problem.batch_id).where(Problem.state.in_(IN_FLIGHT))))
 
 
 def calibration_due() -> ColumnElement[bool]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from producer.api.keys import keys
 from producer.api.keys.keys import Caller
 from schema.errors import RequestRefused
 from schema.parameters import Solver
-from schema.states import FINISHED_RUNS, ProblemState
+from schema.states import FINISHED_RUNS
 from schema.tables import Batch, Problem, Run
 from schema.tables.api import RunSubmission
+from schema.tables.costs import cost_us
 
 _REMOTE = [solver.value for solver in Solver if solver.is_remote]
-_IN_FLIGHT = (ProblemState.SENDING, ProblemState.SENT)
 
 
 def count_request(session: Session, caller: Caller, now: datetime) -> None:
@@ -82,10 +82,8 @@ def _reserve_time(session: Session, caller: Caller, run: int, most: int, now: da
 
 def _claimed_us(session: Session, caller: Caller, run: int, now: datetime) -> int:
     """QPU time that the key's other runs of today were charged, or may still be."""
-    cost = func.coalesce(Problem.charged_us, 0) + Problem.wasted_us
-    flying = case((Problem.state.in_(_IN_FLIGHT), func.coalesce(Problem.estimated_us, 0)), else_=0)
     rows = session.execute(
-        select(Run.state, func.coalesce(Run.budget_us, 0), func.coalesce(func.sum(cost + flying), 0))
+        select(Run.state, func.coalesce(Run.budget_us, 0), func.coalesce(func.sum(cost_us()), 0))
         .join(RunSubmission, RunSubmission.run_id == Run.id)
         .outerjoin(Batch, Batch.run_id == Run.id)
         .outerjoin(Problem, Problem.batch_id == Batch.id)

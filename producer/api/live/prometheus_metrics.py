@@ -19,9 +19,9 @@ from schema.parameters import Solver
 from schema.states import LIVE_RUNS, BatchState, DeliveryState, ProblemState, RunState, State
 from schema.tables import Batch, Breaker, Classification, Problem, Run
 from schema.tables.api import Delivery
+from schema.tables.costs import charged_us
 
 _UNFINISHED = (*LIVE_RUNS, RunState.PAUSED)
-_COST = func.coalesce(Problem.charged_us, 0) + Problem.wasted_us
 _FRESH_S = 2.0  # several scrapers cost one look
 
 
@@ -92,7 +92,7 @@ def _runs(session: Session) -> Iterator[Metric]:
         "annealq_run_qpu_microseconds", "QPU time that a run was charged so far", labels=["run", "solver"]
     )
     rows = session.execute(
-        select(Run.id, Run.solver, func.sum(_COST))
+        select(Run.id, Run.solver, func.sum(charged_us()))
         .join(Batch, Batch.run_id == Run.id)
         .join(Problem, Problem.batch_id == Batch.id)
         .where(Run.state.in_(_UNFINISHED))
@@ -126,7 +126,7 @@ def _ledger(session: Session) -> Iterator[Metric]:
     retries = session.execute(retried).scalar()
     yield _total("annealq_batch_retries", "Attempts at batches after their first", retries)
     rows = session.execute(
-        select(Run.solver, func.sum(_COST))
+        select(Run.solver, func.sum(charged_us()))
         .join(Batch, Batch.run_id == Run.id)
         .join(Problem, Problem.batch_id == Batch.id)
         .group_by(Run.solver)
