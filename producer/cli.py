@@ -51,7 +51,7 @@ def up(
 ) -> None:
     """Run the embedded stack until Ctrl-C: private broker, workers, reconciler and schedules of this home."""
     from producer.reports.terminal import screen
-    from producer.stack.stack import Interrupted, Stack, lasting_children
+    from producer.stack.stack import Interrupted, Stack, long_running_children
     from schema.settings import load
 
     settings, console = load(), screen()
@@ -59,7 +59,7 @@ def up(
         with Stack(
             settings,
             emulator=emulator,
-            children=lasting_children(workers),
+            children=long_running_children(workers),
             on_event=lambda line: console.print(line, style="dim"),
         ) as stack:
             console.print(

@@ -59,7 +59,7 @@ def doctor(
 ) -> None:
     from producer.doctor import examination
     from producer.doctor.limits import load
-    from producer.doctor.solver_problems import refuse
+    from producer.doctor.solver_problems import require_remote
     from producer.reports.progress import StepBars
     from producer.reports.terminal import print_json, screen
     from schema.database import Database
@@ -68,12 +68,12 @@ def doctor(
 
     chosen = None if solver_name is None else solver(solver_name)
     if chosen is not None:
-        refuse(chosen)
+        require_remote(chosen)
     settings, limits = load_settings(), load()
     opened = Database(settings.database_url)
     try:
         with StepBars(screen()) as steps:
-            diagnosis = examination.examine(opened, settings, limits, steps.expect, chosen)
+            diagnosis = examination.examine(opened, settings, limits, steps.start_step, chosen)
         if repair:
             diagnosis = examination.repair(opened, diagnosis)
     finally:

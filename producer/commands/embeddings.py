@@ -73,7 +73,7 @@ def find(
     from producer.commands.shared.session import work
     from producer.jobs import submit_preparation
     from producer.networks.provide import find_network
-    from producer.reports.progress import watch_preparation
+    from producer.reports.progress import watch_dry_run
     from producer.reports.terminal import screen
     from producer.runs.dry_runs import refuse
 
@@ -83,7 +83,7 @@ def find(
     with work(embedded=embedded, workers=workers, emulator=chosen is Solver.EMULATOR) as at:
         held = find_network(at.database, network)
         preparation = submit_preparation(at, held.network_id, chosen, parameters, time_limit_s=time_limit)
-        plan = watch_preparation(at.database, preparation, screen(), at.check).plan
+        plan = watch_dry_run(at.database, preparation, screen(), at.check).plan
         _show(at.database, plan["embedding_id"], json=json, found_now=not plan["found"])
 
 
@@ -186,8 +186,8 @@ def _read(database: Database, number: int) -> tuple[EmbeddingSummary, Tiling | N
     from schema.states import EmbeddingState
 
     with database.reading() as session:
-        held = queries.one(session, number)
+        held = queries.embedding(session, number)
         if held.state is not EmbeddingState.READY:
             return held, None, None
         tiling = queries.read_tiling(session, number)
-        return held, tiling, queries.layers(session, number, held.units)
+        return held, tiling, queries.unit_layers(session, number, held.units)

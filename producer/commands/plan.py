@@ -63,9 +63,9 @@ def plan(
             begin = workload.last_night(session, now) if since is None else past(since, where, now)
             ran = workload.ran(session, begin)
             result = (
-                reports_forecast.morning_object(begin, ran, cost)
+                reports_forecast.activity_object(begin, ran, cost)
                 if json
-                else reports_forecast.morning_text(begin, ran, cost, where)
+                else reports_forecast.activity_text(begin, ran, cost, where)
             )
     if json:
         print_json(result)

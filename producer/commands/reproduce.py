@@ -96,7 +96,7 @@ def _prepare(folder: Path) -> None:
     """Find out before the work whether figures can be drawn and kept."""
     from producer.figures import saving
 
-    saving.require()
+    saving.require_matplotlib()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

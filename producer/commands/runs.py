@@ -241,7 +241,7 @@ def prune(
 
     with database() as opened, StepBars(screen()) as steps:
         gone = runs_prune.prune(
-            opened, run=run, older_than_days=older_than, dry_run=dry_run, expect=steps.expect
+            opened, run=run, older_than_days=older_than, dry_run=dry_run, expect=steps.start_step
         )
     if json:
         print_json({"removed": [asdict(one) for one in gone], "dry_run": dry_run})

@@ -88,7 +88,7 @@ def list_schedules(json: o.Json = False) -> None:
     if json:
         print_json([asdict(one) for one in found])
     elif found:
-        page().print(reports_schedules.table(found))
+        page().print(reports_schedules.schedules_table(found))
     else:
         typer.echo("no schedules yet: `annealq schedules add --help`")
 
@@ -107,7 +107,7 @@ def show(name: Name, json: o.Json = False) -> None:
     if json:
         print_json({**asdict(held), "firings": [asdict(one) for one in fired]})
     else:
-        page().print(reports_schedules.text(held, fired))
+        page().print(reports_schedules.schedule_text(held, fired))
 
 
 @app.command()

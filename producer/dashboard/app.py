@@ -269,7 +269,7 @@ def draw_embedding(session: Session, embedding: int) -> bytes:
         NotFound: there is no such embedding. ParameterError: matplotlib is not installed. AnnealqError: it
             has no chains yet.
     """
-    return run_report.chip_png(session, embeddings_queries.one(session, embedding))[0]
+    return run_report.chip_png(session, embeddings_queries.embedding(session, embedding))[0]
 
 
 def _listed(run: queries.RunSummary) -> dict[str, Any]:

@@ -202,7 +202,7 @@ def _provenance(session: Session, run: queries.RunSummary) -> Provenance:
     return Provenance(
         network=networks_queries.network(session, row.network_id),
         calibration=None if fitted is None else calibration_queries.one(session, fitted),
-        embeddings=tuple(embeddings.one(session, key) for key in used.scalars() if key is not None),
+        embeddings=tuple(embeddings.embedding(session, key) for key in used.scalars() if key is not None),
         content_sha256=row.content_sha256,
     )
 

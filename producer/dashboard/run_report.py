@@ -333,7 +333,7 @@ def chip_png(session: Session, held: embeddings_queries.EmbeddingSummary) -> tup
     Raises:
         ParameterError: matplotlib is missing. AnnealqError: it has no chains. Corrupt: they are damaged.
     """
-    saving.require()
+    saving.require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     tiling, chip = (
@@ -344,7 +344,7 @@ def chip_png(session: Session, held: embeddings_queries.EmbeddingSummary) -> tup
         f"embedding {held.embedding_id}: {tiling.tiles} tiles on {chip.name}, {len(tiling.qubits):,} of "
         f"{len(chip.qubits):,} qubits, longest chain {tiling.longest_chain}"
     )
-    layers = embeddings_queries.layers(session, held.embedding_id, held.units)
+    layers = embeddings_queries.unit_layers(session, held.embedding_id, held.units)
     figure = embedding.chip_figure(chip, tiling, text, layers)
     file = io.BytesIO()
     FigureCanvasAgg(figure)

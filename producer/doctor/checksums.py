@@ -35,11 +35,11 @@ from schema.tables import (
 
 CHECKSUMS = "checksums"
 
-Tick = Callable[[int], None]
+OnProgress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredBytes:
     """Bytes of one table.
 
     columns: what is read, of `joined` tables too. check: raises Corrupt where the bytes of a row are damaged.
@@ -66,15 +66,15 @@ class Kept:
 
 def count(session: Session) -> int:
     """How many rows `checksums` looks at."""
-    return sum(kept.count(session) for kept in EVERYTHING)
+    return sum(kept.count(session) for kept in ALL_STORED)
 
 
-def checksums(database: Database, tick: Tick) -> Iterator[Finding]:
+def checksums(database: Database, tick: OnProgress) -> Iterator[Finding]:
     """Read every row that holds bytes; ``tick`` is told how many were read.
 
     Needs the room of the longest row, decoded.
     """
-    for kept in EVERYTHING:
+    for kept in ALL_STORED:
         for rows in _pages(database, kept):
             for row in rows:
                 if (error := _damage(kept, row)) is not None:
@@ -82,7 +82,7 @@ def checksums(database: Database, tick: Tick) -> Iterator[Finding]:
             tick(len(rows))
 
 
-def _pages(database: Database, kept: Kept) -> Iterator[Sequence[Any]]:
+def _pages(database: Database, kept: StoredBytes) -> Iterator[Sequence[Any]]:
     key = kept.key
     query = select(*key, *kept.columns).select_from(kept.table).order_by(*key).limit(kept.page)
     for table, on in kept.joined:
@@ -101,7 +101,7 @@ def _pages(database: Database, kept: Kept) -> Iterator[Sequence[Any]]:
         last = tuple(rows[-1][: len(key)])
 
 
-def _damage(kept: Kept, row: Any) -> Corrupt | None:
+def _damage(kept: StoredBytes, row: Any) -> Corrupt | None:
     try:
         kept.check(row)
     except Corrupt as error:
@@ -109,7 +109,7 @@ def _damage(kept: Kept, row: Any) -> Corrupt | None:
     return None
 
 
-def _finding(database: Database, kept: Kept, row: Any, error: Corrupt) -> Finding:
+def _finding(database: Database, kept: StoredBytes, row: Any, error: Corrupt) -> Finding:
     name = kept.table.__tablename__
     if kept.table is SampleSet:
         with database.reading() as session:
@@ -169,42 +169,42 @@ def _scores(row: Any) -> None:
     arrays.decode_scores([row.scores], len(row.classes))
 
 
-EVERYTHING = (
-    Kept(
+ALL_STORED = (
+    StoredBytes(
         TrainingSet,
         (TrainingSet.images, TrainingSet.labels, TrainingSet.count, TrainingSet.height, TrainingSet.width,
          TrainingSet.sha256),
         _training_set,
         "give the same images to `annealq networks train` again",
     ),
-    Kept(
+    StoredBytes(
         Network,
         (Network.weights, Network.weights_sha256, Network.architecture),
         _network,
         "import or train the network again",
         where=Network.weights.is_not(None),
     ),
-    Kept(
+    StoredBytes(
         Calibration,
         (Calibration.image_digests, Calibration.images),
         _calibration,
         "do without it, `--no-calibration`, and calibrate again",
         page=100,
     ),
-    Kept(
+    StoredBytes(
         Chip,
         (Chip.graph, Chip.qubits, Chip.couplers),
         _chip,
         "ask the solver again: `annealq embeddings find`",
     ),
-    Kept(
+    StoredBytes(
         Embedding,
         (Embedding.tiling, Embedding.tiles, Embedding.units, Embedding.qubits, Embedding.longest_chain),
         _embedding,
         "choose another --tiles for new runs",
         where=Embedding.tiling.is_not(None),
     ),
-    Kept(
+    StoredBytes(
         BatchImages,
         (BatchImages.images, BatchImages.labels, BatchImages.images_sha256, Batch.count, Batch.height,
          Batch.width),
@@ -212,7 +212,7 @@ EVERYTHING = (
         "classify the images again",
         joined=((Batch, Batch.id == BatchImages.batch_id),),
     ),
-    Kept(
+    StoredBytes(
         Problem,
         (Problem.chain_breaks, Problem.count),
         _chain_breaks,
@@ -220,13 +220,13 @@ EVERYTHING = (
         where=Problem.chain_breaks.is_not(None),
         page=20,
     ),
-    Kept(
+    StoredBytes(
         SampleSet,
         (SampleSet.data, SampleSet.reads, SampleSet.variables),
         _sample_set,
         "classify the images again",
     ),
-    Kept(
+    StoredBytes(
         Classification,
         (Classification.scores, Network.classes),
         _scores,

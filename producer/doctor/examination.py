@@ -27,8 +27,8 @@ from schema.parameters import Solver
 from schema.settings import Settings
 from schema.tables import Base
 
-Tick = Callable[[int], None]
-Expect = Callable[[str, int], Tick]  # a step's name and its size: what is told of its progress
+OnProgress = Callable[[int], None]
+StartStep = Callable[[str, int], OnProgress]  # a step's name and its size: what is told of its progress
 
 _TIMELESS: tuple[Callable[[Session], Iterator[Finding]], ...] = (
     counters.run_counts,
@@ -49,7 +49,7 @@ def examine(
     database: Database,
     settings: Settings,
     limits: ExaminationLimits,
-    expect: Expect,
+    expect: StartStep,
     solver: Solver | None = None,
 ) -> Diagnosis:
     """Compare a database with itself and, where a solver is named, with its list; nothing is written.
@@ -93,7 +93,7 @@ def _repaired(database: Database, finding: Finding) -> Finding:
     return replace(finding, repaired=True)
 
 
-def _structure(database: Database, limits: ExaminationLimits, tick: Tick) -> Iterator[Finding]:
+def _structure(database: Database, limits: ExaminationLimits, tick: OnProgress) -> Iterator[Finding]:
     for check in _TIMELESS:
         with database.reading() as session:
             yield from check(session)
@@ -105,15 +105,15 @@ def _structure(database: Database, limits: ExaminationLimits, tick: Tick) -> Ite
 
 
 def _against(
-    database: Database, settings: Settings, limits: ExaminationLimits, solver: Solver, tick: Tick
+    database: Database, settings: Settings, limits: ExaminationLimits, solver: Solver, tick: OnProgress
 ) -> tuple[int, list[Finding]]:
     with database.reading() as session:
         now = database.now(session)
         before = ledger.read(session, solver, now, limits)
-    seen = solver_problems.ask(settings, solver, ledger.to_charge(before), tick)
+    seen = solver_problems.list_problems(settings, solver, ledger.sapi_ids(before), tick)
     with database.reading() as session:
         after = ledger.read(session, solver, now, limits)
-        known = ledger.known_labels(session)
+        known = ledger.all_labels(session)
     return len(seen), list(ledger.compare(before, after, known, seen, solver))
 
 

@@ -71,7 +71,7 @@ class Diagnosis:
         }
 
 
-def listed(names: Iterable[object], most: int = 5) -> str:
+def join_names(names: Iterable[object], most: int = 5) -> str:
     """Names for people: the first few, and how many more."""
     held = list(names)
     more = f" and {len(held) - most:,} more" if len(held) > most else ""

@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import and_, case, func, select
 from sqlalchemy.orm import Session
 
-from producer.doctor.finding import BACKUP, Finding, listed
+from producer.doctor.finding import BACKUP, Finding, join_names
 from producer.doctor.limits import ExaminationLimits
-from producer.doctor.solver_problems import Seen
+from producer.doctor.solver_problems import SolverProblem
 from schema.parameters import Solver
 from schema.states import FINISHED_BATCHES, BatchState, ProblemState
 from schema.tables import Batch, Problem, Run
@@ -67,12 +67,12 @@ def read(session: Session, solver: Solver, now: datetime, limits: ExaminationLim
     return {row.label: row for row in found}
 
 
-def to_charge(rows: Mapping[str, LedgerRow]) -> list[str]:
+def sapi_ids(rows: Mapping[str, LedgerRow]) -> list[str]:
     """The ids whose charge the solver is to be asked for."""
     return [row.sapi_id for row in rows.values() if row.sapi_id is not None]
 
 
-def known_labels(session: Session) -> set[str]:
+def all_labels(session: Session) -> set[str]:
     """Labels of all problems, also of those whose batch is gone."""
     return set(session.execute(select(Problem.label)).scalars())
 
@@ -81,7 +81,7 @@ def compare(
     before: Mapping[str, LedgerRow],
     after: Mapping[str, LedgerRow],
     known: set[str],
-    seen: Sequence[Seen],
+    seen: Sequence[SolverProblem],
     solver: Solver,
 ) -> Iterator[Finding]:
     """What the two lists do not agree about.
@@ -89,12 +89,12 @@ def compare(
     before, after: the ledger as it was read before and after the solver was asked; a problem that moved in
     between is under way, and proves nothing. known: all labels of the database.
     """
-    by_label: dict[str, list[Seen]] = defaultdict(list)
+    by_label: dict[str, list[SolverProblem]] = defaultdict(list)
     for one in seen:
         by_label[one.label].append(one)
     for label, ones in sorted(by_label.items()):
         if label not in known:
-            ids = listed(one.sapi_id for one in ones)
+            ids = join_names(one.sapi_id for one in ones)
             what = (
                 f"{solver} has {ids} under label {label}, and the ledger does not: nothing was written down"
             )
@@ -105,7 +105,7 @@ def compare(
             yield from judge(row, by_label.get(label, []), solver)
 
 
-def judge(row: LedgerRow, ones: Sequence[Seen], solver: Solver) -> Iterator[Finding]:
+def judge(row: LedgerRow, ones: Sequence[SolverProblem], solver: Solver) -> Iterator[Finding]:
     """What is wrong with one problem of the ledger, given what the solver has under its label."""
     kept = next((one for one in ones if one.sapi_id == row.sapi_id), None)
     others = [one for one in ones if one is not kept]
@@ -115,7 +115,8 @@ def judge(row: LedgerRow, ones: Sequence[Seen], solver: Solver) -> Iterator[Find
     elif row.state in IN_FLIGHT:
         what, way_out = _flying(row, kept, others, solver)
     elif row.state is ProblemState.RESERVED and ones and row.idle:
-        what = f"the ledger says that it has not left, and {solver} has {listed(one.sapi_id for one in ones)}"
+        ids = join_names(one.sapi_id for one in ones)
+        what = f"the ledger says that it was not submitted, but {solver} has {ids}"
         way_out = "it is counted as a duplicate once its batch is answered: `annealq up`"
     elif _unaccounted(row, ones):
         what = f"it is {row.state} and cost nothing, and {solver} has completed, and charged, it"
@@ -125,25 +126,27 @@ def judge(row: LedgerRow, ones: Sequence[Seen], solver: Solver) -> Iterator[Find
     extra = [one for one in others if one.status != "CANCELLED"]
     is_over = row.batch_state in (*FINISHED_BATCHES, BatchState.SAMPLED)
     if row.state is ProblemState.ANSWERED and is_over and len(extra) > row.duplicates:
-        what = f"{solver} has {len(extra)} more under its label ({listed(one.sapi_id for one in extra)}), "
+        what = (
+            f"{solver} has {len(extra)} more under its label ({join_names(one.sapi_id for one in extra)}), "
+        )
         what += f"the ledger counts {row.duplicates}"
         way_out = "they were charged as well; nothing waits for them"
         yield Finding(SOLVER, "problems", row.id, what, way_out)
 
 
-def _unaccounted(row: LedgerRow, ones: Sequence[Seen]) -> bool:
+def _unaccounted(row: LedgerRow, ones: Sequence[SolverProblem]) -> bool:
     ended = row.state in (ProblemState.FAILED, ProblemState.CANCELLED)
     return ended and row.wasted_us == 0 and any(one.status == _COMPLETED for one in ones)
 
 
 def _flying(
-    row: LedgerRow, kept: Seen | None, others: Sequence[Seen], solver: Solver
+    row: LedgerRow, kept: SolverProblem | None, others: Sequence[SolverProblem], solver: Solver
 ) -> tuple[str, str] | tuple[None, None]:
     if not row.idle:
         return None, None
     resume = f"`annealq up`, and `annealq runs resume {row.run}` if it has failed"
     if row.state is ProblemState.SENDING and others:
-        ids = listed(one.sapi_id for one in others)
+        ids = join_names(one.sapi_id for one in others)
         return f"it is sending, and {solver} has it as {ids}", f"a worker adopts it: {resume}"
     if row.state is ProblemState.SENDING:
         return (
@@ -157,7 +160,7 @@ def _flying(
     return None, None
 
 
-def _answered(row: LedgerRow, kept: Seen | None, solver: Solver) -> Iterator[Finding]:
+def _answered(row: LedgerRow, kept: SolverProblem | None, solver: Solver) -> Iterator[Finding]:
     # Solvers do not keep problems for ever: one that is not there any more proves nothing.
     if kept is None:
         return

@@ -9,7 +9,7 @@ from sqlalchemy import ForeignKey, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from producer.doctor.finding import BACKUP, Finding
-from producer.doctor.repairs import Remove, RemoveClassifications, SampleAgain, precious
+from producer.doctor.repairs import DiscardSamples, Remove, RemoveClassifications, is_irreplaceable
 from producer.runs.prune import is_pruned
 from schema.parameters import Solver
 from schema.states import FINISHED_RUNS, BatchState, ProblemState, RunState
@@ -46,7 +46,7 @@ def _orphans(session: Session, name: str, column: Any, key: ForeignKey) -> Itera
     rows = session.execute(query).all()
     removable = set()
     if entity in (Batch, Problem) and key.ondelete == "CASCADE":
-        found = select(row_id).where(row_id.in_([row for row, _ in rows]), ~precious(entity))
+        found = select(row_id).where(row_id.in_([row for row, _ in rows]), ~is_irreplaceable(entity))
         removable = set(session.execute(found).scalars())
     for row, missing in rows:
         what = f"its {column.name} is {missing}, and there is no such row in {key.column.table.name}"
@@ -146,7 +146,7 @@ def unreadable(row: Any, check: str, table: str, number: int, what: str) -> Find
         way_out = f"forget them, --repair; then draw them again, `annealq runs resume {row.run}`"
     else:
         return Finding(check, table, number, what, f"{BACKUP}, or {again}")
-    repair = SampleAgain(row.batch, row.problem, row.batch_state, what)
+    repair = DiscardSamples(row.batch, row.problem, row.batch_state, what)
     return Finding(check, table, number, what, way_out, repair)
 
 

@@ -67,7 +67,7 @@ class StateSteps:
 
     def apply(self, session: Session, now: datetime) -> None:
         if self.is_leased:
-            unchanged(session, self.table, self.row, {"lease_until": self.lease_until})
+            require_unchanged(session, self.table, self.row, {"lease_until": self.lease_until})
         why = DOCTOR + self.why
         *between, last = self.path[1:]
         source = self.path[0]
@@ -93,7 +93,7 @@ class Clear:
     state: State
 
     def apply(self, session: Session, now: datetime) -> None:
-        unchanged(session, self.table, self.row, {self.column: self.seen, "state": self.state})
+        require_unchanged(session, self.table, self.row, {self.column: self.seen, "state": self.state})
         key = self.table.__table__.c.id
         session.execute(update(self.table).where(key == self.row).values({self.column: None}))
         record(session, self.table.__tablename__, self.row, "cleared", self.column, now=now)
@@ -109,7 +109,7 @@ class Remove:
 
     def apply(self, session: Session, now: datetime) -> None:
         key = self.table.__table__.c.id
-        gone = session.execute(delete(self.table).where(key == self.row, ~precious(self.table)))
+        gone = session.execute(delete(self.table).where(key == self.row, ~is_irreplaceable(self.table)))
         if not gone.rowcount:  # type: ignore[attr-defined]  # a DELETE's result has it
             raise StaleState(f"{self.table.__tablename__} {self.row} is gone, or has reads")
         record(session, self.table.__tablename__, self.row, "removed", self.why, now=now)
@@ -144,7 +144,7 @@ class RemoveClassifications:
 
 
 @dataclass(frozen=True)
-class SampleAgain:
+class DiscardSamples:
     """Forget what a solver in the worker's process drew for a batch, since it cannot be read, and draw again.
 
     state: of the batch; a failed one stays failed, until its run is resumed.
@@ -156,7 +156,7 @@ class SampleAgain:
     why: str
 
     def apply(self, session: Session, now: datetime) -> None:
-        unchanged(session, Batch, self.batch, {"state": self.state})
+        require_unchanged(session, Batch, self.batch, {"state": self.state})
         local = (Problem.id == self.problem, Problem.times_sent == 0, Problem.sapi_id.is_(None))
         session.execute(delete(SampleSet).where(SampleSet.problem_id.in_(select(Problem.id).where(*local))))
         if not session.execute(delete(Problem).where(*local)).rowcount:  # type: ignore[attr-defined]
@@ -168,7 +168,7 @@ class SampleAgain:
             StateSteps(Batch, self.batch, path, self.why, tuple(again.items())).apply(session, now)
 
 
-def precious(table: type[Base]) -> ColumnElement[bool]:
+def is_irreplaceable(table: type[Base]) -> ColumnElement[bool]:
     """Whether something hangs on a row that cannot be had again for nothing: reads, or a charge."""
     left = (ProblemState.RESERVED, ProblemState.CANCELLED)
     spent = (Problem.times_sent > 0) | Problem.state.not_in(left)
@@ -186,7 +186,7 @@ def precious(table: type[Base]) -> ColumnElement[bool]:
     raise AssertionError(f"rows of {table.__tablename__} are never removed")
 
 
-def unchanged(session: Session, table: type[Base], row: int, seen: dict[str, Any]) -> None:
+def require_unchanged(session: Session, table: type[Base], row: int, seen: dict[str, Any]) -> None:
     """Lock a row; raises StaleState unless it is as it was seen."""
     held = table.__table__.c
     columns = [held[name] for name in seen]

@@ -16,7 +16,7 @@ _TIMEOUT_S = 86_400.0  # a request for each charge that is wanted
 
 
 @dataclass(frozen=True)
-class Seen:
+class SolverProblem:
     """A problem as the solver has it. charged_us: None where that was not asked for, or is not kept."""
 
     label: str
@@ -25,16 +25,16 @@ class Seen:
     charged_us: int | None = None
 
 
-def refuse(solver: Solver) -> None:
+def require_remote(solver: Solver) -> None:
     """Raise ParameterError for a solver in the worker's own process, which keeps no list."""
     if not solver.is_remote:
         remote = " or ".join(one for one in Solver if one.is_remote)
         raise ParameterError(f"solver {solver} keeps no list of problems to compare with: choose {remote}")
 
 
-def ask(
+def list_problems(
     settings: Settings, solver: Solver, charged: Iterable[str], tick: Callable[[int], None]
-) -> list[Seen]:
+) -> list[SolverProblem]:
     """Every problem of annealq's that the solver has; ``tick`` is told of each.
 
     charged: the solver's ids whose charge is wanted.
@@ -42,7 +42,7 @@ def ask(
     Raises:
         AnnealqError: the solver cannot be reached; says why.
     """
-    access = emulator.running_access(settings)
+    access = emulator.running_environment(settings)
     if solver is Solver.EMULATOR and not (access or settings.emulator_url):
         raise AnnealqError(
             "no emulator runs that could be asked: `annealq up --emulator` in another terminal, or set "
@@ -59,5 +59,5 @@ def ask(
     ) as running:
         for line in running.json_lines():
             tick(1)
-            seen.append(Seen(**line))
+            seen.append(SolverProblem(**line))
     return seen

@@ -68,7 +68,7 @@ def summaries(session: Session) -> list[EmbeddingSummary]:
     return [_summary(row) for row in session.execute(_query().order_by(Embedding.id.desc()))]
 
 
-def one(session: Session, embedding_id: int) -> EmbeddingSummary:
+def embedding(session: Session, embedding_id: int) -> EmbeddingSummary:
     """One embedding; raises NotFound."""
     row = session.execute(_query().where(Embedding.id == embedding_id)).first()
     if row is None:
@@ -89,7 +89,7 @@ def read_tiling(session: Session, embedding_id: int) -> Tiling:
         return tiling.decode(row.tiling)
 
 
-def layers(session: Session, embedding_id: int, units: int) -> UnitLayers | None:
+def unit_layers(session: Session, embedding_id: int, units: int) -> UnitLayers | None:
     """What the units of an embedding are, by a network that it was needed for; None where none is known."""
     asked = select(Preparation.network_id).where(Preparation.embedding_id == embedding_id)
     sampled = (

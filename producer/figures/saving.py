@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DPI = 150
 
 
-def require() -> None:
+def require_matplotlib() -> None:
     """Raise ParameterError when figures cannot be drawn, saying what to install."""
     if find_spec("matplotlib") is None:
         raise ParameterError("figures need matplotlib: pip install 'annealq[plots]', or leave out --output")

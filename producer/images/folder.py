@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from producer.images.limits import MAX_BYTES, MAX_IMAGES, sized
+from producer.images.limits import MAX_BYTES, MAX_IMAGES, format_bytes
 from producer.images.picture import SUFFIXES, is_picture, read_picture
-from producer.images.stream import explained, printable
+from producer.images.stream import printable, translate_errors
 from schema.errors import ImageError
 
 if TYPE_CHECKING:
@@ -69,11 +69,11 @@ def _read_classes(path: Path, inside: dict[Path, list[Path]]) -> Folder:
 
 def _list(path: Path, root: Path) -> _Listing:
     pictures, folders = [], []
-    with explained(path), os.scandir(path) as entries:
+    with translate_errors(path), os.scandir(path) as entries:
         for entry in entries:
             if entry.name.startswith(".") or entry.name.lower() in LITTER:
                 continue
-            with explained(path / entry.name):
+            with translate_errors(path / entry.name):
                 is_folder = entry.is_dir()
             if (is_folder or is_picture(entry.name)) and entry.is_symlink():
                 _refuse_exit(path / entry.name, root)
@@ -88,7 +88,7 @@ def _list(path: Path, root: Path) -> _Listing:
 
 def _refuse_exit(link: Path, root: Path) -> None:
     """A folder that somebody else made must not make us read what only we may."""
-    with explained(link):
+    with translate_errors(link):
         if not link.resolve().is_relative_to(root.resolve()):
             raise ImageError(
                 f"{printable(link)}: is a symbolic link out of {printable(root)}; copy what it leads to"
@@ -100,8 +100,8 @@ def _read_all(path: Path, pictures: list[Path]) -> NDArray[np.uint8]:
     count, needed = len(pictures), len(pictures) * first.size
     if count > MAX_IMAGES or needed > MAX_BYTES:
         raise ImageError(
-            f"{printable(path)}: has {count:,} pictures, {sized(needed)}; "
-            f"at most {MAX_IMAGES:,} and {sized(MAX_BYTES)}: split it or scale them down"
+            f"{printable(path)}: has {count:,} pictures, {format_bytes(needed)}; "
+            f"at most {MAX_IMAGES:,} and {format_bytes(MAX_BYTES)}: split it or scale them down"
         )
     images = np.empty((count, *first.shape), np.uint8)
     images[0] = first

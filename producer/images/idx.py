@@ -55,7 +55,7 @@ def read_idx_images(path: Path) -> NDArray[np.generic]:
     return array
 
 
-def labels_beside(path: Path) -> Path | None:
+def find_labels_file(path: Path) -> Path | None:
     """The file of labels that belongs to a file of images by MNIST's naming, when it is there.
 
     ``train-images-idx3-ubyte`` goes with ``train-labels-idx1-ubyte``; ``.idx3-ubyte`` and ``.gz`` are

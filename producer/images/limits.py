@@ -38,7 +38,7 @@ CHUNK_PIXELS = 2**22
 UNITS = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
 
 
-def sized(count: int) -> str:
+def format_bytes(count: int) -> str:
     """``count`` bytes in the largest binary unit that leaves a figure of 1 or more, for messages."""
     if count < 2**10:
         return f"{count:,} bytes"

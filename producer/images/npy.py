@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAGIC = b"\x93NUMPY"
 PICKLE_MAGIC = b"\x80"
 REAL_NUMBERS = re.compile(r"[<>|=]?[buif][0-9]{1,2}")
-WAY_OUT = "save it with numpy.save(path, array) where array is a plain array of numbers"
+HINT = "save it with numpy.save(path, array) where array is a plain array of numbers"
 
 
 def read_npy(path: Path) -> NDArray[np.generic]:
@@ -37,22 +37,22 @@ def read_npy(path: Path) -> NDArray[np.generic]:
         ImageError: not .npy, pickled, not of numbers, or data shorter or longer than announced.
     """
     with open_stream(path) as stream:
-        return array_from(stream)
+        return read_array(stream)
 
 
-def array_from(stream: Stream) -> NDArray[np.generic]:
+def read_array(stream: Stream) -> NDArray[np.generic]:
     """As ``read_npy``, from a stream."""
     magic = stream.take(len(MAGIC))
     if magic != MAGIC:
         if magic.startswith(PICKLE_MAGIC):
-            raise ImageError(f"{stream.name}: is pickled, and pickles are never read; {WAY_OUT}")
-        raise ImageError(f"{stream.name}: is no .npy file (wrong magic); {WAY_OUT}")
+            raise ImageError(f"{stream.name}: is pickled, and pickles are never read; {HINT}")
+        raise ImageError(f"{stream.name}: is no .npy file (wrong magic); {HINT}")
     major, _minor = stream.take(2)
     size_format = "<H" if major == 1 else "<I"
     (size,) = struct.unpack(size_format, stream.take(struct.calcsize(size_format)))
     if major not in (1, 2, 3) or size > MAX_NPY_HEADER:
         raise ImageError(
-            f"{stream.name}: .npy version {major} with a header of {size:,} bytes is not read; {WAY_OUT}"
+            f"{stream.name}: .npy version {major} with a header of {size:,} bytes is not read; {HINT}"
         )
     dtype, fortran_order, shape = _header(stream.take(size), stream.name)
     if fortran_order:
@@ -65,21 +65,19 @@ def _header(raw: bytes, name: str) -> tuple[np.dtype[np.generic], bool, tuple[in
         header = ast.literal_eval(raw.decode("utf-8").strip())
         descr, fortran_order, shape = header["descr"], header["fortran_order"], header["shape"]
     except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
-        raise ImageError(f"{name}: its .npy header is damaged; {WAY_OUT}") from error
+        raise ImageError(f"{name}: its .npy header is damaged; {HINT}") from error
     if not isinstance(shape, tuple) or not all(type(size) is int and 0 <= size < 2**63 for size in shape):
-        raise ImageError(f"{name}: its .npy header is damaged (shape {printable(shape)[:80]}); {WAY_OUT}")
+        raise ImageError(f"{name}: its .npy header is damaged (shape {printable(shape)[:80]}); {HINT}")
     return _dtype(descr, name), bool(fortran_order), shape
 
 
 def _dtype(descr: object, name: str) -> np.dtype[np.generic]:
     text = str(descr)
     if "O" in text:
-        raise ImageError(f"{name}: is pickled (an array of objects), and pickles are never read; {WAY_OUT}")
+        raise ImageError(f"{name}: is pickled (an array of objects), and pickles are never read; {HINT}")
     if not REAL_NUMBERS.fullmatch(text):
-        raise ImageError(
-            f"{name}: values of type {printable(text)[:80]}, which are not real numbers; {WAY_OUT}"
-        )
+        raise ImageError(f"{name}: values of type {printable(text)[:80]}, which are not real numbers; {HINT}")
     try:
         return np.dtype(text)
     except TypeError as error:
-        raise ImageError(f"{name}: its .npy header is damaged (type {text}); {WAY_OUT}") from error
+        raise ImageError(f"{name}: its .npy header is damaged (type {text}); {HINT}") from error

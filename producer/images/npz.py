@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from producer.images.limits import DEFLATE_RATIO
-from producer.images.npy import array_from
+from producer.images.npy import read_array
 from producer.images.stream import Stream, open_regular, printable
 from schema.errors import ImageError
 
@@ -147,4 +147,4 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> NDArra
         raise ImageError(f"{name}: cannot be unpacked ({error}); save it with numpy.savez") from error
     with member:
         most = min(info.file_size, info.compress_size * DEFLATE_RATIO)
-        return array_from(Stream(member, name, most))
+        return read_array(Stream(member, name, most))

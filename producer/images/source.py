@@ -11,14 +11,14 @@ import numpy as np
 
 from producer.images.digits import read_digits
 from producer.images.folder import read_folder
-from producer.images.idx import labels_beside, read_idx, read_idx_images
+from producer.images.idx import find_labels_file, read_idx, read_idx_images
 from producer.images.imageset import ImageSet
 from producer.images.labels import to_labels
 from producer.images.npy import MAGIC, read_npy
 from producer.images.npz import read_npz, read_npz_labels
 from producer.images.picture import is_picture, read_picture
 from producer.images.pixels import to_pixels
-from producer.images.stream import explained, open_stream, printable
+from producer.images.stream import open_stream, printable, translate_errors
 from producer.images.table import read_label_table, read_table
 from schema.errors import ImageError
 
@@ -77,7 +77,7 @@ def _read_path(source: str | Path, labels: str | Path | None) -> ImageSet:
     kind = _kind(path)
     raw = _read(kind, path, part)
     if labels is None and kind is SourceKind.IDX:
-        labels = labels_beside(path)
+        labels = find_labels_file(path)
     if labels is not None:
         raw = _relabelled(raw, path, labels)
     return _validated(_name(path, part), printable(source), raw)
@@ -113,12 +113,12 @@ def _name(path: Path, part: str | None) -> str:
 
 
 def _exists(path: Path) -> bool:
-    with explained(path):
+    with translate_errors(path):
         return path.exists()
 
 
 def _kind(path: Path) -> SourceKind:
-    with explained(path):
+    with translate_errors(path):
         if stat.S_ISDIR(path.stat().st_mode):
             return SourceKind.FOLDER
     name = path.name.lower()

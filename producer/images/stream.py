@@ -23,7 +23,7 @@ from producer.images.limits import (
     MAX_BYTES,
     MAX_DIMENSIONS,
     MAX_TEXT_BYTES,
-    sized,
+    format_bytes,
 )
 from schema.errors import ImageError
 
@@ -97,7 +97,8 @@ class Stream:
             data += chunk
             if len(data) > MAX_TEXT_BYTES:
                 raise ImageError(
-                    f"{self.name}: is text of more than {sized(MAX_TEXT_BYTES)}; split it or save it as .npz"
+                    f"{self.name}: is text of more than {format_bytes(MAX_TEXT_BYTES)}; "
+                    "split it or save it as .npz"
                 )
         try:
             return data.decode("utf-8-sig")
@@ -116,7 +117,7 @@ class Stream:
         if math.prod(max(size, 1) for size in shape) * dtype.itemsize > MAX_BYTES:
             raise ImageError(
                 f"{self.name}: announces {sizes} values of {dtype.itemsize} bytes; "
-                f"at most {sized(MAX_BYTES)}: split it"
+                f"at most {format_bytes(MAX_BYTES)}: split it"
             )
         claimed = math.prod(shape) * dtype.itemsize
         left = self.most - self.file.tell()
@@ -162,7 +163,7 @@ def open_regular(path: Path) -> Iterator[BufferedReader]:
     Raises:
         ImageError: missing, not readable, a folder, a pipe or device, or an error while in use.
     """
-    with explained(path):
+    with translate_errors(path):
         if not is_regular(path.stat().st_mode):
             raise ImageError(f"{printable(path)}: is not a regular file; save it to one first")
         with path.open("rb") as file:
@@ -181,7 +182,7 @@ def is_regular(mode: int) -> bool:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def translate_errors(path: Path) -> Iterator[None]:
     """Turn what files, gzip and zip raise about ``path`` into ImageError.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from producer.images.limits import MAX_BYTES, MAX_IMAGES, sized
+from producer.images.limits import MAX_BYTES, MAX_IMAGES, format_bytes
 from producer.images.stream import open_stream, printable
 from schema.errors import ImageError
 
@@ -113,8 +113,8 @@ def _check_size(line: str, rows: int, name: str) -> None:
     needed = rows * (line.count(",") + 1) * np.dtype(np.float64).itemsize
     if rows > MAX_IMAGES or needed > MAX_BYTES:
         raise ImageError(
-            f"{name}: {rows:,} lines need {sized(needed)}; at most {MAX_IMAGES:,} lines and "
-            f"{sized(MAX_BYTES)}: split it or save it as .npz"
+            f"{name}: {rows:,} lines need {format_bytes(needed)}; at most {MAX_IMAGES:,} lines and "
+            f"{format_bytes(MAX_BYTES)}: split it or save it as .npz"
         )
 
 

@@ -98,7 +98,7 @@ def _plan_row(one: Forecast, price: Price | None, zone: tzinfo) -> list[str]:
     ]
 
 
-def morning_object(since: datetime, ran: Sequence[Ran], price: Price | None) -> dict[str, Any]:
+def activity_object(since: datetime, ran: Sequence[Ran], price: Price | None) -> dict[str, Any]:
     """What ran since, as plain JSON."""
     runs = []
     for one in ran:
@@ -109,7 +109,7 @@ def morning_object(since: datetime, ran: Sequence[Ran], price: Price | None) -> 
     return {"since": since.isoformat(), **totals, "runs": runs}
 
 
-def morning_text(since: datetime, ran: Sequence[Ran], price: Price | None, zone: tzinfo) -> RenderableType:
+def activity_text(since: datetime, ran: Sequence[Ran], price: Price | None, zone: tzinfo) -> RenderableType:
     """What ran since, for people."""
     if not ran:
         return f"nothing ran since {shown(since, zone)}"

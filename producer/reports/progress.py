@@ -123,7 +123,7 @@ def watch_calibration(
             time.sleep(_EVERY_S)
 
 
-def watch_preparation(
+def watch_dry_run(
     database: Database, preparation_id: int, console: Console, check: Check = lambda: None
 ) -> dry_runs.PreparationSummary:
     """Show how far the search for an embedding is, until the plan is there.
@@ -166,7 +166,7 @@ class StepBars:
         if self._shown:
             self._bars.stop()
 
-    def expect(self, name: str, size: int) -> Callable[[int], None]:
+    def start_step(self, name: str, size: int) -> Callable[[int], None]:
         """Begin a step; what is returned is told how much of it is done. size: 0 where it is not known."""
         bar = self._bars.add_task(name, total=size or None, unit="rows")
         done = 0

@@ -14,7 +14,7 @@ from schema.calendar.windows import find_zone
 from schema.states import FiringState
 
 
-def table(schedules: Sequence[ScheduleSummary]) -> Table:
+def schedules_table(schedules: Sequence[ScheduleSummary]) -> Table:
     """`schedules list`."""
     made = Table()
     for name in ("schedule", "due", "zone", "state", "next", "last", "came to"):
@@ -28,12 +28,12 @@ def table(schedules: Sequence[ScheduleSummary]) -> Table:
             held.state,
             "" if held.next_at is None else shown(held.next_at, zone),
             "" if held.last is None else shown(held.last.due_at, zone),
-            "" if held.last is None else outcome(held.last),
+            "" if held.last is None else firing_result(held.last),
         )
     return made
 
 
-def text(held: ScheduleSummary, firings: Sequence[FiringSummary]) -> RenderableType:
+def schedule_text(held: ScheduleSummary, firings: Sequence[FiringSummary]) -> RenderableType:
     """`schedules show`."""
     zone = find_zone(held.zone)
     about = Table.grid(padding=(0, 2))
@@ -47,11 +47,11 @@ def text(held: ScheduleSummary, firings: Sequence[FiringSummary]) -> RenderableT
     for name in ("due", "came to", "remarks"):
         made.add_column(name)
     for firing in firings:
-        made.add_row(shown(firing.due_at, zone), outcome(firing), _remarks(firing))
+        made.add_row(shown(firing.due_at, zone), firing_result(firing), _remarks(firing))
     return Group(about, made) if firings else about
 
 
-def outcome(firing: FiringSummary) -> Text:
+def firing_result(firing: FiringSummary) -> Text:
     """What became of a firing."""
     if firing.state is FiringState.FAILED:
         return Text(firing.error or "", style="red")

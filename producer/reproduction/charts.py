@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from producer.reproduction.scores import ScoreTable
-from producer.figures.saving import require, save_png
+from producer.figures.saving import require_matplotlib, save_png
 
 _OURS, _OWN, _THEIRS = "#1f6fb4", "#555555", "#c4571b"
 _SIDE = {5: 2.9, 10: 4.4}  # inches of a table by its classes
@@ -151,7 +151,7 @@ def _outline(place: Axes, column: int, row: int) -> None:
 
 
 def _figure(width: float, height: float) -> Figure:
-    require()
+    require_matplotlib()
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")

@@ -129,17 +129,17 @@ def check(broker_url: str) -> None:
             client.ping()
     except AuthenticationError as error:
         raise BrokerUnavailable(
-            f"the broker at {shown(broker_url)} lets nobody in without the right user and password: set them "
-            "in ANNEALQ_BROKER_URL, as in redis://USER:PASSWORD@HOST:6379/0"
+            f"the broker at {redacted(broker_url)} refused the user or password: set them in "
+            "ANNEALQ_BROKER_URL, as in redis://USER:PASSWORD@HOST:6379/0"
         ) from error
     except (RedisError, OSError) as error:
         raise BrokerUnavailable(
-            f"no broker answers at {shown(broker_url)} ({str(error).rstrip('.')}): start the embedded stack "
-            "with `annealq up`, add --embedded to this command, or set ANNEALQ_BROKER_URL to a Redis or "
-            "Valkey server that runs, such as redis://localhost:6379/0"
+            f"no broker answers at {redacted(broker_url)} ({str(error).rstrip('.')}): start the local "
+            "stack with `annealq up`, add --embedded to this command, or set ANNEALQ_BROKER_URL to a "
+            "running Redis or Valkey server, such as redis://localhost:6379/0"
         ) from error
     except (ValueError, TypeError) as error:
-        raise ParameterError(f"broker URL {shown(broker_url)} cannot be used: {error}") from error
+        raise ParameterError(f"broker URL {redacted(broker_url)} cannot be used: {error}") from error
 
 
 def socket_of(broker_url: str) -> Path | None:
@@ -148,7 +148,7 @@ def socket_of(broker_url: str) -> Path | None:
     return Path(unquote(parts.path)) if parts.scheme == _SOCKET_SCHEME else None
 
 
-def shown(broker_url: str) -> str:
+def redacted(broker_url: str) -> str:
     """A broker URL for people: without user, password and options."""
     parts = urlsplit(broker_url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
@@ -162,7 +162,7 @@ def _client(broker_url: str) -> Redis:
 
     if urlsplit(broker_url).scheme not in _SCHEMES:
         raise ParameterError(
-            f"broker URL {shown(broker_url)} is of an unknown kind: annealq speaks to Redis and Valkey, by "
+            f"broker URL {redacted(broker_url)} has an unknown scheme: use Redis or Valkey, by "
             "redis://HOST:PORT/DB, rediss://HOST:PORT/DB or redis+socket:///PATH"
         )
     return Redis.from_url(

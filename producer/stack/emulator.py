@@ -94,12 +94,12 @@ class Emulator:
         return True
 
 
-def running_access(settings: Settings) -> dict[str, str]:
+def running_environment(settings: Settings) -> dict[str, str]:
     """How a child process reaches the emulator of the stack that runs on this home, where one does.
 
     Nothing where the settings name an emulator, or none runs. Raises StackError as `lock.owner` does.
     """
-    owner = lock.owner(settings.home)
+    owner = lock.read_owner(settings.home)
     if settings.emulator_url or owner is None or owner.emulator is None:
         return {}
     return {"ANNEALQ_EMULATOR_URL": owner.emulator, "ANNEALQ_EMULATOR_TOKEN": _token(settings.home)}

@@ -57,7 +57,7 @@ def hold(home: Path, emulator: str | None = None) -> Iterator[None]:
         os.close(descriptor)
 
 
-def owner(home: Path) -> Owner | None:
+def read_owner(home: Path) -> Owner | None:
     """Who owns the home now; None when nobody does.
 
     Raises:
@@ -89,7 +89,7 @@ def _take(descriptor: int, path: Path) -> None:
 
 
 def _running(home: Path) -> StackError:
-    holder = owner(home)
+    holder = read_owner(home)
     if holder is None:
         return StackError(f"another process held {lock_path(home)} until just now: try again")
     since = holder.since.astimezone().isoformat(sep=" ", timespec="seconds")

@@ -45,7 +45,7 @@ class Process:
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             self._popen = subprocess.Popen(
-                leashed(child.command),
+                tied_to_owner(child.command),
                 stdin=subprocess.DEVNULL,
                 stdout=descriptor,
                 stderr=subprocess.STDOUT,
@@ -77,7 +77,7 @@ class Process:
             self._popen.wait(_BURIAL_S)
 
 
-def leashed(command: Sequence[str]) -> list[str]:
+def tied_to_owner(command: Sequence[str]) -> list[str]:
     """The command line that runs ``command`` tied to this process's life, where the system can do that."""
     if sys.platform != "linux":
         return list(command)

@@ -29,7 +29,7 @@ from producer.stack.emulator import NAME as EMULATOR
 from producer.stack.emulator import Emulator
 from producer.stack.home import broker_folder, log_folder, make_home, make_private
 from producer.stack.process import Child
-from producer.stack.supervisor import OnEvent, Patience, Supervisor
+from producer.stack.supervisor import OnEvent, RestartPolicy, Supervisor
 from schema.errors import ParameterError
 from schema.messages import queue_names
 from schema.settings import Settings, socket_path
@@ -72,7 +72,7 @@ class Stack:
         workers: int | None = None,
         emulator: bool = False,
         children: Iterable[Child] | None = None,
-        patience: Patience | None = None,
+        restart_policy: RestartPolicy | None = None,
         on_event: OnEvent = lambda _event: None,
     ) -> None:
         """Nothing starts yet.
@@ -83,7 +83,7 @@ class Stack:
             workers: tasks at a time, at least 1; by default one per usable processor.
             emulator: also run an emulator, unless the settings name one that runs already.
             children: what to run instead of a worker and a reconciler.
-            patience: restarts and grace.
+            restart_policy: restarts and grace.
             on_event: gets one line for people per event, partly from another thread.
 
         Raises:
@@ -95,7 +95,9 @@ class Stack:
         self.socket = socket_path(settings.home)
         self._children = tuple(standard_children(workers) if children is None else children)
         self._tell = _sturdy(on_event)
-        self._supervisor = Supervisor(log_folder(settings.home), patience or Patience(), self._tell)
+        self._supervisor = Supervisor(
+            log_folder(settings.home), restart_policy or RestartPolicy(), self._tell
+        )
         self._owns_socket = False
         self._stopping = False
         self._signalled_at = -math.inf
@@ -207,13 +209,13 @@ class Stack:
         self._supervisor.hurry()
 
 
-def running(home: Path) -> int | None:
+def running_pid(home: Path) -> int | None:
     """Process id of the stack that runs on this home; None when there is none.
 
     Raises:
         StackError: the home's lock cannot be read.
     """
-    found = lock.owner(home)
+    found = lock.read_owner(home)
     return found.pid if found else None
 
 
@@ -227,7 +229,7 @@ def standard_children(workers: int | None) -> list[Child]:
     ]
 
 
-def lasting_children(workers: int | None) -> list[Child]:
+def long_running_children(workers: int | None) -> list[Child]:
     """The standard children, and one that makes the runs of schedules: for a stack that runs for long."""
     serve = [sys.executable, "-m", "producer.cli", "schedules", "serve"]
     return [*standard_children(workers), Child("scheduler", serve)]

@@ -20,7 +20,7 @@ OnEvent = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Patience:
+class RestartPolicy:
     """How much to bear with child processes. Times in seconds."""
 
     first_delay_s: float = 0.5  # before the first restart; doubles with every further death
@@ -59,9 +59,9 @@ class Supervisor:
     thread; it must return soon and not raise.
     """
 
-    def __init__(self, logs: Path, patience: Patience, on_event: OnEvent) -> None:
+    def __init__(self, logs: Path, policy: RestartPolicy, on_event: OnEvent) -> None:
         self._logs = logs
-        self._patience = patience
+        self._policy = policy
         self._tell = on_event
         self._inbox: queue.SimpleQueue[Child | None] = queue.SimpleQueue()  # None: stop
         self._kept: list[_Kept] = []
@@ -152,12 +152,12 @@ class Supervisor:
         kept.deaths.append(now)
         self._deaths[name] = len(kept.deaths)
         ending = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-        delay = self._patience.delay_s(kept.deaths, now)
+        delay = self._policy.delay_s(kept.deaths, now)
         if delay is None:
             self._break(
                 StackError(
-                    f"the {name} died more than {self._patience.deaths} times within "
-                    f"{self._patience.window_s:.0f} s (at last: {ending}); {self._last_words(name)}"
+                    f"the {name} died more than {self._policy.deaths} times within "
+                    f"{self._policy.window_s:.0f} s (at last: {ending}); {self._last_words(name)}"
                 )
             )
             return
@@ -172,7 +172,7 @@ class Supervisor:
         running = [each.process for each in kept if each.process is not None]
         for process in running:
             process.terminate()
-        deadline = time.monotonic() + self._patience.grace_s
+        deadline = time.monotonic() + self._policy.grace_s
         while any(process.exit_code() is None for process in running):
             if self._hurry or time.monotonic() > deadline:
                 break

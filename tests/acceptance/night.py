@@ -21,7 +21,7 @@ from producer.runs import hints
 from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.stack.process import Child
 from producer.stack.stack import Stack, worker_command
-from producer.stack.supervisor import Patience
+from producer.stack.supervisor import RestartPolicy
 from schema.database import Database
 from schema.messages import Message, Task, queue_names
 from schema.parameters import Parameters, Solver, Visible
@@ -45,7 +45,7 @@ SETTINGS = {
 }
 TINY = "--solver=tiny=pegasus:6:6:10"
 PARAMETERS = Parameters(reads=10, tiles=2, qpu="tiny", visible=Visible.FOLDED)
-_PATIENCE = Patience(first_delay_s=0.1, longest_delay_s=0.1, deaths=1_000_000, grace_s=5.0)
+_RESTARTS = RestartPolicy(first_delay_s=0.1, longest_delay_s=0.1, deaths=1_000_000, grace_s=5.0)
 
 
 def lasting_emulator(folder: Path, *options: str, clock: str = "real") -> Emulator:
@@ -226,7 +226,7 @@ def night(
         session.execute(insert(Network).values(working_network()))
     try:
         made = children(workers, reconcilers, {**SETTINGS, **at, **(env or {})}, entry)
-        with Stack(settings, children=made, patience=_PATIENCE) as stack:
+        with Stack(settings, children=made, restart_policy=_RESTARTS) as stack:
             yield Night(stack, settings, database, emulator)
     finally:
         database.dispose()

@@ -20,8 +20,8 @@ from redis import Redis
 
 from producer.stack import broker
 from producer.stack.process import Child
-from producer.stack.stack import Interrupted, Stack, running
-from producer.stack.supervisor import Patience
+from producer.stack.stack import Interrupted, Stack, running_pid
+from producer.stack.supervisor import RestartPolicy
 from schema.errors import StackError, StackRunning
 from schema.settings import Settings, load, socket_path
 
@@ -32,7 +32,7 @@ import json, signal, sys, time
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it, as nohup does
 from producer.stack.stack import Interrupted, Stack
 from producer.stack.process import Child
-from producer.stack.supervisor import Patience
+from producer.stack.supervisor import RestartPolicy
 from schema.settings import load
 
 def say(line):
@@ -41,7 +41,7 @@ def say(line):
 scripts, grace, busy = json.loads(sys.argv[1])
 children = [Child(name, ["sh", "-c", script]) for name, script in scripts.items()]
 try:
-    with Stack(load(), children=children, patience=Patience(grace_s=grace), on_event=say) as stack:
+    with Stack(load(), children=children, restart_policy=RestartPolicy(grace_s=grace), on_event=say) as stack:
         say("up")
         while busy:
             stack.check()
@@ -156,7 +156,7 @@ def is_alive(pid: int) -> bool:
 
 def assert_all_gone(stack: Owned, pids: list[int], *, within: float) -> None:
     wait_until(lambda: not any(map(is_alive, pids)), within)
-    assert running(stack.home) is None
+    assert running_pid(stack.home) is None
 
 
 # The ways to end
@@ -175,7 +175,7 @@ def assert_all_gone(stack: Owned, pids: list[int], *, within: float) -> None:
 def test_a_signal_stops_everything_in_order(settings: Settings, number: signal.Signals, busy: bool) -> None:
     with owned(settings, busy=busy, worker=TIDY, reconciler=SLEEPER) as stack:
         pids = stack.pids()
-        assert running(settings.home) == stack.owner.pid
+        assert running_pid(settings.home) == stack.owner.pid
         stack.owner.send_signal(number)
         assert stack.owner.wait(10) == 128 + number
         assert_all_gone(stack, pids, within=0)
@@ -241,7 +241,7 @@ def test_an_error_in_the_block_stops_the_stack_too(settings: Settings) -> None:
     with pytest.raises(ZeroDivisionError), stack:
         raise ZeroDivisionError
     assert not stack.socket.exists()
-    assert running(settings.home) is None
+    assert running_pid(settings.home) is None
 
 
 def test_a_request_that_the_block_swallowed_can_be_made_again(settings: Settings) -> None:
@@ -271,7 +271,7 @@ def test_a_second_owner_is_refused_and_changes_nothing(settings: Settings) -> No
             pass
         for said in (f"process {stack.owner.pid} ", str(settings.home), "since 20", "ANNEALQ_HOME", "kill"):
             assert said in str(refusal.value)
-        assert running(settings.home) == stack.owner.pid
+        assert running_pid(settings.home) == stack.owner.pid
         assert stack.pids() == pids
         broker.check(settings.broker_url)
 
@@ -280,16 +280,16 @@ def test_a_second_owner_is_refused_and_changes_nothing(settings: Settings) -> No
 def test_a_lock_file_without_its_lock_means_nothing(settings: Settings, content: str) -> None:
     settings.home.mkdir()
     (settings.home / "stack.lock").write_text(content)
-    assert running(settings.home) is None
+    assert running_pid(settings.home) is None
     with Stack(settings, children=[]):
-        assert running(settings.home) == os.getpid()
+        assert running_pid(settings.home) == os.getpid()
 
 
 def test_looking_for_an_owner_never_gets_in_the_way_of_one(settings: Settings) -> None:
     look = (
-        "import sys; from pathlib import Path; from producer.stack.lock import owner\n"
+        "import sys; from pathlib import Path; from producer.stack.lock import read_owner\n"
         "print('looking', flush=True)\n"
-        "while True: owner(Path(sys.argv[1]))"
+        "while True: read_owner(Path(sys.argv[1]))"
     )
     command = [sys.executable, "-c", look, str(settings.home)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watcher:
@@ -297,7 +297,7 @@ def test_looking_for_an_owner_never_gets_in_the_way_of_one(settings: Settings) -
         watcher.stdout.readline()
         for _ in range(5):
             with Stack(settings, children=[]):
-                assert running(settings.home) == os.getpid()
+                assert running_pid(settings.home) == os.getpid()
         assert watcher.poll() is None
         watcher.kill()
 
@@ -349,8 +349,8 @@ def test_what_a_dead_child_left_behind_is_killed(settings: Settings) -> None:
 def test_a_crash_loop_is_reported_with_the_end_of_the_log(settings: Settings) -> None:
     child = Child("worker", ["sh", "-c", "echo out of luck; exit 3"])
     events: list[str] = []
-    patience = Patience(first_delay_s=0.01, longest_delay_s=0.05, deaths=5)
-    stack = Stack(settings, children=[child], patience=patience, on_event=events.append)
+    policy = RestartPolicy(first_delay_s=0.01, longest_delay_s=0.05, deaths=5)
+    stack = Stack(settings, children=[child], restart_policy=policy, on_event=events.append)
     with pytest.raises(StackError) as refusal, stack:
         stack.wait()
     message = str(refusal.value)
@@ -358,12 +358,12 @@ def test_a_crash_loop_is_reported_with_the_end_of_the_log(settings: Settings) ->
     assert message.endswith("\n".join(["out of luck"] * 6))
     delays = [float(found[1]) for event in events if (found := re.search(r"again in ([\d.]+) s", event))]
     assert len(delays) == 5
-    assert running(settings.home) is None
+    assert running_pid(settings.home) is None
 
 
 def test_a_command_that_does_not_exist_is_reported(settings: Settings) -> None:
     child = Child("worker", ["/no/such/command"])
-    stack = Stack(settings, children=[child], patience=Patience(first_delay_s=0.01, deaths=1))
+    stack = Stack(settings, children=[child], restart_policy=RestartPolicy(first_delay_s=0.01, deaths=1))
     with pytest.raises(StackError, match="/no/such/command"), stack:
         stack.wait()
 

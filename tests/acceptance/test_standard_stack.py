@@ -17,7 +17,7 @@ from redis import Redis
 from sqlalchemy import select
 
 import migrations
-from producer.stack.stack import environment, running
+from producer.stack.stack import environment, running_pid
 from schema.database import Database
 from schema.errors import StorageError
 from schema.settings import Settings, load, socket_path
@@ -110,7 +110,7 @@ def test_worker_and_reconciler_come_up_and_go(settings: Settings, number: signal
     while left := [pid for pid in pids if is_alive(pid)]:
         assert time.monotonic() < deadline, f"{left} outlived their owner"
         time.sleep(0.01)
-    assert running(settings.home) is None
+    assert running_pid(settings.home) is None
 
 
 @pytest.mark.parametrize("command", ["worker", "reconciler"])

@@ -28,12 +28,12 @@ def work(*, embedded: bool, workers: int | None = None, emulator: bool = False) 
         StackError: a stack runs on this home whose workers know no emulator, and one is needed.
     """
     from producer.stack import broker
-    from producer.stack.stack import Interrupted, Stack, running
+    from producer.stack.stack import Interrupted, Stack, running_pid
 
     settings = load()
-    if running(settings.home) is not None:
+    if running_pid(settings.home) is not None:
         _wait_for_boot(settings)
-    if not embedded or running(settings.home) is not None:
+    if not embedded or running_pid(settings.home) is not None:
         broker.check(settings.broker_url)
         if emulator:
             _refuse_without_emulator(settings)
@@ -57,7 +57,7 @@ def _refuse_without_emulator(settings: Settings) -> None:
     """Where the workers are those of this home's stack, it is known whether they have an emulator."""
     from producer.stack import broker, lock
 
-    owner = lock.owner(settings.home)
+    owner = lock.read_owner(settings.home)
     is_ours = broker.socket_of(settings.broker_url) == socket_path(settings.home)
     if owner is not None and is_ours and owner.emulator is None:
         raise StackError(
@@ -70,10 +70,10 @@ def _refuse_without_emulator(settings: Settings) -> None:
 def _wait_for_boot(settings: Settings) -> None:
     """Another process owns the home: give its stack the moment that it takes to answer."""
     from producer.stack import broker
-    from producer.stack.stack import running
+    from producer.stack.stack import running_pid
 
     deadline = time.monotonic() + _BOOT_S
-    while running(settings.home) is not None and time.monotonic() < deadline:
+    while running_pid(settings.home) is not None and time.monotonic() < deadline:
         try:
             broker.check(settings.broker_url)
             with database(settings):

@@ -14,7 +14,7 @@ from producer.images import ImageSet
 from producer.networks import provide
 from producer.networks.compatibility import fit
 from producer.reports import solver as reports_solver
-from producer.reports.progress import watch_preparation
+from producer.reports.progress import watch_dry_run
 from producer.reports.terminal import page, print_json, screen
 from producer.runs import batch_size
 from producer.runs.dry_runs import PreparationSummary
@@ -101,4 +101,4 @@ def _prepare(
         images=0 if size is None else len(job.images.images),
         batch_size=size or batch_size.REMOTE_BATCH_SIZE,
     )
-    return watch_preparation(at.database, preparation, screen(), at.check)
+    return watch_dry_run(at.database, preparation, screen(), at.check)

@@ -125,13 +125,13 @@ def test_units_are_known_by_the_network_that_was_prepared_for(
     """`digits` has 40 visible and 10 class units."""
     with database.transaction() as session:
         held = add_embedding(session, add_chip(session))
-        assert queries.layers(session, held, 50) is None
+        assert queries.unit_layers(session, held, 50) is None
     prepared = prepare(database, network, Visible.FOLDED)
     with database.transaction() as session:
         session.execute(update(Preparation).where(Preparation.id == prepared).values(embedding_id=held))
-        assert queries.layers(session, held, 50) == UnitLayers(("visible", "classes"), (40, 10))
-        assert queries.layers(session, held, 10) == UnitLayers(("classes",), (10,))
-        assert queries.layers(session, held, 11) is None
+        assert queries.unit_layers(session, held, 50) == UnitLayers(("visible", "classes"), (40, 10))
+        assert queries.unit_layers(session, held, 10) == UnitLayers(("classes",), (10,))
+        assert queries.unit_layers(session, held, 11) is None
 
 
 def prepare(database: Database, network: ChosenNetwork, visible: Visible = Visible.SAMPLED) -> int:

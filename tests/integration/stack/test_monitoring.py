@@ -20,14 +20,14 @@ DASHBOARD = ROOT / "producer" / "dashboard" / "grafana.json"
 WORKER = """
 import multiprocessing, os, urllib.request
 from worker.process import prometheus
-from worker.process.meter import Fate, Outcome, Step
+from worker.process.meter import Fate, BatchOutcome, Step
 from worker.process.settings import load
 
 prometheus.prepare()
 
 def count():
     meter = prometheus.meter(load())
-    for outcome in Outcome:
+    for outcome in BatchOutcome:
         meter.batch(outcome)
     meter.problem(Fate.ANSWERED)
     meter.chain_breaks(0.25)

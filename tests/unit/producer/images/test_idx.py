@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from producer.images import read, stream
-from producer.images.idx import labels_beside, read_idx
+from producer.images.idx import find_labels_file, read_idx
 from schema.errors import ImageError
 
 CODES = {"|u1": 0x08, "|i1": 0x09, ">i2": 0x0B, ">i4": 0x0C, ">f4": 0x0D, ">f8": 0x0E}
@@ -68,8 +68,8 @@ def test_labels_are_found_beside(tmp_path: Path, images: str, labels: str) -> No
 def test_labels_of_another_set_are_not_taken(tmp_path: Path) -> None:
     for name in ("train-labels-idx1-ubyte", "t10k-labels-idx3-ubyte", "digits-idx1-ubyte"):
         (tmp_path / name).write_bytes(b"")
-    assert labels_beside(tmp_path / "t10k-images-idx3-ubyte") is None
-    assert labels_beside(tmp_path / "digits-idx3-ubyte") is None
+    assert find_labels_file(tmp_path / "t10k-images-idx3-ubyte") is None
+    assert find_labels_file(tmp_path / "digits-idx3-ubyte") is None
 
 
 def test_given_labels_save_from_damaged_ones_beside(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from producer.cli import app
 from producer.stack import lock
-from producer.stack.emulator import Emulator, running_access
+from producer.stack.emulator import Emulator, running_environment
 from producer.stack.home import emulator_folder
 from schema.errors import StackError
 from schema.settings import load
@@ -73,12 +73,12 @@ def test_the_token_of_a_home_stays_and_is_its_users_alone(tmp_path: Path) -> Non
 
 def test_whoever_may_read_the_home_reaches_the_emulator_of_its_stack(tmp_path: Path) -> None:
     emulator, settings = Emulator.choose(tmp_path), load(home=tmp_path)
-    assert running_access(settings) == {}
+    assert running_environment(settings) == {}
     with lock.hold(tmp_path, emulator.url):
-        assert running_access(settings) == emulator.environment()
-        assert running_access(load(home=tmp_path, emulator_url="http://elsewhere")) == {}
+        assert running_environment(settings) == emulator.environment()
+        assert running_environment(load(home=tmp_path, emulator_url="http://elsewhere")) == {}
     with lock.hold(tmp_path, None):
-        assert running_access(settings) == {}
+        assert running_environment(settings) == {}
 
 
 def test_a_token_that_cannot_be_kept_is_an_error(tmp_path: Path) -> None:
