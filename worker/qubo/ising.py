@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from schema.errors import ParameterError
-
 if TYPE_CHECKING:
     from worker.qubo.build import BitArray, FloatArray, IndexArray
 
@@ -71,32 +69,6 @@ def bits_of(spins: SpinArray) -> BitArray:
 def spins_of(bits: BitArray) -> SpinArray:
     """Bits {0, 1} uint8 as spins {-1, +1} int8, the same shape."""
     return 2 * bits.view(np.int8) - np.int8(1)
-
-
-def common_scale(
-    h: FloatArray, J: FloatArray, h_range: tuple[float, float], j_range: tuple[float, float]
-) -> float:
-    """The largest factor that brings every h (B, n) and every J (m,) into a solver's ranges.
-
-    Take h over all images the model will see, or over their bounds, so that one factor serves the model. It
-    is above 1 where the ranges leave room, and 1.0 for a model that is zero everywhere. Energies scale with
-    it, and the temperature the model feels falls by it.
-
-    Raises ParameterError when a range does not reach below and above 0, or a value is not finite.
-    """
-    factors = [factor for values, limits in ((h, h_range), (J, j_range)) for factor in _room(values, limits)]
-    return min(factors, default=1.0)
-
-
-def _room(values: FloatArray, limits: tuple[float, float]) -> list[float]:
-    """How much the values could grow before they leave the range, at its upper and at its lower end."""
-    low, high = limits
-    if not (np.isfinite(low) and np.isfinite(high) and low < 0.0 < high):
-        raise ParameterError(f"a solver's range must reach below and above 0, not [{low}, {high}]")
-    if not np.isfinite(values).all():
-        raise ParameterError("h and J must be finite to be scaled into a solver's ranges")
-    most, least = values.max(initial=0.0), values.min(initial=0.0)
-    return [float(limit / value) for limit, value in ((high, most), (low, least)) if value != 0.0]
 
 
 def _sum_at_units(edges: IndexArray, values: FloatArray, units: int) -> FloatArray:

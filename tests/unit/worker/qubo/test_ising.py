@@ -1,4 +1,4 @@
-"""BINARY and SPIN are two forms of one energy; ranges are met by one scale for a model."""
+"""BINARY and SPIN are two forms of one energy."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.errors import ParameterError
 from tests.models import all_states, features_for, head, small_models
 from worker.qubo.build import EnergyModel
-from worker.qubo.ising import binary_form, bits_of, common_scale, spin_form, spins_of
+from worker.qubo.ising import binary_form, bits_of, spin_form, spins_of
 
 
 @given(small_models(), st.integers(0, 2**32))
@@ -55,48 +54,3 @@ def test_bits_and_spins() -> None:
     np.testing.assert_array_equal(spins, [[-1, 1, 1]])
     np.testing.assert_array_equal(bits_of(spins), bits)
     assert bits_of(spins).dtype == np.uint8
-
-
-RANGES = st.tuples(st.floats(-5.0, -0.1), st.floats(0.1, 5.0))
-
-
-@given(st.integers(0, 2**32), RANGES, RANGES)
-def test_the_scale_fills_the_ranges_and_no_more(seed: int, h_range, j_range) -> None:
-    rng = np.random.default_rng(seed)
-    h, J = rng.normal(size=(4, 6)), rng.normal(size=9)
-    scale = common_scale(h, J, h_range, j_range)
-    room = np.array(
-        [
-            h_range[1] - scale * max(h.max(), 0.0),
-            scale * min(h.min(), 0.0) - h_range[0],
-            j_range[1] - scale * max(J.max(), 0.0),
-            scale * min(J.min(), 0.0) - j_range[0],
-        ]
-    )
-    assert room.min() == pytest.approx(0.0, abs=1e-9)
-
-
-def test_one_bright_image_sets_the_scale_of_all() -> None:
-    h = np.array([[0.1, -0.2], [4.0, 1.0]])
-    assert common_scale(h, np.array([0.5]), (-2.0, 2.0), (-1.0, 1.0)) == 0.5
-    assert common_scale(h[:1], np.array([0.5]), (-2.0, 2.0), (-1.0, 1.0)) == 2.0
-
-
-def test_an_asymmetric_range_is_used_to_its_end() -> None:
-    J = np.array([-1.0, 0.25])
-    assert common_scale(np.zeros((1, 2)), J, (-4.0, 4.0), (-2.0, 1.0)) == 2.0
-
-
-def test_a_zero_model_keeps_its_scale() -> None:
-    assert common_scale(np.zeros((2, 3)), np.zeros(0), (-4.0, 4.0), (-1.0, 1.0)) == 1.0
-
-
-@pytest.mark.parametrize("limits", [(0.0, 1.0), (-1.0, 0.0), (1.0, -1.0), (-np.inf, 1.0), (np.nan, 1.0)])
-def test_useless_ranges_are_refused(limits: tuple[float, float]) -> None:
-    with pytest.raises(ParameterError, match="range"):
-        common_scale(np.ones((1, 1)), np.ones(1), limits, (-1.0, 1.0))
-
-
-def test_a_model_that_is_not_finite_has_no_scale() -> None:
-    with pytest.raises(ParameterError, match="finite"):
-        common_scale(np.array([[np.inf]]), np.ones(1), (-1.0, 1.0), (-1.0, 1.0))

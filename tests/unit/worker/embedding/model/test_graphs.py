@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import dwave.graphs
-import numpy as np
 import pytest
 
 from schema.errors import Refused
@@ -21,14 +20,6 @@ def _properties(**changes: Any) -> dict[str, Any]:
         "couplers": sorted(tuple(sorted(edge)) for edge in graph.edges),
     }
     return properties | changes
-
-
-def test_couplers_are_found_either_way_round() -> None:
-    graph = SolverGraph.from_properties("chip", "chip_1", _properties())
-    pairs = graph.couplers[::3]
-    assert graph.find_couplers(pairs).tolist() == list(range(0, len(graph.couplers), 3))
-    assert graph.find_couplers(pairs[:, ::-1]).tolist() == list(range(0, len(graph.couplers), 3))
-    assert graph.find_couplers(np.array([[0, 0], [1, 1]])).tolist() == [-1, -1]
 
 
 @pytest.mark.parametrize(
