@@ -17,7 +17,7 @@ from worker.embedding.copies.time_limit import TimeLimit
 from worker.embedding.model.graphs import Interactions
 
 if TYPE_CHECKING:
-    from worker.embedding.copies.board import Board
+    from worker.embedding.copies.occupancy import Board
     from worker.embedding.copies.minorminer import Chains
 
 IntArray = NDArray[np.int64]

@@ -9,7 +9,7 @@ import numpy as np
 from schema.codecs.tiling import Tiling
 from schema.errors import Refused
 from worker.embedding.copies import bounds, minorminer
-from worker.embedding.copies.board import FREE, Board
+from worker.embedding.copies.occupancy import FREE, Board
 from worker.embedding.copies.minorminer import Chains
 from worker.embedding.copies.time_limit import Report, TimeLimit
 from worker.embedding.layered import construct

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.embedding.tiling.sheet import Sheet, bits, pick
+from worker.embedding.tiling.bit_graph import Sheet, bits, pick
 
 if TYPE_CHECKING:
     from worker.embedding.copies.minorminer import Chains

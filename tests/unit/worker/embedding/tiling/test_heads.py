@@ -12,14 +12,14 @@ from dwave.embedding import verify_embedding
 from schema.codecs.tiling import Tiling
 from tests import models
 from tests.chips import chip
-from worker.embedding.copies.board import Board
+from worker.embedding.copies.occupancy import Board
 from worker.embedding.copies.minorminer import Chains, embed, induced
 from worker.embedding.copies.time_limit import TimeLimit
 from worker.embedding.model.graphs import Interactions, SolverGraph
 from worker.embedding.search import repair, shipped
 from worker.embedding.search.find import find
 from worker.embedding.tiling import heads
-from worker.embedding.tiling.sheet import of_region
+from worker.embedding.tiling.bit_graph import of_region
 from worker.qubo.build import Visible
 
 SMALL = Interactions.of(models.head(units=12, classes=4))

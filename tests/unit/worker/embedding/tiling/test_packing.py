@@ -9,7 +9,7 @@ from dwave.embedding import verify_embedding
 
 from tests import models
 from tests.chips import chip
-from worker.embedding.copies.board import Board
+from worker.embedding.copies.occupancy import Board
 from worker.embedding.copies.time_limit import TimeLimit
 from worker.embedding.model import lattice
 from worker.embedding.model.graphs import Interactions, SolverGraph
