@@ -12,8 +12,8 @@ from dwave.embedding import verify_embedding
 from schema.codecs.tiling import Tiling
 from tests import models
 from tests.chips import chip
-from worker.embedding.copies.occupancy import Board
 from worker.embedding.copies.minorminer import Chains, embed, induced
+from worker.embedding.copies.occupancy import Board
 from worker.embedding.copies.time_limit import TimeLimit
 from worker.embedding.model.graphs import Interactions, SolverGraph
 from worker.embedding.search import repair, shipped
