@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from worker.qubo.build import Coupling, EnergyModel, FloatArray, Visible, build
+from worker.qubo.energy_model import Coupling, EnergyModel, FloatArray, Visible, build
 
 
 def dense(rng: np.random.Generator, inputs: int, outputs: int, spread: float = 1.0) -> Coupling:

@@ -29,7 +29,7 @@ from worker.annealers.exact import ExactAnnealer, default_beta, ground_state
 from worker.annealers.simulated import SimulatedAnnealer
 from worker.compute import consensus
 from worker.network.trained import TrainedNetwork
-from worker.qubo.build import Coupling, EnergyModel, FloatArray, build
+from worker.qubo.energy_model import Coupling, EnergyModel, FloatArray, build
 
 pytestmark = pytest.mark.bench
 

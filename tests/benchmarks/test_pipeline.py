@@ -40,7 +40,7 @@ from tests.benchmarks.rivals.submission import Rival, Shop, in_parallel, one_by_
 from tests.emulators import TOKEN
 from worker.compute import scoring
 from worker.network.trained import TrainedNetwork
-from worker.qubo.build import Visible
+from worker.qubo.energy_model import Visible
 from worker.records import batches
 from worker.records.networks import Registry
 

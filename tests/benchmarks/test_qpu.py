@@ -34,7 +34,7 @@ from worker.embedding.model.unembedding import unembed
 from worker.embedding.search import find
 from worker.emulator.qpu.solver import DESIGNS, EmulatedSolver
 from worker.network.trained import TrainedNetwork
-from worker.qubo.build import Visible
+from worker.qubo.energy_model import Visible
 from worker.qubo.ising import spin_form
 from worker.sapi import program
 from worker.sapi.program import Programme

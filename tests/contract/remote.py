@@ -13,7 +13,7 @@ from worker.annealers.base import LogicalSamples
 from worker.embedding.model.graphs import Interactions
 from worker.embedding.model.unembedding import unembed
 from worker.embedding.search import find
-from worker.qubo.build import EnergyModel, FloatArray
+from worker.qubo.energy_model import EnergyModel, FloatArray
 from worker.qubo.noise import Noise
 from worker.sapi import program
 from worker.sapi.client import Access

@@ -15,7 +15,7 @@ from tests.models import dense, features_for, head, pooled
 from worker.annealers.base import LocalAnnealer
 from worker.annealers.exact import ExactAnnealer
 from worker.annealers.simulated import SimulatedAnnealer
-from worker.qubo.build import EnergyModel, build
+from worker.qubo.energy_model import EnergyModel, build
 from worker.qubo.noise import Noise, noise_for
 from worker.sapi.client import Access
 

@@ -16,7 +16,7 @@ from schema.errors import ParameterError
 from schema.parameters import MAX_READS
 
 if TYPE_CHECKING:
-    from worker.qubo.build import BitArray, EnergyModel, FloatArray
+    from worker.qubo.energy_model import BitArray, EnergyModel, FloatArray
     from worker.qubo.noise import Noise
 
 # A scale this small counts as zero: its inverse, a temperature, must stay finite.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from worker.annealers.forest import Forest, IndexList
-    from worker.qubo.build import BitArray, EnergyModel, FloatArray
+    from worker.qubo.energy_model import BitArray, EnergyModel, FloatArray
     from worker.qubo.noise import Noise
 
 Statistic = Literal["sum", "maximum"]

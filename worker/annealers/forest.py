@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from schema.errors import Refused
 
 if TYPE_CHECKING:
-    from worker.qubo.build import BitArray, EnergyModel, FloatArray
+    from worker.qubo.energy_model import BitArray, EnergyModel, FloatArray
 
 IndexList = NDArray[np.intp]
 Units = IndexList | slice

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from worker.qubo.build import EnergyModel, FloatArray
+    from worker.qubo.energy_model import EnergyModel, FloatArray
     from worker.qubo.ising import SpinArray
     from worker.qubo.noise import Noise
 

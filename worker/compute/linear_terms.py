@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from worker.network.trained import TrainedNetwork
-    from worker.qubo.build import EnergyModel
+    from worker.qubo.energy_model import EnergyModel
 
 # So many images are computed at a time, whoever asks: an image has the same bits whatever else is asked for.
 _BLOCK = 128

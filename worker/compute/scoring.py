@@ -21,7 +21,7 @@ from worker.compute import candidates, consensus
 from worker.compute.linear_terms import LatestParts, LinearParts
 from worker.embedding.model.unembedding import unembed
 from worker.network.trained import TrainedNetwork
-from worker.qubo.build import EnergyModel
+from worker.qubo.energy_model import EnergyModel
 from worker.qubo.ising import spin_form
 from worker.qubo.noise import noise_for
 from worker.records.batches import BatchInput, Scored, StoredReads

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from schema.network import weights
 from schema.network.architecture import Architecture
 from worker.network import features, layers, transfer
-from worker.qubo.build import EnergyModel
+from worker.qubo.energy_model import EnergyModel
 
 _KEPT_MODELS = 16
 

@@ -13,7 +13,7 @@ from schema.network.architecture import Architecture, Shape
 from schema.network.layers import MaxPool, PoolUnits, UnitLayer
 from schema.network.weights import FOLDED_LAM, Weights
 from worker.network.columns import pool_mask, repeats, spread
-from worker.qubo.build import Coupling, EnergyModel, build
+from worker.qubo.energy_model import Coupling, EnergyModel, build
 
 Transfer = Literal["paper", "energy"]
 TRANSFERS: tuple[str, ...] = get_args(Transfer)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from worker.qubo.build import BitArray, FloatArray, IndexArray
+    from worker.qubo.energy_model import BitArray, FloatArray, IndexArray
 
 SpinArray = NDArray[np.int8]
 

@@ -18,7 +18,7 @@ from schema.errors import ParameterError
 from worker.qubo.ising import binary_form, spin_form
 
 if TYPE_CHECKING:
-    from worker.qubo.build import EnergyModel, FloatArray
+    from worker.qubo.energy_model import EnergyModel, FloatArray
 
 # Reads use the seed itself, without a key.
 _STREAM = 1

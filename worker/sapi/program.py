@@ -19,7 +19,7 @@ from worker.sapi import wire
 
 if TYPE_CHECKING:
     from schema.codecs.tiling import Tiling
-    from worker.qubo.build import EnergyModel
+    from worker.qubo.energy_model import EnergyModel
 
 FloatArray = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tests.benchmarks.rivals.ocean import count_by_argsort
 from worker.network.trained import TrainedNetwork
-from worker.qubo.build import EnergyModel
+from worker.qubo.energy_model import EnergyModel
 
 FloatArray = NDArray[np.float64]
 Rival = Callable[["Shop", NDArray[np.uint8]], FloatArray]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from schema.errors import Refused
 
 if TYPE_CHECKING:
-    from worker.qubo.build import EnergyModel
+    from worker.qubo.energy_model import EnergyModel
 
 IndexArray = NDArray[np.int32]
 

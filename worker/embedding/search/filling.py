@@ -17,8 +17,8 @@ from worker.embedding.copies.time_limit import TimeLimit
 from worker.embedding.model.graphs import Interactions
 
 if TYPE_CHECKING:
-    from worker.embedding.copies.occupancy import Board
     from worker.embedding.copies.minorminer import Chains
+    from worker.embedding.copies.occupancy import Board
 
 IntArray = NDArray[np.int64]
 

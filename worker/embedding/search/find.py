@@ -9,8 +9,8 @@ import numpy as np
 from schema.codecs.tiling import Tiling
 from schema.errors import Refused
 from worker.embedding.copies import bounds, minorminer
-from worker.embedding.copies.occupancy import FREE, Board
 from worker.embedding.copies.minorminer import Chains
+from worker.embedding.copies.occupancy import FREE, Board
 from worker.embedding.copies.time_limit import Report, TimeLimit
 from worker.embedding.layered import construct
 from worker.embedding.model.check import check, intact

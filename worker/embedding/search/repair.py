@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from worker.embedding.copies import minorminer
 
 if TYPE_CHECKING:
-    from worker.embedding.copies.occupancy import Board
     from worker.embedding.copies.minorminer import Chains
+    from worker.embedding.copies.occupancy import Board
     from worker.embedding.copies.time_limit import TimeLimit
     from worker.embedding.model.graphs import Interactions
 

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.embedding.copies import minorminer
-from worker.embedding.tiling.heads import Annealer, HeadGraph
 from worker.embedding.tiling.bit_graph import of_region
+from worker.embedding.tiling.heads import Annealer, HeadGraph
 
 if TYPE_CHECKING:
-    from worker.embedding.copies.occupancy import Board
     from worker.embedding.copies.minorminer import Chains
+    from worker.embedding.copies.occupancy import Board
     from worker.embedding.copies.time_limit import TimeLimit
     from worker.embedding.model.graphs import Interactions
 

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from worker.embedding.copies.minorminer import qubits_of
 from worker.embedding.model import lattice
+from worker.embedding.tiling.bit_graph import Sheet, repeating
 from worker.embedding.tiling.heads import Annealer, HeadGraph
 from worker.embedding.tiling.periodic import Shape, Torus, place_whole, unroll, window
-from worker.embedding.tiling.bit_graph import Sheet, repeating
 
 if TYPE_CHECKING:
-    from worker.embedding.copies.occupancy import Board
     from worker.embedding.copies.minorminer import Chains
+    from worker.embedding.copies.occupancy import Board
     from worker.embedding.copies.time_limit import TimeLimit
     from worker.embedding.model.graphs import Interactions
 

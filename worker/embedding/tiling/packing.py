@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.embedding.copies.occupancy import FREE
 from worker.embedding.copies.minorminer import qubits_of
+from worker.embedding.copies.occupancy import FREE
 from worker.embedding.tiling.shapes import Finder, Places
 
 if TYPE_CHECKING:
-    from worker.embedding.copies.occupancy import Board
     from worker.embedding.copies.minorminer import Chains
+    from worker.embedding.copies.occupancy import Board
     from worker.embedding.copies.time_limit import TimeLimit
     from worker.embedding.model.graphs import Interactions
     from worker.embedding.tiling.shapes import Shapes

@@ -23,8 +23,8 @@ from worker.embedding.model.check import intact
 from worker.embedding.model.graphs import Interactions, SolverGraph
 
 if TYPE_CHECKING:
-    from worker.embedding.copies.occupancy import Board
     from worker.embedding.copies.minorminer import Chains
+    from worker.embedding.copies.occupancy import Board
     from worker.embedding.copies.time_limit import TimeLimit
     from worker.embedding.model.lattice import Lattice
 

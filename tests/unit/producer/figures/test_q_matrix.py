@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from producer.figures import q_matrix as figures_q_matrix
 from producer.figures import saving
 from tests import models
-from worker.qubo.build import EnergyModel
+from worker.qubo.energy_model import EnergyModel
 
 KINDS = {
     "digits5x5": ("visible", "pool", "classes"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.models import conv358, head, small_models
 from worker.annealers.base import coupling_scales, image_words
-from worker.qubo.build import Coupling, EnergyModel, build
+from worker.qubo.energy_model import Coupling, EnergyModel, build
 
 
 @given(st.integers(0, 2**80), st.integers(0, 10**7), st.integers(1, 9), st.integers(0, 8), st.integers(1, 33))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schema.errors import ParameterError, Refused
 from tests.models import all_states, conv358, dense, features_for, head, pooled, pools, small_models
 from worker.annealers.exact import ExactAnnealer, default_beta, ground_state
-from worker.qubo.build import Coupling, EnergyModel, FloatArray, Visible, build
+from worker.qubo.energy_model import Coupling, EnergyModel, FloatArray, Visible, build
 
 IMAGES = 30
 READS = 10_000

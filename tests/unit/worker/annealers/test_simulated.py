@@ -9,7 +9,7 @@ from schema.errors import ParameterError, Refused
 from tests.models import conv358, features_for, head
 from worker.annealers.exact import ground_state
 from worker.annealers.simulated import SimulatedAnnealer, _initial_states, beta_schedule
-from worker.qubo.build import EnergyModel
+from worker.qubo.energy_model import EnergyModel
 
 
 def test_temperatures_fall_and_end_downhill() -> None:

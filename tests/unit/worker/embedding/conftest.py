@@ -12,7 +12,7 @@ import pytest
 
 from schema.codecs.tiling import Tiling
 from worker.embedding.model.graphs import Interactions, SolverGraph
-from worker.qubo.build import Coupling, EnergyModel, build
+from worker.qubo.energy_model import Coupling, EnergyModel, build
 
 GRAPHS = {
     "chimera": (dwave.graphs.chimera_graph, (6, 6, 4)),

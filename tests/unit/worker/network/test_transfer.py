@@ -17,7 +17,7 @@ from schema.network.architecture import Architecture
 from worker.network import transfer
 from worker.network.layers import NetworkModule, class_energies, class_states
 from worker.network.objective import energy_head
-from worker.qubo.build import EnergyModel
+from worker.qubo.energy_model import EnergyModel
 
 Floats = NDArray[np.float64]
 

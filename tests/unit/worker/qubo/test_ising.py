@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.models import all_states, features_for, head, small_models
-from worker.qubo.build import EnergyModel
+from worker.qubo.energy_model import EnergyModel
 from worker.qubo.ising import binary_form, bits_of, spin_form, spins_of
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from schema.errors import ParameterError
 from tests.models import all_states, conv358, features_for, head, small_models
-from worker.qubo.build import EnergyModel
+from worker.qubo.energy_model import EnergyModel
 from worker.qubo.ising import spin_form, spins_of
 from worker.qubo.noise import Noise, noise_for, ranges
 

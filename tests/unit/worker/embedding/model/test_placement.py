@@ -13,7 +13,7 @@ from worker.embedding.model.chain_strength import torque
 from worker.embedding.model.graphs import Interactions, SolverGraph
 from worker.embedding.model.placement import place
 from worker.embedding.model.scale import Ranges, fit_scale
-from worker.qubo.build import EnergyModel
+from worker.qubo.energy_model import EnergyModel
 from worker.qubo.ising import spin_form
 
 

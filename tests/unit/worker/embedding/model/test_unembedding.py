@@ -11,7 +11,7 @@ from schema.codecs.tiling import Tiling
 from schema.errors import Corrupt
 from schema.parameters import Unembedding
 from worker.embedding.model.unembedding import unembed
-from worker.qubo.build import EnergyModel
+from worker.qubo.energy_model import EnergyModel
 from worker.qubo.ising import spin_form
 
 

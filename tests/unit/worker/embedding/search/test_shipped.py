@@ -11,7 +11,7 @@ from tests import chips, models
 from worker.embedding.model.check import check
 from worker.embedding.model.graphs import Interactions, SolverGraph
 from worker.embedding.search.find import find
-from worker.qubo.build import EnergyModel
+from worker.qubo.energy_model import EnergyModel
 
 
 def judge(model: EnergyModel, solver: SolverGraph, chains: dict[int, list[int]]) -> None:

@@ -20,7 +20,7 @@ from worker.embedding.search import repair, shipped
 from worker.embedding.search.find import find
 from worker.embedding.tiling import heads
 from worker.embedding.tiling.bit_graph import of_region
-from worker.qubo.build import Visible
+from worker.qubo.energy_model import Visible
 
 SMALL = Interactions.of(models.head(units=12, classes=4))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schema.errors import NetworkError, ParameterError
 from tests.models import all_states, conv358, dense, features_for, head, pooled, pools, small_models
-from worker.qubo.build import Coupling, EnergyModel, build
+from worker.qubo.energy_model import Coupling, EnergyModel, build
 
 RNG = np.random.default_rng
 
