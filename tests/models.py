@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from worker.qubo.energy_model import Coupling, EnergyModel, FloatArray, Visible, build
+from worker.qubo.energy_model import Coupling, EnergyModel, FloatArray, Visible, build_model
 
 
 def dense(rng: np.random.Generator, inputs: int, outputs: int, spread: float = 1.0) -> Coupling:
@@ -38,20 +38,20 @@ def convolution(rng: np.random.Generator) -> Coupling:
 
 def head(visible: Visible = "sampled", units: int = 40, classes: int = 10, lam: float = 2.0) -> EnergyModel:
     """The shape of `mnist`: visible units and class units."""
-    return build([dense(np.random.default_rng(1), units, classes, 0.4)], None, lam, visible)
+    return build_model([dense(np.random.default_rng(1), units, classes, 0.4)], None, lam, visible)
 
 
 def pooled(visible: Visible = "sampled", count: int = 5, size: int = 4, classes: int = 5) -> EnergyModel:
     """The shape of `digits5x5`: visible units, pooling units and class units."""
     couplings = [pools(count, size), dense(np.random.default_rng(2), count, classes)]
-    return build(couplings, None, 2.0, visible)
+    return build_model(couplings, None, 2.0, visible)
 
 
 def conv358(visible: Visible = "sampled") -> EnergyModel:
     """The shape of `conv358`, with biases."""
     rng = np.random.default_rng(3)
     couplings = [convolution(rng), dense(rng, 128, 24), dense(rng, 24, 10)]
-    return build(couplings, [rng.normal(size=size) for size in (128, 24, 10)], 1.0, visible)
+    return build_model(couplings, [rng.normal(size=size) for size in (128, 24, 10)], 1.0, visible)
 
 
 def features_for(model: EnergyModel, images: int, seed: int = 0) -> FloatArray:
@@ -72,6 +72,6 @@ def small_models(draw: st.DrawFn, most_units: int = 9) -> EnergyModel:
     couplings = [sparse(rng, *pair, density) for pair in pairwise(sizes)]
     biases = [rng.normal(size=size) for size in sizes[1:]]
     lam = draw(st.floats(0.0, 8.0))
-    return build(
+    return build_model(
         couplings, draw(st.none() | st.just(biases)), lam, draw(st.sampled_from(["sampled", "folded"]))
     )

@@ -29,7 +29,7 @@ from worker.annealers.exact import ExactAnnealer, default_beta, ground_state
 from worker.annealers.simulated import SimulatedAnnealer
 from worker.compute import consensus
 from worker.network.trained import TrainedNetwork
-from worker.qubo.energy_model import Coupling, EnergyModel, FloatArray, build
+from worker.qubo.energy_model import Coupling, EnergyModel, FloatArray, build_model
 
 pytestmark = pytest.mark.bench
 
@@ -42,7 +42,7 @@ class Trained:
     """A trained head with the linear parts and labels of test images."""
 
     def __init__(self, weights: FloatArray, features: FloatArray, labels: np.ndarray) -> None:
-        self.model = build([Coupling(weights, np.ones(weights.shape, dtype=np.bool_))], None, LAM)
+        self.model = build_model([Coupling(weights, np.ones(weights.shape, dtype=np.bool_))], None, LAM)
         self.linear, self.labels = self.model.linear(features), labels
 
     @property

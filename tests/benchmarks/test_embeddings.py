@@ -16,9 +16,9 @@ import pytest
 from tests import models
 from tests.benchmarks.conftest import Record
 from tests.chips import chip
-from worker.embedding.model.check import check
+from worker.embedding.model.check import check_tiling
 from worker.embedding.model.graphs import Interactions
-from worker.embedding.search.find import find
+from worker.embedding.search.find import find_embedding
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
 
@@ -47,7 +47,7 @@ def _graph(name: str) -> Interactions:
 @pytest.mark.parametrize(("name", "lattice"), COPIES)
 def test_copies(record: Record, name: str, lattice: str) -> None:
     goal, rival, seconds = COPIES[name, lattice]
-    found = find(_graph(name), chip(*CHIPS[lattice]), time_limit_s=seconds)
+    found = find_embedding(_graph(name), chip(*CHIPS[lattice]), time_limit_s=seconds)
     record(f"{name}: copies on {lattice} in {seconds} s", found.tiling.tiles, "copies", goal, rival=rival)
 
 
@@ -55,8 +55,8 @@ def test_copies(record: Record, name: str, lattice: str) -> None:
 @pytest.mark.parametrize(("name", "seconds"), [("mnist", 60), ("mnist folded", 60), ("mnist folded", 5)])
 def test_copies_with_faults(record: Record, name: str, seconds: int, lattice: str) -> None:
     graph = _graph(name)
-    ideal = find(graph, chip(*CHIPS[lattice]), time_limit_s=5).tiling.tiles
-    found = find(graph, chip(*CHIPS[lattice], dead=0.015, seed=1), time_limit_s=seconds)
+    ideal = find_embedding(graph, chip(*CHIPS[lattice]), time_limit_s=5).tiling.tiles
+    found = find_embedding(graph, chip(*CHIPS[lattice], dead=0.015, seed=1), time_limit_s=seconds)
     share = 100.0 * found.tiling.tiles / ideal
     label = f"{name}: of the ideal {lattice}'s copies, 1.5 % of qubits dead"
     record(f"{label}, in {seconds} s", share, "%", 92.0)
@@ -70,7 +70,7 @@ def test_copies_with_faults(record: Record, name: str, seconds: int, lattice: st
 def test_layered(record: Record, lattice: str, dead: float, longest: int, seconds: int) -> None:
     graph, solver = _graph("conv358"), chip(*CHIPS[lattice], dead=dead, seed=1)
     started = time.process_time()
-    tiling = find(graph, solver, tiles=1).tiling
+    tiling = find_embedding(graph, solver, tiles=1).tiling
     spent = time.process_time() - started
     label = f"conv358 on {lattice}" + (f", {100 * dead:g} % dead" if dead else "")
     record(f"{label}: search", spent, "CPU s", seconds, at_least=False)
@@ -78,5 +78,5 @@ def test_layered(record: Record, lattice: str, dead: float, longest: int, second
     goal = {"P16": 1582, "Z12": 1221}[lattice] if not dead else None
     record(f"{label}: qubits", len(tiling.qubits), "qubits", goal, at_least=False)
     started = time.process_time()
-    check(graph, solver, tiling)
+    check_tiling(graph, solver, tiling)
     record(f"{label}: check", 1e3 * (time.process_time() - started), "CPU ms")

@@ -101,7 +101,7 @@ def road() -> Road:
     architecture = bundle.description.architecture
     network = TrainedNetwork(architecture, weights.decode(bundle.data, architecture), "energy")
     model, graph = network.model("sampled", None), chip("pegasus", 16)
-    tiling = search_shipped.load(Interactions.of(model), graph)
+    tiling = search_shipped.load_shipped(Interactions.of(model), graph)
     assert tiling is not None
     ranges = Ranges(h=(-4.0, 4.0), J=(-2.0, 1.0), J_at_qubit=(-18.0, 15.0))
     made = programme.prepare(model, architecture.alpha, graph, tiling, ranges, Parameters())

@@ -64,7 +64,7 @@ def on_ideal_chip(name: str, visible: Visible) -> Programme:
     """A shipped network on as many tiles as the ideal P16 takes."""
     network, graph = trained(name), chip("pegasus", 16)
     model = network.model(visible, None)
-    tiling = find.find(Interactions.of(model), graph).tiling
+    tiling = find.find_embedding(Interactions.of(model), graph).tiling
     return program.prepare(model, network.architecture.alpha, graph, tiling, RANGES, Parameters())
 
 
@@ -79,7 +79,7 @@ def full_chip(network: TrainedNetwork) -> Programme:
     made = EmulatedSolver.make("emulator-pegasus", DESIGNS["emulator-pegasus"], 0)
     graph = SolverGraph.from_properties("chip", "chip", made.properties)
     model = network.model("folded", None)
-    tiling = find.find(Interactions.of(model), graph).tiling
+    tiling = find.find_embedding(Interactions.of(model), graph).tiling
     ranges = Ranges.from_properties(made.properties)
     return program.prepare(model, network.architecture.alpha, graph, tiling, ranges, Parameters())
 

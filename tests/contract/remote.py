@@ -53,7 +53,7 @@ class RemoteAnnealer:
         assert noise is None
         started = perf_counter()
         parameters = Parameters(reads=reads, seed=seed)
-        found = find.find(Interactions.of(model), self.connection.graph, tiles=1, seed=seed)
+        found = find.find_embedding(Interactions.of(model), self.connection.graph, tiles=1, seed=seed)
         reach = float(np.abs(linear).max(initial=1.0))
         made = program.prepare(
             model, reach, self.connection.graph, found.tiling, self.connection.ranges, parameters

@@ -15,7 +15,7 @@ from tests.models import dense, features_for, head, pooled
 from worker.annealers.base import LocalAnnealer
 from worker.annealers.exact import ExactAnnealer
 from worker.annealers.simulated import SimulatedAnnealer
-from worker.qubo.energy_model import EnergyModel, build
+from worker.qubo.energy_model import EnergyModel, build_model
 from worker.qubo.noise import Noise, noise_for
 from worker.sapi.client import Access
 
@@ -130,7 +130,7 @@ def test_reads_follow_the_noisy_model(annealer: LocalAnnealer) -> None:
 
 def test_the_lowest_read_of_a_small_model_is_its_minimum(any_annealer: LocalAnnealer) -> None:
     rng = np.random.default_rng(4)
-    model = build([dense(rng, 8, 4)], [rng.normal(size=4)], lam=2.0)
+    model = build_model([dense(rng, 8, 4)], [rng.normal(size=4)], lam=2.0)
     features = features_for(model, 5)
     samples = any_annealer.sample(model, model.linear(features), reads=2000, seed=4)
     for image in range(5):

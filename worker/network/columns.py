@@ -17,11 +17,11 @@ from schema.network.layers import ConvUnits, DenseUnits, PoolUnits, UnitLayer
 IndexArray = NDArray[np.intp]
 MaskArray = NDArray[np.bool_]
 
-_KEPT_LAYERS = 64
+_CACHED_LAYERS = 64
 
 
-@lru_cache(maxsize=_KEPT_LAYERS)
-def spread(layer: ConvUnits | DenseUnits, before: Shape, after: Shape) -> tuple[IndexArray, MaskArray]:
+@lru_cache(maxsize=_CACHED_LAYERS)
+def weight_index(layer: ConvUnits | DenseUnits, before: Shape, after: Shape) -> tuple[IndexArray, MaskArray]:
     """Index into the flat weights, and mask of the couplers that exist, each (n_in, n_out). Read-only.
 
     before, after: shapes of the units that the layer joins. The weights are laid out as in torch's Conv2d
@@ -41,7 +41,7 @@ def spread(layer: ConvUnits | DenseUnits, before: Shape, after: Shape) -> tuple[
     return _frozen(index.reshape(inputs, -1), mask.reshape(inputs, -1))
 
 
-@lru_cache(maxsize=_KEPT_LAYERS)
+@lru_cache(maxsize=_CACHED_LAYERS)
 def pool_mask(layer: PoolUnits, before: Shape) -> MaskArray:
     """(n_in, n_out) bool, read-only: which units of the layer before belong to which pool."""
     channels, rows, columns = before
@@ -53,7 +53,7 @@ def pool_mask(layer: PoolUnits, before: Shape) -> MaskArray:
     return mask
 
 
-def repeats(layer: UnitLayer, after: Shape) -> int:
+def bias_repeats(layer: UnitLayer, after: Shape) -> int:
     """How often each bias of a layer repeats: a convolution has one a filter, shared by all its places."""
     return after[1] * after[2] if isinstance(layer, ConvUnits) else 1
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from schema.network.architecture import Architecture
 from schema.network.layers import PoolUnits
-from worker.network.columns import pool_mask, repeats, spread
+from worker.network.columns import bias_repeats, pool_mask, weight_index
 from worker.network.layers import NetworkModule, class_energies
 
 # Sharpness of the found units, step by step: u = sigmoid(sharpness z), at last u = [z > 0]. A slow start
@@ -89,7 +89,7 @@ class DeepLayers:
 
 
 @dataclass(frozen=True, eq=False)
-class Deep:
+class DeepEnergy:
     """The energy of a batch, for any class units on.
 
     layers: C = 1, no class unit on. values: (B, 1, nv), the visible units where they are known: 1 where
@@ -137,7 +137,7 @@ class Deep:
 
 def energy_layers(
     network: NetworkModule, features: Tensor, beta: float, lam: float, sigma: float = 0.0
-) -> Deep:
+) -> DeepEnergy:
     """The energy of a batch with feature values (B, nv).
 
     sigma: standard deviation of Gaussian noise on h and J, as a fraction of the largest |h| and |J| that any
@@ -151,10 +151,10 @@ def energy_layers(
         fields, couplings = _perturb(fields, couplings, network.architecture.alpha, lam, sigma)
     *inner, classes = [field.reshape(-1, 1, field.shape[-1]) for field in fields]
     layers = DeepLayers(tuple(inner), tuple(couplings[:-1]), 1, beta)
-    return Deep(layers, values.unsqueeze(1), couplings[-1].T, classes.squeeze(1), lam)
+    return DeepEnergy(layers, values.unsqueeze(1), couplings[-1].T, classes.squeeze(1), lam)
 
 
-def initialise(network: NetworkModule) -> None:
+def initialise_weights(network: NetworkModule) -> None:
     """Couplings of a size that lets units differ, no biases, and a balanced code of +-1 for each class.
 
     A layer's couplings are normal with standard deviation 1.2 / sqrt(inputs): half of them act at once, and
@@ -227,9 +227,9 @@ def _couplings(network: NetworkModule) -> tuple[list[Tensor], list[Tensor]]:
             couplings.append(architecture.alpha * torch.from_numpy(pool_mask(spec, before).copy()).float())
             biases.append(torch.zeros(math.prod(after)))
             continue
-        places, mask = (torch.from_numpy(array.copy()) for array in spread(spec, before, after))
+        places, mask = (torch.from_numpy(array.copy()) for array in weight_index(spec, before, after))
         assert isinstance(layer, nn.Conv2d | nn.Linear)  # noqa: S101  (what Network makes of such a layer)
         assert layer.bias is not None  # noqa: S101  (the same)
         couplings.append(layer.weight.reshape(-1)[places] * mask)
-        biases.append(layer.bias.repeat_interleave(repeats(spec, after)))
+        biases.append(layer.bias.repeat_interleave(bias_repeats(spec, after)))
     return couplings, biases

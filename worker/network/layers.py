@@ -168,7 +168,7 @@ def pool_field(features: Tensor, coupling: Tensor | float, beta: float | Tensor)
     return (on - off).sum(dim=2) / beta
 
 
-def pools(features: Tensor, shape: tuple[int, ...], size: int) -> Tensor:
+def split_pools(features: Tensor, shape: tuple[int, ...], size: int) -> Tensor:
     """(B, nv) of shape (channels, rows, columns) -> (B, M, Np): the visible units of each pool."""
     channels, rows, columns = shape
     blocks = features.reshape(-1, channels, rows // size, size, columns // size, size)

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from schema.network.layers import PoolUnits, Training
 from worker.network.deep import energy_layers
-from worker.network.layers import NetworkModule, class_energies, class_states, pool_field, pools, state_scores
+from worker.network.layers import (
+    NetworkModule,
+    class_energies,
+    class_states,
+    pool_field,
+    split_pools,
+    state_scores,
+)
 from worker.network.transfer import check_transfer
 
 # Visible units are found for the label and so many other classes: further ones hardly ever win.
@@ -55,7 +62,7 @@ def energy_head(
         return perturb(ClassHead(features, weight), lam, sigma) if sigma else ClassHead(features, weight)
     pooling = architecture.energy[0]
     assert isinstance(pooling, PoolUnits)  # noqa: S101  (what ``pooled`` means)
-    blocks = pools(features, architecture.unit_shapes[0], pooling.size)
+    blocks = split_pools(features, architecture.unit_shapes[0], pooling.size)
     coupling = architecture.alpha
     if not sigma:
         return ClassHead(pool_field(blocks, coupling, beta), weight)
@@ -149,8 +156,8 @@ class Objective:
         """Share of the learning rate, 0 to 1: once up and down, and half as high with visible units free."""
         free = self._training.free if self._is_deep else 0.0
         if progress < 1.0 - free:
-            return _course(progress / (1.0 - free))
-        return 0.5 * _course((progress - (1.0 - free)) / free)
+            return _rate_schedule(progress / (1.0 - free))
+        return 0.5 * _rate_schedule((progress - (1.0 - free)) / free)
 
     def bound(self) -> None:
         """Keep what is trained of Q within the bound, so that Q keeps a sensible range.
@@ -171,7 +178,7 @@ class Objective:
                 network.tone.threshold.clamp_(_LOWEST, 1.0 - _LOWEST)
 
 
-def _course(progress: float) -> float:
+def _rate_schedule(progress: float) -> float:
     """A linear start over the first tenth, then half a cosine down to 0."""
     warm = 0.1
     if progress < warm:

@@ -13,7 +13,7 @@ from schema.network.architecture import Architecture
 from worker.network import features, layers, transfer
 from worker.qubo.energy_model import EnergyModel
 
-_KEPT_MODELS = 16
+_CACHED_MODELS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class TrainedNetwork:
     def _restored(self) -> layers.NetworkModule:
         return features.restore(self.architecture, self.weights)
 
-    @lru_cache(maxsize=_KEPT_MODELS)  # noqa: B019 - networks live as long as their registry
+    @lru_cache(maxsize=_CACHED_MODELS)  # noqa: B019 - networks live as long as their registry
     def model(self, visible: str, lam: float | None) -> EnergyModel:
         """The energy function; built once for each choice."""
         return transfer.energy_model(self.architecture, self.weights, self.transfer, visible, lam=lam)

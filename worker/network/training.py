@@ -16,7 +16,7 @@ from torch import Tensor
 from schema.errors import ImageError, NetworkError
 from schema.network.architecture import Architecture
 from schema.network.weights import FOLDED_LAM, THRESHOLD
-from worker.network.deep import initialise
+from worker.network.deep import initialise_weights
 from worker.network.features import check_images, scores
 from worker.network.layers import NetworkModule
 from worker.network.objective import Objective, class_scores
@@ -115,7 +115,7 @@ def train(
     plan = architecture.training if epochs is None else replace(architecture.training, epochs=epochs)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        course = _Course(replace(architecture, training=plan), transfer, images, labels, seed)
+        course = _TrainingRun(replace(architecture, training=plan), transfer, images, labels, seed)
         stopped = course.run(on_epoch, should_stop)
     weights = course.best_weights
     if transfer == "paper":
@@ -123,7 +123,7 @@ def train(
     return Trained(weights, tuple(course.metrics), course.best_epoch, stopped, transfer, seed, course.seconds)
 
 
-class _Course:
+class _TrainingRun:
     """One training: its network, its data, and the best weights so far."""
 
     def __init__(
@@ -278,7 +278,7 @@ def _start(architecture: Architecture, transfer: str) -> NetworkModule:
         return NetworkModule(architecture, normalise=True)
     threshold = None if architecture.features else architecture.training.threshold
     network = NetworkModule(architecture, normalise=True, threshold=threshold)
-    initialise(network)
+    initialise_weights(network)
     return network
 
 

@@ -12,8 +12,8 @@ from schema.errors import NetworkError, ParameterError
 from schema.network.architecture import Architecture, Shape
 from schema.network.layers import MaxPool, PoolUnits, UnitLayer
 from schema.network.weights import FOLDED_LAM, Weights
-from worker.network.columns import pool_mask, repeats, spread
-from worker.qubo.energy_model import Coupling, EnergyModel, build
+from worker.network.columns import bias_repeats, pool_mask, weight_index
+from worker.qubo.energy_model import Coupling, EnergyModel, build_model
 
 Transfer = Literal["paper", "energy"]
 TRANSFERS: tuple[str, ...] = get_args(Transfer)
@@ -45,11 +45,11 @@ def energy_model(
     if lam is None:
         lam = _default_lam(architecture, weights, transfer, visible)
     if visible == "sampled":
-        return build(couplings, biases, lam, "sampled")
+        return build_model(couplings, biases, lam, "sampled")
     gain, shift = fold_scale(architecture, transfer)
     first = couplings[0]
     biases[0] = biases[0] + shift * first.weights.sum(axis=0)
-    return build([Coupling(gain * first.weights, first.mask), *couplings[1:]], biases, lam, "folded")
+    return build_model([Coupling(gain * first.weights, first.mask), *couplings[1:]], biases, lam, "folded")
 
 
 def check_transfer(transfer: str) -> None:
@@ -97,7 +97,7 @@ def _expand(
     if isinstance(layer, PoolUnits):
         mask = pool_mask(layer, before)
         return np.where(mask, architecture.alpha, 0.0), mask
-    places, mask = spread(layer, before, after)
+    places, mask = weight_index(layer, before, after)
     flat = weights[f"energy.{index}.weight"].astype(np.float64).reshape(-1)
     return np.where(mask, flat[places], 0.0), mask
 
@@ -106,4 +106,4 @@ def _bias(weights: Weights, name: str, layer: UnitLayer, shape: Shape) -> NDArra
     """Bias (units,) of one layer; pooling units have none."""
     if name not in weights:
         return np.zeros(math.prod(shape))
-    return weights[name].astype(np.float64).repeat(repeats(layer, shape))
+    return weights[name].astype(np.float64).repeat(bias_repeats(layer, shape))

@@ -220,7 +220,7 @@ class EnergyModel:
             )
 
 
-def build(
+def build_model(
     couplings: Sequence[Coupling],
     biases: Sequence[FloatArray] | None,
     lam: float,

@@ -63,11 +63,11 @@ def noise_for(model: EnergyModel, alpha: float, fraction: float, seed: int) -> N
         raise ParameterError(f"noise must be a fraction from 0 to 1 of the ranges of h and J, not {fraction}")
     if fraction == 0.0:
         return None
-    h_range, J_range = ranges(model, alpha)
+    h_range, J_range = spin_ranges(model, alpha)
     return Noise(fraction * h_range, fraction * J_range, seed)
 
 
-def ranges(model: EnergyModel, alpha: float) -> tuple[float, float]:
+def spin_ranges(model: EnergyModel, alpha: float) -> tuple[float, float]:
     """The largest |h| over all features in [-alpha, alpha]^nv, and the largest |J|, of the SPIN form.
 
     Raises ParameterError when alpha is not positive and finite.

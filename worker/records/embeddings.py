@@ -24,7 +24,7 @@ from schema.errors import AnnealqError, Corrupt, Refused, StorageError
 from schema.states import EmbeddingState
 from schema.tables import Chip, Embedding
 from worker.embedding.model.graphs import Interactions, SolverGraph
-from worker.embedding.search.find import Found
+from worker.embedding.search.find import FoundTiling
 from worker.process.crash_points import CrashPoint, reach
 from worker.records import leases
 
@@ -37,7 +37,7 @@ _REPORT_EVERY_S = 0.5
 _SEARCH_AGAIN = "remove it with `annealq embeddings prune --all-unused`, or choose another --tiles"
 
 Report = Callable[[str, float], None]
-Search = Callable[[Report, Tiling | None], Found]
+Search = Callable[[Report, Tiling | None], FoundTiling]
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _start(earlier: Any) -> Tiling | None:
         return None
 
 
-def row_values(found: Found) -> dict[str, Any]:
+def row_values(found: FoundTiling) -> dict[str, Any]:
     """What the row holds of an embedding that was found."""
     return {
         "tiling": tiling.encode(found.tiling),

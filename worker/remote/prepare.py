@@ -96,7 +96,7 @@ def _obtain(
     name = f"{network.architecture.name} {parameters.visible} ({' + '.join(map(str, model.sizes))} units)"
     wanted = embeddings.EmbeddingRequest(chip, interactions, parameters.tiles or 0, name)
 
-    def look(tell: embeddings.Report, start: Tiling | None) -> find.Found:
+    def look(tell: embeddings.Report, start: Tiling | None) -> find.FoundTiling:
         def both(step: str, fraction: float) -> None:
             shutdown.check()
             tell(step, fraction)
@@ -104,7 +104,7 @@ def _obtain(
                 report(step, fraction)
 
         limit_s = settings.embedding_s if time_limit_s is None else time_limit_s
-        return find.find(
+        return find.find_embedding(
             interactions,
             qpu.graph,
             tiles=parameters.tiles,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from schema.parameters import Parameters
 from worker.embedding.model.chain_strength import DEFAULT_CHAIN_STRENGTH, torque
 from worker.embedding.model.graphs import Interactions, SolverGraph
-from worker.embedding.model.placement import Placement, place
+from worker.embedding.model.placement import Placement, place_tiling
 from worker.embedding.model.scale import Ranges, fit_scale
 from worker.qubo.ising import spin_form
 from worker.qubo.noise import largest_h
@@ -52,7 +52,7 @@ class Programme:
         if images not in self._parts:
             self._parts[images] = _encode(
                 self.model,
-                place(
+                place_tiling(
                     self.placement.graph,
                     Interactions.of(self.model),
                     self.placement.tiling.take(slice(images)),
@@ -85,7 +85,7 @@ def prepare(
     Raises:
         Refused: the tiling does not suit the model or the chip.
     """
-    placement = place(graph, Interactions.of(model), tiling)
+    placement = place_tiling(graph, Interactions.of(model), tiling)
     J = model.couplings / 4.0
     relative = DEFAULT_CHAIN_STRENGTH if parameters.chain_strength is None else parameters.chain_strength
     chain_strength = relative * torque(J, model.units)

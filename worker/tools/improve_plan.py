@@ -9,7 +9,7 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
-from worker.embedding.search.shipped import _TRACKS, _name, load, save
+from worker.embedding.search.shipped import TRACKS, file_name, load_shipped, save_shipped
 
 
 def main(network: str, visible: str, topology: str, side: str, seconds: str, seed: str = "0") -> None:
@@ -26,18 +26,18 @@ def main(network: str, visible: str, topology: str, side: str, seconds: str, see
     from schema.network.architecture import preset
     from schema.network.weights import decode as decode_weights
     from worker.embedding.model.graphs import Interactions
-    from worker.embedding.search.find import find
-    from worker.embedding.tiling.periodic import window
+    from worker.embedding.search.find import find_embedding
+    from worker.embedding.tiling.periodic import ideal_chip
     from worker.network.transfer import energy_model
 
     layers = preset(network)
     data = files("schema").joinpath("presets", f"{network}.safetensors").read_bytes()
     model = energy_model(layers, decode_weights(data, layers), "energy", visible)
-    graph, solver = Interactions.of(model), window(topology, int(side), _TRACKS)
-    before = load(graph, solver)
-    tiling = find(graph, solver, seed=int(seed), time_limit_s=float(seconds)).tiling
+    graph, solver = Interactions.of(model), ideal_chip(topology, int(side), TRACKS)
+    before = load_shipped(graph, solver)
+    tiling = find_embedding(graph, solver, seed=int(seed), time_limit_s=float(seconds)).tiling
     better = before is None or tiling.tiles > before.tiles
-    path = save(graph, solver, tiling) if better else Path(_name(graph, solver))
+    path = save_shipped(graph, solver, tiling) if better else Path(file_name(graph, solver))
     sys.stdout.write(f"{path.name}: {tiling.tiles} tiles, before {before.tiles if before else 0}\n")
 
 

@@ -46,7 +46,7 @@ from tests.trained import tiny
 from worker import pipeline
 from worker.context import Context
 from worker.embedding.model.graphs import Interactions
-from worker.embedding.search.find import Found
+from worker.embedding.search.find import FoundTiling
 from worker.records import embeddings as records_embeddings
 
 MODEL = Interactions((2, 1), np.array([[0, 2], [1, 2]], dtype=np.int32), "1" * 64)
@@ -272,7 +272,7 @@ def test_a_damaged_tiling_is_named_and_never_used(database: Database) -> None:
         embedding = add_embedding(session, chip, graph_sha256=MODEL.digest)
     flip(database, Embedding.tiling, Embedding.id == embedding, 24)
 
-    def search(_report: records_embeddings.Report, start: Any) -> Found:
+    def search(_report: records_embeddings.Report, start: Any) -> FoundTiling:
         raise AssertionError("a stored embedding is not searched for")
 
     wanted = records_embeddings.EmbeddingRequest(chip, MODEL, 0, "x")
@@ -289,9 +289,9 @@ def test_a_damaged_earlier_tiling_is_no_start_for_a_new_one(database: Database) 
     flip(database, Embedding.tiling, Embedding.id == earlier)
     starts: list[Any] = []
 
-    def search(_report: records_embeddings.Report, start: Any) -> Found:
+    def search(_report: records_embeddings.Report, start: Any) -> FoundTiling:
         starts.append(start)
-        return Found(TILES, "window", 0.1, 0)
+        return FoundTiling(TILES, "window", 0.1, 0)
 
     assert (
         records_embeddings.obtain(

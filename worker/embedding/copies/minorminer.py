@@ -17,7 +17,7 @@ Chains = list[list[int]]
 IntArray = NDArray[np.int64]
 
 
-def embed(
+def find_chains(
     graph: Interactions,
     couplers: NDArray[np.integer[Any]],
     qubits: NDArray[np.integer[Any]],
@@ -67,7 +67,7 @@ def _present(start: Chains, couplers: NDArray[np.integer[Any]]) -> dict[int, lis
     return {unit: part for unit, part in parts.items() if part}
 
 
-def induced(solver: SolverGraph, qubits: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
+def induced_couplers(solver: SolverGraph, qubits: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
     """The couplers (M, 2) whose two ends are both among ``qubits``."""
     chosen = np.zeros(solver.size, dtype=np.bool_)
     chosen[qubits] = True
@@ -79,7 +79,7 @@ def qubits_of(chains: Chains) -> list[int]:
     return [qubit for chain in chains for qubit in chain]
 
 
-def size(chains: Chains) -> tuple[int, int]:
+def embedding_size(chains: Chains) -> tuple[int, int]:
     """Qubits in all, and in the longest chain: what makes an embedding better than another."""
     lengths = [len(chain) for chain in chains]
     return sum(lengths), max(lengths)

@@ -19,7 +19,7 @@ IntArray = NDArray[np.int64]
 FREE, DEAD = -1, -2
 
 
-class Board:
+class Occupancy:
     """Copies of one embedding, disjoint at any time.
 
     owner: (size,) int64: the copy that has a qubit, or ``FREE`` or ``DEAD``. copies: chains by copy.
@@ -27,7 +27,7 @@ class Board:
 
     def __init__(self, solver: SolverGraph) -> None:
         self.solver = solver
-        self.lattice = lattice.of(solver)
+        self.lattice = lattice.lattice_of(solver)
         self.owner = np.where(solver.working, FREE, DEAD).astype(np.int64)
         self.copies: dict[int, Chains] = {}
         self._next = 0

@@ -11,7 +11,7 @@ Report = Callable[[str, float], None]
 
 @dataclass
 class TimeLimit:
-    """Counts from its making; monotonic seconds of wall clock. report: called with a step and 0..1."""
+    """Counts from its making; monotonic seconds of wall time_limit. report: called with a step and 0..1."""
 
     limit_s: float
     report: Report | None = None
@@ -28,11 +28,11 @@ class TimeLimit:
         return max(0.0, self.limit_s - self.spent_s)
 
     @property
-    def over(self) -> bool:
+    def expired(self) -> bool:
         """Whether the limit is reached."""
         return self.left_s <= 0.0
 
-    def tell(self, step: str, fraction: float | None = None) -> None:
+    def report_step(self, step: str, fraction: float | None = None) -> None:
         """Report a step; without a fraction, the share of the time limit that is spent."""
         if self.report is not None:
             share = self.spent_s / self.limit_s if fraction is None else fraction

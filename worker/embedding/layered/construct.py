@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.embedding.copies.minorminer import Chains, qubits_of, size
-from worker.embedding.layered.layers import LayeredNetwork, as_layers
-from worker.embedding.layered.tracks import Range, Tracks, of_direction
-from worker.embedding.layered.trim import Workpiece
+from worker.embedding.copies.minorminer import Chains, embedding_size, qubits_of
+from worker.embedding.layered.layers import LayeredNetwork, as_layered
+from worker.embedding.layered.tracks import Range, Tracks, tracks_of
+from worker.embedding.layered.trim import ChainEditor
 from worker.embedding.model import lattice
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _DEPTH = 3  # copies are stacked: offsets tried from the first that fits, in ste
 
 
 @dataclass(frozen=True, eq=False)
-class Loom:
+class LineLayout:
     """A network that is laid on a lattice's tracks; ``across`` runs over ``down``."""
 
     layers: LayeredNetwork
@@ -62,12 +62,12 @@ class Loom:
         columns: list[int] = []
         for _ in range(_ROUNDS):
             before = columns, rows
-            uprights = _stretch(self.layers.spans, self.across.lines[rows])
+            uprights = _to_lines(self.layers.spans, self.across.lines[rows])
             columns = _first_fits(self.down, left, [[upright] for upright in uprights])
             if not columns:
                 return None
             levels = self.down.lines[columns]
-            needs = [_stretch([(s.first, s.last) for s in row], levels) for row in self.layers.rows]
+            needs = [_to_lines([(s.first, s.last) for s in row], levels) for row in self.layers.rows]
             rows = _first_fits(self.across, top, needs)
             if not rows:
                 return None
@@ -87,7 +87,7 @@ class Loom:
         return chains
 
 
-def _stretch(spans: Sequence[tuple[int, int]], lines: IntArray) -> list[Range]:
+def _to_lines(spans: Sequence[tuple[int, int]], lines: IntArray) -> list[Range]:
     """Spans of numbers as spans of lattice lines."""
     return [(int(lines[first]), int(lines[last])) for first, last in spans]
 
@@ -106,36 +106,38 @@ def _first_fits(tracks: Tracks, first: int, needs: list[list[Range]]) -> list[in
     return chosen
 
 
-def weave(graph: Interactions, solver: SolverGraph, free: NDArray[np.bool_]) -> Chains | None:
+def construct_embedding(graph: Interactions, solver: SolverGraph, free: NDArray[np.bool_]) -> Chains | None:
     """The shortest layered embedding on the free qubits (size,) bool, or None.
 
     None where the graph is not layered, or the lattice too small for it.
     """
     drafts = []
-    for loom in _looms(graph, solver, free):
+    for loom in _layouts(graph, solver, free):
         drafts += [draft for offset in loom.offsets() if (draft := loom.weave(*offset)) is not None]
-    drafts.sort(key=_weight)
+    drafts.sort(key=_qubit_count)
     built = [_build(graph, solver, free, draft) for draft in drafts[:_BUILT]]
-    return min((chains for chains in built if chains is not None), key=size, default=None)
+    return min((chains for chains in built if chains is not None), key=embedding_size, default=None)
 
 
-def stack(graph: Interactions, solver: SolverGraph, free: NDArray[np.bool_], most: int) -> list[Chains]:
+def construct_copies(
+    graph: Interactions, solver: SolverGraph, free: NDArray[np.bool_], most: int
+) -> list[Chains]:
     """At most so many disjoint layered embeddings, one above the other; none where it is not layered."""
     best: list[Chains] = []
-    for direction in range(len(_looms(graph, solver, free))):
-        copies = _stack_along(graph, solver, free.copy(), most, direction)
+    for direction in range(len(_layouts(graph, solver, free))):
+        copies = _construct_along(graph, solver, free.copy(), most, direction)
         best = max(best, copies, key=len)
     return best
 
 
-def _stack_along(
+def _construct_along(
     graph: Interactions, solver: SolverGraph, free: NDArray[np.bool_], most: int, direction: int
 ) -> list[Chains]:
     copies: list[Chains] = []
     top = 0
     while len(copies) < most:
-        loom = _looms(graph, solver, free)[direction]
-        draft, top = _lowest(loom, top)
+        loom = _layouts(graph, solver, free)[direction]
+        draft, top = _lowest_draft(loom, top)
         chains = None if draft is None else _build(graph, solver, free, draft)
         if chains is None:
             break
@@ -144,7 +146,7 @@ def _stack_along(
     return copies
 
 
-def _lowest(loom: Loom, top: int) -> tuple[Draft | None, int]:
+def _lowest_draft(loom: LineLayout, top: int) -> tuple[Draft | None, int]:
     """The lightest draft among the lowest that there are, and the row where these begin."""
     drafts: list[Draft] = []
     first = len(loom.across.lines)
@@ -155,24 +157,24 @@ def _lowest(loom: Loom, top: int) -> tuple[Draft | None, int]:
         if any(fits) and not drafts:
             first = row
         drafts += [draft for draft in fits if draft]
-    return min(drafts, key=_weight, default=None), first
+    return min(drafts, key=_qubit_count, default=None), first
 
 
-def _looms(graph: Interactions, solver: SolverGraph, free: NDArray[np.bool_]) -> list[Loom]:
-    layers = as_layers(graph)
+def _layouts(graph: Interactions, solver: SolverGraph, free: NDArray[np.bool_]) -> list[LineLayout]:
+    layers = as_layered(graph)
     if layers is None:
         return []
-    place = lattice.of(solver)
-    down, across = (of_direction(place, free, u) for u in (0, 1))
-    return [Loom(layers, down, across), Loom(layers, across, down)]
+    place = lattice.lattice_of(solver)
+    down, across = (tracks_of(place, free, u) for u in (0, 1))
+    return [LineLayout(layers, down, across), LineLayout(layers, across, down)]
 
 
-def _weight(draft: Draft) -> int:
+def _qubit_count(draft: Draft) -> int:
     return sum(map(len, draft.values()))
 
 
 def _build(graph: Interactions, solver: SolverGraph, free: NDArray[np.bool_], draft: Draft) -> Chains | None:
-    piece = Workpiece(graph, solver, [draft[unit] for unit in range(graph.units)], free)
+    piece = ChainEditor(graph, solver, [draft[unit] for unit in range(graph.units)], free)
     if not piece.repair():
         return None
     piece.trim()

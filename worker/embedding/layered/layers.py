@@ -20,7 +20,7 @@ IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Segment:
     """A unit that runs along a part of a line and crosses columns ``first`` to ``last``."""
 
     unit: int
@@ -38,11 +38,11 @@ class LayeredNetwork:
     """
 
     columns: tuple[int, ...]
-    rows: tuple[tuple[Stretch, ...], ...]
+    rows: tuple[tuple[Segment, ...], ...]
     spans: tuple[tuple[int, int], ...]
 
 
-def as_layers(graph: Interactions) -> LayeredNetwork | None:
+def as_layered(graph: Interactions) -> LayeredNetwork | None:
     """The layers of a graph, or None where it is of another kind."""
     sizes = graph.sizes
     if len(sizes) not in (3, 4) or sizes[-2] < 2:
@@ -58,7 +58,7 @@ def as_layers(graph: Interactions) -> LayeredNetwork | None:
     if not dense or within or between + classes != len(graph.edges):
         return None
     if len(sizes) == 3:
-        order, tracks = np.arange(sizes[0]), list[list[Stretch]]()
+        order, tracks = np.arange(sizes[0]), list[list[Segment]]()
     else:
         windows = exists[blocks[0], blocks[1]]
         found = _tracks(windows)
@@ -68,7 +68,7 @@ def as_layers(graph: Interactions) -> LayeredNetwork | None:
     return _lay_out(order + starts[-4], tracks, tuple(range(starts[-3], starts[-2])), graph)
 
 
-def _tracks(windows: NDArray[np.bool_]) -> tuple[IntArray, list[list[Stretch]]] | None:
+def _tracks(windows: NDArray[np.bool_]) -> tuple[IntArray, list[list[Segment]]] | None:
     """Order of the columns, and pixels by row; windows: (pixels, units) bool, a convolution of one channel.
 
     Units with the same window stand side by side, windows in the order of their first pixels. Pixels of one
@@ -95,16 +95,16 @@ def _tracks(windows: NDArray[np.bool_]) -> tuple[IntArray, list[list[Stretch]]] 
         return None
     order = np.argsort(corner, kind="stable")
     sorted_windows = windows[:, order]
-    rows: dict[tuple[int, int], list[Stretch]] = {}
+    rows: dict[tuple[int, int], list[Segment]] = {}
     for pixel in range(pixels):
         seen = np.flatnonzero(sorted_windows[pixel])
         key = (pixel % width, pixel // width % height)
-        rows.setdefault(key, []).append(Stretch(pixel, int(seen[0]), int(seen[-1])))
+        rows.setdefault(key, []).append(Segment(pixel, int(seen[0]), int(seen[-1])))
     return order, [rows[key] for key in sorted(rows)]
 
 
 def _lay_out(
-    columns: IntArray, tracks: list[list[Stretch]], hidden: tuple[int, ...], graph: Interactions
+    columns: IntArray, tracks: list[list[Segment]], hidden: tuple[int, ...], graph: Interactions
 ) -> LayeredNetwork:
     classes = range(graph.units - graph.sizes[-1], graph.units)
     width, middle = len(columns), len(tracks) // 2
@@ -112,8 +112,8 @@ def _lay_out(
     below, above = tracks[:middle], tracks[middle:]
     above += [[] for _ in range(len(classes) - len(above))]
     for row, unit in zip(above, classes, strict=False):
-        row.append(Stretch(unit, width, width + len(classes) - 1))
-    across = [[Stretch(unit, 0, len(all_columns) - 1)] for unit in hidden]
+        row.append(Segment(unit, width, width + len(classes) - 1))
+    across = [[Segment(unit, 0, len(all_columns) - 1)] for unit in hidden]
     rows = [*below, *across, *above]
     row_of = {stretch.unit: number for number, row in enumerate(rows) for stretch in row}
     crossed: dict[int, set[int]] = {unit: set() for unit in all_columns}

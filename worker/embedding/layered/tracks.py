@@ -67,7 +67,7 @@ class Tracks:
         return gaps
 
 
-def of_direction(lattice: Lattice, free: NDArray[np.bool_], u: int) -> Tracks:
+def tracks_of(lattice: Lattice, free: NDArray[np.bool_], u: int) -> Tracks:
     """The vertical (``u`` = 0) or horizontal tracks of what is free of a lattice."""
     qubits = np.flatnonzero(lattice.sites[:, 0] == u)
     _, line, track, start = lattice.sites[qubits].T

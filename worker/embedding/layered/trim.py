@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from worker.embedding.model.graphs import Interactions, SolverGraph
 
 
-class Workpiece:
+class ChainEditor:
     """Chains of one embedding that are being changed; they stay disjoint.
 
     free: (size,) bool, qubits that may be added.

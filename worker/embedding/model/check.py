@@ -27,7 +27,7 @@ class EmbeddingFaults:
     missing: BoolArray
 
 
-def check(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> None:
+def check_tiling(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> None:
     """Return if every chain is connected and every edge of the graph has a coupler in every tile.
 
     Raises:
@@ -50,7 +50,7 @@ def check(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> None:
         raise Refused(f"tile {tile}: no coupler between units {one} and {other}; {way_out}")
 
 
-def intact(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> BoolArray:
+def intact_tiles(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> BoolArray:
     """(k,) bool: the tiles that are valid on this solver as they stand.
 
     Raises:

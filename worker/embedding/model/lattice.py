@@ -79,7 +79,7 @@ class Lattice:
         return steps
 
 
-def of(solver: SolverGraph) -> Lattice:
+def lattice_of(solver: SolverGraph) -> Lattice:
     """The ideal lattice of a solver.
 
     Raises:
@@ -93,11 +93,11 @@ def of(solver: SolverGraph) -> Lattice:
             f"solver {solver.name} is {solver.topology}{list(shape)} with {solver.size} qubits; that lattice "
             f"has {expected}"
         )
-    return ideal(solver.topology, shape)
+    return ideal_lattice(solver.topology, shape)
 
 
 @cache
-def ideal(topology: str, shape: tuple[int, ...]) -> Lattice:
+def ideal_lattice(topology: str, shape: tuple[int, ...]) -> Lattice:
     """The lattice of a topology; shape as the solver states it: (16,) for P16, (12, 4) for Z12."""
     if topology == "pegasus":
         return _pegasus(*shape)

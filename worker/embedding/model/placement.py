@@ -59,7 +59,7 @@ class Placement:
         return values
 
 
-def place(graph: SolverGraph, interactions: Interactions, tiling: Tiling) -> Placement:
+def place_tiling(graph: SolverGraph, interactions: Interactions, tiling: Tiling) -> Placement:
     """The placement of a tiling of these interactions.
 
     Raises:

@@ -20,28 +20,28 @@ from schema.codecs.tiling import Tiling, decode, encode
 if TYPE_CHECKING:
     from worker.embedding.model.graphs import Interactions, SolverGraph
 
-_TRACKS = 4  # of the Zephyr and Chimera lattices that are built
+TRACKS = 4  # of the Zephyr and Chimera lattices that are built
 
 
-def load(graph: Interactions, solver: SolverGraph) -> Tiling | None:
+def load_shipped(graph: Interactions, solver: SolverGraph) -> Tiling | None:
     """The plan for a graph on the ideal lattice of a solver, or None where none is shipped.
 
     Raises:
         Corrupt: the file is damaged.
     """
-    file = files("worker.embedding").joinpath("ideal", _name(graph, solver))
+    file = files("worker.embedding").joinpath("ideal", file_name(graph, solver))
     return decode(file.read_bytes()) if file.is_file() else None
 
 
-def save(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> Path:
+def save_shipped(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> Path:
     """Write a plan into the package; where it is."""
     folder = Path(__file__).parent.parent / "ideal"
     folder.mkdir(exist_ok=True)
-    path = folder / _name(graph, solver)
+    path = folder / file_name(graph, solver)
     path.write_bytes(encode(tiling))
     return path
 
 
-def _name(graph: Interactions, solver: SolverGraph) -> str:
+def file_name(graph: Interactions, solver: SolverGraph) -> str:
     sides = solver.shape[:1] if solver.topology == "pegasus" else solver.shape
     return f"{graph.digest[:16]}-{solver.topology}-{'-'.join(map(str, sides))}.tiling"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Sheet:
+class BitGraph:
     """A graph of at most a few hundred qubits.
 
     qubits: the solver's index of each bit. adjacency: for each bit, the bits coupled to it. period: bits
@@ -77,15 +77,15 @@ class Sheet:
 
     def to_qubits(self, mask: int) -> list[int]:
         """The solver's qubits of a mask."""
-        return [int(self.qubits[bit]) for bit in bits(mask)]
+        return [int(self.qubits[bit]) for bit in set_bits(mask)]
 
 
-def of_region(solver: SolverGraph, qubits: NDArray[np.integer[Any]]) -> Sheet:
+def region_graph(solver: SolverGraph, qubits: NDArray[np.integer[Any]]) -> BitGraph:
     """Some qubits of a chip; nothing repeats."""
-    return repeating(solver, qubits, len(qubits))
+    return periodic_graph(solver, qubits, len(qubits))
 
 
-def repeating(solver: SolverGraph, qubits: NDArray[np.integer[Any]], period: int) -> Sheet:
+def periodic_graph(solver: SolverGraph, qubits: NDArray[np.integer[Any]], period: int) -> BitGraph:
     """Qubits of a chip in whole periods: qubit ``b + period`` is qubit ``b`` moved."""
     place = np.full(solver.size, -1, dtype=np.int64)
     place[qubits] = np.arange(len(qubits))
@@ -94,10 +94,10 @@ def repeating(solver: SolverGraph, qubits: NDArray[np.integer[Any]], period: int
     for one, other in ends[(ends >= 0).all(axis=1)].tolist():
         adjacency[one] |= 1 << other
         adjacency[other] |= 1 << one
-    return Sheet(qubits.astype(np.int64), adjacency, period)
+    return BitGraph(qubits.astype(np.int64), adjacency, period)
 
 
-def bits(mask: int) -> list[int]:
+def set_bits(mask: int) -> list[int]:
     """The numbers of the bits that are set, ascending."""
     found = []
     while mask:
@@ -107,7 +107,7 @@ def bits(mask: int) -> list[int]:
     return found
 
 
-def pick(mask: int, rng: random.Random) -> int:
+def random_bit(mask: int, rng: random.Random) -> int:
     """One set bit of a mask that has any, drawn evenly; as a mask."""
     for _ in range(rng.randrange(mask.bit_count())):
         mask &= mask - 1

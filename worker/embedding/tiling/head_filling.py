@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.embedding.copies import minorminer
-from worker.embedding.tiling.bit_graph import of_region
-from worker.embedding.tiling.heads import Annealer, HeadGraph
+from worker.embedding.tiling.bit_graph import region_graph
+from worker.embedding.tiling.heads import HeadAnnealer, HeadGraph
 
 if TYPE_CHECKING:
     from worker.embedding.copies.minorminer import Chains
-    from worker.embedding.copies.occupancy import Board
+    from worker.embedding.copies.occupancy import Occupancy
     from worker.embedding.copies.time_limit import TimeLimit
     from worker.embedding.model.graphs import Interactions
 
@@ -33,17 +33,17 @@ _FILLS = 25  # searches in a row that lay nothing, before copies are taken away
 
 @dataclass
 class HeadFiller:
-    """Lays copies of a head on a board, by annealing or by minorminer, whichever lays more.
+    """Lays copies of a head on a occupancy, by annealing or by minorminer, whichever lays more.
 
     size: qubits of a good copy. most: copies wanted at most.
     """
 
     graph: Interactions
     head: HeadGraph
-    board: Board
+    occupancy: Occupancy
     size: int
     most: int
-    clock: TimeLimit
+    time_limit: TimeLimit
     rng: np.random.Generator
 
     def __post_init__(self) -> None:
@@ -53,26 +53,26 @@ class HeadFiller:
     @property
     def done(self) -> bool:
         """Whether there are enough copies, or the time is over."""
-        return len(self.board.copies) >= self.most or self.clock.over
+        return len(self.occupancy.copies) >= self.most or self.time_limit.expired
 
     def improve(self) -> None:
         """Lay copies where they fit; then take single ones away to lay more, until the time is over."""
         failures = 0
-        while not self.done and len(self.board.free) >= self.graph.units:
-            if failures < _FILLS or not self.board.copies:
+        while not self.done and len(self.occupancy.free) >= self.graph.units:
+            if failures < _FILLS or not self.occupancy.copies:
                 failures = 0 if self._lay() else failures + 1
             elif self._renew():
                 failures = 0
-            self.clock.tell("improve")
+            self.time_limit.report_step("improve")
 
     def _emptiest(self) -> IntArray:
         """Of a few places drawn by chance, the free qubits of the one where as many lie closest together."""
         count = round(self.size * self.rng.uniform(_LEAST, _MOST))
-        free, centres = self.board.free, self.board.lattice.centres
+        free, centres = self.occupancy.free, self.occupancy.lattice.centres
         places = centres[self.rng.choice(free, _PLACES)]
         distance = np.abs(centres[free] - places[:, np.newaxis]).max(axis=2)
         spread = np.sort(distance, axis=1)[:, min(count, len(free)) - 1]
-        return self.board.nearest(free, places[int(spread.argmin())], count)
+        return self.occupancy.nearest(free, places[int(spread.argmin())], count)
 
     def _lay(self) -> bool:
         region = self._emptiest()
@@ -85,35 +85,35 @@ class HeadFiller:
         if chains is None:
             return False
         self._laid[method] += 1
-        self.board.place(chains)
+        self.occupancy.place(chains)
         return True
 
     def _by_annealing(self, region: IntArray) -> Chains | None:
         seed = random.Random(int(self.rng.integers(1 << 31)))  # noqa: S311 - no secret
-        annealer = Annealer(self.head, of_region(self.board.solver, region), seed)
-        return annealer.search(_MOVES, lambda: self.clock.over, warm=_WARM)
+        annealer = HeadAnnealer(self.head, region_graph(self.occupancy.solver, region), seed)
+        return annealer.search(_MOVES, lambda: self.time_limit.expired, warm=_WARM)
 
     def _by_minorminer(self, region: IntArray) -> Chains | None:
-        couplers = minorminer.induced(self.board.solver, region)
+        couplers = minorminer.induced_couplers(self.occupancy.solver, region)
         seed = int(self.rng.integers(1 << 31))
-        return minorminer.embed(self.graph, couplers, region, seed, min(5.0, self.clock.left_s))
+        return minorminer.find_chains(self.graph, couplers, region, seed, min(5.0, self.time_limit.left_s))
 
     def _renew(self) -> bool:
         """Take a copy away and lay others; undone where they are not more, or smaller. Whether more."""
-        board = self.board
-        removed = board.remove(int(self.rng.choice(list(board.copies))))
-        before = set(board.copies)
+        occupancy = self.occupancy
+        removed = occupancy.remove(int(self.rng.choice(list(occupancy.copies))))
+        before = set(occupancy.copies)
         for _ in range(_RELAYS):
             self._lay()
-            if self.clock.over:
+            if self.time_limit.expired:
                 break
-        laid = board.copies.keys() - before
+        laid = occupancy.copies.keys() - before
         better = len(laid) > 1 or (laid and self._qubits(*laid) <= sum(map(len, removed)))
         if not better:
             for copy in laid:
-                board.remove(copy)
-            board.place(removed)
+                occupancy.remove(copy)
+            occupancy.place(removed)
         return len(laid) > 1
 
     def _qubits(self, *copies: int) -> int:
-        return sum(len(chain) for copy in copies for chain in self.board.copies[copy])
+        return sum(len(chain) for copy in copies for chain in self.occupancy.copies[copy])

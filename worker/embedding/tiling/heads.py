@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.embedding.tiling.bit_graph import Sheet, bits, pick
+from worker.embedding.tiling.bit_graph import BitGraph, random_bit, set_bits
 
 if TYPE_CHECKING:
     from worker.embedding.copies.minorminer import Chains
@@ -29,7 +29,7 @@ _HOT, _COLD = 0.6, 0.1
 # Shares of the moves, cumulated: grow a chain, shrink one, move one of its qubits; the rest takes a qubit
 # from another chain.
 _GROW, _SHRINK, _MOVE = 0.4, 0.65, 0.9
-_LOOK = 256  # moves between two looks at the clock
+_LOOK = 256  # moves between two looks at the time_limit
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class HeadGraph:
     links: tuple[tuple[int, int], ...]  # among the core, numbered within it
 
 
-def as_head(graph: Interactions) -> HeadGraph | None:
+def head_of(graph: Interactions) -> HeadGraph | None:
     """The head that a graph is, or None when it is none."""
     core_size = graph.sizes[-1]
     leaves = graph.units - core_size
@@ -67,10 +67,10 @@ class _State:
     gaps: int = 0  # pairs of chains without a coupler
 
 
-class Annealer:
+class HeadAnnealer:
     """Searches the chains of one head on one sheet."""
 
-    def __init__(self, head: HeadGraph, sheet: Sheet, rng: random.Random) -> None:
+    def __init__(self, head: HeadGraph, sheet: BitGraph, rng: random.Random) -> None:
         self.head, self.sheet, self.rng = head, sheet, rng
 
     def search(self, moves: int, over: Callable[[], bool], warm: float = _HOT) -> Chains | None:
@@ -103,7 +103,7 @@ class Annealer:
         chains: list[int] = []
         taken, first = 0, ((1 << self.sheet.period) - 1) & self.sheet.full
         for _ in self.head.core:
-            chains.append(pick(first & ~taken or first, self.rng))
+            chains.append(random_bit(first & ~taken or first, self.rng))
             taken |= self.sheet.spread(self.sheet.fold(chains[-1]))
         return self._weigh(chains, [self.sheet.near(chain) for chain in chains])
 
@@ -136,12 +136,12 @@ class Annealer:
         if kind >= _GROW:
             if chain & (chain - 1) == 0:
                 return None
-            chain &= ~pick(chain, rng)
+            chain &= ~random_bit(chain, rng)
         if kind < _GROW or kind >= _SHRINK:
             around = state.near[index] & ~state.taken
             if not around:
                 return None
-            chain |= pick(around, rng)
+            chain |= random_bit(around, rng)
         if kind >= _GROW and not self.sheet.connected(chain):
             return None
         chains[index] = chain
@@ -154,7 +154,7 @@ class Annealer:
         around = state.near[index] & others
         if not around:
             return None
-        bit = pick(around, self.rng)
+        bit = random_bit(around, self.rng)
         robbed = next(other for other, chain in enumerate(state.chains) if chain & bit)
         chains = list(state.chains)
         chains[robbed] &= ~bit
@@ -193,7 +193,7 @@ class Annealer:
         """Visible units in one qubit, each folded qubit once, those with the fewest other uses first."""
         seen = 0
         found: list[int] = []
-        for bit in bits(state.whole):
+        for bit in set_bits(state.whole):
             folded = 1 << (bit % self.sheet.period)
             if not seen & folded and len(found) < wanted:
                 seen |= folded
@@ -204,12 +204,12 @@ class Annealer:
         """Visible units in two coupled qubits; greedily, qubits with the fewest partners first."""
         sheet = self.sheet
         free = sheet.full & ~state.taken & ~sheet.spread(sheet.fold(state.whole))
-        partners = {bit: self._partners(state, free, bit) for bit in bits(free)}
+        partners = {bit: self._partners(state, free, bit) for bit in set_bits(free)}
         found: list[int] = []
         used = 0
         for bit in sorted(partners, key=lambda bit: partners[bit].bit_count()):
             mates = [
-                mate for mate in bits(partners[bit] & ~used) if mate % sheet.period != bit % sheet.period
+                mate for mate in set_bits(partners[bit] & ~used) if mate % sheet.period != bit % sheet.period
             ]
             if used >> bit & 1 or not mates or len(found) == wanted:
                 continue
@@ -230,7 +230,7 @@ class Annealer:
         """The core's chains without the qubits that nothing needs."""
         core = list(chains)
         for index in range(len(core)):
-            for bit in sorted(bits(core[index]), key=lambda bit: self.sheet.adjacency[bit].bit_count()):
+            for bit in sorted(set_bits(core[index]), key=lambda bit: self.sheet.adjacency[bit].bit_count()):
                 less = core[index] & ~(1 << bit)
                 if self.sheet.connected(less) and self._holds(core, leaves, index, less):
                     core[index] = less

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from worker.embedding.copies.minorminer import qubits_of
 from worker.embedding.copies.occupancy import FREE
-from worker.embedding.tiling.shapes import Finder, Places
+from worker.embedding.tiling.shapes import PlaceFinder, Places
 
 if TYPE_CHECKING:
     from worker.embedding.copies.minorminer import Chains
-    from worker.embedding.copies.occupancy import Board
+    from worker.embedding.copies.occupancy import Occupancy
     from worker.embedding.copies.time_limit import TimeLimit
     from worker.embedding.model.graphs import Interactions
     from worker.embedding.tiling.shapes import Shapes
@@ -36,47 +36,47 @@ _PATIENCE = 1500  # renewals in a row without a further copy, after which nothin
 
 @dataclass
 class Packer:
-    """Packs shapes on a board. most: copies wanted at most."""
+    """Packs shapes on a occupancy. most: copies wanted at most."""
 
     graph: Interactions
     shapes: Shapes
-    board: Board
+    occupancy: Occupancy
     most: int
-    clock: TimeLimit
+    time_limit: TimeLimit
     rng: np.random.Generator
 
     def __post_init__(self) -> None:
-        self.finder = Finder(self.shapes, self.board.lattice)
-        couplers = self.board.solver.couplers.astype(np.int64)
+        self.finder = PlaceFinder(self.shapes, self.occupancy.lattice)
+        couplers = self.occupancy.solver.couplers.astype(np.int64)
         self._ends = np.concatenate([couplers, couplers[:, ::-1]])
-        self._near: list[set[int]] = [set() for _ in range(self.board.solver.size)]
+        self._near: list[set[int]] = [set() for _ in range(self.occupancy.solver.size)]
         for one, other in self._ends.tolist():
             self._near[one].add(other)
 
     @property
     def done(self) -> bool:
         """Whether there are enough copies, or the time is over."""
-        return len(self.board.copies) >= self.most or self.clock.over
+        return len(self.occupancy.copies) >= self.most or self.time_limit.expired
 
     def fill(self) -> None:
         """Lay shapes on what is free until none fits; from one side of the chip to the other."""
-        centres = self.board.lattice.centres
-        free = self.board.free
+        centres = self.occupancy.lattice.centres
+        free = self.occupancy.free
         order = free[np.lexsort((centres[free, 1], centres[free, 0].round()))]
         for group in dict.fromkeys(self.finder.group[order].tolist()):
-            self.clock.tell("fill")
+            self.time_limit.report_step("fill")
             while not self.done and self._lay(np.array([group])):
                 pass
 
     def improve(self) -> None:
         """Renew copies next to what is free, until the time is over or nothing comes of it."""
         failures = 0
-        while not self.done and self.board.copies and failures < _PATIENCE and len(self.board.free):
-            self.clock.tell("improve")
+        while not self.done and self.occupancy.copies and failures < _PATIENCE and len(self.occupancy.free):
+            self.time_limit.report_step("improve")
             failures = 0 if self._renew() > 0 else failures + 1
 
     def _lay(self, groups: IntArray) -> bool:
-        free = self.board.owner == FREE
+        free = self.occupancy.owner == FREE
         bits = self.finder.allowed(free)
         if not bits[groups].any():
             return False
@@ -86,7 +86,7 @@ class Packer:
         laid = [chains for index in smallest if (chains := self._realise(places, index, bits)) is not None]
         if laid:
             loose = np.bincount(self._ends[free[self._ends[:, 1]], 0], minlength=len(free))
-            self.board.place(
+            self.occupancy.place(
                 min(laid, key=lambda chains: _LOOSE * loose[qubits_of(chains)].sum() + _size([chains]))
             )
         return bool(laid)
@@ -108,12 +108,12 @@ class Packer:
 
     def _renew(self) -> int:
         """Take one or two copies away and lay as many or more; undone where they are fewer. How many more."""
-        board, rng = self.board, self.rng
-        centre = board.lattice.centres[int(rng.choice(board.free))]
-        near = board.nearest(np.flatnonzero(board.owner >= 0), centre, int(rng.integers(*_REACH)))
-        chosen = rng.permutation(np.unique(board.owner[near]))[: int(rng.integers(1, 3))].tolist()
-        removed = [board.remove(copy) for copy in chosen]
-        bits = self.finder.allowed(board.owner == FREE)
+        occupancy, rng = self.occupancy, self.rng
+        centre = occupancy.lattice.centres[int(rng.choice(occupancy.free))]
+        near = occupancy.nearest(np.flatnonzero(occupancy.owner >= 0), centre, int(rng.integers(*_REACH)))
+        chosen = rng.permutation(np.unique(occupancy.owner[near]))[: int(rng.integers(1, 3))].tolist()
+        removed = [occupancy.remove(copy) for copy in chosen]
+        bits = self.finder.allowed(occupancy.owner == FREE)
         groups = np.unique(self.finder.group[[qubit for chains in removed for qubit in qubits_of(chains)]])
         places = self.finder.around(groups, bits, _WAYS_RENEWED, rng)
         best: list[Chains] = []
@@ -124,7 +124,7 @@ class Packer:
         if (len(best), -_size(best)) < (len(removed), -_size(removed)):
             best = removed
         for chains in best:
-            board.place(chains)
+            occupancy.place(chains)
         return len(best) - len(removed)
 
     def _pack(self, places: Places, bits: IntArray) -> list[Chains]:
@@ -137,7 +137,7 @@ class Packer:
                 break
             laid.append(chains)
             qubits = np.array(qubits_of(chains))
-            taken = 1 << self.board.lattice.cells[qubits, 0] % self.shapes.tracks
+            taken = 1 << self.occupancy.lattice.cells[qubits, 0] % self.shapes.tracks
             np.subtract.at(bits, self.finder.group[qubits], taken)
             places = places.take(self.finder.fits(places, bits))
         return laid

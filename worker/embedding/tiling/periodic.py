@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from schema.codecs.tiling import Tiling
 from worker.embedding.copies import minorminer
 from worker.embedding.model import lattice
-from worker.embedding.model.check import intact
+from worker.embedding.model.check import intact_tiles
 from worker.embedding.model.graphs import Interactions, SolverGraph
 
 if TYPE_CHECKING:
     from worker.embedding.copies.minorminer import Chains
-    from worker.embedding.copies.occupancy import Board
+    from worker.embedding.copies.occupancy import Occupancy
     from worker.embedding.copies.time_limit import TimeLimit
     from worker.embedding.model.lattice import Lattice
 
@@ -76,7 +76,7 @@ class Torus:
 
 
 @cache
-def window(topology: str, side: int, tracks: int) -> SolverGraph:
+def ideal_chip(topology: str, side: int, tracks: int) -> SolverGraph:
     """A small lattice without faults."""
     make = {
         "pegasus": lambda: dwave.graphs.pegasus_graph(side),
@@ -92,20 +92,20 @@ def window(topology: str, side: int, tracks: int) -> SolverGraph:
     return SolverGraph("window", f"{topology}{side}", topology, shape, size, qubits, couplers)
 
 
-def gather(
-    graph: Interactions, solver: SolverGraph, clock: TimeLimit, rng: np.random.Generator
+def find_shapes(
+    graph: Interactions, solver: SolverGraph, time_limit: TimeLimit, rng: np.random.Generator
 ) -> list[Shape]:
     """Different small embeddings on windows of the solver's ideal lattice, the smallest first."""
     found: dict[bytes, Shape] = {}
     tracks = solver.shape[-1] if solver.topology != "pegasus" else 0
     for side in _WINDOWS[solver.topology]:
-        ideal = window(solver.topology, side, tracks)
-        place = lattice.of(ideal)
+        ideal = ideal_chip(solver.topology, side, tracks)
+        place = lattice.lattice_of(ideal)
         for number in range(_TRIES):
-            if clock.spent_s > _SHARE * clock.limit_s or (number == 10 and not found):
+            if time_limit.spent_s > _SHARE * time_limit.limit_s or (number == 10 and not found):
                 break
             seed = int(rng.integers(1 << 31))
-            chains = minorminer.embed(graph, ideal.couplers, ideal.qubits, seed, clock.left_s)
+            chains = minorminer.find_chains(graph, ideal.couplers, ideal.qubits, seed, time_limit.left_s)
             if chains is not None:
                 shape = _shape(place, chains)
                 found.setdefault(_key(shape), shape)
@@ -125,11 +125,15 @@ def _key(shape: Shape) -> bytes:
     return shape.cells[np.lexsort(shape.cells.T)].tobytes()
 
 
-def lay(
-    graph: Interactions, board: Board, shapes: list[Shape], clock: TimeLimit, rng: np.random.Generator
+def tile_periodically(
+    graph: Interactions,
+    occupancy: Occupancy,
+    shapes: list[Shape],
+    time_limit: TimeLimit,
+    rng: np.random.Generator,
 ) -> None:
-    """Lay the periodic packing of shapes on an empty board that leaves it the most copies."""
-    kinds = int(board.lattice.cells[:, 0].max()) + 1
+    """Lay the periodic packing of shapes on an empty occupancy that leaves it the most copies."""
+    kinds = int(occupancy.lattice.cells[:, 0].max()) + 1
     if not shapes or kinds != _KINDS:
         return
     smallest = len(shapes[0].cells)
@@ -137,23 +141,23 @@ def lay(
     for torus in _tori(range(-(-smallest // kinds), _MOST_CELLS + 1)):
         cells = torus.a * torus.d
         if (
-            clock.spent_s > 2 * _SHARE * clock.limit_s
-            or len(best) >= _NEARLY * len(board.solver.qubits) / smallest
+            time_limit.spent_s > 2 * _SHARE * time_limit.limit_s
+            or len(best) >= _NEARLY * len(occupancy.solver.qubits) / smallest
         ):
             break
-        packed = _pack(torus, shapes[:_MOST_SHAPES], rng)
-        if len(packed) * len(board.solver.qubits) > len(best) * kinds * cells:
-            best = max(best, unroll(torus, packed, board), key=len)
-    place_whole(graph, board, best)
+        packed = _pack_torus(torus, shapes[:_MOST_SHAPES], rng)
+        if len(packed) * len(occupancy.solver.qubits) > len(best) * kinds * cells:
+            best = max(best, unroll(torus, packed, occupancy), key=len)
+    place_valid(graph, occupancy, best)
 
 
-def place_whole(graph: Interactions, board: Board, copies: list[Chains]) -> None:
-    """Place those of disjoint copies that hold on the board's solver; couplers may be missing."""
+def place_valid(graph: Interactions, occupancy: Occupancy, copies: list[Chains]) -> None:
+    """Place those of disjoint copies that hold on the occupancy's solver; couplers may be missing."""
     if copies:
-        holds = intact(graph, board.solver, Tiling.from_chains(copies))
+        holds = intact_tiles(graph, occupancy.solver, Tiling.from_chains(copies))
         for chains, whole in zip(copies, holds.tolist(), strict=True):
             if whole:
-                board.place(chains)
+                occupancy.place(chains)
 
 
 def _tori(cells: range) -> Iterator[Torus]:
@@ -163,7 +167,7 @@ def _tori(cells: range) -> Iterator[Torus]:
                 yield from (Torus(a, b, count // a) for b in range(count // a))
 
 
-def _pack(torus: Torus, shapes: list[Shape], rng: np.random.Generator) -> list[tuple[Shape, int]]:
+def _pack_torus(torus: Torus, shapes: list[Shape], rng: np.random.Generator) -> list[tuple[Shape, int]]:
     """Disjoint shapes on a torus, each with the cell that it is moved by; the most of a few hundred tries."""
     count = torus.a * torus.d
     masks: dict[int, tuple[Shape, int]] = {}
@@ -188,12 +192,12 @@ def _pack(torus: Torus, shapes: list[Shape], rng: np.random.Generator) -> list[t
     return [masks[mask] for mask in best]
 
 
-def unroll(torus: Torus, packed: list[tuple[Shape, int]], board: Board) -> list[Chains]:
-    """The packing laid all over the board, at the phase that keeps the most copies."""
-    place = board.lattice
+def unroll(torus: Torus, packed: list[tuple[Shape, int]], occupancy: Occupancy) -> list[Chains]:
+    """The packing laid all over the occupancy, at the phase that keeps the most copies."""
+    place = occupancy.lattice
     shifts = place.shifts
     phase = torus.number(shifts)
-    free = np.append(board.owner == -1, False)
+    free = np.append(occupancy.owner == -1, False)
     laid: list[list[Chains]] = [[] for _ in range(torus.a * torus.d)]
     for shape, cell in packed:
         start = np.array([cell // torus.d, cell % torus.d])

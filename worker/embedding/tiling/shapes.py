@@ -63,7 +63,7 @@ class Shapes:
         return [sorted(flat[start:end]) for start, end in zip(starts, ends, strict=True)]
 
 
-def load(graph: Interactions, solver: SolverGraph) -> Shapes | None:
+def load_shapes(graph: Interactions, solver: SolverGraph) -> Shapes | None:
     """The shapes that are shipped for a graph and a topology, or None."""
     tracks = _EXCHANGED.get(solver.topology, 0)
     if not tracks or (solver.topology == "zephyr" and solver.shape[1] != tracks):
@@ -78,7 +78,7 @@ def load(graph: Interactions, solver: SolverGraph) -> Shapes | None:
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Shapes moved to where they fit: F of them, found by `Finder`.
+    """Shapes moved to where they fit: F of them, found by `PlaceFinder`.
 
     shapes: (F,) int64. groups: (F, K) int64, where each qubit's exchangeable tracks are.
     """
@@ -94,7 +94,7 @@ class Places:
         return len(self.shapes)
 
 
-class Finder:
+class PlaceFinder:
     """Finds all places of shapes on one lattice.
 
     The exchangeable tracks at one place of a line are a group; what is allowed of it is a few bits.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.models import conv358, head, small_models
 from worker.annealers.base import coupling_scales, image_words
-from worker.qubo.energy_model import Coupling, EnergyModel, build
+from worker.qubo.energy_model import Coupling, EnergyModel, build_model
 
 
 @given(st.integers(0, 2**80), st.integers(0, 10**7), st.integers(1, 9), st.integers(0, 8), st.integers(1, 33))
@@ -41,7 +41,7 @@ def test_scales_follow_the_model(model: EnergyModel, factor: float) -> None:
 
 @pytest.mark.parametrize("strength", [1e-310, 1e-200, 1e200])
 def test_scales_of_extreme_numbers_are_finite(strength: float) -> None:
-    model = build([Coupling(np.full((2, 2), strength), np.ones((2, 2), dtype=bool))], None, lam=0.0)
+    model = build_model([Coupling(np.full((2, 2), strength), np.ones((2, 2), dtype=bool))], None, lam=0.0)
     smallest, largest = coupling_scales(model)
     assert smallest == largest == pytest.approx(1.0 if strength < 1e-300 else strength)
 
@@ -49,13 +49,13 @@ def test_scales_of_extreme_numbers_are_finite(strength: float) -> None:
 def test_a_weak_layer_and_the_penalty_set_the_two_scales() -> None:
     every = np.ones((2, 2), dtype=bool)
     layers = [Coupling(np.full((2, 2), strength), every) for strength in (3.0, 0.5)]
-    assert coupling_scales(build(layers, None, lam=4.0)) == (0.5, 8.0)
-    assert coupling_scales(build(layers, None, lam=0.25)) == (0.5, 3.0)
+    assert coupling_scales(build_model(layers, None, lam=4.0)) == (0.5, 8.0)
+    assert coupling_scales(build_model(layers, None, lam=0.25)) == (0.5, 3.0)
 
 
 def test_a_missing_coupler_does_not_weaken_a_layer() -> None:
     mask = np.array([[True, False], [False, True]])
-    assert coupling_scales(build([Coupling(2.0 * mask, mask)], None, lam=0.1)) == (2.0, 2.0)
+    assert coupling_scales(build_model([Coupling(2.0 * mask, mask)], None, lam=0.1)) == (2.0, 2.0)
 
 
 def test_scales_of_a_folded_head_come_from_the_fold() -> None:

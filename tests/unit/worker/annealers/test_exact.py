@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schema.errors import ParameterError, Refused
 from tests.models import all_states, conv358, dense, features_for, head, pooled, pools, small_models
 from worker.annealers.exact import ExactAnnealer, default_beta, ground_state
-from worker.qubo.energy_model import Coupling, EnergyModel, FloatArray, Visible, build
+from worker.qubo.energy_model import Coupling, EnergyModel, FloatArray, Visible, build_model
 
 IMAGES = 30
 READS = 10_000
@@ -21,24 +21,24 @@ def chain() -> EnergyModel:
     """Overlapping pools: v1 and v3 have one pool each, v2 joins both, and both meet the classes."""
     mask = np.array([[True, False], [True, True], [False, True]])
     rng = np.random.default_rng(7)
-    return build([Coupling(np.where(mask, 1.5, 0.0), mask), dense(rng, 2, 3)], None, 1.0)
+    return build_model([Coupling(np.where(mask, 1.5, 0.0), mask), dense(rng, 2, 3)], None, 1.0)
 
 
 def long_chain() -> EnergyModel:
     """Three overlapping pools: messages about the classes pass through units that no class is joined to."""
     mask = np.array([[True, True, False], [False, True, True]])
     rng = np.random.default_rng(10)
-    return build([Coupling(np.where(mask, 1.5, 0.0), mask), dense(rng, 3, 2)], None, 1.0)
+    return build_model([Coupling(np.where(mask, 1.5, 0.0), mask), dense(rng, 3, 2)], None, 1.0)
 
 
 def pairs() -> EnergyModel:
     """Pools of one unit: visible and pooling unit are leaves of each other."""
-    return build([pools(3, 1), dense(np.random.default_rng(8), 3, 2)], None, 1.0)
+    return build_model([pools(3, 1), dense(np.random.default_rng(8), 3, 2)], None, 1.0)
 
 
 def tower() -> EnergyModel:
     """Pools of pools."""
-    return build([pools(4, 1), pools(2, 2), dense(np.random.default_rng(9), 2, 2)], None, 1.0)
+    return build_model([pools(4, 1), pools(2, 2), dense(np.random.default_rng(9), 2, 2)], None, 1.0)
 
 
 def small_head(visible: Visible = "sampled") -> EnergyModel:

@@ -12,7 +12,7 @@ import pytest
 
 from schema.codecs.tiling import Tiling
 from worker.embedding.model.graphs import Interactions, SolverGraph
-from worker.qubo.energy_model import Coupling, EnergyModel, build
+from worker.qubo.energy_model import Coupling, EnergyModel, build_model
 
 GRAPHS = {
     "chimera": (dwave.graphs.chimera_graph, (6, 6, 4)),
@@ -48,7 +48,7 @@ def make_model(sizes: tuple[int, ...], seed: int = 0, lam: float = 1.0) -> Energ
         weights = drawn.normal(size=(n_in, n_out))
         couplings.append(Coupling(weights, np.ones((n_in, n_out), dtype=np.bool_)))
         biases.append(drawn.normal(size=n_out))
-    return build(couplings, biases, lam)
+    return build_model(couplings, biases, lam)
 
 
 def search(chip: SolverGraph, model: EnergyModel, tiles: int, seed: int = 0) -> Tiling:

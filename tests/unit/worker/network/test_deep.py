@@ -15,7 +15,7 @@ from schema.network.architecture import Architecture, preset
 from schema.network.weights import THRESHOLD, check
 from worker.annealers.simulated import SimulatedAnnealer
 from worker.network import features, training, transfer
-from worker.network.deep import Deep, energy_layers
+from worker.network.deep import DeepEnergy, energy_layers
 from worker.network.features import restore
 from worker.network.layers import NetworkModule, Tone
 
@@ -41,7 +41,7 @@ def some_pixels(seed: int) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).random((IMAGES, 1, 3, 3)))
 
 
-def deep_energy(network: NetworkModule, pixels: torch.Tensor) -> Deep:
+def deep_energy(network: NetworkModule, pixels: torch.Tensor) -> DeepEnergy:
     return energy_layers(network, network.visible(pixels), BETA, LAM)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schema.errors import NetworkError, ParameterError
 from tests.models import all_states, conv358, dense, features_for, head, pooled, pools, small_models
-from worker.qubo.energy_model import Coupling, EnergyModel, build
+from worker.qubo.energy_model import Coupling, EnergyModel, build_model
 
 RNG = np.random.default_rng
 
@@ -72,7 +72,9 @@ def test_energies_do_not_depend_on_how_many_reads_are_asked_at_once() -> None:
 
 def test_signs_of_a_pooling_network() -> None:
     weights = np.array([[0.5, -0.25], [2.0, 1.0]])
-    model = build([pools(2, 2, alpha=3.0), Coupling(weights, np.ones((2, 2), dtype=bool))], None, lam=4.0)
+    model = build_model(
+        [pools(2, 2, alpha=3.0), Coupling(weights, np.ones((2, 2), dtype=bool))], None, lam=4.0
+    )
     matrix = model.q_matrix(np.array([0.1, 0.2, -0.3, 0.4]))
     expected = np.diag([-0.1, -0.2, 0.3, -0.4, 0.0, 0.0, -4.0, -4.0])
     expected[0, 4] = expected[1, 4] = expected[2, 5] = expected[3, 5] = -3.0
@@ -87,13 +89,15 @@ def test_signs_of_a_pooling_network() -> None:
 
 def test_a_networks_biases_lower_the_energy() -> None:
     rng = RNG(4)
-    model = build([dense(rng, 3, 2), dense(rng, 2, 2)], [np.array([1.0, 2.0]), np.array([3.0, 4.0])], lam=0.5)
+    model = build_model(
+        [dense(rng, 3, 2), dense(rng, 2, 2)], [np.array([1.0, 2.0]), np.array([3.0, 4.0])], lam=0.5
+    )
     np.testing.assert_array_equal(model.linear(np.zeros((1, 3)))[0, 3:], [-1.0, -2.0, -3.5, -4.5])
 
 
 @pytest.mark.parametrize("lam", [0.0, 1.0, 3.5])
 def test_the_penalty_makes_one_class_best(lam: float) -> None:
-    model = build([Coupling(np.zeros((1, 4)), np.ones((1, 4), dtype=bool))], None, lam)
+    model = build_model([Coupling(np.zeros((1, 4)), np.ones((1, 4), dtype=bool))], None, lam)
     states = np.concatenate((np.zeros((16, 1), dtype=np.uint8), all_states(4)), axis=1)
     energies = model.energies(model.linear(np.zeros((1, 1))), states[np.newaxis])[0]
     on = states.sum(axis=1)
@@ -105,7 +109,7 @@ def test_folding_gives_known_visible_units_their_real_values(seed: int) -> None:
     rng = RNG(seed)
     couplings = [dense(rng, 3, 2), dense(rng, 2, 3)]
     biases = [rng.normal(size=2), rng.normal(size=3)]
-    sampled, folded = (build(couplings, biases, 1.0, visible) for visible in ("sampled", "folded"))
+    sampled, folded = (build_model(couplings, biases, 1.0, visible) for visible in ("sampled", "folded"))
     features = rng.uniform(-1, 1, 3)
     states = all_states(5)
     values = np.concatenate((np.tile(features, (32, 1)), states), axis=1)
@@ -133,16 +137,16 @@ def test_only_the_linear_part_changes_with_the_image() -> None:
 
 def test_the_digest_names_the_interaction_graph() -> None:
     rng = RNG(5)
-    first, second = (build([dense(rng, 2, 2)], None, 1.0) for _ in range(2))
+    first, second = (build_model([dense(rng, 2, 2)], None, 1.0) for _ in range(2))
     edges = [4, 0, 2, 0, 3, 1, 2, 1, 3, 2, 3]
     assert first.graph_digest == hashlib.sha256(np.array(edges, dtype="<i4").tobytes()).hexdigest()
     assert second.graph_digest == first.graph_digest
-    assert build([dense(rng, 3, 2)], None, 1.0).graph_digest != first.graph_digest
-    assert build([dense(rng, 1, 3)], None, 1.0).graph_digest != first.graph_digest
+    assert build_model([dense(rng, 3, 2)], None, 1.0).graph_digest != first.graph_digest
+    assert build_model([dense(rng, 1, 3)], None, 1.0).graph_digest != first.graph_digest
 
 
 def test_a_coupler_of_weight_zero_stays_in_the_graph() -> None:
-    zero = build([Coupling(np.zeros((2, 2)), np.ones((2, 2), dtype=bool))], None, 1.0)
+    zero = build_model([Coupling(np.zeros((2, 2)), np.ones((2, 2), dtype=bool))], None, 1.0)
     assert len(zero.edges) == 5
 
 
@@ -174,18 +178,18 @@ def test_impossible_couplings_are_refused(weights, mask, match: str) -> None:
 def test_impossible_networks_are_refused() -> None:
     rng = RNG(6)
     with pytest.raises(NetworkError, match="at least one"):
-        build([], None, 1.0)
+        build_model([], None, 1.0)
     with pytest.raises(NetworkError, match=r"coupling 0 ends in 3 units, coupling 1 starts from 4"):
-        build([dense(rng, 2, 3), dense(rng, 4, 2)], None, 1.0)
+        build_model([dense(rng, 2, 3), dense(rng, 4, 2)], None, 1.0)
     with pytest.raises(NetworkError, match="biases must have shapes"):
-        build([dense(rng, 2, 3)], [np.zeros(2)], 1.0)
+        build_model([dense(rng, 2, 3)], [np.zeros(2)], 1.0)
     with pytest.raises(NetworkError, match="not finite"):
-        build([dense(rng, 2, 3)], [np.array([0.0, np.nan, 0.0])], 1.0)
+        build_model([dense(rng, 2, 3)], [np.array([0.0, np.nan, 0.0])], 1.0)
     for lam in (-1.0, np.nan, np.inf):
         with pytest.raises(ParameterError, match="lam"):
-            build([dense(rng, 2, 3)], None, lam)
+            build_model([dense(rng, 2, 3)], None, lam)
     with pytest.raises(ParameterError, match="visible"):
-        build([dense(rng, 2, 3)], None, 1.0, "hidden")  # type: ignore[arg-type]
+        build_model([dense(rng, 2, 3)], None, 1.0, "hidden")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,14 @@ from schema.errors import ParameterError
 from tests.models import all_states, conv358, features_for, head, small_models
 from worker.qubo.energy_model import EnergyModel
 from worker.qubo.ising import spin_form, spins_of
-from worker.qubo.noise import Noise, noise_for, ranges
+from worker.qubo.noise import Noise, noise_for, spin_ranges
 
 
 @given(small_models(), st.sampled_from([0.5, 1.0, 3.0]))
 def test_ranges_are_the_largest_values_that_any_features_give(model: EnergyModel, alpha: float) -> None:
     corners = np.array(list(product([-alpha, alpha], repeat=model.feature_count)))
     spin = spin_form(model.linear(corners), model.edges, model.couplings)
-    assert ranges(model, alpha) == pytest.approx((np.abs(spin.h).max(), np.abs(spin.J).max(initial=0.0)))
+    assert spin_ranges(model, alpha) == pytest.approx((np.abs(spin.h).max(), np.abs(spin.J).max(initial=0.0)))
 
 
 @pytest.mark.parametrize("model", [head(), head("folded"), conv358()], ids=["head", "folded", "conv358"])
@@ -28,7 +28,7 @@ def test_errors_are_gaussian_with_the_chosen_fraction_of_each_range(model: Energ
     noise = noise_for(model, alpha=1.0, fraction=0.02, seed=7)
     assert noise is not None
     drawn = [noise.errors(model, image) for image in range(500)]
-    for errors, full in zip(map(np.array, zip(*drawn, strict=True)), ranges(model, 1.0), strict=True):
+    for errors, full in zip(map(np.array, zip(*drawn, strict=True)), spin_ranges(model, 1.0), strict=True):
         unit = errors / (0.02 * full)
         count = unit.size
         assert abs(unit.mean()) < 4 / np.sqrt(count)

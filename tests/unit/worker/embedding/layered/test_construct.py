@@ -8,9 +8,9 @@ from dwave.embedding import verify_embedding
 
 from tests import models
 from tests.chips import chip
-from worker.embedding.copies.minorminer import Chains, size
+from worker.embedding.copies.minorminer import Chains, embedding_size
 from worker.embedding.layered import construct
-from worker.embedding.layered.layers import as_layers
+from worker.embedding.layered.layers import as_layered
 from worker.embedding.model.graphs import Interactions, SolverGraph
 
 
@@ -30,16 +30,16 @@ def _verify(graph: Interactions, solver: SolverGraph, chains: Chains) -> None:
 )
 def test_conv358_fits(topology: str, side: int, dead: float, qubits: int, longest: int) -> None:
     graph, solver = Interactions.of(models.conv358()), chip(topology, side, dead=dead, seed=1)
-    chains = construct.weave(graph, solver, solver.working)
+    chains = construct.construct_embedding(graph, solver, solver.working)
     assert chains is not None
     _verify(graph, solver, chains)
-    assert size(chains) <= (qubits, qubits)
-    assert size(chains)[1] <= longest
+    assert embedding_size(chains) <= (qubits, qubits)
+    assert embedding_size(chains)[1] <= longest
 
 
 def test_copies_are_stacked() -> None:
     graph, solver = Interactions.of(models.conv358("folded")), chip("zephyr", 12)
-    copies = construct.stack(graph, solver, solver.working, 3)
+    copies = construct.construct_copies(graph, solver, solver.working, 3)
     assert len(copies) == 3
     for chains in copies:
         _verify(graph, solver, chains)
@@ -51,13 +51,13 @@ def test_qubits_that_are_taken_stay_untouched() -> None:
     graph, solver = Interactions.of(models.conv358("folded")), chip("pegasus", 16)
     free = solver.working.copy()
     free[np.random.default_rng(0).choice(solver.size, 60, replace=False)] = False
-    chains = construct.weave(graph, solver, free)
+    chains = construct.construct_embedding(graph, solver, free)
     assert chains is not None
     assert free[[qubit for chain in chains for qubit in chain]].all()
 
 
 def test_windows_are_read_off_the_edges() -> None:
-    layers = as_layers(Interactions.of(models.conv358()))
+    layers = as_layered(Interactions.of(models.conv358()))
     assert layers is not None
     assert len(layers.columns) == 128 + 10
     assert sorted(stretch.unit for row in layers.rows for stretch in row) == [
@@ -70,11 +70,14 @@ def test_windows_are_read_off_the_edges() -> None:
 def test_other_networks_are_none() -> None:
     solver = chip("zephyr", 2)
     for model in (models.head(), models.head("folded"), models.pooled(), models.pooled("folded")):
-        assert as_layers(Interactions.of(model)) is None
-        assert construct.weave(Interactions.of(model), solver, solver.working) is None
-        assert construct.stack(Interactions.of(model), solver, solver.working, 2) == []
+        assert as_layered(Interactions.of(model)) is None
+        assert construct.construct_embedding(Interactions.of(model), solver, solver.working) is None
+        assert construct.construct_copies(Interactions.of(model), solver, solver.working, 2) == []
 
 
 def test_a_small_chip_holds_none() -> None:
     solver = chip("zephyr", 4)
-    assert construct.weave(Interactions.of(models.conv358("folded")), solver, solver.working) is None
+    assert (
+        construct.construct_embedding(Interactions.of(models.conv358("folded")), solver, solver.working)
+        is None
+    )

@@ -13,7 +13,7 @@ from dwave.embedding.exceptions import EmbeddingError
 from schema.codecs.tiling import Tiling
 from schema.errors import Refused
 from tests.chips import chip
-from worker.embedding.model.check import check, intact
+from worker.embedding.model.check import check_tiling, intact_tiles
 from worker.embedding.model.graphs import Interactions, SolverGraph
 
 TRIANGLE = Interactions((2, 1), np.array([[0, 1], [0, 2], [1, 2]], dtype=np.int32), "triangle")
@@ -56,13 +56,13 @@ def test_agrees_with_ocean() -> None:
     for _ in range(60):
         tiling = _random_tiling(rng, solver)
         expected = [_holds(solver, tiling, tile) for tile in range(2)]
-        assert intact(TRIANGLE, solver, tiling).tolist() == expected
+        assert intact_tiles(TRIANGLE, solver, tiling).tolist() == expected
         verdicts += expected
         if all(expected):
-            check(TRIANGLE, solver, tiling)
+            check_tiling(TRIANGLE, solver, tiling)
         else:
             with pytest.raises(Refused, match=f"tile {expected.index(False)}"):
-                check(TRIANGLE, solver, tiling)
+                check_tiling(TRIANGLE, solver, tiling)
     assert 10 < sum(verdicts) < 110
 
 
@@ -80,7 +80,7 @@ def _line(count: int, couplers: list[list[int]]) -> SolverGraph:
 def test_names_what_does_not_hold() -> None:
     solver = _line(6, [[0, 1], [1, 2], [2, 3], [3, 4], [1, 3]])
     good = Tiling.from_chains([[[0, 1], [2], [3, 4]]])
-    check(TRIANGLE, solver, good)
+    check_tiling(TRIANGLE, solver, good)
     for chains, what in (
         ([[0, 1], [2], [3, 7]], "unit 2: qubit 7 does not work"),
         ([[0, 1], [2], [3, 90]], "unit 2: qubit 90 does not work"),
@@ -88,11 +88,11 @@ def test_names_what_does_not_hold() -> None:
         ([[0], [1, 2], [3]], "no coupler between units 0 and 2"),
     ):
         with pytest.raises(Refused, match=what):
-            check(TRIANGLE, solver, Tiling.from_chains([chains]))
+            check_tiling(TRIANGLE, solver, Tiling.from_chains([chains]))
     with pytest.raises(Refused, match="for 2 units, the model has 3"):
-        check(TRIANGLE, solver, Tiling.from_chains([[[0], [1]]]))
+        check_tiling(TRIANGLE, solver, Tiling.from_chains([[[0], [1]]]))
     with pytest.raises(Refused, match="for 2 units, the model has 3"):
-        intact(TRIANGLE, solver, Tiling.from_chains([[[0], [1]]]))
+        intact_tiles(TRIANGLE, solver, Tiling.from_chains([[[0], [1]]]))
 
 
 def test_a_long_chain_is_followed_to_its_end() -> None:
@@ -100,6 +100,6 @@ def test_a_long_chain_is_followed_to_its_end() -> None:
     order = np.random.default_rng(0).permutation(40).tolist()
     path = sorted(sorted(pair) for pair in pairwise(order))
     tiling = Tiling.from_chains([[list(range(40))]])
-    check(lone, _line(40, path), tiling)
+    check_tiling(lone, _line(40, path), tiling)
     for gone in (0, 20, 38):
-        assert not intact(lone, _line(40, path[:gone] + path[gone + 1 :]), tiling)[0]
+        assert not intact_tiles(lone, _line(40, path[:gone] + path[gone + 1 :]), tiling)[0]

@@ -24,7 +24,7 @@ CHIPS = [("chimera", 4, 5), ("pegasus", 5), ("zephyr", 3), ("zephyr", 3, 2)]
 @pytest.mark.parametrize("shift", [(1, 0), (0, 1), (-1, 2)])
 def test_shifts_keep_couplers(shape: tuple[str, int], shift: tuple[int, int]) -> None:
     solver = chip(*shape)
-    moved = lattice.of(solver).moved(np.arange(solver.size), np.array([shift]))[0]
+    moved = lattice.lattice_of(solver).moved(np.arange(solver.size), np.array([shift]))[0]
     ends = moved[solver.couplers]
     there = (ends >= 0).all(axis=1) & solver.working[ends].all(axis=1)
     assert there.sum() > len(solver.couplers) / 5
@@ -34,8 +34,8 @@ def test_shifts_keep_couplers(shape: tuple[str, int], shift: tuple[int, int]) ->
 @pytest.mark.parametrize("shape", CHIPS)
 def test_pieces_are_coupled_just_where_they_cross(shape: tuple[str, int]) -> None:
     solver = chip(*shape)
-    u, line, _, start = lattice.of(solver).sites[solver.qubits].T
-    span = lattice.of(solver).span
+    u, line, _, start = lattice.lattice_of(solver).sites[solver.qubits].T
+    span = lattice.lattice_of(solver).span
 
     def covers(start: np.ndarray, line: np.ndarray) -> np.ndarray:
         return (start[:, np.newaxis] <= line) & (line < start[:, np.newaxis] + span)
@@ -51,4 +51,4 @@ def test_a_wrong_size_is_refused() -> None:
     solver = chip("zephyr", 2)
     wrong = SolverGraph("z", "z_1", "zephyr", (3, 4), solver.size, solver.qubits, solver.couplers)
     with pytest.raises(Refused, match=r"with 160 qubits; that lattice has 336"):
-        lattice.of(wrong)
+        lattice.lattice_of(wrong)

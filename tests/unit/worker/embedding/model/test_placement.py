@@ -11,7 +11,7 @@ from schema.codecs.tiling import Tiling
 from schema.errors import Refused
 from worker.embedding.model.chain_strength import torque
 from worker.embedding.model.graphs import Interactions, SolverGraph
-from worker.embedding.model.placement import place
+from worker.embedding.model.placement import place_tiling
 from worker.embedding.model.scale import Ranges, fit_scale
 from worker.qubo.energy_model import EnergyModel
 from worker.qubo.ising import spin_form
@@ -25,7 +25,7 @@ def test_biases_are_those_of_embed_bqm(
     chip: SolverGraph, model: EnergyModel, interactions: Interactions, tiling: Tiling
 ) -> None:
     spin = spin_form(_images(model, tiling.tiles), model.edges, model.couplings)
-    placement = place(chip, interactions, tiling)
+    placement = place_tiling(chip, interactions, tiling)
     lin = placement.linear(spin.h)
     quad = placement.quadratic(spin.J, 1.7)
     expected_h: dict[int, float] = {}
@@ -56,7 +56,7 @@ def test_the_embedded_energy_of_whole_chains_is_the_models(
 ) -> None:
     drawn = np.random.default_rng(2)
     spin = spin_form(_images(model, tiling.tiles), model.edges, model.couplings)
-    placement = place(chip, interactions, tiling)
+    placement = place_tiling(chip, interactions, tiling)
     units = drawn.choice([-1.0, 1.0], size=(tiling.tiles, model.units))
     qubits = np.zeros(chip.size)
     qubits[tiling.qubits] = units.ravel()[placement.owners]
@@ -75,12 +75,12 @@ def test_what_does_not_fit_is_refused(
     broken = tiling.qubits.copy()
     broken[0] = dead
     with pytest.raises(Refused, match="do not work"):
-        place(chip, interactions, Tiling(tiling.lengths, broken))
+        place_tiling(chip, interactions, Tiling(tiling.lengths, broken))
     single = Tiling.from_chains([[[int(q)] for q in chip.qubits[: model.units]]])
     with pytest.raises(Refused, match="no working coupler joins units"):
-        place(chip, interactions, single)
+        place_tiling(chip, interactions, single)
     with pytest.raises(Refused, match="units"):
-        place(chip, interactions, Tiling.from_chains([[[int(chip.qubits[0])]]]))
+        place_tiling(chip, interactions, Tiling.from_chains([[[int(chip.qubits[0])]]]))
 
 
 @pytest.mark.parametrize("at_qubit", [None, (-3.0, 2.0)])
@@ -92,7 +92,7 @@ def test_a_scaled_model_fills_the_ranges_and_no_more(
     at_qubit: tuple[float, float] | None,
 ) -> None:
     spin = spin_form(_images(model, tiling.tiles), model.edges, model.couplings)
-    placement = place(chip, interactions, tiling)
+    placement = place_tiling(chip, interactions, tiling)
     strength = 1.414 * torque(spin.J, model.units)
     ranges = Ranges(h=(-4.0, 4.0), J=(-2.0, 1.0), J_at_qubit=at_qubit)
     scale = fit_scale(placement, np.abs(spin.h).max(axis=0), spin.J, strength, ranges)

@@ -10,12 +10,12 @@ from schema.errors import Refused
 from tests import models
 from tests.chips import chip
 from worker.embedding.model.graphs import Interactions, SolverGraph
-from worker.embedding.search.find import Found, find
+from worker.embedding.search.find import FoundTiling, find_embedding
 
 CHIPS = [("chimera", 6), ("pegasus", 4), ("zephyr", 3)]
 
 
-def verify(graph: Interactions, solver: SolverGraph, found: Found) -> None:
+def verify(graph: Interactions, solver: SolverGraph, found: FoundTiling) -> None:
     """Every tile by Ocean's own check; raises when one does not hold."""
     couplers = [tuple(pair) for pair in solver.couplers.tolist()]
     tiling = found.tiling
@@ -28,7 +28,7 @@ def verify(graph: Interactions, solver: SolverGraph, found: Found) -> None:
 def test_any_network_is_tiled(topology: str, side: int) -> None:
     solver = chip(topology, side, dead=0.02, dead_couplers=5)
     graph = Interactions.of(models.pooled("folded"))
-    found = find(graph, solver, tiles=5, time_limit_s=60.0, seed=3)  # ends with the fifth
+    found = find_embedding(graph, solver, tiles=5, time_limit_s=60.0, seed=3)  # ends with the fifth
     verify(graph, solver, found)
     assert found.tiling.tiles == 5
     assert found.seed == 3
@@ -37,13 +37,15 @@ def test_any_network_is_tiled(topology: str, side: int) -> None:
 def test_no_more_tiles_than_wanted() -> None:
     solver = chip("zephyr", 3)
     graph = Interactions.of(models.pooled("folded"))
-    assert find(graph, solver, tiles=3, time_limit_s=5.0).tiling.tiles == 3
+    assert find_embedding(graph, solver, tiles=3, time_limit_s=5.0).tiling.tiles == 3
 
 
 def test_progress_rises_to_its_end() -> None:
     seen: list[tuple[str, float]] = []
     graph = Interactions.of(models.pooled("folded"))
-    find(graph, chip("zephyr", 2), time_limit_s=1.0, report=lambda step, done: seen.append((step, done)))
+    find_embedding(
+        graph, chip("zephyr", 2), time_limit_s=1.0, report=lambda step, done: seen.append((step, done))
+    )
     shares = [done for _, done in seen]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
@@ -51,7 +53,7 @@ def test_progress_rises_to_its_end() -> None:
 
 def test_units_without_interactions_get_a_qubit() -> None:
     graph = Interactions((2, 2), np.array([[1, 2]], dtype=np.int32), "sparse")
-    found = find(graph, chip("zephyr", 1), tiles=1)
+    found = find_embedding(graph, chip("zephyr", 1), tiles=1)
     verify(graph, chip("zephyr", 1), found)
     assert found.tiling.lengths.tolist() == [[1, 1, 1, 1]]
 
@@ -59,9 +61,9 @@ def test_units_without_interactions_get_a_qubit() -> None:
 def test_what_cannot_fit_is_refused_before_the_search() -> None:
     solver = chip("zephyr", 2)
     with pytest.raises(Refused, match=r"at least \d+ qubits.* has 160 working ones: \d+ are missing"):
-        find(Interactions.of(models.conv358()), solver, time_limit_s=1e-9)
+        find_embedding(Interactions.of(models.conv358()), solver, time_limit_s=1e-9)
     torn = chip("zephyr", 1, dead_couplers=230)
     with pytest.raises(Refused, match=r"need at least \d+ couplers.* has 50: \d+ are missing"):
-        find(Interactions.of(models.head("folded", classes=12)), torn, time_limit_s=1e-9)
+        find_embedding(Interactions.of(models.head("folded", classes=12)), torn, time_limit_s=1e-9)
     with pytest.raises(Refused, match="tiles must be 1 or more"):
-        find(Interactions.of(models.head("folded")), solver, tiles=0)
+        find_embedding(Interactions.of(models.head("folded")), solver, tiles=0)

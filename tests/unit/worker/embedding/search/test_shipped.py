@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests import chips, models
-from worker.embedding.model.check import check
+from worker.embedding.model.check import check_tiling
 from worker.embedding.model.graphs import Interactions, SolverGraph
-from worker.embedding.search.find import find
+from worker.embedding.search.find import find_embedding
 from worker.qubo.energy_model import EnergyModel
 
 
@@ -25,7 +25,7 @@ def judge(model: EnergyModel, solver: SolverGraph, chains: dict[int, list[int]])
 )
 def test_hidden_layers_are_laid_out_not_searched(topology: str, side: int, qubits: int, longest: int) -> None:
     model, solver = models.conv358(), chips.chip(topology, side)
-    found = find(Interactions.of(model), solver, tiles=1)
+    found = find_embedding(Interactions.of(model), solver, tiles=1)
     assert found.method == "layered"
     assert len(found.tiling.qubits) <= qubits
     assert found.tiling.longest_chain <= longest
@@ -35,27 +35,27 @@ def test_hidden_layers_are_laid_out_not_searched(topology: str, side: int, qubit
 @pytest.mark.parametrize(("topology", "side"), [("pegasus", 16), ("zephyr", 12)])
 def test_folded_copies_lie_beside_each_other(topology: str, side: int) -> None:
     model, solver = models.conv358("folded"), chips.chip(topology, side)
-    found = find(Interactions.of(model), solver)
+    found = find_embedding(Interactions.of(model), solver)
     assert found.method == "layered"
     assert found.tiling.tiles >= 5
-    check(Interactions.of(model), solver, found.tiling)
+    check_tiling(Interactions.of(model), solver, found.tiling)
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_lines_go_round_dead_qubits(seed: int) -> None:
     model = models.conv358()
     solver = chips.chip("pegasus", 16, dead=0.015, seed=seed)
-    found = find(Interactions.of(model), solver, tiles=1)
+    found = find_embedding(Interactions.of(model), solver, tiles=1)
     assert found.method == "layered"
     assert found.tiling.longest_chain <= 16
-    check(Interactions.of(model), solver, found.tiling)
+    check_tiling(Interactions.of(model), solver, found.tiling)
 
 
 @pytest.mark.parametrize(("topology", "side"), [("pegasus", 6), ("zephyr", 4)])
 def test_small_copies_fill_the_lattices_period(topology: str, side: int) -> None:
     model, solver = models.head("folded"), chips.chip(topology, side)
-    found = find(Interactions.of(model), solver, time_limit_s=6.0, seed=1)
+    found = find_embedding(Interactions.of(model), solver, time_limit_s=6.0, seed=1)
     assert found.method == "lattice"
     assert found.tiling.tiles >= 0.65 * len(solver.qubits) / 16
-    check(Interactions.of(model), solver, found.tiling)
+    check_tiling(Interactions.of(model), solver, found.tiling)
     assert len(np.unique(found.tiling.qubits)) == len(found.tiling.qubits)

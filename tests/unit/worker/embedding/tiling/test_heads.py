@@ -12,14 +12,14 @@ from dwave.embedding import verify_embedding
 from schema.codecs.tiling import Tiling
 from tests import models
 from tests.chips import chip
-from worker.embedding.copies.minorminer import Chains, embed, induced
-from worker.embedding.copies.occupancy import Board
+from worker.embedding.copies.minorminer import Chains, find_chains, induced_couplers
+from worker.embedding.copies.occupancy import Occupancy
 from worker.embedding.copies.time_limit import TimeLimit
 from worker.embedding.model.graphs import Interactions, SolverGraph
 from worker.embedding.search import repair, shipped
-from worker.embedding.search.find import find
+from worker.embedding.search.find import find_embedding
 from worker.embedding.tiling import heads
-from worker.embedding.tiling.bit_graph import of_region
+from worker.embedding.tiling.bit_graph import region_graph
 from worker.qubo.energy_model import Visible
 
 SMALL = Interactions.of(models.head(units=12, classes=4))
@@ -38,57 +38,60 @@ def _tiles(tiling: Tiling) -> list[Chains]:
 
 
 def test_only_heads_are_heads() -> None:
-    found = heads.as_head(Interactions.of(models.head()))
+    found = heads.head_of(Interactions.of(models.head()))
     assert found is not None
     assert (len(found.leaves), len(found.core), len(found.links)) == (40, 10, 45)
     for model in (models.pooled(), models.head("folded"), models.conv358("folded")):
-        assert heads.as_head(Interactions.of(model)) is None
+        assert heads.head_of(Interactions.of(model)) is None
 
 
 @pytest.mark.parametrize(("topology", "side"), [("zephyr", 2), ("pegasus", 3)])
 def test_annealed_chains_hold(topology: str, side: int) -> None:
     solver = chip(topology, side, dead=0.02)
-    head = heads.as_head(SMALL)
+    head = heads.head_of(SMALL)
     assert head is not None
-    sheet = of_region(solver, solver.qubits)
-    chains = heads.Annealer(head, sheet, random.Random(0)).search(20_000, lambda: False)
+    sheet = region_graph(solver, solver.qubits)
+    chains = heads.HeadAnnealer(head, sheet, random.Random(0)).search(20_000, lambda: False)
     assert chains is not None
     _verify(SMALL, solver, chains)
-    again = heads.Annealer(head, sheet, random.Random(0)).search(20_000, lambda: False)
+    again = heads.HeadAnnealer(head, sheet, random.Random(0)).search(20_000, lambda: False)
     assert again == chains
 
 
 def test_copies_side_by_side_hold() -> None:
     solver = chip("zephyr", 5, dead=0.01)
-    found = find(SMALL, solver, time_limit_s=4.0)
+    found = find_embedding(SMALL, solver, time_limit_s=4.0)
     _verify(SMALL, solver, *_tiles(found.tiling))
     assert found.tiling.tiles >= 0.5 * len(solver.qubits) / 32
 
 
 def test_broken_copies_are_mended() -> None:
     ideal = chip("zephyr", 4)
-    whole = find(SMALL, ideal, tiles=4, time_limit_s=10.0).tiling
+    whole = find_embedding(SMALL, ideal, tiles=4, time_limit_s=10.0).tiling
     hit = chip("zephyr", 4)
     gone = [int(whole.chain(tile, unit)[0]) for tile, unit in ((0, 0), (1, 14), (2, 15))]
     keep = np.isin(hit.qubits, gone, invert=True)
     couplers = hit.couplers[np.isin(hit.couplers, gone, invert=True).all(axis=1)]
     hurt = SolverGraph("hurt", "hurt_1", "zephyr", (4, 4), hit.size, hit.qubits[keep], couplers)
-    board = Board(hurt)
+    occupancy = Occupancy(hurt)
     broken = _tiles(whole)
-    assert repair.mend(SMALL, board, broken, TimeLimit(20.0), np.random.default_rng(0)) == whole.tiles
-    _verify(SMALL, hurt, *board.copies.values())
+    assert (
+        repair.repair_copies(SMALL, occupancy, broken, TimeLimit(20.0), np.random.default_rng(0))
+        == whole.tiles
+    )
+    _verify(SMALL, hurt, *occupancy.copies.values())
 
 
 def test_a_start_may_lie_in_several_parts_of_a_window() -> None:
     solver = chip("zephyr", 4)
-    (one,) = _tiles(find(SMALL, solver, tiles=1, time_limit_s=10.0).tiling)
+    (one,) = _tiles(find_embedding(SMALL, solver, tiles=1, time_limit_s=10.0).tiling)
     own = [qubit for chain in one for qubit in chain]
     target = nx.Graph(solver.couplers.tolist())
     beside = set(own).union(*(target[qubit] for qubit in own))
     apart = next(pair for pair in solver.couplers.tolist() if beside.isdisjoint(pair))
     window = np.sort(np.array(own + apart))
     start = [one[0] + apart, *one[1:]]
-    found = embed(SMALL, induced(solver, window), window, 0, 5.0, start=start)
+    found = find_chains(SMALL, induced_couplers(solver, window), window, 0, 5.0, start=start)
     assert found is not None
     _verify(SMALL, solver, found)
 
@@ -104,18 +107,18 @@ def test_a_start_may_lie_in_several_parts_of_a_window() -> None:
 )
 def test_shipped_plans_hold(topology: str, side: int, visible: Visible, tiles: int) -> None:
     graph, solver = Interactions.of(models.head(visible)), chip(topology, side)
-    plan = shipped.load(graph, solver)
+    plan = shipped.load_shipped(graph, solver)
     assert plan is not None
     assert plan.tiles == tiles
     _verify(graph, solver, *_tiles(plan))
-    assert shipped.load(graph, chip(topology, 2)) is None
+    assert shipped.load_shipped(graph, chip(topology, 2)) is None
 
 
 def test_a_repaired_tiling_keeps_what_holds() -> None:
     graph = Interactions.of(models.head("folded"))
-    before = find(graph, chip("zephyr", 3), time_limit_s=3.0).tiling
+    before = find_embedding(graph, chip("zephyr", 3), time_limit_s=3.0).tiling
     solver = chip("zephyr", 3, dead=0.03, seed=5)
-    found = find(graph, solver, time_limit_s=3.0, start=before)
+    found = find_embedding(graph, solver, time_limit_s=3.0, start=before)
     assert found.method == "repaired"
     _verify(graph, solver, *_tiles(found.tiling))
     assert found.tiling.tiles >= 0.7 * before.tiles

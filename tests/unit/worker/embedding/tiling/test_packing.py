@@ -9,7 +9,7 @@ from dwave.embedding import verify_embedding
 
 from tests import models
 from tests.chips import chip
-from worker.embedding.copies.occupancy import Board
+from worker.embedding.copies.occupancy import Occupancy
 from worker.embedding.copies.time_limit import TimeLimit
 from worker.embedding.model import lattice
 from worker.embedding.model.graphs import Interactions, SolverGraph
@@ -21,23 +21,25 @@ CHIPS = [("zephyr", 4), ("pegasus", 5)]
 
 
 def _packer(solver: SolverGraph, limit_s: float = 60.0, seed: int = 0) -> Packer:
-    known = shapes.load(GRAPH, solver)
+    known = shapes.load_shapes(GRAPH, solver)
     assert known is not None
-    return Packer(GRAPH, known, Board(solver), solver.size, TimeLimit(limit_s), np.random.default_rng(seed))
+    return Packer(
+        GRAPH, known, Occupancy(solver), solver.size, TimeLimit(limit_s), np.random.default_rng(seed)
+    )
 
 
 def _verify(packer: Packer) -> None:
-    target = nx.Graph(packer.board.solver.couplers.tolist())
-    for chains in packer.board.copies.values():
+    target = nx.Graph(packer.occupancy.solver.couplers.tolist())
+    for chains in packer.occupancy.copies.values():
         assert verify_embedding(dict(enumerate(chains)), GRAPH.edges.tolist(), target)
 
 
 @pytest.mark.parametrize(("topology", "side"), CHIPS)
 def test_every_shape_holds_where_it_fits(topology: str, side: int) -> None:
     solver, rng = chip(topology, side), np.random.default_rng(0)
-    known = shapes.load(GRAPH, solver)
+    known = shapes.load_shapes(GRAPH, solver)
     assert known is not None
-    finder = shapes.Finder(known, lattice.of(solver))
+    finder = shapes.PlaceFinder(known, lattice.lattice_of(solver))
     bits = finder.allowed(solver.working)
     middle = finder.group[solver.qubits[len(solver.qubits) // 4 :: len(solver.qubits) // 2]]
     places = finder.around(np.unique(middle), bits, 20_000, rng)
@@ -52,12 +54,12 @@ def test_every_shape_holds_where_it_fits(topology: str, side: int) -> None:
 def test_copies_are_packed_around_faults(topology: str, side: int) -> None:
     packer = _packer(chip(topology, side, dead=0.015, dead_couplers=25, seed=2))
     packer.fill()
-    filled = len(packer.board.copies)
-    assert filled > 0.5 * len(packer.board.solver.qubits) / 16
+    filled = len(packer.occupancy.copies)
+    assert filled > 0.5 * len(packer.occupancy.solver.qubits) / 16
     _verify(packer)
     packer.most = filled + 1
     packer.improve()
-    assert len(packer.board.copies) == filled + 1
+    assert len(packer.occupancy.copies) == filled + 1
     _verify(packer)
 
 
@@ -65,7 +67,7 @@ def test_a_seed_gives_the_same_packing_again() -> None:
     one, other = (_packer(chip("zephyr", 3, dead=0.02), seed=7) for _ in range(2))
     for packer in (one, other):
         packer.fill()
-    assert list(one.board.copies.values()) == list(other.board.copies.values())
+    assert list(one.occupancy.copies.values()) == list(other.occupancy.copies.values())
 
 
 def test_no_more_copies_than_wanted() -> None:
@@ -73,9 +75,9 @@ def test_no_more_copies_than_wanted() -> None:
     packer.most = 4
     packer.fill()
     packer.improve()
-    assert len(packer.board.copies) == 4
+    assert len(packer.occupancy.copies) == 4
 
 
 def test_shapes_are_known_for_some_networks_and_lattices_only() -> None:
-    assert shapes.load(GRAPH, chip("chimera", 4)) is None
-    assert shapes.load(Interactions.of(models.head()), chip("zephyr", 3)) is None
+    assert shapes.load_shapes(GRAPH, chip("chimera", 4)) is None
+    assert shapes.load_shapes(Interactions.of(models.head()), chip("zephyr", 3)) is None
