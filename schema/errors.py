@@ -19,7 +19,7 @@
     │   └── StackRunning              another one owns this home folder
     ├── StaleState                    somebody else moved the row first
     │   └── LeaseLost                 somebody else took the work over
-    ├── Parked                        put aside for a reason of its run or worker; no attempt is lost
+    ├── Deferred                      put aside for a reason of its run or worker; no attempt is lost
     └── SolverError                   the annealer, mapped once in its adapter
         ├── Refused                   never accepted, never charged, never retried
         ├── Unavailable               try again later
@@ -123,7 +123,7 @@ class LeaseLost(StaleState):
     """The lease ran out and somebody else took the work over."""
 
 
-class Parked(AnnealqError):
+class Deferred(AnnealqError):
     """The work is put aside, not failed; ``seconds`` until it is due again."""
 
     def __init__(self, message: str, seconds: float = 0.0) -> None:

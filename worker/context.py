@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from schema.database import Database
-from worker.compute.linear_terms import LatestParts
+from worker.compute.linear_terms import LinearTermsCache
 from worker.process.hints import Hints
-from worker.process.meter import Meter, Silent
+from worker.process.meter import Meter, NullMeter
 from worker.process.settings import WorkerSettings
 from worker.records.networks import Registry
 from worker.sapi.connections import SolverConnections
@@ -21,10 +21,10 @@ class Context:
     database: Database
     settings: WorkerSettings
     hints: Hints
-    meter: Meter = field(default_factory=Silent)
+    meter: Meter = field(default_factory=NullMeter)
     networks: Registry = field(default_factory=Registry)
     solvers: SolverConnections = field(init=False)
-    linear_parts: LatestParts = field(default_factory=LatestParts)
+    linear_parts: LinearTermsCache = field(default_factory=LinearTermsCache)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "solvers", SolverConnections(self.settings))

@@ -35,7 +35,7 @@ from worker.scheduling.dispatch import choose_batch, dispatch
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from worker.compute.linear_terms import LinearParts
+    from worker.compute.linear_terms import LinearTerms
     from worker.network.trained import TrainedNetwork
 
 log = structlog.get_logger()
@@ -64,7 +64,7 @@ def sample_batch(context: Context, batch: int) -> None:
     reach(CrashPoint.CLAIMED)
     with _handed_back(context, lease), leases.keep_alive(database, lease, lease_s):
         network = _network(context, work.network)
-        parts = scoring.linear_parts(network, work, context.linear_parts)
+        parts = scoring.linear_terms(network, work, context.linear_parts)
         if work.solver.is_remote:
             _sample_remotely(context, lease, work, network, parts)
         else:
@@ -93,7 +93,7 @@ def _sample_here(
     lease: leases.Lease,
     work: batches.BatchInput,
     network: TrainedNetwork,
-    parts: LinearParts,
+    parts: LinearTerms,
 ) -> None:
     shutdown.check()
     with context.database.reading() as session:
@@ -103,7 +103,7 @@ def _sample_here(
             batches.resume_scoring(session, work, now=now)
         return
     with context.meter.timed(Step.DRAW):
-        drawn = scoring.draw(network, work, parts, shutdown.check)
+        drawn = scoring.sample_local(network, work, parts, shutdown.check)
     with _writing(context, lease) as (session, now):
         batches.store_samples(
             session, work, drawn.data, variables=drawn.variables, sampling_us=drawn.sampling_us, now=now
@@ -115,7 +115,7 @@ def _sample_remotely(
     lease: leases.Lease,
     work: batches.BatchInput,
     network: TrainedNetwork,
-    parts: LinearParts,
+    parts: LinearTerms,
 ) -> None:
     from worker.remote import sample
 
@@ -143,7 +143,7 @@ def prepare(context: Context, preparation: int) -> None:
             with database.transaction() as session:
                 dry_runs.report(session, preparation, step, fraction)
 
-        plan = estimate.plan(context, request, network, report)
+        plan = estimate.estimate_dry_run(context, request, network, report)
         with _writing(context, lease) as (session, now):
             dry_runs.store(session, preparation, plan, now=now)
 
@@ -271,7 +271,7 @@ def calibrate_network(context: Context, calibration: int) -> None:
                 return batches.load(session, batch), batches.load_samples(session, batch)
 
         network = _network(context, job.network)
-        fitted = compute_calibration.fit(network, job, load)
+        fitted = compute_calibration.calibrate(network, job, load)
         with database.transaction() as session:
             now = database.now(session)
             leases.renew(session, lease, now=now, lease_s=lease_s)

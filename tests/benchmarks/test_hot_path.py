@@ -39,7 +39,7 @@ from worker.embedding.search import shipped as search_shipped
 from worker.network.trained import TrainedNetwork
 from worker.sapi import program as programme
 from worker.sapi import wire
-from worker.sapi.program import Programme
+from worker.sapi.program import ChipProgram
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
 
@@ -57,7 +57,7 @@ class Road:
     """One full problem with its images, and what a careful user of Ocean keeps between images."""
 
     network: TrainedNetwork
-    programme: Programme
+    programme: ChipProgram
     images: NDArray[np.uint8]
     features: FloatArray
     chip: ocean.Chip
@@ -69,7 +69,7 @@ class Road:
         made, model = self.programme, self.programme.model
         linear = model.linear(self.features)
         made.lin(linear)
-        read = wire.decode(answer["answer"])
+        read = wire.decode_answer(answer["answer"])
         out = unembed(read.packed, made.placement.tiling)
         energies = model.energies(linear, out.bits, np.float32)
         scored = consensus.score(out.bits[:, :, model.class_units], energies, fraction=FRACTION)
@@ -104,7 +104,7 @@ def road() -> Road:
     tiling = search_shipped.load_shipped(Interactions.of(model), graph)
     assert tiling is not None
     ranges = Ranges(h=(-4.0, 4.0), J=(-2.0, 1.0), J_at_qubit=(-18.0, 15.0))
-    made = programme.prepare(model, architecture.alpha, graph, tiling, ranges, Parameters())
+    made = programme.encode_program(model, architecture.alpha, graph, tiling, ranges, Parameters())
     with np.load(data_file("mnist_small.npz")) as file:
         images = next(file[name] for name in file.files if file[name].ndim == 3)[: tiling.tiles]
     embeddings = [

@@ -37,7 +37,7 @@ from worker.network.trained import TrainedNetwork
 from worker.qubo.energy_model import Visible
 from worker.qubo.ising import spin_form
 from worker.sapi import program
-from worker.sapi.program import Programme
+from worker.sapi.program import ChipProgram
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
 
@@ -60,12 +60,12 @@ def trained(name: str) -> TrainedNetwork:
     return TrainedNetwork(architecture, weights.decode(bundle.data, architecture), "energy")
 
 
-def on_ideal_chip(name: str, visible: Visible) -> Programme:
+def on_ideal_chip(name: str, visible: Visible) -> ChipProgram:
     """A shipped network on as many tiles as the ideal P16 takes."""
     network, graph = trained(name), chip("pegasus", 16)
     model = network.model(visible, None)
     tiling = find.find_embedding(Interactions.of(model), graph).tiling
-    return program.prepare(model, network.architecture.alpha, graph, tiling, RANGES, Parameters())
+    return program.encode_program(model, network.architecture.alpha, graph, tiling, RANGES, Parameters())
 
 
 @pytest.fixture(scope="module")
@@ -74,17 +74,17 @@ def network() -> TrainedNetwork:
 
 
 @pytest.fixture(scope="module")
-def full_chip(network: TrainedNetwork) -> Programme:
+def full_chip(network: TrainedNetwork) -> ChipProgram:
     """`mnist` folded, on as many tiles as the default chip of the emulator takes."""
     made = EmulatedSolver.make("emulator-pegasus", DESIGNS["emulator-pegasus"], 0)
     graph = SolverGraph.from_properties("chip", "chip", made.properties)
     model = network.model("folded", None)
     tiling = find.find_embedding(Interactions.of(model), graph).tiling
     ranges = Ranges.from_properties(made.properties)
-    return program.prepare(model, network.architecture.alpha, graph, tiling, ranges, Parameters())
+    return program.encode_program(model, network.architecture.alpha, graph, tiling, ranges, Parameters())
 
 
-def test_encoding(record: Record, network: TrainedNetwork, full_chip: Programme) -> None:
+def test_encoding(record: Record, network: TrainedNetwork, full_chip: ChipProgram) -> None:
     tiles, model, placement = full_chip.tiles, full_chip.model, full_chip.placement
     images = np.random.default_rng(0).integers(0, 256, (tiles, 28, 28), dtype=np.uint8)
     linear = model.linear(network.features(images))

@@ -55,7 +55,7 @@ class RemoteAnnealer:
         parameters = Parameters(reads=reads, seed=seed)
         found = find.find_embedding(Interactions.of(model), self.connection.graph, tiles=1, seed=seed)
         reach = float(np.abs(linear).max(initial=1.0))
-        made = program.prepare(
+        made = program.encode_program(
             model, reach, self.connection.graph, found.tiling, self.connection.ranges, parameters
         )
         for image, row in enumerate(linear):

@@ -183,12 +183,12 @@ class _Stopped(Exception):
 def test_it_stops_between_images_when_it_is_told(annealer: LocalAnnealer) -> None:
     model, heard = head(), []
 
-    def heed() -> None:
+    def check_interrupt() -> None:
         heard.append(True)
         if len(heard) >= 2:
             raise _Stopped
 
     linear = model.linear(np.repeat(features_for(model, 2), 300, axis=0))
     with pytest.raises(_Stopped):
-        annealer.sample(model, linear, reads=10_000, seed=0, heed=heed)
+        annealer.sample(model, linear, reads=10_000, seed=0, check_interrupt=check_interrupt)
     assert len(heard) < 600 + 1

@@ -55,7 +55,7 @@ class LocalAnnealer(Protocol):
         seed: int,
         first_image: int = 0,
         noise: Noise | None = None,
-        heed: Callable[[], None] | None = None,
+        check_interrupt: Callable[[], None] | None = None,
     ) -> LogicalSamples:
         """``reads`` reads of every image of a batch with linear parts (B, n) float64.
 
@@ -65,14 +65,14 @@ class LocalAnnealer(Protocol):
         noise: errors on each image's h and J while its reads are drawn; the energies of the reads are those
         without it.
 
-        heed: called before the first image, and again and again between images; what it raises ends the
+        check_interrupt: called before the first image, and again and again between images; what it raises ends the
         sampling.
 
         Raises Refused as :meth:`check` does, ParameterError when an argument is out of range.
         """
 
 
-def never() -> None:
+def no_interrupt() -> None:
     """What an annealer heeds when nobody says anything."""
 
 

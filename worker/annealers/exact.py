@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.errors import ParameterError
-from worker.annealers.base import LogicalSamples, check_request, coupling_scales, image_words, never
-from worker.annealers.forest import grow, plant
+from worker.annealers.base import LogicalSamples, check_request, coupling_scales, image_words, no_interrupt
+from worker.annealers.forest import build_forest, cached_forest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,7 +76,7 @@ class ExactAnnealer:
 
     def check(self, model: EnergyModel) -> None:
         """Raises Refused when there are over 16 class units, or cycles among the units that are none."""
-        plant(model)
+        cached_forest(model)
 
     def sample(
         self,
@@ -86,7 +86,7 @@ class ExactAnnealer:
         seed: int,
         first_image: int = 0,
         noise: Noise | None = None,
-        heed: Callable[[], None] | None = None,
+        check_interrupt: Callable[[], None] | None = None,
     ) -> LogicalSamples:
         """Reads of a batch, as :meth:`worker.annealers.base.LocalAnnealer.sample` says.
 
@@ -97,19 +97,19 @@ class ExactAnnealer:
         falls just there then gives another read.
         """
         check_request(model, linear, reads, seed, first_image)
-        started, heed = perf_counter(), heed or never
-        beta, forest = self.beta or default_beta(model), plant(model)
+        started, check_interrupt = perf_counter(), check_interrupt or no_interrupt
+        beta, forest = self.beta or default_beta(model), cached_forest(model)
         bits = np.empty((len(linear), reads, model.units), dtype=np.uint8)
         if noise is None:
             tempered = _temper(forest, beta, "sum")
             for block in _image_blocks(forest, len(linear)):
-                heed()
+                check_interrupt()
                 _draw_block(tempered, linear[block], seed, first_image + block.start, bits[block])
         else:
             for image, row in enumerate(linear):
-                heed()
+                check_interrupt()
                 noisy, noisy_row = noise.apply(model, row, first_image + image)
-                tempered = _temper(grow(noisy), beta, "sum")
+                tempered = _temper(build_forest(noisy), beta, "sum")
                 _draw_block(
                     tempered, noisy_row[np.newaxis], seed, first_image + image, bits[image : image + 1]
                 )
@@ -133,7 +133,7 @@ def ground_state(model: EnergyModel, linear: FloatArray) -> tuple[BitArray, Floa
     Raises Refused as :meth:`ExactAnnealer.check` does, ParameterError when ``linear`` does not fit.
     """
     check_request(model, linear, reads=1, seed=0, first_image=0)
-    tempered = _temper(plant(model), 1.0, "maximum")
+    tempered = _temper(cached_forest(model), 1.0, "maximum")
     bits = np.empty((len(linear), 1, model.units), dtype=np.uint8)
     for block in _image_blocks(tempered.forest, len(linear)):
         best = _class_weights(tempered, linear[block]).argmax(axis=1)

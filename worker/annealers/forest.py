@@ -58,12 +58,12 @@ class Forest:
 
 
 @lru_cache(maxsize=8)
-def plant(model: EnergyModel) -> Forest:
-    """What :func:`grow` gives, kept for the models used last."""
-    return grow(model)
+def cached_forest(model: EnergyModel) -> Forest:
+    """What :func:`build_forest` gives, kept for the models used last."""
+    return build_forest(model)
 
 
-def grow(model: EnergyModel) -> Forest:
+def build_forest(model: EnergyModel) -> Forest:
     """The forest of a model.
 
     Raises Refused when there are too many class units or other units, or cycles among the other units.

@@ -16,7 +16,7 @@ from dwave.samplers.sa.simulated_annealing import simulated_annealing
 
 from schema.errors import ParameterError, Refused
 from schema.parameters import MAX_SWEEPS
-from worker.annealers.base import LogicalSamples, check_request, coupling_scales, image_words, never
+from worker.annealers.base import LogicalSamples, check_request, coupling_scales, image_words, no_interrupt
 from worker.qubo.ising import bits_of, spin_form, spins_of
 
 if TYPE_CHECKING:
@@ -76,14 +76,14 @@ class SimulatedAnnealer:
         seed: int,
         first_image: int = 0,
         noise: Noise | None = None,
-        heed: Callable[[], None] | None = None,
+        check_interrupt: Callable[[], None] | None = None,
     ) -> LogicalSamples:
         """Reads of a batch, as :meth:`worker.annealers.base.LocalAnnealer.sample` says."""
         check_request(model, linear, reads, seed, first_image)
         self.check(model)
         started = perf_counter()
         states, seeds = _initial_states(model.units, len(linear), reads, seed, first_image)
-        self._anneal(model, linear, states, seeds, first_image, noise, heed or never)
+        self._anneal(model, linear, states, seeds, first_image, noise, check_interrupt or no_interrupt)
         bits = bits_of(states)
         return LogicalSamples(bits, model.energies(linear, bits), perf_counter() - started)
 
@@ -95,7 +95,7 @@ class SimulatedAnnealer:
         seeds: NDArray[np.uint64],
         first_image: int,
         noise: Noise | None,
-        heed: Callable[[], None],
+        check_interrupt: Callable[[], None],
     ) -> None:
         """Anneal ``states`` (B, R, n) in place."""
         spin = spin_form(linear, model.edges, model.couplings)
@@ -104,7 +104,7 @@ class SimulatedAnnealer:
         weights, betas = spin.J.tolist(), beta_schedule(model, self.sweeps).tolist()
 
         def anneal(image: int) -> None:
-            heed()
+            check_interrupt()
             h, J = spin.h[image], weights
             if noise is not None:
                 h_error, J_error = noise.errors(model, first_image + image)

@@ -21,7 +21,7 @@ _COMPARED = ("lam", "sweeps", "chain_strength", "scale")  # what the runs of a c
 Load = Callable[[int], tuple[BatchInput, list[StoredReads]]]  # a batch with its sample sets
 
 
-def fit(network: TrainedNetwork, job: CalibrationJob, load: Load) -> FittedParameters:
+def calibrate(network: TrainedNetwork, job: CalibrationJob, load: Load) -> FittedParameters:
     """Compare every number of reads and every rule on the samples of every run, one batch at a time.
 
     Raises:
@@ -32,7 +32,7 @@ def fit(network: TrainedNetwork, job: CalibrationJob, load: Load) -> FittedParam
     among = candidates.choices(job.candidates[0].parameters.reads)
     right = np.array([_count(network, candidate, among, load) for candidate in job.candidates])
     costs = np.array([_costs(job.solver, candidate, among) for candidate in job.candidates])
-    row, column = candidates.choose(right, costs, job.images)
+    row, column = candidates.choose_cheapest(right, costs, job.images)
     measured = {
         "candidates": [
             {"run": candidate.run, **{name: getattr(candidate.parameters, name) for name in _COMPARED}}

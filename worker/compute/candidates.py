@@ -72,7 +72,7 @@ def count_right(
         first = slice(choice.reads)
         bits, occurrences = class_bits[:, first], None
         if kept is not None:
-            bits, occurrences = consensus.count_kept(bits, kept[:, first])
+            bits, occurrences = consensus.discard_reads(bits, kept[:, first])
         scored = consensus.score(
             bits, energies[:, first], choice.rule, choice.fraction, choice.beta, occurrences
         )
@@ -80,7 +80,7 @@ def count_right(
     return right
 
 
-def choose(right: CountArray, costs: FloatArray, images: int) -> tuple[int, int]:
+def choose_cheapest(right: CountArray, costs: FloatArray, images: int) -> tuple[int, int]:
     """Row and column of the cheapest entry of ``right`` (M, C) within 0.1 points of the best.
 
     costs: (M, C) float64, what an image costs with that entry's parameters. Among equally cheap ones the most

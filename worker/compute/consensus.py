@@ -88,7 +88,7 @@ def score(
     return Consensus(scores, predicted, _margin(scores), tied, one_hot, lowest)
 
 
-def count_kept(class_bits: BitArray, kept: BoolArray) -> tuple[BitArray, NDArray[np.int32]]:
+def discard_reads(class_bits: BitArray, kept: BoolArray) -> tuple[BitArray, NDArray[np.int32]]:
     """Class bits and occurrences for :func:`score` where only the reads ``kept`` (B, R) count.
 
     An image without such a read keeps them all, with every class unit off: it comes out undecided.

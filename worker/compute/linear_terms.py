@@ -17,7 +17,7 @@ _BLOCK = 128
 _LATEST = 4
 
 
-class LinearParts:
+class LinearTerms:
     """Computed a block at a time, when first asked for: the first problem waits for no other's images."""
 
     def __init__(self, network: TrainedNetwork, model: EnergyModel, images: NDArray[np.uint8]) -> None:
@@ -45,19 +45,19 @@ class LinearParts:
         return self._linear[images]
 
 
-class LatestParts:
+class LinearTermsCache:
     """Those of the latest few batches: who has sampled a batch often scores it, too."""
 
     def __init__(self) -> None:
-        self._held: OrderedDict[tuple[EnergyModel, str], LinearParts] = OrderedDict()
+        self._held: OrderedDict[tuple[EnergyModel, str], LinearTerms] = OrderedDict()
 
     def of(
         self, network: TrainedNetwork, model: EnergyModel, images: NDArray[np.uint8], digest: str
-    ) -> LinearParts:
+    ) -> LinearTerms:
         """The linear parts of images whose checksum is ``digest``, under one of the network's models."""
         key = (model, digest)
         if key not in self._held:
-            self._held[key] = LinearParts(network, model, images)
+            self._held[key] = LinearTerms(network, model, images)
             if len(self._held) > _LATEST:
                 self._held.popitem(last=False)
         return self._held[key]

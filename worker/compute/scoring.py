@@ -18,7 +18,7 @@ from worker.annealers.base import LocalAnnealer
 from worker.annealers.exact import ExactAnnealer
 from worker.annealers.simulated import SimulatedAnnealer
 from worker.compute import candidates, consensus
-from worker.compute.linear_terms import LatestParts, LinearParts
+from worker.compute.linear_terms import LinearTerms, LinearTermsCache
 from worker.embedding.model.unembedding import unembed
 from worker.network.trained import TrainedNetwork
 from worker.qubo.energy_model import EnergyModel
@@ -30,7 +30,7 @@ _AGAIN = "classify the images again"
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class LocalReads:
     """Raw reads as bytes, how many variables they have, and the time inside the annealer."""
 
     data: bytes
@@ -38,42 +38,49 @@ class Drawn:
     sampling_us: int
 
 
-def annealer(solver: Solver, parameters: Parameters) -> LocalAnnealer:
+def local_annealer(solver: Solver, parameters: Parameters) -> LocalAnnealer:
     """The annealer in this process that goes by a solver's name."""
     if solver is Solver.EXACT:
         return ExactAnnealer()
     return SimulatedAnnealer() if parameters.sweeps is None else SimulatedAnnealer(sweeps=parameters.sweeps)
 
 
-def linear_parts(network: TrainedNetwork, work: BatchInput, latest: LatestParts | None = None) -> LinearParts:
+def linear_terms(
+    network: TrainedNetwork, work: BatchInput, latest: LinearTermsCache | None = None
+) -> LinearTerms:
     """Linear parts of a batch; Corrupt where its images are damaged. latest: where they may be known."""
     images = pixels(work)
     model = network.model(work.parameters.visible, work.parameters.lam)
-    return (latest or LatestParts()).of(network, model, images, work.images_sha256)
+    return (latest or LinearTermsCache()).of(network, model, images, work.images_sha256)
 
 
-def draw(
-    network: TrainedNetwork, work: BatchInput, parts: LinearParts, heed: Callable[[], None] | None = None
-) -> Drawn:
-    """Sample every image of a batch; what ``heed`` raises between images ends it.
+def sample_local(
+    network: TrainedNetwork,
+    work: BatchInput,
+    parts: LinearTerms,
+    check_interrupt: Callable[[], None] | None = None,
+) -> LocalReads:
+    """Sample every image of a batch; what ``check_interrupt`` raises between images ends it.
 
     Raises:
         Refused: the solver cannot take this network.
     """
     parameters = work.parameters
     model, linear = parts.model, parts.take(slice(None))
-    solver = annealer(work.solver, parameters)
+    solver = local_annealer(work.solver, parameters)
     noise = noise_for(model, network.architecture.alpha, parameters.noise, parameters.seed)
-    drawn = solver.sample(model, linear, parameters.reads, parameters.seed, work.first_image, noise, heed)
+    drawn = solver.sample(
+        model, linear, parameters.reads, parameters.seed, work.first_image, noise, check_interrupt
+    )
     data = samples.encode(samples.RawReads.of(drawn.bits, drawn.energies), isal_zlib.compress)
-    return Drawn(data, model.units, round(drawn.elapsed_s * 1e6))
+    return LocalReads(data, model.units, round(drawn.elapsed_s * 1e6))
 
 
 def score(
     network: TrainedNetwork,
     work: BatchInput,
     stored: Sequence[StoredReads],
-    latest: LatestParts | None = None,
+    latest: LinearTermsCache | None = None,
 ) -> tuple[list[Scored], dict[int, bytes]]:
     """Consensus class scores of a batch from its stored sample sets; one row for each image.
 
@@ -112,7 +119,7 @@ def read_energies(
     Raises:
         Corrupt: images or sample sets are damaged.
     """
-    parts = linear_parts(network, work)
+    parts = linear_terms(network, work)
     found = {}
     for part in stored:
         wanted = [k for k in images if part.first_image <= k < part.first_image + part.count]
@@ -152,7 +159,7 @@ def count_right(
 
 def sweeps(solver: Solver, parameters: Parameters) -> int:
     """Sweeps of a read, which its time goes with; 1 where a solver has none."""
-    local = annealer(solver, parameters)
+    local = local_annealer(solver, parameters)
     return local.sweeps if isinstance(local, SimulatedAnnealer) else 1
 
 
@@ -182,10 +189,10 @@ def _reads(
     network: TrainedNetwork,
     work: BatchInput,
     stored: Sequence[StoredReads],
-    latest: LatestParts | None = None,
+    latest: LinearTermsCache | None = None,
 ) -> Iterator[tuple[StoredReads, _Reads]]:
     """The reads of each sample set, one after another: a batch's may be too many to hold at once."""
-    parts = linear_parts(network, work, latest)
+    parts = linear_terms(network, work, latest)
     expected = 0
     for part in stored:
         if part.first_image != expected:
@@ -221,7 +228,7 @@ def _decode(
     class_bits = out.bits[:, :, model.class_units]
     if out.kept.all():
         return _Reads(class_bits, energies, chain_breaks=out.chain_breaks)
-    counted, occurrences = consensus.count_kept(class_bits, out.kept)
+    counted, occurrences = consensus.discard_reads(class_bits, out.kept)
     return _Reads(counted, energies, out.kept, occurrences, out.chain_breaks)
 
 

@@ -16,12 +16,12 @@ from worker.records.runs import Figures, ProblemFacts
 
 
 def summarise(figures: Figures) -> dict[str, Any]:
-    """What `runs.statistics` holds; see `worker.compute.throughput.throughput`."""
+    """What `runs.statistics` holds; see `worker.compute.throughput.compute_throughput`."""
     columns = np.array([astuple(batch) for batch in figures.batches], dtype=np.float64).reshape(-1, 6).T
     images, enqueued, started, sampled, scored, sampling = columns
     times = throughput.BatchTimes(images.astype(np.int64), enqueued, started, sampled, scored, sampling)
     charged_us = np.array([problem.charged_us for problem in figures.problems], dtype=np.float64)
-    return throughput.throughput(times, charged_us, _solver(figures)).to_dict()
+    return throughput.compute_throughput(times, charged_us, _solver(figures)).to_dict()
 
 
 def _solver(figures: Figures) -> SolverFigures:

@@ -115,7 +115,7 @@ class SolverFigures:
 
 @dataclass(frozen=True)
 class Throughput:
-    """Throughput figures of a run; see :func:`throughput`."""
+    """Throughput figures of a run; see :func:`compute_throughput`."""
 
     images: int
     images_per_second: float
@@ -143,7 +143,7 @@ class Throughput:
         return asdict(self)
 
 
-def throughput(
+def compute_throughput(
     batches: BatchTimes, qpu_access_time_us: FloatArray, solver: SolverFigures | None = None
 ) -> Throughput:
     """The throughput of a run.

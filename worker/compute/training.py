@@ -22,11 +22,11 @@ def train(
     job: TrainingJob,
     threads: int,
     on_epoch: Callable[[list[dict[str, Any]]], None],
-    heed: Callable[[], None],
+    check_interrupt: Callable[[], None],
 ) -> TrainedWeights:
     """Train a network with so many threads; ``on_epoch`` gets the metrics of all epochs so far.
 
-    heed: called before every few images; what it raises ends the training.
+    check_interrupt: called before every few images; what it raises ends the training.
 
     Raises:
         Corrupt: the stored training set is damaged.
@@ -42,7 +42,7 @@ def train(
         on_epoch(history)
 
     def asked() -> bool:
-        heed()
+        check_interrupt()
         return False
 
     with _threads(threads):

@@ -28,7 +28,7 @@ class BatchOutcome(StrEnum):
     TAKEN_OVER = "taken_over"  # by another worker: this one was silent for too long
 
 
-class Fate(StrEnum):
+class ProblemOutcome(StrEnum):
     """What became of a problem with a solver."""
 
     ANSWERED = "answered"
@@ -43,13 +43,13 @@ class Meter(Protocol):
 
     def batch(self, outcome: BatchOutcome) -> None: ...
 
-    def problem(self, fate: Fate, count: int = 1) -> None: ...
+    def problem(self, fate: ProblemOutcome, count: int = 1) -> None: ...
 
     def chain_breaks(self, fraction: float) -> None:
         """The share of broken chains, 0 to 1: the mean over the reads of a batch."""
 
 
-class Silent:
+class NullMeter:
     """Measures nothing."""
 
     def timed(self, step: Step) -> AbstractContextManager[object]:  # noqa: ARG002 - as in Meter
@@ -58,7 +58,7 @@ class Silent:
     def batch(self, outcome: BatchOutcome) -> None:
         pass
 
-    def problem(self, fate: Fate, count: int = 1) -> None:
+    def problem(self, fate: ProblemOutcome, count: int = 1) -> None:
         pass
 
     def chain_breaks(self, fraction: float) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schema.errors import StackError
-from worker.process.meter import BatchOutcome, Fate, Meter, Silent, Step
+from worker.process.meter import BatchOutcome, Meter, NullMeter, ProblemOutcome, Step
 from worker.process.settings import WorkerSettings
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def remove() -> None:
 
 def meter(settings: WorkerSettings) -> Meter:
     """What a process of the pool counts with."""
-    return Prometheus() if settings.metrics_port is not None and _FOLDER in os.environ else Silent()
+    return Prometheus() if settings.metrics_port is not None and _FOLDER in os.environ else NullMeter()
 
 
 def serve(host: str, port: int) -> int:
@@ -89,7 +89,7 @@ class Prometheus:
         # A figure that is 0 is told from one that is missing.
         for outcome in BatchOutcome:
             self._batches.labels(outcome.value)
-        for fate in Fate:
+        for fate in ProblemOutcome:
             self._problems.labels(fate.value)
         for step in Step:
             self._steps.labels(step.value)
@@ -100,7 +100,7 @@ class Prometheus:
     def batch(self, outcome: BatchOutcome) -> None:
         self._batches.labels(outcome.value).inc()
 
-    def problem(self, fate: Fate, count: int = 1) -> None:
+    def problem(self, fate: ProblemOutcome, count: int = 1) -> None:
         self._problems.labels(fate.value).inc(count)
 
     def chain_breaks(self, fraction: float) -> None:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from schema.errors import Parked
+from schema.errors import Deferred
 
 T = TypeVar("T")
 
@@ -34,13 +34,13 @@ def requested() -> bool:
 
 
 def check() -> None:
-    """Raises Parked when this worker stops: the next one takes the work up."""
+    """Raises Deferred when this worker stops: the next one takes the work up."""
     if requested():
-        raise Parked("the worker was stopped")
+        raise Deferred("the worker was stopped")
 
 
-def unless_requested(ask: Callable[[], T]) -> T:
-    """What ``ask`` returns or raises; Parked as soon as this worker stops, however long it goes on.
+def run_interruptible(ask: Callable[[], T]) -> T:
+    """What ``ask`` returns or raises; Deferred as soon as this worker stops, however long it goes on.
 
     For requests that a silent server may keep for a minute. They run in a thread that is left behind then:
     ask only what may be asked again.

@@ -9,8 +9,8 @@ from schema.errors import (
     AnnealqError,
     DatabaseFull,
     DatabaseUnavailable,
+    Deferred,
     Offline,
-    Parked,
     Refused,
     SolverError,
     Unavailable,
@@ -49,7 +49,7 @@ def decide(
 
     patient: a solver that is offline is waited for, however long; else it uses up attempts like any failure.
     """
-    if isinstance(error, Parked):
+    if isinstance(error, Deferred):
         return Retry(error.seconds, str(error), counts=False)
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, Offline) and patient:

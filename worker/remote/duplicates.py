@@ -17,7 +17,7 @@ from worker.records import leases, problems, spending
 
 if TYPE_CHECKING:
     from worker.context import Context
-    from worker.sapi.problems import Listed
+    from worker.sapi.problems import ListedProblem
     from worker.sapi.qpu import SolverConnection
 
 log = structlog.get_logger()
@@ -27,7 +27,7 @@ _COMPLETED = "COMPLETED"
 _ENDED = frozenset({_COMPLETED, "FAILED", "CANCELLED"})
 
 
-def settle(context: Context, lease: leases.Lease, batch: int, qpu: SolverConnection) -> None:
+def resolve(context: Context, lease: leases.Lease, batch: int, qpu: SolverConnection) -> None:
     """Look at every problem of a batch that may have left more than once, and write down what it wasted.
 
     Raises:
@@ -54,7 +54,9 @@ def settle(context: Context, lease: leases.Lease, batch: int, qpu: SolverConnect
             )
 
 
-def _ended(context: Context, qpu: SolverConnection, problem: problems.PossibleDuplicate) -> list[Listed]:
+def _ended(
+    context: Context, qpu: SolverConnection, problem: problems.PossibleDuplicate
+) -> list[ListedProblem]:
     """The solver's problems of this label but for the one that is kept, all at their end."""
     deadline = time.monotonic() + context.settings.solver_timeout_s
     others = _others(qpu, problem)
@@ -68,11 +70,11 @@ def _ended(context: Context, qpu: SolverConnection, problem: problems.PossibleDu
     return others
 
 
-def _others(qpu: SolverConnection, problem: problems.PossibleDuplicate) -> list[Listed]:
+def _others(qpu: SolverConnection, problem: problems.PossibleDuplicate) -> list[ListedProblem]:
     return [one for one in qpu.find(problem.label) if one.sapi_id != problem.kept]
 
 
-def _charge_us(qpu: SolverConnection, one: Listed, problem: problems.PossibleDuplicate) -> int:
+def _charge_us(qpu: SolverConnection, one: ListedProblem, problem: problems.PossibleDuplicate) -> int:
     """What an ended problem was charged; where its answer is lost, what it was expected to be."""
     if one.status != _COMPLETED:
         return 0

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 from worker.remote.prepare import prepare
 
 
-def plan(
+def estimate_dry_run(
     context: Context, request: DryRunRequest, network: TrainedNetwork, report: embeddings.Report
 ) -> DryRunPlan:
     """What a run would need and cost; nothing is sent.

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from schema.codecs.tiling import Tiling
     from worker.context import Context
     from worker.network.trained import TrainedNetwork
-    from worker.sapi.program import Programme
+    from worker.sapi.program import ChipProgram
     from worker.sapi.qpu import SolverConnection
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class SolverSetup:
     """All that the problems of a run need."""
 
     qpu: SolverConnection
     embedding: embeddings.StoredEmbedding
-    programme: Programme
+    programme: ChipProgram
 
     def estimate_us(self, parameters: Parameters, images: int) -> int:
         """QPU access time of a problem with so many images, microseconds; Refused where out of range."""
@@ -51,7 +51,7 @@ def prepare(
     *,
     time_limit_s: float | None = None,
     report: embeddings.Report | None = None,
-) -> Prepared:
+) -> SolverSetup:
     """Connect, find the embedding in the database or by a search, and encode what all problems share.
 
     Raises:
@@ -72,11 +72,11 @@ def prepare(
     key = (model, stored.id, parameters.chain_strength, parameters.scale)
     made = context.solvers.programme(
         key,
-        lambda: programme.prepare(
+        lambda: programme.encode_program(
             model, network.architecture.alpha, qpu.graph, stored.tiling, qpu.ranges, parameters
         ),
     )
-    return Prepared(qpu, stored, made)
+    return SolverSetup(qpu, stored, made)
 
 
 def _obtain(

@@ -15,7 +15,7 @@ from worker.remote import duplicates
 from worker.remote.submission import BatchSubmission
 
 if TYPE_CHECKING:
-    from worker.compute.linear_terms import LinearParts
+    from worker.compute.linear_terms import LinearTerms
     from worker.context import Context
     from worker.network.trained import TrainedNetwork
     from worker.records.batches import BatchInput
@@ -27,7 +27,7 @@ def sample(
     lease: leases.Lease,
     work: BatchInput,
     network: TrainedNetwork,
-    parts: LinearParts,
+    parts: LinearTerms,
 ) -> Sampled:
     """Have every image of a batch answered by the solver; the answers are in the database.
 
@@ -55,5 +55,5 @@ def sample(
             raise Unavailable(f"the solver's graph changed from {terms.graph_id} to {now}: {error}") from None
         raise
     sampling_us = round((time.monotonic() - started) * 1e6)
-    duplicates.settle(context, lease, work.batch, prepared.qpu)
+    duplicates.resolve(context, lease, work.batch, prepared.qpu)
     return Sampled(prepared.embedding.id, prepared.embedding.searched_s, sampling_us)

@@ -19,11 +19,11 @@ import structlog
 from isal import isal_zlib
 
 from schema.codecs import samples
-from schema.errors import Offline, Parked, Refused, SolverError, Unavailable, Uncertain
+from schema.errors import Deferred, Offline, Refused, SolverError, Unavailable, Uncertain
 from schema.states import LIVE_RUNS, PausedBy, ProblemState, RunState
 from worker.process import shutdown
 from worker.process.crash_points import CrashPoint, reach
-from worker.process.meter import Fate, Step
+from worker.process.meter import ProblemOutcome, Step
 from worker.records import leases, runs, spending
 from worker.records import problems as records_problems
 from worker.scheduling import admission, circuit_breaker
@@ -32,10 +32,10 @@ from worker.scheduling.admission import HoldReason
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from worker.compute.linear_terms import LinearParts
+    from worker.compute.linear_terms import LinearTerms
     from worker.context import Context
     from worker.records.batches import BatchInput
-    from worker.sapi.program import Programme
+    from worker.sapi.program import ChipProgram
     from worker.sapi.qpu import Accepted, Answered, Event, Failed, SolverConnection
 
 log = structlog.get_logger()
@@ -64,13 +64,13 @@ class BatchSubmission:
     lease: leases.Lease
     work: BatchInput
     qpu: SolverConnection
-    programme: Programme
+    programme: ChipProgram
     terms: records_problems.ProblemTerms
-    parts: LinearParts
+    parts: LinearTerms
     _todo: deque[records_problems.LedgerEntry] = field(default_factory=deque)
     _flying: dict[int, records_problems.LedgerEntry] = field(default_factory=dict)
     _errors: list[SolverError] = field(default_factory=list)
-    _parked: Parked | None = None  # why nothing more is sent
+    _parked: Deferred | None = None  # why nothing more is sent
     _withdrawn: set[str] = field(default_factory=set)
     _heard: bool = False  # the solver has taken or answered a problem
     _progressed: bool = False  # an answer was stored
@@ -84,7 +84,7 @@ class BatchSubmission:
             Refused: the solver refused a problem; the others were collected.
             Unavailable: it does not answer, or takes no more for now: go on later from where this ended.
             Uncertain: a problem may have arrived: look again when its quarantine is over.
-            Parked: the run was paused, cancelled or has spent its budget, or the worker stops.
+            Deferred: the run was paused, cancelled or has spent its budget, or the worker stops.
         """
         self._heed()
         self._take_stock()
@@ -124,7 +124,7 @@ class BatchSubmission:
             self._withdraw()
 
     def _park(self, why: str, seconds: float = 0.0) -> None:
-        self._parked = self._parked or Parked(why, seconds)
+        self._parked = self._parked or Deferred(why, seconds)
         self._todo.clear()
 
     def _withdraw(self) -> None:
@@ -133,7 +133,7 @@ class BatchSubmission:
         if not ids:
             return
         try:
-            shutdown.unless_requested(lambda: self.qpu.cancel(ids))
+            shutdown.run_interruptible(lambda: self.qpu.cancel(ids))
         except Unavailable as error:
             log.warning("not withdrawn yet", problems=len(ids), error=str(error))
             return
@@ -205,7 +205,7 @@ class BatchSubmission:
 
     def _settle_by_label(self, entry: records_problems.LedgerEntry, now: datetime) -> None:
         """Find out what became of a problem that may have been sent."""
-        found = shutdown.unless_requested(lambda: self.qpu.find(entry.label))
+        found = shutdown.run_interruptible(lambda: self.qpu.find(entry.label))
         quarantine = timedelta(seconds=self.context.settings.quarantine_s)
         if not found:
             if self.qpu.is_leaving(entry.id):
@@ -336,7 +336,7 @@ class BatchSubmission:
             self._errors.append(Unavailable(text))
         self._progressed = self._progressed or bool(kept)
         records_problems.store_answers(session, kept, now=now)
-        self.context.meter.problem(Fate.ANSWERED, len(kept))
+        self.context.meter.problem(ProblemOutcome.ANSWERED, len(kept))
 
     def _keep_failure(self, session: Session, event: Failed, now: datetime) -> None:
         del self._flying[event.key]
@@ -353,7 +353,7 @@ class BatchSubmission:
             records_problems.mark_failed(
                 session, event.key, source, str(event.error), now=now, spent=event.spent
             )
-            self.context.meter.problem(Fate.FAILED)
+            self.context.meter.problem(ProblemOutcome.FAILED)
 
     def _fits(self, event: Answered) -> bool:
         entry = self._flying[event.key]

@@ -94,7 +94,7 @@ def connect(access: Access) -> SapiClient:
         ) from None
 
 
-def choose(client: Client, qpu: str | None) -> Any:
+def choose_solver(client: Client, qpu: str | None) -> Any:
     """The solver by name or features; without either, the configured one, or the largest QPU."""
     features = dict(client.config.solver or {}) if qpu is None else _features(qpu)
     order = features.pop("order_by", "-num_active_qubits")

@@ -18,7 +18,7 @@ from worker.process.settings import WorkerSettings
 if TYPE_CHECKING:
     from worker.records.embeddings import StoredEmbedding
     from worker.sapi.client import Access
-    from worker.sapi.program import Programme
+    from worker.sapi.program import ChipProgram
     from worker.sapi.qpu import SolverConnection
 
 _KEPT_PROGRAMMES = 8
@@ -41,7 +41,7 @@ class SolverConnections:
     shared: Settings = field(default_factory=load_settings)
     embeddings: dict[tuple[SolverConnection, str, int | None], StoredEmbedding] = field(default_factory=dict)
     _open: dict[tuple[Solver, str | None], _Connection] = field(default_factory=dict)
-    _programmes: OrderedDict[tuple[object, ...], Programme] = field(default_factory=OrderedDict)
+    _programmes: OrderedDict[tuple[object, ...], ChipProgram] = field(default_factory=OrderedDict)
 
     def connect(self, solver: Solver, parameters: Parameters) -> SolverConnection:
         """The connection to a solver; looked at anew every few minutes, as its graph may change.
@@ -49,7 +49,7 @@ class SolverConnections:
         Raises:
             Refused: no access, no such solver, or one without qubits.
             Unavailable: it does not answer, or is offline.
-            Parked: this worker stops.
+            Deferred: this worker stops.
         """
         from worker.sapi.qpu import SolverConnection
 
@@ -59,7 +59,7 @@ class SolverConnections:
             return held.qpu
         self.leave(solver, parameters)
         access = self.access(solver)
-        qpu = shutdown.unless_requested(lambda: SolverConnection(access, parameters))
+        qpu = shutdown.run_interruptible(lambda: SolverConnection(access, parameters))
         self._open[key] = _Connection(qpu, time.monotonic())
         return qpu
 
@@ -70,7 +70,7 @@ class SolverConnections:
             held.qpu.close()
             self.embeddings = {key: kept for key, kept in self.embeddings.items() if key[0] is not held.qpu}
 
-    def programme(self, key: tuple[object, ...], make: Callable[[], Programme]) -> Programme:
+    def programme(self, key: tuple[object, ...], make: Callable[[], ChipProgram]) -> ChipProgram:
         """What ``make`` gives for this key, kept for the keys used last."""
         if key not in self._programmes:
             self._programmes[key] = make()

@@ -17,7 +17,7 @@ _BUSY = 429
 GONE = 410  # answers are not kept for ever
 
 
-def before_id(error: BaseException, retry_after_s: float | None) -> SolverError:
+def map_submission_error(error: BaseException, retry_after_s: float | None) -> SolverError:
     """What an error at submission means: the problem was not accepted, or nobody knows.
 
     retry_after_s: what the server has said last.

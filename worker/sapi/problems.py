@@ -20,7 +20,7 @@ _NEXT = "0123456789abcdef"  # how labels go on after their prefix
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedProblem:
     """A problem that the solver has under a label."""
 
     sapi_id: str
@@ -29,7 +29,7 @@ class Listed:
     label: str = ""
 
 
-def find(client: Client, label: str) -> list[Listed]:
+def find(client: Client, label: str) -> list[ListedProblem]:
     """The problems under exactly this label, earliest first.
 
     Raises:
@@ -41,7 +41,7 @@ def find(client: Client, label: str) -> list[Listed]:
     )
 
 
-def find_all(client: Client, prefix: str) -> Iterator[Listed]:
+def find_all(client: Client, prefix: str) -> Iterator[ListedProblem]:
     """Every problem whose label begins so and goes on in hexadecimal digits.
 
     A listing that is full may lack some: then each next digit is asked for by itself.
@@ -76,11 +76,13 @@ def charge_us(client: Client, sapi_id: str) -> int | None:
         return round(float(answer["timing"]["qpu_access_time"]))
 
 
-def _search(client: Client, text: str) -> list[Listed]:
+def _search(client: Client, text: str) -> list[ListedProblem]:
     """Problems whose label holds this text: the server's filter is a substring match."""
     with mapping_errors(), Problems.from_config(client.config) as problems:
         found: Any = problems.list_problems(label=text, max_results=_LISTED)
     return [
-        Listed(str(one.id), str(getattr(one.status, "value", one.status)), one.submitted_on, one.label or "")
+        ListedProblem(
+            str(one.id), str(getattr(one.status, "value", one.status)), one.submitted_on, one.label or ""
+        )
         for one in found
     ]

@@ -25,7 +25,7 @@ FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Programme:
+class ChipProgram:
     """A model on a tiling, ready to be sent.
 
     scale: what h and J are multiplied by; the same for all images and tiles. chain_strength: in the model's
@@ -38,14 +38,14 @@ class Programme:
     scale: float
     chain_strength: float
     quad: str
-    _parts: dict[int, Programme] = field(default_factory=dict, repr=False)
+    _parts: dict[int, ChipProgram] = field(default_factory=dict, repr=False)
 
     @property
     def tiles(self) -> int:
         """Images in one problem."""
         return self.placement.tiling.tiles
 
-    def take(self, images: int) -> Programme:
+    def take(self, images: int) -> ChipProgram:
         """The same with the first so many tiles only, for a last problem that is not full."""
         if images == self.tiles:
             return self
@@ -67,17 +67,17 @@ class Programme:
         """The biases of a problem as the wire has them, for linear parts (k, n) of k images (BINARY)."""
         h = spin_form(linear, self.model.edges, self.model.couplings).h * self.scale
         low, high = self.ranges.h
-        return wire.encode(np.clip(self.placement.linear(h), low, high))
+        return wire.encode_doubles(np.clip(self.placement.linear(h), low, high))
 
 
-def prepare(
+def encode_program(
     model: EnergyModel,
     alpha: float,
     graph: SolverGraph,
     tiling: Tiling,
     ranges: Ranges,
     parameters: Parameters,
-) -> Programme:
+) -> ChipProgram:
     """Place a model, and choose its chain strength and its scale.
 
     alpha: the feature values of the model's network lie in [-alpha, alpha]; so the scale depends on no image.
@@ -96,6 +96,6 @@ def prepare(
 
 def _encode(
     model: EnergyModel, placement: Placement, ranges: Ranges, scale: float, chain_strength: float
-) -> Programme:
+) -> ChipProgram:
     couplings = placement.quadratic(model.couplings / 4.0 * scale, chain_strength * scale)
-    return Programme(model, placement, ranges, scale, chain_strength, wire.encode(couplings))
+    return ChipProgram(model, placement, ranges, scale, chain_strength, wire.encode_doubles(couplings))

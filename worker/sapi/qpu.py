@@ -31,9 +31,9 @@ from worker.embedding.model.graphs import SolverGraph
 from worker.embedding.model.scale import Ranges
 from worker.sapi import problems as sapi_problems
 from worker.sapi import wire
-from worker.sapi.client import Access, choose, connect
-from worker.sapi.errors import GONE, before_id, mapping_errors
-from worker.sapi.problems import Listed
+from worker.sapi.client import Access, choose_solver, connect
+from worker.sapi.errors import GONE, map_submission_error, mapping_errors
+from worker.sapi.problems import ListedProblem
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class SolverConnection:
         self._access = access
         self._client = connect(access)
         try:
-            self._solver = choose(self._client, parameters.qpu)
+            self._solver = choose_solver(self._client, parameters.qpu)
             self.properties: dict[str, Any] = dict(self._solver.properties)
             self.name = str(self._solver.name)
             graph_id = str(self._solver.graph_id or "")
@@ -194,7 +194,7 @@ class SolverConnection:
             if (event := self._look_at(key)) is not None:
                 return event
 
-    def find(self, label: str) -> list[Listed]:
+    def find(self, label: str) -> list[ListedProblem]:
         """The problems that the solver has under exactly this label, earliest first.
 
         Raises:
@@ -275,10 +275,10 @@ def _outcome(key: int, sapi_id: str | None, future: Future, retry_after_s: float
     except Exception as error:  # noqa: BLE001 - the client sets whatever its threads met; all of it is mapped
         if sapi_id is not None:
             return _after_id(key, sapi_id, error)
-        mapped = before_id(error, retry_after_s)
+        mapped = map_submission_error(error, retry_after_s)
         return Failed(key, None, mapped, ended=not isinstance(mapped, Uncertain))
     try:
-        return Answered(key, str(sapi_id), wire.decode(answer))
+        return Answered(key, str(sapi_id), wire.decode_answer(answer))
     except Corrupt as error:
         return Failed(key, sapi_id, Unavailable(f"problem {sapi_id}: {error}"), ended=False)
 

@@ -46,12 +46,12 @@ class Answer:
         return np.unpackbits(self.packed, axis=1, count=len(self.active))
 
 
-def encode(values: FloatArray) -> str:
+def encode_doubles(values: FloatArray) -> str:
     """float64 values as the wire has them."""
     return pybase64.b64encode_as_string(values.astype("<f8", copy=False).tobytes())
 
 
-def decode(answer: Mapping[str, Any]) -> Answer:
+def decode_answer(answer: Mapping[str, Any]) -> Answer:
     """Read the `answer` of a problem.
 
     Raises:

@@ -8,7 +8,7 @@ import pytest
 
 from schema.errors import Refused
 from tests.emulators import SOLVER, TOKEN, Emulator
-from worker.sapi.client import Access, choose, connect
+from worker.sapi.client import Access, choose_solver, connect
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def emulator() -> Iterator[Emulator]:
 def chosen(endpoint: str, name: str | None = None) -> str:
     client = connect(Access(endpoint, TOKEN))
     try:
-        return str(choose(client, name).name)
+        return str(choose_solver(client, name).name)
     finally:
         client.close()
 

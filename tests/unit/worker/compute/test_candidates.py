@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from schema.errors import ImageError, ParameterError
 from schema.parameters import Rule
-from worker.compute.candidates import Choice, choices, choose, count_right
+from worker.compute.candidates import Choice, choices, choose_cheapest, count_right
 
 
 def by_hand(bits: np.ndarray, energies: np.ndarray, choice: Choice) -> int | None:
@@ -73,7 +73,7 @@ def test_the_choice_is_the_cheapest_that_is_good_enough(data: st.DataObject) -> 
     most = data.draw(st.integers(0, images))
     right = data.draw(hnp.arrays(np.int64, shape, elements=st.integers(max(0, most - 4), most)))
     costs = data.draw(hnp.arrays(np.float64, shape, elements=st.sampled_from([10.0, 20.0, 1000.0])))
-    row, column = choose(right, costs, images)
+    row, column = choose_cheapest(right, costs, images)
     cells = list(np.ndindex(*shape))
     good = [cell for cell in cells if (right.max() - right[cell]) / images <= 0.001 + 1e-12]
     assert (row, column) == min(good, key=lambda cell: (costs[cell], -right[cell], cells.index(cell)))
@@ -81,15 +81,15 @@ def test_the_choice_is_the_cheapest_that_is_good_enough(data: st.DataObject) -> 
 
 def test_two_images_of_two_thousand_are_a_tenth_of_a_point_and_three_are_not() -> None:
     costs = np.array([[1.0, 100.0]])
-    assert choose(np.array([[1996, 1998]]), costs, 2000) == (0, 0)
-    assert choose(np.array([[1995, 1998]]), costs, 2000) == (0, 1)
+    assert choose_cheapest(np.array([[1996, 1998]]), costs, 2000) == (0, 0)
+    assert choose_cheapest(np.array([[1995, 1998]]), costs, 2000) == (0, 1)
 
 
 def test_among_equals_the_defaults_win() -> None:
     among = choices(50)
     right = np.full((2, len(among)), 7)
     costs = np.array([[choice.reads for choice in among]] * 2, dtype=np.float64)
-    row, column = choose(right, costs, 10)
+    row, column = choose_cheapest(right, costs, 10)
     assert (row, among[column]) == (0, Choice(10, Rule.LOWEST_ENERGY_MEAN, 0.1))
 
 
@@ -109,4 +109,4 @@ def test_what_does_not_fit_is_refused() -> None:
         (ones, np.ones((1, 2)), 0),
     ):
         with pytest.raises(ParameterError, match=r"choose|cannot be right"):
-            choose(right, costs, images)
+            choose_cheapest(right, costs, images)

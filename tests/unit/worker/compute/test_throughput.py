@@ -17,7 +17,7 @@ from worker.compute.throughput import (
     SolverFigures,
     SolverTimes,
     chain_breaks,
-    throughput,
+    compute_throughput,
     weighted_percentile,
 )
 
@@ -53,7 +53,7 @@ def test_figures_of_two_batches() -> None:
         times_us=SolverTimes(1.0, 2.0, 3.0, 4.0, 5.0, 6.0),
         chain_breaks=ChainBreaks(0.25, 3, 0.5),
     )
-    figures = throughput(two_batches(), np.array([1000.0, 3000.0]), solver).to_dict()
+    figures = compute_throughput(two_batches(), np.array([1000.0, 3000.0]), solver).to_dict()
     assert figures == {
         "images": 100,
         "images_per_second": pytest.approx(100.0 / 9.0),
@@ -86,19 +86,19 @@ def test_figures_of_two_batches() -> None:
 
 
 def test_figures_are_plain_json() -> None:
-    figures = throughput(two_batches(), np.array([1000.0])).to_dict()
+    figures = compute_throughput(two_batches(), np.array([1000.0])).to_dict()
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
 
 
 def test_a_run_without_scored_batches_has_figures() -> None:
-    figures = throughput(times([], [], [], [], [], []), np.empty(0)).to_dict()
+    figures = compute_throughput(times([], [], [], [], [], []), np.empty(0)).to_dict()
     assert figures["images_per_second"] == 0.0
     assert figures["qpu_access_time_us_per_image"] == 0.0
     assert figures["latency_ms"] == {"p50": None, "p95": None, "p99": None}
 
 
 def test_clocks_that_disagree_give_no_negative_times() -> None:
-    figures = throughput(times([5], [100.0], [99.0], [99.2], [98.0], [0.1]), np.empty(0))
+    figures = compute_throughput(times([5], [100.0], [99.0], [99.2], [98.0], [0.1]), np.empty(0))
     assert figures.queue_wait_ms.p50 == 0.0
     assert figures.latency_ms.p99 == 0.0
     assert (figures.elapsed_seconds, figures.images_per_second) == (0.0, 0.0)

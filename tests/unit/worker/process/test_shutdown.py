@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from schema.errors import Parked, Unavailable
+from schema.errors import Deferred, Unavailable
 from worker.process import shutdown
 
 
@@ -21,9 +21,9 @@ def test_what_is_asked_is_returned_or_raised() -> None:
     def fail() -> None:
         raise Unavailable("no answer")
 
-    assert shutdown.unless_requested(lambda: 7) == 7
+    assert shutdown.run_interruptible(lambda: 7) == 7
     with pytest.raises(Unavailable, match="no answer"):
-        shutdown.unless_requested(fail)
+        shutdown.run_interruptible(fail)
 
 
 def test_a_question_is_left_behind_when_the_worker_stops() -> None:
@@ -33,6 +33,6 @@ def test_a_question_is_left_behind_when_the_worker_stops() -> None:
         shutdown.request()
         answered.wait()
 
-    with pytest.raises(Parked, match="stopped"):
-        shutdown.unless_requested(ask)
+    with pytest.raises(Deferred, match="stopped"):
+        shutdown.run_interruptible(ask)
     answered.set()
