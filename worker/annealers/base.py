@@ -65,8 +65,7 @@ class LocalAnnealer(Protocol):
         noise: errors on each image's h and J while its reads are drawn; the energies of the reads are those
         without it.
 
-        check_interrupt: called before the first image, and again and again between images; what it raises ends the
-        sampling.
+        check_interrupt: called before the first image and between images; what it raises ends the sampling.
 
         Raises Refused as :meth:`check` does, ParameterError when an argument is out of range.
         """
