@@ -9,6 +9,7 @@ from schema.errors import AnnealqError, StackError
 
 
 def main() -> None:
+    """Run the emulator until it is stopped; exit with the error's code where it cannot start."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         try:

@@ -1,4 +1,4 @@
-"""The process: a socket, the endpoints, a clean end."""
+"""The process: a socket, the endpoints, an orderly shutdown."""
 
 from __future__ import annotations
 
@@ -31,23 +31,25 @@ if TYPE_CHECKING:
 
 ROOT = "/sapi/v2"
 _GRACE_S = 1
-# Longer than clients keep idle connections: a server that closes first makes their next POST ambiguous.
+# Longer than clients hold idle connections: a server that closes first makes their next POST ambiguous.
 _KEEP_ALIVE_S = 300
 
 
 def serve(options: EmulatorOptions) -> None:
-    """Serve until SIGTERM or Ctrl-C. When ready, one line of JSON goes to standard output.
+    """Serve with ``options`` until SIGTERM or Ctrl-C; print one line of JSON to standard output when ready.
 
-    Raises StackError when the address cannot be listened on, StorageError for the state file, ParameterError
-    for the solvers.
+    Raises:
+        StackError: the address cannot be listened on.
+        StorageError: the state file cannot be used.
+        ParameterError: the solvers cannot be made.
     """
     listening = listen(options.host, options.port)
     try:
         machine = Machine(options)
         connections = OpenConnections()
         server = _Server(machine, listening, _config(application(machine, connections), connections))
-        # uvicorn has its own handlers while it serves. It sends the signal that stopped it once more at its
-        # end, which was a clean one: then this does nothing.
+        # uvicorn has its own handlers while it serves. After an orderly exit it
+        # raises the signal that stopped it again: then this does nothing.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, server.stop_early)
         server.run(sockets=[listening])
@@ -56,7 +58,7 @@ def serve(options: EmulatorOptions) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on this address. Raises StackError when that cannot be."""
+    """Return a socket that listens on ``host`` and ``port``; raise StackError where that is impossible."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
@@ -78,7 +80,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def application(machine: Machine, connections: OpenConnections) -> Starlette:
-    """The endpoints, SAPI's with and without a slash at their end."""
+    """Return the application of ``machine`` with its endpoints, SAPI's with and without a trailing slash.
+
+    ``connections`` are those that faults may reset.
+    """
     gate, control = Gate(machine, connections), Control(machine)
     ask, look = problems.Problems(machine), solvers.SolverRoutes(machine)
     sapi = [
@@ -117,7 +122,7 @@ def application(machine: Machine, connections: OpenConnections) -> Starlette:
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready, and lets go of parked requests when it is to stop."""
+    """A server that prints a line when it is ready, and releases waiting requests when it stops."""
 
     def __init__(self, machine: Machine, listening: socket.socket, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -137,7 +142,7 @@ class _Server(uvicorn.Server):
             sys.stdout.flush()
 
     def stop_early(self, _number: int, _frame: FrameType | None) -> None:
-        """Signal handler for before the event loop runs."""
+        """Stop on a signal that arrives before the event loop runs."""
         self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

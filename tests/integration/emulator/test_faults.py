@@ -122,7 +122,7 @@ def test_a_slow_answer_comes_later(emulator: Emulator, client: Client) -> None:
 def test_a_lost_answer_is_gone_but_charged(emulator: Emulator, client: Client) -> None:
     emulator.break_down(_fault("answer", "lose"))
     future = _sample(client)
-    with pytest.raises(SolverError, match="not kept any more"):
+    with pytest.raises(SolverError, match="no longer stored"):
         future.result()
     assert emulator.get(f"problems/{future.id}/answer").status_code == 410
     assert emulator.ledger()["totals"]["charged_us"] > 0
@@ -323,7 +323,7 @@ def test_a_long_poll_ends_when_one_problem_does() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"solver": {"name": "nobody"}}, "there is no solver 'nobody'"),
+        ({"solver": {"name": "nobody"}}, "unknown solver 'nobody'"),
         ({"solver": 7}, "solver must be an object"),
         ({"solver": {"name": SOLVER, "version": {"graph_id": ["x"]}}}, "fetch the solver again"),
         ({"type": "cqm"}, "type ising or qubo, not 'cqm'"),
@@ -437,7 +437,7 @@ def test_the_command_line_says_what_is_wrong(tmp_path: Path) -> None:
             ([f"--port={taken.getsockname()[1]}"], 1, "choose another --port"),
             ([f"--state={tmp_path}"], 1, "cannot write the state file"),
             ([f"--state={tmp_path / 'own'}"], 1, "in use by another emulator"),
-            (["--solver=nobody"], 2, "no solver 'nobody'"),
+            (["--solver=nobody"], 2, "unknown solver 'nobody'"),
         ):
             command = [sys.executable, "-m", "producer.cli", "emulator", "--port=0", *options]
             ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=ROOT)

@@ -210,7 +210,7 @@ def test_the_low_level_client_submits_asks_and_is_answered(emulator: Emulator, p
     assert wait_until(lambda: problems.get_problem_status(first.id, timeout=5).status == "COMPLETED")
     assert second.error_code == 400
     assert [item.error_code for item in problems.cancel_problems([first.id, "nothing"])] == [409, 404]
-    with pytest.raises(ResourceNotFoundError, match="no problem 'nothing'"):
+    with pytest.raises(ResourceNotFoundError, match="unknown problem 'nothing'"):
         problems.get_problem("nothing")
 
 

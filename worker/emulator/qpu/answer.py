@@ -24,11 +24,18 @@ def encode(
     *,
     count_raw: bool,
 ) -> bytes:
-    """The ``answer`` of reads (R, n) as JSON.
+    """Encode reads as the ``answer`` object of SAPI.
 
-    Raw answers have the first ``max_answers`` reads in their order, histograms the unique ones of lowest
-    energy.
-    count_raw: whether raw answers have ``num_occurrences``, all 1, too.
+    Raw answers hold the first ``max_answers`` reads in their order; histograms hold the distinct reads of
+    lowest energy.
+
+    Args:
+        problem: the problem that was sampled.
+        spins: (R, n) int8 reads of -1 and 1 on its active qubits.
+        parameters: answer mode and the limit of answers.
+        timing: QPU time of the problem.
+        lattice_size: number of qubits of the whole lattice.
+        count_raw: whether raw answers carry ``num_occurrences`` too, all 1.
     """
     bits = np.packbits(spins > 0, axis=1)
     counts = np.ones(len(bits), "<i4")
@@ -54,7 +61,7 @@ def encode(
 
 
 def _unique(bits: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.integer[Any]]]:
-    """Where each different row of bits (R, b) is first, and how often it is there."""
+    """Return the first position of each distinct row of ``bits`` (R, b), and how often the row occurs."""
     rows = np.ascontiguousarray(bits).view(np.dtype((np.void, bits.shape[1])))[:, 0]
     _, first, counts = np.unique(rows, return_index=True, return_counts=True)
     return first, counts

@@ -24,13 +24,17 @@ SIZES = {"chimera": (1, 32), "pegasus": (2, 24), "zephyr": (1, 18)}
 
 @dataclass(frozen=True)
 class Design:
-    """What chip to make.
+    """The description of a chip before its dead qubits are drawn.
 
-    topology: chimera (4 qubits a shore), pegasus, or zephyr (tile 4). size: m of the lattice, as in P16.
-    dead: qubits that do not work. missing: couplers that do not work although both their qubits do.
-    couplers: how many couplers work in the end; ``missing`` then follows from it.
+    Attributes:
+        topology: chimera (4 qubits a shore), pegasus, or zephyr (tile 4).
+        size: m of the lattice, as in P16.
+        dead: number of qubits that do not work.
+        missing: number of couplers that do not work although both their qubits do.
+        couplers: number of couplers that work in the end; ``missing`` then follows from it.
 
-    Raises ParameterError when the lattice cannot be made or too little of it would work.
+    Raises:
+        ParameterError: the lattice cannot be made, or too little of it would work.
     """
 
     topology: str
@@ -41,7 +45,7 @@ class Design:
 
     def __post_init__(self) -> None:
         if self.topology not in SIZES:
-            raise ParameterError(f"no topology {self.topology!r}; there are: {', '.join(SIZES)}")
+            raise ParameterError(f"unknown topology {self.topology!r}; available: {', '.join(SIZES)}")
         low, high = SIZES[self.topology]
         if not low <= self.size <= high:
             raise ParameterError(f"{self.topology} goes from size {low} to {high}, not {self.size}")
@@ -51,10 +55,12 @@ class Design:
 
 @dataclass(frozen=True, eq=False)
 class EmulatedChip:
-    """A chip's working graph.
+    """The working graph of a chip.
 
-    size: qubits of the whole lattice, working or not; indices are below it.
-    qubits: (Q,) int32, ascending. couplers: (M, 2) int32, i < j, ascending.
+    Attributes:
+        size: qubits of the whole lattice, working or not; indices are below it.
+        qubits: (Q,) int32, ascending.
+        couplers: (M, 2) int32, i < j, ascending.
     """
 
     topology: str
@@ -65,7 +71,7 @@ class EmulatedChip:
 
     @cached_property
     def graph_id(self) -> str:
-        """Ten hexadecimal digits that follow from the working graph alone."""
+        """Return ten hexadecimal digits that follow from the working graph alone."""
         digest = hashlib.sha256(f"{self.topology}{self.shape}{self.size}".encode())
         digest.update(np.ascontiguousarray(self.qubits, "<i4").tobytes())
         digest.update(np.ascontiguousarray(self.couplers, "<i4").tobytes())
@@ -73,17 +79,21 @@ class EmulatedChip:
 
     @cached_property
     def ends(self) -> IndexArray:
-        """Couplers as positions in ``qubits`` (M, 2) int32."""
+        """Return the couplers as positions in ``qubits``, (M, 2) int32."""
         return np.searchsorted(self.qubits, self.couplers).astype(np.int32)
 
 
 def make(design: Design, seed: int, generation: int = 0) -> EmulatedChip:
-    """The chip of a design. Which qubits are dead follows from seed and generation.
+    """Make the chip of a ``design``; ``seed`` and ``generation`` decide which qubits are dead.
 
-    generation: 0 at first, one more each time that the working graph changes; an ideal chip loses a qubit
-    then.
+    Args:
+        design: topology, size, and numbers of dead qubits and couplers.
+        seed: start of the random stream.
+        generation: 0 at first, one more for each change of the working graph; an ideal chip then loses a
+            qubit.
 
-    Raises ParameterError when the design leaves nothing that works.
+    Raises:
+        ParameterError: the design leaves nothing that works.
     """
     graph = _lattice(design)
     qubits = np.array(sorted(graph.nodes), np.int32)
@@ -94,14 +104,14 @@ def make(design: Design, seed: int, generation: int = 0) -> EmulatedChip:
     missing = design.missing if design.couplers is None else len(couplers) - design.couplers
     if missing >= len(couplers):
         raise ParameterError(f"{missing:,} of {len(couplers):,} couplers missing leaves none")
-    kept = np.sort(random.permutation(len(couplers))[missing:])
-    return EmulatedChip(design.topology, _shape(design), _lattice_size(design), qubits, couplers[kept])
+    working = np.sort(random.permutation(len(couplers))[missing:])
+    return EmulatedChip(design.topology, _shape(design), _lattice_size(design), qubits, couplers[working])
 
 
 def _without_dead(
     design: Design, qubits: IndexArray, couplers: IndexArray, dead: int, random: np.random.Generator
 ) -> tuple[IndexArray, IndexArray]:
-    """Draw which qubits are dead, again and again until enough couplers are left."""
+    """Draw dead qubits repeatedly until enough couplers remain."""
     if dead >= len(qubits) - 1:
         raise ParameterError(f"{dead:,} of {len(qubits):,} qubits dead leaves no coupler")
     wanted = 1 if design.couplers is None else design.couplers

@@ -1,4 +1,4 @@
-"""How the emulator says no."""
+"""The error by which the emulator refuses a problem or a request."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from schema.errors import Refused
 
 
 class Rejected(Refused):
-    """A problem or a request that is not accepted: a status code of HTTP, and what was wrong.
+    """A refused problem or request, with an HTTP status code and the reason.
 
-    Nothing is charged for it and nothing of it is kept.
+    Nothing is charged for it and nothing is stored.
     """
 
     def __init__(self, message: str, code: int = 400) -> None:

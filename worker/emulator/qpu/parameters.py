@@ -18,7 +18,7 @@ DESCRIPTIONS = {
     "answer_mode": "histogram (unique solutions by energy) or raw (in the order of reading).",
     "auto_scale": "Scale h and J to fill their ranges.",
     "flux_biases": "A flux bias for each qubit of the lattice; only zeros are accepted here.",
-    "flux_drift_compensation": "Accepted; there is no drift here.",
+    "flux_drift_compensation": "Accepted; the emulator has no drift.",
     "initial_state": "Where reverse annealing begins: a value for each qubit of the lattice, 3 for unused.",
     "max_answers": "How many solutions to return at most.",
     "num_reads": "Number of reads.",
@@ -35,8 +35,10 @@ UNUSED = 3  # SAPI's mark for a qubit without initial state
 class ProblemParameters:
     """Sampling parameters; times in microseconds, 0 for the solver's default.
 
-    initial_state: (lattice size,) int8 as it came, UNUSED where a qubit has none; None for forward anneals.
-    turning_point: the smallest anneal fraction of the schedule, 0 for a forward one.
+    Attributes:
+        initial_state: (lattice size,) int8 as submitted, UNUSED where a qubit has none; None for forward
+            anneals.
+        turning_point: smallest anneal fraction of the schedule, 0 for a forward anneal.
     """
 
     reads: int = 1
@@ -53,25 +55,26 @@ class ProblemParameters:
 
     @property
     def reverse(self) -> bool:
-        """Whether the anneal starts from a state."""
+        """Return whether the anneal starts from a state."""
         return self.initial_state is not None
 
 
-def check(given: object, properties: Mapping[str, Any]) -> ProblemParameters:
-    """Read and check the ``params`` of a submission; those that are null count as not given.
+def check(params: object, properties: Mapping[str, Any]) -> ProblemParameters:
+    """Check the ``params`` of a submission ; null counts as absent.
 
-    Raises Rejected when one is unknown, of the wrong type or out of the range in ``properties``.
+    Raises:
+        Rejected: a parameter is unknown, of the wrong type, or out of its range in ``properties``.
     """
-    if given is None:
-        given = {}
-    if not isinstance(given, Mapping):
-        raise Rejected(f"params must be an object, not {type(given).__name__}")
-    for name in given:
+    if params is None:
+        params = {}
+    if not isinstance(params, Mapping):
+        raise Rejected(f"params must be an object, not {type(params).__name__}")
+    for name in params:
         if name not in DESCRIPTIONS:
             raise Rejected(
-                f"{name!r:.80} is not a parameter of this solver; there are: {', '.join(DESCRIPTIONS)}"
+                f"{name!r:.80} is not a parameter of this solver; available: {', '.join(DESCRIPTIONS)}"
             )
-    params = {name: value for name, value in given.items() if value is not None}
+    params = {name: value for name, value in params.items() if value is not None}
     schedule = _schedule(params, properties)
     _flux_biases(params, properties)
     _flag(params, "flux_drift_compensation", default=True)
@@ -84,7 +87,7 @@ def check(given: object, properties: Mapping[str, Any]) -> ProblemParameters:
         programming_thermalization_us=_pause(params, properties, "programming_thermalization"),
         readout_thermalization_us=_pause(params, properties, "readout_thermalization"),
         reduce_intersample_correlation=_flag(params, "reduce_intersample_correlation", default=False),
-        # The client's estimate takes false where it is not given, so that is what is charged.
+        # The client's estimate assumes false where the parameter is absent, so the charge does too.
         reinitialize_state=_flag(params, "reinitialize_state", default=False),
         initial_state=_initial_state(params, properties, schedule),
         turning_point=min(fraction for _, fraction in schedule) if schedule else 0.0,
@@ -124,14 +127,14 @@ def _pause(params: Mapping[str, Any], properties: Mapping[str, Any], name: str) 
 
 
 def _schedule(params: Mapping[str, Any], properties: Mapping[str, Any]) -> list[tuple[float, float]]:
-    """The schedule's points, or none."""
+    """Return the schedule's points, or none."""
     if "anneal_schedule" not in params:
         return []
-    given, limit = params["anneal_schedule"], properties["max_anneal_schedule_points"]
-    if not isinstance(given, list) or not 2 <= len(given) <= limit:
+    submitted, limit = params["anneal_schedule"], properties["max_anneal_schedule_points"]
+    if not isinstance(submitted, list) or not 2 <= len(submitted) <= limit:
         raise Rejected(f"anneal_schedule must be a list of 2 to {limit} points (time, fraction)")
     points = []
-    for point in given:
+    for point in submitted:
         if not isinstance(point, list) or len(point) != 2 or not all(_is_number(value) for value in point):
             raise Rejected(f"anneal_schedule has points (time, fraction), not {point!r:.80}")
         points.append((float(point[0]), float(point[1])))
@@ -171,22 +174,22 @@ def _initial_state(
         raise Rejected("initial_state and an anneal_schedule that starts with fraction 1 belong together")
     if not reverse:
         return None
-    given, size = params["initial_state"], properties["num_qubits"]
-    if not isinstance(given, list) or len(given) != size:
+    state, size = params["initial_state"], properties["num_qubits"]
+    if not isinstance(state, list) or len(state) != size:
         raise Rejected(f"initial_state must be a list of {size:,} values, one for each qubit of the lattice")
-    if not all(type(value) is int and value in {-1, 0, 1, UNUSED} for value in given):
+    if not all(type(value) is int and value in {-1, 0, 1, UNUSED} for value in state):
         raise Rejected(f"initial_state takes -1 or 0, 1, and {UNUSED} for unused qubits")
-    return np.array(given, np.int8)
+    return np.array(state, np.int8)
 
 
 def _flux_biases(params: Mapping[str, Any], properties: Mapping[str, Any]) -> None:
-    """Only zeros: what a bias does to a chain is not modelled, and must not look as if it were."""
-    given, size = params.get("flux_biases"), properties["num_qubits"]
-    if given is None:
+    """Accept zeros only: the effect of a bias on a chain is not modelled, and must not appear to be."""
+    biases, size = params.get("flux_biases"), properties["num_qubits"]
+    if biases is None:
         return
-    if not isinstance(given, list) or len(given) != size or not all(_is_number(value) for value in given):
+    if not isinstance(biases, list) or len(biases) != size or not all(_is_number(value) for value in biases):
         raise Rejected(f"flux_biases must be a list of {size:,} numbers, one for each qubit of the lattice")
-    if any(given):
+    if any(biases):
         raise Rejected("the emulator does not model flux_biases; leave them out or set all to 0")
 
 
@@ -216,5 +219,5 @@ def _number(params: Mapping[str, Any], name: str, low: float, high: float) -> fl
 
 
 def _is_number(value: Any) -> bool:
-    # orjson gives integers up to 64 bits and finite floats; a bool is no number here.
+    # orjson gives integers up to 64 bits and finite floats; a bool does not count as a number.
     return type(value) in {int, float}

@@ -28,11 +28,16 @@ _LARGEST = 1e100
 
 @dataclass(frozen=True, eq=False)
 class DecodedProblem:
-    """What is to be minimised: sum of linear[i] x[i] + sum of quadratic[k] x[edges[k, 0]] x[edges[k, 1]].
+    """The function that the QPU minimises.
 
-    spins: whether x is -1 or 1 (type ising), else it is 0 or 1 (type qubo).
-    active: (n,) int32 qubits in use, ascending, n >= 1. linear: (n,) float64.
-    edges: (m, 2) int32 positions in ``active``. quadratic: (m,) float64, none of them 0.
+        sum of linear[i] x[i] + sum of quadratic[k] x[edges[k, 0]] x[edges[k, 1]]
+
+    Attributes:
+        spins: whether x is -1 or 1 (type ising); otherwise x is 0 or 1 (type qubo).
+        active: (n,) int32 qubits in use, ascending, n >= 1.
+        linear: (n,) float64.
+        edges: (m, 2) int32 positions in ``active``.
+        quadratic: (m,) float64, all different from 0.
     """
 
     spins: bool
@@ -42,18 +47,18 @@ class DecodedProblem:
     quadratic: FloatArray
 
     def ising(self) -> tuple[FloatArray, FloatArray]:
-        """h (n,) and J (m,) of the same problem over spins; the constant that it differs by is left out."""
+        """Return h (n,) and J (m,) of the same problem over spins, without the constant offset."""
         if self.spins:
             return self.linear, self.quadratic
         J = self.quadratic / 4
         return self.linear / 2 + self._incident(J), J
 
     def totals(self, J: FloatArray) -> FloatArray:
-        """Sum of the couplings of each qubit (n,)."""
+        """Return the sum of the couplings ``J`` of each qubit, (n,)."""
         return self._incident(J)
 
     def energies(self, spins: NDArray[np.int8]) -> FloatArray:
-        """Energies (R,) of states (R, n) of -1 and 1, in the problem's own terms."""
+        """Return energies (R,) of states ``spins`` (R, n) of -1 and 1, in the problem's own terms."""
         columns = (
             np.ascontiguousarray(spins.T) if self.spins else np.ascontiguousarray(spins.T > 0).view(np.int8)
         )
@@ -68,10 +73,11 @@ class DecodedProblem:
 
 
 def decode(data: object, kind: object, solver: EmulatedSolver) -> DecodedProblem:
-    """Read the ``data`` and ``type`` of a submission.
+    """Decode the ``data`` of a submission of type ``kind`` for ``solver``.
 
-    Raises Rejected when they are not in the encoding `qp`, do not fit the solver's graph, use no qubit, or
-    have values that are not finite.
+    Raises:
+        Rejected: the data are not in the encoding `qp`, do not fit the solver's graph, use no qubit, or have
+            values that are not finite.
     """
     if kind not in TYPES:
         raise Rejected(f"this solver takes problems of type ising or qubo, not {kind!r:.80}")
@@ -80,13 +86,14 @@ def decode(data: object, kind: object, solver: EmulatedSolver) -> DecodedProblem
     if not _is_finite(data.get("offset", 0)):
         raise Rejected(f"offset must be a finite number, not {data['offset']!r:.80}")
     chip = solver.chip
-    given = _doubles(data, "lin")
-    if len(given) != len(chip.qubits):
+    linear_values = _doubles(data, "lin")
+    if len(linear_values) != len(chip.qubits):
         raise Rejected(
-            f"lin must have {len(chip.qubits):,} values, one for each working qubit, not {len(given):,}"
+            f"lin must have {len(chip.qubits):,} values, one for each working qubit, "
+            f"not {len(linear_values):,}"
         )
-    used = ~np.isnan(given)
-    linear = given[used]
+    used = ~np.isnan(linear_values)
+    linear = linear_values[used]
     if not len(linear):
         raise Rejected("the problem uses no qubit: all of lin is NaN")
     wiring = _wiring(chip, used.tobytes())
@@ -102,19 +109,22 @@ def decode(data: object, kind: object, solver: EmulatedSolver) -> DecodedProblem
 
 @lru_cache(maxsize=32)
 def _wiring(chip: EmulatedChip, used: bytes) -> IndexArray:
-    """Couplers (m, 2) int32 of used qubits, by their places among these: clients send the same ones often."""
+    """Return couplers (m, 2) int32 among used qubits, as positions; cached, since clients repeat the same
+    qubits.
+    """
     mask = np.frombuffer(used, np.bool_)
     position = np.cumsum(mask, dtype=np.int32) - 1
     return np.asarray(position[chip.ends[mask[chip.ends].all(axis=1)]], dtype=np.int32)
 
 
 def scale(problem: DecodedProblem, parameters: ProblemParameters, limits: Mapping[str, Any]) -> float:
-    """By what h and J are divided when they are programmed.
+    """Return the divisor of h and J for programming them within ``limits``.
 
-    With auto_scale that makes the largest of them fill its range, as does the sum of a qubit's couplings; a
-    problem without any h and J is not scaled. Without it 1.
+    With auto_scale the largest value of ``problem`` fills its range, as does the sum of a qubit's couplings;
+    a problem whose h and J are all 0 is not scaled. Without auto_scale in ``parameters`` the divisor is 1.
 
-    Raises Rejected when, without auto_scale, a value is out of the solver's range.
+    Raises:
+        Rejected: without auto_scale, a value is out of the solver's range.
     """
     h, J = problem.ising()
     ranges = [
@@ -132,12 +142,12 @@ def scale(problem: DecodedProblem, parameters: ProblemParameters, limits: Mappin
 
 
 def _filling(values: FloatArray, low: float, high: float) -> float:
-    """The factor by which the values are larger than their range."""
+    """Return the factor by which the values exceed their range."""
     return max(float(values.min(initial=0.0)) / low, float(values.max(initial=0.0)) / high)
 
 
 def _dot(weights: FloatArray, columns: NDArray[np.int8]) -> FloatArray:
-    """weights (m,) @ columns (m, R), in blocks that stay in the cache: numpy makes them float64 first."""
+    """Return weights (m,) @ columns (m, R), in blocks that fit the cache: numpy makes them float64 first."""
     total = np.zeros(columns.shape[1])
     for start in range(0, len(weights), 1024):
         total += weights[start : start + 1024] @ columns[start : start + 1024]

@@ -1,4 +1,4 @@
-"""Reads of a problem: simulated annealing on the physical graph, or instant random bits for load tests."""
+"""Reads of a problem: simulated annealing on the physical graph, or random bits for load tests."""
 
 from __future__ import annotations
 
@@ -28,15 +28,18 @@ _HOT = 0.05
 class Sampling:
     """How reads are drawn.
 
-    mode: annealed, or instant: independent random bits, whatever h and J are.
-    beta: > 0, inverse temperature at the end of an anneal for h and J *as programmed*, so after scaling to
-        the solver's ranges: a problem that fills them badly, for its chains are strong, is read hot.
-    noise: 0 to 1, standard deviation of the errors of h and of J as a fraction of the largest |h| and |J|
-        that can be programmed; drawn once a problem, as a QPU is programmed once.
-    sweeps: 1 to 100,000 updates of every qubit in an anneal.
-    seed: >= 0. The same problem has the same reads under the same seed.
+    Attributes:
+        mode: annealed, or instant: independent random bits, whatever h and J are.
+        beta: > 0, inverse temperature at the end of an anneal for h and J *as programmed*, that is after
+            scaling
+            to the solver's ranges: a problem that fills them badly because of strong chains is read hot.
+        noise: 0 to 1, standard deviation of the errors of h and of J as a fraction of the largest |h| and |J|
+            that can be programmed; drawn once for each problem, since a QPU is programmed once.
+        sweeps: 1 to 100,000 updates of every qubit in an anneal.
+        seed: >= 0. The same problem has the same reads under the same seed.
 
-    Raises ParameterError when one is out of range.
+    Raises:
+        ParameterError: a value is out of range.
     """
 
     mode: str = "annealed"
@@ -75,10 +78,16 @@ def draw(
     key: int,
     stop: Callable[[], bool],
 ) -> SpinArray:
-    """Reads (R, n) of -1 and 1.
+    """Draw reads (R, n) of -1 and 1.
 
-    key: >= 0, stands for the problem: with the seed it decides all that is random.
-    stop: asked between reads whether to give up; there are fewer reads then.
+    Args:
+        problem: h and J, over spins or bits.
+        parameters: number of reads, initial state, schedule.
+        scale: divisor of h and J, from `problem.scale`.
+        limits: largest |h| and |J| that can be programmed.
+        sampling: mode, temperature, noise, sweeps and seed.
+        key: >= 0, stands for the problem: with the seed it decides everything random.
+        stop: returns whether to give up; called between reads. There are fewer reads then.
     """
     random = np.random.Generator(np.random.SFC64(np.random.SeedSequence((sampling.seed, key))))
     states = random_spins(parameters.reads, len(problem.active), random)
@@ -100,7 +109,11 @@ def draw(
 def program(
     problem: DecodedProblem, scale: float, limits: dict[str, Any], noise: float, random: np.random.Generator
 ) -> Programmed:
-    """What the chip gets: h and J divided by ``scale``, with a Gaussian error on each."""
+    """Return ``problem``'s h and J divided by ``scale``, with a Gaussian error of ``noise`` times ``limits``
+    on each.
+
+    ``random`` is the stream that the errors are drawn from.
+    """
     h, J = problem.ising()
     if noise == 0:
         return Programmed(h / scale, J / scale)
@@ -112,13 +125,18 @@ def program(
 
 
 def schedule(sampling: Sampling, turning_point: float) -> list[float]:
-    """Inverse temperatures of the sweeps: geometric up to beta, a reverse anneal from its turning point."""
+    """Return the inverse temperatures of the sweeps of ``sampling``: geometric up to beta.
+
+    A reverse anneal (``turning_point`` above 0) starts at its turning point.
+    """
     fractions = np.geomspace(max(_HOT, turning_point), 1.0, sampling.sweeps)
     return [float(beta) for beta in sampling.beta * fractions]
 
 
 def random_spins(reads: int, qubits: int, random: np.random.Generator) -> SpinArray:
-    """Independent fair spins (R, n) int8."""
+    """Draw independent fair spins (reads, qubits) int8 from ``random``, for ``reads`` reads of ``qubits``
+    qubits.
+    """
     bits = np.unpackbits(np.frombuffer(random.bytes(-(-reads * qubits // 8)), np.uint8), count=reads * qubits)
     spins = bits.view(np.int8)
     spins *= 2
@@ -126,7 +144,7 @@ def random_spins(reads: int, qubits: int, random: np.random.Generator) -> SpinAr
     return spins.reshape(reads, qubits)
 
 
-def _start_from(states: SpinArray, given: SpinArray) -> None:
-    """Set the given qubits of all reads; those without a state stay random."""
-    known = given != UNUSED
-    states[:, known] = np.where(given[known] > 0, 1, -1)
+def _start_from(states: SpinArray, initial_state: SpinArray) -> None:
+    """Set all reads to ``initial_state``; qubits without a state stay random."""
+    is_set = initial_state != UNUSED
+    states[:, is_set] = np.where(initial_state[is_set] > 0, 1, -1)

@@ -1,4 +1,4 @@
-"""A chip with its ranges, parameters and timing: what SAPI calls a solver. And the solvers by name."""
+"""A solver in SAPI's sense: a chip with its ranges, parameters and timing; and the solvers by name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MAX_SOLVERS = 16
 
 @dataclass(frozen=True)
 class SolverRanges:
-    """What a family of chips can be programmed with: values without unit, times in microseconds."""
+    """The values that a family of chips accepts; h and J without unit, times in microseconds."""
 
     timing: TimingModel
     h: tuple[float, float]
@@ -48,9 +48,9 @@ _RANGES = {
 
 @dataclass(frozen=True, eq=False)
 class EmulatedSolver:
-    """A solver, as it is between two changes of its working graph.
+    """A solver between two changes of its working graph.
 
-    generation: how often the working graph has changed.
+    ``generation`` counts these changes.
     """
 
     name: str
@@ -60,7 +60,11 @@ class EmulatedSolver:
 
     @classmethod
     def make(cls, name: str, design: Design, seed: int, generation: int = 0) -> EmulatedSolver:
-        """Raises ParameterError when the design leaves nothing that works."""
+        """Make the solver ``name`` from ``design``, ``seed`` and ``generation``.
+
+        Raises:
+            ParameterError: the design leaves nothing that works.
+        """
         return cls(name, design, make(design, seed, generation), generation)
 
     @property
@@ -73,12 +77,12 @@ class EmulatedSolver:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Name and graph id, as a problem's ``solver`` names it."""
+        """Return name and graph id in the form of a problem's ``solver``."""
         return {"name": self.name, "version": {"graph_id": self.chip.graph_id}}
 
     @cached_property
     def limits(self) -> dict[str, Any]:
-        """All properties but the graph."""
+        """Return all properties but the graph."""
         timing, ranges = self.timing, self.ranges
         return {
             "category": "qpu",
@@ -107,7 +111,7 @@ class EmulatedSolver:
 
     @property
     def properties(self) -> dict[str, Any]:
-        """All properties; problems are encoded in the order of qubits and couplers."""
+        """Return all properties; problems are encoded in the order of qubits and couplers."""
         return {**self.limits, "qubits": self.chip.qubits.tolist(), "couplers": self.chip.couplers.tolist()}
 
     @property
@@ -119,13 +123,15 @@ class EmulatedSolver:
         )
 
 
-def designs(given: list[str]) -> dict[str, Design]:
-    """Solvers by name, from ``NAME`` of a known one, ``all``, or ``NAME=TOPOLOGY:SIZE[:DEAD[:MISSING]]``.
+def designs(texts: list[str]) -> dict[str, Design]:
+    """Return solvers by name from texts: a known ``NAME``, ``all``, or
+    ``NAME=TOPOLOGY:SIZE[:DEAD[:MISSING]]``.
 
-    Raises ParameterError when one is unknown, malformed or named twice.
+    Raises:
+        ParameterError: one of ``texts`` is unknown, malformed or named twice.
     """
     chosen: dict[str, Design] = {}
-    for text in given or list(DEFAULT):
+    for text in texts or list(DEFAULT):
         for name, design in DESIGNS.items() if text == "all" else [_design(text)]:
             if name in chosen:
                 raise ParameterError(f"the solver {name} is there twice")
@@ -140,7 +146,7 @@ def _design(text: str) -> tuple[str, Design]:
     if not equals:
         if name not in DESIGNS:
             raise ParameterError(
-                f"no solver {name!r}; there are: {', '.join(DESIGNS)}, all,"
+                f"unknown solver {name!r}; available: {', '.join(DESIGNS)}, all,"
                 " or NAME=TOPOLOGY:SIZE[:DEAD[:MISSING]]"
             )
         return name, replace(DESIGNS[name])

@@ -1,4 +1,4 @@
-"""What a problem takes of the QPU, and costs.
+"""QPU time of a problem, and its charge.
 
 The model is D-Wave's timing model 1.0 as dwave-cloud-client computes it in `estimate_qpu_access_time`, in the
 same order of operations, so that estimate and charge agree to the last bit:
@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from worker.emulator.qpu.parameters import ProblemParameters
 
-# Readout time over qubits of Advantage_system4.1 in August 2022, as dwave-cloud-client keeps it in its mocks:
+# Readout time over qubits of Advantage_system4.1 in August 2022, as dwave-cloud-client has it in its mocks:
 # log10 of qubits, and log10 of microseconds.
 _QUBITS = (
     0.0,
@@ -36,7 +36,7 @@ _OVERHEAD_US = 15_000.0
 
 @dataclass(frozen=True)
 class Timing:
-    """What one problem takes, in microseconds: SAPI's field names without ``qpu_`` and ``_time``."""
+    """The times of one problem in microseconds: SAPI's field names without ``qpu_`` and ``_time``."""
 
     programming: float
     sampling: float
@@ -47,7 +47,7 @@ class Timing:
     access_overhead: float
 
     def fields(self) -> dict[str, float]:
-        """As in an answer's ``timing``."""
+        """Return the ``timing`` object of an answer."""
         return {
             "qpu_sampling_time": self.sampling,
             "qpu_anneal_time_per_sample": self.anneal_per_sample,
@@ -81,17 +81,20 @@ class TimingModel:
     version: str = "1.0.0"
 
     def data(self) -> dict[str, Any]:
-        """The property ``problem_timing_data``."""
+        """Return the property ``problem_timing_data``."""
         return asdict(self)
 
     def readout_us(self, qubits: int) -> float:
-        """Time to read ``qubits`` qubits once."""
+        """Return the microseconds of one readout of ``qubits`` qubits."""
         half = len(self.readout_time_model_parameters) // 2
-        known, times = self.readout_time_model_parameters[:half], self.readout_time_model_parameters[half:]
-        return float(pow(10, np.interp(np.log10(qubits), known, times)))
+        log_qubits, times = (
+            self.readout_time_model_parameters[:half],
+            self.readout_time_model_parameters[half:],
+        )
+        return float(pow(10, np.interp(np.log10(qubits), log_qubits, times)))
 
     def of(self, qubits: int, parameters: ProblemParameters) -> Timing:
-        """What a problem on this many active qubits takes."""
+        """Return the times of a problem on ``qubits`` active qubits with ``parameters``."""
         programming_extra, delay_extra = self._reverse(parameters)
         programming = (
             self.typical_programming_time
@@ -116,7 +119,7 @@ class TimingModel:
         )
 
     def _reverse(self, parameters: ProblemParameters) -> tuple[float, float]:
-        """What reverse annealing adds to programming and to each delay."""
+        """Return the times that reverse annealing adds to programming and to each delay."""
         if not parameters.reverse:
             return 0, 0
         if parameters.reinitialize_state:
@@ -135,7 +138,7 @@ class TimingModel:
 
 
 def _readout_curve(shortest_us: float, longest_us: float) -> tuple[float, ...]:
-    """The known curve's shape, stretched to another shortest and longest time."""
+    """Return the known curve, scaled to another shortest and longest time."""
     times = np.interp(_READOUT, (_READOUT[0], _READOUT[-1]), np.log10((shortest_us, longest_us)))
     return (*_QUBITS, *times.tolist())
 

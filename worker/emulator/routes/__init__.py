@@ -1,1 +1,8 @@
-"""HTTP endpoints of the emulator."""
+"""HTTP endpoints of the emulator.
+
+gate.py         token, size limits, faults and errors of every request
+solvers.py      SAPI's solvers
+problems.py     SAPI's problems: submit, poll, cancel
+control.py      outside of SAPI: the ledger, and faults on demand
+wire.py         media types, bodies, error objects
+"""

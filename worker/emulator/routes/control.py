@@ -1,4 +1,4 @@
-"""Beside SAPI: the ledger, and what is to go wrong."""
+"""Endpoints outside of SAPI: the ledger, and faults on demand."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class Control:
         self._machine = machine
 
     async def ledger(self, request: Request, _content: bytes) -> Response:
-        """Every accepted problem and every charged microsecond; ``?label=`` takes a part of their label."""
+        """Return every accepted problem and the sum of charges; ``?label=`` selects labels that contain the
+        text of ``request``.
+        """
         label = request.query_params.get("label", "")
         entries = [
             entry for entry in self._machine.store.ledger() if not label or label in (entry.label or "")
@@ -35,7 +37,7 @@ class Control:
         return wire.plain({"totals": charged(entries), "problems": [asdict(entry) for entry in entries]})
 
     async def show(self, _request: Request, _content: bytes) -> Response:
-        """Faults in force and how often they happened; solvers, their graphs, whether they are online."""
+        """Return active faults with their counts, and the solvers with graph ids and states."""
         machine = self._machine
         solvers = {
             name: {"graph_id": solver.chip.graph_id, "online": machine.online(name)}
@@ -46,15 +48,21 @@ class Control:
         )
 
     async def change(self, request: Request, content: bytes) -> Response:
-        """``clear``: true; ``faults``: list to add; ``offline``, ``online``, ``regraph``: lists of names."""
-        given = wire.parse(content)
-        if not isinstance(given, Mapping) or not given:
+        """Change faults and solvers by the JSON ``content`` of ``request``, then show them.
+
+        Fields: ``clear`` (true), ``faults`` (a list to add), ``offline``, ``online``, ``regraph`` (lists of
+        names).
+        """
+        changes = wire.parse(content)
+        if not isinstance(changes, Mapping) or not changes:
             raise ParameterError(f"send an object with some of {', '.join(_ACTIONS)}")
-        if unknown := set(given) - set(_ACTIONS):
-            raise ParameterError(f"no {min(unknown)!r:.80}; there are: {', '.join(_ACTIONS)}")
-        new = [faults.parse(fault) for fault in _list(given, "faults")]
-        named = {action: _names(given, action, self._machine) for action in ("offline", "online", "regraph")}
-        if given.get("clear"):
+        if unknown := set(changes) - set(_ACTIONS):
+            raise ParameterError(f"unknown {min(unknown)!r:.80}; available: {', '.join(_ACTIONS)}")
+        new = [faults.parse(fault) for fault in _list(changes, "faults")]
+        named = {
+            action: _names(changes, action, self._machine) for action in ("offline", "online", "regraph")
+        }
+        if changes.get("clear"):
             self._machine.faults.active.clear()
         self._machine.faults.active += new
         for name in named["regraph"]:
@@ -65,17 +73,17 @@ class Control:
         return await self.show(request, content)
 
 
-def _names(given: Mapping[str, object], action: str, machine: Machine) -> list[str]:
-    """Solvers named for an action; all are known, so that nothing is half done."""
-    names = _list(given, action)
+def _names(changes: Mapping[str, object], action: str, machine: Machine) -> list[str]:
+    """Return the solvers named for an action; check all first, so that nothing is half done."""
+    names = _list(changes, action)
     for name in names:
         if name not in machine.solvers:
-            raise ParameterError(f"there is no solver {name!r:.80}; there are: {', '.join(machine.solvers)}")
+            raise ParameterError(f"unknown solver {name!r:.80}; available: {', '.join(machine.solvers)}")
     return [str(name) for name in names]
 
 
-def _list(given: Mapping[str, object], name: str) -> list[object]:
-    value = given.get(name, [])
+def _list(changes: Mapping[str, object], name: str) -> list[object]:
+    value = changes.get(name, [])
     if not isinstance(value, list):
         raise ParameterError(f"{name} must be a list")
     return value

@@ -1,4 +1,4 @@
-"""What every request goes through: token, limits, faults, errors."""
+"""The checks of every request: token, limits, faults, errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Classify = Callable[[Request], Target]
 
 
 class OpenConnections:
-    """Open connections by the address of the other end, so that faults can reset them."""
+    """Open connections by the client's address, so that faults can reset them."""
 
     def __init__(self) -> None:
         self._transports: dict[object, asyncio.Transport] = {}
@@ -39,7 +39,7 @@ class OpenConnections:
         self._transports.pop(transport.get_extra_info("peername"), None)
 
     async def reset(self, client: object) -> None:
-        """End a connection with RST, as a crashed or overloaded gateway does."""
+        """Reset the connection of ``client`` with RST, as a crashed or overloaded gateway does."""
         transport = self._transports.get(client)
         if transport is None:
             return
@@ -57,7 +57,10 @@ class Gate:
         self._machine, self._connections = machine, connections
 
     def sapi(self, handler: Handler, classify: Classify) -> Callable[[Request], Awaitable[Response]]:
-        """An endpoint of SAPI: handler(request, member, body), with faults for what `classify` says it is."""
+        """Wrap ``handler(request, member, body)`` into an endpoint of SAPI.
+
+        ``classify`` names the kind of a request, which decides the faults that it suffers.
+        """
 
         async def endpoint(request: Request) -> Response:
             try:
@@ -87,7 +90,9 @@ class Gate:
     def control(
         self, handler: Callable[[Request, bytes], Awaitable[Response]]
     ) -> Callable[..., Awaitable[Response]]:
-        """An endpoint beside SAPI: from this machine, or with the token that was set."""
+        """Wrap ``handler`` into an endpoint outside of SAPI, open to this machine, or to the token that was
+        set.
+        """
 
         async def endpoint(request: Request) -> Response:
             try:
@@ -123,7 +128,9 @@ class Gate:
         return request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
 
     async def _fault(self, target: Target, when: str, request: Request, member: str) -> Fault | None:
-        """The fault that this request suffers now, if any, after its delays; resets and losses are done."""
+        """Return the fault that replaces the answer of this request, if any; delays, resets and losses are
+        carried out here.
+        """
         decisive = None
         for fault in self._machine.faults.pick(target, when):
             if fault.kind is FaultKind.DELAY:
@@ -139,7 +146,7 @@ class Gate:
 
 
 def corrupt(response: Response, damage: Damage) -> Response:
-    """A wrong answer in the place of a right one; errors stay as they are."""
+    """Damage a right ``response`` in the way of ``damage``; errors stay as they are."""
     if response.status_code != 200:
         return response
     body, kind = bytes(response.body), response.headers["content-type"]
@@ -167,7 +174,7 @@ def _spoil(answer: dict[str, object], damage: Damage) -> None:
 
 
 def _instead(fault: Fault) -> Response:
-    """The answer in the place of the right one; after a reset nobody gets it."""
+    """Return the answer that replaces the right one; after a reset nobody receives it."""
     response = wire.plain(
         {"error_code": fault.status, "error_msg": "fault injected by the emulator"}, fault.status
     )

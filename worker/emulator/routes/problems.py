@@ -1,4 +1,4 @@
-"""SAPI's problems: submit, ask, cancel."""
+"""SAPI's problems: submit, poll, search, cancel."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _MAX_IDS = 100
 _MAX_RESULTS = 1000
 _MAX_ITEMS = 2000
 _MAX_TIMEOUT_S = 30
-# A POST of one problem, not of a list, waits so long for its answer.
+# Seconds for which a POST of one problem, not of a list, waits for its answer.
 _SUBMIT_WAIT_S = 1.0
-# Checking more than this takes so long that other requests should not wait for it.
+# Larger bodies are checked in a thread, so that other requests do not wait.
 _LARGE_BODY = 256 * 1024
 _FILTERS = {"id", "timeout", "label", "status", "solver", "max_results"}
 
@@ -35,11 +35,11 @@ class Problems:
         self._machine = machine
 
     async def submit(self, _request: Request, member: str, content: bytes) -> Response:
-        """A list of problems, or one."""
-        given = wire.parse(content)
-        if not isinstance(given, list | dict):
+        """Accept a list of problems, or one, from the JSON ``content`` of ``member``."""
+        body = wire.parse(content)
+        if not isinstance(body, list | dict):
             raise Rejected("the body must be a list of problems, or one problem")
-        items = given if isinstance(given, list) else [given]
+        items = body if isinstance(body, list) else [body]
         if len(items) > _MAX_ITEMS:
             raise Rejected(f"at most {_MAX_ITEMS:,} problems at a time, not {len(items):,}", 413)
         if len(content) > _LARGE_BODY:
@@ -47,14 +47,16 @@ class Problems:
         else:
             checked = self._machine.check(items, member)
         results = self._machine.accept(checked, member)
-        if isinstance(given, dict):
+        if isinstance(body, dict):
             return await self._submitted_one(results[0], member)
         return wire.reply([_result(result) for result in results], "problems")
 
     async def ask(self, request: Request, member: str, _content: bytes) -> Response:
-        """Status of problems by id, at once or when one of them ends; or a search."""
+        """Return the status of problems by id, at once or when one of them ends; or search ``member``'s
+        problems by ``request``.
+        """
         if unknown := set(request.query_params) - _FILTERS:
-            raise Rejected(f"no filter {min(unknown)!r:.80}; there are: {', '.join(sorted(_FILTERS))}")
+            raise Rejected(f"unknown filter {min(unknown)!r:.80}; available: {', '.join(sorted(_FILTERS))}")
         if "id" in request.query_params:
             entries = await self._by_id(request, member)
         else:
@@ -62,7 +64,7 @@ class Problems:
         return wire.reply([wire.status(entry) for entry in entries], "problems")
 
     async def cancel(self, _request: Request, member: str, content: bytes) -> Response:
-        """Cancel the problems of a list of ids."""
+        """Cancel the problems of ``member`` whose ids are listed in ``content``."""
         ids = wire.parse(content)
         if (
             not isinstance(ids, list)
@@ -73,7 +75,9 @@ class Problems:
         return wire.reply([self._cancelled(name, member) for name in ids], "problems")
 
     async def one(self, request: Request, member: str, _content: bytes) -> Response:
-        """Status of a problem, and its answer when it has one."""
+        """Return the status of the problem that ``request`` of ``member`` names, with its answer if there is
+        one.
+        """
         entry = self._entry(request, member)
         if "timeout" in request.query_params and not entry.status.terminal:
             await self._machine.bell.wait([entry.id], _timeout(request))
@@ -81,7 +85,7 @@ class Problems:
         return wire.reply(self._with_answer(entry), "problem")
 
     async def cancel_one(self, request: Request, member: str, _content: bytes) -> Response:
-        """Cancel a problem."""
+        """Cancel the problem that ``request`` of ``member`` names."""
         entry = self._entry(request, member)
         try:
             return wire.reply(wire.status(self._machine.cancel(entry)), "problem")
@@ -91,18 +95,18 @@ class Problems:
             return wire.reply(wire.status(entry), "problem", 202)
 
     async def answer(self, request: Request, member: str, _content: bytes) -> Response:
-        """The answer alone."""
+        """Return only the answer of the problem that ``request`` of ``member`` names."""
         entry = self._entry(request, member)
         if entry.status is not Status.COMPLETED:
             raise Rejected(f"the problem has no answer: it is {entry.status}", 404)
         return wire.reply({"answer": self._answer(entry)}, "problem-answer")
 
     async def info(self, request: Request, member: str, _content: bytes) -> Response:
-        """Everything about a problem: what was submitted, status, answer."""
+        """Return submission, status and answer of the problem that ``request`` of ``member`` names."""
         entry = self._entry(request, member)
         payload = self._machine.store.payload(entry)
         if payload is None:
-            raise Rejected("what was submitted is not kept any more", 410)
+            raise Rejected("the submission is no longer stored", 410)
         data, params = payload
         content = {
             "id": entry.id,
@@ -115,7 +119,7 @@ class Problems:
         return wire.reply(content, "problem-data")
 
     async def messages(self, request: Request, member: str, _content: bytes) -> Response:
-        """What went wrong with a problem."""
+        """Return the error messages of the problem that ``request`` of ``member`` names."""
         return wire.reply(_messages(self._entry(request, member)), "problem-message")
 
     async def _submitted_one(self, result: AcceptedProblem | Rejected, member: str) -> Response:
@@ -142,7 +146,7 @@ class Problems:
         limit = _integer(query.get("max_results", str(_MAX_RESULTS)), "max_results", 1, _MAX_RESULTS)
         names = [name for name in query.get("status", "").split(",") if name]
         if unknown := set(names) - set(Status):
-            raise Rejected(f"there is no status {min(unknown)!r:.80}; there are: {', '.join(Status)}")
+            raise Rejected(f"unknown status {min(unknown)!r:.80}; available: {', '.join(Status)}")
         return self._machine.search(
             member,
             label=query.get("label", ""),
@@ -155,7 +159,7 @@ class Problems:
         entries = self._machine.entries(ids, member)
         if len(entries) < len(set(ids)):
             missing = set(ids) - {entry.id for entry in entries}
-            raise Rejected(f"there is no problem {min(missing)!r:.80}, or not with this token", 404)
+            raise Rejected(f"unknown problem {min(missing)!r:.80}, at least with this token", 404)
         return entries
 
     def _entry(self, request: Request, member: str) -> AcceptedProblem:
@@ -176,12 +180,12 @@ class Problems:
     def _answer(self, entry: AcceptedProblem) -> orjson.Fragment:
         answer = self._machine.store.answer(entry)
         if answer is None:
-            raise Rejected("the answer is not kept any more", 410)
+            raise Rejected("the answer is no longer stored", 410)
         return orjson.Fragment(answer)
 
 
 def target(request: Request) -> Target:
-    """What kind of request it is, for faults."""
+    """Return the kind of ``request``, which decides the faults that it suffers."""
     if request.method == "POST":
         return Target.SUBMIT
     if request.method == "DELETE":

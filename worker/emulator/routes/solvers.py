@@ -28,18 +28,16 @@ class SolverRoutes:
         self._machine = machine
 
     async def all(self, request: Request, _member: str, _content: bytes) -> Response:
-        """All solvers."""
+        """Return all solvers, with the fields that ``request`` asks for."""
         wanted = _wanted(request)
         definitions = b",".join(self._definition(solver, wanted) for solver in self._machine.solvers.values())
         return self._cacheable(request, b"[" + definitions + b"]", "solver-definition-list")
 
     async def one(self, request: Request, _member: str, _content: bytes) -> Response:
-        """One solver by name."""
+        """Return the solver that ``request`` names."""
         name = request.path_params["name"]
         if name not in self._machine.solvers:
-            raise Rejected(
-                f"there is no solver {name!r:.80}; there are: {', '.join(self._machine.solvers)}", 404
-            )
+            raise Rejected(f"unknown solver {name!r:.80}; available: {', '.join(self._machine.solvers)}", 404)
         definition = self._definition(self._machine.solvers[name], _wanted(request))
         return self._cacheable(request, definition, "solver-definition")
 
@@ -52,7 +50,7 @@ class SolverRoutes:
         return _joined(_fixed(solver, wanted & {"identity", "description", "properties"}), moving)
 
     def _cacheable(self, request: Request, content: bytes, kind: str) -> Response:
-        """The content, or 304 when the client has it already."""
+        """Return the content, or 304 when the client has it already."""
         etag = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
         age = self._machine.options.max_age_s
         headers = {"ETag": etag, "Cache-Control": f"private, max-age={age}" if age else "private, no-cache"}
@@ -62,14 +60,16 @@ class SolverRoutes:
 
 
 def target(_request: Request) -> Target:
-    """What kind of request it is, for faults."""
+    """Return the kind of request for faults: always a solver's definition."""
     return Target.SOLVERS
 
 
 def wanted_fields(text: str) -> frozenset[str]:
-    """Fields of a definition by SAPI's filter: ``all`` or ``none``, then ``+field`` and ``-field``.
+    """Return the fields that SAPI's filter ``text`` selects: ``all`` or ``none``, then ``+field`` and
+    ``-field``.
 
-    Raises Rejected when it is something else.
+    Raises:
+        Rejected: the filter has another form.
     """
     first, *changes = text.split(",")
     if first not in {"all", "none"}:
@@ -94,7 +94,7 @@ def _wanted(request: Request) -> frozenset[str]:
 # Solvers are compared by identity: a changed graph is another solver.
 @lru_cache(maxsize=64)
 def _fixed(solver: EmulatedSolver, wanted: frozenset[str]) -> bytes:
-    """The part of a definition that changes with the graph only, as JSON."""
+    """Return as JSON the part of a definition that changes only with the graph."""
     content: dict[str, Any] = {}
     if "identity" in wanted:
         content["identity"] = solver.identity
@@ -106,7 +106,7 @@ def _fixed(solver: EmulatedSolver, wanted: frozenset[str]) -> bytes:
 
 
 def _joined(first: bytes, second: bytes) -> bytes:
-    """One JSON object of two."""
+    """Join two JSON objects."""
     if first == b"{}" or second == b"{}":
         return second if first == b"{}" else first
     return first[:-1] + b"," + second[1:]

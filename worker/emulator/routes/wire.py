@@ -21,27 +21,27 @@ MAX_URL = 8 * 1024
 
 
 def media(name: str) -> str:
-    """SAPI's media type of this name, in the version that clients ask for."""
+    """Return SAPI's media type ``name`` in the version that clients ask for."""
     return f"application/vnd.dwave.sapi.{name}+json; version=3.0.0"
 
 
 def reply(content: object, kind: str, status: int = 200) -> Response:
-    """An answer of SAPI. kind: as in `media`."""
+    """Return ``content`` as a SAPI answer of media type ``kind`` with HTTP status ``status``."""
     return Response(orjson.dumps(content), status, media_type=media(kind))
 
 
 def plain(content: object, status: int = 200) -> Response:
-    """An answer outside of SAPI's media types: errors, ledger, faults."""
+    """Return ``content`` with ``status`` as plain JSON: errors, ledger, faults."""
     return Response(orjson.dumps(content), status, media_type="application/json")
 
 
 def refusal(rejected: Rejected) -> dict[str, Any]:
-    """What SAPI says of a problem or request that is not accepted."""
+    """Return SAPI's error object for ``rejected``."""
     return {"error_code": rejected.code, "error_msg": str(rejected)}
 
 
 def status(entry: AcceptedProblem, solver: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A problem's status object."""
+    """Return the status object of a problem (``entry``); ``solver`` replaces its solver's identity."""
     content = {
         "id": entry.id,
         "type": entry.type,
@@ -58,10 +58,12 @@ def status(entry: AcceptedProblem, solver: dict[str, Any] | None = None) -> dict
 
 
 async def body(request: Request) -> bytes:
-    """The body of a request, inflated.
+    """Read the body of ``request`` and inflate it.
 
-    Raises Rejected with 413 when it is larger than 16 MiB, on the wire or inflated; with 415 for another
-    encoding than deflate; with 400 when it cannot be inflated.
+    Raises:
+        Rejected: with 413 when it is larger than 16 MiB, on the wire or inflated; with 415 for another
+            encoding
+            than deflate; with 400 when it cannot be inflated.
     """
     chunks, size = [], 0
     async for chunk in request.stream():
@@ -78,7 +80,7 @@ async def body(request: Request) -> bytes:
 
 
 def inflate(raw: bytes) -> bytes:
-    """Undo zlib's deflate. Raises Rejected as `body` does; no more than the limit is ever inflated."""
+    """Inflate ``raw`` (zlib), never beyond the limit; raise Rejected as `body` does."""
     decompressor = zlib.decompressobj()
     try:
         content = decompressor.decompress(raw, MAX_BODY + 1)
@@ -92,7 +94,7 @@ def inflate(raw: bytes) -> bytes:
 
 
 def parse(content: bytes) -> Any:
-    """JSON from a client; raises Rejected when it is none. NaN and Infinity are none."""
+    """Parse a client's JSON ``content``; raise Rejected where it is invalid. NaN and Infinity are invalid."""
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError as error:

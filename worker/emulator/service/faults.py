@@ -1,4 +1,4 @@
-"""What is to go wrong: faults on demand, by count or by chance, always the same under the same seed."""
+"""Faults on demand, by count or by chance; the same under the same seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from schema.errors import ParameterError
 
 
 class Target(StrEnum):
-    """Which requests a fault is for."""
+    """The requests that a fault applies to."""
 
     SUBMIT = "submit"  # POST problems
     POLL = "poll"  # GET problems by id
@@ -23,7 +23,7 @@ class Target(StrEnum):
 
 
 class FaultKind(StrEnum):
-    """What happens."""
+    """The effect of a fault."""
 
     ERROR = "error"  # an answer with ``status``, and ``retry_after``
     RESET = "reset"  # the connection is reset
@@ -33,7 +33,7 @@ class FaultKind(StrEnum):
 
 
 class Damage(StrEnum):
-    """How an answer is wrong; all but `media` need an answer with samples."""
+    """The kind of a wrong answer; all but `media` need an answer with samples."""
 
     BASE64 = "base64"  # energies are not base64
     TYPES = "types"  # energies are a number, and for other targets a list is an object
@@ -46,14 +46,20 @@ class Damage(StrEnum):
 class Fault:
     """One fault.
 
-    target: which requests. kind: what happens.
-    when: for submit, before a problem is accepted (nothing is charged) or after it; others happen before.
-    count: how often at most, None for always. probability: of each fitting request.
-    status: 400 to 599. retry_after: seconds, None for no such header. delay_s: up to 3600.
-    damage: what kind corrupt does.
-    fired: how often it has happened.
+    Attributes:
+        target: the requests that it applies to.
+        kind: its effect.
+        when: for submit, before a problem is accepted (nothing is charged) or after it; others happen before.
+        count: how often at most, None for always.
+        probability: of each matching request.
+        status: 400 to 599.
+        retry_after: seconds, None for no such header.
+        delay_s: up to 3600.
+        damage: the damage that kind corrupt does.
+        fired: how often it has happened.
 
-    Raises ParameterError when a field is out of range, or kind and target do not fit.
+    Raises:
+        ParameterError: a field is out of range, or kind and target do not fit.
     """
 
     target: Target
@@ -84,19 +90,19 @@ class Fault:
             )
 
     def describe(self) -> dict[str, Any]:
-        """All fields, as JSON has them."""
+        """Return all fields, ready for JSON."""
         return {name.name: getattr(self, name.name) for name in fields(self)}
 
 
 class Faults:
-    """The faults in force, in order. A request suffers any delays, and the first of the others that fits."""
+    """The active faults, in order. A request suffers all delays, and the first of the others that matches."""
 
     def __init__(self, seed: int) -> None:
-        self._random = Random(seed)  # noqa: S311 - faults are to be the same again, not secret
+        self._random = Random(seed)  # noqa: S311 - faults must repeat under a seed, not be secret
         self.active: list[Fault] = []
 
     def pick(self, target: Target, when: str) -> list[Fault]:
-        """The faults that happen to a request now; they are counted."""
+        """Return the faults of a request with this ``target`` at this moment (``when``), and count them."""
         chosen: list[Fault] = []
         for fault in self.active:
             decided = any(one.kind is not FaultKind.DELAY for one in chosen)
@@ -114,21 +120,22 @@ class Faults:
         return fault.probability == 1 or self._random.random() < fault.probability
 
 
-def parse(given: object) -> Fault:
-    """A fault from JSON.
+def parse(description: object) -> Fault:
+    """Return the fault that the JSON value ``description`` describes.
 
-    Raises ParameterError when it is not an object, has an unknown field or lacks one, or a field is wrong.
+    Raises:
+        ParameterError: it is not an object, has an unknown field or lacks one, or a field is wrong.
     """
-    if not isinstance(given, Mapping):
-        raise ParameterError(f"a fault must be an object, not {type(given).__name__}")
-    known = [name.name for name in fields(Fault) if name.init]
-    if unknown := set(given) - set(known):
+    if not isinstance(description, Mapping):
+        raise ParameterError(f"a fault must be an object, not {type(description).__name__}")
+    field_names = [name.name for name in fields(Fault) if name.init]
+    if unknown := set(description) - set(field_names):
         raise ParameterError(
-            f"a fault has no field {min(map(str, unknown))!r:.80}; there are: {', '.join(known)}"
+            f"a fault has no field {min(map(str, unknown))!r:.80}; available: {', '.join(field_names)}"
         )
-    if not {"target", "kind"} <= set(given):
+    if not {"target", "kind"} <= set(description):
         raise ParameterError("a fault needs target and kind")
-    values = dict(given)
+    values = dict(description)
     for name, choice in (("target", Target), ("kind", FaultKind), ("damage", Damage)):
         if name in values:
             values[name] = _choice(name, values[name], choice)
@@ -136,9 +143,10 @@ def parse(given: object) -> Fault:
 
 
 def parse_option(text: str) -> Fault:
-    """A fault from ``target=submit,kind=reset,when=after,count=1``.
+    """Return the fault of a ``text`` such as ``target=submit,kind=reset,when=after,count=1``.
 
-    Raises ParameterError as `parse` does.
+    Raises:
+        ParameterError: as `parse`.
     """
     values: dict[str, object] = {}
     for part in text.split(","):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("annealq.emulator")
 
 MAX_QUEUED = 1000
-# Decoded problems that wait are kept so that they need not be decoded again: 0.4 MB each at most.
+# Waiting problems are cached in decoded form: 0.4 MB each at most.
 _MAX_DECODED = 64
 _TRIM_EVERY = 100
 
@@ -38,9 +38,11 @@ class Machine:
     """All solvers of one emulator."""
 
     def __init__(self, options: EmulatorOptions) -> None:
-        """Open the store and make the solvers; `start` sets them to work.
+        """Open the store and make the solvers of ``options``; `start` starts them.
 
-        Raises StorageError for the state file, ParameterError for the solvers.
+        Raises:
+            StorageError: the state file cannot be used.
+            ParameterError: the solvers cannot be made.
         """
         self.options = options
         wanted = designs(list(options.solvers))
@@ -63,13 +65,13 @@ class Machine:
             self._qpus[name].online = online
 
     def start(self) -> None:
-        """Take up what was accepted before, and begin to work."""
+        """Resume problems that were accepted earlier, and start work."""
         for entry in self.store.pending():
             self._enqueue(entry)
         self._tasks = [asyncio.create_task(qpu.run()) for qpu in self._qpus.values()]
 
     async def stop(self) -> None:
-        """Stop at once. What is not answered stays accepted in the store."""
+        """Stop at once. Unanswered problems stay accepted in the store."""
         self._stopping.set()
         self.bell.close()
         for task in self._tasks:
@@ -79,11 +81,13 @@ class Machine:
         self.store.close()
 
     def member(self, token: str) -> str:
-        """Whose problems come with this token; it does not tell the token."""
+        """Return the name of the member with this ``token``; the name does not reveal the token."""
         return hmac.new(self._member_key, token.encode(), hashlib.sha256).hexdigest()[:16]
 
     def check(self, items: Sequence[object], member: str) -> list[tuple[CheckedProblem, Checked] | Rejected]:
-        """Check the problems of a POST, each for itself. May run in another thread."""
+        """Check the problems ``items`` of a POST of ``member``, each on its own. Safe to call in another
+        thread.
+        """
         solvers = dict(self.solvers)
         results: list[tuple[CheckedProblem, Checked] | Rejected] = []
         for item in items:
@@ -96,40 +100,44 @@ class Machine:
     def accept(
         self, checked: Sequence[tuple[CheckedProblem, Checked] | Rejected], member: str
     ) -> list[AcceptedProblem | Rejected]:
-        """Keep and enqueue what was checked; what the member's queue has no room for is rejected."""
+        """Store and enqueue the problems ``checked``; reject those beyond the size of ``member``'s queue."""
         room = MAX_QUEUED - self.store.queued(member)
         taken = [pair for pair in checked if not isinstance(pair, Rejected)][: max(room, 0)]
         entries = self.store.accept([submission for submission, _ in taken])
-        for entry, (_, known) in zip(entries, taken, strict=True):
+        for entry, (_, decoded) in zip(entries, taken, strict=True):
             if not self.online(entry.solver):
                 self._fail(entry, "Solver is offline")
                 continue
             if len(self._decoded) < _MAX_DECODED:
-                self._decoded[entry.id] = known
+                self._decoded[entry.id] = decoded
             self._enqueue(entry)
         accepted = iter(self.entries([entry.id for entry in entries], member))
         full = Rejected(f"{MAX_QUEUED:,} problems are queued, the limit; wait for some to end", 429)
         return [result if isinstance(result, Rejected) else next(accepted, full) for result in checked]
 
     def entries(self, ids: Sequence[str], member: str) -> list[AcceptedProblem]:
-        """The member's problems of these ids, in their order; unknown ones are left out."""
-        found = self.store.entries(list(dict.fromkeys(ids)), member)
-        return [self._in_progress(found[name]) for name in dict.fromkeys(ids) if name in found]
+        """Return ``member``'s problems with these ``ids``, in their order, without unknown ones."""
+        entries = self.store.entries(list(dict.fromkeys(ids)), member)
+        return [self._in_progress(entries[name]) for name in dict.fromkeys(ids) if name in entries]
 
     def search(
         self, member: str, *, label: str, solver: str | None, statuses: Sequence[Status], limit: int
     ) -> list[AcceptedProblem]:
-        """The member's problems, newest first, as `Store.search` finds them."""
-        asked = set(statuses)
-        stored = {Status.PENDING if status is Status.IN_PROGRESS else status for status in asked}
-        found = self.store.search(member, label=label, solver=solver, statuses=sorted(stored))
-        current = [self._in_progress(entry) for entry in found]
-        return [entry for entry in current if not asked or entry.status in asked][:limit]
+        """Return ``member``'s problems, newest first and at most ``limit``; see `Store.search`.
+
+        ``label``, ``solver`` and ``statuses`` select among them.
+        """
+        wanted = set(statuses)
+        stored = {Status.PENDING if status is Status.IN_PROGRESS else status for status in wanted}
+        entries = self.store.search(member, label=label, solver=solver, statuses=sorted(stored))
+        current = [self._in_progress(entry) for entry in entries]
+        return [entry for entry in current if not wanted or entry.status in wanted][:limit]
 
     def cancel(self, entry: AcceptedProblem) -> AcceptedProblem:
-        """Cancel a problem that waits.
+        """Cancel the waiting problem ``entry``.
 
-        Raises Rejected with code 202 when it is running: it will end; with 409 when it has ended.
+        Raises:
+            Rejected: with code 202 when it is running and will finish; with 409 when it has finished.
         """
         if entry.status is Status.IN_PROGRESS:
             raise Rejected("the problem is already running; it will end", 202)
@@ -141,29 +149,31 @@ class Machine:
         return self.entries([entry.id], entry.member)[0]
 
     def load(self, solver: EmulatedSolver) -> float:
-        """Waiting problems as a fraction of what one member may queue."""
+        """Return the waiting problems of ``solver`` as a fraction of one member's queue limit."""
         return min(1.0, self._qpus[solver.name].waiting / MAX_QUEUED)
 
     def online(self, name: str) -> bool:
         return self._qpus[name].online
 
     def set_online(self, name: str, *, online: bool) -> None:
-        """Take a solver off line or bring it back; while it is off, its queue stands still.
+        """Take the solver ``name`` offline or ``online``; while it is offline, its queue stands still.
 
-        Raises NotFound when there is no such solver.
+        Raises:
+            NotFound: the solver is unknown.
         """
         solver = self._solver(name)
-        self.store.keep_solver(name, solver.generation, online=online)
+        self.store.save_solver(name, solver.generation, online=online)
         self._qpus[name].online = online
 
     def regraph(self, name: str) -> EmulatedSolver:
-        """Give a solver another working graph; problems that wait for the old one fail.
+        """Give the solver ``name`` another working graph; problems that wait for the old one fail.
 
-        Raises NotFound when there is no such solver.
+        Raises:
+            NotFound: the solver is unknown.
         """
         old = self._solver(name)
         new = EmulatedSolver.make(name, old.design, self.options.graph_seed, old.generation + 1)
-        self.store.keep_solver(name, new.generation, online=self.online(name))
+        self.store.save_solver(name, new.generation, online=self.online(name))
         self.solvers[name] = new
         running = self._qpus[name].running
         for entry in self.store.pending():
@@ -174,14 +184,14 @@ class Machine:
 
     def _solver(self, name: str) -> EmulatedSolver:
         if name not in self.solvers:
-            raise NotFound(f"there is no solver {name!r:.80}; there are: {', '.join(self.solvers)}")
+            raise NotFound(f"unknown solver {name!r:.80}; available: {', '.join(self.solvers)}")
         return self.solvers[name]
 
     def _enqueue(self, entry: AcceptedProblem) -> None:
-        """Into the queue; a problem that cannot be solved any more fails."""
+        """Enqueue a problem, or fail it where it can no longer be solved."""
         solver = self.solvers.get(entry.solver)
         if solver is None:
-            self._fail(entry, f"there is no solver {entry.solver} any more")
+            self._fail(entry, f"the solver {entry.solver} no longer exists")
         elif solver.chip.graph_id != entry.graph_id:
             self._fail(
                 entry, f"the graph of {entry.solver} is {solver.chip.graph_id} now, not {entry.graph_id}"
@@ -202,7 +212,7 @@ class Machine:
         checked: Checked | None,
         payload: tuple[bytes, bytes] | None,
     ) -> bytes:
-        """In a thread of the pool."""
+        """Compute an answer, in a thread of the pool."""
         if checked is None:
             data, params = map(orjson.loads, payload or (b"null", b"null"))
             checked = check(solver, entry.type, data, params)
@@ -246,7 +256,7 @@ class Machine:
 
 
 def charged(entries: Sequence[AcceptedProblem]) -> Mapping[str, float]:
-    """Sums over the ledger: problems by status, microseconds charged."""
+    """Return sums over the ledger ``entries``: problems by status, microseconds charged."""
     counts = {status.value: 0 for status in Status if status is not Status.IN_PROGRESS}
     for entry in entries:
         counts[entry.status.value] += 1

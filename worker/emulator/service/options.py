@@ -1,4 +1,4 @@
-"""What can be asked for at start."""
+"""Options of the emulator at start."""
 
 from __future__ import annotations
 
@@ -21,14 +21,22 @@ TOKEN_VARIABLE = "ANNEALQ_EMULATOR_TOKEN"  # noqa: S105 - a name
 class EmulatorOptions:
     """Options of an emulator.
 
-    host, port: where to listen; port 0 takes a free one. token: the only one that is accepted, None for any.
-    solvers: as `solver.designs` reads them; none for the default ones. graph_seed: which qubits are dead.
-    clock: how long a modelled second takes. sampling: how reads are drawn. threads: that draw reads, 1 to 64.
-    state: file that outlives the process, None for nothing. keep: answers of finished problems, 1 or more.
-    max_age_s: for how long clients may keep a solver's definition. raw_occurrences: whether raw answers
-    have ``num_occurrences``. faults: in force from the start.
+    Attributes:
+        host, port: address to listen on; port 0 takes a free one.
+        token: the only token accepted, None for any.
+        solvers: as `solver.designs` takes them; none for the default ones.
+        graph_seed: decides which qubits are dead.
+        clock: duration of a modelled second.
+        sampling: how reads are drawn.
+        threads: number of threads that draw reads, 1 to 64.
+        state: file that outlives the process, None for none.
+        keep: number of finished problems whose answers stay available, 1 or more.
+        max_age_s: seconds for which clients may cache a solver's definition.
+        raw_occurrences: whether raw answers carry ``num_occurrences``.
+        faults: active from the start.
 
-    Raises ParameterError when one is out of range.
+    Raises:
+        ParameterError: a value is out of range.
     """
 
     host: str = "127.0.0.1"
@@ -61,25 +69,29 @@ class EmulatorOptions:
 
 
 def parse(arguments: Sequence[str]) -> EmulatorOptions:
-    """Options from a command line; without --token it comes from the environment.
+    """Parse options from a command line (``arguments``); without --token the token comes from the
+    environment.
 
-    Raises ParameterError when a value is wrong; argparse ends the process for an unknown option.
+    Raises:
+        ParameterError: a value is wrong. For an unknown option, argparse ends the process.
     """
-    given = _parser().parse_args(arguments)
+    namespace = _parser().parse_args(arguments)
     return EmulatorOptions(
-        host=given.host,
-        port=given.port,
-        token=given.token or os.environ.get(TOKEN_VARIABLE) or None,
-        solvers=tuple(given.solver),
-        graph_seed=given.graph_seed,
-        clock=QpuClock.parse(given.clock),
-        sampling=Sampling(given.samples, given.beta, given.noise, given.sweeps, given.seed),
-        threads=given.threads,
-        state=given.state,
-        keep=given.keep,
-        max_age_s=given.max_age,
-        raw_occurrences=given.raw_occurrences,
-        faults=tuple(map(parse_option, given.fault)),
+        host=namespace.host,
+        port=namespace.port,
+        token=namespace.token or os.environ.get(TOKEN_VARIABLE) or None,
+        solvers=tuple(namespace.solver),
+        graph_seed=namespace.graph_seed,
+        clock=QpuClock.parse(namespace.clock),
+        sampling=Sampling(
+            namespace.samples, namespace.beta, namespace.noise, namespace.sweeps, namespace.seed
+        ),
+        threads=namespace.threads,
+        state=namespace.state,
+        keep=namespace.keep,
+        max_age_s=namespace.max_age,
+        raw_occurrences=namespace.raw_occurrences,
+        faults=tuple(map(parse_option, namespace.fault)),
     )
 
 

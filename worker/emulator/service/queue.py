@@ -1,4 +1,4 @@
-"""One QPU: first in, first out, busy for as long as the problem takes."""
+"""One QPU: first in, first out, busy for the time of each problem."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class QpuClock:
-    """How long a modelled second takes.
+    """The duration of a modelled second.
 
-    speed: how many times faster than a QPU; None: no time passes.
+    ``speed`` says how many times faster than a QPU the clock runs; None: no time passes.
     """
 
     speed: float | None = 1.0
 
     @classmethod
     def parse(cls, text: str) -> QpuClock:
-        """``real``, ``off`` or ``scaled:FACTOR``; raises ParameterError for anything else."""
+        """Parse ``text``: ``real``, ``off`` or ``scaled:FACTOR``; raise ParameterError for anything else."""
         if text in {"real", "off"}:
             return cls(1.0 if text == "real" else None)
         kind, _, factor = text.partition(":")
@@ -46,25 +46,25 @@ class QpuClock:
 
 
 class Bell:
-    """Wakes those who wait for problems to end."""
+    """Wakes requests that wait for problems to end."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._closed = False
 
     def ring(self, problem: str) -> None:
-        """This problem has ended."""
+        """Wake those who wait for ``problem``, which has ended."""
         for event in self._waiting.get(problem, ()):
             event.set()
 
     def close(self) -> None:
-        """Wake all, and let nobody wait any more."""
+        """Wake all, and let no later request wait."""
         self._closed = True
         for problem in self._waiting:
             self.ring(problem)
 
     async def wait(self, problems: Sequence[str], timeout_s: float) -> None:
-        """Until one of the problems ends, or for ``timeout_s`` seconds."""
+        """Wait until one of ``problems`` ends, or for ``timeout_s`` seconds."""
         if self._closed:
             return
         event = asyncio.Event()
@@ -85,8 +85,8 @@ class Bell:
 class EmulatedQpu:
     """One QPU and its queue. Use it from the event loop's thread.
 
-    The reads of the first problems in the queue are drawn ahead, so that a QPU that is modelled faster than
-    this machine samples is held up as little as can be.
+    Reads of the first problems in the queue are drawn ahead, so that a modelled QPU that is faster than the
+    sampling on this machine is delayed as little as possible.
     """
 
     def __init__(
@@ -96,9 +96,13 @@ class EmulatedQpu:
         sample: Callable[[AcceptedProblem], Future[bytes]],
         done: Callable[[AcceptedProblem, bytes | BaseException], None],
     ) -> None:
-        """sample: begins to draw the answer of a problem. done: told of each answer, or of what went wrong.
+        """Make an idle QPU.
 
-        ahead: >= 1, how many problems to sample at a time.
+        Args:
+            clock: duration of a modelled second.
+            ahead: >= 1, how many problems to sample at a time.
+            sample: starts to draw the answer of a problem.
+            done: called with each answer, or with the error.
         """
         self._clock, self._ahead, self._sample, self._done = clock, ahead, sample, done
         self._queue: dict[str, AcceptedProblem] = {}
@@ -111,12 +115,12 @@ class EmulatedQpu:
 
     @property
     def waiting(self) -> int:
-        """How many problems wait."""
+        """Return the number of waiting problems."""
         return len(self._queue)
 
     @property
     def online(self) -> bool:
-        """Whether problems are taken from the queue."""
+        """Return whether problems are taken from the queue."""
         return self._online
 
     @online.setter
@@ -132,7 +136,7 @@ class EmulatedQpu:
         self._look_ahead()
 
     def remove(self, entry: AcceptedProblem) -> None:
-        """Take a problem out; does nothing when it does not wait."""
+        """Remove the problem ``entry`` from the queue if it waits there."""
         self._queue.pop(entry.id, None)
         self._arrived.pop(entry.id, None)
         if answer := self._answers.pop(entry.id, None):
@@ -154,7 +158,7 @@ class EmulatedQpu:
             self._done(entry, outcome)
 
     async def _busy(self, entry: AcceptedProblem, answer: Future[bytes]) -> bytes | BaseException:
-        """The time that the problem takes, and its answer."""
+        """Wait for the time that the problem takes, and return its answer."""
         # It begins when it is there and the one before has ended, not when this machine comes to it: a QPU
         # does not wait for a web server.
         begun = max(self._arrived.pop(entry.id), self._free_at)

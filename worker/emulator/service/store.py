@@ -1,6 +1,7 @@
-"""Accepted problems, their answers and the ledger, in SQLite: in a file that outlives the process, or not.
+"""Accepted problems, their answers and the ledger, in SQLite: in a file that outlives the process, or in
+memory.
 
-One process owns the file. Writes survive a killed process, not a power cut: nothing waits for the disk.
+One process owns the file. Writes survive a killed process, not a power cut: no write waits for the disk.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ CREATE TABLE answers (number INTEGER PRIMARY KEY, answer BLOB NOT NULL) STRICT;
 
 
 class Status(StrEnum):
-    """What SAPI says of a problem. One in progress is PENDING in the store: a new process begins it again."""
+    """SAPI's status of a problem. One in progress is PENDING in the store: a new process starts it again."""
 
     PENDING = "PENDING"
     IN_PROGRESS = "IN_PROGRESS"
@@ -82,7 +83,7 @@ class AcceptedProblem:
 
 @dataclass(frozen=True)
 class CheckedProblem:
-    """A checked problem on its way into the store; ``data`` and ``params`` as JSON."""
+    """A checked problem before it is stored; ``data`` and ``params`` as JSON."""
 
     id: str
     member: str
@@ -103,8 +104,9 @@ class Store:
     def __init__(self, path: Path | None) -> None:
         """Open ``path``, or a private store that ends with the process.
 
-        Raises StorageError when the file cannot be opened or written or another process has it, Corrupt when
-        it is not a store.
+        Raises:
+            StorageError: the file cannot be opened or written, or another process has it.
+            Corrupt: it is not a store.
         """
         self._last = datetime.min.replace(tzinfo=UTC)
         try:
@@ -128,11 +130,11 @@ class Store:
 
     @property
     def member_key(self) -> bytes:
-        """The secret of this store by which tokens become members."""
+        """Return the secret of this store by which tokens become member names."""
         return bytes(self._db.execute("SELECT value FROM meta WHERE name = 'member_key'").fetchone()[0])
 
     def accept(self, submissions: Sequence[CheckedProblem]) -> list[AcceptedProblem]:
-        """Keep problems, all or none, as PENDING."""
+        """Store the problems ``submissions``, all or none, as PENDING."""
         entries = []
         with _transaction(self._db):
             for new in submissions:
@@ -146,21 +148,23 @@ class Store:
         return entries
 
     def complete(self, entry: AcceptedProblem, answer: bytes) -> None:
-        """Keep the answer and charge the problem, in one transaction; does nothing when it is not PENDING."""
+        """Store the ``answer`` of ``entry`` and charge it, in one transaction; do nothing when it is not
+        PENDING.
+        """
         with _transaction(self._db):
             if self._finish(entry, Status.COMPLETED, charged_us=entry.access_us):
                 self._db.execute("INSERT INTO answers VALUES (?, ?)", (entry.number, answer))
 
     def fail(self, entry: AcceptedProblem, error: str) -> None:
-        """It failed and costs nothing; does nothing when it is not PENDING."""
+        """Mark ``entry`` failed with ``error``, free of charge; do nothing when it is not PENDING."""
         self._finish(entry, Status.FAILED, error=error)
 
     def cancel(self, entry: AcceptedProblem) -> bool:
-        """It is cancelled and costs nothing; False when it is not PENDING."""
+        """Mark ``entry`` cancelled, free of charge; return False when it is not PENDING."""
         return self._finish(entry, Status.CANCELLED)
 
     def entries(self, ids: Sequence[str], member: str) -> dict[str, AcceptedProblem]:
-        """The member's problems of these ids, by id."""
+        """Return ``member``'s problems with these ``ids``, by id."""
         rows = self._db.execute(
             "SELECT * FROM problems WHERE id IN (SELECT value FROM json_each(?)) AND member = ?",
             (json.dumps(ids), member),
@@ -170,7 +174,10 @@ class Store:
     def search(
         self, member: str, *, label: str = "", solver: str | None = None, statuses: Iterable[Status] = ()
     ) -> list[AcceptedProblem]:
-        """The member's problems, newest first, whose label contains ``label``; at most 2,000."""
+        """Return ``member``'s problems, newest first, whose label contains ``label``; at most 2,000.
+
+        ``solver`` and ``statuses`` restrict them further.
+        """
         rows = self._db.execute(
             "SELECT * FROM problems WHERE member = :member"
             " AND (:label = '' OR instr(label, :label) > 0) AND (:solver IS NULL OR solver = :solver)"
@@ -181,32 +188,32 @@ class Store:
         return [_entry(row) for row in rows]
 
     def ledger(self) -> list[AcceptedProblem]:
-        """Every problem that was ever accepted, in that order."""
+        """Return every problem that was ever accepted, in that order."""
         return [_entry(row) for row in self._db.execute("SELECT * FROM problems ORDER BY number")]
 
     def pending(self) -> list[AcceptedProblem]:
-        """All problems that are to be answered, in the order of their acceptance."""
+        """Return all unanswered problems in the order of their acceptance."""
         rows = self._db.execute("SELECT * FROM problems WHERE status = 'PENDING' ORDER BY number")
         return [_entry(row) for row in rows]
 
     def queued(self, member: str) -> int:
-        """How many of the member's problems are PENDING."""
+        """Return how many of ``member``'s problems are PENDING."""
         query = "SELECT count(*) FROM problems WHERE member = ? AND status = 'PENDING'"
         return int(self._db.execute(query, (member,)).fetchone()[0])
 
     def payload(self, entry: AcceptedProblem) -> tuple[bytes, bytes] | None:
-        """``data`` and ``params`` as JSON; None when they were dropped."""
+        """Return ``data`` and ``params`` of ``entry`` as JSON; None when they were dropped."""
         query = "SELECT data, params FROM payloads WHERE number = ?"
         row: tuple[bytes, bytes] | None = self._db.execute(query, (entry.number,)).fetchone()
         return row
 
     def answer(self, entry: AcceptedProblem) -> bytes | None:
-        """The answer as JSON; None when there is none or it was dropped."""
+        """Return the answer of ``entry`` as JSON; None when there is none or it was dropped."""
         row = self._db.execute("SELECT answer FROM answers WHERE number = ?", (entry.number,)).fetchone()
         return row[0] if row else None
 
     def drop_answer(self, entry: AcceptedProblem) -> None:
-        """Lose the answer for good."""
+        """Delete the answer of ``entry`` for good."""
         self._db.execute("DELETE FROM answers WHERE number = ?", (entry.number,))
 
     def trim(self, keep: int) -> None:
@@ -224,11 +231,13 @@ class Store:
             )
 
     def solver(self, name: str) -> tuple[int, bool]:
-        """Generation of the solver's graph, and whether it is online; 0 and True at first."""
+        """Return the generation of the graph of solver ``name``, and whether it is online; 0 and True at
+        first.
+        """
         row = self._db.execute("SELECT generation, online FROM solvers WHERE name = ?", (name,)).fetchone()
         return (row[0], bool(row[1])) if row else (0, True)
 
-    def keep_solver(self, name: str, generation: int, *, online: bool) -> None:
+    def save_solver(self, name: str, generation: int, *, online: bool) -> None:
         self._db.execute("INSERT OR REPLACE INTO solvers VALUES (?, ?, ?)", (name, generation, online))
 
     def _open(self) -> None:
@@ -253,7 +262,7 @@ class Store:
     def _finish(
         self, entry: AcceptedProblem, to: Status, *, charged_us: float = 0.0, error: str | None = None
     ) -> bool:
-        """Guarded move: only one that is PENDING moves on."""
+        """Move a problem out of PENDING; a problem in another state stays as it is."""
         cursor = self._db.execute(
             "UPDATE problems SET status = ?, solved_on = ?, charged_us = ?, error = ?"
             " WHERE number = ? AND status = 'PENDING'",
@@ -262,7 +271,7 @@ class Store:
         return cursor.rowcount == 1
 
     def _now(self) -> str:
-        """A time that no earlier call has returned."""
+        """Return a time that no earlier call has returned."""
         self._last = max(datetime.now(UTC), self._last + timedelta(microseconds=1))
         return self._last.isoformat(timespec="microseconds").replace("+00:00", "Z")
 

@@ -1,4 +1,4 @@
-"""One problem of a POST, checked as a whole, and later what is drawn from it."""
+"""One problem of a POST, checked as a whole; later its reads are drawn from it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,25 @@ from worker.emulator.qpu.sampling import Sampling, draw
 from worker.emulator.service.store import CheckedProblem
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from worker.emulator.qpu.parameters import ProblemParameters
     from worker.emulator.qpu.problem import DecodedProblem
     from worker.emulator.qpu.solver import EmulatedSolver
     from worker.emulator.qpu.timing import Timing
 
 _MAX_LABEL = 1024
-# Parameters that change how reads are told, not which there are.
+# Parameters that change the form of an answer, not its reads.
 _PRESENTATION = {"answer_mode", "max_answers"}
 _FIELDS = {"solver", "data", "type", "params", "label"}
 
 
 @dataclass(frozen=True, eq=False)
 class Checked:
-    """A problem that its solver can take. key: >= 0, of what decides the reads beside the emulator's seed."""
+    """A problem that its solver accepts. key: >= 0, a digest of everything that decides the reads except the
+    seed.
+    """
 
     solver: EmulatedSolver
     problem: DecodedProblem
@@ -40,7 +45,9 @@ class Checked:
     key: int
 
     def answer(self, sampling: Sampling, stop: Callable[[], bool], *, count_raw: bool) -> bytes:
-        """Draw the reads and encode them."""
+        """Draw the reads as ``sampling`` says and encode them; see `sampling.draw` for ``stop``,
+        `answer.encode` for ``count_raw``.
+        """
         limits = self.solver.limits
         spins = draw(self.problem, self.parameters, self.scale, limits, sampling, self.key, stop)
         size = self.solver.chip.size
@@ -48,28 +55,32 @@ class Checked:
 
 
 def check(solver: EmulatedSolver, kind: object, data: object, params: object) -> Checked:
-    """Raises Rejected when the solver cannot take the problem."""
-    asked = parameters.check(params, solver.limits)
+    """Check ``data`` and ``params`` of a problem of type ``kind``; raise Rejected when ``solver`` cannot take
+    it.
+    """
+    sampling_parameters = parameters.check(params, solver.limits)
     decoded = problem.decode(data, kind, solver)
-    _check_initial_state(decoded, asked)
-    timing = solver.timing.of(len(decoded.active), asked)
+    _check_initial_state(decoded, sampling_parameters.initial_state)
+    timing = solver.timing.of(len(decoded.active), sampling_parameters)
     _, longest = solver.limits["problem_run_duration_range"]
     if timing.access > longest:
         raise Rejected(
             f"the problem would run for {timing.access:,.0f} us, the limit is {longest:,.0f} us;"
             " ask for fewer num_reads or a shorter annealing_time"
         )
-    factor = problem.scale(decoded, asked, solver.limits)
-    return Checked(solver, decoded, asked, factor, timing, _key(solver, kind, data, params))
+    factor = problem.scale(decoded, sampling_parameters, solver.limits)
+    return Checked(solver, decoded, sampling_parameters, factor, timing, _key(solver, kind, data, params))
 
 
 def read(item: object, solvers: Mapping[str, EmulatedSolver], member: str) -> tuple[CheckedProblem, Checked]:
-    """One problem of a POST. Raises Rejected when it cannot be accepted."""
+    """Read one problem ``item`` of a POST of ``member`` for one of ``solvers``; raise Rejected when it is
+    refused.
+    """
     if not isinstance(item, Mapping):
         raise Rejected(f"a problem must be an object, not {type(item).__name__}")
     if unknown := set(item) - _FIELDS:
         raise Rejected(
-            f"a problem has no field {min(unknown)!r:.80}; there are: {', '.join(sorted(_FIELDS))}"
+            f"a problem has no field {min(unknown)!r:.80}; available: {', '.join(sorted(_FIELDS))}"
         )
     solver = _solver(item.get("solver"), solvers)
     label = _label(item.get("label"))
@@ -92,14 +103,16 @@ def read(item: object, solvers: Mapping[str, EmulatedSolver], member: str) -> tu
     return submission, checked
 
 
-def _solver(given: object, solvers: Mapping[str, EmulatedSolver]) -> EmulatedSolver:
-    if isinstance(given, str):
-        given = {"name": given}
-    name, version = (given.get("name"), given.get("version")) if isinstance(given, Mapping) else (None, None)
+def _solver(identity: object, solvers: Mapping[str, EmulatedSolver]) -> EmulatedSolver:
+    if isinstance(identity, str):
+        identity = {"name": identity}
+    name, version = (
+        (identity.get("name"), identity.get("version")) if isinstance(identity, Mapping) else (None, None)
+    )
     if not isinstance(name, str):
         raise Rejected("solver must be an object with a name")
     if name not in solvers:
-        raise Rejected(f"there is no solver {name!r:.80}; there are: {', '.join(solvers)}", 404)
+        raise Rejected(f"unknown solver {name!r:.80}; available: {', '.join(solvers)}", 404)
     solver, graph_id = solvers[name], version.get("graph_id") if isinstance(version, Mapping) else None
     if graph_id is not None and graph_id != solver.chip.graph_id:
         raise Rejected(
@@ -108,16 +121,16 @@ def _solver(given: object, solvers: Mapping[str, EmulatedSolver]) -> EmulatedSol
     return solver
 
 
-def _label(given: object) -> str | None:
-    if given is None:
+def _label(label: object) -> str | None:
+    if label is None:
         return None
-    if not isinstance(given, str) or len(given) > _MAX_LABEL or "\0" in given:
+    if not isinstance(label, str) or len(label) > _MAX_LABEL or "\0" in label:
         raise Rejected(f"label must be text of at most {_MAX_LABEL:,} characters without NUL")
-    return given
+    return label
 
 
-def _check_initial_state(decoded: DecodedProblem, asked: ProblemParameters) -> None:
-    if asked.initial_state is not None and (asked.initial_state[decoded.active] == parameters.UNUSED).any():
+def _check_initial_state(decoded: DecodedProblem, state: NDArray[np.int8] | None) -> None:
+    if state is not None and (state[decoded.active] == parameters.UNUSED).any():
         raise Rejected(f"initial_state must not be {parameters.UNUSED} for a qubit that the problem uses")
 
 

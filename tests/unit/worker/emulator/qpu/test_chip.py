@@ -52,7 +52,7 @@ def test_an_ideal_chip_loses_a_qubit_when_its_graph_changes() -> None:
 @pytest.mark.parametrize(
     ("design", "message"),
     [
-        (("torus", 4), "no topology"),
+        (("torus", 4), "unknown topology"),
         (("pegasus", 1), "from size 2"),
         (("zephyr", 1000), "from size 1 to"),
         (("zephyr", 2, -1), "0 or more"),

@@ -90,7 +90,7 @@ def test_a_file_is_opened_again_with_all_it_had(tmp_path: Path) -> None:
     path = tmp_path / "state"
     store = Store(path)
     (entry,) = _accept(store, "kept")
-    store.keep_solver("tiny", 3, online=False)
+    store.save_solver("tiny", 3, online=False)
     key = store.member_key
     with pytest.raises(StorageError, match="in use by another emulator"):
         Store(path)
