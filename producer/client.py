@@ -6,8 +6,8 @@
         for image in annealq.results(run):
             print(image.index, image.predicted_class, image.scores)
 
-A request that was not answered is sent again a few times, where that does no harm. A submission needs an
-idempotency key for that: `submit` makes one where none is given.
+Requests without an answer are repeated a few times if that is safe. `submit` always sends an idempotency key,
+so that it can be repeated.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _TRIES = 5
 _PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 60.0
 _SILENCE_S = 60.0  # four heartbeats of an event stream
-_AGAIN = frozenset((429, 502, 503, 504))
+_RETRIED = frozenset((429, 502, 503, 504))
 
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far a run is: images sampled (scored ones included), scored, and in batches that have failed."""
+    """Images of a run that are sampled (including scored ones), scored, or in failed batches."""
 
     run_id: int
     state: RunState
@@ -52,7 +52,7 @@ class RunProgress:
 
 @dataclass(frozen=True)
 class ImageResult:
-    """What became of one image. scores: of each class in [0, 1], in the order of the network's classes."""
+    """A classified image. ``scores`` has one score in [0, 1] for each class, in the network's order."""
 
     index: int
     predicted: int | None
@@ -65,16 +65,23 @@ class ImageResult:
 
 
 class Client:
-    """Talks to one server; use it in one thread at a time.
+    """Client of one server, for use by one thread at a time.
 
-    Every method raises RequestRefused with the server's words and ``status`` when it says no, and Unavailable
-    when it cannot be reached, or has no time, after a few tries.
+    Every method raises RequestRefused, with the server's message and status, if the server refuses the
+    request, and Unavailable if it does not answer after a few tries.
     """
 
     def __init__(
         self, url: str, key: str | None = None, *, timeout_s: float = 30.0, tries: int = _TRIES
     ) -> None:
-        """Connects to nothing yet. key: an API key, where the server wants one."""
+        """Prepare a client without connecting to the server.
+
+        Args:
+            url: of the server.
+            key: an API key, if the server needs one.
+            timeout_s: of one request.
+            tries: of one request.
+        """
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
         self._tries = tries
@@ -101,12 +108,16 @@ class Client:
         deadline: str | datetime | None = None,
         **options: Any,
     ) -> int:
-        """Send images as a run; returns its number.
+        """Send images as a run, and return its number.
 
-        images: (N, H, W), or a file of any format that the server reads. window: hours in which the run may
-        work, "mon-fri 22:00-06:00", or several; deadline: "2026-12-01T06:00", "06:00" for the next one, or a
-        time; tz: their time zone, "Europe/London", UTC by default. options: as in POST /v1/runs: network,
-        solver, reads, priority, budget_s, webhook ...
+        Args:
+            images: (N, H, W), or a file in any format that the server reads.
+            labels: (N,), one class for each image.
+            idempotency_key: a second run with the same key and content is not created; random by default.
+            window: hours in which the run may work, "mon-fri 22:00-06:00", or several.
+            tz: time zone of window and deadline, "Europe/London"; UTC by default.
+            deadline: "2026-12-01T06:00", "06:00" for the next one, or a time.
+            options: as in POST /v1/runs: network, solver, reads, priority, budget_s, webhook ...
         """
         key = idempotency_key or str(uuid.uuid4())
         until = deadline.isoformat() if isinstance(deadline, datetime) else deadline
@@ -118,28 +129,28 @@ class Client:
         if labels is not None:
             files["labels"] = ("labels.npy", _npy(np.asarray(labels)))
         headers = {"Idempotency-Key": key}
-        run: int = self._ask("POST", "/v1/runs", data=form, files=files, headers=headers)["run_id"]
-        return run
+        number: int = self._ask("POST", "/v1/runs", data=form, files=files, headers=headers)["run_id"]
+        return number
 
     def run(self, run: int) -> dict[str, Any]:
-        """What `annealq runs show RUN --json` prints."""
+        """Return what `annealq runs show RUN --json` prints about ``run``."""
         return self._ask("GET", f"/v1/runs/{run}")
 
     def cancel(self, run: int) -> dict[str, Any]:
-        """End a run: what it was charged, and what is still with its solver."""
-        return self._ask("POST", f"/v1/runs/{run}/cancel", again=False)
+        """Cancel ``run``, and return its charges and the problems still in flight."""
+        return self._ask("POST", f"/v1/runs/{run}/cancel", is_safe=False)
 
     def pause(self, run: int) -> dict[str, Any]:
-        """Let a run send no more, until it is resumed."""
-        return self._ask("POST", f"/v1/runs/{run}/pause", again=False)
+        """Pause ``run`` until it is resumed."""
+        return self._ask("POST", f"/v1/runs/{run}/pause", is_safe=False)
 
     def resume(self, run: int, *, budget_s: float | None = None, now: bool = False) -> dict[str, Any]:
-        """Let a run go on; budget_s: a new budget; now: where its window is closed, open it at once."""
-        asked = {"now": now} if budget_s is None else {"now": now, "budget_s": budget_s}
-        return self._ask("POST", f"/v1/runs/{run}/resume", json=asked, again=False)
+        """Resume ``run``, with a new budget of ``budget_s`` seconds; ``now`` opens its closed window."""
+        body = {"now": now} if budget_s is None else {"now": now, "budget_s": budget_s}
+        return self._ask("POST", f"/v1/runs/{run}/resume", json=body, is_safe=False)
 
     def events(self, run: int) -> Iterator[RunProgress]:
-        """How far a run is, at every change until its end; a broken connection is taken up again."""
+        """Yield the progress of ``run`` at every change until it ends; reconnect if necessary."""
         failures = 0
         while True:
             try:
@@ -155,24 +166,24 @@ class Client:
             time.sleep(_PAUSE_S)
 
     def wait(self, run: int) -> dict[str, Any]:
-        """Block until a run is at its end; returns what `run` does.
+        """Block until ``run`` is done, and return the same as `Client.run`.
 
         Raises:
-            AnnealqError: it has failed, or was cancelled.
+            AnnealqError: it failed or was cancelled.
         """
         for progress in self.events(run):
             if progress.state in (RunState.FAILED, RunState.CANCELLED):
-                raise AnnealqError(f"run {run} is {progress.state}: {progress.error or 'nobody said why'}")
+                raise AnnealqError(f"run {run} is {progress.state}: {progress.error or 'no reason given'}")
         return self.run(run)
 
     def results(self, run: int) -> Iterator[ImageResult]:
-        """The images of a run in order, as they become certain; blocks in between until there are more."""
+        """Yield the images of ``run`` in order; block until more of them are final."""
         page: str | None = f"/v1/runs/{run}/results"
         while page is not None:
-            found = self._ask("GET", page)
-            yield from (_image(row) for row in found["results"])
-            page = found["next"]
-            if page is not None and not found["results"]:
+            body = self._ask("GET", page)
+            yield from (_image(row) for row in body["results"])
+            page = body["next"]
+            if page is not None and not body["results"]:
                 time.sleep(_PAUSE_S)
 
     def _events(self, run: int) -> Iterator[RunProgress]:
@@ -184,10 +195,10 @@ class Client:
             for line in answer.iter_lines():
                 if line.startswith("data: "):
                     values = json.loads(line.removeprefix("data: "))
-                    known = {field.name: values[field.name] for field in fields(RunProgress)}
-                    yield RunProgress(**{**known, "state": RunState(values["state"])})
+                    values = {field.name: values[field.name] for field in fields(RunProgress)}
+                    yield RunProgress(**{**values, "state": RunState(values["state"])})
 
-    def _ask(self, method: str, path: str, *, again: bool = True, **content: Any) -> dict[str, Any]:
+    def _ask(self, method: str, path: str, *, is_safe: bool = True, **content: Any) -> dict[str, Any]:
         for attempt in range(1, self._tries + 1):
             is_last = attempt == self._tries
             try:
@@ -196,13 +207,13 @@ class Client:
                 if is_last:
                     raise self._unreachable(error) from error
             except httpx.HTTPError as error:
-                if is_last or not again:
+                if is_last or not is_safe:
                     raise self._unreachable(error) from error
             else:
                 if answer.is_success:
-                    found: dict[str, Any] = answer.json()
-                    return found
-                if answer.status_code not in _AGAIN or is_last:
+                    body: dict[str, Any] = answer.json()
+                    return body
+                if answer.status_code not in _RETRIED or is_last:
                     raise _refusal(answer)
                 time.sleep(_retry_after_s(answer))
                 continue
@@ -217,17 +228,18 @@ class Client:
 
 def _refusal(answer: httpx.Response) -> RequestRefused:
     try:
-        said = answer.json()
-        message, way_out = str(said["message"]), str(said["way_out"])
+        body = answer.json()
+        # `way_out` is the name of `hint` in servers of version 0.1.
+        message, hint = str(body["message"]), str(body["hint"] if "hint" in body else body["way_out"])
     except (ValueError, KeyError, TypeError):
-        message, way_out = f"{answer.request.url} answers {answer.status_code}", "is annealq there?"
-    return RequestRefused(f"{message}: {way_out}", answer.status_code, way_out)
+        message, hint = f"{answer.request.url} answers {answer.status_code}", "is it an annealq server?"
+    return RequestRefused(f"{message}: {hint}", answer.status_code, hint)
 
 
 def _retry_after_s(answer: httpx.Response) -> float:
-    """As long as the server says, if that is not too long to wait for."""
-    said = answer.headers.get("Retry-After", "")
-    wait_s = float(said) if said.isdecimal() else _PAUSE_S
+    """Return the server's Retry-After; raise RequestRefused if it is longer than a minute."""
+    retry_after = answer.headers.get("Retry-After", "")
+    wait_s = float(retry_after) if retry_after.isdecimal() else _PAUSE_S
     if wait_s > _LONGEST_PAUSE_S:
         raise _refusal(answer)
     return wait_s

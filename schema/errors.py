@@ -63,15 +63,13 @@ class IdempotencyConflict(InputError):
 class RequestRefused(InputError):
     """A request by HTTP that is not fulfilled.
 
-    status: of the answer, 400 to 599. way_out: what to do instead. retry_after_s: when it may be tried again.
+    status: of the answer, 400 to 599. hint: what to do instead. retry_after_s: when it may be tried again.
     """
 
-    def __init__(
-        self, message: str, status: int, way_out: str, *, retry_after_s: float | None = None
-    ) -> None:
+    def __init__(self, message: str, status: int, hint: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.status = status
-        self.way_out = way_out
+        self.hint = hint
         self.retry_after_s = retry_after_s
 
 

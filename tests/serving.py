@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import httpx
 
+from producer.api.app import build
 from producer.api.core.service import Service
 from producer.api.core.settings import ApiSettings
 from producer.api.core.settings import load as load_api
@@ -22,7 +23,7 @@ def serving(database_url: str, api: ApiSettings | None = None, *, is_private: bo
     service = Service.build(load(database_url=database_url), api or load_api(), is_private=is_private)
     with socket.socket(proto=socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", 0))
-        server = Server(service, listening, tell=lambda _line: None)
+        server = Server(build(service), listening, lambda _line: None, service.progress_feed.close)
         thread = threading.Thread(target=server.run, args=([listening],))
         listening.listen(1024)
         thread.start()

@@ -1,4 +1,4 @@
-"""The application: what is served where, how it starts and how it ends."""
+"""The application: what is served on which path, and what happens at startup and shutdown."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from producer.api.core import errors
 from producer.api.core.body_limit import BodyLimit
 from producer.api.core.service import Service
-from producer.api.routes import catalogue, events, health, metrics, options, results, runs, submissions
-from producer.webhooks.sender import Courier
+from producer.api.routes import catalogue, events, health, metrics, options, pages, results, runs, submissions
+from producer.webhooks.sender import WebhookSender
 
 ROUTERS = (
     *(submissions.router, runs.router, results.router, events.router),
@@ -25,8 +25,8 @@ ROUTERS = (
 )
 
 
-def build(service: Service, dashboard: ASGIApp | None = None) -> FastAPI:
-    """The API around a service; ``dashboard``: what is served at `/`, behind all of the API's paths."""
+def build(service: Service) -> FastAPI:
+    """Return the application around ``service``: the API, and the dashboard on all other paths."""
     app = FastAPI(
         title="annealq",
         version=version("annealq"),
@@ -34,24 +34,24 @@ def build(service: Service, dashboard: ASGIApp | None = None) -> FastAPI:
         lifespan=_lifespan,
         docs_url="/docs",
         redoc_url=None,
+        responses=errors.RESPONSES,
     )
     app.state.service = service
     for router in ROUTERS:
         app.include_router(router)
-    if dashboard is not None:
-        app.router.default = _pages(app.router.default, dashboard)
-    app.add_middleware(BodyLimit, most=service.api.max_body)
+    app.router.default = _outside_api(app.router.default, pages.dashboard(service).app())
+    app.add_middleware(BodyLimit, max_body=service.api.max_body)
     errors.install(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # as FastAPI's manual has it
     return app
 
 
-def _pages(missing: ASGIApp, dashboard: ASGIApp) -> ASGIApp:
-    """What answers where no route of the API does. A mount at `/` would also take its wrong methods."""
+def _outside_api(not_found: ASGIApp, dashboard: ASGIApp) -> ASGIApp:
+    """Route other paths to the dashboard. A mount at `/` would also answer wrong methods of the API."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        of_api = scope["type"] != "http" or scope["path"].startswith("/v1/")
-        await (missing if of_api else dashboard)(scope, receive, send)
+        is_api = scope["type"] != "http" or scope["path"].startswith("/v1/")
+        await (not_found if is_api else dashboard)(scope, receive, send)
 
     return answer
 
@@ -59,18 +59,18 @@ def _pages(missing: ASGIApp, dashboard: ASGIApp) -> ASGIApp:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
-    # Fewer threads than FastAPI's forty: they share one interpreter, and each wants a connection.
+    # Fewer threads than FastAPI's forty: they share one interpreter, and each needs a connection.
     anyio.to_thread.current_default_thread_limiter().total_tokens = service.api.threads
-    service.doorbell.start()
-    courier = Courier(service.database, allow_private=service.api.webhook_private)
-    delivering = asyncio.create_task(courier.run())
+    service.notifier.start()
+    sender = WebhookSender(service.database, allow_private=service.api.webhook_private)
+    sending = asyncio.create_task(sender.run())
     try:
         yield
     finally:
-        delivering.cancel()
+        sending.cancel()
         with suppress(asyncio.CancelledError):
-            await delivering
-        service.doorbell.close()
+            await sending
+        service.notifier.close()
         service.database.dispose()
 
 

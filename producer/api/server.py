@@ -1,4 +1,4 @@
-"""The process behind `annealq serve`: uvicorn around the application, on an address of this machine."""
+"""uvicorn around an application, on a socket of this machine."""
 
 from __future__ import annotations
 
@@ -7,67 +7,43 @@ import socket
 from collections.abc import Callable
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from producer.api import app
-from producer.api.core.service import Service
-from producer.api.core.settings import ApiSettings
-from producer.api.keys import keys
-from producer.api.routes import pages
-from producer.context import database
-from schema.errors import ParameterError, StackError
-from schema.settings import Settings
+from schema.errors import StackError
 
 _GRACE_S = 5
-_KEEP_ALIVE_S = 75  # longer than proxies keep a connection, so that none is closed under a request
-
-Tell = Callable[[str], None]
-
-
-def run(settings: Settings, api: ApiSettings, host: str, port: int, tell: Tell) -> None:
-    """Serve until SIGINT or SIGTERM.
-
-    Raises:
-        StorageError: the database is not there, or of another revision.
-        ParameterError: without a key only this machine's own address may be listened on.
-        StackError: the address cannot be listened on.
-    """
-    with database(settings) as opened, opened.reading() as session:
-        has_keys = keys.exist(session, valid=True)
-    is_private = _is_loopback(host)
-    if not has_keys and not is_private:
-        raise ParameterError(
-            f"no API key exists, so nobody could be told from anybody on {host}: make one with "
-            "`annealq keys add NAME`, or leave out --host"
-        )
-    with _listen(host, port) as listening:
-        service = Service.build(settings, api, is_private=is_private)
-        if not has_keys:
-            tell(
-                "no key is needed, and only programs on this machine are served, until the first "
-                "`annealq keys add NAME`"
-            )
-        Server(service, listening, tell).run(sockets=[listening])
-
-
-def _config(service: Service) -> uvicorn.Config:
-    """How uvicorn serves it."""
-    return uvicorn.Config(
-        app.build(service, pages.dashboard(service).app()),
-        ws="none",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=_GRACE_S,
-    )
+_KEEP_ALIVE_S = 75  # longer than proxies reuse a connection, so that none is closed under a request
 
 
 class Server(uvicorn.Server):
-    """Says where it listens once it does, and lets listeners go when it is to stop."""
+    """Serves ``app`` on the socket ``listening``.
 
-    def __init__(self, service: Service, listening: socket.socket, tell: Tell) -> None:
-        super().__init__(_config(service))
-        self._service, self._listening, self._tell = service, listening, tell
+    Args:
+        app: what is served.
+        listening: a bound socket, for the address that is reported.
+        report: is called with one line once the server accepts connections.
+        on_shutdown: is called before open connections are waited for.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        listening: socket.socket,
+        report: Callable[[str], None],
+        on_shutdown: Callable[[], None],
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                ws="none",
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_graceful_shutdown=_GRACE_S,
+            )
+        )
+        self._listening, self._report, self._on_shutdown = listening, report, on_shutdown
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -75,14 +51,15 @@ class Server(uvicorn.Server):
             return
         host, port = self._listening.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        self._tell(f"annealq serves at {address}; what it takes: {address}/docs; stop with Ctrl-C")
+        self._report(f"annealq serves at {address}; documentation: {address}/docs; stop with Ctrl-C")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._service.watch.close()
+        self._on_shutdown()
         await super().shutdown(sockets)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Return a TCP socket that is bound to ``host`` and ``port``; raise StackError if they cannot be used."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         # Named as TCP, or asyncio would leave Nagle's algorithm on: 40 ms for every answer.
@@ -95,7 +72,8 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether ``host`` is an address that only this machine can reach."""
     if host == "localhost":
         return True
     try:

@@ -96,7 +96,7 @@ def _show(diagnosis: Diagnosis) -> None:
             continue
         row = "" if finding.row is None else f" {finding.row}"
         typer.echo(f"{finding.check}: {finding.table}{row}: {finding.what}")
-        typer.echo(f"    {'repaired' if finding.repaired else finding.way_out}")
+        typer.echo(f"    {'repaired' if finding.repaired else finding.hint}")
     for check, found in shown.items():
         if found > _SHOWN:
             typer.echo(f"{check}: {found - _SHOWN:,} more; --json has all of them")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -9,19 +10,37 @@ import typer
 
 def serve(
     host: Annotated[
-        str, typer.Option(help="Address to listen on; others than this machine's need a key first.")
+        str, typer.Option(help="Address to listen on; other than this machine's need an API key first.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 chooses a free port.")] = 8000,
 ) -> None:
-    """Serve the HTTP API in the foreground; it says where. It needs a database, and workers for the work."""
-    from importlib.util import find_spec
-
-    from schema.errors import StackError
+    """Serve the HTTP API and the dashboard in the foreground. Runs also need workers."""
+    from schema.errors import ParameterError, StackError
 
     if missing := [name for name in ("fastapi", "uvicorn", "httpx") if find_spec(name) is None]:
         raise StackError(f"the API needs {', '.join(missing)}: pip install 'annealq[serve]'")
+    from producer.api import app, server
+    from producer.api.core.service import Service
     from producer.api.core.settings import load as load_api
-    from producer.api.server import run
+    from producer.api.keys import keys
+    from producer.context import database
     from schema.settings import load
 
-    run(load(), load_api(), host, port, tell=lambda line: typer.echo(line, err=True))
+    settings, api, is_private = load(), load_api(), server.is_loopback(host)
+    with database(settings) as opened, opened.reading() as session:
+        has_keys = keys.exist(session, valid=True)
+    if not has_keys and not is_private:
+        raise ParameterError(
+            f"without an API key anyone could use the API on {host}: add one with `annealq keys add NAME`, "
+            "or omit --host"
+        )
+    with server.listen(host, port) as listening:
+        service = Service.build(settings, api, is_private=is_private)
+        if not has_keys:
+            _report("until the first `annealq keys add NAME`, only programs on this machine are served")
+        on_shutdown = service.progress_feed.close
+        server.Server(app.build(service), listening, _report, on_shutdown).run(sockets=[listening])
+
+
+def _report(line: str) -> None:
+    typer.echo(line, err=True)

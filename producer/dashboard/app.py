@@ -58,7 +58,7 @@ class Visitor:
     may_act: bool
     only: int | None
     check: Callable[[int], None]
-    change: Callable[[Database, int, str], None]
+    change: Callable[[int, str], None]
 
 
 Admit = Callable[[Request, str | None], Visitor]
@@ -181,7 +181,7 @@ class Dashboard:
             raise RequestRefused(
                 f"key {who.name!r} may only look", 403, "log in with a key of scope submit to change runs"
             )
-        who.change(self.database, number, act)
+        who.change(number, act)
         said = quote(f"run {number} is {_WORDS[act]}")
         return RedirectResponse(f"{_root(request)}/runs/{number}?said={said}", 303)
 
@@ -233,7 +233,7 @@ class Dashboard:
         except RequestRefused as refused:
             if refused.status == HTTPStatus.UNAUTHORIZED:
                 return self._render(request, "login.html.j2", wrong=None, status=401)
-            return self._problem(request, refused.status, str(refused), refused.way_out)
+            return self._problem(request, refused.status, str(refused), refused.hint)
         except NotFound as error:
             return self._problem(request, 404, str(error))
         except ParameterError as error:
@@ -244,8 +244,8 @@ class Dashboard:
             answer.headers.setdefault(name, value)
         return answer
 
-    def _problem(self, request: Request, status: int, message: str, way_out: str | None = None) -> Response:
-        return self._render(request, "problem.html.j2", status=status, message=message, way_out=way_out)
+    def _problem(self, request: Request, status: int, message: str, hint: str | None = None) -> Response:
+        return self._render(request, "problem.html.j2", status=status, message=message, hint=hint)
 
     def _render(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
         who: Visitor | None = getattr(request.state, "who", None)
@@ -386,10 +386,10 @@ def _refuse_foreign(request: Request) -> None:
 
 
 def _nothing_here(request: Request, _error: Exception) -> Response:
-    message, way_out = f"there is no page {request.url.path}", "start from the list of runs, /"
+    message, hint = f"there is no page {request.url.path}", "start from the list of runs, /"
     if "text/html" not in request.headers.get("accept", ""):
-        found = {"error": "NotFound", "message": message, "way_out": way_out}
+        found = {"error": "NotFound", "message": message, "hint": hint, "way_out": hint}
         return JSONResponse(found, 404, headers=_HEADERS)
-    values = {"live": False, "said": None, "who": None, "status": 404, "message": message, "way_out": way_out}
+    values = {"live": False, "said": None, "who": None, "status": 404, "message": message, "hint": hint}
     page = run_report.environment().get_template("problem.html.j2")
     return HTMLResponse(page.render(root=_root(request), **values), 404, headers=_HEADERS)

@@ -43,14 +43,14 @@ class StoredBytes:
     """Bytes of one table.
 
     columns: what is read, of `joined` tables too. check: raises Corrupt where the bytes of a row are damaged.
-    page: rows read at once. where: which rows have such bytes. way_out: what helps against damage, with the
+    page: rows read at once. where: which rows have such bytes. hint: what helps against damage, with the
     row's number as {}.
     """
 
     table: type[Base]
     columns: tuple[InstrumentedAttribute[Any], ...]
     check: Callable[[Any], None]
-    way_out: str
+    hint: str
     where: ColumnElement[bool] | None = None
     page: int = 1
     joined: tuple[tuple[type[Base], ColumnElement[bool]], ...] = ()
@@ -117,7 +117,7 @@ def _finding(database: Database, kept: StoredBytes, row: Any, error: Corrupt) ->
         if owner is not None:
             return relations.unreadable(owner, CHECKSUMS, name, row.id, str(error))
     what = f"image {row.image}: {error}" if kept.table is Classification else str(error)
-    return Finding(CHECKSUMS, name, row[0], what, f"{BACKUP}, or {kept.way_out.format(row[0])}")
+    return Finding(CHECKSUMS, name, row[0], what, f"{BACKUP}, or {kept.hint.format(row[0])}")
 
 
 def _batch(row: Any) -> None:

@@ -116,8 +116,8 @@ def classifications(session: Session) -> Iterator[Finding]:
 def _misscored(row: Any) -> Finding:
     what = f"it is {row.state} and has {row.held} classifications where {row.expected} belong"
     if row.state is BatchState.SCORED:
-        way_out = f"score its raw samples again: `annealq runs rescore {row.run_id}`"
-        return Finding(CLASSIFICATIONS, "batches", row.id, what, way_out)
+        hint = f"score its raw samples again: `annealq runs rescore {row.run_id}`"
+        return Finding(CLASSIFICATIONS, "batches", row.id, what, hint)
     repair = RemoveClassifications(row.run_id, row.id, f"batch {row.id} is {row.state}")
     return Finding(
         CLASSIFICATIONS, "batches", row.id, what, "remove them, they will be made: --repair", repair

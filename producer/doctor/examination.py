@@ -85,11 +85,9 @@ def _repaired(database: Database, finding: Finding) -> Finding:
         with database.transaction() as session:
             finding.repair.apply(session, database.now(session))
     except StaleState as error:
-        return replace(finding, way_out=f"not repaired, {error}: look again")
+        return replace(finding, hint=f"not repaired, {error}: look again")
     except IntegrityError:
-        return replace(
-            finding, way_out="not repaired, other rows forbid it: repair those first, and look again"
-        )
+        return replace(finding, hint="not repaired, other rows forbid it: repair those first, and look again")
     return replace(finding, repaired=True)
 
 

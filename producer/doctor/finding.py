@@ -35,7 +35,7 @@ class Finding:
     table: str
     row: int | None
     what: str
-    way_out: str
+    hint: str
     repair: Repair | None = None
     repaired: bool = False
 
@@ -45,7 +45,7 @@ class Finding:
             "table": self.table,
             "row": self.row,
             "what": self.what,
-            "way_out": self.way_out,
+            "way_out": self.hint,
             "repairable": self.repair is not None,
             "repaired": self.repaired,
         }

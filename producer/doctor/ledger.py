@@ -98,8 +98,8 @@ def compare(
             what = (
                 f"{solver} has {ids} under label {label}, and the ledger does not: nothing was written down"
             )
-            way_out = f"another database may have sent it; if none has, {BACKUP}"
-            yield Finding(SOLVER, "problems", None, what, way_out)
+            hint = f"another database may have sent it; if none has, {BACKUP}"
+            yield Finding(SOLVER, "problems", None, what, hint)
     for label, row in sorted(before.items(), key=lambda item: item[1].id):
         if after.get(label) == row:
             yield from judge(row, by_label.get(label, []), solver)
@@ -109,20 +109,20 @@ def judge(row: LedgerRow, ones: Sequence[SolverProblem], solver: Solver) -> Iter
     """What is wrong with one problem of the ledger, given what the solver has under its label."""
     kept = next((one for one in ones if one.sapi_id == row.sapi_id), None)
     others = [one for one in ones if one is not kept]
-    what = way_out = None
+    what = hint = None
     if row.state is ProblemState.ANSWERED:
         yield from _answered(row, kept, solver)
     elif row.state in IN_FLIGHT:
-        what, way_out = _flying(row, kept, others, solver)
+        what, hint = _flying(row, kept, others, solver)
     elif row.state is ProblemState.RESERVED and ones and row.idle:
         ids = join_names(one.sapi_id for one in ones)
         what = f"the ledger says that it was not submitted, but {solver} has {ids}"
-        way_out = "it is counted as a duplicate once its batch is answered: `annealq up`"
+        hint = "it is counted as a duplicate once its batch is answered: `annealq up`"
     elif _unaccounted(row, ones):
         what = f"it is {row.state} and cost nothing, and {solver} has completed, and charged, it"
-        way_out = f"the charge stays; `annealq runs show {row.run}` does not count it"
-    if what is not None and way_out is not None:
-        yield Finding(SOLVER, "problems", row.id, what, way_out)
+        hint = f"the charge stays; `annealq runs show {row.run}` does not count it"
+    if what is not None and hint is not None:
+        yield Finding(SOLVER, "problems", row.id, what, hint)
     extra = [one for one in others if one.status != "CANCELLED"]
     is_over = row.batch_state in (*FINISHED_BATCHES, BatchState.SAMPLED)
     if row.state is ProblemState.ANSWERED and is_over and len(extra) > row.duplicates:
@@ -130,8 +130,8 @@ def judge(row: LedgerRow, ones: Sequence[SolverProblem], solver: Solver) -> Iter
             f"{solver} has {len(extra)} more under its label ({join_names(one.sapi_id for one in extra)}), "
         )
         what += f"the ledger counts {row.duplicates}"
-        way_out = "they were charged as well; nothing waits for them"
-        yield Finding(SOLVER, "problems", row.id, what, way_out)
+        hint = "they were charged as well; nothing waits for them"
+        yield Finding(SOLVER, "problems", row.id, what, hint)
 
 
 def _unaccounted(row: LedgerRow, ones: Sequence[SolverProblem]) -> bool:
@@ -169,5 +169,5 @@ def _answered(row: LedgerRow, kept: SolverProblem | None, solver: Solver) -> Ite
         yield Finding(SOLVER, "problems", row.id, what, f"its reads are not of this problem: {BACKUP}")
     elif kept.charged_us is not None and kept.charged_us != row.charged_us:
         what = f"the ledger says that it was charged {row.charged_us} us, {solver} says {kept.charged_us} us"
-        way_out = f"the solver's figure is the bill; `annealq runs show {row.run}` has the ledger's"
-        yield Finding(SOLVER, "problems", row.id, what, way_out)
+        hint = f"the solver's figure is the bill; `annealq runs show {row.run}` has the ledger's"
+        yield Finding(SOLVER, "problems", row.id, what, hint)

@@ -51,11 +51,11 @@ def _orphans(session: Session, name: str, column: Any, key: ForeignKey) -> Itera
     for row, missing in rows:
         what = f"its {column.name} is {missing}, and there is no such row in {key.column.table.name}"
         if row in removable:
-            way_out, repair = (
+            hint, repair = (
                 "it holds no reads and cost nothing: remove it, --repair",
                 Remove(entity, row, what),
             )
-            yield Finding(ORPHANS, name, row, what, way_out, repair)
+            yield Finding(ORPHANS, name, row, what, hint, repair)
         else:
             yield Finding(ORPHANS, name, row, what, f"it stays, for nothing can replace it: {BACKUP}")
 
@@ -135,19 +135,19 @@ def unreadable(row: Any, check: str, table: str, number: int, what: str) -> Find
     """Reads are lost: what helps depends on where they came from, and how far their batch is."""
     again = "classify the images again"
     if row.batch_state is BatchState.SCORED:
-        way_out = f"its classifications are kept, it cannot be rescored: {BACKUP}, or {again}"
-        return Finding(check, table, number, what, way_out)
+        hint = f"its classifications are kept, it cannot be rescored: {BACKUP}, or {again}"
+        return Finding(check, table, number, what, hint)
     is_drawn_here = row.solver not in _REMOTE and row.times_sent == 0
     if not is_drawn_here or row.run_state in (RunState.DONE, RunState.CANCELLED):
         return Finding(check, table, number, what, f"{BACKUP}, or {again}")
     if row.batch_state is BatchState.SAMPLED and row.run_state not in FINISHED_RUNS:
-        way_out = "draw them again: --repair"
+        hint = "draw them again: --repair"
     elif row.batch_state is BatchState.FAILED:
-        way_out = f"forget them, --repair; then draw them again, `annealq runs resume {row.run}`"
+        hint = f"forget them, --repair; then draw them again, `annealq runs resume {row.run}`"
     else:
         return Finding(check, table, number, what, f"{BACKUP}, or {again}")
     repair = DiscardSamples(row.batch, row.problem, row.batch_state, what)
-    return Finding(check, table, number, what, way_out, repair)
+    return Finding(check, table, number, what, hint, repair)
 
 
 def _with_owner(sample_set: Any) -> Any:

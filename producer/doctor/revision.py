@@ -23,8 +23,8 @@ def revision(database: Database) -> Iterator[Finding]:
     try:
         database.require_current()
     except (DatabaseOutdated, DatabaseTooNew) as error:
-        what, _, way_out = str(error).partition(": ")
-        yield Finding(REVISION, "alembic_version", None, what, way_out)
+        what, _, hint = str(error).partition(": ")
+        yield Finding(REVISION, "alembic_version", None, what, hint)
         return
     with database.reading() as session:
         there = inspect(session.connection())

@@ -148,8 +148,8 @@ def _silent(table: type[Base], row: int, until: datetime, held: State, target: S
     if table is Batch:
         values["due_at"] = NOW
     repair = StateSteps(table, row, (held, target), why, tuple(values.items()), until, is_leased=True)
-    way_out = "`annealq up` or `annealq reconciler` hands it on, or make it due again: --repair"
-    return Finding(LEASES, table.__tablename__, row, f"it is {held}, and {why}", way_out, repair)
+    hint = "`annealq up` or `annealq reconciler` hands it on, or make it due again: --repair"
+    return Finding(LEASES, table.__tablename__, row, f"it is {held}, and {why}", hint, repair)
 
 
 def sending(session: Session, now: datetime, limits: ExaminationLimits) -> Iterator[Finding]:
@@ -173,8 +173,8 @@ def sending(session: Session, now: datetime, limits: ExaminationLimits) -> Itera
             f"it left for {row.solver} at {row.sending_at:%Y-%m-%d %H:%M:%S} UTC, and nobody has looked for "
             f"its label {row.label} since the quarantine of {limits.quarantine_s:g} s is over"
         )
-        way_out = (
+        hint = (
             f"a worker looks for it{resume}: `annealq up`; "
             f"`annealq doctor --solver {row.solver}` says what the solver knows"
         )
-        yield Finding(SENDING, "problems", row.id, what, way_out)
+        yield Finding(SENDING, "problems", row.id, what, hint)

@@ -1,1 +1,6 @@
-"""Webhooks at the end of a run: written down, signed, sent until they arrive."""
+"""Webhooks: notify other services when a run ends.
+
+addresses.py   check that a URL leads to a public address
+deliveries.py  messages as rows: enqueue, sign, claim, record the result
+sender.py      send messages that are due over HTTP
+"""

@@ -1,7 +1,7 @@
-"""Where webhooks may be: at public addresses, so that nobody can make this server ask its neighbours.
+"""Checks the addresses of webhooks: only public ones, so that nobody can reach the local network.
 
-A name is resolved once, and the address that was checked is the one that is connected to: a name that means
-something else a moment later leads nowhere.
+A name is resolved once, and the connection is made to the address that was checked: changing the name's
+address afterwards has no effect.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def check_url(url: str, *, allow_private: bool) -> tuple[str, int]:
-    """Host and port of a webhook.
+    """Return host and port of the webhook at ``url``.
 
     Raises:
-        ParameterError: no URL that could be asked: scheme, host, port, a password in it, a private address.
+        ParameterError: scheme, host or port are invalid, the URL contains a password, or its address is
+            private and ``allow_private`` is not set.
     """
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise ParameterError(f"webhook {url!r:.200} is no URL: https://HOST/PATH is expected") from None
+        raise ParameterError(f"webhook {url!r:.200} is not a valid URL: use https://HOST/PATH") from None
     if parts.scheme not in _SCHEMES or not host or not url.isascii():
-        raise ParameterError(f"webhook {url!r:.200}: https://HOST/PATH is expected")
+        raise ParameterError(f"webhook {url!r:.200} is not supported: use https://HOST/PATH")
     if parts.scheme == "http" and not allow_private:
-        raise ParameterError(f"webhook {url!r:.200}: only https, unless ANNEALQ_API_WEBHOOK_PRIVATE is set")
+        raise ParameterError(f"webhook {url!r:.200}: use https, or set ANNEALQ_API_WEBHOOK_PRIVATE")
     if parts.username is not None or parts.password is not None:
-        raise ParameterError("webhook: no user or password in its URL; its messages are signed")
+        raise ParameterError("webhook: remove user and password from its URL; messages are signed instead")
     literal = _literal(host)
     if literal is not None and not allow_private and not is_public(literal):
         raise ParameterError(f"webhook {url!r:.200}: {_private(host)}")
@@ -43,22 +44,22 @@ def check_url(url: str, *, allow_private: bool) -> tuple[str, int]:
 
 
 async def resolve(host: str, port: int, *, allow_private: bool) -> str:
-    """The address to connect to.
+    """Return the address of ``host`` to connect to for ``port``.
 
     Raises:
-        ParameterError: one of the host's addresses is not public.
-        OSError: it has none.
+        ParameterError: one of the host's addresses is not public, and ``allow_private`` is not set.
+        OSError: the host has no address.
     """
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = [str(entry[4][0]) for entry in found]
+    entries = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [str(entry[4][0]) for entry in entries]
     if not allow_private and not all(is_public(ipaddress.ip_address(address)) for address in addresses):
         raise ParameterError(_private(host))
     return addresses[0]
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is on the public internet, also when it wraps one of another kind."""
+    """Return whether ``address``, or the IPv4 address that it contains, is on the public internet."""
     if isinstance(address, ipaddress.IPv6Address):
         if address in _NAT64 or address.teredo is not None:
             return False
@@ -76,4 +77,4 @@ def _literal(host: str) -> Address | None:
 
 
 def _private(host: str) -> str:
-    return f"{host} is not at a public address; the operator allows others by ANNEALQ_API_WEBHOOK_PRIVATE"
+    return f"{host} has no public address; the operator can allow it with ANNEALQ_API_WEBHOOK_PRIVATE"

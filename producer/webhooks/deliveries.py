@@ -1,8 +1,9 @@
-"""Tells webhooks that a run is at its end: rows in `deliveries`, sent by `annealq serve` until they arrive.
+"""Messages to webhooks about finished runs: rows that `annealq serve` sends until they arrive.
 
-What is sent follows standardwebhooks.com: the headers `webhook-id` (the same at every attempt: whoever has
-seen it drops it), `webhook-timestamp` and `webhook-signature`, which is `v1,` and the HMAC-SHA256, in base64,
-of `ID.TIMESTAMP.BODY` under the secret. A message may arrive twice, when a process dies while it sends one.
+Messages follow standardwebhooks.com, with the headers `webhook-id` (the same at every attempt, so that
+receivers can drop duplicates), `webhook-timestamp` and `webhook-signature`: `v1,` and the HMAC-SHA256, in
+base64, of `ID.TIMESTAMP.BODY` with the secret. A message may arrive twice if a process dies while it sends
+one.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from schema.states import DeliveryState
 from schema.tables import Run
 from schema.tables.api import Delivery, RunSubmission
 
-LEASE_S = 60.0  # above the time that one attempt may take
+LEASE_S = 60.0  # longer than one attempt can take
 _BACKOFF_S = (5, 30, 120, 600, 3_600, 3 * 3_600, 6 * 3_600, 12 * 3_600)
 MAX_ATTEMPTS = len(_BACKOFF_S) + 1
-_SECRET = "whsec_"  # noqa: S105 - how secrets begin
-_AT_ONCE = 20
-_SLACK = timedelta(hours=1)  # above what passes from an end's time to its commit, and between clocks
+_SECRET = "whsec_"  # noqa: S105 - a prefix, not a secret
+_BATCH = 20
+_SLACK = timedelta(hours=1)  # longer than from `finished_at` to its commit, and than clocks differ
 
 
 @dataclass(frozen=True)
@@ -51,28 +52,28 @@ class Attempt:
 
 @dataclass(frozen=True)
 class DeliveryResult:
-    """What came of an attempt. error: None: it was taken. is_final: trying again is of no use."""
+    """The result of an attempt: ``error`` is None on success; ``is_final`` says that retries are useless."""
 
     error: str | None = None
     is_final: bool = False
 
 
 def sign(secret: str, event_id: str, timestamp: int, body: str) -> str:
-    """The value of `webhook-signature`."""
+    """Return the `webhook-signature` of ``body`` with ``event_id`` and ``timestamp``, by ``secret``."""
     signed = f"{event_id}.{timestamp}.{body}".encode()
     return "v1," + base64.b64encode(hmac.digest(_key(secret), signed, hashlib.sha256)).decode()
 
 
-def note_ends(database: Database, since: datetime | None = None) -> datetime | None:
-    """Write a message for every end of a run that a webhook waits for and that has none.
+def enqueue_deliveries(database: Database, since: datetime | None = None) -> datetime | None:
+    """Insert a delivery for every finished run in ``database`` that has a webhook and no delivery yet.
 
-    since: only for ends from then on; None: for all, which takes longer the more runs there are. Returns from
-    when on there may be more ends than were noted here, to be passed on as the next ``since``.
+    Only runs finished after ``since`` are examined; None means all runs, which takes longer the more there
+    are. Returns the next ``since``: runs finished after it may still be missing.
     """
     with database.reading() as session:
         now = database.now(session)
-        ended = session.execute(_unnoted(since)).all()
-    for run, ended_at in ended:
+        ends = session.execute(_without_delivery(since)).all()
+    for run, ended_at in ends:
         if ended_at is None:
             continue
         try:
@@ -81,22 +82,22 @@ def note_ends(database: Database, since: datetime | None = None) -> datetime | N
                 session.execute(insert(Delivery).values(_message(session, run, ended_at, now)))
         except IntegrityError:
             continue  # another API process was faster
-    return since if len(ended) == _AT_ONCE else now - _SLACK
+    return since if len(ends) == _BATCH else now - _SLACK
 
 
 def claim(database: Database) -> Attempt | None:
-    """Take a message that is due, for as long as one attempt lasts; None: there is none."""
+    """Lease a due message in ``database`` for one attempt; return None if there is none."""
     with database.reading() as session:
         if not _is_any_due(session, database.now(session)):
             return None
     with database.transaction() as session:
         now = database.now(session)
-        _free_expired(session, now)
+        _release_expired(session, now)
         due = session.execute(
             select(Delivery.id, Delivery.attempts, Delivery.event_id, Delivery.body)
             .where(Delivery.state == DeliveryState.PENDING, Delivery.due_at <= now)
             .order_by(Delivery.due_at)
-            .limit(_AT_ONCE)
+            .limit(_BATCH)
         ).all()
         for row in due:
             lease: dict[str, Any] = {
@@ -107,68 +108,68 @@ def claim(database: Database) -> Attempt | None:
                 transition(session, row.id, DeliveryState.PENDING, DeliveryState.SENDING, now=now, **lease)
             except StaleState:
                 continue
-            to = session.execute(
+            webhook = session.execute(
                 select(RunSubmission.webhook_url, RunSubmission.webhook_secret)
                 .join(Delivery, Delivery.run_id == RunSubmission.run_id)
                 .where(Delivery.id == row.id)
             ).one()
-            url, secret = to.webhook_url or "", to.webhook_secret or ""
+            url, secret = webhook.webhook_url or "", webhook.webhook_secret or ""
             return Attempt(row.id, row.attempts + 1, row.event_id, url, secret, row.body)
     return None
 
 
-def keep(database: Database, attempt: Attempt, outcome: DeliveryResult) -> None:
-    """Write down what came of an attempt, unless its lease has run out and another one is under way."""
+def record_result(database: Database, attempt: Attempt, result: DeliveryResult) -> None:
+    """Store the ``result`` of ``attempt`` in ``database``, unless its lease expired and another one began."""
     with database.transaction() as session:
         now = database.now(session)
-        held = session.execute(
+        number = session.execute(
             select(Delivery.attempts).where(
                 Delivery.id == attempt.delivery, Delivery.state == DeliveryState.SENDING
             )
         ).scalar()
-        if held != attempt.number:
+        if number != attempt.number:
             return
-        target, values = _after(attempt, outcome, now)
+        target, values = _after(attempt, result, now)
         transition(
-            session, attempt.delivery, DeliveryState.SENDING, target, now=now, why=outcome.error, **values
+            session, attempt.delivery, DeliveryState.SENDING, target, now=now, why=result.error, **values
         )
 
 
-def _after(attempt: Attempt, outcome: DeliveryResult, now: datetime) -> tuple[DeliveryState, dict[str, Any]]:
-    """The state that an attempt leads to, and what is set with it."""
-    values: dict[str, Any] = {"lease_until": None, "error": outcome.error}
-    if outcome.error is None:
+def _after(attempt: Attempt, result: DeliveryResult, now: datetime) -> tuple[DeliveryState, dict[str, Any]]:
+    """Return the new state of the delivery, and the values to set with it."""
+    values: dict[str, Any] = {"lease_until": None, "error": result.error}
+    if result.error is None:
         return DeliveryState.DELIVERED, {**values, "delivered_at": now}
-    if outcome.is_final or attempt.number >= MAX_ATTEMPTS:
+    if result.is_final or attempt.number >= MAX_ATTEMPTS:
         return DeliveryState.FAILED, values
     due = now + timedelta(seconds=_BACKOFF_S[attempt.number - 1])
     return DeliveryState.PENDING, {**values, "due_at": due}
 
 
 def _key(secret: str) -> bytes:
-    """A secret as standardwebhooks.com writes it is base64; any other one is taken as it is."""
+    """Decode a ``secret`` in the format of standardwebhooks.com; use any other one unchanged."""
     if secret.startswith(_SECRET):
         with suppress(binascii.Error):
             return base64.b64decode(secret.removeprefix(_SECRET), validate=True)
     return secret.encode()
 
 
-def _unnoted(since: datetime | None) -> Select[int, datetime | None]:
-    told = and_(Delivery.run_id == Run.id, Delivery.ended_at == Run.finished_at)
-    lately = Run.finished_at.is_not(None) if since is None else Run.finished_at >= since
+def _without_delivery(since: datetime | None) -> Select[int, datetime | None]:
+    delivery = and_(Delivery.run_id == Run.id, Delivery.ended_at == Run.finished_at)
+    is_recent = Run.finished_at.is_not(None) if since is None else Run.finished_at >= since
     return (
         select(Run.id, Run.finished_at)
         .join(RunSubmission, RunSubmission.run_id == Run.id)
-        .outerjoin(Delivery, told)
-        .where(RunSubmission.webhook_url.is_not(None), lately, Delivery.id.is_(None))
+        .outerjoin(Delivery, delivery)
+        .where(RunSubmission.webhook_url.is_not(None), is_recent, Delivery.id.is_(None))
         .order_by(Run.finished_at)
-        .limit(_AT_ONCE)
+        .limit(_BATCH)
     )
 
 
 def _message(session: Session, run: int, ended_at: datetime, now: datetime) -> dict[str, Any]:
-    shown = summary.run_object(session, run)
-    body = {"type": f"run.{shown['state']}", "timestamp": ended_at.isoformat(), "data": shown}
+    data = summary.run_object(session, run)
+    body = {"type": f"run.{data['state']}", "timestamp": ended_at.isoformat(), "data": data}
     return {
         "run_id": run,
         "ended_at": ended_at,
@@ -181,14 +182,13 @@ def _message(session: Session, run: int, ended_at: datetime, now: datetime) -> d
 
 
 def _is_any_due(session: Session, now: datetime) -> bool:
-    """Asked first, since on SQLite only one process can write at a time."""
-    waits = and_(Delivery.state == DeliveryState.PENDING, Delivery.due_at <= now)
+    # Without this query, every look for due messages would take the write lock of SQLite.
+    waiting = and_(Delivery.state == DeliveryState.PENDING, Delivery.due_at <= now)
     expired = and_(Delivery.state == DeliveryState.SENDING, Delivery.lease_until < now)
-    return session.execute(select(Delivery.id).where(or_(waits, expired)).limit(1)).first() is not None
+    return session.execute(select(Delivery.id).where(or_(waiting, expired)).limit(1)).first() is not None
 
 
-def _free_expired(session: Session, now: datetime) -> None:
-    """Whoever held these has died, or takes too long."""
+def _release_expired(session: Session, now: datetime) -> None:
     rows = session.execute(
         select(Delivery.id, Delivery.attempts).where(
             Delivery.state == DeliveryState.SENDING, Delivery.lease_until < now
@@ -196,7 +196,7 @@ def _free_expired(session: Session, now: datetime) -> None:
     ).all()
     for row in rows:
         target = DeliveryState.PENDING if row.attempts < MAX_ATTEMPTS else DeliveryState.FAILED
-        values: dict[str, Any] = {"lease_until": None, "error": "its process died, or took too long"}
+        values: dict[str, Any] = {"lease_until": None, "error": "its process died or took too long"}
         try:
             transition(session, row.id, DeliveryState.SENDING, target, now=now, **values)
         except StaleState:

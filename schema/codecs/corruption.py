@@ -12,7 +12,7 @@ _LOOK = "`annealq doctor` looks for more"
 
 
 @contextmanager
-def stored_in(row: str, way_out: str) -> Iterator[None]:
+def stored_in(row: str, hint: str) -> Iterator[None]:
     """Let a `Corrupt` that the body raises name the row that the bytes are stored in, and the way out.
 
     Raises:
@@ -21,4 +21,4 @@ def stored_in(row: str, way_out: str) -> Iterator[None]:
     try:
         yield
     except Corrupt as error:
-        raise Corrupt(f"{row}: {error}; {BACKUP}, or {way_out} ({_LOOK})") from None
+        raise Corrupt(f"{row}: {error}; {BACKUP}, or {hint} ({_LOOK})") from None

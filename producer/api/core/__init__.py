@@ -1,1 +1,9 @@
-"""What every request goes through: settings, body limit, authentication, visibility of runs, errors."""
+"""What every request passes through.
+
+service.py          the objects that all requests of a process share
+settings.py         settings of the API: `[api]` in annealq.toml, `ANNEALQ_API_*`
+body_limit.py       middleware that limits the size of a request
+authentication.py   the caller of a request, by API key
+run_permissions.py  the runs that a caller may see and change
+errors.py           the body of every error response
+"""

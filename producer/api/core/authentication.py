@@ -1,40 +1,91 @@
-"""Who sends a request, and whether they may: the header `Authorization: Bearer KEY`."""
+"""The caller of a request, by its header `Authorization: Bearer KEY`, and what their scope allows."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 from urllib.parse import urlsplit
 
+from cachetools import TTLCache
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
-from producer.api.core import service
-from producer.api.core.service import Service
 from producer.api.keys import keys, limits
 from producer.api.keys.keys import Caller, Scope
+from schema.database import Database
 from schema.errors import RequestRefused
 
 _NOBODY = Caller(None, "this machine", Scope.ADMIN)
-_ADD = "send `Authorization: Bearer KEY`; the operator makes keys with `annealq keys add NAME`"
+_HINT = "send `Authorization: Bearer KEY`; the operator adds keys with `annealq keys add NAME`"
 _LOCAL = ("127.0.0.1", "::1", "localhost")
+_RECENT_S = 1.0  # a revoked key can be used this much longer
+_MAX_RECENT = 10_000
+
+
+class Authenticator:
+    """Identifies callers by their keys; those of the last second without a query.
+
+    ``is_private``: only this machine can reach the API, so that no key is needed until the first is added.
+    """
+
+    def __init__(self, database: Database, *, is_private: bool) -> None:
+        self._database, self._is_private = database, is_private
+        # By the hash of the key. Used in the event loop only.
+        self._recent: TTLCache[bytes, Caller] = TTLCache(_MAX_RECENT, _RECENT_S)
+
+    async def authenticate(self, request: Request, scope: Scope) -> Caller:
+        """Return the caller of ``request``, if they may do what needs ``scope``.
+
+        Raises:
+            RequestRefused: 401, no valid key; 403, the key lacks the scope; 429, too many requests.
+        """
+        key = _bearer(request)
+        digest = b"" if key is None else hashlib.sha256(key.encode()).digest()
+        caller = self._recent.get(digest)
+        if caller is None:
+            caller = self._recent[digest] = await run_in_threadpool(self._identify, key)
+        _check(request, caller, scope)
+        if caller.limits.requests_per_minute is not None:
+            await run_in_threadpool(self._count, caller)
+        return caller
+
+    def authenticate_browser(self, request: Request, scope: Scope, cookie: str | None) -> Caller:
+        """Do the same as `authenticate`, for a browser that sends its key in a ``cookie``."""
+        caller = self._identify(_bearer(request) or cookie)
+        _check(request, caller, scope)
+        if caller.limits.requests_per_minute is not None:
+            self._count(caller)
+        return caller
+
+    def _identify(self, key: str | None) -> Caller:
+        with self._database.reading() as session:
+            caller = None if key is None else keys.identify(session, key)
+            if key is None and self._is_private and not keys.exist(session):
+                return _NOBODY
+        if caller is None:
+            what = "no API key came with the request" if key is None else "this API key is not valid"
+            raise RequestRefused(what, 401, _HINT)
+        return caller
+
+    def _count(self, caller: Caller) -> None:
+        # The count is committed for a refused request, too.
+        refusal = None
+        with self._database.transaction() as session:
+            try:
+                limits.count_request(session, caller, self._database.now(session))
+            except RequestRefused as error:
+                refusal = error
+        if refusal is not None:
+            raise refusal
 
 
 def requires(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
-    """A dependency: the caller, if they may do what ``scope`` stands for."""
+    """Return a dependency that yields the caller, if they may do what needs ``scope``."""
 
     async def caller(request: Request) -> Caller:
-        at, key = await service.of(request), _bearer(request)
-        known = at.admitted.find(key)
-        if known is None:
-            known = await run_in_threadpool(identify, at, key)
-            at.admitted.keep(key, known)
-        if known.key_id is None:
-            _refuse_foreign_pages(request)
-        _check_scope(known, scope)
-        if known.limits.requests_per_minute is not None:
-            await run_in_threadpool(_count, at, known)
-        return known
+        authenticator: Authenticator = request.app.state.service.authenticator
+        return await authenticator.authenticate(request, scope)
 
     return caller
 
@@ -43,56 +94,15 @@ Reader = Annotated[Caller, Depends(requires(Scope.READ))]
 Submitter = Annotated[Caller, Depends(requires(Scope.SUBMIT))]
 
 
-def identify(at: Service, key: str | None) -> Caller:
-    """Whose key it is, or whoever asks where no key is needed.
-
-    Raises:
-        RequestRefused: 401, no key, or one that is not valid.
-    """
-    with at.database.reading() as session:
-        found = None if key is None else keys.identify(session, key)
-        if key is None and at.is_private and not keys.exist(session):
-            return _NOBODY
-    if found is None:
-        what = "no API key came with the request" if key is None else "this API key is not valid"
-        raise RequestRefused(what, 401, _ADD)
-    return found
-
-
-def admit(at: Service, request: Request, scope: Scope, cookie: str | None) -> Caller:
-    """A browser's way in: it sends its key in a cookie.
-
-    Raises:
-        RequestRefused: 401, no valid key; 403, a key that may not; 429, too many requests.
-    """
-    known = identify(at, _bearer(request) or cookie)
-    if known.key_id is None:
+def _check(request: Request, caller: Caller, scope: Scope) -> None:
+    if caller.key_id is None:
         _refuse_foreign_pages(request)
-    _check_scope(known, scope)
-    if known.limits.requests_per_minute is not None:
-        _count(at, known)
-    return known
-
-
-def _check_scope(caller: Caller, scope: Scope) -> None:
     if not caller.scope.allows(scope):
         raise RequestRefused(
-            f"key {caller.name!r} has scope {caller.scope}, and this needs {scope}",
+            f"key {caller.name!r} has scope {caller.scope}, but this needs scope {scope}",
             403,
             f"use a key of scope {scope}: `annealq keys add NAME --scope {scope}`",
         )
-
-
-def _count(at: Service, caller: Caller) -> None:
-    # What is counted stays counted, also for a request that is refused.
-    refusal = None
-    with at.database.transaction() as session:
-        try:
-            limits.count_request(session, caller, at.database.now(session))
-        except RequestRefused as error:
-            refusal = error
-    if refusal is not None:
-        raise refusal
 
 
 def _bearer(request: Request) -> str | None:
@@ -101,13 +111,13 @@ def _bearer(request: Request) -> str | None:
 
 
 def _refuse_foreign_pages(request: Request) -> None:
-    """Without keys, a page of another site in this machine's browser must not be able to send runs."""
+    """Refuse requests that a page of another site sends from a browser on this machine."""
     host = urlsplit(f"//{request.headers.get('host', '')}").hostname
     origin = request.headers.get("origin")
     is_foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
     if host not in _LOCAL or is_foreign:
         raise RequestRefused(
-            "without any API key, only programs on this machine may ask",
+            "without an API key, only programs on this machine are served",
             403,
-            "make a key with `annealq keys add NAME`, and send it",
+            "add a key with `annealq keys add NAME`, and send it",
         )

@@ -1,4 +1,4 @@
-"""No request body is longer than is allowed: refused by its header, else while it comes in."""
+"""Limits the size of a request's body: by its Content-Length, else while the body is received."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from schema.errors import RequestRefused
 
 
 class BodyLimit:
-    """ASGI middleware; ``most``: bytes of a body."""
+    """ASGI middleware that refuses bodies of more than ``max_body`` bytes."""
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self._app, self._most = app, most
+    def __init__(self, app: ASGIApp, max_body: int) -> None:
+        self._app, self._max_body = app, max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > self._most:
+        if announced.isdigit() and int(announced) > self._max_body:
             await errors.respond(self._refusal())(scope, receive, send)
             return
         await self._app(scope, self._counting(receive), send)
 
     def _counting(self, receive: Receive) -> Receive:
-        seen = 0
+        received = 0
 
-        async def counted() -> Message:
-            nonlocal seen
+        async def count() -> Message:
+            nonlocal received
             message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self._most:
+            received += len(message.get("body", b""))
+            if received > self._max_body:
                 raise self._refusal()
             return message
 
-        return counted
+        return count
 
     def _refusal(self) -> RequestRefused:
         return RequestRefused(
-            f"the request is larger than {self._most / 1e6:g} MB",
+            f"the request is larger than {self._max_body / 1e6:g} MB",
             413,
             "send fewer images in each run, or a compressed .npz; the operator sets ANNEALQ_API_MAX_BODY_MB",
         )

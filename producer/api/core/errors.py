@@ -1,4 +1,4 @@
-"""Every error has one shape: {error, message, way_out}. No traceback is ever sent."""
+"""The body of every error response: {error, message, hint, way_out}. Tracebacks are never sent."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -29,9 +30,10 @@ from schema.errors import (
     StorageError,
 )
 
-_AGAIN_S = 5
+_RETRY_AFTER_S = 5
+_MAX_TEXT = 2_000
 _LOG = logging.getLogger("annealq.api")
-_WORDS = {
+_CODES = {
     400: "bad_request",
     401: "no_valid_key",
     403: "not_allowed",
@@ -44,61 +46,73 @@ _WORDS = {
     422: "unusable",
     429: "limit_reached",
 }
-# The command line's way out of these is no help over HTTP.
+# Messages of the command line end with a command, which does not help over HTTP.
 _COMMAND = re.compile(r": (run )?`annealq .*", re.DOTALL)
 
 _STATUS: Sequence[tuple[type[AnnealqError], int, str, str]] = (
     (ImageError, 422, "unusable_images", "correct the images, then send them again"),
-    (NetworkError, 422, "unusable_network", "GET /v1/networks lists what there is"),
-    (IdempotencyConflict, 409, "idempotency_conflict", "send exactly the same, or choose another key"),
+    (NetworkError, 422, "unusable_network", "GET /v1/networks lists the networks"),
+    (IdempotencyConflict, 409, "idempotency_conflict", "send exactly the same content, or use another key"),
     (ParameterError, 422, "unusable_parameter", "GET /openapi.json lists all fields and their limits"),
-    (InputError, 422, "unusable", "GET /openapi.json says what is expected"),
-    (NotFound, 404, "not_found", "GET /v1/runs, /v1/networks and /v1/embeddings list what there is"),
+    (InputError, 422, "unusable", "GET /openapi.json describes what is expected"),
+    (NotFound, 404, "not_found", "GET /v1/runs, /v1/networks and /v1/embeddings list what exists"),
     (StaleState, 409, "conflict", "look at the run's state, then try again"),
-    (Corrupt, 500, "damaged", "tell the operator: what is stored does not agree with its checksum"),
-    (StorageError, 503, "database_away", "try again in a moment; GET /readyz says what is wrong"),
-    (BrokerUnavailable, 503, "broker_away", "try again in a moment; GET /readyz says what is wrong"),
+    (Corrupt, 500, "damaged", "tell the operator: stored data does not match its checksum"),
+    (StorageError, 503, "database_away", "try again in a moment; GET /readyz reports what is wrong"),
+    (BrokerUnavailable, 503, "broker_away", "try again in a moment; GET /readyz reports what is wrong"),
 )
 
 
+class ErrorBody(BaseModel):
+    """The JSON body of every error response."""
+
+    error: str = Field(description="A code for programs: not_found, limit_reached ...")
+    message: str = Field(description="What is wrong.")
+    hint: str = Field(description="What to do about it.")
+    way_out: str = Field(description="The same as `hint`, under its former name.", deprecated=True)
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "default": {"model": ErrorBody, "description": "An error: every status from 400 has this body."}
+}
+
+
 def install(app: FastAPI) -> None:
-    """Let an application answer every error in this shape."""
+    """Let ``app`` answer every error with an `ErrorBody`."""
     app.add_exception_handler(AnnealqError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _unknown)
 
 
-def shape(code: str, message: str, way_out: str) -> dict[str, str]:
-    return {"error": code, "message": message, "way_out": way_out}
+def error_body(code: str, message: str, hint: str) -> dict[str, str]:
+    """Return the fields of an `ErrorBody` with ``code``, ``message`` and ``hint``."""
+    return {"error": code, "message": message, "hint": hint, "way_out": hint}
 
 
 def respond(error: AnnealqError) -> JSONResponse:
-    """The answer to a request that ended in this error."""
+    """Return the response to a request that raised ``error``."""
     if isinstance(error, RequestRefused):
-        return _answer(error.status, _word(error.status), str(error), error.way_out, error.retry_after_s)
-    for kind, status, code, way_out in _STATUS:
+        return _answer(error.status, _code(error.status), str(error), error.hint, error.retry_after_s)
+    for kind, status, code, hint in _STATUS:
         if isinstance(error, kind):
-            return _answer(
-                status, code, _message(error, status), way_out, _AGAIN_S if status == 503 else None
-            )
+            retry_after_s = _RETRY_AFTER_S if status == 503 else None
+            return _answer(status, code, _message(error, status), hint, retry_after_s)
     return _answer(500, "failed", str(error), "tell the operator")
 
 
 def _message(error: AnnealqError, status: int) -> str:
-    """For who asked by HTTP: where the database or the broker is, is the operator's business."""
+    """Return the text for the client. Addresses of database and broker are only for the operator's log."""
     if status != 503:
         return _COMMAND.sub("", str(error))
     _LOG.warning("%s: %s", type(error).__name__, error)
-    return (
-        "the broker does not answer"
-        if isinstance(error, BrokerUnavailable)
-        else "the database cannot be used"
-    )
+    if isinstance(error, BrokerUnavailable):
+        return "the broker does not answer"
+    return "the database cannot be used"
 
 
 def describe(problems: Sequence[Any]) -> str:
-    """One line for each wrong field: where it is, and what is wrong."""
+    """Return the location and message of each of pydantic's ``problems``, separated by semicolons."""
     lines = []
     for problem in problems:
         # Where a field may be of several types, pydantic also names the type that was tried: type[...].
@@ -109,9 +123,9 @@ def describe(problems: Sequence[Any]) -> str:
 
 
 def printable(text: str) -> str:
-    """The text without what a terminal or JSON could not carry, of a length that can be read."""
+    """Return ``text`` without characters that a terminal cannot show, cut to 2,000 characters."""
     clean = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return clean if len(clean) <= 2_000 else clean[:2_000] + " ..."
+    return clean if len(clean) <= _MAX_TEXT else clean[:_MAX_TEXT] + " ..."
 
 
 async def _known(_request: Request, error: Exception) -> JSONResponse:
@@ -130,8 +144,8 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     where = printable(f"{request.method} {request.url.path}")[:200]
-    way_out = "GET /openapi.json lists what there is"
-    answer = _answer(error.status_code, _word(error.status_code), f"{where}: {error.detail}", way_out)
+    hint = "GET /openapi.json lists all paths and methods"
+    answer = _answer(error.status_code, _code(error.status_code), f"{where}: {error.detail}", hint)
     answer.headers.update(error.headers or {})
     return answer
 
@@ -139,20 +153,20 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 async def _unknown(request: Request, error: Exception) -> JSONResponse:
     number = secrets.token_hex(4)
     _LOG.error("request %s failed: %s %s", number, request.method, request.url.path, exc_info=error)
-    message = f"the server failed; its log says why, under {number}"
+    message = f"the server failed; its log has the reason under {number}"
     return _answer(500, "failed", message, "try again, and tell the operator that number")
 
 
-def _word(status: int) -> str:
-    return _WORDS.get(status, "failed" if status >= 500 else "bad_request")
+def _code(status: int) -> str:
+    return _CODES.get(status, "failed" if status >= 500 else "bad_request")
 
 
 def _answer(
-    status: int, code: str, message: str, way_out: str, retry_after_s: float | None = None
+    status: int, code: str, message: str, hint: str, retry_after_s: float | None = None
 ) -> JSONResponse:
     headers = {} if retry_after_s is None else {"Retry-After": str(math.ceil(retry_after_s))}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if status == 413:
-        headers["Connection"] = "close"  # or its sender would go on sending
-    return JSONResponse(shape(code, printable(message), way_out), status, headers)
+        headers["Connection"] = "close"  # or the client would continue to send
+    return JSONResponse(error_body(code, printable(message), hint), status, headers)

@@ -1,36 +1,36 @@
-"""Which runs a caller sees and changes: those that its key has sent; all of them, with scope admin.
+"""The runs that a caller sees and may change: those sent with its key, or all with scope admin.
 
-A key that was made with `--all-runs` sees those of others, and changes none of them. A route that has `{run}`
-in its path takes it as `SeenRun`, or as `OwnRun` where it changes the run. What a caller does not see is
-answered as if it were not there.
+A key that was added with `--all-runs` sees the runs of other keys and may not change them. A route with
+`{run}` in its path takes it as `SeenRun`, or as `OwnRun` if it changes the run. Runs that the caller does not
+see are answered with 404, as if they did not exist.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Path
+from fastapi import Depends, Path, Request
 from starlette.concurrency import run_in_threadpool
 
 from producer.api.core.authentication import Reader, Submitter
-from producer.api.core.service import Service, Shared
 from producer.api.keys.keys import Caller, Scope
 from producer.runs import queries
 from producer.runs.ownership import has_sent
+from schema.database import Database
 from schema.errors import NotFound, RequestRefused
 
 RunId = Annotated[int, Path(ge=1, lt=2**63, description="The run's number.")]
 
 
-async def _seen(run: RunId, at: Shared, caller: Reader) -> int:
+async def _seen(run: RunId, request: Request, caller: Reader) -> int:
     if caller.only is not None:
-        await run_in_threadpool(check_seen, at, caller, run)
+        await run_in_threadpool(check_seen, request.app.state.service.database, caller, run)
     return run
 
 
-async def _own(run: RunId, at: Shared, caller: Submitter) -> int:
+async def _own(run: RunId, request: Request, caller: Submitter) -> int:
     if caller.scope is not Scope.ADMIN:
-        await run_in_threadpool(check_own, at, caller, run)
+        await run_in_threadpool(check_own, request.app.state.service.database, caller, run)
     return run
 
 
@@ -38,21 +38,26 @@ SeenRun = Annotated[int, Depends(_seen)]
 OwnRun = Annotated[int, Depends(_own)]
 
 
-def check_seen(at: Service, caller: Caller, run: int) -> None:
-    """Raises NotFound where the caller does not see the run, or there is none."""
-    with at.database.reading() as session:
+def check_seen(database: Database, caller: Caller, run: int) -> None:
+    """Raise NotFound if ``caller`` does not see ``run`` in ``database``, or it does not exist."""
+    with database.reading() as session:
         if caller.only is None:
             queries.progress(session, run)
         elif not has_sent(session, caller.only, run):
-            raise NotFound(f"key {caller.name!r} has sent no run {run}, and sees its own only")
+            raise NotFound(f"key {caller.name!r} has not sent a run {run}, and sees only its own runs")
 
 
-def check_own(at: Service, caller: Caller, run: int) -> None:
-    """Raises NotFound as `check_seen` does; RequestRefused (403) where the caller may only look at it."""
-    check_seen(at, caller, run)
+def check_own(database: Database, caller: Caller, run: int) -> None:
+    """Check that ``caller`` may change ``run`` in ``database``.
+
+    Raises:
+        NotFound: as in `check_seen`.
+        RequestRefused: 403, the caller may only look at the run.
+    """
+    check_seen(database, caller, run)
     if caller.scope is Scope.ADMIN or caller.key_id is None:
         return
-    with at.database.reading() as session:
+    with database.reading() as session:
         if not has_sent(session, caller.key_id, run):
             raise RequestRefused(
                 f"run {run} was not sent by key {caller.name!r}",

@@ -1,89 +1,70 @@
-"""What all requests share: settings, the database, the doorbell."""
+"""The objects that all requests of one process share."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from producer.api.core.authentication import Authenticator
 from producer.api.core.settings import ApiSettings
-from producer.api.keys.recent_callers import Admitted
-from producer.api.live.notifier import Doorbell
-from producer.api.live.progress_feed import Watch
-from producer.api.live.prometheus_metrics import Exposition
+from producer.api.live.network_cache import NetworkCache
+from producer.api.live.notifier import Notifier
+from producer.api.live.progress_feed import ProgressFeed
+from producer.api.live.prometheus_metrics import PrometheusMetrics
 from producer.api.live.snapshots import Snapshots
-from producer.images import ImageSet
-from producer.networks import choose, provide
-from producer.networks.choose import ChosenNetwork
 from schema.database import Database
 from schema.settings import Settings
-
-_FRESH_S = 1.0
-_MOST_CHOSEN = 1_000
 
 
 @dataclass(frozen=True)
 class Service:
-    """Made once for each process.
-
-    is_private: only this machine can reach the API, so that it may do without keys until there is one.
-    """
+    """Built once for each process, and stored as `app.state.service`."""
 
     settings: Settings
     api: ApiSettings
     database: Database
-    doorbell: Doorbell
-    watch: Watch
-    exposition: Exposition
+    authenticator: Authenticator
+    notifier: Notifier
+    progress_feed: ProgressFeed
+    metrics: PrometheusMetrics
     snapshots: Snapshots
-    admitted: Admitted
-    is_private: bool
-    _chosen: dict[tuple[str | None, int, int], tuple[float, ChosenNetwork]] = field(default_factory=dict)
+    networks: NetworkCache
 
     @classmethod
     def build(cls, settings: Settings, api: ApiSettings, *, is_private: bool) -> Service:
-        """Connects to nothing yet; raises ParameterError when the database's URL cannot be understood."""
+        """Return a service by ``settings`` and ``api`` that has not connected to anything yet.
+
+        Args:
+            settings: name the database and the broker.
+            api: settings of the API.
+            is_private: only this machine can reach the API; see `Authenticator`.
+
+        Raises:
+            ParameterError: the database's URL cannot be understood.
+        """
         database = Database(settings.database_url)
         return cls(
             settings,
             api,
             database,
-            Doorbell(settings.broker_url),
-            Watch(database),
-            Exposition(database),
+            Authenticator(database, is_private=is_private),
+            Notifier(settings.broker_url),
+            ProgressFeed(database),
+            PrometheusMetrics(database),
             Snapshots(database),
-            Admitted(),
-            is_private,
+            NetworkCache(database),
         )
 
-    def choose_network(self, images: ImageSet, name: str | None) -> ChosenNetwork:
-        """The network to classify images with. What was chosen is remembered for a second.
 
-        Raises:
-            NetworkError: there is none. ImageError: the images do not suit a shipped one.
-        """
-        height, width = images.images.shape[1:]
-        asked = (name, int(height), int(width))
-        until, chosen = self._chosen.get(asked, (0.0, None))
-        if chosen is not None and time.monotonic() < until:
-            return chosen
-        if chosen is None:
-            chosen = provide.provide(self.database, images, name)  # a shipped one is installed
-        else:
-            with self.database.reading() as session:
-                chosen = choose.choose(session, name, height, width)
-        if len(self._chosen) >= _MOST_CHOSEN:
-            self._chosen.clear()
-        self._chosen[asked] = time.monotonic() + _FRESH_S, chosen
-        return chosen
+async def get_service(request: Request) -> Service:
+    """Return the service of the application of ``request``.
 
-
-async def of(request: Request) -> Service:
-    """The service of a request's application. Async, since FastAPI sends other functions to a thread."""
+    Async, because FastAPI runs other functions in a thread.
+    """
     service: Service = request.app.state.service
     return service
 
 
-Shared = Annotated[Service, Depends(of)]
+Shared = Annotated[Service, Depends(get_service)]

@@ -14,7 +14,7 @@ from schema.settings import TomlSettings, describe
 
 
 class ApiSettings(TomlSettings):
-    """Frozen values, passed in."""
+    """Frozen settings of the API."""
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="ANNEALQ_API_", extra="ignore")
     toml_table: tuple[str, ...] = Field(default=("api",), exclude=True, repr=False)
@@ -24,11 +24,11 @@ class ApiSettings(TomlSettings):
     )
     max_body_mb: float = Field(default=64.0, gt=0, le=2048, description="Megabytes (10^6) of one request.")
     max_decoded_mb: float = Field(
-        default=512.0, gt=0, le=2048, description="Megabytes of one request's images, once they are unpacked."
+        default=512.0, gt=0, le=2048, description="Megabytes of one request's images after unpacking."
     )
-    threads: int = Field(default=8, ge=1, le=64, description="Requests that one process works on at a time.")
+    threads: int = Field(default=8, ge=1, le=64, description="Requests that one process handles at a time.")
     webhook_private: bool = Field(
-        default=False, description="Webhooks may also be plain http, and at private addresses."
+        default=False, description="Allow webhooks over plain http and at private addresses."
     )
 
     @field_validator("folders", mode="before")
@@ -39,17 +39,17 @@ class ApiSettings(TomlSettings):
 
     @property
     def max_body(self) -> int:
-        """Bytes of one request."""
+        """Return the limit of one request, in bytes."""
         return int(self.max_body_mb * 1e6)
 
     @property
     def max_decoded(self) -> int:
-        """Bytes of one request's images, unpacked."""
+        """Return the limit of one request's images after unpacking, in bytes."""
         return int(self.max_decoded_mb * 1e6)
 
 
 def load(**overrides: Any) -> ApiSettings:
-    """Read them; raises ParameterError naming the setting that cannot be used."""
+    """Return the settings, with ``overrides`` first; raise ParameterError naming the one that is invalid."""
     try:
         return ApiSettings(**overrides)
     except (ValidationError, ValueError) as error:

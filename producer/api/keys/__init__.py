@@ -1,1 +1,5 @@
-"""API keys and their limits, in SQL."""
+"""API keys and their limits.
+
+keys.py    add, identify, list and revoke keys
+limits.py  requests per minute, images and QPU time per day
+"""

@@ -1,7 +1,7 @@
-"""API keys: made, found, counted and revoked in SQL, so that all API processes agree.
+"""API keys, stored in SQL so that all API processes agree.
 
-A key is `aq_`, eight characters by which its row is found, and 256 random bits. Only its SHA-256 is kept: for
-a random key that is enough; slow hashes are for what people choose.
+A key is `aq_`, eight characters that identify its row, and 256 random bits. Only its SHA-256 is stored: that
+is enough for a random key; slow hashes are for passwords that people choose.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from sqlalchemy import case, insert, select, update
 from sqlalchemy.orm import Session
@@ -31,37 +30,37 @@ _MAX_COUNT = 2**31 - 1
 
 
 class Scope(StrEnum):
-    """What a key may do; each may do what those before may."""
+    """What a key may do; each scope includes the ones before it."""
 
-    READ = "read"  # look at networks, embeddings, metrics; and at runs: those it has sent, or all
-    SUBMIT = "submit"  # send runs; pause, resume and cancel those it has sent
-    ADMIN = "admin"  # the same with all runs; raise budgets
+    READ = "read"  # look at networks, embeddings and metrics; at its own runs, or at all
+    SUBMIT = "submit"  # send runs; pause, resume and cancel its own
+    ADMIN = "admin"  # the same for all runs; change budgets
 
     def allows(self, wanted: Scope) -> bool:
+        """Return whether this scope includes ``wanted``."""
         ranks = list(Scope)
         return ranks.index(self) >= ranks.index(wanted)
 
 
 @dataclass(frozen=True)
 class KeyLimits:
-    """How much a key may ask for; None: as much as it likes. Days are UTC."""
+    """Limits of a key; None means unlimited. Days are UTC."""
 
     requests_per_minute: int | None = None
     images_per_day: int | None = None
     qpu_us_per_day: int | None = None
 
     def __post_init__(self) -> None:
-        """Raises ParameterError naming the value and its limits."""
         for name in ("requests_per_minute", "images_per_day"):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= _MAX_COUNT:
                 words = name.replace("_", " ")
-                raise ParameterError(f"{words}: {value}; a whole number from 1 to {_MAX_COUNT:,} is needed")
+                raise ParameterError(f"{words}: {value} is not a whole number from 1 to {_MAX_COUNT:,}")
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sends a request. key_id: None where no key is needed."""
+    """The sender of a request. ``key_id`` is None where no key is needed."""
 
     key_id: int | None
     name: str
@@ -73,13 +72,13 @@ class Caller:
 
     @property
     def only(self) -> int | None:
-        """The key whose runs are all that the caller sees; None: all runs."""
+        """Return the key whose runs the caller sees, or None if they see all runs."""
         return None if self.all_runs or self.scope is Scope.ADMIN else self.key_id
 
 
 @dataclass(frozen=True)
 class NewKey:
-    """What is shown once, when a key is made."""
+    """What is shown once, when a key is added."""
 
     name: str
     key: str
@@ -88,7 +87,7 @@ class NewKey:
 
 @dataclass(frozen=True)
 class KeySummary:
-    """A key as `keys list` prints it: never the key."""
+    """A key as `keys list` prints it, without the key itself."""
 
     name: str
     prefix: str
@@ -112,19 +111,27 @@ def add(
     *,
     all_runs: bool = False,
 ) -> NewKey:
-    """Make a key. all_runs: it sees the runs of others, too; with scope admin it does anyhow.
+    """Add a key to ``database``.
+
+    Args:
+        database: where the key is stored.
+        name: of the key, at most 64 characters.
+        scope: what the key may do.
+        limits: unlimited by default.
+        webhook_url: is called when a run of the key ends.
+        all_runs: the key sees the runs of other keys, too, as every key of scope admin does.
 
     Raises:
-        ParameterError: the name cannot be used, or is used already, if only by a revoked key.
+        ParameterError: the name is invalid, or belongs to another key, which may be revoked.
     """
     if not _NAME.fullmatch(name):
-        raise ParameterError(f"key name {name!r}: 1 to 64 letters, digits, dots, dashes and underscores")
+        raise ParameterError(f"key name {name!r}: use 1 to 64 letters, digits, dots, dashes or underscores")
     prefix = f"aq_{secrets.token_hex(_PREFIX_BYTES)}"
     key = f"{prefix}_{secrets.token_urlsafe(_SECRET_BYTES)}"
     secret = new_secret()
     with database.transaction() as session:
         if session.execute(select(ApiKey.id).where(ApiKey.name == name)).first():
-            raise ParameterError(f"there is a key {name!r} already: choose another name")
+            raise ParameterError(f"a key {name!r} already exists: choose another name")
         session.execute(
             insert(ApiKey).values(
                 name=name,
@@ -132,7 +139,7 @@ def add(
                 sha256=_hash(key),
                 scope=scope.value,
                 all_runs=all_runs or scope is Scope.ADMIN,
-                **_columns(limits or KeyLimits()),
+                **asdict(limits or KeyLimits()),
                 webhook_secret=secret,
                 webhook_url=webhook_url,
                 created_at=database.now(session),
@@ -142,12 +149,12 @@ def add(
 
 
 def new_secret() -> str:
-    """A secret to sign webhooks with, as standardwebhooks.com writes it."""
+    """Return a random secret to sign webhooks with, in the format of standardwebhooks.com."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
 
 def revoke(database: Database, name: str) -> None:
-    """End a key; what it has sent goes on. Raises NotFound where there is no such key that is still valid."""
+    """Revoke the key ``name`` in ``database``; its runs continue. Raise NotFound if no such key is valid."""
     with database.transaction() as session:
         revoked = session.execute(
             update(ApiKey)
@@ -156,11 +163,11 @@ def revoke(database: Database, name: str) -> None:
             .returning(ApiKey.id)
         ).first()
     if revoked is None:
-        raise NotFound(f"no key {name!r} is valid: `annealq keys list` shows what there is")
+        raise NotFound(f"no valid key is called {name!r}: `annealq keys list` lists all keys")
 
 
 def summaries(session: Session, now: datetime) -> list[KeySummary]:
-    """All keys, newest first."""
+    """Return all keys, newest first, with the images that they have used on the day of ``now``."""
     rows = session.execute(select(ApiKey).order_by(ApiKey.id.desc())).scalars()
     return [
         KeySummary(
@@ -181,13 +188,13 @@ def summaries(session: Session, now: datetime) -> list[KeySummary]:
 
 
 def exist(session: Session, *, valid: bool = False) -> bool:
-    """Whether there is any key, be it revoked; ``valid``: one that is not."""
+    """Return whether any key exists; with ``valid``, whether one exists that is not revoked."""
     query = select(ApiKey.id).limit(1)
     return session.execute(query.where(ApiKey.revoked_at.is_(None)) if valid else query).first() is not None
 
 
 def identify(session: Session, key: str) -> Caller | None:
-    """Whose key it is; None: nobody's, or revoked."""
+    """Return the owner of ``key``, or None if it is unknown or revoked."""
     parts = _KEY.fullmatch(key)
     if parts is None:
         return None
@@ -202,32 +209,27 @@ def identify(session: Session, key: str) -> Caller | None:
 
 
 def count_request(session: Session, key_id: int, now: datetime) -> int:
-    """Count a request; how many there were in this minute, with it."""
+    """Count a request of the key ``key_id``, and return its requests in the minute of ``now``."""
     minute = now.replace(second=0, microsecond=0)
-    same = case((ApiKey.minute == minute, ApiKey.requests + 1), else_=1)
-    counted = update(ApiKey).where(ApiKey.id == key_id).values(requests=same, minute=minute)
+    requests = case((ApiKey.minute == minute, ApiKey.requests + 1), else_=1)
+    counted = update(ApiKey).where(ApiKey.id == key_id).values(requests=requests, minute=minute)
     return session.execute(counted.returning(ApiKey.requests)).scalar_one()
 
 
 def count_images(session: Session, key_id: int, images: int, now: datetime) -> int:
-    """Count images; how many there were on this day, with them. Locks the key's row until the commit."""
+    """Count ``images`` of the key ``key_id``, and return its images on the day of ``now``.
+
+    The key's row is locked until the commit.
+    """
     day = day_of(now)
-    same = case((ApiKey.day == day, ApiKey.images + images), else_=images)
-    counted = update(ApiKey).where(ApiKey.id == key_id).values(images=same, day=day)
+    total = case((ApiKey.day == day, ApiKey.images + images), else_=images)
+    counted = update(ApiKey).where(ApiKey.id == key_id).values(images=total, day=day)
     return session.execute(counted.returning(ApiKey.images)).scalar_one()
 
 
 def day_of(now: datetime) -> datetime:
-    """Its first instant, UTC."""
+    """Return the first instant of the UTC day of ``now``."""
     return now.replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def _columns(limits: KeyLimits) -> dict[str, Any]:
-    return {
-        "requests_per_minute": limits.requests_per_minute,
-        "images_per_day": limits.images_per_day,
-        "qpu_us_per_day": limits.qpu_us_per_day,
-    }
 
 
 def _hash(key: str) -> str:

@@ -1,4 +1,4 @@
-"""What a key may still ask for: requests in this minute, images and QPU time on this day (UTC)."""
+"""Limits of a key: requests per minute, images and QPU time per day (UTC)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _REMOTE = [solver.value for solver in Solver if solver.is_remote]
 
 
 def count_request(session: Session, caller: Caller, now: datetime) -> None:
-    """Raises RequestRefused (429) when the key has asked for more than it may in this minute."""
-    most = caller.limits.requests_per_minute
-    if caller.key_id is None or most is None:
+    """Count a request of ``caller`` at ``now``; raise RequestRefused (429) above their limit per minute."""
+    limit = caller.limits.requests_per_minute
+    if caller.key_id is None or limit is None:
         return
-    if keys.count_request(session, caller.key_id, now) > most:
+    if keys.count_request(session, caller.key_id, now) > limit:
         raise RequestRefused(
-            f"key {caller.name!r} may send {most:,} requests a minute",
+            f"key {caller.name!r} may send {limit:,} requests per minute",
             429,
-            "wait until the next minute; follow a run by its /events, which is one request",
+            "wait until the next minute; follow a run by its /events, which counts as one request",
             retry_after_s=60 - now.second,
         )
 
@@ -36,52 +36,59 @@ def count_request(session: Session, caller: Caller, now: datetime) -> None:
 def count_run(
     session: Session, caller: Caller, run: int, images: int, solver: Solver, *, now: datetime
 ) -> None:
-    """Count a new run of so many images, in the transaction that writes it.
+    """Count the new ``run`` of ``caller``, in the transaction that inserts it.
 
-    Under a limit of QPU time a run without a budget gets what is left of it.
+    If the key has a limit of QPU time and the run has no budget, its budget becomes the rest of the limit.
+
+    Args:
+        session: of the transaction.
+        caller: whose limits apply.
+        run: number of the new run.
+        images: number of its images.
+        solver: only runs on remote solvers use QPU time.
+        now: of the database.
 
     Raises:
-        RequestRefused: 429, the key's images or QPU time of this day do not suffice.
+        RequestRefused: 429, the images or the QPU time of the key for this day do not suffice.
     """
     if caller.key_id is None:
         return
-    most = caller.limits.images_per_day
+    limit = caller.limits.images_per_day
     used = keys.count_images(session, caller.key_id, images, now)
-    if most is not None and used > most:
-        raise _too_many(caller, most, used - images, images, now)
+    if limit is not None and used > limit:
+        raise _too_many(caller, limit, used - images, images, now)
     if solver.is_remote and caller.limits.qpu_us_per_day is not None:
         _reserve_time(session, caller, run, caller.limits.qpu_us_per_day, now)
 
 
-def _too_many(caller: Caller, most: int, used: int, images: int, now: datetime) -> RequestRefused:
-    left = f"{used:,} of them are used"
-    way_out = "send fewer images" if used < most else "wait until the next day (UTC)"
+def _too_many(caller: Caller, limit: int, used: int, images: int, now: datetime) -> RequestRefused:
+    hint = "send fewer images" if used < limit else "wait until the next day (UTC)"
     return RequestRefused(
-        f"key {caller.name!r} may send {most:,} images a day, {left}, and this run has {images:,}",
+        f"key {caller.name!r} may send {limit:,} images per day, has sent {used:,}; this run has {images:,}",
         429,
-        f"{way_out}, or ask for a higher limit",
+        f"{hint}, or ask for a higher limit",
         retry_after_s=_until_tomorrow_s(now),
     )
 
 
-def _reserve_time(session: Session, caller: Caller, run: int, most: int, now: datetime) -> None:
-    left = most - _claimed_us(session, caller, run, now)
+def _reserve_time(session: Session, caller: Caller, run: int, limit_us: int, now: datetime) -> None:
+    left_us = limit_us - _claimed_us(session, caller, run, now)
     budget = session.execute(select(Run.budget_us).where(Run.id == run)).scalar_one()
-    if left <= 0 or (budget is not None and budget > left):
+    if left_us <= 0 or (budget is not None and budget > left_us):
         raise RequestRefused(
-            f"key {caller.name!r} may use {most / 1e6:g} s of QPU time a day; its runs of today have used or "
-            f"reserved all but {max(left, 0) / 1e6:g} s",
+            f"key {caller.name!r} may use {limit_us / 1e6:g} s of QPU time per day; today's runs used or "
+            f"reserved all but {max(left_us, 0) / 1e6:g} s",
             429,
-            "give each run a smaller budget_s (a run without one reserves all that is left), or wait until "
+            "give each run a smaller budget_s (a run without one reserves the rest), or wait until "
             "the next day (UTC)",
             retry_after_s=_until_tomorrow_s(now),
         )
     if budget is None:
-        session.execute(update(Run).where(Run.id == run).values(budget_us=left))
+        session.execute(update(Run).where(Run.id == run).values(budget_us=left_us))
 
 
 def _claimed_us(session: Session, caller: Caller, run: int, now: datetime) -> int:
-    """QPU time that the key's other runs of today were charged, or may still be."""
+    """Return the QPU time that today's other runs of ``caller`` were charged, or may still be charged."""
     rows = session.execute(
         select(Run.state, func.coalesce(Run.budget_us, 0), func.coalesce(func.sum(cost_us()), 0))
         .join(RunSubmission, RunSubmission.run_id == Run.id)
@@ -95,8 +102,7 @@ def _claimed_us(session: Session, caller: Caller, run: int, now: datetime) -> in
         )
         .group_by(Run.id, Run.state, Run.budget_us)
     )
-    ended = FINISHED_RUNS
-    return sum(int(spent if state in ended else max(budget, spent)) for state, budget, spent in rows)
+    return sum(int(spent if state in FINISHED_RUNS else max(budget, spent)) for state, budget, spent in rows)
 
 
 def _until_tomorrow_s(now: datetime) -> int:

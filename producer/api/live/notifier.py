@@ -1,6 +1,7 @@
-"""Tells the workers that there is something to do: one hint for all runs that were committed meanwhile.
+"""Notifies the workers of new work: one hint for all runs that were committed in the meantime.
 
-Beside the requests, since a broker that is away must not keep a client waiting: the work is safe by then.
+It runs in its own thread, because a client should not wait for a broker that is away: the runs are stored by
+then.
 """
 
 from __future__ import annotations
@@ -12,41 +13,41 @@ from producer.stack import broker
 from schema.errors import BrokerUnavailable
 from schema.messages import Message, Task
 
-_END_S = 2.0
+_JOIN_S = 2.0
 
 
-class Doorbell:
-    """A thread that sends hints; `ring` returns at once."""
+class Notifier:
+    """A thread that sends hints to the broker at ``broker_url``; `notify` returns at once."""
 
     def __init__(self, broker_url: str) -> None:
         self._broker_url = broker_url
-        self._rung = threading.Event()
+        self._wanted = threading.Event()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def ring(self) -> None:
-        self._rung.set()
+    def notify(self) -> None:
+        self._wanted.set()
 
     def close(self) -> None:
-        """End; a hint that was not sent yet is left to the reconciler."""
+        """Stop the thread. A hint that was not sent yet is left to the reconciler."""
         self._closed = True
-        self._rung.set()
-        self._thread.join(_END_S)
+        self._wanted.set()
+        self._thread.join(_JOIN_S)
 
     def _run(self) -> None:
         while not self._closed:
-            self._rung.wait()
+            self._wanted.wait()
             if self._closed:
                 return
-            self._rung.clear()
-            self._hint()
+            self._wanted.clear()
+            self._send()
 
-    def _hint(self) -> None:
+    def _send(self) -> None:
         try:
-            broker.check(self._broker_url)  # tells at once what sending would only give up after seconds
+            broker.check(self._broker_url)  # fails at once, while sending would try for seconds
         except BrokerUnavailable:
             return  # the reconciler sends the hint again
         hints.send(self._broker_url, Message(Task.DISPATCH))

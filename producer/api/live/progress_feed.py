@@ -1,4 +1,4 @@
-"""Follows runs for any number of listeners in one process: what changed is asked for all of them at once."""
+"""Follows runs for any number of listeners: one query finds what has changed for all of them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from schema.errors import NotFound, StorageError
 from schema.states import FINISHED_RUNS
 from schema.tables import Run
 
-_EVERY_S = 0.05  # between two looks at the runs' rows
-_DETAIL_S = 1.0  # between two looks at the images of a run whose row stays as it is
+_EVERY_S = 0.05  # between two queries of the runs' rows
+_DETAIL_S = 1.0  # between two queries of the images of a run whose row is unchanged
 _AWAY_S = 1.0  # while the database does not answer
-_AT_ONCE = 500  # runs in one query
+_RUNS_PER_QUERY = 500
+_ROWS = select(Run.id, Run.state, Run.batches_scored, Run.batches_failed, Run.pause_reason)
 
 
 @dataclass
 class _Topic:
-    """One run, and those who listen. row: what its row said last."""
+    """A run and its listeners. ``row``: the values of its row at the last query."""
 
     listeners: int = 0
     row: tuple[object, ...] = ()
@@ -34,24 +35,30 @@ class _Topic:
     is_gone: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def wake_listeners(self) -> None:
+        self.changed.set()
+        self.changed = asyncio.Event()
 
-class Watch:
-    """Use it in one event loop; it asks the database only while somebody listens."""
+
+class ProgressFeed:
+    """Use it in one event loop. It queries ``database`` only while there are listeners."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._topics: dict[int, _Topic] = {}
-        self._looking: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
         self._closed = False
 
     async def follow(self, run: int, heartbeat_s: float) -> AsyncIterator[ImageProgress | None]:
-        """How far a run is, at every change until its end; None when nothing changed for so long.
+        """Yield the progress of ``run`` at every change until it is finished.
 
-        Ends early when the process is to stop, or the run was deleted.
+        Yields None when nothing has changed for ``heartbeat_s`` seconds. Ends early when the process shuts
+        down or the run was deleted.
         """
         topic = self._topics.setdefault(run, _Topic())
         topic.listeners += 1
-        self._look()
+        if self._polling is None or self._polling.done():
+            self._polling = asyncio.create_task(self._poll())
         seen: ImageProgress | None = None
         try:
             while not self._closed and not topic.is_gone:
@@ -72,37 +79,32 @@ class Watch:
                 del self._topics[run]
 
     def close(self) -> None:
-        """Let all listeners go. From the event loop only."""
+        """Disconnect all listeners. Call it from the event loop only."""
         self._closed = True
         for topic in self._topics.values():
-            _tell(topic)
+            topic.wake_listeners()
 
-    def _look(self) -> None:
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._keep_looking())
-
-    async def _keep_looking(self) -> None:
+    async def _poll(self) -> None:
         while self._topics and not self._closed:
             topics = dict(self._topics)
-            pause = _EVERY_S
+            pause_s = _EVERY_S
             try:
-                changed = await run_in_threadpool(self._read, topics)
+                changed = await run_in_threadpool(self._update, topics)
             except StorageError:
-                changed, pause = [], _AWAY_S
+                changed, pause_s = [], _AWAY_S
             for topic in changed:
-                _tell(topic)
-            await asyncio.sleep(pause)
+                topic.wake_listeners()
+            await asyncio.sleep(pause_s)
 
-    def _read(self, topics: dict[int, _Topic]) -> list[_Topic]:
-        """Bring topics up to date; returns those that have changed. In a thread."""
+    def _update(self, topics: dict[int, _Topic]) -> list[_Topic]:
+        """Update ``topics`` from the database, and return those that have changed. Runs in a thread."""
         changed = []
         with self._database.reading() as session:
             rows: dict[int, tuple[object, ...]] = {}
-            for some in _parts(topics):
-                found = session.execute(_ROWS.where(Run.id.in_(some)))
-                rows |= {row.id: tuple(row) for row in found}
+            for part in _parts(topics):
+                rows |= {row.id: tuple(row) for row in session.execute(_ROWS.where(Run.id.in_(part)))}
             for run, topic in topics.items():
-                if not self._is_due(topic, rows.get(run), len(topics)):
+                if not _is_due(topic, rows.get(run), len(topics)):
                     continue
                 topic.row, topic.read_at = rows.get(run, ()), time.monotonic()
                 try:
@@ -116,20 +118,13 @@ class Watch:
                     changed.append(topic)
         return changed
 
-    def _is_due(self, topic: _Topic, row: tuple[object, ...] | None, topics: int) -> bool:
-        # Many runs are looked at more seldom, so that listeners cannot keep the database busy.
-        detail_s = max(_DETAIL_S, topics / 100)
-        return row != topic.row or time.monotonic() - topic.read_at > detail_s
 
-
-_ROWS = select(Run.id, Run.state, Run.batches_scored, Run.batches_failed, Run.pause_reason)
+def _is_due(topic: _Topic, row: tuple[object, ...] | None, topics: int) -> bool:
+    # With many runs, each is read less often, so that listeners cannot keep the database busy.
+    detail_s = max(_DETAIL_S, topics / 100)
+    return row != topic.row or time.monotonic() - topic.read_at > detail_s
 
 
 def _parts(runs: Iterable[int]) -> list[list[int]]:
     numbers = list(runs)
-    return [numbers[start : start + _AT_ONCE] for start in range(0, len(numbers), _AT_ONCE)]
-
-
-def _tell(topic: _Topic) -> None:
-    topic.changed.set()
-    topic.changed = asyncio.Event()
+    return [numbers[start : start + _RUNS_PER_QUERY] for start in range(0, len(numbers), _RUNS_PER_QUERY)]

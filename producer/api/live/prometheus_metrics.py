@@ -1,13 +1,13 @@
-"""What the database says of all work, in Prometheus' text format."""
+"""Metrics of all runs, batches and problems in the database, in Prometheus' text format."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from cachetools import TTLCache
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -22,47 +22,47 @@ from schema.tables.api import Delivery
 from schema.tables.costs import charged_us
 
 _UNFINISHED = (*LIVE_RUNS, RunState.PAUSED)
-_FRESH_S = 2.0  # several scrapers cost one look
+_FRESH_S = 2.0  # several scrapers cost one query
 
 
-class Exposition:
-    """The figures as text, at most two seconds old.
+class PrometheusMetrics:
+    """Metrics of ``database`` as text, at most two seconds old.
 
-    Those of single runs are apart, for who sees all runs: of runs that are not at their end, since Prometheus
-    keeps a series for every run that it was ever told of.
+    Metrics of single runs are separate, for callers that see all runs. They cover unfinished runs only,
+    because Prometheus stores a series for every run that it has ever seen.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._text, self._by_run, self._at = b"", b"", float("-inf")
+        self._texts: TTLCache[bool, bytes] = TTLCache(2, _FRESH_S)
 
     def text(self, *, by_run: bool) -> bytes:
-        """Raises StorageError while the database is away. by_run: with the figures of single runs."""
+        """Return the metrics, with those of single runs if ``by_run``; raise StorageError."""
         with self._lock:
-            if time.monotonic() - self._at > _FRESH_S:
+            text = self._texts.get(by_run)
+            if text is None:
                 with self._database.reading() as session:
-                    found = list(_collect(session, self._database.now(session)))
-                    runs = list(_runs(session))
-                self._text, self._by_run = _written(found), _written(runs)
-                self._at = time.monotonic()
-            return self._text + self._by_run if by_run else self._text
+                    totals = _text(_collect(session, self._database.now(session)))
+                    text = totals + _text(_runs(session)) if by_run else totals
+                self._texts[by_run] = text
+            return text
 
 
-def _written(found: Iterable[Metric]) -> bytes:
+def _text(metrics: Iterable[Metric]) -> bytes:
     registry = CollectorRegistry()
-    registry.register(_Collected(found))
+    registry.register(_Collected(list(metrics)))
     return generate_latest(registry)
 
 
 class _Collected(Collector):
-    """What was read, as Prometheus' client asks for it."""
+    """Metrics that were read already, as Prometheus' client expects them."""
 
-    def __init__(self, found: Iterable[Metric]) -> None:
-        self._found = found
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
 
     def collect(self) -> Iterable[Metric]:
-        return self._found
+        return self._metrics
 
 
 def _collect(session: Session, now: datetime) -> Iterator[Metric]:
@@ -74,12 +74,12 @@ def _collect(session: Session, now: datetime) -> Iterator[Metric]:
     yield _by_state(
         "annealq_images", "Images by the state of their batch", BatchState, {row[0]: row[2] for row in rows}
     )
-    told = _counts(session, Delivery.state)
-    yield _by_state("annealq_webhook_deliveries", "Messages to webhooks by state", DeliveryState, told)
+    sent = _counts(session, Delivery.state)
+    yield _by_state("annealq_webhook_deliveries", "Messages to webhooks by state", DeliveryState, sent)
     yield from _ledger(session)
     yield from _queue(session, now)
     failures = GaugeMetricFamily(
-        "annealq_solver_failures", "Failures of a solver in a row, since it last answered", labels=["solver"]
+        "annealq_solver_failures", "Consecutive failures of a solver since its last answer", labels=["solver"]
     )
     for solver, count in session.execute(select(Breaker.solver, Breaker.failures)):
         failures.add_metric([solver], float(count))
@@ -87,9 +87,8 @@ def _collect(session: Session, now: datetime) -> Iterator[Metric]:
 
 
 def _runs(session: Session) -> Iterator[Metric]:
-    """Of each run that is not at its end."""
     spent = GaugeMetricFamily(
-        "annealq_run_qpu_microseconds", "QPU time that a run was charged so far", labels=["run", "solver"]
+        "annealq_run_qpu_microseconds", "QPU time charged to a run so far", labels=["run", "solver"]
     )
     rows = session.execute(
         select(Run.id, Run.solver, func.sum(charged_us()))
@@ -102,7 +101,9 @@ def _runs(session: Session) -> Iterator[Metric]:
         spent.add_metric([str(run), solver], float(cost))
     yield spent
     broken = GaugeMetricFamily(
-        "annealq_run_chain_break_fraction", "Share of broken chains, mean over a run's images", labels=["run"]
+        "annealq_run_chain_break_fraction",
+        "Mean share of broken chains over the images of a run",
+        labels=["run"],
     )
     fractions = session.execute(
         select(Run.id, func.avg(Classification.chain_break_fraction))
@@ -118,13 +119,13 @@ def _runs(session: Session) -> Iterator[Metric]:
 def _ledger(session: Session) -> Iterator[Metric]:
     counts = _counts(session, Problem.state)
     yield _by_state("annealq_problems", "Problems by state", ProblemState, counts)
-    again = func.sum(case((Problem.times_sent > 1, Problem.times_sent - 1), else_=0))
-    duplicates, resent = session.execute(select(func.sum(Problem.duplicates), again)).one()
-    yield _total("annealq_problem_duplicates", "Problems that arrived twice", duplicates)
-    yield _total("annealq_problem_resubmissions", "Problems that were sent again", resent)
+    resubmissions = func.sum(case((Problem.times_sent > 1, Problem.times_sent - 1), else_=0))
+    duplicates, resent = session.execute(select(func.sum(Problem.duplicates), resubmissions)).one()
+    yield _total("annealq_problem_duplicates", "Problems that arrived more than once", duplicates)
+    yield _total("annealq_problem_resubmissions", "Problems that were submitted again", resent)
     retried = select(func.sum(case((Batch.attempts > 1, Batch.attempts - 1), else_=0)))
     retries = session.execute(retried).scalar()
-    yield _total("annealq_batch_retries", "Attempts at batches after their first", retries)
+    yield _total("annealq_batch_retries", "Attempts at batches after the first", retries)
     rows = session.execute(
         select(Run.solver, func.sum(charged_us()))
         .join(Batch, Batch.run_id == Run.id)
@@ -132,11 +133,11 @@ def _ledger(session: Session) -> Iterator[Metric]:
         .group_by(Run.solver)
     ).all()
     charged = CounterMetricFamily(
-        "annealq_qpu_microseconds", "QPU time charged, of answers and of duplicates", labels=["solver"]
+        "annealq_qpu_microseconds", "QPU time charged for answers and duplicates", labels=["solver"]
     )
-    known = {solver: int(cost) for solver, cost in rows}
+    costs = {solver: int(cost) for solver, cost in rows}
     for solver in Solver:
-        charged.add_metric([solver], float(known.get(solver, 0)))
+        charged.add_metric([solver], float(costs.get(solver, 0)))
     yield charged
 
 
@@ -147,13 +148,14 @@ def _queue(session: Session, now: datetime) -> Iterator[Metric]:
         .where(Batch.state == BatchState.PENDING, Batch.due_at <= now, Run.state.in_(LIVE_RUNS))
     )
     waiting, oldest = session.execute(due).one()
-    yield GaugeMetricFamily("annealq_queue_depth", "Batches that are due and wait for a worker", waiting)
+    yield GaugeMetricFamily("annealq_queue_depth", "Due batches that wait for a worker", waiting)
     age = max((now - oldest).total_seconds(), 0.0) if waiting else 0.0
-    yield GaugeMetricFamily("annealq_oldest_due_seconds", "How long the oldest of them has been due", age)
+    yield GaugeMetricFamily(
+        "annealq_oldest_due_seconds", "Time since the oldest waiting batch became due", age
+    )
 
 
 def _counts(session: Session, column: InstrumentedAttribute[Any]) -> dict[Any, int]:
-    """Rows by state."""
     rows = session.execute(select(column, func.count()).group_by(column))
     return {row[0]: row[1] for row in rows}
 

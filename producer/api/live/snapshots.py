@@ -1,18 +1,18 @@
-"""Runs as they are shown, rendered once for as long as their rows stay the same.
+"""Runs as JSON, rendered once for as long as their rows are unchanged.
 
-Whoever asks while the database is being asked waits for the next look, which is for all who came meanwhile: a
-thousand readers cost one query at a time, and each sees the run as it was after they had asked.
+Requests that arrive during a query wait for the next query, which answers all of them: a thousand readers
+cost one query at a time, and each sees the run as it was after its request.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from cachetools import LRUCache
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
@@ -23,10 +23,10 @@ from schema.database import Database
 from schema.errors import AnnealqError
 from schema.tables import Run
 
-_MOST = 2_000  # rendered runs that are kept
-_AT_ONCE = 500  # runs in one query
+_MAX_SNAPSHOTS = 2_000
+_RUNS_PER_QUERY = 500
 
-# All that changes of a run. Classifications are written with a count of their batches.
+# Every column of a run that changes. Classifications are written together with a count of their batches.
 _ROWS = select(
     Run.id,
     Run.state,
@@ -43,8 +43,8 @@ _ROWS = select(
 ).where(Run.id.in_(bindparam("runs", expanding=True)))
 
 
-class _Held(NamedTuple):
-    """A text, good while the row stays the same, and before ``until``."""
+class _Snapshot(NamedTuple):
+    """A text that is valid while ``row`` is unchanged, and before ``until``."""
 
     row: tuple[object, ...]
     text: bytes
@@ -52,37 +52,36 @@ class _Held(NamedTuple):
 
 
 class Snapshots:
-    """JSON texts by run; use it in one event loop."""
+    """JSON texts of the runs in ``database``; use it in one event loop."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._held: OrderedDict[int, _Held] = OrderedDict()
-        self._asked: dict[int, asyncio.Future[bytes]] = {}
-        self._looking: asyncio.Task[None] | None = None
+        self._snapshots: LRUCache[int, _Snapshot] = LRUCache(_MAX_SNAPSHOTS)  # one thread at a time uses it
+        self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        self._reading: asyncio.Task[None] | None = None
 
     async def get(self, run: int) -> bytes:
-        """The run as it is now. Raises NotFound, StorageError."""
-        if run not in self._asked:
-            self._asked[run] = asyncio.get_running_loop().create_future()
-        answer = self._asked[run]
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look())
+        """Return ``run`` as it is now; raise NotFound or StorageError."""
+        if run not in self._waiting:
+            self._waiting[run] = asyncio.get_running_loop().create_future()
+        answer = self._waiting[run]
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._answer_all())
         return await asyncio.shield(answer)
 
-    async def _look(self) -> None:
-        while self._asked:
-            asked = dict(list(self._asked.items())[:_AT_ONCE])
-            for run in asked:
-                del self._asked[run]
+    async def _answer_all(self) -> None:
+        while self._waiting:
+            waiting = dict(list(self._waiting.items())[:_RUNS_PER_QUERY])
+            for run in waiting:
+                del self._waiting[run]
             try:
-                found = await run_in_threadpool(self._read, list(asked))
+                texts = await run_in_threadpool(self._read, list(waiting))
             except AnnealqError as error:
-                found = dict.fromkeys(asked, error)
-            for run, answer in asked.items():
-                _answer(answer, found[run])
+                texts = dict.fromkeys(waiting, error)
+            for run, answer in waiting.items():
+                _answer(answer, texts[run])
 
     def _read(self, runs: Iterable[int]) -> dict[int, bytes | AnnealqError]:
-        """In a thread, one at a time."""
         with self._database.reading() as session:
             rows = {row[0]: tuple(row) for row in session.execute(_ROWS, {"runs": list(runs)})}
             now = self._database.now(session)
@@ -91,30 +90,27 @@ class Snapshots:
     def _render(
         self, session: Session, run: int, row: tuple[object, ...], now: datetime
     ) -> bytes | AnnealqError:
-        held = self._held.get(run)
-        if held is not None and held.row == row and (held.until is None or now < held.until):
-            self._held.move_to_end(run)
-            return held.text
+        snapshot = self._snapshots.get(run)
+        if snapshot is not None and snapshot.row == row and (snapshot.until is None or now < snapshot.until):
+            return snapshot.text
         try:
-            shown = summary.run_object(session, run, now)
+            values = summary.run_object(session, run, now)
         except AnnealqError as error:
             return error
-        text = json.dumps({**shown, "links": links(run)}).encode()
-        self._held[run] = _Held(row, text, _turn(shown))
-        while len(self._held) > _MOST:
-            self._held.popitem(last=False)
+        text = json.dumps({**values, "links": links(run)}).encode()
+        self._snapshots[run] = _Snapshot(row, text, _window_change(values))
         return text
 
 
-def _turn(shown: dict[str, Any]) -> datetime | None:
-    """When the run's window opens or closes: from then on the text says what was."""
-    turn = shown["window_opens_at"] or shown["window_closes_at"]
-    return None if turn is None else datetime.fromisoformat(turn)
+def _window_change(values: dict[str, Any]) -> datetime | None:
+    """Return when the run's window opens or closes next: from then on its text is out of date."""
+    change = values["window_opens_at"] or values["window_closes_at"]
+    return None if change is None else datetime.fromisoformat(change)
 
 
-def _answer(answer: asyncio.Future[bytes], found: bytes | AnnealqError) -> None:
-    if isinstance(found, bytes):
-        answer.set_result(found)
+def _answer(answer: asyncio.Future[bytes], text: bytes | AnnealqError) -> None:
+    if isinstance(text, bytes):
+        answer.set_result(text)
         return
-    answer.set_exception(found)
-    answer.exception()  # whoever asked may be gone
+    answer.set_exception(text)
+    answer.exception()  # marks it as retrieved, because the client may have disconnected

@@ -1,4 +1,4 @@
-"""GET /v1/runs/RUN/events: how far a run is, as server-sent events until its end."""
+"""GET /v1/runs/RUN/events: the progress of a run as server-sent events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from starlette.concurrency import run_in_threadpool
 from producer.api.core.run_permissions import SeenRun
 from producer.api.core.service import Service, Shared
 from producer.runs import queries
-from producer.runs.queries import ImageProgress
 from schema.states import FINISHED_RUNS
 
 router = APIRouter()
@@ -28,32 +27,29 @@ _RETRY_MS = 2_000
     response_class=StreamingResponse,
     responses={200: {"content": {"text/event-stream": {}}}},
 )
-async def follow(run: SeenRun, at: Shared) -> StreamingResponse:
-    """Events `progress` (images sampled, scored, failed), a comment every 15 s, at last an event `end`."""
-    await run_in_threadpool(_check, at, run)
+async def follow(run: SeenRun, service: Shared) -> StreamingResponse:
+    """Send events `progress` (images sampled, scored, failed), a comment every 15 s, and at last `end`."""
+    await run_in_threadpool(_check, service, run)
     return StreamingResponse(
-        _stream(at, run),
+        _stream(service, run),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-def _check(at: Service, run: int) -> None:
-    with at.database.reading() as session:
+def _check(service: Service, run: int) -> None:
+    with service.database.reading() as session:
         queries.progress(session, run)
 
 
-async def _stream(at: Service, run: int) -> AsyncIterator[str]:
+async def _stream(service: Service, run: int) -> AsyncIterator[str]:
     yield f"retry: {_RETRY_MS}\n\n"
     number = 0
-    async for progress in at.watch.follow(run, _HEARTBEAT_S):
+    async for progress in service.progress_feed.follow(run, _HEARTBEAT_S):
         if progress is None:
             yield ": nothing new\n\n"
             continue
         number += 1
         kind = "end" if progress.state in FINISHED_RUNS else "progress"
-        yield f"id: {number}\nevent: {kind}\ndata: {_data(run, progress)}\n\n"
-
-
-def _data(run: int, progress: ImageProgress) -> str:
-    return json.dumps({"run_id": run, **asdict(progress)})
+        data = json.dumps({"run_id": run, **asdict(progress)})
+        yield f"id: {number}\nevent: {kind}\ndata: {data}\n\n"

@@ -1,4 +1,4 @@
-"""Whether the process is alive, and can do its work: for whoever supervises it. No key is needed."""
+"""Liveness and readiness of the process, for supervisors. No key is needed."""
 
 from __future__ import annotations
 
@@ -17,26 +17,30 @@ _READY = "ready"
 
 @router.get("/healthz", summary="Is the process alive?")
 async def alive() -> JSONResponse:
-    """Asks nothing of anybody."""
+    """Answer without a look at database or broker."""
     return JSONResponse({"status": "alive"})
 
 
-@router.get("/readyz", summary="Can it work?", responses={503: {"description": "It says what is not ready."}})
-def ready(at: Shared) -> JSONResponse:
-    """The database answers and is at the right revision, and the broker answers."""
-    parts = {"database": _database(at), "broker": _broker(at)}
+@router.get(
+    "/readyz", summary="Can it serve?", responses={503: {"description": "Names the part that is not ready."}}
+)
+def ready(service: Shared) -> JSONResponse:
+    """Check that the database answers with the right revision, and that the broker answers."""
+    parts = {"database": _database(service), "broker": _broker(service)}
     missing = {name: state for name, state in parts.items() if state != _READY}
     if not missing:
         return JSONResponse({"status": _READY, **parts})
     message = "; ".join(f"the {name} is {state}" for name, state in missing.items())
-    way_out = "without a broker runs are still taken, and begin later; `annealq db upgrade` brings the tables"
-    refusal = errors.shape("not_ready", message, way_out)
-    return JSONResponse({**refusal, "status": "not ready", **parts}, 503, {"Retry-After": "5"})
+    hint = (
+        "without a broker runs are still accepted, and start later; `annealq db upgrade` creates the tables"
+    )
+    body = errors.error_body("not_ready", message, hint)
+    return JSONResponse({**body, "status": "not ready", **parts}, 503, {"Retry-After": "5"})
 
 
-def _database(at: Service) -> str:
+def _database(service: Service) -> str:
     try:
-        at.database.require_current()
+        service.database.require_current()
     except DatabaseOutdated:
         return "older than this annealq"
     except DatabaseTooNew:
@@ -46,9 +50,9 @@ def _database(at: Service) -> str:
     return _READY
 
 
-def _broker(at: Service) -> str:
+def _broker(service: Service) -> str:
     try:
-        broker.check(at.settings.broker_url)
+        broker.check(service.settings.broker_url)
     except (BrokerUnavailable, ParameterError):
         return "away"
     return _READY

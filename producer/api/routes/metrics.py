@@ -11,10 +11,10 @@ from producer.api.core.service import Shared
 router = APIRouter()
 
 
-@router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
-def metrics(at: Shared, caller: Reader) -> Response:
-    """Counts of runs, batches, images and problems by state, QPU time, and how long work has been due.
+@router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+def metrics(service: Shared, caller: Reader) -> Response:
+    """Return counts of runs, batches, images and problems by state, QPU time, and the age of due batches.
 
-    Those who see all runs are also told the figures of each that is not at its end.
+    A caller who sees all runs also gets the metrics of each unfinished run.
     """
-    return Response(at.exposition.text(by_run=caller.only is None), media_type=CONTENT_TYPE_LATEST)
+    return Response(service.metrics.text(by_run=caller.only is None), media_type=CONTENT_TYPE_LATEST)

@@ -195,7 +195,7 @@ def from_form(fields: Sequence[tuple[str, str]]) -> RunBodyOptions:
 def schemas() -> dict[str, Any]:
     """JSON schemas by name, for /openapi.json: of the JSON body, and of the form."""
     found: dict[str, Any] = {}
-    for name, model in (("RunBody", RunBody), ("Form", RunBodyOptions)):
+    for name, model in (("Request", RunBody), ("Form", RunBodyOptions)):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         found |= schema.pop("$defs", {})
         found[name] = schema

@@ -1,4 +1,4 @@
-"""The dashboard's way in: pages know a visitor by the API key in a cookie, and act as its API would."""
+"""Connects the dashboard to the API: visitors log in with an API key, and change runs as the API does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from starlette.requests import Request
 
-from producer.api.core.authentication import admit
 from producer.api.core.run_permissions import check_own, check_seen
 from producer.api.core.service import Service
 from producer.api.keys.keys import Scope
@@ -14,29 +13,28 @@ from producer.dashboard.app import Dashboard, Visitor
 from producer.runs import control
 from schema.database import Database
 
-_ACTS: dict[str, Callable[[Database, int], object]] = {
+_ACTIONS: dict[str, Callable[[Database, int], object]] = {
     "pause": control.pause,
     "resume": control.resume,
     "cancel": control.cancel,
 }
 
 
-def dashboard(at: Service) -> Dashboard:
-    """The pages over a service."""
+def dashboard(service: Service) -> Dashboard:
+    """Return the pages over ``service``."""
 
-    def enter(request: Request, key: str | None) -> Visitor:
-        caller = admit(at, request, Scope.READ, key)
-        may_act = caller.scope.allows(Scope.SUBMIT)
+    def admit(request: Request, key: str | None) -> Visitor:
+        caller = service.authenticator.authenticate_browser(request, Scope.READ, key)
 
         def check(run: int) -> None:
-            check_seen(at, caller, run)
+            check_seen(service.database, caller, run)
 
-        def change(database: Database, run: int, act: str) -> None:
-            check_own(at, caller, run)
-            _ACTS[act](database, run)
-            at.doorbell.ring()
+        def change(run: int, action: str) -> None:
+            check_own(service.database, caller, run)
+            _ACTIONS[action](service.database, run)
+            service.notifier.notify()
 
         name = None if caller.key_id is None else caller.name
-        return Visitor(name, may_act, caller.only, check, change)
+        return Visitor(name, caller.scope.allows(Scope.SUBMIT), caller.only, check, change)
 
-    return Dashboard(at.database, enter)
+    return Dashboard(service.database, admit)

@@ -1,4 +1,4 @@
-"""What became of a run's images: page by page as they come, as JSON, CSV or Parquet."""
+"""The classified images of a run, as JSON in pages, or as CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -30,30 +30,30 @@ _FORMATS: dict[str, export.Format] = {_CSV: "csv", _PARQUET: "parquet"}
 
 @router.get(
     "/v1/runs/{run}/results",
-    summary="What became of the images",
-    responses={406: {"description": "None of the formats that `Accept` names is there."}},
+    summary="Read the classified images",
+    responses={406: {"description": "None of the formats in `Accept` is available."}},
 )
 def read_results(
     run: SeenRun,
-    at: Shared,
+    service: Shared,
     cursor: Annotated[int, Query(ge=0, le=2**31 - 1, description="Index of the first image.")] = 0,
     limit: Annotated[int | None, Query(ge=1, le=_MAX_PAGE, description="JSON: 1,000 by default.")] = None,
     accept: Annotated[str, Header()] = _JSON,
 ) -> Response:
-    """Images in order, as far as they are certain.
+    """Return the images of the run in order, up to the first whose result may still change.
 
-    While the run goes on, ask again with `next`: no image comes twice, and none is left out. `complete`:
-    there are no more. CSV and Parquet are one file of all that there is from the cursor on, or of
-    `limit` images.
+    While the run continues, ask again with `next`: no image is repeated, and none is left out. `complete`
+    says that there are no more. CSV and Parquet are one file with all images from `cursor`, or with `limit`
+    images, if the `accept` header asks for them.
     """
-    kind = _choose(accept)
-    with at.database.reading() as session:
-        found = queries.run(session, run)
-        end = results.settled(session, run, found.state)
+    media_type = _choose_format(accept)
+    with service.database.reading() as session:
+        summary = queries.run(session, run)
+        end = results.settled(session, run, summary.state)
         names = queries.classes(session, run)
-        if kind == _JSON:
-            return JSONResponse(_page(session, found, names, cursor, limit or _PAGE, end))
-        return _file(session, found, names, cursor, limit, end, kind)
+        if media_type == _JSON:
+            return JSONResponse(_page(session, summary, names, cursor, limit or _PAGE, end))
+        return _file(session, summary, names, cursor, limit, end, media_type)
 
 
 def _page(
@@ -86,41 +86,41 @@ def _file(
     cursor: int,
     limit: int | None,
     end: int | None,
-    kind: str,
+    media_type: str,
 ) -> FileResponse:
-    if kind == _PARQUET and find_spec("pyarrow") is None:
+    if media_type == _PARQUET and find_spec("pyarrow") is None:
         raise RequestRefused(
             "Parquet needs pyarrow, which the server does not have",
             406,
-            "ask for text/csv, or have the operator `pip install 'annealq[parquet]'`",
+            "ask for text/csv, or let the operator `pip install 'annealq[parquet]'`",
         )
     rows = islice(results.rows(session, run.run_id, names, cursor, end), limit)
     with tempfile.NamedTemporaryFile(prefix="annealq-results-", delete=False) as file:
         path = Path(file.name)
     try:
-        export.write(rows, results.columns(names), path, _FORMATS[kind])
+        export.write(rows, results.columns(names), path, _FORMATS[media_type])
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     return FileResponse(
         path,
-        media_type=kind,
-        filename=f"run-{run.run_id}.{_FORMATS[kind]}",
+        media_type=media_type,
+        filename=f"run-{run.run_id}.{_FORMATS[media_type]}",
         headers={"Annealq-Complete": str(end is None).lower()},
         background=BackgroundTask(path.unlink, missing_ok=True),
     )
 
 
-def _choose(accept: str) -> str:
-    """The first format of an Accept header that there is; raises RequestRefused (406)."""
-    for wanted in accept.lower().split(","):
-        kind = wanted.partition(";")[0].strip()
-        if kind in ("*/*", "application/*", "", _JSON):
+def _choose_format(accept: str) -> str:
+    """Return the first available format of an Accept header; raise RequestRefused (406) if there is none."""
+    for entry in accept.lower().split(","):
+        media_type = entry.partition(";")[0].strip()
+        if media_type in ("*/*", "application/*", "", _JSON):
             return _JSON
-        if kind in ("text/*", _CSV):
+        if media_type in ("text/*", _CSV):
             return _CSV
-        if kind == _PARQUET:
+        if media_type == _PARQUET:
             return _PARQUET
     raise RequestRefused(
-        f"no format of {accept!r:.200} is there", 406, f"ask for {_JSON}, {_CSV} or {_PARQUET}"
+        f"no format of {accept!r:.200} is available", 406, f"ask for {_JSON}, {_CSV} or {_PARQUET}"
     )

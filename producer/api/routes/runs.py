@@ -1,11 +1,12 @@
-"""Runs over HTTP: list, show, pause, resume, cancel."""
+"""Runs over HTTP: list, show, pause, resume and cancel them."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
+from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,7 +25,7 @@ _MAX_PAGE = 500
 
 
 class Resumption(BaseModel):
-    """The JSON body of .../resume, which may be left out."""
+    """The JSON body of .../resume, which is optional."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -35,81 +36,74 @@ class Resumption(BaseModel):
         description="A new budget of QPU seconds for the whole run.",
     )
     now: bool = Field(
-        default=False, description="Where its window is closed, open it at once, until the next closes."
+        default=False,
+        description="If the run waits for its window, open it now, until the next window closes.",
     )
 
 
 @router.get("/v1/runs", summary="List runs")
 def list_runs(
-    at: Shared,
+    service: Shared,
     caller: Reader,
     limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 20,
     before: Annotated[int | None, Query(ge=1, lt=2**63, description="Only runs older than this one.")] = None,
     state: RunState | None = None,
 ) -> JSONResponse:
-    """The newest runs that the key may see, newest first; `next` is the path of the page after this one."""
-    with at.database.reading() as session:
-        found = queries.runs(session, limit, before=before, state=state, key=caller.only)
+    """Return the runs that the key sees, newest first; `next` is the path of the following page."""
+    with service.database.reading() as session:
+        runs = queries.runs(session, limit, before=before, state=state, key=caller.only)
     following = None
-    if len(found) == limit:
-        chosen = f"&state={state}" if state else ""
-        following = f"/v1/runs?limit={limit}&before={found[-1].run_id}{chosen}"
-    return JSONResponse({"runs": [plain(asdict(run)) for run in found], "next": following})
+    if len(runs) == limit:
+        condition = f"&state={state}" if state else ""
+        following = f"/v1/runs?limit={limit}&before={runs[-1].run_id}{condition}"
+    return JSONResponse({"runs": jsonable_encoder(runs), "next": following})
 
 
 @router.get("/v1/runs/{run}", summary="Show a run")
-async def show(run: SeenRun, at: Shared) -> Response:
-    """What `annealq runs show RUN --json` prints."""
-    return Response(await at.snapshots.get(run), media_type="application/json")
+async def show(run: SeenRun, service: Shared) -> Response:
+    """Return what `annealq runs show RUN --json` prints."""
+    return Response(await service.snapshots.get(run), media_type="application/json")
 
 
-@router.post("/v1/runs/{run}/cancel", summary="End a run")
-def cancel(run: OwnRun, at: Shared) -> JSONResponse:
-    """What was scored is kept; answers what it was charged, and what is still with its solver."""
+@router.post("/v1/runs/{run}/cancel", summary="Cancel a run")
+def cancel(run: OwnRun, service: Shared) -> JSONResponse:
+    """Cancel a run, and return its charges and the problems still in flight. Scored images stay stored."""
     try:
-        spent = control.cancel(at.database, run)
+        spent = control.cancel(service.database, run)
     except ParameterError as error:
         raise _conflict(error) from None
     return JSONResponse({"run_id": run, "state": RunState.CANCELLED, **asdict(spent)})
 
 
-@router.post("/v1/runs/{run}/pause", summary="Let a run send no more")
-def pause(run: OwnRun, at: Shared) -> JSONResponse:
-    """What is with its solver is collected and kept."""
+@router.post("/v1/runs/{run}/pause", summary="Pause a run")
+def pause(run: OwnRun, service: Shared) -> JSONResponse:
+    """Pause a run. Problems already submitted are still collected and stored."""
     try:
-        control.pause(at.database, run)
+        control.pause(service.database, run)
     except ParameterError as error:
         raise _conflict(error) from None
     return JSONResponse({"run_id": run, "state": RunState.PAUSED})
 
 
-@router.post("/v1/runs/{run}/resume", summary="Let a run go on")
-def resume(run: OwnRun, at: Shared, caller: Submitter, body: Resumption | None = None) -> JSONResponse:
-    """Go on with a paused run; of a failed one only what is missing is done again."""
+@router.post("/v1/runs/{run}/resume", summary="Resume a run")
+def resume(run: OwnRun, service: Shared, caller: Submitter, body: Resumption | None = None) -> JSONResponse:
+    """Resume a paused run, or repeat the failed batches of a failed one."""
     body = body or Resumption()
     budget_us = None if body.budget_s is None else max(round(body.budget_s * 1e6), 1)
     if budget_us is not None and caller.scope is not Scope.ADMIN:
         raise RequestRefused(
-            f"key {caller.name!r} has scope {caller.scope}, and only admin may change a budget",
+            f"key {caller.name!r} has scope {caller.scope}; only scope admin may change a budget",
             403,
             "resume without budget_s, or use a key of scope admin",
         )
     try:
-        left = control.resume(at.database, run, budget_us, at_once=body.now)
+        batches = control.resume(service.database, run, budget_us, at_once=body.now)
     except ParameterError as error:
-        raise _conflict(
-            error, 'POST /v1/runs/RUN/resume takes {"budget_s": SECONDS} and {"now": true}'
-        ) from None
-    at.doorbell.ring()
-    return JSONResponse({"run_id": run, "batches_left": left})
-
-
-def plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Times as ISO 8601 text."""
-    return {k: v.isoformat() if hasattr(v, "isoformat") else v for k, v in values.items()}
+        more = '; POST /v1/runs/RUN/resume takes {"budget_s": SECONDS} and {"now": true}'
+        raise _conflict(error, more) from None
+    service.notifier.notify()
+    return JSONResponse({"run_id": run, "batches_left": batches})
 
 
 def _conflict(error: ParameterError, more: str = "") -> RequestRefused:
-    """The run is not in a state for that."""
-    way_out = "GET /v1/runs/RUN shows its state"
-    return RequestRefused(str(error), 409, f"{way_out}; {more}" if more else way_out)
+    return RequestRefused(str(error), 409, f"GET /v1/runs/RUN shows its state{more}")

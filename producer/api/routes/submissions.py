@@ -141,7 +141,7 @@ def _respond(
 ) -> JSONResponse:
     run = enqueue(at, caller, _chosen(found, asked), asked, key)
     if run.created:
-        at.doorbell.ring()
+        at.notifier.notify()
     state = RunState.QUEUED if run.created else _state(at, run.id)
     answer = {"run_id": run.id, "state": state, "created": run.created, "links": links(run.id)}
     return JSONResponse(answer, 202 if run.created else 200, {"Location": links(run.id)["self"]})
@@ -170,7 +170,7 @@ def enqueue(
             caller's is reached. Nothing was written then.
     """
     given, hours = asked.asked(), _hours(at, asked, again=key is not None)
-    network = at.choose_network(images, asked.network)
+    network = at.networks.choose(images, asked.network)
     key = None if key is None else _own_key(caller, key)
     if asked.calibration:
         parameters, fitted = jobs.complete(at.database, network, asked.solver, given, key)

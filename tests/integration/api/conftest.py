@@ -47,7 +47,8 @@ def refused(response: httpx.Response, status: int) -> str:
     """Check that an error has the shape that all have; returns its message."""
     assert response.status_code == status, response.text
     error = response.json()
-    assert set(error) == {"error", "message", "way_out"}
+    assert set(error) == {"error", "message", "hint", "way_out"}
+    assert error["way_out"] == error["hint"]
     assert all(isinstance(text, str) and text for text in error.values())
     assert "Traceback" not in response.text
     return str(error["message"])

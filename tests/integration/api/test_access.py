@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -204,6 +205,20 @@ def test_a_database_that_is_away(own_server: Any) -> None:
         assert int(answer.headers["Retry-After"]) > 0
         server.start()
         assert http.get("/v1/runs").status_code == 200
+
+
+def test_openapi_describes_errors_and_calls_their_former_field_deprecated(http: httpx.Client) -> None:
+    described = http.get("/openapi.json").json()
+    error = described["components"]["schemas"]["ErrorBody"]
+    assert set(error["required"]) == {"error", "message", "hint", "way_out"}
+    assert [name for name, field in error["properties"].items() if field.get("deprecated")] == ["way_out"]
+    for operations in described["paths"].values():
+        for operation in operations.values():
+            schema = operation["responses"]["default"]["content"]["application/json"]["schema"]
+            assert schema["$ref"] == "#/components/schemas/ErrorBody"
+    # Whatever is referred to is there.
+    names = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(described)))
+    assert names <= set(described["components"]["schemas"])
 
 
 def test_damage_is_an_error_without_a_traceback(

@@ -146,7 +146,7 @@ def test_a_closed_window_is_opened_by_hand(http: httpx.Client, network: ChosenNe
     run = send(http, window=text, tz="Asia/Kathmandu").json()["run_id"]
     refusal = http.post(f"/v1/runs/{run}/resume")
     assert "by itself" in refused(refusal, 409)
-    assert '{"now": true}' in refusal.json()["way_out"]
+    assert '{"now": true}' in refusal.json()["hint"]
     assert http.post(f"/v1/runs/{run}/resume", json={"now": True}).status_code == 200
     found = http.get(f"/v1/runs/{run}").json()
     assert (found["state"], found["window_opens_at"]) == ("queued", None)

@@ -25,7 +25,7 @@ from producer.networks.choose import ChosenNetwork
 from producer.runs import control
 from producer.webhooks import deliveries
 from producer.webhooks.deliveries import MAX_ATTEMPTS, DeliveryResult
-from producer.webhooks.sender import Courier
+from producer.webhooks.sender import WebhookSender
 from schema.database import Database
 from schema.states import DeliveryState
 from schema.tables import Run
@@ -59,13 +59,13 @@ def end_run(database: Database, run: int, url: str) -> int:
 
 
 def deliver(database: Database, *, allow_private: bool = True) -> None:
-    """One round of a courier."""
+    """Send what is due, once."""
 
     async def once() -> None:
-        courier = Courier(database, allow_private=allow_private)
-        async with courier.client() as http:
-            await courier.start_due(http)
-            await courier.settle()
+        sender = WebhookSender(database, allow_private=allow_private)
+        async with sender.client() as http:
+            await sender.start_due(http)
+            await sender.wait()
 
     asyncio.run(once())
 
@@ -121,12 +121,12 @@ def test_a_message_comes_again_until_it_is_taken_with_the_same_id(
 
 
 def test_what_is_never_taken_is_given_up(timed: Database, clock: Clock, ended: int) -> None:
-    deliveries.note_ends(timed)
+    deliveries.enqueue_deliveries(timed)
     for number in range(1, MAX_ATTEMPTS + 1):
         attempt = deliveries.claim(timed)
         assert attempt is not None
         assert attempt.number == number
-        deliveries.keep(timed, attempt, DeliveryResult("no"))
+        deliveries.record_result(timed, attempt, DeliveryResult("no"))
         clock.forward(100_000)
     assert deliveries.claim(timed) is None
     assert (row(timed).state, row(timed).error) == (DeliveryState.FAILED, "no")
@@ -143,9 +143,9 @@ def test_an_end_is_looked_for_among_the_latest_and_now_and_then_among_all(
 ) -> None:
     with timed.transaction() as session:
         session.execute(update(Run).values(finished_at=clock.now - timedelta(hours=2)))
-    deliveries.note_ends(timed, clock.now - timedelta(hours=1))
+    deliveries.enqueue_deliveries(timed, clock.now - timedelta(hours=1))
     assert deliveries.claim(timed) is None
-    since = deliveries.note_ends(timed)
+    since = deliveries.enqueue_deliveries(timed)
     assert since == clock.now - timedelta(hours=1)
     assert deliveries.claim(timed) is not None
 
@@ -159,7 +159,7 @@ def test_only_one_process_sends_a_message(
 
     def take(database: Database) -> None:
         barrier.wait()
-        deliveries.note_ends(database)
+        deliveries.enqueue_deliveries(database)
         taken.append(deliveries.claim(database))
 
     threads = [threading.Thread(target=take, args=(database,)) for database in (timed, other)]
@@ -174,9 +174,9 @@ def test_only_one_process_sends_a_message(
     second = deliveries.claim(other)
     assert second is not None
     assert (second.event_id, second.number) == (first.event_id, 2)
-    deliveries.keep(timed, first, DeliveryResult())  # too late: it is another's now
+    deliveries.record_result(timed, first, DeliveryResult())  # too late: it is another's now
     assert row(timed).state == DeliveryState.SENDING
-    deliveries.keep(other, second, DeliveryResult())
+    deliveries.record_result(other, second, DeliveryResult())
     assert row(timed).state == DeliveryState.DELIVERED
     other.dispose()
     other.dispose()
@@ -192,7 +192,7 @@ def test_nothing_is_sent_to_neighbours(
     end_run(timed, enqueue(10).id, f"https://localhost:{receiver.port}/hook")
     deliver(timed, allow_private=False)
     assert row(timed).state == DeliveryState.FAILED
-    assert "not at a public address" in row(timed).error
+    assert "has no public address" in row(timed).error
     assert receiver.came.empty()
 
 
@@ -226,5 +226,5 @@ def test_a_webhook_without_a_secret_is_refused(http: httpx.Client, network: Chos
 
 
 def test_a_key_s_webhook_is_checked(cli: Cli) -> None:
-    with pytest.raises(Exception, match="only https"):
+    with pytest.raises(Exception, match="use https"):
         cli("keys", "add", "a", "--webhook", "http://example.com/")

@@ -170,7 +170,7 @@ def test_damage_is_found_exactly_and_repaired_where_that_is_safe(ward: Ward, nam
     ward.damage(*statements)
     seen = ward.examine()
     assert sorted(map(brief, seen.findings), key=str) == sorted(expected, key=str)
-    assert all(one.what and one.way_out for one in seen.findings)
+    assert all(one.what and one.hint for one in seen.findings)
     repaired = examination.repair(ward.database, seen)
     assert [one.repaired for one in repaired.findings] == [one.repair is not None for one in seen.findings]
     left = [one for one in expected if not one[3]]
@@ -215,7 +215,7 @@ def test_reads_that_are_lost_and_failed_their_batch_are_drawn_again_on_resume(
     ward.work()
     found = ward.examine().findings
     assert [brief(one)[3] for one in found] == [True]
-    assert "annealq runs resume 2" in found[0].way_out
+    assert "annealq runs resume 2" in found[0].hint
     assert ward.repair().ok
     control.resume(ward.database, 2)
     ward.work()
@@ -339,7 +339,7 @@ def test_a_row_that_is_worked_on_meanwhile_is_left_alone(ward: Ward) -> None:
     ward.damage("UPDATE batches SET lease_until = '2100-01-01 00:00:00', fence = 2 WHERE id = 4")
     done = examination.repair(ward.database, seen)
     assert [one.repaired for one in done.findings] == [False]
-    assert "look again" in done.findings[0].way_out
+    assert "look again" in done.findings[0].hint
     assert ward.noted() == 0
 
 

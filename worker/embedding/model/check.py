@@ -35,19 +35,19 @@ def check_tiling(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> No
             qubit that does not hold.
     """
     faults = find_faults(graph, solver, tiling)
-    way_out = f"find a new embedding for {solver.name} {solver.graph_id}"
+    hint = f"find a new embedding for {solver.name} {solver.graph_id}"
     if faults.dead.any():
         place = int(faults.dead.argmax())
         tile, unit = divmod(int(np.searchsorted(tiling.starts, place, side="right")) - 1, tiling.units)
-        raise Refused(f"tile {tile}, unit {unit}: qubit {tiling.qubits[place]} does not work; {way_out}")
+        raise Refused(f"tile {tile}, unit {unit}: qubit {tiling.qubits[place]} does not work; {hint}")
     if faults.broken.any():
         tile, unit = np.argwhere(faults.broken)[0].tolist()
         chain = tiling.chain(tile, unit).tolist()
-        raise Refused(f"tile {tile}, unit {unit}: chain {chain} is not connected; {way_out}")
+        raise Refused(f"tile {tile}, unit {unit}: chain {chain} is not connected; {hint}")
     if faults.missing.any():
         tile, edge = np.argwhere(faults.missing)[0].tolist()
         one, other = graph.edges[edge].tolist()
-        raise Refused(f"tile {tile}: no coupler between units {one} and {other}; {way_out}")
+        raise Refused(f"tile {tile}: no coupler between units {one} and {other}; {hint}")
 
 
 def intact_tiles(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> BoolArray:

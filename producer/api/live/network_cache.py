@@ -1,0 +1,49 @@
+"""The network that classifies images of some size, remembered for a second."""
+
+from __future__ import annotations
+
+import threading
+
+from cachetools import LRUCache, TTLCache
+
+from producer.images import ImageSet
+from producer.networks import choose, provide
+from producer.networks.choose import ChosenNetwork
+from schema.database import Database
+
+_RECENT_S = 1.0
+_MAX_NETWORKS = 1_000
+
+_Key = tuple[str | None, int, int]
+
+
+class NetworkCache:
+    """Networks by name, height and width; safe for use by several threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._recent: TTLCache[_Key, ChosenNetwork] = TTLCache(_MAX_NETWORKS, _RECENT_S)
+        self._installed: LRUCache[_Key, bool] = LRUCache(_MAX_NETWORKS)
+
+    def choose(self, images: ImageSet, name: str | None) -> ChosenNetwork:
+        """Return the network called ``name``, or the default for ``images``; install a shipped one.
+
+        Raises:
+            NetworkError: there is no such network.
+            ImageError: the images do not suit a shipped network.
+        """
+        height, width = (int(size) for size in images.images.shape[1:])
+        key = name, height, width
+        with self._lock:
+            network, is_installed = self._recent.get(key), self._installed.get(key, False)
+        if network is not None:
+            return network
+        if is_installed:
+            with self._database.reading() as session:
+                network = choose.choose(session, name, height, width)
+        else:
+            network = provide.provide(self._database, images, name)
+        with self._lock:
+            self._recent[key], self._installed[key] = network, True
+        return network
