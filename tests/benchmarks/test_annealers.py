@@ -24,8 +24,9 @@ from dwave.samplers import SimulatedAnnealingSampler
 from producer.networks import shipped
 from schema.network import weights
 from tests.benchmarks.conftest import Record
+from tests.oracles import ground_state
 from worker.annealers import simulated
-from worker.annealers.exact import ExactAnnealer, default_beta, ground_state
+from worker.annealers.exact import ExactAnnealer, default_beta
 from worker.annealers.simulated import SimulatedAnnealer
 from worker.compute import consensus
 from worker.network.trained import TrainedNetwork
@@ -104,7 +105,6 @@ def test_cost_of_each_step(trained: Trained, record: Record) -> None:
     steps: list[tuple[str, float, Callable[[], object]]] = [
         ("energies of 1000 reads", 100, lambda: model.energies(linear, samples.bits)),
         ("1000 exact draws", 500, lambda: ExactAnnealer().sample(model, linear, 1000, seed=0)),
-        ("exact minimum", 80, lambda: ground_state(model, linear)),
         ("consensus of 1000 reads", 20, lambda: consensus.score(class_bits, samples.energies)),
     ]
     for name, goal, work in steps:

@@ -1,16 +1,41 @@
-"""Draws from the Boltzmann distribution itself, and the exact minimum, by enumerating the class units.
+"""Draws exact samples of the Boltzmann distribution exp(-beta E) / Z, by enumerating the class states.
 
-With the class units known, the other units of a small network fall apart into trees: single visible units
-for a head, stars of visible units around each pooling unit. Summing a tree from its leaves to its root is
-exact, so the 2^K class states get exact weights; then classes, roots and leaves are drawn in that order.
-Uniform numbers have 40 bits for the class state and 32 bits for every other unit.
+With the class units known, the other units of a small network form trees (`forest.py`). A tree of binary
+units can be summed exactly, by belief propagation from its leaves to its root (Pearl 1982). There are four
+steps:
+
+1. Upwards. The logit of a unit, the log odds that it is on, is -beta (linear term + field of the class
+   state). A leaf with logit l adds log(1 + e^l) to the log weight of its tree if its parent is off, and
+   log(1 + e^(l - beta J)) if it is on. The first is a constant, and the difference is the leaf's message to
+   the parent's logit (`_climb`).
+2. Class states. With all trees summed, each of the 2^K class states has its exact log weight
+   (`_class_weights`); the states of the reads are drawn from these by inverting their cumulated sum
+   (`_draw_codes`).
+3. Roots. For each distinct pair of image and class state, step 1 gives the logits of that state; a root is
+   on with probability sigmoid(logit).
+4. Downwards. A child is on with probability sigmoid(logit - beta J) if its parent is on, else sigmoid(logit).
+
+Reads are independent; nothing is annealed. For a head all units are roots, and the log weight of a one-hot
+class state is minus beta times the free energy of a discriminative restricted Boltzmann machine (Larochelle
+and Bengio 2008). Uniform numbers have 40 bits for the class state and 32 bits for every other unit.
+
+One visible unit and two class units; at a low temperature all reads are the minimum, here v = 1 and class 0:
+
+>>> import numpy as np
+>>> from worker.qubo.energy_model import EnergyModel
+>>> edges = np.array([[0, 1], [0, 2], [1, 2]], dtype=np.int32)
+>>> model = EnergyModel((1, 2), np.array([0.0, -1.0, -1.0]), edges, np.array([-0.5, 0.5, 2.0]))
+>>> linear = model.linear(np.array([[0.8]]))
+>>> samples = ExactAnnealer(beta=1000.0).sample(model, linear, reads=2, seed=0)
+>>> samples.bits.tolist(), samples.energies.round(9).tolist()
+([[[1, 1, 0], [1, 1, 0]]], [[-2.3, -2.3]])
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +51,7 @@ if TYPE_CHECKING:
     from worker.qubo.energy_model import BitArray, EnergyModel, FloatArray
     from worker.qubo.noise import Noise
 
-Statistic = Literal["sum", "maximum"]
-
-# Images are taken a few at a time, so that images x class states x units stay in the cache.
+# A few images at a time, so that images x class states x units stay in the cache.
 _BLOCK_BYTES = 3 << 18
 _BLOCK_IMAGES = 256
 # exp(709) is the largest a float64 holds; a product of terms 1 + exp(x) must stay below.
@@ -43,13 +66,13 @@ _SURE = 40.0
 class _Tempered:
     """A forest at one temperature, with what all images share.
 
-    statistic: whether units are summed out or set to their best. fields: (n_rest, C), -beta times those of
-    the forest. products: see :func:`_products`; None for the maximum.
+    Attributes:
+        fields: (n_rest, C) float64, -beta times those of the forest.
+        products: see `_products`.
     """
 
     forest: Forest
     beta: float
-    statistic: Statistic
     fields: FloatArray
     products: FloatArray | None
 
@@ -58,9 +81,11 @@ class _Tempered:
 class ExactAnnealer:
     """Independent draws from exp(-beta E) / Z, for models whose units form trees once the classes are known.
 
-    beta: inverse temperature in the model's own units, > 0; None: as :func:`default_beta` says.
+    Attributes:
+        beta: inverse temperature in the model's own units, > 0; None: see `default_beta`.
 
-    Raises ParameterError when beta is not positive and finite.
+    Raises:
+        ParameterError: ``beta`` is not positive and finite.
     """
 
     beta: float | None = None
@@ -71,11 +96,11 @@ class ExactAnnealer:
 
     @property
     def name(self) -> str:
-        """``exact``: the yardstick for every other sampler."""
+        """Return ``exact``: the reference for every other sampler."""
         return "exact"
 
     def check(self, model: EnergyModel) -> None:
-        """Raises Refused when there are over 16 class units, or cycles among the units that are none."""
+        """Raise Refused if ``model`` has over 16 class units, or cycles among its other units."""
         cached_forest(model)
 
     def sample(
@@ -88,20 +113,20 @@ class ExactAnnealer:
         noise: Noise | None = None,
         check_interrupt: Callable[[], None] | None = None,
     ) -> LogicalSamples:
-        """Reads of a batch, as :meth:`worker.annealers.base.LocalAnnealer.sample` says.
+        """Sample a batch; see `LocalAnnealer.sample` for the parameters.
 
-        Noise changes the couplings, so that each image has a distribution of its own to enumerate: several
-        times slower. The temperature stays that of the model without noise.
+        ``noise`` changes the couplings, so that each image has its own distribution to enumerate: several
+        times slower. The temperature stays that of ``model`` without noise.
 
-        Weights are float64: a batch cut in another way may round them otherwise, and a uniform number that
-        falls just there then gives another read.
+        Weights are float64: another division into batches may round them differently, and a uniform number at
+        just that place then gives another read.
         """
         check_request(model, linear, reads, seed, first_image)
         started, check_interrupt = perf_counter(), check_interrupt or no_interrupt
         beta, forest = self.beta or default_beta(model), cached_forest(model)
         bits = np.empty((len(linear), reads, model.units), dtype=np.uint8)
         if noise is None:
-            tempered = _temper(forest, beta, "sum")
+            tempered = _temper(forest, beta)
             for block in _image_blocks(forest, len(linear)):
                 check_interrupt()
                 _draw_block(tempered, linear[block], seed, first_image + block.start, bits[block])
@@ -109,7 +134,7 @@ class ExactAnnealer:
             for image, row in enumerate(linear):
                 check_interrupt()
                 noisy, noisy_row = noise.apply(model, row, first_image + image)
-                tempered = _temper(build_forest(noisy), beta, "sum")
+                tempered = _temper(build_forest(noisy), beta)
                 _draw_block(
                     tempered, noisy_row[np.newaxis], seed, first_image + image, bits[image : image + 1]
                 )
@@ -117,28 +142,12 @@ class ExactAnnealer:
 
 
 def default_beta(model: EnergyModel) -> float:
-    """The inverse temperature used when none is given: 1 / the smallest scale of the model's couplings.
+    """Return the inverse temperature if none is set: 1 / the smallest scale of the couplings of ``model``.
 
     Warm enough for the network's own uncertainty to show in the reads, cold enough for the lowest tenth of
     them to agree: tests/benchmarks/test_annealers.py prints the accuracy for this and other temperatures.
     """
     return 1.0 / coupling_scales(model)[0]
-
-
-def ground_state(model: EnergyModel, linear: FloatArray) -> tuple[BitArray, FloatArray]:
-    """The exact minimum of each image: bits (B, n) uint8 and energies (B,) float64.
-
-    Among equal minima: the first class state in binary order, and every unit off that may be.
-
-    Raises Refused as :meth:`ExactAnnealer.check` does, ParameterError when ``linear`` does not fit.
-    """
-    check_request(model, linear, reads=1, seed=0, first_image=0)
-    tempered = _temper(cached_forest(model), 1.0, "maximum")
-    bits = np.empty((len(linear), 1, model.units), dtype=np.uint8)
-    for block in _image_blocks(tempered.forest, len(linear)):
-        best = _class_weights(tempered, linear[block]).argmax(axis=1)
-        _settle(tempered, linear[block], best, bits[block, 0])
-    return bits[:, 0], model.energies(linear, bits)[:, 0]
 
 
 def _draw_block(tempered: _Tempered, linear: FloatArray, seed: int, first_image: int, bits: BitArray) -> None:
@@ -174,23 +183,10 @@ def _draw(tempered: _Tempered, linear: FloatArray, words: NDArray[np.uint64], bi
         bits[..., level.units] = uniform[..., level.units] < threshold
 
 
-def _settle(tempered: _Tempered, linear: FloatArray, codes: IndexList, bits: BitArray) -> None:
-    """Fill ``bits`` (b, n) with the minimum, given the class state ``codes`` (b,) of each image."""
-    forest = tempered.forest
-    rest = bits.shape[1] - forest.codes.shape[1]
-    bits[:, rest:] = forest.codes[codes]
-    gains = tempered.fields.T[codes] - linear[:, :rest]
-    _climb(tempered, gains, None)
-    bits[:, forest.roots] = gains[:, forest.roots] > 0.0
-    for level in reversed(forest.levels):
-        bits[:, level.units] = gains[:, level.units] - level.couplings * bits[:, level.parents] > 0.0
-
-
 def _class_weights(tempered: _Tempered, linear: FloatArray) -> FloatArray:
-    """Log weight (b, C) of every class state: all other units summed out, or at their best.
+    """Return the log weight (b, C) of every class state, with all other units summed out.
 
-    With one-hot class states and single units this is minus the free energy of a discriminative restricted
-    Boltzmann machine (Larochelle and Bengio 2008): beta lam + sum_i softplus(beta (f_i + W[i, k])).
+    For one-hot class states and single units: beta lam + sum_i softplus(beta (f_i + W[i, k])).
     """
     forest, beta = tempered.forest, tempered.beta
     rest = len(forest.fields)
@@ -204,7 +200,7 @@ def _class_weights(tempered: _Tempered, linear: FloatArray) -> FloatArray:
     summed = _sum_products(base, fields, tempered.products) if extra is None else None
     if summed is None:
         roots = base[..., np.newaxis] + (fields if extra is None else fields + extra[:, forest.roots])
-        summed = _soften(roots, tempered.statistic).sum(axis=1)
+        summed = _softplus(roots).sum(axis=1)
     weights += summed
     return weights
 
@@ -214,9 +210,14 @@ def _climb(
 ) -> tuple[FloatArray, FloatArray | None]:
     """Send messages from the leaves to the roots; ``logits`` (b, n_rest) receive those free of the classes.
 
-    fields: (n_rest, C) logits from each class state; None when ``logits`` hold one class state a row.
-    Returns the log weight of the levels below the roots, (b, C) or (b, 1), and the messages that depend on
-    the class state, (b, n_rest, C) or None.
+    Args:
+        tempered: the forest.
+        logits: changed in place.
+        fields: (n_rest, C) logits from each class state; None when ``logits`` hold one class state a row.
+
+    Returns:
+        The log weight of the levels below the roots, (b, C) or (b, 1), and the messages that depend on the
+        class state, (b, n_rest, C) or None.
     """
     constant, extra = np.zeros((len(logits), 1)), None
     for level in tempered.forest.levels:
@@ -224,8 +225,8 @@ def _climb(
         if fields is not None and level.depends:
             extra = np.zeros((len(logits), *fields.shape)) if extra is None else extra
             here = here + fields[level.units] + extra[:, level.units]
-        off = _soften(here, tempered.statistic)
-        message = _soften(here - tempered.beta * level.couplings[:, np.newaxis], tempered.statistic) - off
+        off = _softplus(here)
+        message = _softplus(here - tempered.beta * level.couplings[:, np.newaxis]) - off
         constant = constant + off.sum(axis=1)
         if here.shape[2] == 1:
             logits += message[..., 0] @ level.to_parents
@@ -234,20 +235,20 @@ def _climb(
     return constant, extra
 
 
-def _soften(logits: FloatArray, statistic: Statistic) -> FloatArray:
-    """log(1 + exp(x)), or its limit max(0, x) when only the best state counts."""
-    best: FloatArray = np.maximum(logits, 0.0)
-    if statistic == "sum":
-        best += np.log1p(np.exp(-np.abs(logits)))
-    return best
+def _softplus(logits: FloatArray) -> FloatArray:
+    """Return log(1 + exp(x)), without overflow."""
+    result: FloatArray = np.maximum(logits, 0.0)
+    result += np.log1p(np.exp(-np.abs(logits)))
+    return result
 
 
 def _products(fields: FloatArray) -> FloatArray | None:
-    """Tables (g, 8, C) that multiply out three terms 1 + exp(base_i + field_i) each; ``fields`` (r, C).
+    """Return tables (g, 8, C) that multiply out three terms 1 + exp(base_i + field_i) each; ``fields`` (r,
+    C).
 
-    Row s of group t holds prod exp(field_i) over the units i of subset s, so that a matrix product with the
-    same subsets of exp(base) gives the three terms' product for every image and class state. None where the
-    tables would overflow.
+    Row s of group t holds the product of exp(field_i) over the units i of subset s. A matrix product with
+    the products of exp(base) over the same subsets gives the three terms' product for every image and class
+    state, because (1 + ab)(1 + cd) = 1 + ab + cd + ac bd. None where the tables would overflow.
     """
     if _fitting_groups(np.abs(fields).max(initial=0.0)) < 1:
         return None
@@ -258,7 +259,7 @@ def _products(fields: FloatArray) -> FloatArray | None:
 
 
 def _sum_products(base: FloatArray, fields: FloatArray, products: FloatArray | None) -> FloatArray | None:
-    """sum_i softplus(base[b, i] + fields[i, c]), (b, C), with few logarithms; None where it would overflow.
+    """Return sum_i softplus(base[b, i] + fields[i, c]), (b, C), with few logarithms; None on overflow.
 
     As log a + log b = log ab, many terms share one logarithm: as many as a float64 can hold.
     """
@@ -278,12 +279,16 @@ def _sum_products(base: FloatArray, fields: FloatArray, products: FloatArray | N
 
 
 def _fitting_groups(largest: float) -> int:
-    """How many groups of terms a float64 can hold multiplied, when no exponent is above ``largest``."""
+    """Return how many groups of terms a float64 can hold multiplied, with no exponent above ``largest``."""
     return int(_LARGEST_EXPONENT / (_TOGETHER * (largest + 1.0)))
 
 
 def _subset_products(factors: FloatArray) -> FloatArray:
-    """Products of all 8 subsets (..., 8, C) of three factors (..., 3, C); the empty subset comes first."""
+    """Return the products of all 8 subsets (..., 8, C) of ``factors`` (..., 3, C); the empty subset first.
+
+    >>> _subset_products(np.array([[2.0], [3.0], [5.0]]))[:, 0].tolist()
+    [1.0, 2.0, 3.0, 6.0, 5.0, 10.0, 15.0, 30.0]
+    """
     products = np.ones((*factors.shape[:-2], 1, factors.shape[-1]))
     for position in range(_TOGETHER):
         products = np.concatenate((products, products * factors[..., position : position + 1, :]), axis=-2)
@@ -291,19 +296,19 @@ def _subset_products(factors: FloatArray) -> FloatArray:
 
 
 def _draw_codes(weights: FloatArray, words: NDArray[np.uint64]) -> IndexList:
-    """Class states (b, R) drawn from log weights (b, C) by words (b, R), 40 bits of each."""
+    """Draw class states (b, R) from log ``weights`` (b, C), with 40 bits of each of ``words`` (b, R)."""
     chances = np.cumsum(np.exp(weights - weights.max(axis=1, keepdims=True)), axis=1)
     chances /= chances[:, -1:]
     rows = np.arange(len(weights))[:, np.newaxis]
     uniform = (words >> np.uint64(24)) * 2.0**-40
-    # One sorted list for all images; 40 bits beside at most 256 rows are exact in a float64.
-    found = np.searchsorted((chances + rows).ravel(), (uniform + rows).ravel(), side="right")
-    codes: IndexList = found.reshape(words.shape) - rows * weights.shape[1]
+    # One sorted list for all images; 40 bits and the 8 bits of at most 256 rows are exact in a float64.
+    positions = np.searchsorted((chances + rows).ravel(), (uniform + rows).ravel(), side="right")
+    codes: IndexList = positions.reshape(words.shape) - rows * weights.shape[1]
     return codes
 
 
 def _distinct(codes: IndexList, states: int) -> tuple[IndexList, IndexList, IndexList]:
-    """The distinct pairs (image, class state) as two lists, and where in them each read (b, R) belongs."""
+    """Return the distinct pairs (image, class state) as two lists, and the pair of each read (b, R)."""
     flat = codes + np.arange(len(codes))[:, np.newaxis] * states
     seen = np.zeros(len(codes) * states, dtype=np.bool_)
     seen[flat] = True
@@ -314,7 +319,7 @@ def _distinct(codes: IndexList, states: int) -> tuple[IndexList, IndexList, Inde
 
 
 def _thresholds(logits: FloatArray) -> NDArray[np.uint32]:
-    """2^32 sigmoid(x) as uint32: a uniform 32-bit number lies below it with probability sigmoid(x)."""
+    """Return 2^32 sigmoid(x) as uint32: a uniform 32-bit number is below with probability sigmoid(x)."""
     chance = 1.0 / (1.0 + np.exp(-np.clip(logits, -_SURE, _SURE)))
     return np.minimum(np.rint(chance * 2.0**32), 2.0**32 - 1).astype(np.uint32)
 
@@ -326,7 +331,6 @@ def _image_blocks(forest: Forest, images: int) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def _temper(forest: Forest, beta: float, statistic: Statistic) -> _Tempered:
+def _temper(forest: Forest, beta: float) -> _Tempered:
     fields = -beta * forest.fields
-    products = _products(fields[forest.roots]) if statistic == "sum" and len(fields) else None
-    return _Tempered(forest, beta, statistic, fields, products)
+    return _Tempered(forest, beta, fields, _products(fields[forest.roots]) if len(fields) else None)

@@ -1,6 +1,30 @@
-"""A model seen from its class units: with these known, the other units of a small network form trees.
+"""Splits a model into its class units and, once these are known, the trees that its other units form.
 
-Single visible units for a head; stars of visible units around each pooling unit.
+A head has single visible units, each joined to class units only. A pooling layer has stars: a pooling unit
+with its visible units around it. For each of the 2^K states of the K class units, the energy then is a
+constant, plus the energy of a forest whose linear terms depend on the state:
+
+    E(x | class state c) = pairs[c] + sum_i (linear_i + fields[i, c]) x_i + sum over tree edges J_ij x_i x_j
+
+A forest is pruned in rounds: each round takes away all leaves, and joins them to their parents. What is left
+in the end are the roots. Going through the rounds in order visits children before parents, which is what
+summing or minimising over a tree needs (belief propagation, Pearl 1982; `exact.py` does it).
+
+Two visible units (0, 1) around a pooling unit (2), which is joined to two class units (3, 4):
+
+>>> import numpy as np
+>>> from worker.qubo.energy_model import EnergyModel
+>>> edges = np.array([[0, 2], [1, 2], [2, 3], [2, 4]], dtype=np.int32)
+>>> model = EnergyModel((2, 1, 2), np.zeros(5), edges, np.array([-1.0, -2.0, 4.0, 8.0]))
+>>> forest = build_forest(model)
+>>> [(level.units, level.parents.tolist(), level.couplings.tolist()) for level in forest.levels]
+[(slice(0, 2, None), [2, 2], [-1.0, -2.0])]
+>>> forest.roots
+slice(2, 3, None)
+>>> forest.codes.tolist()
+[[0, 0], [1, 0], [0, 1], [1, 1]]
+>>> forest.fields[2].tolist()
+[0.0, 4.0, 8.0, 12.0]
 """
 
 from __future__ import annotations
@@ -20,7 +44,7 @@ if TYPE_CHECKING:
 IndexList = NDArray[np.intp]
 Units = IndexList | slice
 
-# 65,536 class states; twice as many for every class more.
+# 65,536 class states; each further class doubles them.
 MAX_CLASSES = 16
 # One table of fields has an entry for every unit and class state: 256 MiB at most.
 _MAX_FIELDS = 1 << 25
@@ -30,9 +54,12 @@ _MAX_FIELDS = 1 << 25
 class Level:
     """Units that become leaves in the same round of pruning.
 
-    units, parents: d indices among the units that are not class units. couplings: (d,) to the parent.
-    to_parents: (d, n_rest), 1 where the column is the row's parent. depends: on the class state, by the units
-    themselves or by units below them.
+    Attributes:
+        units: d ascending indices among the units that are not class units.
+        parents: (d,) intp, the unit that each is joined to.
+        couplings: (d,) float64 to the parent.
+        to_parents: (d, n_rest) float64, 1 where the column is the row's parent.
+        depends: True if the class state changes the energy of these units, or of units below them.
     """
 
     units: Units
@@ -44,10 +71,14 @@ class Level:
 
 @dataclass(frozen=True, eq=False)
 class Forest:
-    """A model seen from its class units.
+    """A model as a forest for each class state; C = 2^K states, n_rest units that are not class units.
 
-    levels: leaves first. roots: the units left at the end. codes: (C, K) uint8, all class states. pairs:
-    (C,) energy of the class pairs. fields: (n_rest, C), what a class state adds to a unit's linear part.
+    Attributes:
+        levels: rounds of pruning, leaves first.
+        roots: the units left after the last round.
+        codes: (C, K) uint8, all class states.
+        pairs: (C,) float64, energy of the couplings between class units.
+        fields: (n_rest, C) float64, what a class state adds to a unit's linear term.
     """
 
     levels: tuple[Level, ...]
@@ -59,14 +90,15 @@ class Forest:
 
 @lru_cache(maxsize=8)
 def cached_forest(model: EnergyModel) -> Forest:
-    """What :func:`build_forest` gives, kept for the models used last."""
+    """Return `build_forest` of ``model``, cached for the models used last."""
     return build_forest(model)
 
 
 def build_forest(model: EnergyModel) -> Forest:
-    """The forest of a model.
+    """Return the forest of ``model``.
 
-    Raises Refused when there are too many class units or other units, or cycles among the other units.
+    Raises:
+        Refused: the model has too many class units or other units, or cycles among the other units.
     """
     classes = model.sizes[-1]
     if classes > MAX_CLASSES:
@@ -76,8 +108,8 @@ def build_forest(model: EnergyModel) -> Forest:
     rest = model.units - classes
     if rest << classes > _MAX_FIELDS:
         raise Refused(
-            f"the model has {rest:,} units beside its {classes} class units; "
-            f"the exact annealer takes {_MAX_FIELDS >> classes:,} beside so many"
+            f"the model has {rest:,} units in addition to its {classes} class units; "
+            f"with {classes} classes the exact annealer takes {_MAX_FIELDS >> classes:,}"
         )
     levels, roots = _prune(model, rest)
     codes = (np.arange(1 << classes)[:, np.newaxis] >> np.arange(classes) & 1).astype(np.uint8)
@@ -87,10 +119,7 @@ def build_forest(model: EnergyModel) -> Forest:
 
 
 def _prune(model: EnergyModel, rest: int) -> tuple[tuple[Level, ...], Units]:
-    """Take leaves away, round by round, until only roots are left.
-
-    Raises Refused when a cycle is left.
-    """
+    """Remove leaves, round by round, until only roots are left; raise Refused if a cycle is left."""
     inner = model.edges[:, 1] < rest
     couplings = np.zeros((rest, rest))
     joined = np.zeros((rest, rest), dtype=np.bool_)
@@ -106,8 +135,8 @@ def _prune(model: EnergyModel, rest: int) -> tuple[tuple[Level, ...], Units]:
             raise Refused(_describe_cycles(model, int(np.count_nonzero(joined.any(axis=1)))))
         parents = joined[leaves].argmax(axis=1)
         # Two units joined only to each other are both leaves: the later one stays as the root.
-        keep = ~(np.isin(parents, leaves) & (leaves > parents))
-        leaves, parents = leaves[keep], parents[keep]
+        stays = np.isin(parents, leaves) & (leaves > parents)
+        leaves, parents = leaves[~stays], parents[~stays]
         levels.append(_level(leaves, parents, couplings, depends))
         children = np.append(children, leaves)
         depends[parents] |= depends[leaves]
@@ -122,7 +151,7 @@ def _level(leaves: IndexList, parents: IndexList, couplings: FloatArray, depends
 
 
 def _span(units: IndexList) -> Units:
-    """Sorted units as a slice where they are neighbours: numpy copies slices several times faster."""
+    """Return sorted units as a slice where they are neighbours: numpy copies slices several times faster."""
     if len(units) and units[-1] - units[0] == len(units) - 1:
         return slice(int(units[0]), int(units[-1]) + 1)
     return units

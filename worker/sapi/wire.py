@@ -1,8 +1,28 @@
-"""Problems and answers as D-Wave's protocol (SAPI) has them on the wire: the `qp` format.
+"""Encodes problems and decodes answers for the wire of D-Wave's protocol (SAPI): the `qp` format.
 
-`lin`: h of every qubit in the solver's order, NaN where it is not in use. `quad`: J of every coupler whose
-two qubits are in use, in the solver's order. Both little-endian float64, base64. Answers hold one row of bits
-a read, most significant bit first, one bit for each qubit in use, rising.
+A problem has two arrays of little-endian float64, in base64:
+
+    lin   h of every qubit in the solver's order (its property `qubits`), NaN where a qubit is not in use
+    quad  J of every coupler whose two qubits are in use, in the order of the property `couplers`
+
+An answer has, in base64, the ids of the qubits in use (int32, ascending), an energy for each read (float64),
+and
+`solutions`: a row of bits for each read, one bit for each qubit in use, most significant bit first, each row
+    filled up to whole bytes. The client's own encoder and decoder (`dwave.cloud.coders`) define the format;
+    they go through dicts of all qubits, which takes 11 and 24 ms for a full chip.
+
+Two reads of the qubits 4 and 7, with bits 10 and 01:
+
+>>> import base64
+>>> def text(values): return base64.b64encode(values.tobytes()).decode()
+>>> answer = decode_answer({
+...     "format": "qp",
+...     "active_variables": text(np.array([4, 7], "<i4")),
+...     "energies": text(np.array([-1.0, -0.5])),
+...     "solutions": text(np.array([0b10000000, 0b01000000], np.uint8)),
+... })
+>>> answer.active.tolist(), answer.bits.tolist(), answer.energies.tolist()
+([4, 7], [[1, 0], [0, 1]], [-1.0, -0.5])
 """
 
 from __future__ import annotations
@@ -28,10 +48,13 @@ _MAX_READS = 100_000
 class Answer:
     """The reads of one problem as the solver returned them.
 
-    packed: (R, ceil(A / 8)) uint8, bits as in ``active``, most significant first, 0 after the last.
-    energies: (R,) float64, in the programmed scale. active: (A,) int32, qubits in use, rising.
-    occurrences: (R,) int32 for a histogram, else None. timing_us: the solver's own figures by name,
-    microseconds.
+    Attributes:
+        packed: (R, ceil(A / 8)) uint8, bits in the order of ``active``, most significant first, 0 after the
+            last.
+        energies: (R,) float64, in the submitted scale.
+        active: (A,) int32, qubits in use, ascending.
+        occurrences: (R,) int32 for a histogram, else None.
+        timing_us: the solver's own figures by name, microseconds.
     """
 
     packed: NDArray[np.uint8]
@@ -42,17 +65,21 @@ class Answer:
 
     @property
     def bits(self) -> NDArray[np.uint8]:
-        """(R, A) uint8, each 0 or 1."""
+        """Return (R, A) uint8, each 0 or 1."""
         return np.unpackbits(self.packed, axis=1, count=len(self.active))
 
 
 def encode_doubles(values: FloatArray) -> str:
-    """float64 values as the wire has them."""
+    """Encode ``values`` float64 for the wire: `lin` or `quad` of a problem.
+
+    >>> encode_doubles(np.array([1.0]))
+    'AAAAAAAA8D8='
+    """
     return pybase64.b64encode_as_string(values.astype("<f8", copy=False).tobytes())
 
 
 def decode_answer(answer: Mapping[str, Any]) -> Answer:
-    """Read the `answer` of a problem.
+    """Decode the field `answer` of a problem.
 
     Raises:
         Corrupt: parts are missing, are not base64, or their lengths do not agree.
@@ -63,8 +90,8 @@ def decode_answer(answer: Mapping[str, Any]) -> Answer:
         energies = np.frombuffer(_bytes(answer["energies"]), "<f8").astype(np.float64)
         active = np.frombuffer(_bytes(answer["active_variables"]), "<i4").astype(np.int32)
         packed = np.frombuffer(_bytes(answer["solutions"]), np.uint8)
-        counted = answer.get("num_occurrences")
-        occurrences = None if counted is None else np.frombuffer(_bytes(counted), "<i4").astype(np.int32)
+        counts = answer.get("num_occurrences")
+        occurrences = None if counts is None else np.frombuffer(_bytes(counts), "<i4").astype(np.int32)
         timing = {str(name): float(value) for name, value in answer.get("timing", {}).items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Corrupt(f"the solver's answer cannot be read: {error!r}") from None
@@ -82,8 +109,8 @@ def decode_answer(answer: Mapping[str, Any]) -> Answer:
 
 def _bytes(text: Any) -> bytes:
     if not isinstance(text, str):
-        raise Corrupt(f"the solver's answer holds {type(text).__name__} where base64 is due")
+        raise Corrupt(f"the solver's answer has {type(text).__name__} where base64 is expected")
     try:
         return pybase64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise Corrupt("the solver's answer holds text that is not base64") from None
+        raise Corrupt("the solver's answer has text that is not base64") from None

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from schema.errors import ParameterError, Refused
 from tests.models import all_states, conv358, dense, features_for, head, pooled, pools, small_models
-from worker.annealers.exact import ExactAnnealer, default_beta, ground_state
+from tests.oracles import ground_state
+from worker.annealers.exact import ExactAnnealer, default_beta
 from worker.qubo.energy_model import Coupling, EnergyModel, FloatArray, Visible, build_model
 
 IMAGES = 30
@@ -162,9 +163,11 @@ def test_the_minimum_is_exact_or_refused(model: EnergyModel, seed: int) -> None:
     features = features_for(model, 2, seed)
     if has_cycle(model):
         with pytest.raises(Refused, match="cycles"):
-            ground_state(model, model.linear(features))
+            ExactAnnealer().check(model)
         return
     bits, energies = ground_state(model, model.linear(features))
+    drawn = ExactAnnealer(1e9).sample(model, model.linear(features), 5, seed).energies.min(axis=1)
+    np.testing.assert_allclose(drawn, energies, rtol=0, atol=1e-8)
     for image in range(2):
         matrix = model.q_matrix(features[image])
         state = bits[image].astype(float)
@@ -189,8 +192,10 @@ def test_minima_of_every_shape_are_exact(make) -> None:
     model = make()
     features = features_for(model, 20, seed=6)
     _, energies = ground_state(model, model.linear(features))
+    drawn = ExactAnnealer(1e9).sample(model, model.linear(features), 5, seed=7).energies.min(axis=1)
     expected = [exact_minimum(model.q_matrix(row)) for row in features]
     np.testing.assert_allclose(energies, expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(drawn, expected, rtol=0, atol=1e-8)
 
 
 def test_minima_of_a_full_head_beat_every_class_tried_by_hand() -> None:
@@ -215,7 +220,7 @@ def test_too_many_classes_are_refused() -> None:
 
 
 def test_too_many_units_for_the_tables_are_refused() -> None:
-    with pytest.raises(Refused, match=r"600 units beside its 16 class units; .* takes 512"):
+    with pytest.raises(Refused, match=r"600 units in addition to its 16 class units; .* takes 512"):
         ExactAnnealer().check(head(units=600, classes=16))
 
 

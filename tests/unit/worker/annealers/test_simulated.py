@@ -7,7 +7,7 @@ import pytest
 
 from schema.errors import ParameterError, Refused
 from tests.models import conv358, features_for, head
-from worker.annealers.exact import ground_state
+from tests.oracles import ground_state
 from worker.annealers.simulated import SimulatedAnnealer, _initial_states, beta_schedule
 from worker.qubo.energy_model import EnergyModel
 
