@@ -87,7 +87,8 @@ def worker(
     """Run a worker in the foreground. Each database also needs one reconciler."""
     import os
 
-    from producer.stack.stack import environment, processors, worker_command
+    from producer.stack.process import environment
+    from producer.stack.stack import processors, worker_command
     from schema.messages import queue_names
     from schema.settings import load
 
@@ -101,7 +102,7 @@ def worker(
     if unknown := set(wanted) - set(names):
         raise typer.BadParameter(f"unknown queue {min(unknown)}; there are: {', '.join(names)}")
     command = worker_command(concurrency or processors(), wanted)
-    os.execvpe(command[0], command, {**os.environ, **environment(load(), os.environ)})  # noqa: S606
+    os.execvpe(command[0], command, {**os.environ, **environment(load())})  # noqa: S606
 
 
 @app.command()
@@ -113,7 +114,7 @@ def reconciler(
     """Run the reconciler in the foreground; several may run, one of them leads."""
     import os
 
-    from producer.stack.stack import environment
+    from producer.stack.process import environment
     from schema.settings import load
 
     if check:
@@ -122,7 +123,7 @@ def reconciler(
         typer.echo(f"{check_reconciler(load().database_url)} leads")
         return
     command = [sys.executable, "-m", "worker.reconcile"]
-    os.execvpe(command[0], command, {**os.environ, **environment(load(), os.environ)})  # noqa: S606
+    os.execvpe(command[0], command, {**os.environ, **environment(load())})  # noqa: S606
 
 
 @app.command()

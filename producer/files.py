@@ -1,4 +1,4 @@
-"""Writes a file so that it is whole or not there at all."""
+"""Writes files atomically: a file is complete, or as it was before."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A new, empty file beside ``path`` that takes its place at the end, or is removed on any error."""
-    with _explained(path):
+    """Yield a new, empty file next to ``path`` that replaces it afterwards, or is removed on any error."""
+    with _translate_errors(path):
         target = _target(path)
         unfinished = target.with_name(f".annealq-{secrets.token_hex(8)}.part")
         unfinished.touch(exist_ok=False)
@@ -34,14 +34,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what the file system raises about ``path`` into our errors."""
+def _translate_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno in OUT_OF_SPACE:
             raise StorageError(
-                f"{path}: no space left; nothing was written; free some and try again"
+                f"{path}: no space left; nothing was written; free some space and try again"
             ) from error
         raise ParameterError(
             f"{path}: cannot be written ({error.strerror or error}); name another file"
@@ -49,14 +48,10 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _target(path: Path) -> Path:
-    """Where the file goes: behind symbolic links, and never in the place of a folder, pipe or device.
-
-    Raises:
-        ParameterError: such a thing is there.
-    """
+    """Return ``path`` behind symbolic links; raise ParameterError if it is a folder, pipe or device."""
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         raise ParameterError(
-            f"{path}: is there and is no regular file; name another file, or none for standard output"
+            f"{path}: exists and is not a regular file; name another file, or none for standard output"
         )
     return target

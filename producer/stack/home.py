@@ -1,4 +1,4 @@
-"""The home folder of an embedded stack: ours alone, with database, logs, and what its servers keep."""
+"""The home folder of a local stack: private, with database, logs and the data of its servers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from schema.errors import StackError
 
-_OURS = ("annealq", "stack.lock", "broker", "logs", "emulator")  # how the names of our own entries begin
+_OURS = ("annealq", "stack.lock", "broker", "logs", "emulator")  # prefixes of our own entries
 
 
 def make_home(home: Path) -> None:
-    """Make the home folder, private (0700). One that was there is made private if only we use it.
+    """Create the folder ``home``, private (0700); make an existing one private if only annealq uses it.
 
     Raises:
-        StackError: it cannot be made or used.
+        StackError: it cannot be created or used.
     """
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -25,38 +25,36 @@ def make_home(home: Path) -> None:
             home.chmod(0o700)
     except OSError as error:
         raise StackError(
-            f"cannot use {home} as home folder ({error.strerror}): set ANNEALQ_HOME to a folder of yours"
+            f"cannot use {home} as home folder ({error.strerror}): set ANNEALQ_HOME to another folder"
         ) from error
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder that is ours alone (0700); missing parents are made with the usual rights.
+    """Create ``folder`` for this user alone (0700); missing parents get the usual permissions.
 
     Raises:
-        StackError: it cannot be made, is no folder, or belongs to another user.
+        StackError: it cannot be created, is not a folder, or belongs to another user.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
+        status = folder.lstat()
     except OSError as error:
-        raise StackError(f"cannot make the folder {folder}: {error.strerror}") from error
+        raise StackError(f"cannot create the folder {folder}: {error.strerror}") from error
     # The socket's folder may be in the shared temporary one, where anybody can put a trap.
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise StackError(f"{folder} is not a folder of this user: remove it, or set ANNEALQ_HOME or TMPDIR")
-    if stat.S_IMODE(found.st_mode) != 0o700:
+    if stat.S_IMODE(status.st_mode) != 0o700:
         folder.chmod(0o700)
 
 
 def log_folder(home: Path) -> Path:
-    """Folder of the logs: a file for each child: broker.log, worker.log ..."""
+    """Return the folder in ``home`` with one log for each child: broker.log, worker.log ..."""
     return home / "logs"
 
 
 def broker_folder(home: Path) -> Path:
-    """Folder where the private broker keeps its queues."""
     return home / "broker"
 
 
 def emulator_folder(home: Path) -> Path:
-    """Folder where the stack's emulator keeps its problems."""
     return home / "emulator"

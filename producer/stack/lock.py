@@ -1,7 +1,8 @@
-"""The lock that decides which process owns a home folder: one embedded stack per home.
+"""The lock that decides which process owns a home folder: one local stack per home.
 
-The kernel holds it (flock(2)) and lets go at the owner's end, however that comes. The file stays,
-with the owner's process id and start time in it for people to read; without the lock it means nothing.
+The kernel holds it (flock(2)) and releases it when the owner ends, however that happens. Readers try a shared
+lock, so that they exclude neither each other nor an owner for long. The file stays; it names the owner's
+process id and start time, which mean nothing without the lock.
 """
 
 from __future__ import annotations
@@ -18,16 +19,13 @@ from pathlib import Path
 
 from schema.errors import StackError, StackRunning
 
-_PATIENCE_S = 0.3  # a reader holds the lock for an instant; an owner that just took it has yet to write
+_PATIENCE_S = 0.3  # a reader holds the lock for an instant, and a new owner has yet to write
 _PAUSE_S = 0.01
 
 
 @dataclass(frozen=True)
 class Owner:
-    """The process that runs a home's stack, and since when.
-
-    emulator: where the emulator listens that its workers know; None: they know none.
-    """
+    """The process that runs a home's stack, since when, and the URL of its workers' emulator, if any."""
 
     pid: int
     since: datetime
@@ -36,21 +34,23 @@ class Owner:
 
 @contextmanager
 def hold(home: Path, emulator: str | None = None) -> Iterator[None]:
-    """Own the home for the length of the block; ``emulator`` is what others read of it in `Owner`.
+    """Own ``home`` for the length of the block; others read ``emulator`` in `Owner`.
 
     Raises:
         StackRunning: another process owns it.
-        StackError: the lock's file cannot be made.
+        StackError: the lock's file cannot be created.
     """
     path = lock_path(home)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise StackError(f"cannot make {path}: {error.strerror}") from error
+        raise StackError(f"cannot create {path}: {error.strerror}") from error
     try:
-        _take(descriptor, path)
+        _acquire(descriptor, path)
         os.fchmod(descriptor, 0o600)
-        _write(descriptor, emulator)
+        entry = {"pid": os.getpid(), "since": datetime.now(UTC).isoformat(), "emulator": emulator}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(entry).encode(), 0)
         yield
         os.ftruncate(descriptor, 0)
     finally:
@@ -58,10 +58,10 @@ def hold(home: Path, emulator: str | None = None) -> Iterator[None]:
 
 
 def read_owner(home: Path) -> Owner | None:
-    """Who owns the home now; None when nobody does.
+    """Return the process that owns ``home`` now, or None.
 
     Raises:
-        StackError: the lock's file cannot be read, or says nothing sensible although it is held.
+        StackError: the lock's file cannot be read, or it is locked but does not name its owner.
     """
     path = lock_path(home)
     try:
@@ -71,7 +71,7 @@ def read_owner(home: Path) -> Owner | None:
     except OSError as error:
         raise StackError(f"cannot read {path}: {error.strerror}") from error
     try:
-        return _read_while_held(descriptor, path)
+        return _read_while_locked(descriptor, path)
     finally:
         os.close(descriptor)
 
@@ -80,27 +80,27 @@ def lock_path(home: Path) -> Path:
     return home / "stack.lock"
 
 
-def _take(descriptor: int, path: Path) -> None:
+def _acquire(descriptor: int, path: Path) -> None:
     deadline = time.monotonic() + _PATIENCE_S
-    while not _locked(descriptor, path, fcntl.LOCK_EX):
+    while not _try_lock(descriptor, path, fcntl.LOCK_EX):
         if time.monotonic() > deadline:
-            raise _running(path.parent)
+            raise _already_owned(path.parent)
         time.sleep(_PAUSE_S)
 
 
-def _running(home: Path) -> StackError:
-    holder = read_owner(home)
-    if holder is None:
-        return StackError(f"another process held {lock_path(home)} until just now: try again")
-    since = holder.since.astimezone().isoformat(sep=" ", timespec="seconds")
+def _already_owned(home: Path) -> StackError:
+    owner = read_owner(home)
+    if owner is None:
+        return StackError(f"another process has just released {lock_path(home)}: try again")
+    since = owner.since.astimezone().isoformat(sep=" ", timespec="seconds")
     return StackRunning(
-        f"process {holder.pid} runs the embedded stack of {home} since {since}: use it by plain commands "
-        f"(without --embedded), stop it (Ctrl-C there, or `kill {holder.pid}`), "
+        f"process {owner.pid} runs the local stack of {home} since {since}: use it with plain commands "
+        f"(without --embedded), stop it (Ctrl-C there, or `kill {owner.pid}`), "
         "or set ANNEALQ_HOME to another folder"
     )
 
 
-def _locked(descriptor: int, path: Path, kind: int) -> bool:
+def _try_lock(descriptor: int, path: Path, kind: int) -> bool:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -112,25 +112,18 @@ def _locked(descriptor: int, path: Path, kind: int) -> bool:
     return True
 
 
-def _write(descriptor: int, emulator: str | None) -> None:
-    text = json.dumps({"pid": os.getpid(), "since": datetime.now(UTC).isoformat(), "emulator": emulator})
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, text.encode(), 0)
-
-
-def _read_while_held(descriptor: int, path: Path) -> Owner | None:
+def _read_while_locked(descriptor: int, path: Path) -> Owner | None:
     deadline = time.monotonic() + _PATIENCE_S
-    while True:
-        if _locked(descriptor, path, fcntl.LOCK_SH):
-            return None
-        found = _parse(os.pread(descriptor, 1000, 0))
-        late = time.monotonic() > deadline
+    while not _try_lock(descriptor, path, fcntl.LOCK_SH):
+        owner = _parse(os.pread(descriptor, 1000, 0))
+        is_late = time.monotonic() > deadline
         # Until the new owner has written, the file may still name a dead one.
-        if found is not None and (late or _alive(found.pid)):
-            return found
-        if late:
-            raise StackError(f"{path} is held by another process, but does not name it: look with `fuser`")
+        if owner is not None and (is_late or _is_alive(owner.pid)):
+            return owner
+        if is_late:
+            raise StackError(f"{path} is locked by an unnamed process: find it with `fuser {path}`")
         time.sleep(_PAUSE_S)
+    return None
 
 
 def _parse(text: bytes) -> Owner | None:
@@ -140,7 +133,7 @@ def _parse(text: bytes) -> Owner | None:
     return None
 
 
-def _alive(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import IO, Any
 
-from producer.stack.stack import environment
+from producer.stack.process import environment
 from schema.errors import AnnealqError, InputError
 from schema.settings import Settings
 
@@ -97,14 +97,14 @@ def start(
         stdin: standard input of the child.
         variables: further environment variables of the child.
     """
-    given = {**os.environ, **environment(settings, os.environ), **(variables or {})}
+    env = {**os.environ, **environment(settings), **(variables or {})}
     command = [sys.executable, "-m", f"worker.tools.{program}", *arguments]
     # Files, not pipes: a child that prints much before it has read everything would block.
     with tempfile.TemporaryFile("w+") as requests, tempfile.TemporaryFile("w+", errors="replace") as errors:
         requests.write(stdin)
         requests.seek(0)
         with subprocess.Popen(
-            command, stdin=requests, stdout=subprocess.PIPE, stderr=errors, env=given, text=True
+            command, stdin=requests, stdout=subprocess.PIPE, stderr=errors, env=env, text=True
         ) as child:
             try:
                 yield RunningProgram(program, timeout_s, child, errors)

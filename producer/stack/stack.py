@@ -1,12 +1,12 @@
-"""The embedded stack: everything annealq needs on one machine, as child processes of one owner.
+"""The local stack: everything annealq needs on one machine, as child processes of one owner.
 
     owner (`annealq up`, or any command given --embedded)
     ├── broker       Valkey on a Unix socket; its queues are on disk
-    ├── emulator     where it is wanted: a solver with qubits, on a port of this machine
-    ├── worker       Celery, one process per task at a time
-    └── reconciler   sends again what was lost
+    ├── emulator     optional: a solver with qubits, on a port of this machine
+    ├── worker       Celery, one process per concurrent task
+    └── reconciler   sends lost hints again
 
-All of it lives in the home folder and dies with its owner; the queued work does not.
+All processes end with their owner; the queued work stays in the home folder.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from producer.stack import broker, lock
 from producer.stack.emulator import NAME as EMULATOR
 from producer.stack.emulator import Emulator
 from producer.stack.home import broker_folder, log_folder, make_home, make_private
-from producer.stack.process import Child
+from producer.stack.process import Child, environment
 from producer.stack.supervisor import OnEvent, RestartPolicy, Supervisor
 from schema.errors import ParameterError
 from schema.messages import queue_names
@@ -39,7 +39,7 @@ _ECHO_S = 0.5
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, SIGTERM or SIGHUP while a stack runs: leave its block, and it stops."""
+    """Ctrl-C, SIGTERM or SIGHUP while a stack runs. The stack stops when the block is left."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -47,22 +47,21 @@ class Interrupted(KeyboardInterrupt):
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects: 128 + the signal's number."""
+        """Return what a shell expects: 128 + the signal's number."""
         return 128 + self.signal
 
 
 class Stack:
-    """The embedded stack, as a context manager: it runs for the length of the block. Use it once.
+    """The local stack as a context manager: it runs for the length of the block. Use it once.
 
     Raises on entry:
-        StackRunning: another process owns the home folder; nothing was touched.
-        BrokerUnavailable: no server is installed, or the one that the settings name does not answer.
-        StackError: a folder, the lock, the socket or a process is not as it must be.
+        StackRunning: another process owns the home folder; nothing was changed.
+        BrokerUnavailable: no server is installed, or the configured broker does not answer.
+        StackError: a folder, the lock or the socket is unusable, or a process fails to start.
         StorageError: the database cannot be migrated.
 
-    In the block Ctrl-C, SIGTERM and SIGHUP raise `Interrupted` in the main thread; one that comes
-    while the stack stops ends the grace and kills at once. The handlers that were there before
-    come back at the end.
+    In the block Ctrl-C, SIGTERM and SIGHUP raise `Interrupted` in the main thread; a further signal
+    while the stack stops kills its processes at once. The previous handlers are restored afterwards.
     """
 
     def __init__(
@@ -75,16 +74,16 @@ class Stack:
         restart_policy: RestartPolicy | None = None,
         on_event: OnEvent = lambda _event: None,
     ) -> None:
-        """Nothing starts yet.
+        """Prepare a stack; it starts on entry.
 
         Args:
-            settings: the home folder, the database and the broker. A private broker is run when
-                the broker's URL is this home's socket, as it is by default.
-            workers: tasks at a time, at least 1; by default one per usable processor.
-            emulator: also run an emulator, unless the settings name one that runs already.
-            children: what to run instead of a worker and a reconciler.
-            restart_policy: restarts and grace.
-            on_event: gets one line for people per event, partly from another thread.
+            settings: the home folder, the database and the broker. A private broker is started if
+                the broker's URL is this home's socket, which is the default.
+            workers: concurrent tasks, at least 1; by default one per usable processor.
+            emulator: also run an emulator, unless the settings name one.
+            children: processes to run instead of a worker and a reconciler.
+            restart_policy: restarts and grace period.
+            on_event: gets one line of text per event, partly from another thread.
 
         Raises:
             ParameterError: ``workers`` is out of range.
@@ -94,9 +93,9 @@ class Stack:
         self.emulator: Emulator | None = None
         self.socket = socket_path(settings.home)
         self._children = tuple(standard_children(workers) if children is None else children)
-        self._tell = _sturdy(on_event)
+        self._report = _ignoring_closed_output(on_event)
         self._supervisor = Supervisor(
-            log_folder(settings.home), restart_policy or RestartPolicy(), self._tell
+            log_folder(settings.home), restart_policy or RestartPolicy(), self._report
         )
         self._owns_socket = False
         self._stopping = False
@@ -126,11 +125,11 @@ class Stack:
         self._undo.close()
 
     def check(self) -> None:
-        """Raise StackError when a child keeps dying. For whoever waits for the stack's work."""
+        """Raise StackError if a child keeps dying; call it while waiting for results."""
         self._supervisor.check()
 
     def wait(self) -> signal.Signals:
-        """Block until Ctrl-C, SIGTERM or SIGHUP; returns which.
+        """Block until Ctrl-C, SIGTERM or SIGHUP, and return the signal.
 
         Raises:
             StackError: a child keeps dying.
@@ -144,17 +143,16 @@ class Stack:
         return self.emulator.url if self.emulator else self.settings.emulator_url or None
 
     def _start_emulator(self) -> None:
-        """First of all, since it takes longest; the broker comes up meanwhile."""
         if self.emulator is not None:
             child = self.emulator.child(self.settings.home)
-            env = environment(self.settings, os.environ)
-            self._supervisor.start(replace(child, env={**env, **child.env}))
+            # First, since it takes longest; the broker starts in the meantime.
+            self._supervisor.start(replace(child, env={**environment(self.settings), **child.env}))
 
     def _wait_for_emulator(self) -> None:
-        """Before the workers start: what they find queued may need it at once."""
         if self.emulator is not None:
-            self.emulator.wait_until_ready(lambda: self._supervisor.check(immortal=EMULATOR))
-            self._tell("the emulator is ready")
+            # Before the workers start: queued work may need it at once.
+            self.emulator.wait_until_ready(lambda: self._supervisor.check(never_died=EMULATOR))
+            self._report("the emulator is ready")
 
     def _start_broker(self) -> None:
         home = self.settings.home
@@ -167,27 +165,27 @@ class Stack:
         broker.refuse_orphan(self.socket)
         self._owns_socket = True
         self._supervisor.start(child)
-        broker.wait_until_ready(self.socket, lambda: self._supervisor.check(immortal=child.name))
-        self._tell("the broker is ready")
+        broker.wait_for_server(self.socket, lambda: self._supervisor.check(never_died=child.name))
+        self._report("the broker is ready")
 
     def _migrate(self) -> None:
         import migrations
 
         with _umask(0o077):
             migrations.upgrade(self.settings.database_url)
-        self._tell("the database is ready")
+        self._report("the database is ready")
 
     def _start_children(self) -> None:
-        env = environment(self.settings, os.environ)
+        env = environment(self.settings)
         if self.emulator is not None:
             env |= self.emulator.environment()
         for child in self._children:
             self._supervisor.start(Child(child.name, child.command, {**env, **child.env}))
-            self._tell(f"the {child.name} is started")
+            self._report(f"the {child.name} is started")
 
     def _stop(self) -> None:
         self._stopping = True
-        self._tell("stopping")
+        self._report("stopping")
         self._supervisor.stop()
         if self._owns_socket:
             self._remove_socket()
@@ -206,21 +204,21 @@ class Stack:
             return
         if not self._stopping:
             raise Interrupted(number)
-        self._supervisor.hurry()
+        self._supervisor.skip_grace()
 
 
 def running_pid(home: Path) -> int | None:
-    """Process id of the stack that runs on this home; None when there is none.
+    """Return the process id of the stack that runs on ``home``, or None.
 
     Raises:
         StackError: the home's lock cannot be read.
     """
-    found = lock.read_owner(home)
-    return found.pid if found else None
+    owner = lock.read_owner(home)
+    return owner.pid if owner else None
 
 
 def standard_children(workers: int | None) -> list[Child]:
-    """A worker for all queues with so many tasks at a time (None: one per processor), and a reconciler."""
+    """Return a reconciler, and a worker that runs ``workers`` tasks at a time (None: one per processor)."""
     if workers is not None and workers < 1:
         raise ParameterError(f"{workers} workers: at least 1 is needed")
     return [
@@ -230,58 +228,44 @@ def standard_children(workers: int | None) -> list[Child]:
 
 
 def long_running_children(workers: int | None) -> list[Child]:
-    """The standard children, and one that makes the runs of schedules: for a stack that runs for long."""
+    """Return the standard children for ``workers`` tasks, and the process that runs schedules."""
     serve = [sys.executable, "-m", "producer.cli", "schedules", "serve"]
     return [*standard_children(workers), Child("scheduler", serve)]
 
 
 def worker_command(concurrency: int, queues: Iterable[str]) -> list[str]:
-    """Command line of a Celery worker.
+    """Return the command line of a Celery worker for ``queues`` with ``concurrency`` tasks at a time.
 
-    Without mingle, gossip and heartbeat, since workers need not know of each other: the boot is 1 s shorter.
+    It disables mingle, gossip and heartbeat: workers need not know each other, and start 1 s faster.
     """
     options = ["--loglevel", "INFO", "--concurrency", str(concurrency), "-Q", ",".join(queues)]
     quiet = ["--without-mingle", "--without-gossip", "--without-heartbeat"]
     return [sys.executable, "-m", "celery", "-A", "worker.celery:app", "worker", *options, *quiet]
 
 
-def environment(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
-    """What a child needs to know on top of the ``given`` environment."""
-    return {
-        "ANNEALQ_HOME": str(settings.home),
-        "ANNEALQ_DATABASE_URL": settings.database_url,
-        "ANNEALQ_BROKER_URL": settings.broker_url,
-        # There is a process per processor already: numpy's threads would fight for them. Not
-        # OMP_NUM_THREADS: with it, training with two torch threads takes ten times as long.
-        "OPENBLAS_NUM_THREADS": given.get("OPENBLAS_NUM_THREADS", "1"),
-    }
-
-
 def processors() -> int:
-    """How many processors this process may use."""
+    """Return the number of processors that this process may use."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _sturdy(on_event: OnEvent) -> OnEvent:
-    """Keep a closed terminal or pipe from ending the supervision."""
-
-    def tell(event: str) -> None:
-        with suppress(OSError):
+def _ignoring_closed_output(on_event: OnEvent) -> OnEvent:
+    def report(event: str) -> None:
+        with suppress(OSError):  # a closed terminal or pipe must not end the supervision
             on_event(event)
 
-    return tell
+    return report
 
 
 @contextmanager
 def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Handle the signals that end a process; only the main thread can, elsewhere nothing is changed."""
+    """Handle the signals that end a process with ``handler``, in the main thread; do nothing in others."""
     before: dict[int, Any] = {}
     try:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                # Under nohup(1) a stack outlives its terminal.
+                # Under nohup(1) a stack must outlive its terminal.
                 if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                     before[number] = signal.signal(number, handler)
         yield

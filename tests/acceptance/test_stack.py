@@ -1,4 +1,4 @@
-"""The embedded stack from outside: an owner process, its children, and every way in which they can end."""
+"""The local stack from outside: an owner process, its children, and every way in which they can end."""
 
 from __future__ import annotations
 

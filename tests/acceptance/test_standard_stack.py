@@ -17,7 +17,8 @@ from redis import Redis
 from sqlalchemy import select
 
 import migrations
-from producer.stack.stack import environment, running_pid
+from producer.stack.process import environment
+from producer.stack.stack import running_pid
 from schema.database import Database
 from schema.errors import StorageError
 from schema.settings import Settings, load, socket_path
@@ -96,7 +97,7 @@ def is_alive(pid: int) -> bool:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a parent-death signal")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_worker_and_reconciler_come_up_and_go(settings: Settings, number: signal.Signals) -> None:
-    env = {**os.environ, **environment(settings, os.environ)}
+    env = {**os.environ, **environment(settings)}
     command = [sys.executable, "-c", OWNER]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as owner:
         try:
@@ -117,7 +118,7 @@ def test_worker_and_reconciler_come_up_and_go(settings: Settings, number: signal
 def test_a_setting_that_is_wrong_is_named_and_nothing_starts(settings: Settings, command: str) -> None:
     settings.home.mkdir(mode=0o700)
     migrations.upgrade(settings.database_url)
-    env = {**environment(settings, os.environ), "ANNEALQ_WORKER_LEASE_S": "soon"}
+    env = {**environment(settings), "ANNEALQ_WORKER_LEASE_S": "soon"}
     done = annealq(command, env=env, timeout=BOOT_S)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("error: [worker] setting lease_s: ")

@@ -26,7 +26,8 @@ from sqlalchemy import func, select
 from producer.networks import provide, shipped
 from producer.runs import hints
 from producer.runs.enqueue import RunOptions, enqueue_run
-from producer.stack.stack import Stack, environment, worker_command
+from producer.stack.process import environment
+from producer.stack.stack import Stack, worker_command
 from schema.codecs import samples, tiling
 from schema.database import Database
 from schema.messages import Message, Task, queue_names
@@ -180,7 +181,7 @@ def test_start_of_a_worker(record: Record, tmp_path: Path) -> None:
                 database, one, network, Solver.LOCAL, Parameters(reads=1, seed=turn), RunOptions()
             ).id
             hints.send(settings.broker_url, Message(Task.DISPATCH))
-            took.append(_seconds_until_claimed(database, run, environment(settings, os.environ)))
+            took.append(_seconds_until_claimed(database, run, environment(settings)))
         database.dispose()
     record(
         "start of a worker until its first task", statistics.median(took), "s", 3, at_least=False, spread=took

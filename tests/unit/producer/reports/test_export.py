@@ -302,7 +302,7 @@ def test_folders_and_pipes_are_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
     os.mkfifo(tmp_path / "pipe.csv")
     for name in ("folder.csv", "pipe.csv"):
-        with pytest.raises(ParameterError, match=rf"{name}: is there and is no regular file"):
+        with pytest.raises(ParameterError, match=rf"{name}: exists and is not a regular file"):
             write([], COLUMNS, tmp_path / name, "csv")
     assert (tmp_path / "pipe.csv").is_fifo()
 

@@ -1,4 +1,4 @@
-"""`annealq emulator` hands on what it is told; the one of a stack shares a token with its home."""
+"""`annealq emulator` passes on its options; the emulator of a stack shares a token with its home."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def test_the_token_of_a_home_stays_and_is_its_users_alone(tmp_path: Path) -> Non
     first, again = Emulator.choose(tmp_path), Emulator.choose(tmp_path)
     assert first.token == again.token
     assert Emulator.choose(tmp_path / "another").token != first.token
-    kept = emulator_folder(tmp_path) / "token"
-    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
+    token = emulator_folder(tmp_path) / "token"
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert stat.S_IMODE(token.parent.stat().st_mode) == 0o700
 
 
 def test_whoever_may_read_the_home_reaches_the_emulator_of_its_stack(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_whoever_may_read_the_home_reaches_the_emulator_of_its_stack(tmp_path: P
         assert running_environment(settings) == {}
 
 
-def test_a_token_that_cannot_be_kept_is_an_error(tmp_path: Path) -> None:
+def test_a_token_that_cannot_be_stored_is_an_error(tmp_path: Path) -> None:
     (emulator_folder(tmp_path) / "token").mkdir(parents=True)
-    with pytest.raises(StackError, match="token cannot be kept"):
+    with pytest.raises(StackError, match="token cannot be stored"):
         Emulator.choose(tmp_path)
