@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Heavy imports wait inside the commands, so that --help is quick."""
+"""The command line: parse, call, print. Heavy imports are inside the commands, so that --help is quick."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ app.command()(serve)
 def up(
     workers: Workers = None,
     emulator: Annotated[
-        bool, typer.Option("--emulator", help="Also a solver with qubits: `classify --solver emulator`.")
+        bool, typer.Option("--emulator", help="Also run an emulated QPU: `classify --solver emulator`.")
     ] = False,
 ) -> None:
-    """Run the embedded stack until Ctrl-C: private broker, workers, reconciler and schedules of this home."""
+    """Run the local stack until Ctrl-C: private broker, workers, reconciler and schedules of this home."""
     from producer.reports.terminal import screen
     from producer.stack.stack import Interrupted, Stack, long_running_children
     from schema.settings import load
@@ -100,7 +100,7 @@ def worker(
     names = queue_names()
     wanted = names if queues is None else [f"annealq.{q.removeprefix('annealq.')}" for q in queues.split(",")]
     if unknown := set(wanted) - set(names):
-        raise typer.BadParameter(f"unknown queue {min(unknown)}; there are: {', '.join(names)}")
+        raise typer.BadParameter(f"unknown queue {min(unknown)}; choose from: {', '.join(names)}")
     command = worker_command(concurrency or processors(), wanted)
     os.execvpe(command[0], command, {**os.environ, **environment(load())})  # noqa: S606
 
@@ -144,11 +144,11 @@ def demo(
 
     if (mnist_train is None) != (mnist_test is None):
         raise typer.BadParameter("--mnist-train and --mnist-test belong together")
-    with work(embedded=True, workers=workers, emulator=True) as at:
-        network = show_digits(at, Parameters(reads=reads), json=json)
-        show_qubits(at, network, reads, json=json)
+    with work(embedded=True, workers=workers, emulator=True) as app_context:
+        network = show_digits(app_context, Parameters(reads=reads), json=json)
+        show_qubits(app_context, network, reads, json=json)
         if mnist_train and mnist_test:
-            show_mnist(at, mnist_train, mnist_test, Parameters(reads=reads), json=json)
+            show_mnist(app_context, mnist_train, mnist_test, Parameters(reads=reads), json=json)
 
 
 def _version(wanted: bool) -> None:
@@ -169,7 +169,7 @@ def root(
 
 
 def main() -> None:
-    """Entry point: errors raised on purpose become one line and an exit code, 1 failed or 2 usage."""
+    """Run the command line: expected errors become one line and an exit code, 1 failed or 2 usage."""
     try:
         app()
     except AnnealqError as error:

@@ -1,0 +1,1 @@
+"""One file for each command of `annealq`; what several commands share is in `shared/`."""

@@ -31,7 +31,7 @@ def downgrade(
     revision: Annotated[str, typer.Argument(help="`base` for no tables, or a revision such as 0001.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Take the database back to an older revision. What only newer tables hold is lost."""
+    """Take the database back to an older revision. Data in newer tables and columns are lost."""
     import migrations
     from schema.database import Database
     from schema.settings import load
@@ -46,7 +46,7 @@ def downgrade(
 
 @app.command()
 def current() -> None:
-    """The database's revision, and whether this annealq can work with it."""
+    """Show the database's revision, and whether this annealq can work with it."""
     from schema.database import Database
     from schema.settings import load
     from schema.tables import REVISION

@@ -16,22 +16,20 @@ from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver, Visible
 
 TRAINED_ON = 1_000  # of scikit-learn's 1,797 digits; the others were never seen
-
-
 ON_QUBITS = 48  # images that are also classified by the emulator: in two problems
-# Of so few images, few copies are wanted: a search for as many as fit would take a minute.
+# Few images need few copies: a search for as many as fit would take a minute.
 _TILES = ON_QUBITS // 2
 
 
-def show_digits(at: AppContext, parameters: Parameters, *, json: bool) -> str:
+def show_digits(app: AppContext, parameters: Parameters, *, json: bool) -> str:
     """Train `digits` on the first 1,000 images, classify all 1,797, state the accuracy on the other 797.
 
-    Returns the network as NAME@VERSION.
+    ``parameters`` are those of sampling; ``json`` suppresses text. Returns the network as NAME@VERSION.
     """
     digits = producer_images.read("sklearn:digits")
-    network = train(at, "digits", digits.limit(TRAINED_ON))
-    run = classify(at, network, digits, parameters, json=json)
-    with at.database.reading() as session:
+    network = train(app, "digits", digits.limit(TRAINED_ON))
+    run = classify(app, network, digits, parameters, json=json)
+    with app.database.reading() as session:
         unseen = queries.counts(session, run, first_image=TRAINED_ON)
     if unseen.accuracy is not None:
         screen().print(
@@ -41,8 +39,12 @@ def show_digits(at: AppContext, parameters: Parameters, *, json: bool) -> str:
     return network
 
 
-def show_qubits(at: AppContext, network: str, reads: int, *, json: bool) -> None:
-    """Classify some of the digits that were not trained on by the emulator of a QPU, embedded on qubits."""
+def show_qubits(app: AppContext, network: str, reads: int, *, json: bool) -> None:
+    """Classify some digits that were not trained on by ``network``, embedded on the qubits of an emulated
+    QPU.
+
+    ``reads`` is the number of reads; ``json`` suppresses text.
+    """
     digits = producer_images.read("sklearn:digits")
     unseen = digits.skip(TRAINED_ON).limit(ON_QUBITS)
     screen().print(
@@ -50,30 +52,32 @@ def show_qubits(at: AppContext, network: str, reads: int, *, json: bool) -> None
         "units are folded into biases, so that the annealer decides between classes only)"
     )
     folded = Parameters(reads=reads, visible=Visible.FOLDED, tiles=_TILES)
-    classify(at, network, unseen, folded, Solver.EMULATOR, json=json)
+    classify(app, network, unseen, folded, Solver.EMULATOR, json=json)
 
 
-def show_mnist(at: AppContext, training: Path, test: Path, parameters: Parameters, *, json: bool) -> None:
-    """Train `mnist` on one file and classify another."""
+def show_mnist(app: AppContext, training: Path, test: Path, parameters: Parameters, *, json: bool) -> None:
+    """Train `mnist` on the file ``training`` and classify ``test`` with ``parameters``; ``json`` suppresses
+    text.
+    """
     test_set = producer_images.read(str(test))
-    network = train(at, "mnist", producer_images.read(str(training)))
-    classify(at, network, test_set, parameters, json=json)
+    network = train(app, "mnist", producer_images.read(str(training)))
+    classify(app, network, test_set, parameters, json=json)
 
 
-def train(at: AppContext, architecture: str, images: ImageSet) -> str:
-    """Train a preset, or find it trained on the same images before; returns NAME@VERSION."""
-    queued = submit_training(at, preset(architecture), images, transfer="energy", seed=0)
+def train(app: AppContext, architecture: str, images: ImageSet) -> str:
+    """Train the preset ``architecture`` on ``images``, or reuse an earlier training; return NAME@VERSION."""
+    queued = submit_training(app, preset(architecture), images, transfer="energy", seed=0)
     console = screen()
     if queued.created:
         console.print(f"training network {architecture} on {len(images.images):,} images of {images.name}")
-    trained = watch_training(at.database, queued.id, console, at.check)
+    trained = watch_training(app.database, queued.id, console, app.check)
     name = f"{trained.name}@{trained.version}"
     console.print(f"network {name} is ready")
     return name
 
 
 def classify(
-    at: AppContext,
+    app: AppContext,
     network: str,
     images: ImageSet,
     parameters: Parameters,
@@ -81,11 +85,14 @@ def classify(
     *,
     json: bool,
 ) -> int:
-    """Classify and print the result; returns the run's number."""
+    """Classify ``images`` by ``network`` and print the result; return the run's number.
+
+    ``parameters`` and ``solver`` say how; ``json`` suppresses text.
+    """
     console = screen()
     console.print(
         f"classifying {len(images.images):,} images of {images.name}, {parameters.reads} reads each"
     )
-    run = submit(at, images, network, solver, parameters)
-    watch_and_show(at, run.id, json=json)
+    run = submit(app, images, network, solver, parameters)
+    watch_and_show(app, run.id, json=json)
     return run.id

@@ -1,4 +1,4 @@
-"""`annealq doctor`: compares the database with itself, and with what a solver knows."""
+"""`annealq doctor`: compares the database with itself, and with a solver's list of problems."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
 _SHOWN = 20  # findings of one check; --json has all of them
 
-_HELP = """Check the database against itself: is everything there, undamaged, and does it agree?
+_HELP = """Check the database against itself: is every row there, undamaged and consistent?
 
-It reads every row that holds bytes, one after another, and may run while workers are at work. It looks at
+It reads every row that holds bytes, one after another, and can run while workers are active. It checks
 
 \b
     revision         tables and columns are those of this annealq
     run-counts       what runs count, against their batches
     batch-gaps       batches follow upon each other
     classifications  one for each image of a scored batch, none before
-    run-states       a run at its end has no unfinished batch
+    run-states       a finished run has no unfinished batch
     times            states have the times, ids and charges that they need
-    leases           work whose worker fell silent long ago
+    leases           work whose worker stopped renewing its lease long ago
     sending          problems whose arrival is unknown for longer than the quarantine
-    orphans          rows that refer to rows that are not there
+    orphans          rows that refer to missing rows
     coverage         every image of a sampled batch is in one answered problem
     sample-sets      answered problems have their raw reads
-    spendings        what runs have spent, against their problems
+    spendings        QPU time of runs, against their problems
     checksums        images and labels, weights, graphs, tilings, reads, broken chains, scores, training sets
 
 With --solver it also compares the ledger with the solver's own list, by label: problems that one side does
@@ -40,10 +40,10 @@ not know, other states, other charges. Nothing is sent, and nothing is charged.
     annealq doctor --solver emulator
     annealq doctor --repair
 
---repair does what is safe: it counts again, hands on work that nobody holds, removes what belongs to rows
-that are gone, and lets what can be drawn for nothing be drawn again. Each repair is checked against what was
-seen, and noted in the table `events`. Problems are never sent, and readable sample sets never removed. For
-the rest each finding says the way out.
+--repair does what is safe: it counts again, releases work whose lease has expired, removes rows that belong
+to deleted rows, and lets batches of local solvers be sampled again. Each repair applies only if the row is
+still as it was found, and is noted in the table `events`. Problems are never submitted, and readable sample
+sets never removed. For the rest each finding says what to do.
 
 Exit code 0: nothing was found, or all of it is repaired. 1: something is wrong. 2: usage.
 """

@@ -1,4 +1,4 @@
-"""`annealq embeddings`: where the units of a network lie on a solver's qubits."""
+"""`annealq embeddings`: embeddings of networks on the qubits of solvers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 _HELP = """Find, list, show and remove embeddings.
 
 An embedding says which qubits of a solver stand for each unit of a network: a chain of qubits for each
-unit, in as many disjoint copies (tiles) as the chip holds. So many images travel in one problem. A search may
-take a minute; it is done once for each network shape and each working graph of a solver, kept in the
-database, and used by every later run. `classify` searches by itself where nothing is stored.
+unit, in as many disjoint copies (tiles) as the chip holds. One problem carries one image for each tile. A
+search may take a minute; it is done once for each network shape and each working graph of a solver, stored
+in the database, and used by every later run. `classify` starts a search where nothing is stored.
 """
 
 app = typer.Typer(help=_HELP, no_args_is_help=True, rich_markup_mode=None)
@@ -31,18 +31,18 @@ Number = Annotated[int, typer.Argument(metavar="ID", help="The embedding's numbe
 
 @app.command("list")
 def list_embeddings(json: o.Json = False) -> None:
-    """All embeddings, newest first: size, what the search took, how many problems used it."""
+    """List all embeddings, newest first: size, duration of the search, number of problems that used it."""
     from producer.context import database
     from producer.embeddings import queries
     from producer.reports import solver as reports_solver
     from producer.reports.terminal import page, print_json
 
     with database() as opened, opened.reading() as session:
-        found = queries.summaries(session)
+        summaries = queries.summaries(session)
     if json:
-        print_json([asdict(held) for held in found])
-    elif found:
-        page().print(reports_solver.embeddings_table(found))
+        print_json([asdict(embedding) for embedding in summaries])
+    elif summaries:
+        page().print(reports_solver.embeddings_table(summaries))
     else:
         typer.echo("no embeddings yet: `annealq embeddings find NETWORK --solver emulator --embedded`")
 
@@ -57,7 +57,7 @@ def find(
         Visible,
         typer.Option("--visible", help="Visible units: sampled, or folded into biases (fewer units)."),
     ] = Visible.SAMPLED,
-    seed: Annotated[int, typer.Option("--seed", help="Of the search.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the search.")] = 0,
     time_limit: Annotated[
         float, typer.Option("--time-limit", help="Seconds that the search may take; the best found counts.")
     ] = 60.0,
@@ -65,10 +65,10 @@ def find(
     workers: o.Workers = None,
     json: o.Json = False,
 ) -> None:
-    """Find an embedding before the run that needs it, or say which one is stored. Nothing is charged.
+    """Find an embedding before the run that needs it, or show the stored one. Nothing is charged.
 
-    It is for this network's shape, this graph of the solver, and this number of tiles: a run with the same
-    --qpu, --tiles and --visible then uses it, whatever its other parameters.
+    It belongs to this network's shape, this graph of the solver, and this number of tiles: a run with the
+    same --qpu, --tiles and --visible then uses it, whatever its other parameters.
     """
     from producer.commands.shared.session import work
     from producer.jobs import submit_preparation
@@ -80,11 +80,13 @@ def find(
     chosen = solver(solver_name)
     parameters = Parameters(seed=seed, visible=visible, qpu=qpu, tiles=tiles)
     refuse(chosen, parameters, time_limit)
-    with work(embedded=embedded, workers=workers, emulator=chosen is Solver.EMULATOR) as at:
-        held = find_network(at.database, network)
-        preparation = submit_preparation(at, held.network_id, chosen, parameters, time_limit_s=time_limit)
-        plan = watch_dry_run(at.database, preparation, screen(), at.check).plan
-        _show(at.database, plan["embedding_id"], json=json, found_now=not plan["found"])
+    with work(embedded=embedded, workers=workers, emulator=chosen is Solver.EMULATOR) as app_context:
+        summary = find_network(app_context.database, network)
+        preparation = submit_preparation(
+            app_context, summary.network_id, chosen, parameters, time_limit_s=time_limit
+        )
+        plan = watch_dry_run(app_context.database, preparation, screen(), app_context.check).plan
+        _show(app_context.database, plan["embedding_id"], json=json, found_now=not plan["found"])
 
 
 @app.command()
@@ -94,14 +96,14 @@ def show(
         Path | None, typer.Option("--plot", help="Draw it on the chip, to this file: .png, .pdf or .svg.")
     ] = None,
     tile: Annotated[
-        int | None, typer.Option("--tile", min=0, help="Draw only this tile, from near, with names of units.")
+        int | None, typer.Option("--tile", min=0, help="Draw only this tile, enlarged, with names of units.")
     ] = None,
     json: o.Json = False,
 ) -> None:
-    """One embedding: its size, how long its chains are, and with --plot where they lie.
+    """Show one embedding: its size, the lengths of its chains, and with --plot their places on the chip.
 
     The picture shows each working qubit as a faint point, dead ones as crosses, and the chains of each tile
-    in a colour of its own, drawn along the couplers that hold them together. Dark points are qubits of class
+    in a colour of its own, drawn along the couplers that connect them. Dark points are qubits of class
     units, where there are other units.
     """
     from producer.context import database
@@ -120,18 +122,21 @@ def show(
 @app.command()
 def prune(
     older_than: Annotated[
-        float | None, typer.Option("--older-than", metavar="DAYS", help="Also unused ones that are as old.")
+        float | None,
+        typer.Option("--older-than", metavar="DAYS", help="Also unused ones of at least this age."),
     ] = None,
     all_unused: Annotated[
-        bool, typer.Option("--all-unused", help="Whatever no problem used, also for present graphs.")
+        bool, typer.Option("--all-unused", help="All that no problem used, also for present graphs.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be removed; remove nothing.")
+    ] = False,
     json: o.Json = False,
 ) -> None:
-    """Remove embeddings that no problem used, for graphs that their solver has no longer.
+    """Remove embeddings that no problem used, for graphs that their solver no longer has.
 
-    A QPU loses qubits over time, and gets another graph id: embeddings for earlier graphs are of use only as
-    a start for new ones. One that a problem used always stays, since the run's raw samples are read by it.
+    A QPU loses qubits over time, and gets another graph id: embeddings for earlier graphs are useful only as
+    a start for new ones. An embedding that a problem used always stays, since the run's raw samples need it.
     """
     from producer.context import database
     from producer.embeddings.prune import Criteria
@@ -140,14 +145,17 @@ def prune(
 
     criteria = Criteria(older_than, all_unused)
     with database() as opened:
-        gone = remove(opened, criteria, dry_run=dry_run)
+        removed = remove(opened, criteria, dry_run=dry_run)
     if json:
-        print_json({"removed": [asdict(held) for held in gone], "dry_run": dry_run})
+        print_json({"removed": [asdict(embedding) for embedding in removed], "dry_run": dry_run})
         return
-    for held in gone:
+    for embedding in removed:
         verb = "would remove" if dry_run else "removed"
-        typer.echo(f"{verb} embedding {held.embedding_id}: {held.name} on {held.chip}, graph {held.graph_id}")
-    if not gone:
+        typer.echo(
+            f"{verb} embedding {embedding.embedding_id}: {embedding.name} on {embedding.chip}, "
+            f"graph {embedding.graph_id}"
+        )
+    if not removed:
         typer.echo("nothing to remove: every embedding is used, or is for the present graph of its solver")
 
 
@@ -155,29 +163,29 @@ def _show(database: Database, number: int, *, json: bool, found_now: bool | None
     from producer.reports import solver as reports_solver
     from producer.reports.terminal import page, print_json
 
-    held, tiling, layers = _read(database, number)
+    embedding, tiling, layers = _read(database, number)
     if not json:
-        page().print(reports_solver.embedding_text(held, tiling, layers, found_now=found_now))
+        page().print(reports_solver.embedding_text(embedding, tiling, layers, found_now=found_now))
         return
-    values: dict[str, Any] = asdict(held)
+    values: dict[str, Any] = asdict(embedding)
     values["chain_lengths"] = None if tiling is None else reports_solver.chain_lengths(tiling)
     print_json(values if found_now is None else {**values, "found_now": found_now})
 
 
 def _draw(database: Database, number: int, path: Path, tile: int | None) -> None:
     from producer.embeddings import chips, queries
-    from producer.figures import embedding
+    from producer.figures.embedding import draw
 
-    held, _, layers = _read(database, number)
+    embedding, _, layers = _read(database, number)
     with database.reading() as session:
         tiling = queries.read_tiling(session, number)
-        chip = chips.read(session, held.chip_id)
+        chip = chips.read(session, embedding.chip_id)
     copies = "1 tile" if tiling.tiles == 1 else f"{tiling.tiles} tiles"
     title = (
-        f"{held.name}: {copies} on {chip.name}, "
+        f"{embedding.name}: {copies} on {chip.name}, "
         f"{len(tiling.qubits):,} of {len(chip.qubits):,} qubits, longest chain {tiling.longest_chain}"
     )
-    embedding.draw(path, chip, tiling, title, layers, tile)
+    draw(path, chip, tiling, title, layers, tile)
     typer.echo(f"drawn to {path}", err=True)
 
 
@@ -186,8 +194,8 @@ def _read(database: Database, number: int) -> tuple[EmbeddingSummary, Tiling | N
     from schema.states import EmbeddingState
 
     with database.reading() as session:
-        held = queries.embedding(session, number)
-        if held.state is not EmbeddingState.READY:
-            return held, None, None
+        embedding = queries.embedding(session, number)
+        if embedding.state is not EmbeddingState.READY:
+            return embedding, None, None
         tiling = queries.read_tiling(session, number)
-        return held, tiling, queries.unit_layers(session, number, held.units)
+        return embedding, tiling, queries.unit_layers(session, number, embedding.units)

@@ -1,4 +1,4 @@
-"""`annealq emulator`: a solver on this machine that speaks D-Wave's protocol."""
+"""`annealq emulator`: an emulated solver on this machine that speaks D-Wave's protocol."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def emulator(
     seed: Annotated[int, typer.Option(help="The same problem has the same reads under the same seed.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads that draw samples.")] = 1,
     state: Annotated[
-        Path | None, typer.Option(help="File that keeps problems, answers and ledger over a restart.")
+        Path | None, typer.Option(help="File that stores problems, answers and ledger across restarts.")
     ] = None,
-    keep: Annotated[int, typer.Option(help="How many answers to keep.")] = 2000,
+    keep: Annotated[int, typer.Option(help="Number of stored answers.")] = 2000,
     max_age: Annotated[
         int, typer.Option(help="Seconds that clients may cache a solver's definition unasked.")
     ] = 0,

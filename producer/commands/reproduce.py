@@ -1,4 +1,4 @@
-"""`annealq reproduce`: the paper's experiments again, its tables beside ours."""
+"""`annealq reproduce`: the paper's experiments, with the published tables next to ours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Experiment(StrEnum):
-    """What can be reproduced."""
+    """An experiment that can be reproduced."""
 
     TABLE1 = "table1"  # five digits of 5 x 5 pixels
     TABLE2 = "table2"  # MNIST, 50 units
@@ -30,7 +30,7 @@ class Experiment(StrEnum):
 
 @dataclass(frozen=True)
 class ReproduceOptions:
-    """What a user chose about the sampling."""
+    """Options of the sampling that a user chose."""
 
     seed: int
     reads: int | None
@@ -51,18 +51,20 @@ def reproduce(
         str | None, typer.Option("--train", help="Labelled images to train the networks on, if they are not.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-l", min=1, help="Only the first so many test images.")
+        int | None, typer.Option("--limit", "-l", min=1, help="Only the first N test images.")
     ] = None,
     reads: Annotated[
         int | None,
         typer.Option("--reads", "-r", min=1, max=MAX_READS, help="Anneals for each image; default 1000."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the reads, and of the chosen images.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Seed of the reads and of the choice of images.")
+    ] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for figures (PNG) and numbers (JSON).")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Fewer reads and images: a look, no result.")
+        bool, typer.Option("--quick", help="Fewer reads and images: a trial, not a result.")
     ] = False,
     embedded: Annotated[
         bool,
@@ -73,7 +75,7 @@ def reproduce(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
-    """Reproduce an experiment of the paper: its table beside ours. What was run before is used again."""
+    """Reproduce an experiment of the paper: its table next to ours. Existing runs are used again."""
     from producer.commands.shared.session import work
     from producer.reports.terminal import page, print_json, screen
     from producer.reproduction.runner import Runner
@@ -81,26 +83,26 @@ def reproduce(
     if output is not None:
         _prepare(output)
     test, training = _read(name, data, train)
-    with work(embedded=embedded, workers=workers) as at:
-        done = _run(name, Runner(at), test, training, ReproduceOptions(seed, reads, limit, quick))
-    written = [] if output is None else done.save(output)
+    with work(embedded=embedded, workers=workers) as app:
+        result = _run(name, Runner(app), test, training, ReproduceOptions(seed, reads, limit, quick))
+    files = [] if output is None else result.save(output)
     if json:
-        print_json({**done.numbers, "quick": quick, "files": [str(path) for path in written]})
+        print_json({**result.numbers, "quick": quick, "files": [str(path) for path in files]})
         return
-    page().print(done.text)
-    for path in written:
+    page().print(result.text)
+    for path in files:
         screen().print(f"written: {path}")
 
 
 def _prepare(folder: Path) -> None:
-    """Find out before the work whether figures can be drawn and kept."""
+    """Check before the work that figures can be drawn and saved."""
     from producer.figures import saving
 
     saving.require_matplotlib()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ParameterError(f"{folder}: no folder for figures: {error.strerror or error}") from None
+        raise ParameterError(f"{folder}: cannot be a folder for figures: {error.strerror or error}") from None
 
 
 def _read(name: Experiment, data: str | None, train: str | None) -> tuple[ImageSet | None, ImageSet | None]:
@@ -115,7 +117,7 @@ def _read(name: Experiment, data: str | None, train: str | None) -> tuple[ImageS
 
 def _run(
     name: Experiment,
-    laboratory: Runner,
+    runner: Runner,
     test: ImageSet | None,
     training: ImageSet | None,
     options: ReproduceOptions,
@@ -124,13 +126,13 @@ def _run(
 
     seed = options.seed
     if name is Experiment.TABLE1:
-        return table1.reproduce(laboratory, options.scale(table1.FULL, table1.QUICK), seed)
+        return table1.reproduce(runner, options.scale(table1.FULL, table1.QUICK), seed)
     if name is Experiment.SCALING:
         scale = options.scale(scaling.FULL, scaling.QUICK)
-        return scaling.reproduce(laboratory, test, training, scale, seed)
-    assert test is not None  # noqa: S101  (asked by _read)
+        return scaling.reproduce(runner, test, training, scale, seed)
+    assert test is not None  # noqa: S101  (checked by _read)
     if name is Experiment.TABLE2:
         scale = options.scale(table2.FULL, table2.QUICK)
-        return table2.reproduce(laboratory, test, training, scale, seed)
+        return table2.reproduce(runner, test, training, scale, seed)
     scale = options.scale(conv358.FULL, conv358.QUICK)
-    return conv358.reproduce(laboratory, test, training, scale, seed)
+    return conv358.reproduce(runner, test, training, scale, seed)

@@ -1,4 +1,4 @@
-"""`annealq runs`: what was enqueued and what came out."""
+"""`annealq runs`: runs, their progress and their results."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def list_runs(
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="How many, newest first.")] = 20,
     json: Json = False,
 ) -> None:
-    """The newest runs."""
+    """List the newest runs."""
     from producer.context import database
     from producer.reports import run as reports_run
     from producer.reports.terminal import page, print_json
     from producer.runs import queries
 
     with database() as opened, opened.reading() as session:
-        found = queries.runs(session, limit)
+        summaries = queries.runs(session, limit)
     if json:
-        print_json([asdict(run) for run in found])
-    elif found:
-        page().print(reports_run.runs_table(found))
+        print_json([asdict(run) for run in summaries])
+    elif summaries:
+        page().print(reports_run.runs_table(summaries))
     else:
         typer.echo("no runs yet: `annealq classify DATA`")
 
@@ -51,7 +51,7 @@ def show(
     ] = False,
     json: Json = False,
 ) -> None:
-    """One run: figures, accuracy, predicted against true classes."""
+    """Show one run: figures, accuracy, predicted against true classes."""
     from producer.context import database
 
     with database() as opened:
@@ -71,7 +71,7 @@ def watch(run: Number, json: Json = False) -> None:
 
 @app.command()
 def pause(run: Number) -> None:
-    """Let a run send no more until `runs resume`, in its window too; what its solver has is collected."""
+    """Pause a run, in its window too. Problems already submitted are still collected."""
     from producer.context import database
     from producer.runs import control
 
@@ -89,10 +89,10 @@ def resume(
     ] = None,
     now: Annotated[
         bool,
-        typer.Option("--now", help="Open its window at once; it closes again when the next one does."),
+        typer.Option("--now", help="Open its window at once; it closes again at the end of the next window."),
     ] = False,
 ) -> None:
-    """Let a paused run go on, in its window; of a failed run only what is missing is done again."""
+    """Resume a paused run, within its window; of a failed run only the missing part is done again."""
     from producer.commands.shared.options import microseconds
     from producer.context import database
     from producer.runs import control, hints, queries
@@ -103,17 +103,17 @@ def resume(
     with database(settings) as opened:
         left = control.resume(opened, run, microseconds(budget), at_once=now)
         with opened.reading() as session:
-            held = queries.run(session, run)
-    if held.paused_by is PausedBy.WINDOW:
-        typer.echo(f"run {run} waits: {held.pause_reason}; --now opens it at once")
+            summary = queries.run(session, run)
+    if summary.paused_by is PausedBy.WINDOW:
+        typer.echo(f"run {run} waits: {summary.pause_reason}; --now opens it at once")
         return
     hints.send(settings.broker_url, Message(Task.DISPATCH))
-    typer.echo(f"run {run} goes on, {left:,} batches are to be sampled: `annealq runs watch {run}`")
+    typer.echo(f"run {run} continues with {left:,} batches left: `annealq runs watch {run}`")
 
 
 @app.command()
 def cancel(run: Number, json: Json = False) -> None:
-    """End a run: what was scored is kept, what waits at its solver is withdrawn."""
+    """Cancel a run: scored images are stored, problems that wait at the solver are withdrawn."""
     from producer.context import database
     from producer.reports.terminal import print_json
     from producer.runs import control
@@ -126,7 +126,7 @@ def cancel(run: Number, json: Json = False) -> None:
     typer.echo(f"run {run} is cancelled; {spent.charged_us / 1e6:,.3f} s of QPU time were charged so far")
     if spent.in_flight:
         typer.echo(
-            f"{spent.in_flight:,} problems ({spent.in_flight_us / 1e6:,.3f} s) are with the solver: those "
+            f"{spent.in_flight:,} problems ({spent.in_flight_us / 1e6:,.3f} s) are submitted: those "
             f"that still wait are withdrawn, the others are charged: `annealq runs show {run}`"
         )
 
@@ -136,12 +136,10 @@ def rescore(
     run: Number,
     rule: Annotated[Rule | None, typer.Option("--rule", help="How reads become class scores.")] = None,
     fraction: Annotated[
-        float | None, typer.Option("--fraction", help="Share of lowest-energy reads kept.")
+        float | None, typer.Option("--fraction", help="Share of lowest-energy reads that count.")
     ] = None,
     beta: Annotated[float | None, typer.Option("--beta", help="Inverse temperature of `boltzmann`.")] = None,
-    reads: Annotated[
-        int | None, typer.Option("--reads", "-r", help="Only the first so many stored reads.")
-    ] = None,
+    reads: Annotated[int | None, typer.Option("--reads", "-r", help="Only the first N stored reads.")] = None,
     unembedding: Annotated[
         Unembedding | None, typer.Option("--unembedding", help="With qubits: how a chain becomes one value.")
     ] = None,
@@ -165,12 +163,12 @@ def rescore(
     wanted = {"rule": rule, "fraction": fraction, "beta": beta, "reads": reads, "unembedding": unembedding}
     changes = {name: value for name, value in wanted.items() if value is not None}
     Parameters.from_dict(changes)
-    with work(embedded=embedded) as at:
-        again = submit_rescoring(at, run, changes)
+    with work(embedded=embedded) as app:
+        rescored = submit_rescoring(app, run, changes)
         if detach:
-            show_enqueued(again, json=json)
+            show_enqueued(rescored, json=json)
             return
-        watch_and_show(at, again.id, json=json)
+        watch_and_show(app, rescored.id, json=json)
 
 
 @app.command("report")
@@ -183,7 +181,7 @@ def write_report(
         bool, typer.Option("--md", help="Markdown on standard output; the default without --html.")
     ] = False,
 ) -> None:
-    """All about a run: figures, charts, the least certain images, and what it takes to repeat it."""
+    """Write a report of a run: figures, charts, the least certain images, and the commands that repeat it."""
     from producer.context import database
     from producer.dashboard import run_report
     from producer.files import replacing
@@ -207,7 +205,7 @@ def export(
         str | None, typer.Option("--format", "-f", help="csv, json or parquet; default: by the file's name.")
     ] = None,
 ) -> None:
-    """Every image of a run with its prediction, scores and certainty."""
+    """Export every image of a run with its prediction, scores and certainty."""
     from producer.context import database
     from producer.reports.export import FORMATS, guess_format, write
     from producer.runs import queries, results
@@ -225,14 +223,16 @@ def export(
 def prune(
     run: Annotated[int | None, typer.Argument(metavar="[RUN]", help="The run's number.")] = None,
     older_than: Annotated[
-        float | None, typer.Option("--older-than", help="Of all runs that ended so many days ago.")
+        float | None, typer.Option("--older-than", help="All runs that ended at least this many days ago.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be removed; remove nothing.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Remove the raw reads of finished runs, which take most of the room; scores and the ledger stay.
+    """Remove the raw reads of finished runs, which take most of the space; scores and the ledger stay.
 
-    Such a run cannot be scored again. A SQLite file keeps its size, and fills the room anew.
+    Such a run cannot be scored again. A SQLite file does not shrink, but reuses the space.
     """
     from producer.context import database
     from producer.reports.progress import StepBars
@@ -240,14 +240,16 @@ def prune(
     from producer.runs import prune as runs_prune
 
     with database() as opened, StepBars(screen()) as steps:
-        gone = runs_prune.prune(
+        removed = runs_prune.prune(
             opened, run=run, older_than_days=older_than, dry_run=dry_run, expect=steps.start_step
         )
     if json:
-        print_json({"removed": [asdict(one) for one in gone], "dry_run": dry_run})
+        print_json({"removed": [asdict(pruned) for pruned in removed], "dry_run": dry_run})
         return
     verb = "would remove" if dry_run else "removed"
-    for one in gone:
-        typer.echo(f"{verb} reads of run {one.run_id}: {one.problems:,} problems, {one.bytes / 1e6:,.1f} MB")
-    if not gone:
-        typer.echo("nothing to remove: no finished run keeps reads that nobody needs")
+    for pruned in removed:
+        typer.echo(
+            f"{verb} reads of run {pruned.run_id}: {pruned.problems:,} problems, {pruned.bytes / 1e6:,.1f} MB"
+        )
+    if not removed:
+        typer.echo("nothing to remove: no finished run has reads that can be removed")

@@ -1,9 +1,11 @@
-"""The paper's experiments again, through the queue.
+"""The paper's experiments, run through the queue and compared with the published results.
 
-laboratory.py   networks and runs that an experiment needs, made or found again
-scores.py       a table of class scores, and what can be read off it
-trial.py        one network sampled one way: its table, its accuracy, its curves
-table1.py, table2.py, conv358.py, scaling.py   one experiment each
-text.py         what people read; report.py: what an experiment gives
-yardstick.py    the same network without an annealer
+experiments/    one file for each experiment
+paper.py        the published tables and times
+digits5x5.py    the paper's binary digits of 5 x 5 pixels
+runner.py       networks and runs that an experiment needs, found or made
+trial.py        one network sampled in one way: its table, its accuracy, its curves
+scores.py       a table of class scores
+baseline.py     the same network without an annealer
+report.py       numbers for programs, text.py: text for the terminal, charts.py: figures
 """

@@ -1,6 +1,6 @@
-"""The same network without an annealer: its own accuracy and the time of a forward pass.
+"""The classical baseline: accuracy of the network without an annealer, and the time of a forward pass.
 
-A producer has no torch, so a worker's process is asked, as the embedded stack asks for its workers.
+A producer has no torch, so a program of the worker measures it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ _TIMEOUT_S = 86_400.0  # millions of images on one core
 
 
 @dataclass(frozen=True)
-class Yardstick:
-    """What the program `baseline` measured on a run's images; microseconds for one image, one core."""
+class Baseline:
+    """The network's own result on a run's images; times in microseconds for one image on one core."""
 
     images: int
     right: int | None
@@ -27,18 +27,18 @@ class Yardstick:
 
     @property
     def accuracy(self) -> float | None:
-        """The network's own accuracy on the images; None when they have no labels."""
+        """Return the network's own accuracy on the images; None when they have no labels."""
         return None if self.right is None else self.right / self.images
 
 
-def ask(at: AppContext, run: int) -> Yardstick:
+def measure(app: AppContext, run: int) -> Baseline:
     """Measure the network of a run on its images, in a process of its own.
 
     Raises:
         AnnealqError: it failed; says how.
     """
     try:
-        text = programs.run(Program.BASELINE, [str(run)], at.settings, timeout_s=_TIMEOUT_S)
+        text = programs.run(Program.BASELINE, [str(run)], app.settings, timeout_s=_TIMEOUT_S)
     except AnnealqError as error:
         raise AnnealqError(f"the baseline of run {run} could not be measured: {error}") from None
-    return Yardstick(**json.loads(text))
+    return Baseline(**json.loads(text))

@@ -25,9 +25,9 @@ _SIDE = {5: 2.9, 10: 4.4}  # inches of a table by its classes
 
 @dataclass(frozen=True)
 class Curve:
-    """Accuracies in [0, 1] at some places, of one or more runs each, over so many images.
+    """Accuracies in [0, 1] at some places, of one or more runs each, over ``images`` images.
 
-    own: the network's own accuracy, without an annealer, where it is known.
+    ``own`` is the network's own accuracy, without an annealer, where it is known.
     """
 
     label: str
@@ -38,19 +38,19 @@ class Curve:
 
     @property
     def errors(self) -> tuple[float, ...]:
-        """One standard error of each mean: of the images, as if they were drawn at random."""
+        """Return one standard error of each mean, as if the images were drawn at random."""
         return tuple(sqrt(mean * (1.0 - mean) / self.images) for mean in self.means)
 
     @property
     def means(self) -> tuple[float, ...]:
-        """The mean accuracy at each place."""
+        """Return the mean accuracy at each place."""
         return tuple(sum(runs) / len(runs) for runs in self.accuracies)
 
     @property
     def limits(self) -> tuple[float, float]:
-        """What an axis of percents has to show: at least one point, so that dust looks like dust."""
-        known = [*chain(*self.accuracies), *([] if self.own is None else [self.own])]
-        low, high = 100.0 * (min(known) - max(self.errors)), 100.0 * (max(known) + max(self.errors))
+        """Return the limits of a percent axis, at least one point apart, so that noise looks like noise."""
+        accuracies = [*chain(*self.accuracies), *([] if self.own is None else [self.own])]
+        low, high = 100.0 * (min(accuracies) - max(self.errors)), 100.0 * (max(accuracies) + max(self.errors))
         margin = max(0.08 * (high - low), (1.0 - (high - low)) / 2.0)
         return low - margin, min(high + margin, 100.5)
 
@@ -65,7 +65,10 @@ class Bar:
 
 
 def draw_scores(titled: Sequence[tuple[str, ScoreTable]], path: Path) -> None:
-    """Tables of class scores side by side: true classes down, predicted classes across."""
+    """Draw tables of class scores (``titled``: title and table) side by side into the file ``path``.
+
+    Rows are true classes, columns predicted classes.
+    """
     classes = titled[0][1].scores.shape[1]
     side = _SIDE.get(classes, 0.44 * classes)
     figure = _figure(side * len(titled) + 0.9, side + 0.8)
@@ -78,7 +81,10 @@ def draw_scores(titled: Sequence[tuple[str, ScoreTable]], path: Path) -> None:
 
 
 def draw_accuracies(curves: Sequence[Curve], axis: str, path: Path) -> None:
-    """One panel for each curve, each with a scale of its own: those of the two transfers lie far apart."""
+    """Draw one panel for each of ``curves`` over ``axis`` into the file ``path``.
+
+    Each panel has its own scale, since the two transfers lie far apart.
+    """
     figure = _figure(4.6 * len(curves), 3.5)
     for place, curve in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves, strict=True):
         percent = [100.0 * mean for mean in curve.means]
@@ -100,7 +106,7 @@ def draw_accuracies(curves: Sequence[Curve], axis: str, path: Path) -> None:
             ]
             place.scatter(*zip(*dots, strict=True), s=14, color=_THEIRS, zorder=3, label="single draws")
         if curve.own is not None:
-            place.axhline(100.0 * curve.own, color=_OWN, ls="--", lw=1, label="the network by itself")
+            place.axhline(100.0 * curve.own, color=_OWN, ls="--", lw=1, label="network without annealer")
         place.set_ylim(*curve.limits)
         place.ticklabel_format(axis="y", useOffset=False)
         place.set(title=curve.label, xlabel=axis, ylabel="images right, %")
@@ -110,7 +116,7 @@ def draw_accuracies(curves: Sequence[Curve], axis: str, path: Path) -> None:
 
 
 def draw_times(bars: Sequence[Bar], path: Path) -> None:
-    """Microseconds for one image, on a logarithmic scale."""
+    """Draw ``bars`` of microseconds for one image into the file ``path``, on a logarithmic scale."""
     figure = _figure(7.5, 0.8 + 0.34 * len(bars))
     place = figure.subplots()
     colours = [_THEIRS if bar.published else _OURS for bar in bars]

@@ -17,18 +17,18 @@ _ROWS = (
 
 
 def images() -> NDArray[np.uint8]:
-    """The five images (5, 5, 5) uint8 in {0, 1}; image k shows the digit k."""
+    """Return the five images (5, 5, 5) uint8 in {0, 1}; image k shows the digit k."""
     drawn = np.array([[list(row) for row in digit] for digit in _ROWS])
     return np.where(drawn == "#", np.uint8(1), np.uint8(0))
 
 
 def digits() -> ImageSet:
-    """The five digits, labelled."""
+    """Return the five digits, labelled."""
     return ImageSet("digits5x5", images(), np.arange(len(_ROWS), dtype=np.int64), None, None)
 
 
 def flips() -> ImageSet:
-    """All 125 images that differ from a digit by one pixel, labelled as that digit."""
+    """Return all 125 images that differ from a digit by one pixel, labelled as that digit."""
     clean = images().reshape(len(_ROWS), 1, -1)
     flipped = clean ^ np.eye(clean.shape[2], dtype=np.uint8)
     labels = np.repeat(np.arange(len(_ROWS), dtype=np.int64), clean.shape[2])

@@ -35,7 +35,7 @@ class PublishedTimes:
 
     @property
     def read_us(self) -> float:
-        """Anneal, readout and delay of one read."""
+        """Return anneal, readout and delay of one read, in microseconds."""
         return self.anneal_us + self.readout_us + self.delay_us
 
 

@@ -1,4 +1,4 @@
-"""What an experiment gives: numbers for programs, text for people, figures to be drawn."""
+"""The result of an experiment: numbers for programs, text for the terminal, figures."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ Draw = Callable[[Path], None]
 
 @dataclass(frozen=True, eq=False)
 class Reproduced:
-    """One experiment at its end.
+    """The result of one experiment.
 
-    numbers: plain JSON. figures: file names of PNGs, and what draws each into a path.
+    Attributes:
+        numbers: plain JSON.
+        figures: file names of PNGs, and functions that draw each into a path.
     """
 
     name: str
@@ -33,10 +35,12 @@ class Reproduced:
     figures: Mapping[str, Draw] = field(default_factory=dict)
 
     def save(self, folder: Path) -> list[Path]:
-        """Draw the figures into a folder, the numbers beside them as NAME.json; returns what was written.
+        """Draw the figures into ``folder``, write the numbers there as NAME.json, and return the files
+        written.
 
         Raises:
-            ParameterError: a file cannot be written. StorageError: no space is left.
+            ParameterError: a file cannot be written.
+            StorageError: no space is left.
         """
         for name, draw in {**self.figures, f"{self.name}.json": self._write_numbers}.items():
             with replacing(folder / name) as unfinished:
@@ -49,9 +53,9 @@ class Reproduced:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The paper's table, where it has one, beside our trials.
+    """The published table, where there is one, and our trials.
 
-    whole: what the data set that accuracies are counted over is, for people.
+    ``whole`` describes the data set over which accuracies are counted.
     """
 
     name: str
@@ -63,7 +67,7 @@ class Comparison:
     seed: int
 
     def report(self) -> Reproduced:
-        """Numbers, text and figures; curves where the trials have some."""
+        """Return numbers, text and figures; curves where the trials have some."""
         trials = list(self.trials.values())
         ours = [(f"ours, {trial.label}", trial.table) for trial in trials]
         paper = self.published

@@ -1,4 +1,4 @@
-"""Networks and runs for an experiment: found again where they are there, else made through the queue."""
+"""Networks and runs for an experiment: reused where they exist, else made through the queue."""
 
 from __future__ import annotations
 
@@ -46,9 +46,11 @@ class ExperimentRun:
 class ExperimentResult:
     """A finished run.
 
-    labels, predicted: (N,) int64, -1 where unknown and where undecided. scores: (N, K) float64, 0 to 100.
-    one_hot_fraction: mean share of reads with exactly one class unit on. sampling_us: microseconds inside the
-    annealer for one image, one core.
+    Attributes:
+        labels, predicted: (N,) int64, -1 where unknown and where undecided.
+        scores: (N, K) float64, 0 to 100.
+        one_hot_fraction: mean share of reads with exactly one class unit on.
+        sampling_us: microseconds inside the annealer for one image on one core.
     """
 
     run_id: int
@@ -67,11 +69,11 @@ class ExperimentResult:
 
     @property
     def accuracy(self) -> float:
-        """Share of images predicted right; undecided ones count as wrong."""
+        """Return the share of images predicted right; undecided ones count as wrong."""
         return self.right / len(self.labels)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON, without the images."""
+        """Return plain JSON, without the images."""
         return {
             "run_id": self.run_id,
             "reads": self.parameters["reads"],
@@ -85,17 +87,18 @@ class ExperimentResult:
 
 
 class Runner:
-    """An open database and broker, and how to get networks and runs there."""
+    """Runs networks and images of experiments through an open database and broker."""
 
-    def __init__(self, at: AppContext) -> None:
-        self.at = at
+    def __init__(self, app: AppContext) -> None:
+        self.app = app
         self._console = screen()
 
     def ready(self, name: str, transfer: str | None, train: ImageSet | None) -> str:
-        """NAME@VERSION of a preset: trained on ``train``, or without it the newest that is ready.
+        """Return NAME@VERSION of the preset ``name``: trained on ``train`` by ``transfer``, or else the
+        newest ready one.
 
         Raises:
-            NetworkError: there is none; says which command trains one.
+            NetworkError: there is none; names the command that trains one.
         """
         if train is not None and transfer is not None:
             found = self.train(name, transfer, train)
@@ -104,18 +107,19 @@ class Runner:
         return f"{found.name}@{found.version}"
 
     def network(self, name: str, transfer: str | None = None) -> networks_queries.NetworkSummary:
-        """The newest ready network of a name, and of a transfer where one is given; else one that is shipped.
+        """Return the newest ready network ``name``, by ``transfer`` where one is named; else install a
+        shipped one.
 
         Raises:
-            NetworkError: there is none; says which command trains one.
+            NetworkError: there is none; names the command that trains one.
         """
-        with self.at.database.reading() as session:
+        with self.app.database.reading() as session:
             for found in networks_queries.networks(session):
                 ready = found.name == name and found.state is NetworkState.READY
                 if ready and transfer in (None, found.training["transfer"]):
                     return found
         if transfer in (None, "energy") and name in shipped.names():
-            install(self.at.database, shipped.load(name), Origin.SHIPPED)
+            install(self.app.database, shipped.load(name), Origin.SHIPPED)
             return self.network(name, "energy")
         by = f" --transfer {transfer}" if transfer else ""
         kind = f" trained by the {transfer} transfer" if transfer else ""
@@ -125,15 +129,17 @@ class Runner:
         )
 
     def train(self, name: str, transfer: str, images: ImageSet) -> networks_queries.NetworkSummary:
-        """A preset trained on these images; nothing is redone when it was before."""
-        queued = submit_training(self.at, preset(name), images, transfer=transfer, seed=0)
+        """Train the preset ``name`` by ``transfer`` on ``images``, or return the network of an earlier
+        training.
+        """
+        queued = submit_training(self.app, preset(name), images, transfer=transfer, seed=0)
         if queued.created:
             total = len(images.images)
             self._console.print(f"training {name}, {transfer} transfer, on {total:,} images of {images.name}")
-        return watch_training(self.at.database, queued.id, self._console, self.at.check)
+        return watch_training(self.app.database, queued.id, self._console, self.app.check)
 
     def run(self, requests: Iterable[ExperimentRun]) -> list[ExperimentResult]:
-        """Enqueue all of them, then wait; a run that is there already is used again.
+        """Enqueue all ``requests``, then wait for them; an existing run is used again.
 
         Raises:
             AnnealqError: a run failed, was cancelled or is paused.
@@ -142,13 +148,13 @@ class Runner:
         return [self._wait(request, run) for request, run in queued]
 
     def _submit(self, request: ExperimentRun) -> int:
-        """A run for exactly this request; after one that failed or was cancelled, the next attempt."""
+        """Enqueue exactly this request; make another attempt after one that failed or was cancelled."""
         key = _key(request)
         for attempt in count(1):
             run = self._enqueue(request, f"{key}:{attempt}")
             if run.created:
                 break
-            with self.at.database.reading() as session:
+            with self.app.database.reading() as session:
                 if queries.run(session, run.id).state not in (RunState.FAILED, RunState.CANCELLED):
                     break
         return run.id
@@ -157,27 +163,28 @@ class Runner:
         # Small batches, so that all workers have some.
         size = min(BATCH_SIZE, -(-len(request.images.images) // 8))
         options = RunOptions(batch_size=size, key=key)
-        return submit(self.at, request.images, request.network, request.solver, request.parameters, options)
+        return submit(self.app, request.images, request.network, request.solver, request.parameters, options)
 
     def _wait(self, request: ExperimentRun, run: int) -> ExperimentResult:
-        seen = watch_run(self.at.database, run, self._console, self.at.check)
+        seen = watch_run(self.app.database, run, self._console, self.app.check)
         if seen.state is not RunState.DONE:
             why = seen.error or "`annealq runs show` says more"
             raise AnnealqError(f"run {run} ({request.images.name}) is {seen.state}: {why}")
-        with self.at.database.reading() as session:
+        with self.app.database.reading() as session:
             classes = len(queries.classes(session, run))
-            return _outcome(queries.run(session, run), list(queries.classified(session, run)), classes)
+            return _result(queries.run(session, run), list(queries.classified(session, run)), classes)
 
 
 def labelled(images: ImageSet) -> ImageSet:
-    """The same images; raises ImageError when they have no labels to compare with."""
+    """Return ``images``; raise ImageError when they have no labels to compare with."""
     if images.labels is None:
         raise ImageError(f"{images.name}: has no labels to compare with; give labelled images")
     return images
 
 
 def one_of_each(images: ImageSet, classes: int, seed: int) -> ImageSet:
-    """One image of every class, chosen by the seed, in the order of the classes.
+    """Return one of ``images`` for each of ``classes`` classes, chosen by ``seed``, in the order of the
+    classes.
 
     Raises:
         ImageError: a class has no image.
@@ -199,7 +206,7 @@ def one_of_each(images: ImageSet, classes: int, seed: int) -> ImageSet:
 
 
 def _key(request: ExperimentRun) -> str:
-    """An idempotency key that follows from all that decides the result."""
+    """Return an idempotency key that follows from everything that decides the result."""
     what = {"network": request.network, "solver": request.solver, **request.parameters.to_dict()}
     labels = request.images.labels
     return "reproduce:" + arrays.digest(
@@ -210,7 +217,7 @@ def _key(request: ExperimentRun) -> str:
     )
 
 
-def _outcome(run: queries.RunSummary, rows: list[queries.Classified], classes: int) -> ExperimentResult:
+def _result(run: queries.RunSummary, rows: list[queries.Classified], classes: int) -> ExperimentResult:
     figures = run.statistics or {}
     return ExperimentResult(
         run_id=run.run_id,

@@ -1,4 +1,4 @@
-"""A table of class scores as in the paper: one row for each image, 0 to 100, and what can be read off it."""
+"""A table of class scores as in the paper: one row for each image, 0 to 100, and figures derived from it."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ class ScoreTable:
 
     @property
     def right(self) -> int:
-        """Images whose own class alone has the highest score."""
+        """Return how many images have their highest score at their own class alone."""
         return int((self._own > self._others.max(axis=1)).sum())
 
     @property
     def tied(self) -> int:
-        """Images whose own class shares the highest score with another, and has one."""
+        """Return how many images share their highest score between their own class and another."""
         return int(((self._own == self._others.max(axis=1)) & (self._own > 0)).sum())
 
     @property
     def lowest_right(self) -> float:
-        """The lowest score of any image's own class."""
+        """Return the lowest score of any image's own class."""
         return float(self._own.min())
 
     @property
     def runner_up(self) -> float:
-        """The highest score that a wrong class has on any image."""
+        """Return the highest score of a wrong class on any image."""
         return float(self._others.max())
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """Return plain JSON."""
         return {
             "labels": self.labels.tolist(),
             "scores": np.round(self.scores, 3).tolist(),
@@ -62,6 +62,6 @@ class ScoreTable:
 
 
 def published(table: PublishedTable) -> ScoreTable:
-    """A table of the paper, row k being the image of class k."""
+    """Return a published ``table`` as a score table; row k is the image of class k."""
     scores = np.array(table.scores, dtype=np.float64)
     return ScoreTable(scores, np.arange(len(scores), dtype=np.int64))

@@ -1,4 +1,4 @@
-"""What people read of an experiment: the paper's table beside ours, and what follows from each."""
+"""Text of an experiment for the terminal: the published table next to ours, and the figures of each."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ AXES = {
 
 
 def score_tables(titled: Sequence[tuple[str, ScoreTable]]) -> Columns:
-    """Tables of scores beside each other, as far as the terminal is wide enough."""
+    """Print tables of scores (``titled``) next to each other, as far as the terminal is wide enough."""
     return Columns([_scores(title, table) for title, table in titled], padding=(1, 3))
 
 
 def summary(titled: Sequence[tuple[str, ScoreTable]], trials: Sequence[Trial], whole: str) -> Table:
-    """What can be read off each table, those of the paper first; ``whole`` says what the data set is."""
-    table = Table(title="what follows", title_justify="left")
+    """Return the figures of each table in ``titled`` and each of ``trials``; ``whole`` describes the data
+    set.
+    """
+    table = Table(title="summary", title_justify="left")
     table.add_column("")
     for name, _ in titled:
         table.add_column(name, justify="right")
@@ -39,7 +41,7 @@ def summary(titled: Sequence[tuple[str, ScoreTable]], trials: Sequence[Trial], w
     unknown = [NONE] * (len(titled) - len(trials))
     table.add_row(f"{whole}, right", *unknown, *(_share(trial.whole) for trial in trials))
     own = (NONE if trial.own.accuracy is None else f"{trial.own.accuracy:.2%}" for trial in trials)
-    table.add_row("the network by itself, right", *unknown, *own)
+    table.add_row("the network without annealer, right", *unknown, *own)
     one_hot = (f"{trial.whole.one_hot_fraction:.1%}" for trial in trials)
     table.add_row("reads with exactly one class on", *unknown, *one_hot)
     if all(trial.by_reads for trial in trials):
@@ -48,7 +50,7 @@ def summary(titled: Sequence[tuple[str, ScoreTable]], trials: Sequence[Trial], w
 
 
 def accuracies(trials: Sequence[Trial], by: str) -> Table:
-    """Accuracy of each trial against ``reads`` or ``noise``."""
+    """Return the accuracy of each of ``trials`` against ``by``: reads or noise."""
     table = Table(title=f"accuracy against {by}", title_justify="left")
     table.add_column(by, justify="right")
     for trial in trials:
@@ -61,9 +63,9 @@ def accuracies(trials: Sequence[Trial], by: str) -> Table:
 
 
 def _spread(draws: Sequence[ExperimentResult]) -> str:
-    """The mean accuracy of several draws, from the worst to the best of them."""
-    known = [run.accuracy for run in draws]
-    return f"{sum(known) / len(known):.2%} ({min(known):.2%} to {max(known):.2%})"
+    """Return the mean accuracy of several draws, and the worst and best of them."""
+    values = [run.accuracy for run in draws]
+    return f"{sum(values) / len(values):.2%} ({min(values):.2%} to {max(values):.2%})"
 
 
 def _share(run: ExperimentResult) -> str:

@@ -16,21 +16,26 @@ FULL = Scale(reads=100, fewer=(10, 20, 50), noise=(0.0, 0.01, 0.02, 0.05))
 QUICK = Scale(reads=20, fewer=(10,), noise=(0.0, 0.02), noise_reads=20, limit=50)
 
 
-def reproduce(
-    laboratory: Runner, test: ImageSet, train: ImageSet | None, scale: Scale, seed: int
-) -> Reproduced:
-    """Sample the newest `conv358`, pixels sampled and folded; with ``train`` it is trained by energy first.
+def reproduce(runner: Runner, test: ImageSet, train: ImageSet | None, scale: Scale, seed: int) -> Reproduced:
+    """Sample the newest `conv358` on ``test``, with pixels sampled and folded; train it by energy on
+    ``train`` first.
+
+    Args:
+        runner: runs networks and images through the queue.
+        test: labelled images.
+        train: training images; None to use a network that is ready.
+        scale: numbers of reads, noise levels and images.
+        seed: start of every random stream.
 
     Raises:
         ImageError: test images without labels, or none of some class.
         NetworkError: no `conv358` is ready and there is nothing to train it on.
     """
-    name = laboratory.ready(NAME, None if train is None else "energy", train)
+    name = runner.ready(NAME, None if train is None else "energy", train)
     data = Data(one_of_each(test, 10, seed), scale.part(labelled(test)))
     base = Parameters(seed=seed)
     trials = {
-        v.value: perform(laboratory, f"pixels {v}", name, data, replace(base, visible=v), scale)
-        for v in Visible
+        v.value: perform(runner, f"pixels {v}", name, data, replace(base, visible=v), scale) for v in Visible
     }
     whole = f"{len(data.whole.images):,} images of {test.name}"
     return Comparison(NAME, SOURCE, None, trials, whole, scale, seed).report()

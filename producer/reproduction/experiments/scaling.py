@@ -30,10 +30,13 @@ _EXACT_UNITS = 16  # class units that the exact annealer enumerates
 
 @dataclass(frozen=True)
 class Times:
-    """Microseconds for one image; sampling times are for all reads of it, of one core.
+    """Microseconds for one image; sampling times are for all of its reads, on one core.
 
-    forward_us: the network by itself, one image alone; in_batch_us: one of many. exact_us: None where the
-    exact sampler does not apply. images_per_second: the run through the queue, all workers together.
+    Attributes:
+        forward_us: the network alone, one image at a time.
+        in_batch_us: the network alone, in a batch.
+        exact_us: None where the exact sampler does not apply.
+        images_per_second: the run through the queue, all workers together.
     """
 
     network: str
@@ -47,17 +50,19 @@ class Times:
 
 
 def reproduce(
-    laboratory: Runner, data: ImageSet | None, train: ImageSet | None, scale: Scale, seed: int
+    runner: Runner, data: ImageSet | None, train: ImageSet | None, scale: Scale, seed: int
 ) -> Reproduced:
-    """Time every preset that is ready; ``digits5x5`` is trained, and `mnist` too where ``train`` is given.
+    """Time every preset that is ready, after training ``digits5x5``, and `mnist` too where ``train`` is
+    given.
 
-    Images of another size than a network takes, or none at all, are replaced by random ones: the time of a
-    forward pass or of a sweep does not depend on what an image shows.
+    ``data`` of another size than a network takes, or None, are replaced by random images from ``seed``: the
+    time of a forward pass or of a sweep does not depend on what an image shows. ``scale`` sets the reads;
+    ``runner`` runs it all through the queue.
     """
-    laboratory.train("digits5x5", "energy", digits5x5.digits())
+    runner.train("digits5x5", "energy", digits5x5.digits())
     if train is not None:
-        laboratory.train("mnist", "energy", train)
-    times = [_measure(laboratory, network, data, scale, seed) for network in _networks(laboratory)]
+        runner.train("mnist", "energy", train)
+    times = [_measure(runner, network, data, scale, seed) for network in _networks(runner)]
     numbers: dict[str, Any] = {
         "reproduces": "scaling",
         "source": TIMES.source,
@@ -71,16 +76,16 @@ def reproduce(
     return Reproduced("scaling", numbers, _text(times, scale.reads), figures)
 
 
-def _networks(laboratory: Runner) -> Iterator[queries.NetworkSummary]:
+def _networks(runner: Runner) -> Iterator[queries.NetworkSummary]:
     for name in PRESETS:
         try:
-            yield laboratory.network(name)
+            yield runner.network(name)
         except NetworkError:
             continue
 
 
 def _measure(
-    laboratory: Runner,
+    runner: Runner,
     network: queries.NetworkSummary,
     data: ImageSet | None,
     scale: Scale,
@@ -90,11 +95,11 @@ def _measure(
     architecture = Architecture.from_dict(network.architecture)
     name = f"{network.name}@{network.version}"
     # One after the other: two runs at once would share the processors.
-    (local,) = laboratory.run([ExperimentRun(name, images, parameters)])
+    (local,) = runner.run([ExperimentRun(name, images, parameters)])
     exact = None
     if architecture.form != "deep" and architecture.classes <= _EXACT_UNITS:
-        (exact,) = laboratory.run([ExperimentRun(name, images, parameters, Solver.EXACT)])
-    own = baseline.ask(laboratory.at, local.run_id)
+        (exact,) = runner.run([ExperimentRun(name, images, parameters, Solver.EXACT)])
+    own = baseline.measure(runner.app, local.run_id)
     return Times(
         network=name,
         units=architecture.units,

@@ -13,10 +13,11 @@ FULL = Scale(reads=1000, fewer=(10, 20, 50, 100, 200, 500), noise=(0.0, 0.01, 0.
 QUICK = Scale(reads=100, fewer=(10, 30), noise=(0.0, 0.02, 0.05), limit=100)
 
 
-def reproduce(
-    laboratory: Runner, test: ImageSet, train: ImageSet | None, scale: Scale, seed: int
-) -> Reproduced:
-    """Sample `mnist` by both transfers; with ``train`` the networks are trained on it, unless they were.
+def reproduce(runner: Runner, test: ImageSet, train: ImageSet | None, scale: Scale, seed: int) -> Reproduced:
+    """Sample `mnist` by both transfers on ``test``; train the networks on ``train`` unless they were.
+
+    ``runner`` runs it through the queue; ``scale`` sets reads, noise and images, ``seed`` every random
+    stream.
 
     Raises:
         ImageError: test images without labels, or none of some class.
@@ -24,9 +25,7 @@ def reproduce(
     """
     data = Data(one_of_each(test, len(TABLE_2.scores), seed), scale.part(labelled(test)))
     base = Parameters(seed=seed)
-    networks = {t: laboratory.ready(TABLE_2.network, t, train) for t in TRANSFERS}
-    trials = {
-        t: perform(laboratory, f"{t} transfer", name, data, base, scale) for t, name in networks.items()
-    }
+    networks = {t: runner.ready(TABLE_2.network, t, train) for t in TRANSFERS}
+    trials = {t: perform(runner, f"{t} transfer", name, data, base, scale) for t, name in networks.items()}
     whole = f"{len(data.whole.images):,} images of {test.name}"
     return Comparison("table2", TABLE_2.source, TABLE_2, trials, whole, scale, seed).report()

@@ -37,10 +37,10 @@ def runs(database: Database) -> list[RunState]:
 
 
 def test_a_run_that_is_under_way_is_waited_for_again(database: Database, network: ChosenNetwork) -> None:
-    laboratory = Runner(AppContext(load(), database, stop))
+    runner = Runner(AppContext(load(), database, stop))
     for _ in range(2):
         with pytest.raises(Stopped):
-            laboratory.run([request()])
+            runner.run([request()])
     assert runs(database) == [RunState.QUEUED]
 
 
@@ -52,26 +52,24 @@ def test_after_a_failed_run_comes_another(database: Database, network: ChosenNet
             why = {"error": "the annealer is away", "finished_at": now}
             transition(session, newest, RunState.QUEUED, RunState.FAILED, now=now, **why)
 
-    laboratory = Runner(AppContext(load(), database, fail))
+    runner = Runner(AppContext(load(), database, fail))
     for number in (1, 2):
         with pytest.raises(AnnealqError, match=rf"run {number} \(random\) is failed: the annealer is away"):
-            laboratory.run([request()])
+            runner.run([request()])
     assert runs(database) == [RunState.FAILED] * 2
 
 
 def test_a_network_is_found_by_its_transfer(database: Database, network: ChosenNetwork) -> None:
-    laboratory = Runner(AppContext(load(), database, stop))
-    assert laboratory.ready("digits", "energy", None) == laboratory.ready("digits", None, None) == "digits@1"
+    runner = Runner(AppContext(load(), database, stop))
+    assert runner.ready("digits", "energy", None) == runner.ready("digits", None, None) == "digits@1"
     with pytest.raises(NetworkError, match=r"annealq networks train digits --transfer paper --data DATA"):
-        laboratory.ready("digits", "paper", None)
+        runner.ready("digits", "paper", None)
     with pytest.raises(NetworkError, match=r"annealq networks train mine --data DATA"):
-        laboratory.ready("mine", None, None)
+        runner.ready("mine", None, None)
 
 
 def test_a_shipped_network_needs_no_training(database: Database) -> None:
-    laboratory = Runner(AppContext(load(), database, stop))
-    assert (
-        laboratory.ready("conv358", None, None) == laboratory.ready("conv358", "energy", None) == "conv358@1"
-    )
+    runner = Runner(AppContext(load(), database, stop))
+    assert runner.ready("conv358", None, None) == runner.ready("conv358", "energy", None) == "conv358@1"
     with pytest.raises(NetworkError, match=r"trained by the paper transfer"):
-        laboratory.ready("conv358", "paper", None)
+        runner.ready("conv358", "paper", None)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from producer.images import ImageSet
 from producer.reproduction import charts, digits5x5
-from producer.reproduction.baseline import Yardstick
+from producer.reproduction.baseline import Baseline
 from producer.reproduction.paper import TABLE_1, TABLE_2, TIMES, PublishedTable
 from producer.reproduction.report import Comparison
 from producer.reproduction.runner import ExperimentResult, one_of_each
@@ -102,7 +102,7 @@ def trial(rights: dict[int, int]) -> Trial:
     clean, noisy = (outcome(990),), tuple(outcome(right, noise=0.05) for right in (880, 920))
     scores = ScoreTable(100 * np.eye(5), np.arange(5))
     return Trial(
-        "energy", scores, by_reads[-1], by_reads[-1], Yardstick(1000, 991, 1, 1), by_reads, (clean, noisy)
+        "energy", scores, by_reads[-1], by_reads[-1], Baseline(1000, 991, 1, 1), by_reads, (clean, noisy)
     )
 
 
