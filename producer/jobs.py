@@ -10,7 +10,7 @@ from producer.calibration import enqueue
 from producer.calibration.enqueue import CalibrationChoice, ParameterGrid, enqueue_calibration
 from producer.context import AppContext
 from producer.enqueued import Enqueued
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 from producer.networks.choose import ChosenNetwork
 from producer.networks.provide import provide
 from producer.networks.training import enqueue_training

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from producer import images as producer_images
 from producer.commands.shared.watching import watch_and_show
 from producer.context import AppContext
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
+from producer.images.source import read_images
 from producer.jobs import submit, submit_training
 from producer.reports.progress import watch_training
 from producer.reports.terminal import screen
@@ -26,7 +26,7 @@ def show_digits(app: AppContext, parameters: Parameters, *, json: bool) -> str:
 
     ``parameters`` are those of sampling; ``json`` suppresses text. Returns the network as NAME@VERSION.
     """
-    digits = producer_images.read("sklearn:digits")
+    digits = read_images("sklearn:digits")
     network = train(app, "digits", digits.limit(TRAINED_ON))
     run = classify(app, network, digits, parameters, json=json)
     with app.database.reading() as session:
@@ -45,7 +45,7 @@ def show_qubits(app: AppContext, network: str, reads: int, *, json: bool) -> Non
 
     ``reads`` is the number of reads; ``json`` suppresses text.
     """
-    digits = producer_images.read("sklearn:digits")
+    digits = read_images("sklearn:digits")
     unseen = digits.skip(TRAINED_ON).limit(ON_QUBITS)
     screen().print(
         "the same on qubits: the emulator speaks D-Wave's protocol and anneals on a chip's graph (visible "
@@ -59,8 +59,8 @@ def show_mnist(app: AppContext, training: Path, test: Path, parameters: Paramete
     """Train `mnist` on the file ``training`` and classify ``test`` with ``parameters``; ``json`` suppresses
     text.
     """
-    test_set = producer_images.read(str(test))
-    network = train(app, "mnist", producer_images.read(str(training)))
+    test_set = read_images(str(test))
+    network = train(app, "mnist", read_images(str(training)))
     classify(app, network, test_set, parameters, json=json)
 
 

@@ -188,8 +188,8 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a network on a worker. The same data, layers and seed again: nothing is redone."""
-    from producer import images as producer_images
     from producer.commands.shared.session import work
+    from producer.images.source import read_images
     from producer.jobs import submit_training
     from producer.networks import queries as networks_queries
     from producer.reports import network as reports_network
@@ -205,7 +205,7 @@ def train(
             "the embedded workers stop with this command; leave out --detach or --embedded"
         )
     layers = _architecture(name, architecture)
-    images = producer_images.read(data, labels)
+    images = read_images(data, labels)
     if limit is not None:
         images = images.limit(limit)
     with work(embedded=embedded) as at:
@@ -273,9 +273,9 @@ def calibrate(
 
     `classify` then uses them for the same network and solver, and says so.
     """
-    from producer import images as producer_images
     from producer.calibration.enqueue import refuse_shared
     from producer.commands.shared.session import work
+    from producer.images.source import read_images
     from producer.jobs import submit_calibration
     from producer.reports import network as reports_network
     from producer.reports.progress import watch_calibration
@@ -284,11 +284,11 @@ def calibrate(
     chosen = solver(solver_name)
     lists = {"lam": lam, "sweeps": sweeps, "chain_strength": chain_strength, "scale": scale}
     grid = _grid(chosen, lists, reads, visible=visible, seed=seed, qpu=qpu)
-    images = producer_images.read(data, labels)
+    images = read_images(data, labels)
     if limit is not None:
         images = images.limit(limit)
     if test is not None and not allow_overlap:
-        refuse_shared(images, producer_images.read(test))
+        refuse_shared(images, read_images(test))
     with work(embedded=embedded, emulator=chosen is Solver.EMULATOR) as at:
         queued, known = submit_calibration(at, images, name, chosen, grid)
         if known:

@@ -13,7 +13,7 @@ from schema.errors import ParameterError
 from schema.parameters import MAX_READS
 
 if TYPE_CHECKING:
-    from producer.images import ImageSet
+    from producer.images.imageset import ImageSet
     from producer.reproduction.report import Reproduced
     from producer.reproduction.runner import Runner
     from producer.reproduction.trial import Scale
@@ -106,13 +106,13 @@ def _prepare(folder: Path) -> None:
 
 
 def _read(name: Experiment, data: str | None, train: str | None) -> tuple[ImageSet | None, ImageSet | None]:
-    from producer import images
+    from producer.images.source import read_images
 
     if name is Experiment.TABLE1 and (data or train):
         raise typer.BadParameter("table1 has its five digits with it: leave out --data and --train")
     if name in (Experiment.TABLE2, Experiment.CONV358) and not data:
         raise typer.BadParameter(f"{name} needs labelled MNIST test images: --data mnist_test.npz")
-    return images.read(data) if data else None, images.read(train) if train else None
+    return read_images(data) if data else None, read_images(train) if train else None
 
 
 def _run(

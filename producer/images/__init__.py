@@ -7,8 +7,3 @@
 
 Every source is taken for hostile: sizes are checked before memory is allocated, and nothing is unpickled.
 """
-
-from producer.images.imageset import ImageSet
-from producer.images.source import read
-
-__all__ = ["ImageSet", "read"]

@@ -50,7 +50,7 @@ class _Raw(NamedTuple):
     sources: tuple[str, ...] | None = None
 
 
-def read(source: str | Path, labels: str | Path | None = None) -> ImageSet:
+def read_images(source: str | Path, labels: str | Path | None = None) -> ImageSet:
     """The images that ``source`` names, validated, with their labels when there are any.
 
     ``source``: ``digits`` (``sklearn:digits`` where a file has that name); an IDX file; .npz

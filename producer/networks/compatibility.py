@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 from producer.networks.choose import ChosenNetwork
 from schema.errors import ImageError
 from schema.network.architecture import Architecture

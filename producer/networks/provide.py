@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 from producer.networks import choose, queries
 from producer.networks.bundle import install
 from producer.networks.choose import ChosenNetwork

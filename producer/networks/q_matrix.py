@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from producer import images as producer_images
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
+from producer.images.source import read_images
 from producer.networks.choose import ChosenNetwork
 from producer.networks.compatibility import fit
 from producer.stack import programs
@@ -38,7 +38,7 @@ def read_image(text: str, network: ChosenNetwork) -> tuple[ImageSet, int]:
     """
     data, colon, number = text.rpartition(":")
     has_index = bool(colon) and number.isdecimal() and not Path(text).exists()
-    images = producer_images.read(data if has_index else text)
+    images = read_images(data if has_index else text)
     index = int(number) if has_index else 0
     if index >= len(images.images):
         raise ParameterError(f"{images.name} has {len(images.images)} images, 0 to {len(images.images) - 1}")

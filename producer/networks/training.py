@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from producer.enqueued import Enqueued
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 from producer.networks.choose import ChosenNetwork
 from producer.networks.compatibility import class_names, fit
 from producer.networks.description import Description

@@ -11,7 +11,7 @@ from sqlalchemy import Row, Select, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 from producer.networks import provide
 from producer.networks.compatibility import fit
 from producer.runs.request import ClassificationRequest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 
 _ROWS = (
     ("#####", "#...#", "#...#", "#...#", "#####"),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from producer.context import AppContext
 from producer.enqueued import Enqueued
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 from producer.jobs import submit, submit_training
 from producer.networks import queries as networks_queries
 from producer.networks import shipped

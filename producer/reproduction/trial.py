@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 from producer.reproduction import baseline
 from producer.reproduction.charts import Curve
 from producer.reproduction.runner import ExperimentResult, ExperimentRun, Runner

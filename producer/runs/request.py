@@ -14,7 +14,7 @@ from schema.errors import ParameterError
 from schema.parameters import Parameters, Solver, solver
 
 if TYPE_CHECKING:
-    from producer.images import ImageSet
+    from producer.images.imageset import ImageSet
     from producer.runs.enqueue import RunOptions
 
 _NAMED = ("digits", "sklearn:digits")
@@ -24,9 +24,9 @@ _NAMED = ("digits", "sklearn:digits")
 class ClassificationRequest:
     """Images by where they are, and how to classify them.
 
-    data, labels: as `producer.images.read` takes them. classes: the only labels to take. asked: parameters by
-    name; the others come from a calibration, if ``calibrated``. batch_size: None: the solver's default.
-    windows, zone, deadline: as they were written; see `schema.calendar.windows`.
+    data, labels: as for `producer.images.source.read_images`. classes: the only labels to take. asked:
+    parameters by name; the others come from a calibration, if ``calibrated``. batch_size: None: the solver's
+    default. windows, zone, deadline: as they were written; see `schema.calendar.windows`.
     """
 
     data: str
@@ -59,9 +59,9 @@ class ClassificationRequest:
 
     def read(self) -> ImageSet:
         """The images; raises ImageError where they cannot be used."""
-        from producer import images as producer_images
+        from producer.images.source import read_images
 
-        images = producer_images.read(self.data, self.labels)
+        images = read_images(self.data, self.labels)
         if self.classes is not None:
             images = images.only(list(self.classes))
         return images if self.limit is None else images.limit(self.limit)

@@ -21,7 +21,7 @@ import pytest
 from celery import Celery
 
 from producer.client import Client
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 from producer.networks import provide
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database

@@ -15,8 +15,8 @@ import psutil
 import pytest
 from sqlalchemy import select
 
-from producer import images
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
+from producer.images.source import read_images
 from producer.networks import provide
 from producer.networks.choose import ChosenNetwork
 from producer.runs import hints
@@ -141,7 +141,7 @@ def mnist(count: int, first: int = 0) -> ImageSet:
 
     first: where to begin. A worker knows the linear parts of the batches that it has seen last.
     """
-    found = images.read(str(data_file("mnist_test.npz")))
+    found = read_images(str(data_file("mnist_test.npz")))
     assert found.labels is not None
     chosen = (first + np.arange(count)) % len(found.images)
     return ImageSet("mnist", found.images[chosen], found.labels[chosen], None, None)

@@ -19,7 +19,7 @@ import pytest
 from sqlalchemy import insert
 
 import migrations
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 from producer.networks.choose import choose
 from producer.runs.enqueue import enqueue_run
 from schema.database import Database

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from producer.cli import app
 from producer.enqueued import Enqueued
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 from producer.networks.choose import ChosenNetwork, choose
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.codecs import arrays

@@ -6,7 +6,7 @@ import threading
 
 from cachetools import LRUCache, TTLCache
 
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 from producer.networks import choose, provide
 from producer.networks.choose import ChosenNetwork
 from schema.database import Database

@@ -24,7 +24,7 @@ from producer.api.routes import options, uploads
 from producer.api.routes.options import RunBodyOptions
 from producer.api.routes.uploads import SentFile
 from producer.enqueued import Enqueued
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 from producer.runs import queries
 from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.webhooks.addresses import check_url

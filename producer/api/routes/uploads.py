@@ -19,15 +19,14 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from producer import images
 from producer.api.core.errors import printable
 from producer.api.core.settings import ApiSettings
 from producer.api.routes.options import RunBody, RunBodyOptions
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 from producer.images.labels import to_labels
 from producer.images.picture import SUFFIXES, is_picture, read_picture
 from producer.images.pixels import to_pixels
-from producer.images.source import read_labels
+from producer.images.source import read_images, read_labels
 from schema.errors import ImageError, RequestRefused
 
 _GZIP = b"\x1f\x8b"
@@ -56,7 +55,7 @@ def read_files(
         label_path = None if labels is None else keep(labels)
         if len(paths) == 1:
             _refuse_bomb(paths[0], limits.max_decoded)
-            read = images.read(_with_part(paths[0], options.part), label_path)
+            read = read_images(_with_part(paths[0], options.part), label_path)
             sources = None if read.sources is None else (printable(files[0].name),)
             return replace(read, name=_base(files[0].name), sources=sources)
         return _read_pictures(files, paths, label_path, limits.max_decoded)
@@ -90,7 +89,7 @@ def read_uri(uri: str, part: str | None, limits: ApiSettings) -> ImageSet:
         )
     if real.is_file():
         _refuse_bomb(real, limits.max_decoded)
-    return images.read(_with_part(real, part))
+    return read_images(_with_part(real, part))
 
 
 def _resolve(path: Path) -> Path | None:

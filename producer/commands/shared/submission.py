@@ -10,7 +10,7 @@ from producer import jobs
 from producer.commands.shared import watching
 from producer.commands.shared.session import work
 from producer.context import AppContext
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 from producer.networks import provide
 from producer.networks.compatibility import fit
 from producer.reports import solver as reports_solver

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from producer.calibration.enqueue import CalibrationChoice
     from producer.context import AppContext
     from producer.enqueued import Enqueued
-    from producer.images import ImageSet
+    from producer.images.imageset import ImageSet
 
 
 def tell_calibration(fitted: CalibrationChoice | None, images: ImageSet, asked: Mapping[str, Any]) -> None:

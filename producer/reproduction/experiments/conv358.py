@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 from producer.reproduction.report import Comparison, Reproduced
 from producer.reproduction.runner import Runner, labelled, one_of_each
 from producer.reproduction.trial import Data, Scale, perform

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Group
 from rich.table import Table
 
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 from producer.networks import queries
 from producer.reproduction import baseline, charts, digits5x5
 from producer.reproduction.paper import TIMES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 from producer.reproduction.paper import TABLE_2
 from producer.reproduction.report import Comparison, Reproduced
 from producer.reproduction.runner import TRANSFERS, Runner, labelled, one_of_each

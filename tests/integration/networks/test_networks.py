@@ -16,7 +16,7 @@ from safetensors.numpy import load, save
 from sqlalchemy import func, select
 
 from producer import enqueued
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 from producer.networks import bundle, shipped
 from producer.networks.bundle import Bundle, install
 from producer.networks.choose import choose

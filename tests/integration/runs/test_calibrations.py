@@ -14,7 +14,7 @@ from producer.calibration import enqueue, overlap
 from producer.calibration import queries as calibration_queries
 from producer.calibration.enqueue import FACTORS, ParameterGrid, enqueue_calibration
 from producer.enqueued import Enqueued
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 from producer.networks.choose import ChosenNetwork
 from producer.runs import queries
 from producer.runs.enqueue import RunOptions, enqueue_run

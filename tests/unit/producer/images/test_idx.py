@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from producer.images import read, stream
+from producer.images import stream
 from producer.images.idx import find_labels_file, read_idx
+from producer.images.source import read_images
 from schema.errors import ImageError
 
 CODES = {"|u1": 0x08, "|i1": 0x09, ">i2": 0x0B, ">i4": 0x0C, ">f4": 0x0D, ">f8": 0x0E}
@@ -43,7 +44,7 @@ def test_round_trip(tmp_path: Path, array: np.ndarray, packed: bool) -> None:
 
 def test_gzip_is_known_by_its_first_bytes_too(tmp_path: Path) -> None:
     (tmp_path / "t-images-idx3-ubyte").write_bytes(gzip.compress(idx(IMAGES)))
-    np.testing.assert_array_equal(read(tmp_path / "t-images-idx3-ubyte").images, IMAGES)
+    np.testing.assert_array_equal(read_images(tmp_path / "t-images-idx3-ubyte").images, IMAGES)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_labels_are_found_beside(tmp_path: Path, images: str, labels: str) -> No
     for name, array in ((images, IMAGES), (labels, np.array([7, 9], np.uint8))):
         content = idx(array)
         (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
-    assert read(tmp_path / images).labels.tolist() == [7, 9]
+    assert read_images(tmp_path / images).labels.tolist() == [7, 9]
 
 
 def test_labels_of_another_set_are_not_taken(tmp_path: Path) -> None:
@@ -76,16 +77,16 @@ def test_given_labels_save_from_damaged_ones_beside(tmp_path: Path) -> None:
     (tmp_path / "t-images-idx3-ubyte").write_bytes(idx(IMAGES))
     (tmp_path / "t-labels-idx1-ubyte").write_bytes(b"rubbish")
     (tmp_path / "l.txt").write_text("1\n2\n")
-    assert read(tmp_path / "t-images-idx3-ubyte", tmp_path / "l.txt").labels.tolist() == [1, 2]
+    assert read_images(tmp_path / "t-images-idx3-ubyte", tmp_path / "l.txt").labels.tolist() == [1, 2]
     with pytest.raises(ImageError, match="t-labels-idx1-ubyte: is no IDX file"):
-        read(tmp_path / "t-images-idx3-ubyte")
+        read_images(tmp_path / "t-images-idx3-ubyte")
 
 
 def test_labels_of_another_length_beside(tmp_path: Path) -> None:
     (tmp_path / "t-images-idx3-ubyte").write_bytes(idx(IMAGES))
     (tmp_path / "t-labels-idx1-ubyte").write_bytes(idx(np.zeros(5, np.uint8)))
     with pytest.raises(ImageError, match="t-labels-idx1-ubyte: 5 labels for 2 images"):
-        read(tmp_path / "t-images-idx3-ubyte")
+        read_images(tmp_path / "t-images-idx3-ubyte")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_damaged_files(tmp_path: Path, content: bytes, message: str, packed: boo
     path = tmp_path / ("bad-idx3-ubyte.gz" if packed else "bad-idx3-ubyte")
     path.write_bytes(gzip.compress(content) if packed else content)
     with pytest.raises(ImageError, match=rf"bad-idx3-ubyte(\.gz)?: .*{message}"):
-        read(path)
+        read_images(path)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_absurd_sizes_cost_no_memory(tmp_path: Path, shape: tuple[int, ...], pac
     tracemalloc.start()
     try:
         with pytest.raises(ImageError, match="at most"):
-            read(path)
+            read_images(path)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
@@ -148,7 +149,7 @@ def test_a_gzip_bomb_is_left_unread(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(ImageError, match="has bytes after the 24 bytes"):
-            read(path)
+            read_images(path)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
@@ -157,12 +158,12 @@ def test_a_gzip_bomb_is_left_unread(tmp_path: Path) -> None:
 def test_a_file_beyond_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a-idx3-ubyte").write_bytes(idx(IMAGES))
     monkeypatch.setattr(stream, "MAX_BYTES", 24)
-    assert read(tmp_path / "a-idx3-ubyte").images.shape == IMAGES.shape
+    assert read_images(tmp_path / "a-idx3-ubyte").images.shape == IMAGES.shape
     monkeypatch.setattr(stream, "MAX_BYTES", 23)
     with pytest.raises(
         ImageError, match=r"announces 2 x 3 x 4 values of 1 bytes; at most 23 bytes: split it"
     ):
-        read(tmp_path / "a-idx3-ubyte")
+        read_images(tmp_path / "a-idx3-ubyte")
 
 
 @pytest.mark.parametrize(
@@ -183,4 +184,4 @@ def test_broken_gzip(tmp_path: Path, damage, message: str) -> None:
         damage(gzip.compress(idx(np.random.default_rng(1).integers(0, 256, (9, 9, 9), np.uint8))))
     )
     with pytest.raises(ImageError, match=rf"broken-idx3-ubyte\.gz: {message}"):
-        read(path)
+        read_images(path)

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from producer.images import read
 from producer.images.npy import read_npy
+from producer.images.source import read_images
 from schema.errors import ImageError
 
 IMAGES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
@@ -66,7 +66,7 @@ def test_what_numpy_writes_is_read(tmp_path: Path, array, fortran: bool, version
 
 def test_fortran_order_is_turned_to_c(tmp_path: Path) -> None:
     np.save(tmp_path / "f.npy", np.asfortranarray(IMAGES))
-    found = read(tmp_path / "f.npy").images
+    found = read_images(tmp_path / "f.npy").images
     np.testing.assert_array_equal(found, IMAGES)
     assert found.flags.c_contiguous
 
@@ -80,14 +80,14 @@ def test_pickles_are_named_and_never_opened(tmp_path: Path, suffix: str) -> None
     else:
         np.savez(path, images=trap)
     with pytest.raises(ImageError, match=r"trap\.np.*is pickled.*never read; save it with numpy\.save"):
-        read(path)
+        read_images(path)
     assert not sprung.exists()
 
 
 def test_a_bare_pickle_is_named_too(tmp_path: Path) -> None:
     (tmp_path / "bare.npy").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
     with pytest.raises(ImageError, match=r"bare\.npy: is pickled"):
-        read(tmp_path / "bare.npy")
+        read_images(tmp_path / "bare.npy")
     assert not (tmp_path / "sprung").exists()
 
 
@@ -131,7 +131,7 @@ def test_a_bare_pickle_is_named_too(tmp_path: Path) -> None:
 def test_damaged_npy(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "bad.npy").write_bytes(content)
     with pytest.raises(ImageError, match=rf"bad\.npy: .*{message}"):
-        read(tmp_path / "bad.npy")
+        read_images(tmp_path / "bad.npy")
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_absurd_sizes_cost_no_memory(tmp_path: Path, shape: str, descr: str) -> 
         tracemalloc.start()
         try:
             with pytest.raises(ImageError, match=r"huge\.np.*at most"):
-                read(tmp_path / name)
+                read_images(tmp_path / name)
             assert tracemalloc.get_traced_memory()[1] < 2**20
         finally:
             tracemalloc.stop()
@@ -176,37 +176,37 @@ def test_absurd_sizes_cost_no_memory(tmp_path: Path, shape: str, descr: str) -> 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_known_names(tmp_path: Path, names: tuple[str, str], save) -> None:
     save(tmp_path / "a.npz", **{names[0]: IMAGES, names[1]: [3, 1], "index": [8, 9]})
-    found = read(tmp_path / "a.npz")
+    found = read_images(tmp_path / "a.npz")
     np.testing.assert_array_equal(found.images, IMAGES)
     assert found.labels.tolist() == [3, 1]
 
 
 def test_images_without_labels_and_one_array_of_any_name(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=IMAGES, y=[1])
-    assert read(tmp_path / "a.npz").labels is None
+    assert read_images(tmp_path / "a.npz").labels is None
     np.savez(tmp_path / "b.npz", IMAGES)
-    np.testing.assert_array_equal(read(tmp_path / "b.npz").images, IMAGES)
+    np.testing.assert_array_equal(read_images(tmp_path / "b.npz").images, IMAGES)
 
 
 def test_splits(tmp_path: Path) -> None:
     arrays = {"x_train": IMAGES, "y_train": [0, 1], "x_test": OTHER, "y_test": [2, 3]}
     np.savez(tmp_path / "a.npz", **arrays)
     path = tmp_path / "a.npz"
-    np.testing.assert_array_equal(read(f"{path}:test").images, OTHER)
-    assert read(f"{path}:train").labels.tolist() == [0, 1]
-    np.testing.assert_array_equal(read(f"{path}:x_test").images, OTHER)
+    np.testing.assert_array_equal(read_images(f"{path}:test").images, OTHER)
+    assert read_images(f"{path}:train").labels.tolist() == [0, 1]
+    np.testing.assert_array_equal(read_images(f"{path}:x_test").images, OTHER)
     for wrong in (path, f"{path}:val", f"{path}:"):
         with pytest.raises(ImageError, match=r"choose one: \S+a\.npz:test, \S+a\.npz:train$"):
-            read(wrong)
+            read_images(wrong)
 
 
 def test_two_conventions_in_one_file_are_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, images=IMAGES, labels=[0, 1], x=OTHER, y=[2, 3])
     with pytest.raises(ImageError, match=r"several sets of images; choose one: \S+:images, \S+:x$"):
-        read(path)
-    assert read(f"{path}:x").labels.tolist() == [2, 3]
-    assert read(f"{path}:images").labels.tolist() == [0, 1]
+        read_images(path)
+    assert read_images(f"{path}:x").labels.tolist() == [2, 3]
+    assert read_images(f"{path}:images").labels.tolist() == [0, 1]
 
 
 def test_unknown_names_are_offered(tmp_path: Path) -> None:
@@ -215,26 +215,26 @@ def test_unknown_names_are_offered(tmp_path: Path) -> None:
     with pytest.raises(
         ImageError, match=r"no array called images or x; choose one: \S+a\.npz:bar, \S+a\.npz:foo$"
     ):
-        read(path)
-    np.testing.assert_array_equal(read(f"{path}:foo").images, IMAGES)
+        read_images(path)
+    np.testing.assert_array_equal(read_images(f"{path}:foo").images, IMAGES)
     np.savez(path, **{f"a{number}": IMAGES for number in range(500)})
     with pytest.raises(ImageError, match=r", \.\.\.$") as caught:
-        read(path)
+        read_images(path)
     assert len(str(caught.value)) < 2000
 
 
 def test_labels_from_a_split_of_another_npz(tmp_path: Path) -> None:
     np.save(tmp_path / "i.npy", IMAGES)
     np.savez(tmp_path / "l.npz", y_test=[4, 5], y_train=[6, 7], x_test=IMAGES)
-    assert read(tmp_path / "i.npy", f"{tmp_path}/l.npz:train").labels.tolist() == [6, 7]
+    assert read_images(tmp_path / "i.npy", f"{tmp_path}/l.npz:train").labels.tolist() == [6, 7]
     with pytest.raises(ImageError, match="several sets of labels"):
-        read(tmp_path / "i.npy", tmp_path / "l.npz")
+        read_images(tmp_path / "i.npy", tmp_path / "l.npz")
 
 
 def test_a_colon_in_a_name_that_is_there(tmp_path: Path) -> None:
     with (tmp_path / "a.npz:b.npz").open("wb") as file:
         np.savez(file, images=IMAGES)
-    assert read(tmp_path / "a.npz:b.npz").images.shape == IMAGES.shape
+    assert read_images(tmp_path / "a.npz:b.npz").images.shape == IMAGES.shape
 
 
 # .npz: hostile archives
@@ -249,11 +249,11 @@ def archive(path: Path, content: bytes, packing: int = zipfile.ZIP_DEFLATED) -> 
 def test_no_archive_and_an_empty_one(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"PK but no archive")
     with pytest.raises(ImageError, match=r"a\.npz: is no intact zip archive"):
-        read(tmp_path / "a.npz")
+        read_images(tmp_path / "a.npz")
     with zipfile.ZipFile(tmp_path / "b.npz", "w") as file:
         file.writestr("notes.txt", "hello")
     with pytest.raises(ImageError, match=r"b\.npz: .*holds no arrays at all"):
-        read(tmp_path / "b.npz")
+        read_images(tmp_path / "b.npz")
 
 
 def test_a_truncated_archive(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_a_truncated_archive(tmp_path: Path) -> None:
     for length in (0, 10, len(content) // 2, len(content) - 1):
         (tmp_path / "a.npz").write_bytes(content[:length])
         with pytest.raises(ImageError, match=r"a\.npz: is no intact zip archive"):
-            read(tmp_path / "a.npz")
+            read_images(tmp_path / "a.npz")
 
 
 def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
     content[content.index(IMAGES.tobytes()) + 5] ^= 1
     path.write_bytes(content)
     with pytest.raises(ImageError, match=r"a\.npz: is no intact zip archive.*CRC"):
-        read(path)
+        read_images(path)
 
 
 def test_a_zip_bomb_is_left_unread(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_a_zip_bomb_is_left_unread(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(ImageError, match="has bytes after the 24 bytes"):
-            read(path)
+            read_images(path)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
@@ -294,7 +294,7 @@ def test_a_forged_size_is_held_against_the_compressed_one(tmp_path: Path) -> Non
     tracemalloc.start()
     try:
         with pytest.raises(ImageError, match=r"announces 1 x 30,000 x 30,000 values, .* at most"):
-            read(path)
+            read_images(path)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
@@ -305,7 +305,7 @@ def test_other_packings_are_refused(tmp_path: Path, packing: int) -> None:
     with pytest.raises(
         ImageError, match=r"images\.npy: is packed in a way that is not read; save it with numpy"
     ):
-        read(archive(tmp_path / "a.npz", npy(IMAGES), packing))
+        read_images(archive(tmp_path / "a.npz", npy(IMAGES), packing))
 
 
 def test_an_encrypted_member(tmp_path: Path) -> None:
@@ -315,4 +315,4 @@ def test_an_encrypted_member(tmp_path: Path) -> None:
         content[start + offset] |= 1
     path.write_bytes(content)
     with pytest.raises(ImageError, match=r"images\.npy: cannot be unpacked .*encrypted"):
-        read(path)
+        read_images(path)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from producer.images import pixels, read
+from producer.images import pixels
 from producer.images.labels import to_labels
 from producer.images.pixels import to_pixels
+from producer.images.source import read_images
 from schema.errors import ImageError
 
 images_uint8 = arrays.arrays(np.uint8, arrays.array_shapes(min_dims=3, max_dims=3, max_side=6))
@@ -162,10 +163,10 @@ def test_another_number_of_labels_names_the_file_and_both_numbers(tmp_path: Path
     np.save(tmp_path / "i.npy", np.zeros((4, 2, 2)))
     np.save(tmp_path / "l.npy", np.zeros(3))
     with pytest.raises(ImageError, match=r"l\.npy: 3 labels for 4 images"):
-        read(tmp_path / "i.npy", tmp_path / "l.npy")
+        read_images(tmp_path / "i.npy", tmp_path / "l.npy")
 
 
 def test_rows_of_pixels_are_not_taken_for_one_image(tmp_path: Path) -> None:
     np.savez(tmp_path / "rows.npz", x=np.zeros((10, 64)), y=np.zeros(10))
     with pytest.raises(ImageError, match=r"10 labels for an array of shape \(10, 64\).*reshape"):
-        read(tmp_path / "rows.npz")
+        read_images(tmp_path / "rows.npz")

@@ -17,7 +17,8 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 import producer
-from producer.images import ImageSet, read
+from producer.images.imageset import ImageSet
+from producer.images.source import read_images
 from schema.errors import ImageError, InputError, ParameterError
 
 ROOT = Path(producer.__file__).parents[1]
@@ -63,7 +64,7 @@ def save_folder(folder: Path, images: np.ndarray, labels: np.ndarray) -> Path:
 @pytest.mark.parametrize("save", [save_idx, save_npz, save_csv])
 def test_every_format_gives_the_images_back(tmp_path: Path, save, images) -> None:
     labels = np.arange(len(images)) % 3
-    found = read(str(save(tmp_path, images, labels)))
+    found = read_images(str(save(tmp_path, images, labels)))
     np.testing.assert_array_equal(found.images, images)
     np.testing.assert_array_equal(found.labels, labels)
     assert (found.images.dtype, found.labels.dtype) == (np.uint8, np.int64)
@@ -74,8 +75,8 @@ def test_every_format_gives_the_images_back(tmp_path: Path, save, images) -> Non
 def test_a_folder_gives_back_what_other_formats_give(tmp_path: Path) -> None:
     images = np.random.default_rng(5).integers(0, 256, (9, 4, 4), np.uint8)
     labels = np.repeat([0, 1, 2], 3)
-    folder = read(save_folder(tmp_path, images, labels))
-    table = read(save_csv(tmp_path, images, labels))
+    folder = read_images(save_folder(tmp_path, images, labels))
+    table = read_images(save_csv(tmp_path, images, labels))
     np.testing.assert_array_equal(folder.images, table.images)
     np.testing.assert_array_equal(folder.labels, table.labels)
 
@@ -83,7 +84,7 @@ def test_a_folder_gives_back_what_other_formats_give(tmp_path: Path) -> None:
 def test_npy_is_unlabelled_and_takes_labels_from_every_kind_of_file(tmp_path: Path) -> None:
     images = np.random.default_rng(6).integers(0, 256, (4, 3, 5), np.uint8)
     np.save(tmp_path / "i.npy", images)
-    assert read(str(tmp_path / "i.npy")).labels is None
+    assert read_images(str(tmp_path / "i.npy")).labels is None
 
     np.save(tmp_path / "l.npy", [3, 1, 2, 0])
     np.savez(tmp_path / "l.npz", labels=[3, 1, 2, 0])
@@ -91,19 +92,19 @@ def test_npy_is_unlabelled_and_takes_labels_from_every_kind_of_file(tmp_path: Pa
     (tmp_path / "l.txt").write_text("3\n1\n2\n0\n")
     (tmp_path / "l-idx1-ubyte").write_bytes(b"\0\0\x08\x01\0\0\0\x04\x03\x01\x02\0")
     for name in ("l.npy", "l.npz", "l.csv", "l.txt", "l-idx1-ubyte"):
-        found = read(str(tmp_path / "i.npy"), tmp_path / name)
+        found = read_images(str(tmp_path / "i.npy"), tmp_path / name)
         np.testing.assert_array_equal(found.labels, [3, 1, 2, 0], err_msg=name)
 
 
 def test_given_labels_replace_the_sources_own(tmp_path: Path) -> None:
     path = save_npz(tmp_path, np.zeros((2, 2, 2), np.uint8), np.array([0, 0]))
     np.save(tmp_path / "l.npy", [4, 5])
-    np.testing.assert_array_equal(read(path, tmp_path / "l.npy").labels, [4, 5])
+    np.testing.assert_array_equal(read_images(path, tmp_path / "l.npy").labels, [4, 5])
 
 
 def test_one_picture_is_a_set_of_one(tmp_path: Path) -> None:
     Image.fromarray(np.full((3, 4), 7, np.uint8)).save(tmp_path / "seven.png")
-    found = read(str(tmp_path / "seven.png"))
+    found = read_images(str(tmp_path / "seven.png"))
     assert found.images.tolist() == np.full((1, 3, 4), 7).tolist()
     assert found.sources == ("seven.png",)
 
@@ -113,23 +114,23 @@ def test_a_name_that_tells_nothing_is_settled_by_the_first_bytes(tmp_path: Path,
     images = np.arange(8, dtype=np.uint8).reshape(2, 2, 2)
     with (tmp_path / name).open("wb") as file:
         np.save(file, images)
-    np.testing.assert_array_equal(read(tmp_path / name).images, images)
+    np.testing.assert_array_equal(read_images(tmp_path / name).images, images)
     with (tmp_path / name).open("wb") as file:
         np.savez(file, images=images)
-    np.testing.assert_array_equal(read(tmp_path / name).images, images)
+    np.testing.assert_array_equal(read_images(tmp_path / name).images, images)
     save_idx(tmp_path, images, np.zeros(2)).rename(tmp_path / name)
-    np.testing.assert_array_equal(read(tmp_path / name).images, images)
+    np.testing.assert_array_equal(read_images(tmp_path / name).images, images)
 
 
 def test_names_for_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = save_folder(tmp_path, np.zeros((1, 2, 2), np.uint8), np.array([0]))
     np.savez(tmp_path / "two.npz", x_test=np.zeros((1, 2, 2)), x_train=np.zeros((1, 2, 2)))
-    assert read(folder).name == "set"
-    assert read(f"{tmp_path}/two.npz:test").name == "two.npz:test"
+    assert read_images(folder).name == "set"
+    assert read_images(f"{tmp_path}/two.npz:test").name == "two.npz:test"
     monkeypatch.chdir(folder)
-    assert read(".").name == "set"
+    assert read_images(".").name == "set"
     monkeypatch.chdir(folder / "0")
-    assert read("..").name == "set"
+    assert read_images("..").name == "set"
 
 
 # digits
@@ -138,7 +139,7 @@ def test_names_for_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_digits_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("sklearn", reason="needs annealq[datasets]")
     monkeypatch.chdir(tmp_path)
-    found = read("digits")
+    found = read_images("digits")
     assert found.images.shape == (1797, 8, 8)
     assert (found.images.min(), found.images.max()) == (0, 16)
     assert found.classes == tuple("0123456789")
@@ -154,22 +155,22 @@ def test_digits_beside_a_folder_of_that_name_must_be_told_apart(tmp_path: Path, 
     with pytest.raises(
         ImageError, match=r"\./digits for the file or folder, sklearn:digits for the data set"
     ):
-        read("digits")
-    assert read("./digits").images.shape == (1, 2, 2)
-    assert len(read("sklearn:digits").images) == 1797
+        read_images("digits")
+    assert read_images("./digits").images.shape == (1, 2, 2)
+    assert len(read_images("sklearn:digits").images) == 1797
 
 
 def test_digits_without_scikit_learn_says_what_to_install(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(ImageError, match=r"pip install 'annealq\[datasets\]'"):
-        read("digits")
+        read_images("digits")
 
 
 def test_digits_take_no_other_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ImageError, match="labels of its own"):
-        read("digits", "labels.npy")
+        read_images("digits", "labels.npy")
 
 
 # parts
@@ -233,7 +234,7 @@ def test_only_refuses_a_class_that_no_image_has(wrong: str) -> None:
 def test_only_needs_labels_and_a_class(tmp_path: Path) -> None:
     np.save(tmp_path / "i.npy", np.zeros((1, 2, 2)))
     with pytest.raises(ImageError, match=r"i\.npy: has no labels"):
-        read(tmp_path / "i.npy").only(["0"])
+        read_images(tmp_path / "i.npy").only(["0"])
     with pytest.raises(ImageError, match="no class was chosen"):
         made().only([])
 
@@ -243,7 +244,7 @@ def test_only_needs_labels_and_a_class(tmp_path: Path) -> None:
 
 def test_nothing_named() -> None:
     with pytest.raises(ImageError, match="no images were named"):
-        read("")
+        read_images("")
 
 
 @pytest.mark.parametrize(
@@ -251,13 +252,13 @@ def test_nothing_named() -> None:
 )
 def test_missing_files(tmp_path: Path, name: str) -> None:
     with pytest.raises(ImageError, match=r"(none|x-idx3).*no such file"):
-        read(str(tmp_path / name))
+        read_images(str(tmp_path / name))
 
 
 def test_a_missing_file_of_labels_is_named(tmp_path: Path) -> None:
     np.save(tmp_path / "i.npy", np.zeros((1, 2, 2)))
     with pytest.raises(ImageError, match=r"l\.npy: no such file"):
-        read(tmp_path / "i.npy", tmp_path / "l.npy")
+        read_images(tmp_path / "i.npy", tmp_path / "l.npy")
 
 
 @pytest.mark.parametrize("name", ["l", "l.txt", "l.csv"])
@@ -265,38 +266,38 @@ def test_a_folder_is_no_file_of_labels(tmp_path: Path, name: str) -> None:
     np.save(tmp_path / "i.npy", np.zeros((1, 2, 2)))
     (tmp_path / name).mkdir()
     with pytest.raises(ImageError, match=rf"{name}: .*folder"):
-        read(tmp_path / "i.npy", tmp_path / name)
+        read_images(tmp_path / "i.npy", tmp_path / name)
 
 
 def test_a_picture_is_no_file_of_labels(tmp_path: Path) -> None:
     np.save(tmp_path / "i.npy", np.zeros((1, 2, 2)))
     Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / "l.png")
     with pytest.raises(ImageError, match="a picture holds no labels"):
-        read(tmp_path / "i.npy", tmp_path / "l.png")
+        read_images(tmp_path / "i.npy", tmp_path / "l.png")
 
 
 @pytest.mark.parametrize("name", ["loop", "loop.npy", "loop.csv", "loop.png"])
 def test_symbolic_links_in_a_circle(tmp_path: Path, name: str) -> None:
     (tmp_path / name).symlink_to(tmp_path / name)
     with pytest.raises(ImageError, match=rf"{name}: cannot be read"):
-        read(tmp_path / name)
+        read_images(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["pipe.npy", "pipe.csv", "pipe.png", "pipe-idx3-ubyte", "pipe.npz", "pipe"])
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
     with pytest.raises(ImageError, match="is not a regular file"):
-        read(tmp_path / name)
+        read_images(tmp_path / name)
 
 
 def test_a_null_byte_in_a_name() -> None:
     with pytest.raises(ImageError, match="null byte"):
-        read("a\0b.npy")
+        read_images("a\0b.npy")
 
 
 def test_names_are_fit_for_a_terminal(tmp_path: Path) -> None:
     with pytest.raises(ImageError) as caught:
-        read(str(tmp_path / "\x1b[31mred\udc80.npy"))
+        read_images(str(tmp_path / "\x1b[31mred\udc80.npy"))
     assert str(caught.value).isprintable()
 
 
@@ -304,17 +305,17 @@ def test_names_are_fit_for_a_terminal(tmp_path: Path) -> None:
 def test_a_file_in_no_known_format(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "what").write_bytes(content)
     with pytest.raises(ImageError, match="what: is in no known format"):
-        read(tmp_path / "what")
+        read_images(tmp_path / "what")
 
 
 CLOSED = """
 import os, sys
-from producer.images import read
+from producer.images.source import read_images
 from schema.errors import ImageError
 if os.geteuid() == 0:
     os.setuid(65534)  # root may read everything
 try:
-    read(sys.argv[1])
+    read_images(sys.argv[1])
 except ImageError as error:
     print(error)
 """
@@ -353,7 +354,7 @@ def test_errors_are_usage_errors() -> None:
 @needs_data
 def test_mnist_is_whole_and_quickly_read() -> None:
     began = time.perf_counter()
-    found = read(str(DATA / "mnist_test.npz"))
+    found = read_images(str(DATA / "mnist_test.npz"))
     seconds = time.perf_counter() - began
     assert found.images.shape == (10_000, 28, 28)
     assert np.bincount(found.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
@@ -363,6 +364,6 @@ def test_mnist_is_whole_and_quickly_read() -> None:
 @needs_data
 def test_mnist_in_two_splits_must_be_chosen() -> None:
     with pytest.raises(ImageError, match=r"choose one: \S+mnist_small\.npz:test, \S+mnist_small\.npz:train$"):
-        read(str(DATA / "mnist_small.npz"))
-    assert np.bincount(read(f"{DATA}/mnist_small.npz:test").labels).tolist() == [100] * 10
-    assert np.bincount(read(f"{DATA}/mnist_small.npz:train").labels).tolist() == [500] * 10
+        read_images(str(DATA / "mnist_small.npz"))
+    assert np.bincount(read_images(f"{DATA}/mnist_small.npz:test").labels).tolist() == [100] * 10
+    assert np.bincount(read_images(f"{DATA}/mnist_small.npz:train").labels).tolist() == [500] * 10

@@ -11,14 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from producer.images import ImageSet, read, stream, table
+from producer.images import stream, table
+from producer.images.imageset import ImageSet
+from producer.images.source import read_images
 from schema.errors import ImageError
 
 
 def reading(folder: Path, text: str | bytes, name: str = "a.csv") -> ImageSet:
     content = text.encode() if isinstance(text, str) else text
     (folder / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
-    return read(folder / name)
+    return read_images(folder / name)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_field(tmp_path: Path) -> None
 def test_floats_are_taken_as_from_npy(tmp_path: Path, images: np.ndarray) -> None:
     text = "\n".join(",".join(repr(float(value)) for value in row) for row in images.reshape(3, 4))
     np.save(tmp_path / "a.npy", images)
-    np.testing.assert_array_equal(reading(tmp_path, text).images, read(tmp_path / "a.npy").images)
+    np.testing.assert_array_equal(reading(tmp_path, text).images, read_images(tmp_path / "a.npy").images)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ def test_other_encodings(tmp_path: Path, content: bytes) -> None:
 def test_broken_gzip(tmp_path: Path) -> None:
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"1,2,3,4\n" * 999)[:-9])
     with pytest.raises(ImageError, match=r"a\.csv\.gz: is truncated"):
-        read(tmp_path / "a.csv.gz")
+        read_images(tmp_path / "a.csv.gz")
 
 
 def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,10 +138,10 @@ def test_files_of_labels_at_fault(tmp_path: Path, text: str, message: str) -> No
     np.save(tmp_path / "i.npy", np.zeros((2, 2, 2)))
     (tmp_path / "l.txt").write_text(text)
     with pytest.raises(ImageError, match=rf"l\.txt: {message}"):
-        read(tmp_path / "i.npy", tmp_path / "l.txt")
+        read_images(tmp_path / "i.npy", tmp_path / "l.txt")
 
 
 def test_labels_from_a_column_of_a_larger_table(tmp_path: Path) -> None:
     np.save(tmp_path / "i.npy", np.zeros((2, 2, 2)))
     (tmp_path / "l.csv").write_text("id,label\n7,1\n8,0\n")
-    assert read(tmp_path / "i.npy", tmp_path / "l.csv").labels.tolist() == [1, 0]
+    assert read_images(tmp_path / "i.npy", tmp_path / "l.csv").labels.tolist() == [1, 0]

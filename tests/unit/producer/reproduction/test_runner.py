@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from producer.images import ImageSet
+from producer.images.imageset import ImageSet
 from producer.reproduction import charts, digits5x5
 from producer.reproduction.baseline import Baseline
 from producer.reproduction.paper import TABLE_1, TABLE_2, TIMES, PublishedTable
