@@ -1,4 +1,4 @@
-"""What counting alone shows: the fewest qubits that a model can need on a solver."""
+"""Counts the fewest qubits and couplers that a model can need on a solver."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
 
 def fewest_qubits(graph: Interactions, solver: SolverGraph) -> int:
-    """A lower bound on the qubits of one embedding.
+    """Return a lower bound on the qubits of one embedding of ``graph`` on ``solver``.
 
-    A chain of L qubits with d couplers each has at most L (d - 2) + 2 couplers to other chains, since L - 1
-    couplers hold it together; d is the most that any qubit of this solver has.
+    A chain of L qubits is held together by at least L - 1 couplers, so it has at most L (d - 2) + 2 couplers
+    to
+    other chains, where d is the largest number of couplers of any qubit of the solver. A unit of degree D
+    needs
+    that many: L >= (D - 2) / (d - 2).
     """
     degrees = np.bincount(graph.edges.ravel(), minlength=graph.units)
     most = int(np.bincount(solver.couplers.ravel()).max())
@@ -27,7 +30,7 @@ def fewest_qubits(graph: Interactions, solver: SolverGraph) -> int:
 
 
 def refuse_too_large(graph: Interactions, solver: SolverGraph) -> None:
-    """Raise Refused when one embedding cannot fit, by counting qubits and couplers."""
+    """Raise Refused if ``solver`` has too few qubits or couplers for one embedding of ``graph``."""
     needed, there = fewest_qubits(graph, solver), len(solver.qubits)
     where = f"solver {solver.name} {solver.graph_id}"
     if needed > there:

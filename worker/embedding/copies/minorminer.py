@@ -1,4 +1,4 @@
-"""One embedding at a time: minorminer on a part of a solver, seeded and bounded in time."""
+"""One copy at a time: minorminer on a part of a solver's graph, with a seed and a time limit."""
 
 from __future__ import annotations
 
@@ -23,63 +23,78 @@ def find_chains(
     qubits: NDArray[np.integer[Any]],
     seed: int,
     timeout_s: float,
-    tries: int = 1,
-    start: Chains | None = None,
+    initial_chains: Chains | None = None,
 ) -> Chains | None:
-    """Chains of each unit on the given couplers (M, 2) and qubits (Q,), or None when none were found.
+    """Return chains of all units on a part of a chip, or None if minorminer finds none.
 
-    Units without an interaction take any qubit that is left. timeout_s is rounded up to whole seconds, as
-    minorminer takes it. start: chains that are nearly right, to begin with; qubits that are not there, and
-    chains of which nothing is, do not matter.
+    Units without an interaction, which minorminer does not know, take any qubit that remains.
+
+    Args:
+        graph: n units and their interactions.
+        couplers: (M, 2), both ends among ``qubits``.
+        qubits: (Q,), qubits that may be used.
+        seed: of minorminer's random choices.
+        timeout_s: rounded up to whole seconds, as minorminer takes it.
+        initial_chains: chains that are nearly right, from which minorminer starts. Qubits that are not on
+            this part of the chip are left out, and so are empty chains.
+
+    References:
+        Cai, Macready, Roy 2014, A practical heuristic for finding graph minors, arXiv 1406.2741.
     """
-    found: dict[int, list[int]] = {}
+    embedding: dict[int, list[int]] = {}
     if len(graph.edges):
         if not len(couplers):
             return None
-        couplers = couplers if start is None else _largest_part(couplers)
-        found = minorminer.find_embedding(
+        couplers = couplers if initial_chains is None else _largest_component(couplers)
+        embedding = minorminer.find_embedding(
             graph.edges.tolist(),
             couplers.tolist(),
             random_seed=seed,
             timeout=max(1, math.ceil(timeout_s)),
-            tries=tries,
-            initial_chains={} if start is None else _present(start, couplers),
+            tries=1,
+            initial_chains={} if initial_chains is None else _restrict(initial_chains, couplers),
         )
-        if not found:
+        if not embedding:
             return None
-    used = {qubit for chain in found.values() for qubit in chain}
+    used = {qubit for chain in embedding.values() for qubit in chain}
     spare = iter([qubit for qubit in qubits.tolist() if qubit not in used])
-    chains = [sorted(found[unit]) if unit in found else [next(spare, -1)] for unit in range(graph.units)]
+    chains = [
+        sorted(embedding[unit]) if unit in embedding else [next(spare, -1)] for unit in range(graph.units)
+    ]
     return None if any(chain == [-1] for chain in chains) else chains
 
 
-def _largest_part(couplers: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
-    """Those couplers (M, 2) that lie in the largest connected part: minorminer takes a start only there."""
-    parts = [list(part) for part in nx.connected_components(nx.Graph(couplers.tolist()))]
-    held: NDArray[np.integer[Any]] = couplers[np.isin(couplers[:, 0], max(parts, key=len))]
-    return held
+def _largest_component(couplers: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+    """Return the couplers (M, 2) of the largest component: minorminer takes initial chains only there."""
+    components = [list(component) for component in nx.connected_components(nx.Graph(couplers.tolist()))]
+    largest: NDArray[np.integer[Any]] = couplers[np.isin(couplers[:, 0], max(components, key=len))]
+    return largest
 
 
-def _present(start: Chains, couplers: NDArray[np.integer[Any]]) -> dict[int, list[int]]:
-    """What there is of chains: by unit, those of their qubits that any coupler has."""
-    known = set(np.unique(couplers).tolist())
-    parts = {unit: [qubit for qubit in chain if qubit in known] for unit, chain in enumerate(start)}
+def _restrict(chains: Chains, couplers: NDArray[np.integer[Any]]) -> dict[int, list[int]]:
+    """Return, by unit, the qubits of its chain that have a coupler; without empty chains."""
+    coupled = set(np.unique(couplers).tolist())
+    parts = {unit: [qubit for qubit in chain if qubit in coupled] for unit, chain in enumerate(chains)}
     return {unit: part for unit, part in parts.items() if part}
 
 
 def induced_couplers(solver: SolverGraph, qubits: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
-    """The couplers (M, 2) whose two ends are both among ``qubits``."""
+    """Return the couplers (M, 2) of ``solver`` whose two ends are both among ``qubits``."""
     chosen = np.zeros(solver.size, dtype=np.bool_)
     chosen[qubits] = True
     return solver.couplers[chosen[solver.couplers].all(axis=1)]
 
 
 def qubits_of(chains: Chains) -> list[int]:
-    """All qubits, chain by chain."""
+    """Return all qubits of ``chains``, chain by chain."""
     return [qubit for chain in chains for qubit in chain]
 
 
 def embedding_size(chains: Chains) -> tuple[int, int]:
-    """Qubits in all, and in the longest chain: what makes an embedding better than another."""
+    """Return the number of qubits of ``chains`` and the longest chain: the smaller, the better.
+
+    >>> embedding_size([[0, 1], [2], [3, 4, 5]])
+    (6, 3)
+    """
     lengths = [len(chain) for chain in chains]
     return sum(lengths), max(lengths)

@@ -11,7 +11,13 @@ Report = Callable[[str, float], None]
 
 @dataclass
 class TimeLimit:
-    """Counts from its making; monotonic seconds of wall time_limit. report: called with a step and 0..1."""
+    """A limit of wall clock that starts when it is created.
+
+    Attributes:
+        limit_s: seconds.
+        report: called with the name of a step and the share of the work that is done, 0 to 1.
+        started: monotonic clock at the start, seconds.
+    """
 
     limit_s: float
     report: Report | None = None
@@ -32,8 +38,12 @@ class TimeLimit:
         """Whether the limit is reached."""
         return self.left_s <= 0.0
 
+    def has_spent(self, share: float) -> bool:
+        """Return whether more than ``share`` of the limit is spent, 0 to 1."""
+        return self.spent_s > share * self.limit_s
+
     def report_step(self, step: str, fraction: float | None = None) -> None:
-        """Report a step; without a fraction, the share of the time limit that is spent."""
+        """Report ``step`` with the ``fraction`` done, by default the share of the limit that is spent."""
         if self.report is not None:
             share = self.spent_s / self.limit_s if fraction is None else fraction
             self.report(step, min(1.0, max(0.0, share)))

@@ -1,7 +1,7 @@
-"""What a layered network looks like to an embedding: which units run along which lines, and what they cross.
+"""Reads the columns and rows of a layered network from its edges.
 
-Read off a graph's sizes and edges alone: pixels (which may be folded away), a layer of units with windows on
-them or on nothing, a dense hidden layer, class units.
+Layers are pixels (which may be folded into biases), units with windows on them, a dense hidden layer, class
+units. Only sizes and edges are known here, not the architecture.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Segment:
-    """A unit that runs along a part of a line and crosses columns ``first`` to ``last``."""
+    """A unit on a part of a row; it crosses the columns ``first`` to ``last``."""
 
     unit: int
     first: int
@@ -30,11 +30,13 @@ class Segment:
 
 @dataclass(frozen=True)
 class LayeredNetwork:
-    """Columns (vertical lines, in order) and rows (horizontal ones) of a layered network.
+    """Columns and rows of a layered network, in order.
 
-    columns: the unit of each column; class units come last. rows: the stretches that share each row, left to
-    right; hidden units, in the middle, cross all columns, and each class unit has a stretch across all class
-    units. spans: of each column, the first and the last row that it crosses.
+    Attributes:
+        columns: the unit of each column; class units come last.
+        rows: the segments that share each row, left to right. Hidden units, in the middle, cross all columns;
+            each class unit has a segment across the columns of all class units.
+        spans: the first and the last row that each column crosses.
     """
 
     columns: tuple[int, ...]
@@ -43,7 +45,12 @@ class LayeredNetwork:
 
 
 def as_layered(graph: Interactions) -> LayeredNetwork | None:
-    """The layers of a graph, or None where it is of another kind."""
+    """Return the columns and rows of ``graph``, or None if it is not such a network.
+
+    It has three layers (units, hidden, classes) or four (pixels, units, hidden, classes). The last three are
+    joined completely, no layer but that of the classes has edges within, and the pixels are those of a
+    convolution of one channel.
+    """
     sizes = graph.sizes
     if len(sizes) not in (3, 4) or sizes[-2] < 2:
         return None
@@ -53,26 +60,28 @@ def as_layered(graph: Interactions) -> LayeredNetwork | None:
     blocks = [slice(start, stop) for start, stop in pairwise(starts.tolist())]
     dense = exists[blocks[-3], blocks[-2]].all() and exists[blocks[-2], blocks[-1]].all()
     within = sum(int(exists[block, block].sum()) for block in blocks[:-1])
-    between = sum(int(exists[one, other].sum()) for one, other in pairwise(blocks))
+    between = sum(int(exists[i, j].sum()) for i, j in pairwise(blocks))
     classes = int(exists[blocks[-1], blocks[-1]].sum())
     if not dense or within or between + classes != len(graph.edges):
         return None
     if len(sizes) == 3:
         order, tracks = np.arange(sizes[0]), list[list[Segment]]()
     else:
-        windows = exists[blocks[0], blocks[1]]
-        found = _tracks(windows)
-        if found is None:
+        convolution = _pixel_rows(exists[blocks[0], blocks[1]])
+        if convolution is None:
             return None
-        order, tracks = found
-    return _lay_out(order + starts[-4], tracks, tuple(range(starts[-3], starts[-2])), graph)
+        order, tracks = convolution
+    return _arrange(order + starts[-4], tracks, tuple(range(starts[-3], starts[-2])), graph)
 
 
-def _tracks(windows: NDArray[np.bool_]) -> tuple[IntArray, list[list[Segment]]] | None:
-    """Order of the columns, and pixels by row; windows: (pixels, units) bool, a convolution of one channel.
+def _pixel_rows(windows: NDArray[np.bool_]) -> tuple[IntArray, list[list[Segment]]] | None:
+    """Return the order of the columns, and the pixels of each row; None if this is not a convolution.
 
-    Units with the same window stand side by side, windows in the order of their first pixels. Pixels of one
-    image column share as many rows as a window is high: their windows do not overlap.
+    Units with the same window are neighbours, windows in the order of their first pixels. Pixels of one image
+    column share as many rows as a window is high: pixels that are that far apart have no window in common.
+
+    Args:
+        windows: (pixels, units) bool, edges between pixels and the units of a convolution of one channel.
     """
     if not windows.any(axis=0).all() or not windows.any(axis=1).all():
         return None
@@ -103,9 +112,10 @@ def _tracks(windows: NDArray[np.bool_]) -> tuple[IntArray, list[list[Segment]]] 
     return order, [rows[key] for key in sorted(rows)]
 
 
-def _lay_out(
+def _arrange(
     columns: IntArray, tracks: list[list[Segment]], hidden: tuple[int, ...], graph: Interactions
 ) -> LayeredNetwork:
+    """Put hidden units between two halves of the pixel rows, and class units on columns and rows."""
     classes = range(graph.units - graph.sizes[-1], graph.units)
     width, middle = len(columns), len(tracks) // 2
     all_columns = [*columns.tolist(), *classes]
@@ -115,10 +125,10 @@ def _lay_out(
         row.append(Segment(unit, width, width + len(classes) - 1))
     across = [[Segment(unit, 0, len(all_columns) - 1)] for unit in hidden]
     rows = [*below, *across, *above]
-    row_of = {stretch.unit: number for number, row in enumerate(rows) for stretch in row}
+    row_of = {segment.unit: number for number, row in enumerate(rows) for segment in row}
     crossed: dict[int, set[int]] = {unit: set() for unit in all_columns}
-    for one, other in graph.edges.tolist():
-        for unit, partner in ((one, other), (other, one)):
+    for i, j in graph.edges.tolist():
+        for unit, partner in ((i, j), (j, i)):
             if unit in crossed and partner in row_of:
                 crossed[unit].add(row_of[partner])
     for unit in classes:

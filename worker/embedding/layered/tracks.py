@@ -1,6 +1,7 @@
-"""Tracks: qubits in a row, end to end, each coupled to the next; a lattice is tracks that cross.
+"""Tracks: qubits end to end on one line, each coupled to the next; a lattice is tracks that cross.
 
-A Pegasus line is one track, a Zephyr line two (its pieces overlap by half), a Chimera line one.
+A Pegasus line is one track, a Zephyr line two for each k (its qubits overlap by half), a Chimera line one for
+each k.
 """
 
 from __future__ import annotations
@@ -19,10 +20,22 @@ Range = tuple[int, int]  # lines from .. to, both included
 
 @dataclass(frozen=True, eq=False)
 class Tracks:
-    """The tracks of one direction, by line.
+    """T tracks of one direction, by line, with S qubits at most.
 
-    qubits: (T, S) int64, in order along the track; -1 where a qubit does not work or is taken. lines: (T,)
-    the line of each. starts: (T,) where the first piece begins. span: qubits cover this many lines each.
+    Attributes:
+        qubits: (T, S) int64, in order along the track; -1 if a qubit does not work or is not free.
+        lines: (T,) int64, the line of each track.
+        starts: (T,) int64, the crossing line where the first qubit begins.
+        span: number of crossing lines that each qubit covers.
+
+    Examples:
+        One track of three qubits that cover four lines each; the last one does not work:
+
+        >>> tracks = Tracks(np.array([[7, 8, -1]]), np.array([0]), np.array([2]), span=4)
+        >>> tracks.pieces(0, 3, 8)
+        [7, 8]
+        >>> tracks.covers(0, [(2, 4), (6, 9)]), tracks.covers(0, [(2, 10)])
+        (True, False)
     """
 
     qubits: IntArray
@@ -30,16 +43,20 @@ class Tracks:
     starts: IntArray
     span: int
 
-    def numbers(self, track: int, lines: Range) -> tuple[int, int]:
-        """The first and the last piece of a track that cover a range of lines; may lie beyond its ends."""
+    def piece_range(self, track: int, lines: Range) -> tuple[int, int]:
+        """Return the first and the last index on ``track`` for a range of crossing ``lines``; may lie
+        outside.
+        """
         start = int(self.starts[track])
         return (lines[0] - start) // self.span, (lines[1] - start) // self.span
 
-    def holds(self, track: int, ranges: list[Range]) -> bool:
-        """Whether a track has every piece for these ranges (left to right), and no two need the same."""
+    def covers(self, track: int, ranges: list[Range]) -> bool:
+        """Return whether ``track`` has all qubits for ``ranges``, left to right, and no two need the same
+        one.
+        """
         end = -1
         for lines in ranges:
-            first, last = self.numbers(track, lines)
+            first, last = self.piece_range(track, lines)
             if (
                 first <= end
                 or last >= self.qubits.shape[1]
@@ -50,25 +67,25 @@ class Tracks:
         return True
 
     def pieces(self, track: int, low: int, high: int) -> list[int]:
-        """The qubits of a track that cover lines low to high."""
-        first, last = self.numbers(track, (low, high))
+        """Return the qubits of ``track`` that cover the crossing lines ``low`` to ``high``."""
+        first, last = self.piece_range(track, (low, high))
         qubits: list[int] = self.qubits[track, first : last + 1].tolist()
         return qubits
 
     @property
     def period(self) -> int:
-        """Tracks after which the lattice repeats, along the lines."""
+        """Number of tracks after which the lattice repeats."""
         return self.span * round(len(self.lines) / (int(self.lines.max()) + 1))
 
     @cached_property
     def gaps(self) -> list[list[int]]:
-        """For each track, how many of its first pieces have no qubit: (T, S + 1)."""
+        """For each track, how many of its first qubits are missing: (T, S + 1)."""
         gaps: list[list[int]] = np.pad(np.cumsum(self.qubits < 0, axis=1), ((0, 0), (1, 0))).tolist()
         return gaps
 
 
 def tracks_of(lattice: Lattice, free: NDArray[np.bool_], u: int) -> Tracks:
-    """The vertical (``u`` = 0) or horizontal tracks of what is free of a lattice."""
+    """Return the tracks of the ``free`` qubits (size,) of ``lattice``: vertical (``u`` = 0) or horizontal."""
     qubits = np.flatnonzero(lattice.sites[:, 0] == u)
     _, line, track, start = lattice.sites[qubits].T
     phase = start % lattice.span

@@ -1,4 +1,4 @@
-"""Chains made shorter, and edges that lack a coupler given one: for embeddings that are nearly right."""
+"""Corrects chains that are nearly an embedding: adds missing couplers, removes qubits that no edge needs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
 
 class ChainEditor:
-    """Chains of one embedding that are being changed; they stay disjoint.
+    """Chains of one embedding while they are changed; they stay disjoint.
 
-    free: (size,) bool, qubits that may be added.
+    Args:
+        graph: the interactions that need a coupler.
+        solver: the chip.
+        chains: by unit.
+        free: (size,) bool, qubits that may be added.
     """
 
     def __init__(
@@ -27,37 +31,37 @@ class ChainEditor:
         self.owner = {qubit: unit for unit, chain in enumerate(chains) for qubit in chain}
         self.free = free.copy()
         self.free[list(self.owner)] = False
-        useful = self.free.copy()
-        useful[list(self.owner)] = True
-        self.near = _neighbours(solver, useful)
+        usable = self.free.copy()
+        usable[list(self.owner)] = True
+        self.near = _neighbours(solver, usable)
         self.partners: list[set[int]] = [set() for _ in chains]
-        for one, other in graph.edges.tolist():
-            self.partners[one].add(other)
-            self.partners[other].add(one)
+        for i, j in graph.edges.tolist():
+            self.partners[i].add(j)
+            self.partners[j].add(i)
         self.contacts: dict[tuple[int, int], int] = {}
         for qubit, unit in self.owner.items():
             for other in self.near[qubit]:
                 if self.owner.get(other, -1) > unit:
                     self._count(unit, self.owner[other], 1)
 
-    def _count(self, one: int, other: int, change: int) -> None:
-        if other in self.partners[one]:
-            pair = (min(one, other), max(one, other))
+    def _count(self, unit: int, other: int, change: int) -> None:
+        if other in self.partners[unit]:
+            pair = (min(unit, other), max(unit, other))
             self.contacts[pair] = self.contacts.get(pair, 0) + change
 
     def trim(self) -> None:
-        """Drop ends of chains that no edge needs, until there are none; long chains first."""
+        """Remove ends of chains that no edge needs, long chains first, until there are none."""
         order = sorted(range(len(self.chains)), key=lambda unit: (-len(self.chains[unit]), unit))
         for unit in order:
             ends = deque(sorted(self.chains[unit]))
             while ends:
                 qubit = ends.popleft()
-                kept = [other for other in self.near[qubit] if other in self.chains[unit]]
-                if qubit in self.chains[unit] and len(kept) == 1 and not self._needed(unit, qubit):
-                    self._drop(unit, qubit)
-                    ends.append(kept[0])
+                joined = [other for other in self.near[qubit] if other in self.chains[unit]]
+                if qubit in self.chains[unit] and len(joined) == 1 and not self._is_needed(unit, qubit):
+                    self._remove(unit, qubit)
+                    ends.append(joined[0])
 
-    def _needed(self, unit: int, qubit: int) -> bool:
+    def _is_needed(self, unit: int, qubit: int) -> bool:
         lost: dict[int, int] = {}
         for other in self.near[qubit]:
             owner = self.owner.get(other, unit)
@@ -66,7 +70,7 @@ class ChainEditor:
         pairs = ((min(unit, owner), max(unit, owner), count) for owner, count in lost.items())
         return any(self.contacts[(low, high)] <= count for low, high, count in pairs)
 
-    def _drop(self, unit: int, qubit: int) -> None:
+    def _remove(self, unit: int, qubit: int) -> None:
         for other in self.near[qubit]:
             if self.owner.get(other, unit) != unit:
                 self._count(unit, self.owner[other], -1)
@@ -83,50 +87,51 @@ class ChainEditor:
                 self._count(unit, self.owner[other], 1)
 
     def repair(self) -> bool:
-        """Join broken chains and missing edges by shortest ways over free qubits; whether all are joined."""
+        """Connect broken chains and missing edges by shortest paths over free qubits; return success."""
         for unit in range(len(self.chains)):
             if not self._join(unit):
                 return False
-        for one, other in self.graph.edges.tolist():
-            if not self.contacts.get((one, other)) and not self._connect(one, other):
+        for i, j in self.graph.edges.tolist():
+            if not self.contacts.get((i, j)) and not self._connect(i, j):
                 return False
         return True
 
     def _join(self, unit: int) -> bool:
-        """Connect the parts of a chain; an empty one fails."""
+        """Connect the components of the chain of ``unit``; return whether it could be done. An empty one
+        fails.
+        """
         while True:
             chain = self.chains[unit]
             if not chain:
                 return False
-            part = self._part(chain)
-            if len(part) == len(chain):
+            component = self._component(chain)
+            if len(component) == len(chain):
                 return True
-            way = self._way(part, chain - part)
-            if way is None:
+            path = self._shortest_path(component, chain - component)
+            if path is None:
                 return False
-            for qubit in way:
+            for qubit in path:
                 self._add(unit, qubit)
 
-    def _part(self, chain: set[int]) -> set[int]:
-        part, front = {min(chain)}, [min(chain)]
+    def _component(self, chain: set[int]) -> set[int]:
+        component, front = {min(chain)}, [min(chain)]
         while front:
-            fresh = {other for qubit in front for other in self.near[qubit] if other in chain} - part
-            part |= fresh
+            fresh = {other for qubit in front for other in self.near[qubit] if other in chain} - component
+            component |= fresh
             front = sorted(fresh)
-        return part
+        return component
 
-    def _connect(self, one: int, other: int) -> bool:
-        way = self._way(self.chains[one], self.chains[other])
-        if way is None:
+    def _connect(self, i: int, j: int) -> bool:
+        path = self._shortest_path(self.chains[i], self.chains[j])
+        if path is None:
             return False
-        # The shorter chain takes the way over, as far as it must.
-        unit = one if len(self.chains[one]) <= len(self.chains[other]) else other
-        for qubit in way:
+        unit = i if len(self.chains[i]) <= len(self.chains[j]) else j  # the shorter chain grows
+        for qubit in path:
             self._add(unit, qubit)
         return True
 
-    def _way(self, start: set[int], goal: set[int]) -> list[int] | None:
-        """The fewest free qubits between two sets, or None."""
+    def _shortest_path(self, start: set[int], goal: set[int]) -> list[int] | None:
+        """Return the fewest free qubits that connect two sets, or None."""
         before: dict[int, int] = dict.fromkeys(sorted(start), -1)
         front = sorted(start)
         while front:
@@ -142,24 +147,24 @@ class ChainEditor:
         return None
 
     def to_chains(self) -> Chains:
-        """The chains as they stand."""
+        """Return the chains, by unit."""
         return [sorted(chain) for chain in self.chains]
 
 
 def _walk_back(before: dict[int, int], qubit: int) -> list[int]:
-    way = []
+    path = []
     while before[qubit] >= 0:
-        way.append(qubit)
+        path.append(qubit)
         qubit = before[qubit]
-    return way
+    return path
 
 
-def _neighbours(solver: SolverGraph, useful: NDArray[np.bool_]) -> dict[int, list[int]]:
-    """The useful neighbours of each useful qubit, ascending."""
-    couplers = solver.couplers[useful[solver.couplers].all(axis=1)]
+def _neighbours(solver: SolverGraph, usable: NDArray[np.bool_]) -> dict[int, list[int]]:
+    """Return the usable neighbours of each usable qubit, ascending."""
+    couplers = solver.couplers[usable[solver.couplers].all(axis=1)]
     ends = np.concatenate([couplers, couplers[:, ::-1]])
     ends = ends[np.lexsort(ends.T[::-1])]
-    qubits = np.flatnonzero(useful)
+    qubits = np.flatnonzero(usable)
     spans = np.searchsorted(ends[:, 0], [qubits, qubits + 1]).T.tolist()
     others = ends[:, 1].tolist()
     return {qubit: others[start:stop] for qubit, (start, stop) in zip(qubits.tolist(), spans, strict=True)}

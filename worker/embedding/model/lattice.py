@@ -58,7 +58,7 @@ class Lattice:
         table[tuple((self.cells - lowest).T)] = np.arange(len(self.cells))
         return table, lowest
 
-    def find(self, cells: IntArray) -> IntArray:
+    def qubits_in(self, cells: IntArray) -> IntArray:
         """Qubits (...,) of a kind in a cell (..., 3); -1 outside the lattice."""
         table, lowest = self._table
         places = cells - lowest
@@ -66,10 +66,10 @@ class Lattice:
         places = np.where(inside[..., np.newaxis], places, 0)
         return np.where(inside, table[tuple(np.moveaxis(places, -1, 0))], -1)
 
-    def moved(self, qubits: IntArray, shifts: IntArray) -> IntArray:
+    def shifted(self, qubits: IntArray, shifts: IntArray) -> IntArray:
         """(s, q) qubits onto which qubits (q,) fall by shifts (s, 2) of cells; -1 outside the lattice."""
         steps = np.pad(shifts, ((0, 0), (1, 0)))
-        return self.find(self.cells[qubits] + steps[:, np.newaxis])
+        return self.qubits_in(self.cells[qubits] + steps[:, np.newaxis])
 
     @cached_property
     def shifts(self) -> IntArray:
@@ -87,7 +87,7 @@ def lattice_of(solver: SolverGraph) -> Lattice:
     """
     sides = {"pegasus": 1, "zephyr": 2, "chimera": 3}[solver.topology]
     shape = solver.shape[:sides]
-    expected = _size(solver.topology, shape)
+    expected = lattice_size(solver.topology, shape)
     if expected != solver.size:
         raise Refused(
             f"solver {solver.name} is {solver.topology}{list(shape)} with {solver.size} qubits; that lattice "
@@ -104,7 +104,7 @@ def ideal_lattice(topology: str, shape: tuple[int, ...]) -> Lattice:
     return _zephyr(*shape) if topology == "zephyr" else _chimera(*shape)
 
 
-def _size(topology: str, shape: tuple[int, ...]) -> int:
+def lattice_size(topology: str, shape: tuple[int, ...]) -> int:
     if topology == "pegasus":
         return 24 * shape[0] * (shape[0] - 1)
     if topology == "zephyr":

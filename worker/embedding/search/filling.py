@@ -1,128 +1,107 @@
-"""Laying copies on what is free of a chip: minorminer in windows, then taking some away and trying again.
+"""Adds copies on free qubits: minorminer in windows, then ruin and recreate.
 
-It knows nothing of the network or the lattice, so it works for all of them; what is faster or denser for
-some is done before, and this fills the holes and the border.
+It needs to know neither the network nor the lattice, so it works for all of them. What is faster or denser
+for some networks comes first; this fills the gaps and the border.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.embedding.copies import minorminer
-from worker.embedding.copies.time_limit import TimeLimit
-from worker.embedding.model.graphs import Interactions
+from worker.embedding.copies.occupancy import FREE
 
 if TYPE_CHECKING:
     from worker.embedding.copies.minorminer import Chains
-    from worker.embedding.copies.occupancy import Occupancy
+    from worker.embedding.copies.task import TilingTask
 
 IntArray = NDArray[np.int64]
 
-# Windows tried around a free qubit, in multiples of a copy's qubits: small ones are fast and leave no holes
-# behind, large ones find what small ones do not.
+# Windows tried around a free qubit, in multiples of a copy's qubits: small ones are fast and leave no gaps,
+# large ones succeed more often.
 _WINDOWS = (1.1, 1.35, 1.8)
-_PATIENCE_S = 5.0  # without a further copy for so long nothing more is expected
+_PATIENCE_S = 5.0  # without a further copy, after which the search ends
+_TRIES = 4  # searches for one window size in a region that was cleared
 
 
-@dataclass
 class WindowFiller:
-    """Lays copies of one graph on a occupancy.
+    """Adds copies of any graph on free qubits.
 
-    size: qubits of a good copy, the measure of windows. most: copies wanted at most.
+    Args:
+        task: the chip, with copies already placed or empty.
+        size: qubits of a good copy, the measure of windows.
     """
 
-    graph: Interactions
-    occupancy: Occupancy
-    size: int
-    most: int
-    time_limit: TimeLimit
-    rng: np.random.Generator
+    def __init__(self, task: TilingTask, size: int) -> None:
+        self.task, self.size = task, size
+        self.occupancy, self.rng = task.occupancy, task.rng
 
-    @property
-    def done(self) -> bool:
-        """Whether there are enough copies, or the time is over."""
-        return len(self.occupancy.copies) >= self.most or self.time_limit.expired
-
-    def fill(self, qubits: IntArray | None = None) -> int:
-        """Lay copies where the free qubits (or those among ``qubits``) hold any; how many."""
-        laid = 0
+    def fill(self) -> None:
+        """Add copies where free qubits hold any; windows move from one side of the chip to the other."""
+        occupancy = self.occupancy
         for window in _WINDOWS:
-            laid += self._sweep(round(window * self.size), qubits)
-        return laid
+            for qubit in occupancy.left_to_right(occupancy.free).tolist():
+                if self.task.done:
+                    break
+                if occupancy.owner[qubit] == FREE:
+                    self._add_copy(occupancy.free, occupancy.lattice.centres[qubit], window)
 
     def improve(self) -> None:
-        """Take neighbouring copies away and lay them anew, closer, until time is over or nothing comes of it.
+        """Remove neighbouring copies and embed them again, closer, until the task is done.
 
-        What is worse than before is undone; what is as good is kept, so holes wander and meet.
+        If they are fewer than before, the change is undone; as many are accepted, so free qubits move and
+        meet. The search also ends after ``_PATIENCE_S`` without a further copy.
         """
-        most, gained_s = len(self.occupancy.copies), self.time_limit.spent_s
-        while not self.done and self.occupancy.copies and self.time_limit.spent_s - gained_s < _PATIENCE_S:
-            self._renew()
-            if len(self.occupancy.copies) > most:
-                most, gained_s = len(self.occupancy.copies), self.time_limit.spent_s
+        time_limit, copies = self.task.time_limit, self.occupancy.copies
+        most, gained_s = len(copies), time_limit.spent_s
+        while not self.task.done and copies and time_limit.spent_s - gained_s < _PATIENCE_S:
+            self._replace_copies()
+            if len(copies) > most:
+                most, gained_s = len(copies), time_limit.spent_s
 
-    def _sweep(self, count: int, qubits: IntArray | None) -> int:
-        """Windows of ``count`` free qubits from one side of the chip to the other; copies laid."""
-        laid = 0
-        free = self.occupancy.free if qubits is None else np.intersect1d(qubits, self.occupancy.free)
-        across = self.occupancy.lattice.centres
-        for qubit in free[np.lexsort((across[free, 1], across[free, 0].round()))].tolist():
-            if self.done:
-                break
-            if self.occupancy.owner[qubit] == -1 and self._lay(across[qubit], count, qubits):
-                laid += 1
-        return laid
+    def _add_copy(self, free: IntArray, centre: NDArray[np.float64], window: float) -> int | None:
+        """Place a copy on those of ``free`` nearest to ``centre``, if they hold one; return its number."""
+        qubits = self.occupancy.nearest(free, centre, round(window * self.size))
+        chains = self._find_chains(qubits)
+        return None if chains is None else self.occupancy.place(chains)
 
-    def _lay(self, centre: NDArray[np.float64], count: int, qubits: IntArray | None) -> bool:
-        free = self.occupancy.free if qubits is None else np.intersect1d(qubits, self.occupancy.free)
-        chains = self.find(self.occupancy.nearest(free, centre, count))
-        if chains is None:
-            return False
-        self.occupancy.place(chains)
-        return True
-
-    def find(self, window: IntArray) -> Chains | None:
-        """One embedding on the qubits of a window."""
-        if len(window) < self.graph.units:
+    def _find_chains(self, qubits: IntArray) -> Chains | None:
+        graph = self.task.graph
+        if len(qubits) < graph.units:
             return None
-        couplers = minorminer.induced_couplers(self.occupancy.solver, window)
-        if len(couplers) < len(self.graph.edges):
+        couplers = minorminer.induced_couplers(self.task.solver, qubits)
+        if len(couplers) < len(graph.edges):
             return None
-        seed = int(self.rng.integers(1 << 31))
-        return minorminer.find_chains(self.graph, couplers, window, seed, self.time_limit.left_s)
+        seed, left_s = self.task.draw_seed(), self.task.time_limit.left_s
+        return minorminer.find_chains(graph, couplers, qubits, seed, left_s)
 
-    def _renew(self) -> None:
+    def _replace_copies(self) -> None:
         occupancy = self.occupancy
         free = occupancy.free
         if not len(free):
             return
         centre = occupancy.lattice.centres[self.rng.choice(free)]
-        taken = np.flatnonzero(occupancy.owner >= 0)
-        near = occupancy.owner[
-            occupancy.nearest(taken, centre, round(self.size * self.rng.uniform(0.5, 2.5)))
-        ]
+        reach = round(self.size * self.rng.uniform(0.5, 2.5))
+        near = occupancy.owner[occupancy.nearest(occupancy.occupied, centre, reach)]
         removed = [occupancy.remove(copy) for copy in np.unique(near).tolist()]
         region = occupancy.nearest(occupancy.free, centre, round((len(removed) + 1.5) * self.size))
-        laid: list[int] = []
-        for window in _WINDOWS:
-            self._relay(region, window, laid)
-        if len(laid) < len(removed):
-            for copy in laid:
+        added = [copy for window in _WINDOWS for copy in self._fill_region(region, window)]
+        if len(added) < len(removed):
+            for copy in added:
                 occupancy.remove(copy)
             for chains in removed:
                 occupancy.place(chains)
 
-    def _relay(self, region: IntArray, window: float, laid: list[int]) -> None:
-        occupancy = self.occupancy
-        for _ in range(4):
-            free = region[occupancy.owner[region] == -1]
-            if len(free) < self.graph.units or self.time_limit.expired:
-                return
-            centre = occupancy.lattice.centres[self.rng.choice(free)]
-            chains = self.find(occupancy.nearest(free, centre, round(window * self.size)))
-            if chains is not None:
-                laid.append(occupancy.place(chains))
+    def _fill_region(self, region: IntArray, window: float) -> list[int]:
+        """Add copies in ``region`` around random places; return their numbers."""
+        added: list[int] = []
+        for _ in range(_TRIES):
+            free = region[self.occupancy.owner[region] == FREE]
+            if len(free) < self.task.graph.units or self.task.time_limit.expired:
+                break
+            copy = self._add_copy(free, self.occupancy.lattice.centres[self.rng.choice(free)], window)
+            added += [] if copy is None else [copy]
+        return added

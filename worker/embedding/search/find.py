@@ -1,4 +1,12 @@
-"""Finding an embedding, or as many disjoint copies of one as a solver holds."""
+"""Finds an embedding of a model, or as many disjoint copies of one as a solver holds.
+
+`find_embedding` tries what is known first and searches last:
+1. Copies of an earlier or shipped tiling that are still valid are placed; broken ones are repaired.
+2. Otherwise layered networks (over 60 units) are constructed along the lines of the lattice, and small ones
+   are tiled periodically, if at least 10 copies fit.
+3. Otherwise minorminer searches one copy on the whole chip.
+4. Free qubits are filled with further copies, and copies replaced, until the time limit.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +19,7 @@ from schema.errors import Refused
 from worker.embedding.copies import bounds, minorminer
 from worker.embedding.copies.minorminer import Chains
 from worker.embedding.copies.occupancy import FREE, Occupancy
+from worker.embedding.copies.task import TilingTask
 from worker.embedding.copies.time_limit import Report, TimeLimit
 from worker.embedding.layered import construct
 from worker.embedding.model.check import check_tiling, intact_tiles
@@ -22,23 +31,26 @@ from worker.embedding.tiling import head_tiling, heads, periodic, shapes
 from worker.embedding.tiling.head_filling import HeadFiller
 from worker.embedding.tiling.packing import Packer
 
-# A whole chip is searched again while this share of the time limit lasts, in the hope of shorter chains.
+# The whole chip is searched again, for shorter chains, while this share of the time limit lasts.
 _AGAIN_SHARE = 0.25
 _MOST_TRIES = 5
-# Qubits of a copy up to which holes are filled by searching: larger ones take minutes each.
+# Qubits of a copy up to which gaps are filled by searching: larger ones take minutes each.
 _LARGEST_FILLED = 300
 # Units up to which a search beats the construction of layered networks.
 _LARGEST_SEARCHED = 60
-# Copies from which on it pays to look for a shape that can be laid side by side.
+# Copies from which on the search for a periodic packing pays.
 _WORTH_A_LATTICE = 10
 
 
 @dataclass(frozen=True)
 class FoundTiling:
-    """A tiling that holds on its solver, and how it was found.
+    """A tiling that is valid on its solver, and how it was found.
 
-    method: what made most of its copies: ``layered``, ``lattice``, ``minorminer`` or ``repaired``. seconds:
-    wall time_limit. seed: gives the same tiling again where no time limit cut the search short.
+    Attributes:
+        tiling: chains of all copies.
+        method: what made most of its copies: ``layered``, ``lattice``, ``minorminer`` or ``repaired``.
+        seconds: wall clock of the search.
+        seed: gives the same tiling again unless the time limit ended the search.
     """
 
     tiling: Tiling
@@ -57,131 +69,125 @@ def find_embedding(
     report: Report | None = None,
     start: Tiling | None = None,
 ) -> FoundTiling:
-    """Find chains for a model on a solver.
+    """Find chains of one or more copies of a model on a solver.
 
-    tiles: disjoint copies wanted at most, 1 or more; None: as many as fit. time_limit_s: wall time_limit; the
-    search ends soon after, with the best so far. report: called with the name of a step and the share done,
-    0 to 1. start: a tiling for an earlier graph of this solver: tiles that still hold are kept.
+    "Tiles" are disjoint copies of the embedding that are sampled in one problem: what Ocean calls parallel
+    embeddings (``ParallelEmbeddingComposite``).
+
+    Args:
+        graph: the interactions of the model.
+        solver: its working qubits and couplers.
+        tiles: number of copies wanted at most, 1 or more; None: as many as fit.
+        seed: of all random choices.
+        time_limit_s: wall clock in seconds; the search ends soon after, with the best result so far.
+        report: called with the name of a step and the share done, 0 to 1.
+        start: a tiling for an earlier graph of this solver, whose valid copies are reused.
 
     Raises:
         Refused: the model cannot fit, which counting may show at once; or nothing was found in time.
+
+    Examples:
+        >>> from worker.embedding.tiling.periodic import ideal_chip
+        >>> triangle = Interactions((3,), np.array([[0, 1], [0, 2], [1, 2]], dtype=np.int32), "triangle")
+        >>> find_embedding(triangle, ideal_chip("zephyr", 1, 4), tiles=2).tiling.tiles
+        2
     """
     if tiles is not None and tiles < 1:
         raise Refused(f"tiles must be 1 or more, not {tiles}")
     bounds.refuse_too_large(graph, solver)
-    time_limit = TimeLimit(time_limit_s, report)
     most = min(tiles or solver.size, len(solver.qubits) // bounds.fewest_qubits(graph, solver))
-    occupancy, rng = Occupancy(solver), np.random.default_rng(seed)
+    time_limit = TimeLimit(time_limit_s, report)
+    task = TilingTask(graph, Occupancy(solver), most, time_limit, np.random.default_rng(seed))
+    copies = task.occupancy.copies
     method = "repaired" if start is not None else "lattice"
     start = start or shipped.load_shipped(graph, solver)
     if start is not None and most > 1:
         time_limit.report_step("keep")
-        _keep(graph, occupancy, start, most, time_limit, rng)
-    if not occupancy.copies:
+        _reuse(task, start)
+    if not copies:
         time_limit.report_step("construct")
-        method = _construct(graph, occupancy, most, time_limit, rng)
-    copy = next(iter(occupancy.copies.values()), None) or _find_one(graph, solver, rng, time_limit)
-    if not occupancy.copies:
+        method = _construct(task)
+    copy = next(iter(copies.values()), None) or _find_single(task)
+    if not copies:
         method = "minorminer"
-    _fill(graph, occupancy, minorminer.embedding_size(copy)[0], most, time_limit, rng)
-    if not occupancy.copies:
-        occupancy.place(copy)
-    tiling = occupancy.to_tiling(tiles)
+    _fill(task, minorminer.embedding_size(copy)[0])
+    if not copies:
+        task.occupancy.place(copy)
+    tiling = task.occupancy.to_tiling(tiles)
     check_tiling(graph, solver, tiling)
     time_limit.report_step("done", 1.0)
     return FoundTiling(tiling, method, time_limit.spent_s, seed)
 
 
-def _fill(
-    graph: Interactions,
-    occupancy: Occupancy,
-    size: int,
-    most: int,
-    time_limit: TimeLimit,
-    rng: np.random.Generator,
-) -> None:
-    """Lay copies of about ``size`` qubits where there is room, until the time is over."""
-    head = heads.head_of(graph)
-    time_limit.report_step("fill")
-    if head is not None:
-        HeadFiller(graph, head, occupancy, size, most, time_limit, rng).improve()
-    elif size <= _LARGEST_FILLED:
-        known = shapes.load_shapes(graph, occupancy.solver)
-        if known is not None:
-            packer = Packer(graph, known, occupancy, most, time_limit, rng)
-            packer.fill()
-            packer.improve()
-        filler = WindowFiller(graph, occupancy, size, most, time_limit, rng)
-        filler.fill()
-        time_limit.report_step("improve")
-        filler.improve()
+def _reuse(task: TilingTask, start: Tiling) -> None:
+    """Place the copies of an earlier tiling that are valid, and those that can be repaired."""
+    valid = intact_tiles(task.graph, task.solver, start)
+    tiles = [[start.chain(tile, unit).tolist() for unit in range(start.units)] for tile in range(start.tiles)]
+    for tile in np.flatnonzero(valid)[: task.most].tolist():
+        task.occupancy.place(tiles[tile])
+    broken = [tiles[tile] for tile in np.flatnonzero(~valid)[: task.missing].tolist()]
+    # Copies of shipped shapes are packed again, which is faster than a repair.
+    if (
+        broken
+        and task.graph.units <= _LARGEST_SEARCHED
+        and shapes.load_shapes(task.graph, task.solver) is None
+    ):
+        repair_copies(task, broken)
 
 
-def _construct(
-    graph: Interactions, occupancy: Occupancy, most: int, time_limit: TimeLimit, rng: np.random.Generator
-) -> str:
-    """Lay what can be built on an empty occupancy at once; the name of how."""
-    free = occupancy.owner == FREE
+def _construct(task: TilingTask) -> str:
+    """Place copies on an empty chip without a search of each; return the name of the method."""
+    graph, solver, free = task.graph, task.solver, task.occupancy.owner == FREE
     if graph.units > _LARGEST_SEARCHED:
-        one = construct.construct_embedding(graph, occupancy.solver, free) if most == 1 else None
-        for copy in [one] if one else construct.construct_copies(graph, occupancy.solver, free, most):
-            occupancy.place(copy)
+        single = construct.construct_embedding(graph, solver, free) if task.most == 1 else None
+        for copy in [single] if single else construct.construct_copies(graph, solver, free, task.most):
+            task.occupancy.place(copy)
         return "layered"
-    if most >= _WORTH_A_LATTICE:
+    if task.most >= _WORTH_A_LATTICE:
         head = heads.head_of(graph)
         if head is not None:
-            head_tiling.tile_heads(graph, head, occupancy, time_limit, rng)
+            head_tiling.tile_heads(task, head)
         else:
-            periodic.tile_periodically(
-                graph,
-                occupancy,
-                periodic.find_shapes(graph, occupancy.solver, time_limit, rng),
-                time_limit,
-                rng,
-            )
+            periodic.tile_periodically(task, periodic.find_shapes(task))
     return "lattice"
 
 
-def _keep(
-    graph: Interactions,
-    occupancy: Occupancy,
-    start: Tiling,
-    most: int,
-    time_limit: TimeLimit,
-    rng: np.random.Generator,
-) -> None:
-    """Lay the tiles of an earlier tiling that hold, and those that can be mended."""
-    holds = intact_tiles(graph, occupancy.solver, start)
-    tiles = [[start.chain(tile, unit).tolist() for unit in range(start.units)] for tile in range(start.tiles)]
-    for tile in np.flatnonzero(holds)[:most].tolist():
-        occupancy.place(tiles[tile])
-    broken = [tiles[tile] for tile in np.flatnonzero(~holds)[: most - len(occupancy.copies)].tolist()]
-    # Copies of known shapes are packed anew, which is faster.
-    if broken and graph.units <= _LARGEST_SEARCHED and shapes.load_shapes(graph, occupancy.solver) is None:
-        repair_copies(graph, occupancy, broken, time_limit, rng)
-
-
-def _find_one(
-    graph: Interactions, solver: SolverGraph, rng: np.random.Generator, time_limit: TimeLimit
-) -> Chains:
-    """The best of a few embeddings on the whole chip."""
+def _find_single(task: TilingTask) -> Chains:
+    """Return the best of a few embeddings by minorminer on the whole chip, which is empty."""
+    graph, solver, time_limit = task.graph, task.solver, task.time_limit
     best: Chains | None = None
     for _ in range(_MOST_TRIES):
-        if best is not None and time_limit.spent_s > _AGAIN_SHARE * time_limit.limit_s:
+        if best is not None and time_limit.has_spent(_AGAIN_SHARE):
             break
         time_limit.report_step("minorminer")
-        seed = int(rng.integers(1 << 31))
-        found = minorminer.find_chains(graph, solver.couplers, solver.qubits, seed, time_limit.left_s)
-        if found is not None and (
-            best is None or minorminer.embedding_size(found) < minorminer.embedding_size(best)
-        ):
-            best = found
+        seed, left_s = task.draw_seed(), time_limit.left_s
+        chains = minorminer.find_chains(graph, solver.couplers, solver.qubits, seed, left_s)
+        if chains is not None:
+            best = chains if best is None else min(best, chains, key=minorminer.embedding_size)
         if time_limit.expired:
             break
     if best is None:
         raise Refused(
             f"no embedding of {graph.units} units with {len(graph.edges)} interactions was found on solver "
-            f"{solver.name} {solver.graph_id} in "
-            f"{time_limit.limit_s:g} s; allow more time or fold visible units"
+            f"{solver.name} {solver.graph_id} in {time_limit.limit_s:g} s; "
+            "allow more time or fold visible units"
         )
     return best
+
+
+def _fill(task: TilingTask, size: int) -> None:
+    """Add copies of about ``size`` qubits on free qubits, by the methods that suit the graph."""
+    head = heads.head_of(task.graph)
+    task.time_limit.report_step("fill")
+    if head is not None:
+        HeadFiller(task, head, size).improve()
+    elif size <= _LARGEST_FILLED:
+        shipped_shapes = shapes.load_shapes(task.graph, task.solver)
+        if shipped_shapes is not None:
+            packer = Packer(task, shipped_shapes)
+            packer.fill()
+            packer.improve()
+        filler = WindowFiller(task, size)
+        filler.fill()
+        task.time_limit.report_step("improve")
+        filler.improve()

@@ -1,12 +1,12 @@
-"""Tilings of ideal chips that took long to find: shipped, so that a first run need not search.
+"""Tilings of ideal chips that took long to find: part of the package, so that a first run need not search.
 
-A plan is for one interaction graph and one lattice; on a real chip its tiles that hold are kept, the others
-mended or searched anew. The denser ones were packed by a program of its own: hundreds of small embeddings,
+Each is for one interaction graph and one lattice. On a real chip its valid tiles are reused, the others are
+repaired or searched. The denser ones were packed by a separate program: hundreds of small embeddings,
 annealed in windows of the lattice, each with all its shifts, reflections and rotations; of all of those, as
-many disjoint ones as a local search found. The others come from the searches of this package, given minutes.
-To improve one by these, or make another:
+many disjoint ones as a local search could pack. The others are from the searches of this package, given
+minutes. To improve or add one:
 
-    python -m worker.embedding.search.shipped NETWORK sampled|folded TOPOLOGY SIDE SECONDS [SEED]
+    python -m worker.tools.improve_plan NETWORK sampled|folded TOPOLOGY SIDE SECONDS [SEED]
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from schema.codecs.tiling import Tiling, decode, encode
 if TYPE_CHECKING:
     from worker.embedding.model.graphs import Interactions, SolverGraph
 
-TRACKS = 4  # of the Zephyr and Chimera lattices that are built
+TRACKS = 4  # of the Zephyr and Chimera chips that are built
 
 
 def load_shipped(graph: Interactions, solver: SolverGraph) -> Tiling | None:
-    """The plan for a graph on the ideal lattice of a solver, or None where none is shipped.
+    """Return the tiling of ``graph`` on the ideal lattice of ``solver``, or None if none is shipped.
 
     Raises:
         Corrupt: the file is damaged.
@@ -34,7 +34,7 @@ def load_shipped(graph: Interactions, solver: SolverGraph) -> Tiling | None:
 
 
 def save_shipped(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> Path:
-    """Write a plan into the package; where it is."""
+    """Write the ``tiling`` of ``graph`` on the lattice of ``solver`` into the package; return its path."""
     folder = Path(__file__).parent.parent / "ideal"
     folder.mkdir(exist_ok=True)
     path = folder / file_name(graph, solver)
@@ -43,5 +43,6 @@ def save_shipped(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> Pa
 
 
 def file_name(graph: Interactions, solver: SolverGraph) -> str:
+    """Return the name of the file for ``graph`` and the lattice of ``solver``."""
     sides = solver.shape[:1] if solver.topology == "pegasus" else solver.shape
     return f"{graph.digest[:16]}-{solver.topology}-{'-'.join(map(str, sides))}.tiling"

@@ -1,7 +1,7 @@
-"""Sets of qubits as the bits of one integer: what annealing of chains needs, thousands of times a second.
+"""Sets of qubits as the bits of one integer: annealing of chains tests thousands of sets a second.
 
-A sheet is either a region of a chip, or a part of the endless lattice on which qubits count as one when a
-sublattice moves them onto each other: chains found on it can be laid side by side without end.
+A graph is either a part of a chip, or several periods of an ideal lattice. In the second case all qubits that
+a sublattice moves onto each other count as one, so chains found on the graph can be repeated side by side.
 """
 
 from __future__ import annotations
@@ -20,10 +20,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class BitGraph:
-    """A graph of at most a few hundred qubits.
+    """A graph of at most a few hundred qubits; a mask is a set of them, one bit each.
 
-    qubits: the solver's index of each bit. adjacency: for each bit, the bits coupled to it. period: bits
-    ``b`` and ``b + period`` are one and the same qubit moved; the number of bits where nothing repeats.
+    Attributes:
+        qubits: the solver's index of each bit.
+        adjacency: for each bit, the mask of the bits that are coupled to it.
+        period: bits ``b`` and ``b + period`` are the same qubit, moved; without repetition, the number of
+            bits.
+
+    Examples:
+        A ring of four qubits as two periods of two:
+
+        >>> import numpy as np
+        >>> ring = BitGraph(np.arange(4), [0b1010, 0b0101, 0b1010, 0b0101], period=2)
+        >>> bin(ring.neighbours(0b0001))
+        '0b1010'
+        >>> bin(ring.fold(0b1010)), bin(ring.unfold(0b10))
+        ('0b10', '0b1010')
     """
 
     qubits: NDArray[np.int64]
@@ -31,12 +44,12 @@ class BitGraph:
     period: int
 
     @property
-    def full(self) -> int:
-        """All bits."""
+    def all_bits(self) -> int:
+        """The mask of all bits."""
         return (1 << len(self.adjacency)) - 1
 
     def fold(self, mask: int) -> int:
-        """The qubits of a mask, each in its first place."""
+        """Return ``mask`` moved into the first period."""
         if self.period == len(self.adjacency):
             return mask
         folded, first = 0, (1 << self.period) - 1
@@ -45,8 +58,8 @@ class BitGraph:
             mask >>= self.period
         return folded
 
-    def spread(self, folded: int) -> int:
-        """All places of folded qubits."""
+    def unfold(self, folded: int) -> int:
+        """Return ``folded``, a mask in the first period, repeated in all periods."""
         if self.period == len(self.adjacency):
             return folded
         mask = 0
@@ -54,61 +67,65 @@ class BitGraph:
             mask |= folded << start
         return mask
 
-    def near(self, mask: int) -> int:
-        """All bits coupled to any of a mask."""
-        found, adjacency = 0, self.adjacency
+    def neighbours(self, mask: int) -> int:
+        """Return all bits that are coupled to any bit of ``mask``."""
+        neighbours, adjacency = 0, self.adjacency
         while mask:
             bit = mask & -mask
-            found |= adjacency[bit.bit_length() - 1]
+            neighbours |= adjacency[bit.bit_length() - 1]
             mask ^= bit
-        return found
+        return neighbours
 
-    def part(self, mask: int, seed: int) -> int:
-        """The bits of a mask that hang together with ``seed``, one of them."""
-        part = front = seed
+    def component(self, mask: int, seed: int) -> int:
+        """Return the connected component of ``mask`` that contains the bit ``seed``."""
+        component = front = seed
         while front:
-            front = self.near(front) & mask & ~part
-            part |= front
-        return part
+            front = self.neighbours(front) & mask & ~component
+            component |= front
+        return component
 
     def connected(self, mask: int) -> bool:
-        """Whether a mask hangs together; the empty one does not."""
-        return mask != 0 and self.part(mask, mask & -mask) == mask
+        """Return whether ``mask`` is connected; the empty one is not."""
+        return mask != 0 and self.component(mask, mask & -mask) == mask
 
     def to_qubits(self, mask: int) -> list[int]:
-        """The solver's qubits of a mask."""
+        """Return the solver's qubits of ``mask``."""
         return [int(self.qubits[bit]) for bit in set_bits(mask)]
 
 
 def region_graph(solver: SolverGraph, qubits: NDArray[np.integer[Any]]) -> BitGraph:
-    """Some qubits of a chip; nothing repeats."""
+    """Return the graph of some ``qubits`` of ``solver``, without repetition."""
     return periodic_graph(solver, qubits, len(qubits))
 
 
 def periodic_graph(solver: SolverGraph, qubits: NDArray[np.integer[Any]], period: int) -> BitGraph:
-    """Qubits of a chip in whole periods: qubit ``b + period`` is qubit ``b`` moved."""
+    """Return the graph of ``qubits`` of ``solver`` in whole periods: ``b + period`` is ``b`` moved."""
     place = np.full(solver.size, -1, dtype=np.int64)
     place[qubits] = np.arange(len(qubits))
     ends = place[solver.couplers]
     adjacency = [0] * len(qubits)
-    for one, other in ends[(ends >= 0).all(axis=1)].tolist():
-        adjacency[one] |= 1 << other
-        adjacency[other] |= 1 << one
+    for i, j in ends[(ends >= 0).all(axis=1)].tolist():
+        adjacency[i] |= 1 << j
+        adjacency[j] |= 1 << i
     return BitGraph(qubits.astype(np.int64), adjacency, period)
 
 
 def set_bits(mask: int) -> list[int]:
-    """The numbers of the bits that are set, ascending."""
-    found = []
+    """Return the numbers of the bits that are set in ``mask``, ascending.
+
+    >>> set_bits(0b1101)
+    [0, 2, 3]
+    """
+    numbers = []
     while mask:
         bit = mask & -mask
-        found.append(bit.bit_length() - 1)
+        numbers.append(bit.bit_length() - 1)
         mask ^= bit
-    return found
+    return numbers
 
 
 def random_bit(mask: int, rng: random.Random) -> int:
-    """One set bit of a mask that has any, drawn evenly; as a mask."""
+    """Return one set bit of the non-empty ``mask``, drawn uniformly by ``rng``, as a mask."""
     for _ in range(rng.randrange(mask.bit_count())):
         mask &= mask - 1
     return mask & -mask

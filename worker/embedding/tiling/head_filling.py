@@ -1,9 +1,8 @@
-"""Copies of a head in what is left free of a chip, and in the place of others that stand in the way."""
+"""Adds copies of a head on free qubits, and replaces copies to make room for more."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,105 +14,94 @@ from worker.embedding.tiling.heads import HeadAnnealer, HeadGraph
 
 if TYPE_CHECKING:
     from worker.embedding.copies.minorminer import Chains
-    from worker.embedding.copies.occupancy import Occupancy
-    from worker.embedding.copies.time_limit import TimeLimit
-    from worker.embedding.model.graphs import Interactions
+    from worker.embedding.copies.task import TilingTask
 
 IntArray = NDArray[np.int64]
 
-# Free qubits searched for one copy, in multiples of its size: in fewer none is found, in more too
-# many are used.
+# Free qubits searched for one copy, in multiples of its size: fewer hold none, of more too many are used.
 _LEAST, _MOST = 1.1, 1.8
 _MOVES = 60_000
-_WARM = 0.45
+_START_TEMPERATURE = 0.45
 _PLACES = 12
-_RELAYS = 3
-_FILLS = 25  # searches in a row that lay nothing, before copies are taken away
+_REPLACEMENTS = 3
+_FILLS = 25  # searches in a row that add nothing, before copies are replaced
 
 
-@dataclass
 class HeadFiller:
-    """Lays copies of a head on a occupancy, by annealing or by minorminer, whichever lays more.
+    """Adds copies of a head by annealing or by minorminer, more often by the one that succeeds more often.
 
-    size: qubits of a good copy. most: copies wanted at most.
+    This is ruin and recreate: a copy is removed, up to three are added in its place, and the change is undone
+    if the copies are not more, or as many with no more qubits. So free qubits move and meet.
+
+    Args:
+        task: the chip, with copies already placed or empty.
+        head: the graph of ``task``, as a head.
+        size: qubits of a good copy.
     """
 
-    graph: Interactions
-    head: HeadGraph
-    occupancy: Occupancy
-    size: int
-    most: int
-    time_limit: TimeLimit
-    rng: np.random.Generator
-
-    def __post_init__(self) -> None:
-        self._laid = [1.0, 1.0]  # by annealing, by minorminer; and tried
+    def __init__(self, task: TilingTask, head: HeadGraph, size: int) -> None:
+        self.task, self.head, self.size = task, head, size
+        self._added = [1.0, 1.0]  # by annealing, by minorminer
         self._tried = [1.0, 1.0]
 
-    @property
-    def done(self) -> bool:
-        """Whether there are enough copies, or the time is over."""
-        return len(self.occupancy.copies) >= self.most or self.time_limit.expired
-
     def improve(self) -> None:
-        """Lay copies where they fit; then take single ones away to lay more, until the time is over."""
-        failures = 0
-        while not self.done and len(self.occupancy.free) >= self.graph.units:
-            if failures < _FILLS or not self.occupancy.copies:
-                failures = 0 if self._lay() else failures + 1
-            elif self._renew():
+        """Add copies where they fit, then replace single ones to add more, until the task is done."""
+        task, failures = self.task, 0
+        while not task.done and len(task.occupancy.free) >= task.graph.units:
+            if failures < _FILLS or not task.occupancy.copies:
+                failures = 0 if self._add_copy() else failures + 1
+            elif self._replace_copy():
                 failures = 0
-            self.time_limit.report_step("improve")
+            task.time_limit.report_step("improve")
 
-    def _emptiest(self) -> IntArray:
-        """Of a few places drawn by chance, the free qubits of the one where as many lie closest together."""
-        count = round(self.size * self.rng.uniform(_LEAST, _MOST))
-        free, centres = self.occupancy.free, self.occupancy.lattice.centres
-        places = centres[self.rng.choice(free, _PLACES)]
+    def _densest_region(self) -> IntArray:
+        """Return free qubits for one copy: the closest together of those around a few random places."""
+        occupancy, rng = self.task.occupancy, self.task.rng
+        count = round(self.size * rng.uniform(_LEAST, _MOST))
+        free, centres = occupancy.free, occupancy.lattice.centres
+        places = centres[rng.choice(free, _PLACES)]
         distance = np.abs(centres[free] - places[:, np.newaxis]).max(axis=2)
         spread = np.sort(distance, axis=1)[:, min(count, len(free)) - 1]
-        return self.occupancy.nearest(free, places[int(spread.argmin())], count)
+        return occupancy.nearest(free, places[int(spread.argmin())], count)
 
-    def _lay(self) -> bool:
-        region = self._emptiest()
-        if len(region) < self.graph.units:
+    def _add_copy(self) -> bool:
+        region = self._densest_region()
+        if len(region) < self.task.graph.units:
             return False
-        rates = [laid / tried for laid, tried in zip(self._laid, self._tried, strict=True)]
-        method = int(self.rng.random() * sum(rates) > rates[0])
+        rates = [added / tried for added, tried in zip(self._added, self._tried, strict=True)]
+        method = int(self.task.rng.random() * sum(rates) > rates[0])
         chains = self._by_minorminer(region) if method else self._by_annealing(region)
         self._tried[method] += 1
         if chains is None:
             return False
-        self._laid[method] += 1
-        self.occupancy.place(chains)
+        self._added[method] += 1
+        self.task.occupancy.place(chains)
         return True
 
     def _by_annealing(self, region: IntArray) -> Chains | None:
-        seed = random.Random(int(self.rng.integers(1 << 31)))  # noqa: S311 - no secret
-        annealer = HeadAnnealer(self.head, region_graph(self.occupancy.solver, region), seed)
-        return annealer.search(_MOVES, lambda: self.time_limit.expired, warm=_WARM)
+        rng = random.Random(self.task.draw_seed())  # noqa: S311 - no secret
+        annealer = HeadAnnealer(self.head, region_graph(self.task.solver, region), rng)
+        return annealer.find_chains(_MOVES, lambda: self.task.time_limit.expired, _START_TEMPERATURE)
 
     def _by_minorminer(self, region: IntArray) -> Chains | None:
-        couplers = minorminer.induced_couplers(self.occupancy.solver, region)
-        seed = int(self.rng.integers(1 << 31))
-        return minorminer.find_chains(self.graph, couplers, region, seed, min(5.0, self.time_limit.left_s))
+        couplers = minorminer.induced_couplers(self.task.solver, region)
+        seed, timeout_s = self.task.draw_seed(), min(5.0, self.task.time_limit.left_s)
+        return minorminer.find_chains(self.task.graph, couplers, region, seed, timeout_s)
 
-    def _renew(self) -> bool:
-        """Take a copy away and lay others; undone where they are not more, or smaller. Whether more."""
-        occupancy = self.occupancy
-        removed = occupancy.remove(int(self.rng.choice(list(occupancy.copies))))
+    def _replace_copy(self) -> bool:
+        """Replace a random copy, or leave all as it was; return whether there are more copies now."""
+        occupancy = self.task.occupancy
+        removed = occupancy.remove(int(self.task.rng.choice(list(occupancy.copies))))
         before = set(occupancy.copies)
-        for _ in range(_RELAYS):
-            self._lay()
-            if self.time_limit.expired:
+        for _ in range(_REPLACEMENTS):
+            self._add_copy()
+            if self.task.time_limit.expired:
                 break
-        laid = occupancy.copies.keys() - before
-        better = len(laid) > 1 or (laid and self._qubits(*laid) <= sum(map(len, removed)))
+        added = occupancy.copies.keys() - before
+        qubits = sum(len(chain) for copy in added for chain in occupancy.copies[copy])
+        better = len(added) > 1 or (added and qubits <= sum(map(len, removed)))
         if not better:
-            for copy in laid:
+            for copy in added:
                 occupancy.remove(copy)
             occupancy.place(removed)
-        return len(laid) > 1
-
-    def _qubits(self, *copies: int) -> int:
-        return sum(len(chain) for copy in copies for chain in self.occupancy.copies[copy])
+        return len(added) > 1

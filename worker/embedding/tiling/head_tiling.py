@@ -1,7 +1,8 @@
-"""Copies of a head, side by side: one shape is searched whose copies, moved by a sublattice, do not meet.
+"""Tiles a chip with heads: one head is searched whose copies, moved by a sublattice, are disjoint.
 
-Class units run along a few neighbouring lines and visible units across them, so copies lie in bands: in
-Zephyr two lines high, in Pegasus three groups of four.
+Class units run along a few neighbouring lines and visible units across them, so copies lie in rows: two cells
+high in Zephyr, three in Pegasus. `HeadAnnealer` searches on the periods of one row, where qubits that the
+sublattice moves onto each other count as one; so each head that it finds can be repeated side by side.
 """
 
 from __future__ import annotations
@@ -11,30 +12,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from worker.embedding.copies.minorminer import qubits_of
-from worker.embedding.model import lattice
+from worker.embedding.model.lattice import lattice_of
 from worker.embedding.tiling.bit_graph import BitGraph, periodic_graph
 from worker.embedding.tiling.heads import HeadAnnealer, HeadGraph
-from worker.embedding.tiling.periodic import Shape, Torus, ideal_chip, place_valid, unroll
+from worker.embedding.tiling.periodic import KINDS, Shape, Torus, ideal_chip, place_valid, unroll
 
 if TYPE_CHECKING:
     from worker.embedding.copies.minorminer import Chains
-    from worker.embedding.copies.occupancy import Occupancy
-    from worker.embedding.copies.time_limit import TimeLimit
-    from worker.embedding.model.graphs import Interactions
-
-IntArray = NDArray[np.int64]
+    from worker.embedding.copies.task import TilingTask
 
 
 @dataclass(frozen=True)
 class _RowSpec:
-    """How copies lie in a topology.
+    """How heads are searched in a topology.
 
-    depth: cells across the band. side: of the ideal lattice that shapes are searched in. reach: how far
-    from the middle, in lines. moves: of one search. qubits_a_unit: the fewest that a search was seen to
-    reach, for the first width tried.
+    Attributes:
+        depth: cells across a row of copies.
+        side: of the ideal lattice that is searched.
+        reach: lines from its middle, beyond which periods are left out.
+        moves: of one search.
+        qubits_a_unit: the fewest that a search was seen to reach; gives the first width that is tried.
     """
 
     depth: int
@@ -48,70 +46,60 @@ _ROWS = {
     "zephyr": _RowSpec(depth=2, side=14, reach=4.5, moves=150_000, qubits_a_unit=2.0),
     "pegasus": _RowSpec(depth=3, side=20, reach=36.0, moves=400_000, qubits_a_unit=2.5),
 }
-_KINDS = 8
 _WIDTHS = 3  # widths tried, in turns
 _SHARE = 0.6  # of the time limit, for the search of shapes
 
 
-def tile_heads(
-    graph: Interactions,
-    head: HeadGraph,
-    occupancy: Occupancy,
-    time_limit: TimeLimit,
-    rng: np.random.Generator,
-) -> None:
-    """Add as many copies of a head as rows of one shape hold."""
-    band = _ROWS.get(occupancy.solver.topology)
-    if band is None or int(occupancy.lattice.cells[:, 0].max()) + 1 != _KINDS:
+def tile_heads(task: TilingTask, head: HeadGraph) -> None:
+    """Place as many copies of ``head`` on the empty chip of ``task`` as rows of one shape hold.
+
+    Nothing is placed if no shape is found in 60 % of the time limit, or in another lattice than Pegasus or a
+    Zephyr with 4 tracks.
+    """
+    occupancy, time_limit = task.occupancy, task.time_limit
+    row = _ROWS.get(task.solver.topology)
+    if row is None or int(occupancy.lattice.cells[:, 0].max()) + 1 != KINDS:
         return
-    first = int(band.qubits_a_unit * graph.units) // (_KINDS * band.depth)
+    first = int(row.qubits_a_unit * task.graph.units) // (KINDS * row.depth)
     best: list[Chains] = []
-    while time_limit.spent_s < _SHARE * time_limit.limit_s:
+    while not time_limit.has_spent(_SHARE):
         for width in range(max(1, first), first + _WIDTHS):
-            torus = Torus(width, 0, band.depth)
-            if len(occupancy.solver.qubits) <= len(best) * width * band.depth * _KINDS:
+            torus = Torus(width, 0, row.depth)
+            if len(task.solver.qubits) <= len(best) * width * row.depth * KINDS:
                 break
-            shape = _find_shape(head, torus, band, occupancy, time_limit, rng)
+            shape = _find_shape(task, head, torus, row)
             if shape is not None:
                 best = max(best, unroll(torus, [(shape, 0)], occupancy), key=len)
             time_limit.report_step("shapes")
-    place_valid(graph, occupancy, best)
+    place_valid(task.graph, occupancy, best)
 
 
-def _find_shape(
-    head: HeadGraph,
-    torus: Torus,
-    band: _RowSpec,
-    occupancy: Occupancy,
-    time_limit: TimeLimit,
-    rng: np.random.Generator,
-) -> Shape | None:
-    sheet = _lattice_periods(occupancy.solver.topology, torus, band)
-    annealer = HeadAnnealer(head, sheet, random.Random(int(rng.integers(1 << 31))))  # noqa: S311 - no secret
-    chains = annealer.search(band.moves, lambda: time_limit.spent_s > _SHARE * time_limit.limit_s)
-    if chains is None:
-        return None
-    place = lattice.lattice_of(ideal_chip(occupancy.solver.topology, band.side, 4))
-    cells = place.cells[qubits_of(chains)].copy()
-    cells[:, 1:] -= cells[:, 1:].min(axis=0)
-    return Shape(cells, tuple(map(len, chains)))
+def _find_shape(task: TilingTask, head: HeadGraph, torus: Torus, row: _RowSpec) -> Shape | None:
+    """Return one head that is disjoint from its copies when it is repeated on ``torus``, or None."""
+    topology = task.solver.topology
+    target = _periods(topology, torus, row)
+    annealer = HeadAnnealer(head, target, random.Random(task.draw_seed()))  # noqa: S311 - no secret
+    chains = annealer.find_chains(row.moves, lambda: task.time_limit.has_spent(_SHARE))
+    return (
+        None if chains is None else Shape.from_chains(lattice_of(ideal_chip(topology, row.side, 4)), chains)
+    )
 
 
-def _lattice_periods(topology: str, torus: Torus, band: _RowSpec) -> BitGraph:
-    """The middle of an ideal lattice, in periods of the torus: the period around the middle comes first."""
-    solver = ideal_chip(topology, band.side, 4)
-    place = lattice.lattice_of(solver)
-    middle = np.median(place.centres[solver.qubits], axis=0)
-    distance = np.abs(place.centres - middle).max(axis=1)
-    nearest = [int(qubit) for qubit in np.argsort(distance, kind="stable") if solver.working[qubit]]
-    folded = torus.fold(place.cells).tolist()
+def _periods(topology: str, torus: Torus, row: _RowSpec) -> BitGraph:
+    """Return the middle of an ideal lattice in periods of ``torus``, the period around the middle first."""
+    chip = ideal_chip(topology, row.side, 4)
+    lattice = lattice_of(chip)
+    middle = np.median(lattice.centres[chip.qubits], axis=0)
+    distance = np.abs(lattice.centres - middle).max(axis=1)
+    nearest = [int(qubit) for qubit in np.argsort(distance, kind="stable") if chip.working[qubit]]
+    folded = torus.fold(lattice.cells).tolist()
     first: dict[int, int] = {}
     for qubit in nearest:
         first.setdefault(folded[qubit], qubit)
-    period = place.cells[[first[number] for number in sorted(first)]]
+    period = lattice.cells[[first[number] for number in sorted(first)]]
     steps = np.array([[i * torus.a, j * torus.d] for i in range(-5, 6) for j in range(-9, 10)])
     steps = steps[np.argsort(np.abs(steps).sum(axis=1), kind="stable")]
-    qubits = place.find(period + np.pad(steps, ((0, 0), (1, 0)))[:, np.newaxis])
-    whole = (qubits >= 0).all(axis=1) & np.append(solver.working, False)[qubits].all(axis=1)
-    near = (np.append(distance, np.inf)[qubits] <= band.reach).any(axis=1)
-    return periodic_graph(solver, qubits[whole & near].ravel(), len(period))
+    qubits = lattice.qubits_in(period + np.pad(steps, ((0, 0), (1, 0)))[:, np.newaxis])
+    whole = (qubits >= 0).all(axis=1) & np.append(chip.working, False)[qubits].all(axis=1)
+    near = (np.append(distance, np.inf)[qubits] <= row.reach).any(axis=1)
+    return periodic_graph(chip, qubits[whole & near].ravel(), len(period))

@@ -1,8 +1,14 @@
-"""Copies laid side by side without end: small embeddings that fill the lattice's period, and unrolled.
+"""Periodic packings: small embeddings packed on a torus of unit cells, and repeated over the chip.
 
-A pool of small embeddings is found in a small ideal lattice. Folded onto a torus of a few cells (two qubits
-that a sublattice moves onto each other are one), disjoint ones are packed; unrolled over the chip, they are
-disjoint everywhere.
+Pegasus, Zephyr and Chimera are grids of unit cells (see `model/lattice.py`), and an embedding that is moved
+by whole cells stays one. The steps:
+
+1. `find_shapes`: minorminer finds a pool of embeddings on a small ideal lattice. A shape is an embedding up
+   to a shift.
+2. Cells modulo a sublattice form a torus; two qubits that the sublattice moves onto each other become one. On
+   each small torus, as many disjoint shapes as possible are packed, as bit masks, by random greedy packing.
+3. `unroll` repeats the packing over the chip. Copies that are disjoint on the torus are disjoint everywhere.
+   Of all phases of the packing, that with the most copies on free qubits is taken.
 """
 
 from __future__ import annotations
@@ -18,38 +24,51 @@ from numpy.typing import NDArray
 
 from schema.codecs.tiling import Tiling
 from worker.embedding.copies import minorminer
-from worker.embedding.model import lattice
+from worker.embedding.copies.occupancy import FREE
 from worker.embedding.model.check import intact_tiles
 from worker.embedding.model.graphs import Interactions, SolverGraph
+from worker.embedding.model.lattice import lattice_of, lattice_size
 
 if TYPE_CHECKING:
     from worker.embedding.copies.minorminer import Chains
     from worker.embedding.copies.occupancy import Occupancy
-    from worker.embedding.copies.time_limit import TimeLimit
+    from worker.embedding.copies.task import TilingTask
     from worker.embedding.model.lattice import Lattice
 
 IntArray = NDArray[np.int64]
 
-_KINDS = 8  # kinds of qubits, and so qubits in a cell, of Pegasus and of Zephyr and Chimera with 4 tracks
-_WINDOWS = {"pegasus": (3, 4, 5), "zephyr": (2, 3, 4), "chimera": (3, 4, 6)}
+KINDS = 8  # kinds of qubits, and so qubits in a cell, of Pegasus and of Zephyr and Chimera with 4 tracks
+_SIDES = {"pegasus": (3, 4, 5), "zephyr": (2, 3, 4), "chimera": (3, 4, 6)}  # of lattices searched for shapes
 _MOST_CELLS = 14
 _TRIES = 150  # embeddings searched for a pool
 _SHARE = 0.25  # of the time limit, for that
 _ROUNDS = 200  # packings tried on each torus
 _MOST_SHAPES = 60  # of a pool, packed on each torus
-_NEARLY = 0.97  # of what counting qubits allows: no other torus is tried
+_NEARLY = 0.97  # of the bound by qubits; from there on no other torus is tried
 _SPARE = 1  # qubits that a shape may have more than the smallest one
 
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """An embedding that can be laid anywhere: cells (q, 3) of its qubits, and the length of each chain."""
+    """An embedding up to a shift by whole cells.
+
+    Attributes:
+        cells: (q, 3) int64, kind and cell of each qubit, chain by chain; see `Lattice.cells`.
+        lengths: qubits of each chain.
+    """
 
     cells: IntArray
     lengths: tuple[int, ...]
 
+    @classmethod
+    def from_chains(cls, lattice: Lattice, chains: Chains) -> Shape:
+        """Return the shape of ``chains`` on ``lattice``, moved to the lowest cells."""
+        cells = lattice.cells[minorminer.qubits_of(chains)].copy()
+        cells[:, 1:] -= cells[:, 1:].min(axis=0)
+        return cls(cells, tuple(map(len, chains)))
+
     def split(self, qubits: list[int]) -> Chains:
-        """Qubits (q,) in the order of the cells, as chains."""
+        """Return ``qubits`` (q,), in the order of the cells, as chains."""
         chains, start = [], 0
         for length in self.lengths:
             chains.append(qubits[start : start + length])
@@ -59,104 +78,99 @@ class Shape:
 
 @dataclass(frozen=True)
 class Torus:
-    """Cells modulo the shifts (a, b) and (0, d): a * d of them."""
+    """Cells modulo the shifts (a, b) and (0, d), with 0 <= b < d: a * d cells.
+
+    Every sublattice of the cells has exactly one such basis (its Hermite normal form).
+
+    Examples:
+        A shift by (2, 1) leads back to cell 0 of this torus of six cells:
+
+        >>> import numpy as np
+        >>> Torus(2, 1, 3).number(np.array([[0, 0], [1, 0], [2, 0], [2, 1], [0, 3]])).tolist()
+        [0, 3, 2, 0, 0]
+    """
 
     a: int
     b: int
     d: int
 
     def number(self, shifts: IntArray) -> IntArray:
-        """(...,) the cell, 0 to a * d - 1, on which shifts (..., 2) fall."""
+        """Return the cell (...,), 0 to a * d - 1, that ``shifts`` (..., 2) lead to from cell 0."""
         rounds = shifts[..., 0] // self.a
         return (shifts[..., 0] - rounds * self.a) * self.d + (shifts[..., 1] - rounds * self.b) % self.d
 
     def fold(self, cells: IntArray) -> IntArray:
-        """(...,) the qubit of the torus on which qubits in cells (..., 3) fall."""
+        """Return the number (...,) of the torus qubit in each of ``cells`` (..., 3: kind and cell)."""
         return cells[..., 0] * (self.a * self.d) + self.number(cells[..., 1:])
 
 
 @cache
 def ideal_chip(topology: str, side: int, tracks: int) -> SolverGraph:
-    """A small lattice without faults."""
-    make = {
+    """Return an ideal lattice of ``topology`` with ``side`` cells; ``tracks`` counts but for Pegasus."""
+    graph = {
         "pegasus": lambda: dwave.graphs.pegasus_graph(side),
         "zephyr": lambda: dwave.graphs.zephyr_graph(side, tracks),
         "chimera": lambda: dwave.graphs.chimera_graph(side, side, tracks),
     }[topology]()
     shape = {"pegasus": (side,), "zephyr": (side, tracks), "chimera": (side, side, tracks)}[topology]
-    sizes = {"pegasus": 24 * side * (side - 1), "zephyr": 4 * tracks * side * (2 * side + 1)}
-    qubits = np.array(sorted(make), dtype=np.int32)
-    couplers = np.sort(np.array(list(make.edges), dtype=np.int32), axis=1)
-    size = sizes.get(topology, 2 * side * side * tracks)
+    qubits = np.array(sorted(graph), dtype=np.int32)
+    couplers = np.sort(np.array(list(graph.edges), dtype=np.int32), axis=1)
     couplers = couplers[np.lexsort(couplers.T[::-1])]
-    return SolverGraph("window", f"{topology}{side}", topology, shape, size, qubits, couplers)
+    size = lattice_size(topology, shape)
+    return SolverGraph("ideal", f"{topology}{side}", topology, shape, size, qubits, couplers)
 
 
-def find_shapes(
-    graph: Interactions, solver: SolverGraph, time_limit: TimeLimit, rng: np.random.Generator
-) -> list[Shape]:
-    """Different small embeddings on windows of the solver's ideal lattice, the smallest first."""
-    found: dict[bytes, Shape] = {}
-    tracks = solver.shape[-1] if solver.topology != "pegasus" else 0
-    for side in _WINDOWS[solver.topology]:
-        ideal = ideal_chip(solver.topology, side, tracks)
-        place = lattice.lattice_of(ideal)
+def find_shapes(task: TilingTask) -> list[Shape]:
+    """Return different small embeddings of the graph of ``task``, the smallest first.
+
+    minorminer embeds on ideal lattices of the chip's topology; larger ones are tried only if the smaller hold
+    none.
+    """
+    shapes: dict[bytes, Shape] = {}
+    topology = task.solver.topology
+    tracks = task.solver.shape[-1] if topology != "pegasus" else 0
+    for side in _SIDES[topology]:
+        chip = ideal_chip(topology, side, tracks)
         for number in range(_TRIES):
-            if time_limit.spent_s > _SHARE * time_limit.limit_s or (number == 10 and not found):
+            if task.time_limit.has_spent(_SHARE) or (number == 10 and not shapes):
                 break
-            seed = int(rng.integers(1 << 31))
-            chains = minorminer.find_chains(graph, ideal.couplers, ideal.qubits, seed, time_limit.left_s)
+            seed, left_s = task.draw_seed(), task.time_limit.left_s
+            chains = minorminer.find_chains(task.graph, chip.couplers, chip.qubits, seed, left_s)
             if chains is not None:
-                shape = _shape(place, chains)
-                found.setdefault(_key(shape), shape)
-        if found:
+                shape = Shape.from_chains(lattice_of(chip), chains)
+                key = shape.cells[np.lexsort(shape.cells.T)].tobytes()
+                shapes.setdefault(key, shape)
+        if shapes:
             break
-    shapes = sorted(found.values(), key=lambda shape: len(shape.cells))
-    return [shape for shape in shapes if len(shape.cells) <= len(shapes[0].cells) + _SPARE]
+    smallest_first = sorted(shapes.values(), key=lambda shape: len(shape.cells))
+    return [shape for shape in smallest_first if len(shape.cells) <= len(smallest_first[0].cells) + _SPARE]
 
 
-def _shape(place: Lattice, chains: Chains) -> Shape:
-    cells = place.cells[minorminer.qubits_of(chains)].copy()
-    cells[:, 1:] -= cells[:, 1:].min(axis=0)
-    return Shape(cells, tuple(map(len, chains)))
+def tile_periodically(task: TilingTask, shapes: list[Shape]) -> None:
+    """Place the periodic packing of ``shapes`` with the most copies on the empty chip of ``task``.
 
-
-def _key(shape: Shape) -> bytes:
-    return shape.cells[np.lexsort(shape.cells.T)].tobytes()
-
-
-def tile_periodically(
-    graph: Interactions,
-    occupancy: Occupancy,
-    shapes: list[Shape],
-    time_limit: TimeLimit,
-    rng: np.random.Generator,
-) -> None:
-    """Lay the periodic packing of shapes on an empty occupancy that leaves it the most copies."""
-    kinds = int(occupancy.lattice.cells[:, 0].max()) + 1
-    if not shapes or kinds != _KINDS:
+    Nothing is placed without shapes, or on a lattice whose cells have another number of qubits than 8.
+    """
+    occupancy, qubits = task.occupancy, len(task.solver.qubits)
+    if not shapes or int(occupancy.lattice.cells[:, 0].max()) + 1 != KINDS:
         return
     smallest = len(shapes[0].cells)
     best: list[Chains] = []
-    for torus in _tori(range(-(-smallest // kinds), _MOST_CELLS + 1)):
-        cells = torus.a * torus.d
-        if (
-            time_limit.spent_s > 2 * _SHARE * time_limit.limit_s
-            or len(best) >= _NEARLY * len(occupancy.solver.qubits) / smallest
-        ):
+    for torus in _tori(range(-(-smallest // KINDS), _MOST_CELLS + 1)):
+        if task.time_limit.has_spent(2 * _SHARE) or len(best) >= _NEARLY * qubits / smallest:
             break
-        packed = _pack_torus(torus, shapes[:_MOST_SHAPES], rng)
-        if len(packed) * len(occupancy.solver.qubits) > len(best) * kinds * cells:
+        packed = _pack_torus(torus, shapes[:_MOST_SHAPES], task.rng)
+        if len(packed) * qubits > len(best) * KINDS * torus.a * torus.d:
             best = max(best, unroll(torus, packed, occupancy), key=len)
-    place_valid(graph, occupancy, best)
+    place_valid(task.graph, occupancy, best)
 
 
 def place_valid(graph: Interactions, occupancy: Occupancy, copies: list[Chains]) -> None:
-    """Place those of disjoint copies that hold on the occupancy's solver; couplers may be missing."""
+    """Place those of the disjoint ``copies`` of ``graph`` whose couplers all work."""
     if copies:
-        holds = intact_tiles(graph, occupancy.solver, Tiling.from_chains(copies))
-        for chains, whole in zip(copies, holds.tolist(), strict=True):
-            if whole:
+        valid = intact_tiles(graph, occupancy.solver, Tiling.from_chains(copies))
+        for chains, is_valid in zip(copies, valid.tolist(), strict=True):
+            if is_valid:
                 occupancy.place(chains)
 
 
@@ -168,7 +182,11 @@ def _tori(cells: range) -> Iterator[Torus]:
 
 
 def _pack_torus(torus: Torus, shapes: list[Shape], rng: np.random.Generator) -> list[tuple[Shape, int]]:
-    """Disjoint shapes on a torus, each with the cell that it is moved by; the most of a few hundred tries."""
+    """Return disjoint shapes on ``torus``, each with the cell that it is moved by.
+
+    Of ``_ROUNDS`` random greedy packings that with the most shapes is taken. Shapes that meet themselves on
+    the torus are left out.
+    """
     count = torus.a * torus.d
     masks: dict[int, tuple[Shape, int]] = {}
     steps = np.array([[i, j] for i in range(torus.a) for j in range(torus.d)])
@@ -177,32 +195,41 @@ def _pack_torus(torus: Torus, shapes: list[Shape], rng: np.random.Generator) -> 
         for number, places in enumerate(torus.fold(moved).tolist()):
             if len(set(places)) == len(places):
                 masks.setdefault(sum(1 << place for place in places), (shape, number))
-    every = list(masks)
-    ceiling = count * _KINDS // len(shapes[0].cells)
+    all_masks = list(masks)
+    bound = count * KINDS // len(shapes[0].cells)
     best: list[int] = []
-    for _ in range(_ROUNDS if every else 0):
-        left, chosen = every, list[int]()
+    for _ in range(_ROUNDS if all_masks else 0):
+        left, chosen = all_masks, list[int]()
         while left:
             mask = left[int(rng.integers(len(left)))]
             chosen.append(mask)
             left = [other for other in left if not other & mask]
         best = max(best, chosen, key=len)
-        if len(best) == ceiling:
+        if len(best) == bound:
             break
     return [masks[mask] for mask in best]
 
 
 def unroll(torus: Torus, packed: list[tuple[Shape, int]], occupancy: Occupancy) -> list[Chains]:
-    """The packing laid all over the occupancy, at the phase that keeps the most copies."""
-    place = occupancy.lattice
-    shifts = place.shifts
+    """Return the copies on free qubits when a packing is repeated over a chip.
+
+    Args:
+        torus: cells after which the packing repeats.
+        packed: shapes that are disjoint on ``torus``, each with the cell that it is moved by.
+        occupancy: the chip.
+
+    Returns:
+        Disjoint copies, of that phase of the packing (one for each cell of the torus) that gives the most.
+    """
+    lattice = occupancy.lattice
+    shifts = lattice.shifts
     phase = torus.number(shifts)
-    free = np.append(occupancy.owner == -1, False)
-    laid: list[list[Chains]] = [[] for _ in range(torus.a * torus.d)]
+    free = np.append(occupancy.owner == FREE, False)
+    by_phase: list[list[Chains]] = [[] for _ in range(torus.a * torus.d)]
     for shape, cell in packed:
         start = np.array([cell // torus.d, cell % torus.d])
-        qubits = place.find(shape.cells + np.pad(shifts + start, ((0, 0), (1, 0)))[:, np.newaxis])
+        qubits = lattice.qubits_in(shape.cells + np.pad(shifts + start, ((0, 0), (1, 0)))[:, np.newaxis])
         whole = free[qubits].all(axis=1)
         for number, chosen in zip(phase[whole].tolist(), qubits[whole].tolist(), strict=True):
-            laid[number].append(shape.split(chosen))
-    return max(laid, key=len)
+            by_phase[number].append(shape.split(chosen))
+    return max(by_phase, key=len)

@@ -1,8 +1,13 @@
-"""Small embeddings that can be laid anywhere on a lattice, and all places where they fit on what is free.
+"""Shapes, that is small embeddings up to a shift, and all places where they fit on free qubits.
 
-Some tracks of a lattice can be exchanged, on each of its lines by itself, and no coupler is lost: the four of
-a Zephyr line, and the two oddly coupled lines of a Pegasus pair. So a shape is known up to that, and asked of
-a place is only whether its lines have an order of tracks that leads it over allowed qubits.
+Some tracks of a lattice can be exchanged on each of its lines independently, and no coupler is lost: the four
+of a Zephyr line, and the two oddly coupled lines of a Pegasus pair. So a shape is stored up to such
+exchanges, and it fits at a place if each of its lines has an order of tracks that leads to free qubits only.
+
+All orders of a line are tested at once. The tracks at one place of a line form a group; which of them are
+free is a mask of 4 (Zephyr) or 2 (Pegasus) bits. A table gives, for a track and a mask, the orders that move
+the track to a free one, as a mask of 24 (or 2) bits. The bitwise AND over the qubits of a line leaves the
+orders that suit all.
 """
 
 from __future__ import annotations
@@ -26,16 +31,19 @@ BoolArray = NDArray[np.bool_]
 
 _EXCHANGED = {"zephyr": 4, "pegasus": 2}  # tracks of a line that can be exchanged
 _FOLDER = "ideal"
-_PROBED = 4  # every so many qubits of a shape are looked at first
+_PROBED = 4  # one in four qubits of a shape is tested first
 
 
 @dataclass(frozen=True, eq=False)
 class Shapes:
     """S shapes of at most K qubits for a graph of n units, the smallest first.
 
-    tracks: that can be exchanged on a line. cells: (S, K, 3) int64, see `Lattice`; of no meaning past the
-    size of a shape. lines: (S, K) int64, the line of each qubit, numbered within the shape. lengths: (S, n)
-    int64, qubits of each chain; chain by chain they are the qubits in their order.
+    Attributes:
+        tracks: number of tracks that can be exchanged on a line.
+        cells: (S, K, 3) int64, kind and cell of each qubit, see `Lattice.cells`; without meaning beyond the
+            size of a shape.
+        lines: (S, K) int64, the line of each qubit, numbered within the shape.
+        lengths: (S, n) int64, qubits of each chain; the qubits follow each other chain by chain.
     """
 
     tracks: int
@@ -51,12 +59,12 @@ class Shapes:
 
     @cached_property
     def filled(self) -> BoolArray:
-        """(S, K) bool: which places hold a qubit."""
+        """(S, K) bool: whether there is a qubit, that is whether the index is below the size of the shape."""
         filled: BoolArray = np.arange(self.cells.shape[1]) < self.sizes[:, np.newaxis]
         return filled
 
     def split(self, shape: int, qubits: IntArray) -> Chains:
-        """The qubits (size,) of a shape as chains."""
+        """Return the ``qubits`` (size,) of the shape with the index ``shape`` as chains."""
         ends = np.cumsum(self.lengths[shape]).tolist()
         starts = [0, *ends[:-1]]
         flat = qubits.tolist()
@@ -64,7 +72,7 @@ class Shapes:
 
 
 def load_shapes(graph: Interactions, solver: SolverGraph) -> Shapes | None:
-    """The shapes that are shipped for a graph and a topology, or None."""
+    """Return the shapes that are shipped for ``graph`` and the topology of ``solver``, or None."""
     tracks = _EXCHANGED.get(solver.topology, 0)
     if not tracks or (solver.topology == "zephyr" and solver.shape[1] != tracks):
         return None
@@ -78,16 +86,18 @@ def load_shapes(graph: Interactions, solver: SolverGraph) -> Shapes | None:
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Shapes moved to where they fit: F of them, found by `PlaceFinder`.
+    """F shapes, each moved to a place where it may fit; made by `PlaceFinder`.
 
-    shapes: (F,) int64. groups: (F, K) int64, where each qubit's exchangeable tracks are.
+    Attributes:
+        shapes: (F,) int64, indices of the shapes.
+        groups: (F, K) int64, the group of exchangeable tracks of each qubit.
     """
 
     shapes: IntArray
     groups: IntArray
 
     def take(self, chosen: IntArray | BoolArray) -> Places:
-        """Some of them."""
+        """Return the places with the indices, or the mask, ``chosen``."""
         return Places(self.shapes[chosen], self.groups[chosen])
 
     def __len__(self) -> int:
@@ -97,32 +107,37 @@ class Places:
 class PlaceFinder:
     """Finds all places of shapes on one lattice.
 
-    The exchangeable tracks at one place of a line are a group; what is allowed of it is a few bits.
+    Attributes:
+        shapes: what is placed.
+        group: (size,) int64, the group of exchangeable tracks of each qubit.
+        qubits: (groups, tracks) int64, the qubits of each group; the lattice's size where there is none.
     """
 
     def __init__(self, shapes: Shapes, lattice: Lattice) -> None:
-        self.known = shapes
+        self.shapes = shapes
         self._number(lattice)
         tracks = shapes.tracks
         self._orders = np.array(list(permutations(range(tracks))))  # of tracks
         self._every = (1 << len(self._orders)) - 1
-        # For a track of a shape and the bits that are allowed: the orders (as bits) that lead it over those.
+        # For each track of a shape and each mask of allowed tracks: the orders, as a mask, that move the
+        # track to an allowed one. One row more stands for a place without a qubit, which all orders suit.
         masks = np.arange(1 << tracks)
-        leads = masks[np.newaxis, np.newaxis] >> self._orders.T[:, :, np.newaxis] & 1
+        suitable = masks[np.newaxis, np.newaxis] >> self._orders.T[:, :, np.newaxis] & 1
         weights = 1 << np.arange(len(self._orders))
-        leads = (leads * weights[:, np.newaxis]).sum(axis=1)
-        self._leads = np.append(leads, np.full((1, len(masks)), self._every), axis=0)
+        suitable = (suitable * weights[:, np.newaxis]).sum(axis=1)
+        self._suitable = np.append(suitable, np.full((1, len(masks)), self._every), axis=0)
         self._track = np.where(shapes.filled, shapes.cells[..., 0] % tracks, tracks)
 
     def _number(self, lattice: Lattice) -> None:
-        """Number the groups, with a margin around the chip, so that a moved shape never leaves the table."""
-        tracks, cells = self.known.tracks, self.known.cells
+        """Number the groups of ``lattice`` with a margin, so that no moved shape leaves the table."""
+        tracks, cells = self.shapes.tracks, self.shapes.cells
         margin = int(np.abs(cells[..., 1:]).max()) + 1
         lowest = lattice.cells[:, 1:].min(axis=0) - margin
         sides = lattice.cells[:, 1:].max(axis=0) + margin - lowest + 1
 
-        def group(of: IntArray) -> IntArray:
-            number: IntArray = (of[..., 0] // tracks * sides[0] + of[..., 1]) * sides[1] + of[..., 2]
+        def group(cells: IntArray) -> IntArray:
+            kind = cells[..., 0] // tracks
+            number: IntArray = (kind * sides[0] + cells[..., 1]) * sides[1] + cells[..., 2]
             return number
 
         self.group = group(lattice.cells - np.array([0, *lowest]))
@@ -131,62 +146,73 @@ class PlaceFinder:
         self.qubits = np.full((kinds * self._cell, tracks), len(lattice.cells), dtype=np.int64)
         self.qubits[self.group, lattice.cells[:, 0] % tracks] = np.arange(len(lattice.cells))
         offsets = group(cells)
-        self._offsets = np.where(self.known.filled, offsets, offsets[:, :1])
+        self._offsets = np.where(self.shapes.filled, offsets, offsets[:, :1])
         self._probes = np.ascontiguousarray(self._offsets[:, ::_PROBED])
-        self._ways = [self._ways_of(kind) for kind in range(kinds)]
+        self._by_kind = [self._group_offsets(kind) for kind in range(kinds)]
 
-    def _ways_of(self, kind: int) -> IntArray:
-        """(P, 2) int64: shapes, and each of their groups that is of a kind."""
-        here = self.known.filled & (self.known.cells[..., 0] // self.known.tracks == kind)
+    def _group_offsets(self, kind: int) -> IntArray:
+        """Return (P, 2) int64: shapes with a group of ``kind``, and the offset of that group."""
+        here = self.shapes.filled & (self.shapes.cells[..., 0] // self.shapes.tracks == kind)
         pairs = np.argwhere(here)
         return np.unique(np.stack([pairs[:, 0], self._offsets[tuple(pairs.T)]], axis=1), axis=0)
 
-    def allowed(self, qubits: BoolArray) -> IntArray:
-        """The bits of each group of which qubits (size,) may be used."""
-        bits: IntArray = np.append(qubits, False)[self.qubits] @ (1 << np.arange(self.known.tracks))
+    def allowed_tracks(self, qubits: BoolArray) -> IntArray:
+        """Return the mask of allowed tracks (groups,) int64 of each group, for ``qubits`` (size,) bool."""
+        bits: IntArray = np.append(qubits, False)[self.qubits] @ (1 << np.arange(self.shapes.tracks))
         return bits
 
-    def around(self, groups: IntArray, bits: IntArray, most: int, rng: np.random.Generator) -> Places:
-        """Places over at least one of ``groups``, where they fit on what is allowed.
+    def places_over(self, groups: IntArray, bits: IntArray, most: int, rng: np.random.Generator) -> Places:
+        """Return the places that fit and contain at least one of ``groups`` (G,).
 
-        most: ways that a group is looked at, drawn by chance when there are more.
+        Args:
+            groups: groups that are to be used.
+            bits: (groups,) int64, the allowed tracks of each group, see `allowed_tracks`.
+            most: number of placements tested for a group; drawn by ``rng`` if there are more.
+            rng: source of random choices.
         """
-        ways, moves = [], []
+        shape_lists, move_lists = [], []
         for group in groups.tolist():
-            here = self._ways[group // self._cell]
+            here = self._by_kind[group // self._cell]
             if len(here) > most:
                 here = here[rng.integers(len(here), size=most)]
-            ways.append(here[:, 0])
-            moves.append(group - here[:, 1])
-        shapes, move = np.concatenate(ways), np.concatenate(moves)[:, np.newaxis]
-        near = (bits[self._probes[shapes] + move] != 0).all(axis=1)  # most places fail at once
+            shape_lists.append(here[:, 0])
+            move_lists.append(group - here[:, 1])
+        shapes, move = np.concatenate(shape_lists), np.concatenate(move_lists)[:, np.newaxis]
+        near = (bits[self._probes[shapes] + move] != 0).all(axis=1)  # most places fail here
         shapes, move = shapes[near], move[near]
         places = Places(shapes, self._offsets[shapes] + move)
-        return places.take(self.fits(places, bits))
+        return places.take(self.fitting(places, bits))
 
-    def fits(self, places: Places, bits: IntArray) -> IntArray:
-        """Indices of the places that fit on what is allowed."""
+    def fitting(self, places: Places, bits: IntArray) -> IntArray:
+        """Return the indices of those ``places`` that fit on the allowed tracks ``bits`` of the groups."""
         left = np.arange(len(places))
-        leads = self._leads[self._track[places.shapes], bits[places.groups]]
-        some = (leads != 0).all(axis=1)
-        left, leads = left[some], leads[some]
-        lines = self.known.lines[places.shapes[left]]
+        suitable = self._suitable[self._track[places.shapes], bits[places.groups]]
+        some = (suitable != 0).all(axis=1)
+        left, suitable = left[some], suitable[some]
+        lines = self.shapes.lines[places.shapes[left]]
         holds = np.ones(len(left), dtype=np.bool_)
         for line in range(int(lines.max(initial=-1)) + 1):
-            holds &= np.bitwise_and.reduce(np.where(lines == line, leads, self._every), axis=1) != 0
+            holds &= np.bitwise_and.reduce(np.where(lines == line, suitable, self._every), axis=1) != 0
         fitting: IntArray = left[holds]
         return fitting
 
-    def realise(self, places: Places, index: int, bits: IntArray, rng: np.random.Generator) -> Chains:
-        """The chains of one place that fits, with an order of tracks on each line drawn by chance."""
+    def chains_at(self, places: Places, index: int, bits: IntArray, rng: np.random.Generator) -> Chains:
+        """Return the chains of the place with this ``index`` among ``places``, which must fit.
+
+        Args:
+            places: places that fit on ``bits``.
+            index: of one of them.
+            bits: allowed tracks of each group, see `allowed_tracks`.
+            rng: draws an order of tracks for each line, of those that fit.
+        """
         shape, groups = int(places.shapes[index]), places.groups[index]
-        size = int(self.known.sizes[shape])
-        tracks, lines = self._track[shape, :size], self.known.lines[shape, :size]
-        leads = self._leads[tracks, bits[groups[:size]]]
+        size = int(self.shapes.sizes[shape])
+        tracks, lines = self._track[shape, :size], self.shapes.lines[shape, :size]
+        suitable = self._suitable[tracks, bits[groups[:size]]]
         chosen = np.empty(size, dtype=np.int64)
         for line in np.unique(lines):
             here = lines == line
-            orders = int(np.bitwise_and.reduce(leads[here]))
+            orders = int(np.bitwise_and.reduce(suitable[here]))
             possible = [order for order in range(len(self._orders)) if orders >> order & 1]
             chosen[here] = self._orders[possible[int(rng.integers(len(possible)))]][tracks[here]]
-        return self.known.split(shape, self.qubits[groups[:size], chosen])
+        return self.shapes.split(shape, self.qubits[groups[:size], chosen])

@@ -60,7 +60,7 @@ def test_windows_are_read_off_the_edges() -> None:
     layers = as_layered(Interactions.of(models.conv358()))
     assert layers is not None
     assert len(layers.columns) == 128 + 10
-    assert sorted(stretch.unit for row in layers.rows for stretch in row) == [
+    assert sorted(segment.unit for row in layers.rows for segment in row) == [
         *range(196),
         *range(196 + 128, 358),
     ]

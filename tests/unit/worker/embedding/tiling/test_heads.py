@@ -14,6 +14,7 @@ from tests import models
 from tests.chips import chip
 from worker.embedding.copies.minorminer import Chains, find_chains, induced_couplers
 from worker.embedding.copies.occupancy import Occupancy
+from worker.embedding.copies.task import TilingTask
 from worker.embedding.copies.time_limit import TimeLimit
 from worker.embedding.model.graphs import Interactions, SolverGraph
 from worker.embedding.search import repair, shipped
@@ -50,11 +51,11 @@ def test_annealed_chains_hold(topology: str, side: int) -> None:
     solver = chip(topology, side, dead=0.02)
     head = heads.head_of(SMALL)
     assert head is not None
-    sheet = region_graph(solver, solver.qubits)
-    chains = heads.HeadAnnealer(head, sheet, random.Random(0)).search(20_000, lambda: False)
+    target = region_graph(solver, solver.qubits)
+    chains = heads.HeadAnnealer(head, target, random.Random(0)).find_chains(20_000, lambda: False)
     assert chains is not None
     _verify(SMALL, solver, chains)
-    again = heads.HeadAnnealer(head, sheet, random.Random(0)).search(20_000, lambda: False)
+    again = heads.HeadAnnealer(head, target, random.Random(0)).find_chains(20_000, lambda: False)
     assert again == chains
 
 
@@ -73,25 +74,21 @@ def test_broken_copies_are_mended() -> None:
     keep = np.isin(hit.qubits, gone, invert=True)
     couplers = hit.couplers[np.isin(hit.couplers, gone, invert=True).all(axis=1)]
     hurt = SolverGraph("hurt", "hurt_1", "zephyr", (4, 4), hit.size, hit.qubits[keep], couplers)
-    occupancy = Occupancy(hurt)
-    broken = _tiles(whole)
-    assert (
-        repair.repair_copies(SMALL, occupancy, broken, TimeLimit(20.0), np.random.default_rng(0))
-        == whole.tiles
-    )
-    _verify(SMALL, hurt, *occupancy.copies.values())
+    task = TilingTask(SMALL, Occupancy(hurt), whole.tiles, TimeLimit(20.0), np.random.default_rng(0))
+    assert repair.repair_copies(task, _tiles(whole)) == whole.tiles
+    _verify(SMALL, hurt, *task.occupancy.copies.values())
 
 
 def test_a_start_may_lie_in_several_parts_of_a_window() -> None:
     solver = chip("zephyr", 4)
-    (one,) = _tiles(find_embedding(SMALL, solver, tiles=1, time_limit_s=10.0).tiling)
-    own = [qubit for chain in one for qubit in chain]
+    (chains,) = _tiles(find_embedding(SMALL, solver, tiles=1, time_limit_s=10.0).tiling)
+    own = [qubit for chain in chains for qubit in chain]
     target = nx.Graph(solver.couplers.tolist())
     beside = set(own).union(*(target[qubit] for qubit in own))
     apart = next(pair for pair in solver.couplers.tolist() if beside.isdisjoint(pair))
     window = np.sort(np.array(own + apart))
-    start = [one[0] + apart, *one[1:]]
-    found = find_chains(SMALL, induced_couplers(solver, window), window, 0, 5.0, start=start)
+    start = [chains[0] + apart, *chains[1:]]
+    found = find_chains(SMALL, induced_couplers(solver, window), window, 0, 5.0, initial_chains=start)
     assert found is not None
     _verify(SMALL, solver, found)
 

@@ -10,6 +10,7 @@ from dwave.embedding import verify_embedding
 from tests import models
 from tests.chips import chip
 from worker.embedding.copies.occupancy import Occupancy
+from worker.embedding.copies.task import TilingTask
 from worker.embedding.copies.time_limit import TimeLimit
 from worker.embedding.model import lattice
 from worker.embedding.model.graphs import Interactions, SolverGraph
@@ -23,9 +24,8 @@ CHIPS = [("zephyr", 4), ("pegasus", 5)]
 def _packer(solver: SolverGraph, limit_s: float = 60.0, seed: int = 0) -> Packer:
     known = shapes.load_shapes(GRAPH, solver)
     assert known is not None
-    return Packer(
-        GRAPH, known, Occupancy(solver), solver.size, TimeLimit(limit_s), np.random.default_rng(seed)
-    )
+    rng = np.random.default_rng(seed)
+    return Packer(TilingTask(GRAPH, Occupancy(solver), solver.size, TimeLimit(limit_s), rng), known)
 
 
 def _verify(packer: Packer) -> None:
@@ -40,13 +40,13 @@ def test_every_shape_holds_where_it_fits(topology: str, side: int) -> None:
     known = shapes.load_shapes(GRAPH, solver)
     assert known is not None
     finder = shapes.PlaceFinder(known, lattice.lattice_of(solver))
-    bits = finder.allowed(solver.working)
+    bits = finder.allowed_tracks(solver.working)
     middle = finder.group[solver.qubits[len(solver.qubits) // 4 :: len(solver.qubits) // 2]]
-    places = finder.around(np.unique(middle), bits, 20_000, rng)
+    places = finder.places_over(np.unique(middle), bits, 20_000, rng)
     assert len(np.unique(places.shapes)) > 0.9 * len(known.sizes)
     target = nx.Graph(solver.couplers.tolist())
     for index in rng.choice(len(places), 150, replace=False).tolist():
-        chains = finder.realise(places, index, bits, rng)
+        chains = finder.chains_at(places, index, bits, rng)
         assert verify_embedding(dict(enumerate(chains)), GRAPH.edges.tolist(), target)
 
 
@@ -57,7 +57,7 @@ def test_copies_are_packed_around_faults(topology: str, side: int) -> None:
     filled = len(packer.occupancy.copies)
     assert filled > 0.5 * len(packer.occupancy.solver.qubits) / 16
     _verify(packer)
-    packer.most = filled + 1
+    packer.task.most = filled + 1
     packer.improve()
     assert len(packer.occupancy.copies) == filled + 1
     _verify(packer)
@@ -72,7 +72,7 @@ def test_a_seed_gives_the_same_packing_again() -> None:
 
 def test_no_more_copies_than_wanted() -> None:
     packer = _packer(chip("zephyr", 3))
-    packer.most = 4
+    packer.task.most = 4
     packer.fill()
     packer.improve()
     assert len(packer.occupancy.copies) == 4
