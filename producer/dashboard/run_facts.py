@@ -1,11 +1,10 @@
-"""Everything that a run's page shows, read once, as frozen dataclasses."""
+"""Everything that a run's page shows, as frozen dataclasses."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,17 +26,17 @@ MARGIN_BINS = 25
 
 @dataclass(frozen=True)
 class Done:
-    """Something that was finished at a time: images scored, or microseconds charged."""
+    """Images that were scored, or microseconds that were charged, at a time."""
 
-    at: datetime
+    when: datetime
     amount: int
 
 
 @dataclass(frozen=True, eq=False)
 class ImageFacts:
-    """An image of a run, and what the consensus says. pixels: (H, W) uint8. scores: (K,) float32."""
+    """An image of a run and its consensus: ``pixels`` (H, W) uint8, ``scores`` (K,) float32."""
 
-    held: queries.Classified
+    result: queries.Classified
     source: str | None
     pixels: NDArray[np.uint8]
     scores: NDArray[np.float32]
@@ -45,7 +44,7 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a run was made of: with these it can be repeated."""
+    """The inputs of a run, with which it can be repeated."""
 
     network: networks_queries.NetworkSummary
     calibration: calibration_queries.CalibrationSummary | None
@@ -55,10 +54,14 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class RunFacts:
-    """A run, whole.
+    """All facts about a run.
 
-    mean_scores: (K, K) in 0..100 by true class, NaN where there is none; None: no labels, or not asked for.
-    margins: (25,) images by margin, from 0 to 1.
+    Attributes:
+        confusion: true class, predicted class or None, number of images.
+        predictions: predicted class or None, number of images.
+        mean_scores: (K, K) in 0..100 by true class, NaN without images; None without labels, or if not
+            wanted.
+        margins: (25,) numbers of images by margin, from 0 to 1.
     """
 
     run: queries.RunSummary
@@ -75,16 +78,17 @@ class RunFacts:
 
 
 def read(session: Session, run: int, *, scores: bool = True) -> RunFacts:
-    """Everything about one run; ``scores``: also the mean scores, for which every image is read.
+    """Return everything about ``run``; with ``scores`` also the mean scores, for which every image is read.
 
     Raises:
-        NotFound: there is no such run. Corrupt: something that is stored for it is damaged.
+        NotFound: there is no such run.
+        Corrupt: stored data of the run are damaged.
     """
-    found = queries.run(session, run)
+    summary_row = queries.run(session, run)
     classes = queries.classes(session, run)
     confusion = tuple(queries.confusion(session, run))
     return RunFacts(
-        run=found,
+        run=summary_row,
         counts=queries.counts(session, run),
         classes=classes,
         confusion=confusion,
@@ -94,26 +98,29 @@ def read(session: Session, run: int, *, scores: bool = True) -> RunFacts:
         scored=_scored(session, run),
         charged=_charged(session, run),
         least_certain=least_certain(session, run, len(classes)),
-        provenance=_provenance(session, found),
+        provenance=_provenance(session, summary_row),
     )
 
 
 def least_certain(
     session: Session, run: int, classes: int, limit: int = LEAST_CERTAIN
 ) -> tuple[ImageFacts, ...]:
-    """Images with the smallest margin between the two best classes; of undecided ones at most half."""
+    """Return the ``limit`` images of ``run`` with the smallest margins, at most half of them undecided.
+
+    ``classes`` is the number of classes.
+    """
     undecided = classified(session, run, limit // 2, Classification.predicted.is_(None))
     decided = classified(session, run, limit - len(undecided), Classification.predicted.is_not(None))
     return images(session, run, undecided + decided, classes)
 
 
 def classified(
-    session: Session, run: int, limit: int, chosen: ColumnElement[bool]
+    session: Session, run: int, limit: int, condition: ColumnElement[bool]
 ) -> list[queries.Classified]:
-    """The classified images of a run for which ``chosen`` holds, those of the smallest margin first."""
+    """Return ``limit`` classified images of ``run`` that meet ``condition``, smallest margin first."""
     rows = session.execute(
         select(*queries.CLASSIFIED)
-        .where(Classification.run_id == run, chosen)
+        .where(Classification.run_id == run, condition)
         .order_by(Classification.margin, Classification.image)
         .limit(limit)
     )
@@ -123,41 +130,42 @@ def classified(
 def images(
     session: Session, run: int, classified: Sequence[queries.Classified], classes: int
 ) -> tuple[ImageFacts, ...]:
-    """Classified images with their pixels."""
-    found: dict[int, tuple[NDArray[np.uint8], str | None]] = {}
-    for wanted in classified:
-        if wanted.image not in found:
-            found |= _batch_of(session, run, wanted.image, {one.image for one in classified})
+    """Return the ``classified`` images of ``run`` with their pixels; ``classes`` is the number of classes."""
+    numbers = {result.image for result in classified}
+    pixels: dict[int, tuple[NDArray[np.uint8], str | None]] = {}
+    for result in classified:
+        if result.image not in pixels:
+            pixels |= _read_batch(session, run, result.image, numbers)
     with stored_in(f"run {run}", f"score it again: `annealq runs rescore {run}`"):
-        scores = arrays.decode_scores([one.scores for one in classified], classes)
+        scores = arrays.decode_scores([result.scores for result in classified], classes)
     return tuple(
-        ImageFacts(one, found[one.image][1], found[one.image][0], row)
-        for one, row in zip(classified, scores, strict=True)
+        ImageFacts(result, pixels[result.image][1], pixels[result.image][0], row)
+        for result, row in zip(classified, scores, strict=True)
     )
 
 
-def _batch_of(
-    session: Session, run: int, image: int, wanted: set[int]
+def _read_batch(
+    session: Session, run: int, image: int, numbers: set[int]
 ) -> dict[int, tuple[NDArray[np.uint8], str | None]]:
-    """Pixels and file names of the wanted images in the batch that holds ``image``."""
-    held, kept = session.execute(
+    """Return pixels and file names of the images ``numbers`` in the batch of ``image``."""
+    batch, stored = session.execute(
         select(Batch, BatchImages)
         .outerjoin(BatchImages, BatchImages.batch_id == Batch.id)
         .where(Batch.run_id == run, Batch.first_image <= image)
         .order_by(Batch.first_image.desc())
         .limit(1)
     ).one()
-    shape = (held.count, held.height, held.width)
-    with stored_in(f"batch {held.id} of run {run}", "classify the images again"):
-        if kept is None:
+    shape = (batch.count, batch.height, batch.width)
+    with stored_in(f"batch {batch.id} of run {run}", "classify the images again"):
+        if stored is None:
             raise Corrupt("its images are gone")
-        pixels = arrays.decode_images(kept.images, shape, kept.images_sha256, kept.labels)
-    session.expunge(kept)  # it is long
-    first, names = held.first_image, kept.sources
+        pixels = arrays.decode_images(stored.images, shape, stored.images_sha256, stored.labels)
+    session.expunge(stored)  # releases its memory
+    first, names = batch.first_image, stored.sources
     return {
         k: (pixels[k - first], None if names is None else names[k - first])
-        for k in wanted
-        if first <= k < first + held.count
+        for k in numbers
+        if first <= k < first + batch.count
     }
 
 
@@ -174,7 +182,7 @@ def _scored(session: Session, run: int) -> tuple[Done, ...]:
         .where(Batch.run_id == run, Batch.scored_at.is_not(None))
         .order_by(Batch.scored_at)
     )
-    return tuple(Done(at, count) for at, count in rows if at is not None)
+    return tuple(Done(when, count) for when, count in rows if when is not None)
 
 
 def _charged(session: Session, run: int) -> tuple[Done, ...]:
@@ -184,7 +192,7 @@ def _charged(session: Session, run: int) -> tuple[Done, ...]:
         .where(Batch.run_id == run, Problem.charged_us > 0, Problem.answered_at.is_not(None))
         .order_by(Problem.answered_at)
     )
-    return tuple(Done(at, us or 0) for at, us in rows if at is not None)
+    return tuple(Done(when, us or 0) for when, us in rows if when is not None)
 
 
 def _provenance(session: Session, run: queries.RunSummary) -> Provenance:
@@ -198,15 +206,10 @@ def _provenance(session: Session, run: queries.RunSummary) -> Provenance:
         .distinct()
         .order_by(Problem.embedding_id)
     )
-    fitted = run.calibrated_by
+    calibration = run.calibrated_by
     return Provenance(
         network=networks_queries.network(session, row.network_id),
-        calibration=None if fitted is None else calibration_queries.one(session, fitted),
+        calibration=None if calibration is None else calibration_queries.one(session, calibration),
         embeddings=tuple(embeddings.embedding(session, key) for key in used.scalars() if key is not None),
         content_sha256=row.content_sha256,
     )
-
-
-def parameters_of(run: queries.RunSummary) -> dict[str, Any]:
-    """What was chosen about a run, by name, without what was not."""
-    return {name: value for name, value in run.parameters.items() if value is not None}

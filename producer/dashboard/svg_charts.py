@@ -1,4 +1,4 @@
-"""Charts as plain rectangles and texts, which a template writes as SVG. No drawing library, no pixels."""
+"""Bar charts as rectangles and texts, which a template writes as SVG."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from numpy.typing import NDArray
 
 from producer.dashboard.run_facts import Done
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 8, 40  # room for the axes' texts
-_TICK = 42  # from one tick to the next, at least
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 8, 40  # margins for the texts of the axes
+_TICK = 42  # smallest distance of ticks
 _BINS = 60
 
 
 @dataclass(frozen=True)
 class Size:
-    """Of a chart, in its own units of length: at full width one is a pixel."""
+    """Size of a chart in its own units: one unit is a pixel at full width."""
 
     width: int
     height: int
 
     @property
     def inner(self) -> tuple[int, int]:
+        """Return width and height between the margins."""
         return self.width - _LEFT - _RIGHT, self.height - _TOP - _BOTTOM
 
 
@@ -35,7 +36,7 @@ LARGE, SMALL = Size(540, 200), Size(260, 150)
 
 @dataclass(frozen=True)
 class Tick:
-    """A place on an axis, in the chart's own units of length, and what stands there."""
+    """A position on an axis, in the chart's units, and its text."""
 
     at: float
     text: str
@@ -43,7 +44,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Rect:
-    """One bar, or one part of it; ``text`` says in words what it shows."""
+    """A bar or a part of it; ``text`` describes it."""
 
     x: float
     y: float
@@ -54,7 +55,7 @@ class Rect:
 
 @dataclass(frozen=True)
 class Series:
-    """Bars of one meaning."""
+    """Bars of one kind."""
 
     name: str
     bars: tuple[Rect, ...]
@@ -62,7 +63,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """Stacked bars over an axis. summary: what it shows, for those who do not see it."""
+    """Stacked bars over an axis; ``summary`` describes them for screen readers."""
 
     title: str
     x_label: str
@@ -94,10 +95,18 @@ def histogram(
     stacked: Sequence[tuple[str, NDArray[np.integer]]],
     size: Size = LARGE,
 ) -> Chart:
-    """Counts between edges, (n + 1,), of one or more kinds, each (n,), on top of each other."""
+    """Return a stacked histogram.
+
+    Args:
+        title: of the chart.
+        x_label: of the axis of values.
+        y_label: of the axis of counts.
+        edges: (n + 1,) edges of the bins.
+        stacked: names and (n,) counts of each kind.
+        size: of the chart.
+    """
     total = np.sum([counts for _, counts in stacked], axis=0)
     labels = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges.tolist())]
-    whole = int(total.sum())
     parts = ", ".join(f"{int(counts.sum()):,} {name}" for name, counts in stacked if counts.any())
     return _bars(
         title,
@@ -106,19 +115,28 @@ def histogram(
         _numbers(float(edges[0]), float(edges[-1]), size),
         labels,
         [(name, counts.astype(np.float64)) for name, counts in stacked],
-        summary=f"{whole:,} {y_label}" + (f": {parts}" if len(stacked) > 1 else ""),
+        summary=f"{int(total.sum()):,} {y_label}" + (f": {parts}" if len(stacked) > 1 else ""),
     )
 
 
 def rate(
     title: str, y_label: str, done: Sequence[Done], start: datetime, end: datetime, unit: float
 ) -> Chart:
-    """How much was done in each moment from ``start`` to ``end``, as amounts for ``unit`` seconds."""
+    """Return a chart of the rate of work over time.
+
+    Args:
+        title: of the chart.
+        y_label: of the axis of rates.
+        done: amounts of work with their times.
+        start: of the axis of time.
+        end: of the axis of time.
+        unit: rates are amounts per ``unit`` seconds.
+    """
     length = max((end - start).total_seconds(), 1e-3)
-    at = np.array([(one.at - start).total_seconds() for one in done])
-    amounts = np.array([one.amount for one in done], dtype=np.float64)
+    seconds = np.array([(work.when - start).total_seconds() for work in done])
+    amounts = np.array([work.amount for work in done], dtype=np.float64)
     bins = int(np.clip(len(done), 1, _BINS))
-    sums, edges = np.histogram(np.clip(at, 0.0, length), bins, (0.0, length), weights=amounts)
+    sums, edges = np.histogram(np.clip(seconds, 0.0, length), bins, (0.0, length), weights=amounts)
     rates = sums * unit * bins / length
     times = [start + timedelta(seconds=float(second)) for second in edges]
     labels = [f"{low:%H:%M:%S} to {high:%H:%M:%S} UTC" for low, high in pairwise(times)]
@@ -130,7 +148,7 @@ def rate(
         _clock(start, length, LARGE),
         labels,
         [("", rates)],
-        summary=f"{mean:,.3g} {y_label} in the mean over {length:,.0f} s, at most {rates.max():,.3g}",
+        summary=f"{mean:,.3g} {y_label} on average over {length:,.0f} s, at most {rates.max():,.3g}",
     )
 
 
@@ -165,7 +183,7 @@ def _bars(
 
 
 def nice(low: float, high: float, count: int) -> list[float]:
-    """About ``count`` round numbers from ``low`` to ``high``: multiples of 1, 2 or 5 times a power of ten."""
+    """Return about ``count`` multiples of 1, 2 or 5 times a power of ten from ``low`` to ``high``."""
     if not high > low:
         return [low]
     raw = (high - low) / count
@@ -182,17 +200,18 @@ def _numbers(low: float, high: float, size: Size) -> tuple[Tick, ...]:
 
 
 def _clock(start: datetime, length: float, size: Size) -> tuple[Tick, ...]:
-    most = size.inner[0] // (2 * _TICK)
+    max_ticks = size.inner[0] // (2 * _TICK)
     steps = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
-    step = next((one for one in steps if length / one <= most), 86400 * math.ceil(length / 86400 / most))
+    days = math.ceil(length / 86400 / max_ticks)
+    step = next((step for step in steps if length / step <= max_ticks), 86400 * days)
     pattern = "%H:%M:%S" if step < 60 else "%H:%M" if step < 86400 else "%m-%d"
     first = step - (start.hour * 3600 + start.minute * 60 + start.second) % step - start.microsecond / 1e6
     ticks = []
-    at = first % step
-    while at <= length:
-        x = _LEFT + at / length * size.inner[0]
-        ticks.append(Tick(x, f"{start + timedelta(seconds=at + 1e-3):{pattern}}"))
-        at += step
+    second = first % step
+    while second <= length:
+        x = _LEFT + second / length * size.inner[0]
+        ticks.append(Tick(x, f"{start + timedelta(seconds=second + 1e-3):{pattern}}"))
+        second += step
     return tuple(ticks)
 
 

@@ -16,12 +16,10 @@ from sqlalchemy.orm import Session
 from producer.embeddings import queries as embeddings_queries
 from producer.reports import solver
 from producer.runs import queries
-from producer.runs.summary import mean_scores
+from producer.runs.summary import ConfusionTable, confusion_table, mean_scores, scored_classes
 from schema.calendar.run_hours import Hours, shown
 from schema.parameters import Rule, Solver
 from schema.states import FINISHED_RUNS, RunState
-
-_MOST_CLASSES = 26  # wider tables do not fit a terminal
 
 
 def run_text(
@@ -37,8 +35,8 @@ def run_text(
         parts.append(solver.solver_figures(run.statistics, units))
     if counts.decided + counts.undecided:
         confusion = queries.confusion(session, run_id)
-        if confusion and len(names) <= _MOST_CLASSES:
-            parts.append(_against(confusion, names))
+        if (table := confusion_table(confusion, names)) is not None:
+            parts.append(_confusion(table))
         elif not confusion:
             parts.append(_predicted(queries.predictions(session, run_id), names))
         if scores and confusion:
@@ -128,21 +126,14 @@ def _add_throughput(table: Table, figures: dict[str, Any]) -> None:
         table.add_row(name, ", ".join(f"{p} {ms / 1000:,.2f} s" for p, ms in known))
 
 
-def _against(confusion: list[tuple[int, int | None, int]], names: tuple[str, ...]) -> Table:
-    """Images by true class (rows) and predicted class (columns)."""
-    undecided = any(predicted is None for _, predicted, _ in confusion)
+def _confusion(confusion: ConfusionTable) -> Table:
     table = Table(title="images by true class (rows) and predicted class (columns)")
     table.add_column("true", style="bold")
-    for name in (*names, "undecided") if undecided else names:
+    for name in (*confusion.columns, "right"):
         table.add_column(name, justify="right")
-    table.add_column("right", justify="right")
-    columns: list[int | None] = [*range(len(names)), *([None] if undecided else [])]
-    cells = {(label, predicted): images for label, predicted, images in confusion}
-    for label in sorted({label for label, _, _ in confusion}):
-        row = [cells.get((label, predicted), 0) for predicted in columns]
-        share = cells.get((label, label), 0) / sum(row)
-        texts = [_cell(images, predicted == label) for images, predicted in zip(row, columns, strict=True)]
-        table.add_row(names[label], *texts, f"{share:.1%}")
+    for row in confusion.rows:
+        cells = [_cell(images, k == row.label) for k, images in enumerate(row.counts)]
+        table.add_row(row.name, *cells, f"{row.share:.1%}")
     return table
 
 
@@ -166,10 +157,9 @@ def _scores(means: NDArray[np.float64], names: tuple[str, ...]) -> Table:
     table.add_column("true", style="bold")
     for name in names:
         table.add_column(name, justify="right")
-    for label, row in enumerate(means):
-        if not np.isnan(row).any():
-            texts = [Text(f"{value:.0f}", style="green" if k == label else "") for k, value in enumerate(row)]
-            table.add_row(names[label], *texts)
+    for label, row in scored_classes(means):
+        texts = [Text(f"{value:.0f}", style="green" if k == label else "") for k, value in enumerate(row)]
+        table.add_row(names[label], *texts)
     return table
 
 

@@ -1,8 +1,9 @@
-"""A run as plain JSON, and its mean scores."""
+"""A run as plain JSON, its confusion table and its mean scores."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,26 @@ from schema.calendar.run_hours import Hours
 from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
 from schema.states import FINISHED_RUNS
+
+MAX_CLASSES = 26  # wider tables are hard to read
+
+
+@dataclass(frozen=True)
+class ConfusionRow:
+    """A true class. ``counts`` are its images by column; ``share`` of them were classified correctly."""
+
+    label: int
+    name: str
+    counts: tuple[int, ...]
+    share: float
+
+
+@dataclass(frozen=True)
+class ConfusionTable:
+    """Images by true class (rows) and predicted class (columns: all classes, and undecided ones if any)."""
+
+    columns: tuple[str, ...]
+    rows: tuple[ConfusionRow, ...]
 
 
 def run_object(session: Session, run_id: int, now: datetime | None = None) -> dict[str, Any]:
@@ -30,6 +51,31 @@ def run_object(session: Session, run_id: int, now: datetime | None = None) -> di
         "accuracy": counts.accuracy,
         **_hours(run, now),
     }
+
+
+def confusion_table(
+    confusion: Sequence[tuple[int, int | None, int]], names: Sequence[str]
+) -> ConfusionTable | None:
+    """Return the table of ``confusion``: true class, predicted class or None, number of images.
+
+    None without labels, or with too many classes for a table; ``names`` are those of all classes.
+    """
+    if not confusion or len(names) > MAX_CLASSES:
+        return None
+    images = {(label, predicted): count for label, predicted, count in confusion}
+    columns: list[int | None] = list(range(len(names)))
+    if any(predicted is None for _, predicted, _ in confusion):
+        columns.append(None)
+    rows = []
+    for label in sorted({label for label, _, _ in confusion}):
+        counts = tuple(images.get((label, predicted), 0) for predicted in columns)
+        rows.append(ConfusionRow(label, names[label], counts, counts[label] / sum(counts)))
+    return ConfusionTable(tuple("undecided" if k is None else names[k] for k in columns), tuple(rows))
+
+
+def scored_classes(means: NDArray[np.float64]) -> Iterator[tuple[int, list[float]]]:
+    """Yield the classes that have images, with their row of the (K, K) ``means``."""
+    return ((label, row.tolist()) for label, row in enumerate(means) if not np.isnan(row).any())
 
 
 def mean_scores(session: Session, run_id: int, classes: int) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-// Fetches the page again while what it shows is under way, and puts in what has changed. Without it, the page
+// Fetches the page again while its run is unfinished, and replaces what has changed. Without this script, the page
 // reloads itself.
 "use strict";
 
@@ -15,7 +15,7 @@ async function refresh() {
         if (fresh && fresh.innerHTML !== live.innerHTML) live.replaceWith(fresh);
       }
     } catch {
-      // The server is away for a moment: the next round asks again.
+      // The server does not answer at the moment: try again in the next round.
     }
   }
   setTimeout(refresh, PAUSE_MS);

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, select, update
 
-from producer.dashboard import run_facts, run_report
+from producer.dashboard import cells, provenance, run_facts, run_report
 from producer.networks.choose import ChosenNetwork
 from producer.runs.enqueue import RunOptions, enqueue_run
+from producer.runs.summary import confusion_table
 from schema.codecs import samples
 from schema.errors import Corrupt, NotFound
 from schema.messages import Message, Task
@@ -48,7 +49,7 @@ def test_the_page_says_what_the_rows_say(context: Context, run: int) -> None:
         found = run_facts.read(session, run)
     assert sum(one.amount for one in found.scored) == 25
     assert found.margins.sum() == 25
-    grid = run_report.confusion(found)
+    grid = cells.confusion(confusion_table(found.confusion, found.classes))
     assert grid is not None
     shown = Counter(
         {
@@ -71,10 +72,10 @@ def test_the_least_certain_images_are_those_of_the_data(context: Context, run: i
     images = some_images(25)
     with context.database.reading() as session:
         found = run_facts.read(session, run)
-    margins = [one.held.margin for one in found.least_certain if one.held.predicted is not None]
+    margins = [one.result.margin for one in found.least_certain if one.result.predicted is not None]
     assert margins == sorted(margins)
     for one in found.least_certain:
-        np.testing.assert_array_equal(one.pixels, images.images[one.held.image])
+        np.testing.assert_array_equal(one.pixels, images.images[one.result.image])
 
 
 def test_energies_are_those_of_the_stored_reads(
@@ -139,7 +140,7 @@ def test_names_are_never_markup(context: Context, run: int) -> None:
 def test_the_command_repeats_the_run(context: Context, run: int, cli: Cli, tmp_path: Path) -> None:
     with context.database.reading() as session:
         found = run_facts.read(session, run)
-        line = run_report.command(found.run)
+        line = provenance.command(found.run)
     words = line.split()
     assert words[:2] == ["annealq", "classify"]
     assert words[words.index("--reads") + 1] == str(READS)
