@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from producer.commands import db, embeddings, keys, networks, runs, schedules
-from producer.commands.classify import classify
-from producer.commands.doctor import doctor
-from producer.commands.emulator import emulator
-from producer.commands.plan import plan
-from producer.commands.reproduce import reproduce
-from producer.commands.serve import serve
 from producer.commands.shared.options import Json, Workers
 from schema.errors import AnnealqError
-from schema.parameters import Parameters
+
+# Commands that are modules of `producer.commands`, each with its line of `annealq --help`.
+SUMMARIES = {
+    "classify": "Classify a data set: enqueue it as a run, watch it, print what came out.",
+    "plan": "What of the waiting runs fits into the next windows, its QPU time and cost ...",
+    "reproduce": "Reproduce an experiment of the paper: its table next to the published one.",
+    "emulator": "Run a solver on this machine that speaks SAPI, D-Wave's protocol.",
+    "doctor": "Check the database against itself: is everything there, undamaged, and in a state that fits?",
+    "serve": "Serve the HTTP API and the dashboard in the foreground.",
+    "runs": "List, show, watch, report, pause, resume, cancel, score again, prune and export runs.",
+    "schedules": "Classify again and again: add, list, show, pause, resume, remove and run schedules.",
+    "networks": "Train, import, calibrate, list and show networks.",
+    "embeddings": "Find, list, show and remove embeddings.",
+    "keys": "Add, list and revoke keys of the HTTP API.",
+    "db": "Migrate the database and look at its revision.",
+}
+
+
+class Commands(TyperGroup):
+    """Imports the module of a command when it is called, so that `annealq --help` stays fast."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, (load_command(name) if name in SUMMARIES else command), rest
+
 
 app = typer.Typer(
     name="annealq",
+    cls=Commands,
     help="Classify images on a quantum annealer, as an asynchronous queue of batches.\n\n"
     "Start here: `annealq demo`, or `annealq classify digits --embedded`.",
     no_args_is_help=True,
@@ -28,18 +48,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(runs.app, name="runs")
-app.add_typer(schedules.app, name="schedules")
-app.add_typer(networks.app, name="networks")
-app.add_typer(embeddings.app, name="embeddings")
-app.add_typer(keys.app, name="keys")
-app.add_typer(db.app, name="db")
-app.command()(classify)
-app.command()(plan)
-app.command()(reproduce)
-app.command()(emulator)
-app.command()(doctor)
-app.command()(serve)
+for _name, _summary in SUMMARIES.items():
+    app.command(_name, help=_summary)(lambda: None)  # `load_command` takes its place
+
+
+def load_command(name: str) -> Any:
+    """Return the command ``name``, or the group of commands, of the module of that name."""
+    module = import_module(f"producer.commands.{name}")
+    holder = typer.Typer(add_completion=False, rich_markup_mode=None)
+    if hasattr(module, "app"):
+        holder.add_typer(module.app, name=name)
+    else:
+        holder.command(name)(getattr(module, name))
+    return typer.main.get_group(holder).commands[name]
 
 
 @app.command()
@@ -141,6 +162,7 @@ def demo(
     """Train a small network on handwritten digits, classify all of them, and some on an emulated QPU."""
     from producer.commands.demo import show_digits, show_mnist, show_qubits
     from producer.commands.shared.session import work
+    from schema.parameters import Parameters
 
     if (mnist_train is None) != (mnist_test is None):
         raise typer.BadParameter("--mnist-train and --mnist-test belong together")

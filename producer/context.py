@@ -16,7 +16,7 @@ class AppContext:
 
     settings: Settings
     database: Database
-    check: Callable[[], None]
+    check: Callable[[], None] = lambda: None
 
 
 @contextmanager

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
+
+from sqlalchemy.orm import Session
 
 from producer.calibration import enqueue
 from producer.calibration.enqueue import CalibrationChoice, ParameterGrid, enqueue_calibration
@@ -17,7 +19,8 @@ from producer.networks.training import enqueue_training
 from producer.runs import hints, rescore
 from producer.runs.batch_size import REMOTE_BATCH_SIZE
 from producer.runs.dry_runs import TIME_LIMIT_S, enqueue_preparation
-from producer.runs.enqueue import RunOptions, enqueue_run
+from producer.runs.enqueue import enqueue_run
+from producer.runs.request import RunRequest
 from producer.runs.rescore import enqueue_rescored
 from schema.database import Database
 from schema.messages import Message, Task
@@ -26,52 +29,63 @@ from schema.parameters import Parameters, Solver
 
 
 def submit(
-    at: AppContext,
+    app: AppContext,
+    request: RunRequest,
     images: ImageSet,
-    network: str | None,
-    solver: Solver,
-    parameters: Parameters,
-    options: RunOptions | None = None,
-) -> Enqueued:
-    """Enqueue a run and say so to the workers.
+    key: str | None = None,
+    *,
+    choose_network: Callable[[ImageSet, str | None], ChosenNetwork] | None = None,
+    also: Callable[[Session, int], None] | None = None,
+    notify: Callable[[], None] | None = None,
+) -> tuple[Enqueued, CalibrationChoice | None]:
+    """Enqueue a run over ``images`` as ``request`` says, and notify the workers.
+
+    Args:
+        key: idempotency key; the same key is the same run.
+        choose_network: chooses the network for images by its name, instead of `provide`.
+        also: writes more about a new run, given its id, in the same transaction; an error undoes all.
+        notify: notifies the workers of a new run, instead of a hint through the broker.
+
+    Returns:
+        The run, and the calibration that its parameters come from.
 
     Raises:
-        InputError: network, images or key cannot be used; no run was written.
+        InputError: network, images, parameters or key cannot be used; no run was written.
     """
-    chosen = provide(at.database, images, network)
-    run = enqueue_run(at.database, images, chosen, solver, parameters, options)
-    hints.send(at.settings.broker_url, Message(Task.DISPATCH))
-    return run
+    if choose_network is None:
+        network = provide(app.database, images, request.network)
+    else:
+        network = choose_network(images, request.network)
+    parameters, calibration = complete(app.database, request, network, key)
+    calibrated_by = None if calibration is None else calibration.id
+    options = request.options(_now(app.database, request), key, calibrated_by)
+    run = enqueue_run(app.database, images, network, request.solver, parameters, options, also)
+    if notify is None:
+        hints.send(app.settings.broker_url, Message(Task.DISPATCH))
+    elif run.created:
+        notify()
+    return run, calibration
 
 
-def submit_calibrated(
-    at: AppContext,
-    images: ImageSet,
-    network: str | None,
-    solver: Solver,
-    asked: Mapping[str, Any],
-    options: RunOptions,
-) -> tuple[Enqueued, CalibrationChoice | None]:
-    """Enqueue a run with the newest calibration's parameters where the user asked for no others.
-
-    Returns the run, and the calibration that it uses. Raises as `submit` does.
-    """
-    chosen = provide(at.database, images, network)
-    parameters, fitted = complete(at.database, chosen, solver, asked, options.key)
-    if fitted is not None:
-        options = replace(options, calibrated_by=fitted.id)
-    run = enqueue_run(at.database, images, chosen, solver, parameters, options)
-    hints.send(at.settings.broker_url, Message(Task.DISPATCH))
-    return run, fitted
+def _now(database: Database, request: RunRequest) -> datetime:
+    if not request.is_timed:
+        return datetime.now(UTC)  # it decides nothing, and costs no transaction
+    with database.reading() as session:
+        return database.now(session)
 
 
 def complete(
-    database: Database, network: ChosenNetwork, solver: Solver, asked: Mapping[str, Any], key: str | None
+    database: Database, request: RunRequest, network: ChosenNetwork, key: str | None = None
 ) -> tuple[Parameters, CalibrationChoice | None]:
-    """What was asked for, with the rest from the calibration for a run with this key, where there is one."""
+    """Return the parameters of a run, and the calibration that completed those that ``request`` asks for.
+
+    A run that exists under ``key`` keeps its own calibration; the newest for ``network`` serves others.
+    """
+    if not request.calibrated:
+        return Parameters.from_dict(request.asked), None
     with database.reading() as session:
-        fitted = enqueue.choose(session, network.id, solver, asked, key)
-    return (Parameters.from_dict(asked) if fitted is None else fitted.complete(asked)), fitted
+        fitted = enqueue.choose(session, network.id, request.solver, request.asked, key)
+    return (Parameters.from_dict(request.asked) if fitted is None else fitted.complete(request.asked)), fitted
 
 
 def submit_preparation(

@@ -1,13 +1,25 @@
-"""What a user may choose about a run, checked once, kept in the run's row."""
+"""What a user may choose about a run: declared and checked here, stored in the run's row."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar, get_args
+
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
 
 from schema.errors import ParameterError
 
@@ -15,10 +27,8 @@ _Word = TypeVar("_Word", bound=StrEnum)
 
 MAX_READS = 10_000  # the most that D-Wave's solvers take in one problem
 MAX_SWEEPS = 1_000_000
-MAX_TILES = 10_000
 MAX_POINTS = 100
-MAX_QPU = 500
-MAX_SCALE = 100.0
+_LIMITS = ("ge", "gt", "le", "min_length", "max_length")
 
 
 class Solver(StrEnum):
@@ -31,7 +41,7 @@ class Solver(StrEnum):
 
     @property
     def is_remote(self) -> bool:
-        """Whether problems are sent over D-Wave's protocol, embedded on the qubits of a chip."""
+        """Return whether problems are sent over D-Wave's protocol, embedded on the qubits of a chip."""
         return self in (Solver.EMULATOR, Solver.DWAVE)
 
 
@@ -44,7 +54,7 @@ class Rule(StrEnum):
 
 
 class Visible(StrEnum):
-    """What becomes of the visible units."""
+    """How the visible units are treated."""
 
     SAMPLED = "sampled"  # the annealer decides about them too
     FOLDED = "folded"  # their values are folded into the biases of their neighbours
@@ -56,11 +66,11 @@ class Unembedding(StrEnum):
     MAJORITY_VOTE = "majority_vote"  # what most of its qubits say; on in a draw, as in Ocean
     DISCARD = "discard"  # reads with a broken chain do not count for the image
     WEIGHTED_RANDOM = "weighted_random"  # drawn by the share of its qubits that are on
-    MINIMIZE_ENERGY = "minimize_energy"  # broken ones last, each to the lower energy given the rest
+    MINIMIZE_ENERGY = "minimize_energy"  # broken chains last, each to the lower energy given the rest
 
 
 class Origin(StrEnum):
-    """Where the weights of a network come from; kept in its row's `training`."""
+    """Where the weights of a network come from; stored in its row's `training`."""
 
     TRAINED = "trained"  # by a worker of this database
     IMPORTED = "imported"  # from a user's file
@@ -70,162 +80,276 @@ class Origin(StrEnum):
 TRANSFERS = ("energy", "paper")  # how a network becomes Q: trained for it, or by softmax and copied
 
 
-@dataclass(frozen=True)
-class Parameters:
-    """Sampling and consensus parameters of a run.
+@dataclass(frozen=True, config=ConfigDict(strict=True, allow_inf_nan=False, extra="forbid"))
+class Validated:
+    """Base of dataclasses whose fields are checked against their limits when they are made.
 
-    Attributes:
-        reads: anneals for each image, 1 to 10,000.
-        seed: start of every random stream; the same seed gives the same reads.
-        visible: whether visible units are sampled or folded.
-        rule: consensus rule.
-        fraction: share of reads of lowest energy that `lowest_energy_mean` keeps, in (0, 1].
-        beta: inverse temperature of `boltzmann`, above 0, in the energies' units.
-        sweeps: sweeps of the local annealer for each read; None: its default.
-        lam: weight of the one-hot penalty; None: the network's own.
-        noise: standard deviation of Gaussian errors on h and J while sampling, as a fraction of the largest
-            |h| and |J| that the network can give, 0 to 1. Energies and scores are computed without it.
-        qpu: for solvers with qubits, as is all that follows: a solver's name, or features as JSON, as in
-            D-Wave's configuration; None: what that says.
-        tiles: images in one problem, at most; None: as many as the chip holds.
-        chain_strength: above 0, as a multiple of `worker.embedding.model.chain_strength.torque`; None: 1.414.
-        scale: share of the room in the solver's ranges of h and J that the model takes, above 0, up to 100;
-            above 1 the largest h are clipped. None: 1.
-        annealing_time_us: microseconds of one anneal; None: the solver's default.
-        anneal_schedule: points (microseconds, s) instead, at least two.
-        unembedding: how the qubits of a chain become one value.
+    Raises:
+        ParameterError: it names each wrong value, its limits and what was given.
     """
 
-    reads: int = 100
-    seed: int = 0
-    visible: Visible = Visible.SAMPLED
-    rule: Rule = Rule.LOWEST_ENERGY_MEAN
-    fraction: float = 0.1
-    sweeps: int | None = None
-    lam: float | None = None
-    beta: float = 1.0
-    noise: float = 0.0
-    qpu: str | None = None
-    tiles: int | None = None
-    chain_strength: float | None = None
-    scale: float | None = None
-    annealing_time_us: float | None = None
-    anneal_schedule: tuple[tuple[float, float], ...] | None = None
-    unembedding: Unembedding = Unembedding.MAJORITY_VOTE
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _leave_whole_numbers(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        checked = check(value)
+        return value if type(value) is int else checked  # 2 is not stored as 2.0: digests depend on it
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, values: Any, check: ValidatorFunctionWrapHandler) -> Self:
+        try:
+            made: Self = check(values)
+        except ValidationError as error:
+            problems = (_problem(one["loc"], one["input"], one["msg"], cls) for one in error.errors())
+            raise ParameterError("; ".join(problems)) from None
+        return made
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where a parameter counts: solvers that have it, and whether a calibration may choose its value."""
+
+    solvers: tuple[Solver, ...] = tuple(Solver)
+    calibrated: bool = True
+
+
+_QUBITS = Scope((Solver.EMULATOR, Solver.DWAVE))
+_LOCAL = Scope((Solver.LOCAL,))
+
+
+@dataclass(frozen=True)
+class Parameters(Validated):
+    """Sampling and consensus parameters of a run.
+
+    A new parameter is declared here, as a field, and nowhere else: the options of `annealq classify`, the
+    fields of POST /v1/runs, their descriptions and limits, schedules and stored runs follow from it. The two
+    other places that it touches are the code in the worker that applies it, and, if a calibration compares
+    several values of it, `producer.calibration.enqueue.ParameterGrid`.
+    """
+
+    reads: Annotated[
+        int,
+        Field(ge=1, le=MAX_READS, description=f"Anneals for each image, 1 to {MAX_READS:,}; default: 100."),
+    ] = 100
+    # Start of every random stream.
+    seed: Annotated[
+        int,
+        Field(ge=0, le=2**63 - 1, description="The same seed gives the same reads."),
+        Scope(calibrated=False),
+    ] = 0
+    visible: Annotated[
+        Visible,
+        Field(strict=False, description="Visible units: sampled (default), or folded into biases."),
+    ] = Visible.SAMPLED
+    rule: Annotated[
+        Rule,
+        Field(strict=False, description="How reads become class scores; default: lowest_energy_mean."),
+    ] = Rule.LOWEST_ENERGY_MEAN
+    fraction: Annotated[
+        float,
+        Field(
+            gt=0, le=1, title="share of reads", description="Share of lowest-energy reads used; default: 0.1."
+        ),
+    ] = 0.1
+    sweeps: Annotated[
+        int | None,
+        Field(ge=1, le=MAX_SWEEPS, description="Sweeps of the local annealer for each read."),
+        _LOCAL,
+    ] = None
+    lam: Annotated[
+        float | None,
+        Field(ge=0, title="one-hot penalty", description="One-hot penalty; default: the network's."),
+    ] = None
+    # In the unit of the energies.
+    beta: Annotated[
+        float,
+        Field(
+            gt=0, title="inverse temperature", description="Inverse temperature of `boltzmann`; default: 1."
+        ),
+    ] = 1.0
+    # Standard deviation of Gaussian errors while sampling, as a fraction of the largest |h| and |J| that the
+    # network can give. Energies and scores are computed without it.
+    noise: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            title="fraction of the ranges of h and J",
+            description="Errors on h and J, as a fraction of their ranges: 0.02, say.",
+        ),
+        Scope((Solver.LOCAL, Solver.EXACT), calibrated=False),
+    ] = 0.0
+    qpu: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=500,
+            description="With qubits: a solver's name, or features as JSON as in D-Wave's client; default: "
+            "what its configuration says, or the largest. emulator-pegasus and emulator-zephyr are the "
+            "emulator's.",
+        ),
+        _QUBITS,
+    ] = None
+    tiles: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=10_000,
+            description="With qubits: images in one problem at most; default: as many as fit.",
+        ),
+        _QUBITS,
+    ] = None
+    # A multiple of `worker.embedding.model.chain_strength.torque`.
+    chain_strength: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            description="With qubits: as a multiple of the root mean square of the couplings times the root "
+            "of the mean degree; default: 1.414.",
+        ),
+        _QUBITS,
+    ] = None
+    scale: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=100,
+            description="With qubits: share of the room in the ranges of h and J; above 1 the largest h are "
+            "clipped; default: 1.",
+        ),
+        _QUBITS,
+    ] = None
+    annealing_time_us: Annotated[
+        float | None,
+        Field(gt=0, description="With qubits: microseconds of one anneal; default: the solver's."),
+        _QUBITS,
+    ] = None
+    anneal_schedule: Annotated[
+        tuple[tuple[float, float], ...] | None,
+        BeforeValidator(lambda points: None if points is None else _schedule(points)),
+        Field(description="With qubits: points [[us, s], ...] instead of an annealing time."),
+        _QUBITS,
+    ] = None
+    unembedding: Annotated[
+        Unembedding,
+        Field(
+            strict=False, description="With qubits: how a chain becomes one value; default: majority_vote."
+        ),
+        _QUBITS,
+    ] = Unembedding.MAJORITY_VOTE
 
     def __post_init__(self) -> None:
-        """Raises ParameterError naming the value, its limits and what was given."""
-        _whole("reads", self.reads, 1, MAX_READS)
-        _whole("seed", self.seed, 0, 2**63 - 1)
-        if self.sweeps is not None:
-            _whole("sweeps", self.sweeps, 1, MAX_SWEEPS)
-        object.__setattr__(self, "visible", _word("visible", self.visible, Visible))
-        object.__setattr__(self, "rule", _word("rule", self.rule, Rule))
-        if not 0 < self.fraction <= 1:
-            raise ParameterError(
-                f"fraction is {self.fraction}; the share of reads to keep is above 0, up to 1"
-            )
-        if not (math.isfinite(self.beta) and self.beta > 0):
-            raise ParameterError(f"beta is {self.beta}; the inverse temperature is a finite number above 0")
-        if self.lam is not None and not (math.isfinite(self.lam) and self.lam >= 0):
-            raise ParameterError(f"lam is {self.lam}; the one-hot penalty is a finite number, 0 or more")
-        if not 0 <= self.noise <= 1:
-            raise ParameterError(f"noise is {self.noise}; a fraction of the range of h and J, from 0 to 1")
-        self._check_embedded()
-
-    def _check_embedded(self) -> None:
-        """What only solvers with qubits have."""
-        if self.qpu is not None and not 1 <= len(self.qpu) <= MAX_QPU:
-            raise ParameterError(f"qpu names a solver in 1 to {MAX_QPU} characters, not {len(self.qpu)}")
-        if self.tiles is not None:
-            _whole("tiles", self.tiles, 1, MAX_TILES)
-        _above_zero("chain strength", self.chain_strength, math.inf)
-        _above_zero("scale", self.scale, MAX_SCALE)
-        _above_zero("annealing time", self.annealing_time_us, math.inf)
-        object.__setattr__(self, "unembedding", _word("unembedding", self.unembedding, Unembedding))
-        if self.anneal_schedule is None:
-            return
-        if self.annealing_time_us is not None:
+        """Raise ParameterError for values that exclude each other."""
+        if self.anneal_schedule is not None and self.annealing_time_us is not None:
             raise ParameterError("choose an annealing time or an anneal schedule, not both")
-        object.__setattr__(self, "anneal_schedule", _schedule(self.anneal_schedule))
 
     def check_for(self, solver: Solver) -> None:
-        """Raises ParameterError for a parameter that is chosen, and that the solver does not have."""
-        for name, unchosen in {**_QUBITS_ONLY, **_LOCAL_ONLY}.items():
-            if getattr(self, name) == unchosen or _has(solver, name):
-                continue
-            having = " or ".join(other for other in Solver if _has(other, name))
-            words = name.removesuffix("_us").replace("_", " ")
-            raise ParameterError(f"solver {solver} has no {words}: leave it out, or choose solver {having}")
+        """Raise ParameterError for a parameter that is chosen, and that ``solver`` does not have."""
+        for name, field in fields_of(Parameters).items():
+            having = scope(field).solvers
+            if solver not in having and getattr(self, name) != field.default:
+                raise ParameterError(
+                    f"solver {solver} has no {_words(name)}: leave it out, or choose solver "
+                    f"{' or '.join(having)}"
+                )
 
     def to_dict(self) -> dict[str, Any]:
-        """By name, ready for JSON; what only some solvers have is left out where it is not chosen."""
-        values = asdict(self)
-        return {name: value for name, value in values.items() if value != _QUBITS_ONLY.get(name, _ALWAYS)}
+        """Return the values by name, ready for JSON; what only qubits have is left out where not chosen."""
+        of_qubits = {name: f.default for name, f in fields_of(Parameters).items() if scope(f) is _QUBITS}
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in of_qubits or value != of_qubits[name]
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Parameters:
-        """Read back what `to_dict` wrote; raises ParameterError for a name it does not know."""
-        known = {field.name for field in fields(cls)}
-        if unknown := set(values) - known:
-            raise ParameterError(f"unknown parameter {min(unknown)!r}; known: {', '.join(sorted(known))}")
+        """Return the parameters of ``values`` by name; raise ParameterError for an unknown name."""
+        names = {field.name for field in fields(cls)}
+        if unknown := set(values) - names:
+            raise ParameterError(f"unknown parameter {min(unknown)!r}; known: {', '.join(sorted(names))}")
         return cls(**values)
 
 
-_ALWAYS = object()
-# What is not chosen, by name: parameters of solvers with qubits, and of those in a worker's own process.
-_QUBITS_ONLY: dict[str, Any] = {
-    "qpu": None,
-    "tiles": None,
-    "chain_strength": None,
-    "scale": None,
-    "annealing_time_us": None,
-    "anneal_schedule": None,
-    "unembedding": Unembedding.MAJORITY_VOTE,
-}
-_LOCAL_ONLY: dict[str, Any] = {"sweeps": None, "noise": 0.0}
+def fields_of(kind: type) -> dict[str, FieldInfo]:
+    """Return the declarations of a validated dataclass ``kind`` by name: type, limits, description."""
+    declared: dict[str, FieldInfo] = kind.__pydantic_fields__  # type: ignore[attr-defined]
+    return declared
 
 
-def _has(solver: Solver, name: str) -> bool:
-    if name == "sweeps":
-        return solver is Solver.LOCAL
-    return solver.is_remote == (name in _QUBITS_ONLY)
+def scope(field: FieldInfo) -> Scope:
+    """Return where the parameter that ``field`` declares counts; most count everywhere."""
+    return next((about for about in field.metadata if isinstance(about, Scope)), Scope())
+
+
+def plain_type(field: FieldInfo) -> Any:
+    """Return the type of ``field``, without None where it may be left out."""
+    return next((kind for kind in get_args(field.annotation) if kind is not type(None)), field.annotation)
+
+
+def limits_of(field: FieldInfo) -> dict[str, Any]:
+    """Return the limits of ``field`` by pydantic's names: ge, gt, le, min_length, max_length."""
+    return {
+        name: getattr(about, name) for about in field.metadata for name in _LIMITS if hasattr(about, name)
+    }
 
 
 def solver(name: str) -> Solver:
-    """A solver by name; raises ParameterError that lists the names."""
-    return _word("solver", name, Solver)
+    """Return the solver called ``name``; raise ParameterError that lists the names."""
+    try:
+        return Solver(name)
+    except ValueError:
+        raise ParameterError(_unknown("solver", name, Solver)) from None
 
 
-def _whole(name: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ParameterError(f"{name} is {value!r}; a whole number from {low:,} to {high:,} is needed")
+def _words(name: str) -> str:
+    return name.removesuffix("_us").replace("_", " ")
 
 
-def _above_zero(name: str, value: float | None, most: float) -> None:
-    if value is not None and not (math.isfinite(value) and 0 < value <= most):
-        limit = "a finite number above 0" if most == math.inf else f"above 0, up to {most:g}"
-        raise ParameterError(f"{name} is {value}; {limit} is needed")
+def _unknown(name: str, value: object, words: type[StrEnum]) -> str:
+    return f"unknown {name} {value!r}; choose one of: {', '.join(words)}"
+
+
+def _problem(place: tuple[int | str, ...], value: object, message: str, kind: type) -> str:
+    """Return what is wrong with ``value``, and what can be used instead."""
+    name = str(place[0])
+    field = fields_of(kind).get(name)
+    wanted = None if field is None else plain_type(field)
+    if isinstance(wanted, type) and issubclass(wanted, StrEnum):
+        return _unknown(name, value, wanted)
+    if field is None or not limits_of(field):
+        return f"{_words(name)}: {message}"
+    given = f"{len(value)} characters long" if isinstance(value, str) and wanted is str else repr(value)
+    title = f"the {field.title}" if field.title else "it"
+    return f"{_words(name)} is {given}; {title} must be {_limits(field)}"
+
+
+def _limits(field: FieldInfo) -> str:
+    """Return the limits of ``field`` in words: `a whole number from 1 to 10,000`."""
+    limits, kind = limits_of(field), plain_type(field)
+    if kind is str:
+        return f"{limits['min_length']:,} to {limits['max_length']:,} characters long"
+    if kind is int:
+        return f"a whole number from {_number(limits['ge'])} to {_number(limits['le'])}"
+    low = f"above {limits['gt']:g}" if "gt" in limits else f"at least {limits['ge']:g}"
+    return f"{low} and at most {limits['le']:g}" if "le" in limits else f"a finite number {low}"
+
+
+def _number(number: int) -> str:
+    return f"{number:,}" if abs(number) >= 10_000 else str(number)
 
 
 def _schedule(points: Any) -> tuple[tuple[float, float], ...]:
     try:
-        schedule = tuple((float(at), float(s)) for at, s in points)
+        schedule = tuple((float(time_us), float(s)) for time_us, s in points)
     except (TypeError, ValueError):
         raise ParameterError("an anneal schedule is a list of points [microseconds, s]") from None
-    times = [at for at, _ in schedule]
-    rising = all(before < after for before, after in pairwise(times))
-    inside = all(math.isfinite(at) and 0 <= s <= 1 for at, s in schedule)
-    if not 2 <= len(schedule) <= MAX_POINTS or times[0] != 0 or not rising or not inside:
+    times = [time_us for time_us, _ in schedule]
+    ascending = all(before < after for before, after in pairwise(times))
+    inside = all(math.isfinite(time_us) and 0 <= s <= 1 for time_us, s in schedule)
+    if not 2 <= len(schedule) <= MAX_POINTS or times[0] != 0 or not ascending or not inside:
         raise ParameterError(
-            f"an anneal schedule has 2 to {MAX_POINTS} points [microseconds, s]: times from 0 that rise, "
+            f"an anneal schedule has 2 to {MAX_POINTS} points [microseconds, s]: ascending times from 0, "
             "s from 0 to 1"
         )
     return schedule
-
-
-def _word(name: str, value: str, words: type[_Word]) -> _Word:
-    try:
-        return words(value)
-    except ValueError:
-        raise ParameterError(f"unknown {name} {value!r}; choose one of: {', '.join(words)}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import product
 from typing import Any
@@ -17,13 +17,14 @@ from producer.images.imageset import ImageSet
 from producer.networks.choose import ChosenNetwork
 from producer.networks.compatibility import fit
 from producer.runs.batch_size import batch_size
-from producer.runs.enqueue import RunOptions, batch_rows, insert_run, run_row
+from producer.runs.enqueue import batch_rows, insert_run, run_row
+from producer.runs.request import RunOptions
 from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
 from schema.database import Database, record_event
 from schema.errors import ImageError, ParameterError
 from schema.network.architecture import Architecture
-from schema.parameters import Parameters, Solver, Visible
+from schema.parameters import Parameters, Solver, Visible, fields_of, scope
 from schema.states import CalibrationState
 from schema.tables import Calibration, Chip, Network, Run, TrainingSet
 
@@ -111,7 +112,7 @@ class CalibrationChoice:
 
     def complete(self, asked: Mapping[str, Any]) -> Parameters:
         """What the user asked for, and the calibration's for the rest. A seed is never fitted."""
-        known = {field.name for field in fields(Parameters)} - {"seed"}
+        known = {name for name, field in fields_of(Parameters).items() if scope(field).calibrated}
         fitted = {name: value for name, value in self.parameters.items() if name in known}
         return Parameters.from_dict({**fitted, **asked})
 

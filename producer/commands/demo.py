@@ -12,6 +12,7 @@ from producer.jobs import submit, submit_training
 from producer.reports.progress import watch_training
 from producer.reports.terminal import screen
 from producer.runs import queries
+from producer.runs.request import RunRequest
 from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver, Visible
 
@@ -93,6 +94,7 @@ def classify(
     console.print(
         f"classifying {len(images.images):,} images of {images.name}, {parameters.reads} reads each"
     )
-    run = submit(app, images, network, solver, parameters)
+    request = RunRequest(network=network, solver=solver, asked=parameters.to_dict(), calibrated=False)
+    run, _ = submit(app, request, images)
     watch_and_show(app, run.id, json=json)
     return run.id

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from producer.commands.shared import options as o
+from producer.commands.shared.request import Qpu, Tiles
 from schema.parameters import Parameters, Solver, Visible, solver
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ def list_embeddings(json: o.Json = False) -> None:
 def find(
     network: Annotated[str, typer.Argument(help="NAME or NAME@VERSION.")],
     solver_name: Annotated[str, typer.Option("--solver", "-s", help="emulator or dwave.")],
-    qpu: o.Qpu = None,
-    tiles: o.Tiles = None,
+    qpu: Qpu = None,
+    tiles: Tiles = None,
     visible: Annotated[
         Visible,
         typer.Option("--visible", help="Visible units: sampled, or folded into biases (fewer units)."),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
-from producer.commands.classify import classify, request_of
+from producer.commands.classify import classify
 from producer.commands.shared import options as o
+from producer.commands.shared.request import takes_request
+from producer.runs.request import ClassificationRequest
 from schema.errors import ParameterError
 from schema.states import FiringState
 
@@ -66,7 +69,7 @@ def add(
     from schema.calendar.run_hours import shown
 
     timed = Cron.parse(cron, o.zone_name(zone))
-    request = request_of(_scheduled(command, timed.zone_name)).from_anywhere()
+    request = _scheduled(command).in_zone(timed.zone_name).from_anywhere()
     with database() as opened:
         schedules.add(opened, name, timed, request)
         with opened.reading() as session:
@@ -189,8 +192,8 @@ def serve() -> None:
         schedule_runner.serve(AppContext(settings, opened, lambda: None), stop)
 
 
-def _scheduled(command: list[str], zone: str) -> dict[str, Any]:
-    """The options of a `classify` command line, by name.
+def _scheduled(command: list[str]) -> ClassificationRequest:
+    """Return the request that a `classify` command line makes.
 
     Raises:
         ParameterError: it is another command, or has an option that only makes sense once.
@@ -198,18 +201,17 @@ def _scheduled(command: list[str], zone: str) -> dict[str, Any]:
     if command[0] != "classify":
         raise ParameterError(f"{command[0]!r} cannot be scheduled: write `-- classify DATA ...`")
 
-    @functools.wraps(classify)
-    def collect(**given: Any) -> dict[str, Any]:
-        return given
+    @takes_request
+    @functools.wraps(inspect.unwrap(classify))
+    def collect(request: ClassificationRequest, **once: Any) -> ClassificationRequest:
+        for option, name in _NOT_SCHEDULED.items():
+            if once[name]:
+                raise ParameterError(f"a schedule has no {option}: leave it out")
+        return request
 
     parser = typer.Typer(add_completion=False, rich_markup_mode=None)
     parser.command()(collect)
-    given: dict[str, Any] = typer.main.get_command(parser).main(
+    request: ClassificationRequest = typer.main.get_command(parser).main(
         command[1:], prog_name="annealq schedules add NAME -- classify", standalone_mode=False
     )
-    for option, name in _NOT_SCHEDULED.items():
-        if given[name]:
-            raise ParameterError(f"a schedule has no {option}: leave it out")
-    if given["tz"] is None and (given["window"] or given["deadline"] is not None):
-        given["tz"] = zone
-    return given
+    return request

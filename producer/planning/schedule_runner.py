@@ -27,7 +27,6 @@ from producer.runs.request import ClassificationRequest
 from schema.database import transition
 from schema.database.leader_lease import lead
 from schema.errors import AnnealqError, StaleState, StorageError
-from schema.parameters import Parameters
 from schema.states import FiringState
 from schema.tables import Firing, Run, Schedule
 
@@ -108,17 +107,11 @@ def _enqueue(at: AppContext, firing: int) -> tuple[int, str | None]:
             raise StaleState(f"firing {firing} was removed with its schedule")
         key = key_of(row.name, row.due_at)
         known = _known(session, key)
-        now = at.database.now(session)
     if known is not None:  # made by one that died before it could say so; the data may have changed since
         return known, None
     request = ClassificationRequest.from_dict(row.request)
     images = request.read()
-    options = request.options(now, key)
-    if request.calibrated:
-        run, _ = jobs.submit_calibrated(at, images, request.network, request.solver, request.asked, options)
-    else:
-        parameters = Parameters.from_dict(request.asked)
-        run = jobs.submit(at, images, request.network, request.solver, parameters, options)
+    run, _ = jobs.submit(at, request, images, key)
     return run.id, schedules.digest(images)
 
 

@@ -22,7 +22,7 @@ from producer.reports.progress import watch_run, watch_training
 from producer.reports.terminal import screen
 from producer.runs import queries
 from producer.runs.batch_size import BATCH_SIZE
-from producer.runs.enqueue import RunOptions
+from producer.runs.request import RunRequest
 from schema.codecs import arrays
 from schema.errors import AnnealqError, ImageError, NetworkError
 from schema.network.architecture import preset
@@ -162,8 +162,14 @@ class Runner:
     def _enqueue(self, request: ExperimentRun, key: str) -> Enqueued:
         # Small batches, so that all workers have some.
         size = min(BATCH_SIZE, -(-len(request.images.images) // 8))
-        options = RunOptions(batch_size=size, key=key)
-        return submit(self.app, request.images, request.network, request.solver, request.parameters, options)
+        run_request = RunRequest(
+            network=request.network,
+            solver=request.solver,
+            asked=request.parameters.to_dict(),
+            calibrated=False,
+            batch_size=size,
+        )
+        return submit(self.app, run_request, request.images, key)[0]
 
     def _wait(self, request: ExperimentRun, run: int) -> ExperimentResult:
         seen = watch_run(self.app.database, run, self._console, self.app.check)

@@ -8,13 +8,13 @@ from typing import Any
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from producer.runs.request import MAX_BATCH_SIZE
 from schema.parameters import Parameters, Solver, Visible
 from schema.states import EmbeddingState
 from schema.tables import Batch, Embedding, Preparation, Run
 
 BATCH_SIZE = 100  # images; large enough that the queue costs under 1 % of sampling them
 REMOTE_BATCH_SIZE = 1_000
-MAX_BATCH_SIZE = 10_000
 # A problem of a small folded network carries hundreds of images: of a thousand the last one holds few.
 _FIRST_FOLDED = 3_000
 # With three in a batch, worker and solver wait for each other: up to a fifth fewer images in a second.

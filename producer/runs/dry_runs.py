@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from producer.runs.batch_size import MAX_BATCH_SIZE
+from producer.runs.request import MAX_BATCH_SIZE
 from schema.database import Database, record_event
 from schema.errors import NotFound, ParameterError
 from schema.parameters import Parameters, Solver

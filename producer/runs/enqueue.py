@@ -18,43 +18,15 @@ from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
 from producer.networks.choose import ChosenNetwork
 from producer.networks.compatibility import fit
-from producer.runs.batch_size import MAX_BATCH_SIZE, batch_size
-from schema.calendar.run_hours import ALWAYS, Hours, shown
+from producer.runs.batch_size import batch_size
+from producer.runs.request import RunOptions
+from schema.calendar.run_hours import Hours, shown
 from schema.codecs import arrays
 from schema.database import Database, record_event, transition
 from schema.errors import IdempotencyConflict, ParameterError
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, PausedBy, RunState
 from schema.tables import Batch, BatchImages, Run
-
-MAX_KEY = 255
-MAX_BUDGET_US = 10**15  # 31 years
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a run is to be worked on; none of it changes a result."""
-
-    batch_size: int | None = None  # images; None: as `producer.runs.batch_size` says
-    priority: int = 0
-    key: str | None = None
-    calibrated_by: int | None = None  # the calibration that the parameters were taken from
-    budget_us: int | None = None  # QPU time that the run may be charged
-    hours: Hours = ALWAYS  # when the run may work
-
-    def __post_init__(self) -> None:
-        """Raises ParameterError naming the value and its limits."""
-        if self.batch_size is not None and not 1 <= self.batch_size <= MAX_BATCH_SIZE:
-            raise ParameterError(f"batch size is {self.batch_size}; 1 to {MAX_BATCH_SIZE:,} images")
-        if not -1000 <= self.priority <= 1000:
-            raise ParameterError(f"priority is {self.priority}; -1000 (last) to 1000 (first)")
-        if self.budget_us is not None and not 0 < self.budget_us <= MAX_BUDGET_US:
-            raise ParameterError(
-                f"a budget of {self.budget_us / 1e6:g} s; more than 0, up to {MAX_BUDGET_US / 1e6:,.0f} s of "
-                "QPU time"
-            )
-        if self.key is not None and not 1 <= len(self.key) <= MAX_KEY:
-            raise ParameterError(f"an idempotency key has 1 to {MAX_KEY} characters, not {len(self.key)}")
 
 
 def enqueue_run(

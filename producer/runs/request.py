@@ -1,104 +1,174 @@
-"""A request to classify, as data: what `classify` was asked for, or what a schedule asks for every night."""
+"""What a user asks of a run: one checked request, whoever makes it.
+
+The options of `annealq classify` and the fields of POST /v1/runs are made from these fields and those of
+`schema.parameters.Parameters`, with their limits and descriptions; a schedule stores the request as a
+dictionary; `producer.jobs.submit` makes a run of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, field, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from schema.calendar.run_hours import Hours
-from schema.calendar.windows import Windows, find_zone
+from pydantic import Field, InstanceOf
+from pydantic.dataclasses import dataclass
+
+from schema.calendar.run_hours import ALWAYS, Hours
+from schema.calendar.windows import MAX_WINDOWS, Windows, find_zone
 from schema.errors import ParameterError
-from schema.parameters import Parameters, Solver, solver
+from schema.parameters import Parameters, Solver, Validated, solver
 
 if TYPE_CHECKING:
     from producer.images.imageset import ImageSet
-    from producer.runs.enqueue import RunOptions
 
+MAX_BATCH_SIZE = 10_000  # images
+MAX_BUDGET_US = 10**15  # 31 years
 _NAMED = ("digits", "sklearn:digits")
+
+BatchSize = Annotated[
+    int | None,
+    Field(
+        ge=1,
+        le=MAX_BATCH_SIZE,
+        title="number of images",
+        description="Images that one worker takes at a time; default: 100, and for solvers with qubits as "
+        "many whole problems as come nearest to 1,000, eight at least, once an embedding is known.",
+    ),
+]
+Priority = Annotated[int, Field(ge=-1000, le=1000, description="Runs of higher priority go first.")]
+Budget = Annotated[int | None, Field(ge=1, le=MAX_BUDGET_US, title="QPU time in microseconds")]
 
 
 @dataclass(frozen=True)
-class ClassificationRequest:
-    """Images by where they are, and how to classify them.
+class RunOptions(Validated):
+    """How a run is worked on; nothing here changes a result.
 
-    data, labels: as for `producer.images.source.read_images`. classes: the only labels to take. asked:
-    parameters by name; the others come from a calibration, if ``calibrated``. batch_size: None: the solver's
-    default. windows, zone, deadline: as they were written; see `schema.calendar.windows`.
+    Attributes:
+        key: idempotency key; the same key is the same run.
+        calibrated_by: id of the calibration that the parameters come from.
+        hours: when the run may work.
     """
 
-    data: str
-    labels: str | None = None
+    batch_size: BatchSize = None
+    priority: Priority = 0
+    key: Annotated[str | None, Field(min_length=1, max_length=255, title="idempotency key")] = None
+    calibrated_by: int | None = None
+    budget_us: Budget = None
+    hours: InstanceOf[Hours] = ALWAYS
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest(Validated):
+    """How to classify images, wherever they come from.
+
+    Attributes:
+        classes: the only labels to take.
+        asked: the sampling parameters that were given, by name; a calibration completes them, if
+            ``calibrated``, else their defaults.
+        windows, zone, deadline: as the user wrote them; see `schema.calendar.windows`.
+    """
+
+    network: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=200,
+            description="NAME or NAME@VERSION; default: the newest for this image size.",
+        ),
+    ] = None
+    solver: Annotated[Solver, Field(strict=False)] = Solver.LOCAL
     classes: tuple[str, ...] | None = None
-    limit: int | None = None
-    network: str | None = None
-    solver: Solver = Solver.LOCAL
+    limit: Annotated[int | None, Field(ge=1, le=10**9, description="Only the first N images.")] = None
     asked: Mapping[str, Any] = field(default_factory=dict)
     calibrated: bool = True
-    batch_size: int | None = None
-    priority: int = 0
-    budget_us: int | None = None
-    windows: tuple[str, ...] = ()
+    batch_size: BatchSize = None
+    priority: Priority = 0
+    budget_us: Budget = None
+    windows: Annotated[tuple[str, ...], Field(max_length=MAX_WINDOWS)] = ()
     zone: str | None = None
-    deadline: str | None = None
+    deadline: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=200,
+            description="2026-12-01T06:00, or 06:00 for the next one: nothing is submitted after it, and a "
+            "run that is not done by then has failed for good; what was scored stays.",
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
-        """Raises ParameterError naming what cannot be asked for."""
+        """Raise ParameterError for what does not go together."""
         Parameters.from_dict(self.asked).check_for(self.solver)
-        if not self.windows and self.deadline is None:
-            return
-        find_zone(self._zone)
-        if self.windows:
-            Windows.parse(self.windows, self._zone)
+        if self.is_timed:
+            find_zone(self._zone)
+            if self.windows:
+                Windows.parse(self.windows, self._zone)
+        elif self.zone is not None:
+            raise ParameterError(f"tz {self.zone} applies to window and deadline, but neither is given")
+
+    @property
+    def is_timed(self) -> bool:
+        """Return whether the run may work only at some times."""
+        return bool(self.windows) or self.deadline is not None
 
     @property
     def _zone(self) -> str:
         return self.zone or "UTC"
 
-    def read(self) -> ImageSet:
-        """The images; raises ImageError where they cannot be used."""
-        from producer.images.source import read_images
+    def in_zone(self, zone: str) -> Self:
+        """Return the request with ``zone`` for its windows and deadline, if it names no other."""
+        return replace(self, zone=zone) if self.is_timed and self.zone is None else self
 
-        images = read_images(self.data, self.labels)
+    def select(self, images: ImageSet) -> ImageSet:
+        """Return those of ``images`` that the request is about: the classes, then the limit."""
         if self.classes is not None:
             images = images.only(list(self.classes))
         return images if self.limit is None else images.limit(self.limit)
 
-    def hours(self, now: datetime, *, again: bool = False) -> Hours:
-        """When the run may work, if it is enqueued now; raises ParameterError where its deadline is over.
+    def options(self, now: datetime, key: str | None = None, calibrated_by: int | None = None) -> RunOptions:
+        """Return how the run is worked on if it is enqueued ``now`` under ``key``.
 
-        again: the run may be there already; see `Hours.written`.
+        Raises:
+            ParameterError: the deadline has passed, for a key that cannot belong to an earlier run.
         """
-        return Hours.written(self.windows, self._zone, self.deadline, now, again=again)
+        hours = Hours.written(self.windows, self._zone, self.deadline, now, again=key is not None)
+        return RunOptions(self.batch_size, self.priority, key, calibrated_by, self.budget_us, hours)
 
-    def options(self, now: datetime, key: str | None = None) -> RunOptions:
-        """How its run is to be worked on."""
-        from producer.runs.enqueue import RunOptions
 
-        return RunOptions(
-            batch_size=self.batch_size,
-            priority=self.priority,
-            key=key,
-            budget_us=self.budget_us,
-            hours=self.hours(now, again=key is not None),
-        )
+@dataclass(frozen=True)
+class ClassificationRequest(RunRequest):
+    """Images by where they are, and how to classify them.
+
+    Attributes:
+        data, labels: as for `producer.images.source.read_images`.
+    """
+
+    data: str
+    labels: str | None = None
+
+    def read(self) -> ImageSet:
+        """Return the images; raise ImageError where they cannot be used."""
+        from producer.images.source import read_images
+
+        return self.select(read_images(self.data, self.labels))
 
     def from_anywhere(self) -> ClassificationRequest:
-        """The same for a process in another folder: with absolute paths."""
+        """Return the same request for a process in another folder: with absolute paths."""
         data = self.data if self.data in _NAMED else str(Path.cwd() / self.data)
         labels = None if self.labels is None else str(Path.cwd() / self.labels)
         return replace(self, data=data, labels=labels)
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON; what was not asked for is left out."""
+        """Return the request ready for JSON, without what was not asked for."""
         return {name: value for name, value in asdict(self).items() if value not in (None, (), {})}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read back what `to_dict` wrote; raises ParameterError for what this version does not know."""
-        if unknown := set(values) - {one.name for one in fields(cls)}:
+        """Return what `to_dict` made ``values`` of; raise ParameterError for an unknown name."""
+        if unknown := set(values) - {field.name for field in fields(cls)}:
             raise ParameterError(f"unknown {min(unknown)!r} in a request: a newer annealq has written it")
         lists = {name: tuple(values[name]) for name in ("classes", "windows") if name in values}
         return cls(**{**values, **lists, "solver": solver(values.get("solver", Solver.LOCAL))})

@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 
 from producer.api.core.errors import describe
-from producer.runs.batch_size import MAX_BATCH_SIZE
-from producer.runs.enqueue import MAX_BUDGET_US
-from schema.calendar.run_hours import ALWAYS, Hours
-from schema.calendar.windows import EXAMPLES, MAX_WINDOWS, find_zone
+from producer.runs.request import MAX_BUDGET_US, RunRequest
+from schema.calendar.windows import EXAMPLES, MAX_WINDOWS
 from schema.errors import ParameterError
-from schema.parameters import MAX_QPU, MAX_READS, MAX_SWEEPS, MAX_TILES, Parameters, Rule, Solver
-from schema.parameters import Unembedding as Chains
-from schema.parameters import Visible as Units
+from schema.parameters import Parameters, fields_of, limits_of, plain_type
 
-_NAMES = frozenset(Parameters.__dataclass_fields__)
 # As text in a form, these are JSON.
 _STRUCTURED = ("anneal_schedule", "webhook")
 
@@ -44,102 +47,49 @@ class Webhook(BaseModel):
     secret: Annotated[str, Field(min_length=16, max_length=128), AfterValidator(_plain)] | None = None
 
 
+# Fields of a request that have the same name, type and limits over HTTP.
+_SAME = ("network", "solver", "priority", "batch_size", "limit", "deadline")
+
+
 class RunBodyOptions(BaseModel):
-    """How to classify; `schema.parameters` says what each parameter means."""
+    """How to classify; `form` adds the fields that `RunRequest` and `Parameters` declare."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    network: Text | None = Field(None, description="NAME or NAME@VERSION; default: the newest for this size.")
-    solver: Solver = Solver.LOCAL
-    reads: int | None = Field(None, ge=1, le=MAX_READS, description="Anneals for each image; default: 100.")
-    name: Text | None = Field(None, description="The run's name, for people.")
-    priority: int = Field(0, ge=-1000, le=1000, description="Runs of higher priority go first.")
+    name: Text | None = Field(None, description="The run's name, for display.")
     budget_s: float | None = Field(
         None, gt=0, le=MAX_BUDGET_US / 1e6, description="QPU seconds that the run may be charged."
     )
     window: Text | Annotated[list[Text], Field(min_length=1, max_length=MAX_WINDOWS)] | None = Field(
         None,
         description=f"Hours in which the run may work: {EXAMPLES}; one, or a list. In a form, the field may "
-        "come several times. Outside of them the run is paused, and it goes on by itself.",
+        "come several times. Outside of them the run is paused; it resumes automatically.",
     )
     tz: Text | None = Field(
-        None, description="Time zone of window and deadline, Europe/London say; default: UTC."
+        None, description="Time zone of window and deadline, for example Europe/London; default: UTC."
     )
-    deadline: Text | None = Field(
-        None,
-        description="2026-12-01T06:00, or 06:00 for the next one: afterwards nothing is sent any more, and a "
-        "run that is not done has failed, for good.",
-    )
-    batch_size: int | None = Field(
-        None,
-        ge=1,
-        le=MAX_BATCH_SIZE,
-        description="Images in a batch; default: 100, and of a "
-        "solver with qubits as many whole problems as come nearest to 1,000, eight at least.",
-    )
-    limit: int | None = Field(None, ge=1, le=10**9, description="Only the first so many images.")
     classes: LongText | None = Field(None, description="Only images with these labels: 0,1,7 or names.")
     calibration: bool = Field(True, description="Take what is not given from the newest calibration.")
-    seed: int | None = Field(None, ge=0, lt=2**63)
-    visible: Units | None = None
-    rule: Rule | None = None
-    fraction: float | None = Field(None, gt=0, le=1)
-    beta: float | None = Field(None, gt=0)
-    sweeps: int | None = Field(None, ge=1, le=MAX_SWEEPS)
-    lam: float | None = Field(None, ge=0)
-    noise: float | None = Field(None, ge=0, le=1)
-    qpu: Annotated[str, Field(min_length=1, max_length=MAX_QPU), AfterValidator(_plain)] | None = None
-    tiles: int | None = Field(None, ge=1, le=MAX_TILES)
-    chain_strength: float | None = Field(None, gt=0)
-    scale: float | None = Field(None, gt=0)
-    annealing_time_us: float | None = Field(None, gt=0)
-    anneal_schedule: list[tuple[float, float]] | None = Field(None, description="Points [microseconds, s].")
-    unembedding: Chains | None = None
     webhook: Webhook | None = None
     uri: LongText | None = Field(None, description="A file below the operator's folders, instead of images.")
-    part: Text | None = Field(None, description="Of an .npz with several sets of images: which.")
+    part: Text | None = Field(None, description="Which set of images to use when an .npz file has several.")
 
-    def asked(self) -> dict[str, Any]:
-        """The parameters that were given, by name.
-
-        Raises:
-            ParameterError: one is out of range, or the solver does not have it.
-        """
-        given = self.model_dump(include=set(_NAMES), exclude_none=True)
-        Parameters.from_dict(given).check_for(self.solver)
-        return given
-
-    @property
-    def windows(self) -> tuple[str, ...]:
-        """As they were written."""
-        if self.window is None:
-            return ()
-        return (self.window,) if isinstance(self.window, str) else tuple(self.window)
-
-    @property
-    def is_timed(self) -> bool:
-        """Whether the run may work at some times only."""
-        return self.window is not None or self.deadline is not None
-
-    def hours(self, now: datetime, *, again: bool) -> Hours:
-        """When the run may work, if it is enqueued ``now``.
-
-        again: the run may be there already; see `Hours.written`.
+    def request(self) -> RunRequest:
+        """Return what is asked of the run.
 
         Raises:
-            ParameterError: names the window, the zone or the deadline that cannot be used.
+            ParameterError: a value is out of range, or the solver does not have it.
         """
-        if not self.is_timed:
-            if self.tz is not None:
-                raise ParameterError(f"tz {self.tz} is of window and deadline, and neither is given")
-            return ALWAYS
-        zone = self.tz or "UTC"
-        find_zone(zone)
-        return Hours.written(self.windows, zone, self.deadline, now, again=again)
-
-    @property
-    def budget_us(self) -> int | None:
-        return None if self.budget_s is None else max(math.ceil(self.budget_s * 1e6), 1)
+        windows = [self.window] if isinstance(self.window, str) else self.window or []
+        return RunRequest(
+            **self.model_dump(include=set(_SAME)),
+            asked=self.model_dump(include=set(fields_of(Parameters)), exclude_none=True),
+            classes=None if self.classes is None else tuple(self.classes.split(",")),
+            calibrated=self.calibration,
+            budget_us=None if self.budget_s is None else max(math.ceil(self.budget_s * 1e6), 1),
+            windows=tuple(windows),
+            zone=self.tz,
+        )
 
 
 class RunBody(RunBodyOptions):
@@ -157,6 +107,26 @@ class RunBody(RunBodyOptions):
         return self
 
 
+def _declared() -> dict[str, Any]:
+    """Return the fields of a request and the sampling parameters, which may be left out, by name."""
+    request = fields_of(RunRequest)
+    same = {name: _field(request[name]) for name in _SAME}
+    return same | {name: _field(field, optional=True) for name, field in fields_of(Parameters).items()}
+
+
+def _field(declared: FieldInfo, *, optional: bool = False) -> tuple[Any, Any]:
+    kind: Any = declared.annotation
+    if plain_type(declared) is str:
+        kind = Annotated[kind, AfterValidator(lambda text: text and _plain(text))]
+    default = None if optional else declared.default
+    about = Field(default, title=declared.title, description=declared.description, **limits_of(declared))
+    return kind | None if optional else kind, about
+
+
+_Form = create_model("Form", __base__=RunBodyOptions, __doc__=RunBodyOptions.__doc__, **_declared())
+_Request = create_model("Request", __base__=RunBody, __doc__=RunBody.__doc__, **_declared())
+
+
 def from_json(body: bytes) -> RunBody:
     """Raises ParameterError: no JSON object, or fields that cannot be used, each named."""
     try:
@@ -166,7 +136,7 @@ def from_json(body: bytes) -> RunBody:
     if not isinstance(values, dict):
         raise ParameterError('the body is a JSON object: {"images": [...], "network": "digits"}')
     try:
-        return RunBody.model_validate(values)
+        return _Request.model_validate(values)
     except ValidationError as error:
         raise ParameterError(describe(error.errors())) from None
 
@@ -187,7 +157,7 @@ def from_form(fields: Sequence[tuple[str, str]]) -> RunBodyOptions:
             except (ValueError, RecursionError):
                 raise ParameterError(f"{name}: in a form this is JSON") from None
     try:
-        return RunBodyOptions.model_validate(values)
+        return _Form.model_validate(values)
     except ValidationError as error:
         raise ParameterError(describe(error.errors())) from None
 
@@ -195,7 +165,7 @@ def from_form(fields: Sequence[tuple[str, str]]) -> RunBodyOptions:
 def schemas() -> dict[str, Any]:
     """JSON schemas by name, for /openapi.json: of the JSON body, and of the form."""
     found: dict[str, Any] = {}
-    for name, model in (("Request", RunBody), ("Form", RunBodyOptions)):
+    for name, model in (("Request", _Request), ("Form", _Form)):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         found |= schema.pop("$defs", {})
         found[name] = schema

@@ -15,7 +15,7 @@ from producer.api.core.run_permissions import OwnRun, SeenRun
 from producer.api.core.service import Shared
 from producer.api.keys.keys import Scope
 from producer.runs import control, queries
-from producer.runs.enqueue import MAX_BUDGET_US
+from producer.runs.request import MAX_BUDGET_US
 from schema.errors import ParameterError, RequestRefused
 from schema.states import RunState
 

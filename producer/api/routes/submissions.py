@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
@@ -23,14 +23,12 @@ from producer.api.live.links import links
 from producer.api.routes import options, uploads
 from producer.api.routes.options import RunBodyOptions
 from producer.api.routes.uploads import SentFile
+from producer.context import AppContext
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
 from producer.runs import queries
-from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.webhooks.addresses import check_url
-from schema.calendar.run_hours import Hours
 from schema.errors import ParameterError, RequestRefused
-from schema.parameters import Parameters
 from schema.states import RunState
 from schema.tables.api import RunSubmission
 
@@ -72,15 +70,15 @@ IdempotencyKey = Annotated[
     },
 )
 async def submit(
-    request: HttpRequest, at: Shared, caller: Submitter, idempotency_key: IdempotencyKey = None
+    request: HttpRequest, service: Shared, caller: Submitter, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """Enqueue a run. Images: files of a form, numbers in JSON, or a `uri` below an allowed folder."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
         body = await request.body()
-        return await run_in_threadpool(_from_json, at, caller, body, idempotency_key)
+        return await run_in_threadpool(_from_json, service, caller, body, idempotency_key)
     if kind == "multipart/form-data":
-        return await _from_form(request, at, caller, idempotency_key)
+        return await _from_form(request, service, caller, idempotency_key)
     raise RequestRefused(
         f"the content type {kind!r:.100} is not read",
         415,
@@ -88,41 +86,41 @@ async def submit(
     )
 
 
-def _from_json(at: Service, caller: Caller, body: bytes, key: str | None) -> JSONResponse:
+def _from_json(service: Service, caller: Caller, body: bytes, key: str | None) -> JSONResponse:
     if len(body) > MAX_JSON:
         raise RequestRefused(
             f"{len(body) / 1e6:.1f} MB of JSON; at most {MAX_JSON / 1e6:g} MB",
             413,
             "send so many images as a .npy or .npz file, in a form",
         )
-    asked = options.from_json(body)
-    if asked.uri is not None:
-        found = uploads.read_uri(asked.uri, asked.part, at.api)
+    sent = options.from_json(body)
+    if sent.uri is not None:
+        images = uploads.read_uri(sent.uri, sent.part, service.api)
     else:
-        found = uploads.read_numbers(asked)
-    return _respond(at, caller, found, asked, key)
+        images = uploads.read_numbers(sent)
+    return _respond(service, caller, images, sent, key)
 
 
-async def _from_form(request: HttpRequest, at: Service, caller: Caller, key: str | None) -> JSONResponse:
+async def _from_form(request: HttpRequest, service: Service, caller: Caller, key: str | None) -> JSONResponse:
     form = request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD)
     async with form as parts:
-        return await run_in_threadpool(_with_form, at, caller, parts.multi_items(), key)
+        return await run_in_threadpool(_with_form, service, caller, parts.multi_items(), key)
 
 
 def _with_form(
-    at: Service, caller: Caller, parts: list[tuple[str, UploadFile | str]], key: str | None
+    service: Service, caller: Caller, parts: list[tuple[str, UploadFile | str]], key: str | None
 ) -> JSONResponse:
-    asked = options.from_form([(name, part) for name, part in parts if isinstance(part, str)])
+    sent = options.from_form([(name, part) for name, part in parts if isinstance(part, str)])
     files = _files(parts)
-    if len(files["labels"]) > 1 or bool(files["images"]) == (asked.uri is not None):
+    if len(files["labels"]) > 1 or bool(files["images"]) == (sent.uri is not None):
         raise ParameterError(
             "a form has either a `uri` or one file or more called `images`, and at most one called `labels`"
         )
-    if asked.uri is not None:
-        found = uploads.read_uri(asked.uri, asked.part, at.api)
+    if sent.uri is not None:
+        images = uploads.read_uri(sent.uri, sent.part, service.api)
     else:
-        found = uploads.read_files(files["images"], next(iter(files["labels"]), None), asked, at.api)
-    return _respond(at, caller, found, asked, key)
+        images = uploads.read_files(files["images"], next(iter(files["labels"]), None), sent, service.api)
+    return _respond(service, caller, images, sent, key)
 
 
 def _files(parts: list[tuple[str, UploadFile | str]]) -> dict[str, list[SentFile]]:
@@ -137,69 +135,48 @@ def _files(parts: list[tuple[str, UploadFile | str]]) -> dict[str, list[SentFile
 
 
 def _respond(
-    at: Service, caller: Caller, found: ImageSet, asked: RunBodyOptions, key: str | None
+    service: Service, caller: Caller, images: ImageSet, body: RunBodyOptions, key: str | None
 ) -> JSONResponse:
-    run = enqueue(at, caller, _chosen(found, asked), asked, key)
-    if run.created:
-        at.notifier.notify()
-    state = RunState.QUEUED if run.created else _state(at, run.id)
+    run = enqueue(service, caller, images, body, key)
+    state = RunState.QUEUED if run.created else _state(service, run.id)
     answer = {"run_id": run.id, "state": state, "created": run.created, "links": links(run.id)}
     return JSONResponse(answer, 202 if run.created else 200, {"Location": links(run.id)["self"]})
 
 
-def _state(at: Service, run: int) -> RunState:
-    with at.database.reading() as session:
+def _state(service: Service, run: int) -> RunState:
+    with service.database.reading() as session:
         return queries.progress(session, run).state
 
 
-def _chosen(images: ImageSet, asked: RunBodyOptions) -> ImageSet:
-    if asked.classes is not None:
-        images = images.only(asked.classes.split(","))
-    if asked.limit is not None:
-        images = images.limit(asked.limit)
-    return images if asked.name is None else replace(images, name=asked.name)
-
-
 def enqueue(
-    at: Service, caller: Caller, images: ImageSet, asked: RunBodyOptions, key: str | None
+    service: Service, caller: Caller, images: ImageSet, body: RunBodyOptions, key: str | None
 ) -> Enqueued:
-    """Commit a run, with what its caller used up and whom to tell of its end.
+    """Commit a run with its webhook, and count it against the limits of ``caller``.
 
     Raises:
         InputError: images, network, parameters or key cannot be used. RequestRefused: 429, a limit of the
             caller's is reached. Nothing was written then.
     """
-    given, hours = asked.asked(), _hours(at, asked, again=key is not None)
-    network = at.networks.choose(images, asked.network)
-    key = None if key is None else _own_key(caller, key)
-    if asked.calibration:
-        parameters, fitted = jobs.complete(at.database, network, asked.solver, given, key)
-    else:
-        parameters, fitted = Parameters.from_dict(given), None
-    run_options = RunOptions(
-        batch_size=asked.batch_size,
-        priority=asked.priority,
-        key=key,
-        calibrated_by=None if fitted is None else fitted.id,
-        budget_us=asked.budget_us,
-        hours=hours,
-    )
-    webhook = _webhook(at, caller, asked)
+    request, webhook = body.request(), _webhook(service, caller, body)
+    images = request.select(images)
+    if body.name is not None:
+        images = replace(images, name=body.name)
 
     def also(session: Session, run: int) -> None:
-        now = at.database.now(session)
-        limits.count_run(session, caller, run, len(images.images), asked.solver, now=now)
+        now = service.database.now(session)
+        limits.count_run(session, caller, run, len(images.images), request.solver, now=now)
         _insert_submission(session, caller, run, webhook, now)
 
-    return enqueue_run(at.database, images, network, asked.solver, parameters, run_options, also)
-
-
-def _hours(at: Service, asked: RunBodyOptions, *, again: bool) -> Hours:
-    """When the run may work, by the database's clock; raises ParameterError."""
-    if not asked.is_timed:
-        return asked.hours(datetime.now(UTC), again=again)
-    with at.database.reading() as session:
-        return asked.hours(at.database.now(session), again=again)
+    run, _ = jobs.submit(
+        AppContext(service.settings, service.database),
+        request,
+        images,
+        None if key is None else _own_key(caller, key),
+        choose_network=service.networks.choose,
+        also=also,
+        notify=service.notifier.notify,
+    )
+    return run
 
 
 def _own_key(caller: Caller, key: str) -> str:
@@ -207,17 +184,17 @@ def _own_key(caller: Caller, key: str) -> str:
     return key if caller.key_id is None else f"{caller.name}/{key}"
 
 
-def _webhook(at: Service, caller: Caller, asked: RunBodyOptions) -> tuple[str | None, str | None]:
-    """Address and secret.
+def _webhook(service: Service, caller: Caller, body: RunBodyOptions) -> tuple[str | None, str | None]:
+    """Return address and secret of the webhook of a run.
 
     Raises:
         ParameterError: the address cannot be used, or nothing is there to sign with.
     """
-    url = caller.webhook_url if asked.webhook is None else asked.webhook.url
-    own = None if asked.webhook is None else asked.webhook.secret
+    url = caller.webhook_url if body.webhook is None else body.webhook.url
+    own = None if body.webhook is None else body.webhook.secret
     secret = own or caller.webhook_secret
-    if asked.webhook is not None:
-        check_url(asked.webhook.url, allow_private=at.api.webhook_private)
+    if body.webhook is not None:
+        check_url(body.webhook.url, allow_private=service.api.webhook_private)
     if url is not None and secret is None:
         raise ParameterError(
             "webhook: without an API key there is no secret to sign with; give one, 16 to 128 characters"
