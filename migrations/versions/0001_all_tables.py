@@ -12,6 +12,53 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _create_embeddings()
+    _create_events()
+    _create_leaders()
+    _create_training_sets()
+    _create_networks()
+    _create_calibrations()
+    _create_runs()
+    _create_batches()
+    _create_classifications()
+    _create_problems()
+    _create_sample_sets()
+
+
+def downgrade() -> None:
+    op.drop_table("sample_sets")
+    with op.batch_alter_table("problems", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_problems_state"))
+
+    op.drop_table("problems")
+    op.drop_table("classifications")
+    with op.batch_alter_table("batches", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_batches_state_dispatched_at"))
+
+    op.drop_table("batches")
+    with op.batch_alter_table("runs", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_runs_state_priority"))
+        batch_op.drop_index(batch_op.f("ix_runs_network_id"))
+
+    op.drop_table("runs")
+    with op.batch_alter_table("calibrations", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_calibrations_network_id_solver_graph_id"))
+
+    op.drop_table("calibrations")
+    with op.batch_alter_table("networks", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_networks_state"))
+
+    op.drop_table("networks")
+    op.drop_table("training_sets")
+    op.drop_table("leaders")
+    with op.batch_alter_table("events", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_events_subject_row"))
+
+    op.drop_table("events")
+    op.drop_table("embeddings")
+
+
+def _create_embeddings() -> None:
     op.create_table(
         "embeddings",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -38,6 +85,9 @@ def upgrade() -> None:
             name=op.f("uq_embeddings_graph_sha256_solver_graph_id_tiles"),
         ),
     )
+
+
+def _create_events() -> None:
     op.create_table(
         "events",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -52,6 +102,8 @@ def upgrade() -> None:
     with op.batch_alter_table("events", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_events_subject_row"), ["subject", "row"], unique=False)
 
+
+def _create_leaders() -> None:
     op.create_table(
         "leaders",
         sa.Column("role", sa.String(length=32), nullable=False),
@@ -59,6 +111,9 @@ def upgrade() -> None:
         sa.Column("until", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("role", name=op.f("pk_leaders")),
     )
+
+
+def _create_training_sets() -> None:
     op.create_table(
         "training_sets",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -76,6 +131,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_training_sets")),
         sa.UniqueConstraint("sha256", name=op.f("uq_training_sets_sha256")),
     )
+
+
+def _create_networks() -> None:
     op.create_table(
         "networks",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -123,6 +181,8 @@ def upgrade() -> None:
     with op.batch_alter_table("networks", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_networks_state"), ["state"], unique=False)
 
+
+def _create_calibrations() -> None:
     op.create_table(
         "calibrations",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -142,6 +202,8 @@ def upgrade() -> None:
             unique=False,
         )
 
+
+def _create_runs() -> None:
     op.create_table(
         "runs",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -187,6 +249,8 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_runs_network_id"), ["network_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_runs_state_priority"), ["state", "priority"], unique=False)
 
+
+def _create_batches() -> None:
     op.create_table(
         "batches",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -237,6 +301,8 @@ def upgrade() -> None:
             batch_op.f("ix_batches_state_dispatched_at"), ["state", "dispatched_at"], unique=False
         )
 
+
+def _create_classifications() -> None:
     op.create_table(
         "classifications",
         sa.Column("run_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -261,6 +327,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("run_id", "image", name=op.f("pk_classifications")),
     )
+
+
+def _create_problems() -> None:
     op.create_table(
         "problems",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -305,6 +374,8 @@ def upgrade() -> None:
     with op.batch_alter_table("problems", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_problems_state"), ["state"], unique=False)
 
+
+def _create_sample_sets() -> None:
     op.create_table(
         "sample_sets",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -319,36 +390,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sample_sets")),
         sa.UniqueConstraint("problem_id", name=op.f("uq_sample_sets_problem_id")),
     )
-
-
-def downgrade() -> None:
-    op.drop_table("sample_sets")
-    with op.batch_alter_table("problems", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_problems_state"))
-
-    op.drop_table("problems")
-    op.drop_table("classifications")
-    with op.batch_alter_table("batches", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_batches_state_dispatched_at"))
-
-    op.drop_table("batches")
-    with op.batch_alter_table("runs", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_runs_state_priority"))
-        batch_op.drop_index(batch_op.f("ix_runs_network_id"))
-
-    op.drop_table("runs")
-    with op.batch_alter_table("calibrations", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_calibrations_network_id_solver_graph_id"))
-
-    op.drop_table("calibrations")
-    with op.batch_alter_table("networks", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_networks_state"))
-
-    op.drop_table("networks")
-    op.drop_table("training_sets")
-    op.drop_table("leaders")
-    with op.batch_alter_table("events", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_events_subject_row"))
-
-    op.drop_table("events")
-    op.drop_table("embeddings")

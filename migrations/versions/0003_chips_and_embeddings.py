@@ -60,6 +60,11 @@ def _replace_embeddings(create, *, drop: tuple[str, ...]) -> None:  # type: igno
 
 
 def _create_chips_and_embeddings() -> None:
+    _create_chips()
+    _create_embeddings()
+
+
+def _create_chips() -> None:
     op.create_table(
         "chips",
         sa.Column("id", _key(), nullable=False),
@@ -76,6 +81,9 @@ def _create_chips_and_embeddings() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_chips")),
         sa.UniqueConstraint("solver", "name", "graph_id", name=op.f("uq_chips_solver_name_graph_id")),
     )
+
+
+def _create_embeddings() -> None:
     op.create_table(
         "embeddings",
         sa.Column("id", _key(), nullable=False),
