@@ -33,9 +33,10 @@ def tiny(name: str, seed: int = 0) -> Bundle:
     transfer = "paper" if layers.form == "deep" else "energy"
     trained = training.train(layers, *patterns(name), transfer, epochs=3, seed=seed)
     data = weights.encode(trained.weights, layers)
-    names = tuple(str(k) for k in range(layers.classes))
     metrics = {"own_accuracy": 0.5, "train_accuracy": None, "command": f"annealq networks train {name}"}
-    known = description.Description(layers, names, transfer, seed, 3, metrics, weights.digest(data))
+    known = description.describe(
+        layers, transfer=transfer, seed=seed, epochs=3, metrics=metrics, weights_sha256=weights.digest(data)
+    )
     return Bundle(known, data)
 
 

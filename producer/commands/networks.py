@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -376,7 +376,7 @@ def _described(name: str, architecture: str, classes: str | None, transfer: str 
     from schema.network.architecture import PRESETS, preset
 
     if architecture in PRESETS:
-        known = description.numbered(preset(architecture))
+        known = description.describe(preset(architecture))
     elif Path(architecture).suffix in (".toml", ".json"):
         known = description.read(Path(architecture))
     else:
@@ -384,6 +384,6 @@ def _described(name: str, architecture: str, classes: str | None, transfer: str 
             f"{architecture}: an architecture is a .toml or .json file, or a preset: {', '.join(PRESETS)}"
         )
     if transfer not in (None, known.transfer):
-        known = replace(known, transfer=transfer, weights_sha256=None)  # its metrics are of the other one
+        known = known.replace(transfer=transfer, weights_sha256=None)  # its metrics are of the other one
     names = known.classes if classes is None else tuple(part.strip() for part in classes.split(","))
-    return replace(known, architecture=replace(known.architecture, name=name), classes=names)
+    return known.replace(architecture=known.architecture.replace(name=name), classes=names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from producer.files import replacing
-from producer.networks.description import Description
+from producer.networks.description import Description, describe
 from producer.networks.versions import find_or_insert, insert_version
 from schema.codecs import arrays
 from schema.database import Database
@@ -50,7 +50,7 @@ def join(description: Description, path: Path) -> Bundle:
     architecture = description.architecture
     data = weights.encode(weights.read(path, architecture), architecture)
     if weights.digest(data) != description.weights_sha256:
-        description = replace(description, metrics=None, seed=None, epochs=None)
+        description = description.replace(metrics=None, seed=None, epochs=None)
     return Bundle(description, data)
 
 
@@ -65,9 +65,9 @@ def pack(network: NetworkSummary, data: bytes, trained_on: tuple[str, int] | Non
         "train_accuracy": network.train_accuracy,
         "command": command,
     }
-    described = Description(
-        architecture=architecture,
-        classes=network.classes,
+    described = describe(
+        architecture,
+        network.classes,
         transfer=network.training["transfer"],
         seed=network.training["seed"],
         epochs=network.training["epochs"],
@@ -105,7 +105,7 @@ def save(bundle: Bundle, path: Path) -> Path:
     if path.suffix != SUFFIX:
         raise ParameterError(f"{path}: weights are written as NAME{SUFFIX}; name such a file")
     beside = path.with_suffix(".json")
-    description = replace(bundle.description, weights_sha256=weights.digest(bundle.data))
+    description = bundle.description.replace(weights_sha256=weights.digest(bundle.data))
     text = json.dumps(description.to_dict(), indent=2, ensure_ascii=False)
     with replacing(beside) as described, replacing(path) as held:
         described.write_text(text + "\n", encoding="utf-8")
@@ -130,7 +130,7 @@ def install(database: Database, bundle: Bundle, origin: Origin) -> Enqueued:
         "width": described.architecture.input.width,
         "weights": bundle.data,
         "weights_sha256": weights.digest(bundle.data),
-        "metrics": None if described.metrics is None else dict(described.metrics),
+        "metrics": described.metrics,
     }
     return find_or_insert(
         database, lambda session: _find_or_insert(session, values, origin, now=database.now(session))

@@ -13,7 +13,7 @@ from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
 from producer.networks.choose import ChosenNetwork
 from producer.networks.compatibility import class_names, fit
-from producer.networks.description import Description
+from producer.networks.description import describe
 from producer.networks.versions import find_or_insert, insert_version
 from schema.codecs import arrays
 from schema.database import Database, transition
@@ -40,7 +40,7 @@ def enqueue_training(
         ImageError: the images are unlabelled or do not suit the architecture.
     """
     classes = class_names(architecture, images)
-    images = fit(images, ChosenNetwork.described(Description(architecture, tuple(classes))))
+    images = fit(images, ChosenNetwork.described(describe(architecture, classes)))
     if images.labels is None:
         raise ImageError(f"{images.name}: training needs labels, and it has none")
     training = {"transfer": transfer, "seed": seed, "epochs": epochs}

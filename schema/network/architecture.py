@@ -9,34 +9,28 @@ from __future__ import annotations
 import json
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from schema.errors import NetworkError
 from schema.network.layers import (
     BOUNDED,
-    FEATURE_LAYERS,
-    UNIT_LAYERS,
     Conv,
     ConvUnits,
     Dense,
     DenseUnits,
-    FeatureLayer,
+    FeatureLayers,
     Input,
     MaxPool,
     PoolUnits,
     Spec,
-    SpecT,
     Training,
     UnitLayer,
-    as_float,
-    is_number,
-    read_spec,
-    refuse_unknown,
+    UnitLayers,
 )
 
 Shape = tuple[int, ...]
@@ -55,37 +49,43 @@ MAX_ALPHA = 100.0
 MAX_FILE_BYTES = 1_000_000
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """A network's layers. Making one checks its geometry.
+def _check_name(name: str) -> str:
+    # NAME@VERSION asks for a version.
+    if not 1 <= len(name) <= 64 or not name.isprintable() or "@" in name:
+        raise ValueError
+    return name
+
+
+class Architecture(Spec):
+    """The layers of a network; reading one checks its geometry.
 
     ``alpha``: feature values, which become the visible units' biases, are scaled to [-alpha, alpha].
-
-    Raises:
-        NetworkError: a layer does not fit the one before, or a limit is passed; names layer and sizes.
     """
 
-    name: str
+    name: Annotated[str, AfterValidator(_check_name)] = Field(
+        description="1 to 64 printable characters without @"
+    )
     input: Input
-    classes: int
-    alpha: float = 1.0
-    features: tuple[FeatureLayer, ...] = ()
-    energy: tuple[UnitLayer, ...] = ()
-    training: Training = field(default_factory=Training)
+    classes: int = Field(ge=2, le=MAX_CLASSES)
+    alpha: float = Field(1.0, gt=0, le=MAX_ALPHA, description=f"above 0 and at most {MAX_ALPHA:g}")
+    features: FeatureLayers = Field((), strict=False, description="a list of layers")
+    energy: UnitLayers = Field((), strict=False, description="a list of layers")
+    training: Training = Training.from_dict({})
 
-    def __post_init__(self) -> None:
-        if not _is_name(self.name):
-            raise NetworkError(f"name must be 1 to 64 printable characters without @, not {self.name!r}")
-        if not is_number(self.classes, int) or not 2 <= self.classes <= MAX_CLASSES:
-            raise NetworkError(f"class layer: classes must be from 2 to {MAX_CLASSES}, not {self.classes!r}")
-        if not is_number(self.alpha, float) or not 0 < self.alpha <= MAX_ALPHA:
-            raise NetworkError(f"alpha must be above 0 and at most {MAX_ALPHA:g}, not {self.alpha!r}")
-        if len(self.features) + len(self.energy) > MAX_LAYERS:
-            raise NetworkError(
-                f"{len(self.features) + len(self.energy)} layers; at most {MAX_LAYERS} are allowed"
-            )
+    @field_validator("input", "training", mode="before")
+    @classmethod
+    def _drop_kind(cls, values: Any) -> Any:
+        """Ignore a ``kind`` in ``values`` where there is only one."""
+        return {k: v for k, v in values.items() if k != "kind"} if isinstance(values, dict) else values
+
+    @model_validator(mode="after")
+    def _check_geometry(self) -> Self:
+        layers = len(self.features) + len(self.energy)
+        if layers > MAX_LAYERS:
+            raise NetworkError(f"{layers} layers; at most {MAX_LAYERS} are allowed")
         self._check_features()
         self._check_units()
+        return self
 
     def _check_features(self) -> None:
         if sum(math.prod(shape) for shape in self.feature_shapes) > MAX_ACTIVATIONS:
@@ -189,18 +189,6 @@ class Architecture:
             return "head"
         return "pooled" if len(self.energy) == 1 and isinstance(self.energy[0], PoolUnits) else "deep"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON; ``from_dict`` gives back an equal architecture."""
-        return {
-            "name": self.name,
-            "input": self.input.to_dict(),
-            "classes": self.classes,
-            "alpha": self.alpha,
-            "features": [layer.to_dict() for layer in self.features],
-            "energy": [layer.to_dict() for layer in self.energy],
-            "training": self.training.to_dict(),
-        }
-
     def summary(self) -> dict[str, Any]:
         """What there is to show about the layers and Q, as plain JSON."""
         kinds = ["visible", *(layer.kind for layer in self.energy), "classes"]
@@ -219,32 +207,6 @@ class Architecture:
             "density": self.density,
             "weights": self.weights,
         }
-
-    @classmethod
-    def from_dict(cls, given: object) -> Architecture:
-        """Read an architecture from plain values; unknown keys are refused.
-
-        Raises:
-            NetworkError: names the layer (index and kind), the value and the limit.
-        """
-        if not isinstance(given, Mapping):
-            raise NetworkError(
-                f"an architecture must be a table of keys and values, not {type(given).__name__}"
-            )
-        refuse_unknown(given, dict.fromkeys(cls.__dataclass_fields__), "architecture")
-        for key in ("name", "input", "classes"):
-            if key not in given:
-                raise NetworkError(f"architecture: {key} is missing")
-        alpha = given.get("alpha", 1.0)
-        return cls(
-            name=given["name"],
-            input=read_spec(Input, given["input"], "input"),
-            classes=given["classes"],
-            alpha=as_float(alpha) if is_number(alpha, float) else alpha,
-            features=_read_layers(FEATURE_LAYERS, given.get("features", ()), "features"),
-            energy=_read_layers(UNIT_LAYERS, given.get("energy", ()), "energy"),
-            training=read_spec(Training, given.get("training", {}), "training"),
-        )
 
 
 def load(path: Path) -> Architecture:
@@ -288,24 +250,6 @@ def preset(name: str) -> Architecture:
         raise NetworkError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
     text = files("schema").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
     return Architecture.from_dict(tomllib.loads(text))
-
-
-def _is_name(value: object) -> bool:
-    # NAME@VERSION is how a version is asked for.
-    return isinstance(value, str) and 1 <= len(value) <= 64 and value.isprintable() and "@" not in value
-
-
-def _read_layers(kinds: Mapping[str, type[SpecT]], given: object, where: str) -> tuple[SpecT, ...]:
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise NetworkError(f"{where} must be a list of layers, not {type(given).__name__}")
-    return tuple(_read_layer(kinds, layer, f"{where}[{index}]") for index, layer in enumerate(given))
-
-
-def _read_layer(kinds: Mapping[str, type[SpecT]], given: object, where: str) -> SpecT:
-    kind = given.get("kind") if isinstance(given, Mapping) else None
-    if not isinstance(kind, str) or kind not in kinds:
-        raise NetworkError(f"{where}: kind must be one of {', '.join(kinds)}, not {kind!r}")
-    return read_spec(kinds[kind], given, f"{where} ({kind})")
 
 
 def _shape_after(layer: Spec, shape: Shape, where: str) -> Shape:

@@ -1,230 +1,231 @@
-"""What a network is made of, as plain values: the input, its layers, and how it is trained.
+"""Specifications of a network as plain values: the input, the layers, the training.
 
-Every value is checked when it is made; a mistake raises ``NetworkError`` and says which value, which
-limit. No torch here: a specification travels as JSON.
+Every value is checked when a specification is read. No torch here: a specification travels as JSON.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from schema.errors import NetworkError
 
-ACTIVATIONS = ("relu", "sigmoid", "tanh")
+Activation = Literal["relu", "sigmoid", "tanh"]
 BOUNDED = ("sigmoid", "tanh")
 
-
-def whole(low: int, high: int, default: Any = dataclasses.MISSING) -> Any:
-    """A dataclass field for a whole number from ``low`` to ``high``, both included."""
-    return field(default=default, metadata={"kind": int, "low": low, "high": high})
+_TABLE = "a table of keys and values"
+_WORDS: dict[Any, str] = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
 
 
-def real(low: float, high: float, default: Any = dataclasses.MISSING) -> Any:
-    """A dataclass field for a finite real number from ``low`` to ``high``, both included."""
-    return field(default=default, metadata={"kind": float, "low": low, "high": high})
+class Spec(BaseModel):
+    """Base of all specifications: frozen, strict about types, without unknown keys.
 
+    Error messages name the limits of a field as its JSON schema has them, or its ``description``.
+    """
 
-def choice(*names: str, default: Any = dataclasses.MISSING) -> Any:
-    """A dataclass field for one of ``names``."""
-    return field(default=default, metadata={"kind": str, "names": names})
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    @classmethod
+    def from_dict(cls, values: object) -> Self:
+        """Read a specification from ``values``, plain TOML or JSON.
 
-def switch(default: bool) -> Any:
-    """A dataclass field for true or false."""
-    return field(default=default, metadata={"kind": bool})
-
-
-class Spec:
-    """Base of all specifications: checks the fields made by ``whole``, ``real``, ``choice``, ``switch``."""
-
-    def __post_init__(self) -> None:
-        for entry in dataclasses.fields(self):  # type: ignore[arg-type]
-            if entry.metadata:
-                _check(entry.name, getattr(self, entry.name), entry.metadata)
+        Raises:
+            NetworkError: names the layer (index and kind), the value and the limit.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise NetworkError(_first(error, cls.__name__.lower())) from None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, every default spelt out; ``kind`` first where there are several kinds."""
-        kind = getattr(self, "kind", None)
-        values = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}  # type: ignore[arg-type]
-        return {"kind": kind, **values} if kind else values
+        """Return plain JSON values, every default spelt out; ``from_dict`` reads them back."""
+        return self.model_dump(mode="json")
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with ``changes``, checked as by ``from_dict``."""
+        return self.from_dict({**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_the_limit(cls, values: Any, check: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return check(values)
+        except ValidationError as error:
+            # A misspelt key explains why another one is missing.
+            first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+            if len(first["loc"]) != 1 or first["type"] == "explained":
+                raise
+        raise PydanticCustomError("explained", "{message}", {"message": cls._explain(first)})
+
+    @classmethod
+    def _explain(cls, problem: ErrorDetails) -> str:
+        """Return what is wrong with one field, and its limits."""
+        name, value = str(problem["loc"][0]), problem["input"]
+        shown = type(value).__name__ if problem["type"] in ("model_type", "tuple_type") else f"{value!r:.80}"
+        if problem["type"] == "extra_forbidden":
+            return f"unknown key {name!r}; known keys are {', '.join(sorted({*cls.model_fields} - {'kind'}))}"
+        if problem["type"] == "missing":
+            return f"{name} is missing"
+        return f"{name} must be {_wanted(cls.model_json_schema()['properties'][name])}, not {shown}"
 
 
-def _check(name: str, value: object, limits: Mapping[str, Any]) -> None:
-    kind = limits["kind"]
-    if kind is bool:
-        if not isinstance(value, bool):
-            raise NetworkError(f"{name} must be true or false, not {value!r}")
-    elif kind is str:
-        if value not in limits["names"]:
-            raise NetworkError(f"{name} must be one of {', '.join(limits['names'])}, not {value!r}")
-    elif not is_number(value, kind) or not limits["low"] <= value <= limits["high"]:
-        word = "a whole number" if kind is int else "a number"
-        raise NetworkError(
-            f"{name} must be {word} from {limits['low']:g} to {limits['high']:g}, not {value!r}"
-        )
-
-
-def is_number(value: object, kind: type) -> bool:
-    """Whether ``value`` is a finite number (for ``int``: a whole one). True and False are not numbers."""
-    if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
-        return False
-    return kind is int or math.isfinite(as_float(value))
-
-
-SpecT = TypeVar("SpecT", bound=Spec)
-
-
-def read_spec(cls: type[SpecT], given: object, where: str) -> SpecT:
-    """Make a ``cls`` from a mapping; keys not in ``cls`` are refused. ``where`` begins every message."""
-    if not isinstance(given, Mapping):
-        raise NetworkError(f"{where} must be a table of keys and values, not {type(given).__name__}")
-    entries = {entry.name: entry for entry in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    values = {key: value for key, value in given.items() if key != "kind"}
-    refuse_unknown(values, entries, where)
-    for name, entry in entries.items():
-        if name not in values and entry.default is dataclasses.MISSING:
-            raise NetworkError(f"{where}: {name} is missing")
-        if name in values and entry.metadata["kind"] is float and is_number(values[name], float):
-            values[name] = as_float(values[name])
-    try:
-        return cls(**values)
-    except NetworkError as error:
-        raise NetworkError(f"{where}: {error}") from None
-
-
-def as_float(value: int | float) -> float:
-    """``value`` as a float; a whole number too large for one becomes infinite, which the limits refuse."""
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
-
-
-def refuse_unknown(given: Mapping[Any, Any], known: Mapping[str, Any], where: str) -> None:
-    """Raise ``NetworkError`` for the first key of ``given`` that is not in ``known``."""
-    for key in given:
-        if key not in known:
-            raise NetworkError(f"{where}: unknown key {key!r}; known keys are {', '.join(sorted(known))}")
-
-
-@dataclass(frozen=True)
 class Input(Spec):
     """Grey images ``(height, width) uint8``. A pixel p is read as p / image_max, so in [0, 1].
 
     ``average`` = a first replaces each a x a block by its mean (28 x 28 -> 14 x 14 for a = 2).
     """
 
-    height: int = whole(1, 512)
-    width: int = whole(1, 512)
-    image_max: int = whole(1, 255, 255)
-    average: int = whole(1, 64, 1)
+    height: int = Field(ge=1, le=512)
+    width: int = Field(ge=1, le=512)
+    image_max: int = Field(255, ge=1, le=255)
+    average: int = Field(1, ge=1, le=64)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    @model_validator(mode="after")
+    def _check_blocks(self) -> Self:
         if self.height % self.average or self.width % self.average:
             raise NetworkError(
-                f"images of {self.height} x {self.width} pixels do not divide into blocks of "
+                f"input: images of {self.height} x {self.width} pixels do not divide into blocks of "
                 f"{self.average} x {self.average}"
             )
+        return self
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(channels, rows, columns) of what the first layer sees."""
+        """Return (channels, rows, columns) of what the first layer sees."""
         return (1, self.height // self.average, self.width // self.average)
 
 
-@dataclass(frozen=True)
 class Conv(Spec):
     """A classical convolution: ``kernel`` x ``kernel``, with bias, then the activation."""
 
-    kind: ClassVar[str] = "conv"
-    filters: int = whole(1, 1024)
-    kernel: int = whole(1, 64)
-    stride: int = whole(1, 64, 1)
-    padding: int = whole(0, 32, 0)
-    activation: str = choice(*ACTIVATIONS, default="relu")
+    kind: Literal["conv"] = "conv"
+    filters: int = Field(ge=1, le=1024)
+    kernel: int = Field(ge=1, le=64)
+    stride: int = Field(1, ge=1, le=64)
+    padding: int = Field(0, ge=0, le=32)
+    activation: Activation = "relu"
 
 
-@dataclass(frozen=True)
 class MaxPool(Spec):
     """Classical max pooling over ``size`` x ``size`` windows; rows or columns left over are dropped."""
 
-    kind: ClassVar[str] = "max_pool"
-    size: int = whole(2, 64)
+    kind: Literal["max_pool"] = "max_pool"
+    size: int = Field(ge=2, le=64)
 
 
-@dataclass(frozen=True)
 class Dense(Spec):
     """A classical fully connected layer, with bias, then the activation."""
 
-    kind: ClassVar[str] = "dense"
-    units: int = whole(1, 8192)
-    activation: str = choice(*ACTIVATIONS, default="relu")
+    kind: Literal["dense"] = "dense"
+    units: int = Field(ge=1, le=8192)
+    activation: Activation = "relu"
 
 
-@dataclass(frozen=True)
 class ConvUnits(Spec):
     """Hidden units of Q coupled to ``kernel`` x ``kernel`` windows; weights shared down Q's columns."""
 
-    kind: ClassVar[str] = "conv"
-    filters: int = whole(1, 1024)
-    kernel: int = whole(1, 64)
-    stride: int = whole(1, 64, 1)
+    kind: Literal["conv"] = "conv"
+    filters: int = Field(ge=1, le=1024)
+    kernel: int = Field(ge=1, le=64)
+    stride: int = Field(1, ge=1, le=64)
 
 
-@dataclass(frozen=True)
 class PoolUnits(Spec):
     """Pooling units of Q: one per ``size`` x ``size`` block of each filter, coupled to it with alpha."""
 
-    kind: ClassVar[str] = "pool"
-    size: int = whole(2, 64)
+    kind: Literal["pool"] = "pool"
+    size: int = Field(ge=2, le=64)
 
 
-@dataclass(frozen=True)
 class DenseUnits(Spec):
     """Hidden units of Q, each coupled to every unit of the layer before."""
 
-    kind: ClassVar[str] = "dense"
-    units: int = whole(1, 4096)
+    kind: Literal["dense"] = "dense"
+    units: int = Field(ge=1, le=4096)
 
 
 FeatureLayer = Conv | MaxPool | Dense
 UnitLayer = ConvUnits | PoolUnits | DenseUnits
-FEATURE_LAYERS: Mapping[str, type[FeatureLayer]] = {"conv": Conv, "max_pool": MaxPool, "dense": Dense}
-UNIT_LAYERS: Mapping[str, type[UnitLayer]] = {"conv": ConvUnits, "pool": PoolUnits, "dense": DenseUnits}
+FeatureLayers = tuple[Annotated[FeatureLayer, Field(discriminator="kind")], ...]
+UnitLayers = tuple[Annotated[UnitLayer, Field(discriminator="kind")], ...]
 
 
-@dataclass(frozen=True)
 class Training(Spec):
-    """How a network is trained when nothing else is asked for.
+    """Defaults for how a network is trained.
 
-    ``beta`` is the inverse temperature at the end of energy training (it grows from beta / 4), ``lam``
-    the strength of the one-hot penalty, ``noise`` the standard deviation of the Gaussian noise on h and
-    J as a fraction of their largest values, ``margin`` an energy by which the right class state must win,
-    ``weight_bound`` the largest coupling to a class unit in units of alpha. ``shift``: images are
-    moved by up to so many pixels; ``flips``: every image is joined by all its one-pixel flips.
+    Attributes:
+        epochs: the most passes over the images.
+        batch_size: images a step.
+        learning_rate: of the optimiser.
+        weight_decay: of the optimiser.
+        beta: inverse temperature at the end of energy training; it grows from beta / 4.
+        lam: strength of the one-hot penalty.
+        noise: standard deviation of the Gaussian noise on h and J, as a fraction of their largest values.
+        margin: energy by which the right class state must win.
+        weight_bound: largest coupling to a class unit, in units of alpha.
+        validation: share of the images that is held out.
+        patience: epochs without progress after which training stops.
+        shift: images are moved by up to this many pixels.
+        flips: every image is joined by all its one-pixel flips.
+        free: share of the epochs, the last ones, in which visible units may differ from the pixels.
+        threshold: without feature layers, the pixel value above which a visible unit is on, at the start.
 
-    For energy training with hidden units: ``weight_bound`` bounds all couplings, ``beta`` does not grow;
-    ``free`` is the share of the epochs, the last ones, in which visible units may differ from the pixels;
-    ``threshold``, without feature layers, the pixel value above which a visible unit is on, at the start.
+    ``free`` and ``threshold`` belong to energy training with hidden units. There ``weight_bound`` bounds all
+    couplings, and ``beta`` does not grow.
     """
 
-    epochs: int = whole(1, 10_000, 20)
-    batch_size: int = whole(1, 65_536, 128)
-    learning_rate: float = real(1e-6, 1.0, 0.005)
-    weight_decay: float = real(0.0, 1.0, 0.0)
-    beta: float = real(0.01, 1000.0, 4.0)
-    lam: float = real(0.001, 1000.0, 1.0)
-    noise: float = real(0.0, 1.0, 0.02)
-    margin: float = real(0.0, 1000.0, 1.0)
-    weight_bound: float = real(0.01, 1000.0, 1.0)
-    validation: float = real(0.0, 0.5, 0.1)
-    patience: int = whole(1, 10_000, 10)
-    shift: int = whole(0, 16, 0)
-    flips: bool = switch(False)
-    free: float = real(0.0, 1.0, 0.2)
-    threshold: float = real(0.02, 0.98, 0.5)
+    epochs: int = Field(20, ge=1, le=10_000)
+    batch_size: int = Field(128, ge=1, le=65_536)
+    learning_rate: float = Field(0.005, ge=1e-6, le=1.0)
+    weight_decay: float = Field(0.0, ge=0.0, le=1.0)
+    beta: float = Field(4.0, ge=0.01, le=1000.0)
+    lam: float = Field(1.0, ge=0.001, le=1000.0)
+    noise: float = Field(0.02, ge=0.0, le=1.0)
+    margin: float = Field(1.0, ge=0.0, le=1000.0)
+    weight_bound: float = Field(1.0, ge=0.01, le=1000.0)
+    validation: float = Field(0.1, ge=0.0, le=0.5)
+    patience: int = Field(10, ge=1, le=10_000)
+    shift: int = Field(0, ge=0, le=16)
+    flips: bool = False
+    free: float = Field(0.2, ge=0.0, le=1.0)
+    threshold: float = Field(0.5, ge=0.02, le=0.98)
+
+
+def _wanted(schema: dict[str, Any]) -> str:
+    if "description" in schema:
+        return str(schema["description"])
+    if "enum" in schema:
+        return f"one of {', '.join(schema['enum'])}"
+    limits = f" from {schema['minimum']:g} to {schema['maximum']:g}" if "minimum" in schema else ""
+    return _WORDS.get(schema.get("type"), _TABLE) + limits
+
+
+def _first(error: ValidationError, root: str) -> str:
+    """Return one line for the first problem: the layer (index and kind), what is wrong, the limit."""
+    problem = error.errors()[0]
+    place, value, message = _place(problem["loc"]) or root, problem["input"], problem["msg"]
+    match problem["type"]:
+        case "model_type":
+            return f"{place} must be {_TABLE}, not {type(value).__name__}"
+        case "union_tag_invalid" | "union_tag_not_found" | "model_attributes_type":
+            layers = FeatureLayer if problem["loc"][-2] == "features" else UnitLayer
+            kinds = ", ".join(layer.model_fields["kind"].default for layer in get_args(layers))
+            kind = value.get("kind") if isinstance(value, dict) else None
+            return f"{place}: kind must be one of {kinds}, not {kind!r:.80}"
+    return message if not problem["loc"] and " must be " in message else f"{place}: {message}"
+
+
+def _place(path: tuple[int | str, ...]) -> str:
+    """Return where a value stands, as in ``energy[0] (conv)``."""
+    place = ""
+    for before, part in pairwise(("", *path)):
+        if isinstance(part, int):
+            place += f"[{part}]"
+        elif isinstance(before, int):
+            place += f" ({part})"
+        else:
+            place += f": {part}" if place else part
+    return place

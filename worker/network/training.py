@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -112,10 +112,10 @@ def train(
     _check_labels(architecture, labels, len(images))
     if not 0 <= seed <= MAX_SEED:
         raise NetworkError(f"seed must be from 0 to {MAX_SEED}, not {seed}")
-    plan = architecture.training if epochs is None else replace(architecture.training, epochs=epochs)
+    plan = architecture.training if epochs is None else architecture.training.replace(epochs=epochs)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        course = _TrainingRun(replace(architecture, training=plan), transfer, images, labels, seed)
+        course = _TrainingRun(architecture.replace(training=plan), transfer, images, labels, seed)
         stopped = course.run(on_epoch, should_stop)
     weights = course.best_weights
     if transfer == "paper":

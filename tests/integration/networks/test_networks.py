@@ -202,7 +202,7 @@ def test_bad_input_stores_nothing(cli: Cli, database: Database, tmp_path: Path) 
             *("mine", "-a", "nosuch", "-w", fine),
         ),
         r"empty\.toml: architecture: name is missing": ("mine", "-a", file("empty.toml", b""), "-w", fine),
-        r"zero\.json: class layer: classes must be from 2": (
+        r"zero\.json: classes must be a whole number from 2": (
             *("mine", "-a", file("zero.json", json.dumps({**layers, "classes": 0}).encode()), "-w", fine),
         ),
         r"seed\.json: seed must be a whole number": (
@@ -233,7 +233,7 @@ def test_bad_input_stores_nothing(cli: Cli, database: Database, tmp_path: Path) 
 
 def test_many_imports_at_once(database: Database) -> None:
     def bring(number: int) -> enqueued.Enqueued:
-        known = replace(tiny("digits").description, seed=number // 4)  # each content four times
+        known = tiny("digits").description.replace(seed=number // 4)  # each content four times
         return install(database, Bundle(known, tiny("digits").data), Origin.IMPORTED)
 
     with ThreadPoolExecutor(8) as pool:
@@ -274,7 +274,7 @@ def test_a_user_s_own_network_goes_before_a_shipped_one(database: Database, pack
     shipped_one = provide(database, images("digits"), None)
     own = install(database, tiny("digits"), Origin.IMPORTED)
     assert origin(database, own.id) == ("digits", 2, "imported")
-    other = replace(tiny("digits").description, architecture=replace(preset("digits"), name="mine"))
+    other = tiny("digits").description.replace(architecture=preset("digits").replace(name="mine"))
     mine = install(database, Bundle(other, tiny("digits").data), Origin.IMPORTED)
     assert provide(database, images("digits"), "digits").id == own.id
     assert provide(database, images("digits"), None).id == mine.id

@@ -88,8 +88,8 @@ def test_couplers_and_density_by_hand() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"classes": 0}, r"class layer: classes must be from 2 to 256, not 0"),
-        ({"classes": True}, r"class layer"),
+        ({"classes": 0}, r"classes must be a whole number from 2 to 256, not 0"),
+        ({"classes": True}, r"classes must be a whole number from 2 to 256, not True"),
         ({"alpha": float("nan")}, r"alpha must be above 0"),
         ({"alpha": float("inf")}, r"alpha must be above 0"),
         ({"alpha": 10**400}, r"alpha must be above 0"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -80,8 +79,8 @@ def test_paper_training_keeps_its_folded_penalty() -> None:
 @pytest.mark.parametrize("rule", ["energy", "paper"])
 def test_pooled_networks_learn(rule: str) -> None:
     base = preset("digits5x5")
-    plan = replace(base.training, epochs=150, learning_rate=0.03, weight_bound=4.0, patience=150)
-    architecture = replace(base, training=plan)
+    plan = base.training.replace(epochs=150, learning_rate=0.03, weight_bound=4.0, patience=150)
+    architecture = base.replace(training=plan)
     images, labels = digits5x5.images(), np.arange(5)
     trained = training.train(architecture, images, labels, rule, seed=0)
     assert trained.metrics[-1].train_accuracy > trained.metrics[0].train_accuracy
