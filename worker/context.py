@@ -1,12 +1,12 @@
 """What a task needs from its process: the database, the settings, where hints and figures go, networks,
-linear parts of the latest batches."""
+linear terms of the latest batches."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from schema.database import Database
-from worker.compute.linear_terms import LinearTermsCache
+from worker.compute.linear_terms import LinearTermsCache, make_cache
 from worker.process.hints import Hints
 from worker.process.meter import Meter, NullMeter
 from worker.process.settings import WorkerSettings
@@ -24,7 +24,7 @@ class Context:
     meter: Meter = field(default_factory=NullMeter)
     networks: Registry = field(default_factory=Registry)
     solvers: SolverConnections = field(init=False)
-    linear_parts: LinearTermsCache = field(default_factory=LinearTermsCache)
+    linear_terms: LinearTermsCache = field(default_factory=make_cache)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "solvers", SolverConnections(self.settings))

@@ -64,7 +64,7 @@ def sample_batch(context: Context, batch: int) -> None:
     reach(CrashPoint.CLAIMED)
     with _handed_back(context, lease), leases.keep_alive(database, lease, lease_s):
         network = _network(context, work.network)
-        parts = scoring.linear_terms(network, work, context.linear_parts)
+        parts = scoring.linear_terms(network, work, context.linear_terms)
         if work.solver.is_remote:
             _sample_remotely(context, lease, work, network, parts)
         else:
@@ -160,7 +160,7 @@ def aggregate_batch(context: Context, batch: int) -> None:
     try:
         network = _network(context, work.network)
         with context.meter.timed(Step.DECODE):
-            rows, chain_breaks = scoring.score(network, work, stored, context.linear_parts)
+            rows, chain_breaks = scoring.score(network, work, stored, context.linear_terms)
     except Exception as error:
         if isinstance(error, StorageError) and not isinstance(error, Corrupt):
             raise  # the network could not be read now; the reconciler sends the hint again

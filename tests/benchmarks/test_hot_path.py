@@ -37,7 +37,7 @@ from worker.embedding.model.scale import Ranges
 from worker.embedding.model.unembedding import unembed
 from worker.embedding.search import shipped as search_shipped
 from worker.network.trained import TrainedNetwork
-from worker.sapi import program as programme
+from worker.sapi import program as sapi_program
 from worker.sapi import wire
 from worker.sapi.program import ChipProgram
 
@@ -57,7 +57,7 @@ class Road:
     """One full problem with its images, and what a careful user of Ocean keeps between images."""
 
     network: TrainedNetwork
-    programme: ChipProgram
+    program: ChipProgram
     images: NDArray[np.uint8]
     features: FloatArray
     chip: ocean.Chip
@@ -66,9 +66,9 @@ class Road:
 
     def ours(self, answer: dict[str, Any]) -> FloatArray:
         """All images of the problem at once, (k, K) scores."""
-        made, model = self.programme, self.programme.model
+        made, model = self.program, self.program.model
         linear = model.linear(self.features)
-        made.lin(linear)
+        made.encode_linear(linear)
         read = wire.decode_answer(answer["answer"])
         out = unembed(read.packed, made.placement.tiling)
         energies = model.energies(linear, out.bits, np.float32)
@@ -77,12 +77,12 @@ class Road:
 
     def rival(self, count: Count, k: int, answer: dict[str, Any]) -> FloatArray:
         """Image k alone, (K,) scores."""
-        model = self.programme.model
+        model = self.program.model
         linear = model.linear(self.features[k : k + 1])[0]
         image = ocean.Image.build(
             self.chip, self.structures[k], self.embeddings[k], linear, model.edges, model.couplings
         )
-        image.encode(self.programme.chain_strength)
+        image.encode(self.program.chain_strength)
         return count(image.decode(answer), list(range(model.units))[model.class_units], FRACTION)
 
 
@@ -104,7 +104,7 @@ def road() -> Road:
     tiling = search_shipped.load_shipped(Interactions.of(model), graph)
     assert tiling is not None
     ranges = Ranges(h=(-4.0, 4.0), J=(-2.0, 1.0), J_at_qubit=(-18.0, 15.0))
-    made = programme.encode_program(model, architecture.alpha, graph, tiling, ranges, Parameters())
+    made = sapi_program.encode_program(model, architecture.alpha, graph, tiling, ranges, Parameters())
     with np.load(data_file("mnist_small.npz")) as file:
         images = next(file[name] for name in file.files if file[name].ndim == 3)[: tiling.tiles]
     embeddings = [
@@ -148,10 +148,10 @@ def test_features(record: Record, road: Road) -> None:
 
 @pytest.mark.parametrize(("reads", "goal_ms"), [(1000, 0.15), (100, 0.03)])
 def test_classical_side(record: Record, road: Road, reads: int, goal_ms: float) -> None:
-    qubits = np.sort(road.programme.placement.tiling.qubits)
+    qubits = np.sort(road.program.placement.tiling.qubits)
     random = np.random.default_rng(0)
     drawn = [random.integers(0, 2, (reads, len(qubits)), dtype=np.uint8) for _ in range(PROBLEMS)]
-    size = int(road.programme.placement.graph.qubits.max()) + 1
+    size = int(road.program.placement.graph.qubits.max()) + 1
     answers = [message(bits, qubits, size) for bits in drawn]
     bits, alone = drawn[0], []
     for k in range(COMPARED):

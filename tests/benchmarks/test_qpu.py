@@ -99,7 +99,7 @@ def test_encoding(record: Record, network: TrainedNetwork, full_chip: ChipProgra
         _encoding_qubits=graph.qubits.tolist(), _encoding_couplers=[tuple(p) for p in graph.couplers.tolist()]
     )
     theirs = median_ms(lambda: encode_problem_as_qp(solver, h, J))
-    ours = median_ms(lambda: full_chip.lin(linear), times=99)
+    ours = median_ms(lambda: full_chip.encode_linear(linear), times=99)
     record("encode one full-chip problem", ours, "ms", 0.1, at_least=False, rival=theirs)
 
 

@@ -60,7 +60,7 @@ class RemoteAnnealer:
         )
         for image, row in enumerate(linear):
             self.connection.submit(
-                image, f"contract {image}", made.lin(row[np.newaxis]), made.quad, parameters
+                image, f"contract {image}", made.encode_linear(row[np.newaxis]), made.quad, parameters
             )
         bits = np.empty((len(linear), reads, model.units), dtype=np.uint8)
         waiting = set(range(len(linear)))

@@ -1,63 +1,56 @@
-"""Linear parts of a batch's images: what is different in each image's energy function."""
+"""Linear terms of a batch's images: the part of the energy function that differs from image to image."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import MutableMapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
+
+from worker.qubo.energy_model import EnergyModel
 
 if TYPE_CHECKING:
     from worker.network.trained import TrainedNetwork
-    from worker.qubo.energy_model import EnergyModel
 
-# So many images are computed at a time, whoever asks: an image has the same bits whatever else is asked for.
+# Images are always computed in these blocks: so an image has the same bits whatever else is asked for.
 _BLOCK = 128
 _LATEST = 4
 
 
 class LinearTerms:
-    """Computed a block at a time, when first asked for: the first problem waits for no other's images."""
+    """Computes linear terms in blocks, when first asked for: the first problem waits for few images."""
 
     def __init__(self, network: TrainedNetwork, model: EnergyModel, images: NDArray[np.uint8]) -> None:
-        """images: (B, H, W) uint8, as the network takes them."""
+        """Prepare for ``images`` (B, H, W) uint8, as ``network`` takes them, under its energy ``model``."""
         self.model = model
         self._network, self._images = network, images
         self._linear = np.empty((len(images), model.units))
-        self._known = 0
+        self._computed = 0
 
     def __len__(self) -> int:
-        """Images in the batch, B."""
+        """Return the number of images in the batch, B."""
         return len(self._images)
 
     def take(self, images: slice) -> NDArray[np.float64]:
-        """Linear parts (b, n) float64 of some images.
+        """Return the linear terms (b, n) float64 of the slice ``images`` of the batch.
 
         Raises:
             ImageError: the network takes no such images.
         """
         _, stop, _ = images.indices(len(self))
-        while self._known < stop:
-            block = slice(self._known, self._known + _BLOCK)
+        while self._computed < stop:
+            block = slice(self._computed, self._computed + _BLOCK)
             self._linear[block] = self.model.linear(self._network.features(self._images[block]))
-            self._known = min(block.stop, len(self))
+            self._computed = min(block.stop, len(self))
         return self._linear[images]
 
 
-class LinearTermsCache:
-    """Those of the latest few batches: who has sampled a batch often scores it, too."""
+LinearTermsCache = MutableMapping[tuple[EnergyModel, str], LinearTerms]
+"""Linear terms by model and checksum of the images."""
 
-    def __init__(self) -> None:
-        self._held: OrderedDict[tuple[EnergyModel, str], LinearTerms] = OrderedDict()
 
-    def of(
-        self, network: TrainedNetwork, model: EnergyModel, images: NDArray[np.uint8], digest: str
-    ) -> LinearTerms:
-        """The linear parts of images whose checksum is ``digest``, under one of the network's models."""
-        key = (model, digest)
-        if key not in self._held:
-            self._held[key] = LinearTerms(network, model, images)
-            if len(self._held) > _LATEST:
-                self._held.popitem(last=False)
-        return self._held[key]
+def make_cache() -> LinearTermsCache:
+    """Return a cache for the batches used last: a worker that samples a batch often scores it, too."""
+    return LRUCache(maxsize=_LATEST)

@@ -46,12 +46,17 @@ def local_annealer(solver: Solver, parameters: Parameters) -> LocalAnnealer:
 
 
 def linear_terms(
-    network: TrainedNetwork, work: BatchInput, latest: LinearTermsCache | None = None
+    network: TrainedNetwork, batch: BatchInput, cache: LinearTermsCache | None = None
 ) -> LinearTerms:
-    """Linear parts of a batch; Corrupt where its images are damaged. latest: where they may be known."""
-    images = pixels(work)
-    model = network.model(work.parameters.visible, work.parameters.lam)
-    return (latest or LinearTermsCache()).of(network, model, images, work.images_sha256)
+    """Return the linear terms of ``batch`` under the model of ``network``, from ``cache`` if they are in it.
+
+    Raises:
+        Corrupt: its images are damaged.
+    """
+    images = pixels(batch)
+    model = network.model(batch.parameters.visible, batch.parameters.lam)
+    terms = LinearTerms(network, model, images)
+    return terms if cache is None else cache.setdefault((model, batch.images_sha256), terms)
 
 
 def sample_local(

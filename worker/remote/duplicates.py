@@ -1,8 +1,9 @@
-"""What the solver has charged beside what was kept: duplicates are withdrawn, or counted to the microsecond.
+"""Finds duplicate submissions of a batch, cancels them, and records to the microsecond what they were
+charged.
 
-A problem that had not arrived when it was looked for, and was sent again, may arrive after all: then it is
-charged twice. That cannot be helped, for a solver promises nothing about when a request arrives; it is found
-here, once all of a batch is answered.
+A problem that had not arrived when it was looked up, and was sent again, may arrive after all: then it is
+charged twice. This cannot be prevented, because a solver promises nothing about when a request arrives; it
+is found here, once all problems of a batch are answered.
 """
 
 from __future__ import annotations
@@ -22,23 +23,29 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_LOOK_EVERY_S = 0.2
+_POLL_EVERY_S = 0.2
 _COMPLETED = "COMPLETED"
-_ENDED = frozenset({_COMPLETED, "FAILED", "CANCELLED"})
+_FINISHED = frozenset({_COMPLETED, "FAILED", "CANCELLED"})
 
 
 def resolve(context: Context, lease: leases.Lease, batch: int, qpu: SolverConnection) -> None:
-    """Look at every problem of a batch that may have left more than once, and write down what it wasted.
+    """Check each problem of ``batch`` that may have been sent more than once, and record what this wasted.
+
+    Args:
+        context: of this process.
+        lease: of the batch.
+        qpu: the solver that its problems were sent to.
 
     Raises:
-        Unavailable: the solver does not answer, or a duplicate does not end: the batch comes here again.
+        Unavailable: the solver does not answer, or a duplicate does not finish: resolve the batch again
+        later.
     """
     with context.database.reading() as session:
-        doubtful = problems.possible_duplicates(session, batch)
-    for problem in doubtful:
-        others = _ended(context, qpu, problem)
-        wasted_us = sum(_charge_us(qpu, one, problem) for one in others)
-        duplicates = sum(one.sapi_id != problem.sapi_id for one in others)
+        candidates = problems.possible_duplicates(session, batch)
+    for problem in candidates:
+        others = _wait_for_others(context, qpu, problem)
+        wasted_us = sum(_charge_us(qpu, other, problem) for other in others)
+        duplicates = sum(other.sapi_id != problem.sapi_id for other in others)
         with context.database.transaction() as session:
             now = context.database.now(session)
             leases.renew(session, lease, now=now, lease_s=context.settings.lease_s)
@@ -54,29 +61,29 @@ def resolve(context: Context, lease: leases.Lease, batch: int, qpu: SolverConnec
             )
 
 
-def _ended(
+def _wait_for_others(
     context: Context, qpu: SolverConnection, problem: problems.PossibleDuplicate
 ) -> list[ListedProblem]:
-    """The solver's problems of this label but for the one that is kept, all at their end."""
+    """Return the problems with this label but the one whose answer is stored, once all have finished."""
     deadline = time.monotonic() + context.settings.solver_timeout_s
     others = _others(qpu, problem)
-    if any(one.status not in _ENDED for one in others):
-        qpu.cancel(one.sapi_id for one in others if one.status not in _ENDED)
-    while any(one.status not in _ENDED for one in others):
+    if unfinished := [other.sapi_id for other in others if other.status not in _FINISHED]:
+        qpu.cancel(unfinished)
+    while any(other.status not in _FINISHED for other in others):
         if time.monotonic() > deadline:
-            raise Unavailable(f"duplicates of problem {problem.label} do not end: they are looked at later")
-        time.sleep(_LOOK_EVERY_S)
+            raise Unavailable(f"duplicates of problem {problem.label} do not finish: checking again later")
+        time.sleep(_POLL_EVERY_S)
         others = _others(qpu, problem)
     return others
 
 
 def _others(qpu: SolverConnection, problem: problems.PossibleDuplicate) -> list[ListedProblem]:
-    return [one for one in qpu.find(problem.label) if one.sapi_id != problem.kept]
+    return [listed for listed in qpu.find(problem.label) if listed.sapi_id != problem.kept]
 
 
-def _charge_us(qpu: SolverConnection, one: ListedProblem, problem: problems.PossibleDuplicate) -> int:
-    """What an ended problem was charged; where its answer is lost, what it was expected to be."""
-    if one.status != _COMPLETED:
+def _charge_us(qpu: SolverConnection, finished: ListedProblem, problem: problems.PossibleDuplicate) -> int:
+    """Return what a finished problem was charged; if its answer is lost, its estimate."""
+    if finished.status != _COMPLETED:
         return 0
-    charged_us = qpu.charge_us(one.sapi_id)
+    charged_us = qpu.charge_us(finished.sapi_id)
     return problem.estimated_us if charged_us is None else charged_us

@@ -1,4 +1,4 @@
-"""What a run would need and cost; nothing is sent."""
+"""Estimates what a run would need and cost: a dry run, which submits nothing."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ from typing import TYPE_CHECKING
 
 from worker.records import embeddings
 from worker.records.dry_runs import DryRunPlan, DryRunRequest
+from worker.remote.prepare import prepare
 
 if TYPE_CHECKING:
     from worker.context import Context
     from worker.network.trained import TrainedNetwork
-from worker.remote.prepare import prepare
 
 
 def estimate_dry_run(
     context: Context, request: DryRunRequest, network: TrainedNetwork, report: embeddings.Report
 ) -> DryRunPlan:
-    """What a run would need and cost; nothing is sent.
+    """Return what the run of ``request`` with ``network`` would need and cost.
+
+    Args:
+        context: of this process.
+        report: called with the step and the fraction of a search for an embedding.
 
     Raises:
         Refused, Unavailable: as `prepare` says.
     """
-    prepared = prepare(
+    setup = prepare(
         context,
         request.solver,
         request.parameters,
@@ -29,20 +33,20 @@ def estimate_dry_run(
         time_limit_s=request.time_limit_s,
         report=report,
     )
-    programme, tiling = prepared.programme, prepared.embedding.tiling
-    counts = prepared.problems(request.images, request.batch_size)
-    qpu_us = sum(number * prepared.estimate_us(request.parameters, count) for count, number in counts.items())
+    program, tiling = setup.program, setup.embedding.tiling
+    counts = setup.count_problems(request.images, request.batch_size)
+    qpu_us = sum(number * setup.estimate_us(request.parameters, count) for count, number in counts.items())
     return DryRunPlan(
-        solver=prepared.qpu.name,
-        graph_id=prepared.qpu.graph.graph_id,
-        embedding_id=prepared.embedding.id,
+        solver=setup.qpu.name,
+        graph_id=setup.qpu.graph.graph_id,
+        embedding_id=setup.embedding.id,
         tiles=tiling.tiles,
         qubits=len(tiling.qubits),
         longest_chain=tiling.longest_chain,
-        found=prepared.embedding.hit,
-        search_s=prepared.embedding.seconds,
-        chain_strength=programme.chain_strength,
-        scale=programme.scale,
+        found=setup.embedding.hit,
+        search_s=setup.embedding.seconds,
+        chain_strength=program.chain_strength,
+        scale=program.scale,
         images=request.images,
         problems=sum(counts.values()),
         qpu_us=qpu_us,

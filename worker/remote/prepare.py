@@ -1,4 +1,4 @@
-"""From a network and a solver's name to all that its problems need: chip, embedding, programme, estimate."""
+"""Prepares a network for a solver: chip, embedding, encoded program, and estimates of QPU time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from worker.embedding.model.graphs import Interactions
 from worker.embedding.search import find
 from worker.process import shutdown
 from worker.records import embeddings
+from worker.sapi.program import encode_program
 
 if TYPE_CHECKING:
     from schema.codecs.tiling import Tiling
     from worker.context import Context
     from worker.network.trained import TrainedNetwork
+    from worker.qubo.energy_model import EnergyModel
     from worker.sapi.program import ChipProgram
     from worker.sapi.qpu import SolverConnection
 
@@ -25,19 +27,24 @@ class SolverSetup:
 
     qpu: SolverConnection
     embedding: embeddings.StoredEmbedding
-    programme: ChipProgram
+    program: ChipProgram
 
     def estimate_us(self, parameters: Parameters, images: int) -> int:
-        """QPU access time of a problem with so many images, microseconds; Refused where out of range."""
-        return self.qpu.estimate_us(parameters, len(self.programme.take(images).placement.active))
+        """Estimate the QPU access time of one problem with ``images`` images and ``parameters``,
+        microseconds.
 
-    def problems(self, images: int, batch_size: int) -> dict[int, int]:
-        """How many problems there will be of each number of images."""
+        Raises:
+            Refused: reads or times are out of the solver's ranges.
+        """
+        return self.qpu.estimate_us(parameters, len(self.program.first_tiles(images).placement.active))
+
+    def count_problems(self, images: int, batch_size: int) -> dict[int, int]:
+        """Count the problems that ``images`` in batches of ``batch_size`` need, by their number of images."""
         counts: dict[int, int] = {}
         batches, rest = divmod(images, batch_size)
         for size, times in ((batch_size, batches), (rest, 1)):
-            full, last = divmod(size, self.programme.tiles)
-            for count, number in ((self.programme.tiles, full), (last, 1)):
+            full, last = divmod(size, self.program.tiles)
+            for count, number in ((self.program.tiles, full), (last, 1)):
                 if count and number * times:
                     counts[count] = counts.get(count, 0) + number * times
         return counts
@@ -52,66 +59,77 @@ def prepare(
     time_limit_s: float | None = None,
     report: embeddings.Report | None = None,
 ) -> SolverSetup:
-    """Connect, find the embedding in the database or by a search, and encode what all problems share.
+    """Connect to ``solver``, find the embedding of ``network``, and encode what all problems share.
+
+    Args:
+        context: of this process, which caches connections, embeddings and programs.
+        parameters: of the run.
+        time_limit_s: of a search for the embedding; None: as the settings say.
+        report: called with the step and the fraction of the search.
 
     Raises:
         Refused: no access, no such solver, or the network does not fit its chip.
         Unavailable: the solver does not answer.
     """
-    from worker.sapi import program as programme
-
-    qpu = context.solvers.connect(solver, parameters)
+    solvers = context.solvers
+    qpu = solvers.connect(solver, parameters)
     # Before any search: reads that the solver does not take cost a second, not a minute.
     qpu.estimate_us(parameters, len(qpu.graph.qubits))
     model = network.model(parameters.visible, parameters.lam)
-    kept = (qpu, model.graph_digest, parameters.tiles)
-    stored = context.solvers.embeddings.get(kept)
-    if stored is None or not embeddings.is_ready(context.database, stored.id):
-        stored = _obtain(context, solver, parameters, network, qpu, time_limit_s, report)
-        context.solvers.embeddings[kept] = replace(stored, searched_s=0.0)
-    key = (model, stored.id, parameters.chain_strength, parameters.scale)
-    made = context.solvers.programme(
-        key,
-        lambda: programme.encode_program(
-            model, network.architecture.alpha, qpu.graph, stored.tiling, qpu.ranges, parameters
-        ),
-    )
-    return SolverSetup(qpu, stored, made)
+    key = (qpu, model.graph_digest, parameters.tiles)
+    embedding = solvers.embeddings.get(key)
+    if embedding is None or not embeddings.is_ready(context.database, embedding.id):
+        name = f"{network.architecture.name} {parameters.visible} ({' + '.join(map(str, model.sizes))} units)"
+        chip = embeddings.store_chip(context.database, solver, qpu.graph, qpu.properties)
+        request = embeddings.EmbeddingRequest(chip, Interactions.of(model), parameters.tiles or 0, name)
+        limit_s = context.settings.embedding_s if time_limit_s is None else time_limit_s
+        search = _search(request, qpu, parameters, limit_s, report)
+        embedding = embeddings.obtain(context.database, request, search, lease_s=context.settings.lease_s)
+        solvers.embeddings[key] = replace(embedding, searched_s=0.0)
+    return SolverSetup(qpu, embedding, _program(context, model, network, qpu, embedding, parameters))
 
 
-def _obtain(
-    context: Context,
-    solver: Solver,
-    parameters: Parameters,
-    network: TrainedNetwork,
+def _search(
+    request: embeddings.EmbeddingRequest,
     qpu: SolverConnection,
-    time_limit_s: float | None,
+    parameters: Parameters,
+    time_limit_s: float,
     report: embeddings.Report | None,
-) -> embeddings.StoredEmbedding:
-    """The embedding from the database, or by a search; see `prepare`."""
-    settings = context.settings
-    model = network.model(parameters.visible, parameters.lam)
-    interactions = Interactions.of(model)
-    chip = embeddings.store_chip(context.database, solver, qpu.graph, qpu.properties)
-    name = f"{network.architecture.name} {parameters.visible} ({' + '.join(map(str, model.sizes))} units)"
-    wanted = embeddings.EmbeddingRequest(chip, interactions, parameters.tiles or 0, name)
+) -> embeddings.Search:
+    """Return the search that runs if the database has no embedding; a worker that stops interrupts it."""
 
-    def look(tell: embeddings.Report, start: Tiling | None) -> find.FoundTiling:
-        def both(step: str, fraction: float) -> None:
+    def search(store_progress: embeddings.Report, start: Tiling | None) -> find.FoundTiling:
+        def on_progress(step: str, fraction: float) -> None:
             shutdown.check()
-            tell(step, fraction)
+            store_progress(step, fraction)
             if report is not None:
                 report(step, fraction)
 
-        limit_s = settings.embedding_s if time_limit_s is None else time_limit_s
         return find.find_embedding(
-            interactions,
+            request.interactions,
             qpu.graph,
             tiles=parameters.tiles,
             seed=parameters.seed,
-            time_limit_s=limit_s,
-            report=both,
+            time_limit_s=time_limit_s,
+            report=on_progress,
             start=start,
         )
 
-    return embeddings.obtain(context.database, wanted, look, lease_s=settings.lease_s)
+    return search
+
+
+def _program(
+    context: Context,
+    model: EnergyModel,
+    network: TrainedNetwork,
+    qpu: SolverConnection,
+    embedding: embeddings.StoredEmbedding,
+    parameters: Parameters,
+) -> ChipProgram:
+    key = (model, embedding.id, parameters.chain_strength, parameters.scale)
+    program = context.solvers.programs.get(key)
+    if program is None:
+        alpha = network.architecture.alpha
+        program = encode_program(model, alpha, qpu.graph, embedding.tiling, qpu.ranges, parameters)
+        context.solvers.programs[key] = program
+    return program

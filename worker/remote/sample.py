@@ -1,4 +1,4 @@
-"""Has every image of a batch answered by the solver."""
+"""Has every image of a batch answered by a solver with qubits."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from worker.records import leases
 from worker.records.batches import Sampled
 from worker.records.problems import ProblemTerms
 from worker.remote import duplicates
+from worker.remote.prepare import prepare
+from worker.remote.state import SubmissionState
 from worker.remote.submission import BatchSubmission
 
 if TYPE_CHECKING:
@@ -19,41 +21,47 @@ if TYPE_CHECKING:
     from worker.context import Context
     from worker.network.trained import TrainedNetwork
     from worker.records.batches import BatchInput
-from worker.remote.prepare import prepare
 
 
 def sample(
     context: Context,
     lease: leases.Lease,
-    work: BatchInput,
+    batch: BatchInput,
     network: TrainedNetwork,
-    parts: LinearTerms,
+    linear_terms: LinearTerms,
 ) -> Sampled:
-    """Have every image of a batch answered by the solver; the answers are in the database.
+    """Sample every image of ``batch`` and store the answers, under its ``lease``.
+
+    Args:
+        context: of this process.
+        network: of the batch's run.
+        linear_terms: of the batch's images.
 
     Raises:
-        Refused, Unavailable, Uncertain: as `BatchSubmission.run` and `prepare` say.
+        Refused, Unavailable, Uncertain, Deferred: as `BatchSubmission.run` and `prepare` say.
     """
     with context.meter.timed(Step.PREPARE):
-        prepared = prepare(context, work.solver, work.parameters, network)
-    programme = prepared.programme
+        setup = prepare(context, batch.solver, batch.parameters, network)
     terms = ProblemTerms(
-        embedding_id=prepared.embedding.id,
-        graph_id=prepared.qpu.graph.graph_id,
-        scale=programme.scale,
-        chain_strength=programme.chain_strength,
-        estimate_us=cache(lambda count: prepared.estimate_us(work.parameters, count)),
+        embedding_id=setup.embedding.id,
+        graph_id=setup.qpu.graph.graph_id,
+        scale=setup.program.scale,
+        chain_strength=setup.program.chain_strength,
+        estimate_us=cache(lambda count: setup.estimate_us(batch.parameters, count)),
     )
+    state = SubmissionState(context, lease, batch, setup.qpu, setup.program, terms, linear_terms)
     started = time.monotonic()
     try:
         with context.meter.timed(Step.WAIT):
-            BatchSubmission(context, lease, work, prepared.qpu, programme, terms, parts).run()
+            BatchSubmission(state).run()
     except Refused as error:
-        context.solvers.leave(work.solver, work.parameters)
-        now = context.solvers.connect(work.solver, work.parameters).graph.graph_id
-        if now != terms.graph_id:
-            raise Unavailable(f"the solver's graph changed from {terms.graph_id} to {now}: {error}") from None
+        context.solvers.disconnect(batch.solver, batch.parameters)
+        graph_id = context.solvers.connect(batch.solver, batch.parameters).graph.graph_id
+        if graph_id != terms.graph_id:
+            raise Unavailable(
+                f"the solver's graph changed from {terms.graph_id} to {graph_id}: {error}"
+            ) from None
         raise
     sampling_us = round((time.monotonic() - started) * 1e6)
-    duplicates.resolve(context, lease, work.batch, prepared.qpu)
-    return Sampled(prepared.embedding.id, prepared.embedding.searched_s, sampling_us)
+    duplicates.resolve(context, lease, batch.batch, setup.qpu)
+    return Sampled(setup.embedding.id, setup.embedding.searched_s, sampling_us)

@@ -1,4 +1,4 @@
-"""A model as a chip is programmed with it: encoded once, then one row of h for each problem."""
+"""Encodes a model on a chip for the wire: J once, as `quad`, and h for each problem, as `lin`."""
 
 from __future__ import annotations
 
@@ -26,10 +26,15 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ChipProgram:
-    """A model on a tiling, ready to be sent.
+    """A model embedded on a chip and encoded for submission, but for the h of each problem's images.
 
-    scale: what h and J are multiplied by; the same for all images and tiles. chain_strength: in the model's
-    units, before that. quad: the couplings as the wire has them, with ``placement``'s number of tiles.
+    Attributes:
+        model: logical, BINARY.
+        placement: the qubits and couplers of its tiles.
+        ranges: limits of h and J of the chip.
+        scale: what h and J are multiplied by; the same for all images and tiles.
+        chain_strength: in the model's units, before scaling.
+        quad: J of all couplers in use, encoded.
     """
 
     model: EnergyModel
@@ -38,33 +43,27 @@ class ChipProgram:
     scale: float
     chain_strength: float
     quad: str
-    _parts: dict[int, ChipProgram] = field(default_factory=dict, repr=False)
+    _smaller: dict[int, ChipProgram] = field(default_factory=dict, repr=False)
 
     @property
     def tiles(self) -> int:
-        """Images in one problem."""
+        """Return the number of images in one problem."""
         return self.placement.tiling.tiles
 
-    def take(self, images: int) -> ChipProgram:
-        """The same with the first so many tiles only, for a last problem that is not full."""
+    def first_tiles(self, images: int) -> ChipProgram:
+        """Return the program of the first ``images`` tiles only, for a last problem that is not full."""
         if images == self.tiles:
             return self
-        if images not in self._parts:
-            self._parts[images] = _encode(
-                self.model,
-                place_tiling(
-                    self.placement.graph,
-                    Interactions.of(self.model),
-                    self.placement.tiling.take(slice(images)),
-                ),
-                self.ranges,
-                self.scale,
-                self.chain_strength,
+        if images not in self._smaller:
+            tiling = self.placement.tiling.take(slice(images))
+            placement = place_tiling(self.placement.graph, Interactions.of(self.model), tiling)
+            self._smaller[images] = _encode_quad(
+                self.model, placement, self.ranges, self.scale, self.chain_strength
             )
-        return self._parts[images]
+        return self._smaller[images]
 
-    def lin(self, linear: FloatArray) -> str:
-        """The biases of a problem as the wire has them, for linear parts (k, n) of k images (BINARY)."""
+    def encode_linear(self, linear: FloatArray) -> str:
+        """Encode the linear terms ``linear`` (k, n) float64 of k images (BINARY) as `lin`."""
         h = spin_form(linear, self.model.edges, self.model.couplings).h * self.scale
         low, high = self.ranges.h
         return wire.encode_doubles(np.clip(self.placement.linear(h), low, high))
@@ -78,9 +77,15 @@ def encode_program(
     ranges: Ranges,
     parameters: Parameters,
 ) -> ChipProgram:
-    """Place a model, and choose its chain strength and its scale.
+    """Place ``model`` on a chip, choose its chain strength and its scale, and encode its J.
 
-    alpha: the feature values of the model's network lie in [-alpha, alpha]; so the scale depends on no image.
+    Args:
+        alpha: the feature values of the model's network lie in [-alpha, alpha]; so the scale depends on no
+            image.
+        graph: of the chip.
+        tiling: qubits of each tile.
+        ranges: limits of h and J of the chip.
+        parameters: with chain strength and scale, where the run sets them.
 
     Raises:
         Refused: the tiling does not suit the model or the chip.
@@ -91,10 +96,10 @@ def encode_program(
     chain_strength = relative * torque(J, model.units)
     share = 1.0 if parameters.scale is None else parameters.scale
     scale = fit_scale(placement, largest_h(model, alpha), J, chain_strength, ranges, share)
-    return _encode(model, placement, ranges, scale, chain_strength)
+    return _encode_quad(model, placement, ranges, scale, chain_strength)
 
 
-def _encode(
+def _encode_quad(
     model: EnergyModel, placement: Placement, ranges: Ranges, scale: float, chain_strength: float
 ) -> ChipProgram:
     couplings = placement.quadratic(model.couplings / 4.0 * scale, chain_strength * scale)

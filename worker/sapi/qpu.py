@@ -164,7 +164,7 @@ class SolverConnection:
         self._accepted.discard(key)  # an earlier problem of this key may have been, and was never looked at
         self._client._submit(Present(result=orjson.dumps(body)), future)
 
-    def is_leaving(self, key: int) -> bool:
+    def is_in_transit(self, key: int) -> bool:
         """Whether a request of this client with the problem is still under way: it may arrive any moment."""
         future = self._open.get(key)
         return future is not None and future.id is None and not future.done()

@@ -52,7 +52,7 @@ def done(
     options = RunOptions(batch_size=8)
     run = enqueue_run(database, some_images(8), working, Solver.EMULATOR, PARAMETERS, options).id
     work_off(context, Message(Task.DISPATCH))
-    context.solvers.leave(Solver.EMULATOR, PARAMETERS)
+    context.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
     with database.reading() as session:
         assert session.execute(select(Run.state).where(Run.id == run)).scalar_one() is RunState.DONE
     return database

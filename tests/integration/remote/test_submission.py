@@ -54,7 +54,7 @@ def context(database: Database, outbox: Outbox, emulator: Emulator) -> Iterator[
     made = Context(database, settings, outbox)
     made.solvers.shared = replace_settings(emulator.endpoint)
     yield made
-    made.solvers.leave(Solver.EMULATOR, PARAMETERS)
+    made.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
 
 
 def replace_settings(url: str, token: str = TOKEN) -> Any:
@@ -269,7 +269,7 @@ def test_a_problem_that_arrives_after_all_is_counted_as_a_duplicate(
     time.sleep(0.1)  # until the batch is due again, and its problems count as never arrived
     pipeline.sample_batch(other, batch)
     assert finish(other, run, attempts=20) is RunState.DONE
-    other.solvers.leave(Solver.EMULATOR, PARAMETERS)
+    other.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
     charged, wasted, theirs = spent(context, emulator, before, run)
     assert charged + wasted == theirs
     with context.database.reading() as session:
@@ -386,7 +386,7 @@ def test_a_calibration_holds_for_the_graph_it_was_made_on(
         assert newest(session, working.id, Solver.LOCAL, None) is None
     emulator.break_down(regraph=["tiny"])
     again = enqueue(context.database, working, replace(PARAMETERS, seed=7))
-    context.solvers.leave(Solver.EMULATOR, PARAMETERS)
+    context.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
     finish(context, again)
     with context.database.reading() as session:
         assert newest(session, working.id, Solver.EMULATOR, None, "tiny") is None

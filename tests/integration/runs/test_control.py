@@ -73,7 +73,7 @@ def make_context(database: Database, settings: WorkerSettings, emulator: Emulato
 def context(database: Database, settings: WorkerSettings, emulator: Emulator) -> Iterator[Context]:
     made = make_context(database, settings, emulator)
     yield made
-    made.solvers.leave(Solver.EMULATOR, PARAMETERS)
+    made.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
     shutdown.forget()
 
 
@@ -181,7 +181,7 @@ def test_a_cancelled_run_withdraws_what_waits_at_the_solver(
     assert held.state is RunState.CANCELLED
     assert held.statistics is not None
     assert held.statistics["qpu_access_time_us"] == sum(charged(emulator, before).values())
-    context.solvers.leave(Solver.EMULATOR, PARAMETERS)
+    context.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
     for move in (control.cancel, control.pause, control.resume):
         with pytest.raises(ParameterError, match="cancelled"):
             move(context.database, run)
@@ -253,7 +253,7 @@ def test_a_budget_is_kept_by_all_workers_and_can_be_raised(
     control.resume(context.database, run, 12 * each_us)
     finish(context, run)
     assert_books_agree(context, emulator, before, run)
-    others.solvers.leave(Solver.EMULATOR, PARAMETERS)
+    others.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
 
 
 def test_a_days_budget_pauses_until_the_next_day(
@@ -281,7 +281,7 @@ def test_a_days_budget_pauses_until_the_next_day(
         session.execute(update(Spending).values(day=yesterday.date()))
     reconcile.reconcile(context.database, context.settings, Outbox())
     assert row(context, run).state is RunState.RUNNING
-    careful.solvers.leave(Solver.EMULATOR, PARAMETERS)
+    careful.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
     finish(context, run)
 
 
@@ -302,7 +302,7 @@ def test_workers_share_the_room_at_the_solver(
         one.result()
     assert most == 3
     for who in workers:
-        who.solvers.leave(Solver.EMULATOR, PARAMETERS)
+        who.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
     work_off(context, *(Message(Task.AGGREGATE_BATCH, batch) for batch in batches(context, run)))
     assert row(context, run).state is RunState.DONE
 

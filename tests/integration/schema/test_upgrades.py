@@ -86,7 +86,7 @@ def make_today(url: str, emulator: Emulator) -> None:
     pipeline.sample_batch(context, first_batch(database, 3))
     pipeline.aggregate_batch(context, first_batch(database, 3))
     control.pause(database, 4)
-    context.solvers.leave(Solver.EMULATOR, REMOTE)
+    context.solvers.disconnect(Solver.EMULATOR, REMOTE)
     database.dispose()
 
 
@@ -217,7 +217,7 @@ def test_work_of_an_older_revision_is_finished(old_url: str, tmp_path: Path, emu
         assert session.execute(select(Run.paused_by).where(Run.id == 4)).scalar_one() == "hand"
     control.resume(database, 4)
     finish(context, (4,))
-    context.solvers.leave(Solver.EMULATOR, REMOTE)
+    context.solvers.disconnect(Solver.EMULATOR, REMOTE)
     with database.reading() as session:
         for run, images, batches in ((1, 8, 1), (2, 20, 2), (3, 20, 2), (4, 20, 2)):
             shown = queries.run(session, run)

@@ -1,0 +1,152 @@
+"""Third step of a submission: stores ids, answers and failures of problems in flight."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import structlog
+from isal import isal_zlib
+
+from schema.codecs import samples
+from schema.errors import Unavailable
+from schema.states import ProblemState
+from worker.process.crash_points import CrashPoint, reach
+from worker.process.meter import ProblemOutcome
+from worker.records import problems
+from worker.remote.state import SubmissionState
+from worker.sapi.qpu import Accepted, Answered, Event, Failed
+from worker.scheduling import circuit_breaker
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+log = structlog.get_logger()
+
+_GATHER_S = 0.1  # answers that arrive within this time are stored in one transaction
+_FEW = 4  # with this many problems in flight or fewer, each answer is stored at once
+
+
+def wait_for_events(state: SubmissionState, timeout_s: float) -> list[Event]:
+    """Return what happened to problems of ``state``: wait ``timeout_s`` for the first event, take those that
+    follow.
+
+    An id is returned at once, and so is an answer that makes room for another problem or is one of the last
+    few. Other answers could be fetched again after a crash, and wait for those that follow them closely.
+    """
+    event = state.qpu.next_event(timeout_s)
+    events: list[Event] = []
+    until = time.monotonic() + _GATHER_S
+    many = not state.to_send and len(state.in_flight) > _FEW
+    while event is not None:
+        events.append(event)
+        gathers = many and isinstance(event, Answered) and len(events) < len(state.in_flight)
+        event = state.qpu.next_event(max(until - time.monotonic(), 0.0) if gathers else 0.0)
+    return events
+
+
+def store(state: SubmissionState, events: list[Event]) -> None:
+    """Store ``events`` of problems in flight in one transaction; others belong to an earlier batch."""
+    events = [event for event in events if event.key in state.in_flight]
+    accepted = [event for event in events if isinstance(event, Accepted)]
+    answered = [event for event in events if isinstance(event, Answered)]
+    failed = [event for event in events if isinstance(event, Failed)]
+    reads = [_reads(event) for event in answered if _fits(state, event)]
+    _reach(accepted, CrashPoint.ACCEPTED, answered, CrashPoint.ANSWERED)
+    ended = [event.key for event in events if not isinstance(event, Accepted)]
+    with state.transaction(ended) as (session, now):
+        _store_ids(state, session, accepted, now)
+        _store_answers(state, session, answered, reads, now)
+        for event in failed:
+            _store_failure(state, session, event, now)
+        if accepted or answered:
+            _close_circuit(state, session)
+    _log(accepted, answered, failed)
+    stored = CrashPoint.HALF_KEPT if state.in_flight else CrashPoint.ANSWER_KEPT
+    _reach(accepted, CrashPoint.ID_KEPT, answered, stored)
+
+
+def _store_ids(state: SubmissionState, session: Session, events: list[Accepted], now: datetime) -> None:
+    problems.mark_all_sent(session, {event.key: event.sapi_id for event in events}, now=now)
+    for event in events:
+        state.in_flight[event.key] = replace(state.in_flight[event.key], sapi_id=event.sapi_id)
+
+
+def _store_answers(
+    state: SubmissionState,
+    session: Session,
+    events: list[Answered],
+    reads: list[problems.ProblemReads],
+    now: datetime,
+) -> None:
+    stored = {answer.problem for answer in reads}
+    for event in events:
+        del state.in_flight[event.key]
+        if event.key not in stored:
+            text = f"problem {event.sapi_id} was answered with other qubits or fewer reads than requested"
+            state.errors.append(Unavailable(text))
+    state.progressed = state.progressed or bool(reads)
+    problems.store_answers(session, reads, now=now)
+    state.context.meter.problem(ProblemOutcome.ANSWERED, len(reads))
+
+
+def _store_failure(state: SubmissionState, session: Session, event: Failed, now: datetime) -> None:
+    del state.in_flight[event.key]
+    if event.ended and event.sapi_id in state.cancelled_ids:
+        problems.mark_cancelled(session, event.key, now=now)
+        return
+    state.errors.append(event.error)
+    if not event.ended:
+        return  # its row stays as it is: sent, or being sent
+    if event.sapi_id is None and isinstance(event.error, Unavailable):
+        problems.requeue(session, event.key, str(event.error), now=now)
+        return
+    source = ProblemState.SENDING if event.sapi_id is None else ProblemState.SENT
+    problems.mark_failed(session, event.key, source, str(event.error), now=now, spent=event.spent)
+    state.context.meter.problem(ProblemOutcome.FAILED)
+
+
+def _close_circuit(state: SubmissionState, session: Session) -> None:
+    """Record, once for each submission, that the solver works."""
+    if not state.circuit_closed:
+        state.circuit_closed = True
+        key = circuit_breaker.solver_key(state.batch.solver, state.batch.parameters.to_dict())
+        circuit_breaker.record_success(session, key)
+
+
+def _fits(state: SubmissionState, event: Answered) -> bool:
+    """Return True if the answer has the expected reads and, of a problem of this program, qubits."""
+    entry = state.in_flight[event.key]
+    expected = state.program.first_tiles(entry.count).placement.active
+    same = np.array_equal(event.answer.active, expected) or entry.embedding_id != state.terms.embedding_id
+    return same and len(event.answer.packed) == state.batch.parameters.reads
+
+
+def _reads(event: Answered) -> problems.ProblemReads:
+    answer = event.answer
+    energies = answer.energies[np.newaxis].astype(np.float32)
+    raw = samples.RawReads(answer.packed[np.newaxis], len(answer.active), energies)
+    data = samples.encode(raw, isal_zlib.compress)
+    return problems.ProblemReads(event.key, data, len(answer.packed), len(answer.active), answer.timing_us)
+
+
+def _log(accepted: list[Accepted], answered: list[Answered], failed: list[Failed]) -> None:
+    """Log the solver's ids by problem, which is the id of its row."""
+    if accepted:
+        log.info("problems sent", problems={event.key: event.sapi_id for event in accepted})
+    if answered:
+        log.info("problems answered", problems={event.key: event.sapi_id for event in answered})
+    for event in failed:
+        log.warning("problem failed", problem=event.key, sapi_id=event.sapi_id, error=str(event.error))
+
+
+def _reach(
+    accepted: list[Accepted], at_ids: CrashPoint, answered: list[Answered], at_answers: CrashPoint
+) -> None:
+    if accepted:
+        reach(at_ids)
+    if answered:
+        reach(at_answers)

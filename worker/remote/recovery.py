@@ -1,0 +1,98 @@
+"""First step of a submission: resolves what an earlier worker left, and reserves the problems that are
+missing.
+
+A fresh batch takes the same path: it has nothing to resolve, and all of its problems are missing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+
+from schema.errors import Uncertain
+from schema.states import ProblemState
+from worker.process import shutdown
+from worker.process.crash_points import CrashPoint, reach
+from worker.records import problems
+from worker.records.problems import LedgerEntry
+from worker.remote.state import SubmissionState
+from worker.sapi.problems import ListedProblem
+
+log = structlog.get_logger()
+
+
+def recover(state: SubmissionState) -> None:
+    """Fill ``to_send`` and ``in_flight`` of ``state`` from the ledger.
+
+    Answered problems stay, problems known to be sent are awaited by their id, problems that may have been
+    sent are looked up by their label, and only images that none of these cover get a new problem.
+    """
+    with state.context.database.reading() as session:
+        entries = problems.entries(session, state.batch.batch)
+        now = state.context.database.now(session)
+    for entry in entries:
+        if entry.state is ProblemState.SENDING:
+            _resolve_by_label(state, entry, now)
+    reach(CrashPoint.RESERVING)
+    entries = _reserve_missing(state)
+    reach(CrashPoint.RESERVED)
+    for entry in entries:
+        if entry.state is ProblemState.RESERVED and state.deferred is None:
+            state.to_send.append(entry)
+        elif entry.state is ProblemState.SENT and entry.sapi_id is not None:
+            state.in_flight[entry.id] = entry
+            state.qpu.resume(entry.id, entry.sapi_id)
+
+
+def _resolve_by_label(state: SubmissionState, entry: LedgerEntry, now: datetime) -> None:
+    """Look up a problem that may have been sent; send it again only once it can no longer arrive."""
+    matches = shutdown.run_interruptible(lambda: state.qpu.find(entry.label))
+    if matches:
+        _adopt(state, entry, matches)
+    elif uncertain := _may_arrive(state, entry, now):
+        state.errors.append(uncertain)
+    else:
+        with state.transaction() as (session, now):
+            problems.requeue(session, entry.id, "the solver does not know its label", now=now)
+
+
+def _may_arrive(state: SubmissionState, entry: LedgerEntry, now: datetime) -> Uncertain | None:
+    if state.qpu.is_in_transit(entry.id):
+        return Uncertain(f"problem {entry.label} is still being sent")
+    quarantine = timedelta(seconds=state.context.settings.quarantine_s)
+    if entry.sending_at is None or now >= (until := entry.sending_at + quarantine):
+        return None
+    text = f"problem {entry.label} may still arrive; checking again {quarantine} after it was sent"
+    return Uncertain(text, (until - now).total_seconds())
+
+
+def _adopt(state: SubmissionState, entry: LedgerEntry, matches: list[ListedProblem]) -> None:
+    """Take over the first problem with the label of ``entry``, and cancel its duplicates."""
+    first, *duplicates = matches
+    with state.transaction() as (session, now):
+        problems.mark_sent(session, entry.id, first.sapi_id, now=now, adopted=True)
+        if duplicates:
+            problems.record_duplicates(session, entry.id, len(duplicates), now=now)
+    if duplicates:
+        ids = [duplicate.sapi_id for duplicate in duplicates]
+        log.warning("duplicates", problem=entry.id, label=entry.label, ids=ids)
+        state.qpu.cancel(ids)
+
+
+def _reserve_missing(state: SubmissionState) -> list[LedgerEntry]:
+    """Reserve problems for images without one; cancel reservations for another embedding."""
+    batch, images, tiles = state.batch.batch, state.batch.shape[0], state.program.tiles
+    with state.transaction() as (session, now):
+        entries = problems.entries(session, batch)
+        stale = {
+            entry.id
+            for entry in entries
+            if entry.state is ProblemState.RESERVED and entry.embedding_id != state.terms.embedding_id
+        }
+        problems.cancel_reserved(session, sorted(stale), now=now)
+        if state.deferred is None:
+            valid = [entry for entry in entries if entry.id not in stale]
+            spans = problems.missing_spans(valid, images, tiles)
+            problems.reserve(session, batch, spans, state.terms, now=now)
+        return problems.entries(session, batch)
