@@ -13,7 +13,7 @@ from producer.calibration.enqueue import CalibrationChoice, ParameterGrid, enque
 from producer.context import AppContext
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.networks.provide import provide
 from producer.networks.training import enqueue_training
 from producer.runs import hints, rescore

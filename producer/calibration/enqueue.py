@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from producer.calibration import overlap
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.networks.compatibility import fit
 from producer.runs.batch_size import batch_size
 from producer.runs.enqueue import batch_rows, insert_run, run_row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, and_, or_, select
@@ -10,30 +9,12 @@ from sqlalchemy.orm import Session
 
 from producer.networks import shipped
 from producer.networks.bundle import Bundle
-from producer.networks.description import Description
+from producer.networks.chosen import ChosenNetwork
 from producer.networks.queries import is_shipped, parse
 from schema.database import Database
 from schema.errors import NetworkError
 from schema.states import NetworkState
 from schema.tables import Network
-
-
-@dataclass(frozen=True)
-class ChosenNetwork:
-    """What a producer needs to know of a network."""
-
-    id: int
-    name: str
-    height: int
-    width: int
-    image_max: int
-    classes: tuple[str, ...]
-
-    @classmethod
-    def described(cls, description: Description, network: int = 0) -> ChosenNetwork:
-        """The same for a network whose row is ``network``, or that has none yet."""
-        image, name = description.architecture.input, description.architecture.name
-        return cls(network, name, image.height, image.width, image.image_max, description.classes)
 
 
 def find_shipped(database: Database, wanted: str | None, height: int, width: int) -> Bundle | None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from producer.images.imageset import ImageSet
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from schema.errors import ImageError
 from schema.network.architecture import Architecture
 

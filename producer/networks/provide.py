@@ -5,7 +5,7 @@ from __future__ import annotations
 from producer.images.imageset import ImageSet
 from producer.networks import choose, queries
 from producer.networks.bundle import install
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.networks.compatibility import fit
 from producer.networks.queries import NetworkSummary
 from schema.database import Database

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from producer.images.imageset import ImageSet
 from producer.images.source import read_images
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.networks.compatibility import fit
 from producer.stack import programs
 from producer.stack.programs import Program

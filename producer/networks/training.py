@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.networks.compatibility import class_names, fit
 from producer.networks.description import describe
 from producer.networks.versions import find_or_insert, insert_version

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.networks.compatibility import fit
 from producer.runs.batch_size import batch_size
 from producer.runs.request import RunOptions

@@ -18,7 +18,7 @@ from sqlalchemy import select
 from producer.images.imageset import ImageSet
 from producer.images.source import read_images
 from producer.networks import provide
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.runs import hints
 from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.stack.stack import Stack

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from producer.cli import app
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
-from producer.networks.choose import ChosenNetwork, choose
+from producer.networks.choose import choose
+from producer.networks.chosen import ChosenNetwork
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.codecs import arrays
 from schema.database import Database

@@ -8,7 +8,7 @@ from cachetools import LRUCache, TTLCache
 
 from producer.images.imageset import ImageSet
 from producer.networks import choose, provide
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
 
 _RECENT_S = 1.0

@@ -15,7 +15,7 @@ from sqlalchemy import insert, select, update
 from producer.api.core.settings import load as load_api
 from producer.api.keys import keys
 from producer.api.keys.keys import KeyLimits, Scope
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
 from schema.errors import NotFound, ParameterError
 from schema.states import ProblemState, RunState

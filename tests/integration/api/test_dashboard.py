@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.runs import queries
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database

@@ -16,7 +16,7 @@ from PIL import Image
 from sqlalchemy import select
 
 from producer.api.core.settings import load as load_api
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
 from schema.tables import Batch, BatchImages
 from tests.integration.api.conftest import npz, refused, send

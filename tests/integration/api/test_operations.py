@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import insert, select, text, update
 
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.states import ProblemState

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import func, select
 
 from producer.client import Client
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
 from schema.errors import RequestRefused
 from schema.tables import Run

@@ -18,7 +18,7 @@ from producer.api.core.settings import load as load_api
 from producer.api.keys import keys
 from producer.api.keys.keys import Scope
 from producer.api.routes import pages
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.runs.enqueue import enqueue_run
 from schema.database import Database
 from schema.messages import Message, Task

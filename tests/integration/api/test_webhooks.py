@@ -21,7 +21,7 @@ from producer.api.core.settings import load as load_api
 from producer.api.keys import keys
 from producer.api.keys.keys import Scope
 from producer.enqueued import Enqueued
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.runs import control
 from producer.webhooks import deliveries
 from producer.webhooks.deliveries import MAX_ATTEMPTS, DeliveryResult

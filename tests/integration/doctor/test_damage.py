@@ -16,7 +16,7 @@ from producer.embeddings import chips
 from producer.embeddings import queries as embeddings_queries
 from producer.networks import bundle
 from producer.networks.bundle import Origin
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.networks.training import enqueue_training
 from producer.runs import queries, summary
 from producer.runs.enqueue import RunOptions, enqueue_run

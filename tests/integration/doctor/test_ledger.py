@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from producer.doctor import examination
 from producer.doctor.finding import Diagnosis
 from producer.doctor.limits import ExaminationLimits
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.errors import AnnealqError

@@ -17,7 +17,7 @@ from producer.embeddings import queries
 from producer.embeddings.prune import Criteria, prune
 from producer.embeddings.queries import UnitLayers
 from producer.enqueued import Enqueued
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.runs import dry_runs
 from producer.runs.dry_runs import enqueue_preparation
 from schema.database import Database

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from producer.enqueued import Enqueued
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.parameters import Parameters, Solver

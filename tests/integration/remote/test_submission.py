@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from producer.calibration.enqueue import ParameterGrid, enqueue_calibration, newest
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.codecs import arrays
 from schema.database import Database

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select, update
 
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.runs.batch_size import batch_size
 from producer.runs.dry_runs import enqueue_preparation
 from producer.runs.enqueue import RunOptions, enqueue_run

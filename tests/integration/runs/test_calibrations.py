@@ -15,7 +15,7 @@ from producer.calibration import queries as calibration_queries
 from producer.calibration.enqueue import FACTORS, ParameterGrid, enqueue_calibration
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.runs import queries
 from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.runs.rescore import enqueue_rescored, hinted

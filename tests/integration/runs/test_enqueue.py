@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import func, select
 
 from producer.enqueued import Enqueued
-from producer.networks.choose import ChosenNetwork, choose
+from producer.networks.choose import choose
+from producer.networks.chosen import ChosenNetwork
 from producer.networks.training import enqueue_training
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.codecs import arrays

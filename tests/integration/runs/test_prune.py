@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from producer.doctor import relations
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.runs import prune, queries
 from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.runs.rescore import enqueue_rescored

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from producer.context import AppContext
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.reproduction.runner import ExperimentRun, Runner
 from schema.database import Database, transition
 from schema.errors import AnnealqError, NetworkError

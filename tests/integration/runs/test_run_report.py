@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from producer.dashboard import cells, provenance, run_facts, run_report
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.runs.summary import confusion_table
 from schema.codecs import samples

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert, update
 
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.planning import workload
 from producer.runs import control
 from producer.runs.enqueue import RunOptions, enqueue_run

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, insert, select, update
 
 from producer.enqueued import Enqueued
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.runs import control
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.calendar.run_hours import Hours

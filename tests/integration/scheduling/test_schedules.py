@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select, update
 
 from producer.context import AppContext
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.planning import schedule_runner, schedules
 from producer.runs.request import ClassificationRequest
 from schema.calendar.cron import Cron

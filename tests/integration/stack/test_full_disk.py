@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, insert, select
 
 import migrations
-from producer.networks.choose import ChosenNetwork
+from producer.networks.chosen import ChosenNetwork
 from producer.runs.enqueue import enqueue_run
 from schema.database import Database
 from schema.errors import DatabaseFull
