@@ -1,4 +1,4 @@
-"""scikit-learn's digits, the data set that is known by name."""
+"""Reads scikit-learn's digits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from schema.errors import ImageError
 
 
 def read_digits() -> ImageSet:
-    """1,797 images of 8 x 8 pixels, values 0..16 as they are; classes 0 to 9.
+    """Return 1,797 images of 8 x 8 pixels with their original values 0..16; classes 0 to 9.
 
     Source: scikit-learn's ``load_digits``, the test set of UCI's "Optical Recognition of Handwritten Digits".
 
@@ -20,7 +20,7 @@ def read_digits() -> ImageSet:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImageError(
-            "digits: needs scikit-learn, which is not installed: pip install 'annealq[datasets]'"
+            "digits needs scikit-learn, which is not installed: pip install 'annealq[datasets]'"
         ) from error
     bunch = load_digits()
     return ImageSet(

@@ -1,4 +1,4 @@
-"""Read a folder of pictures: flat (unlabelled), or one sub-folder per class."""
+"""Reads a folder of pictures: flat (unlabelled), or one sub-folder per class."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LITTER = frozenset(("thumbs.db", "desktop.ini", "__macosx", "@eadir"))
-"""What systems leave in folders, beside names that begin with a dot."""
+"""Files and folders of operating systems, in addition to names that begin with a dot."""
 
 
 class Folder(NamedTuple):
@@ -36,13 +36,13 @@ class _Listing(NamedTuple):
 
 
 def read_folder(path: Path) -> Folder:
-    """All pictures in it, sorted by name; class folders sorted by name too, or by value when all are numbers.
+    """Return all pictures in ``path``, sorted by class folder, then by name.
 
-    Ignored: hidden files, ``Thumbs.db`` and the like, files that are no pictures by their suffix, and folders
-    inside class folders.
+    Class folders are sorted by name, or by value if all are numbers. Hidden files, ``Thumbs.db`` and the
+    like, files without the suffix of a picture, and folders inside class folders are ignored.
 
     Raises:
-        ImageError: no pictures, pictures both beside and inside class folders, a class folder without any,
+        ImageError: no pictures, pictures both next to and inside class folders, a class folder without any,
             a picture that cannot be read, pictures of different sizes, or a symbolic link out of the folder.
     """
     top = _list(path, path)
@@ -52,7 +52,7 @@ def read_folder(path: Path) -> Folder:
         return Folder(_read_all(path, top.pictures), None, None, _sources(path, top.pictures))
     if not any(inside.values()):
         raise ImageError(
-            f"{printable(path)}: has no pictures ({_suffixes()}) in it or its folders{_deeper(top)}"
+            f"{printable(path)} has no pictures ({_suffixes()}) in it or its folders{_deeper(top)}"
         )
     return _read_classes(path, inside)
 
@@ -60,9 +60,9 @@ def read_folder(path: Path) -> Folder:
 def _read_classes(path: Path, inside: dict[Path, list[Path]]) -> Folder:
     for folder, pictures in inside.items():
         if not pictures:
-            raise ImageError(f"{printable(folder)}: is a class folder without pictures; remove it or fill it")
-    pictures = [picture for found in inside.values() for picture in found]
-    labels = np.repeat(np.arange(len(inside)), [len(found) for found in inside.values()])
+            raise ImageError(f"{printable(folder)} is a class folder without pictures: remove it or fill it")
+    pictures = [picture for pictures in inside.values() for picture in pictures]
+    labels = np.repeat(np.arange(len(inside)), [len(pictures) for pictures in inside.values()])
     classes = tuple(printable(folder.name) for folder in inside)
     return Folder(_read_all(path, pictures), labels, classes, _sources(path, pictures))
 
@@ -87,11 +87,11 @@ def _list(path: Path, root: Path) -> _Listing:
 
 
 def _refuse_exit(link: Path, root: Path) -> None:
-    """A folder that somebody else made must not make us read what only we may."""
+    # A folder of somebody else must not make us read files that only we can read.
     with translate_errors(link):
         if not link.resolve().is_relative_to(root.resolve()):
             raise ImageError(
-                f"{printable(link)}: is a symbolic link out of {printable(root)}; copy what it leads to"
+                f"{printable(link)} is a symbolic link out of {printable(root)}: copy its target"
             )
 
 
@@ -100,8 +100,8 @@ def _read_all(path: Path, pictures: list[Path]) -> NDArray[np.uint8]:
     count, needed = len(pictures), len(pictures) * first.size
     if count > MAX_IMAGES or needed > MAX_BYTES:
         raise ImageError(
-            f"{printable(path)}: has {count:,} pictures, {format_bytes(needed)}; "
-            f"at most {MAX_IMAGES:,} and {format_bytes(MAX_BYTES)}: split it or scale them down"
+            f"{printable(path)} has {count:,} pictures, {format_bytes(needed)}, "
+            f"more than {MAX_IMAGES:,} or {format_bytes(MAX_BYTES)}: split it or scale them down"
         )
     images = np.empty((count, *first.shape), np.uint8)
     images[0] = first
@@ -109,8 +109,8 @@ def _read_all(path: Path, pictures: list[Path]) -> NDArray[np.uint8]:
         image = read_picture(picture)
         if image.shape != first.shape:
             raise ImageError(
-                f"{printable(path)}: pictures of different sizes: {_size(pictures[0], first)}, "
-                f"{_size(picture, image)}; scale them to one size"
+                f"{printable(path)} has pictures of different sizes ({_size(pictures[0], first)}, "
+                f"{_size(picture, image)}): scale them to one size"
             )
         images[row] = image
     return images
@@ -129,7 +129,7 @@ def _refuse_mixture(path: Path, inside: dict[Path, list[Path]]) -> None:
     for folder, pictures in inside.items():
         if pictures:
             raise ImageError(
-                f"{printable(path)}: has pictures both in itself and in {printable(folder.name)}; "
+                f"{printable(path)} has pictures both in itself and in {printable(folder.name)}: "
                 "move them all into class folders, or all into one folder"
             )
 

@@ -24,42 +24,38 @@ TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: 
 
 
 def read_idx(path: Path) -> NDArray[np.generic]:
-    """The array in the file, with its own type and 1 to 4 dimensions.
+    """Return the array in the file ``path``, with its own type and 1 to 4 dimensions.
 
     Raises:
-        ImageError: another magic number, too many dimensions, or data shorter or longer than announced.
+        ImageError: wrong magic number, too many dimensions, or data shorter or longer than announced.
     """
     with open_stream(path) as stream:
         zeros, code, dimensions = struct.unpack(">HBB", stream.take(4))
         if zeros or code not in TYPES:
             magic = (zeros << 16) + (code << 8) + dimensions
             raise ImageError(
-                f"{stream.name}: is no IDX file: its magic number is 0x{magic:08x}; "
-                "0x00000803 is expected of images, 0x00000801 of labels"
+                f"{stream.name} is not an IDX file (its magic number is 0x{magic:08x}): give one that begins "
+                "with 0x00000803 for images, or 0x00000801 for labels"
             )
         if not 1 <= dimensions <= MAX_DIMENSIONS:
-            raise ImageError(f"{stream.name}: has {dimensions} dimensions; images have 3, labels 1")
+            raise ImageError(f"{stream.name} has {dimensions} dimensions: images need 3, labels 1")
         shape = struct.unpack(f">{dimensions}I", stream.take(4 * dimensions))
         return stream.array(np.dtype(TYPES[code]), shape)
 
 
 def read_idx_images(path: Path) -> NDArray[np.generic]:
-    """As ``read_idx``, for a file of images.
-
-    Raises:
-        ImageError: as ``read_idx``, or it holds labels.
-    """
+    """Return the images in the file ``path`` as ``read_idx`` does; raise ImageError if it holds labels."""
     array = read_idx(path)
     if array.ndim == 1:
-        raise ImageError(f"{printable(path)}: holds labels (1 dimension); name the file of images first")
+        raise ImageError(f"{printable(path)} holds labels (1 dimension): name the file of images first")
     return array
 
 
 def find_labels_file(path: Path) -> Path | None:
-    """The file of labels that belongs to a file of images by MNIST's naming, when it is there.
+    """Return the existing file of labels that belongs to the images in ``path`` by MNIST's names, or None.
 
     ``train-images-idx3-ubyte`` goes with ``train-labels-idx1-ubyte``; ``.idx3-ubyte`` and ``.gz`` are
-    understood in any mixture, the images' own spelling first.
+    recognised in any combination, the images' own spelling first.
     """
     name = path.name
     if "images" not in name:
@@ -67,9 +63,9 @@ def find_labels_file(path: Path) -> Path | None:
     own = name.replace("images", "labels").replace("idx3", "idx1")
     other = own.replace(".idx1", "-idx1") if ".idx1" in own else own.replace("-idx1", ".idx1")
     for candidate in (own, _other_packing(own), other, _other_packing(other)):
-        beside = path.with_name(candidate)
-        if beside.is_file():
-            return beside
+        labels = path.with_name(candidate)
+        if labels.is_file():
+            return labels
     return None
 
 

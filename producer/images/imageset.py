@@ -1,4 +1,4 @@
-"""A validated set of images, and how to take a part of it."""
+"""A validated set of images, and parts of it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_OFFERED = 20
-"""Classes that a message names before it breaks off."""
+"""Largest number of classes in a message."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """At least one image, all of one size, with what is known of them."""
+    """At least one image, all of one size, with their labels, class names and files, if known."""
 
     name: str
-    """For people: ``digits``, or the name of the file or folder."""
+    """Name for display: ``digits``, or the name of the file or folder."""
     images: NDArray[np.uint8]
     """(N, H, W) uint8 grey, C order."""
     labels: NDArray[np.int64] | None
@@ -36,41 +36,33 @@ class ImageSet:
     """One file name per image, relative to the folder they were read from; None for other sources."""
 
     def limit(self, n: int) -> ImageSet:
-        """The first ``n`` images, or all when there are fewer.
-
-        Raises:
-            ParameterError: ``n`` is less than 1.
-        """
+        """Return the first ``n`` images, or all if there are fewer; raise ParameterError if ``n`` < 1."""
         if n < 1:
-            raise ParameterError(f"a limit of {n} images; it must be 1 or more")
+            raise ParameterError(f"a limit of {n} images is too small: give 1 or more")
         return self if n >= len(self.images) else self._take(np.arange(n))
 
     def skip(self, n: int) -> ImageSet:
-        """All but the first ``n`` images.
-
-        Raises:
-            ParameterError: none would be left, or ``n`` is negative.
-        """
+        """Return all but the first ``n`` images; raise ParameterError if none would be left, or ``n`` < 0."""
         if not 0 <= n < len(self.images):
-            raise ParameterError(f"{self.name}: cannot skip {n} of its {len(self.images):,} images")
+            raise ParameterError(f"{self.name} has {len(self.images):,} images: {n} cannot be skipped")
         return self._take(np.arange(n, len(self.images)))
 
     def only(self, classes: Iterable[str | int]) -> ImageSet:
-        """The images of these classes, in their order, with labels and class names as they were.
+        """Return the images of ``classes`` in their order, with unchanged labels and class names.
 
-        Each class is a name of the source's, or else a label (``7`` or ``"7"``).
+        Each class is one of the source's class names, or else a label (``7`` or ``"7"``).
 
         Raises:
-            ImageError: there are no labels, no class was given, or no image is of a class.
+            ImageError: there are no labels, no class was given, or a class has no image.
         """
         if self.labels is None:
-            raise ImageError(f"{self.name}: has no labels to choose classes by; give a file of labels too")
+            raise ImageError(f"{self.name} has no labels to choose classes by: give a file of labels, too")
         chosen = {str(name).strip(): _label(str(name).strip(), self.classes) for name in classes}
         missing = [name for name, label in chosen.items() if label not in self.labels]
         if missing or not chosen:
-            problem = f"no image is of class {printable(missing[0])!r}" if missing else "no class was chosen"
+            problem = f"has no image of class {printable(missing[0])!r}" if missing else "needs a class"
             offer = _offer(self.labels, self.classes)
-            raise ImageError(f"{self.name}: {problem}; choose among {offer}")
+            raise ImageError(f"{self.name} {problem}: choose among {offer}")
         return self._take(np.flatnonzero(np.isin(self.labels, list(chosen.values()))))
 
     def _take(self, rows: NDArray[np.intp]) -> ImageSet:
@@ -83,7 +75,7 @@ class ImageSet:
 
 
 def _label(name: str, classes: tuple[str, ...] | None) -> int:
-    """The label that a class name or number stands for; -1, which no image has, for none."""
+    """Return the label of a class name or number; -1, which no image has, if there is none."""
     if classes is not None and name in classes:
         return classes.index(name)
     is_label = name.isascii() and name.isdigit() and len(name) <= len(str(MAX_LABEL))

@@ -1,6 +1,6 @@
-"""How much a source of images may ask for, each limit with its reason.
+"""Limits of a source of images, each with its reason.
 
-All are checked against what a header claims before anything is allocated.
+All are checked against the claims of a header before memory is allocated.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ MAX_BYTES = 2 * 2**30
 """Decoded bytes of one source. As uint8 that is 2.7 million 28 x 28 images."""
 
 MAX_IMAGES = 10_000_000
-"""Images of one source. Beyond it labels, file names and rows weigh more than the pixels."""
+"""Images of one source. Beyond it labels, file names and rows need more memory than the pixels."""
 
 MAX_PIXELS = 4096 * 4096
 """Pixels of one image. A network for an annealer reads some hundred; this only stops decompression bombs."""
@@ -21,7 +21,7 @@ MAX_DIMENSIONS = 4
 """Axes of an array: image, row, column, channel."""
 
 MAX_LABEL = 65_535
-"""Largest label. Each class needs a qubit of its own, and no annealer has as many."""
+"""Largest label. Each class needs a qubit of its own, and no annealer has that many."""
 
 MAX_NPY_HEADER = 10_000
 """Characters of a .npy header, as ``numpy.lib.format`` has it: longer ones are slow to parse."""
@@ -33,13 +33,13 @@ CHUNK_BYTES = 2**20
 """Bytes read from a stream at a time."""
 
 CHUNK_PIXELS = 2**22
-"""Pixels converted at a time, so that a conversion needs little memory beside its result."""
+"""Pixels converted at a time, so that a conversion needs little memory in addition to its result."""
 
 UNITS = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
 
 
 def format_bytes(count: int) -> str:
-    """``count`` bytes in the largest binary unit that leaves a figure of 1 or more, for messages."""
+    """Return ``count`` bytes as text, in the largest binary unit in which it is 1 or more."""
     if count < 2**10:
         return f"{count:,} bytes"
     power, unit = next(unit for unit in UNITS if count >= 2 ** unit[0])

@@ -1,4 +1,4 @@
-"""Read .npy without numpy.load: no pickle, and nothing is allocated before its size was checked.
+"""Reads .npy without numpy.load: no pickle, and sizes are checked before memory is allocated.
 
 Layout (numpy.lib.format, "Format Version 1.0"): magic, version, length of the header, the header (a Python
 literal with the keys descr, fortran_order and shape), then the values.
@@ -31,7 +31,7 @@ HINT = "save it with numpy.save(path, array) where array is a plain array of num
 
 
 def read_npy(path: Path) -> NDArray[np.generic]:
-    """The array in the file, with its own dtype and shape.
+    """Return the array in the file ``path``, with its own dtype and shape.
 
     Raises:
         ImageError: not .npy, pickled, not of numbers, or data shorter or longer than announced.
@@ -41,18 +41,18 @@ def read_npy(path: Path) -> NDArray[np.generic]:
 
 
 def read_array(stream: Stream) -> NDArray[np.generic]:
-    """As ``read_npy``, from a stream."""
+    """Return the array in ``stream`` as ``read_npy`` does."""
     magic = stream.take(len(MAGIC))
     if magic != MAGIC:
         if magic.startswith(PICKLE_MAGIC):
-            raise ImageError(f"{stream.name}: is pickled, and pickles are never read; {HINT}")
-        raise ImageError(f"{stream.name}: is no .npy file (wrong magic); {HINT}")
+            raise ImageError(f"{stream.name} is pickled, and pickles are never read: {HINT}")
+        raise ImageError(f"{stream.name} is not a .npy file (wrong magic): {HINT}")
     major, _minor = stream.take(2)
     size_format = "<H" if major == 1 else "<I"
     (size,) = struct.unpack(size_format, stream.take(struct.calcsize(size_format)))
     if major not in (1, 2, 3) or size > MAX_NPY_HEADER:
         raise ImageError(
-            f"{stream.name}: .npy version {major} with a header of {size:,} bytes is not read; {HINT}"
+            f"{stream.name} has .npy version {major} and a header of {size:,} bytes, unsupported: {HINT}"
         )
     dtype, fortran_order, shape = _header(stream.take(size), stream.name)
     if fortran_order:
@@ -65,19 +65,21 @@ def _header(raw: bytes, name: str) -> tuple[np.dtype[np.generic], bool, tuple[in
         header = ast.literal_eval(raw.decode("utf-8").strip())
         descr, fortran_order, shape = header["descr"], header["fortran_order"], header["shape"]
     except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
-        raise ImageError(f"{name}: its .npy header is damaged; {HINT}") from error
+        raise ImageError(f"{name} has a damaged .npy header: {HINT}") from error
     if not isinstance(shape, tuple) or not all(type(size) is int and 0 <= size < 2**63 for size in shape):
-        raise ImageError(f"{name}: its .npy header is damaged (shape {printable(shape)[:80]}); {HINT}")
+        raise ImageError(f"{name} has a damaged .npy header (shape {printable(shape)[:80]}): {HINT}")
     return _dtype(descr, name), bool(fortran_order), shape
 
 
 def _dtype(descr: object, name: str) -> np.dtype[np.generic]:
     text = str(descr)
     if "O" in text:
-        raise ImageError(f"{name}: is pickled (an array of objects), and pickles are never read; {HINT}")
+        raise ImageError(f"{name} is pickled (an array of objects), and pickles are never read: {HINT}")
     if not REAL_NUMBERS.fullmatch(text):
-        raise ImageError(f"{name}: values of type {printable(text)[:80]}, which are not real numbers; {HINT}")
+        raise ImageError(
+            f"{name} has values of type {printable(text)[:80]}, which are not real numbers: {HINT}"
+        )
     try:
         return np.dtype(text)
     except TypeError as error:
-        raise ImageError(f"{name}: its .npy header is damaged (type {text}); {HINT}") from error
+        raise ImageError(f"{name} has a damaged .npy header (type {text}): {HINT}") from error

@@ -1,8 +1,8 @@
-"""Read .npz: pick the arrays of images and labels by their names, then read only those.
+"""Reads .npz: picks the arrays of images and labels by their names, then reads only those.
 
 Known names, in any case: images, labels; x, y; and with a split such as train or test: test_images and
-test_labels, images_test and labels_test, x_test and y_test. A file's only array is taken whatever its name.
-Where that leaves a choice, ``file.npz:test`` names the split and ``file.npz:images`` an array.
+test_labels, images_test and labels_test, x_test and y_test. If a file has only one array, its name does not
+matter. If that leaves a choice, ``file.npz:test`` names the split and ``file.npz:images`` an array.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ LABELS = ("labels", "y")
 """Names of arrays; images go with labels, x with y."""
 
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""What numpy.savez and numpy.savez_compressed write."""
+"""The methods of numpy.savez and numpy.savez_compressed."""
 
 MOST_OFFERED = 8
-"""Arrays that a message names before it breaks off."""
+"""Largest number of arrays in a message."""
 
 
 def read_npz(path: Path, part: str | None) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
-    """Images and, when the file has them, labels; ``part`` names a split or an array of images.
+    """Return the images in ``path`` and its labels or None; ``part`` names a split or an array of images.
 
     Raises:
-        ImageError: no intact .npz, none or several sets of images, or an array that cannot be read.
+        ImageError: not an intact .npz, none or several sets of images, or an array that cannot be read.
     """
     with _open_archive(path) as archive:
         arrays = _arrays(archive)
@@ -49,10 +49,10 @@ def read_npz(path: Path, part: str | None) -> tuple[NDArray[np.generic], NDArray
 
 
 def read_npz_labels(path: Path, part: str | None) -> NDArray[np.generic]:
-    """The labels of a .npz that is given for its labels alone; ``part`` names a split or an array.
+    """Return the labels in the file of labels ``path``; ``part`` names a split or an array.
 
     Raises:
-        ImageError: no intact .npz, none or several arrays of labels, or an array that cannot be read.
+        ImageError: not an intact .npz, none or several arrays of labels, or an array that cannot be read.
     """
     with _open_archive(path) as archive:
         arrays = _arrays(archive)
@@ -76,11 +76,7 @@ def _arrays(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 def _pick(path: Path, arrays: Iterable[str], part: str | None, words: tuple[str, ...]) -> str:
-    """The name of the one array that is meant.
-
-    Raises:
-        ImageError: there is none, or there are several.
-    """
+    """Return the name of the array to read; raise ImageError if there is none, or several."""
     names = list(arrays)
     known = _by_split(names, words)
     if part is not None:
@@ -89,17 +85,17 @@ def _pick(path: Path, arrays: Iterable[str], part: str | None, words: tuple[str,
         if part in names:
             return part
         raise ImageError(
-            f"{printable(path)}: has no {words[0]} called {printable(part)!r}; {_offer(path, known, names)}"
+            f"{printable(path)} has no {words[0]} called {printable(part)!r}: {_offer(path, known, names)}"
         )
     candidates = list(known.values()) or names
     if len(candidates) == 1:
         return candidates[0]
     problem = f"has several sets of {words[0]}" if known else f"has no array called {' or '.join(words)}"
-    raise ImageError(f"{printable(path)}: {problem}; {_offer(path, known, names)}")
+    raise ImageError(f"{printable(path)} {problem}: {_offer(path, known, names)}")
 
 
 def _by_split(names: list[str], words: tuple[str, ...]) -> dict[str, str]:
-    """What a user may call each array with one of these words in its name: its split, else its own name."""
+    """Map the split, else the own name, of each array whose name contains one of ``words`` to its name."""
     known: dict[str, str] = {}
     for word in words:
         for name in names:
@@ -110,7 +106,7 @@ def _by_split(names: list[str], words: tuple[str, ...]) -> dict[str, str]:
 
 
 def _split(name: str, word: str) -> str | None:
-    """``test`` of test_images or images_test, an empty text of images, None of any other name."""
+    """Return ``test`` for test_images or images_test, an empty text for images, None for other names."""
     lower = name.lower()
     if lower == word:
         return ""
@@ -130,21 +126,19 @@ def _labels_of(images: str, arrays: Iterable[str]) -> str | None:
 def _offer(path: Path, known: Iterable[str], names: list[str]) -> str:
     choices = sorted(known) or sorted(names)
     if not choices:
-        return "it holds no arrays at all; save it with numpy.savez(path, images=..., labels=...)"
+        return "it holds no arrays, save it with numpy.savez(path, images=..., labels=...)"
     offered = ", ".join(printable(f"{path}:{choice}") for choice in choices[:MOST_OFFERED])
-    return f"choose one: {offered}{', ...' if len(choices) > MOST_OFFERED else ''}"
+    return f"choose one of {offered}{', ...' if len(choices) > MOST_OFFERED else ''}"
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> NDArray[np.generic]:
     name = printable(f"{path}:{info.filename}")
     if info.compress_type not in PACKINGS:
-        raise ImageError(
-            f"{name}: is packed in a way that is not read; save it with numpy.savez or savez_compressed"
-        )
+        raise ImageError(f"{name} has an unknown compression: save it with numpy.savez or savez_compressed")
     try:
         member = archive.open(info)
     except (NotImplementedError, RuntimeError) as error:
-        raise ImageError(f"{name}: cannot be unpacked ({error}); save it with numpy.savez") from error
+        raise ImageError(f"{name} cannot be unpacked ({error}): save it with numpy.savez") from error
     with member:
         most = min(info.file_size, info.compress_size * DEFLATE_RATIO)
         return read_array(Stream(member, name, most))

@@ -19,11 +19,13 @@ LUMA = (19595, 38470, 7471)
 
 
 def to_pixels(array: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
-    """(N, H, W) uint8, C order, writable; ``name`` is for messages.
+    """Return the pixels in ``array`` as (N, H, W) uint8, C order, writable.
 
-    Shapes: (N, H, W); (H, W), one image; (N, H, W, 1); (N, H, W, 3), colour, turned to grey by ITU-R BT.601.
-    Values: uint8 as it is; bool becomes 0 and 255; other integers must lie in 0..255; floats are scaled by
-    255 when all lie in [0, 1], else must lie in [0, 255], and are rounded half to even.
+    Args:
+        array: (N, H, W); (H, W), one image; (N, H, W, 1); (N, H, W, 3), colour, turned to grey by ITU-R
+            BT.601. bool becomes 0 and 255; integers must lie in 0..255; floats are scaled by 255 when all lie
+            in [0, 1], else must lie in [0, 255], and are rounded half to even.
+        name: name of the source in messages.
 
     Raises:
         ImageError: another shape or dtype, no images, values out of range, NaN or infinite.
@@ -32,19 +34,19 @@ def to_pixels(array: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
     _check_size(stack.shape, name)
     match stack.dtype.kind:
         case "b":
-            # A stored bool may be any byte; any but 0 is true.
+            # A stored bool may be any byte; all but 0 are true.
             pixels = np.multiply(stack.view(np.uint8) != 0, np.uint8(255))
         case "u" | "i":
             pixels = _from_integers(stack, name)
         case "f":
             pixels = _from_floats(stack, name)
         case _:
-            raise ImageError(f"{name}: pixels of type {stack.dtype}; save them as uint8")
+            raise ImageError(f"{name} has pixels of type {stack.dtype}: save them as uint8")
     return _grey(pixels) if pixels.ndim == 4 else pixels
 
 
 def _stacked(array: NDArray[np.generic], name: str) -> NDArray[np.generic]:
-    """(N, H, W) or, in colour, (N, H, W, 3)."""
+    """Return (N, H, W) or, in colour, (N, H, W, 3)."""
     if array.ndim == 2:
         return array[np.newaxis]
     if array.ndim == 3 or (array.ndim == 4 and array.shape[3] == 3):
@@ -52,20 +54,20 @@ def _stacked(array: NDArray[np.generic], name: str) -> NDArray[np.generic]:
     if array.ndim == 4 and array.shape[3] == 1:
         return array[..., 0]
     raise ImageError(
-        f"{name}: an array of shape {array.shape}; (N, H, W), (H, W), (N, H, W, 1) or (N, H, W, 3) is "
-        "expected: reshape flattened rows, put a channel axis last, drop an alpha channel"
+        f"{name} has shape {array.shape}, not (N, H, W), (H, W), (N, H, W, 1) or (N, H, W, 3): "
+        "reshape flattened rows, put a channel axis last, drop an alpha channel"
     )
 
 
 def _check_size(shape: tuple[int, ...], name: str) -> None:
     count, height, width = shape[:3]
     if count == 0 or height == 0 or width == 0:
-        raise ImageError(f"{name}: holds no images (shape {shape})")
+        raise ImageError(f"{name} holds no images (shape {shape})")
     if count > MAX_IMAGES:
-        raise ImageError(f"{name}: holds {count:,} images; at most {MAX_IMAGES:,}: split it")
+        raise ImageError(f"{name} holds {count:,} images, more than {MAX_IMAGES:,}: split it")
     if height * width > MAX_PIXELS:
         raise ImageError(
-            f"{name}: images of {height:,} x {width:,} pixels; at most {MAX_PIXELS:,} pixels: scale them down"
+            f"{name} has images of {height:,} x {width:,} pixels, more than {MAX_PIXELS:,}: scale them down"
         )
 
 
@@ -73,7 +75,9 @@ def _from_integers(stack: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
     if stack.dtype != np.uint8:
         low, high = int(stack.min()), int(stack.max())
         if low < 0 or high > 255:
-            raise ImageError(f"{name}: pixels from {low} to {high}; integers must lie in 0..255: scale them")
+            raise ImageError(
+                f"{name} has pixels from {low} to {high}, but integers must lie in 0..255: scale them"
+            )
     return np.require(stack.astype(np.uint8, copy=False), requirements=["C", "W"])
 
 
@@ -86,7 +90,8 @@ def _from_floats(stack: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
         low, high = min(low, float(part.min())), max(high, float(part.max()))
     if low < 0 or high > 255:
         raise ImageError(
-            f"{name}: pixels from {low:g} to {high:g}; floats must lie in [0, 1] or [0, 255]: scale them"
+            f"{name} has pixels from {low:g} to {high:g}, but floats must lie in [0, 1] or [0, 255]: "
+            "scale them"
         )
     scale = 255.0 if high <= 1 else 1.0
     pixels = np.empty(stack.shape, np.uint8)
@@ -99,7 +104,9 @@ def _refuse_not_finite(part: NDArray[np.generic], start: int, name: str) -> None
     finite = np.isfinite(part).all(axis=tuple(range(1, part.ndim)))
     first = int(np.argmin(finite))
     what = "NaN" if np.isnan(part[first]).any() else "infinite"
-    raise ImageError(f"{name}: image {start + first:,} (counted from 0) has {what} pixels; repair or drop it")
+    raise ImageError(
+        f"{name} has {what} pixels in image {start + first:,} (counted from 0): repair or drop it"
+    )
 
 
 def _grey(colour: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -113,7 +120,7 @@ def _grey(colour: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _chunks(stack: NDArray[np.generic]) -> Iterator[slice]:
-    """Slices along the first axis of about ``CHUNK_PIXELS`` values each."""
+    """Yield slices along the first axis of about ``CHUNK_PIXELS`` values each."""
     step = max(1, CHUNK_PIXELS // (stack.size // stack.shape[0]))
     for start in range(0, stack.shape[0], step):
         yield slice(start, start + step)

@@ -1,4 +1,4 @@
-"""From what a user names to a set of images: find out what it is, and read it."""
+"""Finds the format of a source that a user named, and reads it into a set of images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EXPLICIT_DIGITS = "sklearn:digits"
 
 
 class SourceKind(StrEnum):
-    """What a path holds, told from its name, else from its first bytes."""
+    """The format of a path, recognised by its name, else by its first bytes."""
 
     IDX = "IDX"
     NPY = ".npy"
@@ -41,7 +41,7 @@ class SourceKind(StrEnum):
 
 
 class _Raw(NamedTuple):
-    """What a reader found, before images and labels are validated; ``labels_name`` is for messages."""
+    """The result of a reader, before images and labels are validated; ``labels_name`` is for messages."""
 
     images: NDArray[np.generic]
     labels: NDArray[np.generic] | None = None
@@ -51,16 +51,17 @@ class _Raw(NamedTuple):
 
 
 def read_images(source: str | Path, labels: str | Path | None = None) -> ImageSet:
-    """The images that ``source`` names, validated, with their labels when there are any.
+    """Return the validated images that ``source`` names, with their labels, if any.
 
-    ``source``: ``digits`` (``sklearn:digits`` where a file has that name); an IDX file; .npz
-    (``file.npz:test`` chooses a split or an array); .npy; CSV of pixels; a folder of pictures, flat or one
-    sub-folder per class; one picture. IDX, .npy and CSV may be compressed by gzip. ``labels``: a file of
-    labels (IDX, .npy, .npz, or text of one to a line) that replace the source's own. Without it, IDX labels
-    are looked for beside IDX images.
+    Args:
+        source: ``digits`` (``sklearn:digits`` if a file has that name); an IDX file; .npz (``file.npz:test``
+            chooses a split or an array); .npy; CSV of pixels; a folder of pictures, flat or one sub-folder
+            per class; one picture. IDX, .npy and CSV may be compressed by gzip.
+        labels: a file of labels (IDX, .npy, .npz, or text with one per line) that replace the source's own.
+            Without it, the labels of IDX images are searched for next to them.
 
     Raises:
-        ImageError: anything that is missing, damaged, hostile or does not agree; nothing is unpickled.
+        ImageError: a file is missing, damaged, hostile or inconsistent; nothing is unpickled.
     """
     if source in (DIGITS, EXPLICIT_DIGITS) and isinstance(source, str):
         return _named(source, labels)
@@ -68,7 +69,7 @@ def read_images(source: str | Path, labels: str | Path | None = None) -> ImageSe
         return _read_path(source, labels)
     except MemoryError as error:
         raise ImageError(
-            f"{printable(source)}: needs more memory than this process may have; split it, or scale it down"
+            f"{printable(source)} needs more memory than this process may use: split it, or scale it down"
         ) from error
 
 
@@ -79,26 +80,26 @@ def _read_path(source: str | Path, labels: str | Path | None) -> ImageSet:
     if labels is None and kind is SourceKind.IDX:
         labels = find_labels_file(path)
     if labels is not None:
-        raw = _relabelled(raw, path, labels)
+        raw = _relabel(raw, path, labels)
     return _validated(_name(path, part), printable(source), raw)
 
 
 def _named(source: str, labels: str | Path | None) -> ImageSet:
     if labels is not None:
-        raise ImageError(f"{source}: has labels of its own; leave the file of labels out")
+        raise ImageError(f"{source} has labels of its own: leave the file of labels out")
     if source == DIGITS and _exists(Path(source)):
         raise ImageError(
-            f"{source}: is both a data set's name and a file or folder here; "
+            f"{source} is both a data set and a file or folder here: "
             f"write ./{source} for the file or folder, {EXPLICIT_DIGITS} for the data set"
         )
     return read_digits()
 
 
 def _locate(source: str | Path) -> tuple[Path, str | None]:
-    """The path, and the part of a .npz that was named after a colon."""
+    """Return the path, and the part of a .npz that was named after a colon."""
     text = str(source)
     if not text:
-        raise ImageError(f"no images were named; give a file, a folder, or {DIGITS}")
+        raise ImageError(f"no images were named: give a file, a folder, or {DIGITS}")
     path = Path(text)
     head, colon, part = text.rpartition(":")
     if colon and head.lower().endswith(".npz") and not _exists(path):
@@ -107,7 +108,7 @@ def _locate(source: str | Path) -> tuple[Path, str | None]:
 
 
 def _name(path: Path, part: str | None) -> str:
-    """The last part of the path, also of ``.`` and ``..``."""
+    """Return the last part of the path, also for ``.`` and ``..``."""
     named = path if path.name.strip(".") else path.resolve()
     return printable(named.name or named) + (f":{printable(part)}" if part else "")
 
@@ -137,8 +138,8 @@ def _sniffed(path: Path) -> SourceKind:
         if first.startswith(magic):
             return kind
     raise ImageError(
-        f"{printable(path)}: is in no known format; IDX, .npy, .npz, .csv, a picture or a folder of pictures "
-        "is expected"
+        f"{printable(path)} has an unknown format: give IDX, .npy, .npz, .csv, a picture or a folder "
+        "of pictures"
     )
 
 
@@ -159,14 +160,16 @@ def _read(kind: SourceKind, path: Path, part: str | None) -> _Raw:
             return _Raw(read_idx_images(path))
 
 
-def _relabelled(raw: _Raw, path: Path, labels: str | Path) -> _Raw:
+def _relabel(raw: _Raw, path: Path, labels: str | Path) -> _Raw:
     if raw.classes is not None:
-        raise ImageError(f"{printable(path)}: its folders are its labels; leave {printable(labels)} out")
+        raise ImageError(
+            f"{printable(path)} takes its labels from its folders: leave {printable(labels)} out"
+        )
     return raw._replace(labels=read_labels(labels), labels_name=printable(labels))
 
 
 def read_labels(source: str | Path) -> NDArray[np.generic]:
-    """The array in a file of labels, as it is there. Raises ImageError where it holds none."""
+    """Return the unvalidated array in a file of labels ``source``; raise ImageError if it holds none."""
     path, part = _locate(source)
     name = path.name.lower().removesuffix(".gz")
     if name.endswith((".csv", ".txt")):
@@ -180,22 +183,22 @@ def read_labels(source: str | Path) -> NDArray[np.generic]:
             return read_idx(path)
         case kind:
             raise ImageError(
-                f"{printable(path)}: a {kind} holds no labels; give IDX, .npy, .npz, .csv or .txt"
+                f"{printable(path)} is a {kind}, which holds no labels: give IDX, .npy, .npz, .csv or .txt"
             )
 
 
 def _validated(name: str, source: str, raw: _Raw) -> ImageSet:
-    _hint_at_rows(raw, source)
+    _refuse_flattened_images(raw, source)
     images = to_pixels(raw.images, source)
     labels = None if raw.labels is None else to_labels(raw.labels, len(images), raw.labels_name or source)
     return ImageSet(name, images, labels, raw.classes, raw.sources)
 
 
-def _hint_at_rows(raw: _Raw, source: str) -> None:
-    """Rows of pixels look like one image; their labels give them away."""
+def _refuse_flattened_images(raw: _Raw, source: str) -> None:
+    """Raise ImageError for flattened images: they look like one image, but have several labels."""
     rows = raw.images.shape[:1]
     if raw.images.ndim == 2 and raw.labels is not None and raw.labels.shape[:1] == rows != (1,):
         raise ImageError(
-            f"{source}: {rows[0]:,} labels for an array of shape {raw.images.shape}, which is one image; "
+            f"{source} has {rows[0]:,} labels for an array of shape {raw.images.shape}, which is one image: "
             "reshape rows of pixels to (N, H, W)"
         )

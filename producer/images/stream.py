@@ -1,4 +1,4 @@
-"""Open a file, perhaps compressed by gzip, and read no more of it than was announced.
+"""Opens a file, perhaps compressed by gzip, and reads no more bytes than announced.
 
 The errors of files, gzip and zip are turned into ImageError here and nowhere else.
 """
@@ -38,7 +38,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 
 class Readable(Protocol):
-    """What files, gzip files and members of zip archives have in common."""
+    """The common methods of files, gzip files and members of zip archives."""
 
     def read(self, size: int = -1, /) -> bytes: ...
 
@@ -47,28 +47,24 @@ class Readable(Protocol):
 
 @dataclass(frozen=True)
 class Stream:
-    """Bytes of unknown origin; ``name`` is for messages, ``most`` how many bytes it can hold at best."""
+    """Bytes of unknown origin; ``name`` is for messages, ``most`` an upper bound of their number."""
 
     file: Readable
     name: str
     most: int
 
     def take(self, count: int) -> bytes:
-        """Exactly ``count`` bytes.
-
-        Raises:
-            ImageError: it ends before them.
-        """
+        """Return exactly ``count`` bytes; raise ImageError if the stream ends before them."""
         data = self.file.read(count)
         if len(data) < count:
-            raise ImageError(f"{self.name}: is truncated or empty; it ends inside its header; fetch it again")
+            raise ImageError(f"{self.name} is truncated or empty (it ends inside its header): fetch it again")
         return data
 
     def array(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
-        """The rest of the stream as a writable array of this dtype and shape, C order.
+        """Return the rest of the stream as a writable array of this ``dtype`` and ``shape``, C order.
 
         Raises:
-            ImageError: shape and dtype need more than ``MAX_BYTES`` or more than the file can hold
+            ImageError: ``shape`` and ``dtype`` need more than ``MAX_BYTES`` or more than the file can hold
                 (both checked before memory is allocated), or the rest is shorter or longer.
         """
         self._check_claim(dtype, shape)
@@ -76,18 +72,18 @@ class Stream:
         got = self._fill(array.reshape(-1).view(np.uint8).data)
         if got < array.nbytes:
             raise ImageError(
-                f"{self.name}: is truncated: {array.nbytes:,} bytes of data announced, {got:,} found; "
+                f"{self.name} is truncated ({array.nbytes:,} bytes of data announced, {got:,} found): "
                 "fetch it again"
             )
         if self.file.read(1):
             raise ImageError(
-                f"{self.name}: has bytes after the {array.nbytes:,} bytes of data announced; fetch it again, "
+                f"{self.name} has bytes after the {array.nbytes:,} bytes of data announced: fetch it again, "
                 "or save one array to a file"
             )
         return array
 
     def text(self) -> str:
-        """The rest of the stream as UTF-8, without a byte order mark.
+        """Return the rest of the stream as UTF-8, without a byte order mark.
 
         Raises:
             ImageError: more than ``MAX_TEXT_BYTES`` when decompressed, or not UTF-8.
@@ -97,34 +93,34 @@ class Stream:
             data += chunk
             if len(data) > MAX_TEXT_BYTES:
                 raise ImageError(
-                    f"{self.name}: is text of more than {format_bytes(MAX_TEXT_BYTES)}; "
+                    f"{self.name} is text of more than {format_bytes(MAX_TEXT_BYTES)}: "
                     "split it or save it as .npz"
                 )
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise ImageError(
-                f"{self.name}: is no UTF-8 text (byte {error.start:,}); save it as CSV in UTF-8"
+                f"{self.name} is not UTF-8 text (byte {error.start:,}): save it as CSV in UTF-8"
             ) from error
 
     def _check_claim(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> None:
         if len(shape) > MAX_DIMENSIONS:
             raise ImageError(
-                f"{self.name}: has {len(shape):,} dimensions; at most {MAX_DIMENSIONS}: reshape it"
+                f"{self.name} has {len(shape):,} dimensions, more than {MAX_DIMENSIONS}: reshape it"
             )
         sizes = " x ".join(f"{size:,}" for size in shape)
-        # A zero among the sizes must not hide the others: numpy refuses their product.
+        # Sizes of 0 count as 1, so that they do not hide the others: numpy would refuse their product.
         if math.prod(max(size, 1) for size in shape) * dtype.itemsize > MAX_BYTES:
             raise ImageError(
-                f"{self.name}: announces {sizes} values of {dtype.itemsize} bytes; "
-                f"at most {format_bytes(MAX_BYTES)}: split it"
+                f"{self.name} announces {sizes} values of {dtype.itemsize} bytes, "
+                f"more than {format_bytes(MAX_BYTES)}: split it"
             )
         claimed = math.prod(shape) * dtype.itemsize
         left = self.most - self.file.tell()
         if claimed > left:
             raise ImageError(
-                f"{self.name}: is truncated: it announces {sizes} values, {claimed:,} bytes, "
-                f"and can hold {max(left, 0):,} at most; fetch it again"
+                f"{self.name} is truncated (it announces {sizes} values, {claimed:,} bytes, "
+                f"and can hold {max(left, 0):,} at most): fetch it again"
             )
 
     def _fill(self, target: memoryview) -> int:
@@ -140,7 +136,7 @@ class Stream:
 
 @contextmanager
 def open_stream(path: Path) -> Iterator[Stream]:
-    """A stream of the file's bytes, decompressed when it is gzip by its name or its first bytes.
+    """Open ``path`` as a stream; decompress gzip, recognised by the name or the first bytes.
 
     Raises:
         ImageError: it cannot be opened or read, or its gzip data are damaged (also while in use).
@@ -158,24 +154,20 @@ def open_stream(path: Path) -> Iterator[Stream]:
 
 @contextmanager
 def open_regular(path: Path) -> Iterator[BufferedReader]:
-    """A regular file opened for reading, as it is.
+    """Open the regular file ``path`` for reading, without decompressing it.
 
     Raises:
         ImageError: missing, not readable, a folder, a pipe or device, or an error while in use.
     """
     with translate_errors(path):
         if not is_regular(path.stat().st_mode):
-            raise ImageError(f"{printable(path)}: is not a regular file; save it to one first")
+            raise ImageError(f"{printable(path)} is not a regular file: save it to one first")
         with path.open("rb") as file:
             yield file
 
 
 def is_regular(mode: int) -> bool:
-    """Whether ``st_mode`` is a regular file's.
-
-    Raises:
-        IsADirectoryError: it is a folder's.
-    """
+    """Return whether ``mode`` is that of a regular file; raise IsADirectoryError for a folder's."""
     if stat.S_ISDIR(mode):
         raise IsADirectoryError
     return stat.S_ISREG(mode)
@@ -183,41 +175,39 @@ def is_regular(mode: int) -> bool:
 
 @contextmanager
 def translate_errors(path: Path) -> Iterator[None]:
-    """Turn what files, gzip and zip raise about ``path`` into ImageError.
+    """Raise ImageError about ``path`` instead of the errors of files, gzip and zip.
 
-    Raises:
-        ImageError: instead of OSError, EOFError, zlib.error, BadZipFile, and ValueError for a null byte in
-            the path.
+    These are OSError, EOFError, zlib.error, BadZipFile, and ValueError for a null byte in the path.
     """
     try:
         yield
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise ImageError(f"{printable(path)}: {_reason(error)}") from error
+        raise ImageError(f"{printable(path)} {_reason(error)}") from error
     except ValueError as error:
         if "null byte" not in str(error):
             raise
-        raise ImageError(f"{printable(path)}: is no file name; it holds a null byte") from error
+        raise ImageError(f"{printable(path)} contains a null byte: give a valid file name") from error
 
 
 def _reason(error: Exception) -> str:
     match error:
         case FileNotFoundError():
-            return "no such file or folder; check its spelling and the current folder"
+            return "does not exist: check its spelling and the current folder"
         case IsADirectoryError():
-            return "is a folder; a file is needed here"
+            return "is a folder: give a file"
         case PermissionError():
-            return "may not be read; change its permissions or its folder's"
+            return "is not readable: change its permissions or those of its folder"
         case gzip.BadGzipFile() | zlib.error():
-            return f"its compressed data are damaged ({error}); fetch it again"
+            return f"contains damaged compressed data ({error}): fetch it again"
         case EOFError():
-            return "is truncated: its compressed data end too early; fetch it again"
+            return "is truncated (its compressed data end too early): fetch it again"
         case zipfile.BadZipFile():
-            return f"is no intact zip archive ({error}); fetch it again or save it with numpy.savez"
+            return f"is not an intact zip archive ({error}): fetch it again or save it with numpy.savez"
         case OSError(strerror=str(text)):
             return f"cannot be read ({text})"
     return f"cannot be read ({error})"
 
 
 def printable(name: object) -> str:
-    """``str(name)`` fit for a terminal and for UTF-8: each sign that is neither becomes U+FFFD."""
-    return "".join(sign if sign.isprintable() else "\ufffd" for sign in str(name))
+    """Return ``str(name)`` with U+FFFD in place of each character that cannot be printed."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in str(name))

@@ -1,6 +1,6 @@
-"""Read CSV of pixels, one image per line, with or without a header and a label.
+"""Reads CSV of pixels, one image per line, with or without a header and a label.
 
-With a header, the column called ``label`` holds labels and all others are pixels. Without one, N x N columns
+With a header, the column ``label`` holds labels and all others are pixels. Without one, N x N columns
 are pixels and N x N + 1 are a label and pixels. Images are square, row by row.
 """
 
@@ -34,11 +34,11 @@ class _Table(NamedTuple):
 
 
 def read_table(path: Path) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
-    """(N, H, H) uint8, int64 or float64 pixels, and (N,) labels when the table has them.
+    """Return the (N, H, H) uint8, int64 or float64 pixels in ``path``, and its (N,) labels or None.
 
     Raises:
-        ImageError: no lines, too many, a field that is no number, lines of different lengths, or a number of
-            columns that makes no square image.
+        ImageError: no lines, too many, a field that is not a number, lines of different lengths, or a number
+            of columns that does not make a square image.
     """
     table = _parse(path)
     column = _label_column(table)
@@ -47,14 +47,14 @@ def read_table(path: Path) -> tuple[NDArray[np.generic], NDArray[np.generic] | N
     side = math.isqrt(pixels.shape[1])
     if side == 0 or side * side != pixels.shape[1]:
         raise ImageError(
-            f"{printable(path)}: {table.values.shape[1]:,} columns make no square image; N x N pixels are "
-            "expected, with a label first or in a column called 'label'"
+            f"{printable(path)} has {table.values.shape[1]:,} columns, which do not make a square image: "
+            "give N x N pixels, with a label first or in a column called 'label'"
         )
     return pixels.reshape(-1, side, side), labels
 
 
 def read_label_table(path: Path) -> NDArray[np.generic]:
-    """(N,) labels of a table that has only them, or has them in a column called ``label``.
+    """Return the (N,) labels in ``path``: its only column, or the one called ``label``.
 
     Raises:
         ImageError: as ``read_table``, or several columns and none called ``label``.
@@ -63,8 +63,8 @@ def read_label_table(path: Path) -> NDArray[np.generic]:
     named = _named_label(table)
     if named is None and table.values.shape[1] != 1:
         raise ImageError(
-            f"{printable(path)}: {table.values.shape[1]:,} columns; labels are expected one to a line, "
-            "or in a column called 'label'"
+            f"{printable(path)} has {table.values.shape[1]:,} columns: give one label per line, "
+            "or a column called 'label'"
         )
     return table.values[:, named or 0]
 
@@ -86,23 +86,23 @@ def _parse(path: Path) -> _Table:
         lines = stream.text().splitlines()
     first = next((row for row, line in enumerate(lines) if line.strip()), None)
     if first is None:
-        raise ImageError(f"{name}: holds no images; it has no lines")
+        raise ImageError(f"{name} holds no images: it has no lines")
     header = _header(lines[first])
     start = first if header is None else first + 1
     _check_size(lines[first], len(lines) - start, name)
     if not any(line.strip() for line in lines[start:]):
-        raise ImageError(f"{name}: holds no images; it has no lines after its header")
+        raise ImageError(f"{name} holds no images: it has no lines after its header")
     values = _numbers(lines, start, name)
     if header is not None and len(header) != values.shape[1]:
         raise ImageError(
-            f"{name}: its header has {len(header):,} columns and the lines below have {values.shape[1]:,}; "
+            f"{name} has {len(header):,} columns in its header and {values.shape[1]:,} in the lines below: "
             "make them agree"
         )
     return _Table(values, header)
 
 
 def _header(line: str) -> list[str] | None:
-    """The fields of a header: ``label`` is among them, or none is a number."""
+    """Return the fields of a header, one of which is ``label`` or none of which is a number, or None."""
     fields = _fields(line.lower())
     if LABEL in fields or not any(_is_number(field) for field in fields):
         return fields
@@ -113,24 +113,24 @@ def _check_size(line: str, rows: int, name: str) -> None:
     needed = rows * (line.count(",") + 1) * np.dtype(np.float64).itemsize
     if rows > MAX_IMAGES or needed > MAX_BYTES:
         raise ImageError(
-            f"{name}: {rows:,} lines need {format_bytes(needed)}; at most {MAX_IMAGES:,} lines and "
+            f"{name} has {rows:,} lines, {format_bytes(needed)}, more than {MAX_IMAGES:,} lines or "
             f"{format_bytes(MAX_BYTES)}: split it or save it as .npz"
         )
 
 
 def _numbers(lines: list[str], start: int, name: str) -> NDArray[np.generic]:
-    """(R, C) of the first of ``DTYPES`` that holds every value; blank lines are skipped."""
+    """Return (R, C) of the first of ``DTYPES`` that holds every value; blank lines are skipped."""
     for dtype in DTYPES:
         try:
             return np.loadtxt(lines[start:], dtype, delimiter=",", comments=None, quotechar='"', ndmin=2)
         except ValueError as error:
             problem = str(error)
     _refuse_line(lines, start, name)
-    raise ImageError(f"{name}: is no table of numbers: {printable(problem)}")
+    raise ImageError(f"{name} is not a table of numbers: {printable(problem)}")
 
 
 def _refuse_line(lines: list[str], start: int, name: str) -> None:
-    """Raise ImageError for the first line that is at fault, if one is found."""
+    """Raise ImageError for the first faulty line, if any."""
     columns = None
     for row, line in enumerate(lines[start:], start=start + 1):
         if not line.strip():
@@ -139,13 +139,13 @@ def _refuse_line(lines: list[str], start: int, name: str) -> None:
         columns = columns or len(fields)
         if len(fields) != columns:
             raise ImageError(
-                f"{name}: line {row:,} has {len(fields):,} values and the lines before have {columns:,}; "
+                f"{name} has {len(fields):,} values in line {row:,} and {columns:,} in the lines before: "
                 "make them agree"
             )
         wrong = next((column for column, field in enumerate(fields) if not _is_number(field)), None)
         if wrong is not None:
             what = repr(printable(fields[wrong])[:40])
-            raise ImageError(f"{name}: line {row:,}, column {wrong + 1:,}: {what} is no number; correct it")
+            raise ImageError(f"{name} has {what} in line {row:,}, column {wrong + 1:,}: give a number")
 
 
 def _fields(line: str) -> list[str]:

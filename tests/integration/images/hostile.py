@@ -47,7 +47,7 @@ def _pictures(folder: Path, outside: Path) -> dict[str, str]:
         path = outside if target == ".." else outside / target
         (folder / name / ("0" if target == ".." else "a.png")).symlink_to(path)
     (folder / "up" / "inside.png").unlink()
-    return {"bomb.png": "at most 16,777,216", "cut.png": "cut.png", "link": "out of", "up": "out of"}
+    return {"bomb.png": "than 16,777,216", "cut.png": "cut.png", "link": "out of", "up": "out of"}
 
 
 def _npz(folder: Path, outside: Path) -> dict[str, str]:
@@ -68,7 +68,7 @@ def _npz(folder: Path, outside: Path) -> dict[str, str]:
     whole = (folder / "traversal.npz").read_bytes()
     (folder / "cut.npz").write_bytes(whole[: len(whole) // 2])
     return {
-        "bomb.npz": "bomb.npz", "claims.npz": "at most", "objects.npz": "pickle",
+        "bomb.npz": "bomb.npz", "claims.npz": "more than", "objects.npz": "pickle",
         "traversal.npz": "traversal.npz", "cut.npz": "cut.npz",
     }  # fmt: skip
 

@@ -55,7 +55,7 @@ def test_a_flat_folder_takes_labels_and_class_folders_do_not(tmp_path: Path) -> 
     save(tmp_path / "classes" / "x" / "a.png")
     (tmp_path / "l.txt").write_text("3\n")
     assert read_images(tmp_path / "flat", tmp_path / "l.txt").labels.tolist() == [3]
-    with pytest.raises(ImageError, match=r"classes: its folders are its labels; leave .*l\.txt out"):
+    with pytest.raises(ImageError, match=r"classes takes its labels from its folders: leave .*l\.txt out"):
         read_images(tmp_path / "classes", tmp_path / "l.txt")
 
 
@@ -107,14 +107,14 @@ def test_opaque_alpha_is_dropped_and_transparency_refused(tmp_path: Path) -> Non
     np.testing.assert_array_equal(read_images(tmp_path).images[0], GREY)
     rgba[1, 1, 3] = 254
     save(tmp_path / "a.png", rgba)
-    with pytest.raises(ImageError, match=r"a\.png: is partly transparent; flatten it"):
+    with pytest.raises(ImageError, match=r"a\.png is partly transparent: flatten it"):
         read_images(tmp_path)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 def test_values_of_32_bits_are_refused(tmp_path: Path, dtype: type) -> None:
     save(tmp_path / "a.tif", GREY.astype(dtype))
-    with pytest.raises(ImageError, match=r"a\.tif: has values of mode '[IF]'; save it as 8-bit"):
+    with pytest.raises(ImageError, match=r"a\.tif has values of mode '[IF]': save it as 8-bit"):
         read_images(tmp_path)
 
 
@@ -130,7 +130,9 @@ def test_sizes_that_differ_name_both_files(tmp_path: Path) -> None:
     save(tmp_path / "a.png")
     save(tmp_path / "b.png")
     save(tmp_path / "c.png", GREY[:4])
-    with pytest.raises(ImageError, match=r"different sizes: \S+a\.png is 6 x 5, \S+c\.png is 4 x 5; scale"):
+    with pytest.raises(
+        ImageError, match=r"different sizes \(\S+a\.png is 6 x 5, \S+c\.png is 4 x 5\): scale"
+    ):
         read_images(tmp_path)
 
 
@@ -141,7 +143,7 @@ def test_sizes_that_differ_name_both_files(tmp_path: Path) -> None:
 def test_unreadable_pictures_are_named(tmp_path: Path, content: bytes, suffix: str) -> None:
     save(tmp_path / "a.png")
     (tmp_path / f"b.{suffix}").write_bytes(content)
-    with pytest.raises(ImageError, match=rf"b\.{suffix}: is damaged.*remove it or save it anew"):
+    with pytest.raises(ImageError, match=rf"b\.{suffix} is damaged.*remove it or save it again"):
         read_images(tmp_path)
 
 
@@ -149,7 +151,7 @@ def test_unreadable_pictures_are_named(tmp_path: Path, content: bytes, suffix: s
 def test_truncated_pictures_are_named(tmp_path: Path, suffix: str) -> None:
     path = save(tmp_path / f"a.{suffix}", np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8))
     path.write_bytes(path.read_bytes()[:600])
-    with pytest.raises(ImageError, match=rf"a\.{suffix}: is damaged"):
+    with pytest.raises(ImageError, match=rf"a\.{suffix} is damaged"):
         read_images(tmp_path)
 
 
@@ -158,7 +160,7 @@ def test_truncated_pictures_are_named(tmp_path: Path, suffix: str) -> None:
 )
 def test_other_formats_in_disguise_stay_closed(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(ImageError, match=r"a\.png: is damaged or no PNG"):
+    with pytest.raises(ImageError, match=r"a\.png is damaged or not a PNG"):
         read_images(tmp_path)
 
 
@@ -180,7 +182,7 @@ def png_of(width: int, height: int) -> bytes:
 )
 def test_decompression_bombs(tmp_path: Path, width: int, height: int) -> None:
     (tmp_path / "bomb.png").write_bytes(png_of(width, height))
-    with pytest.raises(ImageError, match=r"bomb\.png: is .*at most 16,777,216"):
+    with pytest.raises(ImageError, match=r"bomb\.png (has|is) .*16,777,216"):
         read_images(tmp_path)
 
 
@@ -188,11 +190,11 @@ def test_more_pictures_than_the_limits(tmp_path: Path, monkeypatch: pytest.Monke
     for name in "abc":
         save(tmp_path / f"{name}.png")
     monkeypatch.setattr(folder, "MAX_IMAGES", 2)
-    with pytest.raises(ImageError, match="has 3 pictures, 90 bytes; at most 2 "):
+    with pytest.raises(ImageError, match="has 3 pictures, 90 bytes, more than 2 "):
         read_images(tmp_path)
     monkeypatch.setattr(folder, "MAX_IMAGES", 3)
     monkeypatch.setattr(folder, "MAX_BYTES", 89)
-    with pytest.raises(ImageError, match="at most 3 and 89 bytes"):
+    with pytest.raises(ImageError, match="more than 3 or 89 bytes"):
         read_images(tmp_path)
 
 
@@ -201,7 +203,7 @@ def test_a_picture_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(picture, "MAX_PIXELS", 30)
     assert read_images(tmp_path).images.shape == (1, 6, 5)
     monkeypatch.setattr(picture, "MAX_PIXELS", 29)
-    with pytest.raises(ImageError, match="is 6 x 5 pixels; at most 29 in all"):
+    with pytest.raises(ImageError, match="has 6 x 5 pixels, more than 29"):
         read_images(tmp_path)
 
 
@@ -226,7 +228,7 @@ def test_folders_one_level_too_deep_are_pointed_at(tmp_path: Path) -> None:
 def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
     save(tmp_path / "0" / "a.png")
     (tmp_path / "1").mkdir()
-    with pytest.raises(ImageError, match="/1: is a class folder without pictures"):
+    with pytest.raises(ImageError, match="/1 is a class folder without pictures"):
         read_images(tmp_path)
 
 
@@ -243,12 +245,12 @@ def test_links_in_a_circle_and_to_nowhere(tmp_path: Path) -> None:
     assert read_images(tmp_path).sources == ("0/a.png",)
 
     (tmp_path / "0" / "b.png").symlink_to(tmp_path / "nowhere.png")
-    with pytest.raises(ImageError, match=r"b\.png: no such file"):
+    with pytest.raises(ImageError, match=r"b\.png does not exist"):
         read_images(tmp_path)
     (tmp_path / "0" / "b.png").unlink()
 
     (tmp_path / "0" / "loop.png").symlink_to("loop.png")
-    with pytest.raises(ImageError, match=r"loop\.png: cannot be read"):
+    with pytest.raises(ImageError, match=r"loop\.png cannot be read"):
         read_images(tmp_path)
 
 

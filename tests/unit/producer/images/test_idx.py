@@ -78,14 +78,14 @@ def test_given_labels_save_from_damaged_ones_beside(tmp_path: Path) -> None:
     (tmp_path / "t-labels-idx1-ubyte").write_bytes(b"rubbish")
     (tmp_path / "l.txt").write_text("1\n2\n")
     assert read_images(tmp_path / "t-images-idx3-ubyte", tmp_path / "l.txt").labels.tolist() == [1, 2]
-    with pytest.raises(ImageError, match="t-labels-idx1-ubyte: is no IDX file"):
+    with pytest.raises(ImageError, match="t-labels-idx1-ubyte is not an IDX file"):
         read_images(tmp_path / "t-images-idx3-ubyte")
 
 
 def test_labels_of_another_length_beside(tmp_path: Path) -> None:
     (tmp_path / "t-images-idx3-ubyte").write_bytes(idx(IMAGES))
     (tmp_path / "t-labels-idx1-ubyte").write_bytes(idx(np.zeros(5, np.uint8)))
-    with pytest.raises(ImageError, match="t-labels-idx1-ubyte: 5 labels for 2 images"):
+    with pytest.raises(ImageError, match="t-labels-idx1-ubyte has 5 labels for 2 images"):
         read_images(tmp_path / "t-images-idx3-ubyte")
 
 
@@ -100,12 +100,15 @@ def test_labels_of_another_length_beside(tmp_path: Path) -> None:
         (b"\0\0\x08\x00", "has 0 dimensions"),
         (b"\0\0\x08\xff" + bytes(2000), "has 255 dimensions"),
         (b"\0\0\x08\x03" + bytes(7), "ends inside its header"),
-        (idx(IMAGES)[:-1], "is truncated: it announces 2 x 3 x 4 values, 24 bytes, and can hold 23 at most"),
+        (
+            idx(IMAGES)[:-1],
+            r"is truncated \(it announces 2 x 3 x 4 values, 24 bytes, and can hold 23 at most",
+        ),
         (idx(IMAGES)[:16], "can hold 0 at most"),
         (idx(IMAGES) + b"\0", "has bytes after the 24 bytes of data announced"),
         (idx(np.zeros(3, np.uint8)), "holds labels"),
         (idx(np.zeros((0, 28, 28), np.uint8)), "holds no images"),
-        (idx(np.full((1, 2, 2), np.nan, ">f4")), r"image 0 \(counted from 0\) has NaN"),
+        (idx(np.full((1, 2, 2), np.nan, ">f4")), r"NaN pixels in image 0 \(counted from 0\)"),
         (idx(np.full((1, 2, 2), -3, ">i2")), "pixels from -3 to -3"),
     ],
 )
@@ -115,7 +118,7 @@ def test_damaged_files(tmp_path: Path, content: bytes, message: str, packed: boo
         message = "is truncated"  # how much compressed data may hold is only an upper bound
     path = tmp_path / ("bad-idx3-ubyte.gz" if packed else "bad-idx3-ubyte")
     path.write_bytes(gzip.compress(content) if packed else content)
-    with pytest.raises(ImageError, match=rf"bad-idx3-ubyte(\.gz)?: .*{message}"):
+    with pytest.raises(ImageError, match=rf"bad-idx3-ubyte(\.gz)? .*{message}"):
         read_images(path)
 
 
@@ -136,7 +139,7 @@ def test_absurd_sizes_cost_no_memory(tmp_path: Path, shape: tuple[int, ...], pac
     path.write_bytes(gzip.compress(content) if packed else content)
     tracemalloc.start()
     try:
-        with pytest.raises(ImageError, match="at most"):
+        with pytest.raises(ImageError, match=r"more than|at most"):
             read_images(path)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
@@ -161,7 +164,7 @@ def test_a_file_beyond_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert read_images(tmp_path / "a-idx3-ubyte").images.shape == IMAGES.shape
     monkeypatch.setattr(stream, "MAX_BYTES", 23)
     with pytest.raises(
-        ImageError, match=r"announces 2 x 3 x 4 values of 1 bytes; at most 23 bytes: split it"
+        ImageError, match=r"announces 2 x 3 x 4 values of 1 bytes, more than 23 bytes: split it"
     ):
         read_images(tmp_path / "a-idx3-ubyte")
 
@@ -169,12 +172,12 @@ def test_a_file_beyond_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda data: data[:-12], "is truncated: its compressed data end too early"),
-        (lambda data: data[:-1], "is truncated: its compressed data end too early"),
-        (lambda data: data[:-8] + bytes(8), "its compressed data are damaged"),
-        (lambda data: data[:12] + b"\xff\xff\xff" + data[15:], "its compressed data are damaged"),
-        (lambda data: data + b"rubbish", "its compressed data are damaged"),
-        (lambda _: b"not gzip at all", "its compressed data are damaged"),
+        (lambda data: data[:-12], r"is truncated \(its compressed data end too early"),
+        (lambda data: data[:-1], r"is truncated \(its compressed data end too early"),
+        (lambda data: data[:-8] + bytes(8), "contains damaged compressed data"),
+        (lambda data: data[:12] + b"\xff\xff\xff" + data[15:], "contains damaged compressed data"),
+        (lambda data: data + b"rubbish", "contains damaged compressed data"),
+        (lambda _: b"not gzip at all", "contains damaged compressed data"),
         (lambda _: b"", "is truncated or empty"),
     ],
 )
@@ -183,5 +186,5 @@ def test_broken_gzip(tmp_path: Path, damage, message: str) -> None:
     path.write_bytes(
         damage(gzip.compress(idx(np.random.default_rng(1).integers(0, 256, (9, 9, 9), np.uint8))))
     )
-    with pytest.raises(ImageError, match=rf"broken-idx3-ubyte\.gz: {message}"):
+    with pytest.raises(ImageError, match=rf"broken-idx3-ubyte\.gz {message}"):
         read_images(path)

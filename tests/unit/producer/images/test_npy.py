@@ -79,14 +79,14 @@ def test_pickles_are_named_and_never_opened(tmp_path: Path, suffix: str) -> None
         np.save(path, trap, allow_pickle=True)
     else:
         np.savez(path, images=trap)
-    with pytest.raises(ImageError, match=r"trap\.np.*is pickled.*never read; save it with numpy\.save"):
+    with pytest.raises(ImageError, match=r"trap\.np.*is pickled.*never read: save it with numpy\.save"):
         read_images(path)
     assert not sprung.exists()
 
 
 def test_a_bare_pickle_is_named_too(tmp_path: Path) -> None:
     (tmp_path / "bare.npy").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
-    with pytest.raises(ImageError, match=r"bare\.npy: is pickled"):
+    with pytest.raises(ImageError, match=r"bare\.npy is pickled"):
         read_images(tmp_path / "bare.npy")
     assert not (tmp_path / "sprung").exists()
 
@@ -98,22 +98,22 @@ def test_a_bare_pickle_is_named_too(tmp_path: Path) -> None:
         (b"\x93NUM", "is truncated or empty"),
         (b"hello, world", "wrong magic"),
         (b"\x93NUMPY\x01\x00\x50\x00{", "is truncated or empty"),
-        (header("{}", 2)[:6] + b"\x09\x00" + bytes(4), r"version 9 .* is not read"),
-        (b"\x93NUMPY\x02\x00\xff\xff\xff\x7f", "header of 2,147,483,647 bytes is not read"),
-        (header("rubbish\n"), "header is damaged"),
-        (header("[1, 2]\n"), "header is damaged"),
-        (header("{'descr': '|u1'}\n"), "header is damaged"),
-        (header("(" * 9000), "header is damaged"),
-        (header("-" * 9000 + "1"), "header is damaged"),
-        (header("__import__('os')\n"), "header is damaged"),
-        (header("\x00\n"), "header is damaged"),
-        (shaped("(-1, 2, 2)"), "header is damaged"),
-        (shaped("(True, 2, 2)"), "header is damaged"),
-        (shaped("(1.0, 2)"), "header is damaged"),
-        (shaped("[1, 2, 2]"), "header is damaged"),
-        (shaped("(9" + "9" * 4000 + ", 2, 2)"), "header is damaged"),
-        (shaped("(1, 2, 2)", "'<f3'"), "header is damaged"),
-        (shaped("(1,) * 3"), "header is damaged"),
+        (header("{}", 2)[:6] + b"\x09\x00" + bytes(4), r"version 9 .* unsupported"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\x7f", "header of 2,147,483,647 bytes, unsupported"),
+        (header("rubbish\n"), "damaged .npy header"),
+        (header("[1, 2]\n"), "damaged .npy header"),
+        (header("{'descr': '|u1'}\n"), "damaged .npy header"),
+        (header("(" * 9000), "damaged .npy header"),
+        (header("-" * 9000 + "1"), "damaged .npy header"),
+        (header("__import__('os')\n"), "damaged .npy header"),
+        (header("\x00\n"), "damaged .npy header"),
+        (shaped("(-1, 2, 2)"), "damaged .npy header"),
+        (shaped("(True, 2, 2)"), "damaged .npy header"),
+        (shaped("(1.0, 2)"), "damaged .npy header"),
+        (shaped("[1, 2, 2]"), "damaged .npy header"),
+        (shaped("(9" + "9" * 4000 + ", 2, 2)"), "damaged .npy header"),
+        (shaped("(1, 2, 2)", "'<f3'"), "damaged .npy header"),
+        (shaped("(1,) * 3"), "damaged .npy header"),
         (shaped("(" + "1, " * 2000 + ")"), "has 2,000 dimensions"),
         (shaped("(1, 2, 2)", "'|O'"), "is pickled"),
         (shaped("(1, 2, 2)", "[('a', '|O')]"), "is pickled"),
@@ -122,7 +122,7 @@ def test_a_bare_pickle_is_named_too(tmp_path: Path) -> None:
         (shaped("(1, 2, 2)", "'<M8[s]'"), "not real numbers"),
         (shaped("(1, 2, 2)", "'<U9'"), "not real numbers"),
         (shaped("(1, 2, 2)", "'|u999999999'"), "not real numbers"),
-        (npy(IMAGES)[:-1], "is truncated: it announces 2 x 3 x 4 values, 24 bytes, and can hold 23"),
+        (npy(IMAGES)[:-1], r"is truncated \(it announces 2 x 3 x 4 values, 24 bytes, and can hold 23"),
         (npy(IMAGES) + b"\0", "has bytes after the 24 bytes"),
         (npy(IMAGES) + npy(IMAGES), "has bytes after the 24 bytes"),
         (npy(np.zeros((0, 2, 2))), "holds no images"),
@@ -130,7 +130,7 @@ def test_a_bare_pickle_is_named_too(tmp_path: Path) -> None:
 )
 def test_damaged_npy(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "bad.npy").write_bytes(content)
-    with pytest.raises(ImageError, match=rf"bad\.npy: .*{message}"):
+    with pytest.raises(ImageError, match=rf"bad\.npy .*{message}"):
         read_images(tmp_path / "bad.npy")
 
 
@@ -150,7 +150,7 @@ def test_absurd_sizes_cost_no_memory(tmp_path: Path, shape: str, descr: str) -> 
     for name in ("huge.npy", "huge.npz"):
         tracemalloc.start()
         try:
-            with pytest.raises(ImageError, match=r"huge\.np.*at most"):
+            with pytest.raises(ImageError, match=r"huge\.np.*(more than|at most)"):
                 read_images(tmp_path / name)
             assert tracemalloc.get_traced_memory()[1] < 2**20
         finally:
@@ -196,14 +196,14 @@ def test_splits(tmp_path: Path) -> None:
     assert read_images(f"{path}:train").labels.tolist() == [0, 1]
     np.testing.assert_array_equal(read_images(f"{path}:x_test").images, OTHER)
     for wrong in (path, f"{path}:val", f"{path}:"):
-        with pytest.raises(ImageError, match=r"choose one: \S+a\.npz:test, \S+a\.npz:train$"):
+        with pytest.raises(ImageError, match=r"choose one of \S+a\.npz:test, \S+a\.npz:train$"):
             read_images(wrong)
 
 
 def test_two_conventions_in_one_file_are_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, images=IMAGES, labels=[0, 1], x=OTHER, y=[2, 3])
-    with pytest.raises(ImageError, match=r"several sets of images; choose one: \S+:images, \S+:x$"):
+    with pytest.raises(ImageError, match=r"several sets of images: choose one of \S+:images, \S+:x$"):
         read_images(path)
     assert read_images(f"{path}:x").labels.tolist() == [2, 3]
     assert read_images(f"{path}:images").labels.tolist() == [0, 1]
@@ -213,7 +213,7 @@ def test_unknown_names_are_offered(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, foo=IMAGES, bar=OTHER)
     with pytest.raises(
-        ImageError, match=r"no array called images or x; choose one: \S+a\.npz:bar, \S+a\.npz:foo$"
+        ImageError, match=r"no array called images or x: choose one of \S+a\.npz:bar, \S+a\.npz:foo$"
     ):
         read_images(path)
     np.testing.assert_array_equal(read_images(f"{path}:foo").images, IMAGES)
@@ -248,11 +248,11 @@ def archive(path: Path, content: bytes, packing: int = zipfile.ZIP_DEFLATED) -> 
 
 def test_no_archive_and_an_empty_one(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"PK but no archive")
-    with pytest.raises(ImageError, match=r"a\.npz: is no intact zip archive"):
+    with pytest.raises(ImageError, match=r"a\.npz is not an intact zip archive"):
         read_images(tmp_path / "a.npz")
     with zipfile.ZipFile(tmp_path / "b.npz", "w") as file:
         file.writestr("notes.txt", "hello")
-    with pytest.raises(ImageError, match=r"b\.npz: .*holds no arrays at all"):
+    with pytest.raises(ImageError, match=r"b\.npz .*holds no arrays"):
         read_images(tmp_path / "b.npz")
 
 
@@ -261,7 +261,7 @@ def test_a_truncated_archive(tmp_path: Path) -> None:
     content = (tmp_path / "a.npz").read_bytes()
     for length in (0, 10, len(content) // 2, len(content) - 1):
         (tmp_path / "a.npz").write_bytes(content[:length])
-        with pytest.raises(ImageError, match=r"a\.npz: is no intact zip archive"):
+        with pytest.raises(ImageError, match=r"a\.npz is not an intact zip archive"):
             read_images(tmp_path / "a.npz")
 
 
@@ -270,7 +270,7 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[content.index(IMAGES.tobytes()) + 5] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ImageError, match=r"a\.npz: is no intact zip archive.*CRC"):
+    with pytest.raises(ImageError, match=r"a\.npz is not an intact zip archive.*CRC"):
         read_images(path)
 
 
@@ -293,7 +293,7 @@ def test_a_forged_size_is_held_against_the_compressed_one(tmp_path: Path) -> Non
     path.write_bytes(content)
     tracemalloc.start()
     try:
-        with pytest.raises(ImageError, match=r"announces 1 x 30,000 x 30,000 values, .* at most"):
+        with pytest.raises(ImageError, match=r"announces 1 x 30,000 x 30,000 values.* at most"):
             read_images(path)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
@@ -302,9 +302,7 @@ def test_a_forged_size_is_held_against_the_compressed_one(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_other_packings_are_refused(tmp_path: Path, packing: int) -> None:
-    with pytest.raises(
-        ImageError, match=r"images\.npy: is packed in a way that is not read; save it with numpy"
-    ):
+    with pytest.raises(ImageError, match=r"images\.npy has an unknown compression: save it with numpy"):
         read_images(archive(tmp_path / "a.npz", npy(IMAGES), packing))
 
 
@@ -314,5 +312,5 @@ def test_an_encrypted_member(tmp_path: Path) -> None:
     for start, offset in ((content.index(b"PK\x03\x04"), 6), (content.index(b"PK\x01\x02"), 8)):
         content[start + offset] |= 1
     path.write_bytes(content)
-    with pytest.raises(ImageError, match=r"images\.npy: cannot be unpacked .*encrypted"):
+    with pytest.raises(ImageError, match=r"images\.npy cannot be unpacked .*encrypted"):
         read_images(path)

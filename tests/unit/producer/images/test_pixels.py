@@ -40,7 +40,7 @@ def test_floats_are_converted_in_pieces_as_in_one(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(pixels, "CHUNK_PIXELS", 7 * 16)
     np.testing.assert_array_equal(to_pixels(images, "x"), whole)
     images[33, 1, 1] = np.nan
-    with pytest.raises(ImageError, match="image 33 "):
+    with pytest.raises(ImageError, match="pixels in image 33 "):
         to_pixels(images, "x")
 
 
@@ -77,13 +77,13 @@ def test_shapes_that_are_taken(shape: tuple[int, ...], result: tuple[int, ...]) 
 
 @pytest.mark.parametrize("shape", [(), (4,), (2, 3, 4, 4), (2, 1, 3, 4), (2, 3, 4, 2), (1, 2, 3, 4, 1)])
 def test_shapes_that_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ImageError, match=r"x: an array of shape .* is expected: reshape"):
+    with pytest.raises(ImageError, match=r"x has shape .*: reshape"):
         to_pixels(np.ones(shape, np.uint8), "x")
 
 
 @pytest.mark.parametrize("shape", [(0, 28, 28), (3, 0, 28), (3, 28, 0), (0, 4), (0, 4, 4, 3)])
 def test_empty_sets(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ImageError, match="x: holds no images"):
+    with pytest.raises(ImageError, match="x holds no images"):
         to_pixels(np.ones(shape, np.uint8), "x")
 
 
@@ -92,7 +92,7 @@ def test_empty_sets(shape: tuple[int, ...]) -> None:
 def test_not_finite_pixels_name_the_first_image(value: float, what: str, dtype: str) -> None:
     images = np.zeros((5, 2, 2), dtype)
     images[[2, 4], 1, 0] = value
-    with pytest.raises(ImageError, match=rf"x: image 2 \(counted from 0\) has {what} pixels"):
+    with pytest.raises(ImageError, match=rf"x has {what} pixels in image 2 \(counted from 0\)"):
         to_pixels(images, "x")
 
 
@@ -109,7 +109,7 @@ def test_not_finite_pixels_name_the_first_image(value: float, what: str, dtype: 
     ],
 )
 def test_values_out_of_range_are_named(values: np.ndarray, message: str) -> None:
-    with pytest.raises(ImageError, match=f"x: {message}"):
+    with pytest.raises(ImageError, match=f"x has {message}"):
         to_pixels(values, "x")
 
 
@@ -117,9 +117,9 @@ def test_too_many_images_and_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pixels, "MAX_IMAGES", 3)
     monkeypatch.setattr(pixels, "MAX_PIXELS", 8)
     assert to_pixels(np.ones((3, 2, 4), np.uint8), "x").shape == (3, 2, 4)
-    with pytest.raises(ImageError, match="4 images; at most 3"):
+    with pytest.raises(ImageError, match="4 images, more than 3"):
         to_pixels(np.ones((4, 2, 4), np.uint8), "x")
-    with pytest.raises(ImageError, match="3 x 3 pixels; at most 8"):
+    with pytest.raises(ImageError, match="3 x 3 pixels, more than 8"):
         to_pixels(np.ones((1, 3, 3), np.uint8), "x")
 
 
@@ -140,18 +140,18 @@ def test_labels_of_any_type_become_int64(labels: list[int], dtype: str, column: 
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0, 1, 2], "x: 3 labels for 4 images"),
-        ([], "x: 0 labels for 4 images"),
-        ([0, 1, -1, -2], r"x: label -1 of image 2 \(counted from 0\) is not in 0\.\.65535"),
-        ([0, 70_000, 1, 2], "x: label 70000 of image 1 "),
-        ([0, 1, 2, np.inf], "x: label inf of image 3 "),
-        ([0, 1.5, 2, 3], r"x: label 1\.5 of image 1 \(counted from 0\) is not a whole number"),
-        ([0, 1, np.nan, 3], "x: label nan of image 2 .* is not a whole number"),
-        (["a", "b", "c", "d"], "x: labels of type <U1"),
-        ([True, False, True, True], "x: labels of type bool"),
-        (np.eye(4), "x: labels of shape .* one-hot rows"),
-        (np.zeros((4, 1, 1)), "x: labels of shape"),
-        (np.array(3), "x: labels of shape"),
+        ([0, 1, 2], "x has 3 labels for 4 images"),
+        ([], "x has 0 labels for 4 images"),
+        ([0, 1, -1, -2], r"x has label -1 for image 2 \(counted from 0\), which is not in 0\.\.65535"),
+        ([0, 70_000, 1, 2], "x has label 70000 for image 1 "),
+        ([0, 1, 2, np.inf], "x has label inf for image 3 "),
+        ([0, 1.5, 2, 3], r"x has label 1\.5 for image 1 \(counted from 0\), which is not a whole number"),
+        ([0, 1, np.nan, 3], "x has label nan for image 2 .* is not a whole number"),
+        (["a", "b", "c", "d"], "x has labels of type <U1"),
+        ([True, False, True, True], "x has labels of type bool"),
+        (np.eye(4), "x has labels of shape .* one-hot rows"),
+        (np.zeros((4, 1, 1)), "x has labels of shape"),
+        (np.array(3), "x has labels of shape"),
     ],
 )
 def test_labels_that_are_refused(labels: object, message: str) -> None:
@@ -162,7 +162,7 @@ def test_labels_that_are_refused(labels: object, message: str) -> None:
 def test_another_number_of_labels_names_the_file_and_both_numbers(tmp_path: Path) -> None:
     np.save(tmp_path / "i.npy", np.zeros((4, 2, 2)))
     np.save(tmp_path / "l.npy", np.zeros(3))
-    with pytest.raises(ImageError, match=r"l\.npy: 3 labels for 4 images"):
+    with pytest.raises(ImageError, match=r"l\.npy has 3 labels for 4 images"):
         read_images(tmp_path / "i.npy", tmp_path / "l.npy")
 
 

@@ -197,7 +197,7 @@ def test_skip_leaves_the_others() -> None:
     assert made().skip(3).images.ravel().tolist() == made().images.ravel().tolist()[3:]
     assert len(made().skip(0).images) == 5
     for n in (5, -1):
-        with pytest.raises(ParameterError, match="cannot skip"):
+        with pytest.raises(ParameterError, match="cannot be skipped"):
             made().skip(n)
 
 
@@ -233,9 +233,9 @@ def test_only_refuses_a_class_that_no_image_has(wrong: str) -> None:
 
 def test_only_needs_labels_and_a_class(tmp_path: Path) -> None:
     np.save(tmp_path / "i.npy", np.zeros((1, 2, 2)))
-    with pytest.raises(ImageError, match=r"i\.npy: has no labels"):
+    with pytest.raises(ImageError, match=r"i\.npy has no labels"):
         read_images(tmp_path / "i.npy").only(["0"])
-    with pytest.raises(ImageError, match="no class was chosen"):
+    with pytest.raises(ImageError, match="needs a class"):
         made().only([])
 
 
@@ -251,13 +251,13 @@ def test_nothing_named() -> None:
     "name", ["none", "none.npz", "none.npz:test", "none.npy", "none.csv", "none.png", "x-idx3"]
 )
 def test_missing_files(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ImageError, match=r"(none|x-idx3).*no such file"):
+    with pytest.raises(ImageError, match=r"(none|x-idx3).*does not exist"):
         read_images(str(tmp_path / name))
 
 
 def test_a_missing_file_of_labels_is_named(tmp_path: Path) -> None:
     np.save(tmp_path / "i.npy", np.zeros((1, 2, 2)))
-    with pytest.raises(ImageError, match=r"l\.npy: no such file"):
+    with pytest.raises(ImageError, match=r"l\.npy does not exist"):
         read_images(tmp_path / "i.npy", tmp_path / "l.npy")
 
 
@@ -265,21 +265,21 @@ def test_a_missing_file_of_labels_is_named(tmp_path: Path) -> None:
 def test_a_folder_is_no_file_of_labels(tmp_path: Path, name: str) -> None:
     np.save(tmp_path / "i.npy", np.zeros((1, 2, 2)))
     (tmp_path / name).mkdir()
-    with pytest.raises(ImageError, match=rf"{name}: .*folder"):
+    with pytest.raises(ImageError, match=rf"{name} .*folder"):
         read_images(tmp_path / "i.npy", tmp_path / name)
 
 
 def test_a_picture_is_no_file_of_labels(tmp_path: Path) -> None:
     np.save(tmp_path / "i.npy", np.zeros((1, 2, 2)))
     Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / "l.png")
-    with pytest.raises(ImageError, match="a picture holds no labels"):
+    with pytest.raises(ImageError, match="a picture, which holds no labels"):
         read_images(tmp_path / "i.npy", tmp_path / "l.png")
 
 
 @pytest.mark.parametrize("name", ["loop", "loop.npy", "loop.csv", "loop.png"])
 def test_symbolic_links_in_a_circle(tmp_path: Path, name: str) -> None:
     (tmp_path / name).symlink_to(tmp_path / name)
-    with pytest.raises(ImageError, match=rf"{name}: cannot be read"):
+    with pytest.raises(ImageError, match=rf"{name} cannot be read"):
         read_images(tmp_path / name)
 
 
@@ -304,7 +304,7 @@ def test_names_are_fit_for_a_terminal(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x89PN"])
 def test_a_file_in_no_known_format(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "what").write_bytes(content)
-    with pytest.raises(ImageError, match="what: is in no known format"):
+    with pytest.raises(ImageError, match="what has an unknown format"):
         read_images(tmp_path / "what")
 
 
@@ -332,7 +332,7 @@ def test_a_file_or_folder_that_is_closed_to_us(tmp_path: Path, name: str) -> Non
     command = [sys.executable, "-c", CLOSED, str(path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     path.chmod(0o700)
-    assert f"{name}: may not be read; change its permissions" in done.stdout
+    assert f"{name} is not readable: change its permissions" in done.stdout
 
 
 # the command line's start, and speed
@@ -363,7 +363,9 @@ def test_mnist_is_whole_and_quickly_read() -> None:
 
 @needs_data
 def test_mnist_in_two_splits_must_be_chosen() -> None:
-    with pytest.raises(ImageError, match=r"choose one: \S+mnist_small\.npz:test, \S+mnist_small\.npz:train$"):
+    with pytest.raises(
+        ImageError, match=r"choose one of \S+mnist_small\.npz:test, \S+mnist_small\.npz:train$"
+    ):
         read_images(str(DATA / "mnist_small.npz"))
     assert np.bincount(read_images(f"{DATA}/mnist_small.npz:test").labels).tolist() == [100] * 10
     assert np.bincount(read_images(f"{DATA}/mnist_small.npz:train").labels).tolist() == [500] * 10
