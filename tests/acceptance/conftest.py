@@ -1,4 +1,4 @@
-"""A home folder with a trained network, and a stack that runs on it."""
+"""Fixtures: a home folder with a trained network, and a stack that runs on it."""
 
 from __future__ import annotations
 

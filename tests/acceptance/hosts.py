@@ -1,4 +1,4 @@
-"""Several hosts on this machine: network namespaces on one bridge, whose cables can be pulled."""
+"""Simulates several hosts on this machine: network namespaces on one bridge, which can be disconnected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A night's work under attack: several workers and a reconciler on an emulator, and the books at its end."""
+"""A run under fault injection: several workers and a reconciler on an emulator, and the final ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTTP API as another service uses it: real processes, a real network, the local annealer."""
+"""Uses the HTTP API as another service does: real processes, a real network, the local annealer."""
 
 from __future__ import annotations
 

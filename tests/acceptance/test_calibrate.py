@@ -1,4 +1,4 @@
-"""Scoring again and calibrating as a user does, from the command line, through real workers."""
+"""Rescores and calibrates from the command line, through real workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classifying as a user does, from the command line, through a real broker and real workers."""
+"""Classifies from the command line, through a real broker and real workers."""
 
 from __future__ import annotations
 

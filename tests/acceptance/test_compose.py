@@ -1,4 +1,4 @@
-"""docker-compose.yml without Docker: every service's command as a plain process, until a run is done."""
+"""Runs docker-compose.yml without Docker: each service's command as a plain process, until a run is done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""kill -9 and lost messages in mid-run: every image is classified, exactly once."""
+"""Kills processes and loses messages during a run: every image is classified exactly once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A browser on the pages of a real run: it moves by itself, shows an image, and cancels."""
+"""Opens the dashboard of a real run in a browser: it refreshes automatically, shows an image, and cancels."""
 
 from __future__ import annotations
 

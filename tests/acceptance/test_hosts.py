@@ -1,4 +1,4 @@
-"""Many machines: database and broker on one, the emulator on another, workers on two; one vanishes."""
+"""Several machines: database and broker on one, the emulator on another, workers on two; one vanishes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
-"""Nights on which everything goes wrong: kills at random, restarts, a solver that fails every fifth request,
-a solver that is away. Each run ends by itself, every image is classified once, and the books agree."""
+"""Fault injection: random kills, restarts, a solver that fails every fifth request, an unreachable solver.
+
+Each run finishes without help, every image is classified once, and the ledger equals the emulator's.
+docs/reliability.md has the results.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Solvers with qubits as a user meets them: the emulator in the embedded stack, from the command line."""
+"""Uses solvers with qubits from the command line: the emulator in the embedded stack."""
 
 from __future__ import annotations
 

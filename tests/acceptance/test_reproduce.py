@@ -1,4 +1,4 @@
-"""`annealq reproduce` as a user runs it: through the real queue, then again, then without what it needs."""
+"""Runs `annealq reproduce` through the real queue: for the first time, again, and without its data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A schedule on a running stack: who makes its runs may be killed, and makes each once."""
+"""A schedule on a running stack: its process may be killed, and each firing makes one run."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""D-Wave's token, given by the environment or by dwave.conf, is found nowhere after real runs and failures;
-and nobody else can read what a stack keeps, whatever the umask."""
+"""D-Wave's token, from the environment or dwave.conf, is stored nowhere after real runs and failures.
+
+No other user can read the files of a stack, whatever the umask.
+"""
 
 from __future__ import annotations
 

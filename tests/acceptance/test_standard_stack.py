@@ -1,4 +1,4 @@
-"""The stack that users get: a real worker and a real reconciler come up, and nothing of them stays."""
+"""The default stack: a real worker and a real reconciler start, and leave no process behind."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""SIGTERM to a worker and Ctrl-C to its owner: it ends within seconds, hands back what it holds, and the next
-one goes on. Leases are long here: what is taken over was handed back, it did not run out."""
+"""SIGTERM to a worker and Ctrl-C to its owner: it ends within seconds and requeues its work for the next one.
+
+Leases are long here, so a batch that is claimed again was requeued; its lease did not expire.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What those see who watch a stack: the figures of its workers, and their log lines."""
+"""What monitoring reads from a stack: the workers' metrics and log lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A night that ends in the middle of a run, and the next one, on a real stack and an emulator."""
+"""A window closes during a run and the next one opens, on a real stack and an emulator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures: benchmarks record them; the end prints one table and writes bench.json."""
+"""Benchmarks record figures; at the end one table is printed and bench.json is written."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 """A full queue, written straight into the tables: 10,000 batches wait, and 50,000 problems are in the ledger.
 
-    paused       100 batches wait, half of them with a problem that the solver still has
-    cancelled    100 batches likewise
+    paused       100 batches wait; half of them have a problem in flight
+    cancelled    100 batches, the same
     large        one run with a budget: 100 batches wait, 4,490 are scored, of ten answered problems each
-    live         97 runs of three priorities: 9,700 batches wait, 388 of them with a problem at the solver
-    old          one run that is done: 460 batches, the same
+    live         97 runs of three priorities: 9,700 batches wait, 388 of them with a problem in flight
+    old          one finished run: 460 batches, the same
 
-A batch holds 32 images of 28 x 28 pixels. All problems left today.
+A batch holds 32 images of 28 x 28 pixels. All problems were submitted today.
 """
 
 from __future__ import annotations

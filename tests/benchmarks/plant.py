@@ -1,4 +1,4 @@
-"""A stack with its default settings beside an emulator, and what a run takes: time, processors, memory."""
+"""A stack with default settings and an emulator, and what a run costs: time, processors, memory."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""What the numerical core costs and how well it anneals, on a head of 40 visible and 10 class units.
+"""Cost and quality of the numerical core, on a head of 40 visible and 10 class units.
 
 The head is trained through its energy on 5,000 MNIST images, from pixels, in a few seconds. Run:
 
     python -m pytest -m bench -s tests/benchmarks/test_annealers.py
 
-Measured so with OPENBLAS_NUM_THREADS=1 on one core of an AMD EPYC (other work there can double a time), for
-an image: 1000 reads: energies 49 us, consensus 20 us, exact draws 257 us, exact minimum 55 us. The local
-annealer, 100 reads, 40 sweeps (its default): 3.1 ms, 96 % of the reads at the exact minimum.
+Measured with OPENBLAS_NUM_THREADS=1 on one core of an AMD EPYC (other load can double a time), per image of
+1000 reads: energies 49 us, consensus 20 us, exact draws 257 us, exact minimum 55 us. The local annealer with
+100 reads and 40 sweeps (its default): 3.1 ms, 96 % of the reads at the exact minimum.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Figures of the HTTP API: a server process, its clients in this one, on the same processors."""
+"""Figures of the HTTP API: a server process, and its clients in this one, on the same processors."""
 
 from __future__ import annotations
 

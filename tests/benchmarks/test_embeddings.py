@@ -1,10 +1,10 @@
-"""How many copies of each network a chip holds, how fast they are found, and against the library. Run:
+"""Copies of each network on a chip, the time to find them, and the same by the library. Run:
 
     python -m pytest -m bench -s tests/benchmarks/test_embeddings.py
 
-The rival is dwave-system's find_multiple_embeddings with minorminer, or minorminer itself; what it reached on
-the same lattices, with seconds, was measured once (it takes minutes) and is stated here. CPU seconds, as
-other work on the machine does not count.
+The rival is dwave-system's find_multiple_embeddings with minorminer, or minorminer itself. Its results on
+the same lattices, with seconds, were measured once (it takes minutes) and are constants here. Times are CPU
+seconds, so that other load on the machine does not count.
 """
 
 from __future__ import annotations

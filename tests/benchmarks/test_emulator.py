@@ -1,12 +1,12 @@
-"""What the emulator costs the machine for full-chip problems: 5,000 qubits, 12,816 couplers, 100 reads.
+"""Cost of the emulator for full-chip problems: 5,000 qubits, 12,816 couplers, 100 reads.
 
 A problem of this size carries 30 images of 167 qubits. Run:
 
     python -m pytest -m bench -s tests/benchmarks/test_emulator.py
 
-Measured so with other work on both cores (load 5; alone it is less), processor time of the emulator for a
+Measured with other work on both cores (load 5; alone it is less), processor time of the emulator for a
 problem, from request to answer: annealed (32 sweeps, its default) 304 ms, instant 15 ms. The 99th percentile
-of a reply meanwhile: 18 ms and 34 ms.
+of a response meanwhile: 18 ms and 34 ms.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The reconciler and the choices before each problem, with 10,000 batches queued and 50,000 problems.
+"""The reconciler, and the checks before each problem, with 10,000 batches queued and 50,000 problems.
 
     python -m pytest -m bench -s tests/benchmarks/test_full_queue.py
 
-`tests/benchmarks/full_queue.py` says what is queued. Measured so on 2 cores: a pass 0.13 s on SQLite and
-0.36 s on PostgreSQL, with 500 batches of dead workers 0.29 and 0.10 s; choosing the next 32 batches, once for
-16 claims at most, 31 and 40 ms. The check before up to 20 problems leave, by the quickest of its times: 4.6
-and 5.8 ms.
+`tests/benchmarks/full_queue.py` describes the queue. Measured on 2 cores: a pass 0.13 s on SQLite and 0.36
+s on PostgreSQL, with 500 batches of dead workers 0.29 and 0.10 s; choosing the next 32 batches, at most
+once per 16 claims, 31 and 40 ms. The check before up to 20 problems are submitted takes 4.6 and 5.8 ms (the
+fastest of several measurements).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What this machine computes around the annealer, for each image, beside the same work in Ocean.
+"""Classical computation around the annealer, per image, compared with the same work in Ocean.
 
 From feature values to the problem on the wire, and from the answer on the wire to scores; nothing is sent.
-`mnist`, visible units sampled, on the ideal P16. The scores must agree. One thread, as in a worker's process.
-Ours are the 29 problems of a batch, one after another, each with reads of its own; a rival takes one image.
-What the network's own layers cost for the features, by either way, is told beside it. Of the
-rest a third each are unembedding and energies, and a fifth is consensus.
+`mnist`, visible units sampled, on the ideal P16. The scores must agree. One thread, as in a worker process.
+Ours are the 29 problems of a batch, one after another, each with its own reads; a rival takes one image.
+The cost of the network's own layers is printed separately for both. A third each of the rest is unembedding
+and energies, and a fifth is consensus.
 """
 
 from __future__ import annotations

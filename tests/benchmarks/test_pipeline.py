@@ -1,10 +1,10 @@
-"""Figures of the way through the queue to a solver and back: what the QPU waits for, what the queue costs.
+"""Figures of the queue: how busy the QPU is, and what the queue costs.
 
     ANNEALQ_BENCH_IMAGES=100000 python -m pytest -m bench -s tests/benchmarks/test_pipeline.py -k flat
 
-Everything at its defaults: 100 reads, whole problems in a batch, as many workers as processors, SQLite. The
-emulator shares the processors with them; its reads are random bits. Times are of warm processes. Where
-processor time is counted, it is that of all processes but the emulator.
+Everything has its default: 100 reads, whole problems in a batch, one worker per processor, SQLite. The
+emulator shares the processors with the workers; its reads are random bits. Times are of warm processes.
+Processor time is that of all processes except the emulator.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Figures of the road to solvers with qubits.
+"""Figures of solvers with qubits.
 
-Cost of a problem on a whole chip, one core: encoding its biases 0.04 ms (the client 13 ms from dicts), its
-couplings once for a model; reading qubits back 0.004 ms (10 units) to 0.4 ms (358) an image at 1000 reads.
-QPU time is charged by problem: programming about 15 ms, and 0.2 ms a read on a full Pegasus chip, however
-many images are in it.
+Cost of a problem on a whole chip, one core: encoding its biases 0.04 ms (13 ms by the client, from dicts),
+its couplings once per model; unembedding 0.004 ms (10 units) to 0.4 ms (358) per image of 1000 reads. QPU
+time is charged per problem: programming about 15 ms, and 0.2 ms per read on a full Pegasus chip, however
+many images the problem carries.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Workers that run for long: their memory stays what it was.
+"""Workers that run for a long time: their memory must not grow.
 
     ANNEALQ_BENCH_SOAK_MINUTES=20 python -m pytest -m bench -s tests/benchmarks/test_soak.py
 
 Two workers classify run after run, on an emulator and on this machine in turns. Their resident memory,
-parents and children together, is looked at every second, from the end of the first runs on.
+parents and children together, is measured every second after the first runs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Figures of the whole thread, through the real command line, broker, workers and database.
+"""Figures of the whole system, through the real command line, broker, workers and database.
 
-Cost of an image, 100 reads of the 50-unit network, is the local annealer's: about 3 ms of one core. What is
-around it (queue, database, features, scoring) is printed as its share.
+An image with 100 reads of the 50-unit network costs the local annealer about 3 ms of one core. The share of
+everything else (queue, database, features, scoring) is printed.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What annealq is measured against: the same work as a user of Ocean would write it."""
+"""The rivals of annealq: the same work as a user of Ocean would write it."""

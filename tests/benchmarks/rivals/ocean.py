@@ -1,6 +1,6 @@
 """One image in Ocean: a BQM from Q, embedded, encoded, its answer decoded, unembedded, and counted.
 
-Two ways to count: with a loop over the samples, as in Ocean's examples, and with numpy on the record.
+Reads are counted in two ways: with a loop over the samples, as in Ocean's examples, and with numpy.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Images through Ocean's samplers: one by one, without waiting, and as many in a problem as fit.
+"""Images through Ocean's samplers: one by one, without waiting, and with full problems.
 
-Each is written once, as a user would who knows Ocean well: the embedding is fixed and found before, arrays
+Each is written once, as an expert user of Ocean would: the embedding is found before and fixed, and arrays
 are counted with numpy.
 """
 
