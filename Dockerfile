@@ -1,5 +1,5 @@
-# One image for every service of docker-compose.yml. pip's own settings pass as build arguments, so that a CPU
-# build of torch is a matter of --build-arg PIP_EXTRA_INDEX_URL=...
+# One image for every service of docker-compose.yml. Build arguments set pip's options: for a CPU build of torch use
+# --build-arg PIP_EXTRA_INDEX_URL=...
 FROM python:3.11-slim-bookworm
 
 ARG PIP_INDEX_URL
@@ -15,7 +15,7 @@ COPY schema schema
 COPY migrations migrations
 COPY producer producer
 COPY worker worker
-# torch first and alone: pip takes a CPU build where one is at hand.
+# torch is installed first and alone, so that pip takes a CPU build if it finds one.
 RUN pip install -c constraints.txt torch \
     && pip install -c constraints.txt '.[all]'
 

@@ -1,4 +1,4 @@
-# Each target sets up what it needs, in .venv. The first time takes a few minutes, later times seconds.
+# Each target installs what it needs into .venv. The first time takes a few minutes, later times seconds.
 
 PYTHON ?= python3.11
 PIP_FLAGS ?= --quiet --disable-pip-version-check
@@ -8,26 +8,26 @@ export ANNEALQ_HOME ?= $(CURDIR)/.annealq
 
 .PHONY: demo test lint bench slow lock clean
 
-demo: .venv/installed           ## train a network and classify a real data set, on a private stack
+demo: .venv/installed           ## train a network and classify a real data set on a private stack
 	$(BIN)/annealq demo $(if $(MNIST),--mnist-train $(MNIST)/mnist_train.npz --mnist-test $(MNIST)/mnist_test.npz)
 
-test: .venv/tested              ## all quick tests
+test: .venv/tested              ## run all quick tests
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 		-m "not slow and not bench and not qpu" $(ARGS)
 
-slow: .venv/tested              ## the tests that take minutes
+slow: .venv/tested              ## run the tests that take minutes, and all commands in the docs
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-bench: .venv/tested             ## every figure, as a table and as bench.json
+bench: .venv/tested             ## print every figure as a table, and write bench.json
 	$(BIN)/python -m pytest -m bench -s $(ARGS)
 
-lint: .venv/linted              ## style, types, who may import whom
+lint: .venv/linted              ## check style, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-lock: .venv/linted .venv/tested ## write constraints.txt from what is installed
+lock: .venv/linted .venv/tested ## write constraints.txt from the installed versions
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//' > constraints.txt
 
 clean:
@@ -36,7 +36,7 @@ clean:
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-# torch first and alone: pip takes a CPU build where one is at hand.
+# torch is installed first and alone, so that pip takes a CPU build if it finds one.
 .venv/installed: pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt torch
 	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[all]'
