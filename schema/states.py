@@ -122,7 +122,10 @@ MOVES: dict[type[StrEnum], dict[StrEnum, frozenset[StrEnum]]] = {
         CalibrationState.FAILED: frozenset(),
     },
     EmbeddingState: {
-        EmbeddingState.SEARCHING: frozenset({EmbeddingState.READY, EmbeddingState.FAILED}),
+        # Searching again when a lease ran out: another worker that needs the embedding takes over.
+        EmbeddingState.SEARCHING: frozenset(
+            {EmbeddingState.READY, EmbeddingState.FAILED, EmbeddingState.SEARCHING}
+        ),
         EmbeddingState.READY: frozenset(),
         EmbeddingState.FAILED: frozenset({EmbeddingState.SEARCHING}),
     },

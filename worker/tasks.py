@@ -1,4 +1,4 @@
-"""One short function for each message: validate its arguments, call the use case."""
+"""The table of tasks: each message calls one use case, with the row that it names."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ import structlog
 from schema.database import Database
 from schema.messages import Task, accept, is_newer
 from schema.settings import load as load_settings
-from worker import pipeline
 from worker.celery import app
 from worker.context import Context
+from worker.pipeline.calibrate import calibrate_network
+from worker.pipeline.dry_run import plan_dry_run
+from worker.pipeline.finish_run import finish_run
+from worker.pipeline.sample_batch import sample_batch
+from worker.pipeline.score_batch import score_batch
+from worker.pipeline.train import train_network
 from worker.process import prometheus
 from worker.process.hints import CeleryHints
 from worker.process.settings import load as load_worker_settings
-from worker.scheduling.dispatch import dispatch as send_due
+from worker.scheduling.dispatch import dispatch
 
 UseCase = Callable[[Context, int], None]
 
 
 @cache
-def context() -> Context:
-    """This process's context; the first task makes it, so it is always younger than the fork."""
+def process_context() -> Context:
+    """Return this process's context. The first task creates it, so that nothing connects before the fork."""
     database = Database(load_settings().database_url)
     database.require_current()
     settings = load_worker_settings()
@@ -32,9 +37,9 @@ def context() -> Context:
 
 
 def _register(task: Task, use_case: UseCase, noun: str) -> None:
-    """Let messages of a task lead to a use case; log lines name its row by ``noun``.
+    """Let messages of ``task`` call ``use_case``; log lines name the row by ``noun``.
 
-    A message of a newer version may say more than we know: it is passed on whole, and not looked at.
+    A message of a newer version is passed on unchanged: it may have meanings that this worker does not know.
     """
 
     @app.task(name=task)
@@ -42,21 +47,21 @@ def _register(task: Task, use_case: UseCase, noun: str) -> None:
         if is_newer(version):
             CeleryHints(app).pass_on(task, {"row": row, "version": version, **more})
             return
-        # Left bound until the next message, so that Celery's own line at the end of the task has them too.
+        # Bound until the next message, so that Celery's own line at the end of the task has them, too.
         structlog.contextvars.clear_contextvars()
         if row:
             structlog.contextvars.bind_contextvars(**{noun: row})
-        use_case(context(), accept(row, version))
+        use_case(process_context(), accept(row, version))
 
 
-def _dispatch(at: Context, _row: int) -> None:
-    send_due(at.database, at.settings, at.hints)
+def _dispatch(context: Context, _row: int) -> None:
+    dispatch(context.database, context.settings, context.hints)
 
 
 _register(Task.DISPATCH, _dispatch, "dispatch")
-_register(Task.SAMPLE_BATCH, pipeline.sample_batch, "batch")
-_register(Task.AGGREGATE_BATCH, pipeline.aggregate_batch, "batch")
-_register(Task.AGGREGATE_RUN, pipeline.aggregate_run, "run")
-_register(Task.TRAIN_NETWORK, pipeline.train_network, "network")
-_register(Task.PREPARE, pipeline.prepare, "preparation")
-_register(Task.CALIBRATE_NETWORK, pipeline.calibrate_network, "calibration")
+_register(Task.SAMPLE_BATCH, sample_batch, "batch")
+_register(Task.AGGREGATE_BATCH, score_batch, "batch")
+_register(Task.AGGREGATE_RUN, finish_run, "run")
+_register(Task.TRAIN_NETWORK, train_network, "network")
+_register(Task.PREPARE, plan_dry_run, "preparation")
+_register(Task.CALIBRATE_NETWORK, calibrate_network, "calibration")

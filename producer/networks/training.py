@@ -79,7 +79,7 @@ def _find_or_insert_network(
     if found is None:
         return _insert_network(session, plan, content, data, training_set, now=now)
     if found.state is NetworkState.FAILED:
-        again = {"attempts": 0, "error": None, "dispatched_at": now}
+        again = {"attempts": 0, "error": None, "dispatched_at": now, "finished_at": None}
         transition(
             session, found.id, NetworkState.FAILED, NetworkState.QUEUED, now=now, why="asked again", **again
         )

@@ -9,11 +9,9 @@ run, a firing has one run.
 
 from __future__ import annotations
 
-import os
-import socket
 import sys
 import threading
-import uuid
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +23,7 @@ from producer.context import AppContext
 from producer.planning import schedules
 from producer.runs.request import ClassificationRequest
 from schema.database import transition
-from schema.database.leader_lease import lead
+from schema.database.leader_lease import run_while_leading
 from schema.errors import AnnealqError, StaleState, StorageError
 from schema.states import FiringState
 from schema.tables import Firing, Run, Schedule
@@ -38,25 +36,16 @@ EVERY_S = 1.0
 
 def serve(at: AppContext, stop: threading.Event) -> None:
     """Make runs of all firings that are due, until ``stop``; a database that is away is waited for."""
-    holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-    reachable = True
-    while not stop.is_set():
-        try:
-            for firing in due(at) if _leads(at, holder) else ():
-                if _leads(at, holder):  # the one before may have taken longer than the lease
-                    fulfil(at, firing)
-            reachable = True
-        except StorageError as error:
-            if reachable:
-                sys.stderr.write(f"database not reachable: {error}\n")
-            reachable = False
-        stop.wait(EVERY_S)
 
+    def fulfil_due(leads: Callable[[], bool]) -> None:
+        for firing in due(at):
+            if leads():  # the one before may have taken longer than the lease
+                fulfil(at, firing)
 
-def _leads(at: AppContext, holder: str) -> bool:
-    """Whether this process is the one that works; two at once would read the same images for nothing."""
-    with at.database.transaction() as session:
-        return lead(session, ROLE, holder, now=at.database.now(session), lease_s=LEASE_S)
+    def report(error: StorageError) -> None:
+        sys.stderr.write(f"database not reachable: {error}\n")
+
+    run_while_leading(at.database, ROLE, fulfil_due, stop, lease_s=LEASE_S, every_s=EVERY_S, on_outage=report)
 
 
 def due(at: AppContext) -> list[int]:

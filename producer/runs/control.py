@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from producer.runs import queries
 from schema.calendar.run_hours import Hours, shown
-from schema.database import Database, record_event, transition
+from schema.database import Database, record_event, transition, transition_all
 from schema.errors import ParameterError, StaleState
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Problem, Run
@@ -96,7 +96,7 @@ def resume(database: Database, run: int, budget_us: int | None = None, *, at_onc
         if budget_us is not None:
             values["budget_us"] = budget_us
         if row.state is RunState.FAILED:
-            again = _take_up(session, run)
+            again = _requeue_failed(session, run, now)
             values |= {"finished_at": None, "error": None, "batches_failed": Run.batches_failed - again}
         was_running = row.state is RunState.PAUSED and row.started_at is not None
         target = RunState.RUNNING if was_running else RunState.QUEUED
@@ -138,30 +138,26 @@ def _move(
             except StaleState:
                 continue
             if target is RunState.CANCELLED:
-                _forget_reserved(session, run)
+                _cancel_reserved(session, run, now)
             return
     raise StaleState(f"run {run} changes all the time: try again")
 
 
-def _forget_reserved(session: Session, run: int) -> None:
-    """Of batches that nobody holds; who holds one does it himself."""
-    free = select(Batch.id).where(Batch.run_id == run, Batch.state != BatchState.SAMPLING)
-    session.execute(
-        update(Problem)
-        .where(Problem.batch_id.in_(free), Problem.state == ProblemState.RESERVED)
-        .values(state=ProblemState.CANCELLED)
-    )
+def _cancel_reserved(session: Session, run: int, now: datetime) -> None:
+    """Cancel reserved problems of batches that no worker holds; a worker cancels those that it holds."""
+    unheld = select(Batch.id).where(Batch.run_id == run, Batch.state != BatchState.SAMPLING)
+    reserved, cancelled = ProblemState.RESERVED, ProblemState.CANCELLED
+    why = "the run was cancelled"
+    transition_all(session, Problem.batch_id.in_(unheld), reserved, cancelled, now=now, why=why)
 
 
-def _take_up(session: Session, run: int) -> int:
-    """Make the failed batches of a run due again, as if for the first time; how many."""
-    failed = session.execute(
-        update(Batch)
-        .where(Batch.run_id == run, Batch.state == BatchState.FAILED)
-        .values(state=BatchState.PENDING, attempts=0, error=None, dispatched_at=None)
-        .returning(Batch.id)
+def _requeue_failed(session: Session, run: int, now: datetime) -> int:
+    """Make the failed batches of ``run`` due again, with all attempts, and return how many there were."""
+    values = {"attempts": 0, "error": None, "dispatched_at": None}
+    failed, pending = BatchState.FAILED, BatchState.PENDING
+    return len(
+        transition_all(session, Batch.run_id == run, failed, pending, now=now, why="resumed", **values)
     )
-    return len(failed.scalars().all())
 
 
 def _refuse_late(run: int, row: Any, hours: Hours, now: datetime, *, at_once: bool) -> None:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from schema.database.transactions import Clock, Database, read_revision, refuse_newer, utc_now
-from schema.database.transitions import record_event, transition, transition_all, transition_each
+from schema.database.transitions import (
+    record_event,
+    transition,
+    transition_all,
+    transition_each,
+    transition_if,
+)
 
 __all__ = [
     "Clock",
@@ -14,5 +20,6 @@ __all__ = [
     "transition",
     "transition_all",
     "transition_each",
+    "transition_if",
     "utc_now",
 ]

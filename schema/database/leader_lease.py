@@ -1,25 +1,73 @@
-"""Which of several processes of a kind works: the holder of a lease in SQL; the others wait."""
+"""Leader election: of several processes with one role, the holder of a lease works; the others wait."""
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from schema.database.transactions import Database
+from schema.errors import StorageError
 from schema.tables import Leader
 
 RECONCILER = "reconciler"  # the role of the process that health checks ask for
 
 
+def run_while_leading(
+    database: Database,
+    role: str,
+    work: Callable[[Callable[[], bool]], None],
+    stop: threading.Event,
+    *,
+    lease_s: float,
+    every_s: float,
+    on_outage: Callable[[StorageError], None],
+) -> None:
+    """Call ``work`` every ``every_s`` seconds until ``stop`` is set, whenever this process leads ``role``.
+
+    An outage of ``database`` is waited for.
+
+    Args:
+        work: gets a function that renews the lease and returns whether this process still leads.
+        lease_s: seconds after which another process takes over from one that does not renew its lease.
+        on_outage: reports an outage; called once for each, with its first error.
+    """
+    holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+    def leads() -> bool:
+        with database.transaction() as session:
+            return lead(session, role, holder, now=database.now(session), lease_s=lease_s)
+
+    reachable = True
+    while not stop.is_set():
+        try:
+            if leads():
+                work(leads)
+            reachable = True
+        except StorageError as error:
+            if reachable:
+                on_outage(error)
+            reachable = False
+        stop.wait(every_s)
+
+
 def lead(session: Session, role: str, holder: str, *, now: datetime, lease_s: float) -> bool:
-    """Take or prolong the leader's lease; False while another holder's is valid."""
+    """Take or renew the lease of ``role`` for ``holder``; return False while another holder's is valid.
+
+    The lease is valid for ``lease_s`` seconds from ``now``.
+    """
     until = now + timedelta(seconds=lease_s)
-    mine = or_(Leader.holder == holder, Leader.until < now)
+    free = or_(Leader.holder == holder, Leader.until < now)
     taken = session.execute(
         update(Leader)
-        .where(Leader.role == role, mine)
+        .where(Leader.role == role, free)
         .values(holder=holder, until=until)
         .returning(Leader.role)
     ).first()

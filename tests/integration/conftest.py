@@ -27,8 +27,11 @@ from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver
 from schema.states import NetworkState
 from schema.tables import Network
-from worker import pipeline
 from worker.context import Context
+from worker.pipeline.calibrate import calibrate_network
+from worker.pipeline.finish_run import finish_run
+from worker.pipeline.sample_batch import sample_batch
+from worker.pipeline.score_batch import score_batch
 from worker.process.settings import WorkerSettings
 from worker.scheduling.dispatch import dispatch
 
@@ -166,10 +169,10 @@ def work_off(context: Context, *messages: Message) -> None:
 
 
 USE_CASES: dict[Task, Callable[[Context, int], None]] = {
-    Task.SAMPLE_BATCH: pipeline.sample_batch,
-    Task.AGGREGATE_BATCH: pipeline.aggregate_batch,
-    Task.AGGREGATE_RUN: pipeline.aggregate_run,
-    Task.CALIBRATE_NETWORK: pipeline.calibrate_network,
+    Task.SAMPLE_BATCH: sample_batch,
+    Task.AGGREGATE_BATCH: score_batch,
+    Task.AGGREGATE_RUN: finish_run,
+    Task.CALIBRATE_NETWORK: calibrate_network,
 }
 
 

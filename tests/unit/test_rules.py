@@ -1,4 +1,4 @@
-"""What no file may do: run what it reads, build SQL from text, or start the worker's programs elsewhere."""
+"""What no file may do: run what it reads, build SQL, set states directly, start the worker elsewhere."""
 
 from __future__ import annotations
 
@@ -59,6 +59,28 @@ def _is_built(given: ast.expr) -> bool:
     return is_method and given.func.attr in {"format", "join", "replace"}  # type: ignore[attr-defined]
 
 
+def unguarded_moves(tree: ast.AST) -> Iterator[str]:
+    """Yield code that sets the state of an existing row other than by a transition of `schema.database`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and any(_is_state(target) for target in node.targets):
+            yield ast.unparse(node)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "values":
+            is_insert = any(
+                isinstance(part, ast.Call) and ast.unparse(part.func).split(".")[-1] == "insert"
+                for part in ast.walk(node.func.value)
+            )
+            literals = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg is None)]
+            keys = [key for literal in literals if isinstance(literal, ast.Dict) for key in literal.keys]
+            is_state = any(keyword.arg == "state" for keyword in node.keywords) or any(map(_is_state, keys))
+            if is_state and not is_insert:
+                yield ast.unparse(node)
+
+
+def _is_state(target: ast.expr | None) -> bool:
+    is_name = isinstance(target, ast.Constant) and target.value == "state"
+    return is_name or (isinstance(target, ast.Attribute) and target.attr == "state")
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_nothing_runs_what_it_reads_and_sql_has_parameters(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -103,13 +125,34 @@ def test_the_rule_against_built_sql_sees(source: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if not path.is_relative_to(ROOT / "schema" / "database")],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
+def test_states_move_by_guarded_transitions_only(path: Path) -> None:
+    assert list(unguarded_moves(ast.parse(path.read_text(encoding="utf-8")))) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "update(Run).where(Run.id == 1).values(state=RunState.DONE)", 'update(Run).values({"state": state})',
+        "update(Run).values({Run.state: state})", 'statement.values(**{"state": state})', "row.state = state",
+    ],
+)  # fmt: skip
+def test_the_rule_against_unguarded_moves_sees(source: str) -> None:
+    assert list(unguarded_moves(ast.parse(source)))
+
+
+@pytest.mark.parametrize(
     "source",
     [
         'cursor.execute("SELECT a FROM b WHERE c = ?", (value,))', 'text("SELECT 1 WHERE a = :a")',
         "session.execute(select(Run.id).where(Run.id == run))", "np.load(path, allow_pickle=False)",
-        "torch.load(path, weights_only=True)",
+        "torch.load(path, weights_only=True)", "insert(Run).values(state=RunState.QUEUED)",
+        "update(Run).where(Run.state == state).values(error=None)",
     ],
 )  # fmt: skip
 def test_the_rules_let_pass(source: str) -> None:
     tree = ast.parse(source)
-    assert (list(unsafe_loads(tree)), list(built_sql(tree))) == ([], [])
+    assert (list(unsafe_loads(tree)), list(built_sql(tree)), list(unguarded_moves(tree))) == ([], [], [])

@@ -5,20 +5,20 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Insert, Update, and_, bindparam, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
 from schema.codecs import samples
-from schema.database import transition, transition_all
+from schema.database import transition
 from schema.errors import StaleState
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Classification, Embedding, Problem, Run, SampleSet
 from worker.process.crash_points import CrashPoint, reach
-from worker.records.retries import Discard, Retry
+from worker.records import runs
 
 _CLASSIFY: Insert = insert(Classification.__table__)  # type: ignore[arg-type]
 _KEEP_BREAKS: Update = (
@@ -243,56 +243,4 @@ def store_scores(
         broken = [{"problem_": problem, "breaks_": data} for problem, data in chain_breaks.items()]
         session.execute(_KEEP_BREAKS, broken)
     reach(CrashPoint.COUNTING)
-    return _count(session, work.run, batches_scored=Run.batches_scored + 1)
-
-
-def settle(
-    session: Session,
-    batch: int,
-    decision: Retry | Discard,
-    *,
-    now: datetime,
-    source: BatchState = BatchState.SAMPLING,
-) -> int | None:
-    """Hand a batch back for later, or give it up, keeping the error.
-
-    Returns its run when this was the last batch that the run waited for.
-    """
-    if isinstance(decision, Retry):
-        due = now + timedelta(seconds=decision.seconds)
-        attempts = Batch.attempts if decision.counts else Batch.attempts - 1
-        values = {"due_at": due, "attempts": attempts}
-        _move(session, batch, source, BatchState.PENDING, decision.error, now, **values)
-        return None
-    _move(session, batch, source, BatchState.FAILED, decision.error, now)
-    run = session.execute(select(Batch.run_id).where(Batch.id == batch)).scalar_one()
-    return run if _count(session, run, batches_failed=Run.batches_failed + 1) else None
-
-
-def release(session: Session, silent: Sequence[int], error: str, *, now: datetime) -> None:
-    """Hand batches back at once whose workers have fallen silent; those that have moved on are left alone."""
-    values = {"due_at": now, "lease_until": None, "dispatched_at": None, "error": error}
-    transition_all(session, silent, BatchState.SAMPLING, BatchState.PENDING, now=now, why=error, **values)
-
-
-def _move(
-    session: Session,
-    batch: int,
-    source: BatchState,
-    target: BatchState,
-    error: str,
-    now: datetime,
-    **values: Any,
-) -> None:
-    values |= {"lease_until": None, "dispatched_at": None, "error": error}
-    transition(session, batch, source, target, now=now, why=error, **values)
-
-
-def _count(session: Session, run: int, **counter: Any) -> bool:
-    counted = session.execute(
-        update(Run)
-        .where(Run.id == run)
-        .values(**counter)
-        .returning(Run.batches, Run.batches_scored, Run.batches_failed)
-    ).one()
-    return bool(counted.batches_scored + counted.batches_failed == counted.batches)
+    return runs.count_batch(session, work.run, scored=1)

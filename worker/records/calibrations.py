@@ -13,7 +13,6 @@ from schema.database import transition
 from schema.parameters import Parameters, Solver
 from schema.states import CalibrationState, RunState
 from schema.tables import Batch, Calibration, Problem, Run, SampleSet
-from worker.records.retries import Discard, Retry
 
 
 @dataclass(frozen=True)
@@ -105,23 +104,6 @@ def store(session: Session, calibration: int, fitted: FittedParameters, *, now: 
         lease_until=None,
         error=None,
         finished_at=now,
-    )
-
-
-def settle(session: Session, calibration: int, decision: Retry | Discard, *, now: datetime) -> None:
-    """Hand a calibration back to be fitted again, or give it up, keeping the error."""
-    target = CalibrationState.WAITING if isinstance(decision, Retry) else CalibrationState.FAILED
-    transition(
-        session,
-        calibration,
-        CalibrationState.FITTING,
-        target,
-        now=now,
-        why=decision.error,
-        error=decision.error,
-        attempts=Calibration.attempts - int(isinstance(decision, Retry) and not decision.counts),
-        lease_until=None,
-        dispatched_at=now,
     )
 
 

@@ -12,7 +12,6 @@ from schema.database import transition
 from schema.parameters import Parameters, Solver
 from schema.states import PreparationState
 from schema.tables import Preparation
-from worker.records.retries import Discard, Retry
 
 
 @dataclass(frozen=True)
@@ -91,22 +90,4 @@ def store(session: Session, preparation: int, plan: DryRunPlan, *, now: datetime
         progress=None,
         error=None,
         finished_at=now,
-    )
-
-
-def settle(session: Session, preparation: int, decision: Retry | Discard, *, now: datetime) -> None:
-    """Hand a preparation back, or give it up, keeping the error."""
-    target = PreparationState.QUEUED if isinstance(decision, Retry) else PreparationState.FAILED
-    transition(
-        session,
-        preparation,
-        PreparationState.PREPARING,
-        target,
-        now=now,
-        why=decision.error,
-        error=decision.error,
-        attempts=Preparation.attempts - int(isinstance(decision, Retry) and not decision.counts),
-        lease_until=None,
-        dispatched_at=now,
-        finished_at=now if target is PreparationState.FAILED else None,
     )

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from typing import NamedTuple
 
 import structlog
-from sqlalchemy import ColumnElement, Table, Update, and_, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Table, Update, and_, bindparam, or_, select, true, update
 from sqlalchemy.orm import Session
 
-from schema.database import Database, record_event
+from schema.database import Database, transition_if
 from schema.errors import LeaseLost, StorageError
 from schema.states import (
     HALTED_RUNS,
@@ -35,16 +36,26 @@ from schema.tables.costs import IN_FLIGHT
 
 log = structlog.get_logger()
 
-HintedTable = type[Batch] | type[Network] | type[Calibration] | type[Preparation]
+SimplyClaimed = type[Network] | type[Calibration] | type[Preparation]
+HintedTable = type[Batch] | SimplyClaimed
 LeasedTable = HintedTable | type[Embedding]
 
-# The state that a holder keeps a row in.
-_HELD: dict[LeasedTable, State] = {
-    Batch: BatchState.SAMPLING,
-    Network: NetworkState.TRAINING,
-    Calibration: CalibrationState.FITTING,
-    Embedding: EmbeddingState.SEARCHING,
-    Preparation: PreparationState.PREPARING,
+
+class LeaseStates(NamedTuple):
+    """States of a row before a lease, under it, and after its last attempt failed."""
+
+    waiting: State
+    held: State
+    failed: State
+
+
+STATES: dict[LeasedTable, LeaseStates] = {
+    Batch: LeaseStates(BatchState.PENDING, BatchState.SAMPLING, BatchState.FAILED),
+    Network: LeaseStates(NetworkState.QUEUED, NetworkState.TRAINING, NetworkState.FAILED),
+    Calibration: LeaseStates(CalibrationState.WAITING, CalibrationState.FITTING, CalibrationState.FAILED),
+    Preparation: LeaseStates(PreparationState.QUEUED, PreparationState.PREPARING, PreparationState.FAILED),
+    # A failed search waits until the next batch needs the embedding.
+    Embedding: LeaseStates(EmbeddingState.FAILED, EmbeddingState.SEARCHING, EmbeddingState.FAILED),
 }
 
 
@@ -59,44 +70,33 @@ class Lease:
 
 
 def claim_batch(session: Session, batch: int, *, now: datetime, lease_s: float) -> Lease | None:
-    """Claim a batch that is due in a run that is live, or that left something with its solver.
+    """Claim ``batch`` for ``lease_s`` seconds from ``now``; return None if it is not due or already claimed.
 
-    None: nothing to do here.
+    A batch of a run that is paused or cancelled is claimed only if it has problems in flight to collect.
     """
     live = select(Run.id).where(Run.id == Batch.run_id, Run.state.in_(LIVE_RUNS)).exists()
-    due = and_(Batch.state == BatchState.PENDING, Batch.due_at <= now, or_(live, left_in_flight()))
-    return _claim(session, Batch, batch, due, BatchState.PENDING, now, lease_s)
+    return _claim(session, Batch, batch, and_(Batch.due_at <= now, or_(live, left_in_flight())), now, lease_s)
 
 
-def claim_network(session: Session, network: int, *, now: datetime, lease_s: float) -> Lease | None:
-    """Claim a network that waits for training. None: nothing to do here."""
-    due = Network.state == NetworkState.QUEUED
-    return _claim(session, Network, network, due, NetworkState.QUEUED, now, lease_s)
+def claim(session: Session, table: SimplyClaimed, row: int, *, now: datetime, lease_s: float) -> Lease | None:
+    """Claim ``row`` of ``table`` for ``lease_s`` seconds from ``now``; return None if it does not wait.
 
-
-def claim_calibration(session: Session, calibration: int, *, now: datetime, lease_s: float) -> Lease | None:
-    """Claim a calibration whose runs are all finished. None: nothing to do here."""
-    return _claim(
-        session, Calibration, calibration, calibration_due(), CalibrationState.WAITING, now, lease_s
-    )
-
-
-def claim_dry_run(session: Session, preparation: int, *, now: datetime, lease_s: float) -> Lease | None:
-    """Claim a preparation that waits. None: nothing to do here."""
-    due = Preparation.state == PreparationState.QUEUED
-    return _claim(session, Preparation, preparation, due, PreparationState.QUEUED, now, lease_s)
+    A calibration is claimed once all of its runs are finished.
+    """
+    condition = calibration_due() if table is Calibration else true()
+    return _claim(session, table, row, condition, now, lease_s)
 
 
 def claim_embedding(session: Session, embedding: int, *, now: datetime, lease_s: float) -> Lease | None:
-    """Claim the search for an embedding that failed, or whose searcher fell silent. None: not so."""
-    for source in (EmbeddingState.FAILED, EmbeddingState.SEARCHING):
-        due = Embedding.state == source
-        if source is EmbeddingState.SEARCHING:
-            due = and_(due, Embedding.lease_until < now)
-        lease = _claim(session, Embedding, embedding, due, source, now, lease_s)
-        if lease is not None:
-            return lease
-    return None
+    """Claim the search for ``embedding`` for ``lease_s`` seconds from ``now``.
+
+    Return None unless an earlier search failed, or the lease of its worker has expired.
+    """
+    lease = _claim(session, Embedding, embedding, true(), now, lease_s)
+    if lease is None:
+        held = EmbeddingState.SEARCHING
+        lease = _claim(session, Embedding, embedding, Embedding.lease_until < now, now, lease_s, source=held)
+    return lease
 
 
 def left_in_flight() -> ColumnElement[bool]:
@@ -115,28 +115,27 @@ def _claim(
     session: Session,
     table: LeasedTable,
     row: int,
-    due: ColumnElement[bool],
-    source: State,
+    condition: ColumnElement[bool],
     now: datetime,
     lease_s: float,
+    *,
+    source: State | None = None,
 ) -> Lease | None:
-    target = _HELD[table]
-    claimed = session.execute(
-        update(table)
-        .where(table.id == row, due)
-        .values(
-            state=target,
-            fence=table.fence + 1,
-            attempts=table.attempts + 1,
-            lease_until=now + timedelta(seconds=lease_s),
-            started_at=now,
-        )
-        .returning(table.fence, table.attempts)
-    ).first()
-    if claimed is None:
-        return None
-    record_event(session, table.__tablename__, row, source, target, now=now)
-    return Lease(table, row, *claimed)
+    states = STATES[table]
+    claimed = transition_if(
+        session,
+        row,
+        source or states.waiting,
+        states.held,
+        condition,
+        returning=(table.fence, table.attempts),
+        now=now,
+        fence=table.fence + 1,
+        attempts=table.attempts + 1,
+        lease_until=now + timedelta(seconds=lease_s),
+        started_at=now,
+    )
+    return None if claimed is None else Lease(table, row, *claimed)
 
 
 def renew(session: Session, lease: Lease, *, now: datetime, lease_s: float) -> None:
@@ -156,7 +155,11 @@ def _renewal(leased: LeasedTable) -> Update:
     """Built once: it is part of every transaction of a holder."""
     table: Table = leased.__table__  # type: ignore[assignment]
     mine = (table.c.id == bindparam("row_"), table.c.fence == bindparam("fence_"))
-    return update(table).where(*mine, table.c.state == _HELD[leased]).values(lease_until=bindparam("until_"))
+    return (
+        update(table)
+        .where(*mine, table.c.state == STATES[leased].held)
+        .values(lease_until=bindparam("until_"))
+    )
 
 
 @contextmanager

@@ -66,6 +66,12 @@ def decide(
     return Retry(wait * (0.5 + jitter.random() / 2), text)
 
 
+def after_silence(attempt: int, settings: WorkerSettings) -> Retry | Discard:
+    """Decide what to do with work whose worker stopped renewing its lease during ``attempt`` (from 1)."""
+    error = f"the worker fell silent during attempt {attempt}"
+    return Discard(error) if attempt >= settings.max_attempts else Retry(0.0, error)
+
+
 def _wait_s(error: SolverError, settings: WorkerSettings) -> float:
     if not isinstance(error, Uncertain):
         return settings.retry_base_s

@@ -202,6 +202,23 @@ def _batches(column: InstrumentedAttribute[Any], run: int) -> Select[Any]:
     return select(column).where(Batch.run_id == run, Batch.embedding_s.is_not(None))
 
 
+def count_batch(session: Session, run: int, *, scored: int = 0, failed: int = 0) -> bool:
+    """Count ``scored`` or ``failed`` batches of ``run``; return whether all of them are finished now."""
+    counted = session.execute(
+        update(Run)
+        .where(Run.id == run)
+        .values(batches_scored=Run.batches_scored + scored, batches_failed=Run.batches_failed + failed)
+        .returning(Run.batches, Run.batches_scored, Run.batches_failed)
+    ).one()
+    return bool(counted.batches_scored + counted.batches_failed == counted.batches)
+
+
+def count_failed(session: Session, batch: int) -> int | None:
+    """Count a failed ``batch`` and return its run, if all of the run's batches are finished now."""
+    run = session.execute(select(Batch.run_id).where(Batch.id == batch)).scalar_one()
+    return run if count_batch(session, run, failed=1) else None
+
+
 def finish(
     session: Session, run: int, figures: Figures, statistics: dict[str, Any] | Corrupt, *, now: datetime
 ) -> None:

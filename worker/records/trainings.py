@@ -13,7 +13,6 @@ from schema.codecs import arrays
 from schema.database import transition
 from schema.states import NetworkState
 from schema.tables import Network, TrainingSet
-from worker.records.retries import Discard, Retry
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,23 +71,6 @@ def store(session: Session, network: int, outcome: TrainedWeights, *, now: datet
         lease_until=None,
         error=None,
         finished_at=now,
-    )
-
-
-def settle(session: Session, network: int, decision: Retry | Discard, *, now: datetime) -> None:
-    """Hand a network back to be trained again, or give it up, keeping the error."""
-    target = NetworkState.QUEUED if isinstance(decision, Retry) else NetworkState.FAILED
-    transition(
-        session,
-        network,
-        NetworkState.TRAINING,
-        target,
-        now=now,
-        why=decision.error,
-        error=decision.error,
-        attempts=Network.attempts - int(isinstance(decision, Retry) and not decision.counts),
-        lease_until=None,
-        dispatched_at=now,
     )
 
 

@@ -18,7 +18,8 @@ from schema.messages import Message, Task
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Problem, Run
 from schema.tables.costs import IN_FLIGHT
-from worker.records import batches, problems, runs
+from worker.records import problems, runs
+from worker.records.attempts import finish_attempt
 from worker.records.retries import Discard
 
 _AT_ONCE = 500  # batches given up in one transaction; the next pass takes the rest
@@ -97,7 +98,7 @@ def _give_up(session: Session, now: datetime) -> list[Message]:
         reserved = select(Problem.id).where(Problem.batch_id == batch, Problem.state == ProblemState.RESERVED)
         problems.cancel_reserved(session, session.execute(reserved).scalars().all(), now=now)
         decision = Discard(_too_late(Hours(deadline_at=deadline_at)))
-        run = batches.settle(session, batch, decision, now=now, source=BatchState.PENDING)
+        run = finish_attempt(session, Batch, batch, decision, now=now, source=BatchState.PENDING)
         if run is not None:
             ended.append(Message(Task.AGGREGATE_RUN, run))
     return ended

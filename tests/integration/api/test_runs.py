@@ -21,8 +21,10 @@ from schema.tables import Batch, BatchImages, Run
 from tests.integration.api.conftest import npz, refused, send
 from tests.integration.conftest import some_images, work_off
 from tests.serving import client
-from worker import pipeline
 from worker.context import Context
+from worker.pipeline.finish_run import finish_run
+from worker.pipeline.sample_batch import sample_batch
+from worker.pipeline.score_batch import score_batch
 
 
 def test_a_file_becomes_a_run_with_the_options_that_were_sent(
@@ -144,8 +146,8 @@ def read_all(http: httpx.Client, page: str | None) -> tuple[list[dict[str, Any]]
 
 def work(context: Context, batch: int) -> None:
     """Sample and score this batch, and no other."""
-    pipeline.sample_batch(context, batch)
-    pipeline.aggregate_batch(context, batch)
+    sample_batch(context, batch)
+    score_batch(context, batch)
 
 
 def test_results_come_as_they_are_certain_and_each_once(
@@ -162,7 +164,7 @@ def test_results_come_as_they_are_certain_and_each_once(
     more, page = read_all(http, page)
     assert [row["image"] for row in more] == list(range(10))
     work(context, batches[1])
-    pipeline.aggregate_run(context, run)
+    finish_run(context, run)
     rest, page = read_all(http, page)
     assert page is None
     assert [row["image"] for row in rest] == list(range(10, 30))

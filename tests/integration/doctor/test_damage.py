@@ -43,10 +43,13 @@ from tests.chips import chip as make_graph
 from tests.integration.conftest import START, Outbox, some_images, work_off
 from tests.integration.rows import TILES, add_chip, add_embedding
 from tests.trained import tiny
-from worker import pipeline
 from worker.context import Context
 from worker.embedding.model.graphs import Interactions
 from worker.embedding.search.find import FoundTiling
+from worker.pipeline.finish_run import finish_run
+from worker.pipeline.sample_batch import sample_batch
+from worker.pipeline.score_batch import score_batch
+from worker.pipeline.train import train_network
 from worker.records import embeddings as records_embeddings
 
 MODEL = Interactions((2, 1), np.array([[0, 2], [1, 2]], dtype=np.int32), "1" * 64)
@@ -98,7 +101,7 @@ def test_a_damaged_batch_fails_and_the_others_go_on(
     run = enqueue(context, working)
     damaged = batch(context.database, run)
     if sampled:
-        pipeline.sample_batch(context, damaged)
+        sample_batch(context, damaged)
     flip(context.database, column, BatchImages.batch_id == damaged)
     work_off(context, Message(Task.DISPATCH), Message(Task.AGGREGATE_BATCH, damaged))
     assert_only_one_failed(context.database, run, f"batch {damaged} of run {run}")
@@ -111,7 +114,7 @@ def test_a_batch_whose_images_are_gone_fails_and_the_others_go_on(
     run = enqueue(context, working)
     robbed = batch(context.database, run)
     if sampled:
-        pipeline.sample_batch(context, robbed)
+        sample_batch(context, robbed)
     with context.database.transaction() as session:
         session.execute(delete(BatchImages).where(BatchImages.batch_id == robbed))
     work_off(context, Message(Task.DISPATCH), Message(Task.AGGREGATE_BATCH, robbed))
@@ -133,7 +136,7 @@ def test_labels_of_earlier_versions_are_still_read(context: Context, working: Ch
 def test_damaged_samples_fail_their_batch(context: Context, working: ChosenNetwork, byte: int) -> None:
     run = enqueue(context, working)
     damaged = batch(context.database, run)
-    pipeline.sample_batch(context, damaged)
+    sample_batch(context, damaged)
     with context.database.reading() as session:
         problem = session.execute(select(Problem.id).where(Problem.batch_id == damaged)).scalar_one()
     flip(context.database, SampleSet.data, SampleSet.problem_id == problem, byte)
@@ -146,7 +149,7 @@ def test_a_damaged_tiling_fails_the_batch_that_was_sampled_on_it(
 ) -> None:
     run = enqueue(context, working)
     damaged = batch(context.database, run)
-    pipeline.sample_batch(context, damaged)
+    sample_batch(context, damaged)
     with context.database.transaction() as session:
         embedding = add_embedding(session, add_chip(session))
         session.execute(update(Problem).where(Problem.batch_id == damaged).values(embedding_id=embedding))
@@ -163,7 +166,7 @@ def test_damaged_weights_fail_the_run_and_leave_nothing_to_do(
     run = enqueue(context, working)
     if sampled:
         for ordinal in range(3):
-            pipeline.sample_batch(context, batch(database, run, ordinal))
+            sample_batch(context, batch(database, run, ordinal))
         outbox.take()
     flip(database, Network.weights, Network.id == working.id)
     fresh = Context(database, context.settings, outbox)
@@ -189,7 +192,7 @@ def test_a_damaged_training_set_fails_the_training_and_the_same_images_mend_it(
     network = train()
     for column in (TrainingSet.labels, TrainingSet.images):
         flip(database, column, TrainingSet.id == 1)
-        pipeline.train_network(context, network)
+        train_network(context, network)
         with database.reading() as session:
             row = session.execute(select(Network.state, Network.error)).one()
             with pytest.raises(Corrupt, match=f"training set 1.*{SAID}"):
@@ -198,7 +201,7 @@ def test_a_damaged_training_set_fails_the_training_and_the_same_images_mend_it(
         with pytest.raises(Corrupt, match=f"training set 1.*{SAID}"):
             raise Corrupt(row.error)
         assert train() == network
-    pipeline.train_network(context, network)
+    train_network(context, network)
     with database.reading() as session:
         assert session.execute(select(Network.state)).scalar_one() is NetworkState.READY
         assert trained_on(session, network, images) == 40
@@ -234,14 +237,14 @@ def test_damaged_shares_of_broken_chains_end_the_run_with_their_error(
 ) -> None:
     run = enqueue(context, working)
     for ordinal in range(3):
-        pipeline.sample_batch(context, batch(context.database, run, ordinal))
-        pipeline.aggregate_batch(context, batch(context.database, run, ordinal))
+        sample_batch(context, batch(context.database, run, ordinal))
+        score_batch(context, batch(context.database, run, ordinal))
     with context.database.transaction() as session:
         shares = arrays.encode_chain_breaks(np.full((10, 50), 0.25))
         first = Problem.batch_id == session.execute(select(func.min(Batch.id))).scalar_one()
         session.execute(update(Problem).where(first).values(chain_breaks=shares, times_sent=1))
     flip(context.database, Problem.chain_breaks, first, 60)
-    pipeline.aggregate_run(context, run)
+    finish_run(context, run)
     with context.database.reading() as session:
         shown = queries.run(session, run)
         kept = session.execute(select(func.count()).select_from(Classification)).scalar_one()

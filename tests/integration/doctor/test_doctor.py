@@ -55,8 +55,9 @@ from tests.integration.conftest import START, Outbox, some_images, work_off, wor
 from tests.integration.doctor.damages import DAMAGES, LONG_AGO, PROBLEM, RUNNING, SAMPLING
 from tests.integration.doctor.test_damage import flip
 from tests.integration.rows import add_chip, add_embedding
-from worker import pipeline
 from worker.context import Context
+from worker.pipeline.sample_batch import sample_batch
+from worker.pipeline.score_batch import score_batch
 from worker.process.settings import WorkerSettings
 
 
@@ -196,7 +197,7 @@ def test_repaired_work_is_finished(ward: Ward, name: str) -> None:
 
 @pytest.mark.parametrize("damaged", [False, True], ids=["gone", "damaged"])
 def test_reads_that_are_lost_before_they_are_scored_are_drawn_again(ward: Ward, damaged: bool) -> None:
-    pipeline.sample_batch(ward.context, 4)
+    sample_batch(ward.context, 4)
     spoil_reads(ward, damaged)
     found = ward.examine().findings
     assert [brief(one)[3] for one in found] == [True]
@@ -209,9 +210,9 @@ def test_reads_that_are_lost_before_they_are_scored_are_drawn_again(ward: Ward, 
 def test_reads_that_are_lost_and_failed_their_batch_are_drawn_again_on_resume(
     ward: Ward, damaged: bool
 ) -> None:
-    pipeline.sample_batch(ward.context, 4)
+    sample_batch(ward.context, 4)
     spoil_reads(ward, damaged)
-    pipeline.aggregate_batch(ward.context, 4)
+    score_batch(ward.context, 4)
     ward.work()
     found = ward.examine().findings
     assert [brief(one)[3] for one in found] == [True]
@@ -360,8 +361,8 @@ def test_a_database_at_work_gives_no_finding(ward: Ward) -> None:
 
 
 def test_a_run_that_was_paused_and_ended_all_the_same_is_well(ward: Ward) -> None:
-    pipeline.sample_batch(ward.context, 4)
-    pipeline.sample_batch(ward.context, 5)
+    sample_batch(ward.context, 4)
+    sample_batch(ward.context, 5)
     control.pause(ward.database, 2)
     ward.work()
     assert_done(ward, 2)

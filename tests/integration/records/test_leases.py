@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from producer.enqueued import Enqueued
-from schema.database import Database, transition
+from schema.database import Database, leader_lease, transition
 from schema.errors import LeaseLost, StaleState
 from schema.messages import Message, Task
 from schema.states import BatchState, RunState
@@ -18,7 +18,7 @@ from schema.tables import Batch, Event, Leader, Run
 from tests.integration.conftest import Clock, Outbox
 from worker import reconcile
 from worker.process.settings import WorkerSettings
-from worker.records import batches, leases
+from worker.records import attempts, batches, leases
 from worker.records.retries import Discard, Retry
 from worker.scheduling.dispatch import choose_batch, dispatch
 
@@ -63,7 +63,7 @@ def test_a_holder_that_was_replaced_cannot_write(timed: Database, enqueue: Enque
     first = claim(timed, batch)
     clock.forward(61)
     with timed.transaction() as session:
-        reconcile.expire(session, now=clock(), settings=SETTINGS)
+        attempts.release_expired(session, now=clock(), settings=SETTINGS)
     second = claim(timed, batch)
     assert first is not None
     assert second is not None
@@ -85,10 +85,10 @@ def test_a_silent_worker_loses_its_batch_and_at_last_the_batch_fails(
         assert lease.attempt == attempt
         clock.forward(59)
         with timed.transaction() as session:
-            assert reconcile.expire(session, now=clock(), settings=SETTINGS) == []
+            assert attempts.release_expired(session, now=clock(), settings=SETTINGS) == []
         clock.forward(2)
         with timed.transaction() as session:
-            reconcile.expire(session, now=clock(), settings=SETTINGS)
+            attempts.release_expired(session, now=clock(), settings=SETTINGS)
     assert states(timed, run) == [BatchState.FAILED, BatchState.PENDING]
     with timed.transaction() as session:
         error = session.execute(select(Batch.error).where(Batch.id == first)).scalar_one()
@@ -96,14 +96,14 @@ def test_a_silent_worker_loses_its_batch_and_at_last_the_batch_fails(
     # Giving up the last batch is what lets the run end.
     assert claim(timed, second)
     with timed.transaction() as session:
-        assert batches.settle(session, second, Discard("no"), now=clock()) == run
+        assert attempts.finish_attempt(session, Batch, second, Discard("no"), now=clock()) == run
 
 
 def test_postponed_work_waits_for_its_time(timed: Database, enqueue: Enqueue, clock: Clock) -> None:
     (batch,) = batch_ids(timed, enqueue(10).id)
     assert claim(timed, batch)
     with timed.transaction() as session:
-        assert batches.settle(session, batch, Retry(30.0, "busy"), now=clock()) is None
+        assert attempts.finish_attempt(session, Batch, batch, Retry(30.0, "busy"), now=clock()) is None
     assert claim(timed, batch) is None
     clock.forward(30)
     assert claim(timed, batch)
@@ -115,7 +115,7 @@ def test_a_move_happens_once_and_is_written_down(timed: Database, enqueue: Enque
         transition(session, run, RunState.QUEUED, RunState.RUNNING, now=timed.now(session), why="test")
     with timed.transaction() as session, pytest.raises(StaleState, match=f"runs {run}.*queued"):
         transition(session, run, RunState.QUEUED, RunState.RUNNING, now=timed.now(session))
-    with timed.transaction() as session, pytest.raises(ValueError, match="may not go"):
+    with timed.transaction() as session, pytest.raises(ValueError, match="must not move"):
         transition(session, run, RunState.RUNNING, RunState.QUEUED, now=timed.now(session))
     with timed.reading() as session:
         events = session.execute(select(Event).where(Event.subject == "runs").order_by(Event.id)).scalars()
@@ -165,7 +165,7 @@ def test_a_run_whose_batches_are_all_done_is_aggregated_even_if_the_hint_is_lost
     assert claim(timed, batch)
     with timed.transaction() as session:
         batches.start_run(session, run, now=clock())
-        batches.settle(session, batch, Discard("broken"), now=clock())
+        attempts.finish_attempt(session, Batch, batch, Discard("broken"), now=clock())
     reconcile.reconcile(timed, SETTINGS, outbox)
     assert outbox.take() == [Message(Task.AGGREGATE_RUN, run)]
     with timed.reading() as session:
@@ -175,7 +175,7 @@ def test_a_run_whose_batches_are_all_done_is_aggregated_even_if_the_hint_is_lost
 def test_one_reconciler_leads_and_another_takes_over(timed: Database, clock: Clock) -> None:
     def lead(holder: str) -> bool:
         with timed.transaction() as session:
-            return reconcile.lead(session, holder, now=clock(), lease_s=10)
+            return leader_lease.lead(session, leader_lease.RECONCILER, holder, now=clock(), lease_s=10)
 
     assert lead("a")
     assert not lead("b")
@@ -221,7 +221,7 @@ def test_a_batch_that_was_left_is_taken_before_others_of_its_run(
         assert choose_batch(session, hinted, SETTINGS, now=clock.now) == hinted
     clock.forward(61)
     with timed.transaction() as session:
-        reconcile.expire(session, now=clock.now, settings=SETTINGS)
+        attempts.release_expired(session, now=clock.now, settings=SETTINGS)
         assert choose_batch(session, hinted, SETTINGS, now=clock.now) == left
         assert choose_batch(session, left, SETTINGS, now=clock.now) == left
         waiting = session.execute(select(Batch.id).where(Batch.dispatched_at.is_(None)).order_by(Batch.id))

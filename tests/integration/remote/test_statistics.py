@@ -18,8 +18,8 @@ from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, Problem, Run, SampleSet
 from tests.integration.conftest import START, some_images
 from tests.integration.rows import add_chip, add_embedding
-from worker import pipeline
 from worker.context import Context
+from worker.pipeline.finish_run import finish_run
 
 TIMING = {
     "qpu_programming_time": 14_000.0,
@@ -52,7 +52,7 @@ def finished(context: Context, run: int, *searched_s: float) -> dict[str, Any]:
             .where(Run.id == run)
             .values(state=RunState.RUNNING, batches_scored=len(searched_s), started_at=START)
         )
-    pipeline.aggregate_run(context, run)
+    finish_run(context, run)
     with context.database.reading() as session:
         statistics = session.execute(select(Run.statistics).where(Run.id == run)).scalar_one()
     assert statistics is not None

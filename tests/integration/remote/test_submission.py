@@ -25,8 +25,8 @@ from schema.states import BatchState, CalibrationState, ProblemState, RunState
 from schema.tables import Batch, Calibration, Chip, Classification, Embedding, Problem, Run, SampleSet
 from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import Outbox, some_images, work_off
-from worker import pipeline
 from worker.context import Context
+from worker.pipeline.sample_batch import sample_batch
 from worker.process.settings import WorkerSettings
 
 TINY = ("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}")
@@ -260,14 +260,14 @@ def test_a_problem_that_arrives_after_all_is_counted_as_a_duplicate(
     run = enqueue(context.database, working)
     with context.database.reading() as session:
         batch = session.execute(select(Batch.id).where(Batch.run_id == run).limit(1)).scalar_one()
-    pipeline.sample_batch(context, batch)
+    sample_batch(context, batch)
     patient = context.settings.model_copy(update={"collect_s": 10.0})
     other = Context(context.database, patient, context.hints)  # of another worker
     other.solvers.shared = context.solvers.shared
     # The answers come after the first request, which was overtaken, has arrived.
     emulator.break_down({"target": "answer", "kind": "delay", "delay_s": 2.5, "count": 4})
     time.sleep(0.1)  # until the batch is due again, and its problems count as never arrived
-    pipeline.sample_batch(other, batch)
+    sample_batch(other, batch)
     assert finish(other, run, attempts=20) is RunState.DONE
     other.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
     charged, wasted, theirs = spent(context, emulator, before, run)
@@ -399,7 +399,7 @@ def test_an_offline_solver_is_waited_for(
     run = enqueue(context.database, working)
     with context.database.reading() as session:
         batch = session.execute(select(Batch.id).where(Batch.run_id == run).limit(1)).scalar_one()
-    pipeline.sample_batch(context, batch)
+    sample_batch(context, batch)
     with context.database.reading() as session:
         assert (
             session.execute(select(Batch.state).where(Batch.id == batch)).scalar_one() is BatchState.PENDING

@@ -23,8 +23,9 @@ from schema.tables import Batch, BatchImages, Breaker, Classification, Problem, 
 from tests.emulators import TOKEN, Emulator, wait_until
 from tests.integration.conftest import Cli, Clock, Outbox, some_images, work_off
 from tests.ledgers import assert_spendings_agree
-from worker import pipeline, reconcile
+from worker import reconcile
 from worker.context import Context
+from worker.pipeline.sample_batch import sample_batch
 from worker.process import shutdown
 from worker.process.settings import WorkerSettings
 from worker.records import spending
@@ -109,7 +110,7 @@ def count(context: Context, run: int, *states: ProblemState) -> int:
 
 def start(context: Context, pool: ThreadPoolExecutor, run: int) -> Future[None]:
     """Begin a run's first batch in a thread; returns when some of it is answered and some is not."""
-    under_way = pool.submit(pipeline.sample_batch, context, batches(context, run)[0])
+    under_way = pool.submit(sample_batch, context, batches(context, run)[0])
     wait_until(lambda: under_way.done() or count(context, run, ProblemState.ANSWERED) >= 2)
     assert not under_way.done(), under_way.result()
     return under_way
@@ -239,7 +240,7 @@ def test_a_budget_is_kept_by_all_workers_and_can_be_raised(
     run = enqueue(context.database, working, batch_size=IMAGES // 2, budget_us=budget_us)
     others = make_context(context.database, context.settings, emulator)
     first, second = batches(context, run)
-    both = [pool.submit(pipeline.sample_batch, who, one) for who, one in ((context, first), (others, second))]
+    both = [pool.submit(sample_batch, who, one) for who, one in ((context, first), (others, second))]
     for one in both:
         one.result(timeout=30)
     held = row(context, run)
@@ -268,7 +269,7 @@ def test_a_days_budget_pauses_until_the_next_day(
     limit = {"day_budget_s": (today_us + 2 * each_us) / 1e6}
     careful = make_context(context.database, context.settings.model_copy(update=limit), emulator)
     run = enqueue(context.database, working)
-    pipeline.sample_batch(careful, batches(context, run)[0])
+    sample_batch(careful, batches(context, run)[0])
     held = row(context, run)
     assert (held.state, held.paused_by) == (RunState.PAUSED, PausedBy.DAY)
     assert count(context, run, ProblemState.ANSWERED) == 2
@@ -292,7 +293,7 @@ def test_workers_share_the_room_at_the_solver(
     workers = [make_context(context.database, narrow, emulator) for _ in range(2)]
     run = enqueue(context.database, working, batch_size=IMAGES // 2)
     under_way = [
-        pool.submit(pipeline.sample_batch, who, batch)
+        pool.submit(sample_batch, who, batch)
         for who, batch in zip(workers, batches(context, run), strict=True)
     ]
     most = 0
@@ -314,7 +315,7 @@ def test_a_solver_that_is_offline_parks_its_batches_and_one_asks(
     emulator.break_down(offline=["tiny"])
     mine = batches(context, run)
     for batch in mine[:3]:
-        pipeline.sample_batch(context, batch)
+        sample_batch(context, batch)
     with context.database.reading() as session:
         broken = circuit_breaker.find(
             session, circuit_breaker.solver_key(Solver.EMULATOR, PARAMETERS.to_dict())
@@ -322,7 +323,7 @@ def test_a_solver_that_is_offline_parks_its_batches_and_one_asks(
         assert broken is not None
         assert broken.failures == 3
     asked = emulator.ledger()
-    pipeline.sample_batch(context, mine[4])  # nobody asks: it is known by now
+    sample_batch(context, mine[4])  # nobody asks: it is known by now
     assert emulator.ledger() == asked
     with context.database.reading() as session:
         rows = session.execute(select(Batch.state, Batch.attempts).where(Batch.run_id == run)).all()
@@ -384,7 +385,7 @@ def test_a_failed_run_of_a_local_solver_is_resumed(context: Context, working: Ch
         RunOptions(batch_size=2),
     ).id
     first = batches(context, run)[0]
-    pipeline.sample_batch(context, first)
+    sample_batch(context, first)
     kept = images(context, first)
     keep(context, first, b"x" + kept[1:])
     work_off(
@@ -406,7 +407,7 @@ def test_an_urgent_run_overtakes_within_one_batch(
     assert len(hinted) == settings.waiting_hints
     images = some_images(1, seed=9)
     urgent = enqueue_run(timed, images, working, Solver.LOCAL, local, RunOptions(1, priority=5)).id
-    pipeline.sample_batch(context, hinted[0])
+    sample_batch(context, hinted[0])
     with timed.reading() as session:
         assert (
             session.execute(select(Batch.state).where(Batch.run_id == urgent)).scalar_one()
@@ -452,7 +453,7 @@ def test_a_busy_solver_is_left_alone_for_as_long_as_it_says(
 ) -> None:
     run = enqueue(context.database, working, 2)
     emulator.break_down({"target": "submit", "kind": "error", "status": 429, "retry_after": 7, "count": 1})
-    pipeline.sample_batch(context, batches(context, run)[0])
+    sample_batch(context, batches(context, run)[0])
     with context.database.reading() as session:
         now = context.database.now(session)
         due, attempts = session.execute(select(Batch.due_at, Batch.attempts).where(Batch.run_id == run)).one()

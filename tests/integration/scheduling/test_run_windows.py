@@ -21,8 +21,10 @@ from schema.parameters import Parameters, Solver
 from schema.states import BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Classification, Event, Problem, Run
 from tests.integration.conftest import START, Cli, Clock, Outbox, some_images, work_off
-from worker import pipeline, reconcile
+from worker import reconcile
 from worker.context import Context
+from worker.pipeline.sample_batch import sample_batch
+from worker.pipeline.score_batch import score_batch
 from worker.process.settings import WorkerSettings
 from worker.records import runs
 from worker.scheduling.admission import HoldReason, read_usage, within_limits
@@ -86,10 +88,10 @@ def test_a_run_waits_for_its_window_works_in_it_and_goes_on_in_the_next(
     reconciled(at_night)
     assert stands(timed, run) == (RunState.QUEUED, None)
     first, second, third = sampling(at_night)
-    pipeline.sample_batch(at_night, first)
+    sample_batch(at_night, first)
     assert row(timed, run).state is RunState.RUNNING
     clock.forward(hours(8))
-    pipeline.sample_batch(at_night, second)  # its hint came in time, and is taken too late
+    sample_batch(at_night, second)  # its hint came in time, and is taken too late
     assert stands(timed, run) == (RunState.PAUSED, PausedBy.WINDOW)
     reconciled(at_night)
     assert states(timed, run) == [BatchState.SAMPLED, BatchState.PENDING, BatchState.PENDING]
@@ -212,8 +214,8 @@ def test_a_deadline_ends_a_run_with_what_it_has(
     late = Hours(deadline_at=START + timedelta(hours=6))
     run = enqueue_working(30, hours=late).id
     first = batches(timed, run)[0]
-    pipeline.sample_batch(at_night, first)
-    pipeline.aggregate_batch(at_night, first)
+    sample_batch(at_night, first)
+    score_batch(at_night, first)
     clock.forward(hours(6))
     reconciled(at_night)
     work_off(at_night, *at_night.hints.take())  # type: ignore[attr-defined]

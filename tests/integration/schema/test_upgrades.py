@@ -28,8 +28,10 @@ from schema.tables import Base, Batch, Classification, Network, Problem, Run
 from tests.conftest import administer, annealq, named
 from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import START, Cli, Outbox, some_images, work_off, working_network
-from worker import pipeline, reconcile
+from worker import reconcile
 from worker.context import Context
+from worker.pipeline.sample_batch import sample_batch
+from worker.pipeline.score_batch import score_batch
 from worker.process.settings import WorkerSettings
 
 OLD = "0003"
@@ -83,8 +85,8 @@ def make_today(url: str, emulator: Emulator) -> None:
         for seed in (0, 1, 2)
     ]
     assert (remote, local) == (1, [2, 3, 4])
-    pipeline.sample_batch(context, first_batch(database, 3))
-    pipeline.aggregate_batch(context, first_batch(database, 3))
+    sample_batch(context, first_batch(database, 3))
+    score_batch(context, first_batch(database, 3))
     control.pause(database, 4)
     context.solvers.disconnect(Solver.EMULATOR, REMOTE)
     database.dispose()

@@ -1,0 +1,103 @@
+"""What is stored of an attempt that failed, the same way for every kind of leased work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select
+
+from producer.enqueued import Enqueued
+from producer.networks.choose import ChosenNetwork
+from schema.database import Database
+from schema.tables import Batch, Calibration, Event, Network, Preparation
+from tests.integration.conftest import START, Clock, network_row
+from worker.process.settings import WorkerSettings
+from worker.records import attempts, leases
+from worker.records.retries import Discard, Retry
+
+TABLES: list[Any] = [Batch, Network, Calibration, Preparation]
+
+
+@pytest.fixture
+def held(timed: Database, network: ChosenNetwork, enqueue: Callable[..., Enqueued]) -> dict[Any, int]:
+    """One row of each table, claimed for a minute."""
+    made = {"network_id": network.id, "solver": "local", "created_at": START}
+    rows: dict[Any, dict[str, Any]] = {
+        Network: {**network_row(), "content_sha256": "1" * 64, "version": 2, "finished_at": None},
+        Calibration: made
+        | {"graph_id": "", "visible": "sampled", "name": "x", "images": 1, "image_digests": bytes(32)},
+        Preparation: made | {"parameters": {}, "images": 1, "batch_size": 1, "time_limit_s": 1.0},
+    }
+    enqueue(10)
+    with timed.transaction() as session:
+        for table, row in rows.items():
+            session.execute(insert(table).values({**row, "state": leases.STATES[table].waiting}))
+        ids = {
+            table: session.execute(select(table.id).order_by(table.id.desc())).scalars().first()
+            for table in TABLES
+        }
+        now = timed.now(session)
+        assert leases.claim_batch(session, ids[Batch], now=now, lease_s=60)
+        for table in rows:
+            assert leases.claim(session, table, ids[table], now=now, lease_s=60)
+    return ids
+
+
+def read(database: Database, table: Any, row: int) -> Any:
+    with database.reading() as session:
+        found = session.get_one(table, row)
+        session.expunge(found)
+        return found
+
+
+def moves(database: Database, table: Any, row: int) -> list[tuple[str | None, str, str | None]]:
+    with database.reading() as session:
+        query = select(Event.source, Event.target, Event.why).where(
+            Event.subject == table.__tablename__, Event.row == row
+        )
+        return [tuple(event) for event in session.execute(query.order_by(Event.id))][-2:]
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.__tablename__)
+def test_work_that_is_discarded_has_failed_now(
+    timed: Database, held: dict[Any, int], clock: Clock, table: Any
+) -> None:
+    clock.forward(5)
+    with timed.transaction() as session:
+        attempts.finish_attempt(session, table, held[table], Discard("no"), now=clock())
+    row, states = read(timed, table, held[table]), leases.STATES[table]
+    assert (row.state, row.error, row.lease_until, row.attempts) == (states.failed, "no", None, 1)
+    if table is not Batch:
+        assert row.finished_at == clock()
+    assert moves(timed, table, held[table]) == [
+        (states.waiting, states.held, None), (states.held, states.failed, "no"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("counts", [True, False])
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.__tablename__)
+def test_work_that_is_retried_waits_and_is_not_finished(
+    timed: Database, held: dict[Any, int], clock: Clock, table: Any, *, counts: bool
+) -> None:
+    with timed.transaction() as session:
+        decision = Retry(9.0, "busy", counts=counts)
+        assert attempts.finish_attempt(session, table, held[table], decision, now=clock()) is None
+    row = read(timed, table, held[table])
+    assert (row.state, row.error, row.lease_until) == (leases.STATES[table].waiting, "busy", None)
+    assert row.attempts == int(counts)
+    assert getattr(row, "finished_at", None) is None
+
+
+@pytest.mark.parametrize("last", [2, 1])
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.__tablename__)
+def test_a_lease_that_expired_is_released_until_the_last_attempt(
+    timed: Database, held: dict[Any, int], clock: Clock, table: Any, last: int
+) -> None:
+    clock.forward(61)
+    with timed.transaction() as session:
+        attempts.release_expired(session, now=clock(), settings=WorkerSettings(max_attempts=last))
+    row, states = read(timed, table, held[table]), leases.STATES[table]
+    assert row.state is (states.failed if last == 1 else states.waiting)
+    assert row.error == "the worker fell silent during attempt 1"

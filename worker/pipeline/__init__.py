@@ -1,0 +1,13 @@
+"""The use cases of a worker, one file for each message. Each reads its rows and resumes from what they say.
+
+Pure functions compute the numbers, outside of transactions. One transaction stores the results; it is guarded
+by the row's state and, for leased rows, by the lease.
+
+    sample_batch.py  draws the reads of a batch and stores them      (SAMPLE_BATCH)
+    score_batch.py   classifies the images of a sampled batch        (AGGREGATE_BATCH)
+    finish_run.py    computes a run's statistics and ends it         (AGGREGATE_RUN)
+    train.py         trains a network                                (TRAIN_NETWORK)
+    calibrate.py     chooses the parameters of a calibration         (CALIBRATE_NETWORK)
+    dry_run.py       works out what a run would need and cost        (PREPARE)
+    attempt.py       what leased work shares: claim, heartbeat, transactions, release after a failure
+"""

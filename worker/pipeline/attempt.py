@@ -1,0 +1,114 @@
+"""An attempt at leased work: claim a row, renew its lease, write under it, release it after a failure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.orm import Session
+
+from schema.errors import AnnealqError, LeaseLost, Offline
+from schema.messages import Message, Task
+from schema.tables import Batch, Preparation
+from worker.context import Context
+from worker.network.trained import TrainedNetwork
+from worker.process.meter import BatchOutcome
+from worker.records import batches, leases
+from worker.records.attempts import finish_attempt
+from worker.records.leases import Lease, SimplyClaimed
+from worker.records.retries import Discard, Retry, decide
+from worker.scheduling import circuit_breaker
+
+Job = TypeVar("Job")
+
+log = structlog.get_logger()
+
+_jitter = random.Random()  # noqa: S311 - spreads retries; nothing secret, nothing to reproduce
+
+
+def claim(
+    context: Context, table: SimplyClaimed, row: int, load: Callable[[Session, int], Job]
+) -> tuple[Lease, Job] | None:
+    """Claim ``row`` of ``table`` and ``load`` its work; return None if there is nothing to do."""
+    with context.database.transaction() as session:
+        now = context.database.now(session)
+        lease = leases.claim(session, table, row, now=now, lease_s=context.settings.lease_s)
+        return None if lease is None else (lease, load(session, row))
+
+
+@contextmanager
+def attempt(context: Context, lease: Lease) -> Iterator[None]:
+    """Keep ``lease`` alive while the body works; if the body fails, release the row or mark it failed.
+
+    Raises:
+        Exception: an unforeseen error of the body, after the row was released.
+    """
+    try:
+        with leases.keep_alive(context.database, lease, context.settings.lease_s):
+            yield
+    except LeaseLost as error:
+        log.warning("work taken over", error=str(error))
+        _count(context, lease, BatchOutcome.TAKEN_OVER)
+    except Exception as error:
+        # A user waits for a dry run, and should soon learn that the solver is offline.
+        patient = lease.table is not Preparation
+        decision = decide(error, lease.attempt, context.settings, _jitter, patient=patient)
+        log.warning("attempt failed", row=lease.row, attempt=lease.attempt, decision=repr(decision))
+        _finish(context, lease, decision, error if isinstance(error, Offline) else None)
+        _count(context, lease, _outcome(decision))
+        if not isinstance(error, AnnealqError):
+            raise
+
+
+@contextmanager
+def writing(context: Context, lease: Lease) -> Iterator[tuple[Session, datetime]]:
+    """Open a transaction that first renews ``lease``; yield its session and time.
+
+    Raises:
+        LeaseLost: another worker has claimed the row.
+    """
+    with context.database.transaction() as session:
+        now = context.database.now(session)
+        leases.renew(session, lease, now=now, lease_s=context.settings.lease_s)
+        yield session, now
+
+
+def load_network(context: Context, network: int) -> TrainedNetwork:
+    """Load ``network``; call it inside of an attempt, which fails if the stored weights are damaged."""
+    with context.database.reading() as session:
+        return context.networks.get(session, network)
+
+
+def _finish(context: Context, lease: Lease, decision: Retry | Discard, offline: Offline | None) -> None:
+    """Release a row or mark it failed; if the solver of a batch is ``offline``, count its failure."""
+    with writing(context, lease) as (session, now):
+        if offline is not None and lease.table is Batch:
+            decision = _record_failure(session, context, lease.row, offline, now)
+        run = finish_attempt(session, lease.table, lease.row, decision, now=now)
+    if run is not None:
+        context.hints.send([Message(Task.AGGREGATE_RUN, run)])
+
+
+def _record_failure(session: Session, context: Context, batch: int, error: Offline, now: datetime) -> Retry:
+    """Count a failure of a batch's solver; the batch is due when the solver may be asked again."""
+    work = batches.load(session, batch)
+    solver = circuit_breaker.solver_key(work.solver, work.parameters.to_dict())
+    retry_at = circuit_breaker.record_failure(
+        session, solver, str(error), now=now, settings=context.settings, retry_after_s=error.retry_after_s
+    )
+    return Retry((retry_at - now).total_seconds(), f"{type(error).__name__}: {error}", counts=False)
+
+
+def _count(context: Context, lease: Lease, outcome: BatchOutcome) -> None:
+    if lease.table is Batch:
+        context.meter.batch(outcome)
+
+
+def _outcome(decision: Retry | Discard) -> BatchOutcome:
+    if isinstance(decision, Discard):
+        return BatchOutcome.FAILED
+    return BatchOutcome.RETRIED if decision.counts else BatchOutcome.PUT_BACK

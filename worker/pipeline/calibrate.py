@@ -1,0 +1,26 @@
+"""Chooses the parameters of a calibration from the raw samples of its runs."""
+
+from __future__ import annotations
+
+from schema.tables import Calibration
+from worker.compute import calibration as compute_calibration
+from worker.context import Context
+from worker.pipeline.attempt import attempt, claim, load_network, writing
+from worker.records import batches, calibrations
+
+
+def calibrate_network(context: Context, calibration: int) -> None:
+    """Claim ``calibration``, if its runs are finished, and store the best parameters."""
+    claimed = claim(context, Calibration, calibration, calibrations.load)
+    if claimed is None:
+        return
+    lease, job = claimed
+
+    def load(batch: int) -> tuple[batches.BatchInput, list[batches.StoredReads]]:
+        with context.database.reading() as session:
+            return batches.load(session, batch), batches.load_samples(session, batch)
+
+    with attempt(context, lease):
+        fitted = compute_calibration.calibrate(load_network(context, job.network), job, load)
+        with writing(context, lease) as (session, now):
+            calibrations.store(session, calibration, fitted, now=now)

@@ -1,0 +1,63 @@
+"""Finishes a run whose batches are all finished: computes its statistics and ends it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+from schema.codecs.corruption import stored_in
+from schema.errors import Corrupt, StaleState
+from schema.messages import Message, Task
+from worker.compute import summary
+from worker.context import Context
+from worker.process.crash_points import CrashPoint, reach
+from worker.records import calibrations, runs
+
+log = structlog.get_logger()
+
+
+def finish_run(context: Context, run: int) -> None:
+    """Compute the statistics of ``run`` and end it, if all of its batches are finished.
+
+    A cancelled run gets its statistics once none of its work is in progress.
+    """
+    database = context.database
+    try:
+        with database.transaction() as session:
+            ready = runs.start_aggregating(session, run, now=database.now(session))
+            cancelled = not ready and runs.lacks_statistics(session, run)
+        if cancelled:
+            _store_statistics(context, run)
+        if not ready:
+            return
+        with database.reading() as session:
+            figures = runs.load_figures(session, run)
+        reach(CrashPoint.AGGREGATING)
+        statistics = _statistics(run, figures)
+        with database.transaction() as session:
+            runs.finish(session, run, figures, statistics, now=database.now(session))
+            calibration = calibrations.waits_for(session, run)
+    except StaleState:
+        return
+    log.info("run finished", failed_batches=figures.failed_batches)
+    reach(CrashPoint.AGGREGATED)
+    if calibration is not None:
+        context.hints.send([Message(Task.CALIBRATE_NETWORK, calibration)])
+
+
+def _store_statistics(context: Context, run: int) -> None:
+    with context.database.reading() as session:
+        figures = runs.load_figures(session, run)
+    statistics = _statistics(run, figures)
+    with context.database.transaction() as session:
+        runs.store_statistics(session, run, statistics)
+
+
+def _statistics(run: int, figures: runs.Figures) -> dict[str, Any] | Corrupt:
+    """Return the statistics of a run, or the damage in the stored bytes that they are computed from."""
+    try:
+        with stored_in(f"run {run}", f"score it again: `annealq runs rescore {run}`"):
+            return summary.summarise(figures)
+    except Corrupt as error:
+        return error

@@ -1,0 +1,108 @@
+"""Samples a batch: claims it, draws its reads on its solver and stores them raw."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import structlog
+from sqlalchemy.orm import Session
+from structlog.contextvars import bind_contextvars
+
+from schema.messages import Message, Task
+from schema.tables import Batch
+from worker.compute import scoring
+from worker.compute.linear_terms import LinearTerms
+from worker.context import Context
+from worker.network.trained import TrainedNetwork
+from worker.pipeline.attempt import attempt, load_network, writing
+from worker.process import shutdown
+from worker.process.crash_points import CrashPoint, reach
+from worker.process.meter import BatchOutcome, Step
+from worker.records import batches, leases
+from worker.records.attempts import finish_attempt
+from worker.records.batches import BatchInput
+from worker.records.leases import Lease
+from worker.records.retries import Retry
+from worker.scheduling import circuit_breaker, run_windows
+from worker.scheduling.dispatch import choose_batch, dispatch
+
+log = structlog.get_logger()
+
+
+def sample_batch(context: Context, batch: int) -> None:
+    """Claim ``batch`` or a more urgent one, draw its reads and store them raw."""
+    claimed = _claim(context, batch)
+    if claimed is None:
+        return
+    lease, work = claimed
+    # The claimed batch is not the one that the hint named if another was more urgent.
+    bind_contextvars(batch=work.batch, run=work.run)
+    reach(CrashPoint.CLAIMED)
+    with attempt(context, lease):
+        network = load_network(context, work.network)
+        terms = scoring.linear_terms(network, work, context.linear_terms)
+        sample = _sample_remotely if work.solver.is_remote else _sample_here
+        sample(context, lease, work, network, terms)
+        reach(CrashPoint.SAMPLED)
+        log.info("batch sampled", images=work.shape[0], attempt=lease.attempt)
+        context.meter.batch(BatchOutcome.SAMPLED)
+        context.hints.send([Message(Task.AGGREGATE_BATCH, work.batch)])
+    dispatch(context.database, context.settings, context.hints)
+
+
+def _claim(context: Context, batch: int) -> tuple[Lease, BatchInput] | None:
+    """Claim ``batch`` or a more urgent one, unless its run's window or its solver's breaker defers it."""
+    with context.database.transaction() as session:
+        now = context.database.now(session)
+        batch = choose_batch(session, batch, context.settings, now=now)
+        lease = leases.claim_batch(session, batch, now=now, lease_s=context.settings.lease_s)
+        if lease is None:
+            return None
+        work = batches.load(session, batch)
+        retry = _defer(session, context, work, now)
+        if retry is not None:
+            finish_attempt(session, Batch, batch, retry, now=now)
+            return None
+        batches.start_run(session, work.run, now=now)
+        return lease, work
+
+
+def _defer(session: Session, context: Context, work: BatchInput, now: datetime) -> Retry | None:
+    """Return when to try again if the batch must not be sampled now, else None."""
+    if run_windows.defer_outside_window(session, work.batch, work.run, now=now):
+        return Retry(0.0, "its run's window is closed or its deadline has passed", counts=False)
+    if not work.solver.is_remote:
+        return None
+    broken = circuit_breaker.find(session, circuit_breaker.solver_key(work.solver, work.parameters.to_dict()))
+    if broken is None or not circuit_breaker.is_open(broken, work.batch, context.settings):
+        return None
+    return Retry(max((broken.retry_at - now).total_seconds(), 0.0), broken.error, counts=False)
+
+
+def _sample_here(
+    context: Context, lease: Lease, work: BatchInput, network: TrainedNetwork, terms: LinearTerms
+) -> None:
+    shutdown.check()
+    with context.database.reading() as session:
+        is_stored = bool(batches.load_samples(session, work.batch))
+    if is_stored:  # scoring failed earlier: the stored samples are scored again
+        with writing(context, lease) as (session, now):
+            batches.resume_scoring(session, work, now=now)
+        return
+    with context.meter.timed(Step.DRAW):
+        drawn = scoring.sample_local(network, work, terms, shutdown.check)
+    with writing(context, lease) as (session, now):
+        batches.store_samples(
+            session, work, drawn.data, variables=drawn.variables, sampling_us=drawn.sampling_us, now=now
+        )
+
+
+def _sample_remotely(
+    context: Context, lease: Lease, work: BatchInput, network: TrainedNetwork, terms: LinearTerms
+) -> None:
+    from worker.remote import sample
+
+    sampled = sample.sample(context, lease, work, network, terms)
+    reach(CrashPoint.SAMPLING_ENDED)
+    with writing(context, lease) as (session, now):
+        batches.finish_sampling(session, work, sampled, now=now)

@@ -1,0 +1,75 @@
+"""Scores a sampled batch: classifies its images from the raw sample sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+from structlog.contextvars import bind_contextvars
+
+from schema.errors import AnnealqError, Corrupt, StaleState, StorageError
+from schema.messages import Message, Task
+from schema.states import BatchState
+from schema.tables import Batch
+from worker.compute import scoring
+from worker.context import Context
+from worker.pipeline.attempt import load_network
+from worker.process.crash_points import CrashPoint, reach
+from worker.process.meter import BatchOutcome, Step
+from worker.records import batches
+from worker.records.attempts import finish_attempt
+from worker.records.retries import Discard
+
+log = structlog.get_logger()
+
+
+def score_batch(context: Context, batch: int) -> None:
+    """Classify the images of ``batch``, if it is sampled; the last batch of a run leads to `finish_run`."""
+    database = context.database
+    with database.reading() as session:
+        if batches.state_of(session, batch) is not BatchState.SAMPLED:
+            return
+        work = batches.load(session, batch)
+        stored = batches.load_samples(session, batch)
+    bind_contextvars(run=work.run)
+    try:
+        network = load_network(context, work.network)
+        with context.meter.timed(Step.DECODE):
+            rows, chain_breaks = scoring.score(network, work, stored, context.linear_terms)
+    except Exception as error:
+        if isinstance(error, StorageError) and not isinstance(error, Corrupt):
+            raise  # the network could not be read now; the reconciler sends the hint again
+        # Scoring is a pure function of stored bytes: what failed once always fails.
+        _discard(context, batch, error)
+        if isinstance(error, AnnealqError):
+            return
+        raise
+    reach(CrashPoint.SCORING)
+    try:
+        with database.transaction() as session:
+            is_last = batches.store_scores(session, work, rows, chain_breaks, now=database.now(session))
+    except StaleState:
+        return
+    _count_scored(context, rows)
+    reach(CrashPoint.SCORED)
+    if is_last:
+        context.hints.send([Message(Task.AGGREGATE_RUN, work.run)])
+
+
+def _count_scored(context: Context, rows: Sequence[batches.Scored]) -> None:
+    log.info("batch scored", images=len(rows))
+    context.meter.batch(BatchOutcome.SCORED)
+    broken = [row.chain_break_fraction for row in rows if row.chain_break_fraction is not None]
+    if broken:
+        context.meter.chain_breaks(sum(broken) / len(broken))
+
+
+def _discard(context: Context, batch: int, error: Exception) -> None:
+    decision = Discard(f"{type(error).__name__}: {error}")
+    log.warning("batch cannot be scored", row=batch, error=decision.error)
+    with context.database.transaction() as session:
+        now = context.database.now(session)
+        run = finish_attempt(session, Batch, batch, decision, now=now, source=BatchState.SAMPLED)
+    context.meter.batch(BatchOutcome.FAILED)
+    if run is not None:
+        context.hints.send([Message(Task.AGGREGATE_RUN, run)])

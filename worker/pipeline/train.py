@@ -1,0 +1,33 @@
+"""Trains a network and stores its weights."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from schema.tables import Network
+from worker.compute import training
+from worker.context import Context
+from worker.pipeline.attempt import attempt, claim, writing
+from worker.process import shutdown
+from worker.process.crash_points import CrashPoint, reach
+from worker.records import trainings
+
+
+def train_network(context: Context, network: int) -> None:
+    """Claim ``network``, if it waits for training, train it and store its weights."""
+    claimed = claim(context, Network, network, trainings.load)
+    if claimed is None:
+        return
+    lease, job = claimed
+
+    def report(epochs: list[dict[str, Any]]) -> None:
+        with context.database.transaction() as session:
+            trainings.report(session, network, {"epochs": epochs})
+        reach(CrashPoint.TRAINING)
+
+    with attempt(context, lease):
+        threads = context.settings.training_threads or os.cpu_count() or 1
+        weights = training.train(job, threads, report, shutdown.check)
+        with writing(context, lease) as (session, now):
+            trainings.store(session, network, weights, now=now)

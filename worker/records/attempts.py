@@ -1,0 +1,94 @@
+"""Ends attempts that failed: rows under a lease are released for a retry, or marked failed for good.
+
+Attempts that succeed end in `batches`, `trainings`, `calibrations` and `dry_runs`, with their results.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from schema.database import transition, transition_all
+from schema.states import State
+from schema.tables import Batch, Calibration, Network, Preparation
+from worker.process.settings import WorkerSettings
+from worker.records import runs
+from worker.records.leases import STATES, HintedTable, LeasedTable
+from worker.records.retries import Discard, Retry, after_silence
+
+_TABLES: tuple[HintedTable, ...] = (Batch, Network, Calibration, Preparation)
+_AT_ONCE = 500  # rows released in one transaction; the next pass takes the rest
+
+
+def finish_attempt(
+    session: Session,
+    table: LeasedTable,
+    row: int,
+    decision: Retry | Discard,
+    *,
+    now: datetime,
+    source: State | None = None,
+) -> int | None:
+    """Release ``row`` of ``table`` for a retry or mark it failed, by ``decision``, and store the error.
+
+    Args:
+        now: time of the move.
+        source: state of the row, if no lease is held on it.
+
+    Returns:
+        The run to finish, if the row was the last of its batches.
+
+    Raises:
+        StaleState: the row has left ``source``.
+    """
+    states = STATES[table]
+    target = states.waiting if isinstance(decision, Retry) else states.failed
+    values = _values(table, decision, now)
+    transition(session, row, source or states.held, target, now=now, why=decision.error, **values)
+    return runs.count_failed(session, row) if table is Batch and target is states.failed else None
+
+
+def release_expired(session: Session, *, now: datetime, settings: WorkerSettings) -> list[int]:
+    """Release every row whose lease expired before ``now``, or mark it failed after its last attempt.
+
+    Returns:
+        Runs to finish: the rows marked failed were the last of their batches.
+    """
+    finished = []
+    for table in _TABLES:
+        held = table.state == STATES[table].held
+        query = select(table.id, table.attempts).where(held, table.lease_until < now).limit(_AT_ONCE)
+        by_attempts: dict[int, list[int]] = {}
+        for row, attempts in session.execute(query).all():
+            by_attempts.setdefault(attempts, []).append(row)
+        for attempts, rows in by_attempts.items():
+            finished += _release(session, table, rows, after_silence(attempts, settings), now)
+    return finished
+
+
+def _release(
+    session: Session, table: HintedTable, rows: list[int], decision: Retry | Discard, now: datetime
+) -> list[int]:
+    """End the attempts of rows that are still held; many at once if they are retried."""
+    states = STATES[table]
+    if isinstance(decision, Discard):
+        runs_of = [finish_attempt(session, table, row, decision, now=now) for row in rows]
+        return [run for run in runs_of if run is not None]
+    values = _values(table, decision, now)
+    transition_all(session, rows, states.held, states.waiting, now=now, why=decision.error, **values)
+    return []
+
+
+def _values(table: Any, decision: Retry | Discard, now: datetime) -> dict[str, Any]:
+    """Columns to set besides the state."""
+    values = {"lease_until": None, "error": decision.error, "dispatched_at": None if table is Batch else now}
+    if isinstance(decision, Discard):
+        return values if table is Batch else values | {"finished_at": now}
+    if not decision.counts:
+        values["attempts"] = table.attempts - 1
+    if table is Batch:
+        values["due_at"] = now + timedelta(seconds=decision.seconds)
+    return values
