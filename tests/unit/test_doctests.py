@@ -10,6 +10,15 @@ import pytest
 MODULES = [
     "worker.annealers.exact",
     "worker.annealers.forest",
+    "worker.embedding.copies.minorminer",
+    "worker.embedding.layered.tracks",
+    "worker.embedding.model.chain_strength",
+    "worker.embedding.model.lattice",
+    "worker.embedding.model.placement",
+    "worker.embedding.model.unembedding",
+    "worker.embedding.search.find",
+    "worker.embedding.tiling.bit_graph",
+    "worker.embedding.tiling.periodic",
     "worker.sapi.wire",
 ]
 

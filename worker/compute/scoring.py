@@ -231,10 +231,10 @@ def _decode(
     # Single precision: they rank the reads, and what is told of them is good to a millionth.
     energies = model.energies(linear, out.bits, np.float32)
     class_bits = out.bits[:, :, model.class_units]
-    if out.kept.all():
+    if out.counted.all():
         return _Reads(class_bits, energies, chain_breaks=out.chain_breaks)
-    counted, occurrences = consensus.discard_reads(class_bits, out.kept)
-    return _Reads(counted, energies, out.kept, occurrences, out.chain_breaks)
+    counted, occurrences = consensus.discard_reads(class_bits, out.counted)
+    return _Reads(counted, energies, out.counted, occurrences, out.chain_breaks)
 
 
 @lru_cache(maxsize=8)

@@ -31,17 +31,17 @@ class TilingTask:
 
     @property
     def solver(self) -> SolverGraph:
-        """The chip's working qubits and couplers."""
+        """Return the chip's working qubits and couplers."""
         return self.occupancy.solver
 
     @property
     def missing(self) -> int:
-        """Number of copies that are still wanted, at least 0."""
+        """Return the number of copies that are still wanted, at least 0."""
         return max(0, self.most - len(self.occupancy.copies))
 
     @property
     def done(self) -> bool:
-        """Whether there are enough copies, or the time limit has passed."""
+        """Return whether there are enough copies, or the time limit has passed."""
         return not self.missing or self.time_limit.expired
 
     def draw_seed(self) -> int:

@@ -25,17 +25,17 @@ class TimeLimit:
 
     @property
     def spent_s(self) -> float:
-        """Seconds since the start."""
+        """Return the seconds since the start."""
         return time.monotonic() - self.started
 
     @property
     def left_s(self) -> float:
-        """Seconds until the limit, at least 0."""
+        """Return the seconds until the limit, at least 0."""
         return max(0.0, self.limit_s - self.spent_s)
 
     @property
     def expired(self) -> bool:
-        """Whether the limit is reached."""
+        """Return whether the limit is reached."""
         return self.left_s <= 0.0
 
     def has_spent(self, share: float) -> bool:

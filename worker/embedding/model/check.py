@@ -1,4 +1,8 @@
-"""Whether a tiling is valid on a solver: the judge of everything that is found, stored or repaired."""
+"""Checks whether a tiling is valid on a solver: each tiling that is found, stored or repaired.
+
+Valid means: all qubits work, each chain is connected by working couplers, and each interaction of the model
+has at least one working coupler between its two chains, in each tile.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +20,12 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingFaults:
-    """What is wrong with a tiling of k tiles and n units on a solver, for a graph of m edges.
+    """Faults of a tiling of k tiles and n units on a solver, for a graph of m edges.
 
-    dead: (qubits of the tiling,) bool, qubits that do not work. broken: (k, n) bool, chains that working
-    couplers do not connect. missing: (k, m) bool, edges without a coupler between their chains.
+    Attributes:
+        dead: (qubits of the tiling,) bool, qubits that do not work.
+        broken: (k, n) bool, chains that working couplers do not connect.
+        missing: (k, m) bool, edges without a working coupler between their chains.
     """
 
     dead: BoolArray
@@ -28,11 +34,11 @@ class EmbeddingFaults:
 
 
 def check_tiling(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> None:
-    """Return if every chain is connected and every edge of the graph has a coupler in every tile.
+    """Raise Refused unless ``tiling`` is valid for ``graph`` on ``solver``.
 
     Raises:
-        Refused: the tiling is for another number of units, or names the first tile and its unit, edge or
-            qubit that does not hold.
+        Refused: the tiling is for another number of units, or has a fault; the message names the first tile
+            and its unit, edge or qubit.
     """
     faults = find_faults(graph, solver, tiling)
     hint = f"find a new embedding for {solver.name} {solver.graph_id}"
@@ -46,24 +52,27 @@ def check_tiling(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> No
         raise Refused(f"tile {tile}, unit {unit}: chain {chain} is not connected; {hint}")
     if faults.missing.any():
         tile, edge = np.argwhere(faults.missing)[0].tolist()
-        one, other = graph.edges[edge].tolist()
-        raise Refused(f"tile {tile}: no coupler between units {one} and {other}; {hint}")
+        i, j = graph.edges[edge].tolist()
+        raise Refused(f"tile {tile}: no coupler between units {i} and {j}; {hint}")
 
 
 def intact_tiles(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> BoolArray:
-    """(k,) bool: the tiles that are valid on this solver as they stand.
+    """Return (k,) bool: which tiles of ``tiling`` are valid for ``graph`` on ``solver``.
 
     Raises:
         Refused: the tiling is for another number of units.
     """
     faults = find_faults(graph, solver, tiling)
-    hurt = np.logical_or.reduceat(faults.dead, tiling.starts[: -1 : tiling.units])
-    whole: BoolArray = ~(hurt | faults.broken.any(axis=1) | faults.missing.any(axis=1))
-    return whole
+    has_dead = np.logical_or.reduceat(faults.dead, tiling.starts[: -1 : tiling.units])
+    valid: BoolArray = ~(has_dead | faults.broken.any(axis=1) | faults.missing.any(axis=1))
+    return valid
 
 
 def find_faults(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> EmbeddingFaults:
-    """All that is wrong with a tiling; linear in the solver's couplers.
+    """Return all faults of ``tiling`` for ``graph`` on ``solver``, in time linear in the solver's couplers.
+
+    Each coupler is looked up once: if both ends are in the same chain it connects that chain, if they are in
+    two chains of one tile it serves their edge.
 
     Raises:
         Refused: the tiling is for another number of units.
@@ -85,7 +94,15 @@ def find_faults(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> Emb
 
 
 def _connected(links: NDArray[np.int64], tiling: Tiling) -> BoolArray:
-    """(k * n,) bool: chains whose qubits all reach the first. links: (L, 2) pairs of places in a chain."""
+    """Return (k * n,) bool: chains whose qubits are all connected to the first one.
+
+    Labels are propagated: each qubit takes the lowest label among its neighbours until nothing changes, with
+    pointer jumping (label[label]) so that long chains need few rounds.
+
+    Args:
+        links: (L, 2), pairs of indices into ``tiling.qubits`` that a coupler joins within a chain.
+        tiling: the chains.
+    """
     label = np.arange(len(tiling.qubits))
     while True:
         before = label
@@ -96,12 +113,12 @@ def _connected(links: NDArray[np.int64], tiling: Tiling) -> BoolArray:
         if np.array_equal(label, before):
             break
     firsts = tiling.starts[:-1]
-    alone: BoolArray = np.maximum.reduceat(label, firsts) == firsts
-    return alone
+    connected: BoolArray = np.maximum.reduceat(label, firsts) == firsts
+    return connected
 
 
 def _missing(graph: Interactions, tiling: Tiling, chains: NDArray[np.int64]) -> BoolArray:
-    """(k, m) bool: edges without a coupler. chains: (C, 2), the numbers tile * n + unit of coupled chains."""
+    """Return (k, m) bool: edges without a coupler; ``chains`` (C, 2): coupled pairs of tile * n + unit."""
     units, edges = graph.units, graph.edges.astype(np.int64)
     tile, unit = np.divmod(chains, units)
     within = tile[:, 0] == tile[:, 1]
@@ -109,8 +126,8 @@ def _missing(graph: Interactions, tiling: Tiling, chains: NDArray[np.int64]) -> 
     keys = edges[:, 0] * units + edges[:, 1]  # sorted, since the edges are
     missing = np.ones((tiling.tiles, len(keys)), dtype=np.bool_)
     if len(keys):
-        wanted = low * units + high
-        edge = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        exists = keys[edge] == wanted
+        pairs = low * units + high
+        edge = np.minimum(np.searchsorted(keys, pairs), len(keys) - 1)
+        exists = keys[edge] == pairs
         missing[tile[within, 0][exists], edge[exists]] = False
     return missing

@@ -1,4 +1,4 @@
-"""The two graphs of an embedding: what interacts in a model, and what is coupled on a chip."""
+"""The two graphs of an embedding: the interactions of a model, and the couplers of a chip."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ _MAX_QUBITS = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """Which units of a model interact.
+    """The interaction graph of a model, without its biases.
 
-    sizes: units in each layer, the class layer last. edges: (m, 2) int32, i < j, sorted, each once.
-    digest: of units and edges, in hex; see `EnergyModel.graph_digest`.
+    Attributes:
+        sizes: units in each layer, the class layer last.
+        edges: (m, 2) int32, i < j, sorted, each once.
+        digest: of units and edges, in hex; see `EnergyModel.graph_digest`.
     """
 
     sizes: tuple[int, ...]
@@ -35,6 +37,7 @@ class Interactions:
 
     @classmethod
     def of(cls, model: EnergyModel) -> Interactions:
+        """Return the interaction graph of ``model``."""
         return cls(model.sizes, model.edges, model.graph_digest)
 
     @property
@@ -45,12 +48,16 @@ class Interactions:
 
 @dataclass(frozen=True, eq=False)
 class SolverGraph:
-    """The working qubits and couplers of a solver, as it states them.
+    """The working qubits and couplers of a solver, as the solver states them.
 
-    topology: chimera, pegasus or zephyr. shape: of the ideal lattice: (16,) for P16, (12, 4) for Z12.
-    size: qubits of the ideal lattice; indices are below it.
-    qubits: (Q,) int32 and couplers: (M, 2) int32, in the order of the solver's own lists: problems are
-        encoded in this order.
+    Attributes:
+        name: of the solver.
+        graph_id: names this set of working qubits and couplers.
+        topology: chimera, pegasus or zephyr.
+        shape: of the ideal lattice: (16,) for P16, (12, 4) for Z12.
+        size: number of qubits of the ideal lattice; indices are below it.
+        qubits: (Q,) int32, in the order of the solver's own list, in which problems are encoded.
+        couplers: (M, 2) int32, in the order of the solver's own list.
     """
 
     name: str
@@ -63,10 +70,10 @@ class SolverGraph:
 
     @classmethod
     def from_properties(cls, name: str, graph_id: str, properties: Mapping[str, Any]) -> SolverGraph:
-        """Read a solver's `properties` (SAPI).
+        """Read the graph of solver ``name`` with ``graph_id`` from its ``properties`` (SAPI).
 
         Raises:
-            Refused: no qubits and couplers, an unknown topology, or indices that make no sense.
+            Refused: qubits and couplers are missing, the topology is unknown, or indices are invalid.
         """
         try:
             topology = properties["topology"]

@@ -1,9 +1,13 @@
-"""The ideal lattices that solvers are cut from: where each qubit lies, and how embeddings are moved about.
+"""The ideal lattices of which chips are parts: where each qubit lies, and how embeddings are shifted.
 
-Every qubit is a short piece of a line. A vertical one (``u`` = 0) lies at some x and covers a span of y, a
-horizontal one (``u`` = 1) the other way round; where a vertical and a horizontal piece cross, there is a
-coupler. The lattice repeats: it is eight kinds of qubits (in Chimera and Zephyr: two for each track), each
-once in every cell, and moved by whole cells it falls onto itself, but for its border.
+Each qubit covers a part of a line. A vertical one (``u`` = 0) lies at some x and covers a range of y, a
+horizontal one (``u`` = 1) the other way round. Where a vertical and a horizontal qubit cross, there is a
+coupler; further couplers join qubits of the same direction (Boothby et al. 2020, arXiv 2003.00133, for
+Pegasus; Boothby, King, Raymond 2021, D-Wave report 14-1056A-A, for Zephyr).
+
+The lattice is a grid of unit cells with one qubit of each kind (in Pegasus 8 kinds, in Zephyr and Chimera two
+for each track). Shifted by whole cells it falls onto itself, except at its border. So an embedding that is
+shifted by whole cells is one, too.
 """
 
 from __future__ import annotations
@@ -30,12 +34,21 @@ _PEGASUS_SPAN = 12
 
 @dataclass(frozen=True, eq=False)
 class Lattice:
-    """One ideal lattice; indices are those of the solver (dwave.graphs' linear ones).
+    """One ideal lattice of ``size`` qubits with the solver's indices (dwave.graphs' linear ones).
 
-    sites: (size, 4) int64: u, line (x of a vertical qubit, y of a horizontal one), track on that line, and
-        where its span starts. span: its length; a piece covers ``start .. start + span - 1``.
-    cells: (size, 3) int64: kind, and the two coordinates of the cell. Two qubits a and b of a kind are
-        moved onto each other by the shift ``cells[b, 1:] - cells[a, 1:]``.
+    Attributes:
+        sites: (size, 4) int64: u, line (x of a vertical qubit, y of a horizontal one), track on that line,
+            and where its span starts.
+        span: length of a qubit: it covers ``start .. start + span - 1``.
+        cells: (size, 3) int64: kind, and the two coordinates of the cell. Qubits a and b of one kind are
+            shifted onto each other by ``cells[b, 1:] - cells[a, 1:]``.
+
+    Examples:
+        A Zephyr Z2 with 4 tracks has 160 qubits of 8 kinds; a qubit and its copy one cell further:
+
+        >>> lattice = ideal_lattice("zephyr", (2, 4))
+        >>> lattice.cells[0].tolist(), int(lattice.qubits_in(lattice.cells[0] + [0, 0, 1]))
+        ([0, 0, 0], 2)
     """
 
     sites: IntArray
@@ -52,59 +65,55 @@ class Lattice:
 
     @cached_property
     def _table(self) -> tuple[IntArray, IntArray]:
-        """The qubit at each kind and cell, -1 where there is none; and the lowest of each coordinate."""
+        """Return the qubit of each kind and cell, -1 if there is none; and the lowest value of each coordinate."""
         lowest = self.cells.min(axis=0)
         table = np.full(self.cells.max(axis=0) - lowest + 1, -1, dtype=np.int64)
         table[tuple((self.cells - lowest).T)] = np.arange(len(self.cells))
         return table, lowest
 
     def qubits_in(self, cells: IntArray) -> IntArray:
-        """Qubits (...,) of a kind in a cell (..., 3); -1 outside the lattice."""
+        """Return the qubits (...,) in ``cells`` (..., 3: kind and cell); -1 outside the lattice."""
         table, lowest = self._table
         places = cells - lowest
         inside = np.all((places >= 0) & (places < table.shape), axis=-1)
         places = np.where(inside[..., np.newaxis], places, 0)
         return np.where(inside, table[tuple(np.moveaxis(places, -1, 0))], -1)
 
-    def shifted(self, qubits: IntArray, shifts: IntArray) -> IntArray:
-        """(s, q) qubits onto which qubits (q,) fall by shifts (s, 2) of cells; -1 outside the lattice."""
-        steps = np.pad(shifts, ((0, 0), (1, 0)))
-        return self.qubits_in(self.cells[qubits] + steps[:, np.newaxis])
-
     @cached_property
     def shifts(self) -> IntArray:
-        """(s, 2) int64: every shift that could take a qubit of the lattice to another."""
+        """(s, 2) int64: all shifts by which a qubit of the lattice may reach another one."""
         extent = np.ptp(self.cells[:, 1:], axis=0)
         steps: IntArray = np.indices(2 * extent + 1).reshape(2, -1).T - extent
         return steps
 
 
 def lattice_of(solver: SolverGraph) -> Lattice:
-    """The ideal lattice of a solver.
+    """Return the ideal lattice of ``solver``.
 
     Raises:
         Refused: the solver's number of qubits is not that of its topology and shape.
     """
     sides = {"pegasus": 1, "zephyr": 2, "chimera": 3}[solver.topology]
     shape = solver.shape[:sides]
-    expected = lattice_size(solver.topology, shape)
-    if expected != solver.size:
+    size = lattice_size(solver.topology, shape)
+    if size != solver.size:
         raise Refused(
             f"solver {solver.name} is {solver.topology}{list(shape)} with {solver.size} qubits; that lattice "
-            f"has {expected}"
+            f"has {size}"
         )
     return ideal_lattice(solver.topology, shape)
 
 
 @cache
 def ideal_lattice(topology: str, shape: tuple[int, ...]) -> Lattice:
-    """The lattice of a topology; shape as the solver states it: (16,) for P16, (12, 4) for Z12."""
+    """Return the lattice of a ``topology`` and ``shape``: (16,) for P16, (12, 4) for Z12."""
     if topology == "pegasus":
         return _pegasus(*shape)
     return _zephyr(*shape) if topology == "zephyr" else _chimera(*shape)
 
 
 def lattice_size(topology: str, shape: tuple[int, ...]) -> int:
+    """Return the number of indices of a lattice of this ``topology`` and ``shape``."""
     if topology == "pegasus":
         return 24 * shape[0] * (shape[0] - 1)
     if topology == "zephyr":
@@ -121,10 +130,10 @@ def _pegasus(m: int) -> Lattice:
     u, w, k, z = _grid(2, m, 12, m - 1)
     line, start = 12 * w + k, _PEGASUS_SPAN * z + _PEGASUS_OFFSETS[u, k]
     first, group = _PEGASUS_OFFSETS[u, 0], line - k % 4
-    one = np.where(u == 0, first - start, -group) // 4
-    other = np.where(u == 0, group - 4 * one, start - first - 4 * one) // 12
+    i = np.where(u == 0, first - start, -group) // 4
+    j = np.where(u == 0, group - 4 * i, start - first - 4 * i) // 12
     sites = np.stack([u, line, np.zeros_like(u), start], axis=1)
-    return Lattice(sites, _PEGASUS_SPAN, np.stack([4 * u + k % 4, one, other], axis=1))
+    return Lattice(sites, _PEGASUS_SPAN, np.stack([4 * u + k % 4, i, j], axis=1))
 
 
 def _zephyr(m: int, tracks: int) -> Lattice:

@@ -1,8 +1,8 @@
-"""Where each term of a model goes on a chip: computed once for a tiling, then arrays only.
+"""Biases of a model on a chip: indices are computed once for each tiling, then there are arrays only.
 
-The biases are those of `dwave.embedding.embed_bqm`: a unit's h is shared evenly by the qubits of its chain,
-an edge's J evenly by the couplers between two chains, and every coupler within a chain gets minus the chain
-strength.
+The result is that of `dwave.embedding.embed_bqm`. A unit's linear bias h is shared evenly by the qubits of
+its chain, a quadratic bias J evenly by all couplers between the two chains, and each coupler within a chain
+gets minus the chain strength.
 """
 
 from __future__ import annotations
@@ -20,20 +20,24 @@ FloatArray = NDArray[np.float64]
 IndexList = NDArray[np.intp]
 
 _CHAIN = -1
-_IDLE = -2
+_UNUSED = -2
 
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """A tiling on a chip, seen from the chip's own lists.
+    """A tiling on a chip, in the order of the solver's own lists.
 
-    active: (A,) int32, the qubits in use, rising: the columns of the solver's answers.
-    columns: (T,) intp, the column of each chained qubit, in the tiling's order.
-    slots: (T,) intp, where in the solver's list of qubits it stands.
-    owners: (T,) intp, which chain it is in: tile * n + unit. shares: (T,) float64, 1 / length of that chain.
-    terms: (P,) intp, for each coupler between qubits in use, in the solver's order: the edge that it serves,
-        -1 within a chain, -2 where it serves none.
-    parts: (P,) float64, 1 / number of couplers that serve that edge in that tile; 0 where there is none.
+    Attributes:
+        graph: the chip, with Q qubits.
+        tiling: k tiles of n units.
+        active: (A,) int32, the qubits in use, ascending: the columns of the solver's answers.
+        columns: (T,) intp, the column of each qubit of a chain, in the tiling's order.
+        slots: (T,) intp, the position of that qubit in the solver's list.
+        owners: (T,) intp, its chain: tile * n + unit.
+        shares: (T,) float64, 1 / length of that chain.
+        terms: (P,) intp, for each coupler between qubits in use, in the solver's order: the edge that it
+            serves, -1 within a chain, -2 if it is not used.
+        parts: (P,) float64, 1 / number of couplers that serve that edge in that tile; 0 if it serves none.
     """
 
     graph: SolverGraph
@@ -47,23 +51,40 @@ class Placement:
     parts: FloatArray
 
     def linear(self, h: FloatArray) -> FloatArray:
-        """Biases (Q,) float64 in the solver's order of qubits, NaN where not in use, for h (k, n)."""
+        """Return linear biases (Q,) float64 in the solver's order, NaN if unused, for ``h`` (k, n)."""
         biases = np.full(len(self.graph.qubits), np.nan)
         biases[self.slots] = h.ravel()[self.owners] * self.shares
         return biases
 
     def quadratic(self, J: FloatArray, chain_strength: float) -> FloatArray:
-        """Couplings (P,) float64 of the couplers between qubits in use, for J (m,) and a chain strength."""
+        """Return quadratic biases (P,) float64 of couplers in use, for ``J`` (m,) and ``chain_strength``."""
         values = J[np.maximum(self.terms, 0)] * self.parts
         values[self.terms == _CHAIN] = -chain_strength
         return values
 
 
 def place_tiling(graph: SolverGraph, interactions: Interactions, tiling: Tiling) -> Placement:
-    """The placement of a tiling of these interactions.
+    """Return the placement of a tiling on a chip.
+
+    Args:
+        graph: the chip.
+        interactions: the model's n units and m edges.
+        tiling: chains of n units in each of k tiles.
 
     Raises:
-        Refused: the tiling has other units, uses a qubit that does not work, or an edge has no coupler.
+        Refused: the tiling has another number of units, uses a qubit that does not work, or an edge has no
+            coupler.
+
+    Examples:
+        Two units on a chip of three qubits in a line; unit 0 has a chain of two:
+
+        >>> graph = SolverGraph("line", "1", "zephyr", (1, 4), 48, np.arange(3), np.array([[0, 1], [1, 2]]))
+        >>> pair = Interactions((2,), np.array([[0, 1]]), "pair")
+        >>> placement = place_tiling(graph, pair, Tiling.from_chains([[[0, 1], [2]]]))
+        >>> placement.linear(np.array([[1.0, 0.5]])).tolist()
+        [0.5, 0.5, 0.5]
+        >>> placement.quadratic(np.array([-0.25]), chain_strength=2.0).tolist()
+        [-2.0, -0.25]
     """
     if tiling.units != interactions.units:
         raise Refused(f"the embedding has {tiling.units} units, the model {interactions.units}")
@@ -93,16 +114,16 @@ def place_tiling(graph: SolverGraph, interactions: Interactions, tiling: Tiling)
 def _assign(
     graph: SolverGraph, interactions: Interactions, tiling: Tiling, owner_of: IndexList
 ) -> tuple[IndexList, FloatArray]:
-    """What each coupler between qubits in use serves, and its part of it."""
+    """Return which edge each coupler between qubits in use serves, and its part of it."""
     n, m = tiling.units, len(interactions.edges)
     ends = owner_of[graph.couplers]
     ends = ends[(ends >= 0).all(axis=1)]
     low, high = np.sort(ends, axis=1).T
     tile = low // n
     joins = tile == high // n
-    edge_of = np.full(n * n, _IDLE, dtype=np.intp)
+    edge_of = np.full(n * n, _UNUSED, dtype=np.intp)
     edge_of[interactions.edges[:, 0].astype(np.intp) * n + interactions.edges[:, 1]] = np.arange(m)
-    terms = np.where(joins, edge_of[(low % n) * n + high % n], _IDLE)
+    terms = np.where(joins, edge_of[(low % n) * n + high % n], _UNUSED)
     terms[low == high] = _CHAIN
     serves = terms >= 0
     served = tile[serves] * m + terms[serves]

@@ -1,4 +1,4 @@
-"""How strongly a model is programmed: chain strength, and one scale for all images and tiles.
+"""One factor that brings the biases of all images and tiles into a solver's ranges.
 
 A scale for each problem (the solvers' own auto-scale) would give each image another temperature.
 """
@@ -20,10 +20,12 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Ranges:
-    """What a solver can be programmed with.
+    """Ranges of the biases that a solver accepts.
 
-    h: least and largest h. J: of couplings; the least may be that of the extended range.
-    J_at_qubit: least and largest sum of the couplings at one qubit; None: not limited.
+    Attributes:
+        h: lowest and highest linear bias.
+        J: of quadratic biases; the lowest may be that of the extended range.
+        J_at_qubit: lowest and highest sum of the quadratic biases at one qubit; None: not limited.
     """
 
     h: tuple[float, float]
@@ -32,7 +34,7 @@ class Ranges:
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, Any]) -> Ranges:
-        """Of a solver's `properties`; the extended range of J where it has one.
+        """Read the ranges from a solver's ``properties``; of J the extended range if there is one.
 
         Raises:
             Refused: a range is missing or does not reach below and above 0.
@@ -54,10 +56,18 @@ def fit_scale(
     ranges: Ranges,
     share: float = 1.0,
 ) -> float:
-    """The factor that brings a placed model into a solver's ranges, for every image.
+    """Return the factor by which a placed model is multiplied to fit a solver's ranges, for all images.
 
-    h: (n,) float64, the largest |h| of each unit over all images. J: (m,). chain_strength: >= 0, in the same
-    units. share: > 0, of the room that h and J have; above 1 some h may have to be clipped, but J still fits.
+    Each of h, J and the sums of J at a qubit allows a largest factor; the least of them is taken. It is above
+    1 if the ranges leave room, and 1 for a model without biases.
+
+    Args:
+        placement: where the biases go.
+        h: (n,) float64, the largest |h| of each unit over all images.
+        J: (m,) float64, quadratic biases.
+        chain_strength: >= 0, in the units of ``J``.
+        ranges: of the solver.
+        share: > 0, of the largest factor. Above 1, some h may have to be clipped; J still fits.
     """
     n = placement.tiling.units
     biases = h[placement.owners % n] * placement.shares
@@ -80,17 +90,17 @@ def _sum_at_qubits(placement: Placement, couplings: FloatArray) -> FloatArray:
 
 
 def _room(values: FloatArray, limits: tuple[float, float]) -> float:
-    """How much the values could grow before they leave the range."""
+    """Return the factor by which the values can grow before they leave the range."""
     low, high = limits
     most, least = float(values.max(initial=0.0)), float(values.min(initial=0.0))
     return min(high / most if most > 0 else np.inf, low / least if least < 0 else np.inf)
 
 
-def _range(given: Any, name: str) -> tuple[float, float]:
+def _range(ends: Any, name: str) -> tuple[float, float]:
     try:
-        low, high = (float(end) for end in given)
+        low, high = (float(end) for end in ends)
     except (TypeError, ValueError):
-        raise Refused(f"the solver states no usable {name}: {given!r}") from None
+        raise Refused(f"the solver states no usable {name}: {ends!r}") from None
     if not (np.isfinite(low) and np.isfinite(high) and low < 0 < high):
         raise Refused(f"the solver's {name} must reach below and above 0, not [{low}, {high}]")
     return low, high

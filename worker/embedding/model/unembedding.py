@@ -1,7 +1,12 @@
-"""From the qubits of an answer to the units of its images, as `dwave.embedding.unembed_sampleset` does it.
+"""Unembedding: from the reads of qubits to the values of units, as `dwave.embedding.unembed_sampleset` does
+it.
 
-Broken chains are those whose qubits disagree. Eight reads share a byte: a majority vote is a few logical
-operations on whole rows of bytes, for all chains of one length at once.
+A chain is broken in a read if its qubits disagree. Reads arrive packed, eight qubits to a byte. They are
+transposed to eight reads to a byte, so that a majority vote is a few bitwise operations on rows of bytes: the
+qubits of a chain that are on are counted in binary, one row for each binary digit ("bit slicing"), and the
+counts are compared with half the length. All chains are counted at once, longest first.
+
+Ties are on, as in Ocean.
 """
 
 from __future__ import annotations
@@ -20,8 +25,8 @@ BitArray = NDArray[np.uint8]
 FloatArray = NDArray[np.float64]
 IndexList = NDArray[np.intp]
 
-# Transposing 8 x 8 bits, or bytes: rows so far apart exchange what is under the mask (Warren, Hacker's
-# Delight, 7-3). The first bit of a byte is the highest, the first byte of a word the lowest.
+# Distances of the rows of 8 x 8 bits, or bytes, that exchange values, and the masks of these. The first bit
+# of a byte is the highest, the first byte of a word the lowest.
 _BITS = ((4, 0x0F0F0F0F0F0F0F0F), (2, 0x3333333333333333), (1, 0x5555555555555555))
 _BYTES = ((4, 0x00000000FFFFFFFF), (2, 0x0000FFFF0000FFFF), (1, 0x00FF00FF00FF00FF))
 
@@ -30,12 +35,14 @@ _BYTES = ((4, 0x00000000FFFFFFFF), (2, 0x0000FFFF0000FFFF), (1, 0x00FF00FF00FF00
 class Unembedded:
     """The reads of a problem, image by image.
 
-    bits: (k, R, n) uint8, a view of (k, n, R) in memory. kept: (k, R) bool, reads that count for the image;
-    all True but with `discard`. chain_breaks: (k, n) float64, share of reads in which each chain is broken.
+    Attributes:
+        bits: (k, R, n) uint8 in {0, 1}, values of units; a view of (k, n, R) in memory.
+        counted: (k, R) bool, reads that count for the image; False only with the rule `discard`.
+        chain_breaks: (k, n) float64, share of the reads in which each chain is broken.
     """
 
     bits: BitArray
-    kept: NDArray[np.bool_]
+    counted: NDArray[np.bool_]
     chain_breaks: FloatArray
 
 
@@ -47,14 +54,29 @@ def unembed(
     seed: int = 0,
     spin: tuple[FloatArray, FloatArray] | None = None,
 ) -> Unembedded:
-    """Units (k, R, n) of reads of the tiling's A qubits, rising.
+    """Return the values of units from the reads of a tiling's qubits.
 
-    physical: (R, ceil(A / 8)) uint8, eight qubits to a byte, the first one highest.
-    seed: of the draws of `weighted_random`.
-    spin: h (k, n) and symmetric J (n, n) of the model in SPIN form, for `minimize_energy`.
+    Args:
+        physical: (R, ceil(A / 8)) uint8, reads of the A qubits of ``tiling``, ascending; eight qubits to a
+            byte, the first one in the highest bit.
+        tiling: chains of n units in each of k tiles.
+        rule: for broken chains. ``majority_vote``; ``discard``: majority vote, and the read does not count
+            for an image of which a chain is broken; ``weighted_random``: on with the probability that is the
+            share of qubits that are on; ``minimize_energy``: broken units are set one after the other to
+            lower the energy.
+        seed: of the random choices of ``weighted_random``.
+        spin: h (k, n) and symmetric J (n, n) of the model in SPIN form, for ``minimize_energy``.
 
     Raises:
         Corrupt: the reads have another number of qubits than the tiling.
+
+    Examples:
+        Two reads of one tile with the chains 0-1-2 and 3; in the second read the first chain is broken:
+
+        >>> reads = np.packbits(np.array([[1, 1, 1, 0], [1, 0, 0, 1]], dtype=np.uint8), axis=1)
+        >>> out = unembed(reads, Tiling.from_chains([[[0, 1, 2], [3]]]))
+        >>> out.bits.tolist(), out.chain_breaks.tolist()
+        ([[[1, 0], [0, 1]]], [[0.5, 0.0]])
     """
     qubits = len(tiling.qubits)
     if physical.ndim != 2 or physical.shape[1] != -(-qubits // 8):
@@ -63,24 +85,28 @@ def unembed(
         )
     reads = len(physical)
     rows = _transpose(physical)
-    majority, broken = _vote(rows, tiling)
-    kept = np.ones((tiling.tiles, reads), dtype=np.bool_)
+    majority, broken = _majority(rows, tiling)
+    counted = np.ones((tiling.tiles, reads), dtype=np.bool_)
     if rule is Unembedding.DISCARD:
         any_broken = np.bitwise_or.reduce(broken.reshape(tiling.tiles, tiling.units, -1), axis=1)
-        kept &= np.unpackbits(any_broken, axis=1, count=reads) == 0
+        counted &= np.unpackbits(any_broken, axis=1, count=reads) == 0
     bits = _unpack_reads(majority, reads, tiling)
     if rule is Unembedding.WEIGHTED_RANDOM:
-        bits = _draw(np.unpackbits(physical, axis=1, count=qubits), tiling, seed)
+        bits = _weighted_random(np.unpackbits(physical, axis=1, count=qubits), tiling, seed)
     elif rule is Unembedding.MINIMIZE_ENERGY and broken.any():
         if spin is None:
             raise ValueError("minimize_energy needs the model in SPIN form")
-        _minimize(bits, _unpack_reads(broken, reads, tiling).view(np.bool_), *spin)
+        _minimize_energy(bits, _unpack_reads(broken, reads, tiling).view(np.bool_), *spin)
     counts = np.bitwise_count(broken.view(np.uint64)).sum(axis=1, dtype=np.int64)
-    return Unembedded(bits, kept, counts.reshape(tiling.tiles, tiling.units) / reads)
+    return Unembedded(bits, counted, counts.reshape(tiling.tiles, tiling.units) / reads)
 
 
 def _transpose(packed: BitArray) -> BitArray:
-    """(R, W) bytes of eight qubits to (8 W, ceil(R / 64) * 8) bytes of eight reads, the first one highest."""
+    """Transpose bits: (R, W) bytes of eight qubits to (8 W, ceil(R / 64) * 8) bytes of eight reads.
+
+    The first qubit or read is in the highest bit. Blocks of 8 x 8 bits in words of 64 are transposed by three
+    exchanges (Warren, Hacker's Delight, 2nd edition, 7-3), then blocks of bytes in the same way.
+    """
     reads, width = packed.shape
     groups, wide = -(-reads // 64) * 8, -(-width // 8) * 8
     padded = np.zeros((8, groups, wide), dtype=np.uint8)
@@ -89,17 +115,18 @@ def _transpose(packed: BitArray) -> BitArray:
         padded[place, : len(rows), :width] = rows
     words = padded.view("<u8")
     for apart, mask in _BITS:
-        _exchange(words.reshape(-1, 2, apart, groups * wide // 8)[:, ::-1], apart, mask)
+        _swap_bits(words.reshape(-1, 2, apart, groups * wide // 8)[:, ::-1], apart, mask)
     # Bytes of a qubit lie W apart by now: moving them one by one would take longer than all the rest.
     for apart, mask in _BYTES:
-        _exchange(words.reshape(-1, 2, apart, wide // 8), 8 * apart, mask)
+        _swap_bits(words.reshape(-1, 2, apart, wide // 8), 8 * apart, mask)
     blocks = words.reshape(8, groups // 8, 8, wide // 8).transpose(3, 2, 0, 1)
     return np.ascontiguousarray(blocks).view(np.uint8).reshape(-1, groups)[: 8 * width]
 
 
-def _exchange(pairs: NDArray[np.uint64], shift: int, mask: int) -> None:
-    """Of pairs of words (m, 2, apart, N): the first ones' bits that lie ``shift`` above the mask, with the
-    second ones' bits under it.
+def _swap_bits(pairs: NDArray[np.uint64], shift: int, mask: int) -> None:
+    """Exchange, in ``pairs`` of words (m, 2, apart, N), bits of the first with bits of the second, in place.
+
+    Those of the first lie ``shift`` bits above ``mask``, those of the second under it.
     """
     above, under = pairs[:, 0], pairs[:, 1]
     changed = above >> np.uint64(shift)
@@ -111,18 +138,22 @@ def _exchange(pairs: NDArray[np.uint64], shift: int, mask: int) -> None:
 
 
 def _unpack_reads(rows: BitArray, reads: int, tiling: Tiling) -> BitArray:
-    """(k n, >= ceil(R / 8)) bytes of eight reads each to bits (k, R, n), a view of (k, n, R) in memory."""
+    """Unpack (k n, >= ceil(R / 8)) bytes of eight reads to bits (k, R, n), a view of (k, n, R) in memory."""
     bits = np.unpackbits(rows, axis=1, count=reads)
     return bits.reshape(tiling.tiles, tiling.units, reads).transpose(0, 2, 1)
 
 
 @dataclass(frozen=True, eq=False)
-class _Chains:
-    """The chains of a tiling by falling length, and where their qubits lie among all, rising.
+class _VoteChains:
+    """The C chains of a tiling by descending length, for counting.
 
-    places: (C,) of each chain in that order. columns: for each place in a chain, the qubits (m,) of those m
-    that are so long. half, full: of the m chains with several qubits, half the length, rounded up, and the
-    length; for each binary digit, the lowest first, (m, 1) uint8 of all ones or none.
+    Attributes:
+        places: (C,) index of each of the tiling's chains in that order.
+        columns: for each position in a chain, the columns (m,) of the qubits of the m chains that are that
+            long.
+        half: half the length, rounded up, of the m chains of several qubits; for each binary digit, the
+            lowest first, (m, 1) uint8 of all ones or none.
+        full: the same of the length.
     """
 
     places: IndexList
@@ -132,7 +163,7 @@ class _Chains:
 
 
 @lru_cache(maxsize=64)
-def _chains(tiling: Tiling) -> _Chains:
+def _vote_chains(tiling: Tiling) -> _VoteChains:
     rank = np.argsort(np.argsort(tiling.qubits))
     lengths = tiling.lengths.ravel()
     order = np.argsort(-lengths, kind="stable")
@@ -143,19 +174,16 @@ def _chains(tiling: Tiling) -> _Chains:
     several = lengths[order][: int((lengths > 1).sum()), np.newaxis]
     digits = range(len(columns).bit_length())
     half, full = ([_all_ones(n >> digit & 1) for digit in digits] for n in ((several + 1) // 2, several))
-    return _Chains(np.argsort(order), columns, half, full)
+    return _VoteChains(np.argsort(order), columns, half, full)
 
 
 def _all_ones(bits: NDArray[np.integer]) -> BitArray:
     return (bits * 0xFF).astype(np.uint8)
 
 
-def _vote(rows: BitArray, tiling: Tiling) -> tuple[BitArray, BitArray]:
-    """Majority of each chain, on in a draw as in Ocean, and whether it is broken; both (k n, bytes).
-
-    The qubits that are on are counted in binary, one array for each digit, for all chains at once.
-    """
-    chains = _chains(tiling)
+def _majority(rows: BitArray, tiling: Tiling) -> tuple[BitArray, BitArray]:
+    """Return the majority of each chain, and whether it is broken; both (k n, bytes)."""
+    chains = _vote_chains(tiling)
     majority = rows.take(chains.columns[0], axis=0)
     broken = np.zeros_like(majority)
     if len(chains.columns) > 1:
@@ -169,7 +197,7 @@ def _vote(rows: BitArray, tiling: Tiling) -> tuple[BitArray, BitArray]:
 
 
 def _add(digits: list[BitArray], carry: BitArray, most: int) -> None:
-    """Add bits (m, bytes) to the first m of the counts, which are ``most`` at most afterwards."""
+    """Add bits (m, bytes) to the first m of the counts, which are at most ``most`` afterwards."""
     m = len(carry)
     for digit in digits:
         both = digit[:m] & carry
@@ -182,12 +210,12 @@ def _add(digits: list[BitArray], carry: BitArray, most: int) -> None:
 
 
 def _equal(digits: list[BitArray], numbers: list[BitArray]) -> BitArray:
-    """Where the counts are these numbers."""
-    return ~reduce(np.bitwise_or, (digit ^ wanted for digit, wanted in zip(digits, numbers, strict=True)))
+    """Return where the counts are these numbers."""
+    return ~reduce(np.bitwise_or, (digit ^ number for digit, number in zip(digits, numbers, strict=True)))
 
 
 def _at_least(digits: list[BitArray], least: list[BitArray]) -> BitArray:
-    """Where the counts reach ``least``: they do unless the highest digit that differs is lower."""
+    """Return where the counts reach ``least``: unless the highest digit that differs is lower."""
     reached = np.full_like(digits[0], 0xFF)
     for digit, needed in zip(digits, least, strict=True):
         reached &= digit | ~needed
@@ -195,8 +223,8 @@ def _at_least(digits: list[BitArray], least: list[BitArray]) -> BitArray:
     return reached
 
 
-def _draw(physical: BitArray, tiling: Tiling, seed: int) -> BitArray:
-    """Each unit on with the share of its qubits that are on, (k, R, n)."""
+def _weighted_random(physical: BitArray, tiling: Tiling, seed: int) -> BitArray:
+    """Return units (k, R, n), each on with the share of its qubits that are on."""
     columns = np.argsort(np.argsort(tiling.qubits))
     counts = np.add.reduceat(physical[:, columns], tiling.starts[:-1], axis=1, dtype=np.int32)
     drawn = np.random.default_rng(seed).random(counts.shape)
@@ -205,10 +233,10 @@ def _draw(physical: BitArray, tiling: Tiling, seed: int) -> BitArray:
     return np.ascontiguousarray(bits).view(np.uint8)
 
 
-def _minimize(bits: BitArray, broken: NDArray[np.bool_], h: FloatArray, J: FloatArray) -> None:
-    """Set the broken units of (k, R, n), in place: the one with the largest local field first, and so on.
+def _minimize_energy(bits: BitArray, broken: NDArray[np.bool_], h: FloatArray, J: FloatArray) -> None:
+    """Set the broken units of (k, R, n), in place: those with the largest local field first.
 
-    The rule of `dwave.embedding.MinimizeEnergy`: broken units count for nothing until they are set.
+    This is the rule of `dwave.embedding.MinimizeEnergy`: broken units count 0 until they are set.
     """
     tile, read = np.nonzero(broken.any(axis=2))
     open_units = broken[tile, read]

@@ -89,8 +89,9 @@ def find_embedding(
     Examples:
         >>> from worker.embedding.tiling.periodic import ideal_chip
         >>> triangle = Interactions((3,), np.array([[0, 1], [0, 2], [1, 2]], dtype=np.int32), "triangle")
-        >>> find_embedding(triangle, ideal_chip("zephyr", 1, 4), tiles=2).tiling.tiles
-        2
+        >>> tiling = find_embedding(triangle, ideal_chip("zephyr", 1, 4), tiles=1).tiling
+        >>> tiling.tiles, tiling.units
+        (1, 3)
     """
     if tiles is not None and tiles < 1:
         raise Refused(f"tiles must be 1 or more, not {tiles}")
@@ -102,7 +103,7 @@ def find_embedding(
     method = "repaired" if start is not None else "lattice"
     start = start or shipped.load_shipped(graph, solver)
     if start is not None and most > 1:
-        time_limit.report_step("keep")
+        time_limit.report_step("reuse")
         _reuse(task, start)
     if not copies:
         time_limit.report_step("construct")

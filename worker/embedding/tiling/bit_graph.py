@@ -45,7 +45,7 @@ class BitGraph:
 
     @property
     def all_bits(self) -> int:
-        """The mask of all bits."""
+        """Return the mask of all bits."""
         return (1 << len(self.adjacency)) - 1
 
     def fold(self, mask: int) -> int:

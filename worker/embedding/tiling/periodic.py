@@ -166,7 +166,7 @@ def tile_periodically(task: TilingTask, shapes: list[Shape]) -> None:
 
 
 def place_valid(graph: Interactions, occupancy: Occupancy, copies: list[Chains]) -> None:
-    """Place those of the disjoint ``copies`` of ``graph`` whose couplers all work."""
+    """Place those of the disjoint ``copies`` of ``graph`` on ``occupancy`` whose couplers all work."""
     if copies:
         valid = intact_tiles(graph, occupancy.solver, Tiling.from_chains(copies))
         for chains, is_valid in zip(copies, valid.tolist(), strict=True):
