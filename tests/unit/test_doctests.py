@@ -19,6 +19,8 @@ MODULES = [
     "worker.embedding.search.find",
     "worker.embedding.tiling.bit_graph",
     "worker.embedding.tiling.periodic",
+    "worker.qubo.energy_model",
+    "worker.qubo.ising",
     "worker.sapi.wire",
 ]
 

@@ -30,7 +30,8 @@ Which algorithm, when, and what it needs:
 Measured on ideal chips, one core; the commands are those of ``tests/benchmarks/test_embeddings.py``, run by
 ``python -m pytest -m bench -s``:
 
-    `conv358`, one copy      P16 1,557 qubits in 1.0 s, Z12 1,212 in 2.1 s (minorminer: P16 2,019 in 243 s)   -k layered
+    `conv358`, one copy      P16 1,557 qubits in 1.0 s, Z12 1,212 in 2.1 s: with ``-k layered``
+                             (minorminer: P16 2,019 in 243 s)
     `mnist`, copies          P16 35, Z12 40 (Ocean's find_multiple_embeddings: 28, 27)
     `mnist` folded, copies   P16 330, Z12 279, shipped (Ocean: 222, 199)
 

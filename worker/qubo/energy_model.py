@@ -1,7 +1,18 @@
-"""The Q matrix of a model: what is fixed by the network, and what changes from image to image.
+"""The Q matrix of a network: its quadratic biases, and the linear biases of each image.
 
-Only the linear part differs between images, so one :class:`EnergyModel` holds the quadratic part once
-and gives the linear parts of a whole batch as one array.
+In Ocean's words this is a batch of binary quadratic models (BQMs, BINARY) that share their quadratic biases.
+Only the linear biases differ between images, so one :class:`EnergyModel` holds the quadratic biases once and
+gives the linear biases of a batch as one array.
+
+Signs (Higham and Bedford, arXiv 2107.08710, eq. 4 and 6, with one minus sign for each term; Q is minimised):
+
+    Q[v_i, v_i]   = -f_i           feature value of the image
+    Q[x_i, x_j]   = -W[i, j]       weight between consecutive layers; -alpha between a pool and its inputs
+    Q[x_j, x_j]   = -b_j           bias of the network
+    Q[hc_k, hc_k] = -lam           one-hot penalty, in addition to -b_k
+    Q[hc_k, hc_l] = 2 lam          k < l
+
+With m class units on, the penalty is lam (m^2 - 2 m): -lam for one class, 0 for none and for two.
 """
 
 from __future__ import annotations
@@ -25,7 +36,7 @@ BitArray = NDArray[np.uint8]
 IndexArray = NDArray[np.int32]
 Visible = Literal["sampled", "folded"]
 
-# One block of reads is turned into floats at a time; 1 MiB of float64 stays inside the second-level cache.
+# Reads are converted to floats in blocks: 1 MiB of float64 stays inside the second-level cache.
 _BLOCK_BYTES = 1 << 20
 # Gathering the inputs of a group of units costs about as much as four multiplications an element.
 _GATHER_COST = 4
@@ -33,13 +44,15 @@ _GATHER_COST = 4
 
 @dataclass(frozen=True, eq=False)
 class Coupling:
-    """Couplers between two consecutive layers of units; the energy term is ``-weights[i, j] x_i x_j``.
+    """Weights between two consecutive layers of units; the energy term is ``-weights[i, j] x_i x_j``.
 
-    weights: (n_in, n_out) float64, zero where ``mask`` is False.
-    mask: (n_in, n_out) bool, True where a coupler exists, even if its weight happens to be 0. A convolution's
-        shared weights are expanded to columns (Higham and Bedford, Figure 2).
+    Attributes:
+        weights: (n_in, n_out) float64, zero where ``mask`` is False.
+        mask: (n_in, n_out) bool, True where units interact, even if the weight happens to be 0. A
+            convolution's shared weights are expanded to columns (Higham and Bedford, Figure 2).
 
-    Raises NetworkError when shapes disagree, a weight is not finite, or a weight lies outside the mask.
+    Raises:
+        NetworkError: shapes disagree, a weight is not finite, or a weight lies outside the mask.
     """
 
     weights: FloatArray
@@ -58,7 +71,7 @@ class Coupling:
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Units of one layer that share their inputs: ``weights`` (inputs, outputs) is dense."""
+    """Units of one layer that share their inputs, with dense ``weights`` (inputs, outputs)."""
 
     inputs: slice | NDArray[np.intp]
     outputs: slice | NDArray[np.intp]
@@ -69,17 +82,31 @@ class _Group:
 class EnergyModel:
     """E(x) = linear_b . x + sum_e couplings[e] x_i x_j with x in {0, 1}^n (BINARY), lower is better.
 
-    sizes: units per layer in Q's order, the class layer last; the visible layer first when sampled, absent
-        when folded.
-    bias: (n,) float64, the linear part that no image changes: minus the network's biases, -lam on class
-        units.
-    edges: (m, 2) int32, i < j, sorted, each once.
-    couplings: (m,) float64, Q[i, j] of each edge.
-    visible: ``sampled`` (linear[:, :nv] = bias[:nv] - f) or ``folded`` (linear = bias + f @ fold).
-    fold: (nv, n) float64 when folded, else None.
-    Arrays are made read-only: caches depend on them.
+    Arrays are made read-only, because caches depend on them.
 
-    Raises NetworkError when the parts do not fit together.
+    Attributes:
+        sizes: units in each layer in Q's order, the class layer last; the visible layer first if it is
+            sampled, left out if it is folded.
+        bias: (n,) float64, the linear biases that no image changes: minus the network's biases, and -lam on
+            class units.
+        edges: (m, 2) int32, i < j, sorted, each once.
+        couplings: (m,) float64, quadratic biases: Q[i, j] of each edge.
+        visible: ``sampled`` (linear[:, :nv] = bias[:nv] - f) or ``folded`` (linear = bias + f @ fold).
+        fold: (nv, n) float64 if folded, else None.
+
+    Raises:
+        NetworkError: the parts do not fit together.
+
+    Examples:
+        One visible unit and two classes, weights 1 and -1, one-hot penalty 1:
+
+        >>> head = Coupling(np.array([[1.0, -1.0]]), np.ones((1, 2), dtype=np.bool_))
+        >>> model = build_model([head], None, lam=1.0)
+        >>> model.q_matrix(np.array([0.5])).tolist()
+        [[-0.5, -1.0, 1.0], [0.0, -1.0, 2.0], [0.0, 0.0, -1.0]]
+        >>> reads = np.array([[[1, 1, 0], [1, 0, 1]]], dtype=np.uint8)
+        >>> model.energies(model.linear(np.array([[0.5]])), reads).tolist()
+        [[-2.5, -0.5]]
     """
 
     sizes: tuple[int, ...]
@@ -97,49 +124,50 @@ class EnergyModel:
 
     @property
     def units(self) -> int:
-        """Number of binary variables, n."""
+        """Return the number of binary variables, n."""
         return len(self.bias)
 
     @property
     def feature_count(self) -> int:
-        """Number of feature values an image gives, nv."""
+        """Return the number of feature values of an image, nv."""
         return self.sizes[0] if self.fold is None else len(self.fold)
 
     @property
     def layers(self) -> tuple[slice, ...]:
-        """Where each layer's units lie, in Q's order."""
+        """Return the units of each layer, in Q's order."""
         ends = np.cumsum((0, *self.sizes)).tolist()
         return tuple(slice(start, stop) for start, stop in pairwise(ends))
 
     @property
     def class_units(self) -> slice:
-        """Where the class units lie: the last layer."""
+        """Return the class units: the last layer."""
         return slice(self.units - self.sizes[-1], self.units)
 
     @cached_property
     def graph_digest(self) -> str:
-        """sha256, in hex, of n and the edges as little-endian int32: all that an embedding depends on.
+        """Return the sha256, in hex, of n and the edges as little-endian int32.
 
-        Which variables interact, not how strongly.
+        An embedding depends on nothing else: on which units interact, not how strongly.
         """
         header = np.asarray([self.units], dtype="<i4").tobytes()
         return hashlib.sha256(header + np.ascontiguousarray(self.edges, dtype="<i4").tobytes()).hexdigest()
 
     @cached_property
     def quadratic(self) -> FloatArray:
-        """(n, n) float64, strictly upper triangular: the part of Q that all images share. Read-only."""
+        """Return the quadratic biases (n, n) float64, strictly upper triangular, of all images. Read-only."""
         matrix = np.zeros((self.units, self.units))
         matrix[self.edges[:, 0], self.edges[:, 1]] = self.couplings
         matrix.setflags(write=False)
         return matrix
 
     def linear(self, features: NDArray[np.floating]) -> FloatArray:
-        """The linear parts (B, n) float64 of a batch with features (B, nv).
+        """Return the linear biases (B, n) float64 of a batch with ``features`` (B, nv).
 
         Sampled: -f on the visible units (Higham and Bedford, eq. 4, with one minus sign). Folded: known
         visible values move into the biases of their neighbours, bias_j - sum_i f_i W[i, j] (section 3.6).
 
-        Raises NetworkError when the features have another width or are not finite.
+        Raises:
+            NetworkError: the features have another width or are not finite.
         """
         values = np.asarray(features, dtype=np.float64)
         if values.ndim != 2 or values.shape[1] != self.feature_count:
@@ -163,12 +191,16 @@ class EnergyModel:
     def energies(
         self, linear: FloatArray, bits: BitArray, dtype: type[np.floating] = np.float64
     ) -> NDArray[np.floating]:
-        """Energies (B, R) of reads (B, R, n) uint8 in {0, 1} under ``linear`` (B, n) float64.
+        """Return the energies (B, R) of reads.
 
-        dtype: of the arithmetic and of the result. float32 takes half the time, and does not tell apart
-            energies that differ by less than some 1e-6 of their size.
+        Args:
+            linear: (B, n) float64, linear biases of each image.
+            bits: (B, R, n) uint8 in {0, 1}, reads of each image.
+            dtype: of the arithmetic and of the result. float32 takes half the time, and cannot tell apart
+                energies that differ by less than about 1e-6 of their size.
 
-        Raises ParameterError when the shapes do not fit the model.
+        Raises:
+            ParameterError: the shapes do not fit the model.
         """
         self._check_reads(linear, bits)
         linear = linear.astype(dtype, copy=False)
@@ -182,16 +214,17 @@ class EnergyModel:
         return energies
 
     def q_matrix(self, features: NDArray[np.floating]) -> FloatArray:
-        """Q (n, n) float64, upper triangular, of one image with features (nv,): E(x) = x^T Q x (paper eq. 3).
+        """Return Q (n, n) float64, upper triangular, of an image with ``features`` (nv,); E(x) = x^T Q x.
 
-        Raises NetworkError as :meth:`linear` does.
+        Raises:
+            NetworkError: as for :meth:`linear`.
         """
         matrix = self.quadratic.copy()
         np.fill_diagonal(matrix, self.linear(np.asarray(features)[np.newaxis])[0])
         return matrix
 
     def _interaction(self, columns: NDArray[np.floating]) -> NDArray[np.floating]:
-        """The quadratic part (N,) of the energies of states, as columns (n, N)."""
+        """Return the quadratic term (N,) of the energies of states, given as columns (n, N)."""
         total = np.zeros(columns.shape[1], columns.dtype)
         for group in self._groups:
             fields = group.weights.T.astype(columns.dtype, copy=False) @ columns[group.inputs]
@@ -200,9 +233,10 @@ class EnergyModel:
 
     @cached_property
     def _groups(self) -> tuple[_Group, ...]:
-        """Dense pieces of Q: by layer, and by units with the same inputs where that is cheaper.
+        """Return dense pieces of Q: by layer, and by units with the same inputs if that is cheaper.
 
-        A convolution has one group per position, a pooling layer one per pool, a dense layer one in all.
+        A convolution has one group for each position, a pooling layer one for each pool, a dense layer one in
+        all.
         """
         exists = np.zeros((self.units, self.units), dtype=np.bool_)
         exists[self.edges[:, 0], self.edges[:, 1]] = True
@@ -216,7 +250,7 @@ class EnergyModel:
             raise ParameterError(f"reads must be uint8 (B, R, {self.units}), not {bits.dtype} {bits.shape}")
         if linear.shape != (len(bits), self.units):
             raise ParameterError(
-                f"{len(bits)} images need linear parts ({len(bits)}, {self.units}), not {linear.shape}"
+                f"{len(bits)} images need linear biases ({len(bits)}, {self.units}), not {linear.shape}"
             )
 
 
@@ -226,16 +260,20 @@ def build_model(
     lam: float,
     visible: Visible = "sampled",
 ) -> EnergyModel:
-    """The energy model of a network's energy layers; the last coupling leads to the class units.
+    """Return the energy model of a network; the last coupling leads to the class units.
 
-    couplings: visible -> ... -> class, each layer's n_out being the next one's n_in; at least one.
-    biases: one array (n_out,) per coupling, the network's own biases b; the energy term is ``-b_j x_j``.
-        None: all 0.
-    lam: one-hot penalty >= 0: Q[hc_k, hc_k] = -lam, Q[hc_k, hc_l] = 2 lam (Higham and Bedford, eq. 6, with
-        lam = 1).
-    visible: ``sampled`` leaves the visible units in the model, ``folded`` moves their values into the biases.
+    Args:
+        couplings: visible -> ... -> class, each layer's n_out being the next one's n_in; at least one.
+        biases: one array (n_out,) for each coupling, the network's own biases b; the energy term is ``-b_j
+            x_j``. None: all 0.
+        lam: one-hot penalty >= 0: Q[hc_k, hc_k] = -lam, Q[hc_k, hc_l] = 2 lam (Higham and Bedford, eq. 6,
+            with lam = 1).
+        visible: ``sampled`` leaves the visible units in the model, ``folded`` moves their values into the
+            biases.
 
-    Raises NetworkError when layers do not join or biases have other shapes, ParameterError for the rest.
+    Raises:
+        NetworkError: layers do not join, or biases have other shapes.
+        ParameterError: ``lam`` or ``visible`` is invalid.
     """
     if visible not in ("sampled", "folded"):
         raise ParameterError(f"visible must be sampled or folded, not {visible!r}")
@@ -263,7 +301,7 @@ def _join_sizes(couplings: Sequence[Coupling]) -> tuple[int, ...]:
 
 
 def _check_biases(couplings: Sequence[Coupling], biases: Sequence[FloatArray] | None) -> list[FloatArray]:
-    """The biases as parts of the energy, that is with a minus sign."""
+    """Return the biases as terms of the energy, with a minus sign."""
     widths = [coupling.weights.shape[1] for coupling in couplings]
     if biases is None:
         return [np.zeros(width) for width in widths]
@@ -278,7 +316,7 @@ def _check_biases(couplings: Sequence[Coupling], biases: Sequence[FloatArray] | 
 def _all_edges(
     couplings: Sequence[Coupling], sizes: tuple[int, ...], lam: float
 ) -> tuple[IndexArray, FloatArray]:
-    """Edges (m, 2) sorted by (i, j) and their Q entries (m,), class pairs included."""
+    """Return the edges (m, 2), sorted by (i, j), and their Q entries (m,), class pairs included."""
     starts = np.cumsum((0, *sizes))
     edges, values = [], []
     for layer, coupling in enumerate(couplings):
@@ -297,14 +335,14 @@ def _fold(
     first: Coupling, sizes: tuple[int, ...], bias: FloatArray, edges: IndexArray, values: FloatArray
 ) -> EnergyModel:
     visible_count = sizes[0]
-    keep = edges[:, 0] >= visible_count
+    remaining = edges[:, 0] >= visible_count
     fold = np.zeros((visible_count, len(bias) - visible_count))
     fold[:, : sizes[1]] = -first.weights
     return EnergyModel(
         sizes[1:],
         bias[visible_count:].copy(),
-        edges[keep] - np.int32(visible_count),
-        values[keep],
+        edges[remaining] - np.int32(visible_count),
+        values[remaining],
         "folded",
         fold,
     )
@@ -335,7 +373,7 @@ def _check_edges(edges: IndexArray, units: int) -> None:
 
 
 def _blocks(images: int, reads: int, units: int) -> Iterator[tuple[slice, slice]]:
-    """Pieces of (B, R) small enough for the cache."""
+    """Return pieces of (B, R) that are small enough for the cache."""
     rows = max(1, _BLOCK_BYTES // (8 * units))
     image_step, read_step = max(1, rows // max(1, reads)), min(max(1, reads), rows)
     for image in range(0, images, image_step):
@@ -344,7 +382,7 @@ def _blocks(images: int, reads: int, units: int) -> Iterator[tuple[slice, slice]
 
 
 def _layer_groups(quadratic: FloatArray, exists: NDArray[np.bool_], layer: slice) -> list[_Group]:
-    """The couplers that end in ``layer`` as dense pieces, whichever cut costs less."""
+    """Return the couplings that end in ``layer`` as dense pieces, cut in the cheaper way."""
     columns = exists[:, layer]
     used = np.flatnonzero(columns.any(axis=1))
     if not len(used):

@@ -1,10 +1,11 @@
-"""Integrated control errors: Gaussian noise on the h and J that an analog annealer is given.
+"""Integrated control errors: Gaussian noise on the h and J that an analog annealer is programmed with.
 
 D-Wave states such errors as fractions of the full range of h and of J. A model is scaled once, so that the
-largest h and J that any image can give it fill those ranges, and then every image is sampled at that scale.
-So the range of h here is the largest |h| over all feature values that a network can give, and the range of J
-the largest |J|. Both follow from the model alone: not from an image, nor from how a run was cut into batches.
-Errors are drawn anew for each image, as for each programming of a QPU; all reads of the image share them.
+largest h and J that any image can give it fill those ranges, and all images are sampled at that scale. So the
+range of h here is the largest |h| over all feature values that a network can give, and the range of J the
+largest |J|. Both follow from the model alone, not from an image, nor from the cut of a run into batches.
+Errors are drawn independently for each image, as for each programming of a QPU; all reads of the image share
+them.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ from worker.qubo.ising import binary_form, spin_form
 if TYPE_CHECKING:
     from worker.qubo.energy_model import EnergyModel, FloatArray
 
-# Reads use the seed itself, without a key.
+# Key of the noise: the reads use the seed itself, without a key.
 _STREAM = 1
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Independent Gaussian errors with mean 0 on every h and every J of the SPIN form.
+    """Independent Gaussian errors with mean 0 on each h and each J of the SPIN form.
 
-    sigma_h, sigma_j: standard deviations >= 0, in the model's own units. seed: >= 0.
+    Attributes:
+        sigma_h: standard deviation of the errors of h, >= 0, in the model's own units.
+        sigma_j: the same of J.
+        seed: >= 0.
     """
 
     sigma_h: float
@@ -36,28 +40,36 @@ class Noise:
     seed: int
 
     def errors(self, model: EnergyModel, image: int) -> tuple[FloatArray, FloatArray]:
-        """What to add to h (n,) and J (m,) of the image with this index in its run.
+        """Return what to add to h (n,) and J (m,) of the image with the index ``image`` in its run.
 
-        Beside the model's size they depend on the seed and the index only.
+        Besides the size of ``model`` they depend on the seed and the index only.
         """
         key = np.random.SeedSequence(self.seed, spawn_key=(_STREAM, image))
-        drawn = np.random.Generator(np.random.PCG64DXSM(key))
-        h = drawn.normal(0.0, self.sigma_h, model.units)
-        return h, drawn.normal(0.0, self.sigma_j, len(model.couplings))
+        rng = np.random.Generator(np.random.PCG64DXSM(key))
+        h = rng.normal(0.0, self.sigma_h, model.units)
+        return h, rng.normal(0.0, self.sigma_j, len(model.couplings))
 
     def apply(self, model: EnergyModel, linear: FloatArray, image: int) -> tuple[EnergyModel, FloatArray]:
-        """The model and the linear part (n,) in BINARY form that the image is sampled with instead."""
+        """Return the noisy model and linear biases (n,) in BINARY form, for ``linear`` (n,) of ``image``.
+
+        Only couplings of ``model`` change; its linear biases are those of the network.
+        """
         h, J = self.errors(model, image)
         error = binary_form(h[np.newaxis], model.edges, J)
         return replace(model, couplings=model.couplings + error.couplings), linear + error.linear[0]
 
 
 def noise_for(model: EnergyModel, alpha: float, fraction: float, seed: int) -> Noise | None:
-    """Noise whose standard deviations are ``fraction`` of the ranges of h and of J; None for 0.
+    """Return noise whose standard deviations are ``fraction`` of the ranges of h and of J; None for 0.
 
-    alpha: > 0, the feature values of the model's network lie in [-alpha, alpha]. fraction: 0 to 1.
+    Args:
+        model: what is sampled.
+        alpha: > 0, the feature values of the model's network lie in [-alpha, alpha].
+        fraction: 0 to 1.
+        seed: of the noise.
 
-    Raises ParameterError when one of the two is out of range.
+    Raises:
+        ParameterError: ``alpha`` or ``fraction`` is out of range.
     """
     if not 0.0 <= fraction <= 1.0:
         raise ParameterError(f"noise must be a fraction from 0 to 1 of the ranges of h and J, not {fraction}")
@@ -68,21 +80,26 @@ def noise_for(model: EnergyModel, alpha: float, fraction: float, seed: int) -> N
 
 
 def spin_ranges(model: EnergyModel, alpha: float) -> tuple[float, float]:
-    """The largest |h| over all features in [-alpha, alpha]^nv, and the largest |J|, of the SPIN form.
+    """Return the largest |h| over all features in [-``alpha``, ``alpha``]^nv, and the largest |J|, of
+    ``model``.
 
-    Raises ParameterError when alpha is not positive and finite.
+    Both are of the SPIN form.
+
+    Raises:
+        ParameterError: ``alpha`` is not positive and finite.
     """
     J = model.couplings / 4.0
     return float(largest_h(model, alpha).max()), float(np.abs(J).max(initial=0.0))
 
 
 def largest_h(model: EnergyModel, alpha: float) -> FloatArray:
-    """The largest |h| (n,) float64 of each unit over all features in [-alpha, alpha]^nv, in SPIN form.
+    """Return the largest |h| (n,) float64 of each unit of ``model`` over all features in [-alpha, alpha]^nv.
 
-    Each h_i is linear in the features, so its extremes are its value for features 0 plus and minus
-    alpha times the sum of the absolute slopes.
+    Each h_i (SPIN form) is linear in the features. So its extremes are its value for features 0 plus and
+    minus ``alpha`` times the sum of the absolute slopes.
 
-    Raises ParameterError when alpha is not positive and finite.
+    Raises:
+        ParameterError: ``alpha`` is not positive and finite.
     """
     if not (np.isfinite(alpha) and alpha > 0.0):
         raise ParameterError(f"alpha must be a finite number above 0, not {alpha}")

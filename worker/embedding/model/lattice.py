@@ -65,7 +65,7 @@ class Lattice:
 
     @cached_property
     def _table(self) -> tuple[IntArray, IntArray]:
-        """Return the qubit of each kind and cell, -1 if there is none; and the lowest value of each coordinate."""
+        """Return the qubit of each kind and cell, -1 if there is none; and the lowest of each coordinate."""
         lowest = self.cells.min(axis=0)
         table = np.full(self.cells.max(axis=0) - lowest + 1, -1, dtype=np.int64)
         table[tuple((self.cells - lowest).T)] = np.arange(len(self.cells))

@@ -217,5 +217,5 @@ def test_features_and_reads_of_another_shape_are_refused() -> None:
         model.energies(linear, np.zeros((2, 3, 49), dtype=np.uint8))
     with pytest.raises(ParameterError, match="reads must be uint8"):
         model.energies(linear, np.zeros((2, 3, 50)))  # type: ignore[arg-type]
-    with pytest.raises(ParameterError, match="linear parts"):
+    with pytest.raises(ParameterError, match="linear biases"):
         model.energies(linear[:1], np.zeros((2, 3, 50), dtype=np.uint8))
