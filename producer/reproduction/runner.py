@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from producer.context import AppContext
 from producer.enqueued import Enqueued
@@ -20,70 +18,19 @@ from producer.networks import shipped
 from producer.networks.bundle import install
 from producer.reports.progress import watch_run, watch_training
 from producer.reports.terminal import screen
+from producer.reproduction import baseline
+from producer.reproduction.scores import ScoreTable
+from producer.reproduction.trial import Data, ExperimentResult, ExperimentRun, Scale, Trial
 from producer.runs import queries
 from producer.runs.batch_size import BATCH_SIZE
 from producer.runs.request import RunRequest
 from schema.codecs import arrays
 from schema.errors import AnnealqError, ImageError, NetworkError
 from schema.network.architecture import preset
-from schema.parameters import Origin, Parameters, Solver
+from schema.parameters import Origin, Parameters
 from schema.states import NetworkState, RunState
 
 TRANSFERS = ("paper", "energy")
-
-
-@dataclass(frozen=True, eq=False)
-class ExperimentRun:
-    """Images to classify: by which network, solver and parameters."""
-
-    network: str
-    images: ImageSet
-    parameters: Parameters
-    solver: Solver = Solver.LOCAL
-
-
-@dataclass(frozen=True, eq=False)
-class ExperimentResult:
-    """A finished run.
-
-    Attributes:
-        labels, predicted: (N,) int64, -1 where unknown and where undecided.
-        scores: (N, K) float64, 0 to 100.
-        one_hot_fraction: mean share of reads with exactly one class unit on.
-        sampling_us: microseconds inside the annealer for one image on one core.
-    """
-
-    run_id: int
-    network: str
-    parameters: dict[str, Any]
-    labels: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-    scores: NDArray[np.float64]
-    one_hot_fraction: float
-    sampling_us: float
-    images_per_second: float
-
-    @property
-    def right(self) -> int:
-        return int(((self.predicted == self.labels) & (self.labels >= 0)).sum())
-
-    @property
-    def accuracy(self) -> float:
-        """Return the share of images predicted right; undecided ones count as wrong."""
-        return self.right / len(self.labels)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON, without the images."""
-        return {
-            "run_id": self.run_id,
-            "reads": self.parameters["reads"],
-            "noise": self.parameters["noise"],
-            "images": len(self.labels),
-            "right": self.right,
-            "accuracy": self.accuracy,
-            "undecided": int((self.predicted < 0).sum()),
-            "one_hot_fraction": self.one_hot_fraction,
-        }
 
 
 class Runner:
@@ -236,3 +183,40 @@ def _result(run: queries.RunSummary, rows: list[queries.Classified], classes: in
         sampling_us=1e6 * figures["sampling_seconds"] / run.images,
         images_per_second=figures["images_per_second"],
     )
+
+
+def perform(runner: Runner, label: str, network: str, data: Data, base: Parameters, scale: Scale) -> Trial:
+    """Run a trial through the queue.
+
+    Args:
+        runner: runs networks and images through the queue.
+        label: name of the trial in tables and charts.
+        network: NAME@VERSION.
+        data: images of the table, and the whole data set.
+        base: all parameters but reads and noise.
+        scale: numbers of reads and noise levels.
+    """
+
+    def request(images: ImageSet, reads: int, noise: float = 0.0, draw: int = 0) -> ExperimentRun:
+        parameters = replace(base, reads=reads, noise=noise, seed=base.seed + draw)
+        return ExperimentRun(network, images, parameters)
+
+    reads = [*scale.fewer, scale.reads]
+    by_reads = [request(data.whole, some) for some in reads]
+    draws = range(scale.draws)
+    by_noise = [request(data.whole, scale.noise_reads, noise, d) for noise in scale.noise for d in draws]
+    chosen, *runs = runner.run([request(data.chosen, scale.reads), *by_reads, *by_noise])
+    assert chosen.labels.size == len(data.chosen.images)  # noqa: S101  (a run that is done has every image)
+    return Trial(
+        label=label,
+        table=ScoreTable(chosen.scores, chosen.labels),
+        chosen=chosen,
+        whole=runs[len(reads) - 1],
+        own=baseline.measure(runner.app, runs[len(reads) - 1].run_id),
+        by_reads=tuple(runs[: len(reads)]) if scale.fewer else (),
+        by_noise=_grouped(runs[len(reads) :], scale.draws),
+    )
+
+
+def _grouped(runs: list[ExperimentResult], size: int) -> tuple[tuple[ExperimentResult, ...], ...]:
+    return tuple(tuple(runs[start : start + size]) for start in range(0, len(runs), size))

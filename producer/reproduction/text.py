@@ -9,9 +9,8 @@ from rich.columns import Columns
 from rich.table import Table
 from rich.text import Text
 
-from producer.reproduction.runner import ExperimentResult
 from producer.reproduction.scores import ScoreTable
-from producer.reproduction.trial import Trial
+from producer.reproduction.trial import ExperimentResult, Trial
 
 NONE = "-"
 AXES = {

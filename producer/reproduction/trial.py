@@ -5,14 +5,70 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from producer.images.imageset import ImageSet
 from producer.reproduction import baseline
 from producer.reproduction.charts import Curve
-from producer.reproduction.runner import ExperimentResult, ExperimentRun, Runner
 from producer.reproduction.scores import ScoreTable
-from schema.parameters import Parameters
+from schema.parameters import Parameters, Solver
 
 _NEAR = 0.001  # accuracies closer than 0.1 points count as equal in the search for the fewest reads
+
+
+@dataclass(frozen=True, eq=False)
+class ExperimentRun:
+    """Images to classify: by which network, solver and parameters."""
+
+    network: str
+    images: ImageSet
+    parameters: Parameters
+    solver: Solver = Solver.LOCAL
+
+
+@dataclass(frozen=True, eq=False)
+class ExperimentResult:
+    """A finished run.
+
+    Attributes:
+        labels, predicted: (N,) int64, -1 where unknown and where undecided.
+        scores: (N, K) float64, 0 to 100.
+        one_hot_fraction: mean share of reads with exactly one class unit on.
+        sampling_us: microseconds inside the annealer for one image on one core.
+    """
+
+    run_id: int
+    network: str
+    parameters: dict[str, Any]
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    one_hot_fraction: float
+    sampling_us: float
+    images_per_second: float
+
+    @property
+    def right(self) -> int:
+        return int(((self.predicted == self.labels) & (self.labels >= 0)).sum())
+
+    @property
+    def accuracy(self) -> float:
+        """Return the share of images predicted right; undecided ones count as wrong."""
+        return self.right / len(self.labels)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON, without the images."""
+        return {
+            "run_id": self.run_id,
+            "reads": self.parameters["reads"],
+            "noise": self.parameters["noise"],
+            "images": len(self.labels),
+            "right": self.right,
+            "accuracy": self.accuracy,
+            "undecided": int((self.predicted < 0).sum()),
+            "one_hot_fraction": self.one_hot_fraction,
+        }
 
 
 @dataclass(frozen=True)
@@ -107,40 +163,3 @@ class Data:
 
     chosen: ImageSet
     whole: ImageSet
-
-
-def perform(runner: Runner, label: str, network: str, data: Data, base: Parameters, scale: Scale) -> Trial:
-    """Run a trial through the queue.
-
-    Args:
-        runner: runs networks and images through the queue.
-        label: name of the trial in tables and charts.
-        network: NAME@VERSION.
-        data: images of the table, and the whole data set.
-        base: all parameters but reads and noise.
-        scale: numbers of reads and noise levels.
-    """
-
-    def request(images: ImageSet, reads: int, noise: float = 0.0, draw: int = 0) -> ExperimentRun:
-        parameters = replace(base, reads=reads, noise=noise, seed=base.seed + draw)
-        return ExperimentRun(network, images, parameters)
-
-    reads = [*scale.fewer, scale.reads]
-    by_reads = [request(data.whole, some) for some in reads]
-    draws = range(scale.draws)
-    by_noise = [request(data.whole, scale.noise_reads, noise, d) for noise in scale.noise for d in draws]
-    chosen, *runs = runner.run([request(data.chosen, scale.reads), *by_reads, *by_noise])
-    assert chosen.labels.size == len(data.chosen.images)  # noqa: S101  (a run that is done has every image)
-    return Trial(
-        label=label,
-        table=ScoreTable(chosen.scores, chosen.labels),
-        chosen=chosen,
-        whole=runs[len(reads) - 1],
-        own=baseline.measure(runner.app, runs[len(reads) - 1].run_id),
-        by_reads=tuple(runs[: len(reads)]) if scale.fewer else (),
-        by_noise=_grouped(runs[len(reads) :], scale.draws),
-    )
-
-
-def _grouped(runs: list[ExperimentResult], size: int) -> tuple[tuple[ExperimentResult, ...], ...]:
-    return tuple(tuple(runs[start : start + size]) for start in range(0, len(runs), size))

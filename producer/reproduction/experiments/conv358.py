@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from producer.images.imageset import ImageSet
 from producer.reproduction.report import Comparison, Reproduced
-from producer.reproduction.runner import Runner, labelled, one_of_each
-from producer.reproduction.trial import Data, Scale, perform
+from producer.reproduction.runner import Runner, labelled, one_of_each, perform
+from producer.reproduction.trial import Data, Scale
 from schema.parameters import Parameters, Visible
 
 NAME = "conv358"

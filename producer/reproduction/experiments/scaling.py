@@ -16,8 +16,8 @@ from producer.networks import queries
 from producer.reproduction import baseline, charts, digits5x5
 from producer.reproduction.paper import TIMES
 from producer.reproduction.report import Reproduced
-from producer.reproduction.runner import ExperimentRun, Runner
-from producer.reproduction.trial import Scale
+from producer.reproduction.runner import Runner
+from producer.reproduction.trial import ExperimentRun, Scale
 from schema.errors import NetworkError
 from schema.network.architecture import PRESETS, Architecture
 from schema.parameters import Parameters, Solver

@@ -5,8 +5,8 @@ from __future__ import annotations
 from producer.reproduction import digits5x5
 from producer.reproduction.paper import TABLE_1
 from producer.reproduction.report import Comparison, Reproduced
-from producer.reproduction.runner import TRANSFERS, Runner
-from producer.reproduction.trial import Data, Scale, perform
+from producer.reproduction.runner import TRANSFERS, Runner, perform
+from producer.reproduction.trial import Data, Scale
 from schema.parameters import Parameters
 
 FULL = Scale(reads=1000)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from producer.images.imageset import ImageSet
 from producer.reproduction.paper import TABLE_2
 from producer.reproduction.report import Comparison, Reproduced
-from producer.reproduction.runner import TRANSFERS, Runner, labelled, one_of_each
-from producer.reproduction.trial import Data, Scale, perform
+from producer.reproduction.runner import TRANSFERS, Runner, labelled, one_of_each, perform
+from producer.reproduction.trial import Data, Scale
 from schema.parameters import Parameters
 
 FULL = Scale(reads=1000, fewer=(10, 20, 50, 100, 200, 500), noise=(0.0, 0.01, 0.02, 0.05))

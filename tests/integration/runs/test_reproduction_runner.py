@@ -9,7 +9,8 @@ from sqlalchemy import select
 
 from producer.context import AppContext
 from producer.networks.chosen import ChosenNetwork
-from producer.reproduction.runner import ExperimentRun, Runner
+from producer.reproduction.runner import Runner
+from producer.reproduction.trial import ExperimentRun
 from schema.database import Database, transition
 from schema.errors import AnnealqError, NetworkError
 from schema.parameters import Parameters

@@ -16,9 +16,9 @@ from producer.reproduction import charts, digits5x5
 from producer.reproduction.baseline import Baseline
 from producer.reproduction.paper import TABLE_1, TABLE_2, TIMES, PublishedTable
 from producer.reproduction.report import Comparison
-from producer.reproduction.runner import ExperimentResult, one_of_each
+from producer.reproduction.runner import one_of_each
 from producer.reproduction.scores import ScoreTable, published
-from producer.reproduction.trial import Scale, Trial
+from producer.reproduction.trial import ExperimentResult, Scale, Trial
 from schema.errors import ImageError
 from schema.network.architecture import preset
 
