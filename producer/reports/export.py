@@ -1,8 +1,8 @@
-"""Write rows as CSV, JSON or Parquet: to standard output, or to a file that is whole or not there at all.
+"""Writes rows as CSV, JSON or Parquet: to standard output, or atomically to a file.
 
-CSV is what a spreadsheet opens, and a text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage
-return would run there as a formula (OWASP, "CSV Injection"). Such texts, which may come from names of files,
-get a leading apostrophe. Numbers keep their sign, and JSON and Parquet keep every text as it is.
+Spreadsheets open CSV, and would run a text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage
+return as a formula (OWASP, "CSV Injection"). Such texts, which may come from names of files, get a leading
+apostrophe. Numbers, JSON and Parquet are not changed.
 """
 
 from __future__ import annotations
@@ -34,21 +34,17 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
 ROWS_PER_TABLE = 10_000
-"""Rows of Python objects held at a time before Arrow packs them."""
+"""Python objects in memory at a time, in rows, before Arrow packs them."""
 
 
 def guess_format(path: Path) -> Format:
-    """The format that the file's suffix names.
-
-    Raises:
-        ParameterError: it names none.
-    """
+    """Return the format that the suffix of ``path`` names; raise ParameterError if it names none."""
     suffix = path.suffix.lower().removeprefix(".")
-    for known in FORMATS:
-        if suffix == known:
-            return known
-    choices = ", ".join(f".{known}" for known in FORMATS)
-    raise ParameterError(f"{path}: its suffix is no format; name it {choices}, or name the format")
+    for format_name in FORMATS:
+        if suffix == format_name:
+            return format_name
+    choices = ", ".join(f".{format_name}" for format_name in FORMATS)
+    raise ParameterError(f"{path} has an unknown format: use one of {choices}, or name the format")
 
 
 def write(
@@ -57,13 +53,13 @@ def write(
     path: Path | None,
     format: Format,  # noqa: A002 - as the command line calls it
 ) -> None:
-    """Write ``columns`` of every row, in that order; a row's other keys are left out.
+    """Write ``columns`` of every row in ``rows`` to ``path``, in that order.
 
-    Values: None, bool, int, float, str, enumerations, dates, paths, UUIDs, numpy scalars and arrays, lists,
-    tuples and mappings of those. NaN and infinities become null. In CSV null is an empty field, a nested
-    value a cell of JSON. CSV and JSON are written as the rows come; JSON is one array of objects. An existing
-    file is replaced once the new one is complete; on any error, also of ``rows``, it stays as it was. None as
-    ``path`` is standard output, whose errors are the caller's.
+    Values are None, bool, int, float, str, enumerations, dates, paths, UUIDs, numpy scalars and arrays, and
+    lists, tuples and mappings of those. NaN and infinities become null. In CSV null is an empty field, a
+    nested value a cell of JSON. ``format`` csv and json are written row by row; JSON is one array of objects.
+    An existing file is replaced once the new one is complete; on any error, also of ``rows``, it is not
+    changed. None as ``path`` is standard output, whose errors are left to the caller.
 
     Raises:
         ParameterError: Parquet to standard output or without pyarrow; the file cannot be created.
@@ -71,7 +67,9 @@ def write(
     """
     if path is None:
         if format == "parquet":
-            raise ParameterError("Parquet is no text for standard output; name a file, or choose csv or json")
+            raise ParameterError(
+                "Parquet cannot be written to standard output: give a file name, or choose csv or json"
+            )
         _write_text(rows, columns, sys.stdout, format)
         sys.stdout.flush()
     elif format == "parquet":
@@ -85,16 +83,12 @@ def write(
 def _write_text(
     rows: Iterable[Mapping[str, object]], columns: Sequence[str], file: TextIO, kind: Literal["csv", "json"]
 ) -> None:
-    match kind:
-        case "csv":
-            _write_csv(rows, columns, file)
-        case "json":
-            _write_json(rows, columns, file)
+    (_write_csv if kind == "csv" else _write_json)(rows, columns, file)
 
 
 def _write_csv(rows: Iterable[Mapping[str, object]], columns: Sequence[str], file: TextIO) -> None:
     brief = csv.writer(file, lineterminator="\n")
-    # Until Python 3.13 a lone carriage return is left unquoted, and read back as the end of a line.
+    # Until Python 3.13 a lone carriage return is not quoted, and read back as the end of a line.
     quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
     brief.writerow(columns)
     for row in rows:
@@ -130,7 +124,7 @@ def _write_parquet(rows: Iterable[Mapping[str, object]], columns: Sequence[str],
 
 
 def _cell(value: object) -> object:
-    """What ``csv`` writes for a value; it writes None as an empty field."""
+    """Return the cell for ``value``; ``csv`` writes None as an empty field."""
     plain = _plain(value)
     if isinstance(plain, bool | list | dict):
         return json.dumps(plain, ensure_ascii=False, default=_iso)
@@ -144,14 +138,13 @@ def _json(value: object) -> str:
 
 
 def _iso(value: object) -> str:
-    """ISO 8601 text of a date or time."""
     if not isinstance(value, date):
         raise TypeError(f"cannot export a {type(value).__name__}")
     return value.isoformat()
 
 
 def _plain(value: object) -> object:
-    """The value made of None, bool, int, finite float, str, date, list and dict alone."""
+    """Return ``value`` made of None, bool, int, finite float, str, date, list and dict."""
     match value:
         case Enum():
             return _plain(value.value)

@@ -1,17 +1,17 @@
-"""`annealq plan` for people and for JSON."""
+"""`annealq plan` as text and as JSON: the forecast, and past activity."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, tzinfo
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from producer.planning.forecast import Forecast, WindowPlan
 from producer.planning.workload import Ran
+from producer.reports.terminal import new_table
 from schema.calendar.run_hours import shown
 
 _MINUTE_US = 60_000_000
@@ -19,7 +19,7 @@ _MINUTE_US = 60_000_000
 
 @dataclass(frozen=True)
 class Price:
-    """What a minute of QPU time costs; currency: as it is to be printed."""
+    """Price of a minute of QPU time, and the name of its currency in the output."""
 
     per_minute: float
     currency: str
@@ -29,18 +29,18 @@ class Price:
 
 
 def plan_object(plan: WindowPlan, price: Price | None) -> dict[str, Any]:
-    """The forecast as plain JSON. Costs are None without a price."""
+    """Return the forecast ``plan`` as plain JSON. Costs are None without a ``price``."""
     return {
         "now": plan.now.isoformat(),
         "until": plan.until.isoformat(),
         "qpu_us": plan.qpu_us,
         **_cost(plan.qpu_us, price),
-        "runs": [_run_object(one, price) for one in plan.runs],
+        "runs": [_run_object(forecast, price) for forecast in plan.runs],
     }
 
 
-def _run_object(one: Forecast, price: Price | None) -> dict[str, Any]:
-    run = one.run
+def _run_object(forecast: Forecast, price: Price | None) -> dict[str, Any]:
+    run = forecast.run
     return {
         "run_id": run.run_id,
         "name": run.name,
@@ -49,101 +49,100 @@ def _run_object(one: Forecast, price: Price | None) -> dict[str, Any]:
         "paused_by": run.paused_by,
         "window": None if run.hours.windows is None else str(run.hours.windows),
         "deadline_at": None if run.hours.deadline_at is None else run.hours.deadline_at.isoformat(),
-        "begins_at": None if one.begins_at is None else one.begins_at.isoformat(),
-        "images": one.images,
-        "problems": one.problems,
-        "qpu_us": one.qpu_us,
-        **_cost(one.qpu_us, price),
+        "begins_at": None if forecast.begins_at is None else forecast.begins_at.isoformat(),
+        "images": forecast.images,
+        "problems": forecast.problems,
+        "qpu_us": forecast.qpu_us,
+        **_cost(forecast.qpu_us, price),
         "budget_left_us": run.budget_us,
-        "left_images": one.left_images,
-        "left_qpu_us": None if run.qpu_us is None else run.qpu_us - one.qpu_us,
-        "left": one.left,
+        "left_images": forecast.left_images,
+        "left_qpu_us": None if run.qpu_us is None else run.qpu_us - forecast.qpu_us,
+        "left": forecast.left,
         "basis": run.basis,
     }
 
 
 def plan_text(plan: WindowPlan, price: Price | None, zone: tzinfo) -> RenderableType:
-    """The forecast for people."""
+    """Return the forecast ``plan`` as text, with costs by ``price`` and times in ``zone``."""
     if not plan.runs:
-        return "nothing waits: `annealq classify DATA`"
-    table = Table(title=f"from {shown(plan.now, zone)} to {shown(plan.until, zone)}")
-    for name in ("run", "solver", "begins", "images", "problems", "QPU s"):
-        table.add_column(name, justify="left" if name in ("run", "solver", "begins") else "right")
-    if price is not None:
-        table.add_column(price.currency or "cost", justify="right")
-    for name in ("budget left", "left over", "known from"):
-        table.add_column(name)
-    for one in plan.runs:
-        table.add_row(*_plan_row(one, price, zone))
-    cost = "" if price is None else f", {price.of(plan.qpu_us):,.2f} {price.currency}".rstrip()
-    left = sum(one.left_images for one in plan.runs)
-    return Group(table, f"{plan.qpu_us / 1e6:,.3f} s of QPU time{cost}; {left:,} images are left over")
+        return "no pending runs; start one with `annealq classify DATA`"
+    numbers = ("images", "problems", "QPU s", *_cost_column(price))
+    columns = ("run", "solver", "begins", *numbers, "budget left", "remaining", "basis")
+    title = f"from {shown(plan.now, zone)} to {shown(plan.until, zone)}"
+    table = new_table(*columns, right=numbers, title=title)
+    for forecast in plan.runs:
+        table.add_row(*_plan_row(forecast, price, zone))
+    remaining = sum(forecast.left_images for forecast in plan.runs)
+    total = _total(plan.qpu_us, price)
+    return Group(table, f"{total}; {remaining:,} images remain")
 
 
-def _plan_row(one: Forecast, price: Price | None, zone: tzinfo) -> list[str]:
-    run = one.run
-    cost = [] if price is None else [f"{price.of(one.qpu_us):,.2f}"]
-    left = "" if one.left is None else f"{one.left_images:,} images: {one.left}"
+def _plan_row(forecast: Forecast, price: Price | None, zone: tzinfo) -> list[str]:
+    run = forecast.run
+    remaining = "" if forecast.left is None else f"{forecast.left_images:,} images: {forecast.left}"
     return [
         f"{run.run_id}: {run.name}",
         run.solver,
-        "" if one.begins_at is None else shown(one.begins_at, zone),
-        f"{one.images:,} of {run.images:,}",
-        f"{one.problems:,}",
-        f"{one.qpu_us / 1e6:,.3f}",
-        *cost,
+        "" if forecast.begins_at is None else shown(forecast.begins_at, zone),
+        f"{forecast.images:,} of {run.images:,}",
+        f"{forecast.problems:,}",
+        f"{forecast.qpu_us / 1e6:,.3f}",
+        *_cost_cell(forecast.qpu_us, price),
         "" if run.budget_us is None else f"{run.budget_us / 1e6:,.3f} s",
-        left,
+        remaining,
         run.basis,
     ]
 
 
 def activity_object(since: datetime, ran: Sequence[Ran], price: Price | None) -> dict[str, Any]:
-    """What ran since, as plain JSON."""
-    runs = []
-    for one in ran:
-        values = {name: getattr(one, name) for name in Ran.__dataclass_fields__}
-        runs.append({**values, **_cost(one.charged_us + one.wasted_us, price)})
-    charged, wasted = (sum(getattr(one, name) for one in ran) for name in ("charged_us", "wasted_us"))
+    """Return the activity ``ran`` of runs ``since`` then as plain JSON, with costs by ``price``."""
+    runs = [{**asdict(run), **_cost(run.charged_us + run.wasted_us, price)} for run in ran]
+    charged, wasted = sum(run.charged_us for run in ran), sum(run.wasted_us for run in ran)
     totals = {"charged_us": charged, "wasted_us": wasted, **_cost(charged + wasted, price)}
     return {"since": since.isoformat(), **totals, "runs": runs}
 
 
 def activity_text(since: datetime, ran: Sequence[Ran], price: Price | None, zone: tzinfo) -> RenderableType:
-    """What ran since, for people."""
+    """Return the activity ``ran`` of runs ``since`` then as text, with ``price`` and times in ``zone``."""
     if not ran:
         return f"nothing ran since {shown(since, zone)}"
-    table = Table(title=f"since {shown(since, zone)}")
-    for name in ("run", "solver", "state", "images", "left", "problems", "charged s", "wasted s"):
-        table.add_column(name, justify="left" if name in ("run", "solver", "state") else "right")
-    if price is not None:
-        table.add_column(price.currency or "cost", justify="right")
-    for name in ("failed", "remarks"):
-        table.add_column(name)
-    for one in ran:
-        cost = [] if price is None else [f"{price.of(one.charged_us + one.wasted_us):,.2f}"]
+    numbers = ("images", "remaining", "problems", "charged s", "wasted s", *_cost_column(price))
+    columns = ("run", "solver", "state", *numbers, "failed", "remarks")
+    table = new_table(*columns, right=numbers, title=f"since {shown(since, zone)}")
+    for run in ran:
         table.add_row(
-            f"{one.run_id}: {one.name}",
-            one.solver,
-            one.state,
-            f"{one.images:,}",
-            f"{one.left_images:,}",
-            f"{one.problems:,}",
-            f"{one.charged_us / 1e6:,.3f}",
-            f"{one.wasted_us / 1e6:,.3f}",
-            *cost,
-            _failed(one),
-            one.remark or "",
+            f"{run.run_id}: {run.name}",
+            run.solver,
+            run.state,
+            f"{run.images:,}",
+            f"{run.left_images:,}",
+            f"{run.problems:,}",
+            f"{run.charged_us / 1e6:,.3f}",
+            f"{run.wasted_us / 1e6:,.3f}",
+            *_cost_cell(run.charged_us + run.wasted_us, price),
+            _failed(run),
+            run.remark or "",
         )
-    total_us = sum(one.charged_us + one.wasted_us for one in ran)
-    cost_text = "" if price is None else f", {price.of(total_us):,.2f} {price.currency}".rstrip()
-    images = sum(one.images for one in ran)
-    return Group(table, f"{images:,} images for {total_us / 1e6:,.3f} s of QPU time{cost_text}")
+    total = _total(sum(run.charged_us + run.wasted_us for run in ran), price)
+    return Group(table, f"{sum(run.images for run in ran):,} images for {total}")
 
 
-def _failed(one: Ran) -> str:
-    parts = [(one.failed_problems, "problems"), (one.failed_batches, "batches")]
+def _failed(run: Ran) -> str:
+    parts = [(run.failed_problems, "problems"), (run.failed_batches, "batches")]
     return ", ".join(f"{count:,} {what}" for count, what in parts if count)
+
+
+def _cost_column(price: Price | None) -> list[str]:
+    return [] if price is None else [price.currency or "cost"]
+
+
+def _cost_cell(qpu_us: int, price: Price | None) -> list[str]:
+    return [] if price is None else [f"{price.of(qpu_us):,.2f}"]
+
+
+def _total(qpu_us: int, price: Price | None) -> str:
+    cost = "" if price is None else f", {price.of(qpu_us):,.2f} {price.currency}".rstrip()
+    return f"{qpu_us / 1e6:,.3f} s of QPU time{cost}"
 
 
 def _cost(qpu_us: int, price: Price | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Networks and calibrations as text for people."""
+"""Networks and calibrations as text."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rich.text import Text
 from producer.calibration.queries import CalibrationSummary
 from producer.networks import queries
 from producer.reports.run import parameters_text
+from producer.reports.terminal import new_grid, new_table
 from schema.network.architecture import Architecture
 
 
 def networks_table(networks: list[queries.NetworkSummary]) -> Table:
-    """`networks list` for people."""
-    table = Table()
-    for name in ("network", "origin", "state", "images", "classes", "transfer", "own accuracy", "ready"):
-        table.add_column(name)
+    """Return the table of `networks list`."""
+    columns = ("network", "origin", "state", "images", "classes", "transfer", "own accuracy", "ready")
+    table = new_table(*columns)
     for network in networks:
         accuracy = network.own_accuracy
         table.add_row(
@@ -37,8 +37,8 @@ def networks_table(networks: list[queries.NetworkSummary]) -> Table:
 
 
 def calibration_text(calibration: CalibrationSummary) -> RenderableType:
-    """`networks calibrate` for people: what was chosen, and what it was chosen from."""
-    about = Table.grid(padding=(0, 2))
+    """Return the text of `networks calibrate`: the parameters of ``calibration``, and all candidates."""
+    about = new_grid()
     about.add_row("calibration", f"{calibration.calibration_id}, {calibration.state}")
     about.add_row("network", f"{calibration.network}, solver {calibration.solver}")
     about.add_row("images", f"{calibration.images:,} of {calibration.name}")
@@ -47,11 +47,10 @@ def calibration_text(calibration: CalibrationSummary) -> RenderableType:
         about.add_row("accuracy", f"{calibration.accuracy:.2%} on these images")
     if calibration.measured is None:
         return about
-    return Group(about, _compared(calibration.measured, calibration.images))
+    return Group(about, _candidates(calibration.measured, calibration.images))
 
 
-def _compared(measured: dict[str, Any], images: int) -> Table:
-    """Accuracy by one-hot penalty (rows) and reads (columns), by the best rule for each."""
+def _candidates(measured: dict[str, Any], images: int) -> Table:
     table = Table(title="accuracy by one-hot penalty (rows) and reads (columns), each by its best rule")
     table.add_column("lam", justify="right", style="bold")
     reads = [choice["reads"] for choice in measured["choices"]]
@@ -66,24 +65,23 @@ def _compared(measured: dict[str, Any], images: int) -> Table:
     for number in columns:
         table.add_column(f"{number:,}", justify="right")
     for candidate, right in zip(measured["candidates"], measured["right"], strict=True):
-        best = [max(r for r, made in zip(right, reads, strict=True) if made == number) for number in columns]
+        best = [max(r for r, n in zip(right, reads, strict=True) if n == number) for number in columns]
         chosen = ["default" if (value := candidate.get(name)) is None else f"{value:g}" for name in others]
         table.add_row(f"{candidate['lam']:g}", *chosen, *(f"{count / images:.2%}" for count in best))
     return table
 
 
-def _calibrated(calibrations: Sequence[CalibrationSummary]) -> Table:
-    table = Table(title="calibrations, newest first")
-    for name in ("calibration", "solver", "state", "parameters", "accuracy", "on"):
-        table.add_column(name)
-    for held in calibrations:
+def _calibrations(calibrations: Sequence[CalibrationSummary]) -> Table:
+    columns = ("calibration", "solver", "state", "parameters", "accuracy", "on")
+    table = new_table(*columns, title="calibrations, newest first")
+    for calibration in calibrations:
         table.add_row(
-            str(held.calibration_id),
-            held.solver,
-            held.state,
-            "" if held.parameters is None else parameters_text(held.parameters),
-            "" if held.accuracy is None else f"{held.accuracy:.2%}",
-            f"{held.images:,} images of {held.name}",
+            str(calibration.calibration_id),
+            calibration.solver,
+            calibration.state,
+            "" if calibration.parameters is None else parameters_text(calibration.parameters),
+            "" if calibration.accuracy is None else f"{calibration.accuracy:.2%}",
+            f"{calibration.images:,} images of {calibration.name}",
         )
     return table
 
@@ -91,9 +89,9 @@ def _calibrated(calibrations: Sequence[CalibrationSummary]) -> Table:
 def network_text(
     network: queries.NetworkSummary, calibrations: Sequence[CalibrationSummary] = ()
 ) -> RenderableType:
-    """`networks show` for people."""
+    """Return the text of `networks show`: ``network`` and its ``calibrations``."""
     architecture = Architecture.from_dict(network.architecture)
-    about = Table.grid(padding=(0, 2))
+    about = new_grid()
     about.add_row("network", f"{network.name}@{network.version}, {network.origin}, {network.state}")
     about.add_row("images", f"{network.height} x {network.width} pixels, 0 to {architecture.input.image_max}")
     about.add_row("classes", ", ".join(network.classes))
@@ -106,14 +104,12 @@ def network_text(
     )
     about.add_row("weights", f"{architecture.weights:,}, sha256 {network.weights_sha256 or 'none yet'}")
     if network.own_accuracy is not None:
-        about.add_row("own accuracy", f"{network.own_accuracy:.2%} on images held out while training")
+        about.add_row("own accuracy", f"{network.own_accuracy:.2%} on images held out during training")
     elif network.train_accuracy is not None:
         about.add_row("own accuracy", f"{network.train_accuracy:.2%} on the images it was trained on")
     if command := (network.metrics or {}).get("command"):
         about.add_row("made by", command)
-    layers = Table(title="layers")
-    for name in ("part", "kind", "shape", "units"):
-        layers.add_column(name, justify="right" if name == "units" else "left")
+    layers = new_table("part", "kind", "shape", "units", right=("units",), title="layers")
     summary = architecture.summary()
     for part, key in (("features", "features"), ("Q", "units")):
         for layer in summary[key]:
@@ -121,7 +117,7 @@ def network_text(
             layers.add_row(part, layer["kind"], " x ".join(map(str, shape)), f"{math.prod(shape):,}")
     parts: list[RenderableType] = [about, layers]
     if calibrations:
-        parts.append(_calibrated(calibrations))
+        parts.append(_calibrations(calibrations))
     if network.error:
         parts.append(Text(network.error, style="red"))
     return Group(*parts)

@@ -1,10 +1,9 @@
-"""Live progress over queries: bars on a terminal, a line every few seconds elsewhere."""
+"""Live progress: bars on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Self
 
 from rich.console import Console
@@ -37,13 +36,14 @@ class Rate(ProgressColumn):
 def watch_run(
     database: Database, run_id: int, console: Console, check: Check = lambda: None
 ) -> queries.ImageProgress:
-    """Show a run's stages until it is finished or paused; ``check`` is called in between and may raise.
+    """Show the stages of ``run_id`` on ``console`` until it is finished or paused, and return them.
 
-    A run that is paused by its window goes on by itself, and is waited for.
+    ``check`` is called in between, and may raise. A run that is paused by its window resumes automatically,
+    so it is followed further.
     """
+    lines = _Lines(console)
     with _bars(console) as bars:
         stages: dict[str, TaskID] = {}
-        told = time.monotonic()
         waits: str | None = None
         while True:
             with database.reading() as session:
@@ -57,13 +57,11 @@ def watch_run(
             if seen.state in FINISHED_RUNS or (seen.state is RunState.PAUSED and not seen.waits):
                 return seen
             if seen.waits != waits and (waits := seen.waits):
-                console.print(f"run {run_id} waits: {waits}", markup=False)
-            if not console.is_terminal and time.monotonic() - told >= _LINE_EVERY_S:
-                told = time.monotonic()
-                console.print(
-                    f"run {run_id}: {seen.sampled} sampled, {seen.scored} scored of {seen.images} images"
-                    f"{searching}"
-                )
+                console.print(f"run {run_id} is waiting: {waits}", markup=False)
+            lines.print(
+                f"run {run_id}: {seen.sampled} sampled, {seen.scored} scored of {seen.images} images"
+                f"{searching}"
+            )
             check()
             time.sleep(_EVERY_S)
 
@@ -71,14 +69,10 @@ def watch_run(
 def watch_training(
     database: Database, network_id: int, console: Console, check: Check = lambda: None
 ) -> networks_queries.NetworkSummary:
-    """Show a network's epochs until it is ready.
-
-    Raises:
-        AnnealqError: training failed; says why.
-    """
+    """Show the epochs of ``network_id`` on ``console``; raise AnnealqError if training fails."""
     with _bars(console) as bars:
         bar = bars.add_task("training", total=None, unit="epochs")
-        told = 0
+        printed = 0
         while True:
             with database.reading() as session:
                 seen = networks_queries.network(session, network_id)
@@ -89,8 +83,8 @@ def watch_training(
                 return seen
             if seen.state is NetworkState.FAILED:
                 raise AnnealqError(f"training {seen.name}@{seen.version} failed: {seen.error}")
-            if not console.is_terminal and len(history) > told:
-                told = len(history)
+            if not console.is_terminal and len(history) > printed:
+                printed = len(history)
                 console.print(_epoch(history))
             check()
             time.sleep(_EVERY_S)
@@ -99,14 +93,10 @@ def watch_training(
 def watch_calibration(
     database: Database, calibration_id: int, console: Console, check: Check = lambda: None
 ) -> calibration_queries.CalibrationSummary:
-    """Show how many images of a calibration's runs are scored, until its parameters are there.
-
-    Raises:
-        AnnealqError: it failed; says why.
-    """
+    """Show the scored images of ``calibration_id`` on ``console``; raise AnnealqError if it fails."""
+    lines = _Lines(console)
     with _bars(console) as bars:
         bar = bars.add_task("calibration", total=None, unit="images")
-        told = time.monotonic()
         while True:
             with database.reading() as session:
                 seen = calibration_queries.one(session, calibration_id)
@@ -116,9 +106,7 @@ def watch_calibration(
                 return seen
             if seen.state is CalibrationState.FAILED:
                 raise AnnealqError(f"calibration {calibration_id} of {seen.network} failed: {seen.error}")
-            if not console.is_terminal and time.monotonic() - told >= _LINE_EVERY_S:
-                told = time.monotonic()
-                console.print(f"calibration {calibration_id}: {scored} of {images} images")
+            lines.print(f"calibration {calibration_id}: {scored} of {images} images")
             check()
             time.sleep(_EVERY_S)
 
@@ -126,14 +114,10 @@ def watch_calibration(
 def watch_dry_run(
     database: Database, preparation_id: int, console: Console, check: Check = lambda: None
 ) -> dry_runs.PreparationSummary:
-    """Show how far the search for an embedding is, until the plan is there.
-
-    Raises:
-        AnnealqError: the solver or the search said no; says why.
-    """
+    """Show the search of dry run ``preparation_id`` on ``console``; raise AnnealqError if it fails."""
+    lines = _Lines(console)
     with _bars(console) as bars:
         bar = bars.add_task("preparing", total=100, unit="%")
-        told = time.monotonic()
         while True:
             with database.reading() as session:
                 seen = dry_runs.one(session, preparation_id)
@@ -143,20 +127,32 @@ def watch_dry_run(
                 return seen
             if seen.state is PreparationState.FAILED:
                 raise AnnealqError(f"{seen.network} on solver {seen.solver}: {seen.error}")
-            if not console.is_terminal and time.monotonic() - told >= _LINE_EVERY_S:
-                told = time.monotonic()
-                console.print(f"{step}: {percent} %")
+            lines.print(f"{step}: {percent} %")
             check()
             time.sleep(_EVERY_S)
 
 
-class StepBars:
-    """Bars of a work in steps, as a context manager; they come up once it has taken two seconds."""
+class _Lines:
+    """Prints a line at most every five seconds, unless the console is a terminal, which has bars."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bars = Progress(*_columns(), console=console, disable=not console.is_terminal)
-        self._started = self._told = time.monotonic()
+        self._printed = time.monotonic()
+
+    def print(self, line: str) -> None:
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._printed >= _LINE_EVERY_S:
+            self._printed = now
+            self._console.print(line)
+
+
+class StepBars:
+    """Progress bars of several steps, as a context manager; they are shown after two seconds."""
+
+    def __init__(self, console: Console) -> None:
+        self._lines = _Lines(console)
+        self._bars = _bars(console)
+        self._started = time.monotonic()
         self._shown = False
 
     def __enter__(self) -> Self:
@@ -167,26 +163,23 @@ class StepBars:
             self._bars.stop()
 
     def start_step(self, name: str, size: int) -> Callable[[int], None]:
-        """Begin a step; what is returned is told how much of it is done. size: 0 where it is not known."""
+        """Start step ``name`` of ``size`` (0: unknown); return the function that adds to its progress."""
         bar = self._bars.add_task(name, total=size or None, unit="rows")
         done = 0
 
-        def tick(count: int) -> None:
+        def on_progress(count: int) -> None:
             nonlocal done
             done += count
             self._bars.update(bar, completed=done)
             self._show(f"{name}: {done:,}" + (f" of {size:,}" if size else ""))
 
-        return tick
+        return on_progress
 
     def _show(self, line: str) -> None:
-        now = time.monotonic()
-        if not self._shown and now - self._started > _SHOWN_AFTER_S:
+        if not self._shown and time.monotonic() - self._started > _SHOWN_AFTER_S:
             self._shown = True
             self._bars.start()
-        if not self._console.is_terminal and now - self._told >= _LINE_EVERY_S:
-            self._told = now
-            self._console.print(line)
+        self._lines.print(line)
 
 
 def _step(progress: dict[str, Any] | None) -> tuple[str, int]:
@@ -200,16 +193,10 @@ def _epoch(history: list[dict[str, Any]]) -> str:
         return "training"
     last = history[-1]
     validation = last.get("validation_accuracy")
-    held_out = "" if validation is None else f", {validation:.2%} of held-out images right"
+    held_out = "" if validation is None else f", {validation:.2%} of held-out images correct"
     return f"epoch {len(history)} of {last['epochs']}: loss {last['loss']:.4f}{held_out}"
 
 
-@contextmanager
-def _bars(console: Console) -> Iterator[Progress]:
-    with Progress(*_columns(), console=console, disable=not console.is_terminal) as bars:
-        yield bars
-
-
-def _columns() -> tuple[ProgressColumn, ...]:
-    name = TextColumn("{task.description:<10}")
-    return (name, BarColumn(), MofNCompleteColumn(), Rate(), Remaining())
+def _bars(console: Console) -> Progress:
+    columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), Rate(), Remaining())
+    return Progress(*columns, console=console, disable=not console.is_terminal)

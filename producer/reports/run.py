@@ -1,4 +1,4 @@
-"""What a user reads at the end of a run: plain objects for --json, tables for people."""
+"""Runs as text: figures, the confusion table, mean scores, and the list of runs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from producer.embeddings import queries as embeddings_queries
 from producer.reports import solver
+from producer.reports.terminal import new_grid, new_table
 from producer.runs import queries
 from producer.runs.summary import ConfusionTable, confusion_table, mean_scores, scored_classes
 from schema.calendar.run_hours import Hours, shown
@@ -25,7 +26,10 @@ from schema.states import FINISHED_RUNS, RunState
 def run_text(
     session: Session, run_id: int, *, scores: bool = False, now: datetime | None = None
 ) -> RenderableType:
-    """One run for people: figures, then the table of predicted against true classes."""
+    """Return the text of `runs show` for ``run_id`` in ``session``: figures, and the confusion table.
+
+    ``scores`` adds the mean scores. The window is shown open or closed as of ``now``, by default the present.
+    """
     run = queries.run(session, run_id)
     counts = queries.counts(session, run_id)
     names = queries.classes(session, run_id)
@@ -63,7 +67,7 @@ def _add_hours(table: Table, run: queries.RunSummary, now: datetime) -> None:
 
 
 def _figures(run: queries.RunSummary, counts: queries.Counts, now: datetime) -> Table:
-    table = Table.grid(padding=(0, 2))
+    table = new_grid()
     table.add_row("run", f"{run.run_id}: {run.name}, {run.state}")
     table.add_row("network", f"{run.network}, solver {run.solver}, {run.parameters['reads']} reads an image")
     table.add_row("consensus", consensus_text(run.parameters))
@@ -71,7 +75,7 @@ def _figures(run: queries.RunSummary, counts: queries.Counts, now: datetime) -> 
         table.add_row("paused", run.pause_reason)
     _add_hours(table, run, now)
     if run.rescored_from is not None:
-        table.add_row("samples", f"those of run {run.rescored_from}: nothing was sampled again")
+        table.add_row("samples", f"those of run {run.rescored_from}; nothing was sampled again")
     if run.calibrated_by is not None:
         table.add_row("parameters", f"by calibration {run.calibrated_by}: {parameters_text(run.parameters)}")
     if run.calibrates is not None:
@@ -80,14 +84,16 @@ def _figures(run: queries.RunSummary, counts: queries.Counts, now: datetime) -> 
         "images", f"{run.images:,}, {counts.decided:,} decided, {counts.undecided:,} undecided{_tied(counts)}"
     )
     if counts.accuracy is not None:
-        table.add_row("accuracy", f"{counts.accuracy:.2%} ({counts.correct:,} of {counts.labelled:,} right)")
+        table.add_row(
+            "accuracy", f"{counts.accuracy:.2%} ({counts.correct:,} of {counts.labelled:,} correct)"
+        )
     if run.statistics:
         _add_throughput(table, run.statistics)
     return table
 
 
 def consensus_text(parameters: Mapping[str, Any]) -> str:
-    """A run's consensus rule, with the number that belongs to it."""
+    """Return the consensus rule in ``parameters``, with its own parameter."""
     match parameters["rule"]:
         case Rule.LOWEST_ENERGY_MEAN:
             return f"{parameters['rule']}, fraction {parameters['fraction']:g}"
@@ -98,15 +104,15 @@ def consensus_text(parameters: Mapping[str, Any]) -> str:
 
 
 def parameters_text(parameters: Mapping[str, Any], names: Collection[str] | None = None) -> str:
-    """Sampling parameters in one line, without those that the rule does not use; ``names``: only these."""
-    shown = {
+    """Return sampling ``parameters`` (only those in ``names``, if given) that the rule uses, in one line."""
+    texts = {
         "lam": None if parameters.get("lam") is None else f"lam {parameters['lam']:g}",
         "reads": f"{parameters['reads']:,} reads",
         "visible": f"visible units {parameters['visible']}",
         "sweeps": None if parameters.get("sweeps") is None else f"{parameters['sweeps']:,} sweeps",
         "rule": consensus_text(parameters),
     }
-    wanted = [text for name, text in shown.items() if text and (names is None or name in names)]
+    wanted = [text for name, text in texts.items() if text and (names is None or name in names)]
     return ", ".join(wanted)
 
 
@@ -122,8 +128,8 @@ def _add_throughput(table: Table, figures: dict[str, Any]) -> None:
         "sampling", f"{figures['sampling_seconds']:,.1f} s inside the annealer, all workers together"
     )
     for name, key in (("queue wait", "queue_wait_ms"), ("latency", "latency_ms")):
-        known = [(p, ms) for p, ms in figures[key].items() if ms is not None]
-        table.add_row(name, ", ".join(f"{p} {ms / 1000:,.2f} s" for p, ms in known))
+        percentiles = [(p, ms) for p, ms in figures[key].items() if ms is not None]
+        table.add_row(name, ", ".join(f"{p} {ms / 1000:,.2f} s" for p, ms in percentiles))
 
 
 def _confusion(confusion: ConfusionTable) -> Table:
@@ -164,12 +170,10 @@ def _scores(means: NDArray[np.float64], names: tuple[str, ...]) -> Table:
 
 
 def runs_table(runs: list[queries.RunSummary]) -> Table:
-    """`runs list` for people."""
-    table = Table()
-    for name, justify in (("run", "right"), ("data", "left"), ("network", "left"), ("solver", "left")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for name in ("state", "images", "scored", "images/s", "created"):
-        table.add_column(name, justify="left" if name == "state" else "right")
+    """Return the table of `runs list`."""
+    numbers = ("images", "scored", "images/s", "created")
+    columns = ("run", "data", "network", "solver", "state", *numbers)
+    table = new_table(*columns, right=("run", *numbers))
     for run in runs:
         scored = run.batches_scored / run.batches
         rate = (run.statistics or {}).get("images_per_second")

@@ -1,4 +1,4 @@
-"""Schedules for people to read."""
+"""Schedules and their firings as text."""
 
 from __future__ import annotations
 
@@ -9,67 +9,66 @@ from rich.table import Table
 from rich.text import Text
 
 from producer.planning.schedules import FiringSummary, ScheduleSummary
+from producer.reports.terminal import new_grid, new_table
 from schema.calendar.run_hours import shown
 from schema.calendar.windows import find_zone
 from schema.states import FiringState
 
 
 def schedules_table(schedules: Sequence[ScheduleSummary]) -> Table:
-    """`schedules list`."""
-    made = Table()
-    for name in ("schedule", "due", "zone", "state", "next", "last", "came to"):
-        made.add_column(name)
-    for held in schedules:
-        zone = find_zone(held.zone)
-        made.add_row(
-            held.name,
-            held.cron,
-            held.zone,
-            held.state,
-            "" if held.next_at is None else shown(held.next_at, zone),
-            "" if held.last is None else shown(held.last.due_at, zone),
-            "" if held.last is None else firing_result(held.last),
+    """Return the table of `schedules list`."""
+    table = new_table("schedule", "due", "zone", "state", "next", "last", "result")
+    for schedule in schedules:
+        zone = find_zone(schedule.zone)
+        table.add_row(
+            schedule.name,
+            schedule.cron,
+            schedule.zone,
+            schedule.state,
+            "" if schedule.next_at is None else shown(schedule.next_at, zone),
+            "" if schedule.last is None else shown(schedule.last.due_at, zone),
+            "" if schedule.last is None else firing_result(schedule.last),
         )
-    return made
+    return table
 
 
-def schedule_text(held: ScheduleSummary, firings: Sequence[FiringSummary]) -> RenderableType:
-    """`schedules show`."""
-    zone = find_zone(held.zone)
-    about = Table.grid(padding=(0, 2))
-    about.add_row("schedule", f"{held.name}, {held.state}")
-    about.add_row("due", f"{held.cron} {held.zone}")
-    if held.next_at is not None:
-        about.add_row("next", shown(held.next_at, zone))
-    for name, value in held.request.items():
-        about.add_row(name, Text(value if isinstance(value, str) else _words(value)))
-    made = Table(title="firings, newest first")
-    for name in ("due", "came to", "remarks"):
-        made.add_column(name)
+def schedule_text(schedule: ScheduleSummary, firings: Sequence[FiringSummary]) -> RenderableType:
+    """Return the text of `schedules show`: ``schedule``, its request and its ``firings``."""
+    zone = find_zone(schedule.zone)
+    about = new_grid()
+    about.add_row("schedule", f"{schedule.name}, {schedule.state}")
+    about.add_row("due", f"{schedule.cron} {schedule.zone}")
+    if schedule.next_at is not None:
+        about.add_row("next", shown(schedule.next_at, zone))
+    for name, value in schedule.request.items():
+        about.add_row(name, Text(value if isinstance(value, str) else _in_words(value)))
+    if not firings:
+        return about
+    table = new_table("due", "result", "remarks", title="firings, newest first")
     for firing in firings:
-        made.add_row(shown(firing.due_at, zone), firing_result(firing), _remarks(firing))
-    return Group(about, made) if firings else about
+        table.add_row(shown(firing.due_at, zone), firing_result(firing), _remarks(firing))
+    return Group(about, table)
 
 
 def firing_result(firing: FiringSummary) -> Text:
-    """What became of a firing."""
+    """Return the run or the error of ``firing``."""
     if firing.state is FiringState.FAILED:
         return Text(firing.error or "", style="red")
-    return Text("waits for its run" if firing.state is FiringState.DUE else f"run {firing.run_id}")
+    return Text("waiting for its run" if firing.state is FiringState.DUE else f"run {firing.run_id}")
 
 
 def _remarks(firing: FiringSummary) -> str:
     remarks = []
     if firing.by_hand:
-        remarks.append("by hand")
+        remarks.append("fired manually")
     if firing.missed:
-        remarks.append(f"stands for {firing.missed:,} earlier ones that were missed")
+        remarks.append(f"replaces {firing.missed:,} missed firings")
     if firing.changed:
-        remarks.append("other data than when it was added")
+        remarks.append("the data have changed since it was added")
     return "; ".join(remarks)
 
 
-def _words(value: object) -> str:
+def _in_words(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {one}" for name, one in value.items())
+        return ", ".join(f"{name} {item}" for name, item in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

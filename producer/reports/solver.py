@@ -1,4 +1,4 @@
-"""What solvers with qubits give people to read: costs before a run, embeddings, and what a run used."""
+"""Solvers with qubits as text: costs before a run, embeddings, and QPU figures of a run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from producer.embeddings.queries import EmbeddingSummary, UnitLayers
 from producer.figures.q_matrix import unit_names
+from producer.reports.terminal import new_grid, new_table
 from producer.runs.dry_runs import PreparationSummary
 from schema.codecs.tiling import Tiling
 from schema.parameters import Parameters, Solver
@@ -20,7 +21,7 @@ _BAR = 40  # characters of the longest bar
 
 
 def free(solver: Solver, name: str, images: int) -> dict[str, Any]:
-    """The costs of a run on a solver of this machine, by name: there are none."""
+    """Return the costs of a dry run of ``images`` images called ``name`` on a local ``solver``: nothing."""
     return {
         "dry_run": True,
         "name": name,
@@ -32,92 +33,98 @@ def free(solver: Solver, name: str, images: int) -> dict[str, Any]:
     }
 
 
-def costs(found: PreparationSummary, name: str, parameters: Parameters, batch_size: int) -> dict[str, Any]:
-    """What a run over the images called ``name`` would need and cost, by name."""
-    about = {"dry_run": True, "name": name, "network": found.network, "solver": found.solver}
+def costs(estimate: PreparationSummary, name: str, parameters: Parameters, batch_size: int) -> dict[str, Any]:
+    """Return the ``estimate`` for the images called ``name`` with ``parameters`` and ``batch_size``."""
+    about = {"dry_run": True, "name": name, "network": estimate.network, "solver": estimate.solver}
     about |= {"reads": parameters.reads, "batch_size": batch_size}
-    return {**about, **{("qpu" if key == "solver" else key): value for key, value in found.plan.items()}}
+    return {**about, **{("qpu" if key == "solver" else key): value for key, value in estimate.plan.items()}}
 
 
 def costs_text(costs: Mapping[str, Any]) -> RenderableType:
-    """A dry run for people."""
-    table = Table.grid(padding=(0, 2))
-    table.add_row("dry run", f"{costs['images']:,} images of {costs['name']}: nothing was sent")
+    """Return the text of a dry run with these ``costs``."""
+    table = new_grid()
+    table.add_row("dry run", f"{costs['images']:,} images of {costs['name']}: nothing was submitted")
     if "embedding_id" not in costs:
         table.add_row("costs", f"solver {costs['solver']} runs on this machine: nothing is charged")
         return table
     table.add_row("solver", f"{costs['solver']}: {costs['qpu']}, graph {costs['graph_id']}")
     table.add_row("network", f"{costs['network']}, {costs['reads']:,} reads an image")
-    table.add_row("embedding", _found(costs))
+    table.add_row("embedding", _embedding(costs))
     table.add_row("strength", f"chains {costs['chain_strength']:.4g}, h and J times {costs['scale']:.4g}")
     table.add_row("problems", f"{costs['problems']:,}, up to {costs['tiles']} images each")
     table.add_row(
         "QPU time",
-        f"{_time(costs['qpu_us'])}, {costs['qpu_us_per_image']:,.1f} us an image: so much is charged",
+        f"{_time(costs['qpu_us'])}, {costs['qpu_us_per_image']:,.1f} us an image will be charged",
     )
     return table
 
 
-def _found(plan: Mapping[str, Any]) -> str:
+def _embedding(plan: Mapping[str, Any]) -> str:
     tiles = "1 tile" if plan["tiles"] == 1 else f"{plan['tiles']} tiles"
-    came = "stored already, its search took" if plan["found"] else "found now in"
+    origin = "stored already, its search took" if plan["found"] else "found now in"
     return (
         f"{plan['embedding_id']}: {tiles}, {plan['qubits']:,} qubits, longest chain {plan['longest_chain']}; "
-        f"{came} {plan['search_s']:.1f} s"
+        f"{origin} {plan['search_s']:.1f} s"
     )
 
 
 def embeddings_table(embeddings: Sequence[EmbeddingSummary]) -> Table:
-    """`embeddings list` for people."""
-    table = Table()
-    for name in ("id", "network", "solver", "graph", "state", "tiles", "qubits", "longest chain", "seconds"):
-        table.add_column(name, justify="left" if name in ("network", "solver", "graph", "state") else "right")
-    table.add_column("method")
-    table.add_column("problems", justify="right")
-    for held in embeddings:
+    """Return the table of `embeddings list`."""
+    numbers = ("tiles", "qubits", "longest chain", "seconds")
+    columns = ("id", "network", "solver", "graph", "state", *numbers, "method", "problems")
+    table = new_table(*columns, right=("id", *numbers, "problems"))
+    for embedding in embeddings:
         table.add_row(
-            str(held.embedding_id),
-            held.name,
-            f"{held.solver}: {held.chip}",
-            held.graph_id if held.current else f"{held.graph_id}, not its newest",
-            held.state,
-            _number(held.tiles),
-            _number(held.qubits),
-            _number(held.longest_chain),
-            "" if held.seconds is None else f"{held.seconds:.1f}",
-            held.method or "",
-            f"{held.problems:,}",
+            str(embedding.embedding_id),
+            embedding.name,
+            f"{embedding.solver}: {embedding.chip}",
+            embedding.graph_id if embedding.current else f"{embedding.graph_id}, outdated",
+            embedding.state,
+            _number(embedding.tiles),
+            _number(embedding.qubits),
+            _number(embedding.longest_chain),
+            "" if embedding.seconds is None else f"{embedding.seconds:.1f}",
+            embedding.method or "",
+            f"{embedding.problems:,}",
         )
     return table
 
 
 def embedding_text(
-    held: EmbeddingSummary, tiling: Tiling | None, layers: UnitLayers | None, *, found_now: bool | None = None
+    embedding: EmbeddingSummary,
+    tiling: Tiling | None,
+    layers: UnitLayers | None,
+    *,
+    found_now: bool | None = None,
 ) -> RenderableType:
-    """`embeddings show` and `find` for people."""
-    about = Table.grid(padding=(0, 2))
-    about.add_row("embedding", f"{held.embedding_id}, {held.state}: {held.name}")
-    graph = held.graph_id if held.current else f"{held.graph_id}, which is not its newest"
-    about.add_row("solver", f"{held.solver}: {held.chip}, graph {graph}")
-    wanted = "as many as fit" if held.tiles_wanted == 0 else f"at most {held.tiles_wanted}"
-    about.add_row("tiles", f"{_number(held.tiles) or 'none'}, wanted: {wanted}")
-    if held.qubits is not None:
-        about.add_row("qubits", f"{held.qubits:,}, longest chain {held.longest_chain}")
-    if held.seconds is not None:
-        repaired = "" if held.repaired_from is None else f", from embedding {held.repaired_from}"
+    """Return the text of `embeddings show` and `find`: ``embedding``, and the chains of its ``tiling``.
+
+    Chains are also listed by ``layers``, if known. ``found_now`` tells a new embedding from a stored one.
+    """
+    about = new_grid()
+    about.add_row("embedding", f"{embedding.embedding_id}, {embedding.state}: {embedding.name}")
+    graph = embedding.graph_id if embedding.current else f"{embedding.graph_id}, which is outdated"
+    about.add_row("solver", f"{embedding.solver}: {embedding.chip}, graph {graph}")
+    wanted = "as many as fit" if embedding.tiles_wanted == 0 else f"at most {embedding.tiles_wanted}"
+    about.add_row("tiles", f"{_number(embedding.tiles) or 'none'}, wanted: {wanted}")
+    if embedding.qubits is not None:
+        about.add_row("qubits", f"{embedding.qubits:,}, longest chain {embedding.longest_chain}")
+    if embedding.seconds is not None:
+        origin = "" if embedding.repaired_from is None else f", from embedding {embedding.repaired_from}"
         source = {None: "", True: ", now", False: ", stored already"}[found_now]
-        about.add_row("search", f"{held.seconds:.1f} s by {held.method}{repaired}, seed {held.seed}{source}")
-    about.add_row("used by", f"{held.problems:,} problems")
+        search = f"{embedding.seconds:.1f} s by {embedding.method}{origin}, seed {embedding.seed}{source}"
+        about.add_row("search", search)
+    about.add_row("used by", f"{embedding.problems:,} problems")
     parts: list[RenderableType] = [about]
     if tiling is not None:
         parts += [_chain_lengths(tiling), *_by_layer(tiling, layers)]
-    if held.error:
-        parts.append(Text(held.error, style="red"))
+    if embedding.error:
+        parts.append(Text(embedding.error, style="red"))
     return Group(*parts)
 
 
 def chain_lengths(tiling: Tiling) -> dict[int, int]:
-    """How many chains there are of each length."""
+    """Return the number of chains in ``tiling`` by their length."""
     counts = np.bincount(tiling.lengths.ravel())
     return {length: int(count) for length, count in enumerate(counts) if count}
 
@@ -136,9 +143,8 @@ def _chain_lengths(tiling: Tiling) -> Table:
 def _by_layer(tiling: Tiling, layers: UnitLayers | None) -> list[Table]:
     if layers is None or len(layers.sizes) == 1:
         return []
-    table = Table(title="chains by layer of units")
-    for name in ("layer", "units", "mean", "longest"):
-        table.add_column(name, justify="left" if name == "layer" else "right")
+    numbers = ("units", "mean", "longest")
+    table = new_table("layer", *numbers, right=numbers, title="chains by layer of units")
     ends = np.cumsum(layers.sizes)
     for kind, size, end in zip(layers.kinds, layers.sizes, ends, strict=True):
         lengths = tiling.lengths[:, end - size : end]
@@ -147,20 +153,20 @@ def _by_layer(tiling: Tiling, layers: UnitLayers | None) -> list[Table]:
 
 
 def solver_figures(figures: Mapping[str, Any], layers: UnitLayers) -> Table:
-    """What a run used of a solver with qubits, for a terminal."""
-    table = Table.grid(padding=(0, 2))
+    """Return `solver_rows` of ``figures`` and ``layers`` as a table."""
+    table = new_grid()
     for name, text in solver_rows(figures, layers):
         table.add_row(name, text)
     return table
 
 
 def solver_rows(figures: Mapping[str, Any], layers: UnitLayers) -> list[tuple[str, str]]:
-    """What a run used of a solver with qubits, by name; ``figures`` are the run's statistics."""
+    """Return the QPU figures of a run by name, from its statistics ``figures`` and ``layers`` of units."""
     rows: list[tuple[str, str]] = []
-    again = [(figures["problems_adopted"], "adopted"), (figures["problems_resubmitted"], "sent again")]
+    again = [(figures["problems_adopted"], "adopted"), (figures["problems_resubmitted"], "submitted again")]
     again.append((figures["duplicates"], "duplicates"))
     rest = ", ".join(f"{count:,} {what}" for count, what in again)
-    rows.append(("problems", f"{figures['problems_sent']:,} sent, {rest}"))
+    rows.append(("problems", f"{figures['problems_sent']:,} submitted, {rest}"))
     charged = (
         f"{_time(figures['qpu_access_time_us'])}, {figures['qpu_access_time_us_per_image']:,.1f} us an image"
     )
@@ -171,7 +177,7 @@ def solver_rows(figures: Mapping[str, Any], layers: UnitLayers) -> list[tuple[st
     if times := figures.get("solver_time_us"):
         rows.append(("of it", _parts(times)))
     saved = figures.get("embedding_seconds_saved", 0.0)
-    stored = f"{figures['embedding_hits']:,} batches found it stored, {figures['embedding_misses']:,} waited"
+    stored = f"{figures['embedding_hits']:,} batches found it, {figures['embedding_misses']:,} waited"
     rows.append(("embedding", f"{stored}; {saved:.1f} s of search saved"))
     if breaks := figures.get("chain_breaks"):
         worst = _unit(breaks["worst_unit"], layers)
@@ -185,7 +191,6 @@ def solver_rows(figures: Mapping[str, Any], layers: UnitLayers) -> list[tuple[st
 
 
 def _parts(times: Mapping[str, float]) -> str:
-    """`12 ms programming, 8 ms sampling (anneal ...), 3 ms overhead, not charged`."""
     sampling = ", ".join(f"{name} {_time(times[name])}" for name in ("anneal", "readout", "delay"))
     return (
         f"programming {_time(times['programming'])}, sampling {_time(times['sampling'])} ({sampling}); "

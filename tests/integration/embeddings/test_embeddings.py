@@ -76,7 +76,7 @@ def test_embeddings_are_listed_with_what_used_them(
     assert [held["state"] for held in found] == ["failed", "ready", "ready"]
     assert (found[1]["tiles"], found[1]["qubits"], found[1]["longest_chain"]) == (2, 8, 2)
     table = cli("embeddings", "list")
-    assert "not its newest" in table
+    assert "outdated" in table
     assert "emulator: tiny" in table
 
 

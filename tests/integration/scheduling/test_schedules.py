@@ -187,7 +187,7 @@ def test_a_failure_is_kept_and_shown(
     assert (shown["state"], shown["by_hand"], shown["changed"]) == ("enqueued", True, True)
     page = cli("schedules", "show", "nightly")
     assert f"run {shown['run_id']}" in page
-    assert "other data" in page
+    assert "the data have changed" in page
 
 
 def test_data_that_kill_their_reader_do_so_three_times_only(

@@ -214,7 +214,7 @@ def test_rows_leave_as_they_come(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_parquet_is_not_for_standard_output() -> None:
-    with pytest.raises(ParameterError, match="name a file, or choose csv or json"):
+    with pytest.raises(ParameterError, match="give a file name, or choose csv or json"):
         write([], COLUMNS, None, "parquet")
 
 
