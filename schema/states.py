@@ -1,94 +1,173 @@
-"""The states of every unit of work, what each means, who moves it on, and the table of legal moves.
+"""The states of every unit of work, and the table of legal moves between them.
 
-A state moves only through :func:`schema.database.transition`, which checks the move against `MOVES`
-and guards it with ``WHERE state = :from``.
+The state of an existing row changes only by the transitions of :mod:`schema.database.transitions`. They check
+each move against `MOVES`, guard it with ``WHERE state = :source`` and record it in `events`. The comments say
+who moves a row into a state, who moves it out, and when. Times are settings of the worker.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from enum import StrEnum
 
 
 class NetworkState(StrEnum):
-    QUEUED = "queued"  # waits for a worker to train it
-    TRAINING = "training"  # a worker trains it under a lease
-    READY = "ready"  # has weights: runs can use it
-    FAILED = "failed"  # training failed; the error is kept
+    """States of a network. An imported network starts in `ready`."""
+
+    # Enqueued by a producer, or released by a worker whose attempt failed. A worker claims it at a hint;
+    # a lost hint is sent again after `rehint_s`.
+    QUEUED = "queued"
+    # Claimed by a worker, which trains it under a lease and stores the weights. If the worker does not renew
+    # the lease for `lease_s`, the reconciler releases the network.
+    TRAINING = "training"
+    # Has weights, so runs can use it. Final.
+    READY = "ready"
+    # All attempts failed; the last error is stored. Enqueuing the same training again moves it to `queued`.
+    FAILED = "failed"
 
 
 class CalibrationState(StrEnum):
-    WAITING = "waiting"  # its runs are worked on; when all are finished, a worker claims it
-    FITTING = "fitting"  # leased: a worker compares parameters on the raw samples of its runs
-    READY = "ready"  # has parameters: runs use them
-    FAILED = "failed"  # one of its runs failed, or the fit did; the error is kept
+    """States of a calibration, which compares runs with different parameters."""
+
+    # Enqueued by a producer together with its runs. A worker claims it when all of them have finished.
+    WAITING = "waiting"
+    # Claimed by a worker, which compares the raw samples of its runs under a lease. If the worker does not
+    # renew the lease for `lease_s`, the reconciler releases the calibration.
+    FITTING = "fitting"
+    # Has parameters, so runs can use them. Final.
+    READY = "ready"
+    # One of its runs failed, or all attempts to compare them; the error is stored. Final.
+    FAILED = "failed"
 
 
 class EmbeddingState(StrEnum):
-    SEARCHING = "searching"  # leased: a worker searches, others wait for it
-    READY = "ready"  # has chains: problems use it
-    FAILED = "failed"  # nothing was found; the error is kept, the next who needs it searches again
+    """States of an embedding. The worker that first needs one inserts it and searches for it."""
+
+    # A worker searches under a lease, for up to `embedding_s`; others wait. If the worker does not renew the
+    # lease for `lease_s`, one of those that wait takes over.
+    SEARCHING = "searching"
+    # Has chains, so problems can use it. Final.
+    READY = "ready"
+    # The search found nothing; the error is stored. After ten minutes the next worker that needs it searches
+    # again.
+    FAILED = "failed"
 
 
 class PreparationState(StrEnum):
-    QUEUED = "queued"  # waits for a worker
-    PREPARING = "preparing"  # leased: a worker asks the solver for its graph, and finds an embedding
-    READY = "ready"  # has a plan
-    FAILED = "failed"  # the solver or the search said no; the error is kept
+    """States of a dry run."""
+
+    # Enqueued by a producer, or released by a worker whose attempt failed. A worker claims it at a hint.
+    QUEUED = "queued"
+    # Claimed by a worker, which reads the solver's graph and finds an embedding under a lease. If the worker
+    # does not renew the lease for `lease_s`, the reconciler releases the dry run.
+    PREPARING = "preparing"
+    # Has a plan. Final.
+    READY = "ready"
+    # The solver refused, or all attempts failed; the error is stored. Final.
+    FAILED = "failed"
 
 
 class RunState(StrEnum):
-    QUEUED = "queued"  # committed; the first claimed batch makes it running
-    RUNNING = "running"  # batches are sampled and scored; the last one moves it on
-    AGGREGATING = "aggregating"  # every batch is at its end; aggregate_run moves it on
-    DONE = "done"  # statistics are stored
-    FAILED = "failed"  # at least one batch failed for good; what was scored is kept
-    CANCELLED = "cancelled"  # by hand; what was scored is kept
-    PAUSED = "paused"  # by hand, outside its window or budget spent: its batches are not claimed
+    """States of a run."""
+
+    # Enqueued by a producer, or resumed by a user before any batch was claimed or after it failed. The worker
+    # that claims its first batch moves it to `running`.
+    QUEUED = "queued"
+    # Workers sample and score its batches. When all are scored or failed, it moves to `aggregating`.
+    RUNNING = "running"
+    # A worker computes its statistics, which takes seconds, and ends it. After a crash it is done again when
+    # the reconciler repeats the hint.
+    AGGREGATING = "aggregating"
+    # All batches are scored and the statistics are stored. Final.
+    DONE = "done"
+    # At least one batch failed, or the deadline passed; scored images remain. A user may resume it, except
+    # after its deadline.
+    FAILED = "failed"
+    # Cancelled by a user; scored images remain. Workers cancel what is still queued at the solver. Final.
+    CANCELLED = "cancelled"
+    # Paused by a user, a worker or the reconciler: its batches are not claimed, but problems in flight are
+    # collected. `PausedBy` says who resumes it and when.
+    PAUSED = "paused"
 
 
 class PausedBy(StrEnum):
-    """What paused a run, and so what it waits for."""
+    """Who paused a run, and so what it waits for."""
 
-    HAND = "hand"  # `runs pause`: until `runs resume`
-    BUDGET = "budget"  # its own budget is spent: until `runs resume --budget`
-    DAY = "day"  # the solver's budget of a day is spent: until the next day (UTC)
-    WINDOW = "window"  # its window is closed, or closes too soon: until the next one opens
-    DEADLINE = "deadline"  # it is over: what is in flight is collected, then the run has failed
+    HAND = "hand"  # a user, until `runs resume`
+    BUDGET = "budget"  # a worker, because the run's budget is spent: until `runs resume --budget`
+    DAY = "day"  # a worker, because the solver's budget of the day is spent: until the next day (UTC)
+    WINDOW = "window"  # the window is closed or closes too soon: until the reconciler sees the next one open
+    DEADLINE = "deadline"  # the deadline has passed: the run fails when problems in flight are collected
 
 
 class ScheduleState(StrEnum):
-    ACTIVE = "active"  # the reconciler makes a firing whenever it is due
-    PAUSED = "paused"  # by hand; what falls due meanwhile is not made up for
+    """States of a schedule."""
+
+    ACTIVE = "active"  # the reconciler creates a firing whenever the schedule is due; a user may pause it
+    PAUSED = "paused"  # paused by a user until the user resumes it; firings due meanwhile are skipped
 
 
 class FiringState(StrEnum):
-    DUE = "due"  # `annealq schedules serve` makes a run of it
-    ENQUEUED = "enqueued"  # has a run
-    FAILED = "failed"  # no run could be made; the error is kept, the next due time is tried again
+    """States of a firing: one due time of a schedule."""
+
+    DUE = (
+        "due"  # created by the reconciler or a user; `annealq schedules serve` enqueues a run within seconds
+    )
+    ENQUEUED = "enqueued"  # has a run; final
+    FAILED = (
+        "failed"  # no run could be enqueued; the error is stored; final, the next due time is tried again
+    )
 
 
 class BatchState(StrEnum):
-    PENDING = "pending"  # waits until due_at; a worker claims it
-    SAMPLING = "sampling"  # leased: Q is built, problems are sampled
-    SAMPLED = "sampled"  # raw sample sets are stored; aggregate_batch scores them
-    SCORED = "scored"  # classifications are stored
-    FAILED = "failed"  # its attempts are used up; the error is kept
+    """States of a batch."""
+
+    # Enqueued with its run, or released by a worker or the reconciler to be retried at `due_at`, which backs
+    # off from `retry_base_s` to `retry_limit_s`. A worker claims it at a hint.
+    PENDING = "pending"
+    # Claimed by a worker, which samples its problems under a lease. If the worker does not renew the lease
+    # for `lease_s`, the reconciler releases the batch.
+    SAMPLING = "sampling"
+    # Raw sample sets are stored. A worker scores it at the next hint; a lost hint is sent again after
+    # `rehint_s`.
+    SAMPLED = "sampled"
+    # Its classifications are stored. Final.
+    SCORED = "scored"
+    # The `max_attempts` claims failed, an error was permanent, or the deadline passed; the error is stored.
+    # `runs resume` moves it back to `pending`.
+    FAILED = "failed"
 
 
 class ProblemState(StrEnum):
-    RESERVED = "reserved"  # intent: known to us alone, costs nothing
-    SENDING = "sending"  # may have left; from here on it may have been charged
-    SENT = "sent"  # the solver's id is known
-    ANSWERED = "answered"  # the raw sample set is stored
-    FAILED = "failed"  # the solver refused or failed it
-    CANCELLED = "cancelled"  # withdrawn before it was answered
+    """States of a problem in the ledger."""
+
+    # Written by the worker that holds the batch, before it may submit the problem. It costs nothing.
+    RESERVED = "reserved"
+    # The worker is submitting it: from here on it may be charged. If the outcome is unknown, the next worker
+    # looks for its label, after `quarantine_s` at the latest, and moves it to `sent` or back to `reserved`.
+    SENDING = "sending"
+    # The solver has accepted it and its id is stored. The worker polls for the answer.
+    SENT = "sent"
+    # The raw sample set is stored. Final.
+    ANSWERED = "answered"
+    # The solver refused it or failed. Final: what is missing is reserved again as another problem.
+    FAILED = "failed"
+    # Cancelled before it was answered, because its run was cancelled or its terms changed. Final.
+    CANCELLED = "cancelled"
 
 
 class DeliveryState(StrEnum):
-    PENDING = "pending"  # waits until due_at; the API sends it
-    SENDING = "sending"  # leased: an API process asks the receiver to take it
-    DELIVERED = "delivered"  # the receiver has said so
-    FAILED = "failed"  # given up; the error is kept
+    """States of a webhook delivery."""
+
+    # Enqueued by the API when a run ends, or released after a failed attempt until `due_at`.
+    PENDING = "pending"
+    # Claimed by an API process, which sends the request under a lease of a minute. If that expires, another
+    # process sends it again, so it may arrive twice.
+    SENDING = "sending"
+    # The receiver has answered with 2xx. Final.
+    DELIVERED = "delivered"
+    # The receiver refused it, or all attempts of about a day failed; the error is stored. Final.
+    FAILED = "failed"
 
 
 State = (
@@ -104,104 +183,88 @@ State = (
     | DeliveryState
 )
 
-MOVES: dict[type[StrEnum], dict[StrEnum, frozenset[StrEnum]]] = {
+MOVES: Mapping[type[StrEnum], Mapping[StrEnum, Set[StrEnum]]] = {
     NetworkState: {
-        NetworkState.QUEUED: frozenset({NetworkState.TRAINING, NetworkState.FAILED}),
-        # Back to queued when a lease ran out: the next worker starts over from the seed.
-        NetworkState.TRAINING: frozenset({NetworkState.READY, NetworkState.FAILED, NetworkState.QUEUED}),
-        NetworkState.READY: frozenset(),
-        NetworkState.FAILED: frozenset({NetworkState.QUEUED}),
+        NetworkState.QUEUED: {NetworkState.TRAINING, NetworkState.FAILED},
+        NetworkState.TRAINING: {NetworkState.READY, NetworkState.FAILED, NetworkState.QUEUED},
+        NetworkState.READY: set(),
+        NetworkState.FAILED: {NetworkState.QUEUED},
     },
     CalibrationState: {
-        CalibrationState.WAITING: frozenset({CalibrationState.FITTING, CalibrationState.FAILED}),
-        # Back to waiting when a lease ran out: the fit has no memory and starts over.
-        CalibrationState.FITTING: frozenset(
-            {CalibrationState.READY, CalibrationState.FAILED, CalibrationState.WAITING}
-        ),
-        CalibrationState.READY: frozenset(),
-        CalibrationState.FAILED: frozenset(),
+        CalibrationState.WAITING: {CalibrationState.FITTING, CalibrationState.FAILED},
+        CalibrationState.FITTING: {CalibrationState.READY, CalibrationState.FAILED, CalibrationState.WAITING},
+        CalibrationState.READY: set(),
+        CalibrationState.FAILED: set(),
     },
     EmbeddingState: {
-        # Searching again when a lease ran out: another worker that needs the embedding takes over.
-        EmbeddingState.SEARCHING: frozenset(
-            {EmbeddingState.READY, EmbeddingState.FAILED, EmbeddingState.SEARCHING}
-        ),
-        EmbeddingState.READY: frozenset(),
-        EmbeddingState.FAILED: frozenset({EmbeddingState.SEARCHING}),
+        EmbeddingState.SEARCHING: {EmbeddingState.READY, EmbeddingState.FAILED, EmbeddingState.SEARCHING},
+        EmbeddingState.READY: set(),
+        EmbeddingState.FAILED: {EmbeddingState.SEARCHING},
     },
     PreparationState: {
-        PreparationState.QUEUED: frozenset({PreparationState.PREPARING, PreparationState.FAILED}),
-        # Back to queued when a lease ran out.
-        PreparationState.PREPARING: frozenset(
-            {PreparationState.READY, PreparationState.FAILED, PreparationState.QUEUED}
-        ),
-        PreparationState.READY: frozenset(),
-        PreparationState.FAILED: frozenset(),
+        PreparationState.QUEUED: {PreparationState.PREPARING, PreparationState.FAILED},
+        PreparationState.PREPARING: {
+            PreparationState.READY, PreparationState.FAILED, PreparationState.QUEUED,
+        },
+        PreparationState.READY: set(),
+        PreparationState.FAILED: set(),
     },
     RunState: {
-        RunState.QUEUED: frozenset({RunState.RUNNING, RunState.PAUSED, RunState.CANCELLED, RunState.FAILED}),
-        RunState.RUNNING: frozenset(
-            {RunState.AGGREGATING, RunState.PAUSED, RunState.CANCELLED, RunState.FAILED}
-        ),
-        # A paused run may see its last batch scored, which was under way when it was paused.
-        RunState.PAUSED: frozenset(
-            {RunState.QUEUED, RunState.RUNNING, RunState.CANCELLED, RunState.AGGREGATING}
-        ),
-        RunState.AGGREGATING: frozenset({RunState.DONE, RunState.FAILED}),
-        RunState.DONE: frozenset(),
-        RunState.FAILED: frozenset({RunState.QUEUED}),
-        RunState.CANCELLED: frozenset(),
+        RunState.QUEUED: {RunState.RUNNING, RunState.PAUSED, RunState.CANCELLED, RunState.FAILED},
+        RunState.RUNNING: {RunState.AGGREGATING, RunState.PAUSED, RunState.CANCELLED, RunState.FAILED},
+        # The last batch of a paused run may be scored: it was being sampled when the run was paused.
+        RunState.PAUSED: {RunState.QUEUED, RunState.RUNNING, RunState.CANCELLED, RunState.AGGREGATING},
+        RunState.AGGREGATING: {RunState.DONE, RunState.FAILED},
+        RunState.DONE: set(),
+        RunState.FAILED: {RunState.QUEUED},
+        RunState.CANCELLED: set(),
     },
     ScheduleState: {
-        ScheduleState.ACTIVE: frozenset({ScheduleState.PAUSED}),
-        ScheduleState.PAUSED: frozenset({ScheduleState.ACTIVE}),
+        ScheduleState.ACTIVE: {ScheduleState.PAUSED},
+        ScheduleState.PAUSED: {ScheduleState.ACTIVE},
     },
     FiringState: {
-        FiringState.DUE: frozenset({FiringState.ENQUEUED, FiringState.FAILED}),
-        FiringState.ENQUEUED: frozenset(),
-        FiringState.FAILED: frozenset(),
+        FiringState.DUE: {FiringState.ENQUEUED, FiringState.FAILED},
+        FiringState.ENQUEUED: set(),
+        FiringState.FAILED: set(),
     },
     BatchState: {
-        BatchState.PENDING: frozenset({BatchState.SAMPLING, BatchState.FAILED}),
-        BatchState.SAMPLING: frozenset({BatchState.SAMPLED, BatchState.PENDING, BatchState.FAILED}),
-        BatchState.SAMPLED: frozenset({BatchState.SCORED, BatchState.FAILED}),
-        BatchState.SCORED: frozenset(),
-        BatchState.FAILED: frozenset({BatchState.PENDING}),
+        BatchState.PENDING: {BatchState.SAMPLING, BatchState.FAILED},
+        BatchState.SAMPLING: {BatchState.SAMPLED, BatchState.PENDING, BatchState.FAILED},
+        BatchState.SAMPLED: {BatchState.SCORED, BatchState.FAILED},
+        BatchState.SCORED: set(),
+        BatchState.FAILED: {BatchState.PENDING},
     },
     ProblemState: {
-        # A solver in the worker's own process answers without ever sending.
-        ProblemState.RESERVED: frozenset(
-            {ProblemState.SENDING, ProblemState.ANSWERED, ProblemState.FAILED, ProblemState.CANCELLED}
-        ),
-        # Back to reserved when the label is provably unknown to the solver.
-        ProblemState.SENDING: frozenset(
-            {ProblemState.SENT, ProblemState.RESERVED, ProblemState.FAILED, ProblemState.CANCELLED}
-        ),
-        ProblemState.SENT: frozenset({ProblemState.ANSWERED, ProblemState.FAILED, ProblemState.CANCELLED}),
-        ProblemState.ANSWERED: frozenset(),
-        ProblemState.FAILED: frozenset(),
-        ProblemState.CANCELLED: frozenset(),
+        # A solver in the worker's own process answers without a submission.
+        ProblemState.RESERVED: {
+            ProblemState.SENDING, ProblemState.ANSWERED, ProblemState.FAILED, ProblemState.CANCELLED,
+        },
+        ProblemState.SENDING: {
+            ProblemState.SENT, ProblemState.RESERVED, ProblemState.FAILED, ProblemState.CANCELLED,
+        },
+        ProblemState.SENT: {ProblemState.ANSWERED, ProblemState.FAILED, ProblemState.CANCELLED},
+        ProblemState.ANSWERED: set(),
+        ProblemState.FAILED: set(),
+        ProblemState.CANCELLED: set(),
     },
     DeliveryState: {
-        DeliveryState.PENDING: frozenset({DeliveryState.SENDING}),
-        # Back to pending when it was not taken, or when a lease ran out: it may then arrive twice.
-        DeliveryState.SENDING: frozenset(
-            {DeliveryState.DELIVERED, DeliveryState.PENDING, DeliveryState.FAILED}
-        ),
-        DeliveryState.DELIVERED: frozenset(),
-        DeliveryState.FAILED: frozenset(),
+        DeliveryState.PENDING: {DeliveryState.SENDING},
+        DeliveryState.SENDING: {DeliveryState.DELIVERED, DeliveryState.PENDING, DeliveryState.FAILED},
+        DeliveryState.DELIVERED: set(),
+        DeliveryState.FAILED: set(),
     },
-}
+}  # fmt: skip
 
-LIVE_RUNS = (RunState.QUEUED, RunState.RUNNING)  # batches of these may be claimed
-HALTED_RUNS = (RunState.PAUSED, RunState.CANCELLED)  # nothing more is sent for these
+LIVE_RUNS = (RunState.QUEUED, RunState.RUNNING)  # their batches may be claimed
+HALTED_RUNS = (RunState.PAUSED, RunState.CANCELLED)  # no problems are submitted for them
 FINISHED_RUNS = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
 FINISHED_BATCHES = (BatchState.SCORED, BatchState.FAILED)
 
-# What a run forgets when it is paused no longer.
+# Columns to clear when a run is no longer paused.
 RESUMED: dict[str, None] = {"paused_by": None, "pause_reason": None, "paused_at": None}
 
 
 def is_legal(source: State, target: State) -> bool:
-    """Whether a row may go from ``source`` straight to ``target`` (both of one kind)."""
+    """Return whether a row may move from ``source`` straight to ``target``, which are states of one kind."""
     return target in MOVES[type(source)][source]
