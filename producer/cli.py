@@ -161,12 +161,12 @@ def demo(
 ) -> None:
     """Train a small network on handwritten digits, classify all of them, and some on an emulated QPU."""
     from producer.commands.demo import show_digits, show_mnist, show_qubits
-    from producer.commands.shared.session import work
+    from producer.commands.shared.session import open_app
     from schema.parameters import Parameters
 
     if (mnist_train is None) != (mnist_test is None):
         raise typer.BadParameter("--mnist-train and --mnist-test belong together")
-    with work(embedded=True, workers=workers, emulator=True) as app_context:
+    with open_app(embedded=True, workers=workers, emulator=True) as app_context:
         network = show_digits(app_context, Parameters(reads=reads), json=json)
         show_qubits(app_context, network, reads, json=json)
         if mnist_train and mnist_test:

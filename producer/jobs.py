@@ -18,7 +18,7 @@ from producer.networks.provide import provide
 from producer.networks.training import enqueue_training
 from producer.runs import hints, rescore
 from producer.runs.batch_size import REMOTE_BATCH_SIZE
-from producer.runs.dry_runs import TIME_LIMIT_S, enqueue_preparation
+from producer.runs.dry_runs import TIME_LIMIT_S, enqueue_dry_run
 from producer.runs.enqueue import enqueue_run
 from producer.runs.request import RunRequest
 from producer.runs.rescore import enqueue_rescored
@@ -56,7 +56,7 @@ def submit(
         network = provide(app.database, images, request.network)
     else:
         network = choose_network(images, request.network)
-    parameters, calibration = complete(app.database, request, network, key)
+    parameters, calibration = complete_parameters(app.database, request, network, key)
     calibrated_by = None if calibration is None else calibration.id
     options = request.options(_now(app.database, request), key, calibrated_by)
     run = enqueue_run(app.database, images, network, request.solver, parameters, options, also)
@@ -74,7 +74,7 @@ def _now(database: Database, request: RunRequest) -> datetime:
         return database.now(session)
 
 
-def complete(
+def complete_parameters(
     database: Database, request: RunRequest, network: ChosenNetwork, key: str | None = None
 ) -> tuple[Parameters, CalibrationChoice | None]:
     """Return the parameters of a run, and the calibration that completed those that ``request`` asks for.
@@ -84,11 +84,11 @@ def complete(
     if not request.calibrated:
         return Parameters.from_dict(request.asked), None
     with database.reading() as session:
-        fitted = enqueue.choose(session, network.id, request.solver, request.asked, key)
+        fitted = enqueue.choose_calibration(session, network.id, request.solver, request.asked, key)
     return (Parameters.from_dict(request.asked) if fitted is None else fitted.complete(request.asked)), fitted
 
 
-def submit_preparation(
+def submit_dry_run(
     at: AppContext,
     network: int,
     solver: Solver,
@@ -101,9 +101,9 @@ def submit_preparation(
     """Ask a worker what a run would need and cost, and say so to the workers; returns the preparation.
 
     Raises:
-        ParameterError: as `enqueue_preparation` says; nothing was written.
+        ParameterError: as `enqueue_dry_run` says; nothing was written.
     """
-    preparation = enqueue_preparation(
+    preparation = enqueue_dry_run(
         at.database,
         network,
         solver,
@@ -125,7 +125,7 @@ def submit_calibration(
     """
     chosen = provide(at.database, images, network)
     with at.database.reading() as session:
-        known = enqueue.trained_on(session, chosen.id, images)
+        known = enqueue.count_trained_on(session, chosen.id, images)
     calibration = enqueue_calibration(at.database, images, chosen, solver, grid)
     hints.send(at.settings.broker_url, Message(Task.DISPATCH))
     return calibration, known
@@ -158,6 +158,6 @@ def submit_rescoring(at: AppContext, run: int, changes: Mapping[str, Any]) -> En
     """
     again = enqueue_rescored(at.database, run, changes)
     with at.database.reading() as session:
-        batches = rescore.hinted(session, again.id)
+        batches = rescore.hinted_batches(session, again.id)
     hints.send(at.settings.broker_url, *(Message(Task.AGGREGATE_BATCH, batch) for batch in batches))
     return again

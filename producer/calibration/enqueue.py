@@ -166,7 +166,7 @@ def own_lam(session: Session, network: int, visible: Visible) -> float | None:
     return _PAPER_LAM if visible is Visible.SAMPLED else None
 
 
-def newest(
+def newest_calibration(
     session: Session, network: int, solver: Solver, visible: Visible | None, qpu: str | None = None
 ) -> CalibrationChoice | None:
     """The newest calibration of a network for a solver; with ``visible``: among those fitted for it.
@@ -198,7 +198,7 @@ def _graphs(session: Session, solver: Solver) -> list[str]:
     return list({row.name: row.graph_id for row in rows}.values())
 
 
-def choose(
+def choose_calibration(
     session: Session, network: int, solver: Solver, asked: Mapping[str, Any], key: str | None
 ) -> CalibrationChoice | None:
     """The calibration for a run: the newest, but for a run that is there already under ``key``: its own.
@@ -212,12 +212,12 @@ def choose(
         ).first()
         if sent is not None:
             return _fitted(sent.Calibration)
-    return newest(session, network, solver, asked.get("visible"), asked.get("qpu"))
+    return newest_calibration(session, network, solver, asked.get("visible"), asked.get("qpu"))
 
 
-def refuse_shared(images: ImageSet, test: ImageSet) -> None:
+def refuse_shared_images(images: ImageSet, test: ImageSet) -> None:
     """Raise ImageError when an image to calibrate with is also one to test with."""
-    found = overlap.shared(overlap.digests(images.images), overlap.digests(test.images))
+    found = overlap.shared_images(overlap.digests(images.images), overlap.digests(test.images))
     if found:
         raise ImageError(
             f"{len(found):,} of the {len(images.images):,} images of {images.name} are also in {test.name} "
@@ -226,7 +226,7 @@ def refuse_shared(images: ImageSet, test: ImageSet) -> None:
         )
 
 
-def trained_on(session: Session, network: int, images: ImageSet) -> int:
+def count_trained_on(session: Session, network: int, images: ImageSet) -> int:
     """How many images the network was trained on, too; 0 where its training set is not known."""
     row = session.execute(
         select(TrainingSet)
@@ -238,7 +238,7 @@ def trained_on(session: Session, network: int, images: ImageSet) -> int:
     with stored_in(f"training set {row.id}", "give the same images to `annealq networks train` again"):
         shape = (row.count, row.height, row.width)
         known, _ = arrays.decode_training_set(row.images, row.labels, shape, row.sha256)
-    return len(overlap.shared(overlap.digests(images.images), overlap.digests(known)))
+    return len(overlap.shared_images(overlap.digests(images.images), overlap.digests(known)))
 
 
 def _insert(session: Session, row: dict[str, Any], *, now: datetime) -> int:

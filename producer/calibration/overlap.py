@@ -19,7 +19,7 @@ def digests(images: NDArray[np.uint8]) -> bytes:
     return b"".join(hashlib.sha256(row.tobytes()).digest() for row in rows)
 
 
-def shared(some: bytes, others: bytes) -> list[int]:
+def shared_images(some: bytes, others: bytes) -> list[int]:
     """Indices of the images in ``some`` that are also in ``others``, both as :func:`digests` packs them."""
     known = set(_split(others))
     return [index for index, digest in enumerate(_split(some)) if digest in known]

@@ -39,7 +39,7 @@ def of_network(session: Session, network_id: int) -> list[CalibrationSummary]:
     return [_calibration(row) for row in session.execute(query)]
 
 
-def one(session: Session, calibration_id: int) -> CalibrationSummary:
+def get(session: Session, calibration_id: int) -> CalibrationSummary:
     """One calibration; raises NotFound."""
     row = session.execute(_calibrations().where(Calibration.id == calibration_id)).first()
     if row is None:

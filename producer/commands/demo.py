@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from producer.commands.shared.watching import watch_and_show
+from producer.commands.shared.watching import follow_and_print
 from producer.context import AppContext
 from producer.images.imageset import ImageSet
 from producer.images.source import read_images
@@ -96,5 +96,5 @@ def classify(
     )
     request = RunRequest(network=network, solver=solver, asked=parameters.to_dict(), calibrated=False)
     run, _ = submit(app, request, images)
-    watch_and_show(app, run.id, json=json)
+    follow_and_print(app, run.id, json=json)
     return run.id

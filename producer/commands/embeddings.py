@@ -71,19 +71,19 @@ def find(
     It belongs to this network's shape, this graph of the solver, and this number of tiles: a run with the
     same --qpu, --tiles and --visible then uses it, whatever its other parameters.
     """
-    from producer.commands.shared.session import work
-    from producer.jobs import submit_preparation
+    from producer.commands.shared.session import open_app
+    from producer.jobs import submit_dry_run
     from producer.networks.provide import find_network
     from producer.reports.progress import watch_dry_run
     from producer.reports.terminal import screen
-    from producer.runs.dry_runs import refuse
+    from producer.runs.dry_runs import check_dry_run
 
     chosen = solver(solver_name)
     parameters = Parameters(seed=seed, visible=visible, qpu=qpu, tiles=tiles)
-    refuse(chosen, parameters, time_limit)
-    with work(embedded=embedded, workers=workers, emulator=chosen is Solver.EMULATOR) as app_context:
+    check_dry_run(chosen, parameters, time_limit)
+    with open_app(embedded=embedded, workers=workers, emulator=chosen is Solver.EMULATOR) as app_context:
         summary = find_network(app_context.database, network)
-        preparation = submit_preparation(
+        preparation = submit_dry_run(
             app_context, summary.network_id, chosen, parameters, time_limit_s=time_limit
         )
         plan = watch_dry_run(app_context.database, preparation, screen(), app_context.check).plan

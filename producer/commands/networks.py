@@ -188,7 +188,7 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a network on a worker. The same data, layers and seed again: nothing is redone."""
-    from producer.commands.shared.session import work
+    from producer.commands.shared.session import open_app
     from producer.images.source import read_images
     from producer.jobs import submit_training
     from producer.networks import queries as networks_queries
@@ -208,7 +208,7 @@ def train(
     images = read_images(data, labels)
     if limit is not None:
         images = images.limit(limit)
-    with work(embedded=embedded) as at:
+    with open_app(embedded=embedded) as at:
         queued = submit_training(at, layers, images, transfer=transfer, seed=seed, epochs=epochs)
         if not detach:
             watch_training(at.database, queued.id, screen(), at.check)
@@ -273,8 +273,8 @@ def calibrate(
 
     `classify` then uses them for the same network and solver, and says so.
     """
-    from producer.calibration.enqueue import refuse_shared
-    from producer.commands.shared.session import work
+    from producer.calibration.enqueue import refuse_shared_images
+    from producer.commands.shared.session import open_app
     from producer.images.source import read_images
     from producer.jobs import submit_calibration
     from producer.reports import network as reports_network
@@ -288,8 +288,8 @@ def calibrate(
     if limit is not None:
         images = images.limit(limit)
     if test is not None and not allow_overlap:
-        refuse_shared(images, read_images(test))
-    with work(embedded=embedded, emulator=chosen is Solver.EMULATOR) as at:
+        refuse_shared_images(images, read_images(test))
+    with open_app(embedded=embedded, emulator=chosen is Solver.EMULATOR) as at:
         queued, known = submit_calibration(at, images, name, chosen, grid)
         if known:
             screen().print(

@@ -53,15 +53,15 @@ def plan(
     with database() as opened, opened.reading() as session:
         now = opened.now(session)
         if since is None and not last:
-            planned = forecast(workload.waiting(session), now)
+            planned = forecast(workload.waiting_runs(session), now)
             result = (
                 reports_forecast.plan_object(planned, cost)
                 if json
                 else reports_forecast.plan_text(planned, cost, where)
             )
         else:
-            begin = workload.last_night(session, now) if since is None else past(since, where, now)
-            ran = workload.ran(session, begin)
+            begin = workload.last_window_opened(session, now) if since is None else past(since, where, now)
+            ran = workload.activity_since(session, begin)
             result = (
                 reports_forecast.activity_object(begin, ran, cost)
                 if json

@@ -76,14 +76,14 @@ def reproduce(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Reproduce an experiment of the paper: its table next to ours. Existing runs are used again."""
-    from producer.commands.shared.session import work
+    from producer.commands.shared.session import open_app
     from producer.reports.terminal import page, print_json, screen
     from producer.reproduction.runner import Runner
 
     if output is not None:
         _prepare(output)
     test, training = _read(name, data, train)
-    with work(embedded=embedded, workers=workers) as app:
+    with open_app(embedded=embedded, workers=workers) as app:
         result = _run(name, Runner(app), test, training, ReproduceOptions(seed, reads, limit, quick))
     files = [] if output is None else result.save(output)
     if json:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from producer.commands.shared.watching import _show, show_enqueued, watch_and_show
+from producer.commands.shared.watching import _show, follow_and_print, print_enqueued
 from schema.errors import ParameterError
 from schema.parameters import Parameters, Rule, Unembedding
 from schema.states import PausedBy
@@ -66,7 +66,7 @@ def watch(run: Number, json: Json = False) -> None:
 
     settings = load()
     with database(settings) as opened:
-        watch_and_show(AppContext(settings, opened, lambda: None), run, json=json)
+        follow_and_print(AppContext(settings, opened, lambda: None), run, json=json)
 
 
 @app.command()
@@ -153,7 +153,7 @@ def rescore(
     json: Json = False,
 ) -> None:
     """Score the stored raw samples of a run in another way, as a new run. No image is sampled again."""
-    from producer.commands.shared.session import work
+    from producer.commands.shared.session import open_app
     from producer.jobs import submit_rescoring
 
     if detach and embedded:
@@ -163,12 +163,12 @@ def rescore(
     wanted = {"rule": rule, "fraction": fraction, "beta": beta, "reads": reads, "unembedding": unembedding}
     changes = {name: value for name, value in wanted.items() if value is not None}
     Parameters.from_dict(changes)
-    with work(embedded=embedded) as app:
+    with open_app(embedded=embedded) as app:
         rescored = submit_rescoring(app, run, changes)
         if detach:
-            show_enqueued(rescored, json=json)
+            print_enqueued(rescored, json=json)
             return
-        watch_and_show(app, rescored.id, json=json)
+        follow_and_print(app, rescored.id, json=json)
 
 
 @app.command("report")

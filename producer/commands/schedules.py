@@ -73,7 +73,7 @@ def add(
     with database() as opened:
         schedules.add(opened, name, timed, request)
         with opened.reading() as session:
-            held = schedules.one(session, name)
+            held = schedules.get(session, name)
     if held.next_at is not None:
         typer.echo(f"schedule {name} is due first {shown(held.next_at, timed.zone)}")
 
@@ -87,7 +87,7 @@ def list_schedules(json: o.Json = False) -> None:
     from producer.reports.terminal import page, print_json
 
     with database() as opened, opened.reading() as session:
-        found = schedules.every(session)
+        found = schedules.list_all(session)
     if json:
         print_json([asdict(one) for one in found])
     elif found:
@@ -105,7 +105,7 @@ def show(name: Name, json: o.Json = False) -> None:
     from producer.reports.terminal import page, print_json
 
     with database() as opened, opened.reading() as session:
-        held = schedules.one(session, name)
+        held = schedules.get(session, name)
         fired = schedules.firings(session, name)
     if json:
         print_json({**asdict(held), "firings": [asdict(one) for one in fired]})
@@ -135,7 +135,7 @@ def resume(name: Name) -> None:
     with database() as opened:
         due = schedules.resume(opened, name)
         with opened.reading() as session:
-            zone = schedules.one(session, name).zone
+            zone = schedules.get(session, name).zone
     typer.echo(f"schedule {name} goes on, and is due {shown(due, find_zone(zone))}")
 
 
@@ -160,8 +160,8 @@ def run(name: Name, json: o.Json = False) -> None:
 
     settings = load()
     with database(settings) as opened:
-        number = schedules.fire(opened, name)
-        schedule_runner.fulfil(AppContext(settings, opened, lambda: None), number)
+        number = schedules.fire_now(opened, name)
+        schedule_runner.enqueue_firing(AppContext(settings, opened, lambda: None), number)
         with opened.reading() as session:
             made = schedules.firing(session, number)
     if json:

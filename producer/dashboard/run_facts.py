@@ -209,7 +209,7 @@ def _provenance(session: Session, run: queries.RunSummary) -> Provenance:
     calibration = run.calibrated_by
     return Provenance(
         network=networks_queries.network(session, row.network_id),
-        calibration=None if calibration is None else calibration_queries.one(session, calibration),
+        calibration=None if calibration is None else calibration_queries.get(session, calibration),
         embeddings=tuple(embeddings.embedding(session, key) for key in used.scalars() if key is not None),
         content_sha256=row.content_sha256,
     )

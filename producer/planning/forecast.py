@@ -20,7 +20,7 @@ _LEAST_S = 1e-6
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingRun:
     """A run that is not done, and what is left of it. None: not known.
 
     images: not sent yet. problems, qpu_us: what they take of a solver with qubits; 0 on others. seconds: how
@@ -49,7 +49,7 @@ class Forecast:
     left: why something is left; None: nothing is. begins_at: when it is worked on first; None: not at all.
     """
 
-    run: Waiting
+    run: WaitingRun
     images: int
     problems: int
     qpu_us: int
@@ -75,7 +75,7 @@ class WindowPlan:
 class _Work:
     """A run in the simulation: seconds that it may work at most, and has worked."""
 
-    run: Waiting
+    run: WaitingRun
     most_s: float
     not_before: datetime
     done_s: float = 0.0
@@ -94,7 +94,7 @@ class _Work:
         return min(later, default=None)
 
 
-def forecast(waiting: Sequence[Waiting], now: datetime) -> WindowPlan:
+def forecast(waiting: Sequence[WaitingRun], now: datetime) -> WindowPlan:
     """What fits into the next windows; without any, into 24 hours."""
     until = _until(waiting, now)
     works = [_Work(run, _most_s(run), _not_before(run, now)) for run in waiting]
@@ -103,7 +103,7 @@ def forecast(waiting: Sequence[Waiting], now: datetime) -> WindowPlan:
     return WindowPlan(now, until, tuple(_forecast(work) for work in works))
 
 
-def _until(waiting: Sequence[Waiting], now: datetime) -> datetime:
+def _until(waiting: Sequence[WaitingRun], now: datetime) -> datetime:
     ends = []
     for run in waiting:
         opens = run.hours.next_open(now)
@@ -113,7 +113,7 @@ def _until(waiting: Sequence[Waiting], now: datetime) -> datetime:
     return max(ends, default=now + DAY)
 
 
-def _most_s(run: Waiting) -> float:
+def _most_s(run: WaitingRun) -> float:
     """Seconds that a run may work before it is done, or its budget spent."""
     if run.seconds is None or run.paused_by in _NEVER_BY_ITSELF:
         return 0.0
@@ -122,7 +122,7 @@ def _most_s(run: Waiting) -> float:
     return run.seconds * max(run.budget_us, 0) / run.qpu_us
 
 
-def _not_before(run: Waiting, now: datetime) -> datetime:
+def _not_before(run: WaitingRun, now: datetime) -> datetime:
     """A run whose solver's budget of the day is spent goes on at midnight (UTC)."""
     if run.paused_by is not PausedBy.DAY:
         return now

@@ -37,25 +37,27 @@ EVERY_S = 1.0
 def serve(at: AppContext, stop: threading.Event) -> None:
     """Make runs of all firings that are due, until ``stop``; a database that is away is waited for."""
 
-    def fulfil_due(leads: Callable[[], bool]) -> None:
-        for firing in due(at):
+    def enqueue_due(leads: Callable[[], bool]) -> None:
+        for firing in due_firings(at):
             if leads():  # the one before may have taken longer than the lease
-                fulfil(at, firing)
+                enqueue_firing(at, firing)
 
     def report(error: StorageError) -> None:
         sys.stderr.write(f"database not reachable: {error}\n")
 
-    run_while_leading(at.database, ROLE, fulfil_due, stop, lease_s=LEASE_S, every_s=EVERY_S, on_outage=report)
+    run_while_leading(
+        at.database, ROLE, enqueue_due, stop, lease_s=LEASE_S, every_s=EVERY_S, on_outage=report
+    )
 
 
-def due(at: AppContext) -> list[int]:
+def due_firings(at: AppContext) -> list[int]:
     """The firings that wait for a run, oldest first."""
     with at.database.reading() as session:
         query = select(Firing.id).where(Firing.state == FiringState.DUE).order_by(Firing.due_at)
         return list(session.execute(query).scalars())
 
 
-def fulfil(at: AppContext, firing: int) -> None:
+def enqueue_firing(at: AppContext, firing: int) -> None:
     """Make a run of a firing, or keep why that cannot be done.
 
     Raises:

@@ -111,34 +111,34 @@ def resume(database: Database, name: str) -> datetime:
 def remove(database: Database, name: str) -> None:
     """Forget a schedule and its firings; its runs stay. Raises NotFound."""
     with database.transaction() as session:
-        session.execute(delete(Schedule).where(Schedule.id == find(session, name).id))
+        session.execute(delete(Schedule).where(Schedule.id == get_row(session, name).id))
 
 
-def fire(database: Database, name: str) -> int:
+def fire_now(database: Database, name: str) -> int:
     """Make a firing that is due now, besides the others; returns it. Raises NotFound."""
     with database.transaction() as session:
         now = database.now(session)
-        values = {"schedule_id": find(session, name).id, "due_at": now, "by_hand": True, "missed": 0}
+        values = {"schedule_id": get_row(session, name).id, "due_at": now, "by_hand": True, "missed": 0}
         values |= {"state": FiringState.DUE, "attempts": 0, "created_at": now}
         firing = session.execute(insert(Firing).values(values).returning(Firing.id)).scalar_one()
         record_event(session, "firings", firing, None, FiringState.DUE, now=now, why="by hand")
         return firing
 
 
-def every(session: Session) -> list[ScheduleSummary]:
+def list_all(session: Session) -> list[ScheduleSummary]:
     """All schedules, by their names."""
     rows = session.execute(select(Schedule).order_by(Schedule.name)).scalars()
     return [_summary(session, row) for row in rows]
 
 
-def one(session: Session, name: str) -> ScheduleSummary:
+def get(session: Session, name: str) -> ScheduleSummary:
     """One schedule; raises NotFound."""
-    return _summary(session, find(session, name))
+    return _summary(session, get_row(session, name))
 
 
 def firings(session: Session, name: str, limit: int = 20) -> list[FiringSummary]:
     """The latest firings of a schedule, newest first; raises NotFound."""
-    query = _firings().where(Firing.schedule_id == find(session, name).id)
+    query = _firings().where(Firing.schedule_id == get_row(session, name).id)
     return [_fired(row) for row in session.execute(query.limit(limit))]
 
 
@@ -147,7 +147,7 @@ def firing(session: Session, number: int) -> FiringSummary:
     return _fired(session.execute(_firings().where(Firing.id == number)).one())
 
 
-def find(session: Session, name: str) -> Schedule:
+def get_row(session: Session, name: str) -> Schedule:
     """A schedule's row; raises NotFound."""
     found = session.execute(select(Schedule).where(Schedule.name == name)).scalar()
     if found is None:
@@ -165,7 +165,7 @@ def digest(images: ImageSet) -> str:
 def _move(database: Database, name: str, source: ScheduleState, target: ScheduleState) -> datetime:
     """Raises NotFound, or ParameterError where the schedule is not in ``source``."""
     with database.transaction() as session:
-        held, now = find(session, name), database.now(session)
+        held, now = get_row(session, name), database.now(session)
         if held.state is not source:
             raise ParameterError(f"schedule {name!r} is {held.state} already")
         row, next_at = held.id, Cron.parse(held.cron, held.zone).after(now)

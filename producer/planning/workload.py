@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
-from producer.planning.forecast import Waiting
+from producer.planning.forecast import WaitingRun
 from producer.runs import control
 from schema.calendar.run_hours import Hours
 from schema.calendar.windows import Windows
@@ -35,7 +35,7 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Ran:
+class RunActivity:
     """What a run did since some time. QPU time in microseconds; wasted: charged for nothing that is kept.
 
     failed_problems, failed_batches: since then, too.
@@ -55,7 +55,7 @@ class Ran:
     remark: str | None
 
 
-def waiting(session: Session) -> list[Waiting]:
+def waiting_runs(session: Session) -> list[WaitingRun]:
     """The runs that are not done, the most urgent first; not those that score stored samples again."""
     query = (
         select(Run)
@@ -65,7 +65,7 @@ def waiting(session: Session) -> list[Waiting]:
     return [_waiting(session, run) for run in session.execute(query).scalars()]
 
 
-def ran(session: Session, since: datetime) -> list[Ran]:
+def activity_since(session: Session, since: datetime) -> list[RunActivity]:
     """The runs that did something since then, or ended."""
     scored = select(Batch.run_id).where(Batch.scored_at >= since)
     asked = select(Batch.run_id).join(Problem, Problem.batch_id == Batch.id)
@@ -75,7 +75,7 @@ def ran(session: Session, since: datetime) -> list[Ran]:
     return [_ran(session, run, since) for run in session.execute(query).scalars()]
 
 
-def last_night(session: Session, now: datetime) -> datetime:
+def last_window_opened(session: Session, now: datetime) -> datetime:
     """When the latest window of a run of the last week opened; 24 hours ago where there was none."""
     lately = or_(Run.finished_at.is_(None), Run.finished_at >= now - timedelta(days=7))
     rows = session.execute(select(Run.window).where(Run.window.is_not(None), lately)).scalars()
@@ -84,13 +84,13 @@ def last_night(session: Session, now: datetime) -> datetime:
     return max((at for at in opened if at is not None), default=now - timedelta(days=1))
 
 
-def _waiting(session: Session, run: Run) -> Waiting:
+def _waiting(session: Session, run: Run) -> WaitingRun:
     left = _left(session, run.id)
     images = sum(left)
     problems, qpu_us, seconds, basis = _takes(session, run, left)
-    cost = control.spent(session, run.id)
+    cost = control.spending_of_run(session, run.id)
     spent_us = cost.charged_us + cost.in_flight_us
-    return Waiting(
+    return WaitingRun(
         run_id=run.id,
         name=run.name,
         solver=run.solver,
@@ -201,7 +201,7 @@ def _what_counts(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if name not in _FREE}
 
 
-def _ran(session: Session, run: Run, since: datetime) -> Ran:
+def _ran(session: Session, run: Run, since: datetime) -> RunActivity:
     images = session.execute(
         select(func.coalesce(func.sum(Batch.count), 0)).where(
             Batch.run_id == run.id, Batch.scored_at >= since
@@ -211,7 +211,7 @@ def _ran(session: Session, run: Run, since: datetime) -> Ran:
     gone = (Event.subject == "batches", Event.target == BatchState.FAILED, Event.at >= since)
     failed_batches = session.execute(select(func.count()).where(*gone, Event.row.in_(batches))).scalar_one()
     money = _money(session, run.id, since)
-    return Ran(
+    return RunActivity(
         run_id=run.id,
         name=run.name,
         solver=run.solver,

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 
 from producer.planning.forecast import Forecast, WindowPlan
-from producer.planning.workload import Ran
+from producer.planning.workload import RunActivity
 from producer.reports.terminal import new_table
 from schema.calendar.run_hours import shown
 
@@ -94,7 +94,7 @@ def _plan_row(forecast: Forecast, price: Price | None, zone: tzinfo) -> list[str
     ]
 
 
-def activity_object(since: datetime, ran: Sequence[Ran], price: Price | None) -> dict[str, Any]:
+def activity_object(since: datetime, ran: Sequence[RunActivity], price: Price | None) -> dict[str, Any]:
     """Return the activity ``ran`` of runs ``since`` then as plain JSON, with costs by ``price``."""
     runs = [{**asdict(run), **_cost(run.charged_us + run.wasted_us, price)} for run in ran]
     charged, wasted = sum(run.charged_us for run in ran), sum(run.wasted_us for run in ran)
@@ -102,7 +102,9 @@ def activity_object(since: datetime, ran: Sequence[Ran], price: Price | None) ->
     return {"since": since.isoformat(), **totals, "runs": runs}
 
 
-def activity_text(since: datetime, ran: Sequence[Ran], price: Price | None, zone: tzinfo) -> RenderableType:
+def activity_text(
+    since: datetime, ran: Sequence[RunActivity], price: Price | None, zone: tzinfo
+) -> RenderableType:
     """Return the activity ``ran`` of runs ``since`` then as text, with ``price`` and times in ``zone``."""
     if not ran:
         return f"nothing ran since {shown(since, zone)}"
@@ -127,7 +129,7 @@ def activity_text(since: datetime, ran: Sequence[Ran], price: Price | None, zone
     return Group(table, f"{sum(run.images for run in ran):,} images for {total}")
 
 
-def _failed(run: Ran) -> str:
+def _failed(run: RunActivity) -> str:
     parts = [(run.failed_problems, "problems"), (run.failed_batches, "batches")]
     return ", ".join(f"{count:,} {what}" for count, what in parts if count)
 

@@ -99,7 +99,7 @@ def watch_calibration(
         bar = bars.add_task("calibration", total=None, unit="images")
         while True:
             with database.reading() as session:
-                seen = calibration_queries.one(session, calibration_id)
+                seen = calibration_queries.get(session, calibration_id)
                 scored, images = calibration_queries.progress(session, calibration_id)
             bars.update(bar, completed=scored, total=images)
             if seen.state is CalibrationState.READY:
@@ -113,14 +113,14 @@ def watch_calibration(
 
 def watch_dry_run(
     database: Database, preparation_id: int, console: Console, check: Check = lambda: None
-) -> dry_runs.PreparationSummary:
+) -> dry_runs.DryRunSummary:
     """Show the search of dry run ``preparation_id`` on ``console``; raise AnnealqError if it fails."""
     lines = _Lines(console)
     with _bars(console) as bars:
         bar = bars.add_task("preparing", total=100, unit="%")
         while True:
             with database.reading() as session:
-                seen = dry_runs.one(session, preparation_id)
+                seen = dry_runs.get(session, preparation_id)
             step, percent = _step(seen.progress)
             bars.update(bar, completed=percent, description=step)
             if seen.state is PreparationState.READY:

@@ -13,7 +13,7 @@ from rich.text import Text
 from producer.embeddings.queries import EmbeddingSummary, UnitLayers
 from producer.figures.q_matrix import unit_names
 from producer.reports.terminal import new_grid, new_table
-from producer.runs.dry_runs import PreparationSummary
+from producer.runs.dry_runs import DryRunSummary
 from schema.codecs.tiling import Tiling
 from schema.parameters import Parameters, Solver
 
@@ -33,7 +33,7 @@ def free(solver: Solver, name: str, images: int) -> dict[str, Any]:
     }
 
 
-def costs(estimate: PreparationSummary, name: str, parameters: Parameters, batch_size: int) -> dict[str, Any]:
+def costs(estimate: DryRunSummary, name: str, parameters: Parameters, batch_size: int) -> dict[str, Any]:
     """Return the ``estimate`` for the images called ``name`` with ``parameters`` and ``batch_size``."""
     about = {"dry_run": True, "name": name, "network": estimate.network, "solver": estimate.solver}
     about |= {"reads": parameters.reads, "batch_size": batch_size}

@@ -22,7 +22,7 @@ _TRIES = 5  # a worker may move the run between our look and our move
 
 
 @dataclass(frozen=True)
-class Spent:
+class Spending:
     """QPU time of a run so far, microseconds, and what is still with its solver.
 
     charged_us: of answered problems and of duplicates. in_flight: problems; in_flight_us: what they will be
@@ -55,7 +55,7 @@ def pause(database: Database, run: int, reason: str = "by hand") -> None:
     _move(database, run, RunState.PAUSED, LIVE_RUNS, "paused", **values)
 
 
-def cancel(database: Database, run: int) -> Spent:
+def cancel(database: Database, run: int) -> Spending:
     """End a run: its batches are not taken up any more, and workers withdraw what waits at its solver.
 
     What was scored is kept. Returns what was charged already, and what is still with the solver.
@@ -65,7 +65,7 @@ def cancel(database: Database, run: int) -> Spent:
     """
     _move(database, run, RunState.CANCELLED, (*LIVE_RUNS, RunState.PAUSED), "cancelled", **RESUMED)
     with database.reading() as session:
-        return spent(session, run)
+        return spending_of_run(session, run)
 
 
 def resume(database: Database, run: int, budget_us: int | None = None, *, at_once: bool = False) -> int:
@@ -109,7 +109,7 @@ def resume(database: Database, run: int, budget_us: int | None = None, *, at_onc
         return session.execute(left).scalar_one()
 
 
-def spent(session: Session, run: int) -> Spent:
+def spending_of_run(session: Session, run: int) -> Spending:
     """What a run has cost so far."""
     row = session.execute(
         select(
@@ -120,7 +120,7 @@ def spent(session: Session, run: int) -> Spent:
         .join(Batch, Batch.id == Problem.batch_id)
         .where(Batch.run_id == run)
     ).one()
-    return Spent(*(int(value) for value in row))
+    return Spending(*(int(value) for value in row))
 
 
 def _move(
@@ -182,7 +182,7 @@ def _refuse_spent(session: Session, run: int, row: Any, budget_us: int | None) -
     budget = row.budget_us if budget_us is None else budget_us
     if budget is None:
         return
-    cost = spent(session, run)
+    cost = spending_of_run(session, run)
     total_us = cost.charged_us + cost.in_flight_us
     unchanged = budget_us is None or budget_us <= (row.budget_us or 0)
     if total_us >= budget or (row.paused_by is PausedBy.BUDGET and unchanged):

@@ -20,7 +20,7 @@ _MAX_TIME_LIMIT_S = 86_400.0
 
 
 @dataclass(frozen=True)
-class PreparationSummary:
+class DryRunSummary:
     """A preparation as the commands show it.
 
     plan: what was found out, empty until it is ready: solver, graph_id, embedding_id, tiles, qubits,
@@ -38,7 +38,7 @@ class PreparationSummary:
     error: str | None
 
 
-def refuse(solver: Solver, parameters: Parameters, time_limit_s: float) -> None:
+def check_dry_run(solver: Solver, parameters: Parameters, time_limit_s: float) -> None:
     """Raise ParameterError unless a preparation can be asked for with these."""
     if not solver.is_remote:
         remote = " or ".join(other for other in Solver if other.is_remote)
@@ -48,7 +48,7 @@ def refuse(solver: Solver, parameters: Parameters, time_limit_s: float) -> None:
         raise ParameterError(f"a time limit of {time_limit_s:g} s: above 0, up to {_MAX_TIME_LIMIT_S:,.0f} s")
 
 
-def enqueue_preparation(
+def enqueue_dry_run(
     database: Database,
     network: int,
     solver: Solver,
@@ -63,7 +63,7 @@ def enqueue_preparation(
     Raises:
         ParameterError: the solver has no qubits or lacks a parameter, or the time limit is out of range.
     """
-    refuse(solver, parameters, time_limit_s)
+    check_dry_run(solver, parameters, time_limit_s)
     if not 1 <= batch_size <= MAX_BATCH_SIZE:
         raise ParameterError(f"batch size is {batch_size}; 1 to {MAX_BATCH_SIZE:,} images")
     values = {
@@ -83,7 +83,7 @@ def enqueue_preparation(
     return row
 
 
-def one(session: Session, preparation_id: int) -> PreparationSummary:
+def get(session: Session, preparation_id: int) -> DryRunSummary:
     """One preparation; raises NotFound."""
     row = session.execute(
         select(Preparation, Network.name, Network.version)
@@ -93,7 +93,7 @@ def one(session: Session, preparation_id: int) -> PreparationSummary:
     if row is None:
         raise NotFound(f"no preparation {preparation_id}")
     held, name, version = row
-    return PreparationSummary(
+    return DryRunSummary(
         preparation_id=held.id,
         network=f"{name}@{version}",
         solver=held.solver,

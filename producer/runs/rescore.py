@@ -73,7 +73,7 @@ def enqueue_rescored(database: Database, run: int, changes: Mapping[str, Any]) -
     return Enqueued(new, created=True)
 
 
-def hinted(session: Session, run: int) -> list[int]:
+def hinted_batches(session: Session, run: int) -> list[int]:
     """The batches of a new run whose hints its producer sends."""
     due = select(Batch.id).where(Batch.run_id == run, Batch.dispatched_at.is_not(None))
     return list(session.execute(due.order_by(Batch.ordinal)).scalars())

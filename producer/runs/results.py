@@ -50,7 +50,7 @@ def rows(
         yield row | {f"score_{name}": score for name, score in zip(names, scores, strict=True)}
 
 
-def settled(session: Session, run: int, state: RunState) -> int | None:
+def first_unsettled_image(session: Session, run: int, state: RunState) -> int | None:
     """Index of the first image that may still be classified; None: there is none.
 
     Rows before it do not change any more, and none comes between them: whoever reads on from there, later,

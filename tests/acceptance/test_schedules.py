@@ -42,12 +42,12 @@ def test_a_stack_makes_the_runs_of_its_schedules(home: Path, database: Database,
         request = ("classify", digits_file, "--limit", "20", "--reads", "5", "--window", "00:00-24:00")
         added = annealq("schedules", "add", "nightly", "--cron", "0 22 1 1 *", "--", *request)
         assert added.returncode == 0, added.stderr
-        schedules.fire(database, "nightly")
+        schedules.fire_now(database, "nightly")
         wait_for(lambda: len(done(database)) == 1, "the first run")
         killed = scheduler(up)
         killed.kill()
         killed.wait(10)
-        schedules.fire(database, "nightly")
+        schedules.fire_now(database, "nightly")
         wait_for(lambda: len(done(database)) == 2, "the run of the scheduler that came after")
         shown = json.loads(annealq("schedules", "show", "nightly", "--json").stdout)
     assert [one["state"] for one in shown["firings"]] == ["enqueued", "enqueued"]

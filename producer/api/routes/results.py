@@ -49,7 +49,7 @@ def read_results(
     media_type = _choose_format(accept)
     with service.database.reading() as session:
         summary = queries.run(session, run)
-        end = results.settled(session, run, summary.state)
+        end = results.first_unsettled_image(session, run, summary.state)
         names = queries.classes(session, run)
         if media_type == _JSON:
             return JSONResponse(_page(session, summary, names, cursor, limit or _PAGE, end))

@@ -18,7 +18,7 @@ _BOOT_S = 10.0
 
 
 @contextmanager
-def work(*, embedded: bool, workers: int | None = None, emulator: bool = False) -> Iterator[AppContext]:
+def open_app(*, embedded: bool, workers: int | None = None, emulator: bool = False) -> Iterator[AppContext]:
     """Database and broker, both answering. ``embedded``: a stack of its own, unless one runs on this home.
 
     emulator: the work needs one; a stack of its own brings it.

@@ -7,7 +7,7 @@ from typing import Any
 
 from producer import jobs
 from producer.commands.shared import watching
-from producer.commands.shared.session import work
+from producer.commands.shared.session import open_app
 from producer.context import AppContext
 from producer.images.imageset import ImageSet
 from producer.networks.compatibility import fit
@@ -16,7 +16,7 @@ from producer.reports import solver as reports_solver
 from producer.reports.progress import watch_dry_run
 from producer.reports.terminal import page, print_json, screen
 from producer.runs import batch_size
-from producer.runs.dry_runs import PreparationSummary
+from producer.runs.dry_runs import DryRunSummary
 from producer.runs.request import RunRequest
 from schema.parameters import Solver
 
@@ -32,13 +32,13 @@ def send(
     json: bool,
 ) -> None:
     """Enqueue a run over ``images``; unless ``detach``, watch it and print the results."""
-    with work(embedded=embedded, workers=workers, emulator=request.solver is Solver.EMULATOR) as app:
+    with open_app(embedded=embedded, workers=workers, emulator=request.solver is Solver.EMULATOR) as app:
         run, calibration = jobs.submit(app, request, images, key)
-        watching.tell_calibration(calibration, images, request.asked)
+        watching.print_calibration_notice(calibration, images, request.asked)
         if detach:
-            watching.show_enqueued(run, json=json)
+            watching.print_enqueued(run, json=json)
             return
-        watching.watch_and_show(app, run.id, json=json)
+        watching.follow_and_print(app, run.id, json=json)
 
 
 def estimate(
@@ -54,7 +54,7 @@ def estimate(
     if not request.solver.is_remote:
         costs = reports_solver.free(request.solver, images.name, len(images.images))
     else:
-        with work(embedded=embedded, workers=workers, emulator=request.solver is Solver.EMULATOR) as app:
+        with open_app(embedded=embedded, workers=workers, emulator=request.solver is Solver.EMULATOR) as app:
             costs = _dry_run(app, request, images, key)
     if json:
         print_json(costs)
@@ -65,14 +65,12 @@ def estimate(
 def _dry_run(app: AppContext, request: RunRequest, images: ImageSet, key: str | None) -> dict[str, Any]:
     network = provide(app.database, images, request.network)
     fit(images, network)
-    parameters, calibration = jobs.complete(app.database, request, network, key)
-    watching.tell_calibration(calibration, images, request.asked)
+    parameters, calibration = jobs.complete_parameters(app.database, request, network, key)
+    watching.print_calibration_notice(calibration, images, request.asked)
 
-    def prepare(count: int, size: int) -> PreparationSummary:
+    def prepare(count: int, size: int) -> DryRunSummary:
         solver = request.solver
-        preparation = jobs.submit_preparation(
-            app, network.id, solver, parameters, images=count, batch_size=size
-        )
+        preparation = jobs.submit_dry_run(app, network.id, solver, parameters, images=count, batch_size=size)
         return watch_dry_run(app.database, preparation, screen(), app.check)
 
     size, searched = request.batch_size, None

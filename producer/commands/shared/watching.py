@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from producer.images.imageset import ImageSet
 
 
-def tell_calibration(fitted: CalibrationChoice | None, images: ImageSet, asked: Mapping[str, Any]) -> None:
+def print_calibration_notice(
+    fitted: CalibrationChoice | None, images: ImageSet, asked: Mapping[str, Any]
+) -> None:
     """Say on standard error which parameters come from a calibration, and what is doubtful about it."""
     from producer.calibration import overlap
     from producer.reports import run as reports_run
@@ -32,7 +34,7 @@ def tell_calibration(fitted: CalibrationChoice | None, images: ImageSet, asked: 
     )
     if images.labels is None:
         return
-    known = len(overlap.shared(overlap.digests(images.images), fitted.image_digests))
+    known = len(overlap.shared_images(overlap.digests(images.images), fitted.image_digests))
     if known:
         screen().print(
             f"warning: {known:,} of the {len(images.images):,} images were calibrated with: "
@@ -40,7 +42,7 @@ def tell_calibration(fitted: CalibrationChoice | None, images: ImageSet, asked: 
         )
 
 
-def show_enqueued(run: Enqueued, *, json: bool) -> None:
+def print_enqueued(run: Enqueued, *, json: bool) -> None:
     """What `classify --detach` prints."""
     from producer.reports.terminal import print_json
 
@@ -51,7 +53,7 @@ def show_enqueued(run: Enqueued, *, json: bool) -> None:
     typer.echo(f"run {run.id} is queued{known}: `annealq runs watch {run.id}`")
 
 
-def watch_and_show(at: AppContext, run: int, *, json: bool) -> None:
+def follow_and_print(at: AppContext, run: int, *, json: bool) -> None:
     """Follow a run to its end, print it, and exit with 1 when it did not finish well."""
     from producer.reports.progress import watch_run
     from producer.reports.terminal import screen

@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from producer.calibration import overlap
-from producer.calibration.enqueue import newest, trained_on
+from producer.calibration.enqueue import count_trained_on, newest_calibration
 from producer.embeddings import chips
 from producer.embeddings import queries as embeddings_queries
 from producer.networks import bundle
@@ -196,7 +196,7 @@ def test_a_damaged_training_set_fails_the_training_and_the_same_images_mend_it(
         with database.reading() as session:
             row = session.execute(select(Network.state, Network.error)).one()
             with pytest.raises(Corrupt, match=f"training set 1.*{SAID}"):
-                trained_on(session, network, images)
+                count_trained_on(session, network, images)
         assert row.state is NetworkState.FAILED
         with pytest.raises(Corrupt, match=f"training set 1.*{SAID}"):
             raise Corrupt(row.error)
@@ -204,7 +204,7 @@ def test_a_damaged_training_set_fails_the_training_and_the_same_images_mend_it(
     train_network(context, network)
     with database.reading() as session:
         assert session.execute(select(Network.state)).scalar_one() is NetworkState.READY
-        assert trained_on(session, network, images) == 40
+        assert count_trained_on(session, network, images) == 40
 
 
 def test_weights_that_are_imported_again_mend_the_row(database: Database) -> None:
@@ -326,12 +326,12 @@ def test_damaged_digests_of_a_calibration_are_named(
     with database.transaction() as session:
         session.execute(insert(Calibration).values(row))
     with database.reading() as session:
-        fitted = newest(session, network.id, Solver.LOCAL, None)
+        fitted = newest_calibration(session, network.id, Solver.LOCAL, None)
     assert fitted is not None
-    assert overlap.shared(overlap.digests(some_images(3).images), fitted.image_digests) == [0, 1, 2]
+    assert overlap.shared_images(overlap.digests(some_images(3).images), fitted.image_digests) == [0, 1, 2]
     flip(database, Calibration.image_digests, Calibration.id == 1, byte)
     with (
         database.reading() as session,
         pytest.raises(Corrupt, match=r"calibration 1.*--no-calibration"),
     ):
-        newest(session, network.id, Solver.LOCAL, None)
+        newest_calibration(session, network.id, Solver.LOCAL, None)

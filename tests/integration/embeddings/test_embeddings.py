@@ -19,7 +19,7 @@ from producer.embeddings.queries import UnitLayers
 from producer.enqueued import Enqueued
 from producer.networks.chosen import ChosenNetwork
 from producer.runs import dry_runs
-from producer.runs.dry_runs import enqueue_preparation
+from producer.runs.dry_runs import enqueue_dry_run
 from schema.database import Database
 from schema.errors import AnnealqError, Corrupt, NotFound, ParameterError
 from schema.parameters import Parameters, Solver, Visible
@@ -136,7 +136,7 @@ def test_units_are_known_by_the_network_that_was_prepared_for(
 
 def prepare(database: Database, network: ChosenNetwork, visible: Visible = Visible.SAMPLED) -> int:
     parameters = Parameters(visible=visible, tiles=4)
-    return enqueue_preparation(database, network.id, Solver.EMULATOR, parameters, images=30, batch_size=10)
+    return enqueue_dry_run(database, network.id, Solver.EMULATOR, parameters, images=30, batch_size=10)
 
 
 def test_only_unused_embeddings_for_earlier_graphs_are_removed(
@@ -187,19 +187,19 @@ def test_what_a_preparation_found_may_go_the_preparation_stays(
         session.execute(update(Preparation).values(embedding_id=stored[0]))
     assert [held.embedding_id for held in prune(database, Criteria())] == [stored[0]]
     with database.reading() as session:
-        assert dry_runs.one(session, prepared).network == "digits@1"
+        assert dry_runs.get(session, prepared).network == "digits@1"
 
 
 def test_a_preparation_is_a_row_that_waits(database: Database, network: ChosenNetwork) -> None:
     prepared = prepare(database, network)
     with database.reading() as session:
-        seen = dry_runs.one(session, prepared)
+        seen = dry_runs.get(session, prepared)
         assert (seen.state, seen.plan, seen.network) == (PreparationState.QUEUED, {}, "digits@1")
         row = session.get_one(Preparation, prepared)
         assert (row.images, row.batch_size, row.time_limit_s) == (30, 10, 60.0)
         assert Parameters.from_dict(row.parameters).tiles == 4
         with pytest.raises(NotFound, match="no preparation 99"):
-            dry_runs.one(session, 99)
+            dry_runs.get(session, 99)
 
 
 @pytest.mark.parametrize(
@@ -223,6 +223,6 @@ def test_what_cannot_be_prepared_is_refused(
 ) -> None:
     wanted = {"images": 0, "batch_size": 10, **changes}
     with pytest.raises(ParameterError, match=why):
-        enqueue_preparation(database, network.id, solver, parameters, **wanted)
+        enqueue_dry_run(database, network.id, solver, parameters, **wanted)
     with database.reading() as session:
         assert session.execute(select(Preparation.id)).all() == []

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from producer.calibration.enqueue import ParameterGrid, enqueue_calibration, newest
+from producer.calibration.enqueue import ParameterGrid, enqueue_calibration, newest_calibration
 from producer.networks.chosen import ChosenNetwork
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.codecs import arrays
@@ -379,17 +379,17 @@ def test_a_calibration_holds_for_the_graph_it_was_made_on(
         held = session.execute(select(Calibration)).scalar_one()
         assert held.state is CalibrationState.READY, held.error
         assert held.graph_id == session.execute(select(Chip.graph_id)).scalar_one()
-        fitted = newest(session, working.id, Solver.EMULATOR, None, "tiny")
+        fitted = newest_calibration(session, working.id, Solver.EMULATOR, None, "tiny")
         assert fitted is not None
         assert fitted.parameters["chain_strength"] in (1.0, 1.414)
-        assert newest(session, working.id, Solver.EMULATOR, None, None) is None
-        assert newest(session, working.id, Solver.LOCAL, None) is None
+        assert newest_calibration(session, working.id, Solver.EMULATOR, None, None) is None
+        assert newest_calibration(session, working.id, Solver.LOCAL, None) is None
     emulator.break_down(regraph=["tiny"])
     again = enqueue(context.database, working, replace(PARAMETERS, seed=7))
     context.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
     finish(context, again)
     with context.database.reading() as session:
-        assert newest(session, working.id, Solver.EMULATOR, None, "tiny") is None
+        assert newest_calibration(session, working.id, Solver.EMULATOR, None, "tiny") is None
 
 
 def test_an_offline_solver_is_waited_for(

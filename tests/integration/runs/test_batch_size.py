@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 
 from producer.networks.chosen import ChosenNetwork
 from producer.runs.batch_size import batch_size
-from producer.runs.dry_runs import enqueue_preparation
+from producer.runs.dry_runs import enqueue_dry_run
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.parameters import Parameters, Solver, Visible
@@ -21,7 +21,7 @@ FOLDED = Parameters(visible=Visible.FOLDED)
 
 def prepared(database: Database, network: ChosenNetwork, parameters: Parameters, tiles: int) -> int:
     """An embedding that a preparation has found."""
-    asked = enqueue_preparation(database, network.id, Solver.EMULATOR, parameters, images=0, batch_size=1000)
+    asked = enqueue_dry_run(database, network.id, Solver.EMULATOR, parameters, images=0, batch_size=1000)
     with database.transaction() as session:
         count = session.execute(select(Embedding.id)).all()
         found = add_embedding(session, add_chip(session, seed=len(count)), tiles=tiles)

@@ -18,7 +18,7 @@ from producer.images.imageset import ImageSet
 from producer.networks.chosen import ChosenNetwork
 from producer.runs import queries
 from producer.runs.enqueue import RunOptions, enqueue_run
-from producer.runs.rescore import enqueue_rescored, hinted
+from producer.runs.rescore import enqueue_rescored, hinted_batches
 from schema.codecs import arrays
 from schema.database import Database
 from schema.errors import ImageError, ParameterError
@@ -55,12 +55,12 @@ def calibrated(
 
 def found(database: Database, calibration: int) -> calibration_queries.CalibrationSummary:
     with database.reading() as session:
-        return calibration_queries.one(session, calibration)
+        return calibration_queries.get(session, calibration)
 
 
 def newest(database: Database, network: ChosenNetwork, **asked: Any) -> enqueue.CalibrationChoice | None:
     with database.reading() as session:
-        return enqueue.choose(session, network.id, Solver.LOCAL, asked, None)
+        return enqueue.choose_calibration(session, network.id, Solver.LOCAL, asked, None)
 
 
 def rows(database: Database, table: type) -> int:
@@ -91,7 +91,7 @@ def rescored(context: Context, run: int, parameters: Parameters) -> int:
     names = ("reads", "rule", "fraction", "beta")
     again = enqueue_rescored(context.database, run, {name: getattr(parameters, name) for name in names}).id
     with context.database.reading() as session:
-        messages = [Message(Task.AGGREGATE_BATCH, batch) for batch in hinted(session, again)]
+        messages = [Message(Task.AGGREGATE_BATCH, batch) for batch in hinted_batches(session, again)]
     work_off(context, *messages)
     return again
 
@@ -140,7 +140,7 @@ def test_runs_take_what_is_not_asked_for_from_the_newest(context: Context, worki
     assert any_visible.id == folded
     assert any_visible.complete({}).visible is Visible.FOLDED
     with database.reading() as session:
-        assert enqueue.choose(session, working.id, Solver.EXACT, {}, None) is None
+        assert enqueue.choose_calibration(session, working.id, Solver.EXACT, {}, None) is None
 
 
 def test_the_same_key_is_the_same_run_whatever_was_calibrated_since(
@@ -150,7 +150,7 @@ def test_the_same_key_is_the_same_run_whatever_was_calibrated_since(
 
     def send(key: str) -> Enqueued:
         with database.reading() as session:
-            fitted = enqueue.choose(session, working.id, Solver.LOCAL, {}, key)
+            fitted = enqueue.choose_calibration(session, working.id, Solver.LOCAL, {}, key)
         parameters = Parameters() if fitted is None else fitted.complete({})
         options = RunOptions(key=key, calibrated_by=None if fitted is None else fitted.id)
         return enqueue_run(database, images, working, Solver.LOCAL, parameters, options)
@@ -269,17 +269,17 @@ def test_a_penalty_that_only_the_weights_know_is_asked_for(context: Context, wor
 
 def test_images_in_both_sets_are_found() -> None:
     some, others = some_images(20, seed=1), some_images(20, seed=2)
-    enqueue.refuse_shared(some, others)
+    enqueue.refuse_shared_images(some, others)
     mixed = replace(others, images=np.concatenate([others.images[:5], some.images[[7, 3]]]))
     with pytest.raises(ImageError, match=r"2 of the 20 images.*image 3.*--allow-overlap"):
-        enqueue.refuse_shared(some, mixed)
-    assert overlap.shared(overlap.digests(mixed.images), overlap.digests(some.images)) == [5, 6]
+        enqueue.refuse_shared_images(some, mixed)
+    assert overlap.shared_images(overlap.digests(mixed.images), overlap.digests(some.images)) == [5, 6]
 
 
 def test_images_the_network_was_trained_on_are_counted(context: Context, working: ChosenNetwork) -> None:
     images = some_images(12, seed=5)
     with context.database.transaction() as session:
-        assert enqueue.trained_on(session, working.id, images) == 0
+        assert enqueue.count_trained_on(session, working.id, images) == 0
         known = images.images[[1, 4, 9]]
         labels = arrays.encode_labels(np.arange(3))
         row = {
@@ -295,7 +295,7 @@ def test_images_the_network_was_trained_on_are_counted(context: Context, working
         held = session.execute(insert(TrainingSet).values(row).returning(TrainingSet.id)).scalar_one()
         session.execute(update(Network).values(training_set_id=held))
     with context.database.reading() as session:
-        assert enqueue.trained_on(session, working.id, images) == 3
+        assert enqueue.count_trained_on(session, working.id, images) == 3
 
 
 def test_calibrating_runs_are_ordinary_runs(context: Context, working: ChosenNetwork) -> None:

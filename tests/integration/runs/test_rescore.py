@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from producer.networks.chosen import ChosenNetwork
 from producer.runs import queries
 from producer.runs.enqueue import RunOptions, enqueue_run
-from producer.runs.rescore import enqueue_rescored, hinted
+from producer.runs.rescore import enqueue_rescored, hinted_batches
 from schema.codecs import arrays, samples
 from schema.database import Database
 from schema.errors import Corrupt, NetworkError, NotFound, ParameterError
@@ -38,7 +38,7 @@ def classify(context: Context, network: ChosenNetwork, **parameters: object) -> 
 def rescore(context: Context, run: int, **changes: object) -> int:
     again = enqueue_rescored(context.database, run, changes).id
     with context.database.reading() as session:
-        messages = [Message(Task.AGGREGATE_BATCH, batch) for batch in hinted(session, again)]
+        messages = [Message(Task.AGGREGATE_BATCH, batch) for batch in hinted_batches(session, again)]
     work_off(context, *messages)
     return again
 
@@ -190,7 +190,7 @@ def test_a_batch_without_enough_reads_is_not_scored_with_fewer(
     again = enqueue_rescored(context.database, run, {}).id
     with context.database.transaction() as session:
         session.execute(update(Run).where(Run.id == again).values(parameters=Parameters(reads=99).to_dict()))
-        work = batches.load(session, hinted(session, again)[0])
+        work = batches.load(session, hinted_batches(session, again)[0])
         data = batches.load_samples(session, work.batch)
         network = context.networks.get(session, working.id)
 

@@ -65,11 +65,11 @@ def test_estimates_come_from_problems_of_its_own_or_of_a_run_that_is_alike(
     first = enqueue(timed, network)
     other = enqueue(timed, network, priority=1)  # another seed: the same problems
     with timed.reading() as session:
-        assert [one.problems for one in workload.waiting(session)] == [None, None]
+        assert [one.problems for one in workload.waiting_runs(session)] == [None, None]
     add_problem(timed, first, 0, ProblemState.ANSWERED, charged_us=EACH_US)
     add_problem(timed, first, 10, ProblemState.SENT)
     with timed.reading() as session:
-        alike, own = workload.waiting(session)
+        alike, own = workload.waiting_runs(session)
     assert (alike.run_id, alike.images, alike.problems, alike.basis) == (other, 50, 6, f"run {first}")
     assert (own.images, own.problems, own.qpu_us) == (30, 4, 4 * EACH_US)  # 5 and 25 are still to be sent
 
@@ -91,7 +91,7 @@ def test_estimates_come_from_dry_runs(timed: Database, network: ChosenNetwork) -
         }
         session.execute(insert(Preparation).values(values))
     with timed.reading() as session:
-        (one,) = workload.waiting(session)
+        (one,) = workload.waiting_runs(session)
     assert (one.problems, one.qpu_us) == (2, 2 * EACH_US)
     assert one.basis.startswith("dry run")
 
@@ -105,7 +105,7 @@ def test_a_local_run_is_planned_by_what_was_measured(timed: Database, network: C
     with timed.transaction() as session:
         session.execute(update(Run).where(Run.id == made[0]).values(**done))
     with timed.reading() as session:
-        (one,) = workload.waiting(session)
+        (one,) = workload.waiting_runs(session)
     assert (one.seconds, one.qpu_us) == (pytest.approx(40 / 10 * 2), 0)
 
 
@@ -136,7 +136,7 @@ def test_the_command_plans_and_reports(
     assert told["charged_us"] == EACH_US
     assert "nothing ran" in cli("plan", "--last")  # by the real clock the last night was long after
     with timed.reading() as session:
-        assert workload.last_night(session, clock.now) == START - timedelta(hours=2)
+        assert workload.last_window_opened(session, clock.now) == START - timedelta(hours=2)
     control.pause(timed, run)
     assert "paused by hand" in cli("plan")
     for wrong in (("--since", "22:00", "--last"), ("--currency", "EUR"), ("--price-per-minute", "nan")):

@@ -88,8 +88,8 @@ def test_a_due_schedule_becomes_one_run_with_its_hours(
     reconciled(timed)
     (one,) = fired(timed)
     assert (one.state, one.missed, one.due_at) == (FiringState.DUE, 0, START + timedelta(hours=22))
-    schedule_runner.fulfil(at, one.id)
-    schedule_runner.fulfil(at, one.id)
+    schedule_runner.enqueue_firing(at, one.id)
+    schedule_runner.enqueue_firing(at, one.id)
     (run,) = runs(timed)
     assert fired(timed)[0].run_id == run.id
     assert run.idempotency_key == "schedule:nightly:2026-01-01T22:00:00+00:00"
@@ -112,7 +112,7 @@ def test_after_a_downtime_the_latest_due_time_is_made_up_for(
     assert one.due_at == START + timedelta(days=99, hours=22)
     assert one.missed == 99
     with timed.reading() as session:
-        assert schedules.one(session, nightly).next_at == START + timedelta(days=100, hours=22)
+        assert schedules.get(session, nightly).next_at == START + timedelta(days=100, hours=22)
 
 
 def test_reconcilers_at_once_make_one_firing(
@@ -151,7 +151,7 @@ def test_a_clock_that_jumps_and_comes_back_costs_no_due_time(
     clock.now = START + timedelta(hours=23)
     reconciled(timed)
     with timed.reading() as session:
-        assert schedules.one(session, nightly).next_at == START + timedelta(days=1, hours=22)
+        assert schedules.get(session, nightly).next_at == START + timedelta(days=1, hours=22)
 
 
 def test_a_process_that_dies_makes_no_second_run(
@@ -160,11 +160,11 @@ def test_a_process_that_dies_makes_no_second_run(
     clock.forward(22 * 3600)
     reconciled(timed)
     (one,) = fired(timed)
-    schedule_runner.fulfil(at, one.id)
+    schedule_runner.enqueue_firing(at, one.id)
     with timed.transaction() as session:  # as if it had died before it could say so
         session.execute(update(Firing).values(state=FiringState.DUE, run_id=None, ended_at=None))
     write(data, 5)  # and the data are others by now
-    schedule_runner.fulfil(at, one.id)
+    schedule_runner.enqueue_firing(at, one.id)
     (run,) = runs(timed)
     assert fired(timed)[0].run_id == run.id
 
@@ -175,7 +175,7 @@ def test_a_failure_is_kept_and_shown(
     data.unlink()
     clock.forward(22 * 3600)
     reconciled(timed)
-    schedule_runner.fulfil(at, fired(timed)[0].id)
+    schedule_runner.enqueue_firing(at, fired(timed)[0].id)
     (one,) = fired(timed)
     assert one.state is FiringState.FAILED
     assert "images.npz" in (one.error or "")
@@ -193,10 +193,10 @@ def test_a_failure_is_kept_and_shown(
 def test_data_that_kill_their_reader_do_so_three_times_only(
     timed: Database, at: AppContext, nightly: str
 ) -> None:
-    number = schedules.fire(timed, nightly)
+    number = schedules.fire_now(timed, nightly)
     with timed.transaction() as session:
         session.execute(update(Firing).values(attempts=schedule_runner.MAX_ATTEMPTS))
-    schedule_runner.fulfil(at, number)
+    schedule_runner.enqueue_firing(at, number)
     assert "died 3 times" in (fired(timed)[0].error or "")
     assert not runs(timed)
 
@@ -206,7 +206,7 @@ def test_of_several_that_serve_one_makes_the_run(timed: Database, at: AppContext
     threads = [threading.Thread(target=schedule_runner.serve, args=(at, stop)) for _ in range(5)]
     for thread in threads:
         thread.start()
-    schedules.fire(timed, nightly)
+    schedules.fire_now(timed, nightly)
     wait_until(lambda: fired(timed)[0].state is FiringState.ENQUEUED)
     stop.set()
     for thread in threads:
@@ -227,7 +227,7 @@ def test_a_paused_schedule_makes_up_for_nothing(
     assert schedules.resume(timed, nightly) == clock.now + timedelta(hours=22)
     reconciled(timed)
     assert not fired(timed)
-    schedules.fire(timed, nightly)
+    schedules.fire_now(timed, nightly)
     cli("schedules", "remove", nightly)
     assert not fired(timed)
     with pytest.raises(NotFound, match="schedules list"):

@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from producer.commands.plan import past
-from producer.planning.forecast import Forecast, Waiting, WindowPlan, forecast
+from producer.planning.forecast import Forecast, WaitingRun, WindowPlan, forecast
 from producer.reports.forecast import Price, plan_object
 from schema.calendar.run_hours import Hours
 from schema.calendar.windows import Windows
@@ -24,11 +24,11 @@ NIGHT = Hours(Windows.parse(["22:00-06:00"], "UTC"))
 HOUR_S = 3600.0
 
 
-def waiting(number: int = 1, hours_long: float | None = 1.0, **changes: object) -> Waiting:
+def waiting(number: int = 1, hours_long: float | None = 1.0, **changes: object) -> WaitingRun:
     """A run on a QPU that takes so many hours of it: a thousand images in a hundred problems for each."""
     seconds = None if hours_long is None else hours_long * HOUR_S
     known = hours_long or 0.0
-    run = Waiting(
+    run = WaitingRun(
         run_id=number,
         name="data",
         solver="dwave",
@@ -45,7 +45,7 @@ def waiting(number: int = 1, hours_long: float | None = 1.0, **changes: object) 
     return replace(run, **changes)  # type: ignore[arg-type]
 
 
-def planned(*runs: Waiting, now: datetime = NOON) -> tuple[WindowPlan, list[Forecast]]:
+def planned(*runs: WaitingRun, now: datetime = NOON) -> tuple[WindowPlan, list[Forecast]]:
     plan = forecast(runs, now)
     return plan, list(plan.runs)
 
