@@ -17,7 +17,8 @@ from worker.qubo.energy_model import EnergyModel, FloatArray
 from worker.qubo.noise import Noise
 from worker.sapi import program
 from worker.sapi.client import Access
-from worker.sapi.qpu import Answered, SolverConnection
+from worker.sapi.events import Answered
+from worker.sapi.qpu import SolverConnection
 
 _PATIENCE_S = 120.0
 

@@ -1,0 +1,7 @@
+"""Annealers in this process: reads of a model, without a QPU.
+
+base.py       their interface, and what they share
+simulated.py  simulated annealing: works for every model
+exact.py      independent draws from the Boltzmann distribution, for small networks
+forest.py     the trees that `exact.py` sums over
+"""

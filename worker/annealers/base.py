@@ -1,6 +1,6 @@
-"""What every annealer in this process offers, and the parts they share.
+"""Interface of the annealers in this process, and what they share.
 
-Seeds belong to images, not to batches: image i of a run gets the same reads whichever batch it travels in.
+Seeds belong to images, not to batches: image i of a run gets the same reads whichever batch it is in.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ _NOTHING = 1e-300
 class LogicalSamples:
     """The reads of a batch, in the model's own units.
 
-    bits: (B, R, n) uint8 in {0, 1}, units in Q's order.
-    energies: (B, R) float64, recomputed from the model.
-    elapsed_s: seconds the sampling took, wall clock.
+    Attributes:
+        bits: (B, R, n) uint8 in {0, 1}, units in Q's order.
+        energies: (B, R) float64, recomputed from the model.
+        elapsed_s: wall-clock time of the sampling, seconds.
     """
 
     bits: BitArray
@@ -38,14 +39,14 @@ class LogicalSamples:
 
 
 class LocalAnnealer(Protocol):
-    """Draws reads in this process; holds its own frozen parameters, no state."""
+    """Draws reads in this process; has frozen parameters of its own, and no state."""
 
     @property
     def name(self) -> str:
-        """The solver's name, as users write it."""
+        """Return the solver's name, as users write it."""
 
     def check(self, model: EnergyModel) -> None:
-        """Raises Refused, with unit counts, when the model does not suit this annealer."""
+        """Raise Refused, with unit counts, if ``model`` does not suit this annealer."""
 
     def sample(
         self,
@@ -57,54 +58,61 @@ class LocalAnnealer(Protocol):
         noise: Noise | None = None,
         check_interrupt: Callable[[], None] | None = None,
     ) -> LogicalSamples:
-        """``reads`` reads of every image of a batch with linear parts (B, n) float64.
+        """Draw ``reads`` reads of every image of a batch.
 
-        seed: >= 0. first_image: index in the run of the batch's first image. The reads of an image depend on
-        model, linear part, reads, seed, noise and its index in the run only.
+        The reads of an image depend on model, linear terms, reads, seed, noise and its index in the run only.
 
-        noise: errors on each image's h and J while its reads are drawn; the energies of the reads are those
-        without it.
+        Args:
+            model: what all images share.
+            linear: (B, n) float64, linear terms of each image.
+            seed: >= 0.
+            first_image: index in the run of the batch's first image.
+            noise: errors on each image's h and J while its reads are drawn; the energies of the reads are
+                those without it.
+            check_interrupt: called before each image; what it raises ends the sampling.
 
-        check_interrupt: called before the first image and between images; what it raises ends the sampling.
-
-        Raises Refused as :meth:`check` does, ParameterError when an argument is out of range.
+        Raises:
+            Refused: as `check` says.
+            ParameterError: an argument is out of range.
         """
 
 
 def no_interrupt() -> None:
-    """What an annealer heeds when nobody says anything."""
+    """Interrupt nothing: the default of ``check_interrupt``."""
 
 
 def check_request(model: EnergyModel, linear: FloatArray, reads: int, seed: int, first_image: int) -> None:
-    """Raises ParameterError unless reads are 1 to 10,000, seed and index >= 0, linear (B, n) and finite.
+    """Raise ParameterError unless ``reads`` are 1 to 10,000, ``seed`` and ``first_image`` 0 or more.
 
-    The limit of reads is D-Wave's, kept here too, so that a run can move between solvers.
+    Also unless ``linear`` is (B, n) for ``model``, and finite. The limit of reads is that of D-Wave, so that
+    a run can move between solvers.
     """
     if not 1 <= reads <= MAX_READS:
         raise ParameterError(f"reads must be 1 to {MAX_READS:,}, not {reads:,}")
     if seed < 0 or first_image < 0:
         raise ParameterError(f"seed and first image must be 0 or more, not {seed} and {first_image}")
     if linear.ndim != 2 or linear.shape[1] != model.units:
-        raise ParameterError(f"the model takes linear parts (B, {model.units}), not {linear.shape}")
+        raise ParameterError(f"the model takes linear terms (B, {model.units}), not {linear.shape}")
     if not np.isfinite(linear).all():
-        raise ParameterError("linear parts must be finite; check the network's features")
+        raise ParameterError("linear terms must be finite; check the network's features")
 
 
 def image_words(seed: int, first_image: int, images: int, words: int) -> NDArray[np.uint64]:
-    """Random words (images, words) uint64: row i depends on the seed and on ``first_image + i`` only.
+    """Return random words (images, words) uint64: row i depends on ``seed`` and ``first_image`` + i only.
 
-    One stream for the run, in which every image owns the next ``words`` numbers (PCG64DXSM can jump ahead).
+    A run has one stream, in which every image owns the next ``words`` numbers (PCG64DXSM can jump ahead).
     """
     stream = np.random.PCG64DXSM(seed).advance(first_image * words)
     return np.asarray(stream.random_raw(images * words), dtype=np.uint64).reshape(images, words)
 
 
 def coupling_scales(model: EnergyModel) -> tuple[float, float]:
-    """The smallest and the largest energy scale of a model, for choosing temperatures; (1, 1) if all is zero.
+    """Return the smallest and the largest energy scale of ``model``, for its temperatures; (1, 1) if all is
+    0.
 
     A scale is the root mean square of the couplings between two layers, or of the fold matrix. The one-hot
-    penalty counts for the largest only: it says what must be free to move at first, not what must be told
-    apart in the end.
+    penalty counts for the largest only: the first, hot sweeps must overcome it, but the last, cold ones need
+    not resolve it.
     """
     layer = np.repeat(np.arange(len(model.sizes)), model.sizes)
     blocks = layer[model.edges[:, 0]] * len(model.sizes) + layer[model.edges[:, 1]]

@@ -113,7 +113,9 @@ class ExactAnnealer:
         noise: Noise | None = None,
         check_interrupt: Callable[[], None] | None = None,
     ) -> LogicalSamples:
-        """Sample a batch; see `LocalAnnealer.sample` for the parameters.
+        """Draw ``reads`` reads of each image of ``linear`` under ``model``, as `LocalAnnealer.sample` says.
+
+        ``seed``, ``first_image``, ``noise`` and ``check_interrupt`` are explained there.
 
         ``noise`` changes the couplings, so that each image has its own distribution to enumerate: several
         times slower. The temperature stays that of ``model`` without noise.

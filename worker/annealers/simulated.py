@@ -1,7 +1,7 @@
-"""Simulated annealing on the processor, by dwave-samplers (once called dwave-neal).
+"""Simulated annealing on the processor, by dwave-samplers (formerly dwave-neal).
 
-The library's compiled entry is called directly, once an image: couplers and temperatures are made ready
-once a batch, and only h changes. Its sampler class would rebuild both for every image.
+The library's compiled function is called directly, for each image: couplers and temperatures are prepared
+once for each batch, and only h changes. Its sampler class would rebuild both for every image.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # Energies use a dense Q: 10,000 units are 800 MB of it.
 MAX_UNITS = 10_000
 MAX_THREADS = 64
-# The last sweeps only go downhill: they take a read to the bottom of the valley the anneal found.
+# The last sweeps only accept lower energies: they take a read to the local minimum.
 _DESCENTS = 2
 # First and last inverse temperature, in units of the model's largest and smallest scale. Chosen, like the
 # default number of sweeps, by tests/benchmarks/test_annealers.py.
@@ -43,10 +43,12 @@ _COLD = 10.0
 class SimulatedAnnealer:
     """Metropolis annealing from random states, ``sweeps`` updates of every unit for a read.
 
-    sweeps: 1 to 1,000,000, the last two downhill only.
-    threads: 1 to 64 threads; the compiled code runs outside the interpreter's lock.
+    Attributes:
+        sweeps: 1 to 1,000,000, the last two downhill only.
+        threads: 1 to 64; the compiled code runs outside the interpreter's lock.
 
-    Raises ParameterError when a parameter is out of range.
+    Raises:
+        ParameterError: a parameter is out of range.
     """
 
     sweeps: int = 40
@@ -60,11 +62,11 @@ class SimulatedAnnealer:
 
     @property
     def name(self) -> str:
-        """``local``: works for every model, needs no QPU."""
+        """Return ``local``: it works for every model, and needs no QPU."""
         return "local"
 
     def check(self, model: EnergyModel) -> None:
-        """Raises Refused when the model has more than 10,000 units."""
+        """Raise Refused if ``model`` has more than 10,000 units."""
         if model.units > MAX_UNITS:
             raise Refused(f"the model has {model.units:,} units; the local annealer takes {MAX_UNITS:,}")
 
@@ -78,7 +80,10 @@ class SimulatedAnnealer:
         noise: Noise | None = None,
         check_interrupt: Callable[[], None] | None = None,
     ) -> LogicalSamples:
-        """Reads of a batch, as :meth:`worker.annealers.base.LocalAnnealer.sample` says."""
+        """Draw ``reads`` reads of each image of ``linear`` under ``model``, as `LocalAnnealer.sample` says.
+
+        ``seed``, ``first_image``, ``noise`` and ``check_interrupt`` are explained there.
+        """
         check_request(model, linear, reads, seed, first_image)
         self.check(model)
         started = perf_counter()
@@ -124,10 +129,9 @@ class SimulatedAnnealer:
 
 
 def beta_schedule(model: EnergyModel, sweeps: int) -> FloatArray:
-    """Inverse temperatures (sweeps,) float64: geometric from hot to cold, then infinite for the descents.
+    """Return inverse temperatures (``sweeps``,) float64: geometric from hot to cold, then infinite.
 
-    They depend on the model alone, never on an image: every image feels the same temperatures. The first
-    sweep is never a descent.
+    They depend on ``model`` alone: all images have the same temperatures. The first sweep is never infinite.
     """
     smallest, largest = coupling_scales(model)
     descents = min(_DESCENTS, sweeps - 1)
@@ -138,7 +142,7 @@ def beta_schedule(model: EnergyModel, sweeps: int) -> FloatArray:
 def _initial_states(
     units: int, images: int, reads: int, seed: int, first_image: int
 ) -> tuple[SpinArray, NDArray[np.uint64]]:
-    """Random spins (B, R, n) int8, and a seed > 0 for each image's anneals (B,) uint64."""
+    """Return random spins (B, R, n) int8, and a seed > 0 for each image's anneals (B,) uint64."""
     words = image_words(seed, first_image, images, 1 + -(-reads * units // 64))
     bits = np.unpackbits(words[:, 1:].view(np.uint8), axis=1, count=reads * units)
     return spins_of(bits.reshape(images, reads, units)), np.maximum(words[:, 0], 1)

@@ -1,1 +1,11 @@
-"""From stored bytes to numbers and back, between two transactions. No database, no queue."""
+"""Computes reads, class scores and statistics; nothing here uses the database or the queue.
+
+linear_terms.py  linear terms of a batch's images
+scoring.py       images to raw reads, raw reads to scores
+consensus.py     reads to a class
+candidates.py    sampling parameters that a calibration compares
+calibration.py   the choice among them
+throughput.py    throughput figures of a run, from arrays
+summary.py       the statistics of a run, from its rows
+training.py      a training job's images to weights
+"""

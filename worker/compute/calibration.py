@@ -22,14 +22,17 @@ Load = Callable[[int], tuple[BatchInput, list[StoredReads]]]  # a batch with its
 
 
 def calibrate(network: TrainedNetwork, job: CalibrationJob, load: Load) -> FittedParameters:
-    """Compare every number of reads and every rule on the samples of every run, one batch at a time.
+    """Choose the parameters of ``network``: compare every number of reads and every rule on each run's
+    samples.
+
+    ``job`` names the runs; ``load`` reads their batches one at a time.
 
     Raises:
         AnnealqError: a run of the calibration did not finish well.
         Corrupt: stored images or samples are damaged.
     """
     _refuse_failed(job)
-    among = candidates.choices(job.candidates[0].parameters.reads)
+    among = candidates.list_choices(job.candidates[0].parameters.reads)
     right = np.array([_count(network, candidate, among, load) for candidate in job.candidates])
     costs = np.array([_costs(job.solver, candidate, among) for candidate in job.candidates])
     row, column = candidates.choose_cheapest(right, costs, job.images)
@@ -46,7 +49,7 @@ def calibrate(network: TrainedNetwork, job: CalibrationJob, load: Load) -> Fitte
 
 
 def _costs(solver: Solver, candidate: Candidate, among: Sequence[candidates.Choice]) -> NDArray[np.float64]:
-    """What an image costs with each choice, (C,) float64: QPU time where it is charged, else sweeps."""
+    """Return the cost of an image with each choice, (C,) float64: QPU time if it is charged, else sweeps."""
     reads = np.array([choice.reads for choice in among], dtype=np.float64)
     if solver.is_remote:
         return candidate.fixed_us + candidate.read_us * reads
@@ -74,7 +77,7 @@ def _refuse_failed(job: CalibrationJob) -> None:
 def _count(
     network: TrainedNetwork, candidate: Candidate, among: Sequence[candidates.Choice], load: Load
 ) -> NDArray[np.int64]:
-    """Images of one run that each choice predicts right, (C,) int64."""
+    """Count the images of one run that each choice predicts right, (C,) int64."""
     right = np.zeros(len(among), dtype=np.int64)
     for batch in candidate.batches:
         right += scoring.count_right(network, *load(batch), among)

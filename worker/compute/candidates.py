@@ -1,7 +1,7 @@
-"""Which sampling parameters suit a network: accuracy over reads x consensus rule x fraction, and the choice.
+"""Compares sampling parameters for a network: accuracy by reads, consensus rule and fraction, and the choice.
 
-Nothing is sampled here. One set of raw reads of a labelled validation set answers for every smaller number of
-reads and for every rule at once.
+Nothing is sampled here. One set of raw reads of a labelled validation set serves every smaller number of
+reads and every rule.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from worker.compute.consensus import BitArray, FloatArray
 
 CountArray = NDArray[np.int64]
 
-# Accuracy given up for fewer reads: 0.1 points, a thousandth of the images.
+# Accuracy that fewer reads may cost: 0.1 points, a thousandth of the images.
 _ONE_IN = 1_000
 _READS = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
-# The default comes first in each: among equals, the first is chosen.
+# The default comes first in each, because the first of equals is chosen.
 _FRACTIONS = (0.1, 0.2, 0.05, 0.5)
 _BETAS = (1.0, 0.5, 2.0)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How many reads, and how they become class scores; ``fraction`` and ``beta`` where the rule has one."""
+    """A number of reads, and how they become class scores; ``fraction`` or ``beta`` if the rule has one."""
 
     reads: int
     rule: Rule
@@ -37,8 +37,8 @@ class Choice:
     beta: float = 1.0
 
 
-def choices(reads: int) -> tuple[Choice, ...]:
-    """What is compared where ``reads`` were made: 10, 20, 50, 100, ... and all of them, by every rule."""
+def list_choices(reads: int) -> tuple[Choice, ...]:
+    """Return what to compare of ``reads`` reads: 10, 20, 50, 100, ... and all of them, by every rule."""
     rules = [
         *((Rule.LOWEST_ENERGY_MEAN, fraction, 1.0) for fraction in _FRACTIONS),
         (Rule.ALL_READS_MEAN, consensus.DEFAULT_FRACTION, 1.0),
@@ -53,14 +53,21 @@ def count_right(
     energies: NDArray[np.floating],
     labels: NDArray[np.integer],
     among: Sequence[Choice],
-    kept: NDArray[np.bool_] | None = None,
+    counted: NDArray[np.bool_] | None = None,
 ) -> CountArray:
-    """Images predicted right by each of C choices, (C,) int64; undecided ones count as wrong.
+    """Count the images that each of the C choices ``among`` predicts right, (C,) int64.
 
-    class_bits: (B, R, K) uint8. energies: (B, R) float. labels: (B,) integers. A choice of r reads takes
-    the first r of the R. kept: (B, R), reads that count; None: all.
+    Undecided images count as wrong. A choice of r reads takes the first r of the R.
 
-    Raises ImageError when there are not B labels, ParameterError when a choice needs more than R reads.
+    Args:
+        class_bits: (B, R, K) uint8.
+        energies: (B, R) float.
+        labels: (B,) integers.
+        counted: (B, R) bool, reads that count; None: all.
+
+    Raises:
+        ImageError: there are not B labels.
+        ParameterError: a choice needs more than R reads.
     """
     images, reads = energies.shape
     if labels.shape != (images,):
@@ -68,11 +75,11 @@ def count_right(
     right = np.empty(len(among), dtype=np.int64)
     for index, choice in enumerate(among):
         if choice.reads > reads:
-            raise ParameterError(f"{choice.reads} reads are to be compared, and only {reads} were made")
+            raise ParameterError(f"{choice.reads} reads cannot be compared: there are only {reads}")
         first = slice(choice.reads)
         bits, occurrences = class_bits[:, first], None
-        if kept is not None:
-            bits, occurrences = consensus.discard_reads(bits, kept[:, first])
+        if counted is not None:
+            bits, occurrences = consensus.discard_reads(bits, counted[:, first])
         scored = consensus.score(
             bits, energies[:, first], choice.rule, choice.fraction, choice.beta, occurrences
         )
@@ -81,18 +88,23 @@ def count_right(
 
 
 def choose_cheapest(right: CountArray, costs: FloatArray, images: int) -> tuple[int, int]:
-    """Row and column of the cheapest entry of ``right`` (M, C) within 0.1 points of the best.
+    """Return row and column of the cheapest entry within 0.1 points of the most accurate.
 
-    costs: (M, C) float64, what an image costs with that entry's parameters. Among equally cheap ones the most
-    accurate, and among these the first, row by row.
+    Of equally cheap entries, the most accurate is chosen, and of these the first, row by row.
 
-    Raises ParameterError when the shapes differ, there is nothing to choose from, or a count is impossible.
+    Args:
+        right: (M, C) int64, images predicted right.
+        costs: (M, C) float64, what an image costs with that entry's parameters.
+        images: how many there are.
+
+    Raises:
+        ParameterError: the shapes differ, there is nothing to choose from, or a count is impossible.
     """
     if right.shape != costs.shape or right.size == 0:
         raise ParameterError(f"counts {right.shape} and costs {costs.shape} leave nothing to choose from")
     if images < 1 or right.min() < 0 or right.max() > images:
         raise ParameterError(f"of {images} images, {right.min()} to {right.max()} cannot be right")
-    # In whole numbers: a thousandth of the images is no float64.
+    # In whole numbers, because a thousandth of the images has no exact float64.
     eligible = (right.max() - right).ravel() * _ONE_IN <= images
     order = np.lexsort((-right.ravel(), costs.ravel()))
     first = int(order[eligible[order]][0])

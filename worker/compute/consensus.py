@@ -1,7 +1,7 @@
-"""From reads to a class: consensus class scores.
+"""Computes consensus class scores: from the reads of an image to its class.
 
 Reads count by their noiseless logical energy, the lowest first (Higham and Bedford, section 4: the lowest 100
-of 1000). The answer never depends on the order of the reads.
+of 1000). The result never depends on the order of the reads.
 """
 
 from __future__ import annotations
@@ -24,27 +24,30 @@ BoolArray = NDArray[np.bool_]
 CountArray = NDArray[np.integer]
 
 DEFAULT_RULE = Rule.LOWEST_ENERGY_MEAN
-# The paper's 100 of 1000 reads.
+# 100 of 1000 reads, as published.
 DEFAULT_FRACTION = 0.1
 UNDECIDED = -1
 
-# Scores are quotients of counts of at most some millions; closer than this they are equal but for rounding.
+# Scores are quotients of counts of at most some millions: if they are closer than this, they differ by
+# rounding.
 _SAME_SCORE = 1e-9
-# Reads are turned into float64 so many bytes at a time, whatever the size of the batch.
+# Reads are converted to float64 in blocks of this size, whatever the size of the batch.
 _BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
 class Consensus:
-    """What the reads of each image say.
+    """Scores and class of each image.
 
-    scores: (B, K) float64 in [0, 1], weighted mean of each class unit over the kept reads.
-    predicted: (B,) int16, the class with the highest score; -1 where no class unit is on in any kept read.
-    margin: (B,) float64, highest score less the second; with one class the score itself.
-    tied: (B,) bool, several classes share the highest score; the lowest energy among reads with the class
-        unit on decided, and if that is shared too, the first class.
-    one_hot_fraction: (B,) float64, share of all reads with exactly one class unit on.
-    lowest_energy: (B,) float64, over all reads.
+    Attributes:
+        scores: (B, K) float64 in [0, 1], weighted mean of each class unit over the selected reads.
+        predicted: (B,) int16, the class with the highest score; -1 if no class unit is on in any selected
+            read.
+        margin: (B,) float64, highest score less the second; with one class the score itself.
+        tied: (B,) bool, several classes share the highest score; the lowest energy among reads with the class
+            unit on decided, and if that is shared too, the first class.
+        one_hot_fraction: (B,) float64, share of all reads with exactly one class unit on.
+        lowest_energy: (B,) float64, over all reads.
     """
 
     scores: FloatArray
@@ -63,15 +66,20 @@ def score(
     beta: float = 1.0,
     occurrences: CountArray | None = None,
 ) -> Consensus:
-    """Consensus class scores of a batch, from class bits (B, R, K) uint8 and energies (B, R) float.
+    """Return the consensus class scores of a batch.
 
-    rule: ``lowest_energy_mean`` keeps the ceil(fraction R) reads of lowest energy, at least one. Reads whose
-        energy is exactly that of the last one kept share the weight that is left among them, so none is
-        preferred. ``all_reads_mean`` keeps all. ``boltzmann`` weighs read r by exp(-beta E_r).
-    fraction: in (0, 1]. beta: > 0, in the energies' units.
-    occurrences: (B, R) integers >= 0, how often each row was read; None: once. R is then their sum.
+    Args:
+        class_bits: (B, R, K) uint8.
+        energies: (B, R) float.
+        rule: ``lowest_energy_mean`` selects the ceil(fraction R) reads of lowest energy, at least one. Reads
+            whose energy is exactly that of the last selected one share the remaining weight, so that none is
+            preferred. ``all_reads_mean`` selects all. ``boltzmann`` weighs read r by exp(-beta E_r).
+        fraction: in (0, 1].
+        beta: > 0, in the energies' units.
+        occurrences: (B, R) integers >= 0, how often each row was read; None: once. R is then their sum.
 
-    Raises ParameterError when shapes disagree, a value is out of range or an image has no read.
+    Raises:
+        ParameterError: shapes disagree, a value is out of range or an image has no read.
     """
     _check_reads(class_bits, energies, occurrences)
     _check_options(rule, fraction, beta)
@@ -88,46 +96,46 @@ def score(
     return Consensus(scores, predicted, _margin(scores), tied, one_hot, lowest)
 
 
-def discard_reads(class_bits: BitArray, kept: BoolArray) -> tuple[BitArray, NDArray[np.int32]]:
-    """Class bits and occurrences for :func:`score` where only the reads ``kept`` (B, R) count.
+def discard_reads(class_bits: BitArray, counted: BoolArray) -> tuple[BitArray, NDArray[np.int32]]:
+    """Return ``class_bits`` and occurrences for `score` so that only the reads ``counted`` (B, R) bool count.
 
-    An image without such a read keeps them all, with every class unit off: it comes out undecided.
+    An image without a counted read has all of them, with every class unit off: it is undecided.
     """
-    some = np.asarray(kept.any(axis=1))[:, np.newaxis]
+    some = np.asarray(counted.any(axis=1))[:, np.newaxis]
     bits = np.where(some[..., np.newaxis], class_bits, np.uint8(0))
-    return bits, (kept | ~some).astype(np.int32)
+    return bits, (counted | ~some).astype(np.int32)
 
 
 def _count(
     class_bits: BitArray, energies: NDArray[np.floating], fraction: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Scores (B, K) and shares (B,) of one-hot reads where every read counts once: eight reads to a byte."""
+    """Return scores (B, K) and shares (B,) of one-hot reads if every read counts once: eight reads a byte."""
     reads = class_bits.shape[1]
-    # In order first, where they are not: packing bits that lie apart takes five times as long.
+    # Contiguous first: packing bits with gaps takes five times as long.
     on = np.packbits(np.ascontiguousarray(class_bits.transpose(0, 2, 1)), axis=2)
     once, twice = np.zeros_like(on[:, 0]), np.zeros_like(on[:, 0])
     for row in on.transpose(1, 0, 2):
         twice |= once & row
         once |= row
     one_hot = _ones(once & ~twice) / reads
-    keep = int(_kept(fraction, np.asarray(reads)))
-    if keep == reads:
+    selected = int(_select(fraction, np.asarray(reads)))
+    if selected == reads:
         return _ones(on) / reads, one_hot
-    cut = np.partition(energies, keep - 1, axis=1)[:, keep - 1 : keep]
-    below, at = energies < cut, energies == cut
-    share = (keep - below.sum(axis=1)) / at.sum(axis=1)
-    sums = [_ones(on & np.packbits(part, axis=1)[:, np.newaxis]) for part in (below, at)]
-    return np.minimum((sums[0] + share[:, np.newaxis] * sums[1]) / keep, 1.0), one_hot
+    cut = np.partition(energies, selected - 1, axis=1)[:, selected - 1 : selected]
+    below, equal = energies < cut, energies == cut
+    share = (selected - below.sum(axis=1)) / equal.sum(axis=1)
+    sums = [_ones(on & np.packbits(part, axis=1)[:, np.newaxis]) for part in (below, equal)]
+    return np.minimum((sums[0] + share[:, np.newaxis] * sums[1]) / selected, 1.0), one_hot
 
 
 def _ones(packed: BitArray) -> CountArray:
-    """How many bits are set along the last axis."""
+    """Return the number of bits that are set along the last axis."""
     return np.asarray(np.bitwise_count(packed).sum(axis=-1, dtype=np.int64))
 
 
-def _kept(fraction: float, reads: FloatArray) -> FloatArray:
-    """How many of so many reads a fraction keeps, at least one."""
-    # 0.07 x 100 is 7.000000000000001 in float64, and 7 reads are meant.
+def _select(fraction: float, reads: FloatArray) -> FloatArray:
+    """Return how many of ``reads`` the ``fraction`` selects, at least one."""
+    # 0.07 x 100 is 7.000000000000001 in float64, but 7 reads are meant.
     return np.maximum(np.ceil(fraction * reads - 1e-9), 1.0)
 
 
@@ -139,7 +147,7 @@ def _weigh(
     fraction: float,
     beta: float,
 ) -> tuple[FloatArray, FloatArray]:
-    """Scores (B, K) and shares (B,) of one-hot reads where reads count differently."""
+    """Return scores (B, K) and shares (B,) of one-hot reads if reads count differently."""
     images, _, classes = class_bits.shape
     scores, one_hot = np.empty((images, classes)), np.empty(images)
     for block in _blocks(class_bits):
@@ -155,9 +163,9 @@ def _weigh(
 def _weights(
     energies: FloatArray, counts: FloatArray, rule: Rule, fraction: float, beta: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Weights of the reads in two parts (b, 2, R), the share (b,) by which the second counts, the sum (b,).
+    """Return weights of the reads in two parts (b, 2, R), the share (b,) of the second, and the sum (b,).
 
-    The parts hold whole numbers where the rule counts reads, so that their sums are exact in any order.
+    The parts are whole numbers if the rule counts reads, so that their sums are exact in any order.
     """
     if rule == Rule.LOWEST_ENERGY_MEAN:
         return _lowest(energies, counts, fraction)
@@ -172,19 +180,19 @@ def _weights(
 def _lowest(
     energies: FloatArray, counts: FloatArray, fraction: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Reads below the cut, which count fully, and reads at the cut, which share what is left."""
-    keep = _kept(fraction, counts.sum(axis=1))
+    """Return `_weights` of reads below the cut, which count fully, and at the cut, which share the rest."""
+    selected = _select(fraction, counts.sum(axis=1))
     order = np.argsort(energies, axis=1)
-    reached = np.cumsum(np.take_along_axis(counts, order, axis=1), axis=1) >= keep[:, np.newaxis]
+    reached = np.cumsum(np.take_along_axis(counts, order, axis=1), axis=1) >= selected[:, np.newaxis]
     last = np.take_along_axis(order, reached.argmax(axis=1)[:, np.newaxis], axis=1)
     cut = np.take_along_axis(energies, last, axis=1)
     parts = np.stack(((energies < cut) * counts, (energies == cut) * counts), axis=1)
-    below, at = parts.sum(axis=2).T
-    return parts, (keep - below) / at, keep
+    below, equal = parts.sum(axis=2).T
+    return parts, (selected - below) / equal, selected
 
 
 def _one_hot_fraction(bits: FloatArray, counts: FloatArray) -> FloatArray:
-    """Share (b,) of reads with exactly one of the class units (b, R, K) on."""
+    """Return the share (b,) of reads with exactly one of the class units (b, R, K) on."""
     one_hot = np.matmul(bits, np.ones(bits.shape[2])) == 1.0
     return np.asarray((one_hot * counts).sum(axis=1) / counts.sum(axis=1))
 
@@ -216,7 +224,7 @@ def _margin(scores: FloatArray) -> FloatArray:
 
 
 def _counted(energies: NDArray[np.floating], counts: FloatArray | None) -> BoolArray:
-    """Which rows (b, R) were read at all."""
+    """Return which rows (b, R) were read at all."""
     return np.ones(energies.shape, dtype=np.bool_) if counts is None else counts > 0.0
 
 
@@ -252,6 +260,6 @@ def _check_options(rule: str, fraction: float, beta: float) -> None:
     if rule not in list(Rule):
         raise ParameterError(f"the consensus rule must be one of {', '.join(Rule)}, not {rule!r}")
     if not 0.0 < fraction <= 1.0:
-        raise ParameterError(f"the fraction of reads kept must be above 0 and at most 1, not {fraction}")
+        raise ParameterError(f"the fraction of reads must be above 0 and at most 1, not {fraction}")
     if not (np.isfinite(beta) and beta > 0.0):
         raise ParameterError(f"beta must be a finite number above 0, not {beta}")

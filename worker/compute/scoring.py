@@ -1,4 +1,4 @@
-"""From a batch's bytes to its raw reads, and from raw reads to scores. No database, no queue."""
+"""Samples a batch in this process, and computes class scores from the raw reads of any solver."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _AGAIN = "classify the images again"
 
 @dataclass(frozen=True, eq=False)
 class LocalReads:
-    """Raw reads as bytes, how many variables they have, and the time inside the annealer."""
+    """Raw reads as bytes, the number of their variables, and the time inside the annealer."""
 
     data: bytes
     variables: int
@@ -39,7 +39,7 @@ class LocalReads:
 
 
 def local_annealer(solver: Solver, parameters: Parameters) -> LocalAnnealer:
-    """The annealer in this process that goes by a solver's name."""
+    """Return the annealer of this process for ``solver``, with the sweeps of ``parameters``."""
     if solver is Solver.EXACT:
         return ExactAnnealer()
     return SimulatedAnnealer() if parameters.sweeps is None else SimulatedAnnealer(sweeps=parameters.sweeps)
@@ -61,45 +61,55 @@ def linear_terms(
 
 def sample_local(
     network: TrainedNetwork,
-    work: BatchInput,
-    parts: LinearTerms,
+    batch: BatchInput,
+    terms: LinearTerms,
     check_interrupt: Callable[[], None] | None = None,
 ) -> LocalReads:
-    """Sample every image of a batch; what ``check_interrupt`` raises between images ends it.
+    """Sample every image of ``batch`` by an annealer of this process.
+
+    Args:
+        network: of the batch's run.
+        terms: linear terms of its images.
+        check_interrupt: called between images; what it raises ends the sampling.
 
     Raises:
-        Refused: the solver cannot take this network.
+        Refused: the annealer cannot take this network.
     """
-    parameters = work.parameters
-    model, linear = parts.model, parts.take(slice(None))
-    solver = local_annealer(work.solver, parameters)
+    parameters = batch.parameters
+    model, linear = terms.model, terms.take(slice(None))
+    annealer = local_annealer(batch.solver, parameters)
     noise = noise_for(model, network.architecture.alpha, parameters.noise, parameters.seed)
-    drawn = solver.sample(
-        model, linear, parameters.reads, parameters.seed, work.first_image, noise, check_interrupt
+    reads = annealer.sample(
+        model, linear, parameters.reads, parameters.seed, batch.first_image, noise, check_interrupt
     )
-    data = samples.encode(samples.RawReads.of(drawn.bits, drawn.energies), isal_zlib.compress)
-    return LocalReads(data, model.units, round(drawn.elapsed_s * 1e6))
+    data = samples.encode(samples.RawReads.of(reads.bits, reads.energies), isal_zlib.compress)
+    return LocalReads(data, model.units, round(reads.elapsed_s * 1e6))
 
 
 def score(
     network: TrainedNetwork,
-    work: BatchInput,
+    batch: BatchInput,
     stored: Sequence[StoredReads],
-    latest: LinearTermsCache | None = None,
+    cache: LinearTermsCache | None = None,
 ) -> tuple[list[Scored], dict[int, bytes]]:
-    """Consensus class scores of a batch from its stored sample sets; one row for each image.
+    """Compute consensus class scores of ``batch`` from its ``stored`` sample sets.
 
-    Also how often each chain was broken, by problem: (images, n), as `arrays.encode_chain_breaks` packs it.
-    latest: where the linear parts may be known.
+    Args:
+        network: of the batch's run.
+        cache: where the linear terms may be.
+
+    Returns:
+        A row for each image, and how often each chain was broken, by problem: (images, n), packed by
+        `arrays.encode_chain_breaks`.
 
     Raises:
-        Corrupt: images or sample sets are damaged, or hold fewer reads than the run counts on.
+        Corrupt: images or sample sets are damaged, or have fewer reads than the run needs.
     """
-    parameters = work.parameters
-    labels = None if work.labels is None else arrays.decode_labels(work.labels, work.shape[0])
+    parameters = batch.parameters
+    labels = None if batch.labels is None else arrays.decode_labels(batch.labels, batch.shape[0])
     rows: list[Scored] = []
     chain_breaks: dict[int, bytes] = {}
-    for part, reads in _reads(network, work, stored, latest):
+    for part, reads in _reads(network, batch, stored, cache):
         scored = consensus.score(
             reads.class_bits,
             reads.energies,
@@ -115,131 +125,143 @@ def score(
 
 
 def read_energies(
-    network: TrainedNetwork, work: BatchInput, stored: Sequence[StoredReads], images: Collection[int]
+    network: TrainedNetwork, batch: BatchInput, stored: Sequence[StoredReads], images: Collection[int]
 ) -> dict[int, tuple[NDArray[np.float64], NDArray[np.int64]]]:
-    """Energies (R,) float64 of some images' reads, by Q, and classes (R,) int64; -1: none or several.
+    """Return energies (R,) float64 by Q and classes (R,) int64, -1: none or several, of the reads of
+    ``images``.
 
-    images: indices within the batch; those without stored reads are left out.
+    Args:
+        network: of the batch's run.
+        batch: with their pixels.
+        stored: its sample sets.
+        images: indices within the batch; those without stored reads are left logical.
 
     Raises:
         Corrupt: images or sample sets are damaged.
     """
-    parts = linear_terms(network, work)
-    found = {}
+    terms = linear_terms(network, batch)
+    energies = {}
     for part in stored:
         wanted = [k for k in images if part.first_image <= k < part.first_image + part.count]
         if not wanted:
             continue
-        reads = _decode(parts.model, parts.take(_images(part)), work.parameters, part)
+        reads = _decode(terms.model, terms.take(_images(part)), batch.parameters, part)
         for image in wanted:
             k = image - part.first_image
             bits = reads.class_bits[k]
             classes = np.where(bits.sum(axis=1) == 1, bits.argmax(axis=1), -1)
-            counted = np.ones(len(bits), np.int64) if reads.occurrences is None else reads.occurrences[k]
-            found[image] = (np.repeat(reads.energies[k], counted), np.repeat(classes, counted))
-    return found
+            counts = np.ones(len(bits), np.int64) if reads.occurrences is None else reads.occurrences[k]
+            energies[image] = (np.repeat(reads.energies[k], counts), np.repeat(classes, counts))
+    return energies
 
 
 def count_right(
     network: TrainedNetwork,
-    work: BatchInput,
+    batch: BatchInput,
     stored: Sequence[StoredReads],
     among: Sequence[candidates.Choice],
 ) -> NDArray[np.int64]:
-    """Images of a labelled batch that each of C choices predicts right, (C,) int64.
+    """Count the images of ``batch`` that each of the C choices ``among`` predicts right, (C,) int64.
+
+    Args:
+        network: of the batch's run.
+        stored: the batch's sample sets.
 
     Raises:
         Corrupt: as `score` says, or there are no labels.
     """
-    if work.labels is None:
-        raise Corrupt("images without labels cannot say which parameters are right")
-    labels = arrays.decode_labels(work.labels, work.shape[0])
+    if batch.labels is None:
+        raise Corrupt(f"batch {batch.batch} has no labels: the parameters cannot be compared")
+    labels = arrays.decode_labels(batch.labels, batch.shape[0])
     right = np.zeros(len(among), dtype=np.int64)
-    for part, reads in _reads(network, work, stored):
+    for part, reads in _reads(network, batch, stored):
         right += candidates.count_right(
-            reads.class_bits, reads.energies, labels[_images(part)], among, reads.kept
+            reads.class_bits, reads.energies, labels[_images(part)], among, reads.counted
         )
     return right
 
 
 def sweeps(solver: Solver, parameters: Parameters) -> int:
-    """Sweeps of a read, which its time goes with; 1 where a solver has none."""
+    """Return the sweeps of a read of ``solver`` with ``parameters``; 1 if it has none."""
     local = local_annealer(solver, parameters)
     return local.sweeps if isinstance(local, SimulatedAnnealer) else 1
 
 
-def pixels(work: BatchInput) -> NDArray[np.uint8]:
-    """Images (N, H, W) uint8 of a batch; Corrupt, naming it, where they or their labels are damaged."""
-    with stored_in(f"batch {work.batch} of run {work.run}", _AGAIN):
-        return arrays.decode_images(work.images, work.shape, work.images_sha256, work.labels)
+def pixels(batch: BatchInput) -> NDArray[np.uint8]:
+    """Return the images (N, H, W) uint8 of ``batch``; raise Corrupt if they or their labels are damaged."""
+    with stored_in(f"batch {batch.batch} of run {batch.run}", _AGAIN):
+        return arrays.decode_images(batch.images, batch.shape, batch.images_sha256, batch.labels)
 
 
 @dataclass(frozen=True, eq=False)
 class _Reads:
     """The first R stored reads of B images, R as the run says.
 
-    class_bits: (B, R, K) uint8. energies: (B, R) float, computed anew from Q without noise: those that a
-    solver returns are its own. kept: (B, R) bool, reads that count, None: all. chain_breaks: (B, n) float64,
-    None where there are no chains.
+    Attributes:
+        class_bits: (B, R, K) uint8.
+        energies: (B, R) float, computed from Q without noise; a solver's own are of its noisy, scaled model.
+        counted: (B, R) bool, reads that count; None: all.
+        occurrences: (B, R) int32; None: 1.
+        chain_breaks: (B, n) float64; None if there are no chains.
     """
 
     class_bits: NDArray[np.uint8]
     energies: NDArray[np.floating]
-    kept: NDArray[np.bool_] | None = None
+    counted: NDArray[np.bool_] | None = None
     occurrences: NDArray[np.int32] | None = None
     chain_breaks: NDArray[np.float64] | None = None
 
 
 def _reads(
     network: TrainedNetwork,
-    work: BatchInput,
+    batch: BatchInput,
     stored: Sequence[StoredReads],
-    latest: LinearTermsCache | None = None,
+    cache: LinearTermsCache | None = None,
 ) -> Iterator[tuple[StoredReads, _Reads]]:
-    """The reads of each sample set, one after another: a batch's may be too many to hold at once."""
-    parts = linear_terms(network, work, latest)
+    """Yield the reads of each sample set: those of a whole batch may be too many for memory."""
+    terms = linear_terms(network, batch, cache)
     expected = 0
     for part in stored:
         if part.first_image != expected:
-            raise Corrupt(f"image {expected} of batch {work.batch} has no stored reads")
+            raise Corrupt(f"image {expected} of batch {batch.batch} has no stored reads")
         expected += part.count
-        yield part, _decode(parts.model, parts.take(_images(part)), work.parameters, part)
-    if expected != len(parts):
-        raise Corrupt(f"image {expected} of batch {work.batch} has no stored reads")
+        yield part, _decode(terms.model, terms.take(_images(part)), batch.parameters, part)
+    if expected != len(terms):
+        raise Corrupt(f"image {expected} of batch {batch.batch} has no stored reads")
 
 
 def _decode(
     model: EnergyModel, linear: NDArray[np.float64], parameters: Parameters, part: StoredReads
 ) -> _Reads:
     with stored_in(f"sample set of problem {part.problem}", _AGAIN):
-        held = samples.decode(part.data)
-        if (reads := held.packed.shape[1]) < parameters.reads:
-            raise Corrupt(f"{reads} reads an image are stored where the run needs {parameters.reads}")
+        stored = samples.decode(part.data)
+        if (reads := stored.packed.shape[1]) < parameters.reads:
+            raise Corrupt(f"{reads} reads an image are stored, the run needs {parameters.reads}")
     if part.tiling is None:
-        bits = held.bits[:, : parameters.reads]
+        bits = stored.bits[:, : parameters.reads]
         return _Reads(bits[:, :, model.class_units], model.energies(linear, bits))
     with stored_in(f"tiling that problem {part.problem} was sent with", _AGAIN):
-        placed = _tiles(part.tiling, part.count)
-        if held.variables != len(placed.qubits):
-            raise Corrupt(f"it has {len(placed.qubits)} qubits, the reads {held.variables}")
+        tiles = _tiles(part.tiling, part.count)
+        if stored.variables != len(tiles.qubits):
+            raise Corrupt(f"it has {len(tiles.qubits)} qubits, the reads {stored.variables}")
     spin = None
     if parameters.unembedding is Unembedding.MINIMIZE_ENERGY:
         form = spin_form(linear, model.edges, model.couplings)
         spin = (form.h, (model.quadratic + model.quadratic.T) / 4.0)
-    physical = held.packed[0, : parameters.reads]
-    out = unembed(physical, placed, parameters.unembedding, seed=parameters.seed, spin=spin)
-    # Single precision: they rank the reads, and what is told of them is good to a millionth.
-    energies = model.energies(linear, out.bits, np.float32)
-    class_bits = out.bits[:, :, model.class_units]
-    if out.counted.all():
-        return _Reads(class_bits, energies, chain_breaks=out.chain_breaks)
-    counted, occurrences = consensus.discard_reads(class_bits, out.counted)
-    return _Reads(counted, energies, out.counted, occurrences, out.chain_breaks)
+    physical = stored.packed[0, : parameters.reads]
+    logical = unembed(physical, tiles, parameters.unembedding, seed=parameters.seed, spin=spin)
+    # Single precision: they rank the reads, and are shown with less than six digits.
+    energies = model.energies(linear, logical.bits, np.float32)
+    class_bits = logical.bits[:, :, model.class_units]
+    if logical.counted.all():
+        return _Reads(class_bits, energies, chain_breaks=logical.chain_breaks)
+    class_bits, occurrences = consensus.discard_reads(class_bits, logical.counted)
+    return _Reads(class_bits, energies, logical.counted, occurrences, logical.chain_breaks)
 
 
 @lru_cache(maxsize=8)
 def _tiles(data: bytes, count: int) -> tiling.Tiling:
-    """The first tiles of a stored tiling: most problems of a run have the same ones."""
+    """Return the first ``count`` tiles of a stored tiling; most problems of a run have the same."""
     return tiling.decode(data).take(slice(count))
 
 
@@ -253,11 +275,11 @@ def _rows(
     chain_breaks: NDArray[np.float64] | None,
 ) -> list[Scored]:
     predicted = scored.predicted.tolist()
-    known = [None] * len(predicted) if labels is None else labels.tolist()
+    true = [None] * len(predicted) if labels is None else labels.tolist()
     broken = [None] * len(predicted) if chain_breaks is None else chain_breaks.mean(axis=1).tolist()
     columns = zip(
         predicted,
-        known,
+        true,
         scored.tied.tolist(),
         arrays.encode_scores(scored.scores),
         scored.margin.tolist(),

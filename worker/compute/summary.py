@@ -1,4 +1,4 @@
-"""The statistics of a run from its rows: bytes and columns become arrays, arrays become figures."""
+"""Computes the statistics of a run from its rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from worker.records.runs import Figures, ProblemFacts
 
 
 def summarise(figures: Figures) -> dict[str, Any]:
-    """What `runs.statistics` holds; see `worker.compute.throughput.compute_throughput`."""
+    """Return what `runs.statistics` stores for ``figures``; see `throughput.compute_throughput`."""
     columns = np.array([astuple(batch) for batch in figures.batches], dtype=np.float64).reshape(-1, 6).T
     images, enqueued, started, sampled, scored, sampling = columns
     times = throughput.BatchTimes(images.astype(np.int64), enqueued, started, sampled, scored, sampling)
@@ -41,7 +41,7 @@ def _solver(figures: Figures) -> SolverFigures:
         counts=counts,
         estimated_us=float(sum(problem.estimated_us for problem in answered)),
         wasted_us=float(sum(problem.wasted_us for problem in problems)),
-        # A run that had to wait for a search has saved nothing: without the database it had searched as well.
+        # A run that waited for a search saved nothing: without the database it would have searched as well.
         embedding_seconds_saved=0.0 if misses else float(sum(figures.embeddings_s)),
         times_us=_times(answered),
         chain_breaks=throughput.chain_breaks(
@@ -51,7 +51,7 @@ def _solver(figures: Figures) -> SolverFigures:
 
 
 def _times(answered: Sequence[ProblemFacts]) -> SolverTimes:
-    """Sums of the solver's own figures; what it gives for one read counts for all of a problem's."""
+    """Sum the solver's own figures; a figure for one read counts for each read of its problem."""
     return SolverTimes(
         programming=_sum(answered, "qpu_programming_time"),
         sampling=_sum(answered, "qpu_sampling_time"),
@@ -66,6 +66,6 @@ def _sum(answered: Sequence[ProblemFacts], name: str, *, each_read: bool = False
     total = 0.0
     for problem in answered:
         value = float((problem.timing or {}).get(name, 0.0))
-        # A solver's figures are not ours: what is no number must not spoil the sum.
+        # A solver's figures are not checked elsewhere: NaN must not spoil the sum.
         total += (value if math.isfinite(value) else 0.0) * (problem.reads if each_read else 1)
     return total

@@ -1,4 +1,4 @@
-"""Throughput figures of a run, from plain arrays."""
+"""Computes throughput figures of a run, from plain arrays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MS_PER_S = 1000.0
 
 @dataclass(frozen=True)
 class Percentiles:
-    """The smallest values that 50, 95 and 99 % of the images do not exceed; None when there are none."""
+    """The smallest values that 50, 95 and 99 % of the images do not exceed; None without images."""
 
     p50: float | None
     p95: float | None
@@ -28,12 +28,14 @@ class Percentiles:
 
 @dataclass(frozen=True, eq=False)
 class BatchTimes:
-    """What is known of every scored batch, all (N,): image counts int64, times float64 seconds.
+    """Images and times of every scored batch, all (N,): image counts int64, times float64 seconds.
 
-    enqueued, started, sampled, scored: moments on one clock, in the order of a batch's life.
-    sampling: seconds the annealer worked.
+    Attributes:
+        enqueued, started, sampled, scored: moments on one clock, in the order of a batch's life.
+        sampling: how long the annealer worked.
 
-    Raises ParameterError when lengths differ, a count is below 1, or a time is not finite.
+    Raises:
+        ParameterError: lengths differ, a count is below 1, or a time is not finite.
     """
 
     images: CountArray
@@ -54,11 +56,13 @@ class BatchTimes:
 
 @dataclass(frozen=True)
 class SolverCounts:
-    """What the ledger and the embedding store counted for a run; all 0 for an annealer in this process.
+    """Counts of a run from the ledger and the stored embeddings; all 0 for an annealer in this process.
 
-    sent: problems that left, each submission once. adopted: answers taken over from a submission whose
-    outcome had been unknown. resubmitted: problems sent again after it was certain that they had not
-    arrived. duplicates: problems the solver ran twice.
+    Attributes:
+        sent: problems that the solver accepted.
+        adopted: answers of a submission whose outcome had been unknown.
+        resubmitted: problems sent again after it was certain that they had not arrived.
+        duplicates: problems that the solver ran twice.
     """
 
     sent: int = 0
@@ -73,8 +77,8 @@ class SolverCounts:
 class SolverTimes:
     """Microseconds at the solver, all answered problems of a run together.
 
-    sampling is anneal + readout + delay; programming + sampling is the QPU access time, which is charged
-    (a solver may add thermalization). overhead is not charged.
+    ``sampling`` is anneal + readout + delay; ``programming`` + ``sampling`` is the QPU access time, which is
+    charged (a solver may add thermalization). ``overhead`` is not charged.
     """
 
     programming: float = 0.0
@@ -89,7 +93,10 @@ class SolverTimes:
 class ChainBreaks:
     """Share of reads in which chains were broken, in [0, 1].
 
-    mean: over all chains. worst_unit: the unit, in Q's order, whose chains broke most; worst: its share.
+    Attributes:
+        mean: over all chains.
+        worst_unit: the unit, in Q's order, whose chains broke most.
+        worst: its share.
     """
 
     mean: float
@@ -99,10 +106,12 @@ class ChainBreaks:
 
 @dataclass(frozen=True)
 class SolverFigures:
-    """What a run used of a solver with qubits; nothing of it for an annealer in this process.
+    """What a run used of a solver with qubits; all empty for an annealer in this process.
 
-    estimated_us: what the answered problems were expected to be charged. wasted_us: what duplicates were
-    charged. embedding_seconds_saved: what searches took whose embeddings were found in the database.
+    Attributes:
+        estimated_us: expected charge of the answered problems.
+        wasted_us: charge of duplicates.
+        embedding_seconds_saved: duration of the searches whose embeddings were found in the database.
     """
 
     counts: SolverCounts = field(default_factory=SolverCounts)
@@ -115,7 +124,7 @@ class SolverFigures:
 
 @dataclass(frozen=True)
 class Throughput:
-    """Throughput figures of a run; see :func:`compute_throughput`."""
+    """Throughput figures of a run; see `compute_throughput`."""
 
     images: int
     images_per_second: float
@@ -139,21 +148,24 @@ class Throughput:
     elapsed_seconds: float
 
     def to_dict(self) -> dict[str, object]:
-        """The figures by name, percentiles as nested objects: ready for JSON."""
+        """Return the figures by name, percentiles as nested objects: ready for JSON."""
         return asdict(self)
 
 
 def compute_throughput(
     batches: BatchTimes, qpu_access_time_us: FloatArray, solver: SolverFigures | None = None
 ) -> Throughput:
-    """The throughput of a run.
+    """Compute the throughput of a run.
 
-    elapsed_seconds: from the first batch's start to the last one's score, so that waiting for a time window
-        does not count. images_per_second: images by elapsed seconds; 0 where nothing has elapsed.
-    latency_ms: from enqueued to scored; queue_wait_ms: from enqueued to started; scoring_ms: from sampled to
-        scored. All per image: every image has its batch's time. Clocks that disagree cannot make a time
-        negative: it counts as 0.
-    qpu_access_time_us: (P,) float64, what each answered problem was charged.
+    ``elapsed_seconds`` is from the first batch's start to the last one's score, so that waiting for a time
+    window does not count; ``images_per_second`` is 0 if nothing has elapsed. ``latency_ms`` is from enqueued
+    to scored, ``queue_wait_ms`` from enqueued to started, ``scoring_ms`` from sampled to scored, all per
+    image: every image has its batch's time. A time that is negative, because clocks disagree, counts as 0.
+
+    Args:
+        batches: times of the scored batches.
+        qpu_access_time_us: (P,) float64, what each answered problem was charged.
+        solver: what the run used of a solver with qubits.
     """
     solver = solver or SolverFigures()
     counts = solver.counts
@@ -185,18 +197,18 @@ def compute_throughput(
 
 
 def chain_breaks(shares: Sequence[NDArray[np.floating[Any]]]) -> ChainBreaks | None:
-    """The chain breaks of a run from (images, n) shares of reads for each problem; None without any."""
-    known = [part for part in shares if part.size]
-    if not known:
+    """Return the chain breaks of a run from ``shares`` (images, n) of each problem; None without any."""
+    parts = [part for part in shares if part.size]
+    if not parts:
         return None
-    images = sum(len(part) for part in known)
-    units = sum(part.sum(axis=0, dtype=np.float64) for part in known) / images
+    images = sum(len(part) for part in parts)
+    units = sum(part.sum(axis=0, dtype=np.float64) for part in parts) / images
     worst = int(np.argmax(units))
     return ChainBreaks(float(np.mean(units)), worst, float(units[worst]))
 
 
 def weighted_percentile(values: FloatArray, weights: CountArray, percent: float) -> float | None:
-    """The smallest of ``values`` (N,) that ``percent`` % of the weights do not exceed; None when N = 0."""
+    """Return the smallest of ``values`` (N,) that ``percent`` % of ``weights`` do not exceed, if N > 0."""
     if not len(values):
         return None
     order = np.argsort(values)

@@ -1,4 +1,4 @@
-"""From a training job's bytes to weights as bytes. No database, no queue."""
+"""Trains the network of a training job: from stored images to encoded weights."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ def train(
     on_epoch: Callable[[list[dict[str, Any]]], None],
     check_interrupt: Callable[[], None],
 ) -> TrainedWeights:
-    """Train a network with so many threads; ``on_epoch`` gets the metrics of all epochs so far.
+    """Train the network of ``job``.
 
-    check_interrupt: called before every few images; what it raises ends the training.
+    Args:
+        threads: that torch may use.
+        on_epoch: called with the metrics of all epochs so far.
+        check_interrupt: called before every few images; what it raises ends the training.
 
     Raises:
         Corrupt: the stored training set is damaged.
@@ -37,11 +40,11 @@ def train(
         images, labels = arrays.decode_training_set(job.images, job.labels, job.shape, job.sha256)
     history: list[dict[str, Any]] = []
 
-    def keep(epoch: training.Epoch) -> None:
+    def store(epoch: training.Epoch) -> None:
         history.append(epoch.to_dict())
         on_epoch(history)
 
-    def asked() -> bool:
+    def should_stop() -> bool:
         check_interrupt()
         return False
 
@@ -53,15 +56,15 @@ def train(
             job.training["transfer"],
             epochs=job.training["epochs"],
             seed=job.training["seed"],
-            on_epoch=keep,
-            should_stop=asked,
+            on_epoch=store,
+            should_stop=should_stop,
         )
     return TrainedWeights(weights.encode(trained.weights, architecture), trained.to_dict())
 
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Let torch use ``count`` threads; sampling, which has one process per core, uses one."""
+    """Let torch use ``count`` threads; sampling has one process per core, and uses one."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

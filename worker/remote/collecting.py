@@ -18,7 +18,7 @@ from worker.process.crash_points import CrashPoint, reach
 from worker.process.meter import ProblemOutcome
 from worker.records import problems
 from worker.remote.state import SubmissionState
-from worker.sapi.qpu import Accepted, Answered, Event, Failed
+from worker.sapi.events import Accepted, Answered, Event, Failed
 from worker.scheduling import circuit_breaker
 
 if TYPE_CHECKING:

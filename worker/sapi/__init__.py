@@ -1,1 +1,12 @@
-"""D-Wave's solver API, client side: connections, problems and answers on the wire, errors."""
+"""Client of D-Wave's solver API (SAPI): the only way to hardware, and to the emulator that speaks the same
+API.
+
+    client.py       settings of dwave-cloud-client, and the choice of a solver
+    connections.py  one connection per solver and process
+    qpu.py          a connection: problems are submitted without waiting, answers arrive as events
+    events.py       what happens to a problem: accepted, answered, failed
+    problems.py     the solver's own list of problems: look-up by label, charges
+    program.py      encodes a model on a chip for the wire
+    wire.py         the wire format: base64 arrays of problems and answers
+    errors.py       maps the client's errors to Refused, Unavailable or Uncertain
+"""

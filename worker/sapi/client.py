@@ -1,4 +1,4 @@
-"""How a solver is reached: D-Wave's client with our settings, and the choice among its solvers."""
+"""Configures D-Wave's client, and chooses a solver."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from dwave.cloud.exceptions import SolverNotFoundError
 from schema.errors import Offline, ParameterError, Refused
 from worker.sapi.errors import mapping_errors
 
-_WAITED_FOR = frozenset({429, 503})  # answers that may say how long
+_MAY_SAY_WHEN = frozenset({429, 503})  # responses that may have a Retry-After
 
 
 @dataclass(frozen=True)
 class Access:
     """How a solver is reached.
 
-    endpoint, token: of the emulator; None: as D-Wave's own configuration file and environment say.
-    request_timeout_s: how long one request may take. poll_wait_s: how long the server may hold a poll.
-    retries: of a request that does not get through, within a second; the client's own 10 take a minute, in
-    which the end of an outage is not seen. What fails then is tried again from the ledger.
-    deflates: whether problems are, on their way to a server that is far away.
+    Attributes:
+        endpoint: of the emulator; None: as D-Wave's own configuration file and environment say.
+        token: goes with the endpoint.
+        request_timeout_s: how long one request may take.
+        poll_wait_s: how long the server may hold a poll.
+        retries: of a request that fails, within a second. The client's default of 10 takes a minute, during
+            which the end of an outage is not noticed. After these the ledger decides about another try.
+        deflates: problems are compressed for a distant server.
     """
 
     endpoint: str | None = None
@@ -37,32 +40,32 @@ class Access:
 
 
 class SapiClient(Client):  # type: ignore[misc]  # the client has no types
-    """With more threads that load answers: with five, an 80 ms network caps it at 57 problems/s."""
+    """The client with more threads that load answers: with five, an 80 ms network allows 57 problems/s."""
 
     _LOAD_THREAD_COUNT = 20
-    retry_after_s: float | None = None  # what the server said last, with a 429 or a 503
+    retry_after_s: float | None = None  # the last that the server has sent, with a 429 or a 503
 
     def create_session(self) -> Any:
-        """The client reads Retry-After of polls alone; of submissions it would be lost."""
+        """Return a session that reads Retry-After of all responses: the client reads it of polls only."""
         session = super().create_session()
-        session.hooks["response"].append(self._heed)
+        session.hooks["response"].append(self._read_retry_after)
         _read_environment(session, self.config.endpoint)
         return session
 
-    def _heed(self, response: Any, **_: Any) -> None:
-        if response.status_code in _WAITED_FOR:
+    def _read_retry_after(self, response: Any, **_: Any) -> None:
+        if response.status_code in _MAY_SAY_WHEN:
             self.retry_after_s = _seconds(response.headers.get("Retry-After"))
 
 
 def _read_environment(session: Any, endpoint: str) -> None:
     """Take proxies and certificates from the environment once, not for each request."""
-    found = session.merge_environment_settings(endpoint, {}, None, None, None)
-    session.proxies, session.verify, session.cert = found["proxies"], found["verify"], found["cert"]
+    settings = session.merge_environment_settings(endpoint, {}, None, None, None)
+    session.proxies, session.verify, session.cert = settings["proxies"], settings["verify"], settings["cert"]
     session.trust_env = False
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """A Retry-After header's seconds; its other form, a date, is not taken."""
+    """Return the seconds of a Retry-After header; its other form, a date, is ignored."""
     try:
         seconds = float(retry_after or "")
     except ValueError:
@@ -71,12 +74,17 @@ def _seconds(retry_after: str | None) -> float | None:
 
 
 def connect(access: Access) -> SapiClient:
+    """Return a client for ``access``; the caller closes it.
+
+    Raises:
+        Refused: no endpoint or token is configured.
+    """
     settings: dict[str, Any] = {
         "client": "base",
         "request_timeout": access.request_timeout_s,
         "poll_strategy": "long-polling",
         "poll_wait_time": access.poll_wait_s,
-        "poll_pause": 0.05,  # without a pause, a server that answers 5xx is asked hundreds of times a second
+        "poll_pause": 0.05,  # without a pause, a server that answers 5xx gets hundreds of requests a second
         "http_retry_backoff_factor": 0.05,
         "http_retry_total": access.retries,
         "compress_qpu_problem_data": access.deflates,
@@ -95,29 +103,35 @@ def connect(access: Access) -> SapiClient:
 
 
 def choose_solver(client: Client, qpu: str | None) -> Any:
-    """The solver by name or features; without either, the configured one, or the largest QPU."""
+    """Return a solver of ``client`` by name or features ``qpu``; if None, the configured one, or the largest
+    QPU.
+
+    Raises:
+        Refused: no such solver exists.
+        Unavailable: the solver does not answer, or is offline.
+    """
     features = dict(client.config.solver or {}) if qpu is None else _features(qpu)
     order = features.pop("order_by", "-num_active_qubits")
     features = {"qpu": True, **features}
     with mapping_errors():
-        online = _listed(client, order, features)
+        online = _list_solvers(client, order, features)
         if online:
             return online[0]
         offline = client.get_solvers(**{**features, "online": False})
-    asked = ", ".join(f"{name} {value}" for name, value in features.items() if name != "qpu") or "any QPU"
+    wanted = ", ".join(f"{name} {value}" for name, value in features.items() if name != "qpu") or "any QPU"
     if offline:
-        raise Offline(f"solver {offline[0].name} is offline ({asked})")
-    raise Refused(f"there is no such solver: {asked}. `dwave solvers --list` shows what there is")
+        raise Offline(f"solver {offline[0].name} is offline ({wanted})")
+    raise Refused(f"solver not found: {wanted}. `dwave solvers --list` shows all solvers")
 
 
-def _listed(client: Client, order: str, features: dict[str, Any]) -> Any:
+def _list_solvers(client: Client, order: str, features: dict[str, Any]) -> Any:
     try:
         return client.get_solvers(order_by=order, **features)
     except SolverNotFoundError:
         raise
     except ResourceNotFoundError as error:
         raise Refused(
-            f"{client.config.endpoint} is no endpoint of SAPI, which ends in /sapi/v2/: {error}"
+            f"{client.config.endpoint} is not an endpoint of SAPI, which ends in /sapi/v2/: {error}"
         ) from None
 
 
@@ -127,7 +141,9 @@ def _features(qpu: str) -> dict[str, Any]:
     try:
         features = json.loads(qpu)
     except ValueError as error:
-        raise ParameterError(f"features of a solver are one JSON object; {qpu!r} is none: {error}") from None
+        raise ParameterError(
+            f"features of a solver must be one JSON object; {qpu!r} is not: {error}"
+        ) from None
     if not isinstance(features, dict):
-        raise ParameterError(f"features of a solver are one JSON object, not {qpu!r}")
+        raise ParameterError(f"features of a solver must be one JSON object, not {qpu!r}")
     return features

@@ -1,4 +1,4 @@
-"""What the errors of D-Wave's client mean to us: Refused, Unavailable or Uncertain."""
+"""Maps the errors of D-Wave's client to ours, once: Refused, Unavailable or Uncertain."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dwave.cloud.exceptions import SolverAuthenticationError, SolverFailureError
 
 from schema.errors import Offline, Refused, SolverError, Unavailable, Uncertain
 
-# What the server says it has not accepted; any other error may have come after it had.
+# Codes of a server that has not accepted the problem; after any other error it may have.
 _REFUSED = frozenset({400, 401, 403, 404, 405, 409, 413, 415, 422})
-# 503 is not among them: a gateway says it also for a server that has taken the problem and then fell silent.
+# Not 503: a gateway also answers it for a server that took the problem and then fell silent.
 _BUSY = 429
-GONE = 410  # answers are not kept for ever
+GONE = 410  # the answer was deleted, as all are in the end
 
 
 def map_submission_error(error: BaseException, retry_after_s: float | None) -> SolverError:
-    """What an error at submission means: the problem was not accepted, or nobody knows.
+    """Return what ``error`` means at submission: the problem was not accepted, or its outcome is unknown.
 
-    retry_after_s: what the server has said last.
+    ``retry_after_s`` is what the server has asked for last.
     """
     if isinstance(error, SolverFailureError):
         return Refused(f"the solver refused the problem: {error}")
@@ -31,20 +31,18 @@ def map_submission_error(error: BaseException, retry_after_s: float | None) -> S
         return Refused(f"the solver refused the problem ({code}): {error}")
     if code == _BUSY:
         return Offline(f"the solver takes no more problems for now ({code}): {error}", retry_after_s)
-    return Uncertain(f"nobody knows whether the problem was accepted: {type(error).__name__}: {error}")
+    return Uncertain(f"it is unknown if the problem was accepted: {type(error).__name__}: {error}")
 
 
 @contextmanager
 def mapping_errors() -> Iterator[None]:
-    """Errors of calls that submit nothing."""
+    """Map the errors of calls that submit nothing."""
     try:
         yield
     except (SolverAuthenticationError, ResourceAuthenticationError) as error:
         raise Refused(f"the solver does not accept the token: {error}") from None
     except SolverNotFoundError as error:
-        raise Refused(
-            f"there is no such solver: {error}. `dwave solvers --list` shows what there is"
-        ) from None
+        raise Refused(f"solver not found: {error}. `dwave solvers --list` shows all solvers") from None
     except RequestError as error:
         raise Offline(f"the solver does not answer: {type(error).__name__}: {error}") from None
     except (KeyError, TypeError, ValueError) as error:

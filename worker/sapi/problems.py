@@ -1,4 +1,4 @@
-"""What a solver's service says of the problems that it was given, by label and by id."""
+"""Looks problems up in the solver's own list, by label or by id."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from dwave.cloud.exceptions import SAPIError
 from worker.sapi.errors import GONE, mapping_errors
 
 _PROBLEM = "application/vnd.dwave.sapi.problem+json"
-_LISTED = 1000  # the most that a listing returns
-_NEXT = "0123456789abcdef"  # how labels go on after their prefix
+_PAGE = 1000  # the most that the server lists at a time
+_DIGITS = "0123456789abcdef"  # of labels, after their prefix
 
 
 @dataclass(frozen=True)
 class ListedProblem:
-    """A problem that the solver has under a label."""
+    """A problem as the solver lists it."""
 
     sapi_id: str
     status: str
@@ -30,41 +30,41 @@ class ListedProblem:
 
 
 def find(client: Client, label: str) -> list[ListedProblem]:
-    """The problems under exactly this label, earliest first.
+    """Return the problems with exactly this ``label``, earliest first.
 
     Raises:
         Unavailable: the solver does not answer.
     """
     return sorted(
-        (one for one in _search(client, label) if one.label == label),
-        key=lambda one: (one.submitted_on is None, one.submitted_on, one.sapi_id),
+        (problem for problem in _search(client, label) if problem.label == label),
+        key=lambda problem: (problem.submitted_on is None, problem.submitted_on, problem.sapi_id),
     )
 
 
 def find_all(client: Client, prefix: str) -> Iterator[ListedProblem]:
-    """Every problem whose label begins so and goes on in hexadecimal digits.
+    """Yield every problem whose label consists of ``prefix`` and hexadecimal digits.
 
-    A listing that is full may lack some: then each next digit is asked for by itself.
+    A full listing may lack some: then the problems with each next digit are listed separately.
 
     Raises:
         Unavailable: the solver does not answer.
     """
-    found = _search(client, prefix)
-    if len(found) < _LISTED:
-        yield from (one for one in found if one.label.startswith(prefix))
+    problems = _search(client, prefix)
+    if len(problems) < _PAGE:
+        yield from (problem for problem in problems if problem.label.startswith(prefix))
         return
-    yield from (one for one in found if one.label == prefix)
-    for digit in _NEXT:
+    yield from (problem for problem in problems if problem.label == prefix)
+    for digit in _DIGITS:
         yield from find_all(client, prefix + digit)
 
 
 def charge_us(client: Client, sapi_id: str) -> int | None:
-    """What a completed problem was charged, by its answer; None when that is not kept any more.
+    """Return what the completed problem ``sapi_id`` was charged, microseconds; None if its answer is deleted.
 
     Raises:
         Unavailable: the solver does not answer.
     """
-    # Not `Problems.get_problem_answer`: it refuses raw answers, for they lack a field.
+    # Not `Problems.get_problem_answer`: it refuses raw answers, because they lack a field.
     with mapping_errors(), closing(client.create_session()) as session:
         session.set_accept(_PROBLEM, accept_version="~=3.0", ask_version="3.0.0")
         try:
@@ -77,12 +77,15 @@ def charge_us(client: Client, sapi_id: str) -> int | None:
 
 
 def _search(client: Client, text: str) -> list[ListedProblem]:
-    """Problems whose label holds this text: the server's filter is a substring match."""
+    """Return problems whose label contains ``text``: the server's filter is a substring match."""
     with mapping_errors(), Problems.from_config(client.config) as problems:
-        found: Any = problems.list_problems(label=text, max_results=_LISTED)
+        rows: Any = problems.list_problems(label=text, max_results=_PAGE)
     return [
         ListedProblem(
-            str(one.id), str(getattr(one.status, "value", one.status)), one.submitted_on, one.label or ""
+            sapi_id=str(row.id),
+            status=str(getattr(row.status, "value", row.status)),
+            submitted_on=row.submitted_on,
+            label=row.label or "",
         )
-        for one in found
+        for row in rows
     ]

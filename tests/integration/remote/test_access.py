@@ -27,5 +27,5 @@ def chosen(endpoint: str, name: str | None = None) -> str:
 
 def test_an_address_that_is_no_endpoint_is_refused(emulator: Emulator) -> None:
     assert chosen(emulator.endpoint, SOLVER) == SOLVER
-    with pytest.raises(Refused, match=r"is no endpoint of SAPI, which ends in /sapi/v2/"):
+    with pytest.raises(Refused, match=r"is not an endpoint of SAPI, which ends in /sapi/v2/"):
         chosen(emulator.endpoint.removesuffix("sapi/v2/"))

@@ -333,10 +333,10 @@ def test_samples_can_be_unembedded_in_every_way(
 @pytest.mark.parametrize(
     ("parameters", "match"),
     [
-        (replace(PARAMETERS, qpu="unheard-of"), "there is no such solver"),
-        (replace(PARAMETERS, reads=10_000, annealing_time_us=1000.0), "ask for fewer reads"),
+        (replace(PARAMETERS, qpu="unheard-of"), "solver not found"),
+        (replace(PARAMETERS, reads=10_000, annealing_time_us=1000.0), "use fewer reads"),
         (replace(PARAMETERS, annealing_time_us=1e6), "annealing|anneal of"),
-        (replace(PARAMETERS, qpu='{"qubits__contains": 1e9}'), "there is no such solver"),
+        (replace(PARAMETERS, qpu='{"qubits__contains": 1e9}'), "solver not found"),
         (replace(PARAMETERS, qpu="{broken"), "features of a solver"),
     ],
     ids=["unknown solver", "too long", "too slow", "no such features", "broken features"],

@@ -20,7 +20,7 @@ DASHBOARD = ROOT / "producer" / "dashboard" / "grafana.json"
 WORKER = """
 import multiprocessing, os, urllib.request
 from worker.process import prometheus
-from worker.process.meter import Fate, BatchOutcome, Step
+from worker.process.meter import ProblemOutcome, BatchOutcome, Step
 from worker.process.settings import load
 
 prometheus.prepare()
@@ -29,7 +29,7 @@ def count():
     meter = prometheus.meter(load())
     for outcome in BatchOutcome:
         meter.batch(outcome)
-    meter.problem(Fate.ANSWERED)
+    meter.problem(ProblemOutcome.ANSWERED)
     meter.chain_breaks(0.25)
     with meter.timed(Step.WAIT):
         pass

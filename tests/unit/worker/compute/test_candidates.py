@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from schema.errors import ImageError, ParameterError
 from schema.parameters import Rule
-from worker.compute.candidates import Choice, choices, choose_cheapest, count_right
+from worker.compute.candidates import Choice, choose_cheapest, count_right, list_choices
 
 
 def by_hand(bits: np.ndarray, energies: np.ndarray, choice: Choice) -> int | None:
@@ -43,7 +43,7 @@ def by_hand(bits: np.ndarray, energies: np.ndarray, choice: Choice) -> int | Non
 )
 def test_right_ones_are_counted_as_by_hand(bits, orders, labels) -> None:
     energies = np.array(orders, dtype=np.float64) - 7.5
-    among = [choice for choice in choices(12) if choice.rule is not Rule.BOLTZMANN]
+    among = [choice for choice in list_choices(12) if choice.rule is not Rule.BOLTZMANN]
     among += [Choice(reads, Rule.BOLTZMANN, beta=0.37) for reads in (3, 12)]
     expected = [
         sum(
@@ -56,11 +56,11 @@ def test_right_ones_are_counted_as_by_hand(bits, orders, labels) -> None:
 
 
 def test_every_rule_is_compared_for_every_number_of_reads() -> None:
-    assert {choice.reads for choice in choices(100)} == {10, 20, 50, 100}
-    assert {choice.reads for choice in choices(120)} == {10, 20, 50, 100, 120}
-    assert {choice.reads for choice in choices(4)} == {4}
+    assert {choice.reads for choice in list_choices(100)} == {10, 20, 50, 100}
+    assert {choice.reads for choice in list_choices(120)} == {10, 20, 50, 100, 120}
+    assert {choice.reads for choice in list_choices(4)} == {4}
     for reads in (10, 120):
-        among = [choice for choice in choices(120) if choice.reads == reads]
+        among = [choice for choice in list_choices(120) if choice.reads == reads]
         assert {choice.rule for choice in among} == set(Rule)
         assert {choice.fraction for choice in among if choice.rule is Rule.LOWEST_ENERGY_MEAN} >= {0.1, 0.5}
         assert len(set(among)) == len(among)
@@ -86,7 +86,7 @@ def test_two_images_of_two_thousand_are_a_tenth_of_a_point_and_three_are_not() -
 
 
 def test_among_equals_the_defaults_win() -> None:
-    among = choices(50)
+    among = list_choices(50)
     right = np.full((2, len(among)), 7)
     costs = np.array([[choice.reads for choice in among]] * 2, dtype=np.float64)
     row, column = choose_cheapest(right, costs, 10)
@@ -98,7 +98,7 @@ BITS, ENERGIES = np.zeros((2, 5, 3), dtype=np.uint8), np.zeros((2, 5))
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ImageError, match="3 labels for 2 images"):
-        count_right(BITS, ENERGIES, np.zeros(3, np.int16), choices(5))
+        count_right(BITS, ENERGIES, np.zeros(3, np.int16), list_choices(5))
     with pytest.raises(ParameterError, match=r"6 reads.*only 5"):
         count_right(BITS, ENERGIES, np.zeros(2, np.int16), [Choice(6, Rule.ALL_READS_MEAN)])
     ones = np.ones((1, 2), np.int64)
