@@ -1,0 +1,11 @@
+"""The trained network: features of images, its own class scores, training, and the transfer to Q.
+
+trained.py    a network that is ready: architecture, weights, features, energy models
+transfer.py   from trained weights to the energy that is sampled
+columns.py    which weight couples which two units of Q
+layers.py     the torch network, and class free energies
+deep.py       class scores of networks with hidden units
+objective.py  what training maximises, with the noise of the hardware
+training.py   training with seeds, metrics and early stopping
+features.py   forward passes for whole batches
+"""

@@ -1,16 +1,20 @@
 """Class scores of networks with hidden units, through the energy that is sampled.
 
-Layers of units x_0 = v, x_1, ..., x_L, coupled to their neighbours only, then the classes. Given every second
-layer the others are independent, so those between are summed out at inverse temperature beta, and the rest is
-set to what is best. With class k alone on
+The network has layers of units x_0 = v, x_1, ..., x_L, each coupled to its neighbours only, then the classes.
+Given every second layer, the units of the others are independent. So those between are summed out at inverse
+temperature beta, and the rest takes the values that maximise the result. With class k alone on
 
     S_k = max over x_0, x_2, ... of sum_(i even) field_i . x_i + sum_(i odd) sum_j softplus(beta z_ij) / beta
     z_i = field_i + x_(i-1) W_(i-1) + x_(i+1) W_i^T
 
-where field_0 is f, field_i the bias b_i, and field_L has W[:, k] added; of two classes on, both. All fields
-are minus the coefficients of E, as in `layers.py`. A discriminative restricted Boltzmann machine (Larochelle
-and Bengio 2008) with latent units that are found, not summed. The gradient of S at the maximum is that with
-the found units held fixed (envelope theorem), so nothing is differentiated through the search.
+where field_0 is f, field_i the bias b_i, and field_L has W[:, k] added; with two classes on, both columns.
+All fields are minus the coefficients of E, as in `layers.py`.
+
+This is a discriminative restricted Boltzmann machine (Larochelle and Bengio 2008, Classification using
+discriminative restricted Boltzmann machines) with latent units that are maximised instead of summed: with
+more than one hidden layer the sum does not factorise. The maximum is searched by block ascent, so S is a
+lower bound of it. Its gradient is that with the maximised units fixed (envelope theorem), so nothing is
+differentiated through the search.
 """
 
 from __future__ import annotations
@@ -29,18 +33,21 @@ from schema.network.layers import PoolUnits
 from worker.network.columns import bias_repeats, pool_mask, weight_index
 from worker.network.layers import NetworkModule, class_energies
 
-# Sharpness of the found units, step by step: u = sigmoid(sharpness z), at last u = [z > 0]. A slow start
-# where only visible units are known; a short one from where that ended, to let these move too.
-_SETTLING = (*(0.5 * 2 ** (step / 2) for step in range(6)), math.inf, math.inf)
-_RELEASE = (3.0, 3.0, math.inf, math.inf)
+# Sharpness of the maximised units, step by step: u = sigmoid(sharpness z), at last u = [z > 0]. Many steps
+# while visible units are fixed; then a few from there on, in which these may change, too.
+_HIDDEN_SHARPNESS = (*(0.5 * 2 ** (step / 2) for step in range(6)), math.inf, math.inf)
+_VISIBLE_SHARPNESS = (3.0, 3.0, math.inf, math.inf)
 
 
 @dataclass(frozen=True, eq=False)
 class DeepLayers:
-    """The energy of layers of units with one of C classes alone on.
+    """The energy of layers of units for B images and C class states, or 1 if they are alike.
 
-    fields: (B or 1, C or 1, n_i) for each layer. couplings: (n_i, n_(i+1)) between consecutive layers.
-    summed: 0 or 1, layers 0, 2, ... or 1, 3, ... are summed out. beta: above 0.
+    Attributes:
+        fields: for each layer, (B or 1, C or 1, n_i), minus the linear biases.
+        couplings: (n_i, n_(i+1)) between consecutive layers, minus the quadratic biases.
+        summed: 0 or 1: layers 0, 2, ... or 1, 3, ... are summed out.
+        beta: inverse temperature, above 0.
     """
 
     fields: tuple[Tensor, ...]
@@ -49,26 +56,39 @@ class DeepLayers:
     beta: float
 
     def fold(self, first: Tensor) -> DeepLayers:
-        """What is left where the first layer's values (B, C or 1, n_0) are known, but for field_0 . x_0."""
+        """Return the remaining layers if the values ``first`` (B, C or 1, n_0) of layer 0 are known.
+
+        They add to the field of layer 1. The term field_0 . x_0 is left out.
+        """
         field = self.fields[1] + first @ self.couplings[0]
         return DeepLayers((field, *self.fields[2:]), self.couplings[1:], 1 - self.summed, self.beta)
 
-    def settle(self, sharpness: tuple[float, ...], start: list[Tensor] | None = None) -> list[Tensor]:
-        """Values (B, C, n_i) of the units near the maximum: block ascent, found units ever sharper."""
+    def maximise(self, sharpness: tuple[float, ...], start: list[Tensor] | None = None) -> list[Tensor]:
+        """Return values (B, C, n_i) of the units of each layer near the maximum of S, by block ascent.
+
+        In each step, the summed layers take their mean values sigmoid(beta z), then the maximised ones
+        sigmoid(s z).
+
+        Args:
+            sharpness: s of each step; inf gives values 0 and 1.
+            start: values to start from; None: sigmoid of the fields.
+        """
         with torch.no_grad():
             units = list(start or map(torch.sigmoid, self.fields))
-            for sharp in sharpness if self._found else ():
+            for slope in sharpness if self._maximised else ():
                 for index in self._summed:
-                    units[index] = torch.sigmoid(self.beta * self._pull(units, index))
-                for index in self._found:
-                    pull = self._pull(units, index)
-                    units[index] = torch.sigmoid(sharp * pull) if sharp < math.inf else (pull > 0).to(pull)
+                    units[index] = torch.sigmoid(self.beta * self._field_at(units, index))
+                for index in self._maximised:
+                    field = self._field_at(units, index)
+                    units[index] = torch.sigmoid(slope * field) if slope < math.inf else (field > 0).to(field)
         return units
 
     def score(self, units: list[Tensor]) -> Tensor:
-        """S (B, C) at the found ``units``; those that are summed out are not looked at."""
-        parts = [fn.softplus(self.beta * self._pull(units, i)).sum(dim=2) / self.beta for i in self._summed]
-        parts += [(units[index] * self.fields[index]).sum(dim=2) for index in self._found]
+        """Return S (B, C) for the maximised ``units``; the values of summed layers are not used."""
+        parts = [
+            fn.softplus(self.beta * self._field_at(units, i)).sum(dim=2) / self.beta for i in self._summed
+        ]
+        parts += [(units[index] * self.fields[index]).sum(dim=2) for index in self._maximised]
         return functools.reduce(torch.add, parts)
 
     @property
@@ -76,25 +96,28 @@ class DeepLayers:
         return range(self.summed, len(self.fields), 2)
 
     @property
-    def _found(self) -> range:
+    def _maximised(self) -> range:
         return range(1 - self.summed, len(self.fields), 2)
 
-    def _pull(self, units: list[Tensor], index: int) -> Tensor:
-        pull = self.fields[index]
+    def _field_at(self, units: list[Tensor], index: int) -> Tensor:
+        field = self.fields[index]
         if index > 0:
-            pull = pull + units[index - 1] @ self.couplings[index - 1]
+            field = field + units[index - 1] @ self.couplings[index - 1]
         if index + 1 < len(self.fields):
-            pull = pull + units[index + 1] @ self.couplings[index].T
-        return pull
+            field = field + units[index + 1] @ self.couplings[index].T
+        return field
 
 
 @dataclass(frozen=True, eq=False)
 class DeepEnergy:
     """The energy of a batch, for any class units on.
 
-    layers: C = 1, no class unit on. values: (B, 1, nv), the visible units where they are known: 1 where
-    f > 0. weight: (K, n_L), couplings to the class units. classes: (B or 1, K), field of the class units
-    themselves, 0 without noise. lam: one-hot penalty.
+    Attributes:
+        layers: C = 1, no class unit on.
+        values: (B, 1, nv), the visible units if they are fixed: 1 if f > 0.
+        weight: (K, n_L), couplings to the class units.
+        classes: (B or 1, K), field of the class units themselves, 0 without noise.
+        lam: one-hot penalty.
     """
 
     layers: DeepLayers
@@ -104,26 +127,30 @@ class DeepEnergy:
     lam: float
 
     def scores(self, states: Tensor, *, free: bool) -> Tensor:
-        """-F (B, S) of class states (B or 1, S, K) in {0, 1}: S_k and what class units add among themselves.
+        """Return -F (B, S) of class states: S_k and what class units add among themselves.
 
-        free: visible units are found too, instead of fixed as they are known. Either way f . v counts from
-        the known values on: that much is common to all states.
+        The term f . v is counted relative to its value for the fixed visible units, which is common to all
+        states.
+
+        Args:
+            states: (B or 1, S, K) in {0, 1}.
+            free: maximise over visible units, too, starting from their fixed values; False: they stay fixed.
         """
         *inner, last = self.layers.fields
         layers = replace(self.layers, fields=(*inner, last + states @ self.weight))
         among = (states * self.classes.unsqueeze(1)).sum(dim=2) - class_energies(states, self.lam)
         rest = layers.fold(self.values)
-        hidden = rest.settle(_SETTLING)
+        hidden = rest.maximise(_HIDDEN_SHARPNESS)
         if not free:
             return rest.score(hidden) + among
         values = self.values.detach()
-        units = layers.settle(_RELEASE, [values, *hidden])
+        units = layers.maximise(_VISIBLE_SHARPNESS, [values, *hidden])
         return layers.score(units) - (values * layers.fields[0]).sum(dim=2) + among
 
-    def competitors(self, labels: Tensor, most: int) -> Tensor:
-        """Class states (B, S, K): the label (B,) alone, then those that are most likely to win instead.
+    def competing_states(self, labels: Tensor, most: int) -> Tensor:
+        """Return class states (B, S, K): the class of ``labels`` (B,) alone, then the most likely others.
 
-        These are the ``most`` other classes of the highest scores with visible units fixed, each alone; every
+        These are the ``most`` other classes with the highest scores (visible units fixed), each alone; each
         pair of the label and the two highest; and no class at all.
         """
         classes = self.weight.shape[0]
@@ -138,10 +165,15 @@ class DeepEnergy:
 def energy_layers(
     network: NetworkModule, features: Tensor, beta: float, lam: float, sigma: float = 0.0
 ) -> DeepEnergy:
-    """The energy of a batch with feature values (B, nv).
+    """Return the energy of a batch with ``features`` (B, nv) of ``network``.
 
-    sigma: standard deviation of Gaussian noise on h and J, as a fraction of the largest |h| and |J| that any
-    image can give; errors of J are drawn once a batch, those of h for each image.
+    Args:
+        network: the network, with hidden units.
+        features: (B, nv) in [-alpha, alpha].
+        beta: inverse temperature at which layers are summed out.
+        lam: one-hot penalty.
+        sigma: standard deviation of Gaussian noise on h and J, as a fraction of the largest |h| and |J| that
+            any image can give. Errors of J are drawn once for the batch, those of h for each image.
     """
     couplings, biases = _couplings(network)
     couplings.append(network.classes.weight.T)
@@ -155,10 +187,10 @@ def energy_layers(
 
 
 def initialise_weights(network: NetworkModule) -> None:
-    """Couplings of a size that lets units differ, no biases, and a balanced code of +-1 for each class.
+    """Draw the weights of ``network``: couplings so large that units differ, no biases, class codes of +-1.
 
-    A layer's couplings are normal with standard deviation 1.2 / sqrt(inputs): half of them act at once, and
-    their sum is then about 1, a few times 1 / beta.
+    The couplings of a layer are normal with standard deviation 1.2 / sqrt(inputs): about half of them act at
+    once, so their sum is about 1, a few times 1 / beta. Each class has a balanced random code of +1 and -1.
     """
     with torch.no_grad():
         for name, value in network.energy.named_parameters():
@@ -173,9 +205,10 @@ def initialise_weights(network: NetworkModule) -> None:
 
 
 def _values(architecture: Architecture, features: Tensor) -> Tensor:
-    """Visible units (B, nv) that are 1 where f > 0.
+    """Return visible units (B, nv) that are 1 if f > 0.
 
-    Feature layers learn as if the units were (1 + f / alpha) / 2: a step by itself has no slope.
+    A step function has no slope. So feature layers learn as if the units were (1 + f / alpha) / 2
+    (straight-through estimator, Bengio et al. 2013, arXiv 1308.3432).
     """
     values = (features > 0).to(features)
     if not architecture.features:
@@ -187,22 +220,22 @@ def _values(architecture: Architecture, features: Tensor) -> Tensor:
 def _perturb(
     fields: list[Tensor], couplings: list[Tensor], alpha: float, lam: float, sigma: float
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Noise on h and J of all units, class units last: h and dJ drawn for x = (1 + s) / 2.
+    """Add noise to h and J of all units, class units last; h and dJ are drawn for x = (1 + s) / 2.
 
     dE = sum h s + sum dJ s s adds -2 h + 2 (sum of dJ around a unit) to its field, and -4 dJ to a coupling.
-    What the errors of a pair of class units add with one of them on is in its field.
+    What errors of a pair of class units add with one of them on is part of its field.
     """
     with torch.no_grad():
         classes = couplings[-1].shape[1]
-        visible, *pulls = [around / 4 for around in _around(couplings)]
+        visible, *pulls = [sums / 4 for sums in _coupling_sums(couplings)]
         # f = +-alpha is the most that an image can give; Q[hc_k, hc_k] = -lam, Q[hc_k, hc_l] = 2 lam.
         middle = [*(field / 2 for field in fields[1:-1]), fields[-1] - lam * (classes - 2) / 2]
-        spins = [field + pull for field, pull in zip(middle, pulls, strict=True)]
+        spins = [field + field for field, field in zip(middle, pulls, strict=True)]
         sigma_h = sigma * max(alpha / 2 + float(visible.abs().max()), *(float(h.abs().max()) for h in spins))
         sigma_j = sigma * max(lam / 2, *(float(weight.abs().max()) / 4 for weight in couplings))
         errors = [sigma_j * torch.randn_like(weight) * (weight != 0) for weight in couplings]
         pairs = sigma_j * torch.randn(classes, classes).triu(1)
-        shifts = _around(errors)
+        shifts = _coupling_sums(errors)
         shifts[-1] = shifts[-1] + pairs.sum(dim=0) + pairs.sum(dim=1)
         images = len(fields[0])
         drawn = [2.0 * shift - 2.0 * sigma_h * torch.randn(images, len(shift)) for shift in shifts]
@@ -210,15 +243,15 @@ def _perturb(
     return [field + error for field, error in zip(fields, drawn, strict=True)], noisy
 
 
-def _around(couplings: list[Tensor]) -> list[Tensor]:
-    """Sums (n_i,) of all that couples each unit of each layer."""
+def _coupling_sums(couplings: list[Tensor]) -> list[Tensor]:
+    """Return, for each layer, the sums (n_i,) of all couplings of each unit."""
     outward = [*(weight.sum(dim=1) for weight in couplings), couplings[-1].new_zeros(())]
     inward = [couplings[0].new_zeros(()), *(weight.sum(dim=0) for weight in couplings)]
     return [left + right for left, right in zip(inward, outward, strict=True)]
 
 
 def _couplings(network: NetworkModule) -> tuple[list[Tensor], list[Tensor]]:
-    """Couplings (n_in, n_out) between the layers of units, and biases (n_out,) of the hidden ones."""
+    """Return couplings (n_in, n_out) between the layers of units, and biases (n_out,) of the hidden ones."""
     architecture = network.architecture
     couplings, biases = [], []
     for index, (spec, layer) in enumerate(zip(architecture.energy, network.energy, strict=True)):

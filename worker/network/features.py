@@ -1,4 +1,4 @@
-"""Images to feature values, and to the network's own classes: one forward pass for a whole batch."""
+"""From images to feature values, and to the network's own classes: one forward pass for a batch."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ from worker.network.layers import NetworkModule
 from worker.network.objective import class_scores
 from worker.network.transfer import check_transfer
 
-# So many values of a layer are held at once, 64 MB in float32.
+# Values of a layer that are in memory at once, 64 MB in float32.
 _BLOCK_VALUES = 16_000_000
 
 
 def features(network: NetworkModule, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Feature values (B, nv) float64 in [-alpha, alpha] of images (B, H, W) uint8, by a restored network.
+    """Return feature values (B, nv) float64 in [-alpha, alpha] of ``images`` (B, H, W) uint8.
+
+    Args:
+        network: as given by `restore`.
+        images: of the size that the network takes.
 
     Raises:
         ImageError: another size or type than the network takes, or a pixel above its image_max.
@@ -32,10 +36,17 @@ def features(network: NetworkModule, images: NDArray[np.uint8]) -> NDArray[np.fl
 def scores(
     architecture: Architecture, weights: Weights, images: NDArray[np.uint8], transfer: str
 ) -> NDArray[np.float64]:
-    """The network's own class scores (B, K) float64, as ``objective.class_scores`` says.
+    """Return the network's own class scores (B, K) float64, see `objective.class_scores`.
+
+    Args:
+        architecture: of the network.
+        weights: trained weights.
+        images: (B, H, W) uint8.
+        transfer: ``paper`` or ``energy``, for which the network was trained.
 
     Raises:
-        ImageError: as ``features``. NetworkError: an unknown transfer.
+        ImageError: as for `features`.
+        NetworkError: an unknown transfer.
     """
     check_transfer(transfer)
     network = restore(architecture, weights)
@@ -45,13 +56,20 @@ def scores(
 def classify(
     architecture: Architecture, weights: Weights, images: NDArray[np.uint8], transfer: str = "energy"
 ) -> NDArray[np.int64]:
-    """The network's own classes (B,) int64, without any sampling."""
+    """Return the network's own classes (B,) int64, without any sampling; see `scores`.
+
+    Args:
+        architecture: of the network.
+        weights: trained weights.
+        images: (B, H, W) uint8.
+        transfer: ``paper`` or ``energy``.
+    """
     best: NDArray[np.int64] = scores(architecture, weights, images, transfer).argmax(axis=1)
     return best
 
 
 def check_images(architecture: Architecture, images: NDArray[np.uint8]) -> None:
-    """Raise ``ImageError`` unless images are (B, H, W) uint8 as the network takes them."""
+    """Raise ``ImageError`` unless ``images`` are (B, H, W) uint8 as ``architecture`` takes them."""
     spec = architecture.input
     if images.dtype != np.uint8:
         raise ImageError(f"images must be uint8, not {images.dtype}")
@@ -66,8 +84,9 @@ def check_images(architecture: Architecture, images: NDArray[np.uint8]) -> None:
 
 
 def restore(architecture: Architecture, weights: Weights) -> NetworkModule:
-    """The torch network with these weights, for inference: convolutions and pools are twice as fast with the
-    channels last.
+    """Return the torch network of ``architecture`` with these ``weights``, for inference.
+
+    With the channels last, convolutions and pools are twice as fast.
     """
     network = NetworkModule(architecture, threshold=0.5 if THRESHOLD in weights else None)
     names = network.state_dict()
@@ -82,12 +101,12 @@ def _forward(
     architecture = network.architecture
     shapes = (architecture.input.shape, *architecture.feature_shapes)
     # Hidden units have values for each class.
-    held = max(*(int(np.prod(shape)) for shape in shapes), architecture.classes * max(architecture.sizes))
-    block = max(1, _BLOCK_VALUES // held)
+    values = max(*(int(np.prod(shape)) for shape in shapes), architecture.classes * max(architecture.sizes))
+    block = max(1, _BLOCK_VALUES // values)
     out = np.empty((len(images), width))
     with torch.no_grad():
         for start in range(0, len(images), block):
-            # A copy: stored images are read-only, and torch warns of arrays that it may not write to.
+            # A copy: stored images are read-only, and torch warns of read-only arrays.
             pixels = network.pixels(torch.from_numpy(np.array(images[start : start + block], order="C")))
             out[start : start + block] = function(pixels).numpy()
     return out

@@ -1,7 +1,7 @@
 """The torch side of a network: feature layers, and class free energies that the sampler also obeys.
 
-Signs: E = - f . v - sum v_i W[i, k] hc_k + lam (m^2 - 2 m), with m class units on (Higham and Bedford,
-eq. 4 and 6, one minus sign a term). All fields below are minus the linear coefficients of E.
+Signs: E = - f . v - sum v_i W[i, k] hc_k + lam (m^2 - 2 m), with m class units on (Higham and Bedford, arXiv
+2107.08710, eq. 4 and 6, one minus sign for each term). Fields are minus the linear biases of E.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from schema.network.architecture import Architecture
 from schema.network.layers import Conv, ConvUnits, Dense, DenseUnits, Input, MaxPool, PoolUnits
 from schema.network.weights import THRESHOLD
 
-# Up to so many classes every class state is trained on (2^K); up to so many, those with at most two on;
-# above, one or none: the pairs would be too many.
+# Up to the first number of classes all 2^K class states are trained on; up to the second, those with at most
+# two classes on; above, with one or none: there would be too many pairs.
 _ENUMERATED_CLASSES = 5
 _PAIRED_CLASSES = 20
 
@@ -25,8 +25,11 @@ _PAIRED_CLASSES = 20
 class NetworkModule(nn.Module):
     """Feature layers and the weights of the units of Q, named as in ``Architecture.shapes``.
 
-    normalise: batch normalisation after every classical layer, while training only; ``folded`` gives
-    weights that need none. threshold: start of the learnt threshold of ``Tone``; None: there is none.
+    Args:
+        architecture: layers and sizes.
+        normalise: batch normalisation after each classical layer, while training only; ``folded`` gives
+            weights that need none.
+        threshold: first value of the trained threshold of ``Tone``; None: there is none.
     """
 
     def __init__(
@@ -41,17 +44,19 @@ class NetworkModule(nn.Module):
         self.tone = None if threshold is None else Tone(threshold)
 
     def pixels(self, images: Tensor) -> Tensor:
-        """(B, H, W) uint8 -> (B, 1, h, w) float in [0, 1], averaged over blocks where the input says so."""
+        """Return ``images`` (B, H, W) uint8 as (B, 1, h, w) float in [0, 1], averaged over blocks if so
+        specified.
+        """
         return scale_pixels(self.architecture.input, images)
 
     def visible(self, pixels: Tensor) -> Tensor:
-        """Pixels (B, 1, h, w) in [0, 1] -> feature values (B, nv) in [-alpha, alpha]."""
+        """Return the feature values (B, nv) in [-alpha, alpha] of ``pixels`` (B, 1, h, w) in [0, 1]."""
         return self.architecture.alpha * (2.0 * self.values(pixels) - 1.0)
 
     def values(self, pixels: Tensor) -> Tensor:
-        """Pixels (B, 1, h, w) in [0, 1] -> values of the visible units (B, nv) in [0, 1]."""
+        """Return the values of the visible units (B, nv) in [0, 1] for ``pixels`` (B, 1, h, w) in [0, 1]."""
         out = pixels
-        activation = None  # due: it rises, so after a pool it gives the same, of fewer values
+        activation = None  # postponed: it is monotonic, so after a pool it gives the same, of fewer values
         for index, (spec, layer) in enumerate(zip(self.architecture.features, self.features, strict=True)):
             if activation is not None and not isinstance(spec, MaxPool):
                 out, activation = activation(out), None
@@ -64,9 +69,10 @@ class NetworkModule(nn.Module):
         return out if self.tone is None else self.tone(out)
 
     def logits(self, pixels: Tensor) -> Tensor:
-        """Class logits (B, K) of the classical network: x W with b = 0 (Higham and Bedford, 3.1).
+        """Return the class logits (B, K) of the classical network for ``pixels`` (B, 1, h, w).
 
-        Pooling layers take the maximum, hidden units are sigmoid; tanh features go in as -1 to 1.
+        They are x W with b = 0 (Higham and Bedford, 3.1). Pooling layers take the maximum, hidden units are
+        sigmoid; tanh features go in as -1 to 1.
         """
         out = self.values(pixels)
         if signed(self.architecture):
@@ -79,7 +85,9 @@ class NetworkModule(nn.Module):
         return logits
 
     def folded(self) -> dict[str, Tensor]:
-        """All weights, with batch normalisation (Ioffe and Szegedy 2015) folded into the layer before it."""
+        """Return all weights, with batch normalisation (Ioffe and Szegedy 2015) folded into the layer before
+        it.
+        """
         names = [*self.architecture.shapes, *([] if self.tone is None else [THRESHOLD])]
         state = {name: self.state_dict()[name].clone() for name in names}
         for index, norm in self.norms.items():
@@ -93,7 +101,7 @@ class NetworkModule(nn.Module):
 
 
 class Tone(nn.Module):
-    """Values in [0, 1] -> [0, 1]: straight from 0 to 1/2 at the threshold, and straight on to 1.
+    """Tone curve of values in [0, 1]: linear from 0 to 1/2 at the threshold, and linear on to 1.
 
     A threshold of 1/2 changes nothing. Feature values change their sign at the threshold, so a visible unit
     is on above it; black stays 0 and white stays 1.
@@ -104,27 +112,33 @@ class Tone(nn.Module):
         self.threshold = nn.Parameter(torch.tensor([threshold]))
 
     def forward(self, values: Tensor) -> Tensor:
-        at = self.threshold
-        return torch.where(values < at, values / at, 1.0 + (values - at) / (1.0 - at)) / 2.0
+        t = self.threshold
+        return torch.where(values < t, values / t, 1.0 + (values - t) / (1.0 - t)) / 2.0
 
 
 def signed(architecture: Architecture) -> bool:
-    """Whether the classical head sees feature values in [-1, 1] (tanh), not in [0, 1] (sigmoid, pixels)."""
+    """Return whether the classical head of ``architecture`` takes feature values in [-1, 1] (tanh).
+
+    Otherwise they are in [0, 1] (sigmoid, pixels).
+    """
     active = [spec.activation for spec in architecture.features if not isinstance(spec, MaxPool)]
     return bool(active) and active[-1] == "tanh"
 
 
 def scale_pixels(spec: Input, images: Tensor) -> Tensor:
-    """(B, H, W) uint8 -> (B, 1, h, w) float32 in [0, 1]: p / image_max, then block means."""
+    """Return ``images`` (B, H, W) uint8 as (B, 1, h, w) float32 in [0, 1]: p / image_max, then block means.
+
+    ``spec`` has image_max and the size of the blocks.
+    """
     pixels = images.unsqueeze(1).float() / spec.image_max
     return fn.avg_pool2d(pixels, spec.average) if spec.average > 1 else pixels
 
 
 def class_states(classes: int) -> Tensor:
-    """Class states (S, K) float in {0, 1}, the K one-hot states first, state k being class k alone.
+    """Return class states (S, K) float in {0, 1}; state k < K is class k alone.
 
-    Then every other state for few classes; for more, only those with none or two units on, which are
-    the ones a too weak penalty lets through.
+    The others follow: for few ``classes`` all, for more only those with no or two units on, which a weak
+    penalty allows.
     """
     most = classes if classes <= _ENUMERATED_CLASSES else 2 if classes <= _PAIRED_CLASSES else 0
     sizes = [0, *range(2, most + 1)]
@@ -138,14 +152,21 @@ def class_states(classes: int) -> Tensor:
 def state_scores(
     field: Tensor, weight: Tensor, states: Tensor, class_energy: Tensor, beta: float | Tensor
 ) -> Tensor:
-    """-beta F of every class state (B, S), the units between summed out; softmax gives its probability.
+    """Return -beta F (B, S) of each class state; its softmax is the probability of the state.
 
-    field: (B, n) minus the bias of the units that the class units see. weight: (K, n), W transposed.
-    class_energy: (S,) or (B, S), energy of the class units among themselves.
+    The units that the class units are coupled to are summed out:
 
         -beta F(s) = - beta E_class(s) + sum_i softplus(beta (field_i + sum_k W[i, k] s_k))
 
-    A discriminative restricted Boltzmann machine (Larochelle and Bengio 2008).
+    This is a discriminative restricted Boltzmann machine (Larochelle and Bengio 2008). For one-hot states it
+    is exactly the distribution of the classes of a Boltzmann sampler at ``beta``.
+
+    Args:
+        field: (B, n), minus the bias of the units that the class units are coupled to.
+        weight: (K, n), W transposed.
+        states: (S, K) in {0, 1}.
+        class_energy: (S,) or (B, S), energy of the class units among themselves.
+        beta: inverse temperature.
     """
     pull = states @ weight
     inside = fn.softplus(beta * (field.unsqueeze(1) + pull)).sum(dim=2)
@@ -153,23 +174,38 @@ def state_scores(
 
 
 def class_energies(states: Tensor, lam: float) -> Tensor:
-    """States (..., K) -> (...): lam (m^2 - 2 m) for m units on, from -lam on each and 2 lam on each pair."""
+    """Return lam (m^2 - 2 m), shape (...), of ``states`` (..., K) with m units on.
+
+    It is the sum of -``lam`` for each unit and 2 ``lam`` for each pair.
+
+    >>> class_energies(torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]), 3.0).tolist()
+    [0.0, -3.0, 0.0]
+    """
     on = states.sum(dim=-1)
     return lam * (on * on - 2.0 * on)
 
 
 def pool_field(features: Tensor, coupling: Tensor | float, beta: float | Tensor) -> Tensor:
-    """(B, M, Np) features in pools -> (B, M) effective field on each pooling unit, visible units summed out.
+    """Return the effective field (B, M) of each pooling unit, its visible units summed out.
 
-    The difference of the free energies of a pool with hp off and on:
-    sum_i softplus(beta (f_i + alpha)) - softplus(beta f_i), divided by beta.
+    It is the difference of the free energies of a pool with hp off and on:
+
+        sum_i softplus(beta (f_i + alpha)) - softplus(beta f_i), divided by beta
+
+    Args:
+        features: (B, M, Np), by pool.
+        coupling: alpha.
+        beta: inverse temperature.
     """
     on, off = fn.softplus(beta * (features + coupling)), fn.softplus(beta * features)
     return (on - off).sum(dim=2) / beta
 
 
 def split_pools(features: Tensor, shape: tuple[int, ...], size: int) -> Tensor:
-    """(B, nv) of shape (channels, rows, columns) -> (B, M, Np): the visible units of each pool."""
+    """Return ``features`` (B, nv) of ``shape`` (channels, rows, columns) by pool: (B, M, Np).
+
+    A pool has ``size`` x ``size`` = Np neighbouring units of one channel.
+    """
     channels, rows, columns = shape
     blocks = features.reshape(-1, channels, rows // size, size, columns // size, size)
     return blocks.permute(0, 1, 2, 4, 3, 5).reshape(len(features), -1, size * size)

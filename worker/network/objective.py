@@ -1,4 +1,4 @@
-"""What training makes large: the score of the right class state, under the noise of the hardware."""
+"""The training objective: the score of the right class state, with the noise of the hardware."""
 
 from __future__ import annotations
 
@@ -21,18 +21,23 @@ from worker.network.layers import (
 )
 from worker.network.transfer import check_transfer
 
-# Visible units are found for the label and so many other classes: further ones hardly ever win.
-_RIVALS = 4
+# Visible units are free for the label and this many other classes: further ones hardly ever win.
+_COMPETITORS = 4
 # The threshold of a pixel stays this far from 0 and 1.
 _LOWEST = 0.02
 
 
 @dataclass(frozen=True, eq=False)
 class ClassHead:
-    """The class units and what they are coupled to: all that class states depend on.
+    """The class units and what they are coupled to: all that scores of class states depend on.
 
-    field: (B, n), weight: (K, n), class_field: (B, K) or None, pairs: (K, K) or None; minus the
-    coefficients of E, but for ``pairs``, which is added to E for each pair of classes on.
+    All are minus the coefficients of E, except ``pairs``, which is added to E for each pair of classes on.
+
+    Attributes:
+        field: (B, n), of the units that the class units are coupled to.
+        weight: (K, n), the couplings.
+        class_field: (B, K) or None, of the class units, due to noise.
+        pairs: (K, K) or None, due to noise.
     """
 
     field: Tensor
@@ -41,7 +46,7 @@ class ClassHead:
     pairs: Tensor | None = None
 
     def scores(self, states: Tensor, beta: float, lam: float) -> Tensor:
-        """-beta F of the class states (S, K) -> (B, S)."""
+        """Return -beta F (B, S) of the class ``states`` (S, K), with one-hot penalty ``lam``."""
         energy = class_energies(states, lam)
         if self.class_field is not None and self.pairs is not None:
             energy = energy + torch.einsum("sk,kl,sl->s", states, self.pairs, states)
@@ -52,16 +57,21 @@ class ClassHead:
 def energy_head(
     network: NetworkModule, features: Tensor, beta: float, lam: float, sigma: float = 0.0
 ) -> ClassHead:
-    """The head of a network for features (B, nv); under a pooling layer, visible units are summed out.
+    """Return the head of a network for a batch; under a pooling layer, visible units are summed out.
 
-    sigma: standard deviation of Gaussian noise on h and J, as a fraction of the largest |h| and |J|.
+    Args:
+        network: with no hidden units but pools.
+        features: (B, nv).
+        beta: inverse temperature.
+        lam: one-hot penalty.
+        sigma: standard deviation of Gaussian noise on h and J, as a fraction of the largest |h| and |J|.
     """
     weight = network.classes.weight
     architecture = network.architecture
     if architecture.form == "head":
         return perturb(ClassHead(features, weight), lam, sigma) if sigma else ClassHead(features, weight)
     pooling = architecture.energy[0]
-    assert isinstance(pooling, PoolUnits)  # noqa: S101  (what ``pooled`` means)
+    assert isinstance(pooling, PoolUnits)  # noqa: S101  (the form is ``pooled``)
     blocks = split_pools(features, architecture.unit_shapes[0], pooling.size)
     coupling = architecture.alpha
     if not sigma:
@@ -74,7 +84,11 @@ def perturb(
 ) -> ClassHead:
     """Add Gaussian noise to h and J of the units of ``head``: h and dJ drawn for x = (1 + s) / 2.
 
-    at_least: lower bounds of the largest |h| and |J|, from units that are not in the head.
+    Args:
+        head: without noise.
+        lam: one-hot penalty.
+        sigma: standard deviation, as a fraction of the largest |h| and |J|.
+        at_least: lower bounds of the largest |h| and |J|, from units that are not in the head.
     """
     field, weight = head.field, head.weight
     classes = len(weight)
@@ -120,11 +134,16 @@ class Objective:
         self._states = class_states(network.architecture.classes)
 
     def loss(self, pixels: Tensor, labels: Tensor, *, progress: float) -> tuple[Tensor, Tensor]:
-        """Mean loss (scalar) and predictions (B,) of one batch; ``progress`` runs from 0 to 1 over training.
+        """Return the mean loss (scalar) and predictions (B,) of one batch.
 
-        Energy: beta grows from a quarter to the whole, and the right state's energy is raised by
+        Energy: beta grows from a quarter to the whole, and the energy of the right state is raised by
         ``margin``, so that it must win by more than that. With hidden units beta does not grow, and scores
         are energies, without a factor beta.
+
+        Args:
+            pixels: (B, 1, h, w) in [0, 1].
+            labels: (B,) int64.
+            progress: share of the training that is done, 0 to 1.
         """
         network, plan = self._network, self._training
         if self._transfer == "paper":
@@ -136,31 +155,34 @@ class Objective:
         head = energy_head(network, network.visible(pixels), beta, plan.lam, plan.noise)
         scores = head.scores(self._states, beta, plan.lam)
         predictions = scores.detach()[:, : network.architecture.classes].argmax(dim=1)
-        handicap = fn.one_hot(labels, len(self._states)) * (beta * plan.margin)
-        return fn.cross_entropy(scores - handicap, labels), predictions
+        margin = fn.one_hot(labels, len(self._states)) * (beta * plan.margin)
+        return fn.cross_entropy(scores - margin, labels), predictions
 
     def _deep_loss(self, pixels: Tensor, labels: Tensor, *, free: bool) -> tuple[Tensor, Tensor]:
-        """``free``: visible units are found too, and the states that come close to the right one count."""
+        """Return the same with hidden units; ``free``: maximise over visible units, with competing states."""
         network, plan = self._network, self._training
         deep = energy_layers(network, network.visible(pixels), plan.beta, plan.lam, plan.noise)
         if free:
-            states, right = deep.competitors(labels, _RIVALS), torch.zeros_like(labels)
+            states, right = deep.competing_states(labels, _COMPETITORS), torch.zeros_like(labels)
         else:
             states, right = torch.eye(network.architecture.classes).unsqueeze(0), labels
         scores = deep.scores(states, free=free)
         best = states.expand(len(scores), -1, -1)[torch.arange(len(scores)), scores.detach().argmax(dim=1)]
-        handicap = fn.one_hot(right, scores.shape[1]) * plan.margin
-        return fn.cross_entropy(scores - handicap, right), best.argmax(dim=1)
+        margin = fn.one_hot(right, scores.shape[1]) * plan.margin
+        return fn.cross_entropy(scores - margin, right), best.argmax(dim=1)
 
-    def rate(self, progress: float) -> float:
-        """Share of the learning rate, 0 to 1: once up and down, and half as high with visible units free."""
+    def rate_share(self, progress: float) -> float:
+        """Return the share of the learning rate at ``progress``, 0 to 1.
+
+        It rises and falls once, and once more, half as high, while visible units are free.
+        """
         free = self._training.free if self._is_deep else 0.0
         if progress < 1.0 - free:
             return _rate_schedule(progress / (1.0 - free))
         return 0.5 * _rate_schedule((progress - (1.0 - free)) / free)
 
-    def bound(self) -> None:
-        """Keep what is trained of Q within the bound, so that Q keeps a sensible range.
+    def clamp_weights(self) -> None:
+        """Clamp the trained part of Q to the weight bound, so that Q has a sensible range.
 
         That is the couplings to the class units, and with hidden units all couplings.
         """
@@ -179,7 +201,7 @@ class Objective:
 
 
 def _rate_schedule(progress: float) -> float:
-    """A linear start over the first tenth, then half a cosine down to 0."""
+    """Return a linear rise over the first tenth, then half a cosine down to 0."""
     warm = 0.1
     if progress < warm:
         return 0.1 + 0.9 * progress / warm
@@ -187,9 +209,14 @@ def _rate_schedule(progress: float) -> float:
 
 
 def class_scores(network: NetworkModule, pixels: Tensor, transfer: str) -> Tensor:
-    """The network's own scores (B, K): softmax logits (paper), or -beta F of one-hot states (energy).
+    """Return the network's own scores (B, K): logits (paper), or -beta F of one-hot states (energy).
 
-    With hidden units -F, not -beta F, as ``deep`` says: visible units free, as they are when sampled.
+    With hidden units they are -F, not -beta F, see `deep.py`; visible units are free, as in sampling.
+
+    Args:
+        network: trained or in training.
+        pixels: (B, 1, h, w) in [0, 1].
+        transfer: ``paper`` or ``energy``.
     """
     check_transfer(transfer)
     if transfer == "paper":

@@ -18,14 +18,20 @@ _CACHED_MODELS = 16
 
 @dataclass(frozen=True, eq=False)
 class TrainedNetwork:
-    """A network that is ready: its architecture, its weights and the transfer it was trained for."""
+    """A network that is ready for use.
+
+    Attributes:
+        architecture: its layers.
+        weights: float32 arrays by name.
+        transfer: the transfer that it was trained for, ``paper`` or ``energy``.
+    """
 
     architecture: Architecture
     weights: weights.Weights
     transfer: str
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """(B, H, W) uint8 images to (B, nv) float64 feature values."""
+        """Return the feature values (B, nv) float64 of ``images`` (B, H, W) uint8."""
         return features.features(self._restored, images)
 
     @cached_property
@@ -34,5 +40,9 @@ class TrainedNetwork:
 
     @lru_cache(maxsize=_CACHED_MODELS)  # noqa: B019 - networks live as long as their registry
     def model(self, visible: str, lam: float | None) -> EnergyModel:
-        """The energy function; built once for each choice."""
+        """Return the energy model for ``visible`` units and one-hot penalty ``lam``; see
+        `transfer.energy_model`.
+
+        It is built once for each choice.
+        """
         return transfer.energy_model(self.architecture, self.weights, self.transfer, visible, lam=lam)

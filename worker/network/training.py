@@ -1,4 +1,4 @@
-"""Trains a network on labelled images: seeded, with metrics for every epoch, stopped early when it pays."""
+"""Trains a network on labelled images: with a seed, metrics of each epoch, and early stopping."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from worker.network.transfer import check_transfer
 Stopped = Literal["epochs", "patience", "asked"]
 MAX_SEED = 2**63 - 1
 # Enough images to tell epochs apart, few enough not to slow them down.
-_JUDGED = 10_000
+_EVALUATED = 10_000
 
 
 @dataclass(frozen=True)
 class Epoch:
     """Metrics of one epoch, counted from 1; accuracies in [0, 1].
 
-    Those of validation are None when nothing is held out.
+    Those of validation are None if no images are held out.
     """
 
     epoch: int
@@ -44,16 +44,23 @@ class Epoch:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """Return the metrics as plain JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What training gave.
+    """The result of training.
 
-    weights: float32 arrays, those of the best epoch. metrics: one for each epoch run. best_epoch: counted
-    from 1. stopped: all epochs run, no better for ``patience`` epochs, or asked to stop.
+    Attributes:
+        weights: float32 arrays by name, those of the best epoch.
+        metrics: of each epoch that was run.
+        best_epoch: counted from 1.
+        stopped: because all epochs were run, because of no improvement for ``patience`` epochs, or because
+            the caller asked for it.
+        transfer: ``paper`` or ``energy``.
+        seed: of all random choices.
+        seconds: wall clock.
     """
 
     weights: dict[str, NDArray[np.float32]]
@@ -65,7 +72,7 @@ class Trained:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the weights, as plain JSON."""
+        """Return everything but the weights, as plain JSON."""
         return {
             "transfer": self.transfer,
             "seed": self.seed,
@@ -98,10 +105,19 @@ def train(
     on_epoch: Callable[[Epoch], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Trained:
-    """Train on images (N, H, W) uint8 with labels (N,) in [0, classes).
+    """Train a network on labelled images.
 
-    The same seed, data, torch version and number of threads give the same weights. ``should_stop`` is
-    asked before every batch; the best weights so far are then returned.
+    The same seed, data, torch version and number of threads give the same weights.
+
+    Args:
+        architecture: layers, sizes and options of the training.
+        images: (N, H, W) uint8.
+        labels: (N,) integers in [0, classes).
+        transfer: ``energy`` trains through the energy that is sampled, ``paper`` with softmax cross-entropy.
+        epochs: instead of those of the architecture.
+        seed: of weights, splits, order and noise.
+        on_epoch: called with the metrics after each epoch.
+        should_stop: asked before each batch; if it returns True, the best weights so far are returned.
 
     Raises:
         ImageError: images or labels do not fit the architecture.
@@ -115,12 +131,20 @@ def train(
     plan = architecture.training if epochs is None else architecture.training.replace(epochs=epochs)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        course = _TrainingRun(architecture.replace(training=plan), transfer, images, labels, seed)
-        stopped = course.run(on_epoch, should_stop)
-    weights = course.best_weights
+        training_run = _TrainingRun(architecture.replace(training=plan), transfer, images, labels, seed)
+        stopped = training_run.run(on_epoch, should_stop)
+    weights = training_run.best_weights
     if transfer == "paper":
         weights[FOLDED_LAM] = _folded_lam(architecture, weights, images)
-    return Trained(weights, tuple(course.metrics), course.best_epoch, stopped, transfer, seed, course.seconds)
+    return Trained(
+        weights,
+        tuple(training_run.metrics),
+        training_run.best_epoch,
+        stopped,
+        transfer,
+        seed,
+        training_run.seconds,
+    )
 
 
 class _TrainingRun:
@@ -145,19 +169,19 @@ class _TrainingRun:
         self.seconds = 0.0
         self._lowest = math.inf
         self._optimiser = torch.optim.AdamW(
-            _groups(self.network), lr=self.plan.learning_rate, weight_decay=self.plan.weight_decay
+            _parameter_groups(self.network), lr=self.plan.learning_rate, weight_decay=self.plan.weight_decay
         )
 
     def run(
         self, on_epoch: Callable[[Epoch], None] | None, should_stop: Callable[[], bool] | None
     ) -> Stopped:
-        """Train until the epochs are over, nothing gets better, or somebody asks to stop."""
-        asked = should_stop or (lambda: False)
+        """Train until all epochs are run, nothing improves, or the caller asks to stop."""
+        is_stopped = should_stop or (lambda: False)
         for epoch in range(1, self.plan.epochs + 1):
             start = time.perf_counter()
-            totals = self._run_epoch(epoch, asked)
+            totals = self._run_epoch(epoch, is_stopped)
             if totals is None:
-                self._keep(max(1, epoch - 1), only_if_none=True)
+                self._store_best(max(1, epoch - 1), only_if_none=True)
                 return "asked"
             self._measure(epoch, totals, start)
             if on_epoch:
@@ -170,9 +194,11 @@ class _TrainingRun:
         self, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]], seed: int
     ) -> tuple[_Data, _Data | None]:
         order = np.random.default_rng(seed).permutation(len(images))
-        held = int(len(images) * self.plan.validation)
-        train = self._data(images[order[held:]], labels[order[held:]], flips=self.plan.flips)
-        return train, self._data(images[order[:held]], labels[order[:held]], flips=False) if held else None
+        held_out = int(len(images) * self.plan.validation)
+        train = self._data(images[order[held_out:]], labels[order[held_out:]], flips=self.plan.flips)
+        return train, self._data(
+            images[order[:held_out]], labels[order[:held_out]], flips=False
+        ) if held_out else None
 
     def _data(self, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]], *, flips: bool) -> _Data:
         if flips:
@@ -180,14 +206,14 @@ class _TrainingRun:
         pixels = self.network.pixels(torch.from_numpy(np.ascontiguousarray(images)))
         return _Data(pixels, torch.from_numpy(labels.astype(np.int64)))
 
-    def _run_epoch(self, epoch: int, asked: Callable[[], bool]) -> tuple[float, float] | None:
-        """Mean loss and accuracy of one pass, or None when asked to stop."""
+    def _run_epoch(self, epoch: int, is_stopped: Callable[[], bool]) -> tuple[float, float] | None:
+        """Return the mean loss and accuracy of one pass, or None if it was stopped."""
         self.network.train()
         steps = math.ceil(len(self.train) / self.plan.batch_size)
         order = torch.randperm(len(self.train))
         loss_sum, right = 0.0, 0
         for step, index in enumerate(torch.split(order, self.plan.batch_size)):
-            if asked():
+            if is_stopped():
                 return None
             if len(index) < 2 and len(self.train) > 1:
                 continue  # batch normalisation needs two images
@@ -200,41 +226,41 @@ class _TrainingRun:
         return loss_sum / len(self.train), right / len(self.train)
 
     def _step(self, pixels: Tensor, labels: Tensor, progress: float) -> tuple[float, Tensor]:
-        rate = self.plan.learning_rate * self.objective.rate(progress)
+        rate = self.plan.learning_rate * self.objective.rate_share(progress)
         for group in self._optimiser.param_groups:
             group["lr"] = rate * group["share"]
         self._optimiser.zero_grad(set_to_none=True)
         loss, predicted = self.objective.loss(pixels, labels, progress=progress)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
-        self.objective.bound()
+        self.objective.clamp_weights()
         value = float(loss.detach())
         if not math.isfinite(value):
             raise NetworkError("training diverged: the loss is not finite; use a smaller learning_rate")
         return value, predicted
 
     def _measure(self, epoch: int, totals: tuple[float, float], start: float) -> None:
-        # The training loss cannot decide: beta grows, and the loss with it.
-        decisive, right = self._judge(self.validation or self.train)
-        if decisive <= self._lowest:
-            self._lowest = decisive
-            self._keep(epoch)
-        accuracy, loss = (right, decisive) if self.validation else (None, None)
+        # The training loss cannot be compared between epochs: it grows with beta.
+        loss, accuracy = self._evaluate(self.validation or self.train)
+        if loss <= self._lowest:
+            self._lowest = loss
+            self._store_best(epoch)
+        measured: tuple[float | None, float | None] = (accuracy, loss) if self.validation else (None, None)
         seconds = time.perf_counter() - start
         self.seconds += seconds
-        self.metrics.append(Epoch(epoch, self.plan.epochs, *totals, accuracy, loss, seconds))
+        self.metrics.append(Epoch(epoch, self.plan.epochs, *totals, *measured, seconds))
 
-    def _judge(self, data: _Data) -> tuple[float, float]:
-        """Loss and accuracy of the own classes at the final beta, on the first images of ``data``."""
+    def _evaluate(self, data: _Data) -> tuple[float, float]:
+        """Return loss and accuracy of the own classes at the final beta, on the first images of ``data``."""
         self.network.eval()
-        pixels, labels = data.pixels[:_JUDGED], data.labels[:_JUDGED]
+        pixels, labels = data.pixels[:_EVALUATED], data.labels[:_EVALUATED]
         with torch.no_grad():
             parts = torch.split(pixels, 1024)
             outcome = torch.cat([class_scores(self.network, part, self.transfer) for part in parts])
         loss = torch.nn.functional.cross_entropy(outcome, labels)
         return float(loss), float((outcome.argmax(dim=1) == labels).float().mean())
 
-    def _keep(self, epoch: int, *, only_if_none: bool = False) -> None:
+    def _store_best(self, epoch: int, *, only_if_none: bool = False) -> None:
         if only_if_none and self.best_weights:
             return
         self.best_epoch = epoch
@@ -242,10 +268,10 @@ class _TrainingRun:
 
 
 def move_images(pixels: Tensor, most: int) -> Tensor:
-    """Move, turn, shear and stretch each of (B, 1, h, w) a little, zeros coming in at the border.
+    """Move, turn, shear and stretch each of ``pixels`` (B, 1, h, w) a little, with zeros from outside.
 
-    Half of ``most`` pixels comes from moving, half from the linear part: the middle of no edge moves by
-    more than ``most`` pixels along either axis.
+    Half of ``most`` pixels comes from moving, half from the linear map: the middle of no edge moves by more
+    than ``most`` pixels along either axis.
     """
     if not most:
         return pixels
@@ -261,9 +287,17 @@ def move_images(pixels: Tensor, most: int) -> Tensor:
 def join_flips(
     images: NDArray[np.uint8], labels: NDArray[np.integer[Any]], image_max: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.integer[Any]]]:
-    """Images (N, H, W) followed by all their one-pixel flips (N H W, H, W), with labels.
+    """Return images followed by all their one-pixel flips (N H W, H, W), with labels.
 
-    A flipped pixel p becomes image_max - p.
+    Args:
+        images: (N, H, W) uint8.
+        labels: (N,).
+        image_max: largest value; a flipped pixel p becomes image_max - p.
+
+    Examples:
+        >>> images, labels = join_flips(np.array([[[0, 1]]], dtype=np.uint8), np.array([7]), image_max=1)
+        >>> images.tolist(), labels.tolist()
+        ([[[0, 1]], [[1, 1]], [[0, 0]]], [7, 7, 7])
     """
     count, height, width = images.shape
     flat = images.reshape(count, 1, -1)
@@ -273,7 +307,7 @@ def join_flips(
 
 
 def _start(architecture: Architecture, transfer: str) -> NetworkModule:
-    """An untrained network; with hidden units and pixels as visible units it learns their threshold too."""
+    """Return an untrained network; with hidden units on pixels it learns a threshold, too."""
     if transfer != "energy" or architecture.form != "deep":
         return NetworkModule(architecture, normalise=True)
     threshold = None if architecture.features else architecture.training.threshold
@@ -282,12 +316,12 @@ def _start(architecture: Architecture, transfer: str) -> NetworkModule:
     return network
 
 
-def _groups(network: NetworkModule) -> list[dict[str, Any]]:
-    """Parameters and their share of the learning rate."""
+def _parameter_groups(network: NetworkModule) -> list[dict[str, Any]]:
+    """Return the parameters and their share of the learning rate."""
     named = dict(network.named_parameters())
     threshold = named.pop(THRESHOLD, None)
     groups: list[dict[str, Any]] = [{"params": list(named.values()), "share": 1.0}]
-    # One value that every pixel of every image pulls at.
+    # The threshold learns slowly: all pixels of all images change this one value.
     return groups if threshold is None else [*groups, {"params": [threshold], "share": 0.05}]
 
 
@@ -299,13 +333,14 @@ def _check_labels(architecture: Architecture, labels: NDArray[np.integer[Any]], 
     if count < 2:
         raise ImageError(f"training needs at least 2 images, not {count}")
     if labels.min() < 0 or labels.max() >= architecture.classes:
-        given = f"they are from {labels.min()} to {labels.max()}"
-        raise ImageError(f"labels must be from 0 to {architecture.classes - 1}; {given}")
+        raise ImageError(
+            f"labels must be from 0 to {architecture.classes - 1}, not from {labels.min()} to {labels.max()}"
+        )
 
 
 def _folded_lam(
     architecture: Architecture, weights: dict[str, NDArray[np.float32]], images: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
-    """Half of the largest |x W| over the training images: strong enough that a second class stays off."""
+    """Return half of the largest |x W| over the training images: enough to turn off a second class."""
     largest = np.abs(scores(architecture, weights, images, "paper")).max()
     return np.array([0.5 * largest], dtype=np.float32)

@@ -1,4 +1,17 @@
-"""From trained weights to the energy that is sampled. Pure numpy."""
+"""The transfer: from trained weights to the energy that is sampled. Pure numpy.
+
+Two transfers give the same Q from weights, but weights are trained differently, and the default penalty
+differs:
+
+    paper   The CNN is trained with softmax cross-entropy (b = 0), W is copied, lam = 1
+            (Higham and Bedford, arXiv 2107.08710, 3.4). For reproduction.
+    energy  The network is trained through the energy that is sampled, see `layers.state_scores`:
+            nothing is lost in the transfer. The default.
+
+The weights of a convolution or a dense layer are expanded to couplings (n_in, n_out) by
+`columns.weight_index`; a pooling unit is coupled to the units of its pool by alpha. Signs are those of
+`qubo/energy_model.py`.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +38,18 @@ _PAPER_LAM = 1.0  # Higham and Bedford, 3.4: q_c = -1, q_cc = 2
 def energy_model(
     architecture: Architecture, weights: Weights, transfer: str, visible: str, lam: float | None = None
 ) -> EnergyModel:
-    """The energy model of a trained network; only its linear part changes from image to image.
+    """Return the energy model of a trained network; only its linear biases change from image to image.
 
-    visible: ``sampled``: visible units are variables with linear part -f. ``folded``: they carry known
-        values x and leave the model, bias_j - sum_i x_i W[i, j] (Higham and Bedford, 3.6). x is the value
-        that the weights were trained with: (1 + f / alpha) / 2 in [0, 1], which is v itself where f is at
-        +-alpha; for tanh features and the ``paper`` transfer, f / alpha in [-1, 1].
-    lam: one-hot penalty; None: what was trained (energy), 1 (paper), or for paper folded the stored half
-        of the largest |x W|, and without one its bound from the weights.
+    Args:
+        architecture: of the network.
+        weights: trained weights.
+        transfer: for which they were trained, ``paper`` or ``energy``.
+        visible: ``sampled``: visible units are variables with linear bias -f. ``folded``: they have known
+            values x and leave the model, bias_j - sum_i x_i W[i, j] (Higham and Bedford, 3.6). x is the value
+            that the weights were trained with: (1 + f / alpha) / 2 in [0, 1], which is v itself if f is
+            +-alpha; for tanh features and the ``paper`` transfer, f / alpha in [-1, 1].
+        lam: one-hot penalty. None: the trained one (energy), 1 (paper), or for paper folded the stored half
+            of the largest |x W|; if that is not stored, its bound from the weights.
 
     Raises:
         NetworkError: an unknown transfer, or weights that do not fit.
@@ -59,7 +76,10 @@ def check_transfer(transfer: str) -> None:
 
 
 def fold_scale(architecture: Architecture, transfer: str) -> tuple[float, float]:
-    """(gain, shift): a folded visible unit with feature value f carries gain * f + shift."""
+    """Return (gain, shift): a folded visible unit with feature value f has the value gain * f + shift.
+
+    They depend on the last activation of ``architecture`` and on the ``transfer``; see `energy_model`.
+    """
     active = [spec.activation for spec in architecture.features if not isinstance(spec, MaxPool)]
     if transfer == "paper" and active and active[-1] == "tanh":
         return 1.0 / architecture.alpha, 0.0
@@ -93,7 +113,7 @@ def _couplings(
 def _expand(
     architecture: Architecture, weights: Weights, index: int, layer: UnitLayer, before: Shape, after: Shape
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Weights and mask (n_in, n_out) of one layer."""
+    """Return weights and mask (n_in, n_out) of one layer."""
     if isinstance(layer, PoolUnits):
         mask = pool_mask(layer, before)
         return np.where(mask, architecture.alpha, 0.0), mask
@@ -103,7 +123,7 @@ def _expand(
 
 
 def _bias(weights: Weights, name: str, layer: UnitLayer, shape: Shape) -> NDArray[np.float64]:
-    """Bias (units,) of one layer; pooling units have none."""
+    """Return the bias (units,) of one layer; pooling units have none."""
     if name not in weights:
         return np.zeros(math.prod(shape))
     return weights[name].astype(np.float64).repeat(bias_repeats(layer, shape))
