@@ -1,1 +1,10 @@
-"""What one worker process is: settings, logs, metrics, shutdown, crash points, hints."""
+"""What one worker process is.
+
+settings.py      the table `[worker]` of the settings
+logs.py          structured logs on standard error
+meter.py         interface of its metrics: counters and timings
+prometheus.py    these for Prometheus, over the processes of a pool
+shutdown.py      the flag that stops its work
+hints.py         sends Celery messages
+crash_points.py  instants at which tests kill it
+"""

@@ -1,4 +1,4 @@
-"""Sends messages. A hint that cannot be sent is only logged: the reconciler sends it again."""
+"""Sends hints as Celery messages. If one cannot be sent, it is logged, and the reconciler sends it again."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ log = structlog.get_logger()
 
 
 class Hints(Protocol):
-    """Where hints go."""
+    """Sends hints."""
 
     def send(self, messages: Iterable[Message]) -> None:
-        """Send every message, or log that the broker did not take it."""
+        """Send all ``messages``, or log that the broker did not take one."""
 
     def waiting(self, queue: Queue) -> int | None:
-        """How many messages wait in a queue; None when the broker does not say."""
+        """Return how many messages wait in ``queue``; None if the broker does not answer."""
 
 
 class CeleryHints:
@@ -40,7 +40,7 @@ class CeleryHints:
                 return
 
     def pass_on(self, task: Task, arguments: dict[str, Any]) -> None:
-        """Put a message of a newer version where only workers that can read it look, once."""
+        """Send ``task`` with ``arguments`` of a newer version once to workers that can read it."""
         name = queue_name(QUEUE_OF[task], arguments["version"])
         queue = KombuQueue(name, routing_key=name)  # type: ignore[no-untyped-call]
         try:
@@ -51,7 +51,7 @@ class CeleryHints:
         log.warning("message needs a newer worker: upgrade annealq", task=task, queue=name, **arguments)
 
     def waiting(self, queue: Queue) -> int | None:
-        """Asked through the pool's connection: to open one costs more than all else in an idle pass."""
+        """Read the length of ``queue`` over a pooled connection: opening one costs more than an idle pass."""
         try:
             with self._app.connection_or_acquire() as connection:
                 return _length(connection.default_channel, queue)
@@ -63,4 +63,4 @@ def _length(channel: Any, queue: Queue) -> int:
     try:
         return int(channel.queue_declare(queue, passive=True).message_count)
     except ChannelError:
-        return 0  # Redis keeps no empty list: a queue that is not there is empty
+        return 0  # Redis has no empty lists: a queue that does not exist is empty

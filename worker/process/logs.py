@@ -1,4 +1,4 @@
-"""Logs: one line per event with its run, batch and problem, where known; JSON with `ANNEALQ_LOG=json`."""
+"""Configures logs: one line per event with its run, batch and problem; JSON with `ANNEALQ_LOG=json`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import structlog
 
 
 def configure() -> None:
-    """Send structlog and the standard library's loggers to standard error, in one shape."""
+    """Send structlog and the standard library's loggers to standard error, in one format."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

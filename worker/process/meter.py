@@ -1,4 +1,4 @@
-"""What a worker's process says of its own work while it does it: how often, and how long."""
+"""Interface of a worker's metrics: counters and timings of its work."""
 
 from __future__ import annotations
 
@@ -8,45 +8,47 @@ from typing import Protocol
 
 
 class Step(StrEnum):
-    """What the time of a batch goes to."""
+    """A step that takes time of a batch."""
 
-    BUILD = "build"  # problems: linear parts of their images, encoded; some of it within WAIT
-    PREPARE = "prepare"  # the embedding, searched or stored, and what all problems share
-    WAIT = "wait"  # problems with a solver, from the first that is built and sent to the last answer
-    DRAW = "draw"  # an annealer in this process, and what it builds
+    BUILD = "build"  # linear terms of the images of problems, encoded; some of it within WAIT
+    PREPARE = "prepare"  # the embedding, searched or loaded, and what all problems share
+    WAIT = "wait"  # from the first problem that is built and sent to the last answer
+    DRAW = "draw"  # an annealer in this process, and its preparation
     DECODE = "decode"  # raw reads become scores
 
 
 class BatchOutcome(StrEnum):
-    """What became of a batch in a worker's hands."""
+    """How the work of a process on a batch ended."""
 
     SAMPLED = "sampled"
     SCORED = "scored"
-    RETRIED = "retried"  # handed back after a failure that counts
-    PUT_BACK = "put_back"  # handed back for later: its solver is away, its run is paused, the worker stops
-    FAILED = "failed"  # given up
-    TAKEN_OVER = "taken_over"  # by another worker: this one was silent for too long
+    RETRIED = "retried"  # requeued after a failure that counts
+    PUT_BACK = "put_back"  # requeued: its solver is offline, its run is paused, or the worker stops
+    FAILED = "failed"  # no further attempt
+    TAKEN_OVER = "taken_over"  # by another worker: the lease of this one expired
 
 
 class ProblemOutcome(StrEnum):
-    """What became of a problem with a solver."""
+    """How a problem at a solver ended."""
 
     ANSWERED = "answered"
     FAILED = "failed"
 
 
 class Meter(Protocol):
-    """Where figures go."""
+    """Collects metrics."""
 
     def timed(self, step: Step) -> AbstractContextManager[object]:
-        """Measure the body, also when it fails."""
+        """Measure the time of the body as ``step``, even if it fails."""
 
-    def batch(self, outcome: BatchOutcome) -> None: ...
+    def batch(self, outcome: BatchOutcome) -> None:
+        """Count a batch by its ``outcome``."""
 
-    def problem(self, fate: ProblemOutcome, count: int = 1) -> None: ...
+    def problem(self, outcome: ProblemOutcome, count: int = 1) -> None:
+        """Count ``count`` problems by their ``outcome``."""
 
     def chain_breaks(self, fraction: float) -> None:
-        """The share of broken chains, 0 to 1: the mean over the reads of a batch."""
+        """Record ``fraction``, the share of broken chains, 0 to 1: the mean over the reads of a batch."""
 
 
 class NullMeter:
@@ -58,7 +60,7 @@ class NullMeter:
     def batch(self, outcome: BatchOutcome) -> None:
         pass
 
-    def problem(self, fate: ProblemOutcome, count: int = 1) -> None:
+    def problem(self, outcome: ProblemOutcome, count: int = 1) -> None:
         pass
 
     def chain_breaks(self, fraction: float) -> None:

@@ -1,8 +1,8 @@
-"""Figures of a worker for Prometheus, where `ANNEALQ_WORKER_METRICS_PORT` is set.
+"""Metrics of a worker for Prometheus, if `ANNEALQ_WORKER_METRICS_PORT` is set.
 
-A worker is a parent and the processes of its pool. Each of these counts in files of a folder that the parent
-made before it forked them; the parent adds the files up whenever it is asked. What a process that is gone has
-counted stays. prometheus_client decides on this when it is imported: nothing here imports it before `prepare`
+A worker is a parent and the processes of its pool. Each process counts in files of a folder that the parent
+creates before it forks; the parent adds the files up at each request. Counts of processes that have ended
+stay. prometheus_client decides about this when it is imported, so nothing here imports it before `prepare`
 has named the folder.
 """
 
@@ -28,27 +28,27 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def prepare() -> None:
-    """In the parent, before it forks: make the folder, which only its user can read."""
+    """Create the folder, in the parent, before it forks; only its user can read it."""
     os.environ[_FOLDER] = tempfile.mkdtemp(prefix="annealq-metrics-")
 
 
 def remove() -> None:
-    """In the parent, at its end: remove the folder, if there is one."""
+    """Remove the folder, in the parent, before it exits."""
     folder = os.environ.pop(_FOLDER, None)
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def meter(settings: WorkerSettings) -> Meter:
-    """What a process of the pool counts with."""
+    """Return the meter of a process of the pool; ``settings`` say if metrics are on."""
     return Prometheus() if settings.metrics_port is not None and _FOLDER in os.environ else NullMeter()
 
 
 def serve(host: str, port: int) -> int:
-    """In the parent: answer at /metrics from a thread, until the process ends; returns the port.
+    """Serve /metrics on ``host`` and ``port``, in the parent, from a thread; return the port.
 
     Raises:
-        StackError: the address cannot be listened on.
+        StackError: the port cannot be opened.
     """
     from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.multiprocess import MultiProcessCollector
@@ -60,37 +60,37 @@ def serve(host: str, port: int) -> int:
         server, _ = start_http_server(port, addr=host, registry=registry)
     except OSError as error:
         raise StackError(
-            f"metrics cannot be served on {host}, port {port} ({error.strerror or error}): give each worker "
-            "of this machine its own ANNEALQ_WORKER_METRICS_PORT"
+            f"metrics cannot be served on {host}, port {port} ({error.strerror or error}): set another "
+            "ANNEALQ_WORKER_METRICS_PORT for each worker of this machine"
         ) from None
     return server.server_port
 
 
 class Prometheus:
-    """Counts in this process's file of the folder. Make one in each process, after the fork."""
+    """Counts in this process's file of the folder. Create one in each process, after the fork."""
 
     def __init__(self) -> None:
         from prometheus_client import Counter, Summary
 
         self._batches = Counter(
-            "annealq_worker_batches", "Batches by what became of them here", ["outcome"], registry=None
+            "annealq_worker_batches", "Batches by outcome in this worker", ["outcome"], registry=None
         )
         self._problems = Counter(
-            "annealq_worker_problems", "Problems by what became of them here", ["outcome"], registry=None
+            "annealq_worker_problems", "Problems by outcome in this worker", ["outcome"], registry=None
         )
         self._steps = Summary(
-            "annealq_worker_step_seconds", "Time of batches by what it went to", ["step"], registry=None
+            "annealq_worker_step_seconds", "Time of batches by step", ["step"], registry=None
         )
         self._chains = Summary(
             "annealq_worker_chain_break_fraction",
-            "Share of broken chains, the mean over a batch's reads, by batch",
+            "Share of broken chains, mean over the reads of each batch",
             registry=None,
         )
-        # A figure that is 0 is told from one that is missing.
-        for outcome in BatchOutcome:
-            self._batches.labels(outcome.value)
-        for fate in ProblemOutcome:
-            self._problems.labels(fate.value)
+        # So that a count of 0 differs from a missing one.
+        for batch_outcome in BatchOutcome:
+            self._batches.labels(batch_outcome.value)
+        for problem_outcome in ProblemOutcome:
+            self._problems.labels(problem_outcome.value)
         for step in Step:
             self._steps.labels(step.value)
 
@@ -100,15 +100,15 @@ class Prometheus:
     def batch(self, outcome: BatchOutcome) -> None:
         self._batches.labels(outcome.value).inc()
 
-    def problem(self, fate: ProblemOutcome, count: int = 1) -> None:
-        self._problems.labels(fate.value).inc(count)
+    def problem(self, outcome: ProblemOutcome, count: int = 1) -> None:
+        self._problems.labels(outcome.value).inc(count)
 
     def chain_breaks(self, fraction: float) -> None:
         self._chains.observe(fraction)
 
 
 class _Memory:
-    """Memory of the parent and its pool, on Linux: elsewhere nothing is said."""
+    """Memory of the parent and its pool, on Linux only."""
 
     def collect(self) -> Iterable[Metric]:
         from prometheus_client.core import GaugeMetricFamily
@@ -119,22 +119,22 @@ class _Memory:
         yield GaugeMetricFamily("annealq_worker_processes", "The parent and its pool", len(resident))
         yield GaugeMetricFamily(
             "annealq_worker_resident_bytes",
-            "Resident memory of them all; what they share counts in each",
+            "Resident memory of all; shared memory counts in each",
             sum(resident),
         )
 
 
 def _family() -> list[int]:
-    """This process and its children."""
-    found = [os.getpid()]
+    """Return the ids of this process and its children."""
+    pids = [os.getpid()]
     for children in Path("/proc/self/task").glob("*/children"):
         with suppress(OSError):
-            found += map(int, children.read_text().split())
-    return found
+            pids += map(int, children.read_text().split())
+    return pids
 
 
 def _resident(pid: int) -> int | None:
-    """Bytes; None where the process is gone, or the system does not say."""
+    """Return bytes; None if the process has ended, or the system does not tell."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
     except (OSError, IndexError, ValueError):

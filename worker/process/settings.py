@@ -12,33 +12,33 @@ from schema.settings import TomlSettings, describe
 
 
 class WorkerSettings(TomlSettings):
-    """Frozen values, passed in."""
+    """Frozen settings of a worker."""
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="ANNEALQ_WORKER_", extra="ignore")
     toml_table: tuple[str, ...] = Field(default=("worker",), exclude=True, repr=False)
 
     lease_s: float = Field(
-        default=60.0, gt=0, description="A worker that is silent for this long has lost its batch."
+        default=60.0, gt=0, description="A worker that does not renew a lease for this long loses its batch."
     )
     max_attempts: int = Field(default=5, ge=1, description="Claims after which a batch counts as failed.")
     retry_base_s: float = Field(default=2.0, gt=0, description="Wait before the first retry; then doubled.")
     retry_limit_s: float = Field(default=300.0, gt=0, description="Longest wait before a retry.")
-    waiting_hints: int = Field(default=32, ge=1, description="Messages kept waiting in the broker.")
+    waiting_hints: int = Field(default=32, ge=1, description="Messages that wait in the broker at most.")
     rehint_s: float = Field(
-        default=60.0, gt=0, description="A hint that led to nothing for this long counts as lost."
+        default=60.0, gt=0, description="A hint without effect for this long counts as lost."
     )
     rehint_idle_s: float = Field(
-        default=2.0, gt=0, description="The same, while the broker's queue is empty: then it is surely lost."
+        default=2.0, gt=0, description="The same while the broker's queue is empty, which proves the loss."
     )
     reconcile_every_s: float = Field(default=1.0, gt=0, description="Pause between passes of the reconciler.")
     leader_lease_s: float = Field(
-        default=10.0, gt=0, description="A reconciler that is silent for this long is replaced."
+        default=10.0, gt=0, description="The leading reconciler is replaced if it is silent for this long."
     )
     solver_timeout_s: float = Field(
         default=60.0, gt=0, description="How long one request to a solver with qubits may take."
     )
     solver_refresh_s: float = Field(
-        default=300.0, gt=0, description="A solver's graph is read again after so long."
+        default=300.0, gt=0, description="A solver's graph is read again after this time."
     )
     quarantine_s: float = Field(
         default=75.0,
@@ -48,7 +48,7 @@ class WorkerSettings(TomlSettings):
     collect_s: float = Field(
         default=600.0,
         gt=0,
-        description="A batch is put aside when its solver has answered nothing for so long.",
+        description="A batch is deferred if its solver answers nothing for this long.",
     )
     in_flight: int = Field(
         default=32, ge=1, le=900, description="Problems that one worker process has in flight at most."
@@ -67,31 +67,32 @@ class WorkerSettings(TomlSettings):
     window_margin_s: float = Field(
         default=5.0,
         ge=0,
-        description="What is to be answered before a window's end or a deadline is sent so much earlier.",
+        description="Safety margin for answers before a window closes or a deadline passes.",
     )
     breaker_failures: int = Field(
-        default=3, ge=1, description="Failures in a row after which a solver's batches are put aside."
+        default=3, ge=1, description="Consecutive failures after which a solver's batches are deferred."
     )
     probe_s: float = Field(
-        default=3.0, gt=0, description="How often one batch then tries whether the solver is back."
+        default=3.0, gt=0, description="How often one batch then tests if the solver works again."
     )
-    embedding_s: float = Field(default=60.0, gt=0, description="How long an embedding is searched for.")
+    embedding_s: float = Field(default=60.0, gt=0, description="Time limit of a search for an embedding.")
     metrics_port: int | None = Field(
         default=None,
         ge=0,
         le=65_535,
-        description="Serve figures for Prometheus there; each worker of a machine needs its own; 0: any.",
+        description="Port of metrics for Prometheus, another for each worker of a machine; 0: any free one.",
     )
-    metrics_host: str = Field(default="127.0.0.1", description="The address that they are served at.")
+    metrics_host: str = Field(default="127.0.0.1", description="Address at which metrics are served.")
     training_threads: int = Field(default=0, ge=0, description="Threads for training; 0: one per processor.")
 
     @property
     def day_budget_us(self) -> int | None:
+        """Return the budget of a day in microseconds."""
         return None if self.day_budget_s is None else round(self.day_budget_s * 1e6)
 
 
 def load() -> WorkerSettings:
-    """Read the settings; raises ParameterError naming the value that is wrong."""
+    """Read the settings; raise ParameterError with the name of a wrong value."""
     overrides: dict[str, Any] = {}
     try:
         return WorkerSettings(**overrides)

@@ -1,6 +1,6 @@
-"""A worker that is asked to stop hands its work back within seconds: its processes look here whether it is.
+"""Graceful shutdown: the processes of a pool poll this flag, and release their work within seconds.
 
-Celery tells the parent only. One byte of memory, shared by the fork, tells its children.
+Celery notifies the parent process only. One byte of memory, shared with its forks, notifies the children.
 """
 
 from __future__ import annotations
@@ -15,50 +15,45 @@ from schema.errors import Deferred
 T = TypeVar("T")
 
 _flag = mmap.mmap(-1, 1)
-_LOOKS_EVERY_S = 0.2
+_POLL_EVERY_S = 0.2
 
 
 def request() -> None:
-    """Say that this worker stops; safe in a signal handler."""
+    """Request the shutdown of this worker; safe in a signal handler."""
     _flag[0] = 1
 
 
-def forget() -> None:
-    """As if nothing had been said: for a process that goes on."""
-    _flag[0] = 0
-
-
 def requested() -> bool:
-    """Whether this worker stops."""
+    """Return True once the shutdown of this worker was requested."""
     return _flag[0] != 0
 
 
 def check() -> None:
-    """Raises Deferred when this worker stops: the next one takes the work up."""
+    """Raise Deferred once shutdown is requested: another worker resumes the work."""
     if requested():
         raise Deferred("the worker was stopped")
 
 
-def run_interruptible(ask: Callable[[], T]) -> T:
-    """What ``ask`` returns or raises; Deferred as soon as this worker stops, however long it goes on.
+def run_interruptible(call: Callable[[], T]) -> T:
+    """Run ``call`` in a thread and return its result; raise Deferred as soon as shutdown is requested.
 
-    For requests that a silent server may keep for a minute. They run in a thread that is left behind then:
-    ask only what may be asked again.
+    A silent server may delay a request for a minute. After a shutdown the thread is abandoned, so ``call``
+    must be safe to repeat.
     """
     returned: list[T] = []
     raised: list[BaseException] = []
 
-    def work() -> None:
+    def run() -> None:
         try:
-            returned.append(ask())
-        except BaseException as error:  # noqa: BLE001 - it is raised again, where it is waited for
+            returned.append(call())
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the calling thread
             raised.append(error)
 
-    thread = threading.Thread(target=work, daemon=True)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     while thread.is_alive():
         check()
-        thread.join(_LOOKS_EVERY_S)
+        thread.join(_POLL_EVERY_S)
     if raised:
         raise raised[0]
     return returned[0]

@@ -23,6 +23,7 @@ from schema.tables import Batch, BatchImages, Breaker, Classification, Problem, 
 from tests.emulators import TOKEN, Emulator, wait_until
 from tests.integration.conftest import Cli, Clock, Outbox, some_images, work_off
 from tests.ledgers import assert_spendings_agree
+from tests.stopping import clear_shutdown
 from worker import reconcile
 from worker.context import Context
 from worker.pipeline.sample_batch import sample_batch
@@ -75,7 +76,7 @@ def context(database: Database, settings: WorkerSettings, emulator: Emulator) ->
     made = make_context(database, settings, emulator)
     yield made
     made.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
-    shutdown.forget()
+    clear_shutdown()
 
 
 @pytest.fixture
@@ -196,7 +197,7 @@ def test_what_a_dead_worker_left_of_a_cancelled_run_is_collected(
     under_way = start(context, pool, run)
     shutdown.request()  # leaves problems with the solver, as a crash would
     under_way.result(timeout=20)
-    shutdown.forget()
+    clear_shutdown()
     left = count(context, run, ProblemState.SENT)
     assert left > 0
     control.cancel(context.database, run)
@@ -218,7 +219,7 @@ def test_a_worker_that_stops_hands_its_work_back_in_seconds(
     under_way = start(context, pool, run)
     shutdown.request()
     under_way.result(timeout=3)
-    shutdown.forget()
+    clear_shutdown()
     assert count(context, run, ProblemState.SENT) > 0
     assert count(context, run, ProblemState.SENDING) == 0
     finish(context, run)

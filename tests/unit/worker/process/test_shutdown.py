@@ -8,13 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 from schema.errors import Deferred, Unavailable
+from tests.stopping import clear_shutdown
 from worker.process import shutdown
 
 
 @pytest.fixture(autouse=True)
 def _nothing_said() -> Iterator[None]:
     yield
-    shutdown.forget()
+    clear_shutdown()
 
 
 def test_what_is_asked_is_returned_or_raised() -> None:
