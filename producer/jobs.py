@@ -13,8 +13,8 @@ from producer.calibration.enqueue import CalibrationChoice, ParameterGrid, enque
 from producer.context import AppContext
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
+from producer.networks.choose import get_or_install_network
 from producer.networks.chosen import ChosenNetwork
-from producer.networks.provide import provide
 from producer.networks.training import enqueue_training
 from producer.runs import hints, rescore
 from producer.runs.batch_size import REMOTE_BATCH_SIZE
@@ -53,7 +53,7 @@ def submit(
         InputError: network, images, parameters or key cannot be used; no run was written.
     """
     if choose_network is None:
-        network = provide(app.database, images, request.network)
+        network = get_or_install_network(app.database, images, request.network)
     else:
         network = choose_network(images, request.network)
     parameters, calibration = complete_parameters(app.database, request, network, key)
@@ -123,7 +123,7 @@ def submit_calibration(
 
     Returns it, and how many of its images the network was trained on. Raises as `submit` does.
     """
-    chosen = provide(at.database, images, network)
+    chosen = get_or_install_network(at.database, images, network)
     with at.database.reading() as session:
         known = enqueue.count_trained_on(session, chosen.id, images)
     calibration = enqueue_calibration(at.database, images, chosen, solver, grid)

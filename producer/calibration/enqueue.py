@@ -15,7 +15,7 @@ from producer.calibration import overlap
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
 from producer.networks.chosen import ChosenNetwork
-from producer.networks.compatibility import fit
+from producer.networks.compatibility import match_images
 from producer.runs.batch_size import batch_size
 from producer.runs.enqueue import batch_rows, insert_run, run_row
 from producer.runs.request import RunOptions
@@ -130,7 +130,7 @@ def enqueue_calibration(
         ImageError: the images are unlabelled or do not suit the network.
         ParameterError: a value of the grid is out of range, or is one that the solver does not have.
     """
-    images, grid = fit(images, network), grid or ParameterGrid()
+    images, grid = match_images(images, network), grid or ParameterGrid()
     unfitted = grid.parameters(own_lam=1.0)
     for parameters in unfitted:
         parameters.check_for(solver)

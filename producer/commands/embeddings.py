@@ -73,7 +73,7 @@ def find(
     """
     from producer.commands.shared.session import open_app
     from producer.jobs import submit_dry_run
-    from producer.networks.provide import find_network
+    from producer.networks.choose import find_network
     from producer.reports.progress import watch_dry_run
     from producer.reports.terminal import screen
     from producer.runs.dry_runs import check_dry_run

@@ -1,10 +1,10 @@
-"""`annealq networks`: what images are classified with."""
+"""`annealq networks`: the networks that classify images."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,25 +13,40 @@ from schema.parameters import TRANSFERS, Origin, Solver, Visible, solver
 
 if TYPE_CHECKING:
     from producer.calibration.enqueue import ParameterGrid
+    from producer.images.imageset import ImageSet
     from producer.networks.description import Description
     from producer.networks.queries import NetworkSummary
     from schema.database import Database
     from schema.network.architecture import Architecture
-    from schema.parameters import Solver
 
 app = typer.Typer(help="Train, import, calibrate, list and show networks.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Labels = Annotated[Path | None, typer.Option("--labels", help="File of labels, where DATA has none.")]
-Limit = Annotated[int | None, typer.Option("--limit", "-l", help="Only the first so many images.")]
+Limit = Annotated[int | None, typer.Option("--limit", "-l", help="Only the first N images.")]
 Embedded = Annotated[
     bool, typer.Option("--embedded", help="Run a private broker and workers for the length of this command.")
 ]
 
 
+_Text = str | None
+Test = Annotated[_Text, typer.Option("--test", help="Images to test with later: none may be among DATA.")]
+Overlap = Annotated[bool, typer.Option("--allow-overlap", help="Accept images that are in both.")]
+Lam = Annotated[
+    _Text, typer.Option("--lam", help="One-hot penalties to compare: 1,2,4; default: multiples of its own.")
+]
+Sweeps = Annotated[_Text, typer.Option("--sweeps", help="Sweeps of the local annealer to compare: 20,40.")]
+ChainStrength = Annotated[
+    _Text,
+    typer.Option("--chain-strength", help="QPU: chain strengths to compare, as for classify: 1,1.414."),
+]
+Scale = Annotated[_Text, typer.Option("--scale", help="QPU: scales to compare, as for classify: 1,2.")]
+Qpu = Annotated[_Text, typer.Option("--qpu", help="QPU: a solver's name, or features as JSON.")]
+
+
 @app.command("list")
 def list_networks(json: Json = False) -> None:
-    """All networks, newest first, and those that come with annealq."""
+    """List all networks, newest first, and those that come with annealq."""
     from producer.context import database
     from producer.networks import queries as networks_queries
     from producer.networks import shipped
@@ -39,16 +54,16 @@ def list_networks(json: Json = False) -> None:
     from producer.reports.terminal import page, print_json
 
     with database() as opened, opened.reading() as session:
-        found = networks_queries.networks(session)
+        networks = networks_queries.networks(session)
     if json:
-        print_json([asdict(network) for network in found])
+        print_json([asdict(network) for network in networks])
         return
-    if found:
-        page().print(reports_network.networks_table(found))
-    here = {network.name for network in found}
-    if waiting := [name for name in shipped.names() if name not in here]:
-        typer.echo(f"shipped, installed on first use: {', '.join(waiting)}")
-    elif not found:
+    if networks:
+        page().print(reports_network.networks_table(networks))
+    names = {network.name for network in networks}
+    if not_installed := [name for name in shipped.names() if name not in names]:
+        typer.echo(f"shipped, installed on first use: {', '.join(not_installed)}")
+    elif not networks:
         typer.echo("no networks yet: `annealq networks train NAME --data DATA`")
 
 
@@ -66,11 +81,11 @@ def show(
     ] = None,
     json: Json = False,
 ) -> None:
-    """One network: its layers, the size of its Q matrix, how its training went."""
+    """Show a network: its layers, the size of its Q matrix, how its training went."""
     from producer.calibration import queries as calibration_queries
     from producer.context import database
     from producer.figures import saving
-    from producer.networks.provide import find_network
+    from producer.networks.choose import find_network
     from producer.reports import network as reports_network
     from producer.reports.terminal import page, print_json
     from schema.network.architecture import Architecture
@@ -80,22 +95,22 @@ def show(
     if plot is not None:
         saving.check_format(plot)
     with database() as opened:
-        found = find_network(opened, name)
+        network = find_network(opened, name)
         with opened.reading() as session:
-            fitted = calibration_queries.of_network(session, found.network_id)
+            calibrations = calibration_queries.of_network(session, network.network_id)
         if plot is not None:
-            _draw(opened, found, plot, image)
+            _draw(opened, network, plot, image)
     if json:
-        summary = Architecture.from_dict(found.architecture).summary()
-        held = [asdict(calibration) for calibration in fitted]
-        print_json({**asdict(found), "summary": summary, "calibrations": held})
+        summary = Architecture.from_dict(network.architecture).summary()
+        fitted = [asdict(calibration) for calibration in calibrations]
+        print_json({**asdict(network), "summary": summary, "calibrations": fitted})
     else:
-        page().print(reports_network.network_text(found, fitted))
+        page().print(reports_network.network_text(network, calibrations))
 
 
 @app.command("import")
 def import_network(
-    name: Annotated[str, typer.Argument(help="What to call it.")],
+    name: Annotated[str, typer.Argument(help="Its name here.")],
     architecture: Annotated[
         str,
         typer.Option(
@@ -115,50 +130,43 @@ def import_network(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Bring a network that was trained elsewhere. The same content again is the network that is there."""
+    """Import a network that was trained elsewhere. The same content again gives the existing network."""
     from producer.context import database
-    from producer.networks import bundle
+    from producer.networks import bundle, versions
     from producer.networks import queries as networks_queries
-    from producer.reports import network as reports_network
-    from producer.reports.terminal import page, print_json
 
-    described = _described(name, architecture, classes, transfer)
-    joined = bundle.join(described, weights)
+    joined = bundle.join(_described(name, architecture, classes, transfer), weights)
     with database() as opened:
-        network = bundle.install(opened, joined, Origin.IMPORTED)
+        row = versions.install(opened, joined, Origin.IMPORTED)
         with opened.reading() as session:
-            found = networks_queries.network(session, network.id)
-    if json:
-        print_json(asdict(found))
-    else:
-        page().print(reports_network.network_text(found))
+            network = networks_queries.network(session, row.id)
+    _print(network, json=json)
 
 
 @app.command("export")
 def export_network(
     name: Annotated[str, typer.Argument(help="NAME or NAME@VERSION.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="NAME.safetensors; NAME.json is written beside it.")
+        Path, typer.Option("--output", "-o", help="NAME.safetensors; NAME.json is written next to it.")
     ],
 ) -> None:
-    """Write a network's weights, and its layers, classes and accuracy. `import` reads both."""
+    """Write a network's weights, and its layers, classes and accuracy, as files that `import` reads."""
     from producer.context import database
     from producer.networks import bundle
     from producer.networks import queries as networks_queries
-    from producer.networks.provide import find_network
+    from producer.networks.choose import find_network
 
     with database() as opened:
-        found = find_network(opened, name)
+        network = find_network(opened, name)
         with opened.reading() as session:
             complete = bundle.pack(
-                found,
-                networks_queries.weights(session, found.network_id),
-                networks_queries.training_set(session, found.network_id),
+                network,
+                networks_queries.weights(session, network.network_id),
+                networks_queries.training_set(session, network.network_id),
             )
-    beside = bundle.save(complete, output)
-    typer.echo(
-        f"{found.name}@{found.version}: {output} ({len(complete.data):,} bytes) and {beside}", err=True
-    )
+    description_path = bundle.save(complete, output)
+    size = f"{len(complete.data):,} bytes"
+    typer.echo(f"{network.name}@{network.version}: {output} ({size}) and {description_path}", err=True)
 
 
 @app.command()
@@ -187,17 +195,15 @@ def train(
     detach: Annotated[bool, typer.Option("--detach", help="Enqueue and return.")] = False,
     json: Json = False,
 ) -> None:
-    """Train a network on a worker. The same data, layers and seed again: nothing is redone."""
+    """Train a network on a worker. The same data, layers and seed return the existing network."""
     from producer.commands.shared.session import open_app
-    from producer.images.source import read_images
     from producer.jobs import submit_training
     from producer.networks import queries as networks_queries
-    from producer.reports import network as reports_network
     from producer.reports.progress import watch_training
-    from producer.reports.terminal import page, print_json, screen
+    from producer.reports.terminal import screen
 
     if not data:
-        raise typer.BadParameter("what to train on is missing: --data DATA")
+        raise typer.BadParameter("the training images are missing: --data DATA")
     if transfer not in TRANSFERS:
         raise ParameterError(f"unknown transfer {transfer!r}; choose one of: {', '.join(TRANSFERS)}")
     if detach and embedded:
@@ -205,19 +211,14 @@ def train(
             "the embedded workers stop with this command; leave out --detach or --embedded"
         )
     layers = _architecture(name, architecture)
-    images = read_images(data, labels)
-    if limit is not None:
-        images = images.limit(limit)
-    with open_app(embedded=embedded) as at:
-        queued = submit_training(at, layers, images, transfer=transfer, seed=seed, epochs=epochs)
+    images = _read(data, labels, limit)
+    with open_app(embedded=embedded) as app_context:
+        queued = submit_training(app_context, layers, images, transfer=transfer, seed=seed, epochs=epochs)
         if not detach:
-            watch_training(at.database, queued.id, screen(), at.check)
-        with at.database.reading() as session:
-            found = networks_queries.network(session, queued.id)
-    if json:
-        print_json(asdict(found))
-    else:
-        page().print(reports_network.network_text(found))
+            watch_training(app_context.database, queued.id, screen(), app_context.check)
+        with app_context.database.reading() as session:
+            network = networks_queries.network(session, queued.id)
+    _print(network, json=json)
 
 
 @app.command()
@@ -231,37 +232,19 @@ def calibrate(
     ] = "local",
     labels: Labels = None,
     limit: Limit = None,
-    test: Annotated[
-        str | None, typer.Option("--test", help="Images to test with later: none may be among DATA.")
-    ] = None,
-    allow_overlap: Annotated[
-        bool, typer.Option("--allow-overlap", help="Accept images that are in both.")
-    ] = False,
+    test: Test = None,
+    allow_overlap: Overlap = False,
     reads: Annotated[
         int | None,
         typer.Option(
-            "--reads",
-            "-r",
-            help="The most anneals for an image that are considered; default: 1,000, QPU: 100.",
+            "--reads", "-r", help="The most anneals for an image to consider; default: 1,000, QPU: 100."
         ),
     ] = None,
-    lam: Annotated[
-        str | None,
-        typer.Option("--lam", help="One-hot penalties to compare: 1,2,4; default: multiples of its own."),
-    ] = None,
-    sweeps: Annotated[
-        str | None, typer.Option("--sweeps", help="Sweeps of the local annealer to compare: 20,40.")
-    ] = None,
-    chain_strength: Annotated[
-        str | None,
-        typer.Option("--chain-strength", help="QPU: chain strengths to compare, as for classify: 1,1.414."),
-    ] = None,
-    scale: Annotated[
-        str | None, typer.Option("--scale", help="QPU: scales to compare, as for classify: 1,2.")
-    ] = None,
-    qpu: Annotated[
-        str | None, typer.Option("--qpu", help="QPU: a solver's name, or features as JSON.")
-    ] = None,
+    lam: Lam = None,
+    sweeps: Sweeps = None,
+    chain_strength: ChainStrength = None,
+    scale: Scale = None,
+    qpu: Qpu = None,
     visible: Annotated[
         Visible, typer.Option("--visible", help="Visible units: sampled, or folded into biases.")
     ] = Visible.SAMPLED,
@@ -271,7 +254,7 @@ def calibrate(
 ) -> None:
     """Fit the one-hot penalty, the reads, the consensus rule, and for a QPU the chain strength and the scale.
 
-    `classify` then uses them for the same network and solver, and says so.
+    `classify` then uses them for the same network and solver, and prints that it does.
     """
     from producer.calibration.enqueue import refuse_shared_images
     from producer.commands.shared.session import open_app
@@ -284,62 +267,69 @@ def calibrate(
     chosen = solver(solver_name)
     lists = {"lam": lam, "sweeps": sweeps, "chain_strength": chain_strength, "scale": scale}
     grid = _grid(chosen, lists, reads, visible=visible, seed=seed, qpu=qpu)
-    images = read_images(data, labels)
-    if limit is not None:
-        images = images.limit(limit)
+    images = _read(data, labels, limit)
     if test is not None and not allow_overlap:
         refuse_shared_images(images, read_images(test))
-    with open_app(embedded=embedded, emulator=chosen is Solver.EMULATOR) as at:
-        queued, known = submit_calibration(at, images, name, chosen, grid)
-        if known:
-            screen().print(
-                f"{known:,} of the {len(images.images):,} images are among those the network was trained on"
-            )
-        done = watch_calibration(at.database, queued.id, screen(), at.check)
+    with open_app(embedded=embedded, emulator=chosen is Solver.EMULATOR) as app_context:
+        queued, trained_on = submit_calibration(app_context, images, name, chosen, grid)
+        if trained_on:
+            total = f"{len(images.images):,} images"
+            screen().print(f"{trained_on:,} of the {total} are among those the network was trained on")
+        calibration = watch_calibration(app_context.database, queued.id, screen(), app_context.check)
     if json:
-        print_json(asdict(done))
+        print_json(asdict(calibration))
     else:
-        page().print(reports_network.calibration_text(done))
+        page().print(reports_network.calibration_text(calibration))
+
+
+_QPU_ONLY = ("chain_strengths", "scales", "qpu")
 
 
 def _grid(solver: Solver, lists: dict[str, str | None], reads: int | None, **others: Any) -> ParameterGrid:
-    """What was asked for; raises ParameterError where a value is out of range, or the solver has no such."""
+    """Return the grid of these options; raise ParameterError if one is out of range, or not the solver's."""
     from producer.calibration.enqueue import ParameterGrid
 
-    kinds: dict[str, type[int] | type[float]] = {
-        "lam": float,
-        "sweeps": int,
-        "chain_strength": float,
-        "scale": float,
-    }
-    given: dict[str, Any] = {
-        name if name == "sweeps" else f"{name}s": _numbers(name, text, kinds[name])
+    values: dict[str, Any] = {
+        name if name == "sweeps" else f"{name}s": _numbers(name, text)
         for name, text in lists.items()
         if text is not None
     }
     if reads is not None:
-        given["reads"] = reads
+        values["reads"] = reads
     if not solver.is_remote and (
-        foreign := [name for name in _OF_CHAINS if name in given or others.get(name)]
+        foreign := [name for name in _QPU_ONLY if name in values or others.get(name)]
     ):
         raise ParameterError(
             f"solver {solver} has no qubits: {foreign[0].replace('_', ' ')} belongs to a QPU"
         )
-    grid = (ParameterGrid.embedded if solver.is_remote else ParameterGrid)(**given, **others)
+    grid = (ParameterGrid.embedded if solver.is_remote else ParameterGrid)(**values, **others)
     grid.parameters(own_lam=1.0)  # checks them
     return grid
 
 
-_OF_CHAINS = ("chain_strengths", "scales", "qpu")
-_Number = TypeVar("_Number", int, float)
-
-
-def _numbers(name: str, text: str, kind: type[_Number]) -> tuple[_Number, ...]:
-    """Numbers from a list with commas; raises ParameterError."""
+def _numbers(name: str, text: str) -> tuple[float, ...]:
+    """Return the numbers of a list with commas; those of sweeps are whole."""
     try:
-        return tuple(kind(part) for part in text.split(","))
+        return tuple((int if name == "sweeps" else float)(part) for part in text.split(","))
     except ValueError:
-        raise ParameterError(f"{name} is {text!r}; numbers with commas between them are needed") from None
+        raise ParameterError(f"{name} is {text!r}: expected comma-separated numbers") from None
+
+
+def _read(data: str, labels: Path | None, limit: int | None) -> ImageSet:
+    from producer.images.source import read_images
+
+    images = read_images(data, labels)
+    return images if limit is None else images.limit(limit)
+
+
+def _print(network: NetworkSummary, *, json: bool) -> None:
+    from producer.reports import network as reports_network
+    from producer.reports.terminal import page, print_json
+
+    if json:
+        print_json(asdict(network))
+    else:
+        page().print(reports_network.network_text(network))
 
 
 def _architecture(name: str | None, file: Path | None) -> Architecture:
@@ -355,18 +345,18 @@ def _architecture(name: str | None, file: Path | None) -> Architecture:
 def _draw(database: Database, network: NetworkSummary, path: Path, image: str | None) -> None:
     from producer.figures import q_matrix as figures_q_matrix
     from producer.networks import q_matrix as networks_q_matrix
-    from producer.networks.choose import choose
+    from producer.networks.choose import choose_network
     from schema.settings import load
 
     name = f"{network.name}@{network.version}"
     with database.reading() as session:
-        chosen = choose(session, name, network.height, network.width)
-    pixels, shown = None, "all features 0"
+        chosen = choose_network(session, name, network.height, network.width)
+    pixels, subject = None, "all features 0"
     if image is not None:
         images, index = networks_q_matrix.read_image(image, chosen)
-        pixels, shown = images.images[index], f"image {index} of {images.name}"
+        pixels, subject = images.images[index], f"image {index} of {images.name}"
     q = networks_q_matrix.compute(load(), chosen.id, pixels)
-    title = f"{name}, {len(q.values)} units, {shown}"
+    title = f"{name}, {len(q.values)} units, {subject}"
     figures_q_matrix.draw_q(path, q.values, q.sizes, q.kinds, network.classes, title)
     typer.echo(f"drawn to {path}", err=True)
 
@@ -376,14 +366,15 @@ def _described(name: str, architecture: str, classes: str | None, transfer: str 
     from schema.network.architecture import PRESETS, preset
 
     if architecture in PRESETS:
-        known = description.describe(preset(architecture))
+        described = description.describe(preset(architecture))
     elif Path(architecture).suffix in (".toml", ".json"):
-        known = description.read(Path(architecture))
+        described = description.read(Path(architecture))
     else:
         raise NetworkError(
             f"{architecture}: an architecture is a .toml or .json file, or a preset: {', '.join(PRESETS)}"
         )
-    if transfer not in (None, known.transfer):
-        known = known.replace(transfer=transfer, weights_sha256=None)  # its metrics are of the other one
-    names = known.classes if classes is None else tuple(part.strip() for part in classes.split(","))
-    return known.replace(architecture=known.architecture.replace(name=name), classes=names)
+    if transfer not in (None, described.transfer):
+        # Its metrics were measured with the other transfer.
+        described = described.replace(transfer=transfer, weights_sha256=None)
+    names = described.classes if classes is None else tuple(part.strip() for part in classes.split(","))
+    return described.replace(architecture=described.architecture.replace(name=name), classes=names)

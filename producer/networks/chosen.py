@@ -1,4 +1,4 @@
-"""A network as a producer needs it to cut and check images."""
+"""The network that a run, a training or a calibration is prepared for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from producer.networks.description import Description
 
 @dataclass(frozen=True)
 class ChosenNetwork:
-    """What a producer needs to know of a network."""
+    """What a producer needs to know of a network; ``id`` is that of its row, 0 before it has one."""
 
     id: int
     name: str
@@ -20,6 +20,6 @@ class ChosenNetwork:
 
     @classmethod
     def described(cls, description: Description, network: int = 0) -> ChosenNetwork:
-        """The same for a network whose row is ``network``, or that has none yet."""
+        """Return the network of ``description`` whose row is ``network``."""
         image, name = description.architecture.input, description.architecture.name
         return cls(network, name, image.height, image.width, image.image_max, description.classes)

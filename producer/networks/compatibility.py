@@ -1,11 +1,11 @@
-"""Whether a network can take a set of images, and how labels are renumbered for it."""
+"""Checks whether a network can take a set of images, and renumbers their labels for it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from producer.images.imageset import ImageSet
 from producer.networks.chosen import ChosenNetwork
@@ -13,11 +13,11 @@ from schema.errors import ImageError
 from schema.network.architecture import Architecture
 
 
-def fit(images: ImageSet, network: ChosenNetwork) -> ImageSet:
-    """Check that a network can take these images, and number their labels as it does.
+def match_images(images: ImageSet, network: ChosenNetwork) -> ImageSet:
+    """Check that ``network`` can take ``images``; return them with labels numbered as the network does.
 
     Raises:
-        ImageError: says what does not fit, and what would.
+        ImageError: names what does not match, and what would.
     """
     height, width = images.images.shape[1:]
     if (height, width) != (network.height, network.width):
@@ -33,7 +33,7 @@ def fit(images: ImageSet, network: ChosenNetwork) -> ImageSet:
         )
     if images.labels is None:
         return images
-    labels = _renumber(images, network)
+    labels = _renumber(images, images.labels, network)
     if labels.max() >= len(network.classes):
         raise ImageError(
             f"{images.name}: image {int(labels.argmax())} has label {labels.max()}, "
@@ -43,23 +43,22 @@ def fit(images: ImageSet, network: ChosenNetwork) -> ImageSet:
 
 
 def class_names(architecture: Architecture, images: ImageSet) -> list[str]:
-    """Names of an architecture's classes: the data set's own, or their numbers."""
+    """Return the names of the classes of ``architecture``: those of ``images``, or else numbers."""
     if images.classes is None or len(images.classes) != architecture.classes:
         return [str(k) for k in range(architecture.classes)]
     return list(images.classes)
 
 
-def _renumber(images: ImageSet, network: ChosenNetwork) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Labels by the network's numbering, where both sides name their classes."""
-    if images.labels is None or images.classes is None:
-        return images.labels  # type: ignore[return-value]
+def _renumber(images: ImageSet, labels: NDArray[np.int64], network: ChosenNetwork) -> NDArray[np.int64]:
+    """Return labels by the network's numbering, where the data set names its classes."""
+    if images.classes is None:
+        return labels
     number_of = {name: k for k, name in enumerate(network.classes)}
-    used = np.unique(images.labels)
-    unknown = [images.classes[k] for k in used if images.classes[k] not in number_of]
+    unknown = [images.classes[k] for k in np.unique(labels) if images.classes[k] not in number_of]
     if unknown:
         raise ImageError(
-            f"{images.name}: class {unknown[0]!r} is not known to network {network.name!r}, "
-            f"which knows {', '.join(network.classes)}"
+            f"{images.name}: network {network.name!r} does not have class {unknown[0]!r}; "
+            f"it has {', '.join(network.classes)}"
         )
     numbers = np.array([number_of.get(name, -1) for name in images.classes], dtype=np.int64)
-    return numbers[images.labels]
+    return numbers[labels]

@@ -1,4 +1,4 @@
-"""The Q matrix of a ready network, computed by a process of the worker's side."""
+"""Computes the Q matrix of a ready network in a process of the worker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from producer.images.imageset import ImageSet
 from producer.images.source import read_images
 from producer.networks.chosen import ChosenNetwork
-from producer.networks.compatibility import fit
+from producer.networks.compatibility import match_images
 from producer.stack import programs
 from producer.stack.programs import Program
 from schema.errors import ParameterError
@@ -23,7 +23,13 @@ _PATIENCE_S = 300  # importing torch from a cold disk takes its time
 
 @dataclass(frozen=True, eq=False)
 class QMatrix:
-    """values: (n, n) float64, upper triangular; sizes and kinds: of each layer of units, in Q's order."""
+    """The Q matrix of a network.
+
+    Attributes:
+        values: (n, n) float64, upper triangular.
+        sizes: units of each layer, in Q's order.
+        kinds: of the same layers.
+    """
 
     values: NDArray[np.float64]
     sizes: tuple[int, ...]
@@ -31,10 +37,11 @@ class QMatrix:
 
 
 def read_image(text: str, network: ChosenNetwork) -> tuple[ImageSet, int]:
-    """The images that `DATA` or `DATA:INDEX` names, and the index (0 where none is given).
+    """Read the images that ``text``, `DATA` or `DATA:INDEX`, names; return them and the index, by default 0.
 
     Raises:
-        ImageError: they cannot be read, or do not suit the network. ParameterError: there is no such image.
+        ImageError: they cannot be read, or ``network`` cannot take them.
+        ParameterError: the index is out of range.
     """
     data, colon, number = text.rpartition(":")
     has_index = bool(colon) and number.isdecimal() and not Path(text).exists()
@@ -43,12 +50,17 @@ def read_image(text: str, network: ChosenNetwork) -> tuple[ImageSet, int]:
     if index >= len(images.images):
         raise ParameterError(f"{images.name} has {len(images.images)} images, 0 to {len(images.images) - 1}")
     only = replace(images, images=images.images[index : index + 1], labels=None, sources=None)
-    fit(only, network)
+    match_images(only, network)
     return images, index
 
 
 def compute(settings: Settings, network: int, image: NDArray[np.uint8] | None = None) -> QMatrix:
-    """Q of the network in row ``network`` for an image (H, W) uint8; None: all feature values are 0.
+    """Compute Q of the network in row ``network`` for ``image``.
+
+    Args:
+        settings: where the database is.
+        network: its row.
+        image: (H, W) uint8; None: all feature values are 0.
 
     Raises:
         AnnealqError: the worker's libraries are not installed, or the network is not ready.
@@ -57,9 +69,9 @@ def compute(settings: Settings, network: int, image: NDArray[np.uint8] | None = 
         output = Path(folder) / "q.npz"
         arguments = [str(network), str(output)]
         if image is not None:
-            given = Path(folder) / "image.npy"
-            np.save(given, image, allow_pickle=False)
-            arguments += ["--image", str(given)]
+            image_file = Path(folder) / "image.npy"
+            np.save(image_file, image, allow_pickle=False)
+            arguments += ["--image", str(image_file)]
         programs.run(Program.Q_MATRIX, arguments, settings, timeout_s=_PATIENCE_S)
         with np.load(output, allow_pickle=False) as arrays:
             sizes, kinds = arrays["sizes"].tolist(), arrays["kinds"].tolist()

@@ -1,4 +1,4 @@
-"""Networks as people see them: every SELECT on networks, as frozen dataclasses."""
+"""Read-only queries for networks; rows are returned as frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ is_shipped: ColumnElement[bool] = _origin == Origin.SHIPPED.value
 
 
 def parse(wanted: str) -> tuple[str, int | None]:
-    """Name and version of `NAME` or `NAME@VERSION`; raises NetworkError when the version is no number."""
+    """Split ``wanted``, `NAME` or `NAME@VERSION`; raise NetworkError where the version is not a number."""
     name, _, version = wanted.partition("@")
     if version and not (version.isdecimal() and len(version) <= _MAX_VERSION_DIGITS):
         raise NetworkError(f"network {wanted!r}: after @ comes a version, a whole number")
@@ -51,16 +51,16 @@ class NetworkSummary:
 
     @property
     def own_accuracy(self) -> float | None:
-        """Accuracy of the network itself on images held out while training, at its best epoch."""
+        """Return the network's own accuracy on images held out while training, at its best epoch."""
         return self._accuracy("own_accuracy", "validation_accuracy")
 
     @property
     def train_accuracy(self) -> float | None:
-        """Accuracy of the network itself on the images it was trained on, at its best epoch."""
+        """Return the network's own accuracy on the images it was trained on, at its best epoch."""
         return self._accuracy("train_accuracy", "train_accuracy")
 
     def _accuracy(self, key: str, key_of_epoch: str) -> float | None:
-        # Imported and shipped networks bring a figure, trained ones the figures of every epoch.
+        # Imported and shipped networks have one figure, trained ones the figures of every epoch.
         metrics = self.metrics or {}
         best = metrics.get("best_epoch")
         accuracy: float | None = metrics["epochs"][best - 1][key_of_epoch] if best else metrics.get(key)
@@ -68,36 +68,37 @@ class NetworkSummary:
 
 
 def networks(session: Session) -> list[NetworkSummary]:
-    """All networks, newest first."""
+    """Return all networks, newest first."""
     return [_network(row) for row in session.execute(select(Network).order_by(Network.id.desc())).scalars()]
 
 
 def network(session: Session, network_id: int) -> NetworkSummary:
-    """One network by id; raises NotFound."""
-    found = session.get(Network, network_id)
-    if found is None:
-        raise NotFound(f"no network {network_id}: `annealq networks list` shows what there is")
-    return _network(found)
+    """Return the network ``network_id``; raise NotFound."""
+    row = session.get(Network, network_id)
+    if row is None:
+        raise NotFound(f"no network {network_id}: `annealq networks list` lists them")
+    return _network(row)
 
 
 def network_by_name(session: Session, name: str) -> NetworkSummary:
-    """The newest version of a network, a user's own before a shipped one, or the one after ``@``.
+    """Return the newest version of ``name``, a user's own before a shipped one, or the version after ``@``.
 
     Raises:
-        NotFound: there is none. NetworkError: what comes after ``@`` is no version.
+        NotFound: there is none.
+        NetworkError: the text after ``@`` is not a version.
     """
     base, version = parse(name)
     query = select(Network).where(Network.name == base).order_by(is_shipped, Network.version.desc())
     if version is not None:
         query = query.where(Network.version == version)
-    found = session.execute(query.limit(1)).scalar()
-    if found is None:
-        raise NotFound(f"no network {name!r}: `annealq networks list` shows what there is")
-    return _network(found)
+    row = session.execute(query.limit(1)).scalar()
+    if row is None:
+        raise NotFound(f"no network {name!r}: `annealq networks list` lists them")
+    return _network(row)
 
 
 def weights(session: Session, network_id: int) -> bytes:
-    """A ready network's weights, as safetensors; raises NetworkError while it has none."""
+    """Return the weights of network ``network_id`` as safetensors; raise NetworkError while it has none."""
     row = session.execute(
         select(Network.name, Network.version, Network.state, Network.weights).where(Network.id == network_id)
     ).one()
@@ -108,7 +109,7 @@ def weights(session: Session, network_id: int) -> bytes:
 
 
 def training_set(session: Session, network_id: int) -> tuple[str, int] | None:
-    """Name and number of images that a network was trained on; None when it was not trained here."""
+    """Return name and size of the training set of ``network_id``; None: it was not trained here."""
     row = session.execute(
         select(TrainingSet.name, TrainingSet.count)
         .join(Network, Network.training_set_id == TrainingSet.id)

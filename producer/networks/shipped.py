@@ -1,4 +1,4 @@
-"""Trained networks that come with annealq: package data beside the presets' layers."""
+"""Trained networks that come with annealq: package data next to the presets' layers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ DEFAULTS = ("mnist", "digits", "digits5x5")
 
 
 def names() -> tuple[str, ...]:
-    """The presets that are shipped with weights."""
+    """Return the presets that are shipped with weights."""
     return tuple(name for name in PRESETS if FOLDER.joinpath(name + SUFFIX).is_file())
 
 
-def fitting(height: int, width: int) -> str | None:
-    """The default for images of this size, if one is shipped."""
+def default_for(height: int, width: int) -> str | None:
+    """Return the shipped default for images of ``height`` x ``width`` pixels, or None."""
     for name in DEFAULTS:
         image = preset(name).input
         if (image.height, image.width) == (height, width) and name in names():
@@ -30,5 +30,5 @@ def fitting(height: int, width: int) -> str | None:
 
 
 def load(name: str) -> Bundle:
-    """One of `names`; raises NetworkError when its files are damaged."""
+    """Load the shipped network ``name``; raise NetworkError when its files are damaged."""
     return bundle.load(FOLDER, name)

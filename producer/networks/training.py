@@ -1,4 +1,4 @@
-"""Enqueues a network to train, or finds the one that was trained on exactly this before."""
+"""Enqueues the training of a network, unless it was trained on exactly this before."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
 from producer.networks.chosen import ChosenNetwork
-from producer.networks.compatibility import class_names, fit
+from producer.networks.compatibility import class_names, match_images
 from producer.networks.description import describe
 from producer.networks.versions import find_or_insert, insert_version
 from schema.codecs import arrays
@@ -36,86 +36,72 @@ def enqueue_training(
 ) -> Enqueued:
     """Commit a network to train, or find the one that was trained on exactly this before.
 
+    Args:
+        database: where the row is stored.
+        architecture: the layers.
+        images: labelled.
+        transfer: energy or paper.
+        seed: the same seed gives the same weights.
+        epochs: None: those of the architecture.
+
     Raises:
         ImageError: the images are unlabelled or do not suit the architecture.
     """
     classes = class_names(architecture, images)
-    images = fit(images, ChosenNetwork.described(describe(architecture, classes)))
+    images = match_images(images, ChosenNetwork.described(describe(architecture, classes)))
     if images.labels is None:
         raise ImageError(f"{images.name}: training needs labels, and it has none")
     training = {"transfer": transfer, "seed": seed, "epochs": epochs}
     pixels, labels = arrays.encode_images(images.images), arrays.encode_labels(images.labels)
-    data_sha256 = arrays.training_checksum(images.images.shape, pixels, labels)
-    plan = {"architecture": architecture.to_dict(), "training": training, "classes": classes}
-    content = arrays.digest(arrays.canonical(plan), data_sha256.encode())
+    count, height, width = images.images.shape
+    data_sha256 = arrays.training_checksum((count, height, width), pixels, labels)
     training_set = {
         "sha256": data_sha256,
         "name": images.name,
-        "count": images.images.shape[0],
-        "height": images.images.shape[1],
-        "width": images.images.shape[2],
+        "count": count,
+        "height": height,
+        "width": width,
         "images": zlib.compress(pixels, _DEFLATE_LEVEL),
         "labels": labels,
     }
+    plan = {"architecture": architecture.to_dict(), "training": training, "classes": classes}
+    values = {
+        **plan,
+        "name": architecture.name,
+        "state": NetworkState.QUEUED,
+        "content_sha256": arrays.digest(arrays.canonical(plan), data_sha256.encode()),
+        "height": height,
+        "width": width,
+    }
     return find_or_insert(
-        database,
-        lambda session: _find_or_insert_network(
-            session, plan, content, training_set, now=database.now(session)
-        ),
+        database, lambda session: _find_or_insert(session, values, training_set, now=database.now(session))
     )
 
 
-def _find_or_insert_network(
-    session: Session,
-    plan: dict[str, Any],
-    content: str,
-    training_set: dict[str, Any],
-    *,
-    now: datetime,
+def _find_or_insert(
+    session: Session, values: dict[str, Any], training_set: dict[str, Any], *, now: datetime
 ) -> Enqueued:
-    same = select(Network.id, Network.state).where(Network.content_sha256 == content)
-    found = session.execute(same).first()
-    data = _keep_training_set(session, training_set, now=now)
-    if found is None:
-        return _insert_network(session, plan, content, data, training_set, now=now)
-    if found.state is NetworkState.FAILED:
-        again = {"attempts": 0, "error": None, "dispatched_at": now, "finished_at": None}
-        transition(
-            session, found.id, NetworkState.FAILED, NetworkState.QUEUED, now=now, why="asked again", **again
-        )
-    return Enqueued(found.id, created=False)
+    same = select(Network.id, Network.state).where(Network.content_sha256 == values["content_sha256"])
+    network = session.execute(same).first()
+    training_set_id = _store_training_set(session, training_set, now=now)
+    if network is None:
+        row = {**values, "training_set_id": training_set_id, "dispatched_at": now}
+        return Enqueued(insert_version(session, row, now=now), created=True)
+    if network.state is NetworkState.FAILED:
+        again: dict[str, Any] = {"attempts": 0, "error": None, "dispatched_at": now, "finished_at": None}
+        move = (session, network.id, NetworkState.FAILED, NetworkState.QUEUED)
+        transition(*move, now=now, why="asked again", **again)
+    return Enqueued(network.id, created=False)
 
 
-def _keep_training_set(session: Session, training_set: dict[str, Any], *, now: datetime) -> int:
-    """The row of these images and labels; bytes that differ from them under their digest are damaged."""
+def _store_training_set(session: Session, training_set: dict[str, Any], *, now: datetime) -> int:
+    """Return the row of these images and labels; replace bytes that differ under their digest: damage."""
     same = TrainingSet.sha256 == training_set["sha256"]
-    data = session.execute(select(TrainingSet.id).where(same)).scalar()
-    if data is None:
+    row = session.execute(select(TrainingSet.id).where(same)).scalar()
+    if row is None:
         statement = insert(TrainingSet).values({**training_set, "created_at": now})
         return session.execute(statement.returning(TrainingSet.id)).scalar_one()
     images, labels = training_set["images"], training_set["labels"]
     differs = (TrainingSet.images != images) | (TrainingSet.labels != labels)
     session.execute(update(TrainingSet).where(same, differs).values(images=images, labels=labels))
-    return data
-
-
-def _insert_network(
-    session: Session,
-    plan: dict[str, Any],
-    content: str,
-    data: int,
-    training_set: dict[str, Any],
-    *,
-    now: datetime,
-) -> Enqueued:
-    values = {
-        "name": plan["architecture"]["name"],
-        "state": NetworkState.QUEUED,
-        "content_sha256": content,
-        "height": training_set["height"],
-        "width": training_set["width"],
-        "training_set_id": data,
-        "dispatched_at": now,
-        **plan,
-    }
-    return Enqueued(insert_version(session, values, now=now), created=True)
+    return row

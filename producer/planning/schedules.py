@@ -12,8 +12,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from producer.images.imageset import ImageSet
-from producer.networks import provide
-from producer.networks.compatibility import fit
+from producer.networks import choose
+from producer.networks.compatibility import match_images
 from producer.runs.request import ClassificationRequest
 from schema.calendar.cron import Cron
 from schema.calendar.windows import is_daily
@@ -74,7 +74,7 @@ def add(database: Database, name: str, cron: Cron, request: ClassificationReques
             f"deadline {request.deadline} is on one day, and a schedule has many: give a time, as in 06:00"
         )
     images = request.read()
-    fit(images, provide.provide(database, images, request.network))
+    match_images(images, choose.get_or_install_network(database, images, request.network))
     with database.transaction() as session:
         now = database.now(session)
         values = {

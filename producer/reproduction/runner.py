@@ -15,7 +15,7 @@ from producer.images.imageset import ImageSet
 from producer.jobs import submit, submit_training
 from producer.networks import queries as networks_queries
 from producer.networks import shipped
-from producer.networks.bundle import install
+from producer.networks.versions import install
 from producer.reports.progress import watch_run, watch_training
 from producer.reports.terminal import screen
 from producer.reproduction import baseline

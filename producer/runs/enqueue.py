@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
 from producer.networks.chosen import ChosenNetwork
-from producer.networks.compatibility import fit
+from producer.networks.compatibility import match_images
 from producer.runs.batch_size import batch_size
 from producer.runs.request import RunOptions
 from schema.calendar.run_hours import Hours, shown
@@ -49,7 +49,7 @@ def enqueue_run(
     """
     parameters.check_for(solver)
     options = options or RunOptions()
-    images = fit(images, network)
+    images = match_images(images, network)
     size = options.batch_size
     if size is None:
         with database.reading() as session:

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 from sqlalchemy import func, insert, select
 
-from producer.networks.choose import choose
+from producer.networks.choose import choose_network
 from producer.runs import hints
 from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.stack.process import Child
@@ -78,7 +78,7 @@ class Night:
     ) -> int:
         """Commit a run of random images, and say so to the workers."""
         with self.database.reading() as session:
-            network = choose(session, "digits", 8, 8)
+            network = choose_network(session, "digits", 8, 8)
         options = RunOptions(batch_size=batch_size)
         pictures = some_images(images, seed=seed)
         run = enqueue_run(self.database, pictures, network, solver, parameters, options)

@@ -22,7 +22,7 @@ from celery import Celery
 
 from producer.client import Client
 from producer.images.imageset import ImageSet
-from producer.networks import provide
+from producer.networks import choose
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.errors import AnnealqError, RequestRefused
@@ -128,7 +128,7 @@ def test_a_plain_celery_message_and_rows_are_enough(
     found = ImageSet("digits", digits[0][:20], digits[1][:20], None, None)
     with running_stack(empty):
         database = Database(settings.database_url)
-        network = provide.provide(database, found, "digits")
+        network = choose.get_or_install_network(database, found, "digits")
         parameters, options = Parameters(reads=10), RunOptions(key="a")
         run = enqueue_run(database, found, network, Solver.LOCAL, parameters, options).id
         database.dispose()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from producer.networks.choose import choose
+from producer.networks.choose import choose_network
 from producer.runs import hints
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.calendar.run_hours import Hours
@@ -67,7 +67,7 @@ def enqueue(at: Night) -> tuple[int, datetime, datetime]:
     spans = [f"{now:%H:%M:%S}-{closes:%H:%M:%S}", f"{opens:%H:%M:%S}-{opens + timedelta(hours=11):%H:%M:%S}"]
     options = RunOptions(batch_size=30, hours=Hours(Windows.parse(spans, "UTC")))
     with at.database.reading() as session:
-        network = choose(session, "digits", 8, 8)
+        network = choose_network(session, "digits", 8, 8)
     images = some_images(IMAGES, seed=1)
     run = enqueue_run(at.database, images, network, Solver.EMULATOR, PARAMETERS, options).id
     hints.send(at.settings.broker_url, Message(Task.DISPATCH))

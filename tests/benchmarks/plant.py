@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from producer.images.imageset import ImageSet
 from producer.images.source import read_images
-from producer.networks import provide
+from producer.networks import choose
 from producer.networks.chosen import ChosenNetwork
 from producer.runs import hints
 from producer.runs.enqueue import RunOptions, enqueue_run
@@ -130,7 +130,8 @@ def plant(home: Path, monkeypatch: pytest.MonkeyPatch, *, clock: str) -> Iterato
         with Stack(settings) as stack:
             database = Database(settings.database_url)
             test = mnist(2000)
-            made = Plant(stack, settings, database, emulator, provide.provide(database, test, "mnist"))
+            network = choose.get_or_install_network(database, test, "mnist")
+            made = Plant(stack, settings, database, emulator, network)
             made.classify(test, Parameters(seed=1))
             yield made
             database.dispose()

@@ -23,7 +23,7 @@ import torch
 from dwave.system import DWaveSampler
 from sqlalchemy import func, select
 
-from producer.networks import provide, shipped
+from producer.networks import choose, shipped
 from producer.runs import hints
 from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.stack.process import environment
@@ -175,7 +175,7 @@ def test_start_of_a_worker(record: Record, tmp_path: Path) -> None:
     with Stack(settings, children=[]):
         database = Database(settings.database_url)
         one = mnist(1)
-        network = provide.provide(database, one, "mnist")
+        network = choose.get_or_install_network(database, one, "mnist")
         for turn in range(ROUNDS):
             run = enqueue_run(
                 database, one, network, Solver.LOCAL, Parameters(reads=1, seed=turn), RunOptions()

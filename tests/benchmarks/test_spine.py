@@ -20,7 +20,7 @@ from sqlalchemy import insert
 
 import migrations
 from producer.images.imageset import ImageSet
-from producer.networks.choose import choose
+from producer.networks.choose import choose_network
 from producer.runs.enqueue import enqueue_run
 from schema.database import Database
 from schema.network.architecture import preset
@@ -92,7 +92,7 @@ def test_enqueue(record: Record, tmp_path: Path) -> None:
     row = network_row() | {"name": "mnist", "architecture": mnist.to_dict(), "height": 28, "width": 28}
     with database.transaction() as session:
         session.execute(insert(Network).values(row))
-        network = choose(session, "mnist", 28, 28)
+        network = choose_network(session, "mnist", 28, 28)
     rng = np.random.default_rng(0)
     images = ImageSet(
         "random",

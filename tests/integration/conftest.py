@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from producer.cli import app
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
-from producer.networks.choose import choose
+from producer.networks.choose import choose_network
 from producer.networks.chosen import ChosenNetwork
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.codecs import arrays
@@ -139,14 +139,14 @@ def working_network(seed: int = 1) -> dict[str, Any]:
 def network(database: Database) -> ChosenNetwork:
     with database.transaction() as session:
         session.execute(insert(Network).values(network_row()))
-        return choose(session, "digits", 8, 8)
+        return choose_network(session, "digits", 8, 8)
 
 
 @pytest.fixture
 def working(database: Database) -> ChosenNetwork:
     with database.transaction() as session:
         session.execute(insert(Network).values(working_network()))
-        return choose(session, "digits", 8, 8)
+        return choose_network(session, "digits", 8, 8)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import threading
 from cachetools import LRUCache, TTLCache
 
 from producer.images.imageset import ImageSet
-from producer.networks import choose, provide
+from producer.networks import choose
 from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
 
@@ -41,9 +41,9 @@ class NetworkCache:
             return network
         if is_installed:
             with self._database.reading() as session:
-                network = choose.choose(session, name, height, width)
+                network = choose.choose_network(session, name, height, width)
         else:
-            network = provide.provide(self._database, images, name)
+            network = choose.get_or_install_network(self._database, images, name)
         with self._lock:
             self._recent[key], self._installed[key] = network, True
         return network

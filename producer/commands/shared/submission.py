@@ -10,8 +10,8 @@ from producer.commands.shared import watching
 from producer.commands.shared.session import open_app
 from producer.context import AppContext
 from producer.images.imageset import ImageSet
-from producer.networks.compatibility import fit
-from producer.networks.provide import provide
+from producer.networks.choose import get_or_install_network
+from producer.networks.compatibility import match_images
 from producer.reports import solver as reports_solver
 from producer.reports.progress import watch_dry_run
 from producer.reports.terminal import page, print_json, screen
@@ -63,8 +63,8 @@ def estimate(
 
 
 def _dry_run(app: AppContext, request: RunRequest, images: ImageSet, key: str | None) -> dict[str, Any]:
-    network = provide(app.database, images, request.network)
-    fit(images, network)
+    network = get_or_install_network(app.database, images, request.network)
+    match_images(images, network)
     parameters, calibration = jobs.complete_parameters(app.database, request, network, key)
     watching.print_calibration_notice(calibration, images, request.asked)
 

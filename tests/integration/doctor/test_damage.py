@@ -14,8 +14,7 @@ from producer.calibration import overlap
 from producer.calibration.enqueue import count_trained_on, newest_calibration
 from producer.embeddings import chips
 from producer.embeddings import queries as embeddings_queries
-from producer.networks import bundle
-from producer.networks.bundle import Origin
+from producer.networks import versions
 from producer.networks.chosen import ChosenNetwork
 from producer.networks.training import enqueue_training
 from producer.runs import queries, summary
@@ -25,7 +24,7 @@ from schema.database import Database
 from schema.errors import Corrupt
 from schema.messages import Message, Task
 from schema.network.architecture import preset
-from schema.parameters import Parameters, Solver
+from schema.parameters import Origin, Parameters, Solver
 from schema.states import BatchState, CalibrationState, NetworkState, RunState
 from schema.tables import (
     Batch,
@@ -209,9 +208,9 @@ def test_a_damaged_training_set_fails_the_training_and_the_same_images_mend_it(
 
 def test_weights_that_are_imported_again_mend_the_row(database: Database) -> None:
     held = tiny("digits")
-    network = bundle.install(database, held, Origin.IMPORTED).id
+    network = versions.install(database, held, Origin.IMPORTED).id
     before = flip(database, Network.weights, Network.id == network)
-    assert not bundle.install(database, held, Origin.IMPORTED).created
+    assert not versions.install(database, held, Origin.IMPORTED).created
     with database.reading() as session:
         assert session.execute(select(Network.weights)).scalar_one() == before
 

@@ -27,7 +27,7 @@ from producer.cli import app
 from producer.doctor import examination
 from producer.doctor.finding import Diagnosis, Finding
 from producer.doctor.limits import ExaminationLimits
-from producer.networks.choose import choose
+from producer.networks.choose import choose_network
 from producer.networks.training import enqueue_training
 from producer.runs import control, queries
 from producer.runs.enqueue import RunOptions, enqueue_run
@@ -128,7 +128,7 @@ def template(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     database = Database(url)
     with database.transaction() as session:
         session.execute(insert(Network).values(working_network()))
-        network = choose(session, "digits", 8, 8)
+        network = choose_network(session, "digits", 8, 8)
     ward = Ward(database, Context(database, WorkerSettings(max_attempts=1), Outbox()))
     options = RunOptions(batch_size=10)
     for images in (some_images(25), some_images(20, seed=1)):
@@ -346,7 +346,7 @@ def test_a_row_that_is_worked_on_meanwhile_is_left_alone(ward: Ward) -> None:
 
 def test_a_database_at_work_gives_no_finding(ward: Ward) -> None:
     with ward.database.reading() as session:
-        network = choose(session, "digits", 8, 8)
+        network = choose_network(session, "digits", 8, 8)
     options = RunOptions(batch_size=4)
     enqueue_run(ward.database, some_images(120), network, Solver.LOCAL, Parameters(reads=8), options)
     looks = 0

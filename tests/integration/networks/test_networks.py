@@ -18,10 +18,10 @@ from sqlalchemy import func, select
 from producer import enqueued
 from producer.images.imageset import ImageSet
 from producer.networks import bundle, shipped
-from producer.networks.bundle import Bundle, install
-from producer.networks.choose import choose
-from producer.networks.provide import provide
+from producer.networks.bundle import Bundle
+from producer.networks.choose import choose_network, get_or_install_network
 from producer.networks.training import enqueue_training
+from producer.networks.versions import install
 from schema.database import Database, transition
 from schema.errors import ImageError, NetworkError
 from schema.network.architecture import preset
@@ -90,7 +90,7 @@ def test_an_imported_network_computes_what_its_weights_say(cli: Cli, database: D
         scores(layers, load(tiny("digits").data), pixels, "energy"),
     )
     with database.reading() as session:
-        assert choose(session, None, 8, 8).classes == tuple("abcdefghij")
+        assert choose_network(session, None, 8, 8).classes == tuple("abcdefghij")
 
 
 def test_the_same_again_is_the_same_row_and_anything_else_the_next_version(
@@ -248,50 +248,54 @@ def test_many_imports_at_once(database: Database) -> None:
 
 def test_a_shipped_network_is_installed_on_first_use(database: Database, package: Path) -> None:
     ship(package, "digits")
-    by_name = provide(database, images("digits"), "digits")
-    by_size = provide(database, images("digits"), None)
+    by_name = get_or_install_network(database, images("digits"), "digits")
+    by_size = get_or_install_network(database, images("digits"), None)
     assert by_name == by_size
     assert by_name.classes == tuple("0123456789")
     assert origin(database, by_name.id) == ("digits", 1, "shipped")
     assert rows(database) == {"networks": 1, "events": 1}
     with database.reading() as session:
         assert Registry().get(session, by_name.id).architecture == preset("digits")
-        assert choose(session, "digits@1", 8, 8) == by_name
+        assert choose_network(session, "digits@1", 8, 8) == by_name
 
 
 def test_the_size_decides_and_conv358_is_never_a_default(database: Database, package: Path) -> None:
     ship(package, "digits5x5", "conv358")
-    assert provide(database, images("digits5x5"), None).name == "digits5x5"
-    assert provide(database, images("mnist"), "conv358").name == "conv358"
+    assert get_or_install_network(database, images("digits5x5"), None).name == "digits5x5"
+    assert get_or_install_network(database, images("mnist"), "conv358").name == "conv358"
     with pytest.raises(NetworkError, match=r"28 x 28.*conv358@1 .*Shipped, by name: digits5x5, conv358"):
-        provide(database, images("mnist"), None)
+        get_or_install_network(database, images("mnist"), None)
     ship(package, "mnist")
-    assert provide(database, images("mnist"), None).name == "mnist"
+    assert get_or_install_network(database, images("mnist"), None).name == "mnist"
 
 
 def test_a_user_s_own_network_goes_before_a_shipped_one(database: Database, package: Path) -> None:
     ship(package, "digits", seed=1)
-    shipped_one = provide(database, images("digits"), None)
+    shipped_one = get_or_install_network(database, images("digits"), None)
     own = install(database, tiny("digits"), Origin.IMPORTED)
     assert origin(database, own.id) == ("digits", 2, "imported")
     other = tiny("digits").description.replace(architecture=preset("digits").replace(name="mine"))
     mine = install(database, Bundle(other, tiny("digits").data), Origin.IMPORTED)
-    assert provide(database, images("digits"), "digits").id == own.id
-    assert provide(database, images("digits"), None).id == mine.id
-    assert provide(database, images("digits"), "digits@1").id == shipped_one.id
+    assert get_or_install_network(database, images("digits"), "digits").id == own.id
+    assert get_or_install_network(database, images("digits"), None).id == mine.id
+    assert get_or_install_network(database, images("digits"), "digits@1").id == shipped_one.id
 
 
 def test_nothing_is_installed_while_a_user_s_own_is_trained(database: Database, package: Path) -> None:
     ship(package, "digits")
     queued = enqueue_training(database, preset("digits"), images("digits"), transfer="energy", seed=0)
     with pytest.raises(NetworkError, match=r"no network 'digits' is ready.*digits@1 \(queued"):
-        provide(database, images("digits"), "digits")
+        get_or_install_network(database, images("digits"), "digits")
     assert rows(database)["networks"] == 1
     with database.transaction() as session:
         now = database.now(session)
         move = (session, queued.id, NetworkState.QUEUED, NetworkState.FAILED)
         transition(*move, now=now, error="no luck")
-    assert origin(database, provide(database, images("digits"), "digits").id) == ("digits", 2, "shipped")
+    assert origin(database, get_or_install_network(database, images("digits"), "digits").id) == (
+        "digits",
+        2,
+        "shipped",
+    )
 
 
 def test_many_producers_install_a_shipped_network_once(database: Database, package: Path) -> None:
@@ -299,19 +303,19 @@ def test_many_producers_install_a_shipped_network_once(database: Database, packa
     tiny("digits")  # trained before the race
     with ThreadPoolExecutor(8) as pool:
         wanted = ["digits", None] * 8
-        chosen = list(pool.map(lambda name: provide(database, images("digits"), name), wanted))
+        chosen = list(pool.map(lambda name: get_or_install_network(database, images("digits"), name), wanted))
     assert len(set(chosen)) == 1
     assert rows(database) == {"networks": 1, "events": 1}
 
 
 def test_a_newer_annealq_ships_a_newer_version(database: Database, package: Path) -> None:
     ship(package, "digits")
-    old = provide(database, images("digits"), None)
+    old = get_or_install_network(database, images("digits"), None)
     ship(package, "digits", seed=1)
-    new = provide(database, images("digits"), None)
+    new = get_or_install_network(database, images("digits"), None)
     assert origin(database, new.id) == ("digits", 2, "shipped")
     ship(package, "digits")
-    assert provide(database, images("digits"), "digits") == old
+    assert get_or_install_network(database, images("digits"), "digits") == old
 
 
 def test_images_that_do_not_suit_install_nothing(database: Database, package: Path) -> None:
@@ -319,7 +323,7 @@ def test_images_that_do_not_suit_install_nothing(database: Database, package: Pa
     bright = replace(images("digits"), images=images("digits").images * np.uint8(2))
     for wanted in (None, "digits"):
         with pytest.raises(ImageError, match="0 to 16"):
-            provide(database, bright, wanted)
+            get_or_install_network(database, bright, wanted)
     assert rows(database) == {"networks": 0, "events": 0}
 
 
@@ -329,7 +333,7 @@ def test_damaged_files_are_named(database: Database, package: Path, file: str) -
     data = (package / file).read_bytes()
     (package / file).write_bytes(data.replace(b'"own_accuracy": 0.5', b'"own_accuracy": 5.5')[:-4])
     with pytest.raises(NetworkError, match="network 'digits' cannot be read"):
-        provide(database, images("digits"), "digits")
+        get_or_install_network(database, images("digits"), "digits")
     assert rows(database)["networks"] == 0
 
 

@@ -13,7 +13,7 @@ from safetensors.numpy import load
 from sqlalchemy import insert
 
 from producer.networks import q_matrix
-from producer.networks.bundle import install
+from producer.networks.versions import install
 from schema.database import Database
 from schema.errors import AnnealqError, InputError
 from schema.network.architecture import preset

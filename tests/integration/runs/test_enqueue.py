@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from producer.enqueued import Enqueued
-from producer.networks.choose import choose
+from producer.networks.choose import choose_network
 from producer.networks.chosen import ChosenNetwork
 from producer.networks.training import enqueue_training
 from producer.runs.enqueue import RunOptions, enqueue_run
@@ -115,12 +115,12 @@ def test_labels_are_numbered_as_the_network_does(database: Database, network: Ch
 def test_a_network_is_found_by_size_name_and_version(database: Database, network: ChosenNetwork) -> None:
     with database.reading() as session:
         for wanted in (None, "digits", "digits@1"):
-            assert choose(session, wanted, 8, 8) == network
+            assert choose_network(session, wanted, 8, 8) == network
         for wanted, height in (("digits@2", 8), ("nosuch", 8), (None, 28), ("digits@x", 8)):
             with pytest.raises(NetworkError):
-                choose(session, wanted, height, height)
+                choose_network(session, wanted, height, height)
         with pytest.raises(NetworkError, match=r"digits@1 \(ready, 8 x 8\).*networks train"):
-            choose(session, "nosuch", 8, 8)
+            choose_network(session, "nosuch", 8, 8)
 
 
 def test_training_on_the_same_again_is_the_same_network(database: Database) -> None:

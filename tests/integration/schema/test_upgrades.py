@@ -14,7 +14,7 @@ from sqlalchemy import Connection, MetaData, Select, func, insert, select, text
 import migrations
 from producer.doctor import examination
 from producer.doctor.limits import ExaminationLimits
-from producer.networks.choose import choose
+from producer.networks.choose import choose_network
 from producer.runs import control, queries, summary
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.codecs import arrays
@@ -76,7 +76,7 @@ def make_today(url: str, emulator: Emulator) -> None:
     database = context.database
     with database.transaction() as session:
         session.execute(insert(Network).values(working_network()))
-        network = choose(session, "digits", 8, 8)
+        network = choose_network(session, "digits", 8, 8)
     ten = RunOptions(batch_size=10)
     remote = enqueue_run(database, some_images(8, seed=3), network, Solver.EMULATOR, REMOTE, ten).id
     work_off(context, Message(Task.DISPATCH))
