@@ -57,8 +57,8 @@ def _renumber(images: ImageSet, labels: NDArray[np.int64], network: ChosenNetwor
     unknown = [images.classes[k] for k in np.unique(labels) if images.classes[k] not in number_of]
     if unknown:
         raise ImageError(
-            f"{images.name}: network {network.name!r} does not have class {unknown[0]!r}; "
-            f"it has {', '.join(network.classes)}"
+            f"{images.name}: class {unknown[0]!r} is not known to network {network.name!r}, "
+            f"which has {', '.join(network.classes)}"
         )
     numbers = np.array([number_of.get(name, -1) for name in images.classes], dtype=np.int64)
     return numbers[labels]
