@@ -1,4 +1,4 @@
-"""The tables of the HTTP API: who may ask for what, who sent which run, and who is told of its end."""
+"""Tables of the HTTP API: keys and their limits, runs that came by HTTP, and webhook deliveries."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from schema.tables.columns import Base, Key, known
 
 
 class ApiKey(Base):
-    """A key of the HTTP API: its hash, what it may do, and how much of that is used up."""
+    """A key of the HTTP API: its hash, its permissions, its limits and what it has used of them."""
 
     __tablename__ = "api_keys"
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     name: Mapped[str] = mapped_column(String(64), unique=True)
-    prefix: Mapped[str] = mapped_column(String(16), unique=True)  # how the key begins; shown to people
+    prefix: Mapped[str] = mapped_column(String(16), unique=True)  # first characters of the key, for display
     sha256: Mapped[str] = mapped_column(String(64))  # of the whole key, which is 256 random bits
     scope: Mapped[str] = mapped_column(String(16))  # read, submit or admin
     all_runs: Mapped[bool] = mapped_column(server_default=false())  # sees the runs of other keys
-    requests_per_minute: Mapped[int | None]
+    requests_per_minute: Mapped[int | None]  # these three are limits; None: unlimited
     images_per_day: Mapped[int | None] = mapped_column(BigInteger)
     qpu_us_per_day: Mapped[int | None] = mapped_column(BigInteger)
-    webhook_secret: Mapped[str] = mapped_column(String(128))  # signs what is sent to the key's webhooks
-    webhook_url: Mapped[str | None] = mapped_column(Text)  # where runs name none
-    minute: Mapped[datetime | None]  # that `requests` were counted in
-    requests: Mapped[int] = mapped_column(default=0)
-    day: Mapped[datetime | None]  # that `images` were counted in, UTC
-    images: Mapped[int] = mapped_column(BigInteger, default=0)
+    webhook_secret: Mapped[str] = mapped_column(String(128))  # signs messages to its webhooks
+    webhook_url: Mapped[str | None] = mapped_column(Text)  # for runs that name none
+    minute: Mapped[datetime | None]  # in which `requests` were counted
+    requests: Mapped[int] = mapped_column(default=0)  # in that minute
+    day: Mapped[datetime | None]  # on which `images` were counted, UTC
+    images: Mapped[int] = mapped_column(BigInteger, default=0)  # on that day
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
 
@@ -41,14 +41,14 @@ class ApiKey(Base):
 
 
 class RunSubmission(Base):
-    """A run that came by HTTP: by which key, and whom to tell of its end."""
+    """A run that came by HTTP: its key, and the webhook that is notified when it ends."""
 
     __tablename__ = "submissions"
 
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
     key_id: Mapped[int | None] = mapped_column(ForeignKey("api_keys.id"))
     webhook_url: Mapped[str | None] = mapped_column(Text)
-    webhook_secret: Mapped[str | None] = mapped_column(String(128))
+    webhook_secret: Mapped[str | None] = mapped_column(String(128))  # signs the messages
     created_at: Mapped[datetime]
 
     __table_args__ = (
@@ -58,19 +58,19 @@ class RunSubmission(Base):
 
 
 class Delivery(Base):
-    """One message to a webhook: that a run is at its end."""
+    """One message to a webhook: a run has ended."""
 
     __tablename__ = "deliveries"
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
-    ended_at: Mapped[datetime]  # a failed run may be resumed, and end again
+    ended_at: Mapped[datetime]  # of the run; a failed one may be resumed, and end again
     event_id: Mapped[str] = mapped_column(String(64), unique=True)  # the same at every attempt
     state: Mapped[DeliveryState]
-    body: Mapped[str] = mapped_column(Text)  # JSON, as it is signed
+    body: Mapped[str] = mapped_column(Text)  # JSON, exactly as signed
     attempts: Mapped[int] = mapped_column(default=0)
-    due_at: Mapped[datetime]
-    lease_until: Mapped[datetime | None]
+    due_at: Mapped[datetime]  # of the next attempt
+    lease_until: Mapped[datetime | None]  # of the process that sends it
     error: Mapped[str | None] = mapped_column(Text)  # of the latest attempt
     created_at: Mapped[datetime]
     delivered_at: Mapped[datetime | None]

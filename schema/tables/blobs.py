@@ -1,6 +1,6 @@
-"""Tables whose rows are long: images and raw reads. They are written once, and read by what they belong to.
+"""Tables of long rows: images and raw reads, written once.
 
-What moves from state to state is kept apart from them: SQLite writes a row anew when a word in it changes.
+States are stored in other tables, because SQLite rewrites the whole row when one word in it changes.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from schema.tables.columns import Base, Key
 
 
 class TrainingSet(Base):
-    """Images and labels to train on, addressed by their content, shared by networks."""
+    """Images and labels to train on, addressed by their content and shared by networks."""
 
     __tablename__ = "training_sets"
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
-    sha256: Mapped[str] = mapped_column(String(64), unique=True)
-    name: Mapped[str] = mapped_column(Text)
-    count: Mapped[int]
-    height: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)  # see `schema.codecs.arrays`
+    name: Mapped[str] = mapped_column(Text)  # of the data set
+    count: Mapped[int]  # of images
+    height: Mapped[int]  # of an image, pixels
     width: Mapped[int]
     images: Mapped[bytes]  # (count, height, width) uint8, C order, zlib
     labels: Mapped[bytes]  # (count,) little-endian int16
@@ -32,7 +32,7 @@ class TrainingSet(Base):
 
 
 class BatchImages(Base):
-    """The images of a batch."""
+    """The images of a batch, and their labels."""
 
     __tablename__ = "batch_images"
 
@@ -40,19 +40,19 @@ class BatchImages(Base):
         ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
     )
     images: Mapped[bytes]  # (count, height, width) uint8, C order
-    images_sha256: Mapped[str] = mapped_column(String(64))  # of images, then labels
+    images_sha256: Mapped[str] = mapped_column(String(64))  # of ``images``, then ``labels``
     labels: Mapped[bytes | None]  # (count,) little-endian int16
     sources: Mapped[list[str] | None]  # a file name for each image
 
 
 class SampleSet(Base):
-    """The raw reads of one problem, as returned; see `schema.codecs.samples`."""
+    """The raw reads of one problem as the solver returned them; see `schema.codecs.samples`."""
 
     __tablename__ = "sample_sets"
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     problem_id: Mapped[int] = mapped_column(ForeignKey("problems.id", ondelete="CASCADE"), unique=True)
-    codec: Mapped[int]
-    reads: Mapped[int]
-    variables: Mapped[int]
+    codec: Mapped[int]  # version of the format of ``data``
+    reads: Mapped[int]  # of each image
+    variables: Mapped[int]  # bits of a read
     data: Mapped[bytes]

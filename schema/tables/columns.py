@@ -1,11 +1,12 @@
-"""What the tables are made of: column types, the base class, the naming of constraints."""
+"""Column types, the base class of all tables, and the names of constraints."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Any
 
+import sqlalchemy
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -15,31 +16,17 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
-    String,
+    Text,
     TypeDecorator,
 )
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from schema.states import (
-    BatchState,
-    CalibrationState,
-    DeliveryState,
-    EmbeddingState,
-    FiringState,
-    NetworkState,
-    PausedBy,
-    PreparationState,
-    ProblemState,
-    RunState,
-    ScheduleState,
-)
-
-# SQLite numbers rows by itself only where the key's type is INTEGER.
+# SQLite numbers rows on its own only where the key's type is INTEGER.
 Key = BigInteger().with_variant(Integer(), "sqlite")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime, kept as UTC. SQLite has no time zones and stores the naive UTC value."""
+    """An aware datetime, stored as UTC. SQLite has no time zones and stores the naive UTC value."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -58,31 +45,18 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class StateColumn(TypeDecorator[StrEnum]):
-    """A state, kept as its word; read back as the enum's member."""
-
-    impl = String(16)
-    cache_ok = True
-
-    def __init__(self, states: type[StrEnum]) -> None:
-        super().__init__()
-        self.states = states
-
-    def process_bind_param(self, value: StrEnum | None, _dialect: Dialect) -> str | None:
-        return None if value is None else self.states(value).value
-
-    def process_result_value(self, value: str | None, _dialect: Dialect) -> StrEnum | None:
-        return None if value is None else self.states(value)
-
-
 def known(states: type[StrEnum]) -> CheckConstraint:
-    """The CHECK that a `state` column holds one of these words."""
+    """Return the CHECK that a `state` column holds one of the words of ``states``."""
     words = ", ".join(f"'{state.value}'" for state in states)
     return CheckConstraint(f"state IN ({words})", name="state_known")
 
 
+def _words(states: type[Enum]) -> list[str]:
+    return [state.value for state in states]
+
+
 class Base(DeclarativeBase):
-    """What every table derives from: names of constraints, and which Python type is which column."""
+    """Base of every table: names of constraints, and the column type of each Python type."""
 
     metadata = MetaData(
         naming_convention={
@@ -98,15 +72,19 @@ class Base(DeclarativeBase):
         dict[str, Any]: JSON(none_as_null=True),
         list[str]: JSON(none_as_null=True),
         bytes: LargeBinary(),
-        NetworkState: StateColumn(NetworkState),
-        CalibrationState: StateColumn(CalibrationState),
-        EmbeddingState: StateColumn(EmbeddingState),
-        PreparationState: StateColumn(PreparationState),
-        RunState: StateColumn(RunState),
-        PausedBy: StateColumn(PausedBy),
-        ScheduleState: StateColumn(ScheduleState),
-        FiringState: StateColumn(FiringState),
-        BatchState: StateColumn(BatchState),
-        ProblemState: StateColumn(ProblemState),
-        DeliveryState: StateColumn(DeliveryState),
+        # States are stored as their words; their CHECK is `known`.
+        Enum: sqlalchemy.Enum(
+            Enum, native_enum=False, length=16, values_callable=_words, validate_strings=True
+        ),
     }
+
+
+class Leased:
+    """Columns of a row that one worker at a time works on."""
+
+    fence: Mapped[int] = mapped_column(default=0)  # counts claims; an older fence has lost its lease
+    attempts: Mapped[int] = mapped_column(default=0)  # that have been begun
+    lease_until: Mapped[datetime | None]  # afterwards another worker may claim the row
+    error: Mapped[str | None] = mapped_column(Text)  # of the latest attempt that failed
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]  # of the latest attempt

@@ -1,4 +1,4 @@
-"""The tables about solvers with qubits: their graphs, embeddings on them, and preparations of runs."""
+"""Tables for solvers with qubits: working graphs, embeddings on them, and dry runs."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, T
 from sqlalchemy.orm import Mapped, mapped_column
 
 from schema.states import EmbeddingState, PreparationState
-from schema.tables.columns import Base, Key, known
+from schema.tables.columns import Base, Key, Leased, known
 
 
 class Chip(Base):
-    """A solver's working graph, as the solver stated it when it was first met with this graph id."""
+    """A solver's working graph, as the solver first reported it with this graph id."""
 
     __tablename__ = "chips"
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
-    solver: Mapped[str] = mapped_column(String(16))  # emulator or dwave: which road leads to it
-    name: Mapped[str] = mapped_column(String(128))  # the solver's own
+    solver: Mapped[str] = mapped_column(String(16))  # emulator or dwave: how it is reached
+    name: Mapped[str] = mapped_column(String(128))  # of the solver, as it names itself
     graph_id: Mapped[str] = mapped_column(String(64))
-    properties: Mapped[dict[str, Any]]  # all but its qubits and couplers
-    qubits: Mapped[int]
-    couplers: Mapped[int]
+    properties: Mapped[dict[str, Any]]  # without its qubits and couplers
+    qubits: Mapped[int]  # number
+    couplers: Mapped[int]  # number
     graph: Mapped[bytes]  # qubits (Q,) and couplers (M, 2), little-endian int32, zlib
     created_at: Mapped[datetime]
-    seen_at: Mapped[datetime]
+    seen_at: Mapped[datetime]  # when a worker last connected to it
 
     __table_args__ = (
         UniqueConstraint("solver", "name", "graph_id"),
@@ -34,7 +34,7 @@ class Chip(Base):
     )
 
 
-class Embedding(Base):
+class Embedding(Leased, Base):
     """Chains of physical qubits for one interaction graph on one chip, in as many tiles as were found."""
 
     __tablename__ = "embeddings"
@@ -42,25 +42,20 @@ class Embedding(Base):
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     graph_sha256: Mapped[str] = mapped_column(String(64))  # of the interaction graph
     chip_id: Mapped[int] = mapped_column(ForeignKey("chips.id"))
-    tiles_wanted: Mapped[int]  # at most; 0: as many as fit
+    tiles_wanted: Mapped[int]  # the most; 0: as many as fit
     name: Mapped[str] = mapped_column(Text)  # the network it was first needed for
-    units: Mapped[int]
+    units: Mapped[int]  # number of chains in a tile
     state: Mapped[EmbeddingState]
     tiling: Mapped[bytes | None]  # see `schema.codecs.tiling`
-    tiles: Mapped[int | None]
-    qubits: Mapped[int | None]
-    longest_chain: Mapped[int | None]
-    seconds: Mapped[float | None]
-    seed: Mapped[int | None] = mapped_column(BigInteger)
-    method: Mapped[str | None] = mapped_column(String(32))
+    tiles: Mapped[int | None]  # that were found
+    qubits: Mapped[int | None]  # that all tiles use
+    longest_chain: Mapped[int | None]  # qubits
+    seconds: Mapped[float | None]  # of the search
+    seed: Mapped[int | None] = mapped_column(BigInteger)  # of the search
+    method: Mapped[str | None] = mapped_column(String(32))  # algorithm that found it
+    # The embedding on an earlier graph of the same solver that it was repaired from.
     repaired_from: Mapped[int | None] = mapped_column(ForeignKey("embeddings.id"))
-    progress: Mapped[dict[str, Any] | None]
-    error: Mapped[str | None] = mapped_column(Text)
-    fence: Mapped[int] = mapped_column(default=0)
-    attempts: Mapped[int] = mapped_column(default=0)
-    lease_until: Mapped[datetime | None]
-    created_at: Mapped[datetime]
-    started_at: Mapped[datetime | None]
+    progress: Mapped[dict[str, Any] | None]  # of the search, while it runs
     finished_at: Mapped[datetime | None]
 
     __table_args__ = (
@@ -77,29 +72,23 @@ class Embedding(Base):
     )
 
 
-class Preparation(Base):
-    """What a run needs from a solver with qubits, found before the run: chip, embedding, estimate."""
+class Preparation(Leased, Base):
+    """A dry run: finds the chip and the embedding of a run, and estimates its QPU time, before the run."""
 
     __tablename__ = "preparations"
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     network_id: Mapped[int] = mapped_column(ForeignKey("networks.id"))
-    solver: Mapped[str] = mapped_column(String(128))
-    parameters: Mapped[dict[str, Any]]
-    images: Mapped[int]  # of the run; 0: only the embedding is wanted
+    solver: Mapped[str] = mapped_column(String(128))  # emulator or dwave
+    parameters: Mapped[dict[str, Any]]  # see `schema.parameters.Parameters`
+    images: Mapped[int]  # of the run; 0: only the embedding is needed
     batch_size: Mapped[int]
-    time_limit_s: Mapped[float]
+    time_limit_s: Mapped[float]  # of the search for an embedding
     state: Mapped[PreparationState]
     embedding_id: Mapped[int | None] = mapped_column(ForeignKey("embeddings.id"))
     plan: Mapped[dict[str, Any] | None]  # see `worker.records.dry_runs`
-    progress: Mapped[dict[str, Any] | None]
-    error: Mapped[str | None] = mapped_column(Text)
-    fence: Mapped[int] = mapped_column(default=0)
-    attempts: Mapped[int] = mapped_column(default=0)
-    lease_until: Mapped[datetime | None]
-    dispatched_at: Mapped[datetime | None]
-    created_at: Mapped[datetime]
-    started_at: Mapped[datetime | None]
+    progress: Mapped[dict[str, Any] | None]  # of the search for an embedding, while it runs
+    dispatched_at: Mapped[datetime | None]  # of the latest hint
     finished_at: Mapped[datetime | None]
 
     __table_args__ = (

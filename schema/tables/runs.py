@@ -1,8 +1,7 @@
-"""The tables. SQL is the truth: every unit of work is a row with a state.
+"""Tables of networks and runs. SQL is the truth: every unit of work is a row with a state.
 
-Times are timezone-aware UTC. Units stand in the names (`charged_us` is microseconds). `fence`
-counts the claims of a row; whoever holds an older fence has lost its lease. `dispatched_at` says
-when a hint for the row was last sent to the broker.
+Times are timezone-aware UTC. Names hold the units (`charged_us` is microseconds). `dispatched_at` is when a
+hint for the row was last sent to the broker.
 """
 
 from __future__ import annotations
@@ -23,39 +22,33 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from schema.states import BatchState, CalibrationState, NetworkState, PausedBy, ProblemState, RunState
-from schema.tables.columns import Base, Key, known
+from schema.tables.columns import Base, Key, Leased, known
 
-REVISION = "0009"  # the migration that makes exactly these tables
+REVISION = "0009"  # the migration that creates exactly these tables
 
 
-class Network(Base):
-    """A network: its architecture, and once it is ready its weights. Retraining makes a new version."""
+class Network(Leased, Base):
+    """A network: its architecture, and its weights once it is ready. Retraining creates a new version."""
 
     __tablename__ = "networks"
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     name: Mapped[str] = mapped_column(String(64))
-    version: Mapped[int]
+    version: Mapped[int]  # 1, 2, ... for each name
     state: Mapped[NetworkState]
-    content_sha256: Mapped[str] = mapped_column(
-        String(64), unique=True
-    )  # of everything that decides the weights
-    architecture: Mapped[dict[str, Any]]
-    height: Mapped[int]
+    # Of everything that decides the weights.
+    content_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    architecture: Mapped[dict[str, Any]]  # see `schema.network.architecture`
+    height: Mapped[int]  # of its images, pixels
     width: Mapped[int]
-    classes: Mapped[list[str]]
-    training: Mapped[dict[str, Any]]  # transfer, seed, epochs
+    classes: Mapped[list[str]]  # their names
+    training: Mapped[dict[str, Any]]  # transfer, seed, epochs, origin
+    # None: imported or shipped.
     training_set_id: Mapped[int | None] = mapped_column(ForeignKey("training_sets.id"))
     weights: Mapped[bytes | None]  # safetensors
     weights_sha256: Mapped[str | None] = mapped_column(String(64))
-    metrics: Mapped[dict[str, Any] | None]
-    error: Mapped[str | None] = mapped_column(Text)
-    fence: Mapped[int] = mapped_column(default=0)
-    attempts: Mapped[int] = mapped_column(default=0)
-    lease_until: Mapped[datetime | None]
-    dispatched_at: Mapped[datetime | None]
-    created_at: Mapped[datetime]
-    started_at: Mapped[datetime | None]
+    metrics: Mapped[dict[str, Any] | None]  # accuracies of every epoch, or those that were imported
+    dispatched_at: Mapped[datetime | None]  # of the latest hint
     finished_at: Mapped[datetime | None]
 
     __table_args__ = (
@@ -71,30 +64,24 @@ class Network(Base):
     )
 
 
-class Calibration(Base):
+class Calibration(Leased, Base):
     """Sampling parameters fitted for one network on one solver graph, by runs over a validation set."""
 
     __tablename__ = "calibrations"
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     network_id: Mapped[int] = mapped_column(ForeignKey("networks.id"))
-    solver: Mapped[str] = mapped_column(String(128))
+    solver: Mapped[str] = mapped_column(String(128))  # local, exact, emulator or dwave
     graph_id: Mapped[str] = mapped_column(String(64))  # empty for a solver without a graph
-    visible: Mapped[str] = mapped_column(String(16))
+    visible: Mapped[str] = mapped_column(String(16))  # sampled or folded
     state: Mapped[CalibrationState]
     name: Mapped[str] = mapped_column(Text)  # of the validation set
-    images: Mapped[int]
+    images: Mapped[int]  # in the validation set
     image_digests: Mapped[bytes]  # (images, 32) uint8: SHA-256 of each image's pixels
-    parameters: Mapped[dict[str, Any] | None]  # the fitted ones
-    accuracy: Mapped[float | None]  # theirs, on the validation set
-    measured: Mapped[dict[str, Any] | None]  # every combination that was compared
-    error: Mapped[str | None] = mapped_column(Text)
-    fence: Mapped[int] = mapped_column(default=0)
-    attempts: Mapped[int] = mapped_column(default=0)
-    lease_until: Mapped[datetime | None]
-    dispatched_at: Mapped[datetime | None]
-    created_at: Mapped[datetime]
-    started_at: Mapped[datetime | None]
+    parameters: Mapped[dict[str, Any] | None]  # the best of those compared
+    accuracy: Mapped[float | None]  # with them, on the validation set
+    measured: Mapped[dict[str, Any] | None]  # all combinations that were compared
+    dispatched_at: Mapped[datetime | None]  # of the latest hint
     finished_at: Mapped[datetime | None]
 
     __table_args__ = (
@@ -113,38 +100,40 @@ class Calibration(Base):
 
 
 class Run(Base):
-    """One data set to classify: what a user waits for."""
+    """One data set to classify, the unit that a user enqueues."""
 
     __tablename__ = "runs"
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
-    name: Mapped[str] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(Text)  # of the data set
     network_id: Mapped[int] = mapped_column(ForeignKey("networks.id"))
-    solver: Mapped[str] = mapped_column(String(128))
-    parameters: Mapped[dict[str, Any]]  # reads, seed, transfer, visible, rule, ...
+    solver: Mapped[str] = mapped_column(String(128))  # local, exact, emulator or dwave
+    parameters: Mapped[dict[str, Any]]  # see `schema.parameters.Parameters`
     state: Mapped[RunState]
     priority: Mapped[int] = mapped_column(default=0)  # higher first
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     content_sha256: Mapped[str] = mapped_column(String(64))  # of everything that decides the result
     window: Mapped[dict[str, Any] | None]  # see `schema.calendar.windows`; None: always open
-    opened_until: Mapped[datetime | None]  # a person opened it before its time: until the next window opens
-    deadline_at: Mapped[datetime | None]
-    budget_us: Mapped[int | None] = mapped_column(BigInteger)  # QPU time that it may be charged
-    paused_by: Mapped[PausedBy | None]  # while it is paused
+    opened_until: Mapped[datetime | None]  # a user opened it early: until the next window opens
+    deadline_at: Mapped[datetime | None]  # nothing is submitted afterwards
+    budget_us: Mapped[int | None] = mapped_column(BigInteger)  # the most QPU time that it may be charged
+    paused_by: Mapped[PausedBy | None]  # this and the next two: only while it is paused
     pause_reason: Mapped[str | None] = mapped_column(Text)
     paused_at: Mapped[datetime | None]
-    # Whose raw samples it scores again; that run drew them itself.
+    # The run whose raw samples it scores again; that run sampled them.
     rescored_from: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
-    calibrated_by: Mapped[int | None] = mapped_column(ForeignKey("calibrations.id"))  # its parameters' source
-    calibrates: Mapped[int | None] = mapped_column(ForeignKey("calibrations.id"))  # what it was made for
-    images: Mapped[int]
-    batches: Mapped[int]
-    labelled: Mapped[bool]
+    calibrated_by: Mapped[int | None] = mapped_column(
+        ForeignKey("calibrations.id")
+    )  # source of its parameters
+    calibrates: Mapped[int | None] = mapped_column(ForeignKey("calibrations.id"))  # that it samples for
+    images: Mapped[int]  # number
+    batches: Mapped[int]  # number
+    labelled: Mapped[bool]  # its images have labels, so that it has an accuracy
     batches_scored: Mapped[int] = mapped_column(default=0)
     batches_failed: Mapped[int] = mapped_column(default=0)
-    statistics: Mapped[dict[str, Any] | None]
+    statistics: Mapped[dict[str, Any] | None]  # see `worker.compute.summary`
     error: Mapped[str | None] = mapped_column(Text)
-    dispatched_at: Mapped[datetime | None]
+    dispatched_at: Mapped[datetime | None]  # of the latest hint
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -163,39 +152,33 @@ class Run(Base):
     )
 
 
-class Batch(Base):
-    """Images that one worker samples in one go; their bytes are in `BatchImages`."""
+class Batch(Leased, Base):
+    """Images of a run that one worker samples under one lease; their bytes are in `BatchImages`."""
 
     __tablename__ = "batches"
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
-    ordinal: Mapped[int]
+    ordinal: Mapped[int]  # within the run, from 0
     first_image: Mapped[int]  # index of its first image within the run
-    count: Mapped[int]
-    height: Mapped[int]
+    count: Mapped[int]  # of images
+    height: Mapped[int]  # of an image, pixels
     width: Mapped[int]
     state: Mapped[BatchState]
-    fence: Mapped[int] = mapped_column(default=0)
-    attempts: Mapped[int] = mapped_column(default=0)
-    error: Mapped[str | None] = mapped_column(Text)
-    due_at: Mapped[datetime]
-    lease_until: Mapped[datetime | None]
-    dispatched_at: Mapped[datetime | None]
+    due_at: Mapped[datetime]  # no worker takes it before
+    dispatched_at: Mapped[datetime | None]  # of the latest hint
     sampling_us: Mapped[int | None] = mapped_column(BigInteger)  # time inside the annealer
     embedding_id: Mapped[int | None] = mapped_column(ForeignKey("embeddings.id"))
     embedding_s: Mapped[float | None]  # seconds of the search that it had to wait for; 0: it was stored
-    created_at: Mapped[datetime]
-    started_at: Mapped[datetime | None]
-    sampled_at: Mapped[datetime | None]
+    sampled_at: Mapped[datetime | None]  # all samples are stored
     scored_at: Mapped[datetime | None]
 
     __table_args__ = (
         UniqueConstraint("run_id", "ordinal"),
         Index(None, "state", "dispatched_at"),
-        # Those that were begun and left are taken first.
+        # Batches that were begun and released are taken first.
         Index(None, "run_id", "state", "fence"),
-        # All that the choice of the next batch looks at.
+        # Covers the choice of the next batch.
         Index(None, "run_id", "state", "ordinal", "due_at", "dispatched_at"),
         known(BatchState),
         CheckConstraint("count > 0 AND height > 0 AND width > 0", name="sizes_positive"),
@@ -215,30 +198,31 @@ class Problem(Base):
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"))
-    ordinal: Mapped[int]
+    ordinal: Mapped[int]  # within the batch, from 0
     first_image: Mapped[int]  # index within the batch
-    count: Mapped[int]  # images it carries
-    label: Mapped[str] = mapped_column(String(64), unique=True)
-    sapi_id: Mapped[str | None] = mapped_column(String(64), unique=True)
+    count: Mapped[int]  # of images in it
+    label: Mapped[str] = mapped_column(String(64), unique=True)  # finds it at its solver
+    sapi_id: Mapped[str | None] = mapped_column(String(64), unique=True)  # of the solver
     embedding_id: Mapped[int | None] = mapped_column(ForeignKey("embeddings.id"))
-    graph_id: Mapped[str | None] = mapped_column(String(64))
+    graph_id: Mapped[str | None] = mapped_column(String(64))  # of the solver's working graph
     state: Mapped[ProblemState]
     scale: Mapped[float | None]  # what h and J were multiplied by
     chain_strength: Mapped[float | None]  # in the model's units, before that
-    times_sent: Mapped[int] = mapped_column(server_default="0")
-    adopted: Mapped[bool] = mapped_column(server_default=false())  # an unknown outcome, found by its label
-    duplicates: Mapped[int] = mapped_column(server_default="0")  # further problems with its label
-    wasted_us: Mapped[int] = mapped_column(BigInteger, server_default="0")  # what those were charged
-    chain_breaks: Mapped[
-        bytes | None
-    ]  # (images, units): share of reads, each chain; see `schema.codecs.arrays`
-    estimated_us: Mapped[int | None] = mapped_column(BigInteger)
-    charged_us: Mapped[int | None] = mapped_column(BigInteger)
-    timing: Mapped[dict[str, Any] | None]
+    times_sent: Mapped[int] = mapped_column(server_default="0")  # submissions
+    adopted: Mapped[bool] = mapped_column(
+        server_default=false()
+    )  # its outcome was unknown, and it was found by its label
+    duplicates: Mapped[int] = mapped_column(server_default="0")  # further problems under its label
+    wasted_us: Mapped[int] = mapped_column(BigInteger, server_default="0")  # charged for them
+    # (images, units): share of reads in which each chain is broken; see `schema.codecs.arrays`.
+    chain_breaks: Mapped[bytes | None]
+    estimated_us: Mapped[int | None] = mapped_column(BigInteger)  # QPU time, before it is submitted
+    charged_us: Mapped[int | None] = mapped_column(BigInteger)  # QPU time, once it is answered
+    timing: Mapped[dict[str, Any] | None]  # as the solver reported it
     error: Mapped[str | None] = mapped_column(Text)
     reserved_at: Mapped[datetime]
-    sending_at: Mapped[datetime | None]
-    sent_at: Mapped[datetime | None]
+    sending_at: Mapped[datetime | None]  # of the latest submission
+    sent_at: Mapped[datetime | None]  # when the solver accepted it
     answered_at: Mapped[datetime | None]
 
     __table_args__ = (
@@ -260,14 +244,14 @@ class Classification(Base):
 
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
     image: Mapped[int] = mapped_column(primary_key=True)  # index within the run
-    predicted: Mapped[int | None]
-    label: Mapped[int | None]
+    predicted: Mapped[int | None]  # class; None: undecided
+    label: Mapped[int | None]  # true class, where known
     status: Mapped[str] = mapped_column(String(16))  # decided, tied or undecided
     scores: Mapped[bytes]  # (classes,) little-endian float32, each in [0, 1]; CRC-32
-    margin: Mapped[float]
-    one_hot_fraction: Mapped[float]
-    chain_break_fraction: Mapped[float | None]
-    lowest_energy: Mapped[float]
+    margin: Mapped[float]  # between the two highest scores
+    one_hot_fraction: Mapped[float]  # of reads in which exactly one class unit is on
+    chain_break_fraction: Mapped[float | None]  # of chains; None: the solver has no qubits
+    lowest_energy: Mapped[float]  # of all reads
 
     __table_args__ = (
         CheckConstraint("status IN ('decided', 'tied', 'undecided')", name="status_known"),
@@ -276,7 +260,7 @@ class Classification(Base):
 
 
 class Event(Base):
-    """What happened to which row, when and why. Append-only."""
+    """A move of a row from state to state, or another note about it; append-only."""
 
     __tablename__ = "events"
 
@@ -292,7 +276,7 @@ class Event(Base):
 
 
 class Spending(Base):
-    """QPU time of the problems that a run submitted on one day (UTC); see `worker.records.spending`."""
+    """QPU time of the problems that a run submitted on one day (UTC), the sum of `schema.tables.costs`."""
 
     __tablename__ = "spendings"
 
@@ -304,25 +288,25 @@ class Spending(Base):
 
 
 class Breaker(Base):
-    """A solver that has failed lately; see `worker.scheduling.circuit_breaker`. None where all is well."""
+    """A solver that failed recently; see `worker.scheduling.circuit_breaker`."""
 
     __tablename__ = "breakers"
 
-    solver: Mapped[str] = mapped_column(String(600), primary_key=True)
-    failures: Mapped[int]  # one after another
+    solver: Mapped[str] = mapped_column(String(600), primary_key=True)  # with the name or features of a QPU
+    failures: Mapped[int]  # in a row
     error: Mapped[str] = mapped_column(Text)  # the latest
-    since: Mapped[datetime]
-    retry_at: Mapped[datetime]  # before, nobody asks it anything
-    probe: Mapped[int | None] = mapped_column(BigInteger)  # the batch that asks next
+    since: Mapped[datetime]  # of the first of these failures
+    retry_at: Mapped[datetime]  # nothing is sent to it before
+    probe: Mapped[int | None] = mapped_column(BigInteger)  # the batch that tries next
 
     __table_args__ = (CheckConstraint("failures > 0", name="has_failed"),)
 
 
 class Leader(Base):
-    """Which process of a kind leads, until when."""
+    """The process of each role that leads, and until when."""
 
     __tablename__ = "leaders"
 
-    role: Mapped[str] = mapped_column(String(32), primary_key=True)
-    holder: Mapped[str] = mapped_column(String(128))
+    role: Mapped[str] = mapped_column(String(32), primary_key=True)  # reconciler, ...
+    holder: Mapped[str] = mapped_column(String(128))  # host, process id and a random number
     until: Mapped[datetime]
