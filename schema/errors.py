@@ -1,51 +1,52 @@
-"""Every error that annealq raises on purpose, in one tree.
+"""All errors that annealq raises on purpose.
 
-    AnnealqError                      exit code 1
-    ├── InputError                    exit code 2: what the user gave cannot be used
-    │   ├── ImageError                images, labels or their files
-    │   ├── NetworkError              an architecture, weights, or a network that is not there
-    │   ├── ParameterError            reads, solver, limits, options
-    │   ├── IdempotencyConflict       the key was used before, for other content
-    │   └── RequestRefused            what came by HTTP cannot be done: who asks, how much, in which form
-    ├── NotFound                      a run, network or embedding that is not in the database
-    ├── StorageError                  the database, or a file that is written
-    │   ├── DatabaseUnavailable       cannot be opened or reached
-    │   ├── DatabaseOutdated          older than the code: migrate
-    │   ├── DatabaseTooNew            newer than the code: upgrade annealq
-    │   ├── DatabaseFull              no space left
-    │   └── Corrupt                   a checksum or a length does not agree
-    ├── BrokerUnavailable             Redis or Valkey does not answer
-    ├── StackError                    the embedded stack
-    │   └── StackRunning              another one owns this home folder
-    ├── StaleState                    somebody else moved the row first
-    │   └── LeaseLost                 somebody else took the work over
-    ├── Deferred                      put aside for a reason of its run or worker; no attempt is lost
-    └── SolverError                   the annealer, mapped once in its adapter
-        ├── Refused                   never accepted, never charged, never retried
-        ├── Unavailable               try again later
-        │   └── Offline               the solver as a whole does not answer, or takes nothing more
-        └── Uncertain                 may have been accepted and charged
+* AnnealqError                  exit code 1
+  + InputError                  exit code 2: correct the input
+    - ImageError
+    - NetworkError
+    - ParameterError
+    - IdempotencyConflict
+    - RequestRefused
+  + NotFound
+  + StorageError
+    - DatabaseUnavailable
+    - DatabaseOutdated
+    - DatabaseTooNew
+    - DatabaseFull
+    - Corrupt
+  + BrokerUnavailable
+  + StackError
+    - StackRunning
+  + StaleState
+    - LeaseLost
+  + Deferred
+  + SolverError                 mapped once, in the adapter of the solver
+    - Refused                   never charged, never tried again
+    - Unavailable               not charged, tried again later
+      . Offline
+    - Uncertain                 may have been charged, never blindly tried again
 
-A message names the thing, the limit and the way out.
+A message names the thing, the limit and what to do. QPU time may have been spent only where `Uncertain` was
+raised; all other errors happen before a problem is accepted, or leave its charge in the ledger.
 """
 
 from __future__ import annotations
 
 
 class AnnealqError(Exception):
-    """Base of all errors raised on purpose; ``exit_code`` is what the command line returns."""
+    """Base of all errors raised on purpose; ``exit_code`` is that of the command line."""
 
     exit_code = 1
 
 
 class InputError(AnnealqError):
-    """What the user gave cannot be used."""
+    """Base of errors in a user's input; nothing was enqueued or spent."""
 
     exit_code = 2
 
 
 class ImageError(InputError):
-    """Images, labels or their files cannot be used."""
+    """Images, labels or their files cannot be read, or the network cannot take them."""
 
 
 class NetworkError(InputError):
@@ -53,7 +54,7 @@ class NetworkError(InputError):
 
 
 class ParameterError(InputError):
-    """A number, name or option is out of range."""
+    """A number, name, setting or option is unknown or out of range."""
 
 
 class IdempotencyConflict(InputError):
@@ -61,9 +62,12 @@ class IdempotencyConflict(InputError):
 
 
 class RequestRefused(InputError):
-    """A request by HTTP that is not fulfilled.
+    """An HTTP request is refused: wrong key, too many requests, too large, wrong format.
 
-    status: of the answer, 400 to 599. hint: what to do instead. retry_after_s: when it may be tried again.
+    Attributes:
+        status: of the response, 400 to 599.
+        hint: what to do instead.
+        retry_after_s: seconds after which the request may be tried again.
     """
 
     def __init__(self, message: str, status: int, hint: str, *, retry_after_s: float | None = None) -> None:
@@ -74,23 +78,23 @@ class RequestRefused(InputError):
 
 
 class NotFound(AnnealqError):
-    """No such row."""
+    """The database has no such run, network or embedding."""
 
 
 class StorageError(AnnealqError):
-    """The database, or a file to write, cannot do what was asked."""
+    """The database, or a file to write, cannot be used; the transaction was rolled back."""
 
 
 class DatabaseUnavailable(StorageError):
-    """The database cannot be opened or reached."""
+    """The database cannot be opened or reached; workers try again."""
 
 
 class DatabaseOutdated(StorageError):
-    """The database is older than the code."""
+    """The database is older than the code: migrate it."""
 
 
 class DatabaseTooNew(StorageError):
-    """The database is newer than the code."""
+    """The database is newer than the code: upgrade annealq."""
 
 
 class DatabaseFull(StorageError):
@@ -102,11 +106,11 @@ class Corrupt(StorageError):
 
 
 class BrokerUnavailable(AnnealqError):
-    """The broker does not answer."""
+    """The broker, Redis or Valkey, does not answer; rows that were committed are not lost."""
 
 
 class StackError(AnnealqError):
-    """The embedded stack could not start or broke down."""
+    """The embedded stack could not start, or one of its processes failed."""
 
 
 class StackRunning(StackError):
@@ -114,15 +118,15 @@ class StackRunning(StackError):
 
 
 class StaleState(AnnealqError):
-    """The row is no longer in the expected state: somebody else moved it first."""
+    """A row is no longer in the expected state: another process moved it first, and this one stops."""
 
 
 class LeaseLost(StaleState):
-    """The lease ran out and somebody else took the work over."""
+    """The lease of a row expired and another worker claimed it."""
 
 
 class Deferred(AnnealqError):
-    """The work is put aside, not failed; ``seconds`` until it is due again."""
+    """A worker puts work aside without counting an attempt; it is due again after ``seconds``."""
 
     def __init__(self, message: str, seconds: float = 0.0) -> None:
         super().__init__(message)
@@ -130,24 +134,25 @@ class Deferred(AnnealqError):
 
 
 class SolverError(AnnealqError):
-    """The annealer, as seen through its adapter.
+    """Base of errors of a solver.
 
-    progressed: answers came in before it happened; an attempt that brought something home does not count.
+    Attributes:
+        progressed: answers were stored before the error, so the attempt is not counted.
     """
 
     progressed = False
 
 
 class Refused(SolverError):
-    """Never accepted and never charged; sending it again cannot help."""
+    """The solver refused a problem and did not charge for it; the same problem would be refused again."""
 
 
 class Unavailable(SolverError):
-    """Not accepted; may be tried again later."""
+    """The solver did not accept a problem now and did not charge for it; it may be tried again later."""
 
 
 class Offline(Unavailable):
-    """The solver as a whole does not answer, or takes nothing more; ``retry_after_s``: as it says itself."""
+    """The solver as a whole does not answer or accept problems; ``retry_after_s`` is its own advice."""
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -155,9 +160,10 @@ class Offline(Unavailable):
 
 
 class Uncertain(SolverError):
-    """May have been accepted and charged; only the ledger may settle it.
+    """A problem may have been accepted and charged; only the ledger may resolve it, by the problem's label.
 
-    wait_s: seconds after which it can be told; None: not known, a whole quarantine.
+    Attributes:
+        wait_s: seconds after which its outcome can be known; None: a whole quarantine.
     """
 
     def __init__(self, message: str, wait_s: float | None = None) -> None:

@@ -1,13 +1,13 @@
-"""What travels through the broker: a task's name and the id of one row. Nothing else, ever.
+"""Messages of the broker: the name of a task and the id of one row, nothing else.
 
-A message is a hint that says "look at row N". Losing, repeating or reordering messages
-costs latency, never work, because every task reads its row and goes on from there.
+A message is a hint: "look at row N". Losing, repeating or reordering messages costs latency, never work,
+because every task resumes from the state of its row.
 
-Version 1 travels through queues of bare names, `annealq.sample`; from version 2 on the queue's name ends in
-the version, `annealq.sample.v2`. So an older worker never takes what only a newer one can read.
+Messages of version 1 use the queues' plain names, `annealq.sample`; from version 2 on a queue's name ends in
+the version, `annealq.sample.v2`, so that an older worker never takes a message that only a newer one can read.
 
-Another service may enqueue the same work without HTTP: send a Celery task by name, JSON
-serialised, to its queue, with the keyword arguments that :meth:`Message.arguments` shows.
+Another service may enqueue the same work without HTTP: send a Celery task by name, JSON serialised, to its
+queue, with the keyword arguments of :meth:`Message.arguments`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ VERSION = 1
 class Task(StrEnum):
     """Names of the tasks, as registered with Celery."""
 
-    DISPATCH = "annealq.dispatch"  # send hints for whatever is due
+    DISPATCH = "annealq.dispatch"  # sends hints for all rows that are due
     SAMPLE_BATCH = "annealq.sample_batch"
     AGGREGATE_BATCH = "annealq.aggregate_batch"
     AGGREGATE_RUN = "annealq.aggregate_run"
@@ -34,7 +34,7 @@ class Task(StrEnum):
 
 
 class Queue(StrEnum):
-    """Names of the queues. Workers take all of them unless told otherwise."""
+    """Names of the queues. A worker takes all of them by default."""
 
     SAMPLE = "annealq.sample"
     AGGREGATE = "annealq.aggregate"
@@ -54,7 +54,7 @@ QUEUE_OF: Mapping[Task, Queue] = {
 
 @dataclass(frozen=True)
 class Message:
-    """One hint. ``row`` is the id of what the task works on; 0 for `Task.DISPATCH`."""
+    """A hint. ``row`` is the id of the row to work on; 0 for `Task.DISPATCH`."""
 
     task: Task
     row: int = 0
@@ -65,27 +65,27 @@ class Message:
         return queue_name(QUEUE_OF[self.task], self.version)
 
     def arguments(self) -> dict[str, int]:
-        """Keyword arguments of the Celery task."""
+        """Return the keyword arguments of the Celery task."""
         return {"row": self.row, "version": self.version}
 
 
 def queue_name(queue: Queue, version: int) -> str:
-    """The queue that messages of one version travel through."""
+    """Return the name of ``queue`` for messages of ``version``."""
     return queue.value if version == 1 else f"{queue.value}.v{version}"
 
 
 def queue_names() -> list[str]:
-    """The queues that a worker of this version takes messages from: its own and those of earlier versions."""
+    """Return the queues of a worker of this version: its own and those of earlier versions."""
     return [queue_name(queue, version) for version in range(1, VERSION + 1) for queue in Queue]
 
 
 def is_newer(version: object) -> bool:
-    """Whether only a newer worker can read a message of this version."""
+    """Return whether only a newer worker can read a message of ``version``."""
     return isinstance(version, int) and version > VERSION
 
 
 def accept(row: object, version: object) -> int:
-    """Validate a message's arguments and return its row id.
+    """Validate ``row`` and ``version``, the arguments of a message, and return the row's id.
 
     Raises:
         InputError: the version is newer than this worker, or the id is not a whole number >= 0.

@@ -29,7 +29,7 @@ _SOCKET_PATH_BYTES = 100
 
 
 def default_home() -> Path:
-    """`$ANNEALQ_HOME`, or `annealq` in the user's data folder."""
+    """Return `$ANNEALQ_HOME`, or `annealq` in the user's data folder."""
     if home := os.environ.get("ANNEALQ_HOME"):
         return Path(home).expanduser().absolute()
     base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
@@ -37,7 +37,7 @@ def default_home() -> Path:
 
 
 class TomlSettings(BaseSettings):
-    """Base of all settings: environment over `annealq.toml` in the current folder over that in the home."""
+    """Base of all settings; subclasses name their table of `annealq.toml`."""
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="ANNEALQ_", extra="ignore")
     toml_table: tuple[str, ...] = Field(default=(), exclude=True, repr=False)
@@ -60,7 +60,7 @@ class TomlSettings(BaseSettings):
 
 
 class Settings(TomlSettings):
-    """Where things are."""
+    """Addresses of the home folder, the database, the broker and the emulator."""
 
     home: Path = Field(
         default_factory=default_home, description="Folder of the embedded stack: database, broker, logs."
@@ -73,10 +73,12 @@ class Settings(TomlSettings):
     )
 
     emulator_url: str = Field(
-        default="", description="Where an emulator of D-Wave's solvers listens, if one does."
+        default="", description="URL of an emulator of D-Wave's solvers, if there is one."
     )
     emulator_token: str = Field(
-        default="annealq", repr=False, description="Its token; it takes any, unless it was given one."
+        default="annealq",
+        repr=False,
+        description="Token of the emulator; it accepts any unless it was started with one.",
     )
 
     @field_validator("home")
@@ -87,7 +89,7 @@ class Settings(TomlSettings):
     @field_validator("emulator_url")
     @classmethod
     def _endpoint(cls, url: str) -> str:
-        """An address alone is enough: SAPI lies below it, as `annealq emulator` serves it."""
+        """Add the path of SAPI, as `annealq emulator` serves it, to an address without a path."""
         return url.rstrip("/") + "/sapi/v2/" if url and urlsplit(url).path in ("", "/") else url
 
     def model_post_init(self, _context: Any, /) -> None:
@@ -98,7 +100,7 @@ class Settings(TomlSettings):
 
 
 def socket_path(home: Path) -> Path:
-    """Path of the private broker's Unix socket for this home, at most 100 bytes long."""
+    """Return the path of the private broker's Unix socket for ``home``, at most 100 bytes long."""
     path = home / "broker" / "broker.sock"
     if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES:
         return path
@@ -107,10 +109,10 @@ def socket_path(home: Path) -> Path:
 
 
 def load(**overrides: Any) -> Settings:
-    """Read the settings.
+    """Read the settings; ``overrides`` take precedence.
 
     Raises:
-        ParameterError: a value is not usable; the message names it.
+        ParameterError: a value cannot be used; the message names it.
     """
     try:
         return Settings(**overrides)
@@ -119,7 +121,7 @@ def load(**overrides: Any) -> Settings:
 
 
 def describe(error: ValidationError | ValueError) -> str:
-    """One line per wrong setting: its name, what is wrong, what was given."""
+    """Return one line for ``error``: each wrong setting and what is wrong with it."""
     if not isinstance(error, ValidationError):
         return f"annealq.toml cannot be read: {error}"
     lines = (f"setting {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())

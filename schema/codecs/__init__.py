@@ -1,1 +1,7 @@
-"""Arrays as the bytes that tables hold, each with a checksum."""
+"""Arrays as the bytes that tables store, each with a checksum.
+
+arrays.py      images, labels, scores, chain breaks; digests
+samples.py     raw reads of a problem
+tiling.py      copies of an embedding
+corruption.py  names the damaged row
+"""

@@ -1,4 +1,4 @@
-"""Says where damaged bytes stand and what helps: whoever decodes them knows neither."""
+"""Adds to a `Corrupt` which row is damaged and what to do; the codecs that raise it know neither."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LOOK = "`annealq doctor` looks for more"
 
 @contextmanager
 def stored_in(row: str, hint: str) -> Iterator[None]:
-    """Let a `Corrupt` that the body raises name the row that the bytes are stored in, and the way out.
+    """Let a `Corrupt` that the body raises name ``row``, which stores the bytes, and ``hint``, the remedy.
 
     Raises:
         Corrupt: as the body did, with both.

@@ -1,14 +1,32 @@
-"""Raw sample sets as bytes: a versioned header, packed bits, energies, occurrences, a checksum.
+"""The format of raw reads: a header, packed bits, energies, occurrences.
 
-Layout, little-endian: 32 bytes of header (magic `AQSS`, version, flags, images, reads, variables,
-length of the body, CRC-32 of header and body), then the body, deflated where that saves room:
+All numbers are little-endian. The header has 32 bytes:
+
+    offset  bytes  content
+         0      4  the letters `AQSS`
+         4      2  version of the format
+         6      2  flags: 1 occurrences follow, 2 the body is deflated (zlib)
+         8      4  images
+        12      4  reads of each image
+        16      4  variables, bits of a read
+        20      8  bytes of the body as stored
+        28      4  CRC-32 of the header with 0 in this place, then of the body as stored
+
+The body follows, deflated if that makes it shorter:
 
     bits         (images, reads, ceil(variables / 8)) uint8, most significant bit first
     energies     (images, reads) float32
-    occurrences  (images, reads) int32, where there are any
+    occurrences  (images, reads) int32, only with flag 1
 
-One header holds all images of a problem that were sampled with the same number of reads. A
-problem that carries many images in one read of the whole chip stores it as one image.
+A problem whose every read is of the whole chip, with many images side by side, is stored as one image.
+
+>>> bits = np.array([[[1, 0, 1], [0, 1, 1]]], dtype=np.uint8)  # one image, two reads, three variables
+>>> reads = RawReads.of(bits, np.array([[-2.5, -1.0]]))
+>>> data = encode(reads)
+>>> data[:4], len(data)
+(b'AQSS', 42)
+>>> decode(data).bits.tolist()
+[[[1, 0, 1], [0, 1, 1]]]
 """
 
 from __future__ import annotations
@@ -27,24 +45,23 @@ VERSION = 1
 MAX_BODY_BYTES = 1 << 31  # a hostile header must not make the reader allocate without bound
 
 _MAGIC = b"AQSS"
-_HEADER = struct.Struct("<4sHHIIIQI")  # ... checksum last
+_HEADER = struct.Struct("<4sHHIIIQI")
 _OCCURRENCES = 1
 _DEFLATED = 2
-_DEFLATE_LEVEL = 1  # reads of one image repeat; higher levels cost ten times the time for 5 % of the room
-
+_DEFLATE_LEVEL = 1  # higher levels take ten times as long and save 5 %
 
 Deflate = Callable[[bytes, int], bytes]  # of (bytes, level)
 
 
 @dataclass(frozen=True, eq=False)
 class RawReads:
-    """Reads of one problem, eight bits to a byte as they are stored and sent.
+    """Reads of one problem, eight bits in a byte, as they are stored and transmitted.
 
     Attributes:
-        packed: (images, reads, ceil(variables / 8)) uint8, most significant bit first, 0 after the last.
-        variables: how many bits a read has.
+        packed: (images, reads, ceil(variables / 8)) uint8, most significant bit first, then zeros.
+        variables: bits of a read.
         energies: (images, reads) float32, as the solver returned them.
-        occurrences: (images, reads) int32 for a histogram; None when every read stands alone.
+        occurrences: (images, reads) int32 for a histogram; None when each read occurred once.
     """
 
     packed: NDArray[np.uint8]
@@ -59,7 +76,11 @@ class RawReads:
         energies: NDArray[np.floating],
         occurrences: NDArray[np.int32] | None = None,
     ) -> RawReads:
-        """From bits (images, reads, variables) uint8; raises ValueError when one is neither 0 nor 1."""
+        """Pack ``bits`` (images, reads, variables) uint8, with ``energies`` and ``occurrences``.
+
+        Raises:
+            ValueError: a bit is neither 0 nor 1, or the array has another shape or type.
+        """
         if bits.ndim != 3 or bits.dtype != np.uint8:
             raise ValueError(
                 f"bits need shape (images, reads, variables) uint8, not {bits.shape} {bits.dtype}"
@@ -70,12 +91,12 @@ class RawReads:
 
     @property
     def bits(self) -> NDArray[np.uint8]:
-        """(images, reads, variables) uint8, each 0 or 1."""
+        """Return the bits (images, reads, variables) uint8, each 0 or 1."""
         return np.unpackbits(self.packed, axis=2, count=self.variables)
 
 
 def encode(samples: RawReads, deflate: Deflate = zlib.compress) -> bytes:
-    """Samples to bytes; `decode` gives back equal arrays. deflate: as zlib's, by whatever library.
+    """Encode ``samples``; ``deflate`` is any library's equal of `zlib.compress`.
 
     Raises:
         ValueError: shapes do not agree.
@@ -96,10 +117,10 @@ def encode(samples: RawReads, deflate: Deflate = zlib.compress) -> bytes:
 
 
 def decode(data: bytes) -> RawReads:
-    """Bytes to samples.
+    """Decode ``data``; the arrays are read-only.
 
     Raises:
-        Corrupt: not a sample set, cut short, damaged, or of a version that this code does not know.
+        Corrupt: not a sample set, truncated, damaged, or of an unknown version.
     """
     if len(data) < _HEADER.size or data[:4] != _MAGIC:
         raise Corrupt(f"not a sample set: {len(data)} bytes without its header")

@@ -1,7 +1,28 @@
-"""Tilings: k disjoint copies of an embedding on one solver, and their form as bytes.
+"""Tilings, k disjoint copies of an embedding on one solver, and their format as bytes.
 
-Layout of the bytes, little-endian: 24 bytes of header (magic `AQTL`, version, zero, tiles, units, chained
-qubits, CRC-32 of header and body), then the lengths of all chains and their qubits, int32 each.
+All numbers are little-endian. The header has 24 bytes:
+
+    offset  bytes  content
+         0      4  the letters `AQTL`
+         4      2  version of the format
+         6      2  zero
+         8      4  tiles, k
+        12      4  units of each tile, n
+        16      4  qubits in all chains
+        20      4  CRC-32 of the header with 0 in this place, then of the body
+
+The body follows: the lengths of all k * n chains, tile by tile, then the qubits of all chains in the same
+order; each an int32.
+
+>>> tiling = Tiling.from_chains([[[0, 4], [1]], [[8, 12], [9]]])  # two tiles, two units
+>>> tiling.tiles, tiling.units, tiling.longest_chain
+(2, 2, 2)
+>>> tiling.chain(tile=1, unit=0).tolist()
+[8, 12]
+>>> len(encode(tiling))
+64
+>>> decode(encode(tiling)).qubits.tolist()
+[0, 4, 1, 8, 12, 9]
 """
 
 from __future__ import annotations
@@ -19,7 +40,7 @@ from schema.errors import Corrupt
 VERSION = 1
 
 _MAGIC = b"AQTL"
-_HEADER = struct.Struct("<4sHHIIII")  # checksum last
+_HEADER = struct.Struct("<4sHHIIII")
 _MAX_QUBITS = 1 << 24  # a hostile header must not make the reader allocate without bound
 
 QubitArray = NDArray[np.int32]
@@ -54,55 +75,55 @@ class Tiling:
 
     @classmethod
     def from_chains(cls, tiles: list[list[list[int]]]) -> Tiling:
-        """From nested lists: ``tiles[t][u]`` holds the qubits of unit u in tile t."""
+        """Return the tiling in which ``tiles[t][u]`` lists the qubits of unit u in tile t."""
         lengths = np.array([[len(chain) for chain in tile] for tile in tiles], dtype=np.int32)
         flat = [qubit for tile in tiles for chain in tile for qubit in chain]
         return cls(lengths, np.array(flat, dtype=np.int32))
 
     @property
     def tiles(self) -> int:
-        """Copies, k: so many images travel in one problem."""
+        """Return the number of copies, k, which is the number of images in one problem."""
         return len(self.lengths)
 
     @property
     def units(self) -> int:
-        """Variables of one tile, n."""
+        """Return the number of variables in one tile, n."""
         return int(self.lengths.shape[1])
 
     @property
     def longest_chain(self) -> int:
-        """Qubits in the longest chain."""
+        """Return the number of qubits in the longest chain."""
         return int(self.lengths.max())
 
     @cached_property
     def starts(self) -> NDArray[np.intp]:
-        """(k * n + 1,) intp: where each chain starts in ``qubits``, tile by tile; the end comes last."""
+        """Return (k * n + 1,) intp: where each chain starts in ``qubits``, tile by tile, and the end."""
         return np.concatenate(([0], np.cumsum(self.lengths.ravel()))).astype(np.intp)
 
     def chain(self, tile: int, unit: int) -> QubitArray:
-        """The qubits (length,) of one unit in one tile."""
+        """Return the qubits (length,) of ``unit`` in ``tile``."""
         index = tile * self.units + unit
         return self.qubits[self.starts[index] : self.starts[index + 1]]
 
     def take(self, tiles: NDArray[np.intp] | slice) -> Tiling:
-        """Some of the tiles, in the order given."""
+        """Return the tiling of only these ``tiles``, in this order."""
         chosen = np.arange(self.tiles)[tiles]
         spans = [self.qubits[self.starts[t * self.units] : self.starts[(t + 1) * self.units]] for t in chosen]
         return Tiling(self.lengths[chosen], np.concatenate(spans))
 
 
 def encode(tiling: Tiling) -> bytes:
-    """A tiling to bytes; `decode` gives back an equal one."""
+    """Encode ``tiling``; `decode` returns an equal one."""
     body = tiling.lengths.astype("<i4").tobytes() + tiling.qubits.astype("<i4").tobytes()
     head = (_MAGIC, VERSION, 0, tiling.tiles, tiling.units, len(tiling.qubits))
     return _HEADER.pack(*head, _checksum(head, body)) + body
 
 
 def decode(data: bytes) -> Tiling:
-    """Bytes to a tiling.
+    """Decode ``data``.
 
     Raises:
-        Corrupt: not a tiling, cut short, damaged, or of a version that this code does not know.
+        Corrupt: not a tiling, truncated, damaged, or of an unknown version.
     """
     if len(data) < _HEADER.size or data[:4] != _MAGIC:
         raise Corrupt(f"not a tiling: {len(data)} bytes without its header")
