@@ -4,7 +4,7 @@ A message is a hint: "look at row N". Losing, repeating or reordering messages c
 because every task resumes from the state of its row.
 
 Messages of version 1 use the queues' plain names, `annealq.sample`; from version 2 on a queue's name ends in
-the version, `annealq.sample.v2`, so that an older worker never takes a message that only a newer one can read.
+the version, `annealq.sample.v2`, so that an older worker never takes a message it cannot read.
 
 Another service may enqueue the same work without HTTP: send a Celery task by name, JSON serialised, to its
 queue, with the keyword arguments of :meth:`Message.arguments`.

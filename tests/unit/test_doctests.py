@@ -8,6 +8,8 @@ import importlib
 import pytest
 
 MODULES = [
+    "schema.codecs.samples",
+    "schema.codecs.tiling",
     "worker.annealers.exact",
     "worker.annealers.forest",
     "worker.embedding.copies.minorminer",
