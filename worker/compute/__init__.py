@@ -1,4 +1,4 @@
-"""Computes reads, class scores and statistics; nothing here uses the database or the queue.
+"""Reads, class scores and statistics, computed without database and queue.
 
 linear_terms.py  linear terms of a batch's images
 scoring.py       images to raw reads, raw reads to scores

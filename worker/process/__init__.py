@@ -1,4 +1,4 @@
-"""What one worker process is.
+"""One worker process: settings, logs, metrics, shutdown, crash points, hints.
 
 settings.py      the table `[worker]` of the settings
 logs.py          structured logs on standard error

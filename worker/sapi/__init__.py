@@ -1,5 +1,6 @@
-"""Client of D-Wave's solver API (SAPI): the only way to hardware, and to the emulator that speaks the same
-API.
+"""D-Wave's solver API (SAPI), client side: connections, problems and answers on the wire, errors.
+
+It is the only way to hardware, and to the emulator that speaks the same API.
 
     client.py       settings of dwave-cloud-client, and the choice of a solver
     connections.py  one connection per solver and process
