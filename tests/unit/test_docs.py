@@ -90,17 +90,21 @@ def test_the_readme_is_short_and_the_index_names_every_page() -> None:
 
 
 def test_the_map_shows_every_room_with_its_own_sentence() -> None:
-    """A line of the map is a room's path and the beginning of its docstring's first sentence."""
+    """A line of the map is a room's path and the first sentence of its docstring."""
     (text,) = (block.text for block in documents.blocks(ROOT / "README.md") if "schema/tables/" in block.text)
-    shown = dict(re.split(r" {2,}", line.strip(), maxsplit=1) for line in text.splitlines() if line.strip())
-    rooms = {
-        f"{path.parent.relative_to(ROOT).as_posix()}/": _sentence(path)
-        for side in _SIDES
-        for path in (ROOT / side).glob("*/__init__.py")
-    }
-    sides = {f"{side}/" for side in (*_SIDES, "migrations", "tests", "docs")}
-    assert shown.keys() - sides == rooms.keys()
-    assert {room: shown[room] for room in rooms} == rooms
+    shown = {" ".join(line.split()) for line in text.splitlines()}
+    paths = sorted(path for side in _SIDES for path in (ROOT / side).glob("*/__init__.py"))
+    rooms = {path.parent.relative_to(ROOT).as_posix(): _sentence(path) for path in paths}
+    missing = [
+        f"{room}/ {sentence}" for room, sentence in rooms.items() if f"{room}/ {sentence}" not in shown
+    ]
+    assert not missing, "the map of README.md needs these lines:\n" + "\n".join(missing)
+    gone = (
+        {line.split()[0].rstrip("/") for line in shown}
+        - rooms.keys()
+        - {*_SIDES, "migrations", "tests", "docs"}
+    )
+    assert not gone
 
 
 def _sentence(path: Path) -> str:
@@ -134,3 +138,18 @@ def test_every_figure_names_a_test_file_that_exists() -> None:
     for code in named:
         words = shlex.split(code)
         assert all((ROOT / word).exists() for word in words if word.startswith("tests/")), code
+
+
+@pytest.mark.parametrize(
+    "line", ["annealq classify", "annealq classify d --nope", "annealq run list", "annealq"]
+)
+def test_a_wrong_command_line_is_seen(line: str) -> None:
+    ((words,),) = [documents.commands(f"A=1 {line}  # a comment")]
+    with pytest.raises(Exception, match=r"(?i)no such|missing|no command"):
+        documents.check_arguments(words)
+
+
+def test_commands_are_found_in_pipes_and_substitutions() -> None:
+    script = 'KEY=$(annealq keys add me --json) # no\nannealq runs list | head -1 && curl -s "a?b=1&c=2"'
+    found = [words[:2] for words in documents.commands(script)]
+    assert found == [["annealq", "keys"], ["annealq", "runs"], ["head", "-1"], ["curl", "-s"]]
