@@ -1,12 +1,17 @@
-"""`annealq doctor`: compares a database with itself, and with what a solver knows; repairs what is safe.
+"""`annealq doctor`: checks a database against itself and a solver's list of problems; repairs what is safe.
 
-    counters.py     what runs count, against the rows that are counted
-    states.py       states against each other, against times, and leases that nobody holds any more
-    relations.py    rows whose parents are gone, and rows that should have children
-    checksums.py    every stored byte, row by row
-    revision.py     tables and columns against those of this code
-    ledger.py       problems against the solver's own list
-    repairs.py      the only place that writes
+    examination.py      runs all checks, then the repairs
+    finding.py          the result of a check
+    counters.py         counters of runs against the rows that they count
+    states.py           states against each other and their times, and abandoned leases
+    relations.py        rows whose parents are missing, and rows that lack children
+    spendings.py        sums of QPU time against the problems
+    checksums.py        every stored byte, row by row
+    revision.py         tables and columns against those of this code
+    ledger.py           problems against the solver's own list
+    solver_problems.py  fetches that list
+    repairs.py          guarded writes
+    limits.py           how long leases and submissions may take
 
-Every check is one statement, so that a database at work is seen at one instant.
+Every check is one statement, so that it sees a busy database at one instant.
 """

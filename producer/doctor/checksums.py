@@ -1,4 +1,4 @@
-"""Every stored byte against its checksum: row by row, a row at a time where rows are long."""
+"""Checks every stored byte against its checksum: page by page, with one row per page if rows are long."""
 
 from __future__ import annotations
 
@@ -42,9 +42,12 @@ OnProgress = Callable[[int], None]
 class StoredBytes:
     """Bytes of one table.
 
-    columns: what is read, of `joined` tables too. check: raises Corrupt where the bytes of a row are damaged.
-    page: rows read at once. where: which rows have such bytes. hint: what helps against damage, with the
-    row's number as {}.
+    Attributes:
+        columns: columns to read, also those of `joined` tables.
+        check: raises Corrupt if the bytes of a row are damaged.
+        hint: what to do about damage, with the row's number as {}.
+        where: which rows have such bytes.
+        page: rows read at once.
     """
 
     table: type[Base]
@@ -65,33 +68,33 @@ class StoredBytes:
 
 
 def count(session: Session) -> int:
-    """How many rows `checksums` looks at."""
-    return sum(kept.count(session) for kept in ALL_STORED)
+    """Return the number of rows that `checksums` reads in ``session``."""
+    return sum(stored.count(session) for stored in ALL_STORED)
 
 
-def checksums(database: Database, tick: OnProgress) -> Iterator[Finding]:
-    """Read every row that holds bytes; ``tick`` is told how many were read.
+def checksums(database: Database, on_progress: OnProgress) -> Iterator[Finding]:
+    """Check every row in ``database`` that holds bytes; call ``on_progress`` with the number of rows read.
 
-    Needs the room of the longest row, decoded.
+    It needs memory for the longest decoded row.
     """
-    for kept in ALL_STORED:
-        for rows in _pages(database, kept):
+    for stored in ALL_STORED:
+        for rows in _pages(database, stored):
             for row in rows:
-                if (error := _damage(kept, row)) is not None:
-                    yield _finding(database, kept, row, error)
-            tick(len(rows))
+                if (error := _damage(stored, row)) is not None:
+                    yield _finding(database, stored, row, error)
+            on_progress(len(rows))
 
 
-def _pages(database: Database, kept: StoredBytes) -> Iterator[Sequence[Any]]:
-    key = kept.key
-    query = select(*key, *kept.columns).select_from(kept.table).order_by(*key).limit(kept.page)
-    for table, on in kept.joined:
+def _pages(database: Database, stored: StoredBytes) -> Iterator[Sequence[Any]]:
+    key = stored.key
+    query = select(*key, *stored.columns).select_from(stored.table).order_by(*key).limit(stored.page)
+    for table, on in stored.joined:
         query = query.join(table, on)
-    if kept.where is not None:
-        query = query.where(kept.where)
+    if stored.where is not None:
+        query = query.where(stored.where)
     last: tuple[Any, ...] | None = None
     while True:
-        # A transaction for each page: the pass may take long, and must not hold back who cleans up.
+        # A transaction for each page: the check may take long, and must not block clean-ups.
         with database.reading() as session:
             after = query if last is None else query.where(tuple_(*key) > last)
             rows = session.execute(after).all()
@@ -101,23 +104,23 @@ def _pages(database: Database, kept: StoredBytes) -> Iterator[Sequence[Any]]:
         last = tuple(rows[-1][: len(key)])
 
 
-def _damage(kept: StoredBytes, row: Any) -> Corrupt | None:
+def _damage(stored: StoredBytes, row: Any) -> Corrupt | None:
     try:
-        kept.check(row)
+        stored.check(row)
     except Corrupt as error:
         return error
     return None
 
 
-def _finding(database: Database, kept: StoredBytes, row: Any, error: Corrupt) -> Finding:
-    name = kept.table.__tablename__
-    if kept.table is SampleSet:
+def _finding(database: Database, stored: StoredBytes, row: Any, error: Corrupt) -> Finding:
+    name = stored.table.__tablename__
+    if stored.table is SampleSet:
         with database.reading() as session:
             owner = relations.owner(session, row.id)
         if owner is not None:
             return relations.unreadable(owner, CHECKSUMS, name, row.id, str(error))
-    what = f"image {row.image}: {error}" if kept.table is Classification else str(error)
-    return Finding(CHECKSUMS, name, row[0], what, f"{BACKUP}, or {kept.hint.format(row[0])}")
+    what = f"image {row.image}: {error}" if stored.table is Classification else str(error)
+    return Finding(CHECKSUMS, name, row[0], what, f"{BACKUP}, or {stored.hint.format(row[0])}")
 
 
 def _batch(row: Any) -> None:
@@ -128,7 +131,7 @@ def _batch(row: Any) -> None:
 
 def _network(row: Any) -> None:
     if arrays.checksum(row.weights) != row.weights_sha256:
-        raise Corrupt("its weights are damaged: their checksum does not agree")
+        raise Corrupt("its weights are damaged: their checksum does not match")
     try:
         weights.decode(row.weights, Architecture.from_dict(row.architecture))
     except NetworkError as error:
@@ -140,17 +143,17 @@ def _chip(row: Any) -> None:
 
 
 def _embedding(row: Any) -> None:
-    held = tiling.decode(row.tiling)
-    told = (row.tiles, row.units, row.qubits, row.longest_chain)
-    if told != (held.tiles, held.units, len(held.qubits), held.longest_chain):
-        raise Corrupt("its tiling is another one than its row says")
+    decoded = tiling.decode(row.tiling)
+    expected = (row.tiles, row.units, row.qubits, row.longest_chain)
+    if expected != (decoded.tiles, decoded.units, len(decoded.qubits), decoded.longest_chain):
+        raise Corrupt("the tiling does not match its row")
 
 
 def _sample_set(row: Any) -> None:
-    held = samples.decode(row.data)
-    reads = held.packed.shape[1]
-    if (reads, held.variables) != (row.reads, row.variables):
-        raise Corrupt(f"it holds {reads} reads where its row says {row.reads}")
+    sample_set = samples.decode(row.data)
+    reads = sample_set.packed.shape[1]
+    if (reads, sample_set.variables) != (row.reads, row.variables):
+        raise Corrupt(f"it holds {reads} reads, but its row says {row.reads}")
 
 
 def _training_set(row: Any) -> None:
@@ -175,7 +178,7 @@ ALL_STORED = (
         (TrainingSet.images, TrainingSet.labels, TrainingSet.count, TrainingSet.height, TrainingSet.width,
          TrainingSet.sha256),
         _training_set,
-        "give the same images to `annealq networks train` again",
+        "train with the same images again: `annealq networks train`",
     ),
     StoredBytes(
         Network,
@@ -188,7 +191,7 @@ ALL_STORED = (
         Calibration,
         (Calibration.image_digests, Calibration.images),
         _calibration,
-        "do without it, `--no-calibration`, and calibrate again",
+        "use `--no-calibration`, and calibrate again",
         page=100,
     ),
     StoredBytes(

@@ -1,15 +1,16 @@
-"""What runs count, against the rows that are counted."""
+"""Checks the counters of runs against the rows that they count."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import ne
 from typing import Any
 
 from sqlalchemy import and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from producer.doctor.finding import BACKUP, Finding
-from producer.doctor.repairs import Recount, RemoveClassifications
+from producer.doctor.repairs import COUNTERS, Recount, RemoveClassifications
 from schema.states import BatchState
 from schema.tables import Batch, Classification, Run
 
@@ -19,55 +20,33 @@ CLASSIFICATIONS = "classifications"
 
 
 def run_counts(session: Session) -> Iterator[Finding]:
-    """Images and batches, scored and failed ones, against the rows of `batches`."""
-    scored = func.count().filter(Batch.state == BatchState.SCORED)
-    failed = func.count().filter(Batch.state == BatchState.FAILED)
+    """Check in ``session`` the counted images and batches, scored and failed ones, against `batches`."""
+    counted = [getattr(Run, name) for name in COUNTERS]
     rows = session.execute(
-        select(
-            Run.id,
-            Run.images,
-            Run.batches,
-            Run.batches_scored,
-            Run.batches_failed,
-            func.coalesce(func.sum(Batch.count), 0).label("held_images"),
-            func.count(Batch.id).label("held_batches"),
-            scored.label("held_scored"),
-            failed.label("held_failed"),
-        )
+        select(Run.id, *counted, *COUNTERS.values())
         .outerjoin(Batch, Batch.run_id == Run.id)
         .group_by(Run.id)
-        .having(
-            or_(
-                Run.images != func.coalesce(func.sum(Batch.count), 0),
-                Run.batches != func.count(Batch.id),
-                Run.batches_scored != scored,
-                Run.batches_failed != failed,
-            )
-        )
+        .having(or_(*map(ne, counted, COUNTERS.values())))
         .order_by(Run.id)
     )
-    return (_miscounted(row) for row in rows.all())
+    for run, *values in rows.all():
+        pairs = zip(values[: len(COUNTERS)], values[len(COUNTERS) :], strict=True)
+        yield _miscounted(run, dict(zip(COUNTERS, pairs, strict=True)))
 
 
-def _miscounted(row: Any) -> Finding:
-    pairs = {
-        "images": (row.images, row.held_images),
-        "batches": (row.batches, row.held_batches),
-        "batches_scored": (row.batches_scored, row.held_scored),
-        "batches_failed": (row.batches_failed, row.held_failed),
-    }
+def _miscounted(run: int, pairs: dict[str, tuple[int, int]]) -> Finding:
+    """Return the finding about the counters of ``run`` and the actual numbers."""
     wrong = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-    what = "; ".join(f"{name} is {said}, its batches say {held}" for name, (said, held) in wrong.items())
-    # When both the images and the batches are fewer, rows are gone, and a counter that fits would hide it.
-    lost = {"images", "batches"} <= wrong.keys() or row.held_batches == 0
-    if lost:
-        return Finding(RUN_COUNTS, "runs", row.id, what, f"batches are missing: {BACKUP}, or classify again")
-    seen = tuple((name, said) for name, (said, _) in wrong.items())
-    return Finding(RUN_COUNTS, "runs", row.id, what, "recount: --repair", Recount(row.id, seen))
+    what = "; ".join(f"{name} is {n}, its batches say {actual}" for name, (n, actual) in wrong.items())
+    # If both images and batches differ, rows are missing, and a corrected counter would hide it.
+    if {"images", "batches"} <= wrong.keys() or pairs["batches"][1] == 0:
+        return Finding(RUN_COUNTS, "runs", run, what, f"batches are missing: {BACKUP}, or classify again")
+    seen = tuple((name, counted) for name, (counted, _) in wrong.items())
+    return Finding(RUN_COUNTS, "runs", run, what, "recount: --repair", Recount(run, seen))
 
 
 def batch_gaps(session: Session) -> Iterator[Finding]:
-    """Batches that do not follow upon each other. A run that scores another one again may have gaps."""
+    """Check in ``session`` that batches of a run are contiguous. A rescored run may have gaps."""
     order: dict[str, Any] = {"partition_by": Batch.run_id, "order_by": Batch.ordinal}
     placed = (
         select(
@@ -94,8 +73,8 @@ def batch_gaps(session: Session) -> Iterator[Finding]:
 
 
 def classifications(session: Session) -> Iterator[Finding]:
-    """A scored batch has one for each image, any other has none."""
-    held = (
+    """Check in ``session`` that scored batches have a classification for each image, others none."""
+    actual = (
         select(func.count())
         .where(
             Classification.run_id == Batch.run_id,
@@ -107,18 +86,18 @@ def classifications(session: Session) -> Iterator[Finding]:
     )
     expected = case((Batch.state == BatchState.SCORED, Batch.count), else_=0)
     seen = select(
-        Batch.id, Batch.run_id, Batch.state, expected.label("expected"), held.label("held")
+        Batch.id, Batch.run_id, Batch.state, expected.label("expected"), actual.label("actual")
     ).subquery()
-    rows = session.execute(select(seen).where(and_(seen.c.held != seen.c.expected)).order_by(seen.c.id))
+    rows = session.execute(select(seen).where(and_(seen.c.actual != seen.c.expected)).order_by(seen.c.id))
     return (_misscored(row) for row in rows.all())
 
 
 def _misscored(row: Any) -> Finding:
-    what = f"it is {row.state} and has {row.held} classifications where {row.expected} belong"
+    what = f"it is {row.state} and has {row.actual} classifications, but needs {row.expected}"
     if row.state is BatchState.SCORED:
         hint = f"score its raw samples again: `annealq runs rescore {row.run_id}`"
         return Finding(CLASSIFICATIONS, "batches", row.id, what, hint)
     repair = RemoveClassifications(row.run_id, row.id, f"batch {row.id} is {row.state}")
     return Finding(
-        CLASSIFICATIONS, "batches", row.id, what, "remove them, they will be made: --repair", repair
+        CLASSIFICATIONS, "batches", row.id, what, "remove them, its scoring writes them: --repair", repair
     )

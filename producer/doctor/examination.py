@@ -1,4 +1,4 @@
-"""All checks one after another, and the repairs of what they find."""
+"""Runs all checks one after another, and the repairs of their findings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from schema.settings import Settings
 from schema.tables import Base
 
 OnProgress = Callable[[int], None]
-StartStep = Callable[[str, int], OnProgress]  # a step's name and its size: what is told of its progress
+StartStep = Callable[[str, int], OnProgress]  # takes a step's name and size
 
 _TIMELESS: tuple[Callable[[Session], Iterator[Finding]], ...] = (
     counters.run_counts,
@@ -49,33 +49,39 @@ def examine(
     database: Database,
     settings: Settings,
     limits: ExaminationLimits,
-    expect: StartStep,
+    start_step: StartStep,
     solver: Solver | None = None,
 ) -> Diagnosis:
-    """Compare a database with itself and, where a solver is named, with its list; nothing is written.
+    """Check ``database`` against itself and, if named, the list of ``solver``; nothing is written.
+
+    Args:
+        limits: when leases and submissions count as abandoned.
+        settings: how to reach the solver.
+        start_step: called with the name and size of each step; returns a function that reports progress.
 
     Raises:
-        StorageError: it cannot be read at all.
-        AnnealqError: the solver cannot be asked.
+        StorageError: the database cannot be read at all.
+        AnnealqError: the solver cannot be reached.
     """
     outdated = tuple(revision.revision(database))
     if outdated:
         return Diagnosis({}, outdated)
     with database.reading() as session:
         sizes = {name: _size(session, name) for name in sorted(Base.metadata.tables)}
-        bytes_held = checksums.count(session)
-    findings = list(_structure(database, limits, expect("rows", len(_TIMELESS) + len(_TIMED))))
-    findings += checksums.checksums(database, expect("stored bytes", bytes_held))
+        stored = checksums.count(session)
+    findings = list(_structure(database, limits, start_step("rows", len(_TIMELESS) + len(_TIMED))))
+    findings += checksums.checksums(database, start_step("stored bytes", stored))
     if solver is not None:
-        found = _against(database, settings, limits, solver, expect(f"problems of {solver}", 0))
-        sizes[f"{solver} problems"] = found[0]
-        findings += found[1]
+        on_progress = start_step(f"problems of {solver}", 0)
+        sizes[f"{solver} problems"], differences = _against(database, settings, limits, solver, on_progress)
+        findings += differences
     return Diagnosis(sizes, tuple(findings))
 
 
 def repair(database: Database, diagnosis: Diagnosis) -> Diagnosis:
-    """Repair what can be, each in a transaction of its own; what has changed meanwhile is left alone."""
-    return replace(diagnosis, findings=tuple(_repaired(database, one) for one in diagnosis.findings))
+    """Apply the repairs in ``diagnosis`` to ``database``, one by one; skip rows that have changed."""
+    findings = tuple(_repaired(database, finding) for finding in diagnosis.findings)
+    return replace(diagnosis, findings=findings)
 
 
 def _repaired(database: Database, finding: Finding) -> Finding:
@@ -85,34 +91,34 @@ def _repaired(database: Database, finding: Finding) -> Finding:
         with database.transaction() as session:
             finding.repair.apply(session, database.now(session))
     except StaleState as error:
-        return replace(finding, hint=f"not repaired, {error}: look again")
+        return replace(finding, hint=f"not repaired, {error}: check again")
     except IntegrityError:
-        return replace(finding, hint="not repaired, other rows forbid it: repair those first, and look again")
+        return replace(finding, hint="not repaired, other rows prevent it: repair them, and check again")
     return replace(finding, repaired=True)
 
 
-def _structure(database: Database, limits: ExaminationLimits, tick: OnProgress) -> Iterator[Finding]:
+def _structure(database: Database, limits: ExaminationLimits, on_progress: OnProgress) -> Iterator[Finding]:
     for check in _TIMELESS:
         with database.reading() as session:
             yield from check(session)
-        tick(1)
+        on_progress(1)
     for timed in _TIMED:
         with database.reading() as session:
             yield from timed(session, database.now(session), limits)
-        tick(1)
+        on_progress(1)
 
 
 def _against(
-    database: Database, settings: Settings, limits: ExaminationLimits, solver: Solver, tick: OnProgress
+    database: Database, settings: Settings, limits: ExaminationLimits, solver: Solver, on_progress: OnProgress
 ) -> tuple[int, list[Finding]]:
     with database.reading() as session:
         now = database.now(session)
         before = ledger.read(session, solver, now, limits)
-    seen = solver_problems.list_problems(settings, solver, ledger.sapi_ids(before), tick)
+    seen = solver_problems.list_problems(settings, solver, ledger.sapi_ids(before), on_progress)
     with database.reading() as session:
         after = ledger.read(session, solver, now, limits)
-        known = ledger.all_labels(session)
-    return len(seen), list(ledger.compare(before, after, known, seen, solver))
+        labels = ledger.all_labels(session)
+    return len(seen), list(ledger.compare(before, after, labels, seen, solver))
 
 
 def _size(session: Session, table: str) -> int:

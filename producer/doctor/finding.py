@@ -1,4 +1,4 @@
-"""What the doctor finds, and what it says in the end."""
+"""Findings of the doctor, and its diagnosis."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ BACKUP = "restore the database from a backup"
 
 
 class Repair(Protocol):
-    """A decision how a finding can be put right, made from what was seen."""
+    """A way to correct a finding, decided from the rows as they were read."""
 
     def apply(self, session: Session, now: datetime) -> None:
-        """Write it, guarded, with a row in `events`.
+        """Write it in ``session``, guarded, with a row in `events` at ``now``.
 
         Raises:
-            StaleState: the row is not as it was seen: somebody is at work on it.
+            StaleState: the row has changed since it was read.
         """
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be.
+    """One inconsistency.
 
-    row: the row's id; of classifications, which have none, that of their run; None: not about one row.
-    repair: None where nothing can be done without a loss or without a person.
+    Attributes:
+        row: id of the row; for classifications, which have none, that of their run; None: several rows.
+        repair: None if nothing can be done without a loss, or without a user.
     """
 
     check: str
@@ -53,14 +54,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All findings, and how many rows of each table were looked at."""
+    """All findings, and the number of checked rows by table."""
 
     checked: Mapping[str, int]
     findings: tuple[Finding, ...]
 
     @property
     def ok(self) -> bool:
-        """Nothing is wrong, or nothing any more."""
+        """Return whether nothing is wrong, or all of it is repaired."""
         return all(finding.repaired for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,7 +73,7 @@ class Diagnosis:
 
 
 def join_names(names: Iterable[object], most: int = 5) -> str:
-    """Names for people: the first few, and how many more."""
-    held = list(names)
-    more = f" and {len(held) - most:,} more" if len(held) > most else ""
-    return ", ".join(map(str, held[:most])) + more
+    """Return the first ``most`` ``names`` as text, and the number of the others."""
+    texts = list(map(str, names))
+    more = f" and {len(texts) - most:,} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more

@@ -1,4 +1,4 @@
-"""Problems as the ledger has them, against the solver's own list, by label."""
+"""Compares the problems of the ledger with the solver's own list, by label."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _ENDED = frozenset({_COMPLETED, "FAILED", "CANCELLED"})
 
 @dataclass(frozen=True)
 class LedgerRow:
-    """A problem of the ledger, with what tells whether somebody is at work on it.
+    """A problem of the ledger.
 
-    idle: no worker holds its batch, and it has been as it is for longer than the quarantine.
+    Attributes:
+        idle: no worker holds its batch, and it has not changed for longer than the quarantine.
     """
 
     id: int
@@ -45,11 +46,11 @@ class LedgerRow:
 
 
 def read(session: Session, solver: Solver, now: datetime, limits: ExaminationLimits) -> dict[str, LedgerRow]:
-    """The ledger's problems that were made for a solver, by label."""
+    """Return the problems for ``solver`` in ``session`` by label; idle as of ``now``, by ``limits``."""
     before = now - timedelta(seconds=limits.quarantine_s)
-    held = and_(Batch.state == BatchState.SAMPLING, Batch.lease_until > now)
+    leased = and_(Batch.state == BatchState.SAMPLING, Batch.lease_until > now)
     last = func.coalesce(Problem.sending_at, Problem.reserved_at)
-    moved = case((Problem.state == ProblemState.SENT, func.coalesce(Problem.sent_at, last)), else_=last)
+    changed = case((Problem.state == ProblemState.SENT, func.coalesce(Problem.sent_at, last)), else_=last)
     columns: tuple[Any, ...] = (
         Problem.id,
         Problem.label,
@@ -60,114 +61,104 @@ def read(session: Session, solver: Solver, now: datetime, limits: ExaminationLim
         Problem.duplicates,
         Batch.run_id,
         Batch.state,
-        and_(~held, moved < before),
+        and_(~leased, changed < before),
     )
     query = select(*columns).join(Batch, Batch.id == Problem.batch_id).join(Run, Run.id == Batch.run_id)
-    found = (LedgerRow(*row) for row in session.execute(query.where(Run.solver == solver.value)))
-    return {row.label: row for row in found}
+    rows = (LedgerRow(*row) for row in session.execute(query.where(Run.solver == solver.value)))
+    return {row.label: row for row in rows}
 
 
 def sapi_ids(rows: Mapping[str, LedgerRow]) -> list[str]:
-    """The ids whose charge the solver is to be asked for."""
+    """Return the solver's ids of ``rows``: the problems whose charge the solver is asked for."""
     return [row.sapi_id for row in rows.values() if row.sapi_id is not None]
 
 
 def all_labels(session: Session) -> set[str]:
-    """Labels of all problems, also of those whose batch is gone."""
+    """Return the labels of all problems in ``session``, also of those whose batch is missing."""
     return set(session.execute(select(Problem.label)).scalars())
 
 
 def compare(
     before: Mapping[str, LedgerRow],
     after: Mapping[str, LedgerRow],
-    known: set[str],
-    seen: Sequence[SolverProblem],
+    labels: set[str],
+    problems: Sequence[SolverProblem],
     solver: Solver,
 ) -> Iterator[Finding]:
-    """What the two lists do not agree about.
+    """Compare the ledger with the ``problems`` of ``solver``.
 
-    before, after: the ledger as it was read before and after the solver was asked; a problem that moved in
-    between is under way, and proves nothing. known: all labels of the database.
+    ``before`` and ``after`` are the ledger as it was read before and after the solver was asked: a problem
+    that changed in between is being processed, and proves nothing. ``labels`` are all labels of the database.
     """
     by_label: dict[str, list[SolverProblem]] = defaultdict(list)
-    for one in seen:
-        by_label[one.label].append(one)
-    for label, ones in sorted(by_label.items()):
-        if label not in known:
-            ids = join_names(one.sapi_id for one in ones)
-            what = (
-                f"{solver} has {ids} under label {label}, and the ledger does not: nothing was written down"
-            )
-            hint = f"another database may have sent it; if none has, {BACKUP}"
+    for problem in problems:
+        by_label[problem.label].append(problem)
+    for label, namesakes in sorted(by_label.items()):
+        if label not in labels:
+            what = f"{solver} has {_ids(namesakes)} under label {label}, which is not in the ledger"
+            hint = f"another database may have submitted it; if none has, {BACKUP}"
             yield Finding(SOLVER, "problems", None, what, hint)
     for label, row in sorted(before.items(), key=lambda item: item[1].id):
         if after.get(label) == row:
-            yield from judge(row, by_label.get(label, []), solver)
+            for what, hint in _differences(row, by_label.get(label, []), solver):
+                yield Finding(SOLVER, "problems", row.id, what, hint)
 
 
-def judge(row: LedgerRow, ones: Sequence[SolverProblem], solver: Solver) -> Iterator[Finding]:
-    """What is wrong with one problem of the ledger, given what the solver has under its label."""
-    kept = next((one for one in ones if one.sapi_id == row.sapi_id), None)
-    others = [one for one in ones if one is not kept]
-    what = hint = None
+def _differences(
+    row: LedgerRow, namesakes: Sequence[SolverProblem], solver: Solver
+) -> Iterator[tuple[str, str]]:
+    """Yield differences and hints for a row of the ledger, and the solver's problems with its label."""
+    problem = next((each for each in namesakes if each.sapi_id == row.sapi_id), None)
+    others = [each for each in namesakes if each is not problem]
     if row.state is ProblemState.ANSWERED:
-        yield from _answered(row, kept, solver)
-    elif row.state in IN_FLIGHT:
-        what, hint = _flying(row, kept, others, solver)
-    elif row.state is ProblemState.RESERVED and ones and row.idle:
-        ids = join_names(one.sapi_id for one in ones)
-        what = f"the ledger says that it was not submitted, but {solver} has {ids}"
-        hint = "it is counted as a duplicate once its batch is answered: `annealq up`"
-    elif _unaccounted(row, ones):
-        what = f"it is {row.state} and cost nothing, and {solver} has completed, and charged, it"
-        hint = f"the charge stays; `annealq runs show {row.run}` does not count it"
-    if what is not None and hint is not None:
-        yield Finding(SOLVER, "problems", row.id, what, hint)
-    extra = [one for one in others if one.status != "CANCELLED"]
-    is_over = row.batch_state in (*FINISHED_BATCHES, BatchState.SAMPLED)
-    if row.state is ProblemState.ANSWERED and is_over and len(extra) > row.duplicates:
-        what = (
-            f"{solver} has {len(extra)} more under its label ({join_names(one.sapi_id for one in extra)}), "
-        )
-        what += f"the ledger counts {row.duplicates}"
-        hint = "they were charged as well; nothing waits for them"
-        yield Finding(SOLVER, "problems", row.id, what, hint)
+        yield from _answered(row, problem, others, solver)
+    elif row.state in IN_FLIGHT and row.idle:
+        yield from _in_flight(row, problem, others, solver)
+    elif row.state is ProblemState.RESERVED and namesakes and row.idle:
+        what = f"the ledger says that it was not submitted, but {solver} has {_ids(namesakes)}"
+        yield what, "it is counted as a duplicate once its batch is answered: `annealq up`"
+    elif (
+        row.state in (ProblemState.FAILED, ProblemState.CANCELLED)
+        and row.wasted_us == 0
+        and any(each.status == _COMPLETED for each in namesakes)
+    ):
+        what = f"it is {row.state} and cost nothing, but {solver} has completed, and charged, it"
+        yield what, f"the charge stands; `annealq runs show {row.run}` does not include it"
 
 
-def _unaccounted(row: LedgerRow, ones: Sequence[SolverProblem]) -> bool:
-    ended = row.state in (ProblemState.FAILED, ProblemState.CANCELLED)
-    return ended and row.wasted_us == 0 and any(one.status == _COMPLETED for one in ones)
-
-
-def _flying(
-    row: LedgerRow, kept: SolverProblem | None, others: Sequence[SolverProblem], solver: Solver
-) -> tuple[str, str] | tuple[None, None]:
-    if not row.idle:
-        return None, None
+def _in_flight(
+    row: LedgerRow, problem: SolverProblem | None, others: Sequence[SolverProblem], solver: Solver
+) -> Iterator[tuple[str, str]]:
     resume = f"`annealq up`, and `annealq runs resume {row.run}` if it has failed"
     if row.state is ProblemState.SENDING and others:
-        ids = join_names(one.sapi_id for one in others)
-        return f"it is sending, and {solver} has it as {ids}", f"a worker adopts it: {resume}"
-    if row.state is ProblemState.SENDING:
-        return (
-            f"it is sending, and {solver} has nothing under its label",
-            f"a worker sends it again: {resume}",
-        )
-    if kept is None:
-        return f"it is sent as {row.sapi_id}, which {solver} does not know", f"a worker settles it: {resume}"
-    if kept.status in _ENDED:
-        return f"it is sent, and {solver} says {kept.status}", f"a worker fetches what there is: {resume}"
-    return None, None
+        yield f"it is sending, but {solver} has it as {_ids(others)}", f"a worker adopts it: {resume}"
+    elif row.state is ProblemState.SENDING:
+        what = f"it is sending, but {solver} has nothing under its label"
+        yield what, f"a worker submits it again: {resume}"
+    elif problem is None:
+        what = f"it is sent as {row.sapi_id}, which {solver} does not know"
+        yield what, f"a worker resolves it: {resume}"
+    elif problem.status in _ENDED:
+        yield f"it is sent, but {solver} says {problem.status}", f"a worker fetches the result: {resume}"
 
 
-def _answered(row: LedgerRow, kept: SolverProblem | None, solver: Solver) -> Iterator[Finding]:
-    # Solvers do not keep problems for ever: one that is not there any more proves nothing.
-    if kept is None:
-        return
-    if kept.status != _COMPLETED:
-        what = f"it is answered, and {solver} says {kept.status}"
-        yield Finding(SOLVER, "problems", row.id, what, f"its reads are not of this problem: {BACKUP}")
-    elif kept.charged_us is not None and kept.charged_us != row.charged_us:
-        what = f"the ledger says that it was charged {row.charged_us} us, {solver} says {kept.charged_us} us"
-        hint = f"the solver's figure is the bill; `annealq runs show {row.run}` has the ledger's"
-        yield Finding(SOLVER, "problems", row.id, what, hint)
+def _answered(
+    row: LedgerRow, problem: SolverProblem | None, others: Sequence[SolverProblem], solver: Solver
+) -> Iterator[tuple[str, str]]:
+    # A missing problem proves nothing: solvers delete old ones.
+    if problem is not None and problem.status != _COMPLETED:
+        what = f"it is answered, but {solver} says {problem.status}"
+        yield what, f"its reads are those of another problem: {BACKUP}"
+    elif problem is not None and problem.charged_us not in (None, row.charged_us):
+        what = f"the ledger says it was charged {row.charged_us} us, {solver} says {problem.charged_us} us"
+        yield what, f"the solver's figure counts; `annealq runs show {row.run}` has the ledger's"
+    duplicates = [each for each in others if each.status != "CANCELLED"]
+    is_sampled = row.batch_state in (*FINISHED_BATCHES, BatchState.SAMPLED)
+    if is_sampled and len(duplicates) > row.duplicates:
+        what = f"{solver} has {len(duplicates)} more under its label ({_ids(duplicates)}), "
+        what += f"but the ledger counts {row.duplicates}"
+        yield what, "they were charged as well; nothing needs their answers"
+
+
+def _ids(problems: Sequence[SolverProblem]) -> str:
+    return join_names(problem.sapi_id for problem in problems)

@@ -1,4 +1,4 @@
-"""How long something may take before the doctor calls it stuck."""
+"""How long leases and submissions may take before the doctor reports them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from schema.settings import TomlSettings, describe
 
 
 class ExaminationLimits(TomlSettings):
-    """The worker's own settings, as far as the doctor needs them: `[worker]`, or `ANNEALQ_WORKER_*`."""
+    """The settings of workers that the doctor needs: `[worker]`, or `ANNEALQ_WORKER_*`."""
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="ANNEALQ_WORKER_", extra="ignore")
     toml_table: tuple[str, ...] = Field(default=("worker",), exclude=True, repr=False)
@@ -20,12 +20,12 @@ class ExaminationLimits(TomlSettings):
 
     @property
     def silence_s(self) -> float:
-        """After which an expired lease is old: a reconciler at work takes it back within seconds."""
+        """Return the age of an expired lease that no running reconciler would leave."""
         return 5 * self.lease_s
 
 
 def load() -> ExaminationLimits:
-    """Read the settings; raises ParameterError naming the value that is wrong."""
+    """Read the settings; raise ParameterError that names a wrong value."""
     try:
         return ExaminationLimits()
     except (ValidationError, ValueError) as error:

@@ -1,6 +1,6 @@
-"""What the doctor may write: guarded by what it saw, each with a row in `events`.
+"""Repairs: writes that are guarded by the values that were read, each with a row in `events`.
 
-Nothing here sends a problem, and nothing removes a sample set that can be decoded.
+No repair submits a problem, and none deletes a sample set that can be decoded.
 """
 
 from __future__ import annotations
@@ -18,31 +18,29 @@ from schema.states import BatchState, ProblemState, RunState, State
 from schema.tables import Base, Batch, Classification, Event, Problem, Run, SampleSet
 
 DOCTOR = "doctor: "
+# The counters of a run, and what they count.
+COUNTERS: dict[str, ColumnElement[int]] = {
+    "images": func.coalesce(func.sum(Batch.count), 0),
+    "batches": func.count(Batch.id),
+    "batches_scored": func.count().filter(Batch.state == BatchState.SCORED),
+    "batches_failed": func.count().filter(Batch.state == BatchState.FAILED),
+}
 
 
 @dataclass(frozen=True)
 class Recount:
-    """Set a run's counters to what its rows say now, if they are still as they were seen.
-
-    columns: which, of images, batches, batches_scored and batches_failed.
-    """
+    """Count the rows of a run again, if the wrong counters still are as ``seen``."""
 
     run: int
     seen: tuple[tuple[str, int], ...]
 
     def apply(self, session: Session, now: datetime) -> None:
-        counted = {
-            "images": func.coalesce(func.sum(Batch.count), 0),
-            "batches": func.count(),
-            "batches_scored": func.count().filter(Batch.state == BatchState.SCORED),
-            "batches_failed": func.count().filter(Batch.state == BatchState.FAILED),
-        }
-        # The run's row first: whoever counts a batch writes it, too, so from here on nobody does.
+        # Lock the run's row first: whatever counts a batch writes it, too.
         columns = [getattr(Run, name) for name, _ in self.seen]
         row = session.execute(select(*columns).where(Run.id == self.run).with_for_update()).first()
         if row is None or tuple(row) != tuple(value for _, value in self.seen):
-            raise StaleState(f"run {self.run} counts something else by now")
-        expressions = [counted[name].label(name) for name, _ in self.seen]
+            raise StaleState(f"run {self.run} has changed its counters in the meantime")
+        expressions = [COUNTERS[name].label(name) for name, _ in self.seen]
         values = session.execute(select(*expressions).where(Batch.run_id == self.run)).one()._asdict()
         session.execute(update(Run).where(Run.id == self.run).values(**values))
         changes = ", ".join(f"{name} {before} -> {values[name]}" for name, before in self.seen)
@@ -51,10 +49,12 @@ class Recount:
 
 @dataclass(frozen=True)
 class StateSteps:
-    """Move a row through states, all in one transaction.
+    """Move a row through several states in one transaction.
 
-    path: the states, the first being the one it was seen in. lease_until: as it was seen; another one means
-    that somebody holds the row again. values: what is set with the last state.
+    Attributes:
+        path: the states; the first is the one that was read.
+        values: columns to set with the last state.
+        lease_until: the lease that was read; if it has changed, a worker holds the row again.
     """
 
     table: type[Base]
@@ -79,12 +79,12 @@ class StateSteps:
         transition(session, self.row, source, last, now=now, why=why, **values)
 
 
-NOW = object()  # stands for the time of the repair among values
+NOW = object()  # placeholder for the time of the repair in ``values``
 
 
 @dataclass(frozen=True)
 class Clear:
-    """Set a column to NULL that has no meaning in the row's state."""
+    """Set a column to NULL that is meaningless in the row's state."""
 
     table: type[Base]
     row: int
@@ -101,7 +101,7 @@ class Clear:
 
 @dataclass(frozen=True)
 class Remove:
-    """Remove a row whose parent is gone, unless reads or money hang on it by now."""
+    """Remove a row whose parent is missing, unless it has reads or charges by now."""
 
     table: type[Base]
     row: int
@@ -109,18 +109,15 @@ class Remove:
 
     def apply(self, session: Session, now: datetime) -> None:
         key = self.table.__table__.c.id
-        gone = session.execute(delete(self.table).where(key == self.row, ~is_irreplaceable(self.table)))
-        if not gone.rowcount:  # type: ignore[attr-defined]  # a DELETE's result has it
-            raise StaleState(f"{self.table.__tablename__} {self.row} is gone, or has reads")
+        deleted = session.execute(delete(self.table).where(key == self.row, ~is_irreplaceable(self.table)))
+        if not deleted.rowcount:  # type: ignore[attr-defined]  # a DELETE's result has it
+            raise StaleState(f"{self.table.__tablename__} {self.row} is missing, or has reads")
         record(session, self.table.__tablename__, self.row, "removed", self.why, now=now)
 
 
 @dataclass(frozen=True)
 class RemoveClassifications:
-    """Remove classifications whose run is gone, or whose batch is not scored and will be.
-
-    batch: None: all of the run, which is gone.
-    """
+    """Remove classifications of a batch that is not scored yet, or (``batch`` is None) of a missing run."""
 
     run: int
     batch: int | None
@@ -134,20 +131,20 @@ class RemoveClassifications:
             unscored = select(Batch.first_image, Batch.count).where(
                 Batch.id == self.batch, Batch.state != BatchState.SCORED
             )
-            held = session.execute(unscored.with_for_update()).first()
-            if held is None:
+            batch = session.execute(unscored.with_for_update()).first()
+            if batch is None:
                 raise StaleState(f"batch {self.batch} is scored by now")
-            where.append(Classification.image.between(held.first_image, held.first_image + held.count - 1))
-        gone = session.execute(delete(Classification).where(*where))
-        why = f"{gone.rowcount} rows: {self.why}"  # type: ignore[attr-defined]
+            where.append(Classification.image.between(batch.first_image, batch.first_image + batch.count - 1))
+        deleted = session.execute(delete(Classification).where(*where))
+        why = f"{deleted.rowcount} rows: {self.why}"  # type: ignore[attr-defined]
         record(session, "classifications", self.run, "removed", why, now=now)
 
 
 @dataclass(frozen=True)
 class DiscardSamples:
-    """Forget what a solver in the worker's process drew for a batch, since it cannot be read, and draw again.
+    """Delete unreadable samples of a solver in the worker's process, and sample their batch again.
 
-    state: of the batch; a failed one stays failed, until its run is resumed.
+    A batch whose ``state`` is failed stays failed until its run is resumed.
     """
 
     batch: int
@@ -160,7 +157,7 @@ class DiscardSamples:
         local = (Problem.id == self.problem, Problem.times_sent == 0, Problem.sapi_id.is_(None))
         session.execute(delete(SampleSet).where(SampleSet.problem_id.in_(select(Problem.id).where(*local))))
         if not session.execute(delete(Problem).where(*local)).rowcount:  # type: ignore[attr-defined]
-            raise StaleState(f"problem {self.problem} is gone, or has been with a solver")
+            raise StaleState(f"problem {self.problem} is missing, or was submitted")
         record(session, "problems", self.problem, "removed", self.why, now=now)
         if self.state is BatchState.SAMPLED:
             again: dict[str, Any] = {"attempts": 0, "error": None, "dispatched_at": None, "due_at": NOW}
@@ -169,9 +166,9 @@ class DiscardSamples:
 
 
 def is_irreplaceable(table: type[Base]) -> ColumnElement[bool]:
-    """Whether something hangs on a row that cannot be had again for nothing: reads, or a charge."""
-    left = (ProblemState.RESERVED, ProblemState.CANCELLED)
-    spent = (Problem.times_sent > 0) | Problem.state.not_in(left)
+    """Return the condition that a row of ``table`` has reads or charges, which cannot be replaced."""
+    unspent = (ProblemState.RESERVED, ProblemState.CANCELLED)
+    spent = (Problem.times_sent > 0) | Problem.state.not_in(unspent)
     if table is Problem:
         has_reads = select(SampleSet.id).where(SampleSet.problem_id == Problem.id).exists()
         return has_reads | spent
@@ -187,16 +184,19 @@ def is_irreplaceable(table: type[Base]) -> ColumnElement[bool]:
 
 
 def require_unchanged(session: Session, table: type[Base], row: int, seen: dict[str, Any]) -> None:
-    """Lock a row; raises StaleState unless it is as it was seen."""
-    held = table.__table__.c
-    columns = [held[name] for name in seen]
-    found = session.execute(select(*columns).where(held.id == row).with_for_update()).first()
-    if found is None or tuple(found) != tuple(seen.values()):
-        raise StaleState(f"{table.__tablename__} {row} has changed meanwhile")
+    """Lock a ``row`` of ``table`` in ``session``; raise StaleState unless its values are as ``seen``."""
+    columns = table.__table__.c
+    query = select(*(columns[name] for name in seen)).where(columns.id == row)
+    values = session.execute(query.with_for_update()).first()
+    if values is None or tuple(values) != tuple(seen.values()):
+        raise StaleState(f"{table.__tablename__} {row} has changed in the meantime")
 
 
 def record(session: Session, table: str, row: int, word: str, why: str, *, now: datetime) -> None:
-    """Note in `events` what was done to a row without moving its state."""
+    """Note in ``session`` that ``row`` of ``table`` was changed at ``now`` without a change of its state.
+
+    ``word`` names the change, ``why`` its reason.
+    """
     session.execute(
         insert(Event).values(at=now, subject=table, row=row, source=None, target=word, why=DOCTOR + why)
     )

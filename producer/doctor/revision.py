@@ -1,4 +1,4 @@
-"""Tables and columns of a database against those of this code."""
+"""Checks tables and columns of a database against those of this code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REVISION = "revision"
 
 
 def revision(database: Database) -> Iterator[Finding]:
-    """The revision is that of this code, and every table and column is there.
+    """Check that ``database`` has the revision of this code, and every table and column.
 
     Raises:
         DatabaseUnavailable, Corrupt: the database cannot be read at all.
@@ -27,13 +27,12 @@ def revision(database: Database) -> Iterator[Finding]:
         yield Finding(REVISION, "alembic_version", None, what, hint)
         return
     with database.reading() as session:
-        there = inspect(session.connection())
-        held = {
-            name: {column["name"] for column in there.get_columns(name)} for name in there.get_table_names()
-        }
+        inspector = inspect(session.connection())
+        tables = inspector.get_table_names()
+        columns = {name: {column["name"] for column in inspector.get_columns(name)} for name in tables}
     for name, table in sorted(Base.metadata.tables.items()):
-        if name not in held:
+        if name not in columns:
             yield Finding(REVISION, name, None, "the table is missing", BACKUP)
             continue
-        for column in sorted(set(table.columns.keys()) - held[name]):
-            yield Finding(REVISION, name, None, f"its column {column} is missing", BACKUP)
+        for column in sorted(set(table.columns.keys()) - columns[name]):
+            yield Finding(REVISION, name, None, f"the column {column} is missing", BACKUP)

@@ -1,4 +1,4 @@
-"""Has a solver's list of problems written down by a child process of the worker's side, which may ask it."""
+"""Fetches a solver's list of problems by a program of the worker, which has the solver's client."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TIMEOUT_S = 86_400.0  # a request for each charge that is wanted
 
 @dataclass(frozen=True)
 class SolverProblem:
-    """A problem as the solver has it. charged_us: None where that was not asked for, or is not kept."""
+    """A problem as the solver has it. ``charged_us`` is None if not requested, or not stored there."""
 
     label: str
     sapi_id: str
@@ -26,27 +26,29 @@ class SolverProblem:
 
 
 def require_remote(solver: Solver) -> None:
-    """Raise ParameterError for a solver in the worker's own process, which keeps no list."""
+    """Raise ParameterError if ``solver`` runs in the worker's process, and so has no list of problems."""
     if not solver.is_remote:
-        remote = " or ".join(one for one in Solver if one.is_remote)
-        raise ParameterError(f"solver {solver} keeps no list of problems to compare with: choose {remote}")
+        remote = " or ".join(each for each in Solver if each.is_remote)
+        raise ParameterError(f"solver {solver} has no list of problems to compare with: choose {remote}")
 
 
 def list_problems(
-    settings: Settings, solver: Solver, charged: Iterable[str], tick: Callable[[int], None]
+    settings: Settings, solver: Solver, charged: Iterable[str], on_progress: Callable[[int], None]
 ) -> list[SolverProblem]:
-    """Every problem of annealq's that the solver has; ``tick`` is told of each.
+    """Return annealq's problems at ``solver``; call ``on_progress`` for each.
 
-    charged: the solver's ids whose charge is wanted.
+    Args:
+        settings: how to reach the solver.
+        charged: the solver's ids of problems whose charge is requested.
 
     Raises:
-        AnnealqError: the solver cannot be reached; says why.
+        AnnealqError: the solver cannot be reached.
     """
     access = emulator.running_environment(settings)
     if solver is Solver.EMULATOR and not (access or settings.emulator_url):
         raise AnnealqError(
-            "no emulator runs that could be asked: `annealq up --emulator` in another terminal, or set "
-            "ANNEALQ_EMULATOR_URL to one that does"
+            "the emulator does not run: start `annealq up --emulator` in another terminal, or set "
+            "ANNEALQ_EMULATOR_URL to a running one"
         )
     seen = []
     with programs.start(
@@ -58,6 +60,6 @@ def list_problems(
         variables=access,
     ) as running:
         for line in running.json_lines():
-            tick(1)
+            on_progress(1)
             seen.append(SolverProblem(**line))
     return seen

@@ -1,4 +1,4 @@
-"""The sums that budgets are compared with, against the problems that they add up."""
+"""Checks the sums of QPU time, which budgets are compared with, against the problems."""
 
 from __future__ import annotations
 
@@ -20,51 +20,50 @@ SPENDINGS = "spendings"
 
 
 def spendings(session: Session) -> Iterator[Finding]:
-    """What each run has spent, by its sums and by its problems."""
-    kept = (
+    """Check in ``session`` the QPU time of each run by its sums against that of its problems."""
+    stored = (
         select(Spending.run_id, func.sum(Spending.spent_us).label("us")).group_by(Spending.run_id).subquery()
     )
-    added = (
+    summed = (
         select(Batch.run_id, func.sum(cost_us()).label("us"))
         .join(Problem, Problem.batch_id == Batch.id)
         .where(Problem.sending_at.is_not(None))
         .group_by(Batch.run_id)
         .subquery()
     )
-    kept_us, added_us = func.coalesce(kept.c.us, 0), func.coalesce(added.c.us, 0)
+    stored_us, summed_us = func.coalesce(stored.c.us, 0), func.coalesce(summed.c.us, 0)
     rows = session.execute(
-        select(Run.id, kept_us, added_us)
-        .outerjoin(kept, kept.c.run_id == Run.id)
-        .outerjoin(added, added.c.run_id == Run.id)
-        .where(kept_us != added_us)
+        select(Run.id, stored_us, summed_us)
+        .outerjoin(stored, stored.c.run_id == Run.id)
+        .outerjoin(summed, summed.c.run_id == Run.id)
+        .where(stored_us != summed_us)
         .order_by(Run.id)
     )
-    for run, said_us, held_us in rows.all():
-        what = f"its sums say {said_us:,} us of QPU time, its problems say {held_us:,} us"
-        if said_us < held_us:
-            repair = Resum(run, int(said_us))
+    for run, sums_us, problems_us in rows.all():
+        what = f"its sums say {sums_us:,} us of QPU time, its problems say {problems_us:,} us"
+        if sums_us < problems_us:
+            repair = Resum(run, int(sums_us))
             yield Finding(SPENDINGS, "runs", run, what, "add them up again: --repair", repair)
-        else:  # what was spent is not forgotten because its rows are not there
-            yield Finding(
-                SPENDINGS, "runs", run, what, f"problems are missing: {BACKUP}; budgets count the sums"
-            )
+        else:  # spent time counts, even if its problems are missing
+            hint = f"problems are missing: {BACKUP}; budgets count the sums"
+            yield Finding(SPENDINGS, "runs", run, what, hint)
 
 
 @dataclass(frozen=True)
 class Resum:
-    """Add up a run's problems again, if its sums are as they were seen and nobody is at work on it."""
+    """Add up a run's problems again, if its sums have not changed and no batch is being sampled."""
 
     run: int
     seen_us: int
 
     def apply(self, session: Session, now: datetime) -> None:
-        held = select(Spending.spent_us).where(Spending.run_id == self.run).with_for_update()
-        if sum(session.execute(held).scalars()) != self.seen_us:
-            raise StaleState(f"run {self.run} has spent something else by now")
-        # Whoever moves a problem holds its batch, and adds to the sums at the end of the same transaction.
+        sums = select(Spending.spent_us).where(Spending.run_id == self.run).with_for_update()
+        if sum(session.execute(sums).scalars()) != self.seen_us:
+            raise StaleState(f"run {self.run} has changed its sums in the meantime")
+        # A worker that moves a problem holds its batch, and changes the sums in the same transaction.
         busy = select(Batch.id).where(Batch.run_id == self.run, Batch.state == BatchState.SAMPLING)
         if session.execute(busy.limit(1)).first() is not None:
-            raise StaleState(f"run {self.run} is being worked on: `annealq runs pause {self.run}` first")
+            raise StaleState(f"run {self.run} is being sampled: `annealq runs pause {self.run}` first")
         problems = select(Problem.sending_at, cost_us()).join(Batch, Batch.id == Problem.batch_id)
         days = by_day(session.execute(problems.where(Batch.run_id == self.run)))
         session.execute(delete(Spending).where(Spending.run_id == self.run))

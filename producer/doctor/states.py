@@ -1,4 +1,4 @@
-"""States against each other, against times, and leases that nobody holds any more."""
+"""Checks states against each other and their times, and finds abandoned leases."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TIMES = "times"
 LEASES = "leases"
 SENDING = "sending"
 
-# What holds a lease in which state, and where the row goes when its holder has fallen silent.
+# Table, state in which its rows are leased, and next state of a row whose lease is abandoned.
 _LEASED: tuple[tuple[type[Base], State, State], ...] = (
     (Batch, BatchState.SAMPLING, BatchState.PENDING),
     (Network, NetworkState.TRAINING, NetworkState.QUEUED),
@@ -42,7 +42,7 @@ _LEASED: tuple[tuple[type[Base], State, State], ...] = (
 
 
 def run_states(session: Session) -> Iterator[Finding]:
-    """A run that is at its end, or adds up, has no batch to be done; a done one has no failed batch."""
+    """Check in ``session`` that ended runs have no unfinished batch, and done ones no failed batch."""
     ended = (RunState.DONE, RunState.FAILED, RunState.AGGREGATING)
     unfinished = func.count().filter(Batch.state.not_in(FINISHED_BATCHES))
     failed = func.count().filter(Batch.state == BatchState.FAILED)
@@ -54,32 +54,29 @@ def run_states(session: Session) -> Iterator[Finding]:
         .having(or_(unfinished > 0, and_(Run.state == RunState.DONE, failed > 0)))
         .order_by(Run.id)
     )
-    return (_early(row) for row in rows.all())
+    return (_ended_early(row) for row in rows.all())
 
 
-def _early(row: Any) -> Finding:
-    what = f"it is {row.state}, and {row.unfinished} of its batches are not finished"
-    again = f"take it up again: `annealq runs resume {row.id}`"
+def _ended_early(row: Any) -> Finding:
+    what = f"it is {row.state}, but {row.unfinished} of its batches are not finished"
+    repair = None
     if row.unfinished == 0:
-        return Finding(
-            RUN_STATES,
-            "runs",
-            row.id,
-            f"it is done, and {row.failed} of its batches have failed",
-            f"what was scored is kept; `annealq runs rescore {row.id}` makes a run of it alone",
-        )
-    if row.state is RunState.FAILED:
-        return Finding(RUN_STATES, "runs", row.id, what, again)
-    if row.state is RunState.DONE:
-        return Finding(RUN_STATES, "runs", row.id, what, "classify the images again: a done run stays so")
-    path = (RunState.AGGREGATING, RunState.FAILED, RunState.QUEUED)
-    values = (("finished_at", None), ("error", None), ("dispatched_at", None))
-    repair = StateSteps(Run, row.id, path, "its batches were not finished", values)
-    return Finding(RUN_STATES, "runs", row.id, what, "let it go on: --repair", repair)
+        what = f"it is done, but {row.failed} of its batches have failed"
+        hint = f"scored images remain; `annealq runs rescore {row.id}` makes a run of these alone"
+    elif row.state is RunState.FAILED:
+        hint = f"resume it: `annealq runs resume {row.id}`"
+    elif row.state is RunState.DONE:
+        hint = "classify the images again: a done run cannot be resumed"
+    else:
+        path = (RunState.AGGREGATING, RunState.FAILED, RunState.QUEUED)
+        values = (("finished_at", None), ("error", None), ("dispatched_at", None))
+        repair = StateSteps(Run, row.id, path, "its batches were not finished", values)
+        hint = "resume it: --repair"
+    return Finding(RUN_STATES, "runs", row.id, what, hint, repair)
 
 
 def times(session: Session) -> Iterator[Finding]:
-    """What a state needs beside what the database's own constraints see to."""
+    """Check in ``session`` the columns that states need, as far as constraints of the database do not."""
     needed: tuple[tuple[Any, tuple[State, ...], Any], ...] = (
         (Run, (RunState.RUNNING, RunState.AGGREGATING, RunState.DONE), Run.started_at),
         (Run, (RunState.PAUSED,), Run.paused_by),
@@ -94,21 +91,21 @@ def times(session: Session) -> Iterator[Finding]:
     sent = Problem.state.in_(IN_FLIGHT)
     unsent = select(Problem.id, Problem.state).where(sent, Problem.times_sent == 0).order_by(Problem.id)
     for row, state in session.execute(unsent).all():
-        yield Finding(TIMES, "problems", row, f"it is {state}, and its times_sent is 0", BACKUP)
-    yield from _left_over(session)
+        yield Finding(TIMES, "problems", row, f"it is {state}, but its times_sent is 0", BACKUP)
+    yield from _stale_values(session)
 
 
 def _lacking(session: Session, table: Any, column: Any, where: ColumnElement[bool]) -> Iterator[Finding]:
     query = select(table.id, table.state).where(where, column.is_(None)).order_by(table.id)
     for row, state in session.execute(query).all():
-        yield Finding(TIMES, table.__tablename__, row, f"it is {state}, and has no {column.key}", BACKUP)
+        yield Finding(TIMES, table.__tablename__, row, f"it is {state}, but has no {column.key}", BACKUP)
 
 
-def _left_over(session: Session) -> Iterator[Finding]:
-    """Leases of rows that nobody works on, and reasons of runs that are not paused."""
+def _stale_values(session: Session) -> Iterator[Finding]:
+    """Check leases of rows that are not being processed, and pause reasons of runs that are not paused."""
     columns: list[tuple[Any, Any, ColumnElement[bool]]] = [
-        (table, table.lease_until, table.state != held)  # type: ignore[attr-defined]
-        for table, held, _ in _LEASED
+        (table, table.lease_until, table.state != leased)  # type: ignore[attr-defined]
+        for table, leased, _ in _LEASED
     ]
     columns.append((Run, Run.paused_by, Run.state != RunState.PAUSED))
     for table, column, where in columns:
@@ -118,28 +115,28 @@ def _left_over(session: Session) -> Iterator[Finding]:
                 TIMES,
                 table.__tablename__,
                 row,
-                f"it is {state}, and has {column.key} {value}",
+                f"it is {state}, but has {column.key} {value}",
                 "clear it: --repair",
                 Clear(table, row, column.key, value, state),
             )
 
 
 def leases(session: Session, now: datetime, limits: ExaminationLimits) -> Iterator[Finding]:
-    """Work whose worker fell silent so long ago that no reconciler can be running."""
+    """Check in ``session`` for leases that expired long before ``now``: no reconciler can be running."""
     before = now - timedelta(seconds=limits.silence_s)
-    for table, held, target in _LEASED:
+    for table, leased, target in _LEASED:
         columns: Any = table
         query = (
             select(columns.id, columns.lease_until)
-            .where(columns.state == held, columns.lease_until < before)
+            .where(columns.state == leased, columns.lease_until < before)
             .order_by(columns.id)
         )
         for row, until in session.execute(query).all():
-            yield _silent(table, row, until, held, target)
+            yield _abandoned(table, row, until, leased, target)
 
 
-def _silent(table: type[Base], row: int, until: datetime, held: State, target: State) -> Finding:
-    why = f"nobody held it since {until:%Y-%m-%d %H:%M:%S} UTC"
+def _abandoned(table: type[Base], row: int, until: datetime, leased: State, target: State) -> Finding:
+    why = f"no worker has held it since {until:%Y-%m-%d %H:%M:%S} UTC"
     values: dict[str, Any] = {"lease_until": None, "error": why}
     if table is Embedding:
         values |= {"progress": None, "finished_at": NOW}
@@ -147,13 +144,13 @@ def _silent(table: type[Base], row: int, until: datetime, held: State, target: S
         values["dispatched_at"] = None
     if table is Batch:
         values["due_at"] = NOW
-    repair = StateSteps(table, row, (held, target), why, tuple(values.items()), until, is_leased=True)
-    hint = "`annealq up` or `annealq reconciler` hands it on, or make it due again: --repair"
-    return Finding(LEASES, table.__tablename__, row, f"it is {held}, and {why}", hint, repair)
+    repair = StateSteps(table, row, (leased, target), why, tuple(values.items()), until, is_leased=True)
+    hint = "`annealq up` or `annealq reconciler` releases it, or make it due again: --repair"
+    return Finding(LEASES, table.__tablename__, row, f"it is {leased}, but {why}", hint, repair)
 
 
 def sending(session: Session, now: datetime, limits: ExaminationLimits) -> Iterator[Finding]:
-    """Problems of which nobody knows for longer than the quarantine whether they have arrived."""
+    """Check in ``session`` for submissions that are uncertain at ``now`` for longer than ``limits`` allow."""
     before = now - timedelta(seconds=limits.quarantine_s)
     idle = case(
         (Batch.state == BatchState.SAMPLING, Batch.lease_until < now),
@@ -170,11 +167,11 @@ def sending(session: Session, now: datetime, limits: ExaminationLimits) -> Itera
     for row in rows.all():
         resume = f" after `annealq runs resume {row.run_id}`" if row.state is BatchState.FAILED else ""
         what = (
-            f"it left for {row.solver} at {row.sending_at:%Y-%m-%d %H:%M:%S} UTC, and nobody has looked for "
-            f"its label {row.label} since the quarantine of {limits.quarantine_s:g} s is over"
+            f"it was submitted to {row.solver} at {row.sending_at:%Y-%m-%d %H:%M:%S} UTC, but no worker has "
+            f"searched for its label {row.label} since the quarantine of {limits.quarantine_s:g} s ended"
         )
         hint = (
-            f"a worker looks for it{resume}: `annealq up`; "
-            f"`annealq doctor --solver {row.solver}` says what the solver knows"
+            f"a worker searches for it{resume}: `annealq up`; "
+            f"`annealq doctor --solver {row.solver}` shows what the solver has"
         )
         yield Finding(SENDING, "problems", row.id, what, hint)

@@ -340,7 +340,7 @@ def test_a_row_that_is_worked_on_meanwhile_is_left_alone(ward: Ward) -> None:
     ward.damage("UPDATE batches SET lease_until = '2100-01-01 00:00:00', fence = 2 WHERE id = 4")
     done = examination.repair(ward.database, seen)
     assert [one.repaired for one in done.findings] == [False]
-    assert "look again" in done.findings[0].hint
+    assert "check again" in done.findings[0].hint
     assert ward.noted() == 0
 
 

@@ -85,7 +85,7 @@ def test_the_lists_agree_and_each_disagreement_is_found(
     assert stray["label"] in told[None]
     assert "us, emulator says" in told[1]
     assert told[2].endswith("emulator says COMPLETED")
-    assert "it is sending, and emulator has it as" in told[3]
+    assert "it is sending, but emulator has it as" in told[3]
     assert "1 more under its label" in told[4]
     assert not any(one.repair for one in found)
 
