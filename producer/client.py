@@ -74,13 +74,9 @@ class Client:
     def __init__(
         self, url: str, key: str | None = None, *, timeout_s: float = 30.0, tries: int = _TRIES
     ) -> None:
-        """Prepare a client without connecting to the server.
+        """Prepare requests to the server at ``url``, with an API ``key`` if it needs one, without connecting.
 
-        Args:
-            url: of the server.
-            key: an API key, if the server needs one.
-            timeout_s: of one request.
-            tries: of one request.
+        Each request has ``timeout_s`` seconds and a number of ``tries``.
         """
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
@@ -262,13 +258,5 @@ def _text(value: Any) -> str:
 
 
 def _image(row: dict[str, Any]) -> ImageResult:
-    return ImageResult(
-        index=row["image"],
-        predicted=row["predicted"],
-        predicted_class=row["predicted_class"],
-        status=row["status"],
-        scores=tuple(row["scores"]),
-        margin=row["margin"],
-        label=row["label"],
-        source=row["source"],
-    )
+    values = {field.name: row[field.name] for field in fields(ImageResult) if field.name != "index"}
+    return ImageResult(index=row["image"], **{**values, "scores": tuple(row["scores"])})

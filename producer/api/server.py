@@ -16,13 +16,10 @@ _KEEP_ALIVE_S = 75  # longer than proxies reuse a connection, so that none is cl
 
 
 class Server(uvicorn.Server):
-    """Serves ``app`` on the socket ``listening``.
+    """Serves ``app`` on the bound socket ``listening``.
 
-    Args:
-        app: what is served.
-        listening: a bound socket, for the address that is reported.
-        report: is called with one line once the server accepts connections.
-        on_shutdown: is called before open connections are waited for.
+    Calls ``report`` with one line when it accepts connections, and ``on_shutdown`` before it waits for open
+    ones.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""`annealq keys`: who may use the HTTP API."""
+"""`annealq keys`: API keys of the HTTP API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from producer.commands.shared.options import Json
 
 app = typer.Typer(help="Add, list and revoke keys of the HTTP API.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is: letters, digits, dots, dashes.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the key: letters, digits, dots, dashes.")]
 
 
 @app.command()
@@ -22,11 +22,12 @@ def add(
         typer.Option(
             "--scope",
             help="read: look at networks, metrics and the key's own runs. submit: also send runs, and "
-            "control those. admin: see and control all others, too.",
+            "control its own. admin: see and control all runs.",
         ),
     ] = "submit",
     all_runs: Annotated[
-        bool, typer.Option("--all-runs", help="See the runs of others, too: for pages and monitoring.")
+        bool,
+        typer.Option("--all-runs", help="See the runs of other keys, too: for dashboards."),
     ] = False,
     requests_per_minute: Annotated[
         int | None, typer.Option("--requests-per-minute", help="Default: no limit.")
@@ -38,11 +39,11 @@ def add(
         float | None, typer.Option("--qpu-s-per-day", help="QPU seconds; default: no limit.")
     ] = None,
     webhook: Annotated[
-        str | None, typer.Option("--webhook", help="URL that is told of the end of each of its runs.")
+        str | None, typer.Option("--webhook", help="URL to which the end of each of its runs is posted.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Make a key and print it, this once."""
+    """Add a key, and print it this once."""
     from producer.api.core.settings import load as load_api
     from producer.api.keys import keys
     from producer.commands.shared.options import microseconds
@@ -57,18 +58,18 @@ def add(
     if webhook is not None:
         check_url(webhook, allow_private=load_api().webhook_private)
     with database() as opened:
-        made = keys.add(opened, name, keys.Scope(scope), limits, webhook, all_runs=all_runs)
+        key = keys.add(opened, name, keys.Scope(scope), limits, webhook, all_runs=all_runs)
     if json:
-        print_json(asdict(made))
+        print_json(asdict(key))
         return
-    typer.echo(f"key             {made.key}")
-    typer.echo(f"webhook secret  {made.webhook_secret}")
-    typer.secho("neither is shown again: keep them now", err=True, dim=True)
+    typer.echo(f"key             {key.key}")
+    typer.echo(f"webhook secret  {key.webhook_secret}")
+    typer.secho("store both now: they are not shown again", err=True, dim=True)
 
 
 @app.command("list")
 def list_keys(json: Json = False) -> None:
-    """All keys: names, beginnings, limits; never a whole key."""
+    """List all keys with their names, prefixes and limits."""
     from rich.table import Table
 
     from producer.api.keys import keys
@@ -76,17 +77,17 @@ def list_keys(json: Json = False) -> None:
     from producer.reports.terminal import page, print_json
 
     with database() as opened, opened.reading() as session:
-        found = keys.summaries(session, opened.now(session))
+        summaries = keys.summaries(session, opened.now(session))
     if json:
-        print_json([asdict(key) for key in found])
+        print_json([asdict(key) for key in summaries])
         return
-    if not found:
+    if not summaries:
         typer.echo("no keys yet: `annealq keys add NAME`")
         return
     table = Table(
-        "name", "key", "scope", "sees", "requests/min", "images/day", "today", "QPU s/day", "made", "revoked"
+        "name", "key", "scope", "sees", "requests/min", "images/day", "today", "QPU s/day", "added", "revoked"
     )
-    for key in found:
+    for key in summaries:
         limits = (key.requests_per_minute, key.images_per_day, key.images_today, key.qpu_s_per_day)
         shown = ["-" if value is None else f"{value:,}" for value in limits]
         sees = "all runs" if key.all_runs else "its runs"
@@ -98,10 +99,10 @@ def list_keys(json: Json = False) -> None:
 
 @app.command()
 def revoke(name: Name) -> None:
-    """End a key at once; what it has sent goes on."""
+    """Revoke a key at once; its runs continue."""
     from producer.api.keys import keys
     from producer.context import database
 
     with database() as opened:
         keys.revoke(opened, name)
-    typer.echo(f"key {name!r} is not valid any more")
+    typer.echo(f"key {name!r} is revoked")

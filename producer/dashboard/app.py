@@ -88,7 +88,7 @@ class Dashboard:
             Route("/static/style.css", self.style),
             Route("/static/live.js", self.script),
         ]
-        return Starlette(routes=routes, exception_handlers={404: _not_found})
+        return Starlette(routes=routes, exception_handlers={404: self._not_found})
 
     def runs(self, request: Request, visitor: Visitor) -> Response:
         """Show the runs of ``visitor``, newest first, for ``request``."""
@@ -96,7 +96,7 @@ class Dashboard:
         with self.database.reading() as session:
             older = int(before) if before.isdecimal() else None
             runs = queries.runs(session, _PAGE, before=older, key=visitor.only)
-            tiles = overview.queue_tiles(overview.queue(session), self.database.now(session))
+            tiles = overview.queue_tiles(session, self.database.now(session))
         return self._render(
             request,
             "runs.html.j2",
@@ -109,10 +109,9 @@ class Dashboard:
     def solvers(self, request: Request, _visitor: Visitor) -> Response:
         """Show the solvers with qubits, their open problems and embeddings, for ``request``."""
         with self.database.reading() as session:
-            solvers = overview.solvers(session, self.database.now(session))
+            solvers = overview.solver_rows(session, self.database.now(session))
             embeddings = embeddings_queries.summaries(session)
-        rows = [overview.solver_row(solver) for solver in solvers]
-        return self._render(request, "solvers.html.j2", solvers=rows, embeddings=embeddings, live=True)
+        return self._render(request, "solvers.html.j2", solvers=solvers, embeddings=embeddings, live=True)
 
     def run(self, request: Request, _visitor: Visitor) -> Response:
         """Show the run of ``request``, live until it is finished."""
@@ -199,7 +198,7 @@ class Dashboard:
         return answer
 
     async def logout(self, request: Request) -> Response:
-        """Delete the cookie."""
+        """Delete the cookie of ``request``."""
         answer = RedirectResponse(f"{_root(request)}/", 303)
         answer.delete_cookie(COOKIE, path="/")
         return answer
@@ -243,6 +242,13 @@ class Dashboard:
 
     def _problem(self, request: Request, status: int, message: str, hint: str | None = None) -> Response:
         return self._render(request, "problem.html.j2", status=status, message=message, hint=hint)
+
+    async def _not_found(self, request: Request, _error: Exception) -> Response:
+        message, hint = f"there is no page {request.url.path}", "start from the list of runs, /"
+        if "text/html" in request.headers.get("accept", ""):
+            return self._problem(request, 404, message, hint)
+        body = {"error": "NotFound", "message": message, "hint": hint, "way_out": hint}
+        return JSONResponse(body, 404, headers=_HEADERS)
 
     def _render(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
         visitor: Visitor | None = getattr(request.state, "visitor", None)
@@ -308,13 +314,3 @@ def _refuse_foreign(request: Request) -> None:
         is_foreign |= origin == "null" or urlsplit(origin).netloc != request.headers.get("host")
     if is_foreign:
         raise RequestRefused("the request came from another site", 403, "use the buttons of this page")
-
-
-def _not_found(request: Request, _error: Exception) -> Response:
-    message, hint = f"there is no page {request.url.path}", "start from the list of runs, /"
-    if "text/html" not in request.headers.get("accept", ""):
-        body = {"error": "NotFound", "message": message, "hint": hint, "way_out": hint}
-        return JSONResponse(body, 404, headers=_HEADERS)
-    values = {"live": False, "said": None, "who": None, "status": 404, "message": message, "hint": hint}
-    page = run_report.environment().get_template("problem.html.j2")
-    return HTMLResponse(page.render(root=_root(request), **values), 404, headers=_HEADERS)

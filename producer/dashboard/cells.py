@@ -52,12 +52,7 @@ def confusion(table: ConfusionTable | None) -> CellTable | None:
 
 
 def mean_scores(means: NDArray[np.float64] | None, names: Sequence[str]) -> CellTable | None:
-    """Return ``means`` with colours and the ``names`` of the classes; None if there are too many.
-
-    Args:
-        means: (K, K) mean scores in 0..100 by true class.
-        names: of the K classes.
-    """
+    """Return (K, K) ``means`` in 0..100 by true class, with colours and ``names``; None for many classes."""
     if means is None or len(names) > MAX_CLASSES:
         return None
     rows = tuple(

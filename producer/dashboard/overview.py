@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,47 +19,29 @@ _OPEN_PROBLEMS = (ProblemState.RESERVED, ProblemState.SENDING, ProblemState.SENT
 _COLOURS = {RunState.DONE: "right", RunState.FAILED: "wrong"}
 
 
-@dataclass(frozen=True)
-class QueueDepth:
-    """Unfinished batches and their images. ``oldest_due`` is the earliest due time of a pending batch."""
-
-    batches: dict[BatchState, int]
-    images: int
-    oldest_due: datetime | None
-
-
-@dataclass(frozen=True)
-class SolverState:
-    """A solver with qubits. ``failures`` are consecutive; ``error`` is the last one."""
-
-    name: str
-    failures: int
-    error: str | None
-    retry_at: datetime | None
-    problems: dict[ProblemState, int]
-    charged_us: int
-    today_us: int
-
-
-def queue(session: Session) -> QueueDepth:
-    """Return the unfinished work of all runs."""
+def queue_tiles(session: Session, now: datetime) -> list[tuple[str, str, str]]:
+    """Return name, value and note of each figure on the unfinished work in ``session`` at ``now``."""
     rows = session.execute(
         select(Batch.state, func.count(), func.sum(Batch.count))
         .where(Batch.state.in_(_WAITING))
         .group_by(Batch.state)
     ).all()
-    due = select(func.min(Batch.due_at)).where(Batch.state == BatchState.PENDING)
-    return QueueDepth(
-        batches={state: count for state, count, _ in rows},
-        images=sum(int(images) for *_, images in rows),
-        oldest_due=session.execute(due).scalar(),
-    )
+    images = sum(int(images) for *_, images in rows)
+    batches = ", ".join(f"{count:,} {state}" for state, count, _ in rows)
+    tiles = [("images waiting", f"{images:,}", batches or "nothing to do")]
+    oldest = session.execute(select(func.min(Batch.due_at)).where(Batch.state == BatchState.PENDING)).scalar()
+    if oldest is not None:
+        tiles.append(("oldest due batch", _age((now - oldest).total_seconds()), "since it became due"))
+    return tiles
 
 
-def solvers(session: Session, now: datetime) -> list[SolverState]:
-    """Return every solver with qubits that was used or has failed, with its charges on the day of ``now``."""
+def solver_rows(session: Session, now: datetime) -> list[dict[str, Any]]:
+    """Return the template's values for every solver with qubits in ``session`` that was used or has failed.
+
+    Their charges of today are those since midnight before ``now``.
+    """
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    rows = session.execute(
+    counts = session.execute(
         select(
             Run.solver,
             Problem.state,
@@ -73,27 +54,31 @@ def solvers(session: Session, now: datetime) -> list[SolverState]:
         .where(Run.solver.in_([solver for solver in Solver if solver.is_remote]))
         .group_by(Run.solver, Problem.state)
     ).all()
-    breakers = {row.solver: row for row in session.execute(select(Breaker)).scalars()}
-    names = sorted({row[0] for row in rows} | set(breakers))
-    return [_solver(name, [row for row in rows if row[0] == name], breakers.get(name)) for name in names]
+    rows = {row.solver: _solver_row(row) for row in session.execute(select(Breaker)).scalars()}
+    for solver, state, count, charged, today in counts:
+        row = rows.setdefault(solver, _solver_row(Breaker(solver=solver, failures=0)))
+        row[state.value] = count
+        row["charged_us"] += int(charged)
+        row["today_us"] += int(today)
+    return [row for _, row in sorted(rows.items())]
 
 
-def _solver(
-    name: str, rows: list[tuple[str, ProblemState, int, int, int]], breaker: Breaker | None
-) -> SolverState:
-    return SolverState(
-        name=name,
-        failures=0 if breaker is None else breaker.failures,
-        error=None if breaker is None else breaker.error,
-        retry_at=None if breaker is None else breaker.retry_at,
-        problems={state: count for _, state, count, _, _ in rows},
-        charged_us=sum(int(us) for *_, us, _ in rows),
-        today_us=sum(int(us) for *_, us in rows),
-    )
+def _solver_row(breaker: Breaker) -> dict[str, Any]:
+    state = "answers"
+    if breaker.failures:
+        state = f"{breaker.failures:,} consecutive failures: {breaker.error}"
+    return {
+        "name": breaker.solver,
+        "state": state,
+        "colour": "wrong" if breaker.failures else "right",
+        **{problems.value: 0 for problems in _OPEN_PROBLEMS},
+        "charged_us": 0,
+        "today_us": 0,
+    }
 
 
 def run_row(run: queries.RunSummary) -> dict[str, Any]:
-    """Return the template's values for a row of the list of runs."""
+    """Return the template's values for ``run`` in the list of runs."""
     figures = run.statistics or {}
     charged = figures.get("qpu_access_time_us") or 0
     rate = figures.get("images_per_second")
@@ -110,31 +95,6 @@ def run_row(run: queries.RunSummary) -> dict[str, Any]:
         "rate": "" if rate is None else f"{rate:,.1f}",
         "qpu": f"{charged / 1e6:,.3f} s" if charged else "",
         "created": f"{run.created_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
-    }
-
-
-def queue_tiles(depth: QueueDepth, now: datetime) -> list[tuple[str, str, str]]:
-    """Return name, value and note of each figure on ``depth`` at ``now``."""
-    batches = ", ".join(f"{count:,} {state}" for state, count in depth.batches.items())
-    tiles = [("images waiting", f"{depth.images:,}", batches or "nothing to do")]
-    if depth.oldest_due is not None:
-        age = _age((now - depth.oldest_due).total_seconds())
-        tiles.append(("oldest due batch", age, "since it became due"))
-    return tiles
-
-
-def solver_row(solver: SolverState) -> dict[str, Any]:
-    """Return the template's values for a row of the list of solvers."""
-    state = "answers"
-    if solver.failures:
-        state = f"{solver.failures:,} consecutive failures: {solver.error}"
-    return {
-        "name": solver.name,
-        "state": state,
-        "colour": "wrong" if solver.failures else "right",
-        **{str(kind): f"{solver.problems.get(kind, 0):,}" for kind in _OPEN_PROBLEMS},
-        "today": f"{solver.today_us / 1e6:,.3f} s",
-        "charged": f"{solver.charged_us / 1e6:,.3f} s",
     }
 
 

@@ -78,7 +78,9 @@ class RunFacts:
 
 
 def read(session: Session, run: int, *, scores: bool = True) -> RunFacts:
-    """Return everything about ``run``; with ``scores`` also the mean scores, for which every image is read.
+    """Return everything about ``run`` in ``session``.
+
+    Mean ``scores``, for which every image is read, are optional.
 
     Raises:
         NotFound: there is no such run.
@@ -105,9 +107,9 @@ def read(session: Session, run: int, *, scores: bool = True) -> RunFacts:
 def least_certain(
     session: Session, run: int, classes: int, limit: int = LEAST_CERTAIN
 ) -> tuple[ImageFacts, ...]:
-    """Return the ``limit`` images of ``run`` with the smallest margins, at most half of them undecided.
+    """Return the ``limit`` images of ``run`` in ``session`` with the smallest margins.
 
-    ``classes`` is the number of classes.
+    At most half of them are undecided; ``classes`` is the number of classes.
     """
     undecided = classified(session, run, limit // 2, Classification.predicted.is_(None))
     decided = classified(session, run, limit - len(undecided), Classification.predicted.is_not(None))
@@ -117,7 +119,7 @@ def least_certain(
 def classified(
     session: Session, run: int, limit: int, condition: ColumnElement[bool]
 ) -> list[queries.Classified]:
-    """Return ``limit`` classified images of ``run`` that meet ``condition``, smallest margin first."""
+    """Return ``limit`` images of ``run`` in ``session`` that meet ``condition``, smallest margin first."""
     rows = session.execute(
         select(*queries.CLASSIFIED)
         .where(Classification.run_id == run, condition)
@@ -130,7 +132,7 @@ def classified(
 def images(
     session: Session, run: int, classified: Sequence[queries.Classified], classes: int
 ) -> tuple[ImageFacts, ...]:
-    """Return the ``classified`` images of ``run`` with their pixels; ``classes`` is the number of classes."""
+    """Return the ``classified`` images of ``run`` in ``session`` with their pixels and ``classes`` scores."""
     numbers = {result.image for result in classified}
     pixels: dict[int, tuple[NDArray[np.uint8], str | None]] = {}
     for result in classified:

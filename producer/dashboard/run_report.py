@@ -31,7 +31,7 @@ _CHIP_DPI = 80
 
 
 def html(session: Session, run: int) -> str:
-    """Return the report of ``run`` as one page without scripts and without links to other files.
+    """Return the report of ``run`` in ``session`` as one page, without scripts or links to files.
 
     Energy histograms need the packages of a worker, and the embedding's drawing needs matplotlib; the page
     names what is missing.
@@ -54,7 +54,7 @@ def html(session: Session, run: int) -> str:
 
 
 def markdown(session: Session, run: int) -> str:
-    """Return the figures and tables of ``run`` as Markdown.
+    """Return the figures and tables of ``run`` in ``session`` as Markdown.
 
     Raises:
         NotFound: there is no such run.
@@ -65,15 +65,10 @@ def markdown(session: Session, run: int) -> str:
 
 
 def live(session: Session, run: int, *, scores: bool) -> dict[str, Any]:
-    """Return the values of the template of ``run``'s page.
+    """Return the values of the template of ``run``'s page, read from ``session``.
 
-    Args:
-        session: to read the run.
-        run: its number.
-        scores: also show mean scores, for which every image is read.
-
-    Returns:
-        The values. `embedding` is id and text of the embedding to draw, if there is one.
+    With ``scores`` they include mean scores, for which every image is read. `embedding` is id and text of the
+    embedding to draw, if there is one.
 
     Raises:
         NotFound: there is no such run.
@@ -102,12 +97,9 @@ def environment() -> Environment:
 
 
 def image_values(image: ImageFacts, names: Sequence[str], best: int | None = None) -> dict[str, Any]:
-    """Return the template's values for ``image``.
+    """Return the template's values for ``image``; ``names`` are those of all classes.
 
-    Args:
-        image: what is shown.
-        names: of all classes.
-        best: the number of highest scores to show, without scores of 0; None for all scores.
+    Only the ``best`` highest scores above 0 are shown, or all if it is None.
     """
     result = image.result
     order = range(len(names))
@@ -130,7 +122,7 @@ def image_values(image: ImageFacts, names: Sequence[str], best: int | None = Non
 
 
 def chip_png(session: Session, summary: embeddings_queries.EmbeddingSummary) -> tuple[bytes, str]:
-    """Return a drawing of the embedding in ``summary`` on its chip as PNG, and a description.
+    """Return a drawing of the embedding ``summary`` in ``session`` on its chip as PNG, and a description.
 
     Raises:
         ParameterError: matplotlib is missing.

@@ -95,15 +95,9 @@ def histogram(
     stacked: Sequence[tuple[str, NDArray[np.integer]]],
     size: Size = LARGE,
 ) -> Chart:
-    """Return a stacked histogram.
+    """Return a histogram of ``size`` with ``title``, ``x_label`` and ``y_label``.
 
-    Args:
-        title: of the chart.
-        x_label: of the axis of values.
-        y_label: of the axis of counts.
-        edges: (n + 1,) edges of the bins.
-        stacked: names and (n,) counts of each kind.
-        size: of the chart.
+    Bins have (n + 1,) ``edges``; ``stacked`` are names and (n,) counts of each kind.
     """
     total = np.sum([counts for _, counts in stacked], axis=0)
     labels = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges.tolist())]
@@ -122,15 +116,9 @@ def histogram(
 def rate(
     title: str, y_label: str, done: Sequence[Done], start: datetime, end: datetime, unit: float
 ) -> Chart:
-    """Return a chart of the rate of work over time.
+    """Return a chart with ``title`` and ``y_label`` of the work ``done`` from ``start`` to ``end``.
 
-    Args:
-        title: of the chart.
-        y_label: of the axis of rates.
-        done: amounts of work with their times.
-        start: of the axis of time.
-        end: of the axis of time.
-        unit: rates are amounts per ``unit`` seconds.
+    Rates are amounts per ``unit`` seconds.
     """
     length = max((end - start).total_seconds(), 1e-3)
     seconds = np.array([(work.when - start).total_seconds() for work in done])

@@ -51,7 +51,7 @@ class Authenticator:
         return caller
 
     def authenticate_browser(self, request: Request, scope: Scope, cookie: str | None) -> Caller:
-        """Do the same as `authenticate`, for a browser that sends its key in a ``cookie``."""
+        """Do as `authenticate` for a ``request`` of a browser with its key in a ``cookie``, and ``scope``."""
         caller = self._identify(_bearer(request) or cookie)
         _check(request, caller, scope)
         if caller.limits.requests_per_minute is not None:

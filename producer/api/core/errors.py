@@ -79,10 +79,8 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 def install(app: FastAPI) -> None:
     """Let ``app`` answer every error with an `ErrorBody`."""
-    app.add_exception_handler(AnnealqError, _known)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unknown)
+    for kind in (AnnealqError, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, _handle)
 
 
 def error_body(code: str, message: str, hint: str) -> dict[str, str]:
@@ -128,29 +126,17 @@ def printable(text: str) -> str:
     return clean if len(clean) <= _MAX_TEXT else clean[:_MAX_TEXT] + " ..."
 
 
-async def _known(_request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, AnnealqError):
-        raise error
-    return respond(error)
-
-
-async def _invalid(_request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, RequestValidationError):
-        raise error
-    return respond(ParameterError(describe(error.errors())))
-
-
-async def _http(request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, HTTPException):
-        raise error
-    where = printable(f"{request.method} {request.url.path}")[:200]
-    hint = "GET /openapi.json lists all paths and methods"
-    answer = _answer(error.status_code, _code(error.status_code), f"{where}: {error.detail}", hint)
-    answer.headers.update(error.headers or {})
-    return answer
-
-
-async def _unknown(request: Request, error: Exception) -> JSONResponse:
+async def _handle(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, AnnealqError):
+        return respond(error)
+    if isinstance(error, RequestValidationError):
+        return respond(ParameterError(describe(error.errors())))
+    if isinstance(error, HTTPException):
+        message = f"{printable(f'{request.method} {request.url.path}')[:200]}: {error.detail}"
+        hint = "GET /openapi.json lists all paths and methods"
+        answer = _answer(error.status_code, _code(error.status_code), message, hint)
+        answer.headers.update(error.headers or {})
+        return answer
     number = secrets.token_hex(4)
     _LOG.error("request %s failed: %s %s", number, request.method, request.url.path, exc_info=error)
     message = f"the server failed; its log has the reason under {number}"

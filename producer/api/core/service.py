@@ -34,12 +34,9 @@ class Service:
 
     @classmethod
     def build(cls, settings: Settings, api: ApiSettings, *, is_private: bool) -> Service:
-        """Return a service by ``settings`` and ``api`` that has not connected to anything yet.
+        """Return a service with the database and broker of ``settings``, without connecting to them.
 
-        Args:
-            settings: name the database and the broker.
-            api: settings of the API.
-            is_private: only this machine can reach the API; see `Authenticator`.
+        ``api`` are settings of the API; ``is_private`` says that only this machine can reach it.
 
         Raises:
             ParameterError: the database's URL cannot be understood.

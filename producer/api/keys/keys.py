@@ -111,15 +111,10 @@ def add(
     *,
     all_runs: bool = False,
 ) -> NewKey:
-    """Add a key to ``database``.
+    """Add a key ``name`` with ``scope`` and ``limits`` to ``database``.
 
-    Args:
-        database: where the key is stored.
-        name: of the key, at most 64 characters.
-        scope: what the key may do.
-        limits: unlimited by default.
-        webhook_url: is called when a run of the key ends.
-        all_runs: the key sees the runs of other keys, too, as every key of scope admin does.
+    The end of each of its runs is posted to ``webhook_url``. With ``all_runs`` the key also sees the runs of
+    other keys, as every key of scope admin does.
 
     Raises:
         ParameterError: the name is invalid, or belongs to another key, which may be revoked.
@@ -167,7 +162,7 @@ def revoke(database: Database, name: str) -> None:
 
 
 def summaries(session: Session, now: datetime) -> list[KeySummary]:
-    """Return all keys, newest first, with the images that they have used on the day of ``now``."""
+    """Return all keys in ``session``, newest first, with the images that they used on the day of ``now``."""
     rows = session.execute(select(ApiKey).order_by(ApiKey.id.desc())).scalars()
     return [
         KeySummary(
@@ -188,13 +183,13 @@ def summaries(session: Session, now: datetime) -> list[KeySummary]:
 
 
 def exist(session: Session, *, valid: bool = False) -> bool:
-    """Return whether any key exists; with ``valid``, whether one exists that is not revoked."""
+    """Return whether ``session`` has any key; with ``valid``, one that is not revoked."""
     query = select(ApiKey.id).limit(1)
     return session.execute(query.where(ApiKey.revoked_at.is_(None)) if valid else query).first() is not None
 
 
 def identify(session: Session, key: str) -> Caller | None:
-    """Return the owner of ``key``, or None if it is unknown or revoked."""
+    """Return the owner of ``key`` in ``session``, or None if it is unknown or revoked."""
     parts = _KEY.fullmatch(key)
     if parts is None:
         return None
@@ -209,7 +204,7 @@ def identify(session: Session, key: str) -> Caller | None:
 
 
 def count_request(session: Session, key_id: int, now: datetime) -> int:
-    """Count a request of the key ``key_id``, and return its requests in the minute of ``now``."""
+    """Count a request of ``key_id`` in ``session``, and return its requests in the minute of ``now``."""
     minute = now.replace(second=0, microsecond=0)
     requests = case((ApiKey.minute == minute, ApiKey.requests + 1), else_=1)
     counted = update(ApiKey).where(ApiKey.id == key_id).values(requests=requests, minute=minute)
@@ -217,7 +212,7 @@ def count_request(session: Session, key_id: int, now: datetime) -> int:
 
 
 def count_images(session: Session, key_id: int, images: int, now: datetime) -> int:
-    """Count ``images`` of the key ``key_id``, and return its images on the day of ``now``.
+    """Count ``images`` of ``key_id`` in ``session``, and return its images on the day of ``now``.
 
     The key's row is locked until the commit.
     """

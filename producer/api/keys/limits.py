@@ -20,7 +20,7 @@ _REMOTE = [solver.value for solver in Solver if solver.is_remote]
 
 
 def count_request(session: Session, caller: Caller, now: datetime) -> None:
-    """Count a request of ``caller`` at ``now``; raise RequestRefused (429) above their limit per minute."""
+    """Count a request of ``caller`` in ``session`` at ``now``; raise RequestRefused (429) above the limit."""
     limit = caller.limits.requests_per_minute
     if caller.key_id is None or limit is None:
         return
@@ -36,17 +36,10 @@ def count_request(session: Session, caller: Caller, now: datetime) -> None:
 def count_run(
     session: Session, caller: Caller, run: int, images: int, solver: Solver, *, now: datetime
 ) -> None:
-    """Count the new ``run`` of ``caller``, in the transaction that inserts it.
+    """Count the new ``run`` of ``caller`` and its ``images``, in the ``session`` that inserts it ``now``.
 
-    If the key has a limit of QPU time and the run has no budget, its budget becomes the rest of the limit.
-
-    Args:
-        session: of the transaction.
-        caller: whose limits apply.
-        run: number of the new run.
-        images: number of its images.
-        solver: only runs on remote solvers use QPU time.
-        now: of the database.
+    If ``solver`` is remote, the key has a limit of QPU time and the run has no budget, its budget becomes the
+    rest of the limit.
 
     Raises:
         RequestRefused: 429, the images or the QPU time of the key for this day do not suffice.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -78,42 +78,29 @@ def _collect(session: Session, now: datetime) -> Iterator[Metric]:
     yield _by_state("annealq_webhook_deliveries", "Messages to webhooks by state", DeliveryState, sent)
     yield from _ledger(session)
     yield from _queue(session, now)
-    failures = GaugeMetricFamily(
-        "annealq_solver_failures", "Consecutive failures of a solver since its last answer", labels=["solver"]
-    )
-    for solver, count in session.execute(select(Breaker.solver, Breaker.failures)):
-        failures.add_metric([solver], float(count))
-    yield failures
+    failures = session.execute(select(Breaker.solver, Breaker.failures))
+    text = "Consecutive failures of a solver since its last answer"
+    yield _fill(GaugeMetricFamily("annealq_solver_failures", text, labels=["solver"]), failures)
 
 
 def _runs(session: Session) -> Iterator[Metric]:
-    spent = GaugeMetricFamily(
-        "annealq_run_qpu_microseconds", "QPU time charged to a run so far", labels=["run", "solver"]
-    )
-    rows = session.execute(
+    charges = session.execute(
         select(Run.id, Run.solver, func.sum(charged_us()))
         .join(Batch, Batch.run_id == Run.id)
         .join(Problem, Problem.batch_id == Batch.id)
         .where(Run.state.in_(_UNFINISHED))
         .group_by(Run.id, Run.solver)
     )
-    for run, solver, cost in rows:
-        spent.add_metric([str(run), solver], float(cost))
-    yield spent
-    broken = GaugeMetricFamily(
-        "annealq_run_chain_break_fraction",
-        "Mean share of broken chains over the images of a run",
-        labels=["run"],
-    )
+    text = "QPU time charged to a run so far"
+    yield _fill(GaugeMetricFamily("annealq_run_qpu_microseconds", text, labels=["run", "solver"]), charges)
     fractions = session.execute(
         select(Run.id, func.avg(Classification.chain_break_fraction))
         .join(Classification, Classification.run_id == Run.id)
         .where(Run.state.in_(_UNFINISHED), Classification.chain_break_fraction.is_not(None))
         .group_by(Run.id)
     )
-    for run, fraction in fractions:
-        broken.add_metric([str(run)], float(fraction))
-    yield broken
+    text = "Mean share of broken chains over the images of a run"
+    yield _fill(GaugeMetricFamily("annealq_run_chain_break_fraction", text, labels=["run"]), fractions)
 
 
 def _ledger(session: Session) -> Iterator[Metric]:
@@ -132,13 +119,9 @@ def _ledger(session: Session) -> Iterator[Metric]:
         .join(Problem, Problem.batch_id == Batch.id)
         .group_by(Run.solver)
     ).all()
-    charged = CounterMetricFamily(
-        "annealq_qpu_microseconds", "QPU time charged for answers and duplicates", labels=["solver"]
-    )
-    costs = {solver: int(cost) for solver, cost in rows}
-    for solver in Solver:
-        charged.add_metric([solver], float(costs.get(solver, 0)))
-    yield charged
+    costs = {solver.value: 0 for solver in Solver} | {row[0]: row[1] for row in rows}
+    text = "QPU time charged for answers and duplicates"
+    yield _fill(CounterMetricFamily("annealq_qpu_microseconds", text, labels=["solver"]), costs.items())
 
 
 def _queue(session: Session, now: datetime) -> Iterator[Metric]:
@@ -162,8 +145,15 @@ def _counts(session: Session, column: InstrumentedAttribute[Any]) -> dict[Any, i
 
 def _by_state(name: str, text: str, states: Iterable[State], counts: Mapping[Any, int]) -> Metric:
     family = GaugeMetricFamily(name, text, labels=["state"])
-    for state in states:
-        family.add_metric([state], float(counts.get(state, 0)))
+    return _fill(family, ((state, counts.get(state, 0)) for state in states))
+
+
+def _fill(
+    family: GaugeMetricFamily | CounterMetricFamily, rows: Iterable[Sequence[Any]]
+) -> GaugeMetricFamily | CounterMetricFamily:
+    """Add to ``family`` the last value of each of ``rows``, labelled by the others."""
+    for *labels, value in rows:
+        family.add_metric([str(label) for label in labels], float(value))
     return family
 
 

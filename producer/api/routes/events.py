@@ -28,7 +28,7 @@ _RETRY_MS = 2_000
     responses={200: {"content": {"text/event-stream": {}}}},
 )
 async def follow(run: SeenRun, service: Shared) -> StreamingResponse:
-    """Send events `progress` (images sampled, scored, failed), a comment every 15 s, and at last `end`."""
+    """Send events `progress` of the `run` (images sampled, scored, failed), and finally an event `end`."""
     await run_in_threadpool(_check, service, run)
     return StreamingResponse(
         _stream(service, run),

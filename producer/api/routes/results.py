@@ -74,7 +74,7 @@ def _page(
 
 
 def _nested(row: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """A row with its scores as one list, in the order of the classes."""
+    """Return ``row`` with its scores as one list, in the order of the classes."""
     scores = [row.pop(f"score_{name}") for name in names]
     return {**row, "scores": scores}
 

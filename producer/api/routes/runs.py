@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated
 
@@ -49,7 +51,10 @@ def list_runs(
     before: Annotated[int | None, Query(ge=1, lt=2**63, description="Only runs older than this one.")] = None,
     state: RunState | None = None,
 ) -> JSONResponse:
-    """Return the runs that the key sees, newest first; `next` is the path of the following page."""
+    """Return up to `limit` runs that the `caller` sees, newest first: in a `state`, and `before` a run.
+
+    `next` is the path of the following page.
+    """
     with service.database.reading() as session:
         runs = queries.runs(session, limit, before=before, state=state, key=caller.only)
     following = None
@@ -61,33 +66,32 @@ def list_runs(
 
 @router.get("/v1/runs/{run}", summary="Show a run")
 async def show(run: SeenRun, service: Shared) -> Response:
-    """Return what `annealq runs show RUN --json` prints."""
+    """Return what `annealq runs show RUN --json` prints about the `run`."""
     return Response(await service.snapshots.get(run), media_type="application/json")
 
 
 @router.post("/v1/runs/{run}/cancel", summary="Cancel a run")
 def cancel(run: OwnRun, service: Shared) -> JSONResponse:
-    """Cancel a run, and return its charges and the problems still in flight. Scored images stay stored."""
-    try:
+    """Cancel the `run`, and return its charges and problems still in flight. Scored images stay stored."""
+    with _conflicts():
         spent = control.cancel(service.database, run)
-    except ParameterError as error:
-        raise _conflict(error) from None
     return JSONResponse({"run_id": run, "state": RunState.CANCELLED, **asdict(spent)})
 
 
 @router.post("/v1/runs/{run}/pause", summary="Pause a run")
 def pause(run: OwnRun, service: Shared) -> JSONResponse:
-    """Pause a run. Problems already submitted are still collected and stored."""
-    try:
+    """Pause the `run`. Problems already submitted are still collected and stored."""
+    with _conflicts():
         control.pause(service.database, run)
-    except ParameterError as error:
-        raise _conflict(error) from None
     return JSONResponse({"run_id": run, "state": RunState.PAUSED})
 
 
 @router.post("/v1/runs/{run}/resume", summary="Resume a run")
 def resume(run: OwnRun, service: Shared, caller: Submitter, body: Resumption | None = None) -> JSONResponse:
-    """Resume a paused run, or repeat the failed batches of a failed one."""
+    """Resume the paused `run`, or repeat its failed batches, as the `body` says.
+
+    Only a `caller` of scope admin may change the budget.
+    """
     body = body or Resumption()
     budget_us = None if body.budget_s is None else max(round(body.budget_s * 1e6), 1)
     if budget_us is not None and caller.scope is not Scope.ADMIN:
@@ -96,14 +100,16 @@ def resume(run: OwnRun, service: Shared, caller: Submitter, body: Resumption | N
             403,
             "resume without budget_s, or use a key of scope admin",
         )
-    try:
+    with _conflicts('; POST /v1/runs/RUN/resume takes {"budget_s": SECONDS} and {"now": true}'):
         batches = control.resume(service.database, run, budget_us, at_once=body.now)
-    except ParameterError as error:
-        more = '; POST /v1/runs/RUN/resume takes {"budget_s": SECONDS} and {"now": true}'
-        raise _conflict(error, more) from None
     service.notifier.notify()
     return JSONResponse({"run_id": run, "batches_left": batches})
 
 
-def _conflict(error: ParameterError, more: str = "") -> RequestRefused:
-    return RequestRefused(str(error), 409, f"GET /v1/runs/RUN shows its state{more}")
+@contextmanager
+def _conflicts(more: str = "") -> Iterator[None]:
+    """Answer 409 if the state of the run does not allow the action."""
+    try:
+        yield
+    except ParameterError as error:
+        raise RequestRefused(str(error), 409, f"GET /v1/runs/RUN shows its state{more}") from None

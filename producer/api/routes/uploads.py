@@ -1,6 +1,6 @@
-"""Images that come with a request: files of a form, numbers in JSON, or a file below an allowed folder.
+"""Images of a request: files of a form, numbers in JSON, or a file below an allowed folder.
 
-They are read by the readers of `producer.images`, whose limits hold, and those of the API's settings.
+The readers are those of `producer.images`, with their limits and those of the API's settings.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -36,7 +35,7 @@ _KNOWN = (".npz", ".npy", ".csv", ".txt", ".idx", *SUFFIXES)
 
 @dataclass(frozen=True)
 class SentFile:
-    """A file of a form: the name that its sender gave it, and its bytes."""
+    """A file of a form, with the name that its sender gave it."""
 
     name: str
     file: BinaryIO
@@ -45,24 +44,33 @@ class SentFile:
 def read_files(
     files: Sequence[SentFile], labels: SentFile | None, options: RunBodyOptions, limits: ApiSettings
 ) -> ImageSet:
-    """The images of a form: one file of any known format, or any number of pictures, in the order sent.
+    """Return the images of ``files``: one file of any known format, or any number of pictures in order.
+
+    ``labels`` is a file, too; ``options`` may name a part of the file; ``limits`` are those of the API.
 
     Raises:
-        ImageError: they cannot be read; names are the sender's.
+        ImageError: the files cannot be read; it has the names that the sender gave them.
     """
-    with tempfile.TemporaryDirectory(prefix="annealq-upload-") as folder, _as_sent(Path(folder)) as keep:
-        paths = [keep(file) for file in files]
-        label_path = None if labels is None else keep(labels)
-        if len(paths) == 1:
+    sent = files if labels is None else [*files, labels]
+    with tempfile.TemporaryDirectory(prefix="annealq-upload-") as folder:
+        paths = [_store(file, Path(folder), k) for k, file in enumerate(sent)]
+        label_path = None if labels is None else paths.pop()
+        try:
+            if len(paths) > 1:
+                return _read_pictures(files, paths, label_path, limits.max_decoded)
             _refuse_bomb(paths[0], limits.max_decoded)
             read = read_images(_with_part(paths[0], options.part), label_path)
-            sources = None if read.sources is None else (printable(files[0].name),)
-            return replace(read, name=_base(files[0].name), sources=sources)
-        return _read_pictures(files, paths, label_path, limits.max_decoded)
+        except ImageError as error:
+            message = str(error)
+            for path, file in zip([*paths, label_path], sent, strict=False):
+                message = message.replace(str(path), _base(file.name))
+            raise ImageError(message) from error
+    sources = None if read.sources is None else (printable(files[0].name),)
+    return replace(read, name=_base(files[0].name), sources=sources)
 
 
 def read_numbers(request: RunBody) -> ImageSet:
-    """The images of a JSON body. Raises ImageError: no pixels, or labels that do not agree with them."""
+    """Return the images in the JSON body ``request``; raise ImageError if pixels or labels are invalid."""
     pixels = to_pixels(_array(request.images, "images"), "images")
     labels = None
     if request.labels is not None:
@@ -71,21 +79,24 @@ def read_numbers(request: RunBody) -> ImageSet:
 
 
 def read_uri(uri: str, part: str | None, limits: ApiSettings) -> ImageSet:
-    """The images of a file or folder that the operator allows.
+    """Return the images at ``uri``, a file or folder below the folders in ``limits``.
+
+    ``part`` names a set of images in an .npz file.
 
     Raises:
-        RequestRefused: 403, it is not below one of the allowed folders. ImageError: it cannot be read.
+        RequestRefused: 403, the file is not below one of the folders.
+        ImageError: the file cannot be read.
     """
     parts = urlsplit(uri)
     is_local = parts.scheme in ("", "file") and parts.netloc in ("", "localhost")
     path = Path(unquote(parts.path) if parts.scheme else uri)
-    # Links are followed first: what counts is where they lead.
+    # Links are resolved first, so that none leads out of the folders.
     real = _resolve(path) if is_local and path.is_absolute() else None
     if real is None or not any(real.is_relative_to(folder) for folder in limits.folders):
         raise RequestRefused(
             f"uri {printable(uri)!r} is not below a folder that may be read",
             403,
-            "send the images themselves; the operator allows folders by ANNEALQ_API_FOLDERS",
+            "send the images themselves, or let the operator set ANNEALQ_API_FOLDERS",
         )
     if real.is_file():
         _refuse_bomb(real, limits.max_decoded)
@@ -103,43 +114,23 @@ def _with_part(path: Path, part: str | None) -> str:
     return str(path) if part is None else f"{path}:{part}"
 
 
-@contextmanager
-def _as_sent(folder: Path) -> Iterator[_Keep]:
-    """Keeps files under names of our own; errors speak of theirs."""
-    keep = _Keep(folder)
-    try:
-        yield keep
-    except ImageError as error:
-        raise ImageError(keep.rename(str(error))) from error
-
-
-class _Keep:
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._names: dict[str, str] = {}
-
-    def __call__(self, sent: SentFile) -> Path:
-        suffixes = "".join(PurePosixPath(sent.name.lower()).suffixes[-2:])
-        known = next((f"{s}{z}" for s in _KNOWN for z in ("", ".gz") if suffixes.endswith(s + z)), "")
-        path = self._folder / f"{len(self._names):06}{known}"
-        with path.open("wb") as file:
-            shutil.copyfileobj(sent.file, file)
-        self._names[str(path)] = _base(sent.name)
-        return path
-
-    def rename(self, message: str) -> str:
-        for path, name in self._names.items():
-            message = message.replace(path, name)
-        return message
+def _store(sent: SentFile, folder: Path, number: int) -> Path:
+    """Write a file under a name of our own, with a known suffix of the sender's name."""
+    suffixes = "".join(PurePosixPath(sent.name.lower()).suffixes[-2:])
+    known = next((f"{s}{z}" for s in _KNOWN for z in ("", ".gz") if suffixes.endswith(s + z)), "")
+    path = folder / f"{number:06}{known}"
+    with path.open("wb") as file:
+        shutil.copyfileobj(sent.file, file)
+    return path
 
 
 def _base(name: str) -> str:
-    """The last part of a file's name as its sender gave it, for people."""
+    """Return the last part of a sender's file name, for display."""
     return printable(name.replace("\\", "/").rpartition("/")[2])[:200] or "images"
 
 
 def _read_pictures(
-    files: Sequence[SentFile], paths: Sequence[Path], labels: Path | None, most: int
+    files: Sequence[SentFile], paths: Sequence[Path], labels: Path | None, max_bytes: int
 ) -> ImageSet:
     for file in files:
         if not is_picture(file.name):
@@ -148,7 +139,7 @@ def _read_pictures(
                 "file alone"
             )
     first = read_picture(paths[0])
-    if len(paths) * first.size > most:
+    if len(paths) * first.size > max_bytes:
         raise ImageError(f"{len(paths):,} pictures of {first.size:,} pixels are too many: send fewer")
     pixels = np.empty((len(paths), *first.shape), np.uint8)
     for row, path in enumerate(paths):
@@ -159,8 +150,8 @@ def _read_pictures(
                 f"{first.shape[0]} x {first.shape[1]}; scale them to one size"
             )
         pixels[row] = picture
-    given = None if labels is None else to_labels(read_labels(labels), len(pixels), "labels")
-    return ImageSet("pictures", pixels, given, None, tuple(_base(file.name) for file in files))
+    numbers = None if labels is None else to_labels(read_labels(labels), len(pixels), "labels")
+    return ImageSet("pictures", pixels, numbers, None, tuple(_base(file.name) for file in files))
 
 
 def _array(values: object, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
@@ -168,22 +159,22 @@ def _array(values: object, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np
         return np.asarray(values)
     except (ValueError, OverflowError, TypeError):
         raise ImageError(
-            f"{name}: rows or images of different sizes; all rows need one length, all images one size"
+            f"{name}: rows or images of different sizes: give all rows one length, all images one size"
         ) from None
 
 
-def _refuse_bomb(path: Path, most: int) -> None:
-    """Refuse what would become more than ``most`` bytes unpacked; damage is the readers' matter."""
-    if _unpacked(path, most) > most:
-        raise ImageError(f"{path}: unpacks to more than {most / 1e6:g} MB: send fewer images in each run")
+def _refuse_bomb(path: Path, max_bytes: int) -> None:
+    """Refuse a file of more than ``max_bytes`` after unpacking; damaged files are left to the readers."""
+    if _unpacked_size(path, max_bytes) > max_bytes:
+        raise ImageError(f"{path}: unpacks to more than {max_bytes / 1e6:g} MB: send fewer images in a run")
 
 
-def _unpacked(path: Path, most: int) -> int:
+def _unpacked_size(path: Path, max_bytes: int) -> int:
     with path.open("rb") as file:
         is_gzip = file.read(len(_GZIP)) == _GZIP
     try:
         if is_gzip:
-            return _gunzipped(path, most)
+            return _gunzipped_size(path, max_bytes)
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 return sum(info.file_size for info in archive.infolist())
@@ -192,9 +183,9 @@ def _unpacked(path: Path, most: int) -> int:
     return path.stat().st_size
 
 
-def _gunzipped(path: Path, most: int) -> int:
+def _gunzipped_size(path: Path, max_bytes: int) -> int:
     size = 0
     with gzip.open(path) as file:
-        while size <= most and (chunk := file.read(_CHUNK)):
+        while size <= max_bytes and (chunk := file.read(_CHUNK)):
             size += len(chunk)
     return size
