@@ -63,7 +63,7 @@ def say(capsys: pytest.CaptureFixture[str]) -> Say:
 WITNESSED = """
 import os, sys
 from celery.__main__ import main
-from worker import leases
+from worker.records import leases
 
 claim = leases.claim_batch
 
@@ -170,13 +170,14 @@ def books(at: Night) -> dict[str, int]:
 BLIND = """
 import sys
 from celery.__main__ import main
-from worker import ledger, submission
+from worker.records import problems
+from worker.remote import recovery
 
-def send_again(self, entry, now):
-    with self._writing() as (session, now):
-        ledger.take_back(session, entry.id, "blindly", now=now)
+def send_again(state, entry, now):
+    with state.transaction() as (session, now):
+        problems.requeue(session, entry.id, "blindly", now=now)
 
-submission.Submission._settle_by_label = send_again
+recovery._resolve_by_label = send_again
 sys.exit(main())
 """
 
