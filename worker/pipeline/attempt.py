@@ -95,8 +95,8 @@ def _finish(context: Context, lease: Lease, decision: Retry | Discard, offline: 
 
 def _record_failure(session: Session, context: Context, batch: int, error: Offline, now: datetime) -> Retry:
     """Count a failure of a batch's solver; the batch is due when the solver may be asked again."""
-    work = batches.load(session, batch)
-    solver = circuit_breaker.solver_key(work.solver, work.parameters.to_dict())
+    batch_input = batches.load(session, batch)
+    solver = circuit_breaker.solver_key(batch_input.solver, batch_input.parameters.to_dict())
     retry_at = circuit_breaker.record_failure(
         session, solver, str(error), now=now, settings=context.settings, retry_after_s=error.retry_after_s
     )

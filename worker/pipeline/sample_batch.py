@@ -34,19 +34,19 @@ def sample_batch(context: Context, batch: int) -> None:
     claimed = _claim(context, batch)
     if claimed is None:
         return
-    lease, work = claimed
+    lease, batch_input = claimed
     # The claimed batch is not the one that the hint named if another was more urgent.
-    bind_contextvars(batch=work.batch, run=work.run)
+    bind_contextvars(batch=batch_input.batch, run=batch_input.run)
     reach(CrashPoint.CLAIMED)
     with attempt(context, lease):
-        network = load_network(context, work.network)
-        terms = scoring.linear_terms(network, work, context.linear_terms)
-        sample = _sample_remotely if work.solver.is_remote else _sample_here
-        sample(context, lease, work, network, terms)
+        network = load_network(context, batch_input.network)
+        terms = scoring.linear_terms(network, batch_input, context.linear_terms)
+        sample = _sample_remotely if batch_input.solver.is_remote else _sample_here
+        sample(context, lease, batch_input, network, terms)
         reach(CrashPoint.SAMPLED)
-        log.info("batch sampled", images=work.shape[0], attempt=lease.attempt)
+        log.info("batch sampled", images=batch_input.shape[0], attempt=lease.attempt)
         context.meter.batch(BatchOutcome.SAMPLED)
-        context.hints.send([Message(Task.AGGREGATE_BATCH, work.batch)])
+        context.hints.send([Message(Task.AGGREGATE_BATCH, batch_input.batch)])
     dispatch(context.database, context.settings, context.hints)
 
 
@@ -58,51 +58,58 @@ def _claim(context: Context, batch: int) -> tuple[Lease, BatchInput] | None:
         lease = leases.claim_batch(session, batch, now=now, lease_s=context.settings.lease_s)
         if lease is None:
             return None
-        work = batches.load(session, batch)
-        retry = _defer(session, context, work, now)
+        batch_input = batches.load(session, batch)
+        retry = _defer(session, context, batch_input, now)
         if retry is not None:
             finish_attempt(session, Batch, batch, retry, now=now)
             return None
-        batches.start_run(session, work.run, now=now)
-        return lease, work
+        batches.start_run(session, batch_input.run, now=now)
+        return lease, batch_input
 
 
-def _defer(session: Session, context: Context, work: BatchInput, now: datetime) -> Retry | None:
+def _defer(session: Session, context: Context, batch_input: BatchInput, now: datetime) -> Retry | None:
     """Return when to try again if the batch must not be sampled now, else None."""
-    if run_windows.defer_outside_window(session, work.batch, work.run, now=now):
+    if run_windows.defer_outside_window(session, batch_input.batch, batch_input.run, now=now):
         return Retry(0.0, "its run's window is closed or its deadline has passed", counts=False)
-    if not work.solver.is_remote:
+    if not batch_input.solver.is_remote:
         return None
-    broken = circuit_breaker.find(session, circuit_breaker.solver_key(work.solver, work.parameters.to_dict()))
-    if broken is None or not circuit_breaker.is_open(broken, work.batch, context.settings):
+    broken = circuit_breaker.find(
+        session, circuit_breaker.solver_key(batch_input.solver, batch_input.parameters.to_dict())
+    )
+    if broken is None or not circuit_breaker.is_open(broken, batch_input.batch, context.settings):
         return None
     return Retry(max((broken.retry_at - now).total_seconds(), 0.0), broken.error, counts=False)
 
 
 def _sample_here(
-    context: Context, lease: Lease, work: BatchInput, network: TrainedNetwork, terms: LinearTerms
+    context: Context, lease: Lease, batch_input: BatchInput, network: TrainedNetwork, terms: LinearTerms
 ) -> None:
     shutdown.check()
     with context.database.reading() as session:
-        is_stored = bool(batches.load_samples(session, work.batch))
+        is_stored = bool(batches.load_samples(session, batch_input.batch))
     if is_stored:  # scoring failed earlier: the stored samples are scored again
         with writing(context, lease) as (session, now):
-            batches.resume_scoring(session, work, now=now)
+            batches.resume_scoring(session, batch_input, now=now)
         return
     with context.meter.timed(Step.DRAW):
-        drawn = scoring.sample_local(network, work, terms, shutdown.check)
+        drawn = scoring.sample_local(network, batch_input, terms, shutdown.check)
     with writing(context, lease) as (session, now):
         batches.store_samples(
-            session, work, drawn.data, variables=drawn.variables, sampling_us=drawn.sampling_us, now=now
+            session,
+            batch_input,
+            drawn.data,
+            variables=drawn.variables,
+            sampling_us=drawn.sampling_us,
+            now=now,
         )
 
 
 def _sample_remotely(
-    context: Context, lease: Lease, work: BatchInput, network: TrainedNetwork, terms: LinearTerms
+    context: Context, lease: Lease, batch_input: BatchInput, network: TrainedNetwork, terms: LinearTerms
 ) -> None:
     from worker.remote import sample
 
-    sampled = sample.sample(context, lease, work, network, terms)
+    sampled = sample.sample(context, lease, batch_input, network, terms)
     reach(CrashPoint.SAMPLING_ENDED)
     with writing(context, lease) as (session, now):
-        batches.finish_sampling(session, work, sampled, now=now)
+        batches.finish_sampling(session, batch_input, sampled, now=now)

@@ -29,13 +29,13 @@ def score_batch(context: Context, batch: int) -> None:
     with database.reading() as session:
         if batches.state_of(session, batch) is not BatchState.SAMPLED:
             return
-        work = batches.load(session, batch)
+        batch_input = batches.load(session, batch)
         stored = batches.load_samples(session, batch)
-    bind_contextvars(run=work.run)
+    bind_contextvars(run=batch_input.run)
     try:
-        network = load_network(context, work.network)
+        network = load_network(context, batch_input.network)
         with context.meter.timed(Step.DECODE):
-            rows, chain_breaks = scoring.score(network, work, stored, context.linear_terms)
+            rows, chain_breaks = scoring.score(network, batch_input, stored, context.linear_terms)
     except Exception as error:
         if isinstance(error, StorageError) and not isinstance(error, Corrupt):
             raise  # the network could not be read now; the reconciler sends the hint again
@@ -47,13 +47,15 @@ def score_batch(context: Context, batch: int) -> None:
     reach(CrashPoint.SCORING)
     try:
         with database.transaction() as session:
-            is_last = batches.store_scores(session, work, rows, chain_breaks, now=database.now(session))
+            is_last = batches.store_scores(
+                session, batch_input, rows, chain_breaks, now=database.now(session)
+            )
     except StaleState:
         return
     _count_scored(context, rows)
     reach(CrashPoint.SCORED)
     if is_last:
-        context.hints.send([Message(Task.AGGREGATE_RUN, work.run)])
+        context.hints.send([Message(Task.AGGREGATE_RUN, batch_input.run)])
 
 
 def _count_scored(context: Context, rows: Sequence[batches.Scored]) -> None:

@@ -1,1 +1,13 @@
-"""Rows of work: claimed under a lease, moved on, handed back. No numbers are computed here."""
+"""Reads and writes of the rows that workers process. No numbers are computed here.
+
+leases.py        claims batches and other rows, and renews their leases
+attempts.py      ends attempts: completed, released for a retry, or failed
+retries.py       decides whether failed work is retried or discarded (pure)
+runs.py          pauses, counts of batches, statistics
+batches.py       images, samples and classifications of a batch
+problems.py      the ledger of problems submitted to solvers
+spending.py      QPU time spent by runs and days
+embeddings.py    looks up stored embeddings, or has one worker search
+networks.py      loads trained networks
+trainings.py, calibrations.py, dry_runs.py    work other than batches
+"""

@@ -1,7 +1,4 @@
-"""Ends attempts that failed: rows under a lease are released for a retry, or marked failed for good.
-
-Attempts that succeed end in `batches`, `trainings`, `calibrations` and `dry_runs`, with their results.
-"""
+"""Ends attempts at leased work: rows are completed, released for a retry, or marked failed."""
 
 from __future__ import annotations
 
@@ -16,11 +13,24 @@ from schema.states import State
 from schema.tables import Batch, Calibration, Network, Preparation
 from worker.process.settings import WorkerSettings
 from worker.records import runs
-from worker.records.leases import STATES, HintedTable, LeasedTable
+from worker.records.leases import STATES, HintedTable, LeasedTable, SimplyClaimed
 from worker.records.retries import Discard, Retry, after_silence
 
 _TABLES: tuple[HintedTable, ...] = (Batch, Network, Calibration, Preparation)
 _AT_ONCE = 500  # rows released in one transaction; the next pass takes the rest
+
+
+def complete_attempt(
+    session: Session, table: SimplyClaimed, row: int, *, now: datetime, **values: Any
+) -> None:
+    """Make ``row`` of ``table`` ready at ``now`` in ``session``, with the columns ``values``.
+
+    Raises:
+        StaleState: no lease is held on the row.
+    """
+    states = STATES[table]
+    values |= {"lease_until": None, "error": None, "finished_at": now}
+    transition(session, row, states.held, states.done, now=now, **values)
 
 
 def finish_attempt(
@@ -32,17 +42,16 @@ def finish_attempt(
     now: datetime,
     source: State | None = None,
 ) -> int | None:
-    """Release ``row`` of ``table`` for a retry or mark it failed, by ``decision``, and store the error.
+    """Release ``row`` of ``table`` for a retry or mark it failed, by ``decision``, at ``now`` in ``session``.
 
     Args:
-        now: time of the move.
         source: state of the row, if no lease is held on it.
 
     Returns:
         The run to finish, if the row was the last of its batches.
 
     Raises:
-        StaleState: the row has left ``source``.
+        StaleState: the row is no longer in ``source``.
     """
     states = STATES[table]
     target = states.waiting if isinstance(decision, Retry) else states.failed
@@ -52,7 +61,9 @@ def finish_attempt(
 
 
 def release_expired(session: Session, *, now: datetime, settings: WorkerSettings) -> list[int]:
-    """Release every row whose lease expired before ``now``, or mark it failed after its last attempt.
+    """Release in ``session`` every row whose lease expired before ``now``; ``settings`` limit the attempts.
+
+    After its last attempt, a row is marked failed.
 
     Returns:
         Runs to finish: the rows marked failed were the last of their batches.
@@ -83,7 +94,7 @@ def _release(
 
 
 def _values(table: Any, decision: Retry | Discard, now: datetime) -> dict[str, Any]:
-    """Columns to set besides the state."""
+    """Return the columns to set together with the state."""
     values = {"lease_until": None, "error": decision.error, "dispatched_at": None if table is Batch else now}
     if isinstance(decision, Discard):
         return values if table is Batch else values | {"finished_at": now}

@@ -1,9 +1,10 @@
-"""Reads and writes of a batch's work, bytes in and bytes out. No numbers are computed here."""
+"""Reads and writes of batches: images in, raw samples and classifications out, all as bytes."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,7 +22,7 @@ from worker.process.crash_points import CrashPoint, reach
 from worker.records import runs
 
 _CLASSIFY: Insert = insert(Classification.__table__)  # type: ignore[arg-type]
-_KEEP_BREAKS: Update = (
+_STORE_BREAKS: Update = (
     update(Problem.__table__)  # type: ignore[arg-type]
     .where(Problem.id == bindparam("problem_"))
     .values(chain_breaks=bindparam("breaks_"))
@@ -30,7 +31,7 @@ _KEEP_BREAKS: Update = (
 
 @dataclass(frozen=True, eq=False)
 class BatchInput:
-    """A batch as its row holds it, with what its run says about how to sample it."""
+    """A batch, with its run's solver and sampling parameters."""
 
     batch: int
     run: int
@@ -46,7 +47,7 @@ class BatchInput:
 
 @dataclass(frozen=True, eq=False)
 class StoredReads:
-    """A raw sample set, with the tiling that its qubits belong to; None where it holds units, not qubits."""
+    """A raw sample set with the tiling of its qubits, or None if its variables are units of the model."""
 
     problem: int
     first_image: int
@@ -57,7 +58,7 @@ class StoredReads:
 
 @dataclass(frozen=True)
 class Sampled:
-    """What a batch keeps of its sampling on a solver with qubits."""
+    """Figures of a batch that was sampled on a solver with qubits."""
 
     embedding_id: int
     searched_s: float
@@ -66,7 +67,7 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Scored:
-    """The row of one image in `classifications`, but for its run and its index."""
+    """A row of `classifications`, without its run and image index."""
 
     predicted: int | None
     label: int | None
@@ -79,7 +80,10 @@ class Scored:
 
 
 def load(session: Session, batch: int) -> BatchInput:
-    """Read a batch that exists. One whose images are gone comes without any, which is damage to who looks."""
+    """Read ``batch``, which exists, from ``session``.
+
+    If its images are missing, ``images`` is empty and decoding raises Corrupt.
+    """
     row = session.execute(_LOAD, {"batch_": batch}).one()
     return BatchInput(
         batch=batch,
@@ -116,18 +120,19 @@ _LOAD = (
 
 
 def start_run(session: Session, run: int, *, now: datetime) -> None:
-    """The first batch that is claimed makes its run running; later ones find it so."""
-    try:
+    """Move ``run`` to `running` at ``now`` in ``session``, when its first batch is claimed."""
+    with suppress(StaleState):
         transition(session, run, RunState.QUEUED, RunState.RUNNING, now=now, started_at=now)
-    except StaleState:
-        return
 
 
-def finish_sampling(session: Session, work: BatchInput, sampled: Sampled, *, now: datetime) -> None:
-    """Move a batch on whose problems are all answered."""
+def finish_sampling(session: Session, batch_input: BatchInput, sampled: Sampled, *, now: datetime) -> None:
+    """Move ``batch_input``, whose problems are all answered, to `sampled` at ``now`` in ``session``.
+
+    The figures in ``sampled`` are stored with it.
+    """
     _sampled(
         session,
-        work.batch,
+        batch_input.batch,
         now,
         sampling_us=sampled.sampling_us,
         embedding_id=sampled.embedding_id,
@@ -136,19 +141,25 @@ def finish_sampling(session: Session, work: BatchInput, sampled: Sampled, *, now
 
 
 def store_samples(
-    session: Session, work: BatchInput, data: bytes, *, variables: int, sampling_us: int, now: datetime
+    session: Session, batch_input: BatchInput, data: bytes, *, variables: int, sampling_us: int, now: datetime
 ) -> None:
-    """Keep what a solver in this process answered, and move the batch on to `sampled`.
+    """Store the samples of a local solver and move ``batch_input`` to `sampled` in ``session``.
 
-    The problem is written with its answer: it never left this process, so it cannot have been charged.
+    The problem is inserted with its answer: it was never submitted, so it cannot have been charged.
+
+    Args:
+        data: raw samples, as of `schema.codecs.samples`.
+        variables: in each sample.
+        sampling_us: duration in microseconds.
+        now: time of the answer.
     """
     problem = session.execute(
         insert(Problem)
         .values(
-            batch_id=work.batch,
+            batch_id=batch_input.batch,
             ordinal=0,
             first_image=0,
-            count=work.shape[0],
+            count=batch_input.shape[0],
             label=f"annealq:{uuid.uuid4().hex}",
             state=ProblemState.ANSWERED,
             timing={"sampling_us": sampling_us},
@@ -161,37 +172,29 @@ def store_samples(
         insert(SampleSet).values(
             problem_id=problem,
             codec=samples.VERSION,
-            reads=work.parameters.reads,
+            reads=batch_input.parameters.reads,
             variables=variables,
             data=data,
         )
     )
-    _sampled(session, work.batch, now, sampling_us=sampling_us)
+    _sampled(session, batch_input.batch, now, sampling_us=sampling_us)
 
 
-def resume_scoring(session: Session, work: BatchInput, *, now: datetime) -> None:
-    """Move a batch on whose samples are stored already."""
-    _sampled(session, work.batch, now)
+def resume_scoring(session: Session, batch_input: BatchInput, *, now: datetime) -> None:
+    """Move ``batch_input``, whose samples are already stored, to `sampled` at ``now`` in ``session``."""
+    _sampled(session, batch_input.batch, now)
 
 
 def _sampled(session: Session, batch: int, now: datetime, **values: Any) -> None:
-    transition(
-        session,
-        batch,
-        BatchState.SAMPLING,
-        BatchState.SAMPLED,
-        now=now,
-        sampled_at=now,
-        lease_until=None,
-        dispatched_at=now,  # the hint to score it leaves right after this transaction
-        **values,
-    )
+    # The hint to score it is sent right after this transaction.
+    values |= {"sampled_at": now, "dispatched_at": now, "lease_until": None}
+    transition(session, batch, BatchState.SAMPLING, BatchState.SAMPLED, now=now, **values)
 
 
 def load_samples(session: Session, batch: int) -> list[StoredReads]:
-    """Raw sample sets of a batch, in the order of the images.
+    """Read from ``session`` the raw sample sets of ``batch``, in the order of the images.
 
-    A run that scores another run's samples again has none of its own: they are the other run's.
+    A run that scores another run again uses the samples of that run.
     """
     rows = session.execute(
         select(Problem.id, Problem.first_image, Problem.count, SampleSet.data, Embedding.tiling)
@@ -204,15 +207,15 @@ def load_samples(session: Session, batch: int) -> list[StoredReads]:
 
 
 def _sampled_as(session: Session, batch: int) -> int:
-    """The batch whose samples count for this one: in most runs itself."""
+    """Return the batch that was sampled for ``batch``: itself, unless its run scores another run again."""
     source = aliased(Batch)
-    found = session.execute(
+    sampled = session.execute(
         select(source.id)
         .join(Run, Run.rescored_from == source.run_id)
         .join(Batch, and_(Batch.run_id == Run.id, Batch.ordinal == source.ordinal))
         .where(Batch.id == batch)
     ).scalar()
-    return batch if found is None else found
+    return batch if sampled is None else sampled
 
 
 def state_of(session: Session, batch: int) -> BatchState | None:
@@ -221,26 +224,31 @@ def state_of(session: Session, batch: int) -> BatchState | None:
 
 def store_scores(
     session: Session,
-    work: BatchInput,
+    batch_input: BatchInput,
     rows: Sequence[Scored],
     chain_breaks: Mapping[int, bytes],
     *,
     now: datetime,
 ) -> bool:
-    """Keep the classifications of a batch; returns whether this was the last batch of its run.
+    """Store the classifications ``rows`` of the batch ``batch_input`` in ``session``, scored by ``now``.
 
-    chain_breaks: for each problem, how often each chain was broken; see `schema.tables.Problem`.
+    Args:
+        chain_breaks: how often each chain was broken, by problem; see `schema.tables.Problem`.
+
+    Returns:
+        Whether all batches of the run are finished now.
 
     Raises:
-        StaleState: the batch was scored already; nothing is written twice.
+        StaleState: the batch was already scored; nothing is stored twice.
     """
-    transition(session, work.batch, BatchState.SAMPLED, BatchState.SCORED, now=now, scored_at=now)
+    transition(session, batch_input.batch, BatchState.SAMPLED, BatchState.SCORED, now=now, scored_at=now)
     values = [
-        {"run_id": work.run, "image": work.first_image + index, **vars(row)} for index, row in enumerate(rows)
+        {"run_id": batch_input.run, "image": batch_input.first_image + index, **vars(row)}
+        for index, row in enumerate(rows)
     ]
     session.execute(_CLASSIFY, values)
     if chain_breaks:
         broken = [{"problem_": problem, "breaks_": data} for problem, data in chain_breaks.items()]
-        session.execute(_KEEP_BREAKS, broken)
+        session.execute(_STORE_BREAKS, broken)
     reach(CrashPoint.COUNTING)
-    return runs.count_batch(session, work.run, scored=1)
+    return runs.count_batch(session, batch_input.run, scored=1)

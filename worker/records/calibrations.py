@@ -1,4 +1,4 @@
-"""Reads and writes of a calibration. No numbers are computed here."""
+"""Reads and writes of calibrations."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from schema.database import transition
 from schema.parameters import Parameters, Solver
-from schema.states import CalibrationState, RunState
+from schema.states import RunState
 from schema.tables import Batch, Calibration, Problem, Run, SampleSet
+from worker.records.attempts import complete_attempt
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One of a calibration's runs: the validation set, sampled with one set of parameters.
+    """A run of a calibration: the validation set, sampled with one set of parameters.
 
-    graph_ids: of the solver's graphs that it was sampled on. fixed_us, read_us: what its problems were
-    charged on average, apart from reads and for each; 0 where nothing is charged.
+    Attributes:
+        graph_ids: the solver's graphs that it was sampled on.
+        fixed_us: average charge of a problem apart from its reads; 0 if nothing is charged.
+        read_us: average charge of a read.
     """
 
     run: int
@@ -35,7 +37,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class CalibrationJob:
-    """A calibration with its runs. All of them made the same number of reads."""
+    """A calibration with its runs, which all have the same number of reads."""
 
     calibration: int
     network: int
@@ -46,9 +48,12 @@ class CalibrationJob:
 
 @dataclass(frozen=True)
 class FittedParameters:
-    """The parameters chosen, their accuracy in [0, 1] on the validation set, and all that was compared.
+    """Result of a calibration.
 
-    graph_id: of the solver's graph that they hold for; empty for a solver without.
+    Attributes:
+        accuracy: of the parameters on the validation set, in [0, 1].
+        measured: figures of every candidate.
+        graph_id: the solver's graph that the parameters are valid for; empty for a solver without graph.
     """
 
     parameters: Parameters
@@ -58,8 +63,8 @@ class FittedParameters:
 
 
 def load(session: Session, calibration: int) -> CalibrationJob:
-    """Read a calibration that exists, with its runs in the order they were made."""
-    held = session.get_one(Calibration, calibration)
+    """Read from ``session`` the ``calibration``, which exists, with its runs, oldest first."""
+    row = session.get_one(Calibration, calibration)
     rows = session.execute(
         select(Run.id, Run.state, Run.error, Run.parameters)
         .where(Run.calibrates == calibration)
@@ -67,9 +72,9 @@ def load(session: Session, calibration: int) -> CalibrationJob:
     ).all()
     return CalibrationJob(
         calibration=calibration,
-        network=held.network_id,
-        solver=Solver(held.solver),
-        images=held.images,
+        network=row.network_id,
+        solver=Solver(row.solver),
+        images=row.images,
         candidates=tuple(
             Candidate(
                 run,
@@ -85,30 +90,19 @@ def load(session: Session, calibration: int) -> CalibrationJob:
 
 
 def waits_for(session: Session, run: int) -> int | None:
-    """The calibration that a run was made for."""
+    """Read from ``session`` the calibration that ``run`` belongs to; None if it belongs to none."""
     return session.execute(select(Run.calibrates).where(Run.id == run)).scalar_one()
 
 
 def store(session: Session, calibration: int, fitted: FittedParameters, *, now: datetime) -> None:
-    """Keep what was found and make the calibration ready; the caller holds its lease."""
-    transition(
-        session,
-        calibration,
-        CalibrationState.FITTING,
-        CalibrationState.READY,
-        now=now,
-        parameters=fitted.parameters.to_dict(),
-        graph_id=fitted.graph_id,
-        accuracy=fitted.accuracy,
-        measured=fitted.measured,
-        lease_until=None,
-        error=None,
-        finished_at=now,
-    )
+    """Store ``fitted`` in ``session`` and make ``calibration``, whose lease is held, ready at ``now``."""
+    names = ("graph_id", "accuracy", "measured")
+    values = {name: getattr(fitted, name) for name in names} | {"parameters": fitted.parameters.to_dict()}
+    complete_attempt(session, Calibration, calibration, now=now, **values)
 
 
 def _charges(session: Session, run: int) -> tuple[frozenset[str], float, float]:
-    """Graphs, and charges apart from reads and for each read, of the answered problems of a run."""
+    """Return graphs, average charge apart from reads, and average charge of a read, of a run's problems."""
     rows = session.execute(
         select(Problem.graph_id, Problem.timing, SampleSet.reads)
         .join(Batch, Batch.id == Problem.batch_id)

@@ -1,4 +1,4 @@
-"""Reads and writes of preparations: what is found out about a run before anything is sent."""
+"""Reads and writes of dry runs (table `preparations`): what a run would need and cost."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from schema.database import transition
 from schema.parameters import Parameters, Solver
 from schema.states import PreparationState
 from schema.tables import Preparation
+from worker.records.attempts import complete_attempt
 
 
 @dataclass(frozen=True)
 class DryRunRequest:
-    """What a preparation is asked for. images: 0 where only the embedding is wanted."""
+    """Request for a dry run; ``images`` is 0 if only an embedding is wanted."""
 
     preparation: int
     network: int
@@ -31,10 +31,17 @@ class DryRunRequest:
 class DryRunPlan:
     """What a run would need and cost.
 
-    solver, graph_id: the solver that was chosen. tiles: images in a problem. found: the embedding was stored
-    already; search_s: what its search took, whenever. qubits, longest_chain: of all tiles together.
-    chain_strength: in the model's units; scale: what h and J are multiplied by. problems: in all; qpu_us:
-    what they will be charged; qpu_us_per_image: for each of ``images``, None without images.
+    Attributes:
+        solver: the solver that was chosen, with the graph ``graph_id``.
+        tiles: images in a problem.
+        qubits: of all tiles together, as is ``longest_chain``.
+        found: the embedding was already stored.
+        search_s: duration of its search, in this or an earlier run.
+        chain_strength: in units of the model.
+        scale: factor of h and J.
+        problems: of the whole run.
+        qpu_us: estimated charge of all problems.
+        qpu_us_per_image: the same for each image, None without images.
     """
 
     solver: str
@@ -54,7 +61,7 @@ class DryRunPlan:
 
 
 def load(session: Session, preparation: int) -> DryRunRequest:
-    """Read a preparation that exists."""
+    """Read from ``session`` the request of the dry run ``preparation``, which exists."""
     row = session.execute(select(Preparation).where(Preparation.id == preparation)).scalar_one()
     return DryRunRequest(
         preparation=preparation,
@@ -68,7 +75,7 @@ def load(session: Session, preparation: int) -> DryRunRequest:
 
 
 def report(session: Session, preparation: int, step: str, fraction: float) -> None:
-    """Show a search's progress to whoever watches."""
+    """Store in ``session`` the progress of ``preparation``: the ``step`` and its done ``fraction``."""
     session.execute(
         update(Preparation)
         .where(Preparation.id == preparation, Preparation.state == PreparationState.PREPARING)
@@ -77,17 +84,6 @@ def report(session: Session, preparation: int, step: str, fraction: float) -> No
 
 
 def store(session: Session, preparation: int, plan: DryRunPlan, *, now: datetime) -> None:
-    """Keep the plan; the caller holds the lease."""
-    transition(
-        session,
-        preparation,
-        PreparationState.PREPARING,
-        PreparationState.READY,
-        now=now,
-        plan=asdict(plan),
-        embedding_id=plan.embedding_id,
-        lease_until=None,
-        progress=None,
-        error=None,
-        finished_at=now,
-    )
+    """Store ``plan`` in ``session`` and make ``preparation`` ready at ``now``; the caller holds its lease."""
+    values = {"plan": asdict(plan), "embedding_id": plan.embedding_id, "progress": None}
+    complete_attempt(session, Preparation, preparation, now=now, **values)

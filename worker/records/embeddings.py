@@ -1,4 +1,4 @@
-"""Embeddings and chips in SQL: searched once, by one worker; the others wait for the row."""
+"""Looks up stored embeddings and chips in SQL. One worker searches for each; others wait."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from worker.records import leases
 
 log = structlog.get_logger()
 
-# A search that failed is not tried again for so long: every batch of a run would otherwise wait for its own.
+# Without this pause after a failed search, every batch of a run would search in vain.
 _STAYS_FAILED = timedelta(minutes=10)
-_LOOK_EVERY_S = 0.5
+_POLL_EVERY_S = 0.5
 _REPORT_EVERY_S = 0.5
-_SEARCH_AGAIN = "remove it with `annealq embeddings prune --all-unused`, or choose another --tiles"
+_DAMAGE_HINT = "remove it with `annealq embeddings prune --all-unused`, or choose another --tiles"
 
 Report = Callable[[str, float], None]
 Search = Callable[[Report, Tiling | None], FoundTiling]
@@ -42,7 +42,12 @@ Search = Callable[[Report, Tiling | None], FoundTiling]
 
 @dataclass(frozen=True)
 class EmbeddingRequest:
-    """What is to be embedded where. tiles: at most; 0: as many as fit. name: for people."""
+    """A model to embed on a chip.
+
+    Attributes:
+        tiles: maximum number of tiles; 0: as many as fit.
+        name: of the model, for display.
+    """
 
     chip: int
     interactions: Interactions
@@ -52,7 +57,12 @@ class EmbeddingRequest:
 
 @dataclass(frozen=True, eq=False)
 class StoredEmbedding:
-    """An embedding that is ready. seconds: its search took; searched_s: this call waited for it."""
+    """An embedding that is ready.
+
+    Attributes:
+        seconds: duration of its search.
+        searched_s: seconds that this call waited for it, 0 if it was already stored.
+    """
 
     id: int
     tiling: Tiling
@@ -61,12 +71,15 @@ class StoredEmbedding:
 
     @property
     def hit(self) -> bool:
-        """Whether it was there already: nothing was searched."""
+        """Return whether it was already stored, so that nothing was searched."""
         return self.searched_s == 0.0
 
 
 def store_chip(database: Database, solver: str, graph: SolverGraph, properties: dict[str, Any]) -> int:
-    """The row of a solver's graph, made when it is first met."""
+    """Return the row of a ``graph`` of ``solver`` in ``database``; insert it if it is new.
+
+    ``properties`` are the solver's own, of which qubits and couplers are stored packed.
+    """
     facts = {name: value for name, value in properties.items() if name not in ("qubits", "couplers")}
     packed = pack_graph(graph)
     for _ in range(2):
@@ -74,89 +87,77 @@ def store_chip(database: Database, solver: str, graph: SolverGraph, properties: 
             with database.transaction() as session:
                 return _find_or_insert_chip(session, solver, graph, facts, packed, now=database.now(session))
         except IntegrityError:
-            continue  # another worker met it at the same moment
+            continue  # another worker inserted it at the same moment
     raise StorageError(f"the graph {graph.graph_id} of solver {graph.name} cannot be stored")
 
 
 def pack_graph(graph: SolverGraph) -> bytes:
-    """Qubits (Q,) and couplers (M, 2), little-endian int32, deflated."""
+    """Encode the qubits (Q,) and couplers (M, 2) of ``graph`` as little-endian int32, deflated."""
     return zlib.compress(graph.qubits.astype("<i4").tobytes() + graph.couplers.astype("<i4").tobytes())
 
 
 def obtain(
-    database: Database, wanted: EmbeddingRequest, search: Search, *, lease_s: float
+    database: Database, request: EmbeddingRequest, search: Search, *, lease_s: float
 ) -> StoredEmbedding:
-    """The embedding that is wanted: from the database, or searched now, or waited for while another searches.
+    """Look up the embedding of ``request`` in ``database``; if it is missing, ``search`` or wait for it.
+
+    The search holds a lease of ``lease_s`` seconds; while another worker holds it, this call waits.
 
     Raises:
-        Refused: the model does not fit the chip, or none was found; also when that was found out before.
+        Refused: the model does not fit the chip, or no embedding was found now or recently.
     """
     started = time.monotonic()
     waited = False
     while True:
         with database.transaction() as session:
             now = database.now(session)
-            row = _look(session, wanted)
+            row = _look_up(session, request)
             lease = None
             if row is None:
-                lease = _insert(session, wanted, now=now, lease_s=lease_s)
+                lease = _insert(session, request, now=now, lease_s=lease_s)
             elif row.state is EmbeddingState.FAILED and row.finished_at > now - _STAYS_FAILED:
                 raise Refused(row.error)
             elif row.state is not EmbeddingState.READY:
                 lease = leases.claim_embedding(session, row.id, now=now, lease_s=lease_s)
         if row is not None and row.state is EmbeddingState.READY:
             searched_s = max(time.monotonic() - started, 1e-3) if waited else 0.0
-            with stored_in(f"tiling of embedding {row.id}", _SEARCH_AGAIN):
+            with stored_in(f"tiling of embedding {row.id}", _DAMAGE_HINT):
                 return StoredEmbedding(row.id, tiling.decode(row.tiling), row.seconds, searched_s)
         if lease is not None:
-            _search(database, wanted, lease, search, lease_s)
+            _search(database, request, lease, search, lease_s)
         else:
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_EVERY_S)
         waited = True
 
 
 def is_ready(database: Database, embedding: int) -> bool:
-    """Whether an embedding is still there: unused ones are removed by people."""
+    """Return whether ``embedding`` is still in ``database``: users may remove unused ones."""
     with database.reading() as session:
         query = select(Embedding.id).where(Embedding.id == embedding, Embedding.state == EmbeddingState.READY)
         return session.execute(query).first() is not None
 
 
 def _search(
-    database: Database, wanted: EmbeddingRequest, lease: leases.Lease, search: Search, lease_s: float
+    database: Database, request: EmbeddingRequest, lease: leases.Lease, search: Search, lease_s: float
 ) -> None:
-    """Search under a lease, and keep what came out, also an error."""
-    earlier = _earlier(database, wanted)
+    """Search under a lease and store the result or the error."""
+    earlier = _earlier(database, request)
     start = None if earlier is None else _start(earlier)
     with leases.keep_alive(database, lease, lease_s):
         try:
             found = search(_reporter(database, lease.row), start)
         except AnnealqError as error:
-            with database.transaction() as session:
-                now = database.now(session)
-                leases.renew(session, lease, now=now, lease_s=lease_s)
-                _settle(session, lease.row, EmbeddingState.FAILED, now=now, error=str(error))
+            _finish(database, lease, EmbeddingState.FAILED, lease_s, error=str(error))
             raise
         values = row_values(found)
         reach(CrashPoint.SEARCHING)
-        with database.transaction() as session:
-            now = database.now(session)
-            leases.renew(session, lease, now=now, lease_s=lease_s)
-            repaired = earlier.id if earlier is not None and found.method == "repaired" else None
-            _settle(
-                session,
-                lease.row,
-                EmbeddingState.READY,
-                now=now,
-                error=None,
-                repaired_from=repaired,
-                **values,
-            )
+        repaired = earlier.id if earlier is not None and found.method == "repaired" else None
+        _finish(database, lease, EmbeddingState.READY, lease_s, error=None, repaired_from=repaired, **values)
     log.info("embedding found", embedding=lease.row, tiles=values["tiles"], seconds=round(found.seconds, 2))
 
 
 def _start(earlier: Any) -> Tiling | None:
-    """The tiling to be repaired; a damaged one is none: the search begins from nothing."""
+    """Return the tiling to repair, or None if it is damaged and the search starts from scratch."""
     try:
         return tiling.decode(earlier.tiling)
     except Corrupt as error:
@@ -165,7 +166,7 @@ def _start(earlier: Any) -> Tiling | None:
 
 
 def row_values(found: FoundTiling) -> dict[str, Any]:
-    """What the row holds of an embedding that was found."""
+    """Return the columns of an embedding that was ``found``."""
     return {
         "tiling": tiling.encode(found.tiling),
         "tiles": found.tiling.tiles,
@@ -183,7 +184,7 @@ def _find_or_insert_chip(
     key = (Chip.solver == solver, Chip.name == graph.name, Chip.graph_id == graph.graph_id)
     found = session.execute(update(Chip).where(*key).values(seen_at=now).returning(Chip.id)).scalar()
     if found is not None:
-        # Bytes that differ under one graph id are damaged: the solver has just said what they should be.
+        # Other bytes with the same graph id are damaged: the solver has just sent the correct ones.
         session.execute(update(Chip).where(Chip.id == found, Chip.graph != packed).values(graph=packed))
         return found
     values = {
@@ -200,34 +201,28 @@ def _find_or_insert_chip(
     return session.execute(insert(Chip).values(values).returning(Chip.id)).scalar_one()
 
 
-def _look(session: Session, wanted: EmbeddingRequest) -> Any:
-    columns = (
-        Embedding.id,
-        Embedding.state,
-        Embedding.tiling,
-        Embedding.seconds,
-        Embedding.error,
-        Embedding.finished_at,
-    )
+def _look_up(session: Session, request: EmbeddingRequest) -> Any:
+    row = Embedding
+    columns = (row.id, row.state, row.tiling, row.seconds, row.error, row.finished_at)
     return session.execute(
         select(*columns).where(
-            Embedding.graph_sha256 == wanted.interactions.digest,
-            Embedding.chip_id == wanted.chip,
-            Embedding.tiles_wanted == wanted.tiles,
+            row.graph_sha256 == request.interactions.digest,
+            row.chip_id == request.chip,
+            row.tiles_wanted == request.tiles,
         )
     ).first()
 
 
 def _insert(
-    session: Session, wanted: EmbeddingRequest, *, now: datetime, lease_s: float
+    session: Session, request: EmbeddingRequest, *, now: datetime, lease_s: float
 ) -> leases.Lease | None:
-    """A new row under our own lease; None: another worker was faster."""
+    """Insert a row under our own lease; return None if another worker was faster."""
     values = {
-        "graph_sha256": wanted.interactions.digest,
-        "chip_id": wanted.chip,
-        "tiles_wanted": wanted.tiles,
-        "name": wanted.name,
-        "units": wanted.interactions.units,
+        "graph_sha256": request.interactions.digest,
+        "chip_id": request.chip,
+        "tiles_wanted": request.tiles,
+        "name": request.name,
+        "units": request.interactions.units,
         "state": EmbeddingState.SEARCHING,
         "fence": 1,
         "attempts": 1,
@@ -244,42 +239,38 @@ def _insert(
     return leases.Lease(Embedding, row, fence=1, attempt=1)
 
 
-def _earlier(database: Database, wanted: EmbeddingRequest) -> Any:
-    """The newest embedding of the same model on an earlier graph of the same solver, to be repaired."""
+def _earlier(database: Database, request: EmbeddingRequest) -> Any:
+    """Return the newest embedding of the same model on an earlier graph of the same solver, for repair."""
     with database.reading() as session:
-        here = session.execute(select(Chip.solver, Chip.name).where(Chip.id == wanted.chip)).one()
+        here = session.execute(select(Chip.solver, Chip.name).where(Chip.id == request.chip)).one()
         return session.execute(
             select(Embedding.id, Embedding.tiling)
             .join(Chip, Chip.id == Embedding.chip_id)
             .where(
-                Embedding.graph_sha256 == wanted.interactions.digest,
-                Embedding.tiles_wanted == wanted.tiles,
+                Embedding.graph_sha256 == request.interactions.digest,
+                Embedding.tiles_wanted == request.tiles,
                 Embedding.state == EmbeddingState.READY,
                 Chip.solver == here.solver,
                 Chip.name == here.name,
-                Chip.id != wanted.chip,
+                Chip.id != request.chip,
             )
             .order_by(Embedding.id.desc())
         ).first()
 
 
-def _settle(session: Session, row: int, target: EmbeddingState, *, now: datetime, **values: Any) -> None:
-    transition(
-        session,
-        row,
-        EmbeddingState.SEARCHING,
-        target,
-        now=now,
-        why=values.get("error"),
-        lease_until=None,
-        progress=None,
-        finished_at=now,
-        **values,
-    )
+def _finish(
+    database: Database, lease: leases.Lease, target: EmbeddingState, lease_s: float, **values: Any
+) -> None:
+    values |= {"lease_until": None, "progress": None}
+    with database.transaction() as session:
+        now = database.now(session)
+        leases.renew(session, lease, now=now, lease_s=lease_s)
+        source, why = EmbeddingState.SEARCHING, values["error"]
+        transition(session, lease.row, source, target, now=now, why=why, finished_at=now, **values)
 
 
 def _reporter(database: Database, row: int) -> Report:
-    """Shows a search's progress to whoever watches, twice a second at most."""
+    """Return a function that stores a search's progress for users, twice a second at most."""
     last = -np.inf
 
     def report(step: str, fraction: float) -> None:

@@ -1,7 +1,7 @@
-"""Claims and leases: who works on a row, until when, and how the work is handed back.
+"""Claims and leases: which worker may work on a batch or another row, and until when.
 
-A claim is one guarded statement. Every later write of the holder carries its fence; when
-somebody else has claimed the row since, the write finds nothing and `LeaseLost` is raised.
+A claim is one guarded transition. Each later transaction of the holder first renews the lease by its fence:
+if another worker has claimed the row since, no row matches and `LeaseLost` is raised.
 """
 
 from __future__ import annotations
@@ -42,26 +42,28 @@ LeasedTable = HintedTable | type[Embedding]
 
 
 class LeaseStates(NamedTuple):
-    """States of a row before a lease, under it, and after its last attempt failed."""
+    """States of a row before a lease, under it, and after an attempt succeeded or the last one failed."""
 
     waiting: State
     held: State
+    done: State
     failed: State
 
 
+_B, _N, _C, _P, _E = BatchState, NetworkState, CalibrationState, PreparationState, EmbeddingState
 STATES: dict[LeasedTable, LeaseStates] = {
-    Batch: LeaseStates(BatchState.PENDING, BatchState.SAMPLING, BatchState.FAILED),
-    Network: LeaseStates(NetworkState.QUEUED, NetworkState.TRAINING, NetworkState.FAILED),
-    Calibration: LeaseStates(CalibrationState.WAITING, CalibrationState.FITTING, CalibrationState.FAILED),
-    Preparation: LeaseStates(PreparationState.QUEUED, PreparationState.PREPARING, PreparationState.FAILED),
-    # A failed search waits until the next batch needs the embedding.
-    Embedding: LeaseStates(EmbeddingState.FAILED, EmbeddingState.SEARCHING, EmbeddingState.FAILED),
+    Batch: LeaseStates(_B.PENDING, _B.SAMPLING, _B.SAMPLED, _B.FAILED),
+    Network: LeaseStates(_N.QUEUED, _N.TRAINING, _N.READY, _N.FAILED),
+    Calibration: LeaseStates(_C.WAITING, _C.FITTING, _C.READY, _C.FAILED),
+    Preparation: LeaseStates(_P.QUEUED, _P.PREPARING, _P.READY, _P.FAILED),
+    # A failed search waits until another batch needs the embedding.
+    Embedding: LeaseStates(_E.FAILED, _E.SEARCHING, _E.READY, _E.FAILED),
 }
 
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to work on one row. ``fence`` tells this claim from every other one."""
+    """Right to work on one row; ``fence`` distinguishes this claim from all others."""
 
     table: LeasedTable
     row: int
@@ -70,7 +72,7 @@ class Lease:
 
 
 def claim_batch(session: Session, batch: int, *, now: datetime, lease_s: float) -> Lease | None:
-    """Claim ``batch`` for ``lease_s`` seconds from ``now``; return None if it is not due or already claimed.
+    """Claim ``batch`` in ``session`` for ``lease_s`` seconds from ``now``; return None if it is not due.
 
     A batch of a run that is paused or cancelled is claimed only if it has problems in flight to collect.
     """
@@ -79,7 +81,7 @@ def claim_batch(session: Session, batch: int, *, now: datetime, lease_s: float) 
 
 
 def claim(session: Session, table: SimplyClaimed, row: int, *, now: datetime, lease_s: float) -> Lease | None:
-    """Claim ``row`` of ``table`` for ``lease_s`` seconds from ``now``; return None if it does not wait.
+    """Claim ``row`` of ``table`` in ``session`` for ``lease_s`` seconds from ``now``, if it is waiting.
 
     A calibration is claimed once all of its runs are finished.
     """
@@ -88,7 +90,7 @@ def claim(session: Session, table: SimplyClaimed, row: int, *, now: datetime, le
 
 
 def claim_embedding(session: Session, embedding: int, *, now: datetime, lease_s: float) -> Lease | None:
-    """Claim the search for ``embedding`` for ``lease_s`` seconds from ``now``.
+    """Claim the search for ``embedding`` in ``session`` for ``lease_s`` seconds from ``now``.
 
     Return None unless an earlier search failed, or the lease of its worker has expired.
     """
@@ -100,13 +102,13 @@ def claim_embedding(session: Session, embedding: int, *, now: datetime, lease_s:
 
 
 def left_in_flight() -> ColumnElement[bool]:
-    """Whether a batch of a run that was paused or cancelled still has problems with its solver."""
+    """Build the condition that a batch of a paused or cancelled run has problems in flight."""
     halted = select(Run.id).where(Run.id == Batch.run_id, Run.state.in_(HALTED_RUNS)).exists()
     return and_(halted, Batch.id.in_(select(Problem.batch_id).where(Problem.state.in_(IN_FLIGHT))))
 
 
 def calibration_due() -> ColumnElement[bool]:
-    """Whether a calibration waits, and no longer for any of its runs."""
+    """Build the condition that a calibration waits and all of its runs have finished."""
     unfinished = select(Run.id).where(Run.calibrates == Calibration.id, Run.finished_at.is_(None)).exists()
     return and_(Calibration.state == CalibrationState.WAITING, ~unfinished)
 
@@ -139,10 +141,10 @@ def _claim(
 
 
 def renew(session: Session, lease: Lease, *, now: datetime, lease_s: float) -> None:
-    """Prolong the lease; the first statement of every transaction of its holder.
+    """Renew ``lease`` for ``lease_s`` seconds from ``now``, as the first statement in a ``session``.
 
     Raises:
-        LeaseLost: somebody else has claimed the row, or it was moved on.
+        LeaseLost: another worker has claimed the row, or its state has changed.
     """
     table = lease.table
     values = {"row_": lease.row, "fence_": lease.fence, "until_": now + timedelta(seconds=lease_s)}
@@ -152,21 +154,21 @@ def renew(session: Session, lease: Lease, *, now: datetime, lease_s: float) -> N
 
 @cache
 def _renewal(leased: LeasedTable) -> Update:
-    """Built once: it is part of every transaction of a holder."""
+    """Build a statement once that is part of every transaction of a holder."""
     table: Table = leased.__table__  # type: ignore[assignment]
-    mine = (table.c.id == bindparam("row_"), table.c.fence == bindparam("fence_"))
+    own = (table.c.id == bindparam("row_"), table.c.fence == bindparam("fence_"))
     return (
         update(table)
-        .where(*mine, table.c.state == STATES[leased].held)
+        .where(*own, table.c.state == STATES[leased].held)
         .values(lease_until=bindparam("until_"))
     )
 
 
 @contextmanager
 def keep_alive(database: Database, lease: Lease, lease_s: float) -> Iterator[None]:
-    """Keep a lease alive from a thread while the body works.
+    """Renew ``lease`` in a thread every third of ``lease_s`` while the body works: the heartbeat of a worker.
 
-    A renewal that fails is only logged here: the body's own next transaction is fenced and finds out.
+    A failure is only logged: the next transaction of the body on ``database`` renews it and fails, too.
     """
     stop = threading.Event()
 
@@ -182,7 +184,7 @@ def keep_alive(database: Database, lease: Lease, lease_s: float) -> Iterator[Non
                     "lease not renewed", table=lease.table.__tablename__, row=lease.row, error=str(error)
                 )
 
-    # With the ids that log lines of this task have.
+    # The thread's log lines have the ids of this task.
     bound = contextvars.copy_context()
     thread = threading.Thread(target=bound.run, args=(beat,), name=f"lease-{lease.row}", daemon=True)
     thread.start()

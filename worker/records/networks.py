@@ -1,4 +1,4 @@
-"""Networks from the database, loaded once in each process."""
+"""Loads networks from the database, once in each process."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from schema.states import NetworkState
 from schema.tables import Network
 from worker.network.trained import TrainedNetwork
 
-_AGAIN = "import its file again, or train it with another --seed"
+_HINT = "import its file again, or train it with another --seed"
 
 
 class Registry:
-    """Ready networks by id. A ready network never changes, so what is loaded stays valid."""
+    """Cache of ready networks by id. A ready network never changes, so an entry stays valid."""
 
     def __init__(self) -> None:
         self._loaded: dict[int, TrainedNetwork] = {}
 
     def get(self, session: Session, network: int) -> TrainedNetwork:
-        """Load a network, or return it from an earlier call.
+        """Return ``network`` from the cache, or load it through ``session``.
 
         Raises:
-            NotFound: no such network, or it is not ready.
+            NotFound: the network does not exist or is not ready.
             Corrupt: its weights do not agree with their checksum.
         """
         if network not in self._loaded:
@@ -44,8 +44,8 @@ def _load(session: Session, network: int) -> TrainedNetwork:
         )
     ).first()
     if row is None:
-        raise NotFound(f"network {network} is not there, or not ready")
-    with stored_in(f"weights of network {network}", _AGAIN):
+        raise NotFound(f"network {network} does not exist or is not ready")
+    with stored_in(f"weights of network {network}", _HINT):
         if arrays.checksum(row.weights) != row.weights_sha256:
             raise Corrupt("they are damaged: their checksum does not agree")
     architecture = Architecture.from_dict(row.architecture)

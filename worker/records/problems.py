@@ -1,16 +1,16 @@
-"""The ledger of what leaves for a solver: a row exists before a problem does, and says what is known of it.
+"""The ledger of problems: a row is written before a problem is submitted, and says what is known of it.
 
     reserved -> sending -> sent -> answered, or failed, cancelled
 
-Everything that may cost money is committed before it happens: a problem that is found in `sending` may have
-left, and is looked up by its label before anything is sent again.
+Everything that may cost money is committed before it happens: a problem in `sending` may have been submitted,
+so a worker looks it up by its label before it submits it again.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -29,7 +29,7 @@ _LIVE = (ProblemState.RESERVED, ProblemState.SENDING, ProblemState.SENT, Problem
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """A problem of a batch, as its row says."""
+    """A row of the ledger: one problem of a batch."""
 
     id: int
     first_image: int  # within the batch
@@ -43,39 +43,29 @@ class LedgerEntry:
 
 @dataclass(frozen=True)
 class ProblemTerms:
-    """On what terms the problems of a batch are sent; all of it is kept with each."""
+    """Parameters of all problems of a batch, stored with each of them."""
 
     embedding_id: int
     graph_id: str
     scale: float
     chain_strength: float
-    estimate_us: Callable[[int], int]  # what a problem with so many images will be charged
+    estimate_us: Callable[[int], int]  # QPU time of a problem by its number of images
 
 
 def entries(session: Session, batch: int) -> list[LedgerEntry]:
-    """The problems of a batch that count, in the order of their images; failed ones do not."""
-    columns = (
-        Problem.id,
-        Problem.first_image,
-        Problem.count,
-        Problem.label,
-        Problem.sapi_id,
-        Problem.state,
-        Problem.embedding_id,
-        Problem.sending_at,
-    )
-    rows = session.execute(
-        select(*columns)
-        .where(Problem.batch_id == batch, Problem.state.in_(_LIVE))
-        .order_by(Problem.first_image)
-    )
-    return [LedgerEntry(*row) for row in rows]
+    """Read from ``session`` the problems of ``batch`` in the order of their images, without failed ones."""
+    columns = [getattr(Problem, column.name) for column in fields(LedgerEntry)]
+    query = select(*columns).where(Problem.batch_id == batch, Problem.state.in_(_LIVE))
+    return [LedgerEntry(*row) for row in session.execute(query.order_by(Problem.first_image))]
 
 
-def missing_spans(known: Sequence[LedgerEntry], images: int, tiles: int) -> list[tuple[int, int]]:
-    """First image and count of each problem still to be made, of ``tiles`` images at most."""
+def missing_spans(entries: Sequence[LedgerEntry], images: int, tiles: int) -> list[tuple[int, int]]:
+    """Return first image and count of each problem that ``entries`` lack to cover all ``images`` of a batch.
+
+    A problem has at most ``tiles`` images.
+    """
     covered = [False] * images
-    for entry in known:
+    for entry in entries:
         covered[entry.first_image : entry.first_image + entry.count] = [True] * entry.count
     spans: list[tuple[int, int]] = []
     for image in range(images):
@@ -91,7 +81,10 @@ def missing_spans(known: Sequence[LedgerEntry], images: int, tiles: int) -> list
 def reserve(
     session: Session, batch: int, spans: Iterable[tuple[int, int]], terms: ProblemTerms, *, now: datetime
 ) -> None:
-    """Write down what is going to be sent; it costs nothing yet."""
+    """Insert a reserved problem for each of ``spans`` (first image, count) of ``batch`` at ``now``.
+
+    ``session`` commits them before the problems of these ``terms`` are submitted. They cost nothing yet.
+    """
     last = session.execute(select(func.max(Problem.ordinal)).where(Problem.batch_id == batch)).scalar()
     ordinal = -1 if last is None else last
     rows = [
@@ -116,42 +109,35 @@ def reserve(
 
 
 def cancel_reserved(session: Session, ids: Iterable[int], *, now: datetime) -> None:
-    """Forget reservations on terms that no longer hold; nothing of them has left."""
-    for problem in ids:
-        transition(
-            session, problem, ProblemState.RESERVED, ProblemState.CANCELLED, now=now, why="other terms"
-        )
+    """Cancel at ``now`` those problems ``ids`` that are still reserved, because their terms have changed.
+
+    None of them was submitted in ``session`` or before.
+    """
+    reserved, cancelled = ProblemState.RESERVED, ProblemState.CANCELLED
+    transition_all(session, list(ids), reserved, cancelled, now=now, why="other terms")
 
 
 def mark_sending(session: Session, ids: Sequence[int], *, now: datetime) -> None:
-    """From now on the problems may have left.
+    """Record that the problems ``ids`` may have been submitted from ``now`` on, once ``session`` commits.
 
     Raises:
-        StaleState: one of them is not reserved any more.
+        StaleState: one of them is no longer reserved.
     """
-    moved = transition_all(
-        session,
-        ids,
-        ProblemState.RESERVED,
-        ProblemState.SENDING,
-        now=now,
-        sending_at=now,
-        times_sent=Problem.times_sent + 1,
-    )
+    values: dict[str, Any] = {"sending_at": now, "times_sent": Problem.times_sent + 1}
+    moved = transition_all(session, ids, ProblemState.RESERVED, ProblemState.SENDING, now=now, **values)
     if len(moved) != len(ids):
         raise StaleState(f"{len(moved)} of {len(ids)} problems were reserved: {sorted(ids)}")
 
 
-def mark_sent(session: Session, problem: int, sapi_id: str, *, now: datetime, adopted: bool = False) -> None:
-    """The solver has given the problem an id; ``adopted``: it was found by its label."""
-    mark_all_sent(session, {problem: sapi_id}, now=now, adopted=adopted)
+def mark_sent(session: Session, ids: Mapping[int, str], *, now: datetime, adopted: bool = False) -> None:
+    """Store in ``session`` that the solver accepted problems at ``now``.
 
-
-def mark_all_sent(session: Session, ids: Mapping[int, str], *, now: datetime, adopted: bool = False) -> None:
-    """The same for many problems.
+    Args:
+        ids: the solver's id of each problem.
+        adopted: the problems were found by their labels.
 
     Raises:
-        StaleState: one of them is not on its way any more.
+        StaleState: one of them is no longer being sent.
     """
     why = "found by its label" if adopted else None
     rows = {
@@ -161,51 +147,59 @@ def mark_all_sent(session: Session, ids: Mapping[int, str], *, now: datetime, ad
 
 
 def mark_cancelled(session: Session, problem: int, *, now: datetime) -> None:
-    """The solver has taken it from its queue, because its run was cancelled: it is not charged."""
-    transition(
-        session, problem, ProblemState.SENT, ProblemState.CANCELLED, now=now, why="the run was cancelled"
-    )
+    """Record in ``session`` that the solver cancelled ``problem`` by ``now``, without a charge."""
+    why = "the run was cancelled"
+    transition(session, problem, ProblemState.SENT, ProblemState.CANCELLED, now=now, why=why)
 
 
 def requeue(session: Session, problem: int, why: str, *, now: datetime) -> None:
-    """The problem has provably not arrived: it may be sent again."""
+    """Allow ``problem`` to be submitted again at ``now``: the solver does not know it.
+
+    ``session`` stores ``why`` that is certain.
+    """
     transition(session, problem, ProblemState.SENDING, ProblemState.RESERVED, now=now, why=why)
 
 
 def mark_failed(
     session: Session, problem: int, source: ProblemState, why: str, *, now: datetime, spent: bool = False
 ) -> None:
-    """The solver refused or failed it: it will never be answered. spent: it was charged all the same."""
-    # What it was charged is lost with its answer; what it was expected to be is the best that is known.
+    """Record in ``session`` that the solver refused or failed ``problem`` by ``now``, and ``why``.
+
+    Args:
+        source: state of the problem before.
+        spent: the problem was charged nevertheless.
+    """
+    # The charge is lost with the answer; the estimate is the best that is known.
     waste = {"wasted_us": func.coalesce(Problem.estimated_us, 0)} if spent else {}
     transition(session, problem, source, ProblemState.FAILED, now=now, why=why, error=why, **waste)
 
 
 def record_duplicates(session: Session, problem: int, duplicates: int, *, now: datetime) -> None:
-    """The solver has further problems under this one's label."""
+    """Store in ``session`` that the solver has ``duplicates`` of ``problem``, found at ``now``."""
     session.execute(update(Problem).where(Problem.id == problem).values(duplicates=duplicates))
-    record_event(
-        session, "problems", problem, None, ProblemState.SENT, now=now, why=f"{duplicates} duplicates"
-    )
+    why = f"{duplicates} duplicates"
+    record_event(session, "problems", problem, None, ProblemState.SENT, now=now, why=why)
 
 
 @dataclass(frozen=True)
 class PossibleDuplicate:
-    """A problem that may have left more than once. kept: the id whose answer is stored, if one is."""
+    """A problem that may have been submitted more than once."""
 
     id: int
     label: str
     sapi_id: str | None
-    kept: str | None
+    answered_id: str | None  # the solver's id whose answer is stored
     estimated_us: int
 
 
 def possible_duplicates(session: Session, batch: int) -> list[PossibleDuplicate]:
-    """The problems of a batch under whose labels the solver may have others than are written down."""
+    """Read from ``session`` the problems of ``batch`` that the solver may have several times."""
     unaccepted = and_(Problem.times_sent > 0, Problem.sapi_id.is_(None))
-    kept = case((Problem.state == ProblemState.ANSWERED, Problem.sapi_id))
+    answered_id = case((Problem.state == ProblemState.ANSWERED, Problem.sapi_id))
     rows = session.execute(
-        select(Problem.id, Problem.label, Problem.sapi_id, kept, func.coalesce(Problem.estimated_us, 0))
+        select(
+            Problem.id, Problem.label, Problem.sapi_id, answered_id, func.coalesce(Problem.estimated_us, 0)
+        )
         .where(Problem.batch_id == batch, or_(Problem.times_sent > 1, Problem.duplicates > 0, unaccepted))
         .order_by(Problem.id)
     )
@@ -213,14 +207,14 @@ def possible_duplicates(session: Session, batch: int) -> list[PossibleDuplicate]
 
 
 def record_waste(session: Session, problem: int, duplicates: int, wasted_us: int) -> None:
-    """What the solver charged under a problem's label beside the answer that is kept."""
+    """Store in ``session`` that ``duplicates`` of ``problem`` were charged ``wasted_us`` microseconds."""
     values = {"duplicates": duplicates, "wasted_us": wasted_us}
     session.execute(update(Problem).where(Problem.id == problem).values(values))
 
 
 @dataclass(frozen=True)
 class ProblemReads:
-    """The raw reads of an answered problem, and the solver's own figures; see `schema.codecs.samples`."""
+    """Raw reads of an answered problem, as of `schema.codecs.samples`, and the solver's own timing."""
 
     problem: int
     data: bytes
@@ -230,33 +224,33 @@ class ProblemReads:
 
 
 def store_answers(session: Session, answers: Sequence[ProblemReads], *, now: datetime) -> None:
-    """Keep the raw reads of problems, and what they were charged.
+    """Store in ``session`` the raw reads of ``answers``, received by ``now``, and what they were charged.
 
     Raises:
-        StaleState: one of them is not with the solver any more.
+        StaleState: one of the problems is no longer in flight.
     """
     if not answers:
         return
-    kept = [
+    sample_sets = [
         {
-            "problem_id": one.problem,
+            "problem_id": answer.problem,
             "codec": samples.VERSION,
-            "reads": one.reads,
-            "variables": one.qubits,
-            "data": one.data,
+            "reads": answer.reads,
+            "variables": answer.qubits,
+            "data": answer.data,
         }
-        for one in answers
+        for answer in answers
     ]
-    session.execute(_KEEP, kept)
+    session.execute(_INSERT_SAMPLES, sample_sets)
     rows = {
-        one.problem: {
-            "timing": one.timing,
-            "charged_us": round(one.timing.get("qpu_access_time", 0)),
+        answer.problem: {
+            "timing": answer.timing,
+            "charged_us": round(answer.timing.get("qpu_access_time", 0)),
             "answered_at": now,
         }
-        for one in answers
+        for answer in answers
     }
     transition_each(session, rows, ProblemState.SENT, ProblemState.ANSWERED, now=now)
 
 
-_KEEP: Insert = insert(SampleSet.__table__)  # type: ignore[arg-type]
+_INSERT_SAMPLES: Insert = insert(SampleSet.__table__)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Decides what becomes of work that failed: again later, or given up. Pure."""
+"""Decides whether work that failed is retried or discarded. Pure functions, no I/O."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from schema.errors import (
 )
 from worker.process.settings import WorkerSettings
 
-# A database that is restarted is away for seconds; one that is full may be given room.
-_PASSING = (Unavailable, DatabaseUnavailable, DatabaseFull)
+# A database restarts within seconds, and a full disk may be extended.
+_TEMPORARY = (Unavailable, DatabaseUnavailable, DatabaseFull)
 
 
 @dataclass(frozen=True)
 class Retry:
-    """Hand the work back and try again after ``seconds``; ``counts``: an attempt is used up."""
+    """Decision to retry after ``seconds``; the attempt ``counts`` towards the limit."""
 
     seconds: float
     error: str
@@ -33,7 +33,7 @@ class Retry:
 
 @dataclass(frozen=True)
 class Discard:
-    """No further attempt can help."""
+    """Decision to mark the work failed: no further attempt can help."""
 
     error: str
 
@@ -41,33 +41,35 @@ class Discard:
 def decide(
     error: Exception, attempt: int, settings: WorkerSettings, jitter: random.Random, *, patient: bool = True
 ) -> Retry | Discard:
-    """What to do after attempt number ``attempt`` (from 1) ended in ``error``.
+    """Decide what to do after attempt number ``attempt`` (from 1) failed with ``error``.
 
-    Errors that we raise on purpose do not go away by themselves, but for those of `_PASSING`; an
-    unforeseen error may have been the machine's. The wait doubles with each attempt, with
-    "equal jitter" (half fixed, half random) so that workers do not come back all at once.
+    Errors raised on purpose are permanent, except those in `_TEMPORARY`; unforeseen ones may be caused by the
+    machine. The wait between the limits in ``settings`` doubles with each attempt, with "equal jitter" (half
+    fixed, half random), so that workers do not return all at once.
 
-    patient: a solver that is offline is waited for, however long; else it uses up attempts like any failure.
+    Args:
+        jitter: source of the random half.
+        patient: wait for an offline solver without limit; otherwise each failure counts.
     """
     if isinstance(error, Deferred):
         return Retry(error.seconds, str(error), counts=False)
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, Offline) and patient:
-        # No fault of the batch, however long it lasts. The solver's breaker says when to ask again.
+        # The batch is not at fault, however long it lasts. The circuit breaker says when to ask again.
         return Retry(settings.retry_base_s, text, counts=False)
     if isinstance(error, SolverError) and error.progressed and not isinstance(error, Refused):
         return Retry(_wait_s(error, settings), text, counts=False)
     if isinstance(error, Uncertain) and attempt < settings.max_attempts:
         return Retry(_wait_s(error, settings), text)
-    lasting = isinstance(error, AnnealqError) and not isinstance(error, _PASSING)
-    if lasting or attempt >= settings.max_attempts:
+    permanent = isinstance(error, AnnealqError) and not isinstance(error, _TEMPORARY)
+    if permanent or attempt >= settings.max_attempts:
         return Discard(text)
     wait = min(settings.retry_limit_s, settings.retry_base_s * 2 ** (attempt - 1))
     return Retry(wait * (0.5 + jitter.random() / 2), text)
 
 
 def after_silence(attempt: int, settings: WorkerSettings) -> Retry | Discard:
-    """Decide what to do with work whose worker stopped renewing its lease during ``attempt`` (from 1)."""
+    """Decide by ``settings`` what to do with work whose lease expired during ``attempt`` (from 1)."""
     error = f"the worker fell silent during attempt {attempt}"
     return Discard(error) if attempt >= settings.max_attempts else Retry(0.0, error)
 
@@ -75,5 +77,5 @@ def after_silence(attempt: int, settings: WorkerSettings) -> Retry | Discard:
 def _wait_s(error: SolverError, settings: WorkerSettings) -> float:
     if not isinstance(error, Uncertain):
         return settings.retry_base_s
-    # Whether it arrived can only be told when it would have; the ledger settles it then.
+    # Only after this time is it certain whether the problem arrived.
     return settings.quarantine_s if error.wait_s is None else error.wait_s

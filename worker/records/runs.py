@@ -1,4 +1,4 @@
-"""Reads and writes at the end of a run."""
+"""Reads and writes of runs: pauses, counts of finished batches, and the statistics that end a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from schema.tables.costs import IN_FLIGHT
 
 @dataclass(frozen=True)
 class BatchTimestamps:
-    """When one batch was where, in seconds since the epoch, and how long the annealer worked on it."""
+    """Times of one scored batch, in seconds since the epoch, and the duration of its sampling."""
 
     images: int
     enqueued: float
@@ -31,10 +31,14 @@ class BatchTimestamps:
 
 @dataclass(frozen=True)
 class ProblemFacts:
-    """What the ledger says of a problem that was sent.
+    """A problem that was submitted, as the ledger records it.
 
-    accepted: the solver gave it an id. charged_us: 0 until it is answered; wasted_us: what its duplicates
-    were charged. timing: the solver's own, in SAPI's names. chain_breaks: see `schema.tables.Problem`.
+    Attributes:
+        accepted: the solver gave it an id.
+        charged_us: charge in microseconds, 0 until it is answered.
+        wasted_us: charge of its duplicates.
+        timing: the solver's own, with SAPI's names.
+        chain_breaks: see `schema.tables.Problem`.
     """
 
     images: int
@@ -52,20 +56,21 @@ class ProblemFacts:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a run's statistics are computed from."""
+    """Rows that the statistics of a run are computed from."""
 
     batches: tuple[BatchTimestamps, ...]  # scored ones
     failed_batches: int
     first_error: str | None
-    problems: tuple[ProblemFacts, ...]  # those that left this process
-    searches_s: tuple[float, ...]  # for each batch with an embedding: what it waited for a search; 0: none
-    embeddings_s: tuple[float, ...]  # for each embedding of the run: what its search took, whenever
+    problems: tuple[ProblemFacts, ...]  # submitted ones
+    searches_s: tuple[float, ...]  # for each batch with an embedding: seconds that it waited for a search
+    embeddings_s: tuple[float, ...]  # for each embedding of the run: seconds of its search, in any run
 
 
 def start_aggregating(session: Session, run: int, *, now: datetime) -> bool:
-    """Move a run whose batches are all at their end to `aggregating`; False: not ready, or finished.
+    """Move ``run`` to `aggregating` at ``now`` in ``session`` if all of its batches are finished.
 
-    A run that is found in `aggregating` was left there by a crash: it is done again.
+    Returns:
+        Whether to compute its statistics: also if a crash left it in `aggregating`.
     """
     row = session.execute(
         select(Run.state, Run.batches, Run.batches_scored, Run.batches_failed).where(Run.id == run)
@@ -85,7 +90,7 @@ def state_of(session: Session, run: int) -> RunState:
 
 
 def pause(session: Session, run: int, by: PausedBy, why: str, *, now: datetime) -> None:
-    """Stop a live run from sending more; another worker may have done so already."""
+    """Pause ``run`` at ``now`` in ``session`` if it is live; store what paused it, ``by``, and ``why``."""
     values = {"paused_by": by, "pause_reason": why, "paused_at": now}
     for state in LIVE_RUNS:
         try:
@@ -96,57 +101,59 @@ def pause(session: Session, run: int, by: PausedBy, why: str, *, now: datetime) 
 
 
 def resume_daily_paused(session: Session, *, now: datetime) -> int:
-    """Resume the runs that were paused on an earlier day because its budget was spent; how many."""
+    """Resume at ``now`` in ``session`` the runs paused by the budget of an earlier day; return how many."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    waiting = select(Run.id).where(
-        Run.state == RunState.PAUSED, Run.paused_by == PausedBy.DAY, Run.paused_at < midnight
-    )
-    rows = session.execute(waiting).scalars().all()
+    paused = and_(Run.state == RunState.PAUSED, Run.paused_by == PausedBy.DAY)
+    rows = session.execute(select(Run.id).where(paused, Run.paused_at < midnight)).scalars().all()
     for run in rows:
         resume(session, run, "a new day", now=now)
     return len(rows)
 
 
 def resume(session: Session, run: int, why: str, *, now: datetime) -> None:
-    """End a run's pause; raises StaleState where somebody else has."""
+    """Resume ``run`` at ``now`` in ``session`` and store ``why``.
+
+    Raises:
+        StaleState: the run is no longer paused.
+    """
     transition(session, run, RunState.PAUSED, state_before_pause(session, run), now=now, why=why, **RESUMED)
 
 
 def state_before_pause(session: Session, run: int) -> RunState:
-    """The live state that a paused run goes back to."""
+    """Read from ``session`` the state that the paused ``run`` returns to."""
     started_at = session.execute(select(Run.started_at).where(Run.id == run)).scalar_one()
     return RunState.QUEUED if started_at is None else RunState.RUNNING
 
 
 def lacks_statistics(session: Session, run: int) -> bool:
-    """Whether a cancelled run lacks its statistics, and nothing of it is under way any more."""
+    """Return whether ``session`` sees ``run`` as cancelled, idle and without statistics."""
     return session.execute(select(Run.id).where(Run.id == run, awaits_statistics())).first() is not None
 
 
 def awaits_statistics() -> ColumnElement[bool]:
-    """Whether a run was cancelled, has no statistics yet, and nothing more will happen to it."""
-    held = select(Batch.id).where(
+    """Build the condition that a run is cancelled, has no statistics, and has no work in progress."""
+    in_progress = select(Batch.id).where(
         Batch.run_id == Run.id, Batch.state.in_([BatchState.SAMPLING, BatchState.SAMPLED])
     )
-    flying = select(Batch.run_id).join(Problem, Problem.batch_id == Batch.id)
+    with_problems = select(Batch.run_id).join(Problem, Problem.batch_id == Batch.id)
     return and_(
         Run.state == RunState.CANCELLED,
         Run.statistics.is_(None),
         Run.error.is_(None),
-        ~held.exists(),
-        Run.id.not_in(flying.where(Problem.state.in_(IN_FLIGHT))),
+        ~in_progress.exists(),
+        Run.id.not_in(with_problems.where(Problem.state.in_(IN_FLIGHT))),
     )
 
 
 def store_statistics(session: Session, run: int, statistics: dict[str, Any] | Corrupt) -> None:
-    """What a cancelled run came to, or why that cannot be said."""
-    damaged = isinstance(statistics, Corrupt)
-    values = {"error": f"Corrupt: {statistics}"} if damaged else {"statistics": statistics}
+    """Store the ``statistics`` of a cancelled ``run`` in ``session``, or why they cannot be computed."""
+    is_corrupt = isinstance(statistics, Corrupt)
+    values = {"error": f"Corrupt: {statistics}"} if is_corrupt else {"statistics": statistics}
     session.execute(update(Run).where(Run.id == run, Run.state == RunState.CANCELLED).values(**values))
 
 
 def load_figures(session: Session, run: int) -> Figures:
-    """Read what the statistics need; one row for each batch, none for an image."""
+    """Read from ``session`` what the statistics of ``run`` need: one row for each batch, none for images."""
     times = (Batch.created_at, Batch.started_at, Batch.sampled_at, Batch.scored_at)
     rows = session.execute(
         select(Batch.count, *times, func.coalesce(Batch.sampling_us, 0))
@@ -198,12 +205,12 @@ def _embeddings(session: Session, run: int) -> tuple[float, ...]:
 
 
 def _batches(column: InstrumentedAttribute[Any], run: int) -> Select[Any]:
-    """A column of those batches of a run that needed an embedding."""
+    """Select a column of those batches of a run that needed an embedding."""
     return select(column).where(Batch.run_id == run, Batch.embedding_s.is_not(None))
 
 
 def count_batch(session: Session, run: int, *, scored: int = 0, failed: int = 0) -> bool:
-    """Count ``scored`` or ``failed`` batches of ``run``; return whether all of them are finished now."""
+    """Count ``scored`` or ``failed`` batches of ``run`` in ``session``; return whether none is left."""
     counted = session.execute(
         update(Run)
         .where(Run.id == run)
@@ -214,7 +221,7 @@ def count_batch(session: Session, run: int, *, scored: int = 0, failed: int = 0)
 
 
 def count_failed(session: Session, batch: int) -> int | None:
-    """Count a failed ``batch`` and return its run, if all of the run's batches are finished now."""
+    """Count a failed ``batch`` in ``session``; return its run if that has no unfinished batch left."""
     run = session.execute(select(Batch.run_id).where(Batch.id == batch)).scalar_one()
     return run if count_batch(session, run, failed=1) else None
 
@@ -222,12 +229,13 @@ def count_failed(session: Session, batch: int) -> int | None:
 def finish(
     session: Session, run: int, figures: Figures, statistics: dict[str, Any] | Corrupt, *, now: datetime
 ) -> None:
-    """Store the statistics and end the run: `failed` when a batch was given up, else `done`.
+    """Store ``statistics`` and end ``run`` at ``now`` in ``session``.
 
-    statistics: or why there are none: the run has failed then too; its classifications are kept.
+    The run becomes `failed` if a batch in ``figures`` failed or the statistics could not be computed, else
+    `done`. Its classifications remain in any case.
 
     Raises:
-        StaleState: somebody else has finished it.
+        StaleState: another worker has ended it.
     """
     error = None
     target = RunState.DONE
@@ -236,17 +244,8 @@ def finish(
         error = f"{figures.failed_batches} of its batches failed; the first error: {figures.first_error}"
     if isinstance(statistics, Corrupt):
         target, error = RunState.FAILED, f"Corrupt: {statistics}"
-    transition(
-        session,
-        run,
-        RunState.AGGREGATING,
-        target,
-        now=now,
-        why=error,
-        statistics=None if isinstance(statistics, Corrupt) else statistics,
-        error=error,
-        finished_at=now,
-    )
+    values = {"statistics": None if isinstance(statistics, Corrupt) else statistics, "error": error}
+    transition(session, run, RunState.AGGREGATING, target, now=now, why=error, finished_at=now, **values)
 
 
 def _times(row: Sequence[Any]) -> BatchTimestamps:

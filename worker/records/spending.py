@@ -1,8 +1,8 @@
-"""What runs have spent, kept as sums: budgets are looked at before every few problems, without a scan.
+"""QPU time spent by runs, stored as sums so that budgets are checked without a scan of the ledger.
 
-The sum for a run and a day (UTC) counts the problems that left on that day: with the solver by their
-estimate, afterwards by what they were charged, and always with what they wasted. It is written in the
-transaction that moves the problems, so it is what the ledger says, whatever dies.
+The sum of a run and a day (UTC) counts the problems submitted on that day: in flight by their estimate,
+afterwards by their charge, and always with their waste. The transaction that moves the problems writes it, so
+it agrees with the ledger after any crash.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from schema.tables.costs import by_day, cost_us
 
 @contextmanager
 def booked(session: Session, batch: int, problems: Sequence[int] | None = None) -> Iterator[None]:
-    """Let the body move problems of a batch, and write down by how much that changes what its run has spent.
+    """Let the body move problems of ``batch``, then store the change of what its run has spent.
 
-    problems: all that the body moves so that they cost more or less; None: any of the batch. The body must
-    be alone with the batch: its lease was renewed in this transaction.
+    The body must hold the lease of the batch, renewed in the transaction of ``session``.
+
+    Args:
+        problems: all problems whose cost the body changes; None: any of the batch.
     """
     if problems is not None and not problems:
         yield
@@ -40,19 +42,19 @@ def booked(session: Session, batch: int, problems: Sequence[int] | None = None) 
 
 
 def of_run(session: Session, run: int) -> int:
-    """QPU time that a run has spent, microseconds."""
+    """Read from ``session`` the QPU time that ``run`` has spent, in microseconds."""
     query = select(func.coalesce(func.sum(Spending.spent_us), 0)).where(Spending.run_id == run)
     return int(session.execute(query).scalar_one())
 
 
 def of_day(session: Session, solver: str, day: date) -> int:
-    """QPU time that all runs with a solver have spent on a day, microseconds."""
+    """Read from ``session`` the QPU time that runs on ``solver`` spent on ``day`` (UTC), in microseconds."""
     query = select(func.coalesce(func.sum(Spending.spent_us), 0)).join(Run, Run.id == Spending.run_id)
     return int(session.execute(query.where(Spending.day == day, Run.solver == solver)).scalar_one())
 
 
 def _costs_us(session: Session, batch: int, problems: Sequence[int] | None) -> Counter[date]:
-    """By the day on which they left, microseconds."""
+    """Return the cost of problems by the day of their submission, in microseconds."""
     if problems is None:
         return by_day(session.execute(_OF_BATCH, {"batch_": batch}))
     return by_day(session.execute(_OF_PROBLEMS, {"batch_": batch, "problems_": list(problems)}))
@@ -66,6 +68,6 @@ def _add(session: Session, run: int, change: Counter[date]) -> None:
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     rows = [{"run_id": run, "day": day, "spent_us": us} for day, us in sorted(change.items()) if us]
     statement = insert(Spending)
-    raised = {"spent_us": Spending.spent_us + statement.excluded.spent_us}
+    increased = {"spent_us": Spending.spent_us + statement.excluded.spent_us}
     key = [Spending.run_id, Spending.day]
-    session.execute(statement.on_conflict_do_update(index_elements=key, set_=raised), rows)
+    session.execute(statement.on_conflict_do_update(index_elements=key, set_=increased), rows)

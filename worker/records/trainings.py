@@ -1,4 +1,4 @@
-"""Reads and writes of a network's training. No numbers are computed here."""
+"""Reads and writes of the training of networks."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from schema.codecs import arrays
-from schema.database import transition
 from schema.states import NetworkState
 from schema.tables import Network, TrainingSet
+from worker.records.attempts import complete_attempt
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingJob:
-    """A network to train, with its training set, as the rows hold them."""
+    """A network to train, with its training set."""
 
     network: int
     architecture: dict[str, Any]
@@ -31,51 +31,40 @@ class TrainingJob:
 
 @dataclass(frozen=True, eq=False)
 class TrainedWeights:
-    """What training gave: weights as safetensors, and metrics."""
+    """Result of a training: weights as safetensors, and metrics."""
 
     weights: bytes
     metrics: dict[str, Any]
 
 
 def load(session: Session, network: int) -> TrainingJob:
-    """Read a network that is queued for training, with its images."""
+    """Read from ``session`` a ``network`` to train, with its images."""
     row = session.execute(
         select(Network.architecture, Network.training, TrainingSet)
         .join(TrainingSet, TrainingSet.id == Network.training_set_id)
         .where(Network.id == network)
     ).one()
-    held: TrainingSet = row.TrainingSet
+    training_set: TrainingSet = row.TrainingSet
     return TrainingJob(
         network=network,
         architecture=row.architecture,
         training=row.training,
-        training_set=held.id,
-        sha256=held.sha256,
-        shape=(held.count, held.height, held.width),
-        images=held.images,
-        labels=held.labels,
+        training_set=training_set.id,
+        sha256=training_set.sha256,
+        shape=(training_set.count, training_set.height, training_set.width),
+        images=training_set.images,
+        labels=training_set.labels,
     )
 
 
-def store(session: Session, network: int, outcome: TrainedWeights, *, now: datetime) -> None:
-    """Keep the weights and make the network ready; the caller holds its lease."""
-    transition(
-        session,
-        network,
-        NetworkState.TRAINING,
-        NetworkState.READY,
-        now=now,
-        weights=outcome.weights,
-        weights_sha256=arrays.checksum(outcome.weights),
-        metrics=outcome.metrics,
-        lease_until=None,
-        error=None,
-        finished_at=now,
-    )
+def store(session: Session, network: int, trained: TrainedWeights, *, now: datetime) -> None:
+    """Store ``trained`` in ``session`` and make ``network`` ready at ``now``; the caller holds its lease."""
+    values = {"weights": trained.weights, "weights_sha256": arrays.checksum(trained.weights)}
+    complete_attempt(session, Network, network, now=now, metrics=trained.metrics, **values)
 
 
 def report(session: Session, network: int, metrics: dict[str, Any]) -> None:
-    """Show the metrics so far to whoever watches."""
+    """Store in ``session`` the ``metrics`` of ``network`` so far, as progress for users."""
     session.execute(
         update(Network)
         .where(Network.id == network, Network.state == NetworkState.TRAINING)

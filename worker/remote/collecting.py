@@ -70,7 +70,7 @@ def store(state: SubmissionState, events: list[Event]) -> None:
 
 
 def _store_ids(state: SubmissionState, session: Session, events: list[Accepted], now: datetime) -> None:
-    problems.mark_all_sent(session, {event.key: event.sapi_id for event in events}, now=now)
+    problems.mark_sent(session, {event.key: event.sapi_id for event in events}, now=now)
     for event in events:
         state.in_flight[event.key] = replace(state.in_flight[event.key], sapi_id=event.sapi_id)
 

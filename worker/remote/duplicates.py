@@ -78,7 +78,7 @@ def _wait_for_others(
 
 
 def _others(qpu: SolverConnection, problem: problems.PossibleDuplicate) -> list[ListedProblem]:
-    return [listed for listed in qpu.find(problem.label) if listed.sapi_id != problem.kept]
+    return [listed for listed in qpu.find(problem.label) if listed.sapi_id != problem.answered_id]
 
 
 def _charge_us(qpu: SolverConnection, finished: ListedProblem, problem: problems.PossibleDuplicate) -> int:

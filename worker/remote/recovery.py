@@ -71,7 +71,7 @@ def _adopt(state: SubmissionState, entry: LedgerEntry, matches: list[ListedProbl
     """Take over the first problem with the label of ``entry``, and cancel its duplicates."""
     first, *duplicates = matches
     with state.transaction() as (session, now):
-        problems.mark_sent(session, entry.id, first.sapi_id, now=now, adopted=True)
+        problems.mark_sent(session, {entry.id: first.sapi_id}, now=now, adopted=True)
         if duplicates:
             problems.record_duplicates(session, entry.id, len(duplicates), now=now)
     if duplicates:

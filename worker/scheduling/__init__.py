@@ -1,1 +1,8 @@
-"""What is worked on next, and whether it may be: turns, limits, windows, circuit breaker."""
+"""Decides what is worked on next, and whether it may be: order, limits, windows, circuit breaker.
+
+dispatch.py         chooses the next batches, by priority and in turns
+admission.py        limits what is submitted: problems in flight, budgets of QPU time, windows, deadlines
+run_windows.py      applies windows and deadlines to runs
+due_schedules.py    creates firings of schedules that are due
+circuit_breaker.py  defers batches whose solver does not answer
+"""
