@@ -5,8 +5,10 @@ from __future__ import annotations
 import dwave.graphs
 import networkx as nx
 import numpy as np
+from dwave.embedding import verify_embedding
 
-from worker.embedding.model.graphs import SolverGraph
+from schema.codecs.tiling import Tiling
+from worker.embedding.model.graphs import Interactions, SolverGraph
 
 
 def chip(topology: str, *shape: int, dead: float = 0.0, dead_couplers: int = 0, seed: int = 0) -> SolverGraph:
@@ -32,3 +34,16 @@ def chip(topology: str, *shape: int, dead: float = 0.0, dead_couplers: int = 0, 
         "couplers": sorted(tuple(sorted(edge)) for edge in graph.edges),
     }
     return SolverGraph.from_properties(topology, f"{topology}_{seed}", properties)
+
+
+def chains_of(tiling: Tiling) -> list[list[list[int]]]:
+    """The chains of each tile, by unit."""
+    units = range(tiling.units)
+    return [[tiling.chain(tile, unit).tolist() for unit in units] for tile in range(tiling.tiles)]
+
+
+def verify(graph: Interactions, solver: SolverGraph, *tiles: list[list[int]]) -> None:
+    """Ocean's own check of each tile; raises when one does not hold."""
+    target = nx.Graph(solver.couplers.tolist())
+    for chains in tiles:
+        assert verify_embedding(dict(enumerate(chains)), graph.edges.tolist(), target)

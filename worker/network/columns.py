@@ -57,9 +57,7 @@ def weight_index(layer: ConvUnits | DenseUnits, before: Shape, after: Shape) -> 
 
 @lru_cache(maxsize=_CACHED_LAYERS)
 def pool_mask(layer: PoolUnits, before: Shape) -> MaskArray:
-    """Return (n_in, n_out) bool, read-only: which units of shape ``before`` belong to which pool of
-    ``layer``.
-    """
+    """Return (n_in, n_out) bool, read-only: the pool of ``layer`` of each unit of shape ``before``."""
     channels, rows, columns = before
     size = layer.size
     numbers = np.arange(channels * (rows // size) * (columns // size))
@@ -70,11 +68,7 @@ def pool_mask(layer: PoolUnits, before: Shape) -> MaskArray:
 
 
 def bias_repeats(layer: UnitLayer, after: Shape) -> int:
-    """Return how often each bias of ``layer`` repeats: a convolution has one for each filter, shared by all
-    places.
-
-    ``after`` is the shape of its units.
-    """
+    """Return how often each bias of ``layer`` repeats: a filter has one for all its places in ``after``."""
     return after[1] * after[2] if isinstance(layer, ConvUnits) else 1
 
 

@@ -21,11 +21,7 @@ _BLOCK_VALUES = 16_000_000
 
 
 def features(network: NetworkModule, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return feature values (B, nv) float64 in [-alpha, alpha] of ``images`` (B, H, W) uint8.
-
-    Args:
-        network: as given by `restore`.
-        images: of the size that the network takes.
+    """Return features (B, nv) float64 in [-alpha, alpha] of ``images`` (B, H, W) uint8 by ``network``.
 
     Raises:
         ImageError: another size or type than the network takes, or a pixel above its image_max.
@@ -36,13 +32,9 @@ def features(network: NetworkModule, images: NDArray[np.uint8]) -> NDArray[np.fl
 def scores(
     architecture: Architecture, weights: Weights, images: NDArray[np.uint8], transfer: str
 ) -> NDArray[np.float64]:
-    """Return the network's own class scores (B, K) float64, see `objective.class_scores`.
+    """Return the own class scores (B, K) float64 of a network with ``architecture`` and trained ``weights``.
 
-    Args:
-        architecture: of the network.
-        weights: trained weights.
-        images: (B, H, W) uint8.
-        transfer: ``paper`` or ``energy``, for which the network was trained.
+    ``images`` are (B, H, W) uint8, ``transfer`` is ``paper`` or ``energy``; see `objective.class_scores`.
 
     Raises:
         ImageError: as for `features`.
@@ -56,13 +48,9 @@ def scores(
 def classify(
     architecture: Architecture, weights: Weights, images: NDArray[np.uint8], transfer: str = "energy"
 ) -> NDArray[np.int64]:
-    """Return the network's own classes (B,) int64, without any sampling; see `scores`.
+    """Return the network's own classes (B,) int64, without any sampling.
 
-    Args:
-        architecture: of the network.
-        weights: trained weights.
-        images: (B, H, W) uint8.
-        transfer: ``paper`` or ``energy``.
+    ``architecture``, ``weights``, ``images`` and ``transfer`` are as for `scores`.
     """
     best: NDArray[np.int64] = scores(architecture, weights, images, transfer).argmax(axis=1)
     return best

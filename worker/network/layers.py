@@ -44,9 +44,7 @@ class NetworkModule(nn.Module):
         self.tone = None if threshold is None else Tone(threshold)
 
     def pixels(self, images: Tensor) -> Tensor:
-        """Return ``images`` (B, H, W) uint8 as (B, 1, h, w) float in [0, 1], averaged over blocks if so
-        specified.
-        """
+        """Return ``images`` (B, H, W) uint8 as (B, 1, h, w) float in [0, 1], see `scale_pixels`."""
         return scale_pixels(self.architecture.input, images)
 
     def visible(self, pixels: Tensor) -> Tensor:
@@ -85,9 +83,7 @@ class NetworkModule(nn.Module):
         return logits
 
     def folded(self) -> dict[str, Tensor]:
-        """Return all weights, with batch normalisation (Ioffe and Szegedy 2015) folded into the layer before
-        it.
-        """
+        """Return all weights, batch normalisation (Ioffe and Szegedy 2015) folded into the layer before."""
         names = [*self.architecture.shapes, *([] if self.tone is None else [THRESHOLD])]
         state = {name: self.state_dict()[name].clone() for name in names}
         for index, norm in self.norms.items():
@@ -117,10 +113,7 @@ class Tone(nn.Module):
 
 
 def signed(architecture: Architecture) -> bool:
-    """Return whether the classical head of ``architecture`` takes feature values in [-1, 1] (tanh).
-
-    Otherwise they are in [0, 1] (sigmoid, pixels).
-    """
+    """Return whether the classical head of ``architecture`` takes features in [-1, 1] (tanh), not [0, 1]."""
     active = [spec.activation for spec in architecture.features if not isinstance(spec, MaxPool)]
     return bool(active) and active[-1] == "tanh"
 

@@ -60,7 +60,7 @@ def energy_head(
     """Return the head of a network for a batch; under a pooling layer, visible units are summed out.
 
     Args:
-        network: with no hidden units but pools.
+        network: without hidden units other than pools.
         features: (B, nv).
         beta: inverse temperature.
         lam: one-hot penalty.
@@ -209,14 +209,10 @@ def _rate_schedule(progress: float) -> float:
 
 
 def class_scores(network: NetworkModule, pixels: Tensor, transfer: str) -> Tensor:
-    """Return the network's own scores (B, K): logits (paper), or -beta F of one-hot states (energy).
+    """Return the own scores (B, K) of ``network`` for ``pixels`` (B, 1, h, w) in [0, 1].
 
-    With hidden units they are -F, not -beta F, see `deep.py`; visible units are free, as in sampling.
-
-    Args:
-        network: trained or in training.
-        pixels: (B, 1, h, w) in [0, 1].
-        transfer: ``paper`` or ``energy``.
+    They are logits (``transfer`` is ``paper``) or -beta F of one-hot states (``energy``). With hidden units
+    they are -F, not -beta F, see `deep.py`; visible units are free, as in sampling.
     """
     check_transfer(transfer)
     if transfer == "paper":

@@ -18,13 +18,7 @@ _CACHED_MODELS = 16
 
 @dataclass(frozen=True, eq=False)
 class TrainedNetwork:
-    """A network that is ready for use.
-
-    Attributes:
-        architecture: its layers.
-        weights: float32 arrays by name.
-        transfer: the transfer that it was trained for, ``paper`` or ``energy``.
-    """
+    """A network that is ready: its layers, its weights, and the transfer that it was trained for."""
 
     architecture: Architecture
     weights: weights.Weights
@@ -40,9 +34,5 @@ class TrainedNetwork:
 
     @lru_cache(maxsize=_CACHED_MODELS)  # noqa: B019 - networks live as long as their registry
     def model(self, visible: str, lam: float | None) -> EnergyModel:
-        """Return the energy model for ``visible`` units and one-hot penalty ``lam``; see
-        `transfer.energy_model`.
-
-        It is built once for each choice.
-        """
+        """Return the energy model for ``visible`` and ``lam``, built once; see `transfer.energy_model`."""
         return transfer.energy_model(self.architecture, self.weights, self.transfer, visible, lam=lam)

@@ -22,10 +22,7 @@ SpinArray = NDArray[np.int8]
 class BinaryForm:
     """E(x) = linear_b . x + sum_e couplings[e] x_i x_j + offset_b, x in {0, 1}^n.
 
-    Attributes:
-        linear: (B, n) float64.
-        couplings: (m,) float64.
-        offset: (B,) float64.
+    Shapes: linear (B, n), couplings (m,), offset (B,), all float64.
     """
 
     linear: FloatArray
@@ -37,10 +34,7 @@ class BinaryForm:
 class SpinForm:
     """E(s) = h_b . s + sum_e J[e] s_i s_j + offset_b, s in {-1, +1}^n.
 
-    Attributes:
-        h: (B, n) float64.
-        J: (m,) float64.
-        offset: (B,) float64.
+    Shapes: h (B, n), J (m,), offset (B,), all float64.
     """
 
     h: FloatArray
@@ -71,14 +65,9 @@ def spin_form(linear: FloatArray, edges: IndexArray, couplings: FloatArray) -> S
 
 
 def binary_form(h: FloatArray, edges: IndexArray, J: FloatArray) -> BinaryForm:
-    """Return the BINARY form of a SPIN model.
+    """Return the BINARY form of a SPIN model with ``h`` (B, n), ``edges`` (m, 2) and ``J`` (m,).
 
     linear_i = 2 h_i - 2 sum_{e at i} J_e, couplings_e = 4 J_e.
-
-    Args:
-        h: (B, n) float64, linear biases.
-        edges: (m, 2) int32.
-        J: (m,) float64, quadratic biases.
     """
     linear = 2.0 * (h - _sum_at_units(edges, J, h.shape[1]))
     return BinaryForm(linear, 4.0 * J, J.sum() - h.sum(axis=1))

@@ -29,10 +29,7 @@ _STREAM = 1
 class Noise:
     """Independent Gaussian errors with mean 0 on each h and each J of the SPIN form.
 
-    Attributes:
-        sigma_h: standard deviation of the errors of h, >= 0, in the model's own units.
-        sigma_j: the same of J.
-        seed: >= 0.
+    ``sigma_h`` and ``sigma_j`` are standard deviations >= 0 in the model's own units, ``seed`` is >= 0.
     """
 
     sigma_h: float
@@ -80,10 +77,7 @@ def noise_for(model: EnergyModel, alpha: float, fraction: float, seed: int) -> N
 
 
 def spin_ranges(model: EnergyModel, alpha: float) -> tuple[float, float]:
-    """Return the largest |h| over all features in [-``alpha``, ``alpha``]^nv, and the largest |J|, of
-    ``model``.
-
-    Both are of the SPIN form.
+    """Return the largest |h| and |J| of ``model`` in SPIN form, over all features in [-alpha, alpha]^nv.
 
     Raises:
         ParameterError: ``alpha`` is not positive and finite.

@@ -44,16 +44,12 @@ class Tracks:
     span: int
 
     def piece_range(self, track: int, lines: Range) -> tuple[int, int]:
-        """Return the first and the last index on ``track`` for a range of crossing ``lines``; may lie
-        outside.
-        """
+        """Return the first and last index on ``track`` for a range of crossing ``lines``; may lie outside."""
         start = int(self.starts[track])
         return (lines[0] - start) // self.span, (lines[1] - start) // self.span
 
     def covers(self, track: int, ranges: list[Range]) -> bool:
-        """Return whether ``track`` has all qubits for ``ranges``, left to right, and no two need the same
-        one.
-        """
+        """Return whether ``track`` has all qubits for ``ranges``, left to right, each for one range only."""
         end = -1
         for lines in ranges:
             first, last = self.piece_range(track, lines)

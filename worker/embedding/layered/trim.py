@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 class ChainEditor:
     """Chains of one embedding while they are changed; they stay disjoint.
 
-    Args:
-        graph: the interactions that need a coupler.
-        solver: the chip.
-        chains: by unit.
-        free: (size,) bool, qubits that may be added.
+    ``chains`` embed ``graph`` on ``solver`` nearly; qubits that may be added are ``free`` (size,) bool.
     """
 
     def __init__(
@@ -97,9 +93,7 @@ class ChainEditor:
         return True
 
     def _join(self, unit: int) -> bool:
-        """Connect the components of the chain of ``unit``; return whether it could be done. An empty one
-        fails.
-        """
+        """Connect the components of the chain of ``unit``; return success. An empty chain fails."""
         while True:
             chain = self.chains[unit]
             if not chain:

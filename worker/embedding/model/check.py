@@ -96,12 +96,9 @@ def find_faults(graph: Interactions, solver: SolverGraph, tiling: Tiling) -> Emb
 def _connected(links: NDArray[np.int64], tiling: Tiling) -> BoolArray:
     """Return (k * n,) bool: chains whose qubits are all connected to the first one.
 
-    Labels are propagated: each qubit takes the lowest label among its neighbours until nothing changes, with
-    pointer jumping (label[label]) so that long chains need few rounds.
-
-    Args:
-        links: (L, 2), pairs of indices into ``tiling.qubits`` that a coupler joins within a chain.
-        tiling: the chains.
+    Labels are propagated along ``links`` (L, 2), pairs of indices into ``tiling.qubits`` that a coupler joins
+    within a chain: each qubit takes the lowest label among its neighbours until nothing changes, with pointer
+    jumping (label[label]) so that long chains need few rounds.
     """
     label = np.arange(len(tiling.qubits))
     while True:

@@ -1,5 +1,4 @@
-"""Unembedding: from the reads of qubits to the values of units, as `dwave.embedding.unembed_sampleset` does
-it.
+"""Unembedding, as of `dwave.embedding.unembed_sampleset`: from reads of qubits to values of units.
 
 A chain is broken in a read if its qubits disagree. Reads arrive packed, eight qubits to a byte. They are
 transposed to eight reads to a byte, so that a majority vote is a few bitwise operations on rows of bytes: the

@@ -28,12 +28,7 @@ _TRIES = 4  # searches for one window size in a region that was cleared
 
 
 class WindowFiller:
-    """Adds copies of any graph on free qubits.
-
-    Args:
-        task: the chip, with copies already placed or empty.
-        size: qubits of a good copy, the measure of windows.
-    """
+    """Adds copies of any graph on free qubits; ``size``: qubits of a good copy, the measure of windows."""
 
     def __init__(self, task: TilingTask, size: int) -> None:
         self.task, self.size = task, size

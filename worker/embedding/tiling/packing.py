@@ -33,12 +33,7 @@ _PATIENCE = 1500  # replacements in a row without a further copy, after which th
 
 
 class Packer:
-    """Packs shapes on the chip of a task.
-
-    Args:
-        task: the chip, with copies already placed or empty.
-        shapes: embeddings of the graph of ``task`` up to a shift.
-    """
+    """Packs ``shapes``, embeddings of the graph of ``task`` up to a shift, on its chip."""
 
     def __init__(self, task: TilingTask, shapes: Shapes) -> None:
         self.task, self.shapes = task, shapes

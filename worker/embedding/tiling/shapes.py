@@ -165,7 +165,7 @@ class PlaceFinder:
         """Return the places that fit and contain at least one of ``groups`` (G,).
 
         Args:
-            groups: groups that are to be used.
+            groups: groups of which places are wanted.
             bits: (groups,) int64, the allowed tracks of each group, see `allowed_tracks`.
             most: number of placements tested for a group; drawn by ``rng`` if there are more.
             rng: source of random choices.
@@ -197,13 +197,9 @@ class PlaceFinder:
         return fitting
 
     def chains_at(self, places: Places, index: int, bits: IntArray, rng: np.random.Generator) -> Chains:
-        """Return the chains of the place with this ``index`` among ``places``, which must fit.
+        """Return the chains of the place ``index`` of ``places``, which must fit on the tracks ``bits``.
 
-        Args:
-            places: places that fit on ``bits``.
-            index: of one of them.
-            bits: allowed tracks of each group, see `allowed_tracks`.
-            rng: draws an order of tracks for each line, of those that fit.
+        ``rng`` draws an order of tracks for each line, of those that fit.
         """
         shape, groups = int(places.shapes[index]), places.groups[index]
         size = int(self.shapes.sizes[shape])

@@ -135,13 +135,13 @@ def test_stopping_when_asked_keeps_the_best_weights() -> None:
 
 
 def test_normalisation_is_folded_into_plain_weights() -> None:
-    """The weights that are kept classify as the network did while it was trained."""
+    """The best weights classify as the network did while it was trained."""
     images, labels = training.join_flips(digits5x5.images(), np.arange(5), 1)
-    held = np.random.default_rng(0).permutation(len(images))[: len(images) // 5]
+    held_out = np.random.default_rng(0).permutation(len(images))[: len(images) // 5]
     architecture = small(validation=0.2, flips=False, epochs=8)
     trained = training.train(architecture, images, labels, seed=0)
-    kept = np.mean(features.classify(architecture, trained.weights, images[held]) == labels[held])
-    assert trained.metrics[trained.best_epoch - 1].validation_accuracy == pytest.approx(kept)
+    accuracy = np.mean(features.classify(architecture, trained.weights, images[held_out]) == labels[held_out])
+    assert trained.metrics[trained.best_epoch - 1].validation_accuracy == pytest.approx(accuracy)
 
 
 @pytest.mark.parametrize(

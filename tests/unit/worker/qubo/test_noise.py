@@ -1,4 +1,4 @@
-"""Noise on h and J: its size, what it depends on, and that energies are told without it."""
+"""Noise on h and J: its size, what it depends on, and that energies are reported without it."""
 
 from __future__ import annotations
 

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dwave.embedding import verify_embedding
 
 from tests import models
-from tests.chips import chip
-from worker.embedding.copies.minorminer import Chains, embedding_size
+from tests.chips import chip, verify
+from worker.embedding.copies.minorminer import embedding_size
 from worker.embedding.layered import construct
 from worker.embedding.layered.layers import as_layered
-from worker.embedding.model.graphs import Interactions, SolverGraph
-
-
-def _verify(graph: Interactions, solver: SolverGraph, chains: Chains) -> None:
-    couplers = [tuple(pair) for pair in solver.couplers.tolist()]
-    assert verify_embedding(dict(enumerate(chains)), graph.edges.tolist(), couplers)
+from worker.embedding.model.graphs import Interactions
 
 
 @pytest.mark.parametrize(
@@ -32,7 +26,7 @@ def test_conv358_fits(topology: str, side: int, dead: float, qubits: int, longes
     graph, solver = Interactions.of(models.conv358()), chip(topology, side, dead=dead, seed=1)
     chains = construct.construct_embedding(graph, solver, solver.working)
     assert chains is not None
-    _verify(graph, solver, chains)
+    verify(graph, solver, chains)
     assert embedding_size(chains) <= (qubits, qubits)
     assert embedding_size(chains)[1] <= longest
 
@@ -42,7 +36,7 @@ def test_copies_are_stacked() -> None:
     copies = construct.construct_copies(graph, solver, solver.working, 3)
     assert len(copies) == 3
     for chains in copies:
-        _verify(graph, solver, chains)
+        verify(graph, solver, chains)
     used = [qubit for chains in copies for chain in chains for qubit in chain]
     assert len(set(used)) == len(used)
 

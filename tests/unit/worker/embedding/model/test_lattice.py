@@ -1,4 +1,4 @@
-"""Moving qubits by cells keeps couplers; crossing pieces are coupled."""
+"""Moving qubits by cells preserves couplers; crossing pieces are coupled."""
 
 from __future__ import annotations
 

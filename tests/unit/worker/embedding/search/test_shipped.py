@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import dwave.embedding
-import networkx as nx
 import numpy as np
 import pytest
 
 from tests import chips, models
 from worker.embedding.model.check import check_tiling
-from worker.embedding.model.graphs import Interactions, SolverGraph
+from worker.embedding.model.graphs import Interactions
 from worker.embedding.search.find import find_embedding
-from worker.qubo.energy_model import EnergyModel
-
-
-def judge(model: EnergyModel, solver: SolverGraph, chains: dict[int, list[int]]) -> None:
-    source = nx.Graph(model.edges.tolist())
-    target = nx.Graph(solver.couplers.tolist())
-    assert dwave.embedding.verify_embedding(chains, source, target)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +20,7 @@ def test_hidden_layers_are_laid_out_not_searched(topology: str, side: int, qubit
     assert found.method == "layered"
     assert len(found.tiling.qubits) <= qubits
     assert found.tiling.longest_chain <= longest
-    judge(model, solver, {unit: found.tiling.chain(0, unit).tolist() for unit in range(model.units)})
+    chips.verify(Interactions.of(model), solver, *chips.chains_of(found.tiling))
 
 
 @pytest.mark.parametrize(("topology", "side"), [("pegasus", 16), ("zephyr", 12)])

@@ -7,12 +7,10 @@ import random
 import networkx as nx
 import numpy as np
 import pytest
-from dwave.embedding import verify_embedding
 
-from schema.codecs.tiling import Tiling
 from tests import models
-from tests.chips import chip
-from worker.embedding.copies.minorminer import Chains, find_chains, induced_couplers
+from tests.chips import chains_of, chip, verify
+from worker.embedding.copies.minorminer import find_chains, induced_couplers
 from worker.embedding.copies.occupancy import Occupancy
 from worker.embedding.copies.task import TilingTask
 from worker.embedding.copies.time_limit import TimeLimit
@@ -24,18 +22,6 @@ from worker.embedding.tiling.bit_graph import region_graph
 from worker.qubo.energy_model import Visible
 
 SMALL = Interactions.of(models.head(units=12, classes=4))
-
-
-def _verify(graph: Interactions, solver: SolverGraph, *tiles: Chains) -> None:
-    target = nx.Graph(solver.couplers.tolist())
-    for chains in tiles:
-        assert verify_embedding(dict(enumerate(chains)), graph.edges.tolist(), target)
-
-
-def _tiles(tiling: Tiling) -> list[Chains]:
-    return [
-        [tiling.chain(tile, unit).tolist() for unit in range(tiling.units)] for tile in range(tiling.tiles)
-    ]
 
 
 def test_only_heads_are_heads() -> None:
@@ -54,7 +40,7 @@ def test_annealed_chains_hold(topology: str, side: int) -> None:
     target = region_graph(solver, solver.qubits)
     chains = heads.HeadAnnealer(head, target, random.Random(0)).find_chains(20_000, lambda: False)
     assert chains is not None
-    _verify(SMALL, solver, chains)
+    verify(SMALL, solver, chains)
     again = heads.HeadAnnealer(head, target, random.Random(0)).find_chains(20_000, lambda: False)
     assert again == chains
 
@@ -62,7 +48,7 @@ def test_annealed_chains_hold(topology: str, side: int) -> None:
 def test_copies_side_by_side_hold() -> None:
     solver = chip("zephyr", 5, dead=0.01)
     found = find_embedding(SMALL, solver, time_limit_s=4.0)
-    _verify(SMALL, solver, *_tiles(found.tiling))
+    verify(SMALL, solver, *chains_of(found.tiling))
     assert found.tiling.tiles >= 0.5 * len(solver.qubits) / 32
 
 
@@ -75,13 +61,13 @@ def test_broken_copies_are_mended() -> None:
     couplers = hit.couplers[np.isin(hit.couplers, gone, invert=True).all(axis=1)]
     hurt = SolverGraph("hurt", "hurt_1", "zephyr", (4, 4), hit.size, hit.qubits[keep], couplers)
     task = TilingTask(SMALL, Occupancy(hurt), whole.tiles, TimeLimit(20.0), np.random.default_rng(0))
-    assert repair.repair_copies(task, _tiles(whole)) == whole.tiles
-    _verify(SMALL, hurt, *task.occupancy.copies.values())
+    assert repair.repair_copies(task, chains_of(whole)) == whole.tiles
+    verify(SMALL, hurt, *task.occupancy.copies.values())
 
 
 def test_a_start_may_lie_in_several_parts_of_a_window() -> None:
     solver = chip("zephyr", 4)
-    (chains,) = _tiles(find_embedding(SMALL, solver, tiles=1, time_limit_s=10.0).tiling)
+    (chains,) = chains_of(find_embedding(SMALL, solver, tiles=1, time_limit_s=10.0).tiling)
     own = [qubit for chain in chains for qubit in chain]
     target = nx.Graph(solver.couplers.tolist())
     beside = set(own).union(*(target[qubit] for qubit in own))
@@ -90,7 +76,7 @@ def test_a_start_may_lie_in_several_parts_of_a_window() -> None:
     start = [chains[0] + apart, *chains[1:]]
     found = find_chains(SMALL, induced_couplers(solver, window), window, 0, 5.0, initial_chains=start)
     assert found is not None
-    _verify(SMALL, solver, found)
+    verify(SMALL, solver, found)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +93,7 @@ def test_shipped_plans_hold(topology: str, side: int, visible: Visible, tiles: i
     plan = shipped.load_shipped(graph, solver)
     assert plan is not None
     assert plan.tiles == tiles
-    _verify(graph, solver, *_tiles(plan))
+    verify(graph, solver, *chains_of(plan))
     assert shipped.load_shipped(graph, chip(topology, 2)) is None
 
 
@@ -117,5 +103,5 @@ def test_a_repaired_tiling_keeps_what_holds() -> None:
     solver = chip("zephyr", 3, dead=0.03, seed=5)
     found = find_embedding(graph, solver, time_limit_s=3.0, start=before)
     assert found.method == "repaired"
-    _verify(graph, solver, *_tiles(found.tiling))
+    verify(graph, solver, *chains_of(found.tiling))
     assert found.tiling.tiles >= 0.7 * before.tiles

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import networkx as nx
 import numpy as np
 import pytest
-from dwave.embedding import verify_embedding
 
 from tests import models
-from tests.chips import chip
+from tests.chips import chip, verify
 from worker.embedding.copies.occupancy import Occupancy
 from worker.embedding.copies.task import TilingTask
 from worker.embedding.copies.time_limit import TimeLimit
@@ -29,9 +27,7 @@ def _packer(solver: SolverGraph, limit_s: float = 60.0, seed: int = 0) -> Packer
 
 
 def _verify(packer: Packer) -> None:
-    target = nx.Graph(packer.occupancy.solver.couplers.tolist())
-    for chains in packer.occupancy.copies.values():
-        assert verify_embedding(dict(enumerate(chains)), GRAPH.edges.tolist(), target)
+    verify(GRAPH, packer.occupancy.solver, *packer.occupancy.copies.values())
 
 
 @pytest.mark.parametrize(("topology", "side"), CHIPS)
@@ -44,10 +40,8 @@ def test_every_shape_holds_where_it_fits(topology: str, side: int) -> None:
     middle = finder.group[solver.qubits[len(solver.qubits) // 4 :: len(solver.qubits) // 2]]
     places = finder.places_over(np.unique(middle), bits, 20_000, rng)
     assert len(np.unique(places.shapes)) > 0.9 * len(known.sizes)
-    target = nx.Graph(solver.couplers.tolist())
-    for index in rng.choice(len(places), 150, replace=False).tolist():
-        chains = finder.chains_at(places, index, bits, rng)
-        assert verify_embedding(dict(enumerate(chains)), GRAPH.edges.tolist(), target)
+    chosen = rng.choice(len(places), 150, replace=False).tolist()
+    verify(GRAPH, solver, *(finder.chains_at(places, index, bits, rng) for index in chosen))
 
 
 @pytest.mark.parametrize(("topology", "side"), CHIPS)
