@@ -1,4 +1,4 @@
-"""Calibrations: how one is enqueued, and how a run finds the one that suits it."""
+"""Enqueues calibrations, and chooses the calibration of a run."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from schema.parameters import Parameters, Solver, Visible, fields_of, scope
 from schema.states import CalibrationState
 from schema.tables import Calibration, Chip, Network, Run, TrainingSet
 
-NO_GRAPH = ""  # what stands for the graph of a solver that has none
+NO_GRAPH = ""  # graph id of a solver without qubits
 READS = 1_000  # as many as the paper made; fewer are compared from the same samples
-# Multiples of the network's own one-hot penalty. Its own comes first: it wins a draw.
+# Multiples of the network's own one-hot penalty. The first one wins a tie.
 FACTORS = (1.0, 0.5, 2.0, 4.0)
-# On a QPU every run costs: fewer reads and fewer penalties, and what only chains have.
+# On a QPU every run is charged: fewer reads and fewer penalties, but also chain strengths and scales.
 EMBEDDED_READS = 100
 EMBEDDED_FACTORS = (1.0, 2.0)
 CHAIN_STRENGTHS = (1.414, 1.0)  # Ocean's prefactor first
@@ -42,17 +42,15 @@ _PAPER_LAM = 1.0  # Higham and Bedford, 3.4
 
 @dataclass(frozen=True)
 class ParameterGrid:
-    """What each run of a calibration is sampled with. Reads, rule and fraction are compared afterwards.
+    """Parameters of the runs of a calibration. Reads, rule and fraction are compared afterwards.
 
     Attributes:
-        lams: one-hot penalties; None: `FACTORS` times the network's own.
+        lams: one-hot penalties; None: ``factors`` times the network's own.
         sweeps: sweeps of the local annealer; None among them: its default.
-        reads: the most reads that are considered.
-        visible: what becomes of the visible units; it is not fitted.
-        seed: of every run.
-        factors: multiples of the network's own penalty, where ``lams`` is None.
-        chain_strengths, scales: of solvers with qubits, see `Parameters`; None among them: the default.
-        qpu, tiles: of solvers with qubits; they are not fitted.
+        reads: maximum number of reads.
+        visible, seed, qpu, tiles: the same in all runs.
+        factors: multiples of the network's own penalty, used if ``lams`` is None.
+        chain_strengths, scales: for solvers with qubits; None among them: the default.
     """
 
     lams: tuple[float, ...] | None = None
@@ -68,9 +66,9 @@ class ParameterGrid:
 
     @classmethod
     def embedded(cls, **given: Any) -> ParameterGrid:
-        """For a solver with qubits; raises ParameterError where something is given that it does not have."""
+        """Return a grid with the fields ``given`` for qubits; raise ParameterError for sweeps."""
         if given.get("sweeps", (None,)) != (None,):
-            raise ParameterError("sweeps belong to the local annealer: leave --sweeps out")
+            raise ParameterError("sweeps are only for the local annealer: omit --sweeps")
         defaults: dict[str, Any] = {
             "reads": EMBEDDED_READS,
             "factors": EMBEDDED_FACTORS,
@@ -80,13 +78,17 @@ class ParameterGrid:
         return cls(**(defaults | given))
 
     def parameters(self, own_lam: float | None) -> list[Parameters]:
-        """One for each run; raises ParameterError where a value is out of range or lam is not known."""
+        """Return the parameters of each run; ``own_lam`` is the network's one-hot penalty, if it has one.
+
+        Raises:
+            ParameterError: a value is out of range, or no one-hot penalty is known.
+        """
         lams = self.lams
         if lams is None:
             if own_lam is None:
                 raise ParameterError(
                     "with the transfer `paper` and folded visible units the one-hot penalty comes with the "
-                    "weights: name the ones to compare, --lam 1,2,4"
+                    "weights: name the penalties to compare, --lam 1,2,4"
                 )
             lams = tuple(factor * own_lam for factor in self.factors)
         fixed = Parameters(
@@ -101,7 +103,7 @@ class ParameterGrid:
 
 @dataclass(frozen=True)
 class CalibrationChoice:
-    """A calibration that is ready, as a run uses it."""
+    """A finished calibration, as a run uses it."""
 
     id: int
     name: str  # of the validation set
@@ -111,7 +113,7 @@ class CalibrationChoice:
     image_digests: bytes
 
     def complete(self, asked: Mapping[str, Any]) -> Parameters:
-        """What the user asked for, and the calibration's for the rest. A seed is never fitted."""
+        """Return the parameters ``asked`` for, completed by those of the calibration."""
         known = {name for name, field in fields_of(Parameters).items() if scope(field).calibrated}
         fitted = {name: value for name, value in self.parameters.items() if name in known}
         return Parameters.from_dict({**fitted, **asked})
@@ -124,18 +126,22 @@ def enqueue_calibration(
     solver: Solver,
     grid: ParameterGrid | None = None,
 ) -> Enqueued:
-    """Commit a calibration with one run for each point of the grid, or nothing.
+    """Commit a calibration to ``database`` with one run for each point of ``grid``, or nothing.
+
+    Args:
+        images: the labelled validation set.
+        network, solver: those that are calibrated.
 
     Raises:
-        ImageError: the images are unlabelled or do not suit the network.
-        ParameterError: a value of the grid is out of range, or is one that the solver does not have.
+        ImageError: the images have no labels or do not suit the network.
+        ParameterError: a value of the grid is out of range, or the solver does not have the parameter.
     """
     images, grid = match_images(images, network), grid or ParameterGrid()
     unfitted = grid.parameters(own_lam=1.0)
     for parameters in unfitted:
         parameters.check_for(solver)
     if images.labels is None:
-        raise ImageError(f"{images.name}: calibration needs labels, and it has none")
+        raise ImageError(f"{images.name}: calibration needs labels; add a file of labels")
     row = {
         "network_id": network.id,
         "solver": solver,
@@ -159,7 +165,7 @@ def enqueue_calibration(
 
 
 def own_lam(session: Session, network: int, visible: Visible) -> float | None:
-    """The one-hot penalty that a network is sampled with by itself; None where only its weights say."""
+    """Return the default one-hot penalty of ``network`` with ``visible`` units, or None if weights decide."""
     row = session.execute(select(Network.architecture, Network.training).where(Network.id == network)).one()
     if row.training["transfer"] == "energy":
         return Architecture.from_dict(row.architecture).training.lam
@@ -169,10 +175,9 @@ def own_lam(session: Session, network: int, visible: Visible) -> float | None:
 def newest_calibration(
     session: Session, network: int, solver: Solver, visible: Visible | None, qpu: str | None = None
 ) -> CalibrationChoice | None:
-    """The newest calibration of a network for a solver; with ``visible``: among those fitted for it.
+    """Return the newest calibration of ``network`` for ``solver``, and for ``visible`` unless that is None.
 
-    For a solver with qubits: among those for the graph that it had when it was last met, and for the same
-    choice of ``qpu``.
+    For a solver with qubits it is one for the graph that the solver had last, and for the same ``qpu``.
     """
     query = select(Calibration).where(
         Calibration.network_id == network,
@@ -182,14 +187,14 @@ def newest_calibration(
     )
     if visible is not None:
         query = query.where(Calibration.visible == visible)
-    for held in session.execute(query.order_by(Calibration.id.desc())).scalars():
-        if held.parameters is not None and held.parameters.get("qpu") == qpu:
-            return _fitted(held)
+    for row in session.execute(query.order_by(Calibration.id.desc())).scalars():
+        if row.parameters is not None and row.parameters.get("qpu") == qpu:
+            return _chosen(row)
     return None
 
 
 def _graphs(session: Session, solver: Solver) -> list[str]:
-    """The graphs that a solver's chips were last met with; none at all for a solver without qubits."""
+    """Return the latest graphs of the chips of ``solver``; one placeholder for a solver without qubits."""
     if not solver.is_remote:
         return [NO_GRAPH]
     rows = session.execute(
@@ -201,33 +206,34 @@ def _graphs(session: Session, solver: Solver) -> list[str]:
 def choose_calibration(
     session: Session, network: int, solver: Solver, asked: Mapping[str, Any], key: str | None
 ) -> CalibrationChoice | None:
-    """The calibration for a run: the newest, but for a run that is there already under ``key``: its own.
+    """Return the calibration of a run of ``network`` on ``solver`` that asks for ``asked``, or None.
 
-    So the same command with the same key is the same run, whatever was calibrated since.
+    ``session`` finds the newest, but for a run that exists under ``key`` its own: so the same command and key
+    are the same run, whatever was calibrated since.
     """
     if key is not None:
         query = select(Run.id, Calibration).where(Run.idempotency_key == key)
-        sent = session.execute(
+        earlier = session.execute(
             query.outerjoin_from(Run, Calibration, Calibration.id == Run.calibrated_by)
         ).first()
-        if sent is not None:
-            return _fitted(sent.Calibration)
+        if earlier is not None:
+            return _chosen(earlier.Calibration)
     return newest_calibration(session, network, solver, asked.get("visible"), asked.get("qpu"))
 
 
 def refuse_shared_images(images: ImageSet, test: ImageSet) -> None:
-    """Raise ImageError when an image to calibrate with is also one to test with."""
-    found = overlap.shared_images(overlap.digests(images.images), overlap.digests(test.images))
-    if found:
+    """Raise ImageError if one of ``images``, to calibrate with, is also in ``test``."""
+    shared = overlap.shared_images(overlap.digests(images.images), overlap.digests(test.images))
+    if shared:
         raise ImageError(
-            f"{len(found):,} of the {len(images.images):,} images of {images.name} are also in {test.name} "
-            f"(the first is image {found[0]}), and accuracy on {test.name} would be too good: calibrate with "
-            "other images, or accept that with --allow-overlap"
+            f"{len(shared):,} of the {len(images.images):,} images of {images.name} are also in {test.name} "
+            f"(the first is image {shared[0]}), and accuracy on {test.name} would be too optimistic: "
+            "calibrate with other images, or accept that with --allow-overlap"
         )
 
 
 def count_trained_on(session: Session, network: int, images: ImageSet) -> int:
-    """How many images the network was trained on, too; 0 where its training set is not known."""
+    """Return how many of ``images`` the ``network`` was trained on; 0 if its training set is not stored."""
     row = session.execute(
         select(TrainingSet)
         .join(Network, Network.training_set_id == TrainingSet.id)
@@ -235,7 +241,7 @@ def count_trained_on(session: Session, network: int, images: ImageSet) -> int:
     ).scalar()
     if row is None:
         return 0
-    with stored_in(f"training set {row.id}", "give the same images to `annealq networks train` again"):
+    with stored_in(f"training set {row.id}", "train again with the same images: `annealq networks train`"):
         shape = (row.count, row.height, row.width)
         known, _ = arrays.decode_training_set(row.images, row.labels, shape, row.sha256)
     return len(overlap.shared_images(overlap.digests(images.images), overlap.digests(known)))
@@ -249,9 +255,9 @@ def _insert(session: Session, row: dict[str, Any], *, now: datetime) -> int:
     return calibration
 
 
-def _fitted(held: Calibration | None) -> CalibrationChoice | None:
-    if held is None or held.parameters is None or held.accuracy is None:
+def _chosen(row: Calibration | None) -> CalibrationChoice | None:
+    if row is None or row.parameters is None or row.accuracy is None:
         return None
-    with stored_in(f"calibration {held.id}", "do without it, `--no-calibration`, and calibrate again"):
-        known = overlap.unseal(held.image_digests, held.images)
-    return CalibrationChoice(held.id, held.name, held.images, held.accuracy, held.parameters, known)
+    with stored_in(f"calibration {row.id}", "omit it with `--no-calibration`, and calibrate again"):
+        digests = overlap.unseal(row.image_digests, row.images)
+    return CalibrationChoice(row.id, row.name, row.images, row.accuracy, row.parameters, digests)

@@ -1,4 +1,4 @@
-"""Which images two data sets share: what was fitted on an image says nothing about that image."""
+"""Finds images that two data sets share: accuracy on images used for fitting is too optimistic."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _BYTES = hashlib.sha256().digest_size
 
 
 def digests(images: NDArray[np.uint8]) -> bytes:
-    """SHA-256 of the pixels of each of (N, H, W) images of one size, one after the other: N x 32 bytes."""
+    """Return the SHA-256 of the pixels of each of (N, H, W) ``images``, concatenated: N x 32 bytes."""
     rows = np.ascontiguousarray(images).reshape(len(images), -1)
     return b"".join(hashlib.sha256(row.tobytes()).digest() for row in rows)
 
 
 def shared_images(some: bytes, others: bytes) -> list[int]:
-    """Indices of the images in ``some`` that are also in ``others``, both as :func:`digests` packs them."""
-    known = set(_split(others))
-    return [index for index, digest in enumerate(_split(some)) if digest in known]
+    """Return indices of the images of ``some`` that are in ``others``, both packed by :func:`digests`."""
+    other_digests = set(_split(others))
+    return [index for index, digest in enumerate(_split(some)) if digest in other_digests]
 
 
 def seal(packed: bytes) -> bytes:
-    """Digests as a row keeps them: with a CRC-32."""
+    """Return ``packed`` digests as a row stores them: with a CRC-32."""
     return packed + zlib.crc32(packed).to_bytes(4, "little")
 
 
 def unseal(data: bytes, images: int) -> bytes:
-    """The digests of so many images from a row. Rows of earlier versions have no checksum.
+    """Return the digests of that many ``images`` from the ``data`` of a row; old rows have no checksum.
 
     Raises:
         Corrupt: length or checksum do not agree.

@@ -1,4 +1,4 @@
-"""Every SELECT on calibrations made for people, as frozen dataclasses."""
+"""Read-only queries on calibrations; rows are frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -34,21 +34,23 @@ class CalibrationSummary:
 
 
 def of_network(session: Session, network_id: int) -> list[CalibrationSummary]:
-    """All calibrations of a network, newest first."""
+    """Return all calibrations of network ``network_id``, newest first, read by ``session``."""
     query = _calibrations().where(Calibration.network_id == network_id).order_by(Calibration.id.desc())
     return [_calibration(row) for row in session.execute(query)]
 
 
 def get(session: Session, calibration_id: int) -> CalibrationSummary:
-    """One calibration; raises NotFound."""
+    """Return the calibration ``calibration_id``, read by ``session``; raise NotFound."""
     row = session.execute(_calibrations().where(Calibration.id == calibration_id)).first()
     if row is None:
-        raise NotFound(f"no calibration {calibration_id}: `annealq networks show NAME` lists a network's")
+        raise NotFound(
+            f"no calibration {calibration_id}: `annealq networks show NAME` lists those of a network"
+        )
     return _calibration(row)
 
 
 def progress(session: Session, calibration_id: int) -> tuple[int, int]:
-    """Images scored so far in all runs of a calibration, and images in all."""
+    """Return the images scored so far in all runs of ``calibration_id``, and the images in total."""
     scored = (
         select(func.coalesce(func.sum(Batch.count), 0))
         .join(Run, Run.id == Batch.run_id)
@@ -65,19 +67,19 @@ def _calibrations() -> Select[Calibration, str, int]:
 
 
 def _calibration(row: Row[Calibration, str, int]) -> CalibrationSummary:
-    held, name, version = row
+    calibration, name, version = row
     return CalibrationSummary(
-        calibration_id=held.id,
+        calibration_id=calibration.id,
         network=f"{name}@{version}",
-        solver=held.solver,
-        visible=held.visible,
-        state=held.state,
-        name=held.name,
-        images=held.images,
-        parameters=held.parameters,
-        accuracy=held.accuracy,
-        measured=held.measured,
-        error=held.error,
-        created_at=held.created_at,
-        finished_at=held.finished_at,
+        solver=calibration.solver,
+        visible=calibration.visible,
+        state=calibration.state,
+        name=calibration.name,
+        images=calibration.images,
+        parameters=calibration.parameters,
+        accuracy=calibration.accuracy,
+        measured=calibration.measured,
+        error=calibration.error,
+        created_at=calibration.created_at,
+        finished_at=calibration.finished_at,
     )

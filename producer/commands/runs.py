@@ -241,7 +241,7 @@ def prune(
 
     with database() as opened, StepBars(screen()) as steps:
         removed = runs_prune.prune(
-            opened, run=run, older_than_days=older_than, dry_run=dry_run, expect=steps.start_step
+            opened, run=run, older_than_days=older_than, dry_run=dry_run, start_step=steps.start_step
         )
     if json:
         print_json({"removed": [asdict(pruned) for pruned in removed], "dry_run": dry_run})

@@ -1,8 +1,8 @@
-"""What is left to do, and how much of it the coming night holds. Pure: rows in, a forecast out.
+"""Forecasts how much pending work fits into the next windows. Pure functions, no I/O.
 
-Each solver works on one run after another: the most urgent open one, runs of the same priority in turns. One
-with qubits is taken to need a run's QPU time and no more: other users' queue and the way there are not known.
-So what does not fit will not be done, and what just fits may not be.
+Each solver works on the open runs of highest priority, and alternates between runs of the same priority. A
+solver with qubits is assumed to need a run's QPU time and no more: waiting times in its queue and on the
+network are unknown. So the forecast is an upper bound.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ from schema.calendar.run_hours import Hours
 from schema.states import PausedBy
 
 DAY = timedelta(days=1)
-_NEVER_BY_ITSELF = (PausedBy.HAND, PausedBy.BUDGET, PausedBy.DEADLINE)
+_NOT_AUTOMATIC = (PausedBy.HAND, PausedBy.BUDGET, PausedBy.DEADLINE)
 _LEAST_S = 1e-6
 
 
 @dataclass(frozen=True)
 class WaitingRun:
-    """A run that is not done, and what is left of it. None: not known.
+    """A run that is not finished, and its remaining work. None: unknown.
 
-    images: not sent yet. problems, qpu_us: what they take of a solver with qubits; 0 on others. seconds: how
-    long they keep the solver busy. budget_us: QPU time that the run may still be charged; None: no limit.
-    basis: what all this is known from, for people.
+    Attributes:
+        images: images that are not submitted yet.
+        problems, qpu_us: problems and QPU time in microseconds that they need; 0 without qubits.
+        seconds: time that they occupy the solver.
+        budget_us: QPU time that the run may still be charged, microseconds; None: no limit.
+        basis: source of these estimates, for display.
     """
 
     run_id: int
@@ -44,9 +47,12 @@ class WaitingRun:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What of a run will be done, and what is left over then.
+    """The work on a run until the next windows close.
 
-    left: why something is left; None: nothing is. begins_at: when it is worked on first; None: not at all.
+    Attributes:
+        left_images: images that remain.
+        left: reason why images remain; None: none do.
+        begins_at: when work on the run starts; None: it does not.
     """
 
     run: WaitingRun
@@ -60,7 +66,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class WindowPlan:
-    """The forecast from now until the next windows are closed."""
+    """The forecast from ``now`` until the next windows close."""
 
     now: datetime
     until: datetime
@@ -68,12 +74,12 @@ class WindowPlan:
 
     @property
     def qpu_us(self) -> int:
-        return sum(one.qpu_us for one in self.runs)
+        return sum(run.qpu_us for run in self.runs)
 
 
 @dataclass
 class _Work:
-    """A run in the simulation: seconds that it may work at most, and has worked."""
+    """A run in the simulation: seconds that it may work at most (``most_s``), and has worked (``done_s``)."""
 
     run: WaitingRun
     most_s: float
@@ -81,25 +87,25 @@ class _Work:
     done_s: float = 0.0
     begins_at: datetime | None = None
 
-    def works(self, at: datetime) -> bool:
+    def works(self, now: datetime) -> bool:
         hours = self.run.hours
         unfinished = self.most_s - self.done_s > _LEAST_S
-        return unfinished and at >= self.not_before and hours.is_open(at) and not hours.is_over(at)
+        return unfinished and now >= self.not_before and hours.is_open(now) and not hours.is_over(now)
 
-    def turns(self, at: datetime) -> datetime | None:
-        """When, after ``at``, it may begin or must stop."""
+    def changes(self, now: datetime) -> datetime | None:
+        """Return when, after ``now``, the run may start or must stop."""
         hours = self.run.hours
-        turn = hours.closes(at) if hours.is_open(at) else hours.next_open(at)
-        later = [one for one in (turn, hours.deadline_at, self.not_before) if one is not None and one > at]
-        return min(later, default=None)
+        turn = hours.closes(now) if hours.is_open(now) else hours.next_open(now)
+        times = (turn, hours.deadline_at, self.not_before)
+        return min((time for time in times if time is not None and time > now), default=None)
 
 
 def forecast(waiting: Sequence[WaitingRun], now: datetime) -> WindowPlan:
-    """What fits into the next windows; without any, into 24 hours."""
+    """Return how much of ``waiting`` fits into the windows after ``now``; without any, into 24 hours."""
     until = _until(waiting, now)
     works = [_Work(run, _most_s(run), _not_before(run, now)) for run in waiting]
     for solver in {run.solver for run in waiting}:
-        _work_off([work for work in works if work.run.solver == solver], now, until)
+        _simulate([work for work in works if work.run.solver == solver], now, until)
     return WindowPlan(now, until, tuple(_forecast(work) for work in works))
 
 
@@ -114,8 +120,8 @@ def _until(waiting: Sequence[WaitingRun], now: datetime) -> datetime:
 
 
 def _most_s(run: WaitingRun) -> float:
-    """Seconds that a run may work before it is done, or its budget spent."""
-    if run.seconds is None or run.paused_by in _NEVER_BY_ITSELF:
+    """Return the seconds that a run may work until it is finished or its budget is spent."""
+    if run.seconds is None or run.paused_by in _NOT_AUTOMATIC:
         return 0.0
     if run.budget_us is None or not run.qpu_us or run.budget_us >= run.qpu_us:
         return run.seconds
@@ -123,28 +129,27 @@ def _most_s(run: WaitingRun) -> float:
 
 
 def _not_before(run: WaitingRun, now: datetime) -> datetime:
-    """A run whose solver's budget of the day is spent goes on at midnight (UTC)."""
+    """Return when a run may start: at midnight (UTC) if the daily budget of its solver is spent."""
     if run.paused_by is not PausedBy.DAY:
         return now
     return now.replace(hour=0, minute=0, second=0, microsecond=0) + DAY
 
 
-def _work_off(works: Sequence[_Work], now: datetime, until: datetime) -> None:
-    """Let the runs of one solver work, from one event to the next."""
-    at = now
-    while at < until:
-        open_ones = [work for work in works if work.works(at)]
-        most = max((work.run.priority for work in open_ones), default=0)
-        urgent = [work for work in open_ones if work.run.priority == most]
-        turns = [turn for work in works if (turn := work.turns(at)) is not None]
-        end = min([until, *turns])
+def _simulate(works: Sequence[_Work], now: datetime, until: datetime) -> None:
+    """Simulate the work of one solver on its runs, from one event to the next."""
+    while now < until:
+        open_works = [work for work in works if work.works(now)]
+        highest = max((work.run.priority for work in open_works), default=0)
+        urgent = [work for work in open_works if work.run.priority == highest]
+        changes = [change for work in works if (change := work.changes(now)) is not None]
+        end = min([until, *changes])
         if urgent:
             shortest_s = min(work.most_s - work.done_s for work in urgent) * len(urgent)
-            end = min(end, at + timedelta(seconds=max(shortest_s, _LEAST_S)))
+            end = min(end, now + timedelta(seconds=max(shortest_s, _LEAST_S)))
         for work in urgent:
-            work.begins_at = work.begins_at or at
-            work.done_s += (end - at).total_seconds() / len(urgent)
-        at = end
+            work.begins_at = work.begins_at or now
+            work.done_s += (end - now).total_seconds() / len(urgent)
+        now = end
 
 
 def _forecast(work: _Work) -> Forecast:
@@ -166,12 +171,12 @@ def _forecast(work: _Work) -> Forecast:
 
 def _why(work: _Work) -> str:
     run = work.run
-    if run.paused_by in _NEVER_BY_ITSELF:
+    if run.paused_by in _NOT_AUTOMATIC:
         return f"paused by {run.paused_by}"
     if run.seconds is None:
-        return "not known how long it takes"
+        return "its duration is unknown"
     if work.most_s < run.seconds and work.most_s - work.done_s <= 2 * _LEAST_S:
         return "its budget is spent"
     if run.hours.deadline_at is not None:
-        return "its window or its deadline is over"
-    return "its window is over" if run.hours.windows is not None else "the time is over"
+        return "its window or its deadline ends"
+    return "its window ends" if run.hours.windows is not None else "the 24 hours end"

@@ -1,10 +1,9 @@
-"""Makes runs of firings: its own small process, which reads images where the producer can read them.
+"""Turns due firings into runs. Runs as a separate process because it must read the image files.
 
     annealq schedules serve
 
-The reconciler, on the worker's side, makes the firings, and does not read images. A firing's run has the
-schedule's name and the due time as idempotency key: however often this process dies, and however many of it
-run, a firing has one run.
+The reconciler, on the worker's side, creates the firings. The idempotency key of a run is the schedule's name
+and the due time: so each firing has one run, even if this process crashes or several of it run.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session
 
 from producer import jobs
 from producer.context import AppContext
@@ -28,42 +26,42 @@ from schema.errors import AnnealqError, StaleState, StorageError
 from schema.states import FiringState
 from schema.tables import Firing, Run, Schedule
 
-MAX_ATTEMPTS = 3  # a file that kills its reader must not do so for ever
+MAX_ATTEMPTS = 3  # of a file whose reader crashes
 ROLE = "scheduler"
 LEASE_S = 10.0
 EVERY_S = 1.0
 
 
-def serve(at: AppContext, stop: threading.Event) -> None:
-    """Make runs of all firings that are due, until ``stop``; a database that is away is waited for."""
+def serve(app: AppContext, stop: threading.Event) -> None:
+    """Enqueue a run for each due firing of ``app`` until ``stop`` is set; outages are waited for."""
 
     def enqueue_due(leads: Callable[[], bool]) -> None:
-        for firing in due_firings(at):
+        for firing in due_firings(app):
             if leads():  # the one before may have taken longer than the lease
-                enqueue_firing(at, firing)
+                enqueue_firing(app, firing)
 
     def report(error: StorageError) -> None:
         sys.stderr.write(f"database not reachable: {error}\n")
 
     run_while_leading(
-        at.database, ROLE, enqueue_due, stop, lease_s=LEASE_S, every_s=EVERY_S, on_outage=report
+        app.database, ROLE, enqueue_due, stop, lease_s=LEASE_S, every_s=EVERY_S, on_outage=report
     )
 
 
-def due_firings(at: AppContext) -> list[int]:
-    """The firings that wait for a run, oldest first."""
-    with at.database.reading() as session:
+def due_firings(app: AppContext) -> list[int]:
+    """Return the ids of due firings in the database of ``app``, oldest first."""
+    with app.database.reading() as session:
         query = select(Firing.id).where(Firing.state == FiringState.DUE).order_by(Firing.due_at)
         return list(session.execute(query).scalars())
 
 
-def enqueue_firing(at: AppContext, firing: int) -> None:
-    """Make a run of a firing, or keep why that cannot be done.
+def enqueue_firing(app: AppContext, firing: int) -> None:
+    """Enqueue the run of ``firing`` in ``app``, or store the reason why that is impossible.
 
     Raises:
-        StorageError: the database is away; the firing stays due.
+        StorageError: the database is not reachable; the firing stays due.
     """
-    with at.database.transaction() as session:
+    with app.database.transaction() as session:
         started = session.execute(
             update(Firing)
             .where(Firing.id == firing, Firing.state == FiringState.DUE)
@@ -74,21 +72,21 @@ def enqueue_firing(at: AppContext, firing: int) -> None:
         return
     try:
         if started.attempts > MAX_ATTEMPTS:
-            raise AnnealqError(f"the process that reads its images died {MAX_ATTEMPTS} times")
-        run, sha256 = _enqueue(at, firing)
+            raise AnnealqError(f"the reader process crashed {MAX_ATTEMPTS} times")
+        run, sha256 = _enqueue(app, firing)
     except StorageError:
-        with at.database.transaction() as session:  # no fault of the firing
+        with app.database.transaction() as session:  # not caused by the firing
             session.execute(update(Firing).where(Firing.id == firing).values(attempts=Firing.attempts - 1))
         raise
     except AnnealqError as error:
-        _end(at, firing, FiringState.FAILED, error=f"{type(error).__name__}: {error}")
+        _finish(app, firing, FiringState.FAILED, error=f"{type(error).__name__}: {error}")
         return
-    _end(at, firing, FiringState.ENQUEUED, run_id=run, data_sha256=sha256)
+    _finish(app, firing, FiringState.ENQUEUED, run_id=run, data_sha256=sha256)
 
 
-def _enqueue(at: AppContext, firing: int) -> tuple[int, str | None]:
-    """The run of a firing, and the digest of its data; None where that run was there already."""
-    with at.database.reading() as session:
+def _enqueue(app: AppContext, firing: int) -> tuple[int, str | None]:
+    """Return the run of a firing, and the digest of its data or None if the run existed already."""
+    with app.database.reading() as session:
         row = session.execute(
             select(Schedule.name, Firing.due_at, Schedule.request)
             .join(Firing, Firing.schedule_id == Schedule.id)
@@ -97,28 +95,24 @@ def _enqueue(at: AppContext, firing: int) -> tuple[int, str | None]:
         if row is None:
             raise StaleState(f"firing {firing} was removed with its schedule")
         key = key_of(row.name, row.due_at)
-        known = _known(session, key)
-    if known is not None:  # made by one that died before it could say so; the data may have changed since
-        return known, None
+        earlier = session.execute(select(Run.id).where(Run.idempotency_key == key)).scalar()
+    if earlier is not None:  # enqueued by a process that crashed; the data may have changed since
+        return earlier, None
     request = ClassificationRequest.from_dict(row.request)
     images = request.read()
-    run, _ = jobs.submit(at, request, images, key)
+    run, _ = jobs.submit(app, request, images, key)
     return run.id, schedules.digest(images)
 
 
 def key_of(name: str, due_at: datetime) -> str:
-    """The idempotency key of a firing's run."""
+    """Return the idempotency key of the run of schedule ``name`` that is due at ``due_at``."""
     return f"schedule:{name}:{due_at.isoformat()}"
 
 
-def _known(session: Session, key: str) -> int | None:
-    return session.execute(select(Run.id).where(Run.idempotency_key == key)).scalar()
-
-
-def _end(at: AppContext, firing: int, target: FiringState, **values: Any) -> None:
+def _finish(app: AppContext, firing: int, target: FiringState, **values: Any) -> None:
     try:
-        with at.database.transaction() as session:
-            now = at.database.now(session)
+        with app.database.transaction() as session:
+            now = app.database.now(session)
             transition(session, firing, FiringState.DUE, target, now=now, ended_at=now, **values)
     except StaleState:
-        return  # another one was faster, or the schedule was removed
+        return  # another process was faster, or the schedule was removed

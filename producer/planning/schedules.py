@@ -1,4 +1,7 @@
-"""Schedules: requests that become a run whenever they are due. The reconciler says when that is."""
+"""Stores schedules: requests that become a run whenever they are due, and their firings.
+
+The reconciler creates a firing for each due time.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +31,11 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class FiringSummary:
-    """One time that a schedule was due, and what became of it.
+    """A due time of a schedule, and its result.
 
-    missed: earlier due times, of a downtime, that it stands for. changed: its data are not what they were
-    when the schedule was added; None: not known.
+    Attributes:
+        missed: number of earlier due times, missed in a downtime, that it replaces.
+        changed: whether its data differ from those when the schedule was added; None: not known.
     """
 
     firing_id: int
@@ -47,7 +51,7 @@ class FiringSummary:
 
 @dataclass(frozen=True)
 class ScheduleSummary:
-    """A schedule as `schedules list` and `schedules show` print it. last: its latest firing."""
+    """A schedule as `schedules list` and `schedules show` print it; ``last`` is its latest firing."""
 
     name: str
     state: ScheduleState
@@ -60,18 +64,21 @@ class ScheduleSummary:
 
 
 def add(database: Database, name: str, cron: Cron, request: ClassificationRequest) -> None:
-    """Keep a request that is to become a run whenever ``cron`` says.
+    """Store ``request`` in ``database`` as schedule ``name``; it becomes a run whenever ``cron`` is due.
 
-    Its images are read now, so that what cannot be classified is refused by day.
+    Its images are read now, so that a request that cannot be classified is refused immediately.
 
     Raises:
-        InputError: the name is taken or no name; the request cannot be classified; its deadline is a day's.
+        InputError: the name is taken or not valid, the request cannot be classified, or its deadline is a
+            date.
     """
     if _NAME.fullmatch(name) is None:
-        raise ParameterError(f"{name[:64]!r} is no name: up to 64 letters, digits, dots, dashes, underscores")
+        raise ParameterError(
+            f"{name[:64]!r} is not a valid name: use up to 64 letters, digits, dots, dashes or underscores"
+        )
     if request.deadline is not None and not is_daily(request.deadline):
         raise ParameterError(
-            f"deadline {request.deadline} is on one day, and a schedule has many: give a time, as in 06:00"
+            f"deadline {request.deadline} is a single date, but a schedule repeats: give a time, as in 06:00"
         )
     images = request.read()
     match_images(images, choose.get_or_install_network(database, images, request.network))
@@ -99,23 +106,26 @@ def add(database: Database, name: str, cron: Cron, request: ClassificationReques
 
 
 def pause(database: Database, name: str) -> None:
-    """Let a schedule rest; what falls due meanwhile is not made up for. Raises as `_move` does."""
+    """Pause schedule ``name`` in ``database``; firings that fall due meanwhile are skipped.
+
+    Raises as `_move` does.
+    """
     _move(database, name, ScheduleState.ACTIVE, ScheduleState.PAUSED)
 
 
 def resume(database: Database, name: str) -> datetime:
-    """Let a schedule go on; returns when it is due next. Raises as `_move` does."""
+    """Resume schedule ``name`` in ``database``; return when it is due next. Raises as `_move` does."""
     return _move(database, name, ScheduleState.PAUSED, ScheduleState.ACTIVE)
 
 
 def remove(database: Database, name: str) -> None:
-    """Forget a schedule and its firings; its runs stay. Raises NotFound."""
+    """Remove schedule ``name`` from ``database`` with its firings; its runs stay. Raises NotFound."""
     with database.transaction() as session:
         session.execute(delete(Schedule).where(Schedule.id == get_row(session, name).id))
 
 
 def fire_now(database: Database, name: str) -> int:
-    """Make a firing that is due now, besides the others; returns it. Raises NotFound."""
+    """Insert into ``database`` an additional firing of schedule ``name``, due now; return its id."""
     with database.transaction() as session:
         now = database.now(session)
         values = {"schedule_id": get_row(session, name).id, "due_at": now, "by_hand": True, "missed": 0}
@@ -126,50 +136,50 @@ def fire_now(database: Database, name: str) -> int:
 
 
 def list_all(session: Session) -> list[ScheduleSummary]:
-    """All schedules, by their names."""
+    """Return all schedules, read by ``session``, sorted by name."""
     rows = session.execute(select(Schedule).order_by(Schedule.name)).scalars()
     return [_summary(session, row) for row in rows]
 
 
 def get(session: Session, name: str) -> ScheduleSummary:
-    """One schedule; raises NotFound."""
+    """Return schedule ``name``, read by ``session``; raise NotFound."""
     return _summary(session, get_row(session, name))
 
 
 def firings(session: Session, name: str, limit: int = 20) -> list[FiringSummary]:
-    """The latest firings of a schedule, newest first; raises NotFound."""
+    """Return the ``limit`` latest firings of schedule ``name``, newest first; raise NotFound."""
     query = _firings().where(Firing.schedule_id == get_row(session, name).id)
     return [_fired(row) for row in session.execute(query.limit(limit))]
 
 
 def firing(session: Session, number: int) -> FiringSummary:
-    """One firing that exists."""
+    """Return the firing ``number``, which exists."""
     return _fired(session.execute(_firings().where(Firing.id == number)).one())
 
 
 def get_row(session: Session, name: str) -> Schedule:
-    """A schedule's row; raises NotFound."""
-    found = session.execute(select(Schedule).where(Schedule.name == name)).scalar()
-    if found is None:
-        raise NotFound(f"no schedule {name[:64]!r}: `annealq schedules list` shows what there is")
-    return found
+    """Return the row of schedule ``name``, read by ``session``; raise NotFound."""
+    row = session.execute(select(Schedule).where(Schedule.name == name)).scalar()
+    if row is None:
+        raise NotFound(f"no schedule {name[:64]!r}: `annealq schedules list` shows all")
+    return row
 
 
 def digest(images: ImageSet) -> str:
-    """SHA-256 of images and labels."""
+    """Return the SHA-256 of ``images`` and their labels."""
     labels = b"" if images.labels is None else arrays.encode_labels(images.labels)
     shape = str(images.images.shape).encode()
     return arrays.digest(shape, arrays.encode_images(images.images), labels)
 
 
 def _move(database: Database, name: str, source: ScheduleState, target: ScheduleState) -> datetime:
-    """Raises NotFound, or ParameterError where the schedule is not in ``source``."""
+    """Raise NotFound, or ParameterError if the schedule is not in ``source``."""
     with database.transaction() as session:
-        held, now = get_row(session, name), database.now(session)
-        if held.state is not source:
-            raise ParameterError(f"schedule {name!r} is {held.state} already")
-        row, next_at = held.id, Cron.parse(held.cron, held.zone).after(now)
-        transition(session, row, source, target, now=now, why="by hand", next_at=next_at, planned_at=now)
+        row, now = get_row(session, name), database.now(session)
+        if row.state is not source:
+            raise ParameterError(f"schedule {name!r} is {row.state} already")
+        next_at = Cron.parse(row.cron, row.zone).after(now)
+        transition(session, row.id, source, target, now=now, why="by hand", next_at=next_at, planned_at=now)
         return next_at
 
 
@@ -182,29 +192,29 @@ def _firings() -> Select[Firing, str]:
 
 
 def _fired(row: Row[Firing, str]) -> FiringSummary:
-    held, sha256 = row
+    firing, sha256 = row
     return FiringSummary(
-        firing_id=held.id,
-        due_at=held.due_at,
-        by_hand=held.by_hand,
-        missed=held.missed,
-        state=held.state,
-        run_id=held.run_id,
-        changed=None if held.data_sha256 is None else held.data_sha256 != sha256,
-        error=held.error,
-        ended_at=held.ended_at,
+        firing_id=firing.id,
+        due_at=firing.due_at,
+        by_hand=firing.by_hand,
+        missed=firing.missed,
+        state=firing.state,
+        run_id=firing.run_id,
+        changed=None if firing.data_sha256 is None else firing.data_sha256 != sha256,
+        error=firing.error,
+        ended_at=firing.ended_at,
     )
 
 
-def _summary(session: Session, held: Schedule) -> ScheduleSummary:
-    last = session.execute(_firings().where(Firing.schedule_id == held.id).limit(1)).first()
+def _summary(session: Session, schedule: Schedule) -> ScheduleSummary:
+    last = session.execute(_firings().where(Firing.schedule_id == schedule.id).limit(1)).first()
     return ScheduleSummary(
-        name=held.name,
-        state=held.state,
-        cron=held.cron,
-        zone=held.zone,
-        request=held.request,
-        next_at=held.next_at if held.state is ScheduleState.ACTIVE else None,
-        created_at=held.created_at,
+        name=schedule.name,
+        state=schedule.state,
+        cron=schedule.cron,
+        zone=schedule.zone,
+        request=schedule.request,
+        next_at=schedule.next_at if schedule.state is ScheduleState.ACTIVE else None,
+        created_at=schedule.created_at,
         last=None if last is None else _fired(last),
     )

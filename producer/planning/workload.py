@@ -1,4 +1,4 @@
-"""What the night is planned from, and what became of it: reads for `annealq plan`."""
+"""Database queries behind `annealq plan`: pending work, estimates and past activity."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from schema.tables import Batch, Event, Preparation, Problem, Run
 
 _UNFINISHED = (RunState.QUEUED, RunState.RUNNING, RunState.PAUSED)
 _UNSAMPLED = (BatchState.PENDING, BatchState.SAMPLING)
-# What changes neither the QPU time of a problem nor how many images it carries.
-_FREE = ("seed", "rule", "fraction", "beta", "unembedding")
-_LOOKED_AT = 50  # runs or dry runs, the newest ones, that an estimate may come from
+# Parameters that change neither the QPU time of a problem nor the number of its images.
+_IRRELEVANT = ("seed", "rule", "fraction", "beta", "unembedding")
+_NEWEST = 50  # runs or dry runs that are searched for an estimate
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What images take on a solver. tiles: in one problem. problem_us: of QPU time for a full one."""
+    """Images in a problem (``tiles``), and QPU time of a full problem in microseconds (``problem_us``)."""
 
     tiles: int
     problem_us: int
@@ -36,9 +36,14 @@ class Pace:
 
 @dataclass(frozen=True)
 class RunActivity:
-    """What a run did since some time. QPU time in microseconds; wasted: charged for nothing that is kept.
+    """Activity of a run since a time.
 
-    failed_problems, failed_batches: since then, too.
+    Attributes:
+        images: images scored; left_images: images not submitted yet.
+        problems: problems answered.
+        charged_us, wasted_us: QPU time charged, and charged for duplicates or lost answers, microseconds.
+        failed_problems, failed_batches: numbers of failures.
+        remark: error of the run, or why it is paused.
     """
 
     run_id: int
@@ -56,7 +61,7 @@ class RunActivity:
 
 
 def waiting_runs(session: Session) -> list[WaitingRun]:
-    """The runs that are not done, the most urgent first; not those that score stored samples again."""
+    """Return unfinished runs by priority, read by ``session``, without those that rescore stored samples."""
     query = (
         select(Run)
         .where(Run.state.in_(_UNFINISHED), Run.rescored_from.is_(None))
@@ -66,30 +71,30 @@ def waiting_runs(session: Session) -> list[WaitingRun]:
 
 
 def activity_since(session: Session, since: datetime) -> list[RunActivity]:
-    """The runs that did something since then, or ended."""
+    """Return the activity of runs that worked or finished ``since`` then, read by ``session``."""
     scored = select(Batch.run_id).where(Batch.scored_at >= since)
-    asked = select(Batch.run_id).join(Problem, Problem.batch_id == Batch.id)
+    submitted = select(Batch.run_id).join(Problem, Problem.batch_id == Batch.id)
     moved = or_(Problem.answered_at >= since, Problem.sending_at >= since)
-    did = or_(Run.finished_at >= since, Run.id.in_(scored), Run.id.in_(asked.where(moved)))
-    query = select(Run).where(did, Run.rescored_from.is_(None)).order_by(Run.id)
+    active = or_(Run.finished_at >= since, Run.id.in_(scored), Run.id.in_(submitted.where(moved)))
+    query = select(Run).where(active, Run.rescored_from.is_(None)).order_by(Run.id)
     return [_ran(session, run, since) for run in session.execute(query).scalars()]
 
 
 def last_window_opened(session: Session, now: datetime) -> datetime:
-    """When the latest window of a run of the last week opened; 24 hours ago where there was none."""
+    """Return when the latest window of last week's runs opened before ``now``; default: 24 hours ago."""
     lately = or_(Run.finished_at.is_(None), Run.finished_at >= now - timedelta(days=7))
     rows = session.execute(select(Run.window).where(Run.window.is_not(None), lately)).scalars()
     texts = {(tuple(row["spans"]), row["zone"]) for row in rows if row is not None}
     opened = [Windows.parse(spans, zone).last_opened(now) for spans, zone in texts]
-    return max((at for at in opened if at is not None), default=now - timedelta(days=1))
+    return max((time for time in opened if time is not None), default=now - timedelta(days=1))
 
 
 def _waiting(session: Session, run: Run) -> WaitingRun:
     left = _left(session, run.id)
     images = sum(left)
-    problems, qpu_us, seconds, basis = _takes(session, run, left)
-    cost = control.spending_of_run(session, run.id)
-    spent_us = cost.charged_us + cost.in_flight_us
+    problems, qpu_us, seconds, basis = _estimate(session, run, left)
+    spending = control.spending_of_run(session, run.id)
+    spent_us = spending.charged_us + spending.in_flight_us
     return WaitingRun(
         run_id=run.id,
         name=run.name,
@@ -107,9 +112,9 @@ def _waiting(session: Session, run: Run) -> WaitingRun:
 
 
 def _left(session: Session, run: int) -> list[int]:
-    """Images of each batch of a run that are still to be sent."""
-    covered = (ProblemState.SENDING, ProblemState.SENT, ProblemState.ANSWERED)
-    sent = func.coalesce(func.sum(case((Problem.state.in_(covered), Problem.count), else_=0)), 0)
+    """Return the images of each batch of a run that are not submitted yet."""
+    submitted = (ProblemState.SENDING, ProblemState.SENT, ProblemState.ANSWERED)
+    sent = func.coalesce(func.sum(case((Problem.state.in_(submitted), Problem.count), else_=0)), 0)
     rows = session.execute(
         select(Batch.count, sent)
         .outerjoin(Problem, Problem.batch_id == Batch.id)
@@ -119,37 +124,39 @@ def _left(session: Session, run: int) -> list[int]:
     return [count - int(done) for count, done in rows if count > done]
 
 
-def _takes(session: Session, run: Run, left: list[int]) -> tuple[int | None, int | None, float | None, str]:
-    """Problems, QPU time and seconds that so many images of each batch take, and what that is known from."""
+def _estimate(
+    session: Session, run: Run, left: list[int]
+) -> tuple[int | None, int | None, float | None, str]:
+    """Return problems, QPU time and seconds that the images ``left`` of each batch need, and the basis."""
     if not left:
-        return 0, 0, 0.0, "all images are sent"
+        return 0, 0, 0.0, "nothing left to submit"
     if not Solver(run.solver).is_remote:
         seconds, basis = _measured_s(session, run, sum(left))
         return 0, 0, seconds, basis
     pace = _pace(session, run)
     if pace is None:
-        return None, None, None, "no estimate: `annealq classify ... --dry-run` makes one"
+        return None, None, None, "no estimate: run `annealq classify ... --dry-run`"
     problems = sum(-(-images // pace.tiles) for images in left)
     qpu_us = problems * pace.problem_us
     return problems, qpu_us, qpu_us / 1e6, pace.basis
 
 
 def _pace(session: Session, run: Run) -> Pace | None:
-    """From the run's own problems, those of another run that is alike, or a dry run that is."""
+    """Return the pace of the run's own problems, of a similar run, or of a similar dry run."""
     own = _pace_of(session, run.id, "its own problems")
     if own is not None:
         return own
-    alike = (
+    others = (
         select(Run.id, Run.parameters)
         .where(Run.network_id == run.network_id, Run.solver == run.solver, Run.id != run.id)
         .order_by(Run.id.desc())
-        .limit(_LOOKED_AT)
+        .limit(_NEWEST)
     )
-    for other, parameters in session.execute(alike).all():
-        if _what_counts(parameters) == _what_counts(run.parameters):
-            found = _pace_of(session, other, f"run {other}")
-            if found is not None:
-                return found
+    for other, parameters in session.execute(others).all():
+        if _relevant(parameters) == _relevant(run.parameters):
+            pace = _pace_of(session, other, f"run {other}")
+            if pace is not None:
+                return pace
     return _pace_of_dry_run(session, run)
 
 
@@ -174,31 +181,31 @@ def _pace_of_dry_run(session: Session, run: Run) -> Pace | None:
             Preparation.images > 0,
         )
         .order_by(Preparation.id.desc())
-        .limit(_LOOKED_AT)
+        .limit(_NEWEST)
     )
     for number, parameters, plan in session.execute(query).all():
-        if plan and plan["problems"] and _what_counts(parameters) == _what_counts(run.parameters):
+        if plan and plan["problems"] and _relevant(parameters) == _relevant(run.parameters):
             return Pace(plan["tiles"], -(-plan["qpu_us"] // plan["problems"]), f"dry run {number}")
     return None
 
 
 def _measured_s(session: Session, run: Run, images: int) -> tuple[float | None, str]:
-    """Seconds on a solver of this machine, from the newest run of the same network, by its reads."""
+    """Return the seconds on a solver of this machine, scaled by reads from the newest run of the network."""
     query = (
         select(Run.id, Run.parameters, Run.statistics)
         .where(Run.network_id == run.network_id, Run.solver == run.solver, Run.statistics.is_not(None))
         .order_by(Run.id.desc())
-        .limit(_LOOKED_AT)
+        .limit(_NEWEST)
     )
     for other, parameters, statistics in session.execute(query).all():
         rate = (statistics or {}).get("images_per_second")
         if rate and parameters.get("sweeps") == run.parameters.get("sweeps"):
             return images / rate * run.parameters["reads"] / parameters["reads"], f"run {other}"
-    return None, "no run of this network and solver was measured yet"
+    return None, "no run of this network and solver has been measured yet"
 
 
-def _what_counts(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in parameters.items() if name not in _FREE}
+def _relevant(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if name not in _IRRELEVANT}
 
 
 def _ran(session: Session, run: Run, since: datetime) -> RunActivity:
@@ -208,9 +215,9 @@ def _ran(session: Session, run: Run, since: datetime) -> RunActivity:
         )
     ).scalar_one()
     batches = select(Batch.id).where(Batch.run_id == run.id)
-    gone = (Event.subject == "batches", Event.target == BatchState.FAILED, Event.at >= since)
-    failed_batches = session.execute(select(func.count()).where(*gone, Event.row.in_(batches))).scalar_one()
-    money = _money(session, run.id, since)
+    failed = (Event.subject == "batches", Event.target == BatchState.FAILED, Event.at >= since)
+    failed_batches = session.execute(select(func.count()).where(*failed, Event.row.in_(batches))).scalar_one()
+    charges = _charges(session, run.id, since)
     return RunActivity(
         run_id=run.id,
         name=run.name,
@@ -218,18 +225,18 @@ def _ran(session: Session, run: Run, since: datetime) -> RunActivity:
         state=run.state,
         images=int(images),
         left_images=sum(_left(session, run.id)),
-        problems=money.problems,
-        charged_us=int(money.charged),
-        wasted_us=int(money.wasted),
-        failed_problems=money.failed,
+        problems=charges.problems,
+        charged_us=int(charges.charged),
+        wasted_us=int(charges.wasted),
+        failed_problems=charges.failed,
         failed_batches=failed_batches,
         remark=run.error or (run.pause_reason if run.state is RunState.PAUSED else None),
     )
 
 
-def _money(session: Session, run: int, since: datetime) -> Any:
+def _charges(session: Session, run: int, since: datetime) -> Any:
     answered = Problem.answered_at >= since
-    # What duplicates and lost answers cost has no time of its own: it counts when the problem was sent last.
+    # Charges for duplicates and lost answers have no time of their own: they count when the problem was sent.
     sent = Problem.sending_at >= since
     return session.execute(
         select(

@@ -1,1 +1,13 @@
-"""One run: requested, enqueued, controlled, scored again, pruned, and read back."""
+"""One run: requested, enqueued, controlled, scored again, pruned, and read back.
+
+request.py     what a user asks of a run, and how it is worked on
+enqueue.py     writes a run and its batches, once for an idempotency key
+batch_size.py  chooses the size of batches
+hints.py       sends hints to the workers
+control.py     pauses, resumes and cancels a run
+dry_runs.py    asks workers what a run would need and cost
+rescore.py     scores stored samples again
+prune.py       removes raw reads
+queries.py, results.py, summary.py  read runs, images and tables of them
+ownership.py   which API key submitted a run
+"""

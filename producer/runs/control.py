@@ -1,4 +1,4 @@
-"""What a person says to a run that is under way: pause, resume, cancel. Workers heed it within a second."""
+"""Pauses, resumes and cancels runs by a user's command. Workers react within a second."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from schema.tables import Batch, Problem, Run
 from schema.tables.costs import IN_FLIGHT, charged_us, in_flight_us
 
 _HOURS = (Run.window, Run.opened_until, Run.deadline_at)
-_TRIES = 5  # a worker may move the run between our look and our move
+_TRIES = 5  # a worker may change the state between our read and our update
 
 
 @dataclass(frozen=True)
 class Spending:
-    """QPU time of a run so far, microseconds, and what is still with its solver.
+    """QPU time that a run has used so far, and its problems in flight.
 
-    charged_us: of answered problems and of duplicates. in_flight: problems; in_flight_us: what they will be
-    charged if they cannot be withdrawn.
+    Attributes:
+        charged_us: microseconds charged for answered problems and for duplicates.
+        in_flight: number of problems submitted and not answered.
+        in_flight_us: microseconds that those are charged unless they can be cancelled.
     """
 
     charged_us: int
@@ -35,18 +37,18 @@ class Spending:
 
 
 def pause(database: Database, run: int, reason: str = "by hand") -> None:
-    """Let a run send no more; what is with its solver is collected, and kept.
+    """Pause ``run`` in ``database`` for ``reason``. Problems in flight are still collected and stored.
 
-    One that is paused already, and would go on by itself when its window opens or the day ends, does not.
+    A run that its window or the daily budget has paused no longer resumes automatically.
 
     Raises:
-        NotFound: there is no such run. ParameterError: it is not under way.
+        NotFound: the run does not exist. ParameterError: it is not queued or running.
     """
     values: dict[str, Any] = {"paused_by": PausedBy.HAND, "pause_reason": reason}
     with database.transaction() as session:
-        by_itself = Run.paused_by.in_([PausedBy.WINDOW, PausedBy.DAY])
-        held = update(Run).where(Run.id == run, Run.state == RunState.PAUSED, by_itself)
-        if session.execute(held.values(**values).returning(Run.id)).first() is not None:
+        resumes = Run.paused_by.in_([PausedBy.WINDOW, PausedBy.DAY])
+        statement = update(Run).where(Run.id == run, Run.state == RunState.PAUSED, resumes)
+        if session.execute(statement.values(**values).returning(Run.id)).first() is not None:
             now = database.now(session)
             record_event(
                 session, "runs", run, RunState.PAUSED, RunState.PAUSED, now=now, why="paused by hand"
@@ -56,12 +58,13 @@ def pause(database: Database, run: int, reason: str = "by hand") -> None:
 
 
 def cancel(database: Database, run: int) -> Spending:
-    """End a run: its batches are not taken up any more, and workers withdraw what waits at its solver.
+    """Cancel ``run`` in ``database`` for good; scored images stay. Workers cancel its problems in flight.
 
-    What was scored is kept. Returns what was charged already, and what is still with the solver.
+    Returns:
+        What was charged already, and what is still in flight.
 
     Raises:
-        NotFound: there is no such run. ParameterError: it is at its end already.
+        NotFound: the run does not exist. ParameterError: it has finished already.
     """
     _move(database, run, RunState.CANCELLED, (*LIVE_RUNS, RunState.PAUSED), "cancelled", **RESUMED)
     with database.reading() as session:
@@ -69,20 +72,23 @@ def cancel(database: Database, run: int) -> Spending:
 
 
 def resume(database: Database, run: int, budget_us: int | None = None, *, at_once: bool = False) -> int:
-    """Let a paused run go on, or take up again what is missing of a failed one; how many batches are left.
+    """Resume ``run`` if it is paused, or reopen its failed batches; return the number of pending batches.
 
-    budget_us: a new budget of QPU time, in all. at_once: where its window is closed, or closes too soon,
-    open it now; it closes again when the next one does. Otherwise the run goes on in its next window.
+    Args:
+        database: where the run is stored.
+        budget_us: new total budget of QPU time, microseconds.
+        at_once: open the window of the run now, until its next window closes; otherwise the run resumes in
+            its next window.
 
     Raises:
-        NotFound: there is no such run. ParameterError: it is neither paused nor failed, its budget is spent,
-            its deadline is over, or it waits for its window and `at_once` was not asked for.
+        NotFound: the run does not exist. ParameterError: it is neither paused nor failed, its budget is
+            spent, its deadline has passed, or it waits for its window and ``at_once`` is false.
     """
     with database.transaction() as session:
         columns = (Run.state, Run.started_at, Run.paused_by, Run.budget_us, *_HOURS)
         row = session.execute(select(*columns).where(Run.id == run)).first()
         if row is None:
-            queries.run(session, run)  # says what there is
+            queries.run(session, run)  # raises NotFound
             raise AssertionError("unreachable")
         if row.state not in (RunState.PAUSED, RunState.FAILED):
             raise ParameterError(f"run {run} is {row.state}: only paused and failed runs can be resumed")
@@ -96,8 +102,8 @@ def resume(database: Database, run: int, budget_us: int | None = None, *, at_onc
         if budget_us is not None:
             values["budget_us"] = budget_us
         if row.state is RunState.FAILED:
-            again = _requeue_failed(session, run, now)
-            values |= {"finished_at": None, "error": None, "batches_failed": Run.batches_failed - again}
+            reopened = _requeue_failed(session, run, now)
+            values |= {"finished_at": None, "error": None, "batches_failed": Run.batches_failed - reopened}
         was_running = row.state is RunState.PAUSED and row.started_at is not None
         target = RunState.RUNNING if was_running else RunState.QUEUED
         transition(session, run, row.state, target, now=now, why="resumed", **values)
@@ -105,12 +111,12 @@ def resume(database: Database, run: int, budget_us: int | None = None, *, at_onc
             why = hours.explain(now)
             closed = {"paused_by": PausedBy.WINDOW, "pause_reason": why, "paused_at": now}
             transition(session, run, target, RunState.PAUSED, now=now, why=why, **closed)
-        left = select(func.count()).where(Batch.run_id == run, Batch.state == BatchState.PENDING)
-        return session.execute(left).scalar_one()
+        pending = select(func.count()).where(Batch.run_id == run, Batch.state == BatchState.PENDING)
+        return session.execute(pending).scalar_one()
 
 
 def spending_of_run(session: Session, run: int) -> Spending:
-    """What a run has cost so far."""
+    """Return the QPU time that ``run`` has used so far, as read by ``session``."""
     row = session.execute(
         select(
             func.coalesce(func.sum(charged_us()), 0),
@@ -130,7 +136,7 @@ def _move(
         with database.transaction() as session:
             state = queries.run(session, run).state
             if state not in sources:
-                raise ParameterError(f"run {run} is {state}: it cannot be {word} any more")
+                raise ParameterError(f"run {run} is {state}: it can no longer be {word}")
             now = database.now(session)
             stamp = "paused_at" if target is RunState.PAUSED else "finished_at"
             try:
@@ -140,11 +146,11 @@ def _move(
             if target is RunState.CANCELLED:
                 _cancel_reserved(session, run, now)
             return
-    raise StaleState(f"run {run} changes all the time: try again")
+    raise StaleState(f"run {run} keeps changing its state: try again")
 
 
 def _cancel_reserved(session: Session, run: int, now: datetime) -> None:
-    """Cancel reserved problems of batches that no worker holds; a worker cancels those that it holds."""
+    """Cancel reserved problems of batches that no worker holds; workers cancel those of theirs."""
     unheld = select(Batch.id).where(Batch.run_id == run, Batch.state != BatchState.SAMPLING)
     reserved, cancelled = ProblemState.RESERVED, ProblemState.CANCELLED
     why = "the run was cancelled"
@@ -161,16 +167,18 @@ def _requeue_failed(session: Session, run: int, now: datetime) -> int:
 
 
 def _refuse_late(run: int, row: Any, hours: Hours, now: datetime, *, at_once: bool) -> None:
-    """A deadline is final; and who waits for a window need not be told to."""
+    """Reject runs past their deadline, and runs that will resume with their next window."""
     if row.paused_by is PausedBy.DEADLINE or hours.is_over(now):
         raise ParameterError(
-            f"run {run} is past its deadline, which is final: what was scored is kept, "
-            "and `annealq classify` makes another run"
+            f"run {run} is past its deadline and cannot be resumed; scored images stay: start another run "
+            "with `annealq classify`"
         )
     if row.state is RunState.PAUSED and row.paused_by is PausedBy.WINDOW and not at_once:
         opens = hours.next_open(now) if not hours.is_open(now) else None
         when = "" if opens is None else f", which opens {shown(opens, _zone(hours))}"
-        raise ParameterError(f"run {run} goes on by itself in its next window{when}: --now opens it at once")
+        raise ParameterError(
+            f"run {run} resumes automatically in its next window{when}; use --now to resume it immediately"
+        )
 
 
 def _zone(hours: Hours) -> tzinfo:
@@ -178,15 +186,15 @@ def _zone(hours: Hours) -> tzinfo:
 
 
 def _refuse_spent(session: Session, run: int, row: Any, budget_us: int | None) -> None:
-    """A budget that is spent would pause the run again at once."""
+    """Reject a budget that is spent: it would pause the run again immediately."""
     budget = row.budget_us if budget_us is None else budget_us
     if budget is None:
         return
-    cost = spending_of_run(session, run)
-    total_us = cost.charged_us + cost.in_flight_us
+    spending = spending_of_run(session, run)
+    total_us = spending.charged_us + spending.in_flight_us
     unchanged = budget_us is None or budget_us <= (row.budget_us or 0)
     if total_us >= budget or (row.paused_by is PausedBy.BUDGET and unchanged):
         raise ParameterError(
-            f"run {run} has spent {total_us / 1e6:g} s of its budget of {budget / 1e6:g} s, which does not "
-            "suffice for another problem: give a higher one with --budget SECONDS"
+            f"run {run} has spent {total_us / 1e6:g} s of its budget of {budget / 1e6:g} s, which is not "
+            "enough for another problem: give a higher budget with --budget SECONDS"
         )

@@ -1,4 +1,4 @@
-"""Preparations: what is asked of a worker about a run before it is sent, and what came out."""
+"""Dry runs: a worker finds out what a run would need and cost. Their table is called `preparations`."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from schema.parameters import Parameters, Solver
 from schema.states import PreparationState
 from schema.tables import Network, Preparation
 
-TIME_LIMIT_S = 60.0  # what workers give a search by default
+TIME_LIMIT_S = 60.0  # of a search, by default
 _MAX_TIME_LIMIT_S = 86_400.0
 
 
 @dataclass(frozen=True)
 class DryRunSummary:
-    """A preparation as the commands show it.
+    """A dry run as the commands show it.
 
-    plan: what was found out, empty until it is ready: solver, graph_id, embedding_id, tiles, qubits,
-    longest_chain, found (stored already), search_s, chain_strength, scale, images, problems, qpu_us and
-    qpu_us_per_image.
-    progress: step and fraction of a search that is under way.
+    Attributes:
+        plan: its results, empty until it is ready: solver, graph_id, embedding_id, tiles, qubits,
+            longest_chain, found (stored already), search_s, chain_strength, scale, images, problems, qpu_us
+            and qpu_us_per_image.
+        progress: step and fraction of a running search.
     """
 
     preparation_id: int
@@ -39,13 +40,15 @@ class DryRunSummary:
 
 
 def check_dry_run(solver: Solver, parameters: Parameters, time_limit_s: float) -> None:
-    """Raise ParameterError unless a preparation can be asked for with these."""
+    """Raise ParameterError if ``solver``, ``parameters`` and ``time_limit_s`` do not allow a dry run."""
     if not solver.is_remote:
         remote = " or ".join(other for other in Solver if other.is_remote)
-        raise ParameterError(f"solver {solver} has no qubits and needs no embedding: choose {remote}")
+        raise ParameterError(f"solver {solver} does not use embeddings: choose {remote}")
     parameters.check_for(solver)
     if not 0 < time_limit_s <= _MAX_TIME_LIMIT_S:
-        raise ParameterError(f"a time limit of {time_limit_s:g} s: above 0, up to {_MAX_TIME_LIMIT_S:,.0f} s")
+        raise ParameterError(
+            f"the time limit is {time_limit_s:g} s; it must be above 0 and at most {_MAX_TIME_LIMIT_S:,.0f} s"
+        )
 
 
 def enqueue_dry_run(
@@ -58,14 +61,20 @@ def enqueue_dry_run(
     batch_size: int,
     time_limit_s: float = TIME_LIMIT_S,
 ) -> int:
-    """Commit a preparation; returns its id. images: 0 where only the embedding is wanted.
+    """Commit a dry run to ``database``; return its id.
+
+    Args:
+        network, solver, parameters: those of the run.
+        images: number of images; 0: only the embedding is wanted.
+        batch_size: images in a batch, 1 to 10,000.
+        time_limit_s: seconds that a search for an embedding may take.
 
     Raises:
         ParameterError: the solver has no qubits or lacks a parameter, or the time limit is out of range.
     """
     check_dry_run(solver, parameters, time_limit_s)
     if not 1 <= batch_size <= MAX_BATCH_SIZE:
-        raise ParameterError(f"batch size is {batch_size}; 1 to {MAX_BATCH_SIZE:,} images")
+        raise ParameterError(f"batch size is {batch_size}; it must be 1 to {MAX_BATCH_SIZE:,} images")
     values = {
         "network_id": network,
         "solver": solver,
@@ -84,21 +93,21 @@ def enqueue_dry_run(
 
 
 def get(session: Session, preparation_id: int) -> DryRunSummary:
-    """One preparation; raises NotFound."""
+    """Return the dry run ``preparation_id``, read by ``session``; raise NotFound."""
     row = session.execute(
         select(Preparation, Network.name, Network.version)
         .join(Network, Network.id == Preparation.network_id)
         .where(Preparation.id == preparation_id)
     ).first()
     if row is None:
-        raise NotFound(f"no preparation {preparation_id}")
-    held, name, version = row
+        raise NotFound(f"no dry run {preparation_id}")
+    dry_run, name, version = row
     return DryRunSummary(
-        preparation_id=held.id,
+        preparation_id=dry_run.id,
         network=f"{name}@{version}",
-        solver=held.solver,
-        state=held.state,
-        plan=held.plan or {},
-        progress=held.progress,
-        error=held.error,
+        solver=dry_run.solver,
+        state=dry_run.state,
+        plan=dry_run.plan or {},
+        progress=dry_run.progress,
+        error=dry_run.error,
     )

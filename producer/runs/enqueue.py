@@ -1,7 +1,4 @@
-"""Turns images into a run, or into a network to train: all rows in one transaction, then one hint.
-
-The same idempotency key gives the same run, however often and from wherever it is sent.
-"""
+"""Writes a run and all of its batches in one transaction. The same idempotency key gives the same run."""
 
 from __future__ import annotations
 
@@ -38,13 +35,16 @@ def enqueue_run(
     options: RunOptions | None = None,
     also: Callable[[Session, int], None] | None = None,
 ) -> Enqueued:
-    """Commit a run with all of its batches, or nothing.
+    """Commit a run of ``images`` and ``network`` with all of its batches to ``database``, or nothing.
 
-    also: writes more about a new run, given its id, in the same transaction; what it raises undoes all.
+    Args:
+        solver, parameters: how images are sampled and scored.
+        options: how the run is worked on; nothing there changes a result.
+        also: writes more about a new run, given its id, in the same transaction; an error undoes all.
 
     Raises:
         ImageError: the images do not suit the network (size, values, labels, class names).
-        ParameterError: a parameter is chosen that the solver does not have, or the deadline is over.
+        ParameterError: ``solver`` does not have one of the parameters, or the deadline has passed.
         IdempotencyConflict: the key was used before, for other content.
     """
     parameters.check_for(solver)
@@ -58,12 +58,12 @@ def enqueue_run(
     run = run_row(images, network, solver, parameters, options, len(batches))
     try:
         with database.transaction() as session:
-            found = _find_or_insert(session, run, batches, now=database.now(session))
-            if found.created and also is not None:
-                also(session, found.id)
-            return found
+            enqueued = _find_or_insert(session, run, batches, now=database.now(session))
+            if enqueued.created and also is not None:
+                also(session, enqueued.id)
+            return enqueued
     except IntegrityError:
-        # Another producer committed the same key between our look and our insert.
+        # Another producer committed the same key between our read and our insert.
         with database.reading() as session:
             return _same_run(session, options.key, run["content_sha256"])
 
@@ -76,7 +76,11 @@ def run_row(
     options: RunOptions,
     batches: int,
 ) -> dict[str, Any]:
-    """What `runs` holds of a run over images that fit its network, in so many batches."""
+    """Return the row of a run over ``images`` that match ``network``, in that many ``batches``.
+
+    Args:
+        solver, parameters, options: as for `enqueue_run`.
+    """
     return {
         "name": images.name,
         "network_id": network.id,
@@ -97,14 +101,14 @@ def run_row(
 
 @dataclass(frozen=True)
 class BatchRow:
-    """A batch as `batches` and `batch_images` hold it."""
+    """A batch: its rows of `batches` and `batch_images`."""
 
     row: dict[str, Any]
     images: dict[str, Any]
 
 
 def batch_rows(images: ImageSet, size: int) -> list[BatchRow]:
-    """What is stored of them, ``size`` images to a batch."""
+    """Return the rows of ``images`` in batches of ``size``."""
     return [
         _batch(images, ordinal, slice(ordinal * size, (ordinal + 1) * size))
         for ordinal in range(-(-len(images.images) // size))
@@ -112,14 +116,16 @@ def batch_rows(images: ImageSet, size: int) -> list[BatchRow]:
 
 
 def insert_run(session: Session, run: dict[str, Any], batches: list[BatchRow], *, now: datetime) -> int:
-    """Write a run and its batches; returns its id. Outside of its windows it is paused from the start.
+    """Write the row ``run`` and its ``batches`` by ``session``; return its id.
+
+    Outside of its windows the run is paused.
 
     Raises:
-        ParameterError: its deadline is over.
+        ParameterError: the deadline of the run has passed at ``now``.
     """
     if run.get("deadline_at") is not None and run["deadline_at"] <= now:
         raise ParameterError(
-            f"the deadline {shown(run['deadline_at'])} is over: it is {shown(now)} by the database's clock"
+            f"the deadline {shown(run['deadline_at'])} has passed: the database's clock says {shown(now)}"
         )
     stamped = {**run, "state": RunState.QUEUED, "created_at": now}
     run_id = session.execute(insert(Run).values(stamped).returning(Run.id)).scalar_one()
@@ -186,6 +192,6 @@ def _same_run(session: Session, key: str | None, content: str) -> Enqueued:
     if row.content_sha256 != content:
         raise IdempotencyConflict(
             f"idempotency key {key!r} belongs to run {row.id}, which has other images or parameters: "
-            "use another key, or send exactly the same"
+            "use another key, or submit exactly the same"
         )
     return Enqueued(row.id, created=False)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from producer.stack import broker
 from schema.messages import Message
 
-# A broker that is away costs the producer no wait: by default kombu tries for 6 s.
+# By default kombu tries for 6 s to reach a broker.
 _AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
 
 
 def send(broker_url: str, *messages: Message) -> bool:
-    """Send messages; False when the broker did not take them all.
+    """Send ``messages`` to the broker at ``broker_url``; return False if it did not take them all.
 
-    The work is safe in the database by then: the reconciler sends the hint again.
+    The rows are committed by then: the reconciler sends lost hints again.
     """
     from celery import Celery
     from kombu.exceptions import OperationalError

@@ -1,4 +1,4 @@
-"""Which API key has sent which run."""
+"""Tells which API key submitted a run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from schema.tables.api import RunSubmission
 
 
 def sent_by(key: int) -> ColumnElement[bool]:
-    """A condition on runs: this key has sent them."""
+    """Return the condition that API key ``key`` submitted a run."""
     return Run.id.in_(select(RunSubmission.run_id).where(RunSubmission.key_id == key))
 
 
 def has_sent(session: Session, key: int, run: int) -> bool:
-    """Whether a run is there, and this key has sent it."""
-    found = select(RunSubmission.run_id).where(RunSubmission.run_id == run, RunSubmission.key_id == key)
-    return session.execute(found).first() is not None
+    """Return whether ``run`` exists and API key ``key`` submitted it, as read by ``session``."""
+    query = select(RunSubmission.run_id).where(RunSubmission.run_id == run, RunSubmission.key_id == key)
+    return session.execute(query).first() is not None

@@ -1,4 +1,4 @@
-"""Raw reads of finished runs: most of what a database holds, and needed only to score a run again."""
+"""Removes raw reads of finished runs: they fill most of a database, and only rescoring needs them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from schema.errors import NotFound, ParameterError
 from schema.states import FINISHED_RUNS, BatchState, CalibrationState, ProblemState
 from schema.tables import Batch, Calibration, Event, Problem, Run, SampleSet
 
-Expect = Callable[[str, int], Callable[[int], None]]  # a step's name and size: what is told of its progress
+# Given the name and the size of a step: the function that reports its progress.
+StartStep = Callable[[str, int], Callable[[int], None]]
 
 PRUNED = "pruned"
 MAX_DAYS = 36_500
@@ -24,7 +25,7 @@ _UNSETTLED = (CalibrationState.WAITING, CalibrationState.FITTING)
 
 @dataclass(frozen=True)
 class Removed:
-    """The raw reads of one run that went, or would go. bytes: as they are stored."""
+    """The raw reads of one run that were removed, or would be; ``bytes`` as stored."""
 
     run_id: int
     problems: int
@@ -37,21 +38,25 @@ def prune(
     run: int | None = None,
     older_than_days: float | None = None,
     dry_run: bool = False,
-    expect: Expect = lambda _name, _size: lambda _done: None,
+    start_step: StartStep = lambda _name, _size: lambda _done: None,
 ) -> list[Removed]:
-    """Remove the raw reads of a run, or of all that ended so many days ago; a batch at a time.
+    """Remove the raw reads of ``run``, or of all runs finished at least ``older_than_days`` ago.
 
-    The ledger, scores and statistics stay, and `events` say what is gone. Reads that an unfinished run scores
-    again, or a calibration waits for, stay.
+    Each batch is a transaction of ``database``. The ledger, scores and statistics stay, and
+    `events` record the removal. Reads that an unfinished run or calibration needs stay.
+
+    Args:
+        dry_run: remove nothing, only return what would be removed.
+        start_step: starts the display of a step's progress.
 
     Raises:
         ParameterError: neither or both are given, the run is not finished, or days are out of range.
-        NotFound: there is no such run.
+        NotFound: the run does not exist.
     """
     if (run is None) == (older_than_days is None):
-        raise ParameterError("name a run, or say --older-than DAYS")
+        raise ParameterError("name either a run or --older-than DAYS")
     if older_than_days is not None and not 0 <= older_than_days <= MAX_DAYS:
-        raise ParameterError(f"older than {older_than_days:g} days: 0 to {MAX_DAYS:,} days")
+        raise ParameterError(f"--older-than is {older_than_days:g} days; it must be 0 to {MAX_DAYS:,} days")
     with database.reading() as session:
         if run is not None:
             _check(session, run)
@@ -60,18 +65,18 @@ def prune(
         chosen = _prunable() if run is None else _prunable().where(Run.id == run)
         rows = session.execute(chosen.where(Run.finished_at <= before)).all()
     removed: dict[int, Removed] = {}
-    tick = expect("batches", len(rows))
-    for batch, of, problems, size in rows:
-        tick(1)
+    advance = start_step("batches", len(rows))
+    for batch, run_id, problems, size in rows:
+        advance(1)
         if not dry_run and not _remove(database, batch):
             continue
-        sofar = removed.get(of, Removed(of, 0, 0))
-        removed[of] = Removed(of, sofar.problems + problems, sofar.bytes + size)
+        so_far = removed.get(run_id, Removed(run_id, 0, 0))
+        removed[run_id] = Removed(run_id, so_far.problems + problems, so_far.bytes + size)
     return list(removed.values())
 
 
 def is_pruned() -> ColumnElement[bool]:
-    """Whether a problem's reads were removed on purpose."""
+    """Return the condition that the reads of a problem were removed on purpose."""
     return (
         select(Event.id)
         .where(Event.subject == "problems", Event.row == Problem.id, Event.target == PRUNED)
@@ -82,13 +87,13 @@ def is_pruned() -> ColumnElement[bool]:
 def _check(session: Session, run: int) -> None:
     state = session.execute(select(Run.state).where(Run.id == run)).scalar()
     if state is None:
-        raise NotFound(f"no run {run}: `annealq runs list` shows what there is")
+        raise NotFound(f"no run {run}: `annealq runs list` shows all runs")
     if state not in FINISHED_RUNS:
         raise ParameterError(f"run {run} is {state}: its reads are needed until it is finished")
 
 
 def _prunable() -> Select[int, int, int, Any]:
-    """Scored batches with reads that nobody needs: batch, run, problems, bytes."""
+    """Select scored batches whose reads nothing needs: batch, run, problems, bytes."""
     again = aliased(Run)
     in_use = select(again.id).where(again.rescored_from == Run.id, again.finished_at.is_(None)).exists()
     calibrates = (
@@ -108,7 +113,7 @@ def _prunable() -> Select[int, int, int, Any]:
 
 
 def _remove(database: Database, batch: int) -> bool:
-    """In a transaction of its own, and only if still nobody needs the reads; returns whether that is so."""
+    """Remove the reads of ``batch``; return False if they are needed again."""
     with database.transaction() as session:
         now = database.now(session)
         if session.execute(_prunable().where(Batch.id == batch)).first() is None:

@@ -1,4 +1,7 @@
-"""Every SELECT made for people, as frozen dataclasses."""
+"""Read-only queries on runs behind the command line and the API; rows are frozen dataclasses.
+
+Each takes the open ``session`` that it reads by.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from schema.parameters import Solver
 from schema.states import BatchState, EmbeddingState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Classification, Embedding, Network, Problem, Run
 
-_BY_ITSELF = (PausedBy.WINDOW, PausedBy.DEADLINE)  # pauses that a person need not end
+_AUTOMATIC = (PausedBy.WINDOW, PausedBy.DEADLINE)  # pauses that end automatically
 _PAGE = 5_000  # classifications read at once
 
 
@@ -54,7 +57,7 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of a run's images so far."""
+    """Counts of a run's classified images by outcome."""
 
     decided: int  # one class, tied ones included
     tied: int
@@ -64,13 +67,13 @@ class Counts:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of labelled images that are predicted right, undecided ones counted as wrong."""
+        """Return the share of labelled images that are predicted right; undecided ones count as wrong."""
         return self.correct / self.labelled if self.labelled else None
 
 
 @dataclass(frozen=True)
 class ImageProgress:
-    """How far a run is: images in each stage."""
+    """Images of a run in each stage."""
 
     state: RunState
     images: int
@@ -78,8 +81,8 @@ class ImageProgress:
     scored: int
     failed: int
     error: str | None
-    search: dict[str, Any] | None = None  # step and fraction of a search for an embedding that is under way
-    waits: str | None = None  # why it is paused, where it goes on by itself
+    search: dict[str, Any] | None = None  # step and fraction of a running search for an embedding
+    waits: str | None = None  # why it is paused, if it resumes automatically
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def runs(
     state: RunState | None = None,
     key: int | None = None,
 ) -> list[RunSummary]:
-    """The newest runs, newest first; where given: older than ``before``, in ``state``, sent by ``key``."""
+    """Return the ``limit`` newest runs, newest first: below ``before``, in ``state``, of API key ``key``."""
     query = _runs().order_by(Run.id.desc()).limit(limit)
     if before is not None:
         query = query.where(Run.id < before)
@@ -120,15 +123,15 @@ def runs(
 
 
 def run(session: Session, run_id: int) -> RunSummary:
-    """One run; raises NotFound."""
+    """Return the run ``run_id``, read by ``session``; raise NotFound."""
     row = session.execute(_runs().where(Run.id == run_id)).first()
     if row is None:
-        raise NotFound(f"no run {run_id}: `annealq runs list` shows what there is")
+        raise NotFound(f"no run {run_id}: `annealq runs list` shows all runs")
     return _run(row)
 
 
 def counts(session: Session, run_id: int, first_image: int = 0) -> Counts:
-    """Counts over the classified images from index ``first_image`` on."""
+    """Return the counts of classified images of run ``run_id`` from index ``first_image`` on."""
     c = Classification
     row = session.execute(
         select(
@@ -143,14 +146,14 @@ def counts(session: Session, run_id: int, first_image: int = 0) -> Counts:
 
 
 def progress(session: Session, run_id: int) -> ImageProgress:
-    """How far a run is; raises NotFound."""
-    held = session.execute(
+    """Return how many images of run ``run_id`` are in each stage; raise NotFound."""
+    row = session.execute(
         select(Run.state, Run.images, Run.error, Run.solver, Run.paused_by, Run.pause_reason).where(
             Run.id == run_id
         )
     ).first()
-    if held is None:
-        raise NotFound(f"no run {run_id}: `annealq runs list` shows what there is")
+    if row is None:
+        raise NotFound(f"no run {run_id}: `annealq runs list` shows all runs")
     stages: dict[BatchState, int] = {
         state: int(images)
         for state, images in session.execute(
@@ -159,22 +162,22 @@ def progress(session: Session, run_id: int) -> ImageProgress:
     }
     scored = stages.get(BatchState.SCORED, 0)
     answered, search = 0, None
-    if Solver(held.solver).is_remote and {BatchState.PENDING, BatchState.SAMPLING} & stages.keys():
+    if Solver(row.solver).is_remote and {BatchState.PENDING, BatchState.SAMPLING} & stages.keys():
         answered, search = _under_way(session, run_id)
     return ImageProgress(
-        state=held.state,
-        images=held.images,
+        state=row.state,
+        images=row.images,
         sampled=scored + stages.get(BatchState.SAMPLED, 0) + answered,
         scored=scored,
         failed=stages.get(BatchState.FAILED, 0),
-        error=held.error,
+        error=row.error,
         search=search,
-        waits=held.pause_reason if held.paused_by in _BY_ITSELF else None,
+        waits=row.pause_reason if row.paused_by in _AUTOMATIC else None,
     )
 
 
 def _under_way(session: Session, run_id: int) -> tuple[int, dict[str, Any] | None]:
-    """Images whose problems are answered in batches that are not done, and the search they may wait for."""
+    """Return the images with answered problems in unfinished batches, and the progress of a search."""
     answered = session.execute(
         select(func.coalesce(func.sum(Problem.count), 0))
         .join(Batch, Batch.id == Problem.batch_id)
@@ -189,7 +192,7 @@ def _under_way(session: Session, run_id: int) -> tuple[int, dict[str, Any] | Non
 
 
 def classes(session: Session, run_id: int) -> tuple[str, ...]:
-    """Class names of the network that a run uses."""
+    """Return the class names of the network that run ``run_id`` uses, read by ``session``."""
     names = session.execute(
         select(Network.classes).join(Run, Run.network_id == Network.id).where(Run.id == run_id)
     ).scalar_one()
@@ -197,7 +200,7 @@ def classes(session: Session, run_id: int) -> tuple[str, ...]:
 
 
 def confusion(session: Session, run_id: int) -> list[tuple[int, int | None, int]]:
-    """(label, predicted or None, images) of a run's labelled images."""
+    """Return (label, predicted or None, images) of the labelled images of run ``run_id``."""
     c = Classification
     rows = session.execute(
         select(c.label, c.predicted, func.count())
@@ -209,7 +212,7 @@ def confusion(session: Session, run_id: int) -> list[tuple[int, int | None, int]
 
 
 def predictions(session: Session, run_id: int) -> list[tuple[int | None, int]]:
-    """(predicted or None, images) of all images of a run."""
+    """Return (predicted or None, images) of all images of run ``run_id``."""
     c = Classification
     rows = session.execute(
         select(c.predicted, func.count())
@@ -221,7 +224,7 @@ def predictions(session: Session, run_id: int) -> list[tuple[int | None, int]]:
 
 
 def classified(session: Session, run_id: int, first: int = 0, end: int | None = None) -> Iterator[Classified]:
-    """The classified images of a run in order, from index ``first`` to before ``end``, read page by page."""
+    """Yield the classified images of run ``run_id`` from index ``first`` to before ``end``, page by page."""
     c = Classification
     last = first - 1
     bound = [] if end is None else [c.image < end]
@@ -239,7 +242,7 @@ def classified(session: Session, run_id: int, first: int = 0, end: int | None = 
 
 
 def sources(session: Session, run_id: int) -> dict[int, str]:
-    """File names by image index, for runs that were read from a folder."""
+    """Return file names by image index of run ``run_id``, if it was read from a folder."""
     rows = session.execute(
         select(Batch.first_image, BatchImages.sources)
         .join(BatchImages, BatchImages.batch_id == Batch.id)
@@ -253,32 +256,32 @@ def _runs() -> Select[Run, str, int]:
 
 
 def _run(row: Row[Run, str, int]) -> RunSummary:
-    held, name, version = row
+    run, name, version = row
     return RunSummary(
-        run_id=held.id,
-        name=held.name,
+        run_id=run.id,
+        name=run.name,
         network=f"{name}@{version}",
-        solver=held.solver,
-        state=held.state,
-        priority=held.priority,
-        images=held.images,
-        batches=held.batches,
-        batches_scored=held.batches_scored,
-        batches_failed=held.batches_failed,
-        labelled=held.labelled,
-        parameters=held.parameters,
-        rescored_from=held.rescored_from,
-        calibrated_by=held.calibrated_by,
-        calibrates=held.calibrates,
-        statistics=held.statistics,
-        budget_us=held.budget_us,
-        window=held.window,
-        opened_until=held.opened_until,
-        deadline_at=held.deadline_at,
-        paused_by=held.paused_by,
-        pause_reason=held.pause_reason,
-        error=held.error,
-        created_at=held.created_at,
-        started_at=held.started_at,
-        finished_at=held.finished_at,
+        solver=run.solver,
+        state=run.state,
+        priority=run.priority,
+        images=run.images,
+        batches=run.batches,
+        batches_scored=run.batches_scored,
+        batches_failed=run.batches_failed,
+        labelled=run.labelled,
+        parameters=run.parameters,
+        rescored_from=run.rescored_from,
+        calibrated_by=run.calibrated_by,
+        calibrates=run.calibrates,
+        statistics=run.statistics,
+        budget_us=run.budget_us,
+        window=run.window,
+        opened_until=run.opened_until,
+        deadline_at=run.deadline_at,
+        paused_by=run.paused_by,
+        pause_reason=run.pause_reason,
+        error=run.error,
+        created_at=run.created_at,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
     )

@@ -129,7 +129,7 @@ class RunRequest(Validated):
         return images if self.limit is None else images.limit(self.limit)
 
     def options(self, now: datetime, key: str | None = None, calibrated_by: int | None = None) -> RunOptions:
-        """Return how the run is worked on if it is enqueued ``now`` under ``key``.
+        """Return how the run is worked on if it is enqueued ``now``, with ``key`` and ``calibrated_by``.
 
         Raises:
             ParameterError: the deadline has passed, for a key that cannot belong to an earlier run.

@@ -1,6 +1,6 @@
-"""A run that scores the raw samples of another one again: no image is sampled a second time.
+"""Creates a run that scores the raw samples of another run again; no image is sampled a second time.
 
-Its batches begin as `sampled`. They are copies of the source's, but the sample sets stay where they are.
+Its batches start as `sampled`. They are copies of the source's batches; the sample sets are shared.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from schema.states import FINISHED_RUNS, BatchState, NetworkState, RunState
 from schema.tables import Batch, BatchImages, Network, Problem, Run, SampleSet
 from schema.tables.columns import Key, UtcDateTime
 
-HINTED = 200  # batches that get a hint at once; the reconciler finds the others
+HINTED = 200  # batches that get a hint immediately; the reconciler finds the others
 
 _COPIED = (
     Batch.ordinal,
@@ -35,36 +35,37 @@ _STAMPS = ("due_at", "created_at", "started_at", "sampled_at")
 
 
 def enqueue_rescored(database: Database, run: int, changes: Mapping[str, Any]) -> Enqueued:
-    """Commit a run that scores the raw samples behind ``run`` with some parameters changed.
+    """Commit to ``database`` a run that scores the raw samples behind ``run`` with other parameters.
 
-    changes: any of reads (the first so many stored ones), rule, fraction, beta and, where the samples are of
-        qubits, unembedding. What is not named stays as it was in ``run``. Where ``run`` itself scored another
-        run's samples, these are used.
+    Args:
+        run: if it scored the samples of a third run itself, those are scored again.
+        changes: any of reads (the first N stored ones), rule, fraction, beta and, for samples of qubits,
+            unembedding; other parameters stay.
 
     Raises:
-        NotFound: no such run.
-        ParameterError: it is not finished, keeps no samples or fewer reads, or a value is out of range.
-        NetworkError: its network cannot be used any more.
+        NotFound: the run does not exist.
+        ParameterError: it is not finished, has no samples or fewer reads, or a value is out of range.
+        NetworkError: its network can no longer be used.
     """
     with database.transaction() as session:
         now = database.now(session)
-        held = _finished(session, run)
-        source = held.Run.rescored_from or run
+        row = _finished(session, run)
+        source = row.Run.rescored_from or run
         stored = _stored(session, source)
-        parameters = Parameters.from_dict({**held.Run.parameters, **changes})
+        parameters = Parameters.from_dict({**row.Run.parameters, **changes})
         if stored.batches == 0:
             raise ParameterError(
                 f"run {run} has no raw samples to score again: no batch was scored, or `annealq runs prune` "
                 "has removed them; classify the images again"
             )
-        if "unembedding" in changes and not Solver(held.Run.solver).is_remote:
+        if "unembedding" in changes and not Solver(row.Run.solver).is_remote:
             raise ParameterError(f"run {run} was sampled without qubits: there is nothing to unembed")
         if parameters.reads > stored.reads:
             raise ParameterError(
-                f"run {source} keeps {stored.reads:,} reads an image, {parameters.reads:,} were asked for: "
-                "ask for fewer, or classify again with more reads"
+                f"run {source} has {stored.reads:,} stored reads per image, fewer than {parameters.reads:,}: "
+                "choose fewer, or classify again with more reads"
             )
-        new = _insert_run(session, held.Run, source, stored, parameters, now=now)
+        new = _insert_run(session, row.Run, source, stored, parameters, now=now)
         names = ["run_id", "state", "sampling_us", "dispatched_at", *_STAMPS, *(c.key for c in _COPIED)]
         session.execute(insert(Batch).from_select(names, _copies(new, source, now=now)))
         names = ["batch_id", *(c.key for c in _IMAGES)]
@@ -74,7 +75,7 @@ def enqueue_rescored(database: Database, run: int, changes: Mapping[str, Any]) -
 
 
 def hinted_batches(session: Session, run: int) -> list[int]:
-    """The batches of a new run whose hints its producer sends."""
+    """Return the ids of the batches of a new ``run`` whose hints its producer sends."""
     due = select(Batch.id).where(Batch.run_id == run, Batch.dispatched_at.is_not(None))
     return list(session.execute(due.order_by(Batch.ordinal)).scalars())
 
@@ -86,7 +87,7 @@ def _finished(session: Session, run: int) -> Row[Run, str, int, NetworkState]:
         .where(Run.id == run)
     ).first()
     if row is None:
-        raise NotFound(f"no run {run}: `annealq runs list` shows what there is")
+        raise NotFound(f"no run {run}: `annealq runs list` shows all runs")
     if row.Run.state not in FINISHED_RUNS:
         raise ParameterError(
             f"run {run} is {row.Run.state}: wait until it is finished, `annealq runs watch {run}`"
@@ -100,7 +101,7 @@ def _finished(session: Session, run: int) -> Row[Run, str, int, NetworkState]:
 
 
 def _stored(session: Session, source: int) -> Row[Any]:
-    """What a run keeps: scored batches with samples, their images, and the fewest reads of any image."""
+    """Return the numbers of batches with samples and of their images, and the fewest reads of an image."""
     reads = (
         select(Problem.batch_id, func.min(SampleSet.reads).label("reads"))
         .join(SampleSet, SampleSet.problem_id == Problem.id)
@@ -120,21 +121,23 @@ def _stored(session: Session, source: int) -> Row[Any]:
 
 
 def _insert_run(
-    session: Session, held: Run, source: int, stored: Row[Any], parameters: Parameters, *, now: datetime
+    session: Session, rescored: Run, source: int, stored: Row[Any], parameters: Parameters, *, now: datetime
 ) -> int:
     row = {
-        "name": held.name,
-        "network_id": held.network_id,
-        "solver": held.solver,
+        "name": rescored.name,
+        "network_id": rescored.network_id,
+        "solver": rescored.solver,
         "parameters": parameters.to_dict(),
-        # Nothing is left to sample: it is running from the start.
+        # There is nothing to sample: the run starts as running.
         "state": RunState.RUNNING,
-        "priority": held.priority,
-        "content_sha256": arrays.digest(held.content_sha256.encode(), arrays.canonical(parameters.to_dict())),
+        "priority": rescored.priority,
+        "content_sha256": arrays.digest(
+            rescored.content_sha256.encode(), arrays.canonical(parameters.to_dict())
+        ),
         "rescored_from": source,
         "images": stored.images,
         "batches": stored.batches,
-        "labelled": held.labelled,
+        "labelled": rescored.labelled,
         "created_at": now,
         "started_at": now,
     }
@@ -142,7 +145,7 @@ def _insert_run(
 
 
 def _copies(run: int, source: int, *, now: datetime) -> Select[Any]:
-    """The source's scored batches as rows of the new run."""
+    """Select the source's scored batches as rows of the new run."""
     stamp = literal(now, UtcDateTime())
     sampled = select(Problem.id).join(SampleSet).where(Problem.batch_id == Batch.id).exists()
     return select(
@@ -156,7 +159,7 @@ def _copies(run: int, source: int, *, now: datetime) -> Select[Any]:
 
 
 def _copied_images(run: int, source: int) -> Select[Any]:
-    """Their images, which the database copies itself."""
+    """Select the images of those batches; the database copies them."""
     copy = aliased(Batch)
     columns: list[Any] = [copy.id, *_IMAGES]
     return (

@@ -1,4 +1,4 @@
-"""What became of each image of a run, as flat rows: for `runs export` and for the HTTP API."""
+"""Results of a run as one flat row per image: for `runs export` and for the HTTP API."""
 
 from __future__ import annotations
 
@@ -31,14 +31,18 @@ _COLUMNS = (
 
 
 def columns(names: tuple[str, ...]) -> list[str]:
-    """Names of a row's values; ``names``: the classes, each with its score."""
+    """Return the names of a row's values; each of the class ``names`` has a score."""
     return [*_COLUMNS, *(f"score_{name}" for name in names)]
 
 
 def rows(
     session: Session, run: int, names: tuple[str, ...], first: int = 0, end: int | None = None
 ) -> Iterator[dict[str, Any]]:
-    """A row for each classified image in order, from index ``first`` to before ``end``."""
+    """Yield a row for each classified image of ``run`` from index ``first`` to before ``end``, in order.
+
+    Args:
+        names: class names of its network.
+    """
     sources = queries.sources(session, run)
     for image in queries.classified(session, run, first, end):
         with stored_in(f"image {image.image} of run {run}", f"score it again: `annealq runs rescore {run}`"):
@@ -51,10 +55,10 @@ def rows(
 
 
 def first_unsettled_image(session: Session, run: int, state: RunState) -> int | None:
-    """Index of the first image that may still be classified; None: there is none.
+    """Return the index of the first image of ``run``, in ``state``, that may still be classified, or None.
 
-    Rows before it do not change any more, and none comes between them: whoever reads on from there, later,
-    has seen every image once.
+    Rows before it no longer change, and none is inserted between them: a reader that continues there later
+    sees every image once.
     """
     if state in FINISHED_RUNS:
         return None

@@ -39,7 +39,7 @@ class ConfusionTable:
 
 
 def run_object(session: Session, run_id: int, now: datetime | None = None) -> dict[str, Any]:
-    """One run as plain JSON: what `runs show --json` prints. now: for when its window opens and closes."""
+    """Return run ``run_id`` as `runs show --json` prints it ``now``: plain JSON, read by ``session``."""
     run = queries.run(session, run_id)
     counts = queries.counts(session, run_id)
     values = {k: v.isoformat() if hasattr(v, "isoformat") else v for k, v in asdict(run).items()}
@@ -79,9 +79,9 @@ def scored_classes(means: NDArray[np.float64]) -> Iterator[tuple[int, list[float
 
 
 def mean_scores(session: Session, run_id: int, classes: int) -> NDArray[np.float64]:
-    """(K, K) mean consensus class scores in 0..100 by true class, as in the paper's Tables 1 and 2.
+    """Return (K, K) mean consensus class scores in 0..100 by true class, as in the paper's Tables 1 and 2.
 
-    Rows of classes that no image has are NaN.
+    ``classes`` is K. Rows of classes without images of run ``run_id`` are NaN.
     """
     labels: list[int] = []
     rows: list[bytes] = []
@@ -97,7 +97,10 @@ def mean_scores(session: Session, run_id: int, classes: int) -> NDArray[np.float
 def average_by_label(
     scores: NDArray[np.float32], labels: NDArray[np.int64], classes: int
 ) -> NDArray[np.float64]:
-    """Mean of (B, K) ``scores`` for each label, times 100: (K, K); NaN where a class has no image."""
+    """Return (K, K) means of (B, K) ``scores`` by (B,) ``labels``, times 100; NaN where a class has no image.
+
+    ``classes`` is K.
+    """
     sums = np.zeros((classes, classes))
     np.add.at(sums, labels, scores)
     counts = np.bincount(labels, minlength=classes)[:, None]
@@ -106,7 +109,7 @@ def average_by_label(
 
 
 def _hours(run: queries.RunSummary, now: datetime | None) -> dict[str, str | None]:
-    """When a run's window opens and closes next, for JSON; nothing of a run without one."""
+    """Return when the window of ``run`` opens and closes next, for JSON; None for a run without windows."""
     if run.window is None or run.state in FINISHED_RUNS:
         return {"window_opens_at": None, "window_closes_at": None}
     now = now or datetime.now(UTC)

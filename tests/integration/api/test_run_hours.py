@@ -105,7 +105,9 @@ def test_a_run_is_found_again_after_its_deadline(http: httpx.Client, network: Ch
     time.sleep(max((until - datetime.now(UTC)).total_seconds(), 0.0))
     again = http.post("/v1/runs", json=body, headers=monday)
     assert (again.status_code, again.json()["run_id"]) == (200, run)
-    assert "is over" in refused(http.post("/v1/runs", json=body, headers={"Idempotency-Key": "tuesday"}), 422)
+    assert "has passed" in refused(
+        http.post("/v1/runs", json=body, headers={"Idempotency-Key": "tuesday"}), 422
+    )
     assert "is over" in refused(http.post("/v1/runs", json=body), 422)
 
 
@@ -145,7 +147,7 @@ def test_a_closed_window_is_opened_by_hand(http: httpx.Client, network: ChosenNe
     text, _ = window(3)
     run = send(http, window=text, tz="Asia/Kathmandu").json()["run_id"]
     refusal = http.post(f"/v1/runs/{run}/resume")
-    assert "by itself" in refused(refusal, 409)
+    assert "resumes automatically" in refused(refusal, 409)
     assert '{"now": true}' in refusal.json()["hint"]
     assert http.post(f"/v1/runs/{run}/resume", json={"now": True}).status_code == 200
     found = http.get(f"/v1/runs/{run}").json()

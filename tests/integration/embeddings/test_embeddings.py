@@ -198,7 +198,7 @@ def test_a_preparation_is_a_row_that_waits(database: Database, network: ChosenNe
         row = session.get_one(Preparation, prepared)
         assert (row.images, row.batch_size, row.time_limit_s) == (30, 10, 60.0)
         assert Parameters.from_dict(row.parameters).tiles == 4
-        with pytest.raises(NotFound, match="no preparation 99"):
+        with pytest.raises(NotFound, match="no dry run 99"):
             dry_runs.get(session, 99)
 
 

@@ -170,7 +170,7 @@ def test_what_cannot_be_scored_again_is_said_and_leaves_nothing(
         (99, {}, NotFound, "no run 99.*runs list"),
         (waiting, {}, ParameterError, "is queued.*runs watch"),
         (empty, {}, ParameterError, "no batch was scored"),
-        (run, {"reads": READS + 1}, ParameterError, "keeps 24 reads.*25.*more reads"),
+        (run, {"reads": READS + 1}, ParameterError, "has 24 stored reads.*25.*more reads"),
         (run, {"fraction": 0.0}, ParameterError, "fraction is 0.0"),
         (orphan, {}, NetworkError, "digits@2, which is failed"),
     ]

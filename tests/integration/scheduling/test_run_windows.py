@@ -172,7 +172,7 @@ def test_pauses_by_hand_and_windows(at_night: Context, clock: Clock, enqueue: En
     reconciled(at_night)
     control.resume(timed, run)
     assert stands(timed, run) == (RunState.PAUSED, PausedBy.WINDOW)  # it goes on tonight
-    with pytest.raises(ParameterError, match="opens Thu 2026-01-01 22:00 UTC: --now"):
+    with pytest.raises(ParameterError, match="opens Thu 2026-01-01 22:00 UTC; use --now"):
         control.resume(timed, run)
     control.pause(timed, run)
     clock.forward(hours(11))
@@ -228,7 +228,7 @@ def test_a_deadline_ends_a_run_with_what_it_has(
     assert kept == 10
     assert (held.statistics or {})["images_per_second"] >= 0
     for move in (control.resume, control.pause):
-        with pytest.raises(ParameterError, match=r"deadline, which is final|failed"):
+        with pytest.raises(ParameterError, match=r"past its deadline and cannot|failed"):
             move(timed, run)
 
 

@@ -197,7 +197,7 @@ def test_data_that_kill_their_reader_do_so_three_times_only(
     with timed.transaction() as session:
         session.execute(update(Firing).values(attempts=schedule_runner.MAX_ATTEMPTS))
     schedule_runner.enqueue_firing(at, number)
-    assert "died 3 times" in (fired(timed)[0].error or "")
+    assert "crashed 3 times" in (fired(timed)[0].error or "")
     assert not runs(timed)
 
 

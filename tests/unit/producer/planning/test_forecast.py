@@ -59,7 +59,7 @@ def test_a_night_holds_eight_hours() -> None:
     plan, (one,) = planned(waiting(hours_long=10))
     assert (plan.until, one.begins_at) == (at(30), at(22))
     assert (one.images, one.problems, one.qpu_us) == (8000, 800, 8 * 3600 * 10**6)
-    assert (one.left_images, one.left) == (2000, "its window is over")
+    assert (one.left_images, one.left) == (2000, "its window ends")
     assert plan.qpu_us == one.qpu_us
 
 
@@ -78,7 +78,7 @@ def test_solvers_do_not_wait_for_each_other() -> None:
 def test_a_run_without_a_window_works_at_once_for_a_day() -> None:
     plan, (one,) = planned(waiting(hours_long=30, hours=Hours()))
     assert (plan.until, one.begins_at, one.images) == (at(36), NOON, 24_000)
-    assert one.left == "the time is over"
+    assert one.left == "the 24 hours end"
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ def test_a_run_without_a_window_works_at_once_for_a_day() -> None:
         ({"paused_by": PausedBy.BUDGET}, 0, "paused by budget"),
         ({"paused_by": PausedBy.WINDOW}, 1000, None),
         ({"paused_by": PausedBy.DAY}, 1000, None),
-        ({"hours": replace(NIGHT, deadline_at=at(22.5))}, 500, "its window or its deadline is over"),
+        ({"hours": replace(NIGHT, deadline_at=at(22.5))}, 500, "its window or its deadline ends"),
         ({"hours": replace(NIGHT, opened_until=at(22))}, 1000, None),
-        ({"seconds": None, "problems": None, "qpu_us": None}, 0, "not known how long it takes"),
+        ({"seconds": None, "problems": None, "qpu_us": None}, 0, "its duration is unknown"),
         ({"images": 0, "problems": 0, "qpu_us": 0, "seconds": 0.0}, 0, None),
     ],
 )
