@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
 from producer.calibration import queries as calibration_queries
+from producer.dashboard.svg_charts import TimedAmount
 from producer.embeddings import queries as embeddings
 from producer.networks import queries as networks_queries
 from producer.runs import queries, summary
@@ -22,14 +22,6 @@ from schema.tables import Batch, BatchImages, Classification, Problem, Run
 
 LEAST_CERTAIN = 24  # images
 MARGIN_BINS = 25
-
-
-@dataclass(frozen=True)
-class Done:
-    """Images that were scored, or microseconds that were charged, at a time."""
-
-    when: datetime
-    amount: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +63,8 @@ class RunFacts:
     predictions: tuple[tuple[int | None, int], ...]
     mean_scores: NDArray[np.float64] | None
     margins: NDArray[np.int64]
-    scored: tuple[Done, ...]
-    charged: tuple[Done, ...]
+    scored: tuple[TimedAmount, ...]
+    charged: tuple[TimedAmount, ...]
     least_certain: tuple[ImageFacts, ...]
     provenance: Provenance
 
@@ -178,23 +170,23 @@ def _margins(session: Session, run: int) -> NDArray[np.int64]:
     return counts[:-1] - counts[1:]
 
 
-def _scored(session: Session, run: int) -> tuple[Done, ...]:
+def _scored(session: Session, run: int) -> tuple[TimedAmount, ...]:
     rows = session.execute(
         select(Batch.scored_at, Batch.count)
         .where(Batch.run_id == run, Batch.scored_at.is_not(None))
         .order_by(Batch.scored_at)
     )
-    return tuple(Done(when, count) for when, count in rows if when is not None)
+    return tuple(TimedAmount(when, count) for when, count in rows if when is not None)
 
 
-def _charged(session: Session, run: int) -> tuple[Done, ...]:
+def _charged(session: Session, run: int) -> tuple[TimedAmount, ...]:
     rows = session.execute(
         select(Problem.answered_at, Problem.charged_us)
         .join(Batch, Batch.id == Problem.batch_id)
         .where(Batch.run_id == run, Problem.charged_us > 0, Problem.answered_at.is_not(None))
         .order_by(Problem.answered_at)
     )
-    return tuple(Done(when, us or 0) for when, us in rows if when is not None)
+    return tuple(TimedAmount(when, us or 0) for when, us in rows if when is not None)
 
 
 def _provenance(session: Session, run: queries.RunSummary) -> Provenance:

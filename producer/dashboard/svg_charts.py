@@ -11,8 +11,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from producer.dashboard.run_facts import Done
-
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 8, 40  # margins for the texts of the axes
 _TICK = 42  # smallest distance of ticks
 _BINS = 60
@@ -32,6 +30,14 @@ class Size:
 
 
 LARGE, SMALL = Size(540, 200), Size(260, 150)
+
+
+@dataclass(frozen=True)
+class TimedAmount:
+    """Work that was finished at a time: images scored, or microseconds charged."""
+
+    when: datetime
+    amount: int
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ def histogram(
 
 
 def rate(
-    title: str, y_label: str, done: Sequence[Done], start: datetime, end: datetime, unit: float
+    title: str, y_label: str, done: Sequence[TimedAmount], start: datetime, end: datetime, unit: float
 ) -> Chart:
     """Return a chart with ``title`` and ``y_label`` of the work ``done`` from ``start`` to ``end``.
 

@@ -1,6 +1,6 @@
 """The runs that a caller sees and may change: those sent with its key, or all with scope admin.
 
-A key that was added with `--all-runs` sees the runs of other keys and may not change them. A route with
+A key that was added with `--all-runs` sees the runs of other keys, but can change only its own. A route with
 `{run}` in its path takes it as `SeenRun`, or as `OwnRun` if it changes the run. Runs that the caller does not
 see are answered with 404, as if they did not exist.
 """

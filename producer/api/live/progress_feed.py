@@ -120,7 +120,7 @@ class ProgressFeed:
 
 
 def _is_due(topic: _Topic, row: tuple[object, ...] | None, topics: int) -> bool:
-    # With many runs, each is read less often, so that listeners cannot keep the database busy.
+    # With many runs, each is read less often, so that listeners cannot overload the database.
     detail_s = max(_DETAIL_S, topics / 100)
     return row != topic.row or time.monotonic() - topic.read_at > detail_s
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from producer.networks.chosen import ChosenNetwork
 from producer.runs import queries
@@ -16,9 +16,9 @@ from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver
-from schema.states import RunState
-from schema.tables import Batch, BatchImages, Run
-from tests.integration.conftest import Cli, some_images, work_off
+from schema.states import ProblemState, RunState
+from schema.tables import Batch, BatchImages, Breaker, Problem, Run
+from tests.integration.conftest import START, Cli, some_images, work_off
 from tests.serving import client
 from worker.context import Context
 
@@ -73,6 +73,27 @@ def test_a_run_under_way_is_live_and_says_how_far_it_is(http: httpx.Client, queu
     assert "data-live" in page
     assert 'http-equiv="refresh"' in page
     assert "0 of 25 images are scored" in page
+
+
+def test_solvers_are_shown_with_their_problems_and_charges(
+    http: httpx.Client, database: Database, working: ChosenNetwork
+) -> None:
+    assert "No problems have been submitted" in http.get("/solvers").text
+    run = enqueue_run(database, some_images(5), working, Solver.EMULATOR, Parameters(), RunOptions()).id
+    with database.transaction() as session:
+        batch = session.execute(select(Batch.id).where(Batch.run_id == run)).scalar_one()
+        problem = {"batch_id": batch, "first_image": 0, "count": 1, "reserved_at": START}
+        answered = {"state": ProblemState.ANSWERED, "answered_at": START, "charged_us": 1_234_000}
+        session.execute(insert(Problem).values(**problem, ordinal=0, label="a", **answered))
+        session.execute(insert(Problem).values(**problem, ordinal=1, label="b", state=ProblemState.RESERVED))
+        broken = {"error": "no answer", "since": START, "retry_at": START}
+        session.execute(insert(Breaker).values(solver="dwave", failures=2, **broken))
+    rows = re.findall(r'<tr><th scope="row">(.*?)</tr>', http.get("/solvers").text, re.DOTALL)
+    cells = [re.sub(r"(<[^>]*>)+", "|", row) for row in rows]
+    assert cells == [
+        "dwave|2 consecutive failures: no answer|0|0|0|0.000 s|0.000 s|",
+        "emulator|answers|1|0|0|0.000 s|1.234 s|",
+    ]
 
 
 def test_nothing_is_asked_of_others(http: httpx.Client, finished: int) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producer.dashboard import svg_charts
-from producer.dashboard.run_facts import Done
+from producer.dashboard.svg_charts import TimedAmount
 
 START = datetime(2026, 1, 1, 22, 59, 50, tzinfo=UTC)
 
@@ -34,7 +34,7 @@ def test_bars_of_a_histogram_are_stacked_and_as_high_as_their_counts() -> None:
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(1, 1000)), min_size=1, max_size=80), st.floats(1, 1e5))
 def test_what_was_done_is_the_area_under_the_rate(done: list[tuple[float, int]], length: float) -> None:
     end = START + timedelta(seconds=length)
-    events = [Done(START + share * (end - START), amount) for share, amount in done]
+    events = [TimedAmount(START + share * (end - START), amount) for share, amount in done]
     chart = svg_charts.rate("t", "images/s", events, START, end, 1.0)
     (series,) = chart.series
     total = sum(amount for _, amount in done)
@@ -50,7 +50,7 @@ def test_what_was_done_is_the_area_under_the_rate(done: list[tuple[float, int]],
 
 def test_a_clock_ticks_at_round_times() -> None:
     end = START + timedelta(minutes=4)
-    chart = svg_charts.rate("t", "images/s", [Done(end, 5)], START, end, 1.0)
+    chart = svg_charts.rate("t", "images/s", [TimedAmount(end, 5)], START, end, 1.0)
     assert [tick.text for tick in chart.x_ticks] == ["23:00", "23:01", "23:02", "23:03"]
     first, second = chart.x_ticks[:2]
     width = chart.size.inner[0]
@@ -60,7 +60,7 @@ def test_a_clock_ticks_at_round_times() -> None:
 
 def test_a_run_of_days_has_dates() -> None:
     end = START + timedelta(days=4)
-    chart = svg_charts.rate("t", "images/s", [Done(end, 5)], START, end, 1.0)
+    chart = svg_charts.rate("t", "images/s", [TimedAmount(end, 5)], START, end, 1.0)
     assert [tick.text for tick in chart.x_ticks] == ["01-02", "01-03", "01-04", "01-05"]
 
 
