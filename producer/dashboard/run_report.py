@@ -20,8 +20,8 @@ from producer.dashboard.svg_charts import Chart
 from producer.embeddings import chips
 from producer.embeddings import queries as embeddings_queries
 from producer.figures import embedding, saving
-from producer.reports import run as reports_run
 from producer.reports import solver as reports_solver
+from producer.reports.parameters import consensus_text
 from producer.runs.summary import confusion_table
 from schema.parameters import Solver
 
@@ -163,7 +163,7 @@ def _values(session: Session, facts: RunFacts) -> dict[str, Any]:
         solver = reports_solver.solver_rows(run.statistics, layers)
     return {
         "run": run,
-        "consensus": reports_run.consensus_text(run.parameters),
+        "consensus": consensus_text(run.parameters),
         "tiles": _tiles(facts),
         "charts": _over_time(facts),
         "confusion": cells.confusion(confusion_table(facts.confusion, names)),

@@ -1,11 +1,12 @@
 """Text and tables for the terminal, plain objects for --json, and exports.
 
-terminal.py   standard output and standard error, tables
-progress.py   live progress of runs, trainings, calibrations and dry runs
-run.py        a run, and the list of runs
-network.py    networks and calibrations
-solver.py     costs of a dry run, embeddings, QPU figures of a run
-schedules.py  schedules and their firings
-forecast.py   `annealq plan`
-export.py     rows as CSV, JSON or Parquet
+terminal.py    standard output and standard error, tables
+progress.py    live progress of runs, trainings, calibrations and dry runs
+run.py         a run, and the list of runs
+parameters.py  sampling parameters in one line
+network.py     networks and calibrations
+solver.py      costs of a dry run, embeddings, QPU figures of a run
+schedules.py   schedules and their firings
+forecast.py    `annealq plan`
+export.py      rows as CSV, JSON or Parquet
 """

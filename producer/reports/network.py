@@ -12,7 +12,7 @@ from rich.text import Text
 
 from producer.calibration.queries import CalibrationSummary
 from producer.networks import queries
-from producer.reports.run import parameters_text
+from producer.reports.parameters import parameters_text
 from producer.reports.terminal import new_grid, new_table
 from schema.network.architecture import Architecture
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,11 +14,12 @@ from sqlalchemy.orm import Session
 
 from producer.embeddings import queries as embeddings_queries
 from producer.reports import solver
+from producer.reports.parameters import consensus_text, parameters_text
 from producer.reports.terminal import new_grid, new_table
 from producer.runs import queries
 from producer.runs.summary import ConfusionTable, confusion_table, mean_scores, scored_classes
 from schema.calendar.run_hours import Hours, shown
-from schema.parameters import Rule, Solver
+from schema.parameters import Solver
 from schema.states import FINISHED_RUNS, RunState
 
 
@@ -90,30 +90,6 @@ def _figures(run: queries.RunSummary, counts: queries.Counts, now: datetime) -> 
     if run.statistics:
         _add_throughput(table, run.statistics)
     return table
-
-
-def consensus_text(parameters: Mapping[str, Any]) -> str:
-    """Return the consensus rule in ``parameters``, with its own parameter."""
-    match parameters["rule"]:
-        case Rule.LOWEST_ENERGY_MEAN:
-            return f"{parameters['rule']}, fraction {parameters['fraction']:g}"
-        case Rule.BOLTZMANN:
-            return f"{parameters['rule']}, beta {parameters.get('beta', 1.0):g}"
-        case rule:
-            return str(rule)
-
-
-def parameters_text(parameters: Mapping[str, Any], names: Collection[str] | None = None) -> str:
-    """Return sampling ``parameters`` (only those in ``names``, if given) that the rule uses, in one line."""
-    texts = {
-        "lam": None if parameters.get("lam") is None else f"lam {parameters['lam']:g}",
-        "reads": f"{parameters['reads']:,} reads",
-        "visible": f"visible units {parameters['visible']}",
-        "sweeps": None if parameters.get("sweeps") is None else f"{parameters['sweeps']:,} sweeps",
-        "rule": consensus_text(parameters),
-    }
-    wanted = [text for name, text in texts.items() if text and (names is None or name in names)]
-    return ", ".join(wanted)
 
 
 def _tied(counts: queries.Counts) -> str:

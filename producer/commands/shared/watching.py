@@ -21,12 +21,12 @@ def print_calibration_notice(
 ) -> None:
     """Say on standard error which parameters come from a calibration, and what is doubtful about it."""
     from producer.calibration import overlap
-    from producer.reports import run as reports_run
+    from producer.reports.parameters import parameters_text
     from producer.reports.terminal import screen
 
     if fitted is None:
         return
-    taken = reports_run.parameters_text(fitted.parameters, set(fitted.parameters) - set(asked))
+    taken = parameters_text(fitted.parameters, set(fitted.parameters) - set(asked))
     screen().print(
         f"calibration {fitted.id} ({fitted.accuracy:.2%} of {fitted.images:,} images of {fitted.name}): "
         f"{taken or 'nothing, as all is given'}; --no-calibration does without",
