@@ -1,4 +1,4 @@
-"""Chips as a worker stored them: a solver's working qubits and couplers, as arrays."""
+"""Stored chips: a solver's working qubits and couplers, as arrays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ IndexArray = NDArray[np.int32]
 class ChipGraph:
     """A solver's working graph.
 
-    topology, shape: as the solver states them. qubits: (Q,) int32. couplers: (M, 2) int32.
+    Attributes:
+        topology, shape: as the solver states them.
+        qubits: (Q,) int32.
+        couplers: (M, 2) int32.
     """
 
     name: str
@@ -34,10 +37,10 @@ class ChipGraph:
 
 
 def read(session: Session, chip: int) -> ChipGraph:
-    """The graph of a chip that exists.
+    """Return the graph of the existing ``chip`` in ``session``.
 
     Raises:
-        Corrupt: its bytes do not agree with its row.
+        Corrupt: its bytes do not match its row.
     """
     row = session.execute(select(Chip).where(Chip.id == chip)).scalar_one()
     with stored_in(f"graph of chip {chip}", "ask the solver again: `annealq embeddings find`"):
@@ -47,10 +50,10 @@ def read(session: Session, chip: int) -> ChipGraph:
 
 
 def unpack(data: bytes, qubits: int, couplers: int) -> tuple[IndexArray, IndexArray]:
-    """Qubits (Q,) and couplers (M, 2) from `Chip.graph`.
+    """Return the qubits (Q,) and couplers (M, 2), both int32, in ``data`` of `Chip.graph`.
 
     Raises:
-        Corrupt: these are not so many qubits and couplers.
+        Corrupt: the data are damaged, or are not Q = ``qubits`` and M = ``couplers``.
     """
     size = 4 * (qubits + 2 * couplers)
     inflater = zlib.decompressobj()

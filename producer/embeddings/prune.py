@@ -1,4 +1,4 @@
-"""Removes embeddings that nothing needs. One that a problem used stays: the raw samples are read by it."""
+"""Removes unused embeddings. Those that a problem used remain: raw samples are decoded by them."""
 
 from __future__ import annotations
 
@@ -20,26 +20,28 @@ MAX_DAYS = 36_500
 
 @dataclass(frozen=True)
 class Criteria:
-    """Which unused embeddings are to go; by default those for graphs that their solver has no longer.
+    """Which unused embeddings to remove; by default those for former graphs of their solver.
 
-    older_than_days: also those for the present graph that are as old. all_unused: whatever no problem used.
+    Attributes:
+        older_than_days: also remove those for the current graph that are this old.
+        all_unused: remove all that no problem used.
     """
 
     older_than_days: float | None = None
     all_unused: bool = False
 
     def __post_init__(self) -> None:
-        """Raises ParameterError naming the value and its limits."""
+        """Raise ParameterError if the age is out of range."""
         days = self.older_than_days
         if days is not None and not 0 <= days <= MAX_DAYS:
-            raise ParameterError(f"older than {days:g} days: 0 to {MAX_DAYS:,} days")
+            raise ParameterError(f"an age of {days:g} days is out of range: give 0 to {MAX_DAYS:,} days")
 
 
 def prune(database: Database, criteria: Criteria, *, dry_run: bool = False) -> list[EmbeddingSummary]:
-    """Remove what the criteria name, in one transaction; returns what went, or would go.
+    """Remove embeddings from ``database`` by ``criteria`` in one transaction, and return them.
 
-    A search that is under way stays. What referred to a removed one, as its origin or as what was found for
-    a preparation, keeps its other columns.
+    With ``dry_run`` they are only returned. Embeddings that are being searched for remain. References to a
+    removed one, as an origin or in a dry run, become NULL.
     """
     if dry_run:
         with database.reading() as session:
@@ -56,14 +58,14 @@ def _chosen(session: Session, criteria: Criteria, database: Database) -> list[Em
     before = None if days is None else now - timedelta(days=days)
     unused = set(session.execute(select(Embedding.id).where(~_needed())).scalars())
     return [
-        held
-        for held in queries.summaries(session)
-        if held.embedding_id in unused
-        and held.state is not EmbeddingState.SEARCHING
+        embedding
+        for embedding in queries.summaries(session)
+        if embedding.embedding_id in unused
+        and embedding.state is not EmbeddingState.SEARCHING
         and (
             criteria.all_unused
-            or not held.current
-            or (before is not None and (held.finished_at or held.created_at) <= before)
+            or not embedding.current
+            or (before is not None and (embedding.finished_at or embedding.created_at) <= before)
         )
     ]
 
@@ -75,7 +77,7 @@ def _remove(session: Session, ids: list[int]) -> None:
 
 
 def _needed() -> ColumnElement[bool]:
-    """Whether a problem, with its samples, or a batch refers to an embedding."""
+    # A problem, with its samples, or a batch refers to the embedding.
     return or_(
         exists().where(Problem.embedding_id == Embedding.id),
         exists().where(Batch.embedding_id == Embedding.id),

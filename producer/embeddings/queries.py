@@ -1,8 +1,8 @@
-"""Every SELECT on embeddings made for people, as frozen dataclasses."""
+"""Read-only queries on embeddings; rows are returned as frozen dataclasses."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -29,7 +29,7 @@ class EmbeddingSummary:
     chip_id: int
     chip: str  # the solver's own name
     graph_id: str
-    current: bool  # the solver had this graph when it was last met
+    current: bool  # the solver had this graph when it was last contacted
     state: EmbeddingState
     units: int
     tiles_wanted: int  # at most; 0: as many as fit
@@ -49,38 +49,39 @@ class EmbeddingSummary:
 
 @dataclass(frozen=True)
 class UnitLayers:
-    """The layers of units that an embedding's chains stand for, in Q's order, classes last."""
+    """The layers of units that an embedding's chains represent, in Q's order, classes last."""
 
     kinds: tuple[str, ...]
     sizes: tuple[int, ...]
 
     @classmethod
     def of(cls, architecture: dict[str, Any], visible: str) -> UnitLayers:
-        """Of a network; folded visible units are no longer there."""
-        read = Architecture.from_dict(architecture)
-        kinds = tuple(str(layer["kind"]) for layer in read.summary()["units"])
+        """Return the layers of ``architecture``, without its ``visible`` units if these are folded."""
+        network = Architecture.from_dict(architecture)
+        kinds = tuple(str(layer["kind"]) for layer in network.summary()["units"])
         first = 1 if visible == Visible.FOLDED else 0
-        return cls(kinds[first:], read.sizes[first:])
+        return cls(kinds[first:], network.sizes[first:])
 
 
 def summaries(session: Session) -> list[EmbeddingSummary]:
-    """All embeddings, newest first."""
+    """Return all embeddings in ``session``, newest first."""
     return [_summary(row) for row in session.execute(_query().order_by(Embedding.id.desc()))]
 
 
 def embedding(session: Session, embedding_id: int) -> EmbeddingSummary:
-    """One embedding; raises NotFound."""
+    """Return embedding ``embedding_id`` in ``session``; raise NotFound if there is none."""
     row = session.execute(_query().where(Embedding.id == embedding_id)).first()
     if row is None:
-        raise NotFound(f"no embedding {embedding_id}: `annealq embeddings list` shows what there is")
+        raise NotFound(f"embedding {embedding_id} does not exist: see `annealq embeddings list`")
     return _summary(row)
 
 
 def read_tiling(session: Session, embedding_id: int) -> Tiling:
-    """The chains of an embedding that exists.
+    """Return the chains of the existing embedding ``embedding_id`` in ``session``.
 
     Raises:
-        AnnealqError: it has none, or not yet. Corrupt: its bytes are damaged.
+        AnnealqError: it has none, or not yet.
+        Corrupt: its bytes are damaged.
     """
     row = session.execute(select(Embedding.state, Embedding.tiling).where(Embedding.id == embedding_id)).one()
     if row.tiling is None:
@@ -90,8 +91,8 @@ def read_tiling(session: Session, embedding_id: int) -> Tiling:
 
 
 def unit_layers(session: Session, embedding_id: int, units: int) -> UnitLayers | None:
-    """What the units of an embedding are, by a network that it was needed for; None where none is known."""
-    asked = select(Preparation.network_id).where(Preparation.embedding_id == embedding_id)
+    """Return the layers of the ``units`` of ``embedding_id`` in ``session``; None if no network is known."""
+    prepared = select(Preparation.network_id).where(Preparation.embedding_id == embedding_id)
     sampled = (
         select(Run.network_id)
         .join(Batch, Batch.run_id == Run.id)
@@ -99,14 +100,14 @@ def unit_layers(session: Session, embedding_id: int, units: int) -> UnitLayers |
         .distinct()
     )
     rows = session.execute(
-        select(Network.architecture).where(Network.id.in_(asked.union(sampled))).order_by(Network.id)
+        select(Network.architecture).where(Network.id.in_(prepared.union(sampled))).order_by(Network.id)
     )
-    known = [UnitLayers.of(architecture, visible) for architecture in rows.scalars() for visible in Visible]
-    return next((found for found in known if sum(found.sizes) == units), None)
+    candidates = (UnitLayers.of(row, visible) for row in rows.scalars() for visible in Visible)
+    return next((layers for layers in candidates if sum(layers.sizes) == units), None)
 
 
 def layers_of_run(session: Session, run_id: int) -> UnitLayers:
-    """What the units of a run are, which its figures on chains speak of."""
+    """Return the layers of the units of ``run_id`` in ``session``."""
     row = session.execute(
         select(Network.architecture, Run.parameters)
         .join(Run, Run.network_id == Network.id)
@@ -135,28 +136,12 @@ def _query() -> Select[Embedding, str, str, str, bool, int]:
 
 
 def _summary(row: Row[Embedding, str, str, str, bool, int]) -> EmbeddingSummary:
-    held, solver, chip, graph_id, current, problems = row
-    return EmbeddingSummary(
-        embedding_id=held.id,
-        name=held.name,
-        solver=solver,
-        chip_id=held.chip_id,
-        chip=chip,
-        graph_id=graph_id,
-        current=bool(current),
-        state=held.state,
-        units=held.units,
-        tiles_wanted=held.tiles_wanted,
-        tiles=held.tiles,
-        qubits=held.qubits,
-        longest_chain=held.longest_chain,
-        seconds=held.seconds,
-        method=held.method,
-        seed=held.seed,
-        repaired_from=held.repaired_from,
-        problems=problems,
-        progress=held.progress,
-        error=held.error,
-        created_at=held.created_at,
-        finished_at=held.finished_at,
-    )
+    stored, solver, chip, graph_id, current, problems = row
+    joined: dict[str, Any] = {"embedding_id": stored.id, "solver": solver, "chip": chip, "graph_id": graph_id}
+    joined |= {"current": bool(current), "problems": problems}
+    others = {
+        field.name: getattr(stored, field.name)
+        for field in fields(EmbeddingSummary)
+        if field.name not in joined
+    }
+    return EmbeddingSummary(**joined, **others)

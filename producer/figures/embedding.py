@@ -1,4 +1,4 @@
-"""Pictures of embeddings: the chains of every tile on the chip, or one tile from near."""
+"""Figures of embeddings: the chains of all tiles on the chip, or one tile enlarged."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ FloatArray = NDArray[np.float64]
 _DPI = 150
 _SIDE = 12.0  # inches of a whole chip
 _FAINT, _DEAD = "#c9ced6", "#d62728"
-# Tiles that follow each other get hues far apart: multiples of the golden section.
+# Consecutive tiles get very different hues: multiples of the golden ratio.
 _GOLDEN = 0.618033988749895
 _MARGIN = 6.0  # around a single tile, in units of the layout
 _LEAST_SIDE = 0.45  # of the longer one
-_MOST_NAMES = 80  # units of a tile whose names can be told apart
+_MOST_NAMES = 80  # units of a tile whose names are legible
 
 
 def draw(
@@ -40,16 +40,18 @@ def draw(
     layers: UnitLayers | None,
     tile: int | None = None,
 ) -> None:
-    """Write a picture of an embedding to a file: of all tiles, or of one from near.
+    """Write a picture of ``tiling`` on ``chip`` to ``path``: all tiles, or only ``tile``, enlarged.
 
-    layers: of the tiling's units; with them class units are told from others.
+    ``layers`` of the tiling's units, if known, distinguish class units from others. ``title`` is printed.
 
     Raises:
-        ParameterError: no such tile, or as `plots.save`. Corrupt: the tiling is not on this chip.
+        ParameterError: no such tile, or as `saving.save`.
+        StorageError: no space is left.
+        Corrupt: the tiling is not on this chip.
     """
     if tile is not None and not 0 <= tile < tiling.tiles:
-        raise ParameterError(f"there is no tile {tile}; the embedding has 0 to {tiling.tiles - 1}")
-    _refuse_strangers(chip, tiling)
+        raise ParameterError(f"tile {tile} does not exist: choose 0 to {tiling.tiles - 1}")
+    _check_qubits(chip, tiling)
     if tile is None:
         saving.save(path, lambda: chip_figure(chip, tiling, title, layers))
     else:
@@ -57,9 +59,10 @@ def draw(
 
 
 def chip_figure(chip: ChipGraph, tiling: Tiling, title: str, layers: UnitLayers | None) -> Figure:
-    """Working qubits as faint points, dead ones as crosses; the chains of each tile in a colour of their own.
+    """Return a picture of ``chip`` with the chains of each tile of ``tiling`` in a colour of their own.
 
-    The qubits of class units have dark points, where there are others.
+    Working qubits are faint points, dead ones crosses. If ``layers`` are known, qubits of class units have
+    dark points. ``title`` is printed.
     """
     figure, axes, places = _chip(chip, title)
     owner = _owners(chip, tiling)
@@ -74,21 +77,18 @@ def chip_figure(chip: ChipGraph, tiling: Tiling, title: str, layers: UnitLayers 
     if len(classes):
         _points(axes, places[marked], s=3.0, c="#101010", zorder=4, label="of class units")
     copies = "copy" if tiling.tiles == 1 else "copies"
-    axes.plot(
-        [],
-        [],
-        color=colours[0],
-        marker="o",
-        ms=3,
-        label=f"chains: a colour for each of {tiling.tiles} {copies}",
-    )
+    label = f"chains: a colour for each of {tiling.tiles} {copies}"
+    axes.plot([], [], color=colours[0], marker="o", ms=3, label=label)
     _legend(axes)
     return figure
 
 
 def tile_figure(chip: ChipGraph, tiling: Tiling, tile: int, title: str, layers: UnitLayers | None) -> Figure:
-    """One tile from near: chains in the colours of their layers; faint lines are couplers between them."""
-    figure, axes, places = _chip(chip, f"{title}, tile {tile}", near=True)
+    """Return a picture of ``tile`` of ``tiling`` on ``chip``, with ``title``.
+
+    Chains have the colours of their ``layers``; faint lines are couplers between them.
+    """
+    figure, axes, places = _chip(chip, f"{title}, tile {tile}", is_enlarged=True)
     owner = _owners(chip, tiling)
     others = np.flatnonzero((owner >= 0) & (owner // tiling.units != tile))
     _points(axes, places[others], s=14, c="#9aa5b5", zorder=2, label="of other tiles")
@@ -111,7 +111,7 @@ def tile_figure(chip: ChipGraph, tiling: Tiling, tile: int, title: str, layers: 
 
 
 def tile_colours(tiles: int) -> FloatArray:
-    """(k, 3) float64 in [0, 1]: colours of which neighbours in number differ in hue."""
+    """Return (k, 3) float64 in [0, 1] for k = ``tiles``: colours whose hues differ between neighbours."""
     from matplotlib.colors import hsv_to_rgb
 
     number = np.arange(tiles)
@@ -121,8 +121,8 @@ def tile_colours(tiles: int) -> FloatArray:
     return colours
 
 
-def _chip(chip: ChipGraph, title: str, *, near: bool = False) -> tuple[Figure, Axes, FloatArray]:
-    """A figure with the chip's qubits, and the place of every qubit by its index."""
+def _chip(chip: ChipGraph, title: str, *, is_enlarged: bool = False) -> tuple[Figure, Axes, FloatArray]:
+    """Return a figure with the chip's qubits, and the position of every qubit by its index."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -134,7 +134,7 @@ def _chip(chip: ChipGraph, title: str, *, near: bool = False) -> tuple[Figure, A
     axes = figure.subplots()
     axes.set_title(title, fontsize=11, pad=12, parse_math=False)
     dead = np.setdiff1d(whole, chip.qubits)
-    grow = 6.0 if near else 1.0
+    grow = 6.0 if is_enlarged else 1.0
     _points(axes, places[chip.qubits], s=2.5 * grow, c=_FAINT, zorder=1, label="working qubit")
     marks: dict[str, Any] = {"marker": "x", "linewidths": 0.8, "zorder": 1}
     if len(dead):
@@ -144,21 +144,21 @@ def _chip(chip: ChipGraph, title: str, *, near: bool = False) -> tuple[Figure, A
     return figure, axes, places
 
 
-def _refuse_strangers(chip: ChipGraph, tiling: Tiling) -> None:
-    strange = np.setdiff1d(tiling.qubits, chip.qubits)
-    if len(strange):
-        raise Corrupt(f"qubit {strange[0]} of the embedding is not on {chip.name}, graph {chip.graph_id}")
+def _check_qubits(chip: ChipGraph, tiling: Tiling) -> None:
+    missing = np.setdiff1d(tiling.qubits, chip.qubits)
+    if len(missing):
+        raise Corrupt(f"qubit {missing[0]} of the embedding is not on {chip.name}, graph {chip.graph_id}")
 
 
 def _owners(chip: ChipGraph, tiling: Tiling) -> NDArray[np.int64]:
-    """(size,) int64: ``tile * units + unit`` of each qubit by its index, -1 where it is in no chain."""
+    """Return (size,) int64: ``tile * units + unit`` of each qubit by its index, -1 without a chain."""
     owner = np.full(int(chip.qubits.max()) + 1, -1, dtype=np.int64)
     owner[tiling.qubits] = np.repeat(np.arange(tiling.lengths.size), tiling.lengths.ravel())
     return owner
 
 
 def _within_chains(chip: ChipGraph, owner: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The couplers that join qubits of one chain, as their two ends."""
+    """Return the two ends of the couplers that join qubits of one chain."""
     low, high = chip.couplers.T
     inside = (owner[low] >= 0) & (owner[low] == owner[high])
     return low[inside], high[inside]
@@ -185,13 +185,13 @@ def _lines(
 
 
 def _class_units(layers: UnitLayers | None, units: int) -> NDArray[np.intp]:
-    """Indices of the class units, which come last; none where nothing else is known, or there."""
+    """Return the indices of the class units, which are last; none if there is one layer, or none known."""
     classes = 0 if layers is None or len(layers.sizes) == 1 else layers.sizes[-1]
     return np.arange(units - classes, units)
 
 
 def _unit_colours(layers: UnitLayers | None, units: int) -> FloatArray:
-    """(n, 3): of each unit's layer, as in the pictures of Q; of its own where there is but one layer."""
+    """Return (n, 3): the colour of each unit's layer as in figures of Q, or its own if there is one layer."""
     from matplotlib.colors import to_rgb
 
     if layers is None or len(layers.sizes) == 1:
@@ -212,7 +212,7 @@ def _name_units(
     layers: UnitLayers | None,
     count: int,
 ) -> None:
-    """Each unit's name beside the first qubit of its chain."""
+    """Write each unit's name next to the first qubit of its chain."""
     if layers is None or count > _MOST_NAMES:
         return
     names: Sequence[str] = q_matrix.unit_names(layers.sizes, layers.kinds)
@@ -224,7 +224,7 @@ def _name_units(
 
 
 def _zoom(figure: Figure, axes: Axes, around: FloatArray) -> None:
-    """To these places; the figure takes their proportions, within reason."""
+    """Show only the positions ``around``, and fit the proportions of the figure to them, within limits."""
     low, high = around.min(axis=0) - _MARGIN, around.max(axis=0) + _MARGIN
     sides = high - low
     sides = np.maximum(sides, sides.max() * _LEAST_SIDE)

@@ -1,4 +1,4 @@
-"""Figures from plain arrays, by matplotlib without a display."""
+"""Figures of Q matrices from plain arrays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from producer.figures.saving import DPI, save
 
 FloatArray = NDArray[np.float64]
 
-MAX_GRAPH_UNITS = 60  # more nodes and lines than that cannot be told apart
+MAX_GRAPH_UNITS = 60  # more nodes and lines are not distinguishable
 
 _COLOURS = "RdBu_r"  # red: costs energy, blue: gains it, white: 0
 LAYERS = {  # by kind: name, letter of its units (Higham and Bedford, 3.3), colour
@@ -29,12 +29,12 @@ LAYERS = {  # by kind: name, letter of its units (Higham and Bedford, 3.3), colo
     "dense": ("hidden (dense)", "h", "#c2649a"),
     "classes": ("class", "hc", "#404040"),
 }
-# Blocks whose largest entries differ by more than this are shown on a scale that is linear only near 0.
+# If the largest entries of blocks differ by a larger factor, the scale is linear only near 0.
 _WIDE_RANGE = 12.0
 _WIDEST_RANGE = 10_000.0
 _MAX_LABEL = 12
 _FITS_NODE = 4  # letters
-_FITS_TITLES = 5  # layers side by side whose names do not touch
+_FITS_TITLES = 5  # layers next to each other whose names do not touch
 _PAPER = {"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 0.5}
 
 
@@ -46,10 +46,10 @@ def draw_q(
     classes: Sequence[str],
     title: str,
 ) -> None:
-    """Write `q_figure` to a file; it is whole or not there at all.
+    """Write `q_figure` of ``q_matrix``, ``sizes``, ``kinds``, ``classes`` and ``title`` to ``path``.
 
     Raises:
-        ParameterError: as `check_format`, or the file cannot be written. StorageError: no space is left.
+        ParameterError, StorageError: as `saving.save`.
     """
     save(path, lambda: q_figure(q_matrix, sizes, kinds, classes, title))
 
@@ -57,12 +57,16 @@ def draw_q(
 def q_figure(
     q_matrix: FloatArray, sizes: Sequence[int], kinds: Sequence[str], classes: Sequence[str], title: str
 ) -> Figure:
-    """Q as a picture with its layers marked; up to `MAX_GRAPH_UNITS` units also as a layered graph.
+    """Return a picture of Q with its layers marked; up to `MAX_GRAPH_UNITS` units also as a layered graph.
 
     After Figure 1 of Higham and Bedford: (a) the structure of x^T Q x, (b) the matrix Q.
 
-    q_matrix: (n, n), upper triangular. sizes, kinds: of each layer, in Q's order, classes last. classes:
-    names of the class units.
+    Args:
+        q_matrix: (n, n) float64, upper triangular.
+        sizes: units of each layer, in Q's order, classes last.
+        kinds: kind of each layer, a key of `LAYERS`.
+        classes: names of the class units.
+        title: title of the figure.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -85,7 +89,7 @@ def q_figure(
 
 
 def _norm(q_matrix: FloatArray, sizes: Sequence[int]) -> Normalize:
-    """Symmetrical about 0, so that 0 is white; linear, unless some block of Q would then hardly be seen."""
+    """Return a scale that is symmetrical about 0, so that 0 is white; linear unless a block is too faint."""
     from matplotlib.colors import AsinhNorm, Normalize
 
     largest = _block_maxima(q_matrix, sizes)
@@ -137,7 +141,7 @@ def _pairs(units: int) -> int:
 
 
 def _mark_layers(axes: Axes, sizes: Sequence[int], kinds: Sequence[str]) -> None:
-    """A coloured strip for each layer along the top and the left, and the names of its units beside it."""
+    """Draw a coloured strip for each layer along the top and the left, with the names of its units."""
     from matplotlib.patches import Rectangle
 
     spans = _spans(sizes)
@@ -159,7 +163,6 @@ def _mark_layers(axes: Axes, sizes: Sequence[int], kinds: Sequence[str]) -> None
 
 
 def _unit_ranges(sizes: Sequence[int], kinds: Sequence[str]) -> list[str]:
-    """`v1–v40` for each layer."""
     names = unit_names(sizes, kinds)
     return [
         names[start] if stop - start == 1 else f"{names[start]}–{names[stop - 1]}"
@@ -175,7 +178,7 @@ def _draw_graph(
     classes: Sequence[str],
     norm: Normalize,
 ) -> None:
-    """Layers from left to right; lines are couplers, the strongest on top."""
+    """Draw layers from left to right; lines are couplers, the strongest on top."""
     from matplotlib.collections import LineCollection
 
     places = _places(sizes)
@@ -199,14 +202,14 @@ def _draw_graph(
 
 
 def _places(sizes: Sequence[int]) -> FloatArray:
-    """(n, 2): x is the layer's number, y goes down from 1 to 0 within each layer."""
+    """Return (n, 2): x is the layer's number, y decreases from 1 to 0 within each layer."""
     columns = np.repeat(np.arange(len(sizes)), sizes)
     heights = [1.0 - (np.arange(size) + 0.5) / size for size in sizes]
     return np.column_stack([columns, np.concatenate(heights)])
 
 
 def _curves(starts: FloatArray, ends: FloatArray) -> FloatArray:
-    """(m, points, 2): straight between layers, bent to the right within one (quadratic Bezier curves)."""
+    """Return quadratic Bezier curves (m, points, 2): straight between layers, bent within one."""
     t = np.linspace(0.0, 1.0, 24)[np.newaxis, :, np.newaxis]
     bend = np.where(starts[:, 0] == ends[:, 0], 0.12 + 0.5 * np.abs(starts[:, 1] - ends[:, 1]), 0.0)
     middles = (starts + ends) / 2 + np.column_stack([bend, np.zeros(len(bend))])
@@ -230,7 +233,7 @@ def _draw_nodes(
 
 
 def _radius(size: int) -> float:
-    """Of the nodes of a layer, in points: smaller where there are many, so that they do not touch."""
+    """Return the radius of a layer's nodes in points, small enough for ``size`` nodes not to touch."""
     return 32.4 / math.sqrt(max(12, size))
 
 
@@ -242,22 +245,22 @@ def _name_nodes(
     kinds: Sequence[str],
     classes: Sequence[str],
 ) -> None:
-    """Visible units are named at their left, others inside the node, or beside it where names are long."""
+    """Write names of visible units to their left, others inside the node, or long ones to its right."""
     names = [*unit_names(sizes[:-1], kinds[:-1]), *(_short(name) for name in classes)]
     for index, ((x, y), name, shade) in enumerate(zip(places, names, shades, strict=True)):
         is_dark = abs(shade - 0.5) > 0.3
         style: dict[str, Any] = {"va": "center", "fontsize": 6.5, "parse_math": False, "zorder": 3}
-        beside: dict[str, Any] = {"textcoords": "offset points", "bbox": _PAPER}
+        outside: dict[str, Any] = {"textcoords": "offset points", "bbox": _PAPER}
         if index < sizes[0]:
-            axes.annotate(name, (x, y), (-_radius(sizes[0]) - 3, 0), ha="right", **style, **beside)
+            axes.annotate(name, (x, y), (-_radius(sizes[0]) - 3, 0), ha="right", **style, **outside)
         elif len(name) <= _FITS_NODE:
             axes.text(x, y, name, ha="center", color="white" if is_dark else "black", **style)
         else:
-            axes.annotate(name, (x, y), (_radius(sizes[-1]) + 3, 0), ha="left", **style, **beside)
+            axes.annotate(name, (x, y), (_radius(sizes[-1]) + 3, 0), ha="left", **style, **outside)
 
 
 def unit_names(sizes: Sequence[int], kinds: Sequence[str]) -> list[str]:
-    """`v1`, `hp1`, `hc1` ... for the units of each layer."""
+    """Return names of units (v1, hp1, hc1 ...) for layers of these ``sizes`` and ``kinds``."""
     names, used = [], dict.fromkeys((letter for _, letter, _ in LAYERS.values()), 0)
     for size, kind in zip(sizes, kinds, strict=True):
         letter = LAYERS[kind][1]
@@ -285,7 +288,7 @@ def _add_colour_bar(figure: Figure, axes: Axes, norm: Normalize) -> None:
 
 
 def _decades(least: float, most: float) -> list[float]:
-    """-most, ..., -0.1, 0, 0.1, ..., most: powers of ten above ``least`` that are well below ``most``."""
+    """Return -most, ..., -0.1, 0, 0.1, ..., most: powers of ten between ``least`` and ``most``."""
     powers = 10.0 ** np.arange(np.ceil(np.log10(2 * least)), np.log10(most / 1.5))
     positive = [*powers.tolist(), most]
     return [*(-tick for tick in reversed(positive)), 0.0, *positive]

@@ -1,4 +1,4 @@
-"""Writes figures to files by their suffix, and checks first that figures can be drawn at all."""
+"""Writes figures to files by their suffix, and checks that matplotlib is installed."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ DPI = 150
 
 
 def require_matplotlib() -> None:
-    """Raise ParameterError when figures cannot be drawn, saying what to install."""
+    """Raise ParameterError if figures cannot be drawn."""
     if find_spec("matplotlib") is None:
         raise ParameterError("figures need matplotlib: pip install 'annealq[plots]', or leave out --output")
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure as a PNG on a white ground."""
+    """Write ``figure`` to ``path`` as a PNG on a white background."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
@@ -35,18 +35,19 @@ FORMATS = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {
 
 
 def check_format(path: Path) -> None:
-    """Raise ParameterError unless a figure can be written to a file of this name, by what is installed."""
+    """Raise ParameterError unless a figure can be written to ``path``."""
     if path.suffix.lower() not in FORMATS:
-        raise ParameterError(f"{path}: a figure is written as {', '.join(FORMATS)}; name such a file")
+        raise ParameterError(f"{path} is not a figure: name a file with {', '.join(FORMATS)}")
     if find_spec("matplotlib") is None:
         raise ParameterError("a figure needs matplotlib: pip install 'annealq[plots]'")
 
 
 def save(path: Path, draw: Callable[[], Figure]) -> None:
-    """Write what ``draw`` makes to a file, by its suffix; it is whole or not there at all.
+    """Write the figure of ``draw`` atomically to ``path``, by its suffix.
 
     Raises:
-        ParameterError: as `check_format`, or the file cannot be written. StorageError: no space is left.
+        ParameterError: as `check_format`, or the file cannot be written.
+        StorageError: no space is left.
     """
     check_format(path)
     from matplotlib import rc_context

@@ -93,7 +93,7 @@ def test_one_embedding_is_shown_with_the_lengths_of_its_chains(stored: list[int]
     assert f"by repaired, from embedding {stored[0]}" in text
     assert "1.33 on average" in text
     assert "nothing was found" in cli("embeddings", "show", stored[2])
-    with pytest.raises(NotFound, match="no embedding 99"):
+    with pytest.raises(NotFound, match="embedding 99 does not exist"):
         cli("embeddings", "show", 99)
 
 
@@ -106,7 +106,7 @@ def test_an_embedding_is_drawn_on_its_chip(stored: list[int], cli: Cli, tmp_path
     assert len(colours) > 20
     cli("embeddings", "show", stored[0], "--plot", near, "--tile", 1)
     assert "tile 1" in near.read_text()
-    with pytest.raises(ParameterError, match="no tile 2; the embedding has 0 to 1"):
+    with pytest.raises(ParameterError, match="tile 2 does not exist: choose 0 to 1"):
         cli("embeddings", "show", stored[0], "--plot", near, "--tile", 2)
     with pytest.raises(AnnealqError, match="has no chains"):
         cli("embeddings", "show", stored[2], "--plot", near)
@@ -175,7 +175,7 @@ def test_old_ones_go_also_for_the_present_graph(timed: Database, clock: Any, sto
     assert [held.embedding_id for held in prune(timed, Criteria(older_than_days=6))] == stored[:1]
     gone = prune(timed, Criteria(older_than_days=5))
     assert {held.embedding_id for held in gone} == set(stored[1:])
-    with pytest.raises(ParameterError, match="older than -1 days"):
+    with pytest.raises(ParameterError, match="an age of -1 days"):
         Criteria(older_than_days=-1)
 
 

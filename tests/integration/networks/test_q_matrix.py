@@ -94,7 +94,7 @@ def test_what_cannot_be_drawn_is_refused(database: Database, cli: Cli, tmp_path:
     np.savez(tmp_path / "bright.npz", images=2 * pixels)
     data, plot = tmp_path / "data.npz", tmp_path / "q.png"
     cases: dict[str, tuple[object, ...]] = {
-        r"q\.jpeg: a figure is written as": ("digits5x5", "--plot", tmp_path / "q.jpeg"),
+        r"q\.jpeg is not a figure": ("digits5x5", "--plot", tmp_path / "q.jpeg"),
         "no network 'digits@1' is ready": ("digits", "--plot", plot),
         r"data\.npz has 40 images, 0 to 39": ("digits5x5", "--plot", plot, "--image", f"{data}:40"),
         "takes 0 to 1": ("digits5x5", "--plot", plot, "--image", tmp_path / "bright.npz"),

@@ -95,6 +95,6 @@ def test_the_same_embedding_gives_the_same_file(tmp_path: Path, suffix: str) -> 
 def test_a_tiling_of_another_chip_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Corrupt, match="qubit 13 of the embedding is not on chimera"):
         embedding.draw(tmp_path / "a.png", chip(dead=19), TILES, "title", None)
-    with pytest.raises(ParameterError, match="no tile 2"):
+    with pytest.raises(ParameterError, match="tile 2 does not exist"):
         embedding.draw(tmp_path / "a.png", chip(), TILES, "title", None, tile=2)
     assert list(tmp_path.iterdir()) == []

@@ -134,7 +134,7 @@ def test_a_network_without_couplers_is_drawn(tmp_path: Path) -> None:
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match=r"q\.jpeg: a figure is written as \.png, \.pdf, \.svg"):
+    with pytest.raises(ParameterError, match=r"not a figure: name a file with \.png, \.pdf, \.svg"):
         saving.check_format(tmp_path / "q.jpeg")
     with pytest.raises(ParameterError, match="cannot be written"):
         figures_q_matrix.draw_q(
