@@ -1,0 +1,14 @@
+"""The contract that producer and worker share; it imports neither, nor celery, torch, dimod or dwave.
+
+errors.py      all errors that annealq raises on purpose
+messages.py    what is sent through the broker
+parameters.py  how a run is sampled
+settings.py    where database and broker are
+states.py      states of rows, and the legal moves between them
+calendar/      windows, deadlines, cron expressions
+codecs/        arrays as the bytes that tables store
+database/      transactions, and guarded moves of states
+network/       layers, architectures, weights
+presets/       shipped networks
+tables/        the tables
+"""

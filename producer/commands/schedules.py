@@ -66,7 +66,7 @@ def add(
     from producer.context import database
     from producer.planning import schedules
     from schema.calendar.cron import Cron
-    from schema.calendar.run_hours import shown
+    from schema.calendar.run_hours import format_time
 
     timed = Cron.parse(cron, o.zone_name(zone))
     request = _scheduled(command).in_zone(timed.zone_name).from_anywhere()
@@ -75,7 +75,7 @@ def add(
         with opened.reading() as session:
             held = schedules.get(session, name)
     if held.next_at is not None:
-        typer.echo(f"schedule {name} is due first {shown(held.next_at, timed.zone)}")
+        typer.echo(f"schedule {name} is due first {format_time(held.next_at, timed.zone)}")
 
 
 @app.command("list")
@@ -129,14 +129,14 @@ def resume(name: Name) -> None:
     """Let a schedule go on; what fell due meanwhile is not made up for."""
     from producer.context import database
     from producer.planning import schedules
-    from schema.calendar.run_hours import shown
+    from schema.calendar.run_hours import format_time
     from schema.calendar.windows import find_zone
 
     with database() as opened:
         due = schedules.resume(opened, name)
         with opened.reading() as session:
             zone = schedules.get(session, name).zone
-    typer.echo(f"schedule {name} goes on, and is due {shown(due, find_zone(zone))}")
+    typer.echo(f"schedule {name} goes on, and is due {format_time(due, find_zone(zone))}")
 
 
 @app.command()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from schema.calendar.run_hours import Hours
+from schema.calendar.run_hours import RunHours
 from schema.states import PausedBy
 
 DAY = timedelta(days=1)
@@ -36,7 +36,7 @@ class WaitingRun:
     solver: str
     priority: int
     paused_by: PausedBy | None
-    hours: Hours
+    hours: RunHours
     images: int
     problems: int | None
     qpu_us: int | None
@@ -90,7 +90,7 @@ class _Work:
     def works(self, now: datetime) -> bool:
         hours = self.run.hours
         unfinished = self.most_s - self.done_s > _LEAST_S
-        return unfinished and now >= self.not_before and hours.is_open(now) and not hours.is_over(now)
+        return unfinished and now >= self.not_before and hours.is_open(now) and not hours.has_expired(now)
 
     def changes(self, now: datetime) -> datetime | None:
         """Return when, after ``now``, the run may start or must stop."""

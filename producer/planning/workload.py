@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from producer.planning.forecast import WaitingRun
 from producer.runs import control
-from schema.calendar.run_hours import Hours
+from schema.calendar.run_hours import RunHours
 from schema.calendar.windows import Windows
 from schema.parameters import Solver
 from schema.states import BatchState, PreparationState, ProblemState, RunState
@@ -101,7 +101,7 @@ def _waiting(session: Session, run: Run) -> WaitingRun:
         solver=run.solver,
         priority=run.priority,
         paused_by=run.paused_by if run.state is RunState.PAUSED else None,
-        hours=Hours.of(run.window, run.opened_until, run.deadline_at),
+        hours=RunHours.of(run.window, run.opened_until, run.deadline_at),
         images=images,
         problems=problems,
         qpu_us=qpu_us,

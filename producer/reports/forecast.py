@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from producer.planning.forecast import Forecast, WindowPlan
 from producer.planning.workload import RunActivity
 from producer.reports.terminal import new_table
-from schema.calendar.run_hours import shown
+from schema.calendar.run_hours import format_time
 
 _MINUTE_US = 60_000_000
 
@@ -68,7 +68,7 @@ def plan_text(plan: WindowPlan, price: Price | None, zone: tzinfo) -> Renderable
         return "no pending runs; start one with `annealq classify DATA`"
     numbers = ("images", "problems", "QPU s", *_cost_column(price))
     columns = ("run", "solver", "begins", *numbers, "budget left", "remaining", "basis")
-    title = f"from {shown(plan.now, zone)} to {shown(plan.until, zone)}"
+    title = f"from {format_time(plan.now, zone)} to {format_time(plan.until, zone)}"
     table = new_table(*columns, right=numbers, title=title)
     for forecast in plan.runs:
         table.add_row(*_plan_row(forecast, price, zone))
@@ -83,7 +83,7 @@ def _plan_row(forecast: Forecast, price: Price | None, zone: tzinfo) -> list[str
     return [
         f"{run.run_id}: {run.name}",
         run.solver,
-        "" if forecast.begins_at is None else shown(forecast.begins_at, zone),
+        "" if forecast.begins_at is None else format_time(forecast.begins_at, zone),
         f"{forecast.images:,} of {run.images:,}",
         f"{forecast.problems:,}",
         f"{forecast.qpu_us / 1e6:,.3f}",
@@ -107,10 +107,10 @@ def activity_text(
 ) -> RenderableType:
     """Return the activity ``ran`` of runs ``since`` then as text, with ``price`` and times in ``zone``."""
     if not ran:
-        return f"nothing ran since {shown(since, zone)}"
+        return f"nothing ran since {format_time(since, zone)}"
     numbers = ("images", "remaining", "problems", "charged s", "wasted s", *_cost_column(price))
     columns = ("run", "solver", "state", *numbers, "failed", "remarks")
-    table = new_table(*columns, right=numbers, title=f"since {shown(since, zone)}")
+    table = new_table(*columns, right=numbers, title=f"since {format_time(since, zone)}")
     for run in ran:
         table.add_row(
             f"{run.run_id}: {run.name}",

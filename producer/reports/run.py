@@ -18,7 +18,7 @@ from producer.reports.parameters import consensus_text, parameters_text
 from producer.reports.terminal import new_grid, new_table
 from producer.runs import queries
 from producer.runs.summary import ConfusionTable, confusion_table, mean_scores, scored_classes
-from schema.calendar.run_hours import Hours, shown
+from schema.calendar.run_hours import RunHours, format_time
 from schema.parameters import Solver
 from schema.states import FINISHED_RUNS, RunState
 
@@ -51,19 +51,19 @@ def run_text(
 
 
 def _add_hours(table: Table, run: queries.RunSummary, now: datetime) -> None:
-    hours = Hours.of(run.window, run.opened_until, run.deadline_at)
+    hours = RunHours.of(run.window, run.opened_until, run.deadline_at)
     zone = UTC if hours.windows is None else hours.windows.zone
     if hours.windows is not None:
         opens, closes = hours.next_open(now), hours.closes(now)
         if run.state in FINISHED_RUNS:
             when = ""
         elif not hours.is_open(now):
-            when = "; never opens" if opens is None else f"; opens {shown(opens, zone)}"
+            when = "; never opens" if opens is None else f"; opens {format_time(opens, zone)}"
         else:
-            when = "; open" if closes is None else f"; open until {shown(closes, zone)}"
+            when = "; open" if closes is None else f"; open until {format_time(closes, zone)}"
         table.add_row("window", f"{hours.windows}{when}")
     if run.deadline_at is not None:
-        table.add_row("deadline", shown(run.deadline_at, zone))
+        table.add_row("deadline", format_time(run.deadline_at, zone))
 
 
 def _figures(run: queries.RunSummary, counts: queries.Counts, now: datetime) -> Table:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from producer.planning.schedules import FiringSummary, ScheduleSummary
 from producer.reports.terminal import new_grid, new_table
-from schema.calendar.run_hours import shown
+from schema.calendar.run_hours import format_time
 from schema.calendar.windows import find_zone
 from schema.states import FiringState
 
@@ -25,8 +25,8 @@ def schedules_table(schedules: Sequence[ScheduleSummary]) -> Table:
             schedule.cron,
             schedule.zone,
             schedule.state,
-            "" if schedule.next_at is None else shown(schedule.next_at, zone),
-            "" if schedule.last is None else shown(schedule.last.due_at, zone),
+            "" if schedule.next_at is None else format_time(schedule.next_at, zone),
+            "" if schedule.last is None else format_time(schedule.last.due_at, zone),
             "" if schedule.last is None else firing_result(schedule.last),
         )
     return table
@@ -39,14 +39,14 @@ def schedule_text(schedule: ScheduleSummary, firings: Sequence[FiringSummary]) -
     about.add_row("schedule", f"{schedule.name}, {schedule.state}")
     about.add_row("due", f"{schedule.cron} {schedule.zone}")
     if schedule.next_at is not None:
-        about.add_row("next", shown(schedule.next_at, zone))
+        about.add_row("next", format_time(schedule.next_at, zone))
     for name, value in schedule.request.items():
         about.add_row(name, Text(value if isinstance(value, str) else _in_words(value)))
     if not firings:
         return about
     table = new_table("due", "result", "remarks", title="firings, newest first")
     for firing in firings:
-        table.add_row(shown(firing.due_at, zone), firing_result(firing), _remarks(firing))
+        table.add_row(format_time(firing.due_at, zone), firing_result(firing), _remarks(firing))
     return Group(about, table)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from producer.runs import queries
-from schema.calendar.run_hours import Hours, shown
+from schema.calendar.run_hours import RunHours, format_time
 from schema.database import Database, record_event, transition, transition_all
 from schema.errors import ParameterError, StaleState
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
@@ -93,7 +93,7 @@ def resume(database: Database, run: int, budget_us: int | None = None, *, at_onc
         if row.state not in (RunState.PAUSED, RunState.FAILED):
             raise ParameterError(f"run {run} is {row.state}: only paused and failed runs can be resumed")
         now = database.now(session)
-        hours = Hours.of(row.window, row.opened_until, row.deadline_at)
+        hours = RunHours.of(row.window, row.opened_until, row.deadline_at)
         _refuse_late(run, row, hours, now, at_once=at_once)
         _refuse_spent(session, run, row, budget_us)
         values: dict[str, Any] = dict(RESUMED)
@@ -166,22 +166,22 @@ def _requeue_failed(session: Session, run: int, now: datetime) -> int:
     )
 
 
-def _refuse_late(run: int, row: Any, hours: Hours, now: datetime, *, at_once: bool) -> None:
+def _refuse_late(run: int, row: Any, hours: RunHours, now: datetime, *, at_once: bool) -> None:
     """Reject runs past their deadline, and runs that will resume with their next window."""
-    if row.paused_by is PausedBy.DEADLINE or hours.is_over(now):
+    if row.paused_by is PausedBy.DEADLINE or hours.has_expired(now):
         raise ParameterError(
             f"run {run} is past its deadline and cannot be resumed; scored images stay: start another run "
             "with `annealq classify`"
         )
     if row.state is RunState.PAUSED and row.paused_by is PausedBy.WINDOW and not at_once:
         opens = hours.next_open(now) if not hours.is_open(now) else None
-        when = "" if opens is None else f", which opens {shown(opens, _zone(hours))}"
+        when = "" if opens is None else f", which opens {format_time(opens, _zone(hours))}"
         raise ParameterError(
             f"run {run} resumes automatically in its next window{when}; use --now to resume it immediately"
         )
 
 
-def _zone(hours: Hours) -> tzinfo:
+def _zone(hours: RunHours) -> tzinfo:
     return UTC if hours.windows is None else hours.windows.zone
 
 

@@ -17,7 +17,7 @@ from producer.networks.chosen import ChosenNetwork
 from producer.networks.compatibility import match_images
 from producer.runs.batch_size import batch_size
 from producer.runs.request import RunOptions
-from schema.calendar.run_hours import Hours, shown
+from schema.calendar.run_hours import RunHours, format_time
 from schema.codecs import arrays
 from schema.database import Database, record_event, transition
 from schema.errors import IdempotencyConflict, ParameterError
@@ -125,13 +125,14 @@ def insert_run(session: Session, run: dict[str, Any], batches: list[BatchRow], *
     """
     if run.get("deadline_at") is not None and run["deadline_at"] <= now:
         raise ParameterError(
-            f"the deadline {shown(run['deadline_at'])} has passed: the database's clock says {shown(now)}"
+            f"the deadline {format_time(run['deadline_at'])} has passed: "
+            f"the database's clock says {format_time(now)}"
         )
     stamped = {**run, "state": RunState.QUEUED, "created_at": now}
     run_id = session.execute(insert(Run).values(stamped).returning(Run.id)).scalar_one()
     _insert_batches(session, run_id, batches, now=now)
     record_event(session, "runs", run_id, None, RunState.QUEUED, now=now)
-    hours = Hours.of(run.get("window"), None, run.get("deadline_at"))
+    hours = RunHours.of(run.get("window"), None, run.get("deadline_at"))
     if not hours.is_open(now):
         why = hours.explain(now)
         values = {"paused_by": PausedBy.WINDOW, "pause_reason": why, "paused_at": now}

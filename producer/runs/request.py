@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
-from schema.calendar.run_hours import ALWAYS, Hours
+from schema.calendar.run_hours import ALWAYS_OPEN, RunHours
 from schema.calendar.windows import MAX_WINDOWS, Windows, find_zone
 from schema.errors import ParameterError
 from schema.parameters import Parameters, Solver, Validated, solver
@@ -57,7 +57,7 @@ class RunOptions(Validated):
     key: Annotated[str | None, Field(min_length=1, max_length=255, title="idempotency key")] = None
     calibrated_by: int | None = None
     budget_us: Budget = None
-    hours: InstanceOf[Hours] = ALWAYS
+    hours: InstanceOf[RunHours] = ALWAYS_OPEN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,7 @@ class RunRequest(Validated):
         Raises:
             ParameterError: the deadline has passed, for a key that cannot belong to an earlier run.
         """
-        hours = Hours.written(self.windows, self._zone, self.deadline, now, again=key is not None)
+        hours = RunHours.parse(self.windows, self._zone, self.deadline, now, again=key is not None)
         return RunOptions(self.batch_size, self.priority, key, calibrated_by, self.budget_us, hours)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from producer.runs import queries
-from schema.calendar.run_hours import Hours
+from schema.calendar.run_hours import RunHours
 from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
 from schema.states import FINISHED_RUNS
@@ -113,7 +113,7 @@ def _hours(run: queries.RunSummary, now: datetime | None) -> dict[str, str | Non
     if run.window is None or run.state in FINISHED_RUNS:
         return {"window_opens_at": None, "window_closes_at": None}
     now = now or datetime.now(UTC)
-    hours = Hours.of(run.window, run.opened_until, run.deadline_at)
+    hours = RunHours.of(run.window, run.opened_until, run.deadline_at)
     opens, closes = hours.next_open(now), hours.closes(now)
     is_open = hours.is_open(now)
     return {

@@ -1,1 +1,6 @@
-"""When things may happen: windows, deadlines, cron expressions."""
+"""Times at which runs may work and schedules are due. Pure: no clock of its own, no database.
+
+windows.py    hours of the week, deadlines, time zones
+run_hours.py  windows and deadline of one run
+cron.py       cron expressions of schedules
+"""

@@ -1,1 +1,6 @@
-"""What a network is: layers, architecture, weights, and the shipped presets."""
+"""Networks as both sides know them.
+
+layers.py        specifications of layers, input and training
+architecture.py  all layers of a network, the geometry of its Q matrix, and the presets
+weights.py       trained weights as safetensors
+"""

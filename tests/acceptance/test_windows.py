@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from producer.networks.choose import choose_network
 from producer.runs import hints
 from producer.runs.enqueue import RunOptions, enqueue_run
-from schema.calendar.run_hours import Hours
+from schema.calendar.run_hours import RunHours
 from schema.calendar.windows import Windows
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver, Visible
@@ -65,7 +65,7 @@ def enqueue(at: Night) -> tuple[int, datetime, datetime]:
     closes = now + timedelta(seconds=OPEN_S)
     opens = closes + timedelta(seconds=CLOSED_S)
     spans = [f"{now:%H:%M:%S}-{closes:%H:%M:%S}", f"{opens:%H:%M:%S}-{opens + timedelta(hours=11):%H:%M:%S}"]
-    options = RunOptions(batch_size=30, hours=Hours(Windows.parse(spans, "UTC")))
+    options = RunOptions(batch_size=30, hours=RunHours(Windows.parse(spans, "UTC")))
     with at.database.reading() as session:
         network = choose_network(session, "digits", 8, 8)
     images = some_images(IMAGES, seed=1)

@@ -15,7 +15,7 @@ from itertools import accumulate
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from schema.calendar.run_hours import Hours
+from schema.calendar.run_hours import RunHours
 from schema.states import LIVE_RUNS, PausedBy, RunState
 from schema.tables import Batch, Problem, Run
 from schema.tables.costs import IN_FLIGHT
@@ -94,7 +94,7 @@ def read_usage(session: Session, run: int, settings: WorkerSettings, *, now: dat
         session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     columns = (Run.state, Run.solver, Run.budget_us, Run.window, Run.opened_until, Run.deadline_at)
     row = session.execute(select(*columns).where(Run.id == run)).one()
-    hours = Hours.of(row.window, row.opened_until, row.deadline_at)
+    hours = RunHours.of(row.window, row.opened_until, row.deadline_at)
     day_budget_us = settings.day_budget_us
     in_flight, queue_us = _in_flight(session, row.solver)
     return Usage(
@@ -143,14 +143,14 @@ def _in_flight(session: Session, solver: str) -> tuple[int, int]:
     return row[0], int(row[1] or 0)
 
 
-def _window_s(hours: Hours, now: datetime) -> float | None:
+def _window_s(hours: RunHours, now: datetime) -> float | None:
     if not hours.is_open(now):
         return 0.0
     closes = hours.closes(now)
     return None if closes is None else (closes - now).total_seconds()
 
 
-def _answer_s(session: Session, solver: str, hours: Hours, now: datetime) -> float:
+def _answer_s(session: Session, solver: str, hours: RunHours, now: datetime) -> float:
     """The longest that the solver's latest answers took; 0 where it does not matter, or none is known.
 
     What was left in flight over a pause, and collected much later, was sent long ago and does not count.

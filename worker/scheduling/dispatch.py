@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from schema.calendar.run_hours import Hours
+from schema.calendar.run_hours import RunHours
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.states import LIVE_RUNS, BatchState
@@ -106,7 +106,7 @@ class _Gate:
         return any(broken.failures >= limit for broken in self._broken.values())
 
     def admit(self, run: Any, batches: Sequence[int]) -> Sequence[int]:
-        if not Hours.of(run.window, run.opened_until, None).is_open(self.now):
+        if not RunHours.of(run.window, run.opened_until, None).is_open(self.now):
             return ()
         if not self._broken or not batches:
             return batches

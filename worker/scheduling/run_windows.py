@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
-from schema.calendar.run_hours import Hours, shown
+from schema.calendar.run_hours import RunHours, format_time
 from schema.database import transition
 from schema.messages import Message, Task
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
@@ -32,17 +32,17 @@ def apply_windows(session: Session, *, now: datetime) -> list[Message]:
     hours_given = or_(Run.window.is_not(None), Run.deadline_at.is_not(None))
     query = select(*columns).where(hours_given, or_(Run.state.in_(LIVE_RUNS), waiting))
     for row in session.execute(query.order_by(Run.id)).all():
-        hours = Hours.of(row.window, row.opened_until, row.deadline_at)
-        if hours.is_over(now):
+        hours = RunHours.of(row.window, row.opened_until, row.deadline_at)
+        if hours.has_expired(now):
             _expire(session, row.id, row.state, hours, now)
         elif row.state in LIVE_RUNS:
             pause_if_closed(session, row.id, hours, now=now)
-        elif row.paused_by is PausedBy.WINDOW and hours.reopened(row.paused_at, now):
+        elif row.paused_by is PausedBy.WINDOW and hours.may_resume(row.paused_at, now):
             runs.resume(session, row.id, "its window is open", now=now)
     return _give_up(session, now)
 
 
-def pause_if_closed(session: Session, run: int, hours: Hours, *, now: datetime) -> bool:
+def pause_if_closed(session: Session, run: int, hours: RunHours, *, now: datetime) -> bool:
     """Pause a live run whose windows are closed; False where one is open."""
     if hours.is_open(now):
         return False
@@ -57,10 +57,10 @@ def defer_outside_window(session: Session, batch: int, run: int, *, now: datetim
     """
     columns = (Run.state, Run.window, Run.opened_until, Run.deadline_at)
     row = session.execute(select(*columns).where(Run.id == run)).one()
-    hours = Hours.of(row.window, row.opened_until, row.deadline_at)
+    hours = RunHours.of(row.window, row.opened_until, row.deadline_at)
     if row.state not in LIVE_RUNS:
         return False
-    if hours.is_over(now):
+    if hours.has_expired(now):
         _expire(session, run, row.state, hours, now)
     elif not pause_if_closed(session, run, hours, now=now):
         return False
@@ -68,7 +68,7 @@ def defer_outside_window(session: Session, batch: int, run: int, *, now: datetim
     return session.execute(query).first() is None
 
 
-def _expire(session: Session, run: int, state: RunState, hours: Hours, now: datetime) -> None:
+def _expire(session: Session, run: int, state: RunState, hours: RunHours, now: datetime) -> None:
     """Stop a run for good."""
     values = {"paused_by": PausedBy.DEADLINE, "pause_reason": _too_late(hours), "paused_at": now}
     if state is not RunState.PAUSED:
@@ -97,16 +97,16 @@ def _give_up(session: Session, now: datetime) -> list[Message]:
     for batch, deadline_at in session.execute(query).all():
         reserved = select(Problem.id).where(Problem.batch_id == batch, Problem.state == ProblemState.RESERVED)
         problems.cancel_reserved(session, session.execute(reserved).scalars().all(), now=now)
-        decision = Discard(_too_late(Hours(deadline_at=deadline_at)))
+        decision = Discard(_too_late(RunHours(deadline_at=deadline_at)))
         run = finish_attempt(session, Batch, batch, decision, now=now, source=BatchState.PENDING)
         if run is not None:
             ended.append(Message(Task.AGGREGATE_RUN, run))
     return ended
 
 
-def _too_late(hours: Hours) -> str:
+def _too_late(hours: RunHours) -> str:
     return (
         "its deadline is over"
         if hours.deadline_at is None
-        else f"its deadline, {shown(hours.deadline_at)}, is over"
+        else f"its deadline, {format_time(hours.deadline_at)}, is over"
     )

@@ -12,7 +12,7 @@ from producer.networks.chosen import ChosenNetwork
 from producer.planning import workload
 from producer.runs import control
 from producer.runs.enqueue import RunOptions, enqueue_run
-from schema.calendar.run_hours import Hours
+from schema.calendar.run_hours import RunHours
 from schema.calendar.windows import Windows
 from schema.database import Database
 from schema.errors import ParameterError
@@ -112,7 +112,9 @@ def test_a_local_run_is_planned_by_what_was_measured(timed: Database, network: C
 def test_the_command_plans_and_reports(
     cli: Cli, timed: Database, clock: Clock, network: ChosenNetwork
 ) -> None:
-    run = enqueue(timed, network, budget_us=5 * EACH_US, hours=Hours(Windows.parse(["22:00-06:00"], "UTC")))
+    run = enqueue(
+        timed, network, budget_us=5 * EACH_US, hours=RunHours(Windows.parse(["22:00-06:00"], "UTC"))
+    )
     add_problem(timed, run, 0, ProblemState.ANSWERED, charged_us=EACH_US)
     clock.forward(3600)
     add_problem(timed, run, 10, ProblemState.ANSWERED, charged_us=EACH_US, wasted_us=500)

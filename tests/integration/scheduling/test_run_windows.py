@@ -12,7 +12,7 @@ from producer.enqueued import Enqueued
 from producer.networks.chosen import ChosenNetwork
 from producer.runs import control
 from producer.runs.enqueue import RunOptions, enqueue_run
-from schema.calendar.run_hours import Hours
+from schema.calendar.run_hours import RunHours
 from schema.calendar.windows import Windows
 from schema.database import Database
 from schema.errors import ParameterError
@@ -31,7 +31,7 @@ from worker.scheduling.admission import HoldReason, read_usage, within_limits
 
 Enqueue = Callable[..., Enqueued]
 
-NIGHT = Hours(Windows.parse(["22:00-06:00"], "UTC"))  # the clock starts at midnight: it is open
+NIGHT = RunHours(Windows.parse(["22:00-06:00"], "UTC"))  # the clock starts at midnight: it is open
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_a_deadline_ends_a_run_with_what_it_has(
     at_night: Context, clock: Clock, enqueue_working: Enqueue
 ) -> None:
     timed = at_night.database
-    late = Hours(deadline_at=START + timedelta(hours=6))
+    late = RunHours(deadline_at=START + timedelta(hours=6))
     run = enqueue_working(30, hours=late).id
     first = batches(timed, run)[0]
     sample_batch(at_night, first)
@@ -234,7 +234,7 @@ def test_a_deadline_ends_a_run_with_what_it_has(
 
 def test_a_deadline_waits_for_what_is_in_flight(at_night: Context, clock: Clock, enqueue: Enqueue) -> None:
     timed = at_night.database
-    run = enqueue(20, hours=Hours(NIGHT.windows, None, START + timedelta(hours=7))).id
+    run = enqueue(20, hours=RunHours(NIGHT.windows, None, START + timedelta(hours=7))).id
     first = batches(timed, run)[0]
     problem = add_problem(timed, first, 0, ProblemState.SENT, estimated_us=1)
     for passed in (6.5, 1):  # by then it is paused by its window
@@ -257,7 +257,7 @@ def test_the_command_line_says_when_a_window_opens(
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     day = f"{tomorrow:%a}".lower()
     clock.now = datetime.now(UTC)
-    hours_of = Hours(
+    hours_of = RunHours(
         Windows.parse([f"{day} 10:00-12:00"], "Europe/London"), None, clock.now + timedelta(days=9)
     )
     run = enqueue(10, hours=hours_of).id
@@ -273,7 +273,7 @@ def test_the_command_line_says_when_a_window_opens(
     [
         (("--window", "22-6"), "22:00-06:00"),
         (("--window", "22:00-06:00", "--tz", "London"), "Europe/London"),
-        (("--deadline", "2020-01-01T00:00", "--tz", "UTC"), "is over"),
+        (("--deadline", "2020-01-01T00:00", "--tz", "UTC"), "has passed"),
         (("--deadline", "soon"), "2026-12-01T06:00"),
         (("--tz", "UTC"), "--window"),
     ],

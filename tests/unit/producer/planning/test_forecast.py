@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from producer.commands.plan import past
 from producer.planning.forecast import Forecast, WaitingRun, WindowPlan, forecast
 from producer.reports.forecast import Price, plan_object
-from schema.calendar.run_hours import Hours
+from schema.calendar.run_hours import RunHours
 from schema.calendar.windows import Windows
 from schema.errors import ParameterError
 from schema.states import PausedBy
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
-NIGHT = Hours(Windows.parse(["22:00-06:00"], "UTC"))
+NIGHT = RunHours(Windows.parse(["22:00-06:00"], "UTC"))
 HOUR_S = 3600.0
 
 
@@ -76,7 +76,7 @@ def test_solvers_do_not_wait_for_each_other() -> None:
 
 
 def test_a_run_without_a_window_works_at_once_for_a_day() -> None:
-    plan, (one,) = planned(waiting(hours_long=30, hours=Hours()))
+    plan, (one,) = planned(waiting(hours_long=30, hours=RunHours()))
     assert (plan.until, one.begins_at, one.images) == (at(36), NOON, 24_000)
     assert one.left == "the 24 hours end"
 
@@ -114,7 +114,7 @@ def test_a_spent_day_ends_at_midnight() -> None:
 )
 def test_a_night_never_holds_more_than_its_time(runs: list[tuple[float, int, bool]], minutes: int) -> None:
     works = [
-        waiting(number, length, priority=priority, hours=NIGHT if nightly else Hours())
+        waiting(number, length, priority=priority, hours=NIGHT if nightly else RunHours())
         for number, (length, priority, nightly) in enumerate(runs)
     ]
     now = NOON + timedelta(minutes=minutes)

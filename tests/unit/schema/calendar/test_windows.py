@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from schema.calendar.windows import DAYS, Windows, find_zone, moment
+from schema.calendar.windows import DAYS, Windows, find_zone, parse_deadline
 from schema.errors import ParameterError
 
 LONDON, NEW_YORK, LORD_HOWE = "Europe/London", "America/New_York", "Australia/Lord_Howe"
@@ -167,16 +167,16 @@ def test_an_unknown_zone_is_one_clear_line(name: str) -> None:
 
 def test_deadlines() -> None:
     london, now = ZoneInfo(LONDON), utc("2026-10-24T12:00")
-    assert moment("2026-12-01T06:00", london, now) == utc("2026-12-01T06:00")
-    assert moment("2027-07-01T06:00", london, now) == utc("2027-07-01T05:00")
-    assert moment("2026-12-01T06:00+02:00", london, now) == utc("2026-12-01T04:00")
-    assert moment("06:00", london, now) == utc("2026-10-25T06:00")
-    assert moment("13:01", london, now) == utc("2026-10-24T12:01")
-    assert moment("01:30", london, now) == utc("2026-10-25T00:30")  # shown twice: the first one
-    assert moment("2027-03-28T01:30", london, now) == utc("2027-03-28T01:30")  # left out
+    assert parse_deadline("2026-12-01T06:00", london, now) == utc("2026-12-01T06:00")
+    assert parse_deadline("2027-07-01T06:00", london, now) == utc("2027-07-01T05:00")
+    assert parse_deadline("2026-12-01T06:00+02:00", london, now) == utc("2026-12-01T04:00")
+    assert parse_deadline("06:00", london, now) == utc("2026-10-25T06:00")
+    assert parse_deadline("13:01", london, now) == utc("2026-10-24T12:01")
+    assert parse_deadline("01:30", london, now) == utc("2026-10-25T00:30")  # shown twice: the first one
+    assert parse_deadline("2027-03-28T01:30", london, now) == utc("2027-03-28T01:30")  # left out
     for wrong, part in (
         ("tomorrow", "2026-12-01T06:00"),
         ("25:00", "is not"),
     ):
         with pytest.raises(ParameterError, match=part):
-            moment(wrong, london, now)
+            parse_deadline(wrong, london, now)
