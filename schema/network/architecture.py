@@ -1,7 +1,7 @@
-"""An architecture: which layers a network has, and what that means for its Q matrix. Pure arithmetic.
+"""Architectures: the layers of a network, and the sizes of its Q matrix. Pure arithmetic.
 
-An image passes ``features`` (classical layers, may be none), which give the values of the visible
-units. Then come the units of Q, layer by layer: visible units, the ``energy`` layers, class units.
+An image passes the ``features`` (classical layers, possibly none), which give the visible units' values.
+The units of Q follow, layer by layer: visible units, the ``energy`` layers, class units.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Form = Literal["head", "pooled", "deep"]
 
 PRESETS = ("digits", "digits5x5", "mnist", "conv358")
 
-# Larger than any annealer's graph today, small enough for a worker's memory.
+# Beyond any annealer's graph today, within a worker's memory.
 MAX_LAYERS = 32
 MAX_UNITS = 5_000
 MAX_COUPLERS = 1_000_000
@@ -117,7 +117,7 @@ class Architecture(Spec):
 
     @cached_property
     def feature_shapes(self) -> tuple[Shape, ...]:
-        """Shape after each feature layer: (channels, rows, columns) or (units,)."""
+        """Return the shape after each feature layer: (channels, rows, columns) or (units,)."""
         shapes: list[Shape] = []
         shape: Shape = self.input.shape
         for index, layer in enumerate(self.features):
@@ -127,7 +127,7 @@ class Architecture(Spec):
 
     @cached_property
     def unit_shapes(self) -> tuple[Shape, ...]:
-        """Shape of each layer of Q: visible units, then the energy layers, then the class units."""
+        """Return the shape of each layer of Q: visible units, the energy layers, class units."""
         shapes = [self.feature_shapes[-1] if self.features else self.input.shape]
         for index, layer in enumerate(self.energy):
             shapes.append(_shape_after(layer, shapes[-1], f"energy[{index}] ({layer.kind})"))
@@ -135,22 +135,22 @@ class Architecture(Spec):
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
-        """Units in each layer of Q, visible layer first, class layer last."""
+        """Return the number of units in each layer of Q, visible layer first, class layer last."""
         return tuple(math.prod(shape) for shape in self.unit_shapes)
 
     @property
     def visible(self) -> int:
-        """Number of visible units, which is the number of feature values."""
+        """Return the number of visible units, which is the number of feature values."""
         return self.sizes[0]
 
     @property
     def units(self) -> int:
-        """Number of variables, Q's size, when the visible units are sampled."""
+        """Return the number of variables of Q when the visible units are sampled."""
         return sum(self.sizes)
 
     @cached_property
     def couplers(self) -> tuple[int, ...]:
-        """Couplers between each layer of Q and the next, and last those among the class units."""
+        """Return the couplers between each layer of Q and the next, and last those among the class units."""
         between = [
             _couplers(layer, self.unit_shapes[index], self.unit_shapes[index + 1])
             for index, layer in enumerate(self.energy)
@@ -159,14 +159,14 @@ class Architecture(Spec):
 
     @property
     def density(self) -> float:
-        """Couplers divided by the number of pairs of units, in [0, 1]."""
+        """Return the number of couplers divided by that of pairs of units, in [0, 1]."""
         return sum(self.couplers) / math.comb(self.units, 2)
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:
-        """Name and shape of every weight array, in the layout of torch.nn.Conv2d and torch.nn.Linear.
+        """Return name and shape of each weight array, in the layout of torch.nn.Conv2d and torch.nn.Linear.
 
-        Pooling units have no weights of their own, and class units no bias (the paper sets b = 0).
+        Pooling units have no weights, and class units no bias (the paper sets b = 0).
         """
         shapes: dict[str, Shape] = {}
         before: Shape = self.input.shape
@@ -179,18 +179,18 @@ class Architecture(Spec):
 
     @property
     def weights(self) -> int:
-        """Number of trained values."""
+        """Return the number of trained values."""
         return sum(math.prod(shape) for shape in self.shapes.values())
 
     @property
     def form(self) -> Form:
-        """``head``: class units on visible units; ``pooled``: one pooling layer between; else ``deep``."""
+        """Return ``head`` (classes on visible units), ``pooled`` (one pooling layer between) or ``deep``."""
         if not self.energy:
             return "head"
         return "pooled" if len(self.energy) == 1 and isinstance(self.energy[0], PoolUnits) else "deep"
 
     def summary(self) -> dict[str, Any]:
-        """What there is to show about the layers and Q, as plain JSON."""
+        """Return the shapes and sizes of all layers and of Q as plain JSON, for display."""
         kinds = ["visible", *(layer.kind for layer in self.energy), "classes"]
         return {
             "features": [
@@ -210,20 +210,19 @@ class Architecture(Spec):
 
 
 def load(path: Path) -> Architecture:
-    """Read an architecture from a ``.toml`` or ``.json`` file.
+    """Read an architecture from the ``.toml`` or ``.json`` file ``path``.
 
     Raises:
-        NetworkError: the file is missing, too large, not TOML or JSON, or describes no possible network.
+        NetworkError: the file is missing, too large, not TOML or JSON, or describes an impossible network.
     """
-    given = read_table(path)
     try:
-        return Architecture.from_dict(given)
+        return Architecture.from_dict(read_table(path))
     except NetworkError as error:
         raise NetworkError(f"{path}: {error}") from None
 
 
 def read_table(path: Path) -> object:
-    """The plain values of a ``.toml`` or ``.json`` file.
+    """Read the plain values of the ``.toml`` or ``.json`` file ``path``.
 
     Raises:
         NetworkError: the file is missing, too large, or not TOML or JSON.
@@ -245,7 +244,7 @@ def read_table(path: Path) -> object:
 
 
 def preset(name: str) -> Architecture:
-    """One of the architectures that are shipped: ``digits``, ``digits5x5``, ``mnist``, ``conv358``."""
+    """Return the shipped architecture ``name``, one of `PRESETS`."""
     if name not in PRESETS:
         raise NetworkError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
     text = files("schema").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Trained weights as bytes: safetensors, which holds arrays and nothing that could be run.
+"""Trained weights as bytes in the safetensors format, which contains arrays and no code.
 
 Arrays are named and laid out as in torch: ``features.0.weight`` is that of torch.nn.Conv2d (filters,
 channels, kernel, kernel) or torch.nn.Linear (units, inputs); ``classes.weight`` is (classes, inputs).
@@ -20,20 +20,20 @@ from schema.network.architecture import Architecture, Shape
 
 Weights = Mapping[str, NDArray[np.float32]]
 
-# The one-hot penalty fitted for folded visible units; a user's own weights need not have it.
+# The one-hot penalty fitted for folded visible units; imported weights may lack it.
 FOLDED_LAM = "folded.lam"
 # The value in (0, 1) above which a visible unit is on; without it 1/2.
 THRESHOLD = "tone.threshold"
 OPTIONAL: Mapping[str, Shape] = {FOLDED_LAM: (1,), THRESHOLD: (1,)}
 
-# Twice what float32 needs and room for names: a file of float64 is still told what is wrong with it.
+# Twice the size of float32, and room for names, so that a file of float64 gets a precise error message.
 _BYTES_PER_WEIGHT = 8
 _MOST_NAMES_BYTES = 1_000_000
 _CONVERT = "convert it with safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
 
 
 def encode(weights: Weights, architecture: Architecture) -> bytes:
-    """Weights as safetensors bytes; the same weights always give the same bytes.
+    """Encode ``weights`` of ``architecture`` as safetensors; equal weights give equal bytes.
 
     Raises:
         NetworkError: they do not fit the architecture, or are not finite.
@@ -43,10 +43,10 @@ def encode(weights: Weights, architecture: Architecture) -> bytes:
 
 
 def read(path: Path, architecture: Architecture) -> dict[str, NDArray[np.float32]]:
-    """Read a safetensors file that somebody brought; as :func:`decode`.
+    """Read the safetensors file ``path`` with weights of ``architecture``.
 
     Raises:
-        NetworkError: as :func:`decode`; also a file that is missing, or larger than the weights can be.
+        NetworkError: as :func:`decode`, or the file is missing or too large.
     """
     limit = _BYTES_PER_WEIGHT * architecture.weights + _MOST_NAMES_BYTES
     try:
@@ -58,14 +58,14 @@ def read(path: Path, architecture: Architecture) -> dict[str, NDArray[np.float32
         _refuse_pickle(data)
         if len(data) > limit:
             needed = 4 * architecture.weights
-            raise NetworkError(f"over {limit:,} bytes, where the architecture's weights take {needed:,}")
+            raise NetworkError(f"over {limit:,} bytes; the weights of the architecture take {needed:,}")
         return decode(data, architecture)
     except NetworkError as error:
         raise NetworkError(f"{path}: {error}") from None
 
 
 def decode(data: bytes, architecture: Architecture) -> dict[str, NDArray[np.float32]]:
-    """Read safetensors bytes. Nothing is ever unpickled.
+    """Decode ``data``, safetensors with weights of ``architecture``; never unpickle.
 
     Raises:
         NetworkError: not safetensors; names, shapes or types do not fit the architecture; NaN or infinity.
@@ -75,7 +75,7 @@ def decode(data: bytes, architecture: Architecture) -> dict[str, NDArray[np.floa
         arrays: dict[str, NDArray[np.float32]] = load(data)
     except KeyError as error:  # bfloat16 and the like: torch has them, numpy does not
         raise NetworkError(
-            f"the weights are {error.args[0]}, not float32; save them after .float()"
+            f"the weights are {error.args[0]}, not float32: save them after .float()"
         ) from None
     except (SafetensorError, ValueError) as error:
         raise NetworkError(f"the weights are not a valid safetensors file: {error}") from None
@@ -84,15 +84,15 @@ def decode(data: bytes, architecture: Architecture) -> dict[str, NDArray[np.floa
 
 
 def digest(data: bytes) -> str:
-    """sha256 of encoded weights, in hexadecimal."""
+    """Return the SHA-256 of ``data``, encoded weights, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def check(weights: Weights, architecture: Architecture) -> None:
-    """Compare names, shapes and types with what the architecture needs, and look for NaN and infinity.
+    """Check names, shapes and types of ``weights`` against ``architecture``, and that all are finite.
 
     Raises:
-        NetworkError: names the array, what it is and what it should be.
+        NetworkError: names the array, what it is and what it must be.
     """
     expected = architecture.shapes
     missing = sorted(set(expected) - set(weights))
@@ -114,13 +114,13 @@ def _check_array(name: str, array: NDArray[np.float32], shape: Shape) -> None:
     if array.shape != shape:
         raise NetworkError(f"{name} has shape {array.shape}; the architecture needs {shape}")
     if array.dtype != np.float32:
-        raise NetworkError(f"{name} is {array.dtype}, weights are float32; save it after .float()")
+        raise NetworkError(f"{name} is {array.dtype}, weights are float32: save it after .float()")
     if not np.isfinite(array).all():
-        raise NetworkError(f"{name} holds NaN or infinite values; train the network again")
+        raise NetworkError(f"{name} has NaN or infinite values: train the network again")
 
 
 def _refuse_pickle(data: bytes) -> None:
-    # A pickle starts with its protocol mark; a torch checkpoint is a zip archive with a pickle inside.
+    # A pickle starts with its protocol mark; a torch checkpoint is a zip archive that contains a pickle.
     if _may_be_header(data):
         return
     if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
@@ -142,5 +142,5 @@ def _listed(names: list[str]) -> str:
 
 
 def _shown(name: str) -> str:
-    # A name comes from the file: no control codes reach the terminal.
+    # The name comes from the file: no control codes may reach the terminal.
     return name[:80] if name.isprintable() else repr(name[:80])

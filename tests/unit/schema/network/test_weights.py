@@ -106,7 +106,7 @@ def test_a_file_is_read_and_named_in_errors(tmp_path: Path) -> None:
     cases = {
         r"nosuch\.safetensors: cannot be read: No such file": tmp_path / "nosuch.safetensors",
         r"cannot be read: Is a directory": tmp_path,
-        r"nan\.safetensors: classes\.weight holds NaN": write(
+        r"nan\.safetensors: classes\.weight has NaN": write(
             tmp_path / "nan.safetensors", save({"classes.weight": np.full((3, 4), np.nan, np.float32)})
         ),
         r"huge\.safetensors: over 1,000,096 bytes.*take 48": write(
@@ -125,7 +125,7 @@ def test_a_checkpoint_larger_than_any_weights_is_still_called_a_pickle(tmp_path:
 
 
 def test_types_that_numpy_lacks_are_named() -> None:
-    with pytest.raises(NetworkError, match=r"BF16, not float32; save them after \.float\(\)"):
+    with pytest.raises(NetworkError, match=r"BF16, not float32: save them after \.float\(\)"):
         weights.decode(save_torch({"classes.weight": torch.zeros(3, 4).bfloat16()}), ARCHITECTURE)
 
 
