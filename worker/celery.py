@@ -1,7 +1,7 @@
-"""The Celery app and all its configuration.
+"""The Celery app with its configuration and signals.
 
-Messages are acknowledged early and never retried by Celery, and there is no result backend:
-what a crash leaves behind is found by its lease in SQL, on any broker, after any loss.
+Messages are acknowledged early, never retried by Celery, and have no results: work interrupted by a crash is
+found by its lease in SQL, whatever the broker has lost.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _log(**_: object) -> None:
 
 @worker_init.connect
 def _refuse_other_revision(**_: object) -> None:
-    """A worker of another revision would take hints, and fail at each."""
+    """Exit if the database has another revision: every task would fail."""
     from schema.database import Database
 
     database = Database(load().database_url)
@@ -84,28 +84,28 @@ def _refuse_other_revision(**_: object) -> None:
     except (DatabaseOutdated, DatabaseTooNew) as error:
         sys.exit(f"error: {error}")
     except StorageError as error:
-        sys.stderr.write(f"warning: {error}; it is waited for\n")
+        sys.stderr.write(f"warning: {error}; waiting for it\n")
     finally:
         database.dispose()
 
 
 @worker_init.connect
-def _measure(**_: object) -> None:
-    """Before the pool is forked, so that its processes know where to count; with wrong settings none is."""
+def _prepare_metrics(**_: object) -> None:
+    """Prepare metrics before the pool forks; exit if the worker's settings are invalid."""
     from worker.process import prometheus
     from worker.process.settings import load as load_worker_settings
 
     try:
         settings = load_worker_settings()
-    except ParameterError as error:  # Celery would log what a signal raises, and go on
+    except ParameterError as error:  # Celery would log an exception and continue
         sys.exit(f"error: {error}")
     if settings.metrics_port is not None:
         prometheus.prepare()
 
 
 @worker_ready.connect
-def _tell_figures(**_: object) -> None:
-    """After the pool is forked, which so does not hold the port."""
+def _serve_metrics(**_: object) -> None:
+    """Serve metrics after the pool has forked, so that its processes do not inherit the port."""
     from worker.process import prometheus
     from worker.process.settings import load as load_worker_settings
 
@@ -120,27 +120,27 @@ def _tell_figures(**_: object) -> None:
 
 
 @worker_process_init.connect
-def _leave_modules_alone(**_: object) -> None:
-    """What was imported stays: looking through it for garbage took a sixth of the time of scoring."""
+def _freeze_modules(**_: object) -> None:
+    """Exclude imported modules from garbage collection, which took a sixth of the time of scoring."""
     gc.freeze()
 
 
 @worker_process_init.connect
-def _one_thread(**_: object) -> None:
-    """One process per core does the work; threads of torch would fight over the cores."""
+def _use_one_thread(**_: object) -> None:
+    """Limit torch to one thread: there is one process per core."""
     import torch
 
     torch.set_num_threads(1)
 
 
 @worker_shutting_down.connect
-def _hand_back(**_: object) -> None:
+def _request_shutdown(**_: object) -> None:
     shutdown.request()
 
 
 @worker_shutdown.connect
-def _leave_soon(**_: object) -> None:
-    """The process ends now: looking through all that torch has made for garbage would take it seconds."""
+def _exit_quickly(**_: object) -> None:
+    """Skip garbage collection at exit, which would take seconds with torch loaded."""
     from worker.process import prometheus
 
     prometheus.remove()

@@ -1,5 +1,4 @@
-"""What a task needs from its process: the database, the settings, where hints and figures go, networks,
-linear terms of the latest batches."""
+"""Per-process dependencies of a task: database, settings, hints, metrics, networks, solvers, caches."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from worker.sapi.connections import SolverConnections
 
 @dataclass(frozen=True)
 class Context:
-    """Made once in each process, after the fork; passed to every use case."""
+    """Dependencies of every use case. Create one in each process, after the fork."""
 
     database: Database
     settings: WorkerSettings

@@ -1,9 +1,9 @@
-"""The reconciler: its own small process that repairs what crashes and lost messages leave behind.
+"""The reconciler: a small process that repairs what crashes and lost messages leave behind.
 
     python -m worker.reconcile
 
-It never travels through the broker that it repairs. Several may run; the holder of a lease in SQL
-works and the others wait. Every pass is safe to run twice at once: each move is guarded.
+It does not depend on the broker. Several may run: the holder of a lease in SQL works and the others wait. Two
+passes at the same time do no harm, because each transition is guarded.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from worker.scheduling.dispatch import dispatch
 
 _AT_ONCE = 500  # rows repaired in one transaction; the next pass takes the rest
 
-# What each message waits for. Batches to sample are chosen by `dispatch`, by priority; but not those of runs
-# that were paused or cancelled, which have only left something with their solver.
+# Rows that are ready for each message. `dispatch` chooses the batches to sample by priority, except those of
+# paused or cancelled runs with problems in flight.
 _READY: dict[Task, tuple[leases.HintedTable | type[Run], ColumnElement[bool]]] = {
     Task.AGGREGATE_BATCH: (Batch, Batch.state == BatchState.SAMPLED),
     Task.SAMPLE_BATCH: (Batch, and_(Batch.state == BatchState.PENDING, leases.left_in_flight())),
@@ -62,7 +62,11 @@ log = structlog.get_logger()
 
 
 def find_lost(session: Session, tasks: Iterable[Task], *, now: datetime, after_s: float) -> list[Message]:
-    """Hints to send again for rows that are ready, but that nobody has looked at for ``after_s``."""
+    """Mark rows in ``session`` that are ready for ``tasks`` but got no hint for ``after_s`` seconds.
+
+    Returns:
+        Hints to send for them at ``now``.
+    """
     lost = now - timedelta(seconds=after_s)
     hints: list[Message] = []
     for task in tasks:
@@ -76,8 +80,11 @@ def find_lost(session: Session, tasks: Iterable[Task], *, now: datetime, after_s
 
 
 def reconcile(database: Database, settings: WorkerSettings, hints: Hints) -> None:
-    """One pass: new days, windows and deadlines, expired leases, lost hints, due batches."""
-    # To ask the broker takes longer than all the rest, and may hang: not in a transaction, and once.
+    """Make one pass over ``database``: resume, pause and expire runs, release leases, send lost ``hints``.
+
+    ``settings`` limit attempts and the age of hints.
+    """
+    # Asking the broker takes longer than everything else and may hang: do it once, outside of a transaction.
     patience_s = {queue: _patience(hints, queue, settings) for queue in _TASKS_OF}
     with database.transaction() as session:
         now = database.now(session)
@@ -95,7 +102,7 @@ def reconcile(database: Database, settings: WorkerSettings, hints: Hints) -> Non
 
 
 def run(database: Database, settings: WorkerSettings, hints: Hints, stop: threading.Event) -> None:
-    """Reconcile pass after pass until ``stop`` is set, while this process leads."""
+    """Reconcile ``database`` by ``settings`` while this process leads, and send ``hints``, until ``stop``."""
 
     def work(_leads: Callable[[], bool]) -> None:
         try:
@@ -133,7 +140,7 @@ def main() -> None:
 
 
 def _patience(hints: Hints, queue: Queue, settings: WorkerSettings) -> float:
-    """How long a hint may lead to nothing: briefly when its queue is empty, for then it is surely lost."""
+    """Return after how long a hint without effect counts as lost: soon if its queue is empty."""
     return settings.rehint_idle_s if hints.waiting(queue) == 0 else settings.rehint_s
 
 

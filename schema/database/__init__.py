@@ -1,4 +1,10 @@
-"""The database: transactions, its clock, and guarded moves of a row from state to state."""
+"""The database: transactions, its clock, and guarded transitions of rows from state to state.
+
+engine.py        connects to SQLite and PostgreSQL
+transactions.py  opens transactions, maps errors, checks the revision
+transitions.py   performs guarded transitions and records them in `events`
+leader_lease.py  elects one leader among processes of a kind
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Engines: how SQLite and PostgreSQL are connected to, and how transactions begin."""
+"""Engines: connections to SQLite and PostgreSQL, and how their transactions begin."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from schema.errors import ParameterError
 
 BUSY_TIMEOUT_MS = 30_000  # how long a SQLite writer waits for another one
-_SILENCE_MS = 30_000  # after which a host counts as gone
+_SILENCE_MS = 30_000  # after which a silent host counts as disconnected
 
 
 def parse(url: str) -> URL:
-    """Raises ParameterError when it is no URL of a database that is supported."""
+    """Parse a database ``url``.
+
+    Raises:
+        ParameterError: it is not the URL of a supported database.
+    """
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -33,7 +37,11 @@ def parse(url: str) -> URL:
 
 
 def create(url: URL) -> Engine:
-    """An engine that connects to nothing yet; raises ParameterError when the driver is missing."""
+    """Create an engine for ``url``, which connects on first use.
+
+    Raises:
+        ParameterError: the driver is missing.
+    """
     try:
         if url.get_backend_name() != "sqlite":
             return create_engine(url, pool_pre_ping=True, connect_args=_postgresql(url))
@@ -47,22 +55,21 @@ def create(url: URL) -> Engine:
 
 
 def _postgresql(url: URL) -> dict[str, Any]:
-    """What a connection is opened with, unless the URL says else: `?options=` for a pooler that takes none.
+    """Return the connection arguments that the URL does not set: `?options=` for a pooler that accepts none.
 
-    A host may vanish without a word. Who waits for the server finds out after half a minute, not after the
-    hours of the system's default; and so does the server, which keeps a vanished client's locks until then.
+    If a host disappears, client and server notice it after half a minute instead of the system's default of
+    hours. Until then, the server holds the client's locks.
     """
-    mine = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
-    mine["tcp_user_timeout"] = _SILENCE_MS
-    theirs = {f"tcp_{name}": value for name, value in mine.items() if name.startswith("keepalives")}
-    theirs["tcp_user_timeout"] = _SILENCE_MS
-    options = " ".join(f"-c {name}={value}" for name, value in theirs.items())
-    given = {"connect_timeout": 10, **mine, "options": options}
-    return {name: value for name, value in given.items() if name not in url.query}
+    client = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
+    server = {f"tcp_{name}": value for name, value in client.items()}
+    client["tcp_user_timeout"] = server["tcp_user_timeout"] = _SILENCE_MS
+    options = " ".join(f"-c {name}={value}" for name, value in server.items())
+    arguments = {"connect_timeout": 10, **client, "options": options}
+    return {name: value for name, value in arguments.items() if name not in url.query}
 
 
 def _sqlite_module() -> ModuleType:
-    """A SQLite without the WAL-reset bug (sqlite.org/wal.html#walresetbug), where one is installed."""
+    """Return a SQLite without the WAL-reset bug (sqlite.org/wal.html#walresetbug), if one is installed."""
     try:
         from pysqlite3 import dbapi2
     except ImportError:

@@ -1,4 +1,4 @@
-"""The database: transactions, the clock and the guarded move of a row's state."""
+"""The database: its transactions and its clock. Errors of the drivers are mapped here."""
 
 from __future__ import annotations
 
@@ -7,14 +7,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    func,
-    inspect,
-    select,
-)
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy import Connection, Engine, func, inspect, select
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from schema.database import engine
@@ -27,9 +21,7 @@ from schema.errors import (
     DatabaseUnavailable,
     StorageError,
 )
-from schema.tables import (
-    REVISION,
-)
+from schema.tables import REVISION
 from schema.tables.columns import UtcDateTime
 
 Clock = Callable[[], datetime]
@@ -40,14 +32,14 @@ def utc_now() -> datetime:
 
 
 class Database:
-    """A place to open transactions in. Build one per process, after the fork.
+    """A database to open transactions in. Build one per process, after the fork.
 
-    ``clock`` replaces the time of leases and stamps in tests; without it PostgreSQL's own clock
-    counts, because workers on several machines must agree.
+    A ``clock`` replaces the time of leases and timestamps in tests. Without it PostgreSQL's own clock counts,
+    because workers on several machines must agree.
     """
 
     def __init__(self, url: str, clock: Clock | None = None) -> None:
-        """Raises ParameterError when the URL cannot be understood; connects to nothing yet."""
+        """Parse ``url`` without connecting, or raise ParameterError; a ``clock`` is for tests."""
         self.url = engine.parse(url)
         self._clock = clock
         self._writing = engine.create(self.url)
@@ -55,7 +47,7 @@ class Database:
 
     @property
     def name(self) -> str:
-        """The URL for people: without its password."""
+        """Return the URL for display, without its password."""
         return self.url.render_as_string(hide_password=True)
 
     @property
@@ -64,7 +56,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """A read-write transaction: committed at the end, rolled back on any error.
+        """Open a read-write transaction, committed at the end or rolled back on any error.
 
         Raises:
             DatabaseUnavailable, DatabaseFull, StorageError: mapped from the driver's errors.
@@ -74,12 +66,12 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A read-only transaction; on SQLite it never waits for a writer."""
+        """Open a read-only transaction; on SQLite it never waits for a writer."""
         with _mapped(self.name), Session(self._reading, autoflush=False) as session, session.begin():
             yield session
 
     def now(self, session: Session) -> datetime:
-        """The time that leases and stamps are made of, timezone-aware UTC."""
+        """Read the time for leases and timestamps from the database of ``session``, timezone-aware UTC."""
         if self._clock is not None:
             return self._clock()
         if self.url.get_backend_name() == "postgresql":
@@ -87,26 +79,26 @@ class Database:
         return utc_now()
 
     def revision(self) -> str | None:
-        """The schema revision the database is at; None when it has no tables of ours."""
+        """Return the schema revision of the database, or None if it has no annealq tables."""
         if self.url.get_backend_name() == "sqlite" and not Path(self.url.database or "").exists():
-            return None  # asking SQLite would make the file
+            return None  # connecting would create the file
         with _mapped(self.name), self._reading.connect() as connection:
             return read_revision(connection)
 
     def require_current(self) -> None:
-        """Check that database and code belong together.
+        """Check that the database has the revision of this code.
 
         Raises:
             DatabaseOutdated: migrate with ``annealq db upgrade``.
             DatabaseTooNew: upgrade annealq.
         """
-        found = self.revision()
-        if found is None or found < REVISION:
+        revision = self.revision()
+        if revision is None or revision < REVISION:
             raise DatabaseOutdated(
-                f"{self.name} is {'empty' if found is None else f'at revision {found}'}, this annealq needs "
-                f"{REVISION}: run `annealq db upgrade` (`annealq up` and --embedded do it by themselves)"
+                f"{self.name} is {'empty' if revision is None else f'at revision {revision}'}, this annealq "
+                f"needs {REVISION}: run `annealq db upgrade` (`annealq up` and --embedded do it automatically)"
             )
-        refuse_newer(self.name, found)
+        refuse_newer(self.name, revision)
 
     def dispose(self) -> None:
         self._writing.dispose()
@@ -118,18 +110,18 @@ def read_revision(connection: Connection) -> str | None:
     return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
 
 
-def refuse_newer(name: str, found: str | None) -> None:
-    """Raises DatabaseTooNew when ``found`` comes after the code's own revision."""
-    if found is not None and found > REVISION:
+def refuse_newer(name: str, revision: str | None) -> None:
+    """Raise DatabaseTooNew if ``revision`` of the database ``name`` is newer than this code's."""
+    if revision is not None and revision > REVISION:
         raise DatabaseTooNew(
-            f"{name} is at revision {found}, newer than this annealq, which knows {REVISION}: "
+            f"{name} is at revision {revision}, newer than this annealq, which knows {REVISION}: "
             "upgrade annealq, or point ANNEALQ_DATABASE_URL at another database"
         )
 
 
 @contextmanager
 def _mapped(name: str) -> Iterator[None]:
-    """Translate the driver's errors, once."""
+    """Translate the errors of the drivers."""
     try:
         yield
     except AnnealqError:
@@ -140,12 +132,10 @@ def _mapped(name: str) -> Iterator[None]:
         if error.connection_invalidated or _is_damage(error):
             raise _translate(name, error) from error
         raise
-    except SQLAlchemyError:
-        raise
 
 
 def _is_damage(error: DBAPIError) -> bool:
-    """Whether SQLite cannot make sense of its own file."""
+    """Return whether SQLite cannot read its own file."""
     reason = str(error.orig)
     return "disk image is malformed" in reason or "file is not a database" in reason
 
@@ -155,7 +145,7 @@ def _translate(name: str, error: DBAPIError) -> StorageError:
     lowered = reason.lower()
     if _is_damage(error):
         return Corrupt(
-            f"{name} is damaged as a file ({reason}): restore it from a backup, or save what is left of it: "
+            f"{name} is damaged as a file ({reason}): restore it from a backup, or save what is readable: "
             "`sqlite3 FILE .recover`"
         )
     if "disk is full" in lowered or "no space left" in lowered or "disk full" in lowered:

@@ -33,7 +33,7 @@ _jitter = random.Random()  # noqa: S311 - spreads retries; nothing secret, nothi
 def claim(
     context: Context, table: SimplyClaimed, row: int, load: Callable[[Session, int], Job]
 ) -> tuple[Lease, Job] | None:
-    """Claim ``row`` of ``table`` and ``load`` its work; return None if there is nothing to do."""
+    """Claim ``row`` of ``table`` in ``context`` and ``load`` its job; return None if there is nothing to do."""
     with context.database.transaction() as session:
         now = context.database.now(session)
         lease = leases.claim(session, table, row, now=now, lease_s=context.settings.lease_s)
@@ -42,7 +42,7 @@ def claim(
 
 @contextmanager
 def attempt(context: Context, lease: Lease) -> Iterator[None]:
-    """Keep ``lease`` alive while the body works; if the body fails, release the row or mark it failed.
+    """Renew ``lease`` in ``context`` while the body works; if it fails, release the row or mark it failed.
 
     Raises:
         Exception: an unforeseen error of the body, after the row was released.
@@ -66,7 +66,7 @@ def attempt(context: Context, lease: Lease) -> Iterator[None]:
 
 @contextmanager
 def writing(context: Context, lease: Lease) -> Iterator[tuple[Session, datetime]]:
-    """Open a transaction that first renews ``lease``; yield its session and time.
+    """Open a transaction of ``context`` that first renews ``lease``; yield its session and time.
 
     Raises:
         LeaseLost: another worker has claimed the row.
@@ -78,7 +78,7 @@ def writing(context: Context, lease: Lease) -> Iterator[tuple[Session, datetime]
 
 
 def load_network(context: Context, network: int) -> TrainedNetwork:
-    """Load ``network``; call it inside of an attempt, which fails if the stored weights are damaged."""
+    """Load ``network`` in ``context``, inside of an attempt: it fails if the stored weights are damaged."""
     with context.database.reading() as session:
         return context.networks.get(session, network)
 

@@ -10,7 +10,7 @@ from worker.records import batches, calibrations
 
 
 def calibrate_network(context: Context, calibration: int) -> None:
-    """Claim ``calibration``, if its runs are finished, and store the best parameters."""
+    """Claim ``calibration`` in ``context``, if its runs are finished, and store the best parameters."""
     claimed = claim(context, Calibration, calibration, calibrations.load)
     if claimed is None:
         return

@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 def finish_run(context: Context, run: int) -> None:
-    """Compute the statistics of ``run`` and end it, if all of its batches are finished.
+    """Compute the statistics of ``run`` in ``context`` and end it, if all of its batches are finished.
 
     A cancelled run gets its statistics once none of its work is in progress.
     """

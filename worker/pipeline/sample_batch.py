@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 def sample_batch(context: Context, batch: int) -> None:
-    """Claim ``batch`` or a more urgent one, draw its reads and store them raw."""
+    """Claim ``batch`` or a more urgent one in ``context``, draw its reads and store them raw."""
     claimed = _claim(context, batch)
     if claimed is None:
         return

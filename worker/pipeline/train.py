@@ -15,7 +15,7 @@ from worker.records import trainings
 
 
 def train_network(context: Context, network: int) -> None:
-    """Claim ``network``, if it waits for training, train it and store its weights."""
+    """Claim ``network`` in ``context``, if it waits for training, train it and store its weights."""
     claimed = claim(context, Network, network, trainings.load)
     if claimed is None:
         return

@@ -1,10 +1,10 @@
-"""A circuit breaker for each solver: while one does not answer, its batches wait, and one at a time asks.
+"""A circuit breaker for each solver: while it does not answer, its batches wait, and one at a time probes it.
 
-    closed --> so many failures in a row --> open: nobody asks before `retry_at`
-      ^                                        |
-      +------ a probe is answered <------------+  then one batch, the probe, may ask; it fails: open again
+    closed --> `breaker_failures` in a row --> open: no requests before `retry_at`
+      ^                                          |
+      +------- the probe is answered <-----------+  then one batch, the probe, may ask; a failure opens it
 
-It lives in SQL, because what one worker has found out holds for all. A solver without a row is well.
+It is stored in SQL, because a failure seen by one worker is valid for all. A solver without a row is healthy.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from sqlalchemy.orm import Session
 from schema.tables import Breaker
 from worker.process.settings import WorkerSettings
 
+_COLUMNS = (Breaker.failures, Breaker.error, Breaker.retry_at, Breaker.probe)
+
 
 @dataclass(frozen=True)
 class BrokenSolver:
-    """A solver that has failed, and when it may be asked again; ``probe``: the batch that does."""
+    """A solver that has failed; the batch ``probe`` may ask it again at ``retry_at``."""
 
     failures: int
     error: str
@@ -33,49 +35,52 @@ class BrokenSolver:
 
 
 def solver_key(solver: str, parameters: Mapping[str, Any]) -> str:
-    """What a run's solver goes by: its kind, and the name or features that the run chose."""
+    """Return the key of a ``solver``: its kind, with the QPU name or features in a run's ``parameters``."""
     chosen = parameters.get("qpu")
     return solver if chosen is None else f"{solver}:{chosen}"
 
 
 def wait_s(failures: int, settings: WorkerSettings, retry_after_s: float | None = None) -> float:
-    """Seconds until a solver is asked again after so many failures; no shorter than it asks for itself."""
+    """Return the seconds until a solver is asked again after ``failures`` in a row, by ``settings``.
+
+    The wait is at least ``retry_after_s``, which the solver asked for itself.
+    """
     doubled = settings.retry_base_s * 2.0 ** min(failures - 1, 30)
     return max(min(doubled, settings.probe_s), min(retry_after_s or 0.0, settings.retry_limit_s))
 
 
 def find_all(session: Session) -> dict[str, BrokenSolver]:
-    """Every solver that has failed, by its key."""
-    rows = session.execute(
-        select(Breaker.solver, Breaker.failures, Breaker.error, Breaker.retry_at, Breaker.probe)
-    )
-    return {solver: BrokenSolver(failures, error, at, probe) for solver, failures, error, at, probe in rows}
+    """Read from ``session`` every solver that has failed, by its key."""
+    rows = session.execute(select(Breaker.solver, *_COLUMNS))
+    return {row.solver: BrokenSolver(*row[1:]) for row in rows}
 
 
 def is_open(broken: BrokenSolver | None, batch: int, settings: WorkerSettings) -> bool:
-    """Whether this batch may not ask its solver now."""
+    """Return whether ``broken`` is open for ``batch``: after the limit in ``settings``, only a probe asks."""
     return broken is not None and broken.failures >= settings.breaker_failures and broken.probe != batch
 
 
 def find(session: Session, solver: str) -> BrokenSolver | None:
-    """What is known against a solver."""
-    columns = (Breaker.failures, Breaker.error, Breaker.retry_at, Breaker.probe)
-    row = session.execute(select(*columns).where(Breaker.solver == solver)).first()
+    """Read from ``session`` the failures of ``solver``; None if it is healthy."""
+    row = session.execute(select(*_COLUMNS).where(Breaker.solver == solver)).first()
     return None if row is None else BrokenSolver(*row)
 
 
 def start_probe(
     session: Session, solver: str, batch: int, *, now: datetime, settings: WorkerSettings
 ) -> bool:
-    """Name the batch that asks next; False when it is too early, or another was named just now."""
+    """Make ``batch`` the probe of ``solver`` at ``now`` in ``session``.
+
+    Return False if it is too early, or if another batch became the probe within `probe_s` of ``settings``.
+    """
     until = now + timedelta(seconds=settings.probe_s)
-    named = session.execute(
+    chosen = session.execute(
         update(Breaker)
         .where(Breaker.solver == solver, Breaker.retry_at <= now)
         .values(probe=batch, retry_at=until)
         .returning(Breaker.solver)
     )
-    return named.first() is not None
+    return chosen.first() is not None
 
 
 def record_failure(
@@ -87,7 +92,11 @@ def record_failure(
     settings: WorkerSettings,
     retry_after_s: float | None = None,
 ) -> datetime:
-    """Count a failure; returns when the solver may be asked again."""
+    """Count a failure of ``solver`` with ``error`` at ``now`` in ``session``.
+
+    Returns:
+        When it may be asked again, by ``settings`` and by the solver's own ``retry_after_s``.
+    """
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     first = {"solver": solver, "failures": 1, "error": error, "since": now, "retry_at": now}
     counted = insert(Breaker).values(first)
@@ -101,5 +110,5 @@ def record_failure(
 
 
 def record_success(session: Session, solver: str) -> None:
-    """The solver has answered: all is forgotten."""
+    """Close the breaker of ``solver`` in ``session``: it has answered."""
     session.execute(delete(Breaker).where(Breaker.solver == solver))

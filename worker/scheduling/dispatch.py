@@ -1,8 +1,8 @@
-"""Chooses which batches get a hint next, and keeps the broker shallow.
+"""Chooses the batches that get a hint next, and limits the broker's queue.
 
-Only a few hints wait in the broker at any time. Priority, pauses and limits are decided here, in SQL, at the
-moment a worker has room. Runs of the same priority take turns; one of a higher priority overtakes the others
-at once, for a worker that gets a hint takes the most urgent batch, not the one that the hint names.
+Only a few hints wait in the broker at any time: priority, pauses and limits are evaluated here, in SQL, when
+a worker has room. Runs of the same priority take turns. A run of a higher priority overtakes the others at
+once, because a worker that gets a hint takes the most urgent batch instead of the one in the hint.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from worker.process.hints import Hints
 from worker.process.settings import WorkerSettings
 from worker.scheduling import circuit_breaker
 
-_TRIED = 8  # runs that are looked at for a more urgent batch: others may be taking theirs just now
-_SHARING = 64  # runs of one priority that take turns; later ones wait for these
+_TRIED = 8  # runs searched for a more urgent batch: other workers may be claiming those of the first
+_SHARING = 64  # runs of one priority that take turns; later runs wait
 
 
 def dispatch(database: Database, settings: WorkerSettings, hints: Hints, after_s: float | None = None) -> int:
-    """Send hints for due batches until enough wait in the broker; returns how many were sent.
+    """Send ``hints`` for due batches of ``database`` until enough wait in the broker; return their number.
 
-    A hint that led to nothing for ``after_s`` (default: `rehint_s`) counts as lost.
+    A hint without effect for ``after_s`` seconds (default: `rehint_s` of ``settings``) counts as lost.
     """
     after_s = settings.rehint_s if after_s is None else after_s
     with database.transaction() as session:
@@ -42,7 +42,14 @@ def dispatch(database: Database, settings: WorkerSettings, hints: Hints, after_s
 
 
 def choose_batches(session: Session, settings: WorkerSettings, *, now: datetime, after_s: float) -> list[int]:
-    """Mark and return the ids of the next due batches: highest priority first, runs of the same in turns."""
+    """Mark the next batches due at ``now`` in ``session`` as hinted and return their ids.
+
+    Higher priorities come first; runs of the same priority take turns.
+
+    Args:
+        settings: how many hints may wait.
+        after_s: seconds after which a hint without effect counts as lost.
+    """
     lost = now - timedelta(seconds=after_s)
     waiting = session.execute(
         select(func.count())
@@ -51,7 +58,7 @@ def choose_batches(session: Session, settings: WorkerSettings, *, now: datetime,
         .where(Run.state.in_(LIVE_RUNS), Batch.state == BatchState.PENDING, Batch.dispatched_at > lost)
     ).scalar_one()
     room = settings.waiting_hints - waiting
-    # Topping up one by one would cost a query for each batch; half the room is early enough.
+    # Refilling one by one would cost a query for each batch; at half the room is early enough.
     if room <= settings.waiting_hints // 2:
         return []
     due = and_(Batch.due_at <= now, or_(Batch.dispatched_at.is_(None), Batch.dispatched_at <= lost))
@@ -68,29 +75,27 @@ def choose_batches(session: Session, settings: WorkerSettings, *, now: datetime,
 
 
 def choose_batch(session: Session, batch: int, settings: WorkerSettings, *, now: datetime) -> int:
-    """The batch to take on a hint for ``batch``: one of a run of higher priority, where one is due by now.
+    """Return the batch to claim at ``now`` on a hint for ``batch``: one of a higher priority, if any is due.
 
-    Else one of the same run that somebody else has begun, and left: it was waited for already. The batch that
-    is passed over gets another hint.
+    Otherwise it is one of the same run that another worker began and released, or ``batch`` itself. A batch
+    that is passed over gets another hint. ``session`` and ``settings`` decide about closed solvers.
     """
-    mine = select(Run.priority).join(Batch, Batch.run_id == Run.id).where(Batch.id == batch)
+    own_priority = select(Run.priority).join(Batch, Batch.run_id == Run.id).where(Batch.id == batch)
     due = Batch.due_at <= now
     gate = _Gate(session, settings, now)
-    more_urgent = _live(due).where(Run.priority > mine.scalar_subquery())
+    more_urgent = _live(due).where(Run.priority > own_priority.scalar_subquery())
     for run in session.execute(more_urgent if gate.is_anywhere_closed else more_urgent.limit(_TRIED)).all():
-        found = gate.admit(run, _next(session, run.id, due, 1))
-        if found:
+        admitted = gate.admit(run, _next(session, run.id, due, 1))
+        if admitted:
             session.execute(update(Batch).where(Batch.id == batch).values(dispatched_at=None))
-            return found[0]
-    # Of a solver that does not answer, the batch that is named asks, and no other.
+            return admitted[0]
+    # If a solver does not answer, only the batch in the hint may probe it.
     return batch if gate.is_anywhere_closed else _begun(session, batch, due)
 
 
 @dataclass
 class _Gate:
-    """Lets no batch through outside of its run's windows, or to a solver that is known not to answer, but for
-    one that asks.
-    """
+    """Filters out batches whose run's window is closed or whose solver does not answer, except a probe."""
 
     session: Session
     settings: WorkerSettings
@@ -122,32 +127,32 @@ class _Gate:
 
 
 def _live(due: ColumnElement[bool]) -> Select[Any]:
-    """Live runs that have due batches, the most urgent first, then the oldest."""
-    waits = select(Batch.id).where(Batch.run_id == Run.id, Batch.state == BatchState.PENDING, due).exists()
+    """Select live runs that have due batches, by priority, then by age."""
+    has_due = select(Batch.id).where(Batch.run_id == Run.id, Batch.state == BatchState.PENDING, due).exists()
     return (
         select(Run.id, Run.priority, Run.window, Run.opened_until)
-        .where(Run.state.in_(LIVE_RUNS), waits)
+        .where(Run.state.in_(LIVE_RUNS), has_due)
         .order_by(Run.priority.desc(), Run.id)
     )
 
 
 def _next(session: Session, run: int, due: ColumnElement[bool], most: int) -> Sequence[int]:
-    """The first due batches of a run."""
+    """Return the first due batches of a run, locked against other workers."""
     query = (
         select(Batch.id)
         .where(Batch.run_id == run, Batch.state == BatchState.PENDING, due)
         .order_by(Batch.ordinal)
         .limit(most)
-        .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer anyway
+        .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has only one writer
     )
     return session.execute(query).scalars().all()
 
 
 def _begun(session: Session, batch: int, due: ColumnElement[bool]) -> int:
-    """The first due batch of a batch's live run that was begun before; where there is none, the batch."""
-    mine = select(Run.id).join(Batch, Batch.run_id == Run.id)
-    mine = mine.where(Batch.id == batch, Batch.state == BatchState.PENDING, Run.state.in_(LIVE_RUNS))
-    run = session.execute(mine).scalar()
+    """Return the first due batch of the same live run that was claimed before, or else ``batch``."""
+    own_run = select(Run.id).join(Batch, Batch.run_id == Run.id)
+    own_run = own_run.where(Batch.id == batch, Batch.state == BatchState.PENDING, Run.state.in_(LIVE_RUNS))
+    run = session.execute(own_run).scalar()
     begun = select(Batch.id).where(
         Batch.run_id == run, Batch.state == BatchState.PENDING, Batch.fence > 0, due
     )
@@ -159,5 +164,5 @@ def _begun(session: Session, batch: int, due: ColumnElement[bool]) -> int:
 
 
 def _in_turns(queues: Sequence[Sequence[int]]) -> Iterator[int]:
-    """The first of each queue, then the second of each, and so on."""
+    """Yield the first of each queue, then the second of each, and so on."""
     return (batch for batch in chain.from_iterable(zip_longest(*queues)) if batch is not None)

@@ -1,6 +1,6 @@
-"""Notes that schedules are due: once for each due time, however many reconcilers look, and however late.
+"""Creates firings of schedules that are due: one for each due time, however many reconcilers run.
 
-After a downtime the latest due time that was missed is made up for, and the earlier ones are only counted.
+After a downtime, missed due times are combined into one firing for the latest, which counts the others.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from schema.tables import Firing, Schedule
 
 
 def create_due_firings(session: Session, *, now: datetime) -> int:
-    """Make a firing for each active schedule that is due; how many."""
+    """Create a firing in ``session`` for each active schedule that is due at ``now``; return how many."""
     columns = (Schedule.id, Schedule.cron, Schedule.zone, Schedule.next_at)
-    # Planned in the future: the clock was wrong then, and so may be what it said of the next time.
+    # A schedule planned in the future was planned by a wrong clock, so its next time may be wrong, too.
     query = select(*columns).where(
         Schedule.state == ScheduleState.ACTIVE, or_(Schedule.next_at <= now, Schedule.planned_at > now)
     )
@@ -41,7 +41,7 @@ def create_due_firings(session: Session, *, now: datetime) -> int:
 
 
 def _fire(session: Session, schedule: int, cron: Cron, first: datetime, now: datetime) -> bool:
-    """False where this due time has had its firing: a clock went back, and came here again."""
+    """Return False if this due time already has a firing, because a clock was set back."""
     due_at = max(cron.latest(now), first)
     missed = cron.count(first, due_at) - 1
     values = {"schedule_id": schedule, "due_at": due_at, "missed": missed, "attempts": 0}

@@ -1,8 +1,8 @@
-"""Heeds the hours of runs: pauses those whose window is closed, lets them go on, ends late ones.
+"""Applies windows and deadlines: pauses runs whose window is closed, resumes them, and ends late ones.
 
-A run past its deadline ends `failed`, and keeps what was scored by then. That is final: who waited for it has
-gone on without it, and QPU time is not spent on a result that nobody waits for. It is paused first, so that
-what is in flight is collected; then its batches are given up, and it ends as any other run does.
+A run past its deadline ends `failed`, with the images scored by then. That is final: QPU time is not spent on
+a result that nobody waits for any more. The run is first paused, so that problems in flight are collected;
+then its batches are marked failed, and it ends as any other run does.
 """
 
 from __future__ import annotations
@@ -22,15 +22,19 @@ from worker.records import problems, runs
 from worker.records.attempts import finish_attempt
 from worker.records.retries import Discard
 
-_AT_ONCE = 500  # batches given up in one transaction; the next pass takes the rest
+_AT_ONCE = 500  # batches marked failed in one transaction; the next pass takes the rest
 
 
 def apply_windows(session: Session, *, now: datetime) -> list[Message]:
-    """One pass over all runs with hours. Returns hints for runs that are at their end."""
+    """Pause, resume or expire at ``now`` in ``session`` every run with a window or deadline.
+
+    Returns:
+        Hints for runs whose batches are all finished now.
+    """
     columns = (Run.id, Run.state, Run.paused_by, Run.paused_at, Run.window, Run.opened_until, Run.deadline_at)
-    waiting = and_(Run.state == RunState.PAUSED, Run.paused_by != PausedBy.DEADLINE)
-    hours_given = or_(Run.window.is_not(None), Run.deadline_at.is_not(None))
-    query = select(*columns).where(hours_given, or_(Run.state.in_(LIVE_RUNS), waiting))
+    paused = and_(Run.state == RunState.PAUSED, Run.paused_by != PausedBy.DEADLINE)
+    has_hours = or_(Run.window.is_not(None), Run.deadline_at.is_not(None))
+    query = select(*columns).where(has_hours, or_(Run.state.in_(LIVE_RUNS), paused))
     for row in session.execute(query.order_by(Run.id)).all():
         hours = RunHours.of(row.window, row.opened_until, row.deadline_at)
         if hours.has_expired(now):
@@ -39,11 +43,11 @@ def apply_windows(session: Session, *, now: datetime) -> list[Message]:
             pause_if_closed(session, row.id, hours, now=now)
         elif row.paused_by is PausedBy.WINDOW and hours.may_resume(row.paused_at, now):
             runs.resume(session, row.id, "its window is open", now=now)
-    return _give_up(session, now)
+    return _discard_expired(session, now)
 
 
 def pause_if_closed(session: Session, run: int, hours: RunHours, *, now: datetime) -> bool:
-    """Pause a live run whose windows are closed; False where one is open."""
+    """Pause a live ``run`` at ``now`` in ``session`` if its ``hours`` are closed; return whether they are."""
     if hours.is_open(now):
         return False
     runs.pause(session, run, PausedBy.WINDOW, hours.explain(now), now=now)
@@ -51,9 +55,9 @@ def pause_if_closed(session: Session, run: int, hours: RunHours, *, now: datetim
 
 
 def defer_outside_window(session: Session, batch: int, run: int, *, now: datetime) -> bool:
-    """Whether a claimed batch is not to be sampled now, by its run's hours; the run is paused then.
+    """Return whether the claimed ``batch`` of ``run`` must not be sampled at ``now``; then pause the run.
 
-    What it has left with its solver is collected at any time.
+    Problems in flight are collected at any time. ``session`` holds the claim.
     """
     columns = (Run.state, Run.window, Run.opened_until, Run.deadline_at)
     row = session.execute(select(*columns).where(Run.id == run)).one()
@@ -69,7 +73,7 @@ def defer_outside_window(session: Session, batch: int, run: int, *, now: datetim
 
 
 def _expire(session: Session, run: int, state: RunState, hours: RunHours, now: datetime) -> None:
-    """Stop a run for good."""
+    """Pause a run whose deadline has passed."""
     values = {"paused_by": PausedBy.DEADLINE, "pause_reason": _too_late(hours), "paused_at": now}
     if state is not RunState.PAUSED:
         transition(session, run, state, RunState.PAUSED, now=now, why=_too_late(hours), **values)
@@ -79,8 +83,8 @@ def _expire(session: Session, run: int, state: RunState, hours: RunHours, now: d
     transition(session, run, target, RunState.PAUSED, now=now, why=_too_late(hours), **values)
 
 
-def _give_up(session: Session, now: datetime) -> list[Message]:
-    """Give up the batches of runs past their deadline that have nothing with their solver any more."""
+def _discard_expired(session: Session, now: datetime) -> list[Message]:
+    """Mark the batches of runs past their deadline failed, once they have no problems in flight."""
     query = (
         select(Batch.id, Run.deadline_at)
         .join(Run, Run.id == Batch.run_id)
@@ -93,20 +97,20 @@ def _give_up(session: Session, now: datetime) -> list[Message]:
         .order_by(Batch.id)
         .limit(_AT_ONCE)
     )
-    ended = []
+    hints = []
     for batch, deadline_at in session.execute(query).all():
         reserved = select(Problem.id).where(Problem.batch_id == batch, Problem.state == ProblemState.RESERVED)
         problems.cancel_reserved(session, session.execute(reserved).scalars().all(), now=now)
         decision = Discard(_too_late(RunHours(deadline_at=deadline_at)))
         run = finish_attempt(session, Batch, batch, decision, now=now, source=BatchState.PENDING)
         if run is not None:
-            ended.append(Message(Task.AGGREGATE_RUN, run))
-    return ended
+            hints.append(Message(Task.AGGREGATE_RUN, run))
+    return hints
 
 
 def _too_late(hours: RunHours) -> str:
     return (
-        "its deadline is over"
+        "its deadline has passed"
         if hours.deadline_at is None
-        else f"its deadline, {format_time(hours.deadline_at)}, is over"
+        else f"its deadline, {format_time(hours.deadline_at)}, has passed"
     )

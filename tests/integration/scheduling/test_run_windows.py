@@ -222,7 +222,7 @@ def test_a_deadline_ends_a_run_with_what_it_has(
     held = row(timed, run)
     assert held.state is RunState.FAILED
     assert "2 of its batches failed" in (held.error or "")
-    assert "deadline, Thu 2026-01-01 06:00 UTC, is over" in (held.error or "")
+    assert "deadline, Thu 2026-01-01 06:00 UTC, has passed" in (held.error or "")
     with timed.reading() as session:
         kept = session.execute(select(func.count()).where(Classification.run_id == run)).scalar_one()
     assert kept == 10
