@@ -96,7 +96,7 @@ class Database:
         if revision is None or revision < REVISION:
             raise DatabaseOutdated(
                 f"{self.name} is {'empty' if revision is None else f'at revision {revision}'}, this annealq "
-                f"needs {REVISION}: run `annealq db upgrade` (`annealq up` and --embedded do it automatically)"
+                f"needs {REVISION}: run `annealq db upgrade` (automatic with `annealq up` and --embedded)"
             )
         refuse_newer(self.name, revision)
 

@@ -33,7 +33,7 @@ _jitter = random.Random()  # noqa: S311 - spreads retries; nothing secret, nothi
 def claim(
     context: Context, table: SimplyClaimed, row: int, load: Callable[[Session, int], Job]
 ) -> tuple[Lease, Job] | None:
-    """Claim ``row`` of ``table`` in ``context`` and ``load`` its job; return None if there is nothing to do."""
+    """Claim ``row`` of ``table`` in ``context`` and ``load`` its job; return None if it is not due."""
     with context.database.transaction() as session:
         now = context.database.now(session)
         lease = leases.claim(session, table, row, now=now, lease_s=context.settings.lease_s)

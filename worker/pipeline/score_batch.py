@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 
 def score_batch(context: Context, batch: int) -> None:
-    """Classify the images of ``batch`` in ``context``, if it is sampled; the last one leads to `finish_run`."""
+    """Classify the images of ``batch`` in ``context``, if it is sampled; the last one starts `finish_run`."""
     database = context.database
     with database.reading() as session:
         if batches.state_of(session, batch) is not BatchState.SAMPLED:
