@@ -44,7 +44,7 @@ class TimedAmount:
 class Tick:
     """A position on an axis, in the chart's units, and its text."""
 
-    at: float
+    position: float
     text: str
 
 

@@ -117,8 +117,8 @@ def _with_part(path: Path, part: str | None) -> str:
 def _store(sent: SentFile, folder: Path, number: int) -> Path:
     """Write a file under a name of our own, with a known suffix of the sender's name."""
     suffixes = "".join(PurePosixPath(sent.name.lower()).suffixes[-2:])
-    known = next((f"{s}{z}" for s in _KNOWN for z in ("", ".gz") if suffixes.endswith(s + z)), "")
-    path = folder / f"{number:06}{known}"
+    suffix = next((f"{s}{z}" for s in _KNOWN for z in ("", ".gz") if suffixes.endswith(s + z)), "")
+    path = folder / f"{number:06}{suffix}"
     with path.open("wb") as file:
         shutil.copyfileobj(sent.file, file)
     return path

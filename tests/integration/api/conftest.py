@@ -1,4 +1,4 @@
-"""The API on each database, and what is sent to it."""
+"""The API on each database, and requests to it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def address(database_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def http(address: str) -> Iterator[httpx.Client]:
-    """Without a key."""
+    """Return a client without a key."""
     with client(address) as opened:
         yield opened
 
 
 def npz(count: int = 30, *, seed: int = 0) -> bytes:
-    """Labelled images of 8 x 8 pixels, as a file."""
+    """Return labelled images of 8 x 8 pixels as a file."""
     images = some_images(count, seed=seed)
     file = io.BytesIO()
     np.savez(file, images=images.images, labels=images.labels)
@@ -35,7 +35,7 @@ def npz(count: int = 30, *, seed: int = 0) -> bytes:
 
 
 def send(http: httpx.Client, data: bytes | None = None, **fields: object) -> httpx.Response:
-    """Send an .npz; `key=` is its Idempotency-Key."""
+    """Send an .npz file; `key=` is its Idempotency-Key."""
     key = fields.pop("key", None)
     headers = {} if key is None else {"Idempotency-Key": str(key)}
     form = {name: str(value) for name, value in fields.items()}
@@ -44,7 +44,7 @@ def send(http: httpx.Client, data: bytes | None = None, **fields: object) -> htt
 
 
 def refused(response: httpx.Response, status: int) -> str:
-    """Check that an error has the shape that all have; returns its message."""
+    """Check the body of an error, and return its message."""
     assert response.status_code == status, response.text
     error = response.json()
     assert set(error) == {"error", "message", "hint", "way_out"}

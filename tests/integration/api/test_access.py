@@ -1,4 +1,4 @@
-"""Keys: who may do what, how often, how much; and what is answered when the database is away."""
+"""Keys, scopes and limits; and errors while the database is away."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_key_is_shown_once_and_stored_as_a_hash(cli: Cli, database: Database, 
 
 
 def until_refused(asked: Callable[[], httpx.Response]) -> httpx.Response:
-    """Who was let in is known for a second."""
+    """Repeat a request until it is refused: a caller is remembered for a second."""
     deadline = time.monotonic() + 5
     while (answer := asked()).status_code == 200 and time.monotonic() < deadline:
         time.sleep(0.05)

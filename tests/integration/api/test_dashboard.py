@@ -1,4 +1,4 @@
-"""The pages: what they show, who may see them, who may act, and what another site cannot do."""
+"""The dashboard: what its pages show, who may see them and change runs, and requests of other sites."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def finished(context: Context, queued: int) -> int:
 
 @pytest.fixture
 def key_of(cli: Cli) -> Callable[[str], str]:
-    """The key of a new API key with some scope, that sees all runs."""
+    """Return a function that adds a key with a scope, which sees all runs."""
     add = ("keys", "add", "--all-runs", "--json", "--scope")
     return lambda scope: str(json.loads(cli(*add, scope, f"its-{scope}"))["key"])
 

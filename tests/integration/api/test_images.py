@@ -1,4 +1,4 @@
-"""What may be sent as images, and what is refused with a way out."""
+"""Images that are accepted, and refusals with a hint."""
 
 from __future__ import annotations
 

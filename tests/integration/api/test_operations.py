@@ -1,4 +1,4 @@
-"""What those need who watch: events, health, metrics."""
+"""Events, health and metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Windows, time zones, deadlines, budgets and priorities over HTTP: taken, shown, refused with a way out."""
+"""Windows, time zones, deadlines, budgets and priorities over HTTP; refusals with a hint."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NEPAL = ZoneInfo("Asia/Kathmandu")  # 5:45 ahead, and its clocks are never chang
 
 
 def window(hours: int) -> tuple[str, datetime]:
-    """An hour of every day that opens in so many hours, by a clock in Nepal; and when it does."""
+    """Return a daily window of one hour that opens in ``hours``, by a clock in Nepal, and its opening."""
     opens = (datetime.now(NEPAL) + timedelta(hours=hours)).replace(minute=0, second=0, microsecond=0)
     closes = opens + timedelta(hours=1)
     return f"{opens:%H:%M}-{closes:%H:%M}", opens
@@ -129,7 +129,7 @@ UNUSABLE: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def test_what_cannot_be_used_is_refused_with_a_way_out(
+def test_what_cannot_be_used_is_refused_with_a_hint(
     http: httpx.Client, database: Database, network: ChosenNetwork
 ) -> None:
     for options, says in UNUSABLE:

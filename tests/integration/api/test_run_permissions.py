@@ -1,4 +1,4 @@
-"""Which runs a key sees: its own, unless it was made to see all. Asked of every route that is of a run."""
+"""The runs that a key sees, checked for every route of a run: its own, or all."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.integration.conftest import some_images, work_off
 from tests.serving import client
 from worker.context import Context
 
-# Routes that are of no single run. Whoever adds one says here that it may show what it does to every key.
+# Routes of no single run. A new route is added here if every key may see what it shows.
 OF_NO_RUN = {
     *("/v1/runs", "/v1/networks", "/v1/embeddings", "/healthz", "/readyz", "/metrics"),
     *("/", "/solvers", "/embeddings/{embedding:int}.png", "/login", "/logout"),
@@ -41,7 +41,7 @@ Opened = Callable[[str], httpx.Client]
 
 
 def routes() -> list[tuple[str, str]]:
-    """Method and path of every route of the API and of the pages."""
+    """Return method and path of every route of the API and of the pages."""
     service = Service.build(load(database_url="sqlite://"), load_api(), is_private=True)
     try:
         api, shown = app.build(service), pages.dashboard(service).app()
@@ -57,7 +57,7 @@ def routes() -> list[tuple[str, str]]:
 
 
 def of_a_run(run: int) -> list[tuple[str, str]]:
-    """Those that are of a run: filled in for this one."""
+    """Return the routes of a run, with this run in their paths."""
     found = []
     for method, path in routes():
         if path in OF_NO_RUN:
@@ -77,7 +77,7 @@ def ask(http: httpx.Client, method: str, path: str) -> httpx.Response:
 
 @pytest.fixture
 def opened(address: str, database: Database) -> Iterator[Opened]:
-    """A client with the key of this name; they are made with the first."""
+    """Return a function that opens a client with the key of a name."""
     kinds: dict[str, Any] = {
         "owner": (Scope.SUBMIT, False),
         "other": (Scope.SUBMIT, False),
@@ -93,7 +93,7 @@ def opened(address: str, database: Database) -> Iterator[Opened]:
 
 @pytest.fixture
 def finished(context: Context, working: ChosenNetwork, opened: Opened) -> int:
-    """A run that the owner has sent."""
+    """Return a finished run that the owner has sent."""
     run: int = send(opened("owner"), npz(12), reads=5).json()["run_id"]
     work_off(context, Message(Task.DISPATCH))
     return run
@@ -126,7 +126,7 @@ def test_who_sees_a_run_sees_it_by_every_route(opened: Opened, finished: int) ->
             answer = ask(http, method, path)
             if method == "GET":
                 assert answer.status_code == 200, (name, path, answer.text)
-            else:  # it is at its end: whoever may change it hears so
+            else:  # callers who may change it learn that it is finished
                 assert answer.status_code == (403 if name == "watcher" else 409), (name, path, answer.text)
 
 

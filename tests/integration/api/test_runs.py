@@ -1,4 +1,4 @@
-"""Runs over HTTP: sent, sent again, shown, listed, controlled, read."""
+"""Runs over HTTP: submitted, repeated, shown, listed, controlled and read."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_pause_resume_cancel(http: httpx.Client, database: Database, network: Ch
 
 
 def read_all(http: httpx.Client, page: str | None) -> tuple[list[dict[str, Any]], str | None]:
-    """All that is there now; the path to go on from, None at the end."""
+    """Return the results so far, and the path to continue from; None when complete."""
     rows: list[dict[str, Any]] = []
     while page:
         found = http.get(page).json()

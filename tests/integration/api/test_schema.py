@@ -1,4 +1,4 @@
-"""Requests that schemathesis makes up from /openapi.json, good and bad ones: none breaks the server."""
+"""Valid and invalid requests that schemathesis generates from /openapi.json: none breaks the server."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def test_no_request_breaks_the_server(address: str, http: httpx.Client, network:
         run = send(http, npz(3, seed=seed)).json()["run_id"]
     http.post(f"/v1/runs/{run}/cancel")
     described = http.get("/openapi.json").json()
-    # The events of a run that goes on would go on, too.
+    # The events of an unfinished run do not end.
     del described["paths"]["/v1/runs/{run}/events"]
     tried = try_all(described, address, GenerationMode.POSITIVE)
-    # Schemathesis cannot make up files that are wrong; test_images.py does.
+    # Schemathesis cannot generate invalid files; test_images.py does.
     del described["paths"]["/v1/runs"]["post"]["requestBody"]["content"]["multipart/form-data"]
     tried += try_all(described, address, GenerationMode.NEGATIVE)
     assert tried > 200
 
 
 def try_all(described: dict[str, Any], address: str, mode: GenerationMode) -> int:
-    """Send made-up requests to every operation; how many."""
+    """Send generated requests to every operation, and return their number."""
     operations = [found.ok() for found in schemathesis.openapi.from_dict(described).get_all_operations()]
     if mode is GenerationMode.NEGATIVE:
         operations = [o for o in operations if o.body or o.query or o.path_parameters or o.headers]
@@ -40,7 +40,7 @@ def try_all(described: dict[str, Any], address: str, mode: GenerationMode) -> in
 
 
 def attempt(operation: APIOperation, address: str, mode: GenerationMode) -> int:
-    """Send made-up requests to one operation; how many."""
+    """Send generated requests to one operation, and return their number."""
     cases = operation.as_strategy(generation_mode=mode)
     sent = 0
 

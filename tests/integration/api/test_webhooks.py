@@ -1,4 +1,4 @@
-"""Webhooks: signed, repeated until they arrive, delivered by one process, and never to a neighbour."""
+"""Webhooks: signed, repeated until they arrive, sent by one process, and never to private addresses."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def ended(timed: Database, enqueue: Callable[..., Enqueued], receiver: Receiver) -> int:
-    """A run that is cancelled, and whose end a webhook waits for."""
+    """Return a cancelled run with a webhook."""
     return end_run(timed, enqueue(10).id, receiver.url)
 
 
@@ -76,7 +76,7 @@ def row(database: Database) -> Any:
 
 
 def verify(headers: dict[str, str], body: bytes, key: bytes) -> dict[str, Any]:
-    """As a receiver does, by the text of standardwebhooks.com; returns what the message says."""
+    """Verify a message as standardwebhooks.com says, and return its content."""
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{expected}"

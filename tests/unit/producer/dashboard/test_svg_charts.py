@@ -54,8 +54,8 @@ def test_a_clock_ticks_at_round_times() -> None:
     assert [tick.text for tick in chart.x_ticks] == ["23:00", "23:01", "23:02", "23:03"]
     first, second = chart.x_ticks[:2]
     width = chart.size.inner[0]
-    assert first.at - chart.left == pytest.approx(10 / 240 * width)
-    assert second.at - first.at == pytest.approx(60 / 240 * width)
+    assert first.position - chart.left == pytest.approx(10 / 240 * width)
+    assert second.position - first.position == pytest.approx(60 / 240 * width)
 
 
 def test_a_run_of_days_has_dates() -> None:

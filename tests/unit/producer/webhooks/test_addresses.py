@@ -1,4 +1,4 @@
-"""Where webhooks may be."""
+"""Addresses of webhooks that are allowed."""
 
 from __future__ import annotations
 
