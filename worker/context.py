@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from schema.database import Database
 from worker.compute.linear_terms import LinearTermsCache, make_cache
 from worker.process.hints import Hints
-from worker.process.meter import Meter, NullMeter
+from worker.process.meter import Meter
 from worker.process.settings import WorkerSettings
 from worker.records.networks import Registry
 from worker.sapi.connections import SolverConnections
@@ -20,7 +20,7 @@ class Context:
     database: Database
     settings: WorkerSettings
     hints: Hints
-    meter: Meter = field(default_factory=NullMeter)
+    meter: Meter = field(default_factory=Meter)
     networks: Registry = field(default_factory=Registry)
     solvers: SolverConnections = field(init=False)
     linear_terms: LinearTermsCache = field(default_factory=make_cache)

@@ -75,8 +75,10 @@ class RunningProgram:
         if code:
             self._errors.seek(0)
             lines = self._errors.read().strip().splitlines()
-            kind = InputError if code == InputError.exit_code else AnnealqError
-            raise kind(lines[-1] if lines else f"`worker.tools.{self.program}` ended with exit code {code}")
+            text = lines[-1] if lines else f"`worker.tools.{self.program}` ended with exit code {code}"
+            if text.startswith("ModuleNotFoundError"):
+                text = f"this needs a worker's packages ({text}): pip install 'annealq[worker]'"
+            raise (InputError if code == InputError.exit_code else AnnealqError)(text)
 
 
 @contextmanager

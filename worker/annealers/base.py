@@ -25,17 +25,11 @@ _NOTHING = 1e-300
 
 @dataclass(frozen=True, eq=False)
 class LogicalSamples:
-    """The reads of a batch, in the model's own units.
+    """The reads of a batch, in the model's own units."""
 
-    Attributes:
-        bits: (B, R, n) uint8 in {0, 1}, units in Q's order.
-        energies: (B, R) float64, recomputed from the model.
-        elapsed_s: wall-clock time of the sampling, seconds.
-    """
-
-    bits: BitArray
-    energies: FloatArray
-    elapsed_s: float
+    bits: BitArray  # (B, R, n) uint8 in {0, 1}, units in Q's order
+    energies: FloatArray  # (B, R) float64, recomputed from the model
+    elapsed_s: float  # wall-clock time of the sampling, seconds
 
 
 class LocalAnnealer(Protocol):

@@ -64,31 +64,23 @@ _SURE = 40.0
 
 @dataclass(frozen=True, eq=False)
 class _Tempered:
-    """A forest at one temperature, with what all images share.
-
-    Attributes:
-        fields: (n_rest, C) float64, -beta times those of the forest.
-        products: see `_products`.
-    """
+    """A forest at one temperature, with what all images share."""
 
     forest: Forest
     beta: float
-    fields: FloatArray
-    products: FloatArray | None
+    fields: FloatArray  # (n_rest, C) float64, -beta times those of the forest
+    products: FloatArray | None  # see `_products`
 
 
 @dataclass(frozen=True)
 class ExactAnnealer:
     """Independent draws from exp(-beta E) / Z, for models whose units form trees once the classes are known.
 
-    Attributes:
-        beta: inverse temperature in the model's own units, > 0; None: see `default_beta`.
-
     Raises:
         ParameterError: ``beta`` is not positive and finite.
     """
 
-    beta: float | None = None
+    beta: float | None = None  # inverse temperature in the model's own units, > 0; None: see `default_beta`
 
     def __post_init__(self) -> None:
         if self.beta is not None and not (np.isfinite(self.beta) and self.beta > 0.0):

@@ -52,40 +52,24 @@ _MAX_FIELDS = 1 << 25
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """Units that become leaves in the same round of pruning.
+    """Units that become leaves in the same round of pruning."""
 
-    Attributes:
-        units: d ascending indices among the units that are not class units.
-        parents: (d,) intp, the unit that each is joined to.
-        couplings: (d,) float64 to the parent.
-        to_parents: (d, n_rest) float64, 1 where the column is the row's parent.
-        depends: True if the class state changes the energy of these units, or of units below them.
-    """
-
-    units: Units
-    parents: IndexList
-    couplings: FloatArray
-    to_parents: FloatArray
-    depends: bool
+    units: Units  # d ascending indices among the units that are not class units
+    parents: IndexList  # (d,) intp, the unit that each is joined to
+    couplings: FloatArray  # (d,) float64 to the parent
+    to_parents: FloatArray  # (d, n_rest) float64, 1 where the column is the row's parent
+    depends: bool  # True if the class state changes the energy of these units, or of units below them
 
 
 @dataclass(frozen=True, eq=False)
 class Forest:
-    """A model as a forest for each class state; C = 2^K states, n_rest units that are not class units.
+    """A model as a forest for each class state; C = 2^K states, n_rest units that are not class units."""
 
-    Attributes:
-        levels: rounds of pruning, leaves first.
-        roots: the units left after the last round.
-        codes: (C, K) uint8, all class states.
-        pairs: (C,) float64, energy of the couplings between class units.
-        fields: (n_rest, C) float64, what a class state adds to a unit's linear term.
-    """
-
-    levels: tuple[Level, ...]
-    roots: Units
-    codes: BitArray
-    pairs: FloatArray
-    fields: FloatArray
+    levels: tuple[Level, ...]  # rounds of pruning, leaves first
+    roots: Units  # the units left after the last round
+    codes: BitArray  # (C, K) uint8, all class states
+    pairs: FloatArray  # (C,) float64, energy of the couplings between class units
+    fields: FloatArray  # (n_rest, C) float64, what a class state adds to a unit's linear term
 
 
 @lru_cache(maxsize=8)

@@ -6,6 +6,7 @@ once for each batch, and only h changes. Its sampler class would rebuild both fo
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
@@ -43,16 +44,12 @@ _COLD = 10.0
 class SimulatedAnnealer:
     """Metropolis annealing from random states, ``sweeps`` updates of every unit for a read.
 
-    Attributes:
-        sweeps: 1 to 1,000,000, the last two downhill only.
-        threads: 1 to 64; the compiled code runs outside the interpreter's lock.
-
     Raises:
         ParameterError: a parameter is out of range.
     """
 
-    sweeps: int = 40
-    threads: int = 1
+    sweeps: int = 40  # 1 to 1,000,000, the last two downhill only
+    threads: int = 1  # 1 to 64; the compiled code runs outside the interpreter's lock
 
     def __post_init__(self) -> None:
         if not 1 <= self.sweeps <= MAX_SWEEPS:
@@ -86,23 +83,8 @@ class SimulatedAnnealer:
         """
         check_request(model, linear, reads, seed, first_image)
         self.check(model)
-        started = perf_counter()
+        started, check_interrupt = perf_counter(), check_interrupt or no_interrupt
         states, seeds = _initial_states(model.units, len(linear), reads, seed, first_image)
-        self._anneal(model, linear, states, seeds, first_image, noise, check_interrupt or no_interrupt)
-        bits = bits_of(states)
-        return LogicalSamples(bits, model.energies(linear, bits), perf_counter() - started)
-
-    def _anneal(
-        self,
-        model: EnergyModel,
-        linear: FloatArray,
-        states: SpinArray,
-        seeds: NDArray[np.uint64],
-        first_image: int,
-        noise: Noise | None,
-        check_interrupt: Callable[[], None],
-    ) -> None:
-        """Anneal ``states`` (B, R, n) in place."""
         spin = spin_form(linear, model.edges, model.couplings)
         # The compiled code copies from Python lists several times faster than from arrays.
         starts, ends = model.edges.T.tolist()
@@ -115,17 +97,18 @@ class SimulatedAnnealer:
                 h_error, J_error = noise.errors(model, first_image + image)
                 h, J = h + h_error, (spin.J + J_error).tolist()
             simulated_annealing(
-                len(states[image]), h.tolist(), starts, ends, J,
+                reads, h.tolist(), starts, ends, J,
                 1, betas, int(seeds[image]), states[image],
             )  # fmt: skip
 
         if self.threads == 1:
             for image in range(len(states)):
                 anneal(image)
-            return
-        with ThreadPoolExecutor(self.threads) as pool:
-            for _ in pool.map(anneal, range(len(states))):
-                pass
+        else:
+            with ThreadPoolExecutor(self.threads) as pool:
+                deque(pool.map(anneal, range(len(states))), maxlen=0)
+        bits = bits_of(states)
+        return LogicalSamples(bits, model.energies(linear, bits), perf_counter() - started)
 
 
 def beta_schedule(model: EnergyModel, sweeps: int) -> FloatArray:

@@ -37,25 +37,17 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Consensus:
-    """Scores and class of each image.
+    """Scores and class of each image."""
 
-    Attributes:
-        scores: (B, K) float64 in [0, 1], weighted mean of each class unit over the selected reads.
-        predicted: (B,) int16, the class with the highest score; -1 if no class unit is on in any selected
-            read.
-        margin: (B,) float64, highest score less the second; with one class the score itself.
-        tied: (B,) bool, several classes share the highest score; the lowest energy among reads with the class
-            unit on decided, and if that is shared too, the first class.
-        one_hot_fraction: (B,) float64, share of all reads with exactly one class unit on.
-        lowest_energy: (B,) float64, over all reads.
-    """
-
-    scores: FloatArray
+    scores: FloatArray  # (B, K) float64 in [0, 1], weighted mean of each class unit over the selected reads
+    # (B,) int16, the class with the highest score; -1 if no class unit is on in any selected read
     predicted: NDArray[np.int16]
-    margin: FloatArray
+    margin: FloatArray  # (B,) float64, highest score less the second; with one class the score itself
+    # (B,) bool, several classes share the highest score; the lowest energy among reads with the class unit
+    # on decided, and if that is shared too, the first class
     tied: BoolArray
-    one_hot_fraction: FloatArray
-    lowest_energy: FloatArray
+    one_hot_fraction: FloatArray  # (B,) float64, share of all reads with exactly one class unit on
+    lowest_energy: FloatArray  # (B,) float64, over all reads
 
 
 def score(

@@ -65,12 +65,9 @@ def sample_local(
     terms: LinearTerms,
     check_interrupt: Callable[[], None] | None = None,
 ) -> LocalReads:
-    """Sample every image of ``batch`` by an annealer of this process.
+    """Sample every image of ``batch``, which has these linear ``terms``, by an annealer of this process.
 
-    Args:
-        network: of the batch's run.
-        terms: linear terms of its images.
-        check_interrupt: called between images; what it raises ends the sampling.
+    What ``check_interrupt`` raises between images ends the sampling.
 
     Raises:
         Refused: the annealer cannot take this network.
@@ -93,10 +90,6 @@ def score(
     cache: LinearTermsCache | None = None,
 ) -> tuple[list[Scored], dict[int, bytes]]:
     """Compute consensus class scores of ``batch`` from its ``stored`` sample sets.
-
-    Args:
-        network: of the batch's run.
-        cache: where the linear terms may be.
 
     Returns:
         A row for each image, and how often each chain was broken, by problem: (images, n), packed by
@@ -127,14 +120,9 @@ def score(
 def read_energies(
     network: TrainedNetwork, batch: BatchInput, stored: Sequence[StoredReads], images: Collection[int]
 ) -> dict[int, tuple[NDArray[np.float64], NDArray[np.int64]]]:
-    """Return energies (R,) float64 by Q and classes (R,) int64, -1: none or several, of the reads of
-    ``images``.
+    """Return energies (R,) float64 by Q and classes (R,) int64, -1: none or several, of each image's reads.
 
-    Args:
-        network: of the batch's run.
-        batch: with their pixels.
-        stored: its sample sets.
-        images: indices within the batch; those without stored reads are left logical.
+    ``images`` are indices within ``batch``; those without reads in ``stored`` are left out.
 
     Raises:
         Corrupt: images or sample sets are damaged.
@@ -161,11 +149,8 @@ def count_right(
     stored: Sequence[StoredReads],
     among: Sequence[candidates.Choice],
 ) -> NDArray[np.int64]:
-    """Count the images of ``batch`` that each of the C choices ``among`` predicts right, (C,) int64.
-
-    Args:
-        network: of the batch's run.
-        stored: the batch's sample sets.
+    """Count the images of ``batch`` that each of the C choices ``among`` predicts right by its ``stored``
+    reads, (C,) int64.
 
     Raises:
         Corrupt: as `score` says, or there are no labels.
@@ -195,21 +180,14 @@ def pixels(batch: BatchInput) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, eq=False)
 class _Reads:
-    """The first R stored reads of B images, R as the run says.
+    """The first R stored reads of B images, R as the run says."""
 
-    Attributes:
-        class_bits: (B, R, K) uint8.
-        energies: (B, R) float, computed from Q without noise; a solver's own are of its noisy, scaled model.
-        counted: (B, R) bool, reads that count; None: all.
-        occurrences: (B, R) int32; None: 1.
-        chain_breaks: (B, n) float64; None if there are no chains.
-    """
-
-    class_bits: NDArray[np.uint8]
+    class_bits: NDArray[np.uint8]  # (B, R, K) uint8
+    # (B, R) float, computed from Q without noise; a solver's own are of its noisy, scaled model
     energies: NDArray[np.floating]
-    counted: NDArray[np.bool_] | None = None
-    occurrences: NDArray[np.int32] | None = None
-    chain_breaks: NDArray[np.float64] | None = None
+    counted: NDArray[np.bool_] | None = None  # (B, R) bool, reads that count; None: all
+    occurrences: NDArray[np.int32] | None = None  # (B, R) int32; None: 1
+    chain_breaks: NDArray[np.float64] | None = None  # (B, n) float64; None if there are no chains
 
 
 def _reads(

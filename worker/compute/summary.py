@@ -11,7 +11,7 @@ import numpy as np
 
 from schema.codecs import arrays
 from worker.compute import throughput
-from worker.compute.throughput import SolverCounts, SolverFigures, SolverTimes
+from worker.compute.throughput import SolverFigures, SolverTimes
 from worker.records.runs import Figures, ProblemFacts
 
 
@@ -21,29 +21,26 @@ def summarise(figures: Figures) -> dict[str, Any]:
     images, enqueued, started, sampled, scored, sampling = columns
     times = throughput.BatchTimes(images.astype(np.int64), enqueued, started, sampled, scored, sampling)
     charged_us = np.array([problem.charged_us for problem in figures.problems], dtype=np.float64)
-    return throughput.compute_throughput(times, charged_us, _solver(figures)).to_dict()
+    return throughput.compute_throughput(times, charged_us, _solver(figures))
 
 
 def _solver(figures: Figures) -> SolverFigures:
     problems, searches_s = figures.problems, figures.searches_s
     misses = sum(searched_s > 0.0 for searched_s in searches_s)
-    counts = SolverCounts(
-        sent=sum(problem.accepted for problem in problems),
-        adopted=sum(problem.adopted for problem in problems),
-        resubmitted=sum(max(problem.times_sent - 1, 0) for problem in problems),
-        duplicates=sum(problem.duplicates for problem in problems),
-        embedding_hits=len(searches_s) - misses,
-        embedding_misses=misses,
-    )
     answered = [problem for problem in problems if problem.timing]
     breaks = [problem for problem in problems if problem.chain_breaks is not None]
     return SolverFigures(
-        counts=counts,
-        estimated_us=float(sum(problem.estimated_us for problem in answered)),
-        wasted_us=float(sum(problem.wasted_us for problem in problems)),
+        qpu_estimated_us=float(sum(problem.estimated_us for problem in answered)),
+        qpu_wasted_us=float(sum(problem.wasted_us for problem in problems)),
+        solver_time_us=_times(answered),
+        problems_sent=sum(problem.accepted for problem in problems),
+        problems_adopted=sum(problem.adopted for problem in problems),
+        problems_resubmitted=sum(max(problem.times_sent - 1, 0) for problem in problems),
+        duplicates=sum(problem.duplicates for problem in problems),
+        embedding_hits=len(searches_s) - misses,
+        embedding_misses=misses,
         # A run that waited for a search saved nothing: without the database it would have searched as well.
         embedding_seconds_saved=0.0 if misses else float(sum(figures.embeddings_s)),
-        times_us=_times(answered),
         chain_breaks=throughput.chain_breaks(
             [arrays.decode_chain_breaks(p.chain_breaks or b"", p.images) for p in breaks]
         ),

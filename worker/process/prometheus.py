@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schema.errors import StackError
-from worker.process.meter import BatchOutcome, Meter, NullMeter, ProblemOutcome, Step
+from worker.process.meter import BatchOutcome, Meter, ProblemOutcome, Step
 from worker.process.settings import WorkerSettings
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def remove() -> None:
 
 def meter(settings: WorkerSettings) -> Meter:
     """Return the meter of a process of the pool; ``settings`` say if metrics are on."""
-    return Prometheus() if settings.metrics_port is not None and _FOLDER in os.environ else NullMeter()
+    return Prometheus() if settings.metrics_port is not None and _FOLDER in os.environ else Meter()
 
 
 def serve(host: str, port: int) -> int:
@@ -66,7 +66,7 @@ def serve(host: str, port: int) -> int:
     return server.server_port
 
 
-class Prometheus:
+class Prometheus(Meter):
     """Counts in this process's file of the folder. Create one in each process, after the fork."""
 
     def __init__(self) -> None:

@@ -17,42 +17,24 @@ class WorkerSettings(TomlSettings):
     model_config = SettingsConfigDict(frozen=True, env_prefix="ANNEALQ_WORKER_", extra="ignore")
     toml_table: tuple[str, ...] = Field(default=("worker",), exclude=True, repr=False)
 
-    lease_s: float = Field(
-        default=60.0, gt=0, description="A worker that does not renew a lease for this long loses its batch."
-    )
+    lease_s: float = Field(default=60.0, gt=0, description="A lease not renewed for this long is lost.")
     max_attempts: int = Field(default=5, ge=1, description="Claims after which a batch counts as failed.")
     retry_base_s: float = Field(default=2.0, gt=0, description="Wait before the first retry; then doubled.")
     retry_limit_s: float = Field(default=300.0, gt=0, description="Longest wait before a retry.")
     waiting_hints: int = Field(default=32, ge=1, description="Messages that wait in the broker at most.")
-    rehint_s: float = Field(
-        default=60.0, gt=0, description="A hint without effect for this long counts as lost."
-    )
-    rehint_idle_s: float = Field(
-        default=2.0, gt=0, description="The same while the broker's queue is empty, which proves the loss."
-    )
+    rehint_s: float = Field(default=60.0, gt=0, description="A hint without effect for this long is lost.")
+    rehint_idle_s: float = Field(default=2.0, gt=0, description="The same while the broker has no messages.")
     reconcile_every_s: float = Field(default=1.0, gt=0, description="Pause between passes of the reconciler.")
-    leader_lease_s: float = Field(
-        default=10.0, gt=0, description="The leading reconciler is replaced if it is silent for this long."
-    )
-    solver_timeout_s: float = Field(
-        default=60.0, gt=0, description="How long one request to a solver with qubits may take."
-    )
-    solver_refresh_s: float = Field(
-        default=300.0, gt=0, description="A solver's graph is read again after this time."
-    )
+    leader_lease_s: float = Field(default=10.0, gt=0, description="Lease of the leading reconciler.")
+    solver_timeout_s: float = Field(default=60.0, gt=0, description="Limit of one request to a solver.")
+    solver_refresh_s: float = Field(default=300.0, gt=0, description="Age at which a solver is read again.")
     quarantine_s: float = Field(
         default=75.0,
         gt=0,
         description="A problem that may have arrived is not sent again before; above solver_timeout_s.",
     )
-    collect_s: float = Field(
-        default=600.0,
-        gt=0,
-        description="A batch is deferred if its solver answers nothing for this long.",
-    )
-    in_flight: int = Field(
-        default=32, ge=1, le=900, description="Problems that one worker process has in flight at most."
-    )
+    collect_s: float = Field(default=600.0, gt=0, description="Longest wait for an answer of a solver.")
+    in_flight: int = Field(default=32, ge=1, le=900, description="Problems in flight of one process at most.")
     solver_in_flight: int = Field(
         default=400,
         ge=1,
@@ -62,19 +44,15 @@ class WorkerSettings(TomlSettings):
     day_budget_s: float | None = Field(
         default=None,
         ge=0,
-        description="QPU seconds that each of emulator and dwave may be charged in a day (UTC).",
+        description="QPU seconds a day (UTC) for each of emulator and dwave.",
     )
     window_margin_s: float = Field(
         default=5.0,
         ge=0,
-        description="Safety margin for answers before a window closes or a deadline passes.",
+        description="Margin for answers before a window closes or a deadline passes.",
     )
-    breaker_failures: int = Field(
-        default=3, ge=1, description="Consecutive failures after which a solver's batches are deferred."
-    )
-    probe_s: float = Field(
-        default=3.0, gt=0, description="How often one batch then tests if the solver works again."
-    )
+    breaker_failures: int = Field(default=3, ge=1, description="Consecutive failures that open the circuit.")
+    probe_s: float = Field(default=3.0, gt=0, description="Pause between tests of a broken solver.")
     embedding_s: float = Field(default=60.0, gt=0, description="Time limit of a search for an embedding.")
     metrics_port: int | None = Field(
         default=None,

@@ -29,12 +29,8 @@ _FINISHED = frozenset({_COMPLETED, "FAILED", "CANCELLED"})
 
 
 def resolve(context: Context, lease: leases.Lease, batch: int, qpu: SolverConnection) -> None:
-    """Check each problem of ``batch`` that may have been sent more than once, and record what this wasted.
-
-    Args:
-        context: of this process.
-        lease: of the batch.
-        qpu: the solver that its problems were sent to.
+    """Check each problem of ``batch`` that ``qpu`` may have received twice; under ``lease``, record the
+    waste.
 
     Raises:
         Unavailable: the solver does not answer, or a duplicate does not finish: resolve the batch again

@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 def estimate_dry_run(
     context: Context, request: DryRunRequest, network: TrainedNetwork, report: embeddings.Report
 ) -> DryRunPlan:
-    """Return what the run of ``request`` with ``network`` would need and cost.
-
-    Args:
-        context: of this process.
-        report: called with the step and the fraction of a search for an embedding.
+    """Return what the run of ``request`` with ``network`` would need and cost; ``report`` as in `prepare`.
 
     Raises:
         Refused, Unavailable: as `prepare` says.

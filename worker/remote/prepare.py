@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from schema.codecs.tiling import Tiling
     from worker.context import Context
     from worker.network.trained import TrainedNetwork
-    from worker.qubo.energy_model import EnergyModel
     from worker.sapi.program import ChipProgram
     from worker.sapi.qpu import SolverConnection
 
@@ -59,13 +58,12 @@ def prepare(
     time_limit_s: float | None = None,
     report: embeddings.Report | None = None,
 ) -> SolverSetup:
-    """Connect to ``solver``, find the embedding of ``network``, and encode what all problems share.
+    """Connect to ``solver``, find the embedding of ``network``, and encode what problems with ``parameters``
+    share.
 
-    Args:
-        context: of this process, which caches connections, embeddings and programs.
-        parameters: of the run.
-        time_limit_s: of a search for the embedding; None: as the settings say.
-        report: called with the step and the fraction of the search.
+    The ``context`` caches connections, embeddings and programs. A search for the embedding takes
+    ``time_limit_s`` at most, by default what the settings say, and calls ``report`` with its step and the
+    fraction done.
 
     Raises:
         Refused: no access, no such solver, or the network does not fit its chip.
@@ -86,7 +84,12 @@ def prepare(
         search = _search(request, qpu, parameters, limit_s, report)
         embedding = embeddings.obtain(context.database, request, search, lease_s=context.settings.lease_s)
         solvers.embeddings[key] = replace(embedding, searched_s=0.0)
-    return SolverSetup(qpu, embedding, _program(context, model, network, qpu, embedding, parameters))
+    program_key = (model, embedding.id, parameters.chain_strength, parameters.scale)
+    program = solvers.programs.get(program_key) or encode_program(
+        model, network.architecture.alpha, qpu.graph, embedding.tiling, qpu.ranges, parameters
+    )
+    solvers.programs[program_key] = program
+    return SolverSetup(qpu, embedding, program)
 
 
 def _search(
@@ -116,20 +119,3 @@ def _search(
         )
 
     return search
-
-
-def _program(
-    context: Context,
-    model: EnergyModel,
-    network: TrainedNetwork,
-    qpu: SolverConnection,
-    embedding: embeddings.StoredEmbedding,
-    parameters: Parameters,
-) -> ChipProgram:
-    key = (model, embedding.id, parameters.chain_strength, parameters.scale)
-    program = context.solvers.programs.get(key)
-    if program is None:
-        alpha = network.architecture.alpha
-        program = encode_program(model, alpha, qpu.graph, embedding.tiling, qpu.ranges, parameters)
-        context.solvers.programs[key] = program
-    return program

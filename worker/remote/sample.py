@@ -30,12 +30,8 @@ def sample(
     network: TrainedNetwork,
     linear_terms: LinearTerms,
 ) -> Sampled:
-    """Sample every image of ``batch`` and store the answers, under its ``lease``.
-
-    Args:
-        context: of this process.
-        network: of the batch's run.
-        linear_terms: of the batch's images.
+    """Sample every image of ``batch``, which has these ``linear_terms``, under its ``lease``; store the
+    answers.
 
     Raises:
         Refused, Unavailable, Uncertain, Deferred: as `BatchSubmission.run` and `prepare` say.

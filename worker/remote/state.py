@@ -25,37 +25,26 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class SubmissionState:
-    """The problems of one batch. Used once, by one thread, under the batch's lease.
-
-    Attributes:
-        lease: each transaction renews it, and fails once it is lost.
-        batch: its id, its run and its images.
-        program: the model, placed on the solver's chip and encoded.
-        terms: what is stored with each problem.
-        linear_terms: of the batch's images.
-        to_send: reserved problems, in the order of their images.
-        in_flight: problems sent and not answered, by the id of their row.
-        cancelled_ids: problems that were cancelled at the solver, because their run was; the solver's ids.
-        errors: of problems; the most severe is raised in the end.
-        deferred: why nothing more is sent; None while sending continues.
-        progressed: an answer was stored.
-        circuit_closed: it was recorded that the solver works.
-    """
+    """The problems of one batch. Used once, by one thread, under the batch's lease."""
 
     context: Context
-    lease: leases.Lease
-    batch: BatchInput
+    lease: leases.Lease  # each transaction renews it, and fails once it is lost
+    batch: BatchInput  # its id, its run and its images
     qpu: SolverConnection
-    program: ChipProgram
-    terms: ProblemTerms
-    linear_terms: LinearTerms
+    program: ChipProgram  # the model, placed on the solver's chip and encoded
+    terms: ProblemTerms  # what is stored with each problem
+    linear_terms: LinearTerms  # of the batch's images
+    # reserved problems, in the order of their images
     to_send: deque[LedgerEntry] = field(default_factory=deque)
+    # problems sent and not answered, by the id of their row
     in_flight: dict[int, LedgerEntry] = field(default_factory=dict)
+    # problems that were cancelled at the solver, because their run was; the solver's ids
     cancelled_ids: set[str] = field(default_factory=set)
+    # of problems; the most severe is raised in the end
     errors: list[SolverError] = field(default_factory=list)
-    deferred: Deferred | None = None
-    progressed: bool = False
-    circuit_closed: bool = False
+    deferred: Deferred | None = None  # why nothing more is sent; None while sending continues
+    progressed: bool = False  # an answer was stored
+    circuit_closed: bool = False  # it was recorded that the solver works
 
     def defer(self, why: str, seconds: float = 0.0) -> None:
         """Send nothing more, for ``seconds`` at least; the first reason ``why`` counts."""

@@ -19,24 +19,17 @@ _MAY_SAY_WHEN = frozenset({429, 503})  # responses that may have a Retry-After
 
 @dataclass(frozen=True)
 class Access:
-    """How a solver is reached.
+    """How a solver is reached."""
 
-    Attributes:
-        endpoint: of the emulator; None: as D-Wave's own configuration file and environment say.
-        token: goes with the endpoint.
-        request_timeout_s: how long one request may take.
-        poll_wait_s: how long the server may hold a poll.
-        retries: of a request that fails, within a second. The client's default of 10 takes a minute, during
-            which the end of an outage is not noticed. After these the ledger decides about another try.
-        deflates: problems are compressed for a distant server.
-    """
-
+    # of the emulator; None: as D-Wave's own configuration file and environment say
     endpoint: str | None = None
-    token: str | None = None
-    request_timeout_s: float = 60.0
-    poll_wait_s: int = 5
+    token: str | None = None  # goes with the endpoint
+    request_timeout_s: float = 60.0  # how long one request may take
+    poll_wait_s: int = 5  # how long the server may hold a poll
+    # of a request that fails, within a second. The client's default of 10 takes a minute, during which the
+    # end of an outage is not noticed. After these the ledger decides about another try
     retries: int = 3
-    deflates: bool = True
+    deflates: bool = True  # problems are compressed for a distant server
 
 
 class SapiClient(Client):  # type: ignore[misc]  # the client has no types

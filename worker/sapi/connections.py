@@ -33,21 +33,15 @@ class _OpenConnection:
 
 @dataclass
 class SolverConnections:
-    """What a process knows about solvers; used by one thread.
+    """What a process knows about solvers; used by one thread."""
 
-    Attributes:
-        settings: of the worker.
-        shared: with the address of an emulator.
-        embeddings: by connection, digest of the model's graph, and tiles wanted.
-        programs: those used last, by model, embedding, chain strength and scale.
-    """
-
-    settings: WorkerSettings
-    shared: Settings = field(default_factory=load_settings)
+    settings: WorkerSettings  # of the worker
+    shared: Settings = field(default_factory=load_settings)  # with the address of an emulator
+    # by connection, digest of the model's graph, and tiles wanted
     embeddings: dict[tuple[SolverConnection, str, int | None], StoredEmbedding] = field(default_factory=dict)
     programs: MutableMapping[tuple[object, ...], ChipProgram] = field(
         default_factory=lambda: LRUCache(maxsize=_PROGRAMS)
-    )
+    )  # those used last, by model, embedding, chain strength and scale
     _open: dict[tuple[Solver, str | None], _OpenConnection] = field(default_factory=dict)
 
     def connect(self, solver: Solver, parameters: Parameters) -> SolverConnection:

@@ -31,18 +31,13 @@ class Answered:
 
 @dataclass(frozen=True)
 class Failed:
-    """The problem will not be answered, or not now.
-
-    Attributes:
-        sapi_id: None if the solver gave none.
-        ended: the problem has finished; otherwise it may still be answered.
-        spent: it was charged although there is no answer. A problem that failed is not charged, as a rule.
-    """
+    """The problem will not be answered, or not now."""
 
     key: int
-    sapi_id: str | None
+    sapi_id: str | None  # None if the solver gave none
     error: SolverError
-    ended: bool
+    ended: bool  # the problem has finished; otherwise it may still be answered
+    # it was charged although there is no answer. A problem that failed is not charged, as a rule
     spent: bool = False
 
 

@@ -26,23 +26,14 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ChipProgram:
-    """A model embedded on a chip and encoded for submission, but for the h of each problem's images.
+    """A model embedded on a chip and encoded for submission, but for the h of each problem's images."""
 
-    Attributes:
-        model: logical, BINARY.
-        placement: the qubits and couplers of its tiles.
-        ranges: limits of h and J of the chip.
-        scale: what h and J are multiplied by; the same for all images and tiles.
-        chain_strength: in the model's units, before scaling.
-        quad: J of all couplers in use, encoded.
-    """
-
-    model: EnergyModel
-    placement: Placement
-    ranges: Ranges
-    scale: float
-    chain_strength: float
-    quad: str
+    model: EnergyModel  # logical, BINARY
+    placement: Placement  # the qubits and couplers of its tiles
+    ranges: Ranges  # limits of h and J of the chip
+    scale: float  # what h and J are multiplied by; the same for all images and tiles
+    chain_strength: float  # in the model's units, before scaling
+    quad: str  # J of all couplers in use, encoded
     _smaller: dict[int, ChipProgram] = field(default_factory=dict, repr=False)
 
     @property
@@ -79,13 +70,9 @@ def encode_program(
 ) -> ChipProgram:
     """Place ``model`` on a chip, choose its chain strength and its scale, and encode its J.
 
-    Args:
-        alpha: the feature values of the model's network lie in [-alpha, alpha]; so the scale depends on no
-            image.
-        graph: of the chip.
-        tiling: qubits of each tile.
-        ranges: limits of h and J of the chip.
-        parameters: with chain strength and scale, where the run sets them.
+    Feature values lie in [-``alpha``, ``alpha``], so the scale depends on no image. The chip has ``graph``
+    and ``ranges`` of h and J, ``tiling`` the qubits of each tile; ``parameters`` may set chain strength and
+    scale.
 
     Raises:
         Refused: the tiling does not suit the model or the chip.

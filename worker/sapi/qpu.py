@@ -162,28 +162,16 @@ class SolverConnection:
                 return event
 
     def find(self, label: str) -> list[ListedProblem]:
-        """Return the solver's problems with exactly this ``label``, earliest first.
-
-        Raises:
-            Unavailable: it does not answer.
-        """
+        """Return the solver's problems with exactly this ``label``; see `problems.find`."""
         return sapi_problems.find(self._client, label)
 
     def charge_us(self, sapi_id: str) -> int | None:
         """Return what the completed problem ``sapi_id`` was charged, microseconds; None if its answer is
-        deleted.
-
-        Raises:
-            Unavailable: the solver does not answer.
-        """
+        deleted."""
         return sapi_problems.charge_us(self._client, sapi_id)
 
     def cancel(self, ids: Iterable[str]) -> None:
-        """Cancel those of the problems ``ids`` that still wait; others are not affected.
-
-        Raises:
-            Unavailable: the solver does not answer.
-        """
+        """Cancel those of the problems ``ids`` that still wait; raise Unavailable without an answer."""
         with mapping_errors(), Problems.from_config(self._client.config) as problems:
             problems.cancel_problems(list(ids))
 

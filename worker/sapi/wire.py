@@ -46,22 +46,14 @@ _MAX_READS = 100_000
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """The reads of one problem as the solver returned them.
+    """The reads of one problem as the solver returned them."""
 
-    Attributes:
-        packed: (R, ceil(A / 8)) uint8, bits in the order of ``active``, most significant first, 0 after the
-            last.
-        energies: (R,) float64, in the submitted scale.
-        active: (A,) int32, qubits in use, ascending.
-        occurrences: (R,) int32 for a histogram, else None.
-        timing_us: the solver's own figures by name, microseconds.
-    """
-
+    # (R, ceil(A / 8)) uint8, bits in the order of ``active``, most significant first, 0 after the last
     packed: NDArray[np.uint8]
-    energies: FloatArray
-    active: NDArray[np.int32]
-    occurrences: NDArray[np.int32] | None
-    timing_us: dict[str, float]
+    energies: FloatArray  # (R,) float64, in the submitted scale
+    active: NDArray[np.int32]  # (A,) int32, qubits in use, ascending
+    occurrences: NDArray[np.int32] | None  # (R,) int32 for a histogram, else None
+    timing_us: dict[str, float]  # the solver's own figures by name, microseconds
 
     @property
     def bits(self) -> NDArray[np.uint8]:

@@ -37,20 +37,14 @@ _REPEATS = 30
 
 @dataclass(frozen=True)
 class Measured:
-    """What a network does with a set of images.
+    """What a network does with a set of images."""
 
-    Attributes:
-        images: how many there are.
-        right: those whose label is the network's own class; None where there are no labels.
-        forward_us: microseconds from pixels to class scores for one image alone. Median of 30 passes with
-            weights in memory, one thread.
-        in_batch_us: the same for each image of a batch of up to 100.
-    """
-
-    images: int
-    right: int | None
+    images: int  # how many there are
+    right: int | None  # those whose label is the network's own class; None where there are no labels
+    # microseconds from pixels to class scores for one image alone. Median of 30 passes with weights in
+    # memory, one thread
     forward_us: float
-    in_batch_us: float
+    in_batch_us: float  # the same for each image of a batch of up to 100
 
 
 def measure(network: TrainedNetwork, images: NDArray[np.uint8], labels: NDArray[np.int16] | None) -> Measured:

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from schema.database import Database
-from schema.errors import AnnealqError
 from schema.settings import load
+from worker.records.networks import Registry
 from worker.tools import entry
 
 
@@ -30,15 +30,7 @@ def write(database: Database, network: int, output: Path, image: Path | None) ->
     Raises:
         NotFound, Corrupt: as `Registry.get` says.
         ImageError: the image does not suit the network.
-        AnnealqError: the worker's libraries are not installed.
     """
-    try:
-        from worker.records.networks import Registry
-    except ImportError as error:
-        raise AnnealqError(
-            f"the Q matrix needs a worker's packages ({error}): pip install 'annealq[worker]'"
-        ) from None
-
     with database.reading() as session:
         trained = Registry().get(session, network)
     features = np.zeros(trained.architecture.visible)

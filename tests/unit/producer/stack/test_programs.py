@@ -46,6 +46,7 @@ def test_a_program_gets_arguments_input_and_the_database_of_the_settings(setting
     [
         ('sys.exit("first\\nthe last line")', AnnealqError, "^the last line$"),
         ('print("bad input", file=sys.stderr); sys.exit(2)', InputError, "^bad input$"),
+        ("import no_such_package", AnnealqError, "needs a worker's packages .*no_such_package.*pip install"),
         ("sys.exit(3)", AnnealqError, "`worker.tools.energies` ended with exit code 3"),
     ],
 )

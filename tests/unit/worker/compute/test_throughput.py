@@ -13,7 +13,6 @@ from schema.errors import ParameterError
 from worker.compute.throughput import (
     BatchTimes,
     ChainBreaks,
-    SolverCounts,
     SolverFigures,
     SolverTimes,
     chain_breaks,
@@ -42,18 +41,20 @@ def test_percentiles_are_those_of_the_images_written_out(pairs, percent: float) 
 
 
 def test_figures_of_two_batches() -> None:
-    counts = SolverCounts(
-        sent=5, adopted=1, resubmitted=2, duplicates=3, embedding_hits=4, embedding_misses=6
-    )
     solver = SolverFigures(
-        counts,
-        estimated_us=4100.0,
-        wasted_us=50.0,
+        problems_sent=5,
+        problems_adopted=1,
+        problems_resubmitted=2,
+        duplicates=3,
+        embedding_hits=4,
+        embedding_misses=6,
+        qpu_estimated_us=4100.0,
+        qpu_wasted_us=50.0,
         embedding_seconds_saved=7.5,
-        times_us=SolverTimes(1.0, 2.0, 3.0, 4.0, 5.0, 6.0),
+        solver_time_us=SolverTimes(1.0, 2.0, 3.0, 4.0, 5.0, 6.0),
         chain_breaks=ChainBreaks(0.25, 3, 0.5),
     )
-    figures = compute_throughput(two_batches(), np.array([1000.0, 3000.0]), solver).to_dict()
+    figures = compute_throughput(two_batches(), np.array([1000.0, 3000.0]), solver)
     assert figures == {
         "images": 100,
         "images_per_second": pytest.approx(100.0 / 9.0),
@@ -86,12 +87,12 @@ def test_figures_of_two_batches() -> None:
 
 
 def test_figures_are_plain_json() -> None:
-    figures = compute_throughput(two_batches(), np.array([1000.0])).to_dict()
+    figures = compute_throughput(two_batches(), np.array([1000.0]))
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
 
 
 def test_a_run_without_scored_batches_has_figures() -> None:
-    figures = compute_throughput(times([], [], [], [], [], []), np.empty(0)).to_dict()
+    figures = compute_throughput(times([], [], [], [], [], []), np.empty(0))
     assert figures["images_per_second"] == 0.0
     assert figures["qpu_access_time_us_per_image"] == 0.0
     assert figures["latency_ms"] == {"p50": None, "p95": None, "p99": None}
@@ -99,9 +100,9 @@ def test_a_run_without_scored_batches_has_figures() -> None:
 
 def test_clocks_that_disagree_give_no_negative_times() -> None:
     figures = compute_throughput(times([5], [100.0], [99.0], [99.2], [98.0], [0.1]), np.empty(0))
-    assert figures.queue_wait_ms.p50 == 0.0
-    assert figures.latency_ms.p99 == 0.0
-    assert (figures.elapsed_seconds, figures.images_per_second) == (0.0, 0.0)
+    assert figures["queue_wait_ms"]["p50"] == 0.0
+    assert figures["latency_ms"]["p99"] == 0.0
+    assert (figures["elapsed_seconds"], figures["images_per_second"]) == (0.0, 0.0)
 
 
 def test_impossible_times_are_refused() -> None:
