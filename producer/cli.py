@@ -15,14 +15,14 @@ from schema.errors import AnnealqError
 
 # Commands that are modules of `producer.commands`, each with its line of `annealq --help`.
 SUMMARIES = {
-    "classify": "Classify a data set: enqueue it as a run, watch it, print what came out.",
-    "plan": "What of the waiting runs fits into the next windows, its QPU time and cost ...",
+    "classify": "Classify a data set: enqueue it as a run, watch it, print the results.",
+    "plan": "Forecast how much pending work fits into the next windows.",
     "reproduce": "Reproduce an experiment of the paper: its table next to the published one.",
     "emulator": "Run a solver on this machine that speaks SAPI, D-Wave's protocol.",
     "doctor": "Check the database against itself: is everything there, undamaged, and in a state that fits?",
     "serve": "Serve the HTTP API and the dashboard in the foreground.",
     "runs": "List, show, watch, report, pause, resume, cancel, score again, prune and export runs.",
-    "schedules": "Classify again and again: add, list, show, pause, resume, remove and run schedules.",
+    "schedules": "Classify at given times: add, list, show, pause, resume, remove and run schedules.",
     "networks": "Train, import, calibrate, list and show networks.",
     "embeddings": "Find, list, show and remove embeddings.",
     "keys": "Add, list and revoke keys of the HTTP API.",

@@ -1,4 +1,4 @@
-"""What a command works with: settings, database, and where wanted the embedded stack around it."""
+"""Settings, database and local stack of a producer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from schema.settings import Settings, load
 
 @dataclass(frozen=True)
 class AppContext:
-    """An open database and a broker that answers; ``check`` raises when an embedded stack has broken down."""
+    """An open database, and the settings of its broker; ``check`` raises if a local stack has broken down."""
 
     settings: Settings
     database: Database
@@ -21,7 +21,7 @@ class AppContext:
 
 @contextmanager
 def database(settings: Settings | None = None) -> Iterator[Database]:
-    """The database alone, at the revision of this code.
+    """Open the database of ``settings``, by default those of this process, and check its revision.
 
     Raises:
         DatabaseOutdated, DatabaseTooNew, DatabaseUnavailable.

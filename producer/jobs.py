@@ -1,4 +1,4 @@
-"""From what a user asked for to a row and its hint: shared by the commands that start work."""
+"""Enqueues work and notifies the workers: one function for each kind of work, shared by all producers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def submit(
     also: Callable[[Session, int], None] | None = None,
     notify: Callable[[], None] | None = None,
 ) -> tuple[Enqueued, CalibrationChoice | None]:
-    """Enqueue a run over ``images`` as ``request`` says, and notify the workers.
+    """Enqueue a run of ``images`` as ``request`` says, and notify the workers of ``app``.
 
     Args:
         key: idempotency key; the same key is the same run.
@@ -77,19 +77,21 @@ def _now(database: Database, request: RunRequest) -> datetime:
 def complete_parameters(
     database: Database, request: RunRequest, network: ChosenNetwork, key: str | None = None
 ) -> tuple[Parameters, CalibrationChoice | None]:
-    """Return the parameters of a run, and the calibration that completed those that ``request`` asks for.
+    """Return the parameters of a run, and the calibration that completes those of ``request``, if any.
 
-    A run that exists under ``key`` keeps its own calibration; the newest for ``network`` serves others.
+    ``database`` has the newest for ``network``; a run that exists under ``key`` has its own.
     """
     if not request.calibrated:
         return Parameters.from_dict(request.asked), None
     with database.reading() as session:
-        fitted = enqueue.choose_calibration(session, network.id, request.solver, request.asked, key)
-    return (Parameters.from_dict(request.asked) if fitted is None else fitted.complete(request.asked)), fitted
+        calibration = enqueue.choose_calibration(session, network.id, request.solver, request.asked, key)
+    if calibration is None:
+        return Parameters.from_dict(request.asked), None
+    return calibration.complete(request.asked), calibration
 
 
 def submit_dry_run(
-    at: AppContext,
+    app: AppContext,
     network: int,
     solver: Solver,
     parameters: Parameters,
@@ -98,13 +100,18 @@ def submit_dry_run(
     batch_size: int = REMOTE_BATCH_SIZE,
     time_limit_s: float = TIME_LIMIT_S,
 ) -> int:
-    """Ask a worker what a run would need and cost, and say so to the workers; returns the preparation.
+    """Ask a worker what a run would need and cost; return the id of the dry run.
+
+    Args:
+        app: database and broker.
+        network, solver, parameters: those of the run.
+        images, batch_size, time_limit_s: as for `enqueue_dry_run`.
 
     Raises:
         ParameterError: as `enqueue_dry_run` says; nothing was written.
     """
-    preparation = enqueue_dry_run(
-        at.database,
+    dry_run = enqueue_dry_run(
+        app.database,
         network,
         solver,
         parameters,
@@ -112,27 +119,35 @@ def submit_dry_run(
         batch_size=batch_size,
         time_limit_s=time_limit_s,
     )
-    hints.send(at.settings.broker_url, Message(Task.PREPARE, preparation))
-    return preparation
+    hints.send(app.settings.broker_url, Message(Task.PREPARE, dry_run))
+    return dry_run
 
 
 def submit_calibration(
-    at: AppContext, images: ImageSet, network: str | None, solver: Solver, grid: ParameterGrid
+    app: AppContext, images: ImageSet, network: str | None, solver: Solver, grid: ParameterGrid
 ) -> tuple[Enqueued, int]:
-    """Enqueue a calibration and say so to the workers.
+    """Enqueue a calibration of ``network`` for ``solver``, and notify the workers of ``app``.
 
-    Returns it, and how many of its images the network was trained on. Raises as `submit` does.
+    Args:
+        images: the labelled validation set.
+        grid: parameters that are compared.
+
+    Returns:
+        The calibration, and how many of its images the network was trained on.
+
+    Raises:
+        InputError: as for `submit`.
     """
-    chosen = get_or_install_network(at.database, images, network)
-    with at.database.reading() as session:
-        known = enqueue.count_trained_on(session, chosen.id, images)
-    calibration = enqueue_calibration(at.database, images, chosen, solver, grid)
-    hints.send(at.settings.broker_url, Message(Task.DISPATCH))
-    return calibration, known
+    chosen = get_or_install_network(app.database, images, network)
+    with app.database.reading() as session:
+        trained_on = enqueue.count_trained_on(session, chosen.id, images)
+    calibration = enqueue_calibration(app.database, images, chosen, solver, grid)
+    hints.send(app.settings.broker_url, Message(Task.DISPATCH))
+    return calibration, trained_on
 
 
 def submit_training(
-    at: AppContext,
+    app: AppContext,
     architecture: Architecture,
     images: ImageSet,
     *,
@@ -140,24 +155,31 @@ def submit_training(
     seed: int,
     epochs: int | None = None,
 ) -> Enqueued:
-    """Enqueue a network's training and say so to the workers.
+    """Enqueue the training of a network on ``images``, and notify the workers of ``app``.
+
+    Args:
+        architecture, transfer: its layers, and how it becomes an energy function.
+        seed: start of the random streams of the training.
+        epochs: passes over the images; None: those of the architecture.
 
     Raises:
         InputError: the images cannot be used; nothing was written.
     """
-    network = enqueue_training(at.database, architecture, images, transfer=transfer, seed=seed, epochs=epochs)
-    hints.send(at.settings.broker_url, Message(Task.TRAIN_NETWORK, network.id))
+    network = enqueue_training(
+        app.database, architecture, images, transfer=transfer, seed=seed, epochs=epochs
+    )
+    hints.send(app.settings.broker_url, Message(Task.TRAIN_NETWORK, network.id))
     return network
 
 
-def submit_rescoring(at: AppContext, run: int, changes: Mapping[str, Any]) -> Enqueued:
-    """Enqueue a run that scores another one's raw samples again, and say so to the workers.
+def submit_rescoring(app: AppContext, run: int, changes: Mapping[str, Any]) -> Enqueued:
+    """Enqueue a run that rescores ``run`` with ``changes``, and notify the workers of ``app``.
 
     Raises:
         AnnealqError: as :func:`producer.runs.rescore.enqueue_rescored` says; nothing was written.
     """
-    again = enqueue_rescored(at.database, run, changes)
-    with at.database.reading() as session:
-        batches = rescore.hinted_batches(session, again.id)
-    hints.send(at.settings.broker_url, *(Message(Task.AGGREGATE_BATCH, batch) for batch in batches))
-    return again
+    rescored = enqueue_rescored(app.database, run, changes)
+    with app.database.reading() as session:
+        batches = rescore.hinted_batches(session, rescored.id)
+    hints.send(app.settings.broker_url, *(Message(Task.AGGREGATE_BATCH, batch) for batch in batches))
+    return rescored

@@ -21,7 +21,7 @@ def classify(
     detach: o.Detach = False,
     json: o.Json = False,
 ) -> None:
-    """Classify a data set: enqueue it as a run, watch it, print what came out."""
+    """Classify a data set: enqueue it as a run, watch it, print the results."""
     if detach and dry_run:
         raise typer.BadParameter("a dry run cannot be detached; leave out --detach or --dry-run")
     if detach and embedded:

@@ -1,4 +1,4 @@
-"""`annealq plan`: what the night will do, and in the morning what it did."""
+"""`annealq plan`: a forecast of the next windows, or a report on past activity."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ if TYPE_CHECKING:
 def plan(
     price: Annotated[
         float | None,
-        typer.Option("--price-per-minute", help="What a minute of QPU time costs you."),
+        typer.Option("--price-per-minute", help="Price of a minute of QPU time."),
     ] = None,
-    currency: Annotated[str, typer.Option("--currency", help="Of that price: EUR, say.")] = "",
+    currency: Annotated[
+        str, typer.Option("--currency", help="Currency of that price, for example EUR.")
+    ] = "",
     since: Annotated[
         str | None,
-        typer.Option("--since", help="What ran since then: 22:00 (the last one), or 2026-12-01T22:00."),
+        typer.Option("--since", help="Report activity since 22:00 (the last one), or 2026-12-01T22:00."),
     ] = None,
-    last: Annotated[bool, typer.Option("--last", help="What ran since the latest window opened.")] = False,
-    zone: Annotated[
-        str | None, typer.Option("--tz", help="Time zone of --since and of what is printed.")
-    ] = None,
+    last: Annotated[
+        bool, typer.Option("--last", help="Report activity since the latest window opened.")
+    ] = False,
+    zone: Annotated[str | None, typer.Option("--tz", help="Time zone of --since and of the output.")] = None,
     json: o.Json = False,
 ) -> None:
-    """What of the waiting runs fits into the next windows, its QPU time and cost, and what is left over.
+    """Forecast how much pending work fits into the next windows, its QPU time and cost, and what remains.
 
-    Estimates are those of the runs' own problems, of a run that is alike, or of `classify --dry-run`. A
-    solver is taken to need a run's QPU time and no more: what does not fit will not be done.
+    Estimates come from a run's own problems, from a similar run, or from `classify --dry-run`. A solver is
+    assumed to need a run's QPU time and no more: the forecast is an upper bound.
 
-    In the morning, `annealq plan --last` or `--since 22:00`: what ran, was charged, was wasted, and failed.
+    Afterwards, `annealq plan --last` or `--since 22:00` reports what ran, was charged, was wasted and failed.
     """
     from producer.context import database
     from producer.planning import workload
@@ -47,7 +49,7 @@ def plan(
     from producer.reports.terminal import page, print_json
 
     if since is not None and last:
-        raise ParameterError("--since and --last: give one of them")
+        raise ParameterError("--since and --last exclude each other: give one of them")
     cost = _price(price, currency)
     where = find_zone(o.zone_name(zone))
     with database() as opened, opened.reading() as session:
@@ -74,19 +76,19 @@ def plan(
 
 
 def past(text: str, zone: ZoneInfo, now: datetime) -> datetime:
-    """`22:00`, the last one before ``now`` in ``zone``, or a date with a time; raises ParameterError."""
+    """Return the time ``text`` in ``zone``: the last 22:00 before ``now``, or a date with a time."""
     if is_daily(text):
         hour, minute = map(int, text.split(":"))
         today = now.astimezone(zone).replace(hour=hour, minute=minute, second=0, microsecond=0, fold=0)
         days = ((today - timedelta(days=back)).astimezone(UTC) for back in range(3))
         return next(day for day in days if day <= now)
     try:
-        given = datetime.fromisoformat(text.strip())
+        time = datetime.fromisoformat(text.strip())
     except ValueError:
         raise ParameterError(
-            f"--since {text[:100]!r} is not understood; write 22:00, or 2026-12-01T22:00"
+            f"--since {text[:100]!r} is not a time; write 22:00, or 2026-12-01T22:00"
         ) from None
-    return (given if given.tzinfo else given.replace(tzinfo=zone)).astimezone(UTC)
+    return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)
 
 
 def _price(per_minute: float | None, currency: str) -> reports_forecast.Price | None:
@@ -94,8 +96,8 @@ def _price(per_minute: float | None, currency: str) -> reports_forecast.Price | 
 
     if per_minute is None:
         if currency:
-            raise ParameterError(f"--currency {currency} is of --price-per-minute, which is not given")
+            raise ParameterError(f"--currency {currency} is only valid with --price-per-minute")
         return None
     if not (math.isfinite(per_minute) and per_minute >= 0):
-        raise ParameterError(f"a price of {per_minute} for a minute: a number, 0 or more, is needed")
+        raise ParameterError(f"the price per minute is {per_minute}; it must be a finite number, at least 0")
     return Price(per_minute, currency)

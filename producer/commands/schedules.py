@@ -1,4 +1,4 @@
-"""`annealq schedules`: what is classified every night."""
+"""`annealq schedules`: classify again at given times."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from schema.errors import ParameterError
 from schema.states import FiringState
 
 app = typer.Typer(
-    help="Classify again and again: add, list, show, pause, resume, remove and run schedules.\n\n"
+    help="Classify at given times: add, list, show, pause, resume, remove and run schedules.\n\n"
     'Start here: `annealq schedules add nightly --cron "0 22 * * mon-fri" --tz Europe/London -- classify '
-    "DATA --solver dwave --window 22:00-06:00`. `annealq up` makes its runs; elsewhere `annealq schedules "
-    "serve` does, on a machine that can read the data.",
+    "DATA --solver dwave --window 22:00-06:00`. `annealq up` starts its runs; elsewhere `annealq "
+    "schedules serve` does, on a machine that can read the data.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")]
 
-# What is of one command at one time, and not of a schedule.
+# Options that only make sense for a single run.
 _NOT_SCHEDULED = {
     "--dry-run": "dry_run",
     "--embedded": "embedded",
@@ -43,25 +43,28 @@ def add(
     name: Name,
     command: Annotated[
         list[str],
-        typer.Argument(metavar="-- classify DATA ...", help="What to do, as on the command line."),
+        typer.Argument(metavar="-- classify DATA ...", help="The command to run, as on the command line."),
     ],
     cron: Annotated[
         str,
         typer.Option(
             "--cron",
             help="When: minute, hour, day of month, month, day of week; `0 22 * * mon-fri` is 22:00 from "
-            "Monday to Friday. When clocks are changed, a time that is left out is due right after, and one "
-            "that comes twice the first time only.",
+            "Monday to Friday. When clocks change, a skipped time is due right after, and a repeated one "
+            "is due once.",
         ),
     ],
     zone: Annotated[
         str | None,
-        typer.Option("--tz", help="Time zone of --cron, Europe/London say; default: this machine's, or UTC."),
+        typer.Option(
+            "--tz",
+            help="Time zone of --cron, for example Europe/London; default: that of this machine, or UTC.",
+        ),
     ] = None,
 ) -> None:
-    """Add a schedule. Its data are read now, to see that they can be classified, and each time it is due.
+    """Add a schedule. Its data are read now, as a check, and again each time it is due.
 
-    One that was due while nothing ran is made up for once, for its latest due time.
+    Due times that are missed while nothing runs are combined into one run.
     """
     from producer.context import database
     from producer.planning import schedules
@@ -73,49 +76,49 @@ def add(
     with database() as opened:
         schedules.add(opened, name, timed, request)
         with opened.reading() as session:
-            held = schedules.get(session, name)
-    if held.next_at is not None:
-        typer.echo(f"schedule {name} is due first {format_time(held.next_at, timed.zone)}")
+            next_at = schedules.get(session, name).next_at
+    if next_at is not None:
+        typer.echo(f"schedule {name} is due first {format_time(next_at, timed.zone)}")
 
 
 @app.command("list")
 def list_schedules(json: o.Json = False) -> None:
-    """All schedules: when each is due, and what became of its latest firing."""
+    """List schedules: when each is due, and the result of its latest firing."""
     from producer.context import database
     from producer.planning import schedules
     from producer.reports import schedules as reports_schedules
     from producer.reports.terminal import page, print_json
 
     with database() as opened, opened.reading() as session:
-        found = schedules.list_all(session)
+        summaries = schedules.list_all(session)
     if json:
-        print_json([asdict(one) for one in found])
-    elif found:
-        page().print(reports_schedules.schedules_table(found))
+        print_json([asdict(summary) for summary in summaries])
+    elif summaries:
+        page().print(reports_schedules.schedules_table(summaries))
     else:
         typer.echo("no schedules yet: `annealq schedules add --help`")
 
 
 @app.command()
 def show(name: Name, json: o.Json = False) -> None:
-    """One schedule: what it does, and its latest firings."""
+    """Show a schedule: its command and its latest firings."""
     from producer.context import database
     from producer.planning import schedules
     from producer.reports import schedules as reports_schedules
     from producer.reports.terminal import page, print_json
 
     with database() as opened, opened.reading() as session:
-        held = schedules.get(session, name)
-        fired = schedules.firings(session, name)
+        schedule = schedules.get(session, name)
+        firings = schedules.firings(session, name)
     if json:
-        print_json({**asdict(held), "firings": [asdict(one) for one in fired]})
+        print_json({**asdict(schedule), "firings": [asdict(firing) for firing in firings]})
     else:
-        page().print(reports_schedules.schedule_text(held, fired))
+        page().print(reports_schedules.schedule_text(schedule, firings))
 
 
 @app.command()
 def pause(name: Name) -> None:
-    """Let a schedule rest until `schedules resume`; its runs go on."""
+    """Pause a schedule until `schedules resume`; its runs continue."""
     from producer.context import database
     from producer.planning import schedules
 
@@ -126,7 +129,7 @@ def pause(name: Name) -> None:
 
 @app.command()
 def resume(name: Name) -> None:
-    """Let a schedule go on; what fell due meanwhile is not made up for."""
+    """Resume a schedule; firings that fell due meanwhile are skipped."""
     from producer.context import database
     from producer.planning import schedules
     from schema.calendar.run_hours import format_time
@@ -136,12 +139,12 @@ def resume(name: Name) -> None:
         due = schedules.resume(opened, name)
         with opened.reading() as session:
             zone = schedules.get(session, name).zone
-    typer.echo(f"schedule {name} goes on, and is due {format_time(due, find_zone(zone))}")
+    typer.echo(f"schedule {name} is resumed, and is due {format_time(due, find_zone(zone))}")
 
 
 @app.command()
 def remove(name: Name) -> None:
-    """Forget a schedule; its runs stay."""
+    """Remove a schedule; its runs stay."""
     from producer.context import database
     from producer.planning import schedules
 
@@ -152,7 +155,7 @@ def remove(name: Name) -> None:
 
 @app.command()
 def run(name: Name, json: o.Json = False) -> None:
-    """Make a run of a schedule now, besides those that are due."""
+    """Start an additional run of a schedule now."""
     from producer.context import AppContext, database
     from producer.planning import schedule_runner, schedules
     from producer.reports.terminal import print_json
@@ -161,22 +164,22 @@ def run(name: Name, json: o.Json = False) -> None:
     settings = load()
     with database(settings) as opened:
         number = schedules.fire_now(opened, name)
-        schedule_runner.enqueue_firing(AppContext(settings, opened, lambda: None), number)
+        schedule_runner.enqueue_firing(AppContext(settings, opened), number)
         with opened.reading() as session:
-            made = schedules.firing(session, number)
+            firing = schedules.firing(session, number)
     if json:
-        print_json(asdict(made))
-    elif made.state is FiringState.FAILED:
-        typer.echo(f"no run could be made: {made.error}", err=True)
+        print_json(asdict(firing))
+    elif firing.state is FiringState.FAILED:
+        typer.echo(f"no run could be made: {firing.error}", err=True)
     else:
-        typer.echo(f"run {made.run_id} is queued: `annealq runs watch {made.run_id}`")
-    if made.state is FiringState.FAILED:
+        typer.echo(f"run {firing.run_id} is queued: `annealq runs watch {firing.run_id}`")
+    if firing.state is FiringState.FAILED:
         raise typer.Exit(1)
 
 
 @app.command()
 def serve() -> None:
-    """Make runs of schedules that are due, until Ctrl-C, as `annealq up` does; of several, one works."""
+    """Start runs of due schedules until Ctrl-C, as `annealq up` does; of several processes one works."""
     import signal
     import threading
 
@@ -189,11 +192,11 @@ def serve() -> None:
         signal.signal(number, lambda *_: stop.set())
     settings = load()
     with database(settings) as opened:
-        schedule_runner.serve(AppContext(settings, opened, lambda: None), stop)
+        schedule_runner.serve(AppContext(settings, opened), stop)
 
 
 def _scheduled(command: list[str]) -> ClassificationRequest:
-    """Return the request that a `classify` command line makes.
+    """Return the request of a `classify` ``command`` line.
 
     Raises:
         ParameterError: it is another command, or has an option that only makes sense once.

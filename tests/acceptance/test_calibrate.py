@@ -56,7 +56,7 @@ def test_calibrate_then_classify_then_score_again(home: Path, halves: tuple[str,
         assert run["accuracy"] > 0.9
 
         mixed = annealq("classify", validation, "--reads", "7", "--json")
-        assert "100 of the 100 images were calibrated with" in " ".join(mixed.stderr.split())
+        assert "100 of the 100 images were used for calibration" in " ".join(mixed.stderr.split())
         assert json.loads(mixed.stdout)["parameters"] == {**fitted["parameters"], "reads": 7}
         plain = annealq("classify", test, "--no-calibration", "--reads", "30", "--json")
         assert "calibration" not in plain.stderr

@@ -1,4 +1,4 @@
-"""What may be said of a run over HTTP: the names of `annealq classify`, with units where there are any."""
+"""Fields of POST /v1/runs: those of a request, named as the options of `annealq classify`, with units."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LongText = Annotated[str, Field(min_length=1, max_length=2_000), AfterValidator(
 
 
 class Webhook(BaseModel):
-    """Whom to tell that a run is at its end. secret: what it is signed with; default: the key's."""
+    """Address that is notified when a run finishes; ``secret`` signs the message, by default the key's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -128,13 +128,13 @@ _Request = create_model("Request", __base__=RunBody, __doc__=RunBody.__doc__, **
 
 
 def from_json(body: bytes) -> RunBody:
-    """Raises ParameterError: no JSON object, or fields that cannot be used, each named."""
+    """Return the JSON object ``body``; raise ParameterError that names each wrong field."""
     try:
         values = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise ParameterError(f"the body is no JSON: {error}") from None
+        raise ParameterError(f"the body is not valid JSON: {error}") from None
     if not isinstance(values, dict):
-        raise ParameterError('the body is a JSON object: {"images": [...], "network": "digits"}')
+        raise ParameterError('the body must be a JSON object: {"images": [...], "network": "digits"}')
     try:
         return _Request.model_validate(values)
     except ValidationError as error:
@@ -142,10 +142,10 @@ def from_json(body: bytes) -> RunBody:
 
 
 def from_form(fields: Sequence[tuple[str, str]]) -> RunBodyOptions:
-    """From names and values; a window may come several times.
+    """Return the form of ``fields``: names and values; `window` may come several times.
 
     Raises:
-        ParameterError: fields that cannot be used, each named.
+        ParameterError: it names each wrong field.
     """
     values: dict[str, Any] = dict(fields)
     if "window" in values:
@@ -155,7 +155,7 @@ def from_form(fields: Sequence[tuple[str, str]]) -> RunBodyOptions:
             try:
                 values[name] = json.loads(values[name])
             except (ValueError, RecursionError):
-                raise ParameterError(f"{name}: in a form this is JSON") from None
+                raise ParameterError(f"{name}: write it as JSON in a form") from None
     try:
         return _Form.model_validate(values)
     except ValidationError as error:
@@ -163,12 +163,12 @@ def from_form(fields: Sequence[tuple[str, str]]) -> RunBodyOptions:
 
 
 def schemas() -> dict[str, Any]:
-    """JSON schemas by name, for /openapi.json: of the JSON body, and of the form."""
-    found: dict[str, Any] = {}
+    """Return the JSON schemas of the JSON body and the form by name, for /openapi.json."""
+    described: dict[str, Any] = {}
     for name, model in (("Request", _Request), ("Form", _Form)):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-        found |= schema.pop("$defs", {})
-        found[name] = schema
+        described |= schema.pop("$defs", {})
+        described[name] = schema
     file = {"type": "string", "format": "binary"}
-    found["Form"]["properties"] |= {"images": {"type": "array", "items": file}, "labels": file}
-    return found
+    described["Form"]["properties"] |= {"images": {"type": "array", "items": file}, "labels": file}
+    return described

@@ -1,4 +1,4 @@
-"""POST /v1/runs: images become a run, or the run that they became before."""
+"""POST /v1/runs: submits images as a run, or returns the run of an earlier, identical request."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from schema.tables.api import RunSubmission
 
 router = APIRouter()
 
-MAX_JSON = 16_000_000  # bytes; as Python's numbers they take many times as much
+MAX_JSON = 16_000_000  # bytes; Python objects need many times as much memory
 _MAX_FILES = 10_001
 _MAX_FIELDS = 100
 _MAX_FIELD = 100_000
@@ -46,7 +46,7 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=_MAX_KEY,
         pattern=r"^[!-~]+$",
-        description="Send again without fear: the same key and content are the same run.",
+        description="Makes retries safe: the same key and content return the existing run.",
     ),
 ]
 
@@ -56,7 +56,7 @@ IdempotencyKey = Annotated[
     status_code=202,
     summary="Classify images",
     responses={
-        200: {"description": "The run was there already, by the same Idempotency-Key."},
+        200: {"description": "The run exists already, by the same Idempotency-Key."},
         409: {"description": "The Idempotency-Key belongs to other content."},
     },
     openapi_extra={
@@ -72,7 +72,7 @@ IdempotencyKey = Annotated[
 async def submit(
     request: HttpRequest, service: Shared, caller: Submitter, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
-    """Enqueue a run. Images: files of a form, numbers in JSON, or a `uri` below an allowed folder."""
+    """Enqueue a run of images: files of a form, numbers in JSON, or a `uri` below an allowed folder."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
         body = await request.body()
@@ -80,7 +80,7 @@ async def submit(
     if kind == "multipart/form-data":
         return await _from_form(request, service, caller, idempotency_key)
     raise RequestRefused(
-        f"the content type {kind!r:.100} is not read",
+        f"the content type {kind!r:.100} is not supported",
         415,
         "send multipart/form-data with files called `images`, or application/json",
     )
@@ -91,7 +91,7 @@ def _from_json(service: Service, caller: Caller, body: bytes, key: str | None) -
         raise RequestRefused(
             f"{len(body) / 1e6:.1f} MB of JSON; at most {MAX_JSON / 1e6:g} MB",
             413,
-            "send so many images as a .npy or .npz file, in a form",
+            "send that many images as a .npy or .npz file in a form",
         )
     sent = options.from_json(body)
     if sent.uri is not None:
@@ -129,7 +129,7 @@ def _files(parts: list[tuple[str, UploadFile | str]]) -> dict[str, list[SentFile
         if isinstance(part, str):
             continue
         if name not in files:
-            raise ParameterError(f"a file called {name!r:.100}; call files of images `images`, or `labels`")
+            raise ParameterError(f"unknown file field {name!r:.100}; use `images` and `labels`")
         files[name].append(SentFile(part.filename or name, part.file))
     return files
 
@@ -151,7 +151,12 @@ def _state(service: Service, run: int) -> RunState:
 def enqueue(
     service: Service, caller: Caller, images: ImageSet, body: RunBodyOptions, key: str | None
 ) -> Enqueued:
-    """Commit a run with its webhook, and count it against the limits of ``caller``.
+    """Commit a run of ``images`` with its webhook, and count it against the limits of ``caller``.
+
+    Args:
+        service: settings, database and notifier of the API.
+        body: how to classify.
+        key: idempotency key, as the caller chose it.
 
     Raises:
         InputError: images, network, parameters or key cannot be used. RequestRefused: 429, a limit of the
@@ -180,7 +185,7 @@ def enqueue(
 
 
 def _own_key(caller: Caller, key: str) -> str:
-    """Two callers may choose the same key, and mean different runs."""
+    """Return ``key`` with the caller's name: two callers may choose the same key for different runs."""
     return key if caller.key_id is None else f"{caller.name}/{key}"
 
 
@@ -188,7 +193,7 @@ def _webhook(service: Service, caller: Caller, body: RunBodyOptions) -> tuple[st
     """Return address and secret of the webhook of a run.
 
     Raises:
-        ParameterError: the address cannot be used, or nothing is there to sign with.
+        ParameterError: the address cannot be used, or there is no secret to sign with.
     """
     url = caller.webhook_url if body.webhook is None else body.webhook.url
     own = None if body.webhook is None else body.webhook.secret
@@ -197,7 +202,7 @@ def _webhook(service: Service, caller: Caller, body: RunBodyOptions) -> tuple[st
         check_url(body.webhook.url, allow_private=service.api.webhook_private)
     if url is not None and secret is None:
         raise ParameterError(
-            "webhook: without an API key there is no secret to sign with; give one, 16 to 128 characters"
+            "webhook: without an API key a secret is needed for signatures; give one of 16 to 128 characters"
         )
     return (url, secret) if url is not None else (None, None)
 

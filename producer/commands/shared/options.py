@@ -1,4 +1,4 @@
-"""Options that commands share, and how the longer ones are read."""
+"""Options that commands share, and readers for those that need more than a type."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Batches at a time; default: one per processor.")
 ]
 Embedded = Annotated[
-    bool, typer.Option("--embedded", help="Run a private broker and workers for the length of this command.")
+    bool, typer.Option("--embedded", help="Run a private broker and workers during this command.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Data = Annotated[
@@ -42,14 +42,16 @@ Classes = Annotated[
 ]
 NoCalibration = Annotated[
     bool,
-    typer.Option("--no-calibration", help="Do not take what is not given here from a calibration."),
+    typer.Option(
+        "--no-calibration", help="Use defaults instead of a calibration for parameters that are not given."
+    ),
 ]
 Budget = Annotated[
     float | None,
     typer.Option(
         "--budget",
-        help="With qubits: QPU seconds that the run may be charged; the problem that would exceed "
-        "it is not sent, and the run pauses.",
+        help="With qubits: QPU seconds that the run may be charged; a problem that would exceed "
+        "it is not submitted, and the run pauses.",
     ),
 ]
 Window = Annotated[
@@ -58,43 +60,43 @@ Window = Annotated[
         "--window",
         help="Hours in which the run may work: `22:00-06:00` every night, `mon-fri 22:00-06:00` the nights "
         "that begin on these days, `sat,sun 00:00-24:00` whole days. May be given several times. Outside of "
-        "them the run is paused: nothing is sent that would not be answered before a window's end, and it "
-        "goes on by itself when the next one opens. On the nights when clocks are changed, what a clock on "
-        "the wall shows counts.",
+        "them the run is paused: no problem is submitted that would not be answered before the window "
+        "closes, and the run resumes automatically with the next window. Windows follow local wall-clock "
+        "time, also when clocks change.",
     ),
 ]
 Zone = Annotated[
     str | None,
     typer.Option(
         "--tz",
-        help="Time zone of --window and --deadline, Europe/London say; default: this machine's, or UTC where "
-        "that has no name. The run remembers it.",
+        help="Time zone of --window and --deadline, for example Europe/London; default: this machine's, or "
+        "UTC. It is stored with the run.",
     ),
 ]
 Key = Annotated[
     str | None,
-    typer.Option("--idempotency-key", help="Send again without fear: the same key is the same run."),
+    typer.Option("--idempotency-key", help="Make retries safe: the same key is the same run."),
 ]
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", help="Say what it would need and cost; no image is sent."),
+    typer.Option("--dry-run", help="Print what it would need and cost; no image is submitted."),
 ]
 Detach = Annotated[bool, typer.Option("--detach", help="Enqueue, print the run's number and return.")]
 
 
 def microseconds(seconds: float | None) -> int | None:
-    """A budget as it is kept; raises ParameterError where it is no time."""
+    """Return a budget of ``seconds`` in microseconds; raise ParameterError unless it is above 0."""
     if seconds is None:
         return None
     if not (math.isfinite(seconds) and seconds > 0):
-        raise ParameterError(f"a budget of {seconds} s: a number of QPU seconds above 0 is needed")
+        raise ParameterError(f"the budget is {seconds} s; it must be a finite number of QPU seconds above 0")
     return max(round(seconds * 1e6), 1)
 
 
-def zone_name(given: str | None) -> str:
-    """The zone that was given, or this machine's, or UTC where that cannot be told."""
-    if given is not None:
-        return given
+def zone_name(zone: str | None) -> str:
+    """Return ``zone``, or by default the time zone of this machine, or UTC if that is unknown."""
+    if zone is not None:
+        return zone
     import tzlocal
 
     try:
@@ -104,10 +106,10 @@ def zone_name(given: str | None) -> str:
 
 
 def read_schedule(text: str) -> list[Any]:
-    """The points of an anneal schedule from JSON, or from a file of it; `Parameters` checks them.
+    """Return the points of an anneal schedule from ``text``: JSON or the path of a JSON file.
 
     Raises:
-        ParameterError: no such file, or no JSON list.
+        ParameterError: the file cannot be read, or the JSON is not a list. `Parameters` checks the points.
     """
     if not text.lstrip().startswith("["):
         path = Path(text)
@@ -115,14 +117,14 @@ def read_schedule(text: str) -> list[Any]:
             with path.open(encoding="utf-8") as file:
                 text = file.read(_MAX_SCHEDULE_BYTES)
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text"
+            reason = getattr(error, "strerror", None) or "it is not a text file"
             raise ParameterError(
-                f"anneal schedule {path}: {reason}; give [[0, 0], [20, 1]], or a file of that"
+                f"anneal schedule {path}: {reason}; give [[0, 0], [20, 1]], or a file with such points"
             ) from None
     try:
         points = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ParameterError(f"an anneal schedule is JSON, [[0, 0], [20, 1]]: {error}") from None
+        raise ParameterError(f"an anneal schedule must be JSON, such as [[0, 0], [20, 1]]: {error}") from None
     if not isinstance(points, list):
-        raise ParameterError("an anneal schedule is a list of points [microseconds, s]")
+        raise ParameterError("an anneal schedule must be a list of points [microseconds, s]")
     return points

@@ -1,4 +1,4 @@
-"""The options of the command line that make a request: taken from the fields of the request itself."""
+"""Makes the options of `annealq classify` from the fields of a request, and a request from the options."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MORE_HELP = {"anneal_schedule": " Give JSON, or a file of it."}
 
 
 def declared(name: str, field: FieldInfo) -> OptionInfo:
-    """Return the option for ``field`` of a request or of its parameters, with its description as help."""
+    """Return the option for ``field``, called ``name``, of a request; its help is the description."""
     flags = [f"--{name.removesuffix('_us').replace('_', '-')}", *([_SHORT[name]] if name in _SHORT else [])]
     option: OptionInfo = typer.Option(*flags, help=f"{field.description}{_MORE_HELP.get(name, '')}")
     return option
@@ -32,7 +32,7 @@ Qpu = Annotated[str | None, declared("qpu", fields_of(Parameters)["qpu"])]
 Tiles = Annotated[int | None, declared("tiles", fields_of(Parameters)["tiles"])]
 
 _REQUIRED = inspect.Parameter.empty
-# Fields that the command line writes otherwise: each with the name, the option and the default there.
+# Request fields whose option differs from the field: name, annotation and default of the option.
 _WRITTEN: dict[str, tuple[str, Any, Any]] = {
     "data": ("data", o.Data, _REQUIRED),
     "labels": ("labels", o.Labels, None),
@@ -46,7 +46,7 @@ _WRITTEN: dict[str, tuple[str, Any, Any]] = {
 
 
 def takes_request(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give ``command`` the options of a request; its first parameter gets the request that they make."""
+    """Give ``command`` the options of a request; its first parameter receives the request."""
     _request, *own = inspect.signature(command, eval_str=True).parameters.values()
     names = [option.name for option in own]
     options = [*_request_options(), *(_option(each.name, each.annotation, each.default) for each in own)]
@@ -61,7 +61,7 @@ def takes_request(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def request_of(given: Mapping[str, Any]) -> ClassificationRequest:
-    """Return the request that the options ``given`` by name make; raise ParameterError for a wrong value."""
+    """Return the request for the values ``given`` by option name; raise ParameterError if one is wrong."""
     if given["tz"] is not None and not given["window"] and given["deadline"] is None:
         raise ParameterError(f"--tz {given['tz']} is only valid with --window or --deadline")
     asked = {name: _read(name, given[name]) for name in fields_of(Parameters) if given[name] is not None}

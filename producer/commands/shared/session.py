@@ -1,4 +1,4 @@
-"""Opens what a command works with: database and broker, with the embedded stack around them where asked."""
+"""Opens database and broker for a command, with a local stack around them if wanted."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ _BOOT_S = 10.0
 
 @contextmanager
 def open_app(*, embedded: bool, workers: int | None = None, emulator: bool = False) -> Iterator[AppContext]:
-    """Database and broker, both answering. ``embedded``: a stack of its own, unless one runs on this home.
+    """Open the database and check that the broker answers.
 
-    emulator: the work needs one; a stack of its own brings it.
+    Args:
+        embedded: start a local stack for the command, unless one runs in this home.
+        workers: number of batches that the local stack processes at a time.
+        emulator: the command needs the emulator, which a local stack then starts.
 
     Raises:
-        BrokerUnavailable: nothing answers; says where it looked and what to do. Nothing was written.
-        StackError: a stack runs on this home whose workers know no emulator, and one is needed.
+        BrokerUnavailable: the broker does not answer; the message says where and what to do.
+        StackError: the emulator is needed, and the stack of this home runs without it.
     """
     from producer.stack import broker
     from producer.stack.stack import Interrupted, Stack, running_pid
@@ -38,23 +41,23 @@ def open_app(*, embedded: bool, workers: int | None = None, emulator: bool = Fal
         if emulator:
             _refuse_without_emulator(settings)
         with database(settings) as opened:
-            yield AppContext(settings, opened, lambda: None)
+            yield AppContext(settings, opened)
         return
     console = screen()
-    tell = console.print if "ANNEALQ_VERBOSE" in os.environ else lambda _line: None
+    report = console.print if "ANNEALQ_VERBOSE" in os.environ else lambda _line: None
     try:
         with (
-            Stack(settings, workers=workers, emulator=emulator, on_event=tell) as stack,
+            Stack(settings, workers=workers, emulator=emulator, on_event=report) as stack,
             database(settings) as opened,
         ):
             yield AppContext(settings, opened, stack.check)
     except Interrupted as interruption:
-        console.print("stopped; what is queued goes on when a stack runs again: `annealq up`")
+        console.print("stopped; queued work continues when a stack runs again: `annealq up`")
         raise typer.Exit(interruption.exit_code) from None
 
 
 def _refuse_without_emulator(settings: Settings) -> None:
-    """Where the workers are those of this home's stack, it is known whether they have an emulator."""
+    """Raise StackError if the workers are those of this home's stack, and it runs without the emulator."""
     from producer.stack import broker, lock
 
     owner = lock.read_owner(settings.home)
@@ -68,7 +71,7 @@ def _refuse_without_emulator(settings: Settings) -> None:
 
 
 def _wait_for_boot(settings: Settings) -> None:
-    """Another process owns the home: give its stack the moment that it takes to answer."""
+    """Wait until the stack of another process, which owns this home, answers."""
     from producer.stack import broker
     from producer.stack.stack import running_pid
 

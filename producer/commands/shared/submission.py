@@ -31,7 +31,12 @@ def send(
     detach: bool,
     json: bool,
 ) -> None:
-    """Enqueue a run over ``images``; unless ``detach``, watch it and print the results."""
+    """Enqueue ``request`` for ``images`` under ``key``; unless ``detach``, follow the run and print results.
+
+    Args:
+        embedded, workers: as for `open_app`.
+        json: print one JSON object instead of tables.
+    """
     with open_app(embedded=embedded, workers=workers, emulator=request.solver is Solver.EMULATOR) as app:
         run, calibration = jobs.submit(app, request, images, key)
         watching.print_calibration_notice(calibration, images, request.asked)
@@ -50,7 +55,15 @@ def estimate(
     workers: int | None,
     json: bool,
 ) -> None:
-    """Print what a run would need and cost. No run is enqueued, but a new embedding is stored."""
+    """Print what ``request`` for ``images`` would need and cost. No run is enqueued.
+
+    An embedding that is found for it is stored.
+
+    Args:
+        key: idempotency key; an earlier run with it decides which calibration is used.
+        embedded, workers: as for `open_app`.
+        json: print one JSON object instead of a table.
+    """
     if not request.solver.is_remote:
         costs = reports_solver.free(request.solver, images.name, len(images.images))
     else:

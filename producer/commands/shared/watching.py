@@ -1,4 +1,4 @@
-"""Follows a run and prints what came out; shared by the commands that start one."""
+"""Follows a run and prints its results; shared by the commands that start one."""
 
 from __future__ import annotations
 
@@ -17,57 +17,65 @@ if TYPE_CHECKING:
 
 
 def print_calibration_notice(
-    fitted: CalibrationChoice | None, images: ImageSet, asked: Mapping[str, Any]
+    calibration: CalibrationChoice | None, images: ImageSet, asked: Mapping[str, Any]
 ) -> None:
-    """Say on standard error which parameters come from a calibration, and what is doubtful about it."""
+    """Print to standard error which parameters come from ``calibration``, and warn about shared images.
+
+    Args:
+        images: those of the run; accuracy on images that were calibrated with is too optimistic.
+        asked: the parameters that the user gave, by name.
+    """
     from producer.calibration import overlap
     from producer.reports.parameters import parameters_text
     from producer.reports.terminal import screen
 
-    if fitted is None:
+    if calibration is None:
         return
-    taken = parameters_text(fitted.parameters, set(fitted.parameters) - set(asked))
+    taken = parameters_text(calibration.parameters, set(calibration.parameters) - set(asked))
+    measured = f"{calibration.accuracy:.2%} of {calibration.images:,} images of {calibration.name}"
     screen().print(
-        f"calibration {fitted.id} ({fitted.accuracy:.2%} of {fitted.images:,} images of {fitted.name}): "
-        f"{taken or 'nothing, as all is given'}; --no-calibration does without",
+        f"calibration {calibration.id} ({measured}): "
+        f"{taken or 'nothing, as all is given'}; --no-calibration omits it",
         markup=False,
     )
     if images.labels is None:
         return
-    known = len(overlap.shared_images(overlap.digests(images.images), fitted.image_digests))
-    if known:
+    shared = len(overlap.shared_images(overlap.digests(images.images), calibration.image_digests))
+    if shared:
         screen().print(
-            f"warning: {known:,} of the {len(images.images):,} images were calibrated with: "
-            "the accuracy on them is optimistic"
+            f"warning: {shared:,} of the {len(images.images):,} images were used for calibration: "
+            "the accuracy on them is too optimistic"
         )
 
 
 def print_enqueued(run: Enqueued, *, json: bool) -> None:
-    """What `classify --detach` prints."""
+    """Print that ``run`` is queued, as one ``json`` object or as a line."""
     from producer.reports.terminal import print_json
 
     if json:
         print_json({"run_id": run.id, "created": run.created})
         return
-    known = "" if run.created else " (it was there already)"
-    typer.echo(f"run {run.id} is queued{known}: `annealq runs watch {run.id}`")
+    existing = "" if run.created else " (it existed already)"
+    typer.echo(f"run {run.id} is queued{existing}: `annealq runs watch {run.id}`")
 
 
-def follow_and_print(at: AppContext, run: int, *, json: bool) -> None:
-    """Follow a run to its end, print it, and exit with 1 when it did not finish well."""
+def follow_and_print(app: AppContext, run: int, *, json: bool) -> None:
+    """Follow ``run`` of ``app`` to its end, print it as ``json`` or tables, and exit with 1 unless done."""
     from producer.reports.progress import watch_run
     from producer.reports.terminal import screen
 
     console = screen()
     try:
-        seen = watch_run(at.database, run, console, at.check)
+        progress = watch_run(app.database, run, console, app.check)
     except KeyboardInterrupt as interruption:
-        if hasattr(interruption, "exit_code"):  # the embedded stack's own: it says what becomes of the work
+        if hasattr(
+            interruption, "exit_code"
+        ):  # of the local stack, which reports what happens to queued work
             raise
-        console.print(f"run {run} goes on: `annealq runs watch {run}`")
+        console.print(f"run {run} continues: `annealq runs watch {run}`")
         raise typer.Exit(130) from None
-    _show(at.database, run, scores=False, json=json)
-    if seen.state is not RunState.DONE:
+    _show(app.database, run, scores=False, json=json)
+    if progress.state is not RunState.DONE:
         raise typer.Exit(1)
 
 

@@ -75,8 +75,8 @@ def test_csv_and_gzip(http: httpx.Client, database: Database, network: ChosenNet
 
 
 UNUSABLE = (
-    (b"", "no JSON"),
-    (b"[" * 100_000, "no JSON"),
+    (b"", "not valid JSON"),
+    (b"[" * 100_000, "not valid JSON"),
     (b"[]", "JSON object"),
     (b"{}", "either"),
     (b'{"images": [[[1]]], "uri": "/x"}', "either"),
