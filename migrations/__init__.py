@@ -32,10 +32,10 @@ def upgrade(url: str, revision: str = "head") -> None:
 
 
 def _make_file(database: Database) -> None:
-    """A new SQLite file is this user's alone, whatever the umask; its log takes the file's mode.
+    """Create a SQLite file that only this user may read, whatever the umask; its log takes the file's mode.
 
     Raises:
-        DatabaseUnavailable: it cannot be made there.
+        DatabaseUnavailable: it cannot be created there.
     """
     path = database.url.database
     if database.url.get_backend_name() != "sqlite" or not path or path == ":memory:":
@@ -43,18 +43,18 @@ def _make_file(database: Database) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
-        raise DatabaseUnavailable(f"{database.name} cannot be made: {error.strerror}") from error
+        raise DatabaseUnavailable(f"{database.name} cannot be created: {error.strerror}") from error
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Take the database back to ``revision`` (`base`: no tables). Rows of dropped tables are lost."""
+    """Take the database ``url`` back to ``revision`` (`base`: no tables). Rows of dropped tables are lost."""
     from alembic import command
 
     command.downgrade(_config(url), revision)
 
 
 def check(url: str) -> None:
-    """Compare the database with `schema.tables`; raises alembic's CommandError when they differ."""
+    """Compare the database ``url`` with `schema.tables`; raise alembic's CommandError where they differ."""
     from alembic import command
 
     command.check(_config(url))

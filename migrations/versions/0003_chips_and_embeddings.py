@@ -48,7 +48,7 @@ def downgrade() -> None:
 
 
 def _replace_embeddings(create, *, drop: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
-    """Drop and make again what `problems` refers to; SQLite refers by name, others by constraint."""
+    """Recreate the tables that `problems` refers to; SQLite refers by name, others by constraint."""
     named = op.get_bind().dialect.name != "sqlite"
     if named:
         op.drop_constraint("fk_problems_embedding_id", "problems", type_="foreignkey")
@@ -217,7 +217,7 @@ def _create_old_embeddings() -> None:
 
 
 def _native(kind: str) -> str:
-    """A column type as the database at hand spells it."""
+    """Return a column type as this database spells it."""
     sqlite = {"FLOAT8": "DOUBLE", "BIGKEY": "INTEGER", "BYTES": "BLOB"}
     other = {"FLOAT8": "DOUBLE PRECISION", "BIGKEY": "BIGINT", "BYTES": "BYTEA"}
     return (sqlite if op.get_bind().dialect.name == "sqlite" else other).get(kind, kind)

@@ -42,5 +42,5 @@ def downgrade() -> None:
 
 
 def _moment() -> str:
-    """A time, as the database at hand spells it."""
+    """Return the type of a time as this database spells it."""
     return "DATETIME" if op.get_bind().dialect.name == "sqlite" else "TIMESTAMP WITH TIME ZONE"

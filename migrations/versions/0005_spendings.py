@@ -45,7 +45,7 @@ def downgrade() -> None:
 
 
 def _day(moment: str) -> str:
-    """The day (UTC) of a stored time, as the database at hand spells it."""
+    """Return the day (UTC) of a stored time as this database spells it."""
     if op.get_bind().dialect.name == "sqlite":
         return f"date({moment})"
     return f"CAST({moment} AT TIME ZONE 'UTC' AS DATE)"

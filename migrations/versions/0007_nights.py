@@ -67,17 +67,17 @@ def _create_firings() -> None:
 def downgrade() -> None:
     op.drop_table("firings")
     op.drop_table("schedules")
-    # Words that the older code does not know; it has no windows and goes on when a person says so.
+    # The older code does not know these words; it has no windows, and a user resumes a run.
     op.execute("UPDATE runs SET paused_by = 'hand' WHERE paused_by IN ('window', 'deadline')")
     for name in reversed(_TIMES):
         op.execute(f"ALTER TABLE runs DROP COLUMN {name}")
 
 
 def _key() -> sa.BigInteger:
-    """SQLite numbers rows by itself only where the key's type is INTEGER."""
+    """Return the type of a key; SQLite numbers rows on its own only where it is INTEGER."""
     return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def _moment() -> str:
-    """A time, as the database at hand spells it."""
+    """Return the type of a time as this database spells it."""
     return "DATETIME" if op.get_bind().dialect.name == "sqlite" else "TIMESTAMP WITH TIME ZONE"

@@ -1,4 +1,4 @@
-"""Networks that are brought from outside, imported or shipped: once for each content, or not at all."""
+"""Networks from outside, imported or shipped, are installed once for each content, or not at all."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from worker.records.networks import Registry
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder in the place of the one that comes with annealq."""
+    """Replace the folder of shipped networks by an empty one."""
     folder = tmp_path / "presets"
     folder.mkdir()
     monkeypatch.setattr(shipped, "FOLDER", folder)
@@ -45,7 +45,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    """A folder with `digits.safetensors` and `digits.json`."""
+    """Write `digits.safetensors` and `digits.json` into a folder."""
     folder = tmp_path / "files"
     folder.mkdir()
     ship(folder, "digits")
@@ -66,7 +66,7 @@ def images(name: str, count: int = 10) -> ImageSet:
 
 
 def origin(database: Database, network: int) -> tuple[str, int, str]:
-    """(name, version, origin) of a row."""
+    """Return (name, version, origin) of a row."""
     with database.reading() as session:
         row = session.get_one(Network, network)
         return row.name, row.version, row.training["origin"]

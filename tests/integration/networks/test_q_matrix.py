@@ -1,4 +1,4 @@
-"""Q as a process of the worker's side computes it, and the command that draws it."""
+"""The Q matrix that a process of the worker computes, and the command that draws it."""
 
 from __future__ import annotations
 

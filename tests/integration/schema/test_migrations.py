@@ -1,4 +1,4 @@
-"""Migrations on SQLite and PostgreSQL: from nothing, complete, back, and never past what the code knows."""
+"""Migrations on SQLite and PostgreSQL: from nothing, complete, back, and never past the code's revision."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def insert_copy(session: Session, run: int, **changes: Any) -> int:
 
 
 def stored(database: Database) -> list[tuple[int, int]]:
-    """Runs and how many batches each has, by SQL that every revision understands."""
+    """Return each run and its number of batches by SQL that every revision understands."""
     counts = "SELECT id, (SELECT count(*) FROM batches WHERE run_id = runs.id) FROM runs ORDER BY id"
     with database.reading() as session:
         return [(run, batches) for run, batches in session.execute(text(counts))]

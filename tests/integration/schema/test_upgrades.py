@@ -1,4 +1,4 @@
-"""A database of an older revision with work under way: after the upgrade today's workers finish it."""
+"""Today's workers finish the work of a database of an older revision after its upgrade."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def old_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of the older revision."""
+    """Create an empty database of the older revision."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'old.db'}"
         migrations.upgrade(url, OLD)
@@ -70,7 +70,7 @@ def open_context(url: str, emulator: Emulator) -> Context:
 
 
 def make_today(url: str, emulator: Emulator) -> None:
-    """Runs 1 to 4, as today's code makes them: queued, half done, done on the emulator, and paused."""
+    """Create runs 1 to 4 by today's code: queued, half done, done on the emulator, and paused."""
     migrations.upgrade(url)
     context = open_context(url, emulator)
     database = context.database
@@ -111,7 +111,7 @@ def older_batch(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def older_problem(row: dict[str, Any]) -> dict[str, Any]:
-    """Of the emulator's four, one is answered, one sent, one has left with its id unknown, one got lost."""
+    """Make the emulator's four problems answered, sent, sent with an unknown id, and lost."""
     place = row["ordinal"] if row["sapi_id"] is not None else 0
     if row["chain_breaks"] is not None:
         row["chain_breaks"] = row["chain_breaks"][8:]  # without mark and checksum
@@ -144,7 +144,7 @@ OLDER: dict[str, Age] = {
 
 
 def write_old(today: str, url: str) -> None:
-    """Rows of today, in the form that the older code gave them, into the older tables as they are."""
+    """Insert today's rows, changed to the older form, into the older tables."""
     source, target = Database(today).engine, Database(url).engine
     held = MetaData()
     held.reflect(bind=target)
@@ -169,7 +169,7 @@ def write_old(today: str, url: str) -> None:
 
 
 def _today(table: str) -> Select[Any]:
-    """The rows of a table; older ones of batches hold their images."""
+    """Return the rows of a table; older batches contain their images."""
     held = Base.metadata.tables[table]
     if table != "batches":
         return select(held)
@@ -178,14 +178,14 @@ def _today(table: str) -> Select[Any]:
 
 
 def _plain(value: Any, connection: Connection) -> Any:
-    """A value as the driver takes it for a column that was reflected."""
+    """Return a value as the driver accepts it for a reflected column."""
     if hasattr(value, "tzinfo") and connection.dialect.name == "sqlite":
         return value.replace(tzinfo=None)
     return getattr(value, "value", value)
 
 
 def finish(context: Context, runs: tuple[int, ...], patience_s: float = 60) -> None:
-    """What reconciler and worker do until these runs are done."""
+    """Do the work of reconciler and worker until these runs are done."""
     deadline = time.monotonic() + patience_s
     outbox = context.hints
     assert isinstance(outbox, Outbox)
@@ -242,7 +242,7 @@ def test_work_of_an_older_revision_is_finished(old_url: str, tmp_path: Path, emu
 
 
 def remote_problems(database: Database) -> list[tuple[str, int]]:
-    """State of each problem of run 1, and whether it was adopted."""
+    """Return the state of each problem of run 1, and whether it was adopted."""
     with database.reading() as session:
         query = select(Problem.state, Problem.adopted).join(Batch, Batch.id == Problem.batch_id)
         rows = session.execute(query.where(Batch.run_id == 1).order_by(Problem.id)).all()
@@ -250,26 +250,26 @@ def remote_problems(database: Database) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize(
-    ("revision", "error", "way_out"),
+    ("revision", "error", "hint"),
     [("0003", DatabaseOutdated, "annealq db upgrade"), ("9999", DatabaseTooNew, "upgrade annealq")],
 )
 def test_commands_on_another_revision_say_so_in_one_line(
-    database: Database, cli: Cli, revision: str, error: type[Exception], way_out: str
+    database: Database, cli: Cli, revision: str, error: type[Exception], hint: str
 ) -> None:
     at_revision(database, revision)
     for command in (("runs", "list"), ("networks", "list"), ("db", "current")):
-        with pytest.raises(error, match=way_out) as raised:
+        with pytest.raises(error, match=hint) as raised:
             cli(*command)
         assert "\n" not in str(raised.value)
         assert revision in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("process", "revision", "way_out"),
+    ("process", "revision", "hint"),
     [("worker", "0003", "annealq db upgrade"), ("reconciler", "9999", "upgrade annealq")],
 )
 def test_a_worker_of_another_revision_does_not_start(
-    tmp_path: Path, process: str, revision: str, way_out: str
+    tmp_path: Path, process: str, revision: str, hint: str
 ) -> None:
     url = f"sqlite:///{tmp_path / 'annealq.db'}"
     migrations.upgrade(url)
@@ -277,7 +277,7 @@ def test_a_worker_of_another_revision_does_not_start(
     done = annealq(process, env={"ANNEALQ_DATABASE_URL": url, "ANNEALQ_BROKER_URL": "redis://127.0.0.1:1/0"})
     assert done.returncode == 1
     said = done.stderr.strip().splitlines()
-    assert way_out in said[-1]
+    assert hint in said[-1]
     assert said[-1].startswith("error: ")
     assert "Traceback" not in done.stderr
 

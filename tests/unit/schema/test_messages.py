@@ -1,4 +1,4 @@
-"""Which queue a message travels through, and what is accepted from one."""
+"""The queues of messages, and the checks of their arguments."""
 
 from __future__ import annotations
 

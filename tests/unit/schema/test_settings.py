@@ -1,4 +1,4 @@
-"""Settings that are completed or refused as they are read."""
+"""Settings that are completed or refused when they are read."""
 
 from __future__ import annotations
 

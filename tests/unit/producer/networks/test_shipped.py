@@ -1,4 +1,4 @@
-"""What is in the package itself: each shipped network fits the preset of its name, and all are small."""
+"""Shipped networks match the presets of their names, and are small."""
 
 from __future__ import annotations
 

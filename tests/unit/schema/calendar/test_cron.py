@@ -1,4 +1,4 @@
-"""When schedules are due, on the nights when clocks are changed too."""
+"""Due times of schedules, also when clocks change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Windows on ordinary nights, over midnight, and on the nights when clocks are changed."""
+"""Windows on ordinary nights, across midnight, and when clocks change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def utc(text: str) -> datetime:
 
 
 def openings(text: str, zone: str, start: str, hours: int) -> list[tuple[str, str]]:
-    """When the windows are open in so many hours from ``start`` (UTC)."""
+    """Return when the windows are open in the ``hours`` after ``start`` (UTC)."""
     windows, at = Windows.parse([text], zone), utc(start)
     end, found = at + timedelta(hours=hours), []
     while (begin := windows.next_open(at)) is not None and begin < end:
@@ -34,7 +34,7 @@ def openings(text: str, zone: str, start: str, hours: int) -> list[tuple[str, st
     ("text", "zone", "start", "hours", "expected"),
     [
         ("22:00-06:00", "UTC", "2026-11-25T12:00", 48, [("25 22:00", "26 06:00"), ("26 22:00", "27 06:00")]),
-        # A night belongs to the day on which it begins: Friday's goes on into Saturday, Sunday's is none.
+        # A window belongs to the day on which it begins: Friday's extends into Saturday.
         ("fri 22:00-06:00", "UTC", "2026-11-26T00:00", 168, [("27 22:00", "28 06:00")]),
         ("22:00:30-22:00:31", "UTC", "2026-11-25T22:00", 1, [("25 22:00", "25 22:00")]),
         ("sat,sun 00:00-24:00", "UTC", "2026-11-25T00:00", 168, [("28 00:00", "30 00:00")]),
@@ -99,7 +99,7 @@ MOMENTS = st.integers(0, 3 * 365 * 24 * 60).map(
 
 @st.composite
 def windows_of_any_kind(draw: st.DrawFn) -> Windows:
-    """Closed on Sundays, so that each closes."""
+    """Return windows that are closed on Sundays, so that each closes."""
     texts = []
     for _ in range(draw(st.integers(1, 3))):
         start, end = draw(st.lists(st.integers(0, 1439), min_size=2, max_size=2, unique=True))
@@ -111,7 +111,7 @@ def windows_of_any_kind(draw: st.DrawFn) -> Windows:
 @hypothesis_settings(max_examples=40)
 @given(windows_of_any_kind(), MOMENTS, st.floats(0, 0.999))
 def test_between_two_turns_nothing_changes(windows: Windows, at: datetime, share: float) -> None:
-    """What `next_open` and `closes` leave out: any moment in between, and the second before."""
+    """Check the times that `next_open` and `closes` skip: those in between, and the second before."""
     is_open = windows.is_open(at)
     turn = windows.closes(at) if is_open else windows.next_open(at)
     assert turn is not None

@@ -1,4 +1,4 @@
-"""The codec of raw sample sets: what goes in comes out, and nothing hostile gets through."""
+"""The codec of raw reads: round trips, and the refusal of damaged and hostile bytes."""
 
 from __future__ import annotations
 

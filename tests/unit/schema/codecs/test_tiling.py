@@ -1,4 +1,4 @@
-"""Tilings and their bytes."""
+"""Tilings and their format as bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights as bytes: what goes in comes out, and what cannot be trusted is refused."""
+"""Weights as bytes: round trips, and the refusal of damaged and dangerous files."""
 
 from __future__ import annotations
 
