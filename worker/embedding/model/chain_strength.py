@@ -18,7 +18,8 @@ def torque(J: FloatArray, units: int) -> float:
     """Return the root mean square of the quadratic biases J (m,) times the root of the mean degree.
 
     The couplers of a chain must withstand the torque that the neighbours of a unit exert on it when they pull
-    its qubits into different directions at random (Raymond et al. 2020, arXiv 2006.10555). Ocean's
+    its qubits into different directions at random (Raymond et al. 2020, "Improving performance
+    of logical qubits by parameter tuning and topology compensation"). Ocean's
     ``uniform_torque_compensation`` is 1.414 times this value. It is 1 if all J are 0.
 
     Args:
