@@ -28,6 +28,7 @@ _Word = TypeVar("_Word", bound=StrEnum)
 MAX_READS = 10_000  # the most that D-Wave's solvers take in one problem
 MAX_SWEEPS = 1_000_000
 MAX_POINTS = 100
+MAX_BATCH_SIZE = 10_000  # images
 _LIMITS = ("ge", "gt", "le", "min_length", "max_length")
 
 

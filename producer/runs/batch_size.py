@@ -8,8 +8,7 @@ from typing import Any
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from producer.runs.request import MAX_BATCH_SIZE
-from schema.parameters import Parameters, Solver, Visible
+from schema.parameters import MAX_BATCH_SIZE, Parameters, Solver, Visible
 from schema.states import EmbeddingState
 from schema.tables import Batch, Embedding, Preparation, Run
 

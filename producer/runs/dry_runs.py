@@ -8,10 +8,9 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from producer.runs.request import MAX_BATCH_SIZE
 from schema.database import Database, record_event
 from schema.errors import NotFound, ParameterError
-from schema.parameters import Parameters, Solver
+from schema.parameters import MAX_BATCH_SIZE, Parameters, Solver
 from schema.states import PreparationState
 from schema.tables import Network, Preparation
 

@@ -19,12 +19,11 @@ from pydantic.dataclasses import dataclass
 from schema.calendar.run_hours import ALWAYS_OPEN, RunHours
 from schema.calendar.windows import MAX_WINDOWS, Windows, find_zone
 from schema.errors import ParameterError
-from schema.parameters import Parameters, Solver, Validated, solver
+from schema.parameters import MAX_BATCH_SIZE, Parameters, Solver, Validated, solver
 
 if TYPE_CHECKING:
     from producer.images.imageset import ImageSet
 
-MAX_BATCH_SIZE = 10_000  # images
 MAX_BUDGET_US = 10**15  # 31 years
 _NAMED = ("digits", "sklearn:digits")
 

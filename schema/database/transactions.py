@@ -21,8 +21,8 @@ from schema.errors import (
     DatabaseUnavailable,
     StorageError,
 )
-from schema.tables import REVISION
 from schema.tables.columns import UtcDateTime
+from schema.tables.runs import REVISION
 
 Clock = Callable[[], datetime]
 

@@ -29,19 +29,10 @@ from schema.states import (
     State,
     is_legal,
 )
-from schema.tables import (
-    Batch,
-    Calibration,
-    Delivery,
-    Embedding,
-    Event,
-    Firing,
-    Network,
-    Preparation,
-    Problem,
-    Run,
-    Schedule,
-)
+from schema.tables.api import Delivery
+from schema.tables.embeddings import Embedding, Preparation
+from schema.tables.runs import Batch, Calibration, Event, Network, Problem, Run
+from schema.tables.schedules import Firing, Schedule
 
 _EVENT: Insert = insert(Event.__table__)  # type: ignore[arg-type]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import tomllib
+from collections.abc import Mapping
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -35,6 +36,12 @@ from schema.network.layers import (
 
 Shape = tuple[int, ...]
 Form = Literal["head", "pooled", "deep"]
+
+# The one-hot penalty fitted for folded visible units; imported weights may lack it.
+FOLDED_LAM = "folded.lam"
+# The value in (0, 1) above which a visible unit is on; without it 1/2.
+THRESHOLD = "tone.threshold"
+OPTIONAL: Mapping[str, Shape] = {FOLDED_LAM: (1,), THRESHOLD: (1,)}
 
 PRESETS = ("digits", "digits5x5", "mnist", "conv358")
 

@@ -16,15 +16,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from schema.errors import NetworkError
-from schema.network.architecture import Architecture, Shape
+from schema.network.architecture import FOLDED_LAM, OPTIONAL, THRESHOLD, Architecture, Shape
 
 Weights = Mapping[str, NDArray[np.float32]]
-
-# The one-hot penalty fitted for folded visible units; imported weights may lack it.
-FOLDED_LAM = "folded.lam"
-# The value in (0, 1) above which a visible unit is on; without it 1/2.
-THRESHOLD = "tone.threshold"
-OPTIONAL: Mapping[str, Shape] = {FOLDED_LAM: (1,), THRESHOLD: (1,)}
 
 # Twice the size of float32, and room for names, so that a file of float64 gets a precise error message.
 _BYTES_PER_WEIGHT = 8

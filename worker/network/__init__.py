@@ -8,4 +8,5 @@ deep.py       class scores of networks with hidden units
 objective.py  what training maximises, with the noise of the hardware
 training.py   training with seeds, metrics and early stopping
 features.py   forward passes for whole batches
+inference.py  class scores and classes of the network alone
 """

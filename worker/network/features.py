@@ -1,4 +1,4 @@
-"""From images to feature values, and to the network's own classes: one forward pass for a batch."""
+"""From images to feature values: one forward pass for a batch."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schema.errors import ImageError
-from schema.network.architecture import Architecture
-from schema.network.weights import THRESHOLD, Weights
+from schema.network.architecture import THRESHOLD, Architecture
+from schema.network.weights import Weights
 from worker.network.layers import NetworkModule
-from worker.network.objective import class_scores
-from worker.network.transfer import check_transfer
 
 # Values of a layer that are in memory at once, 64 MB in float32.
 _BLOCK_VALUES = 16_000_000
@@ -26,34 +24,7 @@ def features(network: NetworkModule, images: NDArray[np.uint8]) -> NDArray[np.fl
     Raises:
         ImageError: another size or type than the network takes, or a pixel above its image_max.
     """
-    return _forward(network, images, network.visible, network.architecture.visible)
-
-
-def scores(
-    architecture: Architecture, weights: Weights, images: NDArray[np.uint8], transfer: str
-) -> NDArray[np.float64]:
-    """Return the own class scores (B, K) float64 of a network with ``architecture`` and trained ``weights``.
-
-    ``images`` are (B, H, W) uint8, ``transfer`` is ``paper`` or ``energy``; see `objective.class_scores`.
-
-    Raises:
-        ImageError: as for `features`.
-        NetworkError: an unknown transfer.
-    """
-    check_transfer(transfer)
-    network = restore(architecture, weights)
-    return _forward(network, images, lambda x: class_scores(network, x, transfer), architecture.classes)
-
-
-def classify(
-    architecture: Architecture, weights: Weights, images: NDArray[np.uint8], transfer: str = "energy"
-) -> NDArray[np.int64]:
-    """Return the network's own classes (B,) int64, without any sampling.
-
-    ``architecture``, ``weights``, ``images`` and ``transfer`` are as for `scores`.
-    """
-    best: NDArray[np.int64] = scores(architecture, weights, images, transfer).argmax(axis=1)
-    return best
+    return forward(network, images, network.visible, network.architecture.visible)
 
 
 def check_images(architecture: Architecture, images: NDArray[np.uint8]) -> None:
@@ -82,9 +53,14 @@ def restore(architecture: Architecture, weights: Weights) -> NetworkModule:
     return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's types do not know it
 
 
-def _forward(
+def forward(
     network: NetworkModule, images: NDArray[np.uint8], function: Callable[[Tensor], Tensor], width: int
 ) -> NDArray[np.float64]:
+    """Return ``function`` of the pixels of ``images``, (B, ``width``) float64, block by block.
+
+    Raises:
+        ImageError: another size or type than the network takes, or a pixel above its image_max.
+    """
     check_images(network.architecture, images)
     architecture = network.architecture
     shapes = (architecture.input.shape, *architecture.feature_shapes)

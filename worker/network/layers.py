@@ -12,9 +12,8 @@ import torch
 import torch.nn.functional as fn
 from torch import Tensor, nn
 
-from schema.network.architecture import Architecture
+from schema.network.architecture import THRESHOLD, Architecture
 from schema.network.layers import Conv, ConvUnits, Dense, DenseUnits, Input, MaxPool, PoolUnits
-from schema.network.weights import THRESHOLD
 
 # Up to the first number of classes all 2^K class states are trained on; up to the second, those with at most
 # two classes on; above, with one or none: there would be too many pairs.

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schema.errors import ImageError, NetworkError
-from schema.network.architecture import Architecture
-from schema.network.weights import FOLDED_LAM, THRESHOLD
+from schema.network.architecture import FOLDED_LAM, THRESHOLD, Architecture
 from worker.network.deep import initialise_weights
-from worker.network.features import check_images, scores
+from worker.network.features import check_images
+from worker.network.inference import scores
 from worker.network.layers import NetworkModule
 from worker.network.objective import Objective, class_scores
 from worker.network.transfer import check_transfer

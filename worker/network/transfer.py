@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.errors import NetworkError, ParameterError
-from schema.network.architecture import Architecture, Shape
+from schema.network.architecture import FOLDED_LAM, Architecture, Shape
 from schema.network.layers import MaxPool, PoolUnits, UnitLayer
-from schema.network.weights import FOLDED_LAM, Weights
+from schema.network.weights import Weights
 from worker.network.columns import bias_repeats, pool_mask, weight_index
 from worker.qubo.energy_model import Coupling, EnergyModel, build_model
 

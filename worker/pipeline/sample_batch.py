@@ -107,9 +107,9 @@ def _sample_here(
 def _sample_remotely(
     context: Context, lease: Lease, batch_input: BatchInput, network: TrainedNetwork, terms: LinearTerms
 ) -> None:
-    from worker.remote import sample
+    from worker.remote import submission
 
-    sampled = sample.sample(context, lease, batch_input, network, terms)
+    sampled = submission.sample_batch(context, lease, batch_input, network, terms)
     reach(CrashPoint.SAMPLING_ENDED)
     with writing(context, lease) as (session, now):
         batches.finish_sampling(session, batch_input, sampled, now=now)

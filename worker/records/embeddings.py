@@ -23,8 +23,8 @@ from schema.database import Database, record_event, transition
 from schema.errors import AnnealqError, Corrupt, Refused, StorageError
 from schema.states import EmbeddingState
 from schema.tables import Chip, Embedding
+from worker.embedding.model.found import FoundTiling, StoredEmbedding
 from worker.embedding.model.graphs import Interactions, SolverGraph
-from worker.embedding.search.find import FoundTiling
 from worker.process.crash_points import CrashPoint, reach
 from worker.records import leases
 
@@ -53,26 +53,6 @@ class EmbeddingRequest:
     interactions: Interactions
     tiles: int
     name: str
-
-
-@dataclass(frozen=True, eq=False)
-class StoredEmbedding:
-    """An embedding that is ready.
-
-    Attributes:
-        seconds: duration of its search.
-        searched_s: seconds that this call waited for it, 0 if it was already stored.
-    """
-
-    id: int
-    tiling: Tiling
-    seconds: float
-    searched_s: float
-
-    @property
-    def hit(self) -> bool:
-        """Return whether it was already stored, so that nothing was searched."""
-        return self.searched_s == 0.0
 
 
 def store_chip(database: Database, solver: str, graph: SolverGraph, properties: dict[str, Any]) -> int:

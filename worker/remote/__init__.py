@@ -1,11 +1,10 @@
 """One batch on a solver with qubits: prepared, submitted, collected, and checked for duplicates.
 
-Read `sample.py` first, then the way of a problem: `recovery.py` reserves it, `sending.py` sends it,
-`collecting.py` stores its answer.
+Read `submission.sample_batch` first, then the way of a problem: `recovery.py` reserves it, `sending.py` sends
+it, `collecting.py` stores its answer.
 
-    sample.py       the whole way of a batch
     prepare.py      chip, embedding, encoded program and estimate, for a run
-    submission.py   the loop around the three steps, and what stops it
+    submission.py   the whole way of a batch; the loop around the three steps, and what stops it
     state.py        what these steps share
     recovery.py     resolves what an earlier worker left, reserves what is missing
     sending.py      admits problems, records them as being sent, and sends them

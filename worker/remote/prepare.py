@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from schema.parameters import Parameters, Solver
+from worker.embedding.model.found import FoundTiling, StoredEmbedding
 from worker.embedding.model.graphs import Interactions
 from worker.embedding.search import find
 from worker.process import shutdown
@@ -25,7 +26,7 @@ class SolverSetup:
     """All that the problems of a run need."""
 
     qpu: SolverConnection
-    embedding: embeddings.StoredEmbedding
+    embedding: StoredEmbedding
     program: ChipProgram
 
     def estimate_us(self, parameters: Parameters, images: int) -> int:
@@ -101,7 +102,7 @@ def _search(
 ) -> embeddings.Search:
     """Return the search that runs if the database has no embedding; a worker that stops interrupts it."""
 
-    def search(store_progress: embeddings.Report, start: Tiling | None) -> find.FoundTiling:
+    def search(store_progress: embeddings.Report, start: Tiling | None) -> FoundTiling:
         def on_progress(step: str, fraction: float) -> None:
             shutdown.check()
             store_progress(step, fraction)

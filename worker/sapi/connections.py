@@ -17,7 +17,7 @@ from worker.process import shutdown
 from worker.process.settings import WorkerSettings
 
 if TYPE_CHECKING:
-    from worker.records.embeddings import StoredEmbedding
+    from worker.embedding.model.found import StoredEmbedding
     from worker.sapi.client import Access
     from worker.sapi.program import ChipProgram
     from worker.sapi.qpu import SolverConnection

@@ -24,7 +24,7 @@ from schema.errors import NotFound, ParameterError
 from schema.settings import load
 from schema.tables import Batch
 from worker.compute import scoring
-from worker.network import features
+from worker.network import features, inference
 from worker.network.objective import class_scores
 from worker.network.trained import TrainedNetwork
 from worker.records import batches
@@ -49,7 +49,7 @@ class Measured:
 
 def measure(network: TrainedNetwork, images: NDArray[np.uint8], labels: NDArray[np.int16] | None) -> Measured:
     """Compare the classes that ``network`` gives ``images`` (N, H, W) uint8 with ``labels`` (N,); time it."""
-    own = features.classify(network.architecture, network.weights, images, network.transfer)
+    own = inference.classify(network.architecture, network.weights, images, network.transfer)
     right = None if labels is None else int((own == labels).sum())
     batch = images[:_BATCH]
     forward_us = _time_us(network, images[:1])

@@ -43,8 +43,8 @@ from tests.integration.conftest import START, Outbox, some_images, work_off
 from tests.integration.rows import TILES, add_chip, add_embedding
 from tests.trained import tiny
 from worker.context import Context
+from worker.embedding.model.found import FoundTiling
 from worker.embedding.model.graphs import Interactions
-from worker.embedding.search.find import FoundTiling
 from worker.pipeline.finish_run import finish_run
 from worker.pipeline.sample_batch import sample_batch
 from worker.pipeline.score_batch import score_batch

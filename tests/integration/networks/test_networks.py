@@ -30,7 +30,7 @@ from schema.states import NetworkState
 from schema.tables import Event, Network
 from tests.integration.conftest import Cli
 from tests.trained import patterns, ship, tiny
-from worker.network.features import scores
+from worker.network.inference import scores
 from worker.records.networks import Registry
 
 

@@ -29,7 +29,7 @@ from schema.tables import Batch, BatchImages, Calibration, Network, Run, SampleS
 from tests.integration.conftest import START, USE_CASES, Clock, Outbox, network_row, some_images, work_off
 from worker import reconcile
 from worker.context import Context
-from worker.network import features
+from worker.network import inference
 from worker.process.settings import WorkerSettings
 from worker.records import attempts, leases
 
@@ -41,7 +41,7 @@ def knowable(context: Context, network: ChosenNetwork, count: int = 60) -> Image
     images = some_images(count, seed=3)
     with context.database.reading() as session:
         held = context.networks.get(session, network.id)
-    labels = features.classify(held.architecture, held.weights, images.images, "energy")
+    labels = inference.classify(held.architecture, held.weights, images.images, "energy")
     return replace(images, labels=labels)
 
 

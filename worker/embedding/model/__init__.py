@@ -6,5 +6,6 @@ check.py           whether a tiling is valid on a solver
 placement.py       biases of a model on the qubits and couplers of a chip
 chain_strength.py  how strongly the qubits of a chain are coupled
 scale.py           one factor that brings all biases into a solver's ranges
+found.py           a tiling that a search found, and one that is stored
 unembedding.py     from the reads of qubits to the values of units
 """

@@ -7,14 +7,13 @@ is the default here, too; annealq's option ``chain_strength`` is this prefactor.
 from __future__ import annotations
 
 import numpy as np
-
-from worker.embedding.model.scale import FloatArray
+from numpy.typing import NDArray
 
 # Prefactor of uniform torque compensation in Ocean (dwave.embedding.chain_strength).
 DEFAULT_CHAIN_STRENGTH = 1.414
 
 
-def torque(J: FloatArray, units: int) -> float:
+def torque(J: NDArray[np.float64], units: int) -> float:
     """Return the root mean square of the quadratic biases J (m,) times the root of the mean degree.
 
     The couplers of a chain must withstand the torque that the neighbours of a unit exert on it when they pull

@@ -10,8 +10,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from schema.codecs.tiling import Tiling
@@ -23,6 +21,7 @@ from worker.embedding.copies.task import TilingTask
 from worker.embedding.copies.time_limit import Report, TimeLimit
 from worker.embedding.layered import construct
 from worker.embedding.model.check import check_tiling, intact_tiles
+from worker.embedding.model.found import FoundTiling
 from worker.embedding.model.graphs import Interactions, SolverGraph
 from worker.embedding.search import shipped
 from worker.embedding.search.filling import WindowFiller
@@ -40,23 +39,6 @@ _LARGEST_FILLED = 300
 _LARGEST_SEARCHED = 60
 # Copies from which on the search for a periodic packing pays.
 _WORTH_A_LATTICE = 10
-
-
-@dataclass(frozen=True)
-class FoundTiling:
-    """A tiling that is valid on its solver, and how it was found.
-
-    Attributes:
-        tiling: chains of all copies.
-        method: what made most of its copies: ``layered``, ``lattice``, ``minorminer`` or ``repaired``.
-        seconds: wall clock of the search.
-        seed: gives the same tiling again unless the time limit ended the search.
-    """
-
-    tiling: Tiling
-    method: str
-    seconds: float
-    seed: int
 
 
 def find_embedding(

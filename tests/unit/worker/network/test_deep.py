@@ -14,7 +14,7 @@ from schema.errors import NetworkError
 from schema.network.architecture import Architecture, preset
 from schema.network.weights import THRESHOLD, check
 from worker.annealers.simulated import SimulatedAnnealer
-from worker.network import features, training, transfer
+from worker.network import features, inference, training, transfer
 from worker.network.deep import DeepEnergy, energy_layers
 from worker.network.features import restore
 from worker.network.layers import NetworkModule, Tone
@@ -177,7 +177,7 @@ def test_what_a_deep_network_learns_is_what_is_sampled() -> None:
     trained = training.train(architecture, *bars(800, 0), "energy", seed=1)
     assert THRESHOLD in trained.weights
     images, labels = bars(100, 1)
-    own = features.classify(architecture, trained.weights, images)
+    own = inference.classify(architecture, trained.weights, images)
     assert (own == labels).mean() >= 0.9
     model = transfer.energy_model(architecture, trained.weights, "energy", "sampled")
     linear = model.linear(features.features(features.restore(architecture, trained.weights), images))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from producer.reproduction import digits5x5
 from schema.errors import ImageError, NetworkError
 from schema.network.architecture import Architecture, preset
-from worker.network import features, training, transfer
+from worker.network import features, inference, training, transfer
 
 Images = NDArray[np.uint8]
 
@@ -60,7 +60,7 @@ def test_energy_training_survives_in_the_ground_state() -> None:
     trained = training.train(architecture, images, labels, "energy", seed=1)
     ground = ground_classes(architecture, trained.weights, images, "energy")
     assert np.array_equal(ground, np.eye(5))
-    assert np.array_equal(features.classify(architecture, trained.weights, images, "energy"), labels)
+    assert np.array_equal(inference.classify(architecture, trained.weights, images, "energy"), labels)
     largest = np.abs(trained.weights["classes.weight"]).max()
     assert largest <= architecture.training.weight_bound * architecture.alpha
 
@@ -68,7 +68,7 @@ def test_energy_training_survives_in_the_ground_state() -> None:
 def test_paper_training_keeps_its_folded_penalty() -> None:
     architecture, images, labels = small(), digits5x5.images(), np.arange(5)
     trained = training.train(architecture, images, labels, "paper", seed=1)
-    logits = features.scores(architecture, trained.weights, images, "paper")
+    logits = inference.scores(architecture, trained.weights, images, "paper")
     assert np.array_equal(logits.argmax(axis=1), labels)
     assert trained.weights["folded.lam"][0] == pytest.approx(np.abs(logits).max() / 2)
     folded = transfer.energy_model(architecture, trained.weights, "paper", "folded")
@@ -84,7 +84,7 @@ def test_pooled_networks_learn(rule: str) -> None:
     images, labels = digits5x5.images(), np.arange(5)
     trained = training.train(architecture, images, labels, rule, seed=0)
     assert trained.metrics[-1].train_accuracy > trained.metrics[0].train_accuracy
-    assert np.mean(features.classify(architecture, trained.weights, images, rule) == labels) >= 0.8
+    assert np.mean(inference.classify(architecture, trained.weights, images, rule) == labels) >= 0.8
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:
@@ -140,7 +140,8 @@ def test_normalisation_is_folded_into_plain_weights() -> None:
     held_out = np.random.default_rng(0).permutation(len(images))[: len(images) // 5]
     architecture = small(validation=0.2, flips=False, epochs=8)
     trained = training.train(architecture, images, labels, seed=0)
-    accuracy = np.mean(features.classify(architecture, trained.weights, images[held_out]) == labels[held_out])
+    own = inference.classify(architecture, trained.weights, images[held_out])
+    accuracy = np.mean(own == labels[held_out])
     assert trained.metrics[trained.best_epoch - 1].validation_accuracy == pytest.approx(accuracy)
 
 
