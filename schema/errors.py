@@ -110,11 +110,11 @@ class BrokerUnavailable(AnnealqError):
 
 
 class StackError(AnnealqError):
-    """The embedded stack could not start, or one of its processes failed."""
+    """The local stack could not start, or one of its processes failed."""
 
 
 class StackRunning(StackError):
-    """Another embedded stack owns this home folder."""
+    """Another local stack owns this home folder."""
 
 
 class StaleState(AnnealqError):

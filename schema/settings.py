@@ -63,7 +63,7 @@ class Settings(TomlSettings):
     """Addresses of the home folder, the database, the broker and the emulator."""
 
     home: Path = Field(
-        default_factory=default_home, description="Folder of the embedded stack: database, broker, logs."
+        default_factory=default_home, description="Folder of the local stack: database, broker, logs."
     )
     database_url: str = Field(
         default="", description="SQLAlchemy URL: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from operator import ne
 from typing import Any
 
-from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy import case, func, or_, select
 from sqlalchemy.orm import Session
 
 from producer.doctor.finding import BACKUP, Finding
@@ -41,8 +41,8 @@ def _miscounted(run: int, pairs: dict[str, tuple[int, int]]) -> Finding:
     # If both images and batches differ, rows are missing, and a corrected counter would hide it.
     if {"images", "batches"} <= wrong.keys() or pairs["batches"][1] == 0:
         return Finding(RUN_COUNTS, "runs", run, what, f"batches are missing: {BACKUP}, or classify again")
-    seen = tuple((name, counted) for name, (counted, _) in wrong.items())
-    return Finding(RUN_COUNTS, "runs", run, what, "recount: --repair", Recount(run, seen))
+    before = tuple((name, counted) for name, (counted, _) in wrong.items())
+    return Finding(RUN_COUNTS, "runs", run, what, "recount: --repair", Recount(run, before))
 
 
 def batch_gaps(session: Session) -> Iterator[Finding]:
@@ -85,10 +85,12 @@ def classifications(session: Session) -> Iterator[Finding]:
         .scalar_subquery()
     )
     expected = case((Batch.state == BatchState.SCORED, Batch.count), else_=0)
-    seen = select(
+    batches = select(
         Batch.id, Batch.run_id, Batch.state, expected.label("expected"), actual.label("actual")
     ).subquery()
-    rows = session.execute(select(seen).where(and_(seen.c.actual != seen.c.expected)).order_by(seen.c.id))
+    rows = session.execute(
+        select(batches).where(batches.c.actual != batches.c.expected).order_by(batches.c.id)
+    )
     return (_misscored(row) for row in rows.all())
 
 

@@ -114,11 +114,11 @@ def _against(
     with database.reading() as session:
         now = database.now(session)
         before = ledger.read(session, solver, now, limits)
-    seen = solver_problems.list_problems(settings, solver, ledger.sapi_ids(before), on_progress)
+    problems = solver_problems.list_problems(settings, solver, ledger.sapi_ids(before), on_progress)
     with database.reading() as session:
         after = ledger.read(session, solver, now, limits)
         labels = ledger.all_labels(session)
-    return len(seen), list(ledger.compare(before, after, labels, seen, solver))
+    return len(problems), list(ledger.compare(before, after, labels, problems, solver))
 
 
 def _size(session: Session, table: str) -> int:

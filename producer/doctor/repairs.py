@@ -29,21 +29,21 @@ COUNTERS: dict[str, ColumnElement[int]] = {
 
 @dataclass(frozen=True)
 class Recount:
-    """Count the rows of a run again, if the wrong counters still are as ``seen``."""
+    """Count the rows of a run again, if the wrong counters still are as ``before``."""
 
     run: int
-    seen: tuple[tuple[str, int], ...]
+    before: tuple[tuple[str, int], ...]
 
     def apply(self, session: Session, now: datetime) -> None:
         # Lock the run's row first: whatever counts a batch writes it, too.
-        columns = [getattr(Run, name) for name, _ in self.seen]
+        columns = [getattr(Run, name) for name, _ in self.before]
         row = session.execute(select(*columns).where(Run.id == self.run).with_for_update()).first()
-        if row is None or tuple(row) != tuple(value for _, value in self.seen):
+        if row is None or tuple(row) != tuple(value for _, value in self.before):
             raise StaleState(f"run {self.run} has changed its counters in the meantime")
-        expressions = [COUNTERS[name].label(name) for name, _ in self.seen]
+        expressions = [COUNTERS[name].label(name) for name, _ in self.before]
         values = session.execute(select(*expressions).where(Batch.run_id == self.run)).one()._asdict()
         session.execute(update(Run).where(Run.id == self.run).values(**values))
-        changes = ", ".join(f"{name} {before} -> {values[name]}" for name, before in self.seen)
+        changes = ", ".join(f"{name} {value} -> {values[name]}" for name, value in self.before)
         record(session, "runs", self.run, "recounted", changes, now=now)
 
 
@@ -89,11 +89,11 @@ class Clear:
     table: type[Base]
     row: int
     column: str
-    seen: Any
+    before: Any
     state: State
 
     def apply(self, session: Session, now: datetime) -> None:
-        require_unchanged(session, self.table, self.row, {self.column: self.seen, "state": self.state})
+        require_unchanged(session, self.table, self.row, {self.column: self.before, "state": self.state})
         key = self.table.__table__.c.id
         session.execute(update(self.table).where(key == self.row).values({self.column: None}))
         record(session, self.table.__tablename__, self.row, "cleared", self.column, now=now)
@@ -183,12 +183,12 @@ def is_irreplaceable(table: type[Base]) -> ColumnElement[bool]:
     raise AssertionError(f"rows of {table.__tablename__} are never removed")
 
 
-def require_unchanged(session: Session, table: type[Base], row: int, seen: dict[str, Any]) -> None:
-    """Lock a ``row`` of ``table`` in ``session``; raise StaleState unless its values are as ``seen``."""
+def require_unchanged(session: Session, table: type[Base], row: int, before: dict[str, Any]) -> None:
+    """Lock a ``row`` of ``table`` in ``session``; raise StaleState unless its values are as ``before``."""
     columns = table.__table__.c
-    query = select(*(columns[name] for name in seen)).where(columns.id == row)
+    query = select(*(columns[name] for name in before)).where(columns.id == row)
     values = session.execute(query.with_for_update()).first()
-    if values is None or tuple(values) != tuple(seen.values()):
+    if values is None or tuple(values) != tuple(before.values()):
         raise StaleState(f"{table.__tablename__} {row} has changed in the meantime")
 
 

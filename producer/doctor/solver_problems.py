@@ -50,7 +50,7 @@ def list_problems(
             "the emulator does not run: start `annealq up --emulator` in another terminal, or set "
             "ANNEALQ_EMULATOR_URL to a running one"
         )
-    seen = []
+    problems = []
     with programs.start(
         Program.SOLVER_PROBLEMS,
         [solver.value],
@@ -61,5 +61,5 @@ def list_problems(
     ) as running:
         for line in running.json_lines():
             on_progress(1)
-            seen.append(SolverProblem(**line))
-    return seen
+            problems.append(SolverProblem(**line))
+    return problems

@@ -54,11 +54,11 @@ class Resum:
     """Add up a run's problems again, if its sums have not changed and no batch is being sampled."""
 
     run: int
-    seen_us: int
+    before_us: int
 
     def apply(self, session: Session, now: datetime) -> None:
         sums = select(Spending.spent_us).where(Spending.run_id == self.run).with_for_update()
-        if sum(session.execute(sums).scalars()) != self.seen_us:
+        if sum(session.execute(sums).scalars()) != self.before_us:
             raise StaleState(f"run {self.run} has changed its sums in the meantime")
         # A worker that moves a problem holds its batch, and changes the sums in the same transaction.
         busy = select(Batch.id).where(Batch.run_id == self.run, Batch.state == BatchState.SAMPLING)
@@ -70,5 +70,5 @@ class Resum:
         rows = [{"run_id": self.run, "day": day, "spent_us": us} for day, us in sorted(days.items()) if us]
         if rows:
             session.execute(insert(Spending), rows)
-        change = f"{self.seen_us} -> {days.total()} us"
+        change = f"{self.before_us} -> {days.total()} us"
         record(session, "spendings", self.run, "added up", change, now=now)

@@ -78,31 +78,31 @@ def _arrays(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 def _pick(path: Path, arrays: Iterable[str], part: str | None, words: tuple[str, ...]) -> str:
     """Return the name of the array to read; raise ImageError if there is none, or several."""
     names = list(arrays)
-    known = _by_split(names, words)
+    choices = _by_split(names, words)
     if part is not None:
-        if part in known:
-            return known[part]
+        if part in choices:
+            return choices[part]
         if part in names:
             return part
         raise ImageError(
-            f"{printable(path)} has no {words[0]} called {printable(part)!r}: {_offer(path, known, names)}"
+            f"{printable(path)} has no {words[0]} called {printable(part)!r}: {_offer(path, choices, names)}"
         )
-    candidates = list(known.values()) or names
+    candidates = list(choices.values()) or names
     if len(candidates) == 1:
         return candidates[0]
-    problem = f"has several sets of {words[0]}" if known else f"has no array called {' or '.join(words)}"
-    raise ImageError(f"{printable(path)} {problem}: {_offer(path, known, names)}")
+    problem = f"has several sets of {words[0]}" if choices else f"has no array called {' or '.join(words)}"
+    raise ImageError(f"{printable(path)} {problem}: {_offer(path, choices, names)}")
 
 
 def _by_split(names: list[str], words: tuple[str, ...]) -> dict[str, str]:
     """Map the split, else the own name, of each array whose name contains one of ``words`` to its name."""
-    known: dict[str, str] = {}
+    choices: dict[str, str] = {}
     for word in words:
         for name in names:
             split = _split(name, word)
             if split is not None:
-                known[split if split and split not in known else name] = name
-    return known
+                choices[split if split and split not in choices else name] = name
+    return choices
 
 
 def _split(name: str, word: str) -> str | None:
@@ -123,12 +123,12 @@ def _labels_of(images: str, arrays: Iterable[str]) -> str | None:
     return None
 
 
-def _offer(path: Path, known: Iterable[str], names: list[str]) -> str:
-    choices = sorted(known) or sorted(names)
-    if not choices:
+def _offer(path: Path, choices: Iterable[str], names: list[str]) -> str:
+    available = sorted(choices) or sorted(names)
+    if not available:
         return "it holds no arrays, save it with numpy.savez(path, images=..., labels=...)"
-    offered = ", ".join(printable(f"{path}:{choice}") for choice in choices[:MOST_OFFERED])
-    return f"choose one of {offered}{', ...' if len(choices) > MOST_OFFERED else ''}"
+    offered = ", ".join(printable(f"{path}:{choice}") for choice in available[:MOST_OFFERED])
+    return f"choose one of {offered}{', ...' if len(available) > MOST_OFFERED else ''}"
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> NDArray[np.generic]:

@@ -47,21 +47,19 @@ def watch_run(
         waits: str | None = None
         while True:
             with database.reading() as session:
-                seen = queries.progress(session, run_id)
-            for stage, done in (("sampled", seen.sampled), ("scored", seen.scored)):
+                progress = queries.progress(session, run_id)
+            for stage, done in (("sampled", progress.sampled), ("scored", progress.scored)):
                 if stage not in stages:
-                    stages[stage] = bars.add_task(stage, total=seen.images, unit="images")
+                    stages[stage] = bars.add_task(stage, total=progress.images, unit="images")
                 bars.update(stages[stage], completed=done)
-            searching = "" if seen.search is None else ": {} {} %".format(*_step(seen.search))
+            searching = "" if progress.search is None else ": {} {} %".format(*_step(progress.search))
             bars.update(stages["sampled"], description=f"sampled{searching}")
-            if seen.state in FINISHED_RUNS or (seen.state is RunState.PAUSED and not seen.waits):
-                return seen
-            if seen.waits != waits and (waits := seen.waits):
+            if progress.state in FINISHED_RUNS or (progress.state is RunState.PAUSED and not progress.waits):
+                return progress
+            if progress.waits != waits and (waits := progress.waits):
                 console.print(f"run {run_id} is waiting: {waits}", markup=False)
-            lines.print(
-                f"run {run_id}: {seen.sampled} sampled, {seen.scored} scored of {seen.images} images"
-                f"{searching}"
-            )
+            counts = f"{progress.sampled} sampled, {progress.scored} scored of {progress.images} images"
+            lines.print(f"run {run_id}: {counts}{searching}")
             check()
             time.sleep(_EVERY_S)
 
@@ -75,14 +73,14 @@ def watch_training(
         printed = 0
         while True:
             with database.reading() as session:
-                seen = networks_queries.network(session, network_id)
-            history = (seen.metrics or {}).get("epochs", [])
+                network = networks_queries.network(session, network_id)
+            history = (network.metrics or {}).get("epochs", [])
             total = history[-1]["epochs"] if history else None
             bars.update(bar, completed=len(history), total=total, description=_epoch(history))
-            if seen.state is NetworkState.READY:
-                return seen
-            if seen.state is NetworkState.FAILED:
-                raise AnnealqError(f"training {seen.name}@{seen.version} failed: {seen.error}")
+            if network.state is NetworkState.READY:
+                return network
+            if network.state is NetworkState.FAILED:
+                raise AnnealqError(f"training {network.name}@{network.version} failed: {network.error}")
             if not console.is_terminal and len(history) > printed:
                 printed = len(history)
                 console.print(_epoch(history))
@@ -99,13 +97,15 @@ def watch_calibration(
         bar = bars.add_task("calibration", total=None, unit="images")
         while True:
             with database.reading() as session:
-                seen = calibration_queries.get(session, calibration_id)
+                calibration = calibration_queries.get(session, calibration_id)
                 scored, images = calibration_queries.progress(session, calibration_id)
             bars.update(bar, completed=scored, total=images)
-            if seen.state is CalibrationState.READY:
-                return seen
-            if seen.state is CalibrationState.FAILED:
-                raise AnnealqError(f"calibration {calibration_id} of {seen.network} failed: {seen.error}")
+            if calibration.state is CalibrationState.READY:
+                return calibration
+            if calibration.state is CalibrationState.FAILED:
+                raise AnnealqError(
+                    f"calibration {calibration_id} of {calibration.network} failed: {calibration.error}"
+                )
             lines.print(f"calibration {calibration_id}: {scored} of {images} images")
             check()
             time.sleep(_EVERY_S)
@@ -120,13 +120,13 @@ def watch_dry_run(
         bar = bars.add_task("preparing", total=100, unit="%")
         while True:
             with database.reading() as session:
-                seen = dry_runs.get(session, preparation_id)
-            step, percent = _step(seen.progress)
+                dry_run = dry_runs.get(session, preparation_id)
+            step, percent = _step(dry_run.progress)
             bars.update(bar, completed=percent, description=step)
-            if seen.state is PreparationState.READY:
-                return seen
-            if seen.state is PreparationState.FAILED:
-                raise AnnealqError(f"{seen.network} on solver {seen.solver}: {seen.error}")
+            if dry_run.state is PreparationState.READY:
+                return dry_run
+            if dry_run.state is PreparationState.FAILED:
+                raise AnnealqError(f"{dry_run.network} on solver {dry_run.solver}: {dry_run.error}")
             lines.print(f"{step}: {percent} %")
             check()
             time.sleep(_EVERY_S)

@@ -1,4 +1,4 @@
-"""Uses solvers with qubits from the command line: the emulator in the embedded stack."""
+"""Uses solvers with qubits from the command line: the emulator in a local stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damage by plain SQL to the database of `test_doctor`, and exactly what the doctor finds."""
+"""Damage by plain SQL to the database of `test_doctor`, and the exact findings of the doctor."""
 
 # ruff: noqa: S608 - the statements are made of constants
 

@@ -1,4 +1,4 @@
-"""Bytes flipped in the database: whoever reads them says where they stand and what helps."""
+"""Errors about flipped bytes in the database name the row and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The doctor: damage planted by plain SQL is found, exactly; what can be repaired is, and all is well."""
+"""The doctor finds exactly the damage that was planted by plain SQL, and repairs what it can."""
 
 # ruff: noqa: S608 - the statements are made of constants
 

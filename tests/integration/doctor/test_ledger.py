@@ -1,4 +1,4 @@
-"""The doctor compares the ledger with what the solver has: after a run on the emulator, and after damage."""
+"""The doctor compares the ledger with the solver's list, after a run on the emulator and after damage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embeddings as people see them: listed, shown, drawn and removed; and preparations that ask for one."""
+"""Embeddings are listed, shown, drawn and removed; dry runs request them."""
 
 from __future__ import annotations
 

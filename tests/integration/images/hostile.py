@@ -1,4 +1,4 @@
-"""Files that somebody made to do harm, and what `annealq classify` must say of each."""
+"""Malicious files, and words that `annealq classify` must print about each."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def npy_header(shape: str) -> bytes:
 
 
 def png_of(width: int, height: int) -> bytes:
-    """A picture that claims so many pixels, and has hardly any."""
+    """Return a picture that claims ``width`` x ``height`` pixels, and has hardly any."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

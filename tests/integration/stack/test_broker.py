@@ -1,4 +1,4 @@
-"""The private broker as a real process: what it keeps, who gets in, and what is said when it cannot run."""
+"""Runs the private broker as a process: stored queues, access, and errors when it cannot run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A full disk: a clear error, nothing half-written, and all goes on once there is room."""
+"""A full disk gives a clear error and no partial writes, and work continues once there is space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages that a real worker process must not act on: those of a newer version, and pickles."""
+"""A worker process ignores messages of a newer version, and pickles."""
 
 from __future__ import annotations
 

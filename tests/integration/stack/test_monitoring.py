@@ -1,4 +1,4 @@
-"""Figures for Prometheus, and the dashboard that shows them: every figure that a panel asks for is there."""
+"""Metrics for Prometheus, and the dashboard: every metric that a panel queries exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where qubits are drawn, against the layouts of dwave.graphs."""
+"""Positions of qubits, against the layouts of dwave.graphs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of embeddings: each thing is where it should be, in its colour."""
+"""Figures of embeddings: position and colour of each part."""
 
 from __future__ import annotations
 

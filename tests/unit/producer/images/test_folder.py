@@ -1,4 +1,4 @@
-"""Folders of pictures: classes, formats, colours, and everything that can lie about in a folder."""
+"""Folders of pictures: classes, formats, colours, and other files in a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""IDX files: written as the format says, read back, and damaged in every way."""
+"""IDX files: written by the format's definition and read back, or damaged in every way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NumPy's files: what numpy writes is read, what is hostile is refused before it costs anything."""
+"""NumPy's files: those of numpy are read, hostile ones are refused before they cost memory."""
 
 from __future__ import annotations
 

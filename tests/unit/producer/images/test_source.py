@@ -1,4 +1,4 @@
-"""What a user names becomes a set of images: every format gives the same arrays, parts are taken right."""
+"""Sources become sets of images: every format gives the same arrays; parts of a set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CSV of pixels: headers, labels, and lines that are at fault."""
+"""CSV of pixels: headers, labels, and faulty lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows written as CSV, JSON and Parquet come back as they were, whole or not at all."""
+"""Rows written as CSV, JSON and Parquet are read back unchanged, or nothing is written."""
 
 from __future__ import annotations
 

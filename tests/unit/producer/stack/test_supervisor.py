@@ -1,4 +1,4 @@
-"""When a child that dies is started again, and when it is given up."""
+"""The restart policy: delays, and when a child is no longer restarted."""
 
 from __future__ import annotations
 
