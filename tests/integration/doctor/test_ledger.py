@@ -112,7 +112,7 @@ def test_an_emulator_that_is_gone_is_named(
 def test_a_list_that_is_too_long_for_one_answer_is_complete(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(problems, "_LISTED", 7)
+    monkeypatch.setattr(problems, "_PAGE", 7)
     labels = sorted(f"{LABEL}{number * 7919:08x}" for number in range(30))
     others = ["another application's", f"not {LABEL}0"]
     emulator.post([emulator.job(label=label) for label in labels + others])
