@@ -107,15 +107,15 @@ class Validated:
 
 
 @dataclass(frozen=True)
-class Scope:
+class Availability:
     """Where a parameter counts: solvers that have it, and whether a calibration may choose its value."""
 
     solvers: tuple[Solver, ...] = tuple(Solver)
     calibrated: bool = True
 
 
-_QUBITS = Scope((Solver.EMULATOR, Solver.DWAVE))
-_LOCAL = Scope((Solver.LOCAL,))
+_QUBITS = Availability((Solver.EMULATOR, Solver.DWAVE))
+_LOCAL = Availability((Solver.LOCAL,))
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Parameters(Validated):
     seed: Annotated[
         int,
         Field(ge=0, le=2**63 - 1, description="The same seed gives the same reads."),
-        Scope(calibrated=False),
+        Availability(calibrated=False),
     ] = 0
     visible: Annotated[
         Visible,
@@ -178,7 +178,7 @@ class Parameters(Validated):
             title="fraction of the ranges of h and J",
             description="Errors on h and J, as a fraction of their ranges: 0.02, say.",
         ),
-        Scope((Solver.LOCAL, Solver.EXACT), calibrated=False),
+        Availability((Solver.LOCAL, Solver.EXACT), calibrated=False),
     ] = 0.0
     qpu: Annotated[
         str | None,
@@ -278,9 +278,9 @@ def fields_of(kind: type) -> dict[str, FieldInfo]:
     return declared
 
 
-def scope(field: FieldInfo) -> Scope:
+def scope(field: FieldInfo) -> Availability:
     """Return where the parameter that ``field`` declares counts; most count everywhere."""
-    return next((about for about in field.metadata if isinstance(about, Scope)), Scope())
+    return next((about for about in field.metadata if isinstance(about, Availability)), Availability())
 
 
 def plain_type(field: FieldInfo) -> Any:

@@ -22,7 +22,7 @@ _TRIES = 5  # a worker may change the state between our read and our update
 
 
 @dataclass(frozen=True)
-class Spending:
+class RunSpending:
     """QPU time that a run has used so far, and its problems in flight.
 
     Attributes:
@@ -57,7 +57,7 @@ def pause(database: Database, run: int, reason: str = "by hand") -> None:
     _move(database, run, RunState.PAUSED, LIVE_RUNS, "paused", **values)
 
 
-def cancel(database: Database, run: int) -> Spending:
+def cancel(database: Database, run: int) -> RunSpending:
     """Cancel ``run`` in ``database`` for good; scored images stay. Workers cancel its problems in flight.
 
     Returns:
@@ -115,7 +115,7 @@ def resume(database: Database, run: int, budget_us: int | None = None, *, at_onc
         return session.execute(pending).scalar_one()
 
 
-def spending_of_run(session: Session, run: int) -> Spending:
+def spending_of_run(session: Session, run: int) -> RunSpending:
     """Return the QPU time that ``run`` has used so far, as read by ``session``."""
     row = session.execute(
         select(
@@ -126,7 +126,7 @@ def spending_of_run(session: Session, run: int) -> Spending:
         .join(Batch, Batch.id == Problem.batch_id)
         .where(Batch.run_id == run)
     ).one()
-    return Spending(*(int(value) for value in row))
+    return RunSpending(*(int(value) for value in row))
 
 
 def _move(

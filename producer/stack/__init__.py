@@ -7,5 +7,5 @@ die_with_parent.py  lets the kernel kill a child whose owner died
 broker.py, emulator.py  the two servers of a stack
 home.py, lock.py    the home folder, and which process owns it
 health.py           health checks of workers and reconcilers
-programs.py         programs of `worker.tools`, for what needs torch or a solver's client
+programs.py         programs of the worker, for what needs torch or a solver's client
 """
