@@ -46,38 +46,40 @@ def local_annealer(solver: Solver, parameters: Parameters) -> LocalAnnealer:
 
 
 def linear_terms(
-    network: TrainedNetwork, batch: BatchInput, cache: LinearTermsCache | None = None
+    network: TrainedNetwork, batch_input: BatchInput, cache: LinearTermsCache | None = None
 ) -> LinearTerms:
-    """Return the linear terms of ``batch`` under the model of ``network``, from ``cache`` if they are in it.
+    """Return the linear terms of ``batch_input`` under the model of ``network``, from ``cache`` if they are
+    in it.
 
     Raises:
         Corrupt: its images are damaged.
     """
-    images = pixels(batch)
-    model = network.model(batch.parameters.visible, batch.parameters.lam)
+    images = pixels(batch_input)
+    model = network.model(batch_input.parameters.visible, batch_input.parameters.lam)
     terms = LinearTerms(network, model, images)
-    return terms if cache is None else cache.setdefault((model, batch.images_sha256), terms)
+    return terms if cache is None else cache.setdefault((model, batch_input.images_sha256), terms)
 
 
 def sample_local(
     network: TrainedNetwork,
-    batch: BatchInput,
+    batch_input: BatchInput,
     terms: LinearTerms,
     check_interrupt: Callable[[], None] | None = None,
 ) -> LocalReads:
-    """Sample every image of ``batch``, which has these linear ``terms``, by an annealer of this process.
+    """Sample every image of ``batch_input``, which has these linear ``terms``, by an annealer of this
+    process.
 
     What ``check_interrupt`` raises between images ends the sampling.
 
     Raises:
         Refused: the annealer cannot take this network.
     """
-    parameters = batch.parameters
+    parameters = batch_input.parameters
     model, linear = terms.model, terms.take(slice(None))
-    annealer = local_annealer(batch.solver, parameters)
+    annealer = local_annealer(batch_input.solver, parameters)
     noise = noise_for(model, network.architecture.alpha, parameters.noise, parameters.seed)
     reads = annealer.sample(
-        model, linear, parameters.reads, parameters.seed, batch.first_image, noise, check_interrupt
+        model, linear, parameters.reads, parameters.seed, batch_input.first_image, noise, check_interrupt
     )
     data = samples.encode(samples.RawReads.of(reads.bits, reads.energies), isal_zlib.compress)
     return LocalReads(data, model.units, round(reads.elapsed_s * 1e6))
@@ -85,11 +87,11 @@ def sample_local(
 
 def score(
     network: TrainedNetwork,
-    batch: BatchInput,
+    batch_input: BatchInput,
     stored: Sequence[StoredReads],
     cache: LinearTermsCache | None = None,
 ) -> tuple[list[Scored], dict[int, bytes]]:
-    """Compute consensus class scores of ``batch`` from its ``stored`` sample sets.
+    """Compute consensus class scores of ``batch_input`` from its ``stored`` sample sets.
 
     Returns:
         A row for each image, and how often each chain was broken, by problem: (images, n), packed by
@@ -98,11 +100,13 @@ def score(
     Raises:
         Corrupt: images or sample sets are damaged, or have fewer reads than the run needs.
     """
-    parameters = batch.parameters
-    labels = None if batch.labels is None else arrays.decode_labels(batch.labels, batch.shape[0])
+    parameters = batch_input.parameters
+    labels = (
+        None if batch_input.labels is None else arrays.decode_labels(batch_input.labels, batch_input.shape[0])
+    )
     rows: list[Scored] = []
     chain_breaks: dict[int, bytes] = {}
-    for part, reads in _reads(network, batch, stored, cache):
+    for part, reads in _reads(network, batch_input, stored, cache):
         scored = consensus.score(
             reads.class_bits,
             reads.energies,
@@ -118,22 +122,22 @@ def score(
 
 
 def read_energies(
-    network: TrainedNetwork, batch: BatchInput, stored: Sequence[StoredReads], images: Collection[int]
+    network: TrainedNetwork, batch_input: BatchInput, stored: Sequence[StoredReads], images: Collection[int]
 ) -> dict[int, tuple[NDArray[np.float64], NDArray[np.int64]]]:
     """Return energies (R,) float64 by Q and classes (R,) int64, -1: none or several, of each image's reads.
 
-    ``images`` are indices within ``batch``; those without reads in ``stored`` are left out.
+    ``images`` are indices within ``batch_input``; those without reads in ``stored`` are left out.
 
     Raises:
         Corrupt: images or sample sets are damaged.
     """
-    terms = linear_terms(network, batch)
+    terms = linear_terms(network, batch_input)
     energies = {}
     for part in stored:
         wanted = [k for k in images if part.first_image <= k < part.first_image + part.count]
         if not wanted:
             continue
-        reads = _decode(terms.model, terms.take(_images(part)), batch.parameters, part)
+        reads = _decode(terms.model, terms.take(_images(part)), batch_input.parameters, part)
         for image in wanted:
             k = image - part.first_image
             bits = reads.class_bits[k]
@@ -145,21 +149,21 @@ def read_energies(
 
 def count_right(
     network: TrainedNetwork,
-    batch: BatchInput,
+    batch_input: BatchInput,
     stored: Sequence[StoredReads],
     among: Sequence[candidates.Choice],
 ) -> NDArray[np.int64]:
-    """Count the images of ``batch`` that each of the C choices ``among`` predicts right by its ``stored``
-    reads, (C,) int64.
+    """Count the images of ``batch_input`` that each of the C choices ``among`` predicts right by its
+    ``stored`` reads, (C,) int64.
 
     Raises:
         Corrupt: as `score` says, or there are no labels.
     """
-    if batch.labels is None:
-        raise Corrupt(f"batch {batch.batch} has no labels: the parameters cannot be compared")
-    labels = arrays.decode_labels(batch.labels, batch.shape[0])
+    if batch_input.labels is None:
+        raise Corrupt(f"batch {batch_input.batch} has no labels: the parameters cannot be compared")
+    labels = arrays.decode_labels(batch_input.labels, batch_input.shape[0])
     right = np.zeros(len(among), dtype=np.int64)
-    for part, reads in _reads(network, batch, stored):
+    for part, reads in _reads(network, batch_input, stored):
         right += candidates.count_right(
             reads.class_bits, reads.energies, labels[_images(part)], among, reads.counted
         )
@@ -172,10 +176,12 @@ def sweeps(solver: Solver, parameters: Parameters) -> int:
     return local.sweeps if isinstance(local, SimulatedAnnealer) else 1
 
 
-def pixels(batch: BatchInput) -> NDArray[np.uint8]:
-    """Return the images (N, H, W) uint8 of ``batch``; raise Corrupt if they or their labels are damaged."""
-    with stored_in(f"batch {batch.batch} of run {batch.run}", _AGAIN):
-        return arrays.decode_images(batch.images, batch.shape, batch.images_sha256, batch.labels)
+def pixels(batch_input: BatchInput) -> NDArray[np.uint8]:
+    """Return the images (N, H, W) uint8 of ``batch_input``; raise Corrupt if damaged, also for labels."""
+    with stored_in(f"batch {batch_input.batch} of run {batch_input.run}", _AGAIN):
+        return arrays.decode_images(
+            batch_input.images, batch_input.shape, batch_input.images_sha256, batch_input.labels
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,20 +198,20 @@ class _Reads:
 
 def _reads(
     network: TrainedNetwork,
-    batch: BatchInput,
+    batch_input: BatchInput,
     stored: Sequence[StoredReads],
     cache: LinearTermsCache | None = None,
 ) -> Iterator[tuple[StoredReads, _Reads]]:
     """Yield the reads of each sample set: those of a whole batch may be too many for memory."""
-    terms = linear_terms(network, batch, cache)
+    terms = linear_terms(network, batch_input, cache)
     expected = 0
     for part in stored:
         if part.first_image != expected:
-            raise Corrupt(f"image {expected} of batch {batch.batch} has no stored reads")
+            raise Corrupt(f"image {expected} of batch {batch_input.batch} has no stored reads")
         expected += part.count
-        yield part, _decode(terms.model, terms.take(_images(part)), batch.parameters, part)
+        yield part, _decode(terms.model, terms.take(_images(part)), batch_input.parameters, part)
     if expected != len(terms):
-        raise Corrupt(f"image {expected} of batch {batch.batch} has no stored reads")
+        raise Corrupt(f"image {expected} of batch {batch_input.batch} has no stored reads")
 
 
 def _decode(

@@ -113,7 +113,7 @@ def _close_circuit(state: SubmissionState, session: Session) -> None:
     """Record, once for each submission, that the solver works."""
     if not state.circuit_closed:
         state.circuit_closed = True
-        key = circuit_breaker.solver_key(state.batch.solver, state.batch.parameters.to_dict())
+        key = circuit_breaker.solver_key(state.batch_input.solver, state.batch_input.parameters.to_dict())
         circuit_breaker.record_success(session, key)
 
 
@@ -122,7 +122,7 @@ def _fits(state: SubmissionState, event: Answered) -> bool:
     entry = state.in_flight[event.key]
     expected = state.program.first_tiles(entry.count).placement.active
     same = np.array_equal(event.answer.active, expected) or entry.embedding_id != state.terms.embedding_id
-    return same and len(event.answer.packed) == state.batch.parameters.reads
+    return same and len(event.answer.packed) == state.batch_input.parameters.reads
 
 
 def _reads(event: Answered) -> problems.ProblemReads:

@@ -29,7 +29,7 @@ def recover(state: SubmissionState) -> None:
     sent are looked up by their label, and only images that none of these cover get a new problem.
     """
     with state.context.database.reading() as session:
-        entries = problems.entries(session, state.batch.batch)
+        entries = problems.entries(session, state.batch_input.batch)
         now = state.context.database.now(session)
     for entry in entries:
         if entry.state is ProblemState.SENDING:
@@ -82,7 +82,7 @@ def _adopt(state: SubmissionState, entry: LedgerEntry, matches: list[ListedProbl
 
 def _reserve_missing(state: SubmissionState) -> list[LedgerEntry]:
     """Reserve problems for images without one; cancel reservations for another embedding."""
-    batch, images, tiles = state.batch.batch, state.batch.shape[0], state.program.tiles
+    batch, images, tiles = state.batch_input.batch, state.batch_input.shape[0], state.program.tiles
     with state.transaction() as (session, now):
         entries = problems.entries(session, batch)
         stale = {

@@ -50,11 +50,11 @@ def _send_group(state: SubmissionState, group: list[LedgerEntry]) -> bool:
         group = [state.to_send.popleft() for _ in range(admitted.problems)]
         problems.mark_sending(session, [entry.id for entry in group], now=now)
     if admitted.reason not in (None, HoldReason.ROOM):
-        state.defer(f"run {state.batch.run} may submit nothing more: {admitted.reason}")
+        state.defer(f"run {state.batch_input.run} may submit nothing more: {admitted.reason}")
     reach(CrashPoint.SENDING)
     for entry, (lin, quad) in zip(group, encoded[: len(group)], strict=True):
         state.in_flight[entry.id] = entry
-        state.qpu.submit(entry.id, entry.label, lin, quad, state.batch.parameters)
+        state.qpu.submit(entry.id, entry.label, lin, quad, state.batch_input.parameters)
         reach(CrashPoint.HALF_POSTED)
     reach(CrashPoint.POSTED)
     return admitted.reason is None
@@ -64,7 +64,7 @@ def _admit(
     state: SubmissionState, session: Session, group: list[LedgerEntry], now: datetime
 ) -> admission.Admission:
     """Return how many of ``group`` may be sent; pause the run if a budget or window is too small."""
-    run = state.batch.run
+    run = state.batch_input.run
     usage = admission.read_usage(session, run, state.context.settings, now=now)
     estimates_us = [state.terms.estimate_us(entry.count) for entry in group]
     admitted = admission.within_limits(usage, estimates_us)

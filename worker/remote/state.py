@@ -29,7 +29,7 @@ class SubmissionState:
 
     context: Context
     lease: leases.Lease  # each transaction renews it, and fails once it is lost
-    batch: BatchInput  # its id, its run and its images
+    batch_input: BatchInput  # its id, its run and its images
     qpu: SolverConnection
     program: ChipProgram  # the model, placed on the solver's chip and encoded
     terms: ProblemTerms  # what is stored with each problem
@@ -60,5 +60,5 @@ class SubmissionState:
         with self.context.database.transaction() as session:
             now = self.context.database.now(session)
             leases.renew(session, self.lease, now=now, lease_s=self.context.settings.lease_s)
-            with spending.booked(session, self.batch.batch, problem_ids):
+            with spending.booked(session, self.batch_input.batch, problem_ids):
                 yield session, now

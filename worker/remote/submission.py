@@ -45,40 +45,41 @@ _EXIT_S = 3.0  # how long a worker that stops waits for the ids of what it has j
 def sample_batch(
     context: Context,
     lease: leases.Lease,
-    batch: BatchInput,
+    batch_input: BatchInput,
     network: TrainedNetwork,
     linear_terms: LinearTerms,
 ) -> Sampled:
-    """Sample every image of ``batch``, which has these ``linear_terms``, under its ``lease``; store the
-    answers.
+    """Sample the images of ``batch_input``, which have these ``linear_terms``, and store the answers.
+
+    Each transaction renews ``lease``. The ``context`` caches embedding and program of ``network``.
 
     Raises:
         Refused, Unavailable, Uncertain, Deferred: as `BatchSubmission.run` and `prepare` say.
     """
     with context.meter.timed(Step.PREPARE):
-        setup = prepare(context, batch.solver, batch.parameters, network)
+        setup = prepare(context, batch_input.solver, batch_input.parameters, network)
     terms = ProblemTerms(
         embedding_id=setup.embedding.id,
         graph_id=setup.qpu.graph.graph_id,
         scale=setup.program.scale,
         chain_strength=setup.program.chain_strength,
-        estimate_us=cache(lambda count: setup.estimate_us(batch.parameters, count)),
+        estimate_us=cache(lambda count: setup.estimate_us(batch_input.parameters, count)),
     )
-    state = SubmissionState(context, lease, batch, setup.qpu, setup.program, terms, linear_terms)
+    state = SubmissionState(context, lease, batch_input, setup.qpu, setup.program, terms, linear_terms)
     started = time.monotonic()
     try:
         with context.meter.timed(Step.WAIT):
             BatchSubmission(state).run()
     except Refused as error:
-        context.solvers.disconnect(batch.solver, batch.parameters)
-        graph_id = context.solvers.connect(batch.solver, batch.parameters).graph.graph_id
+        context.solvers.disconnect(batch_input.solver, batch_input.parameters)
+        graph_id = context.solvers.connect(batch_input.solver, batch_input.parameters).graph.graph_id
         if graph_id != terms.graph_id:
             raise Unavailable(
                 f"the solver's graph changed from {terms.graph_id} to {graph_id}: {error}"
             ) from None
         raise
     sampling_us = round((time.monotonic() - started) * 1e6)
-    duplicates.resolve(context, lease, batch.batch, setup.qpu)
+    duplicates.resolve(context, lease, batch_input.batch, setup.qpu)
     return Sampled(setup.embedding.id, setup.embedding.searched_s, sampling_us)
 
 
@@ -126,7 +127,7 @@ class BatchSubmission:
         if now - self._checked_at < _CHECK_S:
             return
         self._checked_at = now
-        run = self.state.batch.run
+        run = self.state.batch_input.run
         with self.state.context.database.reading() as session:
             run_state = runs.state_of(session, run)
         if run_state not in LIVE_RUNS:
@@ -159,7 +160,7 @@ class BatchSubmission:
         state, settings = self.state, self.state.context.settings
         if not state.in_flight:
             if state.to_send and silence_s > _ROOM_S:
-                limit, solver = settings.solver_in_flight, state.batch.solver
+                limit, solver = settings.solver_in_flight, state.batch_input.solver
                 state.defer(f"{limit} problems are in flight at {solver}: it takes no more", _WAIT_S)
         elif silence_s > settings.collect_s:
             raise Unavailable(
@@ -173,10 +174,10 @@ class BatchSubmission:
         if state.deferred is None and not state.errors:
             return
         with state.context.database.reading() as session:
-            entries = problems.entries(session, state.batch.batch)
-            run_state = runs.state_of(session, state.batch.run)
+            entries = problems.entries(session, state.batch_input.batch)
+            run_state = runs.state_of(session, state.batch_input.run)
         answered = [entry for entry in entries if entry.state is ProblemState.ANSWERED]
-        if not problems.missing_spans(answered, state.batch.shape[0], state.program.tiles):
+        if not problems.missing_spans(answered, state.batch_input.shape[0], state.program.tiles):
             return
         if run_state is RunState.CANCELLED:
             reserved = [entry.id for entry in entries if entry.state is ProblemState.RESERVED]
