@@ -1,4 +1,4 @@
-"""A solver with qubits behind the annealers' interface: what the suite of contracts needs to judge it."""
+"""A solver with qubits behind the annealers' interface, for the suite of contracts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PATIENCE_S = 120.0
 
 @dataclass(frozen=True)
 class RemoteAnnealer:
-    """Embeds every model anew, on one tile, and sends one problem for each image."""
+    """Embeds every model on one tile, and sends one problem for each image."""
 
     access: Access
     qpu: str | None = None

@@ -1,4 +1,4 @@
-"""What every annealer promises, whatever it is made of."""
+"""The contract of every annealer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LOCAL = {
 
 @pytest.fixture(params=LOCAL)
 def annealer(request: pytest.FixtureRequest) -> LocalAnnealer:
-    """Every annealer of this process: what they draw follows from the seed."""
+    """Return an annealer of this process, whose reads follow from the seed."""
     return LOCAL[request.param]
 
 
@@ -177,7 +177,7 @@ def test_impossible_requests_are_refused(
 
 
 class _Stopped(Exception):
-    """Somebody wants the annealer to stop."""
+    """An interrupt of the annealer."""
 
 
 def test_it_stops_between_images_when_it_is_told(annealer: LocalAnnealer) -> None:

@@ -1,4 +1,4 @@
-"""How a solver is reached: what is wrong with an endpoint is said, not waited for."""
+"""A wrong endpoint is reported at once."""
 
 from __future__ import annotations
 

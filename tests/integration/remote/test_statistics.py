@@ -1,4 +1,4 @@
-"""What a run used of a solver with qubits, from the ledger's rows."""
+"""Statistics of a run on a solver with qubits, from the rows of the ledger."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(database: Database, network: ChosenNetwork) -> Enqueued:
 
 
 def finished(context: Context, run: int, *searched_s: float) -> dict[str, Any]:
-    """The run's statistics, its batches scored without an annealer."""
+    """Return the run's statistics; its batches are marked as scored without an annealer."""
     stamps = {f"{name}_at": START + timedelta(seconds=k) for k, name in enumerate(STAMPS)}
     with context.database.transaction() as session:
         embedding = add_embedding(session, add_chip(session), seconds=12.5)
@@ -63,7 +63,7 @@ STAMPS = ("started", "sampled", "scored")
 
 
 def add_problems(database: Database, run: int) -> None:
-    """One plain problem, one that was sent twice and adopted, one duplicated, and one that was refused."""
+    """Insert a plain problem, one that was sent twice and adopted, one duplicated, and one refused."""
     breaks = np.array([[0.0, 0.5]] * 10, dtype="<f4").tobytes()
     answered = {
         "state": ProblemState.ANSWERED,

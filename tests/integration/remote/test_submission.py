@@ -1,5 +1,7 @@
-"""Batches on a solver with qubits: the whole road from images to classifications, against an emulator that
-fails in every way a service can. What it has charged is compared with what the database says."""
+"""Batches on a solver with qubits, from images to classifications, against an emulator with many faults.
+
+What it has charged is compared with the database.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,7 @@ def enqueue(database: Database, network: ChosenNetwork, parameters: Parameters =
 
 
 def finish(context: Context, run: int, *, attempts: int = 20) -> RunState:
-    """Work a run off; batches that were handed back are taken up again when they are due."""
+    """Work a run off; requeued batches are sampled again when they are due."""
     for _ in range(attempts):
         with context.database.reading() as session:
             state = session.execute(select(Run.state).where(Run.id == run)).scalar_one()
@@ -86,7 +88,7 @@ def problems(session: Session, run: int) -> list[Problem]:
 
 
 def assert_books_agree(context: Context, emulator: Emulator, before: dict[str, Any], run: int) -> None:
-    """What the emulator accepted and charged since ``before`` is what the database says, once each."""
+    """Assert that the database has what the emulator accepted and charged since ``before``, once each."""
     now = emulator.ledger()
     accepted = {one["id"]: one for one in now["problems"][len(before["problems"]) :]}
     with context.database.reading() as session:
@@ -189,7 +191,7 @@ def test_what_goes_wrong_once_costs_nothing_twice(
 
 
 def spent(context: Context, emulator: Emulator, before: dict[str, Any], run: int) -> tuple[int, int, int]:
-    """What the database says was charged and wasted in a run, and what the emulator has charged since."""
+    """Return the charged and wasted time of a run by the database, and the emulator's charges since."""
     since = emulator.ledger()["problems"][len(before["problems"]) :]
     with context.database.reading() as session:
         made = problems(session, run)
@@ -304,7 +306,7 @@ def test_a_graph_that_changes_gets_an_embedding_of_its_own(
 
 
 def rescore(context: Context, run: int) -> list[int | None]:
-    """Score the stored samples of a run's batches anew; returns what it predicts."""
+    """Score the stored samples of a run's batches again; return the predictions."""
     predicted: list[int | None] = []
     from worker.compute import scoring
     from worker.records import batches

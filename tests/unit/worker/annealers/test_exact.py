@@ -51,14 +51,14 @@ def small_pooled(visible: Visible = "sampled") -> EnergyModel:
 
 
 def boltzmann(model: EnergyModel, linear: FloatArray, beta: float) -> FloatArray:
-    """Probabilities (2^n,) by summing over every state."""
+    """Return probabilities (2^n,) by summing over every state."""
     energies = model.energies(linear, all_states(model.units)[np.newaxis])[0]
     weights = np.exp(-beta * (energies - energies.min()))
     return weights / weights.sum()
 
 
 def chi_square(model: EnergyModel, linear: FloatArray, beta: float) -> tuple[float, int]:
-    """Pearson's statistic of 300,000 draws and its degrees of freedom; rare states are taken together."""
+    """Return Pearson's statistic of 300,000 draws and its degrees of freedom; rare states count together."""
     samples = ExactAnnealer(beta).sample(model, np.repeat(linear, IMAGES, axis=0), READS, seed=11)
     codes = samples.bits.reshape(-1, model.units) @ (1 << np.arange(model.units))
     observed = np.bincount(codes, minlength=1 << model.units)
@@ -176,7 +176,7 @@ def test_the_minimum_is_exact_or_refused(model: EnergyModel, seed: int) -> None:
 
 
 def has_cycle(model: EnergyModel) -> bool:
-    """By merging components: an edge inside one component closes a cycle."""
+    """Return True if an edge is inside one component, while components are merged: it closes a cycle."""
     rest = model.units - model.sizes[-1]
     component = list(range(rest))
     for low, high in model.edges.tolist():

@@ -30,7 +30,7 @@ def test_the_unit_of_energy_does_not_matter() -> None:
 
 
 def test_every_image_anneals_with_a_seed_of_its_own() -> None:
-    """The compiled generator starts from this number alone, and takes 0 for another."""
+    """The compiled generator depends on this seed only, and replaces 0."""
     states, seeds = _initial_states(units=7, images=1000, reads=3, seed=0, first_image=0)
     assert len(np.unique(seeds)) == 1000
     assert seeds.min() > 0

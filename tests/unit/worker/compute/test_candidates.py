@@ -1,4 +1,4 @@
-"""Calibration's arithmetic, against counting by hand."""
+"""The arithmetic of a calibration, against plain counting."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from worker.compute.candidates import Choice, choose_cheapest, count_right, list
 
 
 def by_hand(bits: np.ndarray, energies: np.ndarray, choice: Choice) -> int | None:
-    """The class of one image (R, K), or None; energies are all different."""
+    """Return the class of one image (R, K), or None; energies are all different."""
     reads = sorted(zip(energies.tolist(), bits.tolist(), strict=True))
     weights = [1.0] * len(reads)
     if choice.rule is Rule.LOWEST_ENERGY_MEAN:

@@ -1,4 +1,4 @@
-"""Consensus class scores: what is kept, how ties are broken, when nothing is decided."""
+"""Consensus class scores: which reads count, how ties are broken, and when an image is undecided."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker that stops does not wait for what may never come."""
+"""A worker that stops does not wait for requests that may never be answered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a solver is reached: what the client takes from the environment."""
+"""What the client takes from the environment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_proxies_and_certificates_of_the_environment_are_used(
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ours.pem")
     with client.create_session() as session:
-        monkeypatch.delenv("HTTPS_PROXY")  # it was looked at before
+        monkeypatch.delenv("HTTPS_PROXY")  # it was read before
         asked = session.merge_environment_settings(f"{ENDPOINT}problems/", {}, None, None, None)
         assert asked["proxies"]["https"] == "http://proxy.example:3128"
         assert asked["verify"] == "/etc/ours.pem"

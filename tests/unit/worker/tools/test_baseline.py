@@ -1,4 +1,4 @@
-"""A network by itself: its own classes and the time of its forward passes."""
+"""The classical baseline: classes of a network without an annealer, and the time of its forward passes."""
 
 from __future__ import annotations
 
