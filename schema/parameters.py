@@ -99,11 +99,11 @@ class Validated:
     @classmethod
     def _explain(cls, values: Any, check: ValidatorFunctionWrapHandler) -> Self:
         try:
-            made: Self = check(values)
+            checked: Self = check(values)
         except ValidationError as error:
-            problems = (_problem(one["loc"], one["input"], one["msg"], cls) for one in error.errors())
+            problems = (_problem(each["loc"], each["input"], each["msg"], cls) for each in error.errors())
             raise ParameterError("; ".join(problems)) from None
-        return made
+        return checked
 
 
 @dataclass(frozen=True)
@@ -286,6 +286,12 @@ def scope(field: FieldInfo) -> Availability:
 def plain_type(field: FieldInfo) -> Any:
     """Return the type of ``field``, without None where it may be left out."""
     return next((kind for kind in get_args(field.annotation) if kind is not type(None)), field.annotation)
+
+
+def is_structured(field: FieldInfo) -> bool:
+    """Return whether a value of ``field`` is written as JSON where only text can be given."""
+    kind = plain_type(field)
+    return kind not in (int, float, str) and not issubclass(kind, StrEnum)
 
 
 def limits_of(field: FieldInfo) -> dict[str, Any]:

@@ -65,9 +65,9 @@ class ParameterGrid:
     tiles: int | None = None
 
     @classmethod
-    def embedded(cls, **given: Any) -> ParameterGrid:
-        """Return a grid with the fields ``given`` for qubits; raise ParameterError for sweeps."""
-        if given.get("sweeps", (None,)) != (None,):
+    def embedded(cls, **values: Any) -> ParameterGrid:
+        """Return a grid with the fields ``values`` for qubits; raise ParameterError for sweeps."""
+        if values.get("sweeps", (None,)) != (None,):
             raise ParameterError("sweeps are only for the local annealer: omit --sweeps")
         defaults: dict[str, Any] = {
             "reads": EMBEDDED_READS,
@@ -75,7 +75,7 @@ class ParameterGrid:
             "chain_strengths": CHAIN_STRENGTHS,
             "scales": SCALES,
         }
-        return cls(**(defaults | given))
+        return cls(**(defaults | values))
 
     def parameters(self, own_lam: float | None) -> list[Parameters]:
         """Return the parameters of each run; ``own_lam`` is the network's one-hot penalty, if it has one.
@@ -114,8 +114,8 @@ class CalibrationChoice:
 
     def complete(self, asked: Mapping[str, Any]) -> Parameters:
         """Return the parameters ``asked`` for, completed by those of the calibration."""
-        known = {name for name, field in fields_of(Parameters).items() if scope(field).calibrated}
-        fitted = {name: value for name, value in self.parameters.items() if name in known}
+        choosable = {name for name, field in fields_of(Parameters).items() if scope(field).calibrated}
+        fitted = {name: value for name, value in self.parameters.items() if name in choosable}
         return Parameters.from_dict({**fitted, **asked})
 
 
@@ -243,8 +243,8 @@ def count_trained_on(session: Session, network: int, images: ImageSet) -> int:
         return 0
     with stored_in(f"training set {row.id}", "train again with the same images: `annealq networks train`"):
         shape = (row.count, row.height, row.width)
-        known, _ = arrays.decode_training_set(row.images, row.labels, shape, row.sha256)
-    return len(overlap.shared_images(overlap.digests(images.images), overlap.digests(known)))
+        training_images, _ = arrays.decode_training_set(row.images, row.labels, shape, row.sha256)
+    return len(overlap.shared_images(overlap.digests(images.images), overlap.digests(training_images)))
 
 
 def _insert(session: Session, row: dict[str, Any], *, now: datetime) -> int:

@@ -11,11 +11,8 @@ from typing import Any
 
 from producer.dashboard.run_facts import RunFacts
 from producer.runs import queries
+from producer.runs.request import option_name
 
-_OPTIONS = {  # parameters whose option has another name
-    "annealing_time_us": "--annealing-time",
-    "anneal_schedule": "--anneal-schedule",
-}
 _RESCORED = {"reads", "rule", "fraction", "beta", "unembedding"}
 
 
@@ -30,7 +27,7 @@ def command(run: queries.RunSummary) -> str:
         if name == "noise" and not value:
             continue
         text = json.dumps(value) if isinstance(value, (list, tuple)) else str(value)
-        words += [_OPTIONS.get(name, "--" + name.replace("_", "-")), text]
+        words += [option_name(name), text]
     if run.rescored_from is None:
         words.append("--no-calibration")  # its parameters are named already
     return shlex.join(words)

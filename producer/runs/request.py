@@ -41,6 +41,11 @@ Priority = Annotated[int, Field(ge=-1000, le=1000, description="Runs of higher p
 Budget = Annotated[int | None, Field(ge=1, le=MAX_BUDGET_US, title="QPU time in microseconds")]
 
 
+def option_name(parameter: str) -> str:
+    """Return the command-line option for ``parameter``: `--annealing-time` for `annealing_time_us`."""
+    return "--" + parameter.removesuffix("_us").replace("_", "-")
+
+
 @dataclass(frozen=True)
 class RunOptions(Validated):
     """How a run is worked on; nothing here changes a result.

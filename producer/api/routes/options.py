@@ -22,10 +22,10 @@ from producer.api.core.errors import describe
 from producer.runs.request import MAX_BUDGET_US, RunRequest
 from schema.calendar.windows import EXAMPLES, MAX_WINDOWS
 from schema.errors import ParameterError
-from schema.parameters import Parameters, fields_of, limits_of, plain_type
+from schema.parameters import Parameters, fields_of, is_structured, limits_of, plain_type
 
-# As text in a form, these are JSON.
-_STRUCTURED = ("anneal_schedule", "webhook")
+# In a form these are JSON.
+_STRUCTURED = ("webhook", *(name for name, field in fields_of(Parameters).items() if is_structured(field)))
 
 
 def _plain(text: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -13,18 +12,19 @@ from pydantic.fields import FieldInfo
 from typer.models import OptionInfo
 
 from producer.commands.shared import options as o
-from producer.runs.request import ClassificationRequest
+from producer.runs.request import ClassificationRequest, option_name
 from schema.errors import ParameterError
-from schema.parameters import Parameters, fields_of, plain_type, scope, solver
+from schema.parameters import Parameters, fields_of, is_structured, plain_type, scope, solver
 
-_SHORT = {"network": "-n", "reads": "-r", "limit": "-l"}
-_MORE_HELP = {"anneal_schedule": " Give JSON, or a file of it."}
+_SHORT = {"network": ["-n"], "reads": ["-r"], "limit": ["-l"]}
 
 
 def declared(name: str, field: FieldInfo) -> OptionInfo:
     """Return the option for ``field``, called ``name``, of a request; its help is the description."""
-    flags = [f"--{name.removesuffix('_us').replace('_', '-')}", *([_SHORT[name]] if name in _SHORT else [])]
-    option: OptionInfo = typer.Option(*flags, help=f"{field.description}{_MORE_HELP.get(name, '')}")
+    more = " Give JSON, or a file of it." if is_structured(field) else ""
+    option: OptionInfo = typer.Option(
+        option_name(name), *_SHORT.get(name, []), help=f"{field.description}{more}"
+    )
     return option
 
 
@@ -52,31 +52,35 @@ def takes_request(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [*_request_options(), *(_option(each.name, each.annotation, each.default) for each in own)]
 
     @functools.wraps(command)
-    def run(**given: Any) -> Any:
-        return command(request_of(given), **{name: given[name] for name in names})
+    def run(**values: Any) -> Any:
+        return command(request_of(values), **{name: values[name] for name in names})
 
     run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
     run.__annotations__ = {option.name: option.annotation for option in options}
     return run
 
 
-def request_of(given: Mapping[str, Any]) -> ClassificationRequest:
-    """Return the request for the values ``given`` by option name; raise ParameterError if one is wrong."""
-    if given["tz"] is not None and not given["window"] and given["deadline"] is None:
-        raise ParameterError(f"--tz {given['tz']} is only valid with --window or --deadline")
-    asked = {name: _read(name, given[name]) for name in fields_of(Parameters) if given[name] is not None}
-    same = {name: given[name] for name in fields_of(ClassificationRequest) if name in given}
+def request_of(values: Mapping[str, Any]) -> ClassificationRequest:
+    """Return the request for the ``values`` by option name; raise ParameterError if one is wrong."""
+    if values["tz"] is not None and not values["window"] and values["deadline"] is None:
+        raise ParameterError(f"--tz {values['tz']} is only valid with --window or --deadline")
+    asked = {
+        name: o.read_schedule(values[name]) if is_structured(field) else values[name]
+        for name, field in fields_of(Parameters).items()
+        if values[name] is not None
+    }
+    same = {name: values[name] for name in fields_of(ClassificationRequest) if name in values}
     return ClassificationRequest(
         **{
             **same,
-            "labels": None if given["labels"] is None else str(given["labels"]),
-            "classes": None if given["classes"] is None else tuple(given["classes"].split(",")),
-            "solver": solver(given["solver_name"]),
+            "labels": None if values["labels"] is None else str(values["labels"]),
+            "classes": None if values["classes"] is None else tuple(values["classes"].split(",")),
+            "solver": solver(values["solver_name"]),
             "asked": asked,
-            "calibrated": not given["no_calibration"],
-            "budget_us": o.microseconds(given["budget"]),
-            "windows": tuple(given["window"] or ()),
-            "zone": given["tz"],
+            "calibrated": not values["no_calibration"],
+            "budget_us": o.microseconds(values["budget"]),
+            "windows": tuple(values["window"] or ()),
+            "zone": values["tz"],
         }
     )
 
@@ -99,15 +103,11 @@ def _request_options() -> list[inspect.Parameter]:
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     """Return the option of a sampling parameter: without a default, if a calibration may choose its value."""
     kind = plain_type(field)
-    if kind not in (int, float, str) and not issubclass(kind, StrEnum):
-        kind = str  # read by `_read`
+    if is_structured(field):
+        kind = str  # read by `request_of`
     default = None if scope(field).calibrated else field.default
     return _option(name, Annotated[kind | None if default is None else kind, declared(name, field)], default)
 
 
 def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _read(name: str, value: Any) -> Any:
-    return o.read_schedule(value) if name == "anneal_schedule" else value

@@ -89,8 +89,8 @@ def _dry_run(app: AppContext, request: RunRequest, images: ImageSet, key: str | 
     size, searched = request.batch_size, None
     if size is None:
         with app.database.reading() as session:
-            known = batch_size.tiles_known(session, network.id, request.solver, parameters)
-        if known is None:
+            tiles = batch_size.tiles_known(session, network.id, request.solver, parameters)
+        if tiles is None:
             searched = prepare(0, batch_size.REMOTE_BATCH_SIZE)
         with app.database.reading() as session:
             size = batch_size.batch_size(session, network.id, request.solver, parameters)

@@ -11,7 +11,7 @@ import typer
 from producer.api.routes import options
 from producer.commands.classify import classify
 from producer.commands.shared.request import takes_request
-from producer.runs.request import ClassificationRequest, RunOptions, RunRequest
+from producer.runs.request import ClassificationRequest, RunOptions, RunRequest, option_name
 from schema.errors import ParameterError
 from schema.parameters import Parameters, Solver, fields_of, limits_of, scope
 
@@ -37,10 +37,6 @@ CHOSEN: dict[str, tuple[str, Any]] = {
 DECLARED = fields_of(Parameters)
 
 
-def option(name: str) -> str:
-    return "--" + name.removesuffix("_us").replace("_", "-")
-
-
 def typed(*words: str) -> ClassificationRequest:
     """The request of a command line."""
 
@@ -62,7 +58,7 @@ def test_each_parameter_is_an_option_with_its_description(name: str) -> None:
     parser = typer.Typer(add_completion=False)
     parser.command()(classify)
     (found,) = [given for given in typer.main.get_command(parser).params if given.name == name]
-    assert option(name) in found.opts
+    assert option_name(name) in found.opts
     assert str(DECLARED[name].description) in str(found.help)  # type: ignore[attr-defined]
 
 
@@ -83,7 +79,7 @@ def test_each_parameter_is_a_field_over_http_with_its_limits(name: str) -> None:
 def test_each_parameter_is_the_same_from_everywhere_and_is_stored(name: str) -> None:
     written, value = CHOSEN[name]
     solver = scope(DECLARED[name]).solvers[0]
-    by_command = typed("digits", "--solver", solver, option(name), written)
+    by_command = typed("digits", "--solver", solver, option_name(name), written)
     text = json.dumps({"uri": "/x", "solver": solver, name: value}).encode()
     by_http = options.from_json(text).request()
     by_form = options.from_form([("uri", "/x"), ("solver", solver), (name, written)]).request()
@@ -101,17 +97,7 @@ def test_what_no_calibration_chooses_is_always_asked_for() -> None:
 def test_options_make_a_request() -> None:
     request = typed(
         *("mnist.npz", "--labels", "labels.idx", "-n", "mnist@2", "-s", "emulator", "-l", "10"),
-        *(
-            "--classes",
-            "1,7",
-            "--no-calibration",
-            "--batch-size",
-            "50",
-            "--priority",
-            "-3",
-            "--budget",
-            "1.5",
-        ),
+        *("--classes", "1,7", "--no-calibration", "--batch-size", "50", "--priority", "-3"),
         *("--budget", "1.5", "--window", "22:00-06:00", "--tz", "Europe/London", "--deadline", "07:00"),
     )
     assert request == ClassificationRequest(
