@@ -13,7 +13,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from types import FrameType
 
 import structlog
 from sqlalchemy import ColumnElement, and_, or_, select, update
@@ -120,12 +119,8 @@ def run(database: Database, settings: WorkerSettings, hints: Hints, stop: thread
 def main() -> None:
     configure()
     stop = threading.Event()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     from worker.celery import app
 
     database = Database(load_settings().database_url)

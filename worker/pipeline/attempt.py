@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import TypeVar
 
@@ -64,17 +64,9 @@ def attempt(context: Context, lease: Lease) -> Iterator[None]:
             raise
 
 
-@contextmanager
-def writing(context: Context, lease: Lease) -> Iterator[tuple[Session, datetime]]:
-    """Open a transaction of ``context`` that first renews ``lease``; yield its session and time.
-
-    Raises:
-        LeaseLost: another worker has claimed the row.
-    """
-    with context.database.transaction() as session:
-        now = context.database.now(session)
-        leases.renew(session, lease, now=now, lease_s=context.settings.lease_s)
-        yield session, now
+def writing(context: Context, lease: Lease) -> AbstractContextManager[tuple[Session, datetime]]:
+    """Open a transaction in ``context`` that first renews ``lease``."""
+    return leases.transaction(context.database, lease, context.settings.lease_s)
 
 
 def load_network(context: Context, network: int) -> TrainedNetwork:

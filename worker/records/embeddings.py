@@ -242,9 +242,7 @@ def _finish(
     database: Database, lease: leases.Lease, target: EmbeddingState, lease_s: float, **values: Any
 ) -> None:
     values |= {"lease_until": None, "progress": None}
-    with database.transaction() as session:
-        now = database.now(session)
-        leases.renew(session, lease, now=now, lease_s=lease_s)
+    with leases.transaction(database, lease, lease_s) as (session, now):
         source, why = EmbeddingState.SEARCHING, values["error"]
         transition(session, lease.row, source, target, now=now, why=why, finished_at=now, **values)
 

@@ -165,6 +165,22 @@ def _renewal(leased: LeasedTable) -> Update:
 
 
 @contextmanager
+def transaction(database: Database, lease: Lease, lease_s: float) -> Iterator[tuple[Session, datetime]]:
+    """Open a transaction of ``database`` that first renews ``lease`` for ``lease_s`` seconds.
+
+    Yields:
+        The session and its time.
+
+    Raises:
+        LeaseLost: another worker has claimed the row.
+    """
+    with database.transaction() as session:
+        now = database.now(session)
+        renew(session, lease, now=now, lease_s=lease_s)
+        yield session, now
+
+
+@contextmanager
 def keep_alive(database: Database, lease: Lease, lease_s: float) -> Iterator[None]:
     """Renew ``lease`` in a thread every third of ``lease_s`` while the body works: the heartbeat of a worker.
 
@@ -175,8 +191,8 @@ def keep_alive(database: Database, lease: Lease, lease_s: float) -> Iterator[Non
     def beat() -> None:
         while not stop.wait(lease_s / 3):
             try:
-                with database.transaction() as session:
-                    renew(session, lease, now=database.now(session), lease_s=lease_s)
+                with transaction(database, lease, lease_s):
+                    pass
             except LeaseLost:
                 return
             except StorageError as error:

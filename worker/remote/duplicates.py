@@ -42,11 +42,11 @@ def resolve(context: Context, lease: leases.Lease, batch: int, qpu: SolverConnec
         others = _wait_for_others(context, qpu, problem)
         wasted_us = sum(_charge_us(qpu, other, problem) for other in others)
         duplicates = sum(other.sapi_id != problem.sapi_id for other in others)
-        with context.database.transaction() as session:
-            now = context.database.now(session)
-            leases.renew(session, lease, now=now, lease_s=context.settings.lease_s)
-            with spending.booked(session, batch):
-                problems.record_waste(session, problem.id, duplicates, wasted_us)
+        with (
+            leases.transaction(context.database, lease, context.settings.lease_s) as (session, _),
+            spending.booked(session, batch),
+        ):
+            problems.record_waste(session, problem.id, duplicates, wasted_us)
         if duplicates:
             log.warning(
                 "duplicates",

@@ -57,8 +57,9 @@ class SubmissionState:
 
         The cost of ``problem_ids``, or of all problems of the batch, is added to what the run has spent.
         """
-        with self.context.database.transaction() as session:
-            now = self.context.database.now(session)
-            leases.renew(session, self.lease, now=now, lease_s=self.context.settings.lease_s)
-            with spending.booked(session, self.batch_input.batch, problem_ids):
-                yield session, now
+        database, lease_s = self.context.database, self.context.settings.lease_s
+        with (
+            leases.transaction(database, self.lease, lease_s) as (session, now),
+            spending.booked(session, self.batch_input.batch, problem_ids),
+        ):
+            yield session, now

@@ -80,22 +80,15 @@ def within_limits(usage: Usage, estimates_us: Sequence[int]) -> Admission:
         return Admission(0, HoldReason.RUN)
     sums = list(accumulate(estimates_us))
     room = max(usage.max_in_flight - usage.in_flight, 0)
+    # If several limits apply, the first one is the reason: a full queue must not hide a spent budget.
     limits = {
-        HoldReason.ROOM: min(room, len(sums)),
+        HoldReason.DEADLINE: within_time(sums, usage, usage.deadline_s),
         HoldReason.BUDGET: within_budget(sums, usage.run_spent_us, usage.run_budget_us),
         HoldReason.DAY: within_budget(sums, usage.day_spent_us, usage.day_budget_us),
         HoldReason.WINDOW: within_time(sums, usage, usage.window_s),
-        HoldReason.DEADLINE: within_time(sums, usage, usage.deadline_s),
+        HoldReason.ROOM: min(room, len(sums)),
     }
-    # If several limits apply, report the most permanent one: a full queue must not hide a spent budget.
-    by_permanence = (
-        HoldReason.DEADLINE,
-        HoldReason.BUDGET,
-        HoldReason.DAY,
-        HoldReason.WINDOW,
-        HoldReason.ROOM,
-    )
-    reason = min(by_permanence, key=lambda limit: limits[limit])
+    reason = min(limits, key=limits.__getitem__)
     admitted = limits[reason]
     return Admission(admitted, reason if admitted < len(sums) else None)
 
