@@ -103,7 +103,7 @@ def reconcile(database: Database, settings: WorkerSettings, hints: Hints) -> Non
 def run(database: Database, settings: WorkerSettings, hints: Hints, stop: threading.Event) -> None:
     """Reconcile ``database`` by ``settings`` while this process leads, and send ``hints``, until ``stop``."""
 
-    def work(_leads: Callable[[], bool]) -> None:
+    def make_pass(_leads: Callable[[], bool]) -> None:
         try:
             reconcile(database, settings, hints)
         except StaleState as error:
@@ -113,7 +113,9 @@ def run(database: Database, settings: WorkerSettings, hints: Hints, stop: thread
         log.warning("database not reachable", error=str(error))
 
     lease_s, every_s = settings.leader_lease_s, settings.reconcile_every_s
-    run_while_leading(database, RECONCILER, work, stop, lease_s=lease_s, every_s=every_s, on_outage=report)
+    run_while_leading(
+        database, RECONCILER, make_pass, stop, lease_s=lease_s, every_s=every_s, on_outage=report
+    )
 
 
 def main() -> None:

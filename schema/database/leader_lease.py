@@ -23,19 +23,19 @@ RECONCILER = "reconciler"  # the role of the process that health checks ask for
 def run_while_leading(
     database: Database,
     role: str,
-    work: Callable[[Callable[[], bool]], None],
+    task: Callable[[Callable[[], bool]], None],
     stop: threading.Event,
     *,
     lease_s: float,
     every_s: float,
     on_outage: Callable[[StorageError], None],
 ) -> None:
-    """Call ``work`` every ``every_s`` seconds until ``stop`` is set, whenever this process leads ``role``.
+    """Call ``task`` every ``every_s`` seconds until ``stop`` is set, whenever this process leads ``role``.
 
     An outage of ``database`` is waited for.
 
     Args:
-        work: gets a function that renews the lease and returns whether this process still leads.
+        task: gets a function that renews the lease and returns whether this process still leads.
         lease_s: seconds after which another process takes over from one that does not renew its lease.
         on_outage: reports an outage; called once for each, with its first error.
     """
@@ -49,7 +49,7 @@ def run_while_leading(
     while not stop.is_set():
         try:
             if leads():
-                work(leads)
+                task(leads)
             reachable = True
         except StorageError as error:
             if reachable:

@@ -70,8 +70,8 @@ def release_expired(session: Session, *, now: datetime, settings: WorkerSettings
     """
     finished = []
     for table in _TABLES:
-        held = table.state == STATES[table].held
-        query = select(table.id, table.attempts).where(held, table.lease_until < now).limit(_AT_ONCE)
+        is_held = table.state == STATES[table].held
+        query = select(table.id, table.attempts).where(is_held, table.lease_until < now).limit(_AT_ONCE)
         by_attempts: dict[int, list[int]] = {}
         for row, attempts in session.execute(query).all():
             by_attempts.setdefault(attempts, []).append(row)

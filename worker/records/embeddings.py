@@ -125,15 +125,15 @@ def _search(
     start = None if earlier is None else _start(earlier)
     with leases.keep_alive(database, lease, lease_s):
         try:
-            found = search(_reporter(database, lease.row), start)
+            result = search(_reporter(database, lease.row), start)
         except AnnealqError as error:
             _finish(database, lease, EmbeddingState.FAILED, lease_s, error=str(error))
             raise
-        values = row_values(found)
+        values = row_values(result)
         reach(CrashPoint.SEARCHING)
-        repaired = earlier.id if earlier is not None and found.method == "repaired" else None
+        repaired = earlier.id if earlier is not None and result.method == "repaired" else None
         _finish(database, lease, EmbeddingState.READY, lease_s, error=None, repaired_from=repaired, **values)
-    log.info("embedding found", embedding=lease.row, tiles=values["tiles"], seconds=round(found.seconds, 2))
+    log.info("embedding found", embedding=lease.row, tiles=values["tiles"], seconds=round(result.seconds, 2))
 
 
 def _start(earlier: Any) -> Tiling | None:
@@ -145,16 +145,16 @@ def _start(earlier: Any) -> Tiling | None:
         return None
 
 
-def row_values(found: FoundTiling) -> dict[str, Any]:
-    """Return the columns of an embedding that was ``found``."""
+def row_values(result: FoundTiling) -> dict[str, Any]:
+    """Return the columns to store for the ``result`` of a search."""
     return {
-        "tiling": tiling.encode(found.tiling),
-        "tiles": found.tiling.tiles,
-        "qubits": len(found.tiling.qubits),
-        "longest_chain": found.tiling.longest_chain,
-        "seconds": found.seconds,
-        "seed": found.seed,
-        "method": found.method,
+        "tiling": tiling.encode(result.tiling),
+        "tiles": result.tiling.tiles,
+        "qubits": len(result.tiling.qubits),
+        "longest_chain": result.tiling.longest_chain,
+        "seconds": result.seconds,
+        "seed": result.seed,
+        "method": result.method,
     }
 
 
@@ -162,11 +162,11 @@ def _find_or_insert_chip(
     session: Session, solver: str, graph: SolverGraph, facts: dict[str, Any], packed: bytes, *, now: datetime
 ) -> int:
     key = (Chip.solver == solver, Chip.name == graph.name, Chip.graph_id == graph.graph_id)
-    found = session.execute(update(Chip).where(*key).values(seen_at=now).returning(Chip.id)).scalar()
-    if found is not None:
+    chip = session.execute(update(Chip).where(*key).values(seen_at=now).returning(Chip.id)).scalar()
+    if chip is not None:
         # Other bytes with the same graph id are damaged: the solver has just sent the correct ones.
-        session.execute(update(Chip).where(Chip.id == found, Chip.graph != packed).values(graph=packed))
-        return found
+        session.execute(update(Chip).where(Chip.id == chip, Chip.graph != packed).values(graph=packed))
+        return chip
     values = {
         "solver": solver,
         "name": graph.name,

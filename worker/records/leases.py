@@ -96,8 +96,10 @@ def claim_embedding(session: Session, embedding: int, *, now: datetime, lease_s:
     """
     lease = _claim(session, Embedding, embedding, true(), now, lease_s)
     if lease is None:
-        held = EmbeddingState.SEARCHING
-        lease = _claim(session, Embedding, embedding, Embedding.lease_until < now, now, lease_s, source=held)
+        source = EmbeddingState.SEARCHING
+        lease = _claim(
+            session, Embedding, embedding, Embedding.lease_until < now, now, lease_s, source=source
+        )
     return lease
 
 
