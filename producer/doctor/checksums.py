@@ -52,7 +52,7 @@ class StoredBytes:
 
     table: type[Base]
     columns: tuple[InstrumentedAttribute[Any], ...]
-    check: Callable[[Any], None]
+    check: Callable[[Any], object]
     hint: str
     where: ColumnElement[bool] | None = None
     page: int = 1
@@ -138,10 +138,6 @@ def _network(row: Any) -> None:
         raise Corrupt(f"its weights cannot be used: {error}") from None
 
 
-def _chip(row: Any) -> None:
-    chips.unpack(row.graph, row.qubits, row.couplers)
-
-
 def _embedding(row: Any) -> None:
     decoded = tiling.decode(row.tiling)
     expected = (row.tiles, row.units, row.qubits, row.longest_chain)
@@ -156,28 +152,14 @@ def _sample_set(row: Any) -> None:
         raise Corrupt(f"it holds {reads} reads, but its row says {row.reads}")
 
 
-def _training_set(row: Any) -> None:
-    arrays.decode_training_set(row.images, row.labels, (row.count, row.height, row.width), row.sha256)
-
-
-def _calibration(row: Any) -> None:
-    overlap.unseal(row.image_digests, row.images)
-
-
-def _chain_breaks(row: Any) -> None:
-    arrays.decode_chain_breaks(row.chain_breaks, row.count)
-
-
-def _scores(row: Any) -> None:
-    arrays.decode_scores([row.scores], len(row.classes))
-
-
 ALL_STORED = (
     StoredBytes(
         TrainingSet,
         (TrainingSet.images, TrainingSet.labels, TrainingSet.count, TrainingSet.height, TrainingSet.width,
          TrainingSet.sha256),
-        _training_set,
+        lambda row: arrays.decode_training_set(
+            row.images, row.labels, (row.count, row.height, row.width), row.sha256
+        ),
         "train with the same images again: `annealq networks train`",
     ),
     StoredBytes(
@@ -190,14 +172,14 @@ ALL_STORED = (
     StoredBytes(
         Calibration,
         (Calibration.image_digests, Calibration.images),
-        _calibration,
+        lambda row: overlap.unseal(row.image_digests, row.images),
         "use `--no-calibration`, and calibrate again",
         page=100,
     ),
     StoredBytes(
         Chip,
         (Chip.graph, Chip.qubits, Chip.couplers),
-        _chip,
+        lambda row: chips.unpack(row.graph, row.qubits, row.couplers),
         "ask the solver again: `annealq embeddings find`",
     ),
     StoredBytes(
@@ -218,7 +200,7 @@ ALL_STORED = (
     StoredBytes(
         Problem,
         (Problem.chain_breaks, Problem.count),
-        _chain_breaks,
+        lambda row: arrays.decode_chain_breaks(row.chain_breaks, row.count),
         "score the run again: `annealq runs rescore`",
         where=Problem.chain_breaks.is_not(None),
         page=20,
@@ -232,7 +214,7 @@ ALL_STORED = (
     StoredBytes(
         Classification,
         (Classification.scores, Network.classes),
-        _scores,
+        lambda row: arrays.decode_scores([row.scores], len(row.classes)),
         "score the run again: `annealq runs rescore {}`",
         page=1000,
         joined=((Run, Run.id == Classification.run_id), (Network, Network.id == Run.network_id)),
