@@ -1,4 +1,4 @@
-"""State of a submission, which its steps share: what is to send, what is in flight, why sending stopped."""
+"""State of a submission, which its steps share: problems to send and in flight, and why sending stopped."""
 
 from __future__ import annotations
 
