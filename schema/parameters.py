@@ -106,6 +106,24 @@ class Validated:
         return checked
 
 
+def _schedule(points: Any) -> tuple[tuple[float, float], ...] | None:
+    if points is None:
+        return None
+    try:
+        schedule = tuple((float(time_us), float(s)) for time_us, s in points)
+    except (TypeError, ValueError):
+        raise ParameterError("an anneal schedule is a list of points [microseconds, s]") from None
+    times = [time_us for time_us, _ in schedule]
+    ascending = all(before < after for before, after in pairwise(times))
+    inside = all(math.isfinite(time_us) and 0 <= s <= 1 for time_us, s in schedule)
+    if not 2 <= len(schedule) <= MAX_POINTS or times[0] != 0 or not ascending or not inside:
+        raise ParameterError(
+            f"an anneal schedule has 2 to {MAX_POINTS} points [microseconds, s]: ascending times from 0, "
+            "s from 0 to 1"
+        )
+    return schedule
+
+
 @dataclass(frozen=True)
 class Availability:
     """Where a parameter counts: solvers that have it, and whether a calibration may choose its value."""
@@ -115,7 +133,12 @@ class Availability:
 
 
 _QUBITS = Availability((Solver.EMULATOR, Solver.DWAVE))
-_LOCAL = Availability((Solver.LOCAL,))
+
+
+def _declare(default: Any, description: str, availability: Availability | None = None, **limits: Any) -> Any:
+    field: FieldInfo = Field(default, description=description, **limits)
+    field.metadata.append(availability or Availability())
+    return field
 
 
 @dataclass(frozen=True)
@@ -128,116 +151,87 @@ class Parameters(Validated):
     several values of it, `producer.calibration.enqueue.ParameterGrid`.
     """
 
-    reads: Annotated[
-        int,
-        Field(ge=1, le=MAX_READS, description=f"Anneals for each image, 1 to {MAX_READS:,}; default: 100."),
-    ] = 100
+    reads: int = _declare(
+        100, f"Anneals for each image, 1 to {MAX_READS:,}; default: 100.", ge=1, le=MAX_READS
+    )
     # Start of every random stream.
-    seed: Annotated[
-        int,
-        Field(ge=0, le=2**63 - 1, description="The same seed gives the same reads."),
-        Availability(calibrated=False),
-    ] = 0
-    visible: Annotated[
-        Visible,
-        Field(strict=False, description="Visible units: sampled (default), or folded into biases."),
-    ] = Visible.SAMPLED
-    rule: Annotated[
-        Rule,
-        Field(strict=False, description="How reads become class scores; default: lowest_energy_mean."),
-    ] = Rule.LOWEST_ENERGY_MEAN
-    fraction: Annotated[
-        float,
-        Field(
-            gt=0, le=1, title="share of reads", description="Share of lowest-energy reads used; default: 0.1."
-        ),
-    ] = 0.1
-    sweeps: Annotated[
-        int | None,
-        Field(ge=1, le=MAX_SWEEPS, description="Sweeps of the local annealer for each read."),
-        _LOCAL,
-    ] = None
-    lam: Annotated[
-        float | None,
-        Field(ge=0, title="one-hot penalty", description="One-hot penalty; default: the network's."),
-    ] = None
-    # In the unit of the energies.
-    beta: Annotated[
-        float,
-        Field(
-            gt=0, title="inverse temperature", description="Inverse temperature of `boltzmann`; default: 1."
-        ),
-    ] = 1.0
+    seed: int = _declare(
+        0, "The same seed gives the same reads.", Availability(calibrated=False), ge=0, le=2**63 - 1
+    )
+    visible: Visible = _declare(
+        Visible.SAMPLED, "Visible units: sampled (default), or folded into biases.", strict=False
+    )
+    rule: Rule = _declare(
+        Rule.LOWEST_ENERGY_MEAN,
+        "How reads become class scores; default: lowest_energy_mean.",
+        strict=False,
+    )
+    fraction: float = _declare(
+        0.1, "Share of lowest-energy reads used; default: 0.1.", title="share of reads", gt=0, le=1
+    )
+    sweeps: int | None = _declare(
+        None,
+        "Sweeps of the local annealer for each read.",
+        Availability((Solver.LOCAL,)),
+        ge=1,
+        le=MAX_SWEEPS,
+    )
+    lam: float | None = _declare(
+        None, "One-hot penalty; default: the network's.", title="one-hot penalty", ge=0
+    )
+    # In the reciprocal unit of the energies.
+    beta: float = _declare(
+        1.0, "Inverse temperature of `boltzmann`; default: 1.", title="inverse temperature", gt=0
+    )
     # Standard deviation of Gaussian errors while sampling, as a fraction of the largest |h| and |J| that the
     # network can give. Energies and scores are computed without it.
-    noise: Annotated[
-        float,
-        Field(
-            ge=0,
-            le=1,
-            title="fraction of the ranges of h and J",
-            description="Errors on h and J, as a fraction of their ranges: 0.02, say.",
-        ),
+    noise: float = _declare(
+        0.0,
+        "Errors on h and J, as a fraction of their ranges: 0.02, say.",
         Availability((Solver.LOCAL, Solver.EXACT), calibrated=False),
-    ] = 0.0
-    qpu: Annotated[
-        str | None,
-        Field(
-            min_length=1,
-            max_length=500,
-            description="With qubits: a solver's name, or features as JSON as in D-Wave's client; default: "
-            "what its configuration says, or the largest. emulator-pegasus and emulator-zephyr are the "
-            "emulator's.",
-        ),
+        title="fraction of the ranges of h and J",
+        ge=0,
+        le=1,
+    )
+    qpu: str | None = _declare(
+        None,
+        "With qubits: a solver's name, or features as JSON as in D-Wave's client; default: what its "
+        "configuration says, or the largest. emulator-pegasus and emulator-zephyr are the emulator's.",
         _QUBITS,
-    ] = None
-    tiles: Annotated[
-        int | None,
-        Field(
-            ge=1,
-            le=10_000,
-            description="With qubits: images in one problem at most; default: as many as fit.",
-        ),
-        _QUBITS,
-    ] = None
+        min_length=1,
+        max_length=500,
+    )
+    tiles: int | None = _declare(
+        None, "With qubits: images in one problem at most; default: as many as fit.", _QUBITS, ge=1, le=10_000
+    )
     # A multiple of `worker.embedding.model.chain_strength.torque`.
-    chain_strength: Annotated[
-        float | None,
-        Field(
-            gt=0,
-            description="With qubits: as a multiple of the root mean square of the couplings times the root "
-            "of the mean degree; default: 1.414.",
-        ),
+    chain_strength: float | None = _declare(
+        None,
+        "With qubits: as a multiple of the root mean square of the couplings times the root of the mean "
+        "degree; default: 1.414.",
         _QUBITS,
-    ] = None
-    scale: Annotated[
-        float | None,
-        Field(
-            gt=0,
-            le=100,
-            description="With qubits: share of the room in the ranges of h and J; above 1 the largest h are "
-            "clipped; default: 1.",
-        ),
+        gt=0,
+    )
+    scale: float | None = _declare(
+        None,
+        "With qubits: share of the room in the ranges of h and J; above 1 the largest h are clipped; "
+        "default: 1.",
         _QUBITS,
-    ] = None
-    annealing_time_us: Annotated[
-        float | None,
-        Field(gt=0, description="With qubits: microseconds of one anneal; default: the solver's."),
+        gt=0,
+        le=100,
+    )
+    annealing_time_us: float | None = _declare(
+        None, "With qubits: microseconds of one anneal; default: the solver's.", _QUBITS, gt=0
+    )
+    anneal_schedule: Annotated[tuple[tuple[float, float], ...] | None, BeforeValidator(_schedule)] = _declare(
+        None, "With qubits: points [[us, s], ...] instead of an annealing time.", _QUBITS
+    )
+    unembedding: Unembedding = _declare(
+        Unembedding.MAJORITY_VOTE,
+        "With qubits: how a chain becomes one value; default: majority_vote.",
         _QUBITS,
-    ] = None
-    anneal_schedule: Annotated[
-        tuple[tuple[float, float], ...] | None,
-        BeforeValidator(lambda points: None if points is None else _schedule(points)),
-        Field(description="With qubits: points [[us, s], ...] instead of an annealing time."),
-        _QUBITS,
-    ] = None
-    unembedding: Annotated[
-        Unembedding,
-        Field(
-            strict=False, description="With qubits: how a chain becomes one value; default: majority_vote."
-        ),
-        _QUBITS,
-    ] = Unembedding.MAJORITY_VOTE
+        strict=False,
+    )
 
     def __post_init__(self) -> None:
         """Raise ParameterError for values that exclude each other."""
@@ -279,8 +273,8 @@ def fields_of(kind: type) -> dict[str, FieldInfo]:
 
 
 def scope(field: FieldInfo) -> Availability:
-    """Return where the parameter that ``field`` declares counts; most count everywhere."""
-    return next((about for about in field.metadata if isinstance(about, Availability)), Availability())
+    """Return where the parameter that ``field`` declares counts."""
+    return next(about for about in field.metadata if isinstance(about, Availability))
 
 
 def plain_type(field: FieldInfo) -> Any:
@@ -344,19 +338,3 @@ def _limits(field: FieldInfo) -> str:
 
 def _number(number: int) -> str:
     return f"{number:,}" if abs(number) >= 10_000 else str(number)
-
-
-def _schedule(points: Any) -> tuple[tuple[float, float], ...]:
-    try:
-        schedule = tuple((float(time_us), float(s)) for time_us, s in points)
-    except (TypeError, ValueError):
-        raise ParameterError("an anneal schedule is a list of points [microseconds, s]") from None
-    times = [time_us for time_us, _ in schedule]
-    ascending = all(before < after for before, after in pairwise(times))
-    inside = all(math.isfinite(time_us) and 0 <= s <= 1 for time_us, s in schedule)
-    if not 2 <= len(schedule) <= MAX_POINTS or times[0] != 0 or not ascending or not inside:
-        raise ParameterError(
-            f"an anneal schedule has 2 to {MAX_POINTS} points [microseconds, s]: ascending times from 0, "
-            "s from 0 to 1"
-        )
-    return schedule
