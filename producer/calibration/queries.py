@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session
 
+from schema.database import copy_row
 from schema.errors import NotFound
 from schema.states import BatchState, CalibrationState
 from schema.tables import Batch, Calibration, Network, Run
@@ -68,18 +69,5 @@ def _calibrations() -> Select[Calibration, str, int]:
 
 def _calibration(row: Row[Calibration, str, int]) -> CalibrationSummary:
     calibration, name, version = row
-    return CalibrationSummary(
-        calibration_id=calibration.id,
-        network=f"{name}@{version}",
-        solver=calibration.solver,
-        visible=calibration.visible,
-        state=calibration.state,
-        name=calibration.name,
-        images=calibration.images,
-        parameters=calibration.parameters,
-        accuracy=calibration.accuracy,
-        measured=calibration.measured,
-        error=calibration.error,
-        created_at=calibration.created_at,
-        finished_at=calibration.finished_at,
-    )
+    named = f"{name}@{version}"
+    return copy_row(calibration, CalibrationSummary, calibration_id=calibration.id, network=named)

@@ -21,7 +21,7 @@ from producer.runs.request import ClassificationRequest
 from schema.calendar.cron import Cron
 from schema.calendar.windows import is_daily
 from schema.codecs import arrays
-from schema.database import Database, record_event, transition
+from schema.database import Database, copy_row, record_event, transition
 from schema.errors import NotFound, ParameterError
 from schema.states import FiringState, ScheduleState
 from schema.tables import Firing, Schedule
@@ -193,28 +193,15 @@ def _firings() -> Select[Firing, str]:
 
 def _fired(row: Row[Firing, str]) -> FiringSummary:
     firing, sha256 = row
-    return FiringSummary(
-        firing_id=firing.id,
-        due_at=firing.due_at,
-        by_hand=firing.by_hand,
-        missed=firing.missed,
-        state=firing.state,
-        run_id=firing.run_id,
-        changed=None if firing.data_sha256 is None else firing.data_sha256 != sha256,
-        error=firing.error,
-        ended_at=firing.ended_at,
-    )
+    changed = None if firing.data_sha256 is None else firing.data_sha256 != sha256
+    return copy_row(firing, FiringSummary, firing_id=firing.id, changed=changed)
 
 
 def _summary(session: Session, schedule: Schedule) -> ScheduleSummary:
     last = session.execute(_firings().where(Firing.schedule_id == schedule.id).limit(1)).first()
-    return ScheduleSummary(
-        name=schedule.name,
-        state=schedule.state,
-        cron=schedule.cron,
-        zone=schedule.zone,
-        request=schedule.request,
+    return copy_row(
+        schedule,
+        ScheduleSummary,
         next_at=schedule.next_at if schedule.state is ScheduleState.ACTIVE else None,
-        created_at=schedule.created_at,
         last=None if last is None else _fired(last),
     )

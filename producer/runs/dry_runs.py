@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from schema.database import Database, record_event
+from schema.database import Database, copy_row, record_event
 from schema.errors import NotFound, ParameterError
 from schema.parameters import MAX_BATCH_SIZE, Parameters, Solver
 from schema.states import PreparationState
@@ -101,12 +101,5 @@ def get(session: Session, preparation_id: int) -> DryRunSummary:
     if row is None:
         raise NotFound(f"no dry run {preparation_id}")
     dry_run, name, version = row
-    return DryRunSummary(
-        preparation_id=dry_run.id,
-        network=f"{name}@{version}",
-        solver=dry_run.solver,
-        state=dry_run.state,
-        plan=dry_run.plan or {},
-        progress=dry_run.progress,
-        error=dry_run.error,
-    )
+    named, plan = f"{name}@{version}", dry_run.plan or {}
+    return copy_row(dry_run, DryRunSummary, preparation_id=dry_run.id, network=named, plan=plan)

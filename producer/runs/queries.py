@@ -14,6 +14,7 @@ from sqlalchemy import Row, Select, case, func, select
 from sqlalchemy.orm import Session
 
 from producer.runs.ownership import sent_by
+from schema.database import copy_row
 from schema.errors import NotFound
 from schema.parameters import Solver
 from schema.states import BatchState, EmbeddingState, PausedBy, ProblemState, RunState
@@ -257,31 +258,4 @@ def _runs() -> Select[Run, str, int]:
 
 def _run(row: Row[Run, str, int]) -> RunSummary:
     run, name, version = row
-    return RunSummary(
-        run_id=run.id,
-        name=run.name,
-        network=f"{name}@{version}",
-        solver=run.solver,
-        state=run.state,
-        priority=run.priority,
-        images=run.images,
-        batches=run.batches,
-        batches_scored=run.batches_scored,
-        batches_failed=run.batches_failed,
-        labelled=run.labelled,
-        parameters=run.parameters,
-        rescored_from=run.rescored_from,
-        calibrated_by=run.calibrated_by,
-        calibrates=run.calibrates,
-        statistics=run.statistics,
-        budget_us=run.budget_us,
-        window=run.window,
-        opened_until=run.opened_until,
-        deadline_at=run.deadline_at,
-        paused_by=run.paused_by,
-        pause_reason=run.pause_reason,
-        error=run.error,
-        created_at=run.created_at,
-        started_at=run.started_at,
-        finished_at=run.finished_at,
-    )
+    return copy_row(run, RunSummary, run_id=run.id, network=f"{name}@{version}")

@@ -3,11 +3,13 @@
 engine.py        connects to SQLite and PostgreSQL
 transactions.py  opens transactions, maps errors, checks the revision
 transitions.py   performs guarded transitions and records them in `events`
+rows.py          copies rows into dataclasses
 leader_lease.py  elects one leader among processes of a kind
 """
 
 from __future__ import annotations
 
+from schema.database.rows import copy_row
 from schema.database.transactions import Clock, Database, read_revision, refuse_newer, utc_now
 from schema.database.transitions import (
     record_event,
@@ -20,6 +22,7 @@ from schema.database.transitions import (
 __all__ = [
     "Clock",
     "Database",
+    "copy_row",
     "read_revision",
     "record_event",
     "refuse_newer",
