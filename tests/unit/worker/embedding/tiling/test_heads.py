@@ -13,7 +13,6 @@ from tests.chips import chains_of, chip, verify
 from worker.embedding.copies.minorminer import find_chains, induced_couplers
 from worker.embedding.copies.occupancy import Occupancy
 from worker.embedding.copies.task import TilingTask
-from worker.embedding.copies.task import TilingTask
 from worker.embedding.copies.time_limit import TimeLimit
 from worker.embedding.model.graphs import Interactions, SolverGraph
 from worker.embedding.search import repair, shipped
