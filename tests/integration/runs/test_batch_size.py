@@ -20,7 +20,7 @@ FOLDED = Parameters(visible=Visible.FOLDED)
 
 
 def prepared(database: Database, network: ChosenNetwork, parameters: Parameters, tiles: int) -> int:
-    """An embedding that a preparation has found."""
+    """Insert an embedding that a dry run has found."""
     asked = enqueue_dry_run(database, network.id, Solver.EMULATOR, parameters, images=0, batch_size=1000)
     with database.transaction() as session:
         count = session.execute(select(Embedding.id)).all()

@@ -37,7 +37,7 @@ SMALL = ParameterGrid(reads=20)
 
 
 def knowable(context: Context, network: ChosenNetwork, count: int = 60) -> ImageSet:
-    """Images with the labels that the network itself gives them."""
+    """Return images with the labels that the network itself gives them."""
     images = some_images(count, seed=3)
     with context.database.reading() as session:
         held = context.networks.get(session, network.id)
@@ -97,7 +97,7 @@ def rescored(context: Context, run: int, parameters: Parameters) -> int:
 
 
 def test_the_table_of_counts_is_that_of_the_runs(context: Context, working: ChosenNetwork) -> None:
-    """Each run was scored by the default rule on all its reads: that entry must agree with its accuracy."""
+    """Check that the entry of the default rule on all reads agrees with each run's accuracy."""
     images = knowable(context, working, 30)
     fitted = found(context.database, calibrated(context, working, images))
     measured = fitted.measured or {}

@@ -118,7 +118,7 @@ def start(context: Context, pool: ThreadPoolExecutor, run: int) -> Future[None]:
 
 
 def charged(emulator: Emulator, before: dict[str, Any]) -> dict[str, int]:
-    """What the emulator has charged since, by problem."""
+    """Return what the emulator has charged since, by problem."""
     since = emulator.ledger()["problems"][len(before["problems"]) :]
     return {one["id"]: round(one["charged_us"]) for one in since}
 

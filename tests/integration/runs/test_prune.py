@@ -21,7 +21,7 @@ from worker.context import Context
 
 
 def enqueue(context: Context, network: ChosenNetwork, seed: int = 0) -> int:
-    """A run over 25 images in 3 batches."""
+    """Enqueue a run of 25 images in 3 batches."""
     parameters, options = Parameters(reads=24, seed=seed), RunOptions(batch_size=10)
     return enqueue_run(context.database, some_images(25), network, Solver.LOCAL, parameters, options).id
 

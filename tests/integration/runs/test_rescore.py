@@ -28,7 +28,7 @@ READS = 24
 
 
 def classify(context: Context, network: ChosenNetwork, **parameters: object) -> int:
-    """A finished run over 25 images in 3 batches."""
+    """Finish a run of 25 images in 3 batches."""
     images, chosen = some_images(25), Parameters(**{"reads": READS, **parameters})
     run = enqueue_run(context.database, images, network, Solver.LOCAL, chosen, RunOptions(batch_size=10))
     work_off(context, Message(Task.DISPATCH))

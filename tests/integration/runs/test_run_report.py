@@ -30,7 +30,7 @@ READS = 24
 
 @pytest.fixture
 def run(context: Context, working: ChosenNetwork) -> int:
-    """A finished run over 25 images in 3 batches."""
+    """Finish a run of 25 images in 3 batches."""
     parameters = Parameters(reads=READS, seed=7)
     queued = enqueue_run(
         context.database, some_images(25), working, Solver.LOCAL, parameters, RunOptions(batch_size=10)
@@ -104,7 +104,7 @@ def test_energies_are_those_of_the_stored_reads(
     )
     assert counted.sum() == READS
     expected = np.histogram(stored.energies[3].astype(np.float64), edges + np.array([-1e-5, *[0] * 29, 1e-5]))
-    assert np.abs(expected[0] - counted).sum() <= 2  # float32 beside float64 at an edge
+    assert np.abs(expected[0] - counted).sum() <= 2  # float32 against float64 at an edge
     one_hot = stored.bits[3][:, -10:].sum(axis=1) == 1
     assert sum(spectra["13"]["classes"].get("-1", [0])) == READS - one_hot.sum()
 

@@ -39,7 +39,7 @@ def enqueue(database: Database, network: ChosenNetwork, images: int = 50, **opti
 
 
 def add_problem(database: Database, run: int, first: int, state: ProblemState, **values: object) -> None:
-    """A problem of ten images of a run's first batch."""
+    """Insert a problem of ten images of a run's first batch."""
     with database.transaction() as session:
         batch = session.query(Batch.id).where(Batch.run_id == run).order_by(Batch.ordinal).limit(1).scalar()
         sent = state is not ProblemState.RESERVED

@@ -1,4 +1,4 @@
-"""Windows and deadlines: who pauses a run, who lets it go on, and what a person may say to it."""
+"""Windows and deadlines: what pauses and resumes a run, and what a user may do meanwhile."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_what_would_be_answered_too_late_is_not_sent_and_waits_for_the_next_wind
     clock.forward(10)
     reconciled(at_night)
     assert stands(timed, run) == (RunState.PAUSED, PausedBy.WINDOW)  # open still, and not to be tried again
-    control.resume(timed, run, at_once=True)  # a person says that it is to be tried: until tomorrow's end
+    control.resume(timed, run, at_once=True)  # a user opens the window: until tomorrow's closes
     assert admitted(at_night, run, [1] * 5) == (5, None)
     with timed.transaction() as session:
         session.execute(update(Run).where(Run.id == run).values(opened_until=None))
@@ -171,7 +171,7 @@ def test_pauses_by_hand_and_windows(at_night: Context, clock: Clock, enqueue: En
     clock.forward(hours(12))
     reconciled(at_night)
     control.resume(timed, run)
-    assert stands(timed, run) == (RunState.PAUSED, PausedBy.WINDOW)  # it goes on tonight
+    assert stands(timed, run) == (RunState.PAUSED, PausedBy.WINDOW)  # it resumes tonight
     with pytest.raises(ParameterError, match="opens Thu 2026-01-01 22:00 UTC; use --now"):
         control.resume(timed, run)
     control.pause(timed, run)
@@ -289,7 +289,7 @@ def hours(number: float) -> float:
 
 
 def sampling(context: Context) -> list[int]:
-    """The batches that hints to sample were sent for."""
+    """Return the batches that hints to sample were sent for."""
     assert isinstance(context.hints, Outbox)
     return [message.row for message in context.hints.sent if message.task is Task.SAMPLE_BATCH]
 
@@ -317,7 +317,7 @@ def add_problem(
     sent_s: float = 0.0,
     answered_s: float | None = None,
 ) -> int:
-    """A problem that was sent, and answered, so many seconds ago."""
+    """Insert a problem that was sent, and answered, that many seconds ago."""
     with database.transaction() as session:
         now = database.now(session)
         values = {

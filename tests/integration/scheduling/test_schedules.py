@@ -51,7 +51,7 @@ def at(timed: Database) -> AppContext:
 
 @pytest.fixture
 def nightly(timed: Database, network: ChosenNetwork, data: Path) -> str:
-    """A schedule, added at midnight: first due at 22:00."""
+    """Add a schedule at midnight: it is first due at 22:00."""
     request = ClassificationRequest(
         str(data), asked={"reads": 7}, windows=("22:00-06:00",), zone="UTC", deadline="07:00"
     )

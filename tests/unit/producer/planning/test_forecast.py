@@ -25,7 +25,7 @@ HOUR_S = 3600.0
 
 
 def waiting(number: int = 1, hours_long: float | None = 1.0, **changes: object) -> WaitingRun:
-    """A run on a QPU that takes so many hours of it: a thousand images in a hundred problems for each."""
+    """Return a run that takes that many hours of a QPU: for each, 1,000 images in 100 problems."""
     seconds = None if hours_long is None else hours_long * HOUR_S
     known = hours_long or 0.0
     run = WaitingRun(
@@ -51,7 +51,7 @@ def planned(*runs: WaitingRun, now: datetime = NOON) -> tuple[WindowPlan, list[F
 
 
 def at(hour: float) -> datetime:
-    """So many hours after the midnight before noon."""
+    """Return the time that many hours after the midnight before noon."""
     return NOON + timedelta(hours=hour - 12)
 
 

@@ -38,7 +38,7 @@ DECLARED = fields_of(Parameters)
 
 
 def typed(*words: str) -> ClassificationRequest:
-    """The request of a command line."""
+    """Return the request of a command line."""
 
     def collect(request: ClassificationRequest) -> ClassificationRequest:
         return request

@@ -1,4 +1,4 @@
-"""Tables for people."""
+"""Tables of a run's results."""
 
 from __future__ import annotations
 
