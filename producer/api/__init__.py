@@ -2,8 +2,8 @@
 
     app.py     the application: routes, error handlers, lifespan
     server.py  the process: uvicorn, the socket it listens on
-    core/      what every request passes: settings, body limit, authentication, permissions, errors
-    keys/      API keys and their limits, in SQL
+    core/      what every request passes: settings, body limit, permissions, errors
+    keys/      API keys, the caller of a request, and limits
     live/      what one process shares between requests: caches, progress of runs, the notifier of workers
     routes/    the endpoints, one file for each resource
 

@@ -12,7 +12,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 from starlette.concurrency import run_in_threadpool
 
-from producer.api.core.authentication import Reader, Submitter
+from producer.api.keys.authentication import Reader, Submitter
 from producer.api.keys.keys import Caller, Scope
 from producer.runs import queries
 from producer.runs.ownership import has_sent

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from producer.api.core.authentication import Authenticator
 from producer.api.core.settings import ApiSettings
+from producer.api.keys.authentication import Authenticator
 from producer.api.live.network_cache import NetworkCache
 from producer.api.live.notifier import Notifier
 from producer.api.live.progress_feed import ProgressFeed

@@ -8,8 +8,8 @@ from fastapi import APIRouter
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 
-from producer.api.core.authentication import Reader
 from producer.api.core.service import Shared
+from producer.api.keys.authentication import Reader
 from producer.embeddings import queries as embeddings_queries
 from producer.networks import queries as networks_queries
 from producer.networks import shipped

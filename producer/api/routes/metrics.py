@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from producer.api.core.authentication import Reader
 from producer.api.core.service import Shared
+from producer.api.keys.authentication import Reader
 
 router = APIRouter()
 

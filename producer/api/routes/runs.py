@@ -12,9 +12,9 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from producer.api.core.authentication import Reader, Submitter
 from producer.api.core.run_permissions import OwnRun, SeenRun
 from producer.api.core.service import Shared
+from producer.api.keys.authentication import Reader, Submitter
 from producer.api.keys.keys import Scope
 from producer.runs import control, queries
 from producer.runs.request import MAX_BUDGET_US

@@ -15,9 +15,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from producer import jobs
-from producer.api.core.authentication import Submitter
 from producer.api.core.service import Service, Shared
 from producer.api.keys import limits
+from producer.api.keys.authentication import Submitter
 from producer.api.keys.keys import Caller
 from producer.api.live.links import links
 from producer.api.routes import options, uploads
