@@ -1,4 +1,4 @@
-"""What is stored of an attempt that failed, the same way for every kind of leased work."""
+"""Ends of failed attempts, the same for every kind of leased work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TABLES: list[Any] = [Batch, Network, Calibration, Preparation]
 
 @pytest.fixture
 def held(timed: Database, network: ChosenNetwork, enqueue: Callable[..., Enqueued]) -> dict[Any, int]:
-    """One row of each table, claimed for a minute."""
+    """Claim one row of each table for a minute."""
     made = {"network_id": network.id, "solver": "local", "created_at": START}
     rows: dict[Any, dict[str, Any]] = {
         Network: {**network_row(), "content_sha256": "1" * 64, "version": 2, "finished_at": None},

@@ -1,4 +1,4 @@
-"""Claims, leases and what becomes of work that its worker dropped."""
+"""Claims, leases and work whose worker fell silent."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_silent_worker_loses_its_batch_and_at_last_the_batch_fails(
     with timed.transaction() as session:
         error = session.execute(select(Batch.error).where(Batch.id == first)).scalar_one()
         assert error == "the worker fell silent during attempt 3"
-    # Giving up the last batch is what lets the run end.
+    # The run can end when its last batch is discarded.
     assert claim(timed, second)
     with timed.transaction() as session:
         assert attempts.finish_attempt(session, Batch, second, Discard("no"), now=clock()) == run
@@ -199,7 +199,7 @@ def test_two_reconcilers_at_once_do_no_harm(
     clock.forward(61)
 
     def tidy(_: int) -> None:
-        with suppress(StaleState):  # the other was faster: what the reconciler's loop takes for granted
+        with suppress(StaleState):  # another one was faster, which the reconciler's loop tolerates
             reconcile.reconcile(timed, SETTINGS, outbox)
 
     with ThreadPoolExecutor(4) as pool:

@@ -1,4 +1,4 @@
-"""What `annealq plan` reads, before a night and after it."""
+"""Figures of `annealq plan`, before and after a night."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_estimates_come_from_problems_of_its_own_or_of_a_run_that_is_alike(
     with timed.reading() as session:
         alike, own = workload.waiting_runs(session)
     assert (alike.run_id, alike.images, alike.problems, alike.basis) == (other, 50, 6, f"run {first}")
-    assert (own.images, own.problems, own.qpu_us) == (30, 4, 4 * EACH_US)  # 5 and 25 are still to be sent
+    assert (own.images, own.problems, own.qpu_us) == (30, 4, 4 * EACH_US)  # 5 and 25 are not submitted yet
 
 
 def test_estimates_come_from_dry_runs(timed: Database, network: ChosenNetwork) -> None:

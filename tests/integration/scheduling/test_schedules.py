@@ -1,4 +1,4 @@
-"""Schedules: due once, however many look; made up for once; one run for a firing, whatever happens."""
+"""Schedules: one firing for each due time and for a downtime, and one run for each firing."""
 
 from __future__ import annotations
 
@@ -161,9 +161,9 @@ def test_a_process_that_dies_makes_no_second_run(
     reconciled(timed)
     (one,) = fired(timed)
     schedule_runner.enqueue_firing(at, one.id)
-    with timed.transaction() as session:  # as if it had died before it could say so
+    with timed.transaction() as session:  # as if it had died before it could record the run
         session.execute(update(Firing).values(state=FiringState.DUE, run_id=None, ended_at=None))
-    write(data, 5)  # and the data are others by now
+    write(data, 5)  # and the data have changed
     schedule_runner.enqueue_firing(at, one.id)
     (run,) = runs(timed)
     assert fired(timed)[0].run_id == run.id

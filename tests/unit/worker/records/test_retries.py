@@ -1,4 +1,4 @@
-"""What becomes of work that failed."""
+"""Retry or discard work that failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which problems may leave."""
+"""Admission of problems within limits and budgets."""
 
 from __future__ import annotations
 

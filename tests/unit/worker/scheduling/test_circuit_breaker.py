@@ -1,4 +1,4 @@
-"""How long a solver that does not answer is left alone."""
+"""Waits of the circuit breaker, and who may probe a solver."""
 
 from __future__ import annotations
 
