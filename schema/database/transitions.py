@@ -15,38 +15,16 @@ from sqlalchemy import ColumnElement, Insert, Table, Update, bindparam, insert, 
 from sqlalchemy.orm import Session
 
 from schema.errors import StaleState
-from schema.states import (
-    BatchState,
-    CalibrationState,
-    DeliveryState,
-    EmbeddingState,
-    FiringState,
-    NetworkState,
-    PreparationState,
-    ProblemState,
-    RunState,
-    ScheduleState,
-    State,
-    is_legal,
-)
-from schema.tables.api import Delivery
-from schema.tables.embeddings import Embedding, Preparation
-from schema.tables.runs import Batch, Calibration, Event, Network, Problem, Run
-from schema.tables.schedules import Firing, Schedule
+from schema.states import State, is_legal
+from schema.tables import Base, Event
 
 _EVENT: Insert = insert(Event.__table__)  # type: ignore[arg-type]
 
+# The table of each kind of state, by the type of its `state` column.
 _TABLE_OF: dict[type, Any] = {
-    NetworkState: Network,
-    CalibrationState: Calibration,
-    EmbeddingState: Embedding,
-    PreparationState: Preparation,
-    RunState: Run,
-    ScheduleState: Schedule,
-    FiringState: Firing,
-    BatchState: Batch,
-    ProblemState: Problem,
-    DeliveryState: Delivery,
+    mapper.columns["state"].type.enum_class: mapper.class_  # type: ignore[attr-defined]
+    for mapper in Base.registry.mappers
+    if "state" in mapper.columns
 }
 
 
