@@ -50,7 +50,7 @@ def test_the_q_that_is_drawn_is_the_q_that_is_sampled(
 
 
 def test_what_goes_wrong_in_the_process_is_one_line(database: Database, settings: Settings) -> None:
-    with pytest.raises(AnnealqError, match=r"^network 7 is not there, or not ready$"):
+    with pytest.raises(AnnealqError, match=r"^network 7 does not exist or is not ready$"):
         q_matrix.compute(settings, 7)
     network = install(database, tiny("digits5x5"), Origin.IMPORTED).id
     with pytest.raises(InputError, match=r"^digits5x5 takes images \(B, 5, 5\), not \(1, 8, 8\)$") as raised:
