@@ -176,7 +176,7 @@ def test_nothing_half_written_after_bad_input(home: Path, tmp_path: Path, digits
         "reads is 0": (good, "-r", "0"),
         "reads is -5": (good, "-r", "-5"),
         "fraction is 0": (good, "--fraction", "0"),
-        "limit of 0": (good, "--limit", "0"),
+        "limit is 0": (good, "--limit", "0"),
         "batch size": (good, "--batch-size", "0"),
     }
     with running_stack(home):
