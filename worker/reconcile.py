@@ -30,7 +30,7 @@ from worker.process.hints import CeleryHints, Hints
 from worker.process.logs import configure
 from worker.process.settings import WorkerSettings
 from worker.process.settings import load as load_worker_settings
-from worker.records import attempts, leases, runs
+from worker.records import attempts, claims, leases, runs
 from worker.scheduling import due_schedules, run_windows
 from worker.scheduling.dispatch import dispatch
 
@@ -40,7 +40,7 @@ _AT_ONCE = 500  # rows repaired in one transaction; the next pass takes the rest
 # paused or cancelled runs with problems in flight.
 _READY: dict[Task, tuple[leases.HintedTable | type[Run], ColumnElement[bool]]] = {
     Task.AGGREGATE_BATCH: (Batch, Batch.state == BatchState.SAMPLED),
-    Task.SAMPLE_BATCH: (Batch, and_(Batch.state == BatchState.PENDING, leases.left_in_flight())),
+    Task.SAMPLE_BATCH: (Batch, and_(Batch.state == BatchState.PENDING, claims.left_in_flight())),
     Task.TRAIN_NETWORK: (Network, Network.state == NetworkState.QUEUED),
     Task.AGGREGATE_RUN: (
         Run,
@@ -52,7 +52,7 @@ _READY: dict[Task, tuple[leases.HintedTable | type[Run], ColumnElement[bool]]] =
             runs.awaits_statistics(),
         ),
     ),
-    Task.CALIBRATE_NETWORK: (Calibration, leases.calibration_due()),
+    Task.CALIBRATE_NETWORK: (Calibration, claims.calibration_due()),
     Task.PREPARE: (Preparation, Preparation.state == PreparationState.QUEUED),
 }
 _TASKS_OF = {queue: [task for task in _READY if QUEUE_OF[task] is queue] for queue in Queue}

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session
 
-from schema.database import copy_row
+from schema.database.rows import copy_row
 from schema.errors import NotFound
 from schema.states import BatchState, CalibrationState
 from schema.tables import Batch, Calibration, Network, Run

@@ -28,7 +28,7 @@ Histogram = Mapping[str, Any]
 @functools.lru_cache(maxsize=256)
 def of_image(run: int, image: int) -> Histogram:
     """Return the histogram of ``image`` in ``run``; raise AnnealqError if it cannot be computed."""
-    text = programs.run(Program.ENERGIES, [str(run), str(image)], load(), timeout_s=_ONE_IMAGE_S)
+    text = programs.run(Program.ENERGY_HISTOGRAMS, [str(run), str(image)], load(), timeout_s=_ONE_IMAGE_S)
     histogram: Histogram = json.loads(text)[str(image)]
     return histogram
 
@@ -48,7 +48,7 @@ def start(run: int, images: Sequence[int]) -> Iterator[Callable[[], tuple[dict[i
         )
     else:
         arguments = [str(run), *map(str, images)]
-        with programs.start(Program.ENERGIES, arguments, load(), timeout_s=_REPORT_S) as running:
+        with programs.start(Program.ENERGY_HISTOGRAMS, arguments, load(), timeout_s=_REPORT_S) as running:
             yield lambda: _read(running)
 
 

@@ -21,7 +21,8 @@ from producer.runs.request import ClassificationRequest
 from schema.calendar.cron import Cron
 from schema.calendar.windows import is_daily
 from schema.codecs import arrays
-from schema.database import Database, copy_row, record_event, transition
+from schema.database import Database, record_event, transition
+from schema.database.rows import copy_row
 from schema.errors import NotFound, ParameterError
 from schema.states import FiringState, ScheduleState
 from schema.tables import Firing, Schedule

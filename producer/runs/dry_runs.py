@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from schema.database import Database, copy_row, record_event
+from schema.database import Database, record_event
+from schema.database.rows import copy_row
 from schema.errors import NotFound, ParameterError
 from schema.parameters import MAX_BATCH_SIZE, Parameters, Solver
 from schema.states import PreparationState

@@ -14,7 +14,7 @@ from sqlalchemy import Row, Select, case, func, select
 from sqlalchemy.orm import Session
 
 from producer.runs.ownership import sent_by
-from schema.database import copy_row
+from schema.database.rows import copy_row
 from schema.errors import NotFound
 from schema.parameters import Solver
 from schema.states import BatchState, EmbeddingState, PausedBy, ProblemState, RunState

@@ -63,9 +63,9 @@ def say(capsys: pytest.CaptureFixture[str]) -> Say:
 WITNESSED = """
 import os, sys
 from celery.__main__ import main
-from worker.records import leases
+from worker.records import claims, leases
 
-claim = leases.claim_batch
+claim = claims.claim_batch
 
 def witnessed(session, batch, **terms):
     lease = claim(session, batch, **terms)
@@ -74,7 +74,7 @@ def witnessed(session, batch, **terms):
             file.write(f"{batch} {lease.fence} {os.getpid()} {os.getppid()}\\n")
     return lease
 
-leases.claim_batch = witnessed
+claims.claim_batch = witnessed
 sys.exit(main())
 """
 

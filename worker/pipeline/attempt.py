@@ -17,7 +17,7 @@ from schema.tables import Batch, Preparation
 from worker.context import Context
 from worker.network.trained import TrainedNetwork
 from worker.process.meter import BatchOutcome
-from worker.records import batches, leases
+from worker.records import batches, claims, leases
 from worker.records.attempts import finish_attempt
 from worker.records.leases import Lease, SimplyClaimed
 from worker.records.retries import Discard, Retry, decide
@@ -36,7 +36,7 @@ def claim(
     """Claim ``row`` of ``table`` in ``context`` and ``load`` its job; return None if it is not due."""
     with context.database.transaction() as session:
         now = context.database.now(session)
-        lease = leases.claim(session, table, row, now=now, lease_s=context.settings.lease_s)
+        lease = claims.claim(session, table, row, now=now, lease_s=context.settings.lease_s)
         return None if lease is None else (lease, load(session, row))
 
 

@@ -18,7 +18,7 @@ from worker.pipeline.attempt import attempt, load_network, writing
 from worker.process import shutdown
 from worker.process.crash_points import CrashPoint, reach
 from worker.process.meter import BatchOutcome, Step
-from worker.records import batches, leases
+from worker.records import batches, claims
 from worker.records.attempts import finish_attempt
 from worker.records.batches import BatchInput
 from worker.records.leases import Lease
@@ -55,7 +55,7 @@ def _claim(context: Context, batch: int) -> tuple[Lease, BatchInput] | None:
     with context.database.transaction() as session:
         now = context.database.now(session)
         batch = choose_batch(session, batch, context.settings, now=now)
-        lease = leases.claim_batch(session, batch, now=now, lease_s=context.settings.lease_s)
+        lease = claims.claim_batch(session, batch, now=now, lease_s=context.settings.lease_s)
         if lease is None:
             return None
         batch_input = batches.load(session, batch)

@@ -1,6 +1,7 @@
 """Reads and writes of the rows that workers process. No numbers are computed here.
 
-leases.py        claims batches and other rows, and renews their leases
+claims.py        claims batches and other rows for one worker
+leases.py        renews the lease of a claimed row, with every write
 attempts.py      ends attempts: completed, released for a retry, or failed
 retries.py       decides whether failed work is retried or discarded (pure)
 runs.py          pauses, counts of batches, statistics

@@ -26,7 +26,7 @@ from schema.tables import Chip, Embedding
 from worker.embedding.model.found import FoundTiling, StoredEmbedding
 from worker.embedding.model.graphs import Interactions, SolverGraph
 from worker.process.crash_points import CrashPoint, reach
-from worker.records import leases
+from worker.records import claims, leases
 
 log = structlog.get_logger()
 
@@ -98,7 +98,7 @@ def obtain(
             elif row.state is EmbeddingState.FAILED and row.finished_at > now - _STAYS_FAILED:
                 raise Refused(row.error)
             elif row.state is not EmbeddingState.READY:
-                lease = leases.claim_embedding(session, row.id, now=now, lease_s=lease_s)
+                lease = claims.claim_embedding(session, row.id, now=now, lease_s=lease_s)
         if row is not None and row.state is EmbeddingState.READY:
             searched_s = max(time.monotonic() - started, 1e-3) if waited else 0.0
             with stored_in(f"tiling of embedding {row.id}", _DAMAGE_HINT):

@@ -1,7 +1,7 @@
-"""Claims and leases: which worker may work on a batch or another row, and until when.
+"""Leases: until when a worker owns the row that it has claimed.
 
-A claim is one guarded transition. Each later transaction of the holder first renews the lease by its fence:
-if another worker has claimed the row since, no row matches and `LeaseLost` is raised.
+Each transaction of the holder first renews the lease by its fence: if another worker has claimed the row
+since, no row matches and `LeaseLost` is raised.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ from functools import cache
 from typing import NamedTuple
 
 import structlog
-from sqlalchemy import ColumnElement, Table, Update, and_, bindparam, or_, select, true, update
+from sqlalchemy import Table, Update, bindparam, update
 from sqlalchemy.orm import Session
 
-from schema.database import Database, transition_if
+from schema.database import Database
 from schema.errors import LeaseLost, StorageError
 from schema.states import (
-    HALTED_RUNS,
-    LIVE_RUNS,
     BatchState,
     CalibrationState,
     EmbeddingState,
@@ -31,8 +29,7 @@ from schema.states import (
     PreparationState,
     State,
 )
-from schema.tables import Batch, Calibration, Embedding, Network, Preparation, Problem, Run
-from schema.tables.costs import IN_FLIGHT
+from schema.tables import Batch, Calibration, Embedding, Network, Preparation
 
 log = structlog.get_logger()
 
@@ -69,77 +66,6 @@ class Lease:
     row: int
     fence: int
     attempt: int
-
-
-def claim_batch(session: Session, batch: int, *, now: datetime, lease_s: float) -> Lease | None:
-    """Claim ``batch`` in ``session`` for ``lease_s`` seconds from ``now``; return None if it is not due.
-
-    A batch of a run that is paused or cancelled is claimed only if it has problems in flight to collect.
-    """
-    live = select(Run.id).where(Run.id == Batch.run_id, Run.state.in_(LIVE_RUNS)).exists()
-    return _claim(session, Batch, batch, and_(Batch.due_at <= now, or_(live, left_in_flight())), now, lease_s)
-
-
-def claim(session: Session, table: SimplyClaimed, row: int, *, now: datetime, lease_s: float) -> Lease | None:
-    """Claim ``row`` of ``table`` in ``session`` for ``lease_s`` seconds from ``now``, if it is waiting.
-
-    A calibration is claimed once all of its runs are finished.
-    """
-    condition = calibration_due() if table is Calibration else true()
-    return _claim(session, table, row, condition, now, lease_s)
-
-
-def claim_embedding(session: Session, embedding: int, *, now: datetime, lease_s: float) -> Lease | None:
-    """Claim the search for ``embedding`` in ``session`` for ``lease_s`` seconds from ``now``.
-
-    Return None unless an earlier search failed, or the lease of its worker has expired.
-    """
-    lease = _claim(session, Embedding, embedding, true(), now, lease_s)
-    if lease is None:
-        source = EmbeddingState.SEARCHING
-        lease = _claim(
-            session, Embedding, embedding, Embedding.lease_until < now, now, lease_s, source=source
-        )
-    return lease
-
-
-def left_in_flight() -> ColumnElement[bool]:
-    """Build the condition that a batch of a paused or cancelled run has problems in flight."""
-    halted = select(Run.id).where(Run.id == Batch.run_id, Run.state.in_(HALTED_RUNS)).exists()
-    return and_(halted, Batch.id.in_(select(Problem.batch_id).where(Problem.state.in_(IN_FLIGHT))))
-
-
-def calibration_due() -> ColumnElement[bool]:
-    """Build the condition that a calibration waits and all of its runs have finished."""
-    unfinished = select(Run.id).where(Run.calibrates == Calibration.id, Run.finished_at.is_(None)).exists()
-    return and_(Calibration.state == CalibrationState.WAITING, ~unfinished)
-
-
-def _claim(
-    session: Session,
-    table: LeasedTable,
-    row: int,
-    condition: ColumnElement[bool],
-    now: datetime,
-    lease_s: float,
-    *,
-    source: State | None = None,
-) -> Lease | None:
-    states = STATES[table]
-    claimed = transition_if(
-        session,
-        row,
-        source or states.waiting,
-        states.held,
-        condition,
-        returning=(table.fence, table.attempts),
-        now=now,
-        fence=table.fence + 1,
-        attempts=table.attempts + 1,
-        lease_until=now + timedelta(seconds=lease_s),
-        started_at=now,
-    )
-    return None if claimed is None else Lease(table, row, *claimed)
 
 
 def renew(session: Session, lease: Lease, *, now: datetime, lease_s: float) -> None:

@@ -2,10 +2,10 @@
 
 A producer starts them with `producer.stack.programs`; each prints its answer, or one line about its error.
 
-    baseline.py         accuracy and time of a network without an annealer
-    energies.py         energy histograms of single images
-    q_matrix.py         the Q matrix of a network, as a file of arrays
-    solver_problems.py  the problems that a solver has of annealq's
-    improve_plan.py     a search for better shipped tilings, for developers
-    entry.py            how each of them reports an error
+    baseline.py           accuracy and time of a network without an annealer
+    energy_histograms.py  energies of the reads of single images
+    q_matrix.py           the Q matrix of a network, as a file of arrays
+    solver_problems.py    the problems that a solver has of annealq's
+    improve_plan.py       a search for better shipped tilings, for developers
+    entry.py              how each of them reports an error
 """

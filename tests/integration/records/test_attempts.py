@@ -14,7 +14,7 @@ from schema.database import Database
 from schema.tables import Batch, Calibration, Event, Network, Preparation
 from tests.integration.conftest import START, Clock, network_row
 from worker.process.settings import WorkerSettings
-from worker.records import attempts, leases
+from worker.records import attempts, claims, leases
 from worker.records.retries import Discard, Retry
 
 TABLES: list[Any] = [Batch, Network, Calibration, Preparation]
@@ -39,9 +39,9 @@ def held(timed: Database, network: ChosenNetwork, enqueue: Callable[..., Enqueue
             for table in TABLES
         }
         now = timed.now(session)
-        assert leases.claim_batch(session, ids[Batch], now=now, lease_s=60)
+        assert claims.claim_batch(session, ids[Batch], now=now, lease_s=60)
         for table in rows:
-            assert leases.claim(session, table, ids[table], now=now, lease_s=60)
+            assert claims.claim(session, table, ids[table], now=now, lease_s=60)
     return ids
 
 

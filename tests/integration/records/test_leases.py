@@ -18,7 +18,7 @@ from schema.tables import Batch, Event, Leader, Run
 from tests.integration.conftest import Clock, Outbox
 from worker import reconcile
 from worker.process.settings import WorkerSettings
-from worker.records import attempts, batches, leases
+from worker.records import attempts, batches, claims, leases
 from worker.records.retries import Discard, Retry
 from worker.scheduling.dispatch import choose_batch, dispatch
 
@@ -34,7 +34,7 @@ def batch_ids(database: Database, run: int) -> list[int]:
 
 def claim(database: Database, batch: int) -> leases.Lease | None:
     with database.transaction() as session:
-        return leases.claim_batch(session, batch, now=database.now(session), lease_s=60)
+        return claims.claim_batch(session, batch, now=database.now(session), lease_s=60)
 
 
 def states(database: Database, run: int) -> list[BatchState]:

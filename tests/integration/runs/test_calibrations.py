@@ -31,7 +31,7 @@ from worker import reconcile
 from worker.context import Context
 from worker.network import inference
 from worker.process.settings import WorkerSettings
-from worker.records import attempts, leases
+from worker.records import attempts, claims
 
 SMALL = ParameterGrid(reads=20)
 
@@ -190,7 +190,7 @@ def test_it_waits_for_all_of_its_runs_and_needs_no_hint(
     ).id
     with database.transaction() as session:
         now = database.now(session)
-        assert leases.claim(session, Calibration, calibration, now=now, lease_s=60) is None
+        assert claims.claim(session, Calibration, calibration, now=now, lease_s=60) is None
     with database.reading() as session:
         batches = list(session.execute(select(Batch.id)).scalars())
         runs = list(session.execute(select(Run.id)).scalars())
@@ -230,7 +230,7 @@ def test_a_silent_worker_loses_its_calibration(timed: Database, clock: Clock, ou
     context = Context(timed, WorkerSettings(max_attempts=2), outbox)
     for attempt, left_as in ((1, CalibrationState.WAITING), (2, CalibrationState.FAILED)):
         with timed.transaction() as session:
-            lease = leases.claim(session, Calibration, calibration, now=clock(), lease_s=60)
+            lease = claims.claim(session, Calibration, calibration, now=clock(), lease_s=60)
         assert lease is not None
         assert lease.attempt == attempt
         clock.forward(61)

@@ -83,7 +83,7 @@ def test_energies_are_those_of_the_stored_reads(
 ) -> None:
     monkeypatch.setenv("ANNEALQ_DATABASE_URL", database_url)
     done = subprocess.run(
-        [sys.executable, "-m", "worker.tools.energies", str(run), "13", "3", "99"],
+        [sys.executable, "-m", "worker.tools.energy_histograms", str(run), "13", "3", "99"],
         capture_output=True,
         check=True,
     )

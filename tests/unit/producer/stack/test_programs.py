@@ -13,7 +13,7 @@ from schema.settings import Settings
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings of a child whose `worker.tools.energies` is the script that the test writes."""
+    """Settings of a child whose `worker.tools.energy_histograms` is the script that the test writes."""
     package = tmp_path / "worker" / "tools"
     package.mkdir(parents=True)
     for folder in (package, package.parent):
@@ -23,7 +23,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def write(text: str) -> None:
-    Path("worker/tools/energies.py").write_text(f"import json, os, sys, time\n{text}\n")
+    Path("worker/tools/energy_histograms.py").write_text(f"import json, os, sys, time\n{text}\n")
 
 
 def test_a_program_gets_arguments_input_and_the_database_of_the_settings(settings: Settings) -> None:
@@ -32,7 +32,12 @@ def test_a_program_gets_arguments_input_and_the_database_of_the_settings(setting
         'sys.stdout.write(sys.stdin.read() + os.environ["A"])'
     )
     with programs.start(
-        Program.ENERGIES, ["7"], settings, timeout_s=60, stdin='{"a": 1}\n', variables={"A": '{"b": 2}'}
+        Program.ENERGY_HISTOGRAMS,
+        ["7"],
+        settings,
+        timeout_s=60,
+        stdin='{"a": 1}\n',
+        variables={"A": '{"b": 2}'},
     ) as running:
         assert list(running.json_lines()) == [
             {"got": ["7"], "url": "sqlite:///here.db"},
@@ -47,7 +52,7 @@ def test_a_program_gets_arguments_input_and_the_database_of_the_settings(setting
         ('sys.exit("first\\nthe last line")', AnnealqError, "^the last line$"),
         ('print("bad input", file=sys.stderr); sys.exit(2)', InputError, "^bad input$"),
         ("import no_such_package", AnnealqError, "needs a worker's packages .*no_such_package.*pip install"),
-        ("sys.exit(3)", AnnealqError, "`worker.tools.energies` ended with exit code 3"),
+        ("sys.exit(3)", AnnealqError, "`worker.tools.energy_histograms` ended with exit code 3"),
     ],
 )
 def test_a_failure_is_the_last_line_of_standard_error(
@@ -55,7 +60,7 @@ def test_a_failure_is_the_last_line_of_standard_error(
 ) -> None:
     write(script)
     with pytest.raises(AnnealqError, match=message) as caught:
-        programs.run(Program.ENERGIES, [], settings, timeout_s=60)
+        programs.run(Program.ENERGY_HISTOGRAMS, [], settings, timeout_s=60)
     assert type(caught.value) is kind
 
 
@@ -63,11 +68,13 @@ def test_a_program_that_takes_too_long_is_killed(settings: Settings) -> None:
     write("time.sleep(60)")
     started = time.monotonic()
     with pytest.raises(AnnealqError, match=r"took more than 0\.5 s"):
-        programs.run(Program.ENERGIES, [], settings, timeout_s=0.5)
+        programs.run(Program.ENERGY_HISTOGRAMS, [], settings, timeout_s=0.5)
     assert time.monotonic() - started < 30
 
 
 def test_much_output_before_the_input_is_read_blocks_nobody(settings: Settings) -> None:
     write('print("x" * 300_000); print("y" * 300_000, file=sys.stderr); print(len(sys.stdin.read()))')
-    with programs.start(Program.ENERGIES, [], settings, timeout_s=60, stdin="z" * 300_000) as running:
+    with programs.start(
+        Program.ENERGY_HISTOGRAMS, [], settings, timeout_s=60, stdin="z" * 300_000
+    ) as running:
         assert running.text().endswith("x\n300000\n")

@@ -1,6 +1,6 @@
 """Prints energy histograms of single images' reads, as one JSON object.
 
-    python -m worker.tools.energies RUN IMAGE [IMAGE ...]
+    python -m worker.tools.energy_histograms RUN IMAGE [IMAGE ...]
 
 Where one problem carries many images, their energies are not stored: they are computed from the raw reads
 and Q.
