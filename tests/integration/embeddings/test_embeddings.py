@@ -205,11 +205,11 @@ def test_a_preparation_is_a_row_that_waits(database: Database, network: ChosenNe
 @pytest.mark.parametrize(
     ("solver", "parameters", "changes", "why"),
     [
-        (Solver.LOCAL, Parameters(), {}, "local has no qubits"),
+        (Solver.LOCAL, Parameters(), {}, "local does not use embeddings"),
         (Solver.DWAVE, Parameters(noise=0.1), {}, "dwave has no noise"),
         (Solver.EMULATOR, Parameters(sweeps=9), {}, "emulator has no sweeps"),
-        (Solver.EMULATOR, Parameters(), {"time_limit_s": 0.0}, "time limit of 0 s"),
-        (Solver.EMULATOR, Parameters(), {"time_limit_s": float("nan")}, "time limit of nan s"),
+        (Solver.EMULATOR, Parameters(), {"time_limit_s": 0.0}, "time limit is 0 s"),
+        (Solver.EMULATOR, Parameters(), {"time_limit_s": float("nan")}, "time limit is nan s"),
         (Solver.EMULATOR, Parameters(), {"batch_size": 0}, "batch size is 0"),
     ],
 )
