@@ -33,12 +33,20 @@ Faults: POST JSON to /faults, or --fault at start, for clients that must survive
 \b
     curl -s -H 'Content-Type: application/json' http://127.0.0.1:8477/faults -d '{"faults":
         [{"target": "submit", "kind": "reset", "when": "after", "count": 1}]}'
-    target  submit, poll, list, answer, cancel, solvers
-    kind    error (status, retry_after), reset, delay (delay_s), lose (an answer, for good),
-            corrupt (damage: base64, types, short, media, json)
+    target  submit, poll, list, answer, cancel, solvers; any (of these requests); problem
+    kind    error (status, retry_after), reset, delay (delay_s), expire (the token: 401),
+            corrupt (damage: base64, types, short, media, json, omit), hide (path: a field
+            such as answer.timing.qpu_access_time or properties.problem_timing_data),
+            lose (an answer, for good), gone (a problem, for good; status 410 or 404),
+            purge (newest: how many problems are known; status), lag (delay_s: problems
+            are listed later), deprecate (X-Deprecation: message, context, sunset)
+            of target problem: fail (message, charged), charge (factor, spread)
     when    before or after a problem is accepted, for submit
-    also    count, probability; {"clear": true}, {"offline": [NAMES]}, {"online": [NAMES]},
-            {"regraph": [NAMES]} for another working graph
+    also    count, probability, duration_s
+
+Other changes, in the same JSON: "clear": true; "offline", "online", "abandon" (offline, and all accepted
+problems fail) and "regraph" (another working graph) with lists of solvers; "rename": {"OLD": "NEW"};
+"max_queued": N, "shared_queue": true (problems of all tokens count), "gate_solver": true.
 """
 
 
@@ -76,6 +84,10 @@ def emulator(
     raw_occurrences: Annotated[
         bool, typer.Option("--raw-occurrences", help="Put num_occurrences into raw answers too.")
     ] = False,
+    max_queued: Annotated[int, typer.Option(help="Number of problems that a token may queue.")] = 1000,
+    gate_solver: Annotated[
+        bool, typer.Option("--gate-solver", help="List a gate-model solver, too; it takes no problems.")
+    ] = False,
     fault: Annotated[
         list[str] | None, typer.Option("--fault", help="target=submit,kind=error,status=503,count=1")
     ] = None,
@@ -83,13 +95,13 @@ def emulator(
     options = {
         "host": host, "port": port, "graph-seed": graph_seed, "clock": clock, "samples": samples,
         "beta": beta, "noise": noise, "sweeps": sweeps, "seed": seed, "threads": threads, "state": state,
-        "keep": keep, "max-age": max_age,
+        "keep": keep, "max-age": max_age, "max-queued": max_queued,
     }  # fmt: skip
     command = [sys.executable, "-m", "worker.emulator"]
     command += [f"--{name}={value}" for name, value in options.items() if value is not None]
     command += [f"--solver={name}" for name in solver or []] + [f"--fault={text}" for text in fault or []]
-    if raw_occurrences:
-        command.append("--raw-occurrences")
+    flags = {"--raw-occurrences": raw_occurrences, "--gate-solver": gate_solver}
+    command += [name for name, is_set in flags.items() if is_set]
     # Not on the command line, where everybody on this machine could read it.
     secret = {"ANNEALQ_EMULATOR_TOKEN": token} if token else {}
     os.execvpe(command[0], command, {**os.environ, **secret})  # noqa: S606 - it takes this process's place

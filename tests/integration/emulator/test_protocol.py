@@ -90,11 +90,11 @@ def test_energies_are_those_of_the_submitted_problem(
 def test_raw_and_histogram_tell_the_same_reads(solver: StructuredSolver) -> None:
     bqm = _random_bqm(solver, "SPIN", 60, 2)
     raw = solver.sample_bqm(bqm, num_reads=50, answer_mode="raw")
-    histogram = solver.sample_bqm(bqm, num_reads=50, answer_mode="histogram", max_answers=3)
+    histogram = solver.sample_bqm(bqm, num_reads=50, answer_mode="histogram")
     assert "num_occurrences" not in raw.result()
-    unique = raw.sampleset.aggregate().truncate(3, sorted_by="energy")
+    unique = raw.sampleset.aggregate()
     assert sorted(unique.record.energy) == histogram.sampleset.record.energy.tolist()
-    assert len(histogram.sampleset) == 3
+    assert len(histogram.sampleset) == len(unique)
 
 
 def test_the_same_problem_has_the_same_reads_and_another_one_others(solver: StructuredSolver) -> None:
@@ -148,7 +148,10 @@ def test_reverse_annealing_is_charged_as_estimated_and_begins_where_it_is_told(
     [
         ({"num_reads": 10_001}, "num_reads must be 1 to 10,000, not 10,001"),
         ({"annealing_time": 5000}, "annealing_time must be 0.5 to 2000, not 5000"),
-        ({"num_reads": 10_000, "annealing_time": 1000}, r"would run for 10,\d\d\d,\d\d\d us.* 1,000,000 us"),
+        (
+            {"num_reads": 10_000, "annealing_time": 1000},
+            r"timing related parameters exceeded: 10\d{6} > 1000000",
+        ),
         ({"auto_scale": False}, "h must be -4 to 4 without auto_scale, not 5"),
         ({"answer_mode": "best"}, "answer_mode must be histogram or raw, not 'best'"),
         ({"x_secret": 1}, "'x_secret' is not a parameter"),
@@ -183,7 +186,7 @@ def test_solvers_are_found_by_name_and_by_property(client: Client, solver: Struc
 def test_a_solver_is_sent_once_while_it_stays_as_it_is(emulator: Emulator) -> None:
     first = emulator.get(f"solvers/remote/{SOLVER}/", params={"filter": "all,-status,-avg_load"})
     assert set(first.json()) == {"identity", "description", "properties"}
-    assert first.headers["Cache-Control"] == "private, no-cache"
+    assert first.headers["Cache-Control"] == "private, max-age=0"
     again = emulator.get(
         f"solvers/remote/{SOLVER}",
         params={"filter": "all,-status,-avg_load"},
@@ -210,7 +213,7 @@ def test_the_low_level_client_submits_asks_and_is_answered(emulator: Emulator, p
     assert wait_until(lambda: problems.get_problem_status(first.id, timeout=5).status == "COMPLETED")
     assert second.error_code == 400
     assert [item.error_code for item in problems.cancel_problems([first.id, "nothing"])] == [409, 404]
-    with pytest.raises(ResourceNotFoundError, match="unknown problem 'nothing'"):
+    with pytest.raises(ResourceNotFoundError, match=r"does not exist .*: 'nothing'"):
         problems.get_problem("nothing")
 
 

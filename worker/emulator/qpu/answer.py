@@ -26,13 +26,12 @@ def encode(
 ) -> bytes:
     """Encode reads as the ``answer`` object of SAPI.
 
-    Raw answers hold the first ``max_answers`` reads in their order; histograms hold the distinct reads of
-    lowest energy.
+    Raw answers hold the reads in their order; histograms hold the distinct reads, by energy.
 
     Args:
         problem: the problem that was sampled.
         spins: (R, n) int8 reads of -1 and 1 on its active qubits.
-        parameters: answer mode and the limit of answers.
+        parameters: the answer mode.
         timing: QPU time of the problem.
         lattice_size: number of qubits of the whole lattice.
         count_raw: whether raw answers carry ``num_occurrences`` too, all 1.
@@ -46,17 +45,16 @@ def encode(
     if not parameters.raw:
         order = np.argsort(energies, kind="stable")
         bits, energies, counts = bits[order], energies[order], counts[order]
-    limit = parameters.max_answers
     answer: dict[str, Any] = {
         "format": "qp",
         "active_variables": _base64(problem.active, "<i4"),
-        "energies": _base64(energies[:limit], "<f8"),
-        "solutions": _base64(bits[:limit], "u1"),
+        "energies": _base64(energies, "<f8"),
+        "solutions": _base64(bits, "u1"),
         "num_variables": lattice_size,
         "timing": timing.fields(),
     }
     if count_raw or not parameters.raw:
-        answer["num_occurrences"] = _base64(counts[:limit], "<i4")
+        answer["num_occurrences"] = _base64(counts, "<i4")
     return orjson.dumps(answer)
 
 

@@ -82,6 +82,30 @@ class EmulatedChip:
         """Return the couplers as positions in ``qubits``, (M, 2) int32."""
         return np.searchsorted(self.qubits, self.couplers).astype(np.int32)
 
+    @cached_property
+    def groups(self) -> IndexArray | None:
+        """Return the group, 0 or 1, that each coupler belongs to at its two qubits, (M, 2) int32.
+
+        D-Wave limits the sum of J in each of a Zephyr qubit's two groups; on other topologies the sum at the
+        qubit (None).
+        """
+        if self.topology != "zephyr":
+            return None
+        here, there = self._coordinates(self.couplers), self._coordinates(self.couplers[:, ::-1])
+        u, _, _, j, z = here
+        other_u, other_w, _, other_j, other_z = there
+        external, odd = (other_z - z) // 2, z + j - other_z
+        groups = np.where(u != other_u, 2 * z + j + 1 - other_w, np.where(j != other_j, odd, external)) % 2
+        return np.asarray(groups, np.int32)
+
+    def _coordinates(self, qubits: IndexArray) -> list[IndexArray]:
+        """Return the Zephyr coordinates u, w, k, j, z of linear indices ``qubits``."""
+        rest, coordinates = qubits, []
+        for size in (self.shape[0], 2, self.shape[1], 2 * self.shape[0] + 1, 2):
+            rest, coordinate = np.divmod(rest, size)
+            coordinates.append(coordinate)
+        return coordinates[::-1]
+
 
 def make(design: Design, seed: int, generation: int = 0) -> EmulatedChip:
     """Make the chip of a ``design``; ``seed`` and ``generation`` decide which qubits are dead.

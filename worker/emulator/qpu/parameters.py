@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.emulator.qpu.errors import Rejected
+from worker.emulator.qpu.schedules import Points, anneal_schedule, gain_schedule, is_number
 
 DESCRIPTIONS = {
     "anneal_schedule": "Points (time in us, anneal fraction); one that starts at 1 anneals in reverse.",
-    "annealing_time": "Duration of an anneal in us.",
+    "annealing_time": "Duration of an anneal in us; the reads do not depend on it here.",
     "answer_mode": "histogram (unique solutions by energy) or raw (in the order of reading).",
-    "auto_scale": "Scale h and J to fill their ranges.",
-    "flux_biases": "A flux bias for each qubit of the lattice; only zeros are accepted here.",
+    "auto_scale": "Scale h and J to fill their ranges; excludes flux_biases.",
+    "fast_anneal": "The fast-anneal protocol: its times and rules, the same reads. Every h must be 0.",
+    "flux_biases": "A flux bias for each qubit of the lattice, in Phi_0; acts like an h of the other sign.",
     "flux_drift_compensation": "Accepted; the emulator has no drift.",
+    "h_gain_schedule": "Points (time in us, gain of h) over the time of an anneal.",
     "initial_state": "Where reverse annealing begins: a value for each qubit of the lattice, 3 for unused.",
-    "max_answers": "How many solutions to return at most.",
     "num_reads": "Number of reads.",
     "programming_thermalization": "Pause after programming in us.",
     "readout_thermalization": "Pause after each read in us.",
@@ -29,6 +30,15 @@ DESCRIPTIONS = {
 }
 MODES = ("histogram", "raw")
 UNUSED = 3  # SAPI's mark for a qubit without initial state
+
+_OBSOLETE = "is obsolete; leave it out"
+# Parameters of D-Wave's solvers that this one lacks, with the reason.
+_UNSUPPORTED = {
+    "anneal_offsets": "is not supported: this solver states no anneal_offset_ranges; leave it out",
+    "fast_anneal": "is not supported by this solver; leave it out",
+    "max_answers": _OBSOLETE,
+    "num_spin_reversal_transforms": _OBSOLETE,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +49,14 @@ class ProblemParameters:
         initial_state: (lattice size,) int8 as submitted, UNUSED where a qubit has none; None for forward
             anneals.
         turning_point: smallest anneal fraction of the schedule, 0 for a forward anneal.
+        fast: whether the fast-anneal protocol is used; every h must be 0 then.
+        flux_biases: (lattice size,) float64 in Phi_0, or None.
+        gain: points (us, gain of h), none for a constant gain of 1.
     """
 
     reads: int = 1
     anneal_us: float = 0.0
     raw: bool = False
-    max_answers: int | None = None
     auto_scale: bool = True
     programming_thermalization_us: float = 0.0
     readout_thermalization_us: float = 0.0
@@ -52,6 +64,9 @@ class ProblemParameters:
     reinitialize_state: bool = False
     initial_state: NDArray[np.int8] | None = None
     turning_point: float = 0.0
+    fast: bool = False
+    flux_biases: NDArray[np.float64] | None = None
+    gain: tuple[tuple[float, float], ...] = ()
 
     @property
     def reverse(self) -> bool:
@@ -60,7 +75,7 @@ class ProblemParameters:
 
 
 def check(params: object, properties: Mapping[str, Any]) -> ProblemParameters:
-    """Check the ``params`` of a submission ; null counts as absent.
+    """Check the ``params`` of a submission; null counts as absent.
 
     Raises:
         Rejected: a parameter is unknown, of the wrong type, or out of its range in ``properties``.
@@ -69,29 +84,39 @@ def check(params: object, properties: Mapping[str, Any]) -> ProblemParameters:
         params = {}
     if not isinstance(params, Mapping):
         raise Rejected(f"params must be an object, not {type(params).__name__}")
-    for name in params:
-        if name not in DESCRIPTIONS:
-            raise Rejected(
-                f"{name!r:.80} is not a parameter of this solver; available: {', '.join(DESCRIPTIONS)}"
-            )
+    _check_names(params, properties["parameters"])
     params = {name: value for name, value in params.items() if value is not None}
-    schedule = _schedule(params, properties)
-    _flux_biases(params, properties)
+    fast = _flag(params, "fast_anneal", default=False)
+    schedule = anneal_schedule(params, properties, fast=fast)
+    anneal_us = _anneal_us(params, properties, schedule, fast=fast)
+    initial_state = _initial_state(params, properties, schedule)
+    reverse = initial_state is not None
     _flag(params, "flux_drift_compensation", default=True)
     return ProblemParameters(
         reads=_reads(params, properties),
-        anneal_us=_anneal_us(params, properties, schedule),
-        raw=_mode(params) == "raw",
-        max_answers=_max_answers(params),
-        auto_scale=_flag(params, "auto_scale", default=True),
+        anneal_us=anneal_us,
+        raw=_mode(params, default="raw" if reverse else "histogram") == "raw",
+        auto_scale=_auto_scale(params),
         programming_thermalization_us=_pause(params, properties, "programming_thermalization"),
         readout_thermalization_us=_pause(params, properties, "readout_thermalization"),
         reduce_intersample_correlation=_flag(params, "reduce_intersample_correlation", default=False),
-        # The client's estimate assumes false where the parameter is absent, so the charge does too.
-        reinitialize_state=_flag(params, "reinitialize_state", default=False),
-        initial_state=_initial_state(params, properties, schedule),
-        turning_point=min(fraction for _, fraction in schedule) if schedule else 0.0,
+        reinitialize_state=_flag(params, "reinitialize_state", default=True),
+        initial_state=initial_state,
+        turning_point=min(fraction for _, fraction in schedule) if reverse else 0.0,
+        fast=fast,
+        flux_biases=_flux_biases(params, properties),
+        gain=gain_schedule(params, properties, anneal_us or properties["default_annealing_time"], fast=fast),
     )
+
+
+def _check_names(params: Mapping[str, Any], known: Mapping[str, str]) -> None:
+    """Raise Rejected for a parameter that is not ``known``: code 403 for one of D-Wave's, 400 for others."""
+    for name in params:
+        if name in known:
+            continue
+        if name in _UNSUPPORTED:
+            raise Rejected(f"the parameter {name} {_UNSUPPORTED[name]}", 403)
+        raise Rejected(f"{name!r:.80} is not a parameter of this solver; available: {', '.join(known)}")
 
 
 def _reads(params: Mapping[str, Any], properties: Mapping[str, Any]) -> int:
@@ -99,19 +124,24 @@ def _reads(params: Mapping[str, Any], properties: Mapping[str, Any]) -> int:
     return _integer(params, "num_reads", 1, low, high)
 
 
-def _max_answers(params: Mapping[str, Any]) -> int | None:
-    return _integer(params, "max_answers", 1, 1, 1_000_000) if "max_answers" in params else None
-
-
-def _mode(params: Mapping[str, Any]) -> str:
-    mode = params.get("answer_mode", "histogram")
+def _mode(params: Mapping[str, Any], default: str) -> str:
+    mode = params.get("answer_mode", default)
     if mode not in MODES:
         raise Rejected(f"answer_mode must be histogram or raw, not {mode!r:.80}")
     return str(mode)
 
 
+def _auto_scale(params: Mapping[str, Any]) -> bool:
+    """Return whether to scale; by default unless there are flux biases, with which it cannot be used."""
+    has_biases = "flux_biases" in params
+    auto_scale = _flag(params, "auto_scale", default=not has_biases)
+    if auto_scale and has_biases:
+        raise Rejected("auto_scale and flux_biases exclude each other; set auto_scale to false")
+    return auto_scale
+
+
 def _anneal_us(
-    params: Mapping[str, Any], properties: Mapping[str, Any], schedule: list[tuple[float, float]]
+    params: Mapping[str, Any], properties: Mapping[str, Any], schedule: Points, *, fast: bool
 ) -> float:
     if schedule:
         if "annealing_time" in params:
@@ -119,55 +149,17 @@ def _anneal_us(
         return schedule[-1][0]
     if "annealing_time" not in params:
         return 0.0
-    return _number(params, "annealing_time", *properties["annealing_time_range"])
+    return _number(
+        params, "annealing_time", *properties["fast_anneal_time_range" if fast else "annealing_time_range"]
+    )
 
 
 def _pause(params: Mapping[str, Any], properties: Mapping[str, Any], name: str) -> float:
     return _number(params, name, *properties[f"{name}_range"]) if name in params else 0.0
 
 
-def _schedule(params: Mapping[str, Any], properties: Mapping[str, Any]) -> list[tuple[float, float]]:
-    """Return the schedule's points, or none."""
-    if "anneal_schedule" not in params:
-        return []
-    submitted, limit = params["anneal_schedule"], properties["max_anneal_schedule_points"]
-    if not isinstance(submitted, list) or not 2 <= len(submitted) <= limit:
-        raise Rejected(f"anneal_schedule must be a list of 2 to {limit} points (time, fraction)")
-    points = []
-    for point in submitted:
-        if not isinstance(point, list) or len(point) != 2 or not all(_is_number(value) for value in point):
-            raise Rejected(f"anneal_schedule has points (time, fraction), not {point!r:.80}")
-        points.append((float(point[0]), float(point[1])))
-    _check_schedule(points, *properties["annealing_time_range"])
-    return points
-
-
-def _check_schedule(points: list[tuple[float, float]], shortest: float, longest: float) -> None:
-    times, fractions = zip(*points, strict=True)
-    if times[0] != 0 or times[-1] > longest:
-        raise Rejected(
-            f"anneal_schedule must go from 0 to at most {longest:g} us, not {times[0]:g} to {times[-1]:g}"
-        )
-    if (
-        not all(0 <= fraction <= 1 for fraction in fractions)
-        or fractions[0] not in {0, 1}
-        or fractions[-1] != 1
-    ):
-        raise Rejected("anneal_schedule must have fractions 0 to 1, begin with 0 or 1 and end with 1")
-    for (time, fraction), (next_time, next_fraction) in pairwise(points):
-        if next_time <= time:
-            raise Rejected(f"anneal_schedule's times must increase; {next_time:g} us follows {time:g} us")
-        slope = abs(next_fraction - fraction) / (next_time - time)
-        if round(slope, 10) > 1 / shortest:
-            raise Rejected(f"anneal_schedule's slope may be {1 / shortest:g} per us at most, not {slope:g}")
-        if fractions[0] == 0 and next_fraction < fraction:
-            raise Rejected(
-                f"a forward anneal_schedule cannot go back, from {fraction:g} to {next_fraction:g}"
-            )
-
-
 def _initial_state(
-    params: Mapping[str, Any], properties: Mapping[str, Any], schedule: list[tuple[float, float]]
+    params: Mapping[str, Any], properties: Mapping[str, Any], schedule: Points
 ) -> NDArray[np.int8] | None:
     reverse = bool(schedule) and schedule[0][1] == 1
     if reverse != ("initial_state" in params):
@@ -182,15 +174,15 @@ def _initial_state(
     return np.array(state, np.int8)
 
 
-def _flux_biases(params: Mapping[str, Any], properties: Mapping[str, Any]) -> None:
-    """Accept zeros only: the effect of a bias on a chain is not modelled, and must not appear to be."""
+def _flux_biases(params: Mapping[str, Any], properties: Mapping[str, Any]) -> NDArray[np.float64] | None:
     biases, size = params.get("flux_biases"), properties["num_qubits"]
     if biases is None:
-        return
-    if not isinstance(biases, list) or len(biases) != size or not all(_is_number(value) for value in biases):
+        return None
+    if not isinstance(biases, list) or len(biases) != size or not all(map(is_number, biases)):
         raise Rejected(f"flux_biases must be a list of {size:,} numbers, one for each qubit of the lattice")
-    if any(biases):
-        raise Rejected("the emulator does not model flux_biases; leave them out or set all to 0")
+    if any(abs(bias) > 1 for bias in biases):
+        raise Rejected("flux_biases must be -1 to 1 Phi_0")
+    return np.array(biases, np.float64)
 
 
 def _flag(params: Mapping[str, Any], name: str, *, default: bool) -> bool:
@@ -211,13 +203,8 @@ def _integer(params: Mapping[str, Any], name: str, default: int, low: int, high:
 
 def _number(params: Mapping[str, Any], name: str, low: float, high: float) -> float:
     value = params[name]
-    if not _is_number(value):
+    if not is_number(value):
         raise Rejected(f"{name} must be a number, not {value!r:.80}")
     if not low <= value <= high:
         raise Rejected(f"{name} must be {low:g} to {high:g}, not {value:g}")
     return float(value)
-
-
-def _is_number(value: Any) -> bool:
-    # orjson gives integers up to 64 bits and finite floats; a bool does not count as a number.
-    return type(value) in {int, float}

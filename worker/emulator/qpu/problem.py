@@ -38,6 +38,7 @@ class DecodedProblem:
         linear: (n,) float64.
         edges: (m, 2) int32 positions in ``active``.
         quadratic: (m,) float64, all different from 0.
+        groups: (m, 2) int32, see `EmulatedChip.groups`; None where a qubit has one group.
     """
 
     spins: bool
@@ -45,6 +46,7 @@ class DecodedProblem:
     linear: FloatArray
     edges: IndexArray
     quadratic: FloatArray
+    groups: IndexArray | None = None
 
     def ising(self) -> tuple[FloatArray, FloatArray]:
         """Return h (n,) and J (m,) of the same problem over spins, without the constant offset."""
@@ -54,8 +56,11 @@ class DecodedProblem:
         return self.linear / 2 + self._incident(J), J
 
     def totals(self, J: FloatArray) -> FloatArray:
-        """Return the sum of the couplings ``J`` of each qubit, (n,)."""
-        return self._incident(J)
+        """Return the sum of the couplings ``J`` in each qubit's group or groups, (n,) or (2n,)."""
+        if self.groups is None:
+            return self._incident(J)
+        ends, n = 2 * self.edges + self.groups, 2 * len(self.active)
+        return np.asarray(np.bincount(ends.ravel(), np.repeat(J, 2), n), dtype=np.float64)
 
     def energies(self, spins: NDArray[np.int8]) -> FloatArray:
         """Return energies (R,) of states ``spins`` (R, n) of -1 and 1, in the problem's own terms."""
@@ -80,7 +85,7 @@ def decode(data: object, kind: object, solver: EmulatedSolver) -> DecodedProblem
             values that are not finite.
     """
     if kind not in TYPES:
-        raise Rejected(f"this solver takes problems of type ising or qubo, not {kind!r:.80}")
+        raise Rejected(f"Problem type ({kind!s:.80}) is not supported by the solver; it takes ising and qubo")
     if not isinstance(data, Mapping) or data.get("format") != "qp":
         raise Rejected("data must be an object with format qp")
     if not _is_finite(data.get("offset", 0)):
@@ -96,7 +101,7 @@ def decode(data: object, kind: object, solver: EmulatedSolver) -> DecodedProblem
     linear = linear_values[used]
     if not len(linear):
         raise Rejected("the problem uses no qubit: all of lin is NaN")
-    wiring = _wiring(chip, used.tobytes())
+    wiring, groups = _wiring(chip, used.tobytes())
     quadratic = _doubles(data, "quad")
     if len(quadratic) != (expected := len(wiring)):
         raise Rejected(f"quad must have {expected:,} values, one for each coupler of two used qubits, "
@@ -104,36 +109,54 @@ def decode(data: object, kind: object, solver: EmulatedSolver) -> DecodedProblem
     _check_size("lin", linear)
     _check_size("quad", quadratic)
     nonzero = quadratic != 0
-    return DecodedProblem(kind == "ising", chip.qubits[used], linear, wiring[nonzero], quadratic[nonzero])
+    return DecodedProblem(
+        kind == "ising",
+        chip.qubits[used],
+        linear,
+        wiring[nonzero],
+        quadratic[nonzero],
+        None if groups is None else groups[nonzero],
+    )
 
 
 @lru_cache(maxsize=32)
-def _wiring(chip: EmulatedChip, used: bytes) -> IndexArray:
-    """Return couplers (m, 2) int32 among used qubits, as positions; cached, since clients repeat the same
-    qubits.
+def _wiring(chip: EmulatedChip, used: bytes) -> tuple[IndexArray, IndexArray | None]:
+    """Return couplers (m, 2) int32 among used qubits, as positions, and their groups.
+
+    They are cached, since clients repeat the same qubits.
     """
     mask = np.frombuffer(used, np.bool_)
     position = np.cumsum(mask, dtype=np.int32) - 1
-    return np.asarray(position[chip.ends[mask[chip.ends].all(axis=1)]], dtype=np.int32)
+    active = mask[chip.ends].all(axis=1)
+    groups = None if chip.groups is None else chip.groups[active]
+    return np.asarray(position[chip.ends[active]], dtype=np.int32), groups
 
 
 def scale(problem: DecodedProblem, parameters: ProblemParameters, limits: Mapping[str, Any]) -> float:
     """Return the divisor of h and J for programming them within ``limits``.
 
     With auto_scale the largest value of ``problem`` fills its range, as does the sum of a qubit's couplings;
-    a problem whose h and J are all 0 is not scaled. Without auto_scale in ``parameters`` the divisor is 1.
+    a problem whose h and J are all 0 is not scaled. Without auto_scale in ``parameters`` the divisor is 1; h
+    times its gain must be in range then, too.
 
     Raises:
-        Rejected: without auto_scale, a value is out of the solver's range.
+        Rejected: without auto_scale, a value is out of the solver's range; or an h is not 0 in a fast anneal.
     """
     h, J = problem.ising()
+    if parameters.fast and h.any():
+        raise Rejected("fast_anneal needs every h to be 0 (in a QUBO: that of its Ising form)")
+    if problem.groups is None:
+        sums, coupling_range = "the sum of a qubit's J", limits["per_qubit_coupling_range"]
+    else:
+        sums, coupling_range = "the sum of J in a group of a qubit", limits["per_group_coupling_range"]
     ranges = [
         ("h", h, limits["h_range"]),
         ("J", J, limits["extended_j_range"]),
-        ("the sum of a qubit's J", problem.totals(J), limits["per_qubit_coupling_range"]),
+        (sums, problem.totals(J), coupling_range),
     ]
     if parameters.auto_scale:
         return max(_filling(values, *limit) for _, values, limit in ranges) or 1.0
+    ranges += [("h times its gain", h * gain, limits["h_range"]) for _, gain in parameters.gain]
     for name, values, (low, high) in ranges:
         for value in (values.min(initial=0.0), values.max(initial=0.0)):
             if not low <= value <= high:

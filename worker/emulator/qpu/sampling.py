@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,8 @@ SpinArray = NDArray[np.int8]
 MODES = ("annealed", "instant")
 # Where anneals begin, as a fraction of beta: at beta 5 and J = -1 a chain of two still turns over freely.
 _HOT = 0.05
+# The h that equals a flux bias of 1 Phi_0 where the qubits of Advantage_system4 freeze: dwave-system says so.
+_H_PER_FLUX = -2373.478
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def draw(
 
     Args:
         problem: h and J, over spins or bits.
-        parameters: number of reads, initial state, schedule.
+        parameters: number of reads, initial state, schedule, flux biases, gain of h.
         scale: divisor of h and J, from `problem.scale`.
         limits: largest |h| and |J| that can be programmed.
         sampling: mode, temperature, noise, sweeps and seed.
@@ -94,16 +97,21 @@ def draw(
     if sampling.mode == "instant":
         return states
     programmed = program(problem, scale, limits, sampling.noise, random)
+    fields = np.zeros(len(problem.active))
+    if parameters.flux_biases is not None:
+        fields = _H_PER_FLUX * parameters.flux_biases[problem.active]
     betas = schedule(sampling, parameters.turning_point)
     if parameters.initial_state is not None:
         _start_from(states, parameters.initial_state[problem.active])
     # The compiled code copies from Python lists several times faster than from arrays.
     starts, ends = problem.edges.T.tolist()
-    annealed, _ = simulated_annealing(
-        parameters.reads, programmed.h.tolist(), starts, ends, programmed.J.tolist(),
-        1, betas, int(random.integers(1, 1 << 63)), states, interrupt_function=stop,
-    )  # fmt: skip
-    return np.asarray(annealed, dtype=np.int8)
+    for gain, part in _by_gain(betas, parameters.gain):
+        h = (gain * programmed.h + fields).tolist()
+        states, _ = simulated_annealing(
+            len(states), h, starts, ends, programmed.J.tolist(),
+            1, part, int(random.integers(1, 1 << 63)), states, interrupt_function=stop,
+        )  # fmt: skip
+    return np.asarray(states, dtype=np.int8)
 
 
 def program(
@@ -131,6 +139,17 @@ def schedule(sampling: Sampling, turning_point: float) -> list[float]:
     """
     fractions = np.geomspace(max(_HOT, turning_point), 1.0, sampling.sweeps)
     return [float(beta) for beta in sampling.beta * fractions]
+
+
+def _by_gain(betas: list[float], gain: tuple[tuple[float, float], ...]) -> list[tuple[float, list[float]]]:
+    """Return the sweeps in runs of the same gain of h; a sweep has the gain at its end."""
+    if not gain:
+        return [(1.0, betas)]
+    times, values = zip(*gain, strict=True)
+    ends = times[-1] * np.arange(1, len(betas) + 1) / len(betas)
+    gains = np.interp(ends, times, values).tolist()
+    runs = groupby(zip(gains, betas, strict=True), key=lambda pair: pair[0])
+    return [(value, [beta for _, beta in run]) for value, run in runs]
 
 
 def random_spins(reads: int, qubits: int, random: np.random.Generator) -> SpinArray:

@@ -21,28 +21,33 @@ DESIGNS = {
     "emulator-chimera": Design("chimera", 16),
 }
 DEFAULT = ("emulator-pegasus", "emulator-zephyr")
+GATE_SOLVER = "emulator-gate"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MAX_SOLVERS = 16
 
 
 @dataclass(frozen=True)
 class SolverRanges:
-    """The values that a family of chips accepts; h and J without unit, times in microseconds."""
+    """The values that a family of chips accepts; h and J without unit, times in microseconds.
+
+    ``coupling`` limits the sum of a qubit's J; on Zephyr that of each of its two groups of couplers.
+    """
 
     timing: TimingModel
     h: tuple[float, float]
-    per_qubit_coupling: tuple[float, float]
+    coupling: tuple[float, float]
     annealing_time: tuple[float, float]
-    tags: tuple[str, ...] = ()
+    fast_anneal_time: tuple[float, float] | None = (0.005, 2000.0)
+    tags: tuple[str, ...] = ("lower_noise",)
     j: tuple[float, float] = (-1.0, 1.0)
     extended_j: tuple[float, float] = (-2.0, 1.0)
 
 
-# Like the solvers of each family; the range of a qubit's couplings on Zephyr is our choice.
+# Like the solvers of each family in D-Wave's documentation.
 _RANGES = {
-    "pegasus": SolverRanges(ADVANTAGE, (-4.0, 4.0), (-18.0, 15.0), (0.5, 2000.0), ("lower_noise",)),
-    "zephyr": SolverRanges(ADVANTAGE2, (-4.0, 4.0), (-26.0, 20.0), (0.5, 2000.0), ("lower_noise",)),
-    "chimera": SolverRanges(DWAVE_2000Q, (-2.0, 2.0), (-9.0, 6.0), (1.0, 2000.0), ("lower_noise",)),
+    "pegasus": SolverRanges(ADVANTAGE, (-4.0, 4.0), (-18.0, 15.0), (0.5, 2000.0)),
+    "zephyr": SolverRanges(ADVANTAGE2, (-4.0, 4.0), (-13.0, 10.0), (0.5, 2000.0)),
+    "chimera": SolverRanges(DWAVE_2000Q, (-2.0, 2.0), (-9.0, 6.0), (1.0, 2000.0), fast_anneal_time=None),
 }
 
 
@@ -84,6 +89,11 @@ class EmulatedSolver:
     def limits(self) -> dict[str, Any]:
         """Return all properties but the graph."""
         timing, ranges = self.timing, self.ranges
+        coupling = "per_qubit_coupling_range" if self.chip.groups is None else "per_group_coupling_range"
+        parameters, fast = dict(DESCRIPTIONS), {"fast_anneal_time_range": ranges.fast_anneal_time}
+        if ranges.fast_anneal_time is None:
+            del parameters["fast_anneal"]
+            fast = {}
         return {
             "category": "qpu",
             "chip_id": self.name,
@@ -91,14 +101,17 @@ class EmulatedSolver:
             "topology": {"type": self.chip.topology, "shape": list(self.chip.shape)},
             "num_qubits": self.chip.size,
             "supported_problem_types": ["ising", "qubo"],
-            "parameters": DESCRIPTIONS,
+            "parameters": parameters,
             "h_range": ranges.h,
             "j_range": ranges.j,
             "extended_j_range": ranges.extended_j,
-            "per_qubit_coupling_range": ranges.per_qubit_coupling,
+            coupling: ranges.coupling,
             "num_reads_range": [1, 10_000],
             "annealing_time_range": ranges.annealing_time,
+            **fast,
             "default_annealing_time": timing.default_annealing_time,
+            "h_gain_schedule_range": [-4.0, 4.0],
+            "max_h_gain_schedule_points": 20,
             "max_anneal_schedule_points": 12,
             "programming_thermalization_range": [0.0, 10_000.0],
             "default_programming_thermalization": timing.default_programming_thermalization,
@@ -120,6 +133,32 @@ class EmulatedSolver:
         return (
             f"annealq's emulator of a {topology} {topology[0]}{self.chip.shape[0]} QPU: "
             f"{len(self.chip.qubits):,} qubits, {len(self.chip.couplers):,} couplers"
+        )
+
+
+def gate_definition() -> dict[str, Any]:
+    """Return the definition of a gate-model solver: it has no graph, and takes no problem of an annealer."""
+    return {
+        "identity": {"name": GATE_SOLVER},
+        "status": "ONLINE",
+        "description": "a gate-model solver, listed only: the emulator takes no problems for it",
+        "properties": {
+            "category": "qpu",
+            "chip_id": GATE_SOLVER,
+            "supported_problem_types": ["qcdl"],
+            "parameters": {"shots": "How often the circuit is run.", "time_limit": "Longest run time in s."},
+            "max_shots": 10_000,
+            "quota_conversion_rate": 1,
+        },
+        "avg_load": 0.0,
+    }
+
+
+def check_name(name: str) -> None:
+    """Raise ParameterError when ``name`` cannot be a solver's."""
+    if not _NAME.fullmatch(name):
+        raise ParameterError(
+            f"{name!r:.80} cannot be a solver's name; use up to 64 letters, digits, dots and hyphens"
         )
 
 

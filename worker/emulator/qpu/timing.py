@@ -9,7 +9,7 @@ same order of operations, so that estimate and charge agree to the last bit:
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +45,14 @@ class Timing:
     readout_per_sample: float
     delay_per_sample: float
     access_overhead: float
+
+    def scaled(self, access_us: float) -> Timing:
+        """Return the times of a problem that took ``access_us`` in all, in proportion."""
+        factor = access_us / self.access
+        if factor == 1:
+            return self
+        programming, sampling = self.programming * factor, self.sampling * factor
+        return replace(self, programming=programming, sampling=sampling, access=access_us)
 
     def fields(self) -> dict[str, float]:
         """Return the ``timing`` object of an answer."""
@@ -96,16 +104,10 @@ class TimingModel:
     def of(self, qubits: int, parameters: ProblemParameters) -> Timing:
         """Return the times of a problem on ``qubits`` active qubits with ``parameters``."""
         programming_extra, delay_extra = self._reverse(parameters)
-        programming = (
-            self.typical_programming_time
-            + programming_extra
-            + (parameters.programming_thermalization_us or self.default_programming_thermalization)
-        )
+        programming = self.typical_programming_time + programming_extra + self._programming_pause(parameters)
         anneal = parameters.anneal_us or self.default_annealing_time
         readout = self.readout_us(qubits)
-        rest = parameters.readout_thermalization_us or self.default_readout_thermalization
-        decorrelation = self._decorrelation(anneal) if parameters.reduce_intersample_correlation else 0
-        pause = max(rest, decorrelation)
+        pause = self._pause(parameters, anneal)
         per_read = anneal + readout + self.qpu_delay_time_per_sample + delay_extra + pause
         sampling = parameters.reads * per_read
         return Timing(
@@ -117,6 +119,27 @@ class TimingModel:
             delay_per_sample=self.qpu_delay_time_per_sample + delay_extra + pause,
             access_overhead=_OVERHEAD_US,
         )
+
+    def duration_us(self, qubits: int, parameters: ProblemParameters) -> float:
+        """Return what D-Wave compares with the limit of a problem's run time: less than the access time.
+
+        Only the times that a user sets count, and the readout:
+        (anneal + pause after the read + readout) x reads + pause after programming.
+
+        Args:
+            qubits: number of active qubits.
+            parameters: of the problem.
+        """
+        anneal = parameters.anneal_us or self.default_annealing_time
+        per_read = anneal + self._pause(parameters, anneal) + self.readout_us(qubits)
+        return per_read * parameters.reads + self._programming_pause(parameters)
+
+    def _programming_pause(self, parameters: ProblemParameters) -> float:
+        return parameters.programming_thermalization_us or self.default_programming_thermalization
+
+    def _pause(self, parameters: ProblemParameters, anneal: float) -> float:
+        rest = parameters.readout_thermalization_us or self.default_readout_thermalization
+        return max(rest, self._decorrelation(anneal) if parameters.reduce_intersample_correlation else 0)
 
     def _reverse(self, parameters: ProblemParameters) -> tuple[float, float]:
         """Return the times that reverse annealing adds to programming and to each delay."""
@@ -144,9 +167,9 @@ def _readout_curve(shortest_us: float, longest_us: float) -> tuple[float, ...]:
 
 
 # Programming, readout and delay of the QPUs as D-Wave documents them; decorrelation, reverse annealing and
-# all of the D-Wave 2000Q as in the client's mocks.
+# all of the D-Wave 2000Q as in the client's mocks. On Advantage2 reads need no decorrelation.
 ADVANTAGE = TimingModel(14_200.0, _readout_curve(18.0, 173.0), 20.5)
-ADVANTAGE2 = TimingModel(24_500.0, _readout_curve(17.0, 95.0), 20.6)
+ADVANTAGE2 = TimingModel(24_500.0, _readout_curve(17.0, 95.0), 20.6, decorrelation_time_range=(0.0, 0.0))
 DWAVE_2000Q = TimingModel(
     10_536.81,
     (0.0, 3.30984300471607, 2.2975416678181597, 2.2975416678181597),

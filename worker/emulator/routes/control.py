@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from schema.errors import ParameterError
+from worker.emulator.qpu.solver import check_name
 from worker.emulator.routes import wire
 from worker.emulator.service import faults
 from worker.emulator.service.machine import charged
@@ -17,7 +18,8 @@ from worker.emulator.service.machine import charged
 if TYPE_CHECKING:
     from worker.emulator.service.machine import Machine
 
-_ACTIONS = ("offline", "online", "regraph", "faults", "clear")
+_OF_SOLVERS = ("offline", "online", "abandon", "regraph")
+_ACTIONS = (*_OF_SOLVERS, "rename", "max_queued", "shared_queue", "gate_solver", "faults", "clear")
 
 
 class Control:
@@ -37,49 +39,87 @@ class Control:
         return wire.plain({"totals": charged(entries), "problems": [asdict(entry) for entry in entries]})
 
     async def show(self, _request: Request, _content: bytes) -> Response:
-        """Return active faults with their counts, and the solvers with graph ids and states."""
+        """Return active faults with their counts, the solvers with graph ids and states, and the queue."""
         machine = self._machine
         solvers = {
             name: {"graph_id": solver.chip.graph_id, "online": machine.online(name)}
             for name, solver in machine.solvers.items()
         }
         return wire.plain(
-            {"faults": [fault.describe() for fault in machine.faults.active], "solvers": solvers}
+            {
+                "faults": [fault.describe() for fault in machine.faults.active],
+                "solvers": solvers,
+                "max_queued": machine.max_queued,
+                "shared_queue": machine.shared_queue,
+                "gate_solver": machine.gate_solver,
+            }
         )
 
     async def change(self, request: Request, content: bytes) -> Response:
         """Change faults and solvers by the JSON ``content`` of ``request``, then show them.
 
-        Fields: ``clear`` (true), ``faults`` (a list to add), ``offline``, ``online``, ``regraph`` (lists of
-        names).
+        Fields: ``clear`` (true), ``faults`` (a list to add), lists of names (``offline``, ``online``,
+        ``abandon``, ``regraph``), ``rename`` (new names by old ones), and settings (``max_queued``,
+        ``shared_queue``, ``gate_solver``).
         """
-        changes = wire.parse(content)
+        changes, machine = wire.parse(content), self._machine
         if not isinstance(changes, Mapping) or not changes:
             raise ParameterError(f"send an object with some of {', '.join(_ACTIONS)}")
         if unknown := set(changes) - set(_ACTIONS):
             raise ParameterError(f"unknown {min(unknown)!r:.80}; available: {', '.join(_ACTIONS)}")
         new = [faults.parse(fault) for fault in _list(changes, "faults")]
-        named = {
-            action: _names(changes, action, self._machine) for action in ("offline", "online", "regraph")
-        }
+        named = {action: _names(_list(changes, action), machine) for action in _OF_SOLVERS}
+        renames, settings = _renames(changes, machine), _settings(changes)
         if changes.get("clear"):
-            self._machine.faults.active.clear()
-        self._machine.faults.active += new
+            machine.faults.active.clear()
+            machine.restore_options()
+        machine.faults.active += new
+        for name, value in settings.items():
+            setattr(machine, name, value)
         for name in named["regraph"]:
-            self._machine.regraph(name)
+            machine.regraph(name)
         for action in ("offline", "online"):
             for name in named[action]:
-                self._machine.set_online(name, online=action == "online")
+                machine.set_online(name, online=action == "online")
+        for name in named["abandon"]:
+            machine.abandon(name)
+        for old, name in renames.items():
+            machine.rename(old, name)
         return await self.show(request, content)
 
 
-def _names(changes: Mapping[str, object], action: str, machine: Machine) -> list[str]:
-    """Return the solvers named for an action; check all first, so that nothing is half done."""
-    names = _list(changes, action)
+def _names(names: list[object], machine: Machine) -> list[str]:
+    """Return the ``names`` of solvers; check all first, so that nothing is half done."""
     for name in names:
         if name not in machine.solvers:
             raise ParameterError(f"unknown solver {name!r:.80}; available: {', '.join(machine.solvers)}")
     return [str(name) for name in names]
+
+
+def _renames(changes: Mapping[str, object], machine: Machine) -> dict[str, str]:
+    renames = changes.get("rename", {})
+    if not isinstance(renames, Mapping) or not all(isinstance(name, str) for name in renames.values()):
+        raise ParameterError("rename must be an object with the new name of each solver to rename")
+    _names(list(renames), machine)
+    for name in renames.values():
+        check_name(name)
+    if taken := set(renames.values()) & set(machine.solvers):
+        raise ParameterError(f"a solver is called {min(taken)} already; choose another name")
+    if len(set(renames.values())) < len(renames):
+        raise ParameterError("rename must give each solver another name")
+    return dict(renames)
+
+
+def _settings(changes: Mapping[str, object]) -> dict[str, int | bool]:
+    settings: dict[str, int | bool] = {}
+    for name, kind in (("max_queued", int), ("shared_queue", bool), ("gate_solver", bool)):
+        if name not in changes:
+            continue
+        value = changes[name]
+        if type(value) is not kind or not 0 <= value <= 1_000_000:  # type: ignore[operator] # checked by type
+            raise ParameterError(f"{name} must be {'0 to 1,000,000' if kind is int else 'true or false'}")
+        settings[name] = value  # type: ignore[assignment] # checked by type
+    return settings
 
 
 def _list(changes: Mapping[str, object], name: str) -> list[object]:

@@ -10,14 +10,13 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from schema.errors import AnnealqError, NotFound
 from worker.emulator.qpu.errors import Rejected
-from worker.emulator.routes import wire
-from worker.emulator.service.faults import Damage, Fault, FaultKind, Target
+from worker.emulator.routes import damage, wire
+from worker.emulator.service.faults import Fault, FaultKind, Target, View
 
 if TYPE_CHECKING:
     from worker.emulator.service.machine import Machine
@@ -68,17 +67,14 @@ class Gate:
                 _check_url(request)
                 content = await wire.body(request)
                 target = classify(request)
-                fault = await self._fault(target, "before", request, member)
-                if fault is not None and fault.kind in {FaultKind.ERROR, FaultKind.RESET}:
-                    return _instead(fault)
-                response = await handler(request, member, content)
-                if fault is not None and fault.kind is FaultKind.CORRUPT:
-                    response = corrupt(response, fault.damage)
-                late = await self._fault(target, "after", request, member)
-                if late is not None:
-                    response = (
-                        corrupt(response, late.damage) if late.kind is FaultKind.CORRUPT else _instead(late)
-                    )
+                faults = await self._suffer(target, "before", request, member)
+                if (instead := damage.replaced(faults)) is not None:
+                    return instead
+                wire.check_accept(request.headers.get("accept", ""))
+                request.state.view = View.under(faults)
+                response = damage.changed(await handler(request, member, content), faults)
+                late = await self._suffer(target, "after", request, member)
+                response = damage.replaced(late) or damage.changed(response, late)
             except Rejected as rejected:
                 return wire.plain(wire.refusal(rejected), rejected.code)
             except ClientDisconnect:
@@ -127,60 +123,26 @@ class Gate:
             return True
         return request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
 
-    async def _fault(self, target: Target, when: str, request: Request, member: str) -> Fault | None:
-        """Return the fault that replaces the answer of this request, if any; delays, resets and losses are
-        carried out here.
-        """
-        decisive = None
-        for fault in self._machine.faults.pick(target, when):
+    async def _suffer(self, target: Target, when: str, request: Request, member: str) -> list[Fault]:
+        """Return the faults of ``request`` at this moment; those that need no answer are carried out here."""
+        faults = self._machine.faults.pick(target, when)
+        for fault in faults:
             if fault.kind is FaultKind.DELAY:
                 await asyncio.sleep(fault.delay_s)
-            else:
-                decisive = fault
-        if decisive is not None and decisive.kind is FaultKind.RESET:
-            await self._connections.reset(tuple(request.client or ()))
-        if decisive is not None and decisive.kind is FaultKind.LOSE:
-            for entry in self._machine.entries([request.path_params["id"]], member):
+            elif fault.kind is FaultKind.RESET:
+                await self._connections.reset(tuple(request.client or ()))
+            elif fault.kind in {FaultKind.LOSE, FaultKind.GONE}:
+                self._lose(fault, request, member)
+        return faults
+
+    def _lose(self, fault: Fault, request: Request, member: str) -> None:
+        """Lose the answer of the problem that ``request`` names, or one of its problems."""
+        ids = request.query_params.get("id", request.path_params.get("id", "")).split(",")
+        for entry in self._machine.entries([self._machine.faults.choose(ids)], member):
+            if fault.kind is FaultKind.LOSE:
                 self._machine.store.drop_answer(entry)
-        return decisive
-
-
-def corrupt(response: Response, damage: Damage) -> Response:
-    """Damage a right ``response`` in the way of ``damage``; errors stay as they are."""
-    if response.status_code != 200:
-        return response
-    body, kind = bytes(response.body), response.headers["content-type"]
-    if damage is Damage.MEDIA:
-        return Response(body, media_type="text/html")
-    if damage is Damage.JSON:
-        return Response(body[: len(body) // 2], media_type=kind)
-    content = orjson.loads(body)
-    answer = content.get("answer") if isinstance(content, dict) else None
-    if isinstance(answer, dict):
-        _spoil(answer, damage)
-    elif damage is Damage.TYPES:
-        content = {"unexpected": content}
-    return Response(orjson.dumps(content), media_type=kind)
-
-
-def _spoil(answer: dict[str, object], damage: Damage) -> None:
-    if damage is Damage.BASE64:
-        answer["energies"] = "*" + str(answer["energies"])[1:]
-    elif damage is Damage.TYPES:
-        answer["energies"] = 0
-    elif damage is Damage.SHORT:
-        solutions = str(answer["solutions"])
-        answer["solutions"] = solutions[: len(solutions) // 8 * 4]
-
-
-def _instead(fault: Fault) -> Response:
-    """Return the answer that replaces the right one; after a reset nobody receives it."""
-    response = wire.plain(
-        {"error_code": fault.status, "error_msg": "fault injected by the emulator"}, fault.status
-    )
-    if fault.retry_after is not None:
-        response.headers["Retry-After"] = f"{fault.retry_after:g}"
-    return response
+            else:
+                self._machine.store.forget(entry, fault.status or 410)
 
 
 def _check_url(request: Request) -> None:

@@ -21,8 +21,9 @@ _MAX_IDS = 100
 _MAX_RESULTS = 1000
 _MAX_ITEMS = 2000
 _MAX_TIMEOUT_S = 30
-# Seconds for which a POST of one problem, not of a list, waits for its answer.
-_SUBMIT_WAIT_S = 1.0
+# Seconds for which a request without a timeout waits for a problem to end, as D-Wave documents it; a POST of
+# one problem, not of a list, too.
+_WAIT_S = 1
 # Larger bodies are checked in a thread, so that other requests do not wait.
 _LARGE_BODY = 256 * 1024
 _FILTERS = {"id", "timeout", "label", "status", "solver", "max_results"}
@@ -52,35 +53,36 @@ class Problems:
         return wire.reply([_result(result) for result in results], "problems")
 
     async def ask(self, request: Request, member: str, _content: bytes) -> Response:
-        """Return the status of problems by id, at once or when one of them ends; or search ``member``'s
-        problems by ``request``.
+        """Return the status of ``member``'s problems, by id or by another filter of ``request``.
+
+        While none of them has ended, the answer waits for a second, or as long as the request says.
         """
         if unknown := set(request.query_params) - _FILTERS:
             raise Rejected(f"unknown filter {min(unknown)!r:.80}; available: {', '.join(sorted(_FILTERS))}")
-        if "id" in request.query_params:
-            entries = await self._by_id(request, member)
-        else:
-            entries = self._search(request, member)
+        timeout_s = _timeout(request)
+        find = self._by_id if "id" in request.query_params else self._search
+        entries = find(request, member)
+        if entries and not any(entry.status.terminal for entry in entries):
+            await self._machine.bell.wait([entry.id for entry in entries], timeout_s)
+            entries = find(request, member)
         return wire.reply([wire.status(entry) for entry in entries], "problems")
 
-    async def cancel(self, _request: Request, member: str, content: bytes) -> Response:
+    async def cancel(self, request: Request, member: str, content: bytes) -> Response:
         """Cancel the problems of ``member`` whose ids are listed in ``content``."""
         ids = wire.parse(content)
-        if (
-            not isinstance(ids, list)
-            or not all(isinstance(name, str) for name in ids)
-            or len(ids) > _MAX_RESULTS
-        ):
-            raise Rejected(f"the body must be a list of at most {_MAX_RESULTS:,} ids")
-        return wire.reply([self._cancelled(name, member) for name in ids], "problems")
+        are_ids = isinstance(ids, list) and all(isinstance(name, str) for name in ids)
+        if not are_ids or not 1 <= len(ids) <= _MAX_RESULTS:
+            raise Rejected(f"the body must be a list of 1 to {_MAX_RESULTS:,} ids")
+        return wire.reply([self._cancelled(request, name, member) for name in ids], "problems")
 
     async def one(self, request: Request, member: str, _content: bytes) -> Response:
         """Return the status of the problem that ``request`` of ``member`` names, with its answer if there is
-        one.
+        one; wait for it as `ask` does.
         """
+        timeout_s = _timeout(request)
         entry = self._entry(request, member)
-        if "timeout" in request.query_params and not entry.status.terminal:
-            await self._machine.bell.wait([entry.id], _timeout(request))
+        if not entry.status.terminal:
+            await self._machine.bell.wait([entry.id], timeout_s)
             entry = self._entry(request, member)
         return wire.reply(self._with_answer(entry), "problem")
 
@@ -92,14 +94,15 @@ class Problems:
         except Rejected as rejected:
             if rejected.code != 202:
                 raise
-            return wire.reply(wire.status(entry), "problem", 202)
+            return wire.reply(wire.refusal(rejected), "problem", 202)
 
     async def answer(self, request: Request, member: str, _content: bytes) -> Response:
         """Return only the answer of the problem that ``request`` of ``member`` names."""
         entry = self._entry(request, member)
         if entry.status is not Status.COMPLETED:
             raise Rejected(f"the problem has no answer: it is {entry.status}", 404)
-        return wire.reply({"answer": self._answer(entry)}, "problem-answer")
+        accept = request.headers.get("accept", "")
+        return wire.reply({"answer": self._answer(entry)}, "problem-answer", accept=accept)
 
     async def info(self, request: Request, member: str, _content: bytes) -> Response:
         """Return submission, status and answer of the problem that ``request`` of ``member`` names."""
@@ -112,7 +115,11 @@ class Problems:
             "id": entry.id,
             "data": orjson.Fragment(data),
             "params": orjson.Fragment(params),
-            "metadata": {**wire.status(entry), "submitted_by": entry.member, "messages": _messages(entry)},
+            "metadata": {
+                **wire.status(entry),
+                "submitted_by": request.headers["x-auth-token"],
+                "messages": _messages(entry),
+            },
         }
         if entry.status is Status.COMPLETED:
             content["answer"] = self._answer(entry)
@@ -120,26 +127,21 @@ class Problems:
 
     async def messages(self, request: Request, member: str, _content: bytes) -> Response:
         """Return the error messages of the problem that ``request`` of ``member`` names."""
-        return wire.reply(_messages(self._entry(request, member)), "problem-message")
+        accept = request.headers.get("accept", "")
+        return wire.reply(_messages(self._entry(request, member)), "problem-message", accept=accept)
 
     async def _submitted_one(self, result: AcceptedProblem | Rejected, member: str) -> Response:
         if isinstance(result, Rejected):
-            return wire.reply(wire.refusal(result), "problems")
+            raise result
         if not result.status.terminal:
-            await self._machine.bell.wait([result.id], _SUBMIT_WAIT_S)
+            await self._machine.bell.wait([result.id], _WAIT_S)
         return wire.reply(self._with_answer(self._machine.entries([result.id], member)[0]), "problems")
 
-    async def _by_id(self, request: Request, member: str) -> list[AcceptedProblem]:
+    def _by_id(self, request: Request, member: str) -> list[AcceptedProblem]:
         ids = request.query_params["id"].split(",")
         if len(ids) > _MAX_IDS:
             raise Rejected(f"at most {_MAX_IDS} ids, not {len(ids):,}")
-        entries = self._known(ids, member)
-        if "timeout" in request.query_params:
-            timeout_s = _timeout(request)
-            if timeout_s and not any(entry.status.terminal for entry in entries):
-                await self._machine.bell.wait(ids, timeout_s)
-                entries = self._known(ids, member)
-        return entries
+        return self._machine.known(ids, member, request.state.view)
 
     def _search(self, request: Request, member: str) -> list[AcceptedProblem]:
         query = request.query_params
@@ -149,25 +151,20 @@ class Problems:
             raise Rejected(f"unknown status {min(unknown)!r:.80}; available: {', '.join(Status)}")
         return self._machine.search(
             member,
+            request.state.view,
             label=query.get("label", ""),
             solver=query.get("solver"),
             statuses=[Status(name) for name in names],
             limit=limit,
         )
 
-    def _known(self, ids: list[str], member: str) -> list[AcceptedProblem]:
-        entries = self._machine.entries(ids, member)
-        if len(entries) < len(set(ids)):
-            missing = set(ids) - {entry.id for entry in entries}
-            raise Rejected(f"unknown problem {min(missing)!r:.80}, at least with this token", 404)
-        return entries
-
     def _entry(self, request: Request, member: str) -> AcceptedProblem:
-        return self._known([request.path_params["id"]], member)[0]
+        return self._machine.known([request.path_params["id"]], member, request.state.view)[0]
 
-    def _cancelled(self, name: str, member: str) -> dict[str, object]:
+    def _cancelled(self, request: Request, name: str, member: str) -> dict[str, object]:
         try:
-            return wire.status(self._machine.cancel(self._known([name], member)[0]))
+            (entry,) = self._machine.known([name], member, request.state.view)
+            return wire.status(self._machine.cancel(entry))
         except Rejected as rejected:
             return wire.refusal(rejected)
 
@@ -196,7 +193,10 @@ def target(request: Request) -> Target:
 
 
 def _result(result: AcceptedProblem | Rejected) -> dict[str, object]:
-    return wire.refusal(result) if isinstance(result, Rejected) else wire.status(result)
+    if not isinstance(result, Rejected):
+        return wire.status(result)
+    # D-Wave documents 400 for an unknown solver of a list; a single problem for one gets 404.
+    return {**wire.refusal(result), "error_code": 400 if result.code == 404 else result.code}
 
 
 def _messages(entry: AcceptedProblem) -> list[dict[str, str]]:
@@ -206,7 +206,7 @@ def _messages(entry: AcceptedProblem) -> list[dict[str, str]]:
 
 
 def _timeout(request: Request) -> float:
-    return _integer(request.query_params["timeout"], "timeout", 0, _MAX_TIMEOUT_S)
+    return _integer(request.query_params.get("timeout", str(_WAIT_S)), "timeout", 1, _MAX_TIMEOUT_S)
 
 
 def _integer(text: str, name: str, low: int, high: int) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import zlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,15 +21,38 @@ if TYPE_CHECKING:
 MAX_BODY = 16 * 1024 * 1024
 MAX_URL = 8 * 1024
 
+# Media types that D-Wave documents in this version, too.
+_OLDER = {"problem-answer": "2.1.0", "problem-message": "2.1.0"}
+_ACCEPTED = re.compile(r"application/vnd\.dwave\.sapi\.([a-z-]+)\+json\s*;\s*version\s*=\s*\"?([\d.]+)")
 
-def media(name: str) -> str:
-    """Return SAPI's media type ``name`` in the version that clients ask for."""
-    return f"application/vnd.dwave.sapi.{name}+json; version=3.0.0"
+
+def media(name: str, version: str = "3.0.0") -> str:
+    """Return SAPI's media type ``name`` in ``version``."""
+    return f"application/vnd.dwave.sapi.{name}+json; version={version}"
 
 
-def reply(content: object, kind: str, status: int = 200) -> Response:
-    """Return ``content`` as a SAPI answer of media type ``kind`` with HTTP status ``status``."""
-    return Response(orjson.dumps(content), status, media_type=media(kind))
+def reply(content: object, kind: str, status: int = 200, *, accept: str = "") -> Response:
+    """Return ``content`` as a SAPI answer of media type ``kind`` with HTTP status ``status``.
+
+    ``accept`` is the request's header of that name: two kinds exist in an older version.
+    """
+    older = _OLDER.get(kind, "")
+    is_older = older and any(_fits(asked, older) for name, asked in _ACCEPTED.findall(accept) if name == kind)
+    return Response(orjson.dumps(content), status, media_type=media(kind, older if is_older else "3.0.0"))
+
+
+def check_accept(accept: str) -> None:
+    """Raise Rejected when the header ``accept`` asks for versions only that the service no longer has."""
+    asked = _ACCEPTED.findall(accept)
+    if asked and not any(
+        _fits(version, "3.0.0") or _fits(version, _OLDER.get(name, "")) for name, version in asked
+    ):
+        raise Rejected(f"Accept asks for version {asked[0][1]:.20} of {asked[0][0]:.40}; use version=3")
+
+
+def _fits(asked: str, version: str) -> bool:
+    """Return whether ``version`` is ``asked``, which may be a part of it: 3, 3.0 or 3.0.0."""
+    return f"{version}.".startswith(f"{asked.rstrip('.')}.")
 
 
 def plain(content: object, status: int = 200) -> Response:
@@ -38,6 +63,15 @@ def plain(content: object, status: int = 200) -> Response:
 def refusal(rejected: Rejected) -> dict[str, Any]:
     """Return SAPI's error object for ``rejected``."""
     return {"error_code": rejected.code, "error_msg": str(rejected)}
+
+
+def remove(content: Any, path: Sequence[str]) -> None:
+    """Remove the field ``path`` from nested objects; do nothing where it is not in ``content``."""
+    *parents, name = path
+    for parent in parents:
+        content = content.get(parent) if isinstance(content, dict) else None
+    if isinstance(content, dict):
+        content.pop(name, None)
 
 
 def status(entry: AcceptedProblem, solver: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -11,14 +11,15 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import orjson
 
-from schema.errors import NotFound
+from schema.errors import NotFound, ParameterError
 from worker.emulator.qpu.errors import Rejected
-from worker.emulator.qpu.solver import EmulatedSolver, designs
-from worker.emulator.service.faults import Faults
+from worker.emulator.qpu.solver import EmulatedSolver, check_name, designs
+from worker.emulator.service.faults import Fault, FaultKind, Faults, Target, View
 from worker.emulator.service.queue import Bell, EmulatedQpu
 from worker.emulator.service.store import AcceptedProblem, CheckedProblem, Status, Store
 from worker.emulator.service.submission import Checked, check, read
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("annealq.emulator")
 
-MAX_QUEUED = 1000
+_OFFLINE = "Solver is offline"
+_INTERNAL = "Internal SAPI Error"
 # Waiting problems are cached in decoded form: 0.4 MB each at most.
 _MAX_DECODED = 64
 _TRIM_EVERY = 100
@@ -50,6 +52,8 @@ class Machine:
         self.faults = Faults(options.sampling.seed)
         self.faults.active += options.faults
         self.bell = Bell()
+        self.max_queued, self.shared_queue, self.gate_solver = 0, False, False
+        self.restore_options()
         self.solvers: dict[str, EmulatedSolver] = {}
         self._qpus: dict[str, EmulatedQpu] = {}
         self._decoded: dict[str, Checked] = {}
@@ -58,11 +62,18 @@ class Machine:
         self._pool = ThreadPoolExecutor(options.threads, "sampling")
         self._tasks: list[asyncio.Task[None]] = []
         self._member_key = self.store.member_key
-        for name, design in wanted.items():
+        self._renames = self.store.renames()
+        for first_name, design in wanted.items():
+            name = self._current(first_name)
             generation, online = self.store.solver(name)
             self.solvers[name] = EmulatedSolver.make(name, design, options.graph_seed, generation)
             self._qpus[name] = EmulatedQpu(options.clock, options.threads + 1, self._sample, self._done)
             self._qpus[name].online = online
+
+    def restore_options(self) -> None:
+        """Set what can be changed on demand as it was at start: the queue's limit, the gate-model solver."""
+        self.max_queued, self.shared_queue = self.options.max_queued, False
+        self.gate_solver = self.options.gate_solver
 
     def start(self) -> None:
         """Resume problems that were accepted earlier, and start work."""
@@ -101,36 +112,61 @@ class Machine:
         self, checked: Sequence[tuple[CheckedProblem, Checked] | Rejected], member: str
     ) -> list[AcceptedProblem | Rejected]:
         """Store and enqueue the problems ``checked``; reject those beyond the size of ``member``'s queue."""
-        room = MAX_QUEUED - self.store.queued(member)
+        room = self.max_queued - self.store.queued(None if self.shared_queue else member)
         taken = [pair for pair in checked if not isinstance(pair, Rejected)][: max(room, 0)]
-        entries = self.store.accept([submission for submission, _ in taken])
+        entries = self.store.accept([self._fated(submission) for submission, _ in taken])
         for entry, (_, decoded) in zip(entries, taken, strict=True):
             if not self.online(entry.solver):
-                self._fail(entry, "Solver is offline")
+                self._fail(entry, _OFFLINE)
                 continue
             if len(self._decoded) < _MAX_DECODED:
                 self._decoded[entry.id] = decoded
             self._enqueue(entry)
         accepted = iter(self.entries([entry.id for entry in entries], member))
-        full = Rejected(f"{MAX_QUEUED:,} problems are queued, the limit; wait for some to end", 429)
+        full = Rejected(
+            f"Maximum number of queued problems exceeded: {self.max_queued:,}; wait for some to end"
+        )
         return [result if isinstance(result, Rejected) else next(accepted, full) for result in checked]
 
     def entries(self, ids: Sequence[str], member: str) -> list[AcceptedProblem]:
         """Return ``member``'s problems with these ``ids``, in their order, without unknown ones."""
         entries = self.store.entries(list(dict.fromkeys(ids)), member)
-        return [self._in_progress(entries[name]) for name in dict.fromkeys(ids) if name in entries]
+        return [self._in_progress(entries[name]) for name in ids if name in entries]
+
+    def known(self, ids: Sequence[str], member: str, view: View) -> list[AcceptedProblem]:
+        """Return ``member``'s problems with these ``ids``, in their order, in the ``view`` of a request.
+
+        Raises:
+            Rejected: one of them does not exist (404), or was purged (404 or 410).
+        """
+        entries = self.entries(ids, member)
+        if len(entries) < len(ids):
+            missing = min(set(ids) - {entry.id for entry in entries})
+            raise Rejected(f"Problem does not exist or apitoken does not have access: {missing!r:.80}", 404)
+        oldest = self._oldest(member, view)
+        for entry in entries:
+            if entry.gone or entry.number < oldest:
+                raise Rejected(f"Problem is no longer accessible: {entry.id}", entry.gone or view.status)
+        return entries
 
     def search(
-        self, member: str, *, label: str, solver: str | None, statuses: Sequence[Status], limit: int
+        self,
+        member: str,
+        view: View,
+        *,
+        label: str,
+        solver: str | None,
+        statuses: Sequence[Status],
+        limit: int,
     ) -> list[AcceptedProblem]:
         """Return ``member``'s problems, newest first and at most ``limit``; see `Store.search`.
 
-        ``label``, ``solver`` and ``statuses`` select among them.
+        ``label``, ``solver`` and ``statuses`` select among those in the ``view`` of a request.
         """
-        wanted = set(statuses)
+        wanted, oldest = set(statuses), self._oldest(member, view)
         stored = {Status.PENDING if status is Status.IN_PROGRESS else status for status in wanted}
         entries = self.store.search(member, label=label, solver=solver, statuses=sorted(stored))
-        current = [self._in_progress(entry) for entry in entries]
+        current = [self._in_progress(entry) for entry in entries if _is_listed(entry, oldest, view.lag_s)]
         return [entry for entry in current if not wanted or entry.status in wanted][:limit]
 
     def cancel(self, entry: AcceptedProblem) -> AcceptedProblem:
@@ -140,20 +176,20 @@ class Machine:
             Rejected: with code 202 when it is running and will finish; with 409 when it has finished.
         """
         if entry.status is Status.IN_PROGRESS:
-            raise Rejected("the problem is already running; it will end", 202)
+            raise Rejected("Attempting to cancel problem in progress.", 202)
         if not self.store.cancel(entry):
-            raise Rejected(f"the problem has ended: {entry.status}", 409)
-        if entry.solver in self._qpus:
-            self._qpus[entry.solver].remove(entry)
+            raise Rejected("Problem has been finished.", 409)
+        if (name := self._current(entry.solver)) in self._qpus:
+            self._qpus[name].remove(entry)
         self._ended(entry)
         return self.entries([entry.id], entry.member)[0]
 
     def load(self, solver: EmulatedSolver) -> float:
         """Return the waiting problems of ``solver`` as a fraction of one member's queue limit."""
-        return min(1.0, self._qpus[solver.name].waiting / MAX_QUEUED)
+        return min(1.0, self._qpus[solver.name].waiting / max(self.options.max_queued, 1))
 
     def online(self, name: str) -> bool:
-        return self._qpus[name].online
+        return self._qpus[self._current(name)].online
 
     def set_online(self, name: str, *, online: bool) -> None:
         """Take the solver ``name`` offline or ``online``; while it is offline, its queue stands still.
@@ -164,6 +200,35 @@ class Machine:
         solver = self._solver(name)
         self.store.save_solver(name, solver.generation, online=online)
         self._qpus[name].online = online
+
+    def abandon(self, name: str) -> None:
+        """Take the solver ``name`` offline, and fail all of its accepted problems, free of charge.
+
+        Raises:
+            NotFound: the solver is unknown.
+        """
+        self.set_online(name, online=False)
+        for entry in self._pending(name):
+            self._qpus[name].remove(entry)
+            self._fail(entry, _OFFLINE)
+
+    def rename(self, old: str, new: str) -> None:
+        """Call the solver ``old`` ``new``; its graph and its accepted problems stay.
+
+        Raises:
+            NotFound: the solver is unknown.
+            ParameterError: the new name is malformed or taken.
+        """
+        solver = self._solver(old)
+        check_name(new)
+        if new in self.solvers:
+            raise ParameterError(f"a solver is called {new} already; choose another name")
+        self.store.save_solver(new, solver.generation, online=self.online(old))
+        self.store.save_rename(old, new)
+        self._renames = self.store.renames()
+        del self.solvers[old]
+        self.solvers[new] = replace(solver, name=new)
+        self._qpus[new] = self._qpus.pop(old)
 
     def regraph(self, name: str) -> EmulatedSolver:
         """Give the solver ``name`` another working graph; problems that wait for the old one fail.
@@ -176,11 +241,34 @@ class Machine:
         self.store.save_solver(name, new.generation, online=self.online(name))
         self.solvers[name] = new
         running = self._qpus[name].running
-        for entry in self.store.pending():
-            if entry.solver == name and (running is None or entry.id != running.id):
+        for entry in self._pending(name):
+            if running is None or entry.id != running.id:
                 self._qpus[name].remove(entry)
                 self._enqueue(entry)
         return new
+
+    def _pending(self, name: str) -> list[AcceptedProblem]:
+        return [entry for entry in self.store.pending() if self._current(entry.solver) == name]
+
+    def _current(self, name: str) -> str:
+        """Return today's name of the solver that was called ``name``."""
+        while name in self._renames:
+            name = self._renames[name]
+        return name
+
+    def _oldest(self, member: str, view: View) -> int:
+        """Return the number of the oldest problem of ``member`` that is in ``view``."""
+        return 0 if view.newest is None else self.store.oldest_of_newest(member, view.newest)
+
+    def _fated(self, submission: CheckedProblem) -> CheckedProblem:
+        """Return an accepted problem with its time and its end under the active faults."""
+        faults = self.faults.pick(Target.PROBLEM)
+        access_us = submission.access_us * self.faults.charge_factor(faults)
+        failure: Fault | None = next((fault for fault in faults if fault.kind is FaultKind.FAIL), None)
+        if failure is None:
+            return replace(submission, access_us=access_us)
+        message = failure.message or _INTERNAL
+        return replace(submission, access_us=access_us, fault=message, fault_charged=failure.charged)
 
     def _solver(self, name: str) -> EmulatedSolver:
         if name not in self.solvers:
@@ -189,7 +277,7 @@ class Machine:
 
     def _enqueue(self, entry: AcceptedProblem) -> None:
         """Enqueue a problem, or fail it where it can no longer be solved."""
-        solver = self.solvers.get(entry.solver)
+        solver = self.solvers.get(self._current(entry.solver))
         if solver is None:
             self._fail(entry, f"the solver {entry.solver} no longer exists")
         elif solver.chip.graph_id != entry.graph_id:
@@ -197,13 +285,14 @@ class Machine:
                 entry, f"the graph of {entry.solver} is {solver.chip.graph_id} now, not {entry.graph_id}"
             )
         else:
-            self._qpus[entry.solver].put(entry)
+            self._qpus[solver.name].put(entry)
 
     def _sample(self, entry: AcceptedProblem) -> Future[bytes]:
         checked, payload = self._decoded.pop(entry.id, None), None
         if checked is None:
             payload = self.store.payload(entry)
-        return self._pool.submit(self._answer, entry, self.solvers[entry.solver], checked, payload)
+        solver = self.solvers[self._current(entry.solver)]
+        return self._pool.submit(self._answer, entry, solver, checked, payload)
 
     def _answer(
         self,
@@ -212,12 +301,17 @@ class Machine:
         checked: Checked | None,
         payload: tuple[bytes, bytes] | None,
     ) -> bytes:
-        """Compute an answer, in a thread of the pool."""
+        """Compute an answer, in a thread of the pool; a problem that will fail has none."""
+        if entry.fault is not None:
+            return b""
         if checked is None:
             data, params = map(orjson.loads, payload or (b"null", b"null"))
             checked = check(solver, entry.type, data, params)
         answer = checked.answer(
-            self.options.sampling, self._stopping.is_set, count_raw=self.options.raw_occurrences
+            self.options.sampling,
+            self._stopping.is_set,
+            entry.access_us,
+            count_raw=self.options.raw_occurrences,
         )
         if self._stopping.is_set():
             raise InterruptedError("the emulator stops")
@@ -227,7 +321,9 @@ class Machine:
         if self._stopping.is_set():
             return
         try:
-            if isinstance(outcome, bytes):
+            if entry.fault is not None:
+                self.store.fail(entry, entry.fault, charged=entry.fault_charged)
+            elif isinstance(outcome, bytes):
                 self.store.complete(entry, outcome)
             else:
                 log.error("problem %s could not be sampled", entry.id, exc_info=outcome)
@@ -249,10 +345,17 @@ class Machine:
             self.store.trim(self.options.keep)
 
     def _in_progress(self, entry: AcceptedProblem) -> AcceptedProblem:
-        running = self._qpus[entry.solver].running if entry.solver in self._qpus else None
+        qpu = self._qpus.get(self._current(entry.solver))
+        running = None if qpu is None else qpu.running
         if entry.status is Status.PENDING and running is not None and running.id == entry.id:
             return replace(entry, status=Status.IN_PROGRESS)
         return entry
+
+
+def _is_listed(entry: AcceptedProblem, oldest: int, lag_s: float) -> bool:
+    """Return whether ``entry`` is not older than number ``oldest`` nor younger than ``lag_s``."""
+    age = datetime.now(UTC) - datetime.fromisoformat(entry.submitted_on)
+    return entry.number >= oldest and age.total_seconds() >= lag_s
 
 
 def charged(entries: Sequence[AcceptedProblem]) -> Mapping[str, float]:

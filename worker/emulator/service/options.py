@@ -33,6 +33,8 @@ class EmulatorOptions:
         keep: number of finished problems whose answers stay available, 1 or more.
         max_age_s: seconds for which clients may cache a solver's definition.
         raw_occurrences: whether raw answers carry ``num_occurrences``.
+        max_queued: how many problems of a member may be queued, 0 or more.
+        gate_solver: whether a gate-model solver is listed, too.
         faults: active from the start.
 
     Raises:
@@ -51,6 +53,8 @@ class EmulatorOptions:
     keep: int = 2000
     max_age_s: int = 0
     raw_occurrences: bool = False
+    max_queued: int = 1000
+    gate_solver: bool = False
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
@@ -60,6 +64,7 @@ class EmulatorOptions:
             ("threads", 1, 64),
             ("keep", 1, 1_000_000_000),
             ("max_age_s", 0, 86_400),
+            ("max_queued", 0, 1_000_000),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
@@ -91,6 +96,8 @@ def parse(arguments: Sequence[str]) -> EmulatorOptions:
         keep=namespace.keep,
         max_age_s=namespace.max_age,
         raw_occurrences=namespace.raw_occurrences,
+        max_queued=namespace.max_queued,
+        gate_solver=namespace.gate_solver,
         faults=tuple(map(parse_option, namespace.fault)),
     )
 
@@ -117,5 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--keep", type=int, default=default.keep)
     add("--max-age", type=int, default=default.max_age_s)
     add("--raw-occurrences", action="store_true")
+    add("--max-queued", type=int, default=default.max_queued)
+    add("--gate-solver", action="store_true")
     add("--fault", action="append", default=[], help="target=submit,kind=error,status=503,count=1")
     return parser

@@ -19,10 +19,15 @@ from typing import Any
 
 from schema.errors import Corrupt, StorageError
 
-_FORMAT = 1
+_FORMAT = 2
 _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 CREATE TABLE solvers (name TEXT PRIMARY KEY, generation INTEGER NOT NULL, online INTEGER NOT NULL) STRICT;
+CREATE TABLE payloads (number INTEGER PRIMARY KEY, data BLOB NOT NULL, params BLOB NOT NULL) STRICT;
+CREATE TABLE answers (number INTEGER PRIMARY KEY, answer BLOB NOT NULL) STRICT;
+"""
+_TABLES_OF_FORMAT_2 = """
+CREATE TABLE renames (old TEXT PRIMARY KEY, new TEXT NOT NULL) STRICT;
 CREATE TABLE problems (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -38,11 +43,20 @@ CREATE TABLE problems (
     reads INTEGER NOT NULL,
     qubits INTEGER NOT NULL,
     access_us REAL NOT NULL,
-    charged_us REAL NOT NULL CHECK (charged_us = 0 OR status = 'COMPLETED')
+    charged_us REAL NOT NULL CHECK (charged_us = 0 OR status IN ('COMPLETED', 'FAILED')),
+    fault TEXT,
+    fault_charged INTEGER NOT NULL,
+    gone INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX problems_member ON problems (member, status);
-CREATE TABLE payloads (number INTEGER PRIMARY KEY, data BLOB NOT NULL, params BLOB NOT NULL) STRICT;
-CREATE TABLE answers (number INTEGER PRIMARY KEY, answer BLOB NOT NULL) STRICT;
+"""
+_BEFORE_UPGRADE = """
+DROP INDEX problems_member;
+ALTER TABLE problems RENAME TO problems_1;
+"""
+_AFTER_UPGRADE = """
+INSERT INTO problems SELECT *, NULL, 0, 0 FROM problems_1;
+DROP TABLE problems_1;
 """
 
 
@@ -62,7 +76,13 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class AcceptedProblem:
-    """One accepted problem: a row of the table, a line of the ledger. Times in us and in ISO 8601, UTC."""
+    """One accepted problem: a row of the table, a line of the ledger. Times in us and in ISO 8601, UTC.
+
+    Attributes:
+        fault: the error with which the problem will fail when the QPU has taken its time, if it will.
+        fault_charged: whether it is charged then.
+        gone: 404 or 410, with which requests for it are answered as if it were purged; 0 for none.
+    """
 
     number: int
     id: str
@@ -79,6 +99,9 @@ class AcceptedProblem:
     qubits: int
     access_us: float
     charged_us: float
+    fault: str | None = None
+    fault_charged: bool = False
+    gone: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,6 +119,8 @@ class CheckedProblem:
     access_us: float
     data: bytes
     params: bytes
+    fault: str | None = None
+    fault_charged: bool = False
 
 
 class Store:
@@ -140,7 +165,8 @@ class Store:
             for new in submissions:
                 row = self._db.execute(
                     "INSERT INTO problems VALUES (NULL, :id, :member, :solver, :graph_id, :type, :label,"
-                    " 'PENDING', :now, NULL, NULL, :reads, :qubits, :access_us, 0) RETURNING *",
+                    " 'PENDING', :now, NULL, NULL, :reads, :qubits, :access_us, 0, :fault, :fault_charged, 0)"
+                    " RETURNING *",
                     {**vars(new), "now": self._now()},
                 ).fetchone()
                 entries.append(_entry(row))
@@ -155,9 +181,9 @@ class Store:
             if self._finish(entry, Status.COMPLETED, charged_us=entry.access_us):
                 self._db.execute("INSERT INTO answers VALUES (?, ?)", (entry.number, answer))
 
-    def fail(self, entry: AcceptedProblem, error: str) -> None:
-        """Mark ``entry`` failed with ``error``, free of charge; do nothing when it is not PENDING."""
-        self._finish(entry, Status.FAILED, error=error)
+    def fail(self, entry: AcceptedProblem, error: str, *, charged: bool = False) -> None:
+        """Mark ``entry`` failed with ``error``, ``charged`` or not; do nothing when it is not PENDING."""
+        self._finish(entry, Status.FAILED, charged_us=entry.access_us if charged else 0.0, error=error)
 
     def cancel(self, entry: AcceptedProblem) -> bool:
         """Mark ``entry`` cancelled, free of charge; return False when it is not PENDING."""
@@ -179,7 +205,7 @@ class Store:
         ``solver`` and ``statuses`` restrict them further.
         """
         rows = self._db.execute(
-            "SELECT * FROM problems WHERE member = :member"
+            "SELECT * FROM problems WHERE member = :member AND gone = 0"
             " AND (:label = '' OR instr(label, :label) > 0) AND (:solver IS NULL OR solver = :solver)"
             " AND (:statuses = '[]' OR status IN (SELECT value FROM json_each(:statuses)))"
             " ORDER BY number DESC LIMIT 2000",
@@ -196,10 +222,22 @@ class Store:
         rows = self._db.execute("SELECT * FROM problems WHERE status = 'PENDING' ORDER BY number")
         return [_entry(row) for row in rows]
 
-    def queued(self, member: str) -> int:
-        """Return how many of ``member``'s problems are PENDING."""
-        query = "SELECT count(*) FROM problems WHERE member = ? AND status = 'PENDING'"
-        return int(self._db.execute(query, (member,)).fetchone()[0])
+    def queued(self, member: str | None) -> int:
+        """Return how many problems of ``member``, or of all members (None), are PENDING."""
+        query = (
+            "SELECT count(*) FROM problems WHERE status = 'PENDING' AND (:member IS NULL OR member = :member)"
+        )
+        return int(self._db.execute(query, {"member": member}).fetchone()[0])
+
+    def oldest_of_newest(self, member: str, count: int) -> int:
+        """Return the number of the oldest of ``member``'s ``count`` newest problems; 0 if there are fewer."""
+        query = "SELECT number FROM problems WHERE member = ? ORDER BY number DESC LIMIT 1 OFFSET ?"
+        row = self._db.execute(query, (member, count - 1)).fetchone()
+        return int(row[0]) if row else 0
+
+    def forget(self, entry: AcceptedProblem, status: int) -> None:
+        """Answer requests for ``entry`` with ``status`` from now on; the ledger still has it."""
+        self._db.execute("UPDATE problems SET gone = ? WHERE number = ?", (status, entry.number))
 
     def payload(self, entry: AcceptedProblem) -> tuple[bytes, bytes] | None:
         """Return ``data`` and ``params`` of ``entry`` as JSON; None when they were dropped."""
@@ -240,6 +278,16 @@ class Store:
     def save_solver(self, name: str, generation: int, *, online: bool) -> None:
         self._db.execute("INSERT OR REPLACE INTO solvers VALUES (?, ?, ?)", (name, generation, online))
 
+    def renames(self) -> dict[str, str]:
+        """Return the newer names of solvers by their older ones."""
+        return dict(self._db.execute("SELECT old, new FROM renames"))
+
+    def save_rename(self, old: str, new: str) -> None:
+        """Store that the solver ``old`` is called ``new`` now."""
+        with _transaction(self._db):
+            self._db.execute("DELETE FROM renames WHERE old = ?", (new,))
+            self._db.execute("INSERT OR REPLACE INTO renames VALUES (?, ?)", (old, new))
+
     def _open(self) -> None:
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._db.execute("PRAGMA journal_mode = WAL")
@@ -248,15 +296,21 @@ class Store:
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if version == 0:
                 self._create()
+            elif version == 1:
+                self._run(_BEFORE_UPGRADE + _TABLES_OF_FORMAT_2 + _AFTER_UPGRADE)
             elif version != _FORMAT:
                 raise StorageError(
                     f"the state file has format {version}, this annealq needs {_FORMAT}; name another"
                 )
 
     def _create(self) -> None:
-        for statement in _TABLES.split(";"):
-            self._db.execute(statement)
+        self._run(_TABLES + _TABLES_OF_FORMAT_2)
         self._db.execute("INSERT INTO meta VALUES ('member_key', ?)", (secrets.token_bytes(32),))
+
+    def _run(self, script: str) -> None:
+        """Run the statements of ``script``, after which the file has the current format."""
+        for statement in script.split(";"):
+            self._db.execute(statement)
         self._db.execute(f"PRAGMA user_version = {_FORMAT}")
 
     def _finish(
@@ -291,4 +345,5 @@ class _transaction:  # noqa: N801 - used as a context manager only
 
 def _entry(row: Sequence[Any]) -> AcceptedProblem:
     named: Mapping[str, Any] = dict(zip(AcceptedProblem.__dataclass_fields__, row, strict=True))
-    return AcceptedProblem(**{**named, "status": Status(named["status"])})
+    typed = {"status": Status(named["status"]), "fault_charged": bool(named["fault_charged"])}
+    return AcceptedProblem(**{**named, **typed})

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from worker.emulator.qpu.timing import Timing
 
 _MAX_LABEL = 1024
-# Parameters that change the form of an answer, not its reads.
-_PRESENTATION = {"answer_mode", "max_answers"}
+# The parameter that changes the form of an answer, not its reads.
+_PRESENTATION = {"answer_mode"}
 _FIELDS = {"solver", "data", "type", "params", "label"}
 
 
@@ -44,14 +44,18 @@ class Checked:
     timing: Timing
     key: int
 
-    def answer(self, sampling: Sampling, stop: Callable[[], bool], *, count_raw: bool) -> bytes:
-        """Draw the reads as ``sampling`` says and encode them; see `sampling.draw` for ``stop``,
+    def answer(
+        self, sampling: Sampling, stop: Callable[[], bool], access_us: float, *, count_raw: bool
+    ) -> bytes:
+        """Draw the reads as ``sampling`` says, and encode them.
+
+        ``access_us`` is the QPU access time that the answer states. See `sampling.draw` for ``stop``,
         `answer.encode` for ``count_raw``.
         """
-        limits = self.solver.limits
+        limits, timing = self.solver.limits, self.timing.scaled(access_us)
         spins = draw(self.problem, self.parameters, self.scale, limits, sampling, self.key, stop)
         size = self.solver.chip.size
-        return encode(self.problem, spins, self.parameters, self.timing, size, count_raw=count_raw)
+        return encode(self.problem, spins, self.parameters, timing, size, count_raw=count_raw)
 
 
 def check(solver: EmulatedSolver, kind: object, data: object, params: object) -> Checked:
@@ -61,13 +65,15 @@ def check(solver: EmulatedSolver, kind: object, data: object, params: object) ->
     sampling_parameters = parameters.check(params, solver.limits)
     decoded = problem.decode(data, kind, solver)
     _check_initial_state(decoded, sampling_parameters.initial_state)
-    timing = solver.timing.of(len(decoded.active), sampling_parameters)
+    qubits = len(decoded.active)
+    duration = solver.timing.duration_us(qubits, sampling_parameters)
     _, longest = solver.limits["problem_run_duration_range"]
-    if timing.access > longest:
+    if duration > longest:
         raise Rejected(
-            f"the problem would run for {timing.access:,.0f} us, the limit is {longest:,.0f} us;"
-            " ask for fewer num_reads or a shorter annealing_time"
+            "Upper limit on user-specified timing related parameters exceeded:"
+            f" {duration:.0f} > {longest:.0f}; ask for fewer num_reads or a shorter annealing_time"
         )
+    timing = solver.timing.of(qubits, sampling_parameters)
     factor = problem.scale(decoded, sampling_parameters, solver.limits)
     return Checked(solver, decoded, sampling_parameters, factor, timing, _key(solver, kind, data, params))
 
@@ -112,7 +118,11 @@ def _solver(identity: object, solvers: Mapping[str, EmulatedSolver]) -> Emulated
     if not isinstance(name, str):
         raise Rejected("solver must be an object with a name")
     if name not in solvers:
-        raise Rejected(f"unknown solver {name!r:.80}; available: {', '.join(solvers)}", 404)
+        raise Rejected(
+            f"Solver does not exist or apitoken does not have access: {name!r:.80};"
+            f" available: {', '.join(solvers)}",
+            404,
+        )
     solver, graph_id = solvers[name], version.get("graph_id") if isinstance(version, Mapping) else None
     if graph_id is not None and graph_id != solver.chip.graph_id:
         raise Rejected(

@@ -1,9 +1,10 @@
-"""Bodies, filters and faults as they come from outside."""
+"""Bodies, filters, headers and options as they come from outside."""
 
 from __future__ import annotations
 
 import zlib
 from contextlib import suppress
+from copy import deepcopy
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,7 @@ from hypothesis import strategies as st
 from schema.errors import ParameterError
 from worker.emulator.qpu.errors import Rejected
 from worker.emulator.routes import wire
-from worker.emulator.routes.solvers import wanted_fields
-from worker.emulator.service.faults import Fault, FaultKind, Faults, Target, parse, parse_option
+from worker.emulator.routes.solvers import Filter
 from worker.emulator.service.options import EmulatorOptions
 from worker.emulator.service.options import parse as parse_options
 
@@ -30,84 +30,82 @@ def test_no_body_can_do_more_than_be_refused(content: bytes) -> None:
             read(content)
 
 
+DEFINITION = {
+    "identity": {"name": "tiny"},
+    "status": "ONLINE",
+    "properties": {
+        "qubits": [0, 1],
+        "couplers": [[0, 1]],
+        "problem_timing_data": {"version": "1", "delay": 2},
+    },
+}
+
+
 @pytest.mark.parametrize(
     ("text", "fields"),
     [
-        ("all", {"identity", "status", "description", "properties", "avg_load"}),
-        ("all,-status,-avg_load", {"identity", "description", "properties"}),
-        ("none,+identity,+status,+avg_load", {"identity", "status", "avg_load"}),
-        ("none, identity", {"identity"}),
-        ("none", set()),
+        ("all", DEFINITION),
+        ("all,-status,-properties", {"identity": {"name": "tiny"}}),
+        ("none,+identity,+status", {"identity": {"name": "tiny"}, "status": "ONLINE"}),
+        ("none, identity", {"identity": {"name": "tiny"}}),
+        ("none", {}),
+        ("none,+properties.couplers", {"properties": {"couplers": [[0, 1]]}}),
+        (
+            "none,+properties.problem_timing_data.delay,+properties.qubits",
+            {"properties": {"problem_timing_data": {"delay": 2}, "qubits": [0, 1]}},
+        ),
+        (
+            "none,+properties,-properties.problem_timing_data.delay,-properties.qubits",
+            {"properties": {"couplers": [[0, 1]], "problem_timing_data": {"version": "1"}}},
+        ),
+        ("none,+status,-status", {}),
+        ("all,-properties,+properties.qubits,-identity,-status", {"properties": {"qubits": [0, 1]}}),
+        ("none,+nothing,+properties.nothing,+status.nothing,-properties.qubits", {}),
+        ("all,-nothing,-properties.nothing.more", DEFINITION),
     ],
 )
-def test_filters_choose_fields(text: str, fields: set[str]) -> None:
-    assert wanted_fields(text) == fields
-
-
-@pytest.mark.parametrize("text", ["", "some", "all,status", "all,-qubits", "+identity"])
-def test_wrong_filters_are_refused(text: str) -> None:
-    with pytest.raises(Rejected):
-        wanted_fields(text)
-
-
-def test_faults_happen_as_often_as_asked_and_one_at_a_time() -> None:
-    faults = Faults(seed=0)
-    delay, error, reset = (
-        parse_option(text)
-        for text in (
-            "target=poll,kind=delay",
-            "target=poll,kind=error,count=2",
-            "target=poll,kind=reset,count=1",
-        )
-    )
-    faults.active += [delay, error, reset]
-    assert faults.pick(Target.SUBMIT, "before") == []
-    assert [faults.pick(Target.POLL, "before") for _ in range(4)] == [
-        [delay, error],
-        [delay, error],
-        [delay, reset],
-        [delay],
-    ]
-    assert (delay.fired, error.fired, reset.fired) == (4, 2, 1)
-
-
-def test_a_fault_after_acceptance_does_not_happen_before() -> None:
-    faults = Faults(seed=0)
-    faults.active.append(Fault(Target.SUBMIT, FaultKind.RESET, when="after"))
-    assert faults.pick(Target.SUBMIT, "before") == []
-    assert len(faults.pick(Target.SUBMIT, "after")) == 1
-
-
-def test_a_fault_by_chance_happens_about_so_often() -> None:
-    faults = Faults(seed=1)
-    faults.active.append(Fault(Target.LIST, FaultKind.ERROR, probability=0.3))
-    happened = sum(bool(faults.pick(Target.LIST, "before")) for _ in range(10_000))
-    assert abs(happened - 3000) < 4 * (10_000 * 0.3 * 0.7) ** 0.5
-
-
-def test_a_fault_is_read_from_an_option() -> None:
-    fault = parse_option("target=submit,kind=error,when=after,status=429,retry_after=0.5,probability=0.25")
-    assert fault == Fault(
-        Target.SUBMIT, FaultKind.ERROR, when="after", status=429, retry_after=0.5, probability=0.25
-    )
+def test_filters_choose_fields_from_left_to_right(text: str, fields: dict[str, object]) -> None:
+    before = deepcopy(DEFINITION)
+    assert Filter.parse(text).apply(DEFINITION) == fields
+    assert before == DEFINITION
 
 
 @pytest.mark.parametrize(
-    "given_fault",
-    [
-        None,
-        {},
-        {"target": "submit", "kind": "error", "status": 99},
-        {"target": "submit", "kind": "error", "retry_after": -1},
-        {"target": "submit", "kind": "error", "probability": True},
-        {"target": "submit", "kind": "error", "when": "never"},
-        {"target": "submit", "kind": "corrupt", "damage": "base64"},
-        {"target": "submit", "kind": "error", "fired": 3},
-    ],
+    "text", ["", "some", "all,status", "all,-", "+identity", "none,+", "none,+properties.", "none,+a..b"]
 )
-def test_wrong_faults_are_refused(given_fault: object) -> None:
-    with pytest.raises(ParameterError):
-        parse(given_fault)
+def test_wrong_filters_are_refused(text: str) -> None:
+    with pytest.raises(Rejected):
+        Filter.parse(text)
+
+
+PROBLEMS = "application/vnd.dwave.sapi.problems+json"
+ANSWER = "application/vnd.dwave.sapi.problem-answer+json"
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "", "*/*", "application/json", PROBLEMS, f"{PROBLEMS}; version=3", f"{PROBLEMS};version=3.0.0",
+        f'{PROBLEMS}; version="3.0"', f"{ANSWER}; version=2.1",
+        f"{PROBLEMS}; version=2, {PROBLEMS}; version=3",
+    ],
+)  # fmt: skip
+def test_versions_that_the_service_has_are_accepted(accept: str) -> None:
+    wire.check_accept(accept)
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [f"{PROBLEMS}; version=2.1", f"{PROBLEMS};version=4", f"{PROBLEMS};version=33", f"{ANSWER};version=2.2"],
+)
+def test_other_versions_are_refused(accept: str) -> None:
+    with pytest.raises(Rejected, match="use version=3"):
+        wire.check_accept(accept)
+
+
+def test_an_answer_comes_in_the_older_version_that_was_asked_for() -> None:
+    kinds = [wire.reply({}, "problem-answer", accept=accept) for accept in (f"{ANSWER}; version=2.1", "*/*")]
+    assert [kind.headers["content-type"].split("version=")[1] for kind in kinds] == ["2.1.0", "3.0.0"]
 
 
 def test_options_have_the_same_defaults_on_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +114,9 @@ def test_options_have_the_same_defaults_on_the_command_line(monkeypatch: pytest.
     assert parse_options(["--port=0"]) == EmulatorOptions(port=0, token="secret")
 
 
-@pytest.mark.parametrize("wrong", ["--port=70000", "--threads=0", "--keep=0", "--max-age=-1", "--token= "])
+@pytest.mark.parametrize(
+    "wrong", ["--port=70000", "--threads=0", "--keep=0", "--max-age=-1", "--max-queued=-1", "--token= "]
+)
 def test_wrong_options_are_refused(wrong: str) -> None:
     with pytest.raises(ParameterError):
         parse_options([wrong])
