@@ -46,7 +46,8 @@ Faults: POST JSON to /faults, or --fault at start, for clients that must survive
 
 Other changes, in the same JSON: "clear": true; "offline", "online", "abandon" (offline, and all accepted
 problems fail) and "regraph" (another working graph) with lists of solvers; "rename": {"OLD": "NEW"};
-"max_queued": N, "shared_queue": true (problems of all tokens count), "gate_solver": true.
+"max_queued": N; "shared_queue": true, for problems of all tokens to count; "gate_solver": true, or "qpu",
+which the client takes for the largest QPU.
 """
 
 
@@ -79,7 +80,8 @@ def emulator(
     ] = None,
     keep: Annotated[int, typer.Option(help="Number of stored answers.")] = 2000,
     max_age: Annotated[
-        int, typer.Option(help="Seconds that clients may cache a solver's definition unasked.")
+        int,
+        typer.Option(help="Seconds that clients may cache a solver's definition; its status and load, 30."),
     ] = 0,
     raw_occurrences: Annotated[
         bool, typer.Option("--raw-occurrences", help="Put num_occurrences into raw answers too.")

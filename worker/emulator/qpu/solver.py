@@ -22,6 +22,7 @@ DESIGNS = {
 }
 DEFAULT = ("emulator-pegasus", "emulator-zephyr")
 GATE_SOLVER = "emulator-gate"
+GATE_CATEGORIES = ("hybrid", "qpu")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MAX_SOLVERS = 16
 
@@ -136,14 +137,17 @@ class EmulatedSolver:
         )
 
 
-def gate_definition() -> dict[str, Any]:
-    """Return the definition of a gate-model solver: it has no graph, and takes no problem of an annealer."""
+def gate_definition(category: str) -> dict[str, Any]:
+    """Return the definition of a gate-model solver: it has no graph, and takes no problem of an annealer.
+
+    Its ``category`` is hybrid in the client's mocks; the client takes one of category qpu for the largest QPU.
+    """
     return {
         "identity": {"name": GATE_SOLVER},
         "status": "ONLINE",
         "description": "a gate-model solver, listed only: the emulator takes no problems for it",
         "properties": {
-            "category": "qpu",
+            "category": category,
             "chip_id": GATE_SOLVER,
             "supported_problem_types": ["qcdl"],
             "parameters": {"shots": "How often the circuit is run.", "time_limit": "Longest run time in s."},

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from schema.errors import ParameterError
-from worker.emulator.qpu.solver import check_name
+from worker.emulator.qpu.solver import GATE_CATEGORIES, check_name
 from worker.emulator.routes import wire
 from worker.emulator.service import faults
 from worker.emulator.service.machine import charged
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from worker.emulator.service.machine import Machine
 
 _OF_SOLVERS = ("offline", "online", "abandon", "regraph")
-_ACTIONS = (*_OF_SOLVERS, "rename", "max_queued", "shared_queue", "gate_solver", "faults", "clear")
+_SETTINGS = ("max_queued", "shared_queue", "gate_solver")
+_ACTIONS = (*_OF_SOLVERS, "rename", *_SETTINGS, "faults", "clear")
 
 
 class Control:
@@ -49,9 +50,7 @@ class Control:
             {
                 "faults": [fault.describe() for fault in machine.faults.active],
                 "solvers": solvers,
-                "max_queued": machine.max_queued,
-                "shared_queue": machine.shared_queue,
-                "gate_solver": machine.gate_solver,
+                **{name: getattr(machine, name) for name in _SETTINGS},
             }
         )
 
@@ -110,16 +109,25 @@ def _renames(changes: Mapping[str, object], machine: Machine) -> dict[str, str]:
     return dict(renames)
 
 
-def _settings(changes: Mapping[str, object]) -> dict[str, int | bool]:
-    settings: dict[str, int | bool] = {}
-    for name, kind in (("max_queued", int), ("shared_queue", bool), ("gate_solver", bool)):
-        if name not in changes:
-            continue
-        value = changes[name]
-        if type(value) is not kind or not 0 <= value <= 1_000_000:  # type: ignore[operator] # checked by type
-            raise ParameterError(f"{name} must be {'0 to 1,000,000' if kind is int else 'true or false'}")
-        settings[name] = value  # type: ignore[assignment] # checked by type
+def _settings(changes: Mapping[str, object]) -> dict[str, object]:
+    """Return the machine's settings in ``changes``."""
+    settings = {name: changes[name] for name in _SETTINGS if name in changes}
+    limit = settings.get("max_queued", 0)
+    if type(limit) is not int or not 0 <= limit <= 1_000_000:
+        raise ParameterError(f"max_queued must be 0 to 1,000,000, not {limit!r:.80}")
+    if not isinstance(settings.get("shared_queue", False), bool):
+        raise ParameterError("shared_queue must be true or false")
+    if "gate_solver" in settings:
+        settings["gate_solver"] = _category(settings["gate_solver"])
     return settings
+
+
+def _category(value: object) -> str | None:
+    if isinstance(value, bool):
+        return GATE_CATEGORIES[0] if value else None
+    if value not in GATE_CATEGORIES:
+        raise ParameterError(f"gate_solver must be true, false or a category: {', '.join(GATE_CATEGORIES)}")
+    return str(value)
 
 
 def _list(changes: Mapping[str, object], name: str) -> list[object]:

@@ -91,16 +91,16 @@ class SolverRoutes:
         """Return all solvers, with the fields that ``request`` asks for."""
         wanted = _wanted(request)
         definitions = [self._definition(solver, wanted) for solver in self._machine.solvers.values()]
-        if self._machine.gate_solver:
-            definitions.append(orjson.dumps(wanted.apply(gate_definition())))
+        if category := self._machine.gate_solver:
+            definitions.append(orjson.dumps(wanted.apply(gate_definition(category))))
         content = b"[" + b",".join(definitions) + b"]"
         return self._cacheable(request, wanted, content, "solver-definition-list")
 
     async def one(self, request: Request, _member: str, _content: bytes) -> Response:
         """Return the solver that ``request`` names."""
-        name, wanted = request.path_params["name"], _wanted(request)
-        if name == GATE_SOLVER and self._machine.gate_solver:
-            definition = orjson.dumps(wanted.apply(gate_definition()))
+        name, wanted, category = request.path_params["name"], _wanted(request), self._machine.gate_solver
+        if name == GATE_SOLVER and category is not None:
+            definition = orjson.dumps(wanted.apply(gate_definition(category)))
         elif name in self._machine.solvers:
             definition = self._definition(self._machine.solvers[name], wanted)
         else:

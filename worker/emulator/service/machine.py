@@ -18,7 +18,7 @@ import orjson
 
 from schema.errors import NotFound, ParameterError
 from worker.emulator.qpu.errors import Rejected
-from worker.emulator.qpu.solver import EmulatedSolver, check_name, designs
+from worker.emulator.qpu.solver import GATE_CATEGORIES, EmulatedSolver, check_name, designs
 from worker.emulator.service.faults import Fault, FaultKind, Faults, Target, View
 from worker.emulator.service.queue import Bell, EmulatedQpu
 from worker.emulator.service.store import AcceptedProblem, CheckedProblem, Status, Store
@@ -52,7 +52,6 @@ class Machine:
         self.faults = Faults(options.sampling.seed)
         self.faults.active += options.faults
         self.bell = Bell()
-        self.max_queued, self.shared_queue, self.gate_solver = 0, False, False
         self.restore_options()
         self.solvers: dict[str, EmulatedSolver] = {}
         self._qpus: dict[str, EmulatedQpu] = {}
@@ -71,9 +70,14 @@ class Machine:
             self._qpus[name].online = online
 
     def restore_options(self) -> None:
-        """Set what can be changed on demand as it was at start: the queue's limit, the gate-model solver."""
-        self.max_queued, self.shared_queue = self.options.max_queued, False
-        self.gate_solver = self.options.gate_solver
+        """Set what can be changed on demand as it was at start.
+
+        ``max_queued`` limits a member's queue, or that of all members (``shared_queue``); ``gate_solver`` is
+        the category of the gate-model solver, None for no such solver.
+        """
+        self.max_queued: int = self.options.max_queued
+        self.shared_queue = False
+        self.gate_solver: str | None = GATE_CATEGORIES[0] if self.options.gate_solver else None
 
     def start(self) -> None:
         """Resume problems that were accepted earlier, and start work."""
@@ -103,7 +107,7 @@ class Machine:
         results: list[tuple[CheckedProblem, Checked] | Rejected] = []
         for item in items:
             try:
-                results.append(read(item, solvers, member))
+                results.append(read(item, solvers, member, gate_solver=self.gate_solver is not None))
             except Rejected as rejected:
                 results.append(rejected)
         return results

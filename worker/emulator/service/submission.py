@@ -14,6 +14,7 @@ from worker.emulator.qpu import parameters, problem
 from worker.emulator.qpu.answer import encode
 from worker.emulator.qpu.errors import Rejected
 from worker.emulator.qpu.sampling import Sampling, draw
+from worker.emulator.qpu.solver import GATE_SOLVER
 from worker.emulator.service.store import CheckedProblem
 
 if TYPE_CHECKING:
@@ -78,15 +79,24 @@ def check(solver: EmulatedSolver, kind: object, data: object, params: object) ->
     return Checked(solver, decoded, sampling_parameters, factor, timing, _key(solver, kind, data, params))
 
 
-def read(item: object, solvers: Mapping[str, EmulatedSolver], member: str) -> tuple[CheckedProblem, Checked]:
-    """Read one problem ``item`` of a POST of ``member`` for one of ``solvers``; raise Rejected when it is
-    refused.
+def read(
+    item: object, solvers: Mapping[str, EmulatedSolver], member: str, *, gate_solver: bool = False
+) -> tuple[CheckedProblem, Checked]:
+    """Read one problem ``item`` of a POST of ``member`` for one of ``solvers``.
+
+    Raises:
+        Rejected: the problem is refused, as is every one for the gate-model solver, if ``gate_solver`` lists
+            it.
     """
     if not isinstance(item, Mapping):
         raise Rejected(f"a problem must be an object, not {type(item).__name__}")
     if unknown := set(item) - _FIELDS:
         raise Rejected(
             f"a problem has no field {min(unknown)!r:.80}; available: {', '.join(sorted(_FIELDS))}"
+        )
+    if gate_solver and isinstance(item.get("solver"), Mapping) and item["solver"].get("name") == GATE_SOLVER:
+        raise Rejected(
+            f"Problem type ({item.get('type')!s:.80}) is not supported by the solver; it takes qcdl"
         )
     solver = _solver(item.get("solver"), solvers)
     label = _label(item.get("label"))
@@ -110,8 +120,6 @@ def read(item: object, solvers: Mapping[str, EmulatedSolver], member: str) -> tu
 
 
 def _solver(identity: object, solvers: Mapping[str, EmulatedSolver]) -> EmulatedSolver:
-    if isinstance(identity, str):
-        identity = {"name": identity}
     name, version = (
         (identity.get("name"), identity.get("version")) if isinstance(identity, Mapping) else (None, None)
     )
