@@ -140,7 +140,7 @@ class EmulatedSolver:
 def gate_definition(category: str) -> dict[str, Any]:
     """Return the definition of a gate-model solver: it has no graph, and takes no problem of an annealer.
 
-    Its ``category`` is hybrid in the client's mocks; the client takes one of category qpu for the largest QPU.
+    ``category`` is hybrid in the client's mocks; the client takes one of category qpu for the largest QPU.
     """
     return {
         "identity": {"name": GATE_SOLVER},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dwave.graphs
 import numpy as np
 import pytest
+from dwave.system.coupling_groups import coupling_groups
 
 from schema.errors import ParameterError
 from worker.emulator.qpu.chip import Design, make
@@ -35,6 +36,24 @@ def test_a_defective_chip_is_a_part_of_the_lattice() -> None:
     assert len(chip.qubits) == len(lattice) - 4
     assert all(lattice.has_edge(*pair) for pair in chip.couplers.tolist())
     assert len(chip.couplers) == lattice.subgraph(chip.qubits.tolist()).number_of_edges() - 7
+
+
+@pytest.mark.parametrize("size", [1, 3, 6])
+def test_groups_of_couplers_are_those_of_dwave_system(size: int) -> None:
+    chip = make(Design("zephyr", size, dead=3, missing=4), seed=size)
+    graph = dwave.graphs.zephyr_graph(size, node_list=chip.qubits.tolist(), edge_list=chip.couplers.tolist())
+    assert chip.groups is not None
+    groups: dict[tuple[int, int], set[frozenset[int]]] = {}
+    for pair, numbers in zip(chip.couplers.tolist(), chip.groups.tolist(), strict=True):
+        for qubit, number in zip(pair, numbers, strict=True):
+            groups.setdefault((qubit, number), set()).add(frozenset(pair))
+    expected = {frozenset(map(frozenset, group)) for group in coupling_groups(graph) if group}
+    assert {frozenset(group) for group in groups.values()} == expected
+
+
+@pytest.mark.parametrize("topology", ["pegasus", "chimera"])
+def test_other_topologies_have_no_groups(topology: str) -> None:
+    assert make(Design(topology, 2), seed=0).groups is None
 
 
 def test_graph_ids_follow_from_the_graph() -> None:

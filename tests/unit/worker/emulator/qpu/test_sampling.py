@@ -132,6 +132,49 @@ def test_without_auto_scale_the_value_and_the_limit_are_named() -> None:
     assert scale(cases[1][0], ProblemParameters(), LIMITS) == 1.25
 
 
+def test_the_couplings_of_each_group_of_a_qubit_have_a_range() -> None:
+    limits = {**LIMITS, "per_group_coupling_range": [-3.0, 2.0]}
+    del limits["per_qubit_coupling_range"]
+    edges = np.array([[0, 1], [0, 2], [0, 3]], np.int32)
+
+    def problem(groups: list[list[int]], J: float) -> DecodedProblem:
+        qubits = np.arange(4, dtype=np.int32)
+        return DecodedProblem(True, qubits, np.zeros(4), edges, np.full(3, J), np.array(groups, np.int32))
+
+    together, apart = [[1, 0]] * 3, [[0, 0], [1, 0], [1, 1]]
+    np.testing.assert_array_equal(problem(apart, 1.0).totals(np.ones(3)), [1, 2, 1, 0, 1, 0, 0, 1])
+    unscaled = ProblemParameters(auto_scale=False)
+    assert scale(problem(apart, 1.0), unscaled, limits) == 1.0
+    with pytest.raises(Rejected, match=r"sum of J in a group of a qubit must be -3 to 2 .* not 3"):
+        scale(problem(together, 1.0), unscaled, limits)
+    assert scale(problem(together, 1.0), ProblemParameters(), limits) == 1.5
+    assert scale(problem(together, -2.0), ProblemParameters(), limits) == 2.0
+
+
+def test_reads_follow_the_gain_of_h_at_the_end_of_the_anneal() -> None:
+    problem, sampling = _problem([0.5], {}), Sampling(beta=3.0, noise=0.0)
+
+    def mean(*gain: tuple[float, float]) -> float:
+        parameters = ProblemParameters(reads=2000, gain=gain)
+        return float(draw(problem, parameters, 1.0, LIMITS, sampling, 1, lambda: False).mean())
+
+    assert mean((0, 1), (20, 1)) == pytest.approx(float(_draw(problem, sampling, 2000).mean()))
+    assert mean((0, 1), (10, 1), (10.1, -1), (20, -1)) > 0.8
+    assert abs(mean((0, 1), (19, 0), (20, 0))) < 0.1
+
+
+def test_flux_biases_are_added_to_the_field_of_their_qubit() -> None:
+    biases = np.zeros(5)
+    biases[1] = 4e-4  # an h of about -0.95
+    parameters = ProblemParameters(reads=2000, flux_biases=biases)
+    sampling = Sampling(beta=3.0, noise=0.0)
+    spins = draw(_problem([0.0, 0.0, 1.0], {}), parameters, 1.0, LIMITS, sampling, 1, lambda: False)
+    means = spins.mean(axis=0)
+    assert abs(means[0]) < 0.1
+    assert means[1] > 0.9
+    assert means[2] < -0.9
+
+
 @given(st.lists(st.floats(-10, 10), min_size=6, max_size=6))
 def test_a_qubo_and_its_ising_form_differ_by_a_constant(values: list[float]) -> None:
     qubo = _problem(values[:3], {(0, 1): values[3], (1, 2): values[4], (0, 2): values[5]}, spins=False)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +51,55 @@ def test_a_post_is_kept_as_a_whole_or_not_at_all() -> None:
         _accept(store, "one", "two", "one")
     assert store.ledger() == []
     assert [entry.id for entry in _accept(store, "one")] == ["one"]
+    store.close()
+
+
+@pytest.mark.parametrize("charged", [True, False])
+def test_a_failed_problem_is_charged_once_or_never(charged: bool) -> None:
+    store = Store(None)
+    (entry,) = store.accept([replace(_submission("a"), fault="broken", fault_charged=charged)])
+    assert (entry.fault, entry.fault_charged, entry.gone) == ("broken", charged, 0)
+    store.fail(entry, "broken", charged=charged)
+    store.fail(entry, "again", charged=True)
+    store.complete(entry, b"late")
+    (failed,) = store.ledger()
+    assert (failed.status, failed.charged_us, failed.error) == (Status.FAILED, 123.5 * charged, "broken")
+    store.close()
+
+
+def test_what_is_gone_is_in_the_ledger_only() -> None:
+    store = Store(None)
+    first, _ = _accept(store, "first", "second")
+    store.forget(first, 410)
+    assert [entry.id for entry in store.search("me")] == ["second"]
+    assert store.entries(["first"], "me")["first"].gone == 410
+    assert [entry.id for entry in store.ledger()] == ["first", "second"]
+    assert store.queued("me") == store.queued(None) == 2
+    store.close()
+
+
+def test_the_newest_problems_of_a_member_are_counted_without_those_of_others() -> None:
+    store = Store(None)
+    store.accept([_submission(f"{number}", "other" if number % 2 else "me") for number in range(10)])
+    numbers = [entry.number for entry in store.ledger() if entry.member == "me"]
+    assert [store.oldest_of_newest("me", count) for count in (1, 2, 5, 6)] == [
+        numbers[-1],
+        numbers[-2],
+        numbers[0],
+        0,
+    ]
+    assert store.queued("me") == 5
+    assert store.queued(None) == 10
+    store.close()
+
+
+def test_names_are_followed_back_and_forth() -> None:
+    store = Store(None)
+    for old, new in (("a", "b"), ("b", "c")):
+        store.save_rename(old, new)
+    assert store.renames() == {"a": "b", "b": "c"}
+    store.save_rename("c", "a")
+    assert store.renames() == {"b": "c", "c": "a"}
     store.close()
 
 
@@ -102,14 +154,54 @@ def test_a_file_is_opened_again_with_all_it_had(tmp_path: Path) -> None:
     again.close()
 
 
+def test_a_file_of_the_first_format_is_upgraded_with_all_it_had(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    old = sqlite3.connect(path)
+    old.executescript(
+        """
+        CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+        CREATE TABLE solvers (
+            name TEXT PRIMARY KEY, generation INTEGER NOT NULL, online INTEGER NOT NULL
+        ) STRICT;
+        CREATE TABLE problems (
+            number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, member TEXT NOT NULL,
+            solver TEXT NOT NULL, graph_id TEXT NOT NULL, type TEXT NOT NULL, label TEXT,
+            status TEXT NOT NULL CHECK (status IN ('PENDING', 'COMPLETED', 'FAILED', 'CANCELLED')),
+            submitted_on TEXT NOT NULL, solved_on TEXT CHECK ((solved_on IS NULL) = (status = 'PENDING')),
+            error TEXT CHECK ((error IS NOT NULL) = (status = 'FAILED')), reads INTEGER NOT NULL,
+            qubits INTEGER NOT NULL, access_us REAL NOT NULL,
+            charged_us REAL NOT NULL CHECK (charged_us = 0 OR status = 'COMPLETED')
+        ) STRICT;
+        CREATE INDEX problems_member ON problems (member, status);
+        CREATE TABLE payloads (number INTEGER PRIMARY KEY, data BLOB NOT NULL, params BLOB NOT NULL) STRICT;
+        CREATE TABLE answers (number INTEGER PRIMARY KEY, answer BLOB NOT NULL) STRICT;
+        INSERT INTO meta VALUES ('member_key', X'00');
+        INSERT INTO problems VALUES
+            (7, 'old', 'me', 'tiny', 'g', 'ising', NULL, 'COMPLETED', '2026', '2027', NULL, 1, 2, 3.5, 3.5),
+            (8, 'new', 'me', 'tiny', 'g', 'ising', 'l', 'PENDING', '2026', NULL, NULL, 1, 2, 3.5, 0);
+        INSERT INTO payloads VALUES (8, X'01', X'02');
+        PRAGMA user_version = 1;
+        """
+    )
+    old.close()
+    for _ in range(2):
+        store = Store(path)
+        done, waiting, *_ = store.ledger()
+        assert (done.number, done.charged_us, done.fault, done.gone) == (7, 3.5, None, 0)
+        assert store.payload(waiting) == (b"\x01", b"\x02")
+        assert store.member_key == b"\0"
+        (following,) = _accept(store, secrets.token_hex())
+        assert following.number > 8
+        store.fail(following, "broken", charged=True)
+        store.close()
+
+
 def test_other_files_are_left_alone(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("no state " * 500)
     with pytest.raises(Corrupt, match="not an emulator's state file"):
         Store(text)
     assert text.read_text() == "no state " * 500
-    import sqlite3
-
     foreign = sqlite3.connect(tmp_path / "foreign")
     foreign.execute("CREATE TABLE problems (id)")
     foreign.execute("PRAGMA user_version = 9")
