@@ -30,7 +30,7 @@ from dwave.system.temperatures import h_to_fluxbias
 
 from tests.emulators import SOLVER, TOKEN, Emulator, base64_of, wait_until
 
-FROZEN = "scaled:0.001"  # at this speed a problem runs for a minute
+FROZEN = "scaled:0.001"  # at this speed a problem of 4,000 reads runs for minutes
 ZEPHYR = "z"
 
 
@@ -46,7 +46,7 @@ def emulator() -> Iterator[Emulator]:
 def frozen() -> Iterator[Emulator]:
     """Its first problem runs for ever, all others wait."""
     with Emulator(clock=FROZEN) as running:
-        running.post([running.job()])
+        running.post([running.job(params={"num_reads": 4000})])
         wait_until(lambda: running.get("problems/?status=IN_PROGRESS").json())
         yield running
 

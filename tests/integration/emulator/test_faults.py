@@ -28,7 +28,7 @@ from dwave.cloud.exceptions import (
 
 from tests.emulators import ROOT, SOLVER, TOKEN, Emulator, base64_of, wait_until
 
-# Decades: a problem that runs at this speed never ends.
+# A problem of one read runs for 15 seconds at this speed.
 FROZEN = "scaled:0.001"
 
 

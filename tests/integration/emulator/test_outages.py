@@ -28,7 +28,7 @@ from dwave.system import DWaveSampler
 
 from tests.emulators import SOLVER, Emulator, wait_until
 
-FROZEN = "scaled:0.001"  # at this speed a problem runs for a minute
+FROZEN = "scaled:0.001"  # at this speed a problem of one read runs for 15 seconds
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,10 @@ def test_a_token_is_back_after_some_requests_or_some_time(emulator: Emulator) ->
 
 
 def test_a_token_that_expires_during_a_poll_fails_the_accepted_problem() -> None:
-    with Emulator(clock=FROZEN) as emulator, Client.from_config(client="qpu", **emulator.config) as client:
+    with (
+        Emulator(clock=FROZEN) as emulator,
+        Client.from_config(client="qpu", **emulator.config, poll_wait_time=1) as client,
+    ):
         future = _sample(client)
         assert future.wait_id(10)
         emulator.break_down({"target": "any", "kind": "expire"})
