@@ -46,7 +46,8 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     options = (
         "--host=::1", "--port=0", "--solver=all", "--graph-seed=3", "--clock=scaled:2", "--samples=instant",
         "--beta=2", "--noise=0", "--sweeps=7", "--seed=9", "--threads=2", "--state=kept", "--keep=5",
-        "--max-age=60", "--raw-occurrences", "--max-queued=7", "--gate-solver", "--fault=target=poll,kind=delay",
+        "--max-age=60", "--raw-occurrences", "--max-queued=7", "--gate-solver",
+        "--fault=target=poll,kind=delay",
     )  # fmt: skip
     parsed = parse(_command(monkeypatch, *options)[0][3:])
     assert (parsed.host, parsed.port, parsed.solvers, parsed.graph_seed) == ("::1", 0, ("all",), 3)
