@@ -119,7 +119,9 @@ def choose_solver(client: Client, qpu: str | None) -> Any:
 
 def _list_solvers(client: Client, order: str, features: dict[str, Any]) -> Any:
     try:
-        return client.get_solvers(order_by=order, **features)
+        # A gate-model solver is listed as a QPU, too, and takes no Ising problem.
+        solvers = client.get_solvers(order_by=order, **features)
+        return [solver for solver in solvers if "ising" in solver.supported_problem_types]
     except SolverNotFoundError:
         raise
     except ResourceNotFoundError as error:

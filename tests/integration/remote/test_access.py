@@ -1,4 +1,4 @@
-"""A wrong endpoint is reported at once."""
+"""A wrong endpoint is reported at once; a solver that cannot anneal is never chosen."""
 
 from __future__ import annotations
 
@@ -29,3 +29,11 @@ def test_an_address_that_is_no_endpoint_is_refused(emulator: Emulator) -> None:
     assert chosen(emulator.endpoint, SOLVER) == SOLVER
     with pytest.raises(Refused, match=r"is not an endpoint of SAPI, which ends in /sapi/v2/"):
         chosen(emulator.endpoint.removesuffix("sapi/v2/"))
+
+
+def test_a_gate_model_solver_is_not_chosen(emulator: Emulator) -> None:
+    emulator.break_down(gate_solver="qpu")  # D-Wave's client ranks it first: it has the most qubits
+    try:
+        assert chosen(emulator.endpoint) == SOLVER
+    finally:
+        emulator.break_down(gate_solver=False)
