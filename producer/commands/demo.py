@@ -35,7 +35,7 @@ def show_digits(app: AppContext, parameters: Parameters, *, json: bool) -> str:
     if unseen.accuracy is not None:
         screen().print(
             f"on the {unseen.labelled:,} digits that were not trained on: "
-            f"[bold]{unseen.accuracy:.2%}[/bold] right ({unseen.correct:,})"
+            f"[bold]{unseen.accuracy:.2%}[/bold] correct ({unseen.correct:,})"
         )
     return network
 

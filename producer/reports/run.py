@@ -111,7 +111,7 @@ def _add_throughput(table: Table, figures: dict[str, Any]) -> None:
 def _confusion(confusion: ConfusionTable) -> Table:
     table = Table(title="images by true class (rows) and predicted class (columns)")
     table.add_column("true", style="bold")
-    for name in (*confusion.columns, "right"):
+    for name in (*confusion.columns, "correct"):
         table.add_column(name, justify="right")
     for row in confusion.rows:
         cells = [_cell(images, k == row.label) for k, images in enumerate(row.counts)]
