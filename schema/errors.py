@@ -22,8 +22,12 @@
   + Deferred
   + SolverError                 mapped once, in the adapter of the solver
     - Refused                   never charged, never tried again
+      . UnknownSolver
     - Unavailable               not charged, tried again later
       . Offline
+        . NoAccess
+      . QueueFull
+      . ProblemFailed
     - Uncertain                 may have been charged, never blindly tried again
 
 A message names the thing, the limit and what to do. QPU time may have been spent only where `Uncertain` was
@@ -147,6 +151,10 @@ class Refused(SolverError):
     """The solver refused a problem and did not charge for it; the same problem would be refused again."""
 
 
+class UnknownSolver(Refused):
+    """The service lists no such solver: a wrong name, or a solver that it withdrew."""
+
+
 class Unavailable(SolverError):
     """The solver did not accept a problem now and did not charge for it; it may be tried again later."""
 
@@ -157,6 +165,24 @@ class Offline(Unavailable):
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class NoAccess(Offline):
+    """The service refuses the token, or access to the solver: until it is renewed, nothing works."""
+
+
+class QueueFull(Unavailable):
+    """The service queues no more problems of this account for now; it is healthy."""
+
+
+class ProblemFailed(Unavailable):
+    """The solver accepted a problem, and it ended without an answer; it is sent again a few times.
+
+    Attributes:
+        times: how often problems with the same images have failed.
+    """
+
+    times = 1
 
 
 class Uncertain(SolverError):

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
 import structlog
 from sqlalchemy.orm import Session
 
-from schema.errors import AnnealqError, LeaseLost, Offline
+from schema.errors import (
+    AnnealqError,
+    Deferred,
+    LeaseLost,
+    NoAccess,
+    Offline,
+    ProblemFailed,
+    Uncertain,
+)
 from schema.messages import Message, Task
 from schema.tables import Batch, Preparation
 from worker.context import Context
@@ -57,8 +67,10 @@ def attempt(context: Context, lease: Lease) -> Iterator[None]:
         # A user waits for a dry run, and should soon learn that the solver is offline.
         patient = lease.table is not Preparation
         decision = decide(error, lease.attempt, context.settings, _jitter, patient=patient)
-        log.warning("attempt failed", row=lease.row, attempt=lease.attempt, decision=repr(decision))
-        _finish(context, lease, decision, error if isinstance(error, Offline) else None)
+        # What concerns a whole solver is logged once, when its circuit breaker opens.
+        level = logging.INFO if isinstance(error, Offline | Deferred) and patient else logging.WARNING
+        log.log(level, "attempt failed", row=lease.row, attempt=lease.attempt, decision=repr(decision))
+        _finish(context, lease, decision, error if _concerns_solver(error) else None)
         _count(context, lease, _outcome(decision))
         if not isinstance(error, AnnealqError):
             raise
@@ -75,24 +87,41 @@ def load_network(context: Context, network: int) -> TrainedNetwork:
         return context.networks.get(session, network)
 
 
-def _finish(context: Context, lease: Lease, decision: Retry | Discard, offline: Offline | None) -> None:
-    """Release a row or mark it failed; if the solver of a batch is ``offline``, count its failure."""
+def _concerns_solver(error: Exception) -> bool:
+    """Return whether the whole solver may be at fault: it is offline, or a problem failed and none worked."""
+    if isinstance(error, Uncertain):
+        return error.wait_s is None and not error.progressed
+    return isinstance(error, Offline) or (isinstance(error, ProblemFailed) and not error.progressed)
+
+
+def _finish(context: Context, lease: Lease, decision: Retry | Discard, failure: Exception | None) -> None:
+    """Release a row or mark it failed; count the ``failure`` of a batch's solver."""
     with writing(context, lease) as (session, now):
-        if offline is not None and lease.table is Batch:
-            decision = _record_failure(session, context, lease.row, offline, now)
+        if failure is not None and lease.table is Batch and isinstance(decision, Retry):
+            decision = _record_failure(session, context, lease.row, failure, decision, now)
         run = finish_attempt(session, lease.table, lease.row, decision, now=now)
     if run is not None:
         context.hints.send([Message(Task.AGGREGATE_RUN, run)])
 
 
-def _record_failure(session: Session, context: Context, batch: int, error: Offline, now: datetime) -> Retry:
+def _record_failure(
+    session: Session, context: Context, batch: int, error: Exception, decision: Retry, now: datetime
+) -> Retry:
     """Count a failure of a batch's solver; the batch is due when the solver may be asked again."""
     batch_input = batches.load(session, batch)
     solver = circuit_breaker.solver_key(batch_input.solver, batch_input.parameters.to_dict())
     retry_at = circuit_breaker.record_failure(
-        session, solver, str(error), now=now, settings=context.settings, retry_after_s=error.retry_after_s
+        session,
+        solver,
+        str(error),
+        batch=batch,
+        now=now,
+        settings=context.settings,
+        retry_after_s=error.retry_after_s if isinstance(error, Offline) else None,
+        opens=isinstance(error, NoAccess),
     )
-    return Retry((retry_at - now).total_seconds(), f"{type(error).__name__}: {error}", counts=False)
+    wait = (retry_at - now).total_seconds()
+    return replace(decision, seconds=wait if isinstance(error, Offline) else max(wait, decision.seconds))
 
 
 def _count(context: Context, lease: Lease, outcome: BatchOutcome) -> None:

@@ -18,7 +18,7 @@ from worker.pipeline.attempt import attempt, load_network, writing
 from worker.process import shutdown
 from worker.process.crash_points import CrashPoint, reach
 from worker.process.meter import BatchOutcome, Step
-from worker.records import batches, claims
+from worker.records import batches, claims, problems
 from worker.records.attempts import finish_attempt
 from worker.records.batches import BatchInput
 from worker.records.leases import Lease
@@ -78,6 +78,8 @@ def _defer(session: Session, context: Context, batch_input: BatchInput, now: dat
     )
     if broken is None or not circuit_breaker.is_open(broken, batch_input.batch, context.settings):
         return None
+    if problems.has_awaited(session, batch_input.batch):
+        return None  # it only collects what was submitted before
     return Retry(max((broken.retry_at - now).total_seconds(), 0.0), broken.error, counts=False)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, exists, false, select
 from sqlalchemy.orm import Session
 
 from schema.database import transition, transition_all
 from schema.states import State
-from schema.tables import Batch, Calibration, Network, Preparation
+from schema.tables import Batch, Calibration, Network, Preparation, Problem
 from worker.process.settings import WorkerSettings
 from worker.records import runs
 from worker.records.leases import STATES, HintedTable, LeasedTable, SimplyClaimed
@@ -71,13 +71,20 @@ def release_expired(session: Session, *, now: datetime, settings: WorkerSettings
     finished = []
     for table in _TABLES:
         is_held = table.state == STATES[table].held
-        query = select(table.id, table.attempts).where(is_held, table.lease_until < now).limit(_AT_ONCE)
-        by_attempts: dict[int, list[int]] = {}
-        for row, attempts in session.execute(query).all():
-            by_attempts.setdefault(attempts, []).append(row)
-        for attempts, rows in by_attempts.items():
-            finished += _release(session, table, rows, after_silence(attempts, settings), now)
+        progressed = _progressed() if table is Batch else false()
+        query = select(table.id, table.attempts, progressed).where(is_held, table.lease_until < now)
+        alike: dict[tuple[int, bool], list[int]] = {}
+        for row, attempts, has_progressed in session.execute(query.limit(_AT_ONCE)).all():
+            alike.setdefault((attempts, bool(has_progressed)), []).append(row)
+        for (attempts, has_progressed), rows in alike.items():
+            decision = after_silence(attempts, settings, progressed=has_progressed)
+            finished += _release(session, table, rows, decision, now)
     return finished
+
+
+def _progressed() -> ColumnElement[bool]:
+    """Build the condition that a problem of a batch was answered since the batch was claimed."""
+    return exists().where(Problem.batch_id == Batch.id, Problem.answered_at >= Batch.started_at)
 
 
 def _release(

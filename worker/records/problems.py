@@ -9,21 +9,25 @@ so a worker looks it up by its label before it submits it again.
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Insert, and_, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Insert, and_, case, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from schema.codecs import samples
 from schema.database import record_event, transition, transition_all, transition_each
 from schema.errors import StaleState
-from schema.states import ProblemState
-from schema.tables import Problem, SampleSet
+from schema.parameters import Solver
+from schema.states import BatchState, ProblemState
+from schema.tables import Batch, Event, Problem, Run, SampleSet
 
 LABEL = "annealq:"
+OFFLINE = "offline: "  # the error of a problem that failed because of its solver begins with this
+MOST_SENDS = 3  # problems with the same image that may fail before it is given up
 _LIVE = (ProblemState.RESERVED, ProblemState.SENDING, ProblemState.SENT, ProblemState.ANSWERED)
 
 
@@ -59,14 +63,75 @@ def entries(session: Session, batch: int) -> list[LedgerEntry]:
     return [LedgerEntry(*row) for row in session.execute(query.order_by(Problem.first_image))]
 
 
-def missing_spans(entries: Sequence[LedgerEntry], images: int, tiles: int) -> list[tuple[int, int]]:
+def were_sent_to(session: Session, solver: Solver, qpu: str | None) -> bool:
+    """Return whether ``session`` has problems of any run for ``solver`` and the QPU or features ``qpu``."""
+    chosen = Run.parameters["qpu"].as_string()
+    same = chosen.is_(None) if qpu is None else chosen == qpu
+    query = select(Problem.id).join(Batch, Batch.id == Problem.batch_id).join(Run, Run.id == Batch.run_id)
+    return session.execute(query.where(Run.solver == solver, same).limit(1)).first() is not None
+
+
+def is_awaited() -> ColumnElement[bool]:
+    """Build the condition that a batch has problems that the solver has accepted and not answered."""
+    return Batch.id.in_(select(Problem.batch_id).where(Problem.state == ProblemState.SENT))
+
+
+def has_awaited(session: Session, batch: int) -> bool:
+    """Return whether ``session`` has problems of ``batch`` that were accepted and not answered."""
+    return session.execute(select(Batch.id).where(Batch.id == batch, is_awaited())).first() is not None
+
+
+@dataclass(frozen=True)
+class Failures:
+    """Problems of a batch that have failed since it was enqueued or resumed."""
+
+    times: Mapping[int, int]  # by image within the batch
+    given_up: Mapping[int, str]  # error by image: it is not sent again
+
+
+def failures(session: Session, batch: int, graph_id: str) -> Failures:
+    """Read from ``session`` which images of ``batch`` were in failed problems for the graph ``graph_id``.
+
+    Failures because of the solver's outages do not count. An image is given up if the solver refused its
+    problem, or failed `MOST_SENDS` problems with it.
+    """
+    resumed = select(func.max(Event.at)).where(
+        Event.subject == Batch.__tablename__,
+        Event.row == batch,
+        Event.source == BatchState.FAILED,
+        Event.target == BatchState.PENDING,
+    )
+    resumed_at = session.execute(resumed).scalar()
+    query = select(Problem.first_image, Problem.count, Problem.sapi_id, Problem.error).where(
+        Problem.batch_id == batch,
+        Problem.state == ProblemState.FAILED,
+        Problem.graph_id == graph_id,
+        ~Problem.error.startswith(OFFLINE),
+    )
+    if resumed_at is not None:
+        query = query.where(Problem.reserved_at >= resumed_at)
+    times: Counter[int] = Counter()
+    given_up: dict[int, str] = {}
+    for first, count, sapi_id, error in session.execute(query.order_by(Problem.id)):
+        for image in range(first, first + count):
+            times[image] += 1
+            if sapi_id is None or times[image] >= MOST_SENDS:
+                given_up[image] = error or ""
+    return Failures(times, given_up)
+
+
+def missing_spans(
+    entries: Sequence[LedgerEntry], images: int, tiles: int, given_up: Iterable[int] = ()
+) -> list[tuple[int, int]]:
     """Return first image and count of each problem that ``entries`` lack to cover all ``images`` of a batch.
 
-    A problem has at most ``tiles`` images.
+    A problem has at most ``tiles`` images. Images that were ``given_up`` need none.
     """
     covered = [False] * images
     for entry in entries:
         covered[entry.first_image : entry.first_image + entry.count] = [True] * entry.count
+    for image in given_up:
+        covered[image] = True
     spans: list[tuple[int, int]] = []
     for image in range(images):
         if covered[image]:

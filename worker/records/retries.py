@@ -10,7 +10,9 @@ from schema.errors import (
     DatabaseFull,
     DatabaseUnavailable,
     Deferred,
+    NoAccess,
     Offline,
+    ProblemFailed,
     Refused,
     SolverError,
     Unavailable,
@@ -57,10 +59,17 @@ def decide(
     if isinstance(error, Offline) and patient:
         # The batch is not at fault, however long it lasts. The circuit breaker says when to ask again.
         return Retry(settings.retry_base_s, text, counts=False)
+    if isinstance(error, NoAccess):
+        return Discard(text)
+    if isinstance(error, ProblemFailed):
+        # The ledger limits how often a problem is sent. The fault may pass within a minute.
+        wait = settings.retry_base_s * 4.0 ** min(error.times, 30)
+        return Retry(min(wait, settings.retry_limit_s), text, counts=False)
+    if isinstance(error, Uncertain):
+        # It costs nothing to look the problem up. The circuit breaker limits how often one is sent.
+        return Retry(_wait_s(error, settings), text, counts=False)
     if isinstance(error, SolverError) and error.progressed and not isinstance(error, Refused):
         return Retry(_wait_s(error, settings), text, counts=False)
-    if isinstance(error, Uncertain) and attempt < settings.max_attempts:
-        return Retry(_wait_s(error, settings), text)
     permanent = isinstance(error, AnnealqError) and not isinstance(error, _TEMPORARY)
     if permanent or attempt >= settings.max_attempts:
         return Discard(text)
@@ -68,9 +77,14 @@ def decide(
     return Retry(wait * (0.5 + jitter.random() / 2), text)
 
 
-def after_silence(attempt: int, settings: WorkerSettings) -> Retry | Discard:
-    """Decide by ``settings`` what to do with work whose lease expired during ``attempt`` (from 1)."""
+def after_silence(attempt: int, settings: WorkerSettings, *, progressed: bool = False) -> Retry | Discard:
+    """Decide by ``settings`` what to do with work whose lease expired during ``attempt`` (from 1).
+
+    If it ``progressed``, the attempt does not count: the work ends, however often its workers are killed.
+    """
     error = f"the worker fell silent during attempt {attempt}"
+    if progressed:
+        return Retry(0.0, error, counts=False)
     return Discard(error) if attempt >= settings.max_attempts else Retry(0.0, error)
 
 

@@ -12,7 +12,7 @@ import structlog
 from isal import isal_zlib
 
 from schema.codecs import samples
-from schema.errors import Unavailable
+from schema.errors import Offline, QueueFull, Unavailable
 from schema.states import ProblemState
 from worker.process.crash_points import CrashPoint, reach
 from worker.process.meter import ProblemOutcome
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+# how long a batch with nothing in flight waits for room before another batch gets its turn
+ROOM_S = 5.0
 _GATHER_S = 0.1  # answers that arrive within this time are stored in one transaction
 _FEW = 4  # with this many problems in flight or fewer, each answer is stored at once
 
@@ -62,7 +64,7 @@ def store(state: SubmissionState, events: list[Event]) -> None:
         _store_answers(state, session, answered, reads, now)
         for event in failed:
             _store_failure(state, session, event, now)
-        if accepted or answered:
+        if reads:
             _close_circuit(state, session)
     _log(accepted, answered, failed)
     stored = CrashPoint.HALF_KEPT if state.in_flight else CrashPoint.ANSWER_KEPT
@@ -94,27 +96,37 @@ def _store_answers(
 
 
 def _store_failure(state: SubmissionState, session: Session, event: Failed, now: datetime) -> None:
-    del state.in_flight[event.key]
+    entry = state.in_flight.pop(event.key)
     if event.ended and event.sapi_id in state.cancelled_ids:
         problems.mark_cancelled(session, event.key, now=now)
         return
+    if isinstance(event.error, QueueFull):
+        problems.requeue(session, event.key, str(event.error), now=now)
+        state.resend_at = time.monotonic() + ROOM_S
+        if state.deferred is None:
+            state.to_send.appendleft(entry)
+        return
     state.errors.append(event.error)
+    if isinstance(event.error, Offline):
+        state.to_send.clear()  # they stay reserved
     if not event.ended:
         return  # its row stays as it is: sent, or being sent
     if event.sapi_id is None and isinstance(event.error, Unavailable):
         problems.requeue(session, event.key, str(event.error), now=now)
         return
     source = ProblemState.SENDING if event.sapi_id is None else ProblemState.SENT
-    problems.mark_failed(session, event.key, source, str(event.error), now=now, spent=event.spent)
+    # The solver's outages must not count as failures of a problem.
+    why = f"{problems.OFFLINE if isinstance(event.error, Offline) else ''}{event.error}"
+    problems.mark_failed(session, event.key, source, why, now=now, spent=event.spent)
     state.context.meter.problem(ProblemOutcome.FAILED)
 
 
 def _close_circuit(state: SubmissionState, session: Session) -> None:
     """Record, once for each submission, that the solver works."""
+    state.probing = False
     if not state.circuit_closed:
         state.circuit_closed = True
-        key = circuit_breaker.solver_key(state.batch_input.solver, state.batch_input.parameters.to_dict())
-        circuit_breaker.record_success(session, key)
+        circuit_breaker.record_success(session, state.solver_key)
 
 
 def _fits(state: SubmissionState, event: Answered) -> bool:

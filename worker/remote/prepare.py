@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from schema.errors import NoAccess, UnknownSolver
 from schema.parameters import Parameters, Solver
 from worker.embedding.model.found import FoundTiling, StoredEmbedding
 from worker.embedding.model.graphs import Interactions
 from worker.embedding.search import find
 from worker.process import shutdown
-from worker.records import embeddings
+from worker.records import embeddings, problems
 from worker.sapi.program import encode_program
 
 if TYPE_CHECKING:
@@ -67,11 +68,17 @@ def prepare(
     fraction done.
 
     Raises:
-        Refused: no access, no such solver, or the network does not fit its chip.
-        Unavailable: the solver does not answer.
+        Refused: no token, a solver that never existed, or the network does not fit its chip.
+        Unavailable: the solver does not answer or give access, or is no longer listed.
     """
     solvers = context.solvers
-    qpu = solvers.connect(solver, parameters)
+    try:
+        qpu = solvers.connect(solver, parameters)
+    except UnknownSolver as error:
+        with context.database.reading() as session:
+            if not problems.were_sent_to(session, solver, parameters.qpu):
+                raise  # a wrong name
+        raise NoAccess(str(error)) from None
     # Before any search: reads that the solver does not take cost a second, not a minute.
     qpu.estimate_us(parameters, len(qpu.graph.qubits))
     model = network.model(parameters.visible, parameters.lam)

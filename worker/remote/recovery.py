@@ -93,6 +93,7 @@ def _reserve_missing(state: SubmissionState) -> list[LedgerEntry]:
         problems.cancel_reserved(session, sorted(stale), now=now)
         if state.deferred is None:
             valid = [entry for entry in entries if entry.id not in stale]
-            spans = problems.missing_spans(valid, images, tiles)
+            state.given_up = problems.failures(session, batch, state.terms.graph_id).given_up
+            spans = problems.missing_spans(valid, images, tiles, state.given_up)
             problems.reserve(session, batch, spans, state.terms, now=now)
         return problems.entries(session, batch)

@@ -6,6 +6,7 @@ crash each of them is looked up by its label, and none is paid twice.
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -34,7 +35,9 @@ _FIRST_GROUP = 2  # of a batch, later ones are larger: the solver may be idle, a
 
 def send(state: SubmissionState) -> None:
     """Send problems of ``state``, a request's worth at a time, until a limit is reached."""
-    limit = state.context.settings.in_flight
+    if time.monotonic() < state.resend_at:
+        return
+    limit = 1 if state.probing else state.context.settings.in_flight
     sending = True
     while sending and state.to_send and len(state.in_flight) < limit:
         most = min(_GROUP, _FIRST_GROUP + len(state.in_flight), limit - len(state.in_flight))

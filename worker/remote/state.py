@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from schema.errors import Deferred, SolverError
 from worker.records import leases, spending
 from worker.records.problems import LedgerEntry, ProblemTerms
+from worker.scheduling import circuit_breaker
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -45,6 +46,15 @@ class SubmissionState:
     deferred: Deferred | None = None  # why nothing more is sent; None while sending continues
     progressed: bool = False  # an answer was stored
     circuit_closed: bool = False  # it was recorded that the solver works
+    probing: bool = False  # the solver has failed: one problem is in flight at most until one is answered
+    resend_at: float = 0.0  # monotonic time; the service's queue is full, so nothing is sent before
+    # images that no problem has answered, and that are not sent again; the last error of each
+    given_up: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def solver_key(self) -> str:
+        """Return the key of the solver's circuit breaker."""
+        return circuit_breaker.solver_key(self.batch_input.solver, self.batch_input.parameters.to_dict())
 
     def defer(self, why: str, seconds: float = 0.0) -> None:
         """Send nothing more, for ``seconds`` at least; the first reason ``why`` counts."""

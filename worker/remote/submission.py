@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from schema.errors import Offline, Refused, SolverError, Unavailable, Uncertain
+from schema.errors import (
+    Deferred,
+    NoAccess,
+    Offline,
+    ProblemFailed,
+    QueueFull,
+    Refused,
+    SolverError,
+    Unavailable,
+    Uncertain,
+)
 from schema.states import LIVE_RUNS, ProblemState, RunState
 from worker.process import shutdown
 from worker.process.meter import Step
@@ -22,11 +32,13 @@ from worker.records import leases, problems, runs
 from worker.records.batches import Sampled
 from worker.records.problems import ProblemTerms
 from worker.remote import duplicates
-from worker.remote.collecting import store, wait_for_events
+from worker.remote.collecting import ROOM_S, store, wait_for_events
 from worker.remote.prepare import prepare
 from worker.remote.recovery import recover
 from worker.remote.sending import send
 from worker.remote.state import SubmissionState
+from worker.sapi.events import Failed
+from worker.scheduling import circuit_breaker
 
 if TYPE_CHECKING:
     from worker.compute.linear_terms import LinearTerms
@@ -38,7 +50,6 @@ log = structlog.get_logger()
 
 _WAIT_S = 1.0
 _CHECK_S = 0.5  # how often the run's own state is read
-_ROOM_S = 5.0  # how long a batch with nothing in flight waits for room before another batch gets its turn
 _EXIT_S = 3.0  # how long a worker that stops waits for the ids of what it has just sent
 
 
@@ -70,17 +81,25 @@ def sample_batch(
     try:
         with context.meter.timed(Step.WAIT):
             BatchSubmission(state).run()
-    except Refused as error:
-        context.solvers.disconnect(batch_input.solver, batch_input.parameters)
-        graph_id = context.solvers.connect(batch_input.solver, batch_input.parameters).graph.graph_id
-        if graph_id != terms.graph_id:
-            raise Unavailable(
-                f"the solver's graph changed from {terms.graph_id} to {graph_id}: {error}"
-            ) from None
+    except (Refused, ProblemFailed) as error:
+        _check_graph(state, str(error))
         raise
+    if state.given_up:
+        _check_graph(state, "problems failed")
     sampling_us = round((time.monotonic() - started) * 1e6)
     duplicates.resolve(context, lease, batch_input.batch, setup.qpu)
     return Sampled(setup.embedding.id, setup.embedding.searched_s, sampling_us)
+
+
+def _check_graph(state: SubmissionState, why: str) -> None:
+    """Raise Unavailable if the solver's graph has changed, which may be ``why`` problems failed."""
+    solvers, batch_input, old = state.context.solvers, state.batch_input, state.terms.graph_id
+    solvers.disconnect(batch_input.solver, batch_input.parameters)
+    new = solvers.connect(batch_input.solver, batch_input.parameters).graph.graph_id
+    if new != old:
+        error = Unavailable(f"the solver's graph changed from {old} to {new}: {why}")
+        error.progressed = state.progressed
+        raise error
 
 
 class BatchSubmission:
@@ -93,15 +112,17 @@ class BatchSubmission:
         self._stopped_at = float("inf")
 
     def run(self) -> None:
-        """Return once every image of the batch is in an answered problem.
+        """Return once every image of the batch is in an answered problem, or was given up.
 
         Raises:
-            Refused: the solver refused a problem; the others were collected.
-            Unavailable: it does not answer, or takes no more for now: submit the batch again later.
+            Refused: all of its images were given up.
+            Unavailable: the solver does not answer, or failed a problem: submit the batch again later.
             Uncertain: a problem may have arrived: submit the batch again when its quarantine has passed.
-            Deferred: the run was paused, cancelled or has spent its budget, or the worker stops.
+            Deferred: the run was paused, cancelled or has spent its budget, the worker stops, or the solver
+                takes no more for now.
         """
         state = self.state
+        self._check_circuit()
         self._check_halt()
         recover(state)
         last_news = time.monotonic()
@@ -112,11 +133,23 @@ class BatchSubmission:
                 break
             events = wait_for_events(state, _WAIT_S)
             if events:
-                last_news = time.monotonic()
                 store(state, events)
+            if not all(isinstance(event, Failed) and isinstance(event.error, QueueFull) for event in events):
+                last_news = time.monotonic()
             else:
                 self._check_silence(time.monotonic() - last_news)
         self._raise_if_incomplete()
+
+    def _check_circuit(self) -> None:
+        """Send nothing while the circuit breaker is open, and one problem if this batch probes the solver."""
+        state, settings = self.state, self.state.context.settings
+        with state.context.database.reading() as session:
+            broken = circuit_breaker.find(session, state.solver_key)
+            now = state.context.database.now(session)
+        if circuit_breaker.is_open(broken, state.batch_input.batch, settings):
+            assert broken is not None  # noqa: S101 - for the type checker
+            state.defer(broken.error, max((broken.retry_at - now).total_seconds(), settings.probe_s))
+        state.probing = broken is not None
 
     def _check_halt(self) -> None:
         """Stop sending once the worker stops or the run is halted; cancel the problems of a cancelled run."""
@@ -156,28 +189,38 @@ class BatchSubmission:
         return have_ids or time.monotonic() - self._stopped_at > _EXIT_S
 
     def _check_silence(self, silence_s: float) -> None:
-        """Defer a batch that waits for room; raise Unavailable if the solver answers nothing for too long."""
+        """Defer a batch that waits for room, or raise Deferred if its solver is silent for too long."""
         state, settings = self.state, self.state.context.settings
         if not state.in_flight:
-            if state.to_send and silence_s > _ROOM_S:
+            if state.to_send and silence_s > ROOM_S:
                 limit, solver = settings.solver_in_flight, state.batch_input.solver
-                state.defer(f"{limit} problems are in flight at {solver}: it takes no more", _WAIT_S)
+                why = f"{limit} problems are in flight at {solver}: it takes no more"
+                if state.resend_at:
+                    why = f"the queue of {state.qpu.name} is full: no more problems of this account are taken"
+                state.defer(why, _WAIT_S)
         elif silence_s > settings.collect_s:
-            raise Unavailable(
+            # They are paid for when they are answered, however late that is.
+            raise Deferred(
                 f"{state.qpu.name} has not answered for {settings.collect_s:.0f} s: "
-                f"{len(state.in_flight)} problems stay submitted, and will be collected later"
+                f"{len(state.in_flight)} problems stay submitted, and will be collected later",
+                settings.retry_base_s,
             )
 
     def _raise_if_incomplete(self) -> None:
-        """Raise the reason if an image of the batch is not in an answered problem."""
+        """Raise the reason if an image of the batch is neither in an answered problem nor given up."""
         state = self.state
-        if state.deferred is None and not state.errors:
+        if state.deferred is None and not state.errors and not state.given_up:
             return
         with state.context.database.reading() as session:
             entries = problems.entries(session, state.batch_input.batch)
+            failures = problems.failures(session, state.batch_input.batch, state.terms.graph_id)
             run_state = runs.state_of(session, state.batch_input.run)
+        state.given_up = failures.given_up
         answered = [entry for entry in entries if entry.state is ProblemState.ANSWERED]
-        if not problems.missing_spans(answered, state.batch_input.shape[0], state.program.tiles):
+        images, tiles = state.batch_input.shape[0], state.program.tiles
+        if not problems.missing_spans(answered, images, tiles, state.given_up):
+            if not answered:
+                raise Refused(f"none of its images has an answer: {next(iter(state.given_up.values()))}")
             return
         if run_state is RunState.CANCELLED:
             reserved = [entry.id for entry in entries if entry.state is ProblemState.RESERVED]
@@ -187,12 +230,18 @@ class BatchSubmission:
             raise state.deferred
         error = _most_severe(state.errors)
         error.progressed = state.progressed
+        if isinstance(error, ProblemFailed):
+            error.times = max(failures.times.values(), default=1)
         raise error
 
 
 def _most_severe(errors: Sequence[SolverError]) -> SolverError:
-    """Return a refusal if there is one, else an uncertain submission, else a temporary failure."""
-    for kind in (Refused, Uncertain, Offline, Unavailable):
+    """Return the error that decides when the rest of the batch is submitted again.
+
+    That is an uncertain submission if there is one, else an outage, else a temporary failure. A refusal
+    concerns one problem, and its images are given up.
+    """
+    for kind in (Uncertain, NoAccess, Offline, ProblemFailed, Unavailable):
         for error in errors:
             if isinstance(error, kind):
                 return error

@@ -11,7 +11,7 @@ from dwave.cloud import Client
 from dwave.cloud.api.exceptions import ResourceNotFoundError
 from dwave.cloud.exceptions import SolverNotFoundError
 
-from schema.errors import Offline, ParameterError, Refused
+from schema.errors import Offline, ParameterError, Refused, UnknownSolver
 from worker.sapi.errors import mapping_errors
 
 _MAY_SAY_WHEN = frozenset({429, 503})  # responses that may have a Retry-After
@@ -100,8 +100,8 @@ def choose_solver(client: Client, qpu: str | None) -> Any:
     QPU.
 
     Raises:
-        Refused: no such solver exists.
-        Unavailable: the solver does not answer, or is offline.
+        UnknownSolver: no such solver exists.
+        Unavailable: the solver does not answer or give access, or is offline.
     """
     features = dict(client.config.solver or {}) if qpu is None else _features(qpu)
     order = features.pop("order_by", "-num_active_qubits")
@@ -114,7 +114,7 @@ def choose_solver(client: Client, qpu: str | None) -> Any:
     wanted = ", ".join(f"{name} {value}" for name, value in features.items() if name != "qpu") or "any QPU"
     if offline:
         raise Offline(f"solver {offline[0].name} is offline ({wanted})")
-    raise Refused(f"solver not found: {wanted}. `dwave solvers --list` shows all solvers")
+    raise UnknownSolver(f"solver not found: {wanted}. `dwave solvers --list` shows all solvers")
 
 
 def _list_solvers(client: Client, order: str, features: dict[str, Any]) -> Any:
@@ -125,7 +125,7 @@ def _list_solvers(client: Client, order: str, features: dict[str, Any]) -> Any:
     except SolverNotFoundError:
         raise
     except ResourceNotFoundError as error:
-        raise Refused(
+        raise UnknownSolver(
             f"{client.config.endpoint} is not an endpoint of SAPI, which ends in /sapi/v2/: {error}"
         ) from None
 

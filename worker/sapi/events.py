@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dwave.cloud.computation import Future
-from dwave.cloud.exceptions import CanceledFutureError, SolverFailureError, SolverOfflineError
+from dwave.cloud.exceptions import CanceledFutureError, SolverOfflineError
 
-from schema.errors import Corrupt, Offline, Refused, SolverError, Unavailable, Uncertain
+from schema.errors import Corrupt, Offline, ProblemFailed, SolverError, Unavailable, Uncertain
 from worker.sapi import wire
-from worker.sapi.errors import GONE, map_submission_error
+from worker.sapi.errors import GONE, map_answer_error, map_submission_error
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def read_outcome(
         answer = future.result()
     except Exception as error:  # noqa: BLE001 - the client passes on any exception of its threads
         if sapi_id is not None:
-            return _failure(key, sapi_id, error)
+            return _failure(key, sapi_id, error, retry_after_s)
         mapped = map_submission_error(error, retry_after_s)
         return Failed(key, None, mapped, ended=not isinstance(mapped, Uncertain))
     try:
@@ -66,16 +66,13 @@ def read_outcome(
         return Failed(key, sapi_id, Unavailable(f"problem {sapi_id}: {error}"), ended=False)
 
 
-def _failure(key: int, sapi_id: str, error: BaseException) -> Failed:
+def _failure(key: int, sapi_id: str, error: BaseException, retry_after_s: float | None) -> Failed:
     """Map an error of an accepted problem: it failed, or its answer can be fetched later."""
     if isinstance(error, CanceledFutureError):
-        return Failed(key, sapi_id, Unavailable(f"problem {sapi_id} was cancelled at the solver"), ended=True)
+        text = f"problem {sapi_id} was cancelled at the solver"
+        return Failed(key, sapi_id, ProblemFailed(text), ended=True)
     if isinstance(error, SolverOfflineError):
         return Failed(key, sapi_id, Offline(f"the solver went offline: {error}"), ended=True)
-    if isinstance(error, SolverFailureError):
-        return Failed(key, sapi_id, Refused(f"the solver failed problem {sapi_id}: {error}"), ended=True)
-    if getattr(error, "error_code", None) == GONE:
-        text = f"the solver has deleted the answer of problem {sapi_id}: {error}"
-        return Failed(key, sapi_id, Unavailable(text), ended=True, spent=True)
-    text = f"the answer of problem {sapi_id} could not be fetched: {type(error).__name__}: {error}"
-    return Failed(key, sapi_id, Unavailable(text), ended=False)
+    mapped = map_answer_error(sapi_id, error, retry_after_s)
+    spent = getattr(error, "error_code", None) == GONE
+    return Failed(key, sapi_id, mapped, ended=isinstance(mapped, ProblemFailed), spent=spent)

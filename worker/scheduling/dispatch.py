@@ -23,6 +23,7 @@ from schema.states import LIVE_RUNS, BatchState
 from schema.tables import Batch, Run
 from worker.process.hints import Hints
 from worker.process.settings import WorkerSettings
+from worker.records import problems
 from worker.scheduling import circuit_breaker
 
 _TRIED = 8  # runs searched for a more urgent batch: other workers may be claiming those of the first
@@ -95,7 +96,9 @@ def choose_batch(session: Session, batch: int, settings: WorkerSettings, *, now:
 
 @dataclass
 class _Gate:
-    """Filters out batches whose run's window is closed or whose solver does not answer, except a probe."""
+    """Filters out batches whose run's window is closed or whose solver fails, except a probe and batches
+    that wait for answers.
+    """
 
     session: Session
     settings: WorkerSettings
@@ -121,9 +124,15 @@ class _Gate:
         if broken is None or broken.failures < self.settings.breaker_failures:
             return batches
         probes = circuit_breaker.start_probe(
-            self.session, solver, batches[0], now=self.now, settings=self.settings
+            self.session, solver, batches[0], broken.failures, now=self.now, settings=self.settings
         )
-        return batches[:1] if probes else ()
+        probe = batches[:1] if probes else ()
+        return list(dict.fromkeys((*probe, *self._awaited(run.id, len(batches)))))
+
+    def _awaited(self, run: int, most: int) -> Sequence[int]:
+        """Return due batches of ``run`` whose problems were accepted before: they are only collected."""
+        due = and_(Batch.due_at <= self.now, problems.is_awaited())
+        return _next(self.session, run, due, most)
 
 
 def _live(due: ColumnElement[bool]) -> Select[Any]:

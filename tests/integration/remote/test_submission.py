@@ -356,16 +356,6 @@ def test_what_cannot_be_is_refused_and_costs_nothing(
     assert any(part in error for part in match.split("|")), error
 
 
-def test_a_wrong_token_is_refused(context: Context, working: ChosenNetwork, emulator: Emulator) -> None:
-    context.solvers.shared = replace_settings(emulator.endpoint, "wrong")
-    run = enqueue(context.database, working)
-    assert finish(context, run) is RunState.FAILED
-    with context.database.reading() as session:
-        error = session.execute(select(Run.error).where(Run.id == run)).scalar_one()
-    assert "token" in error
-    assert "wrong" not in error
-
-
 def test_a_calibration_holds_for_the_graph_it_was_made_on(
     context: Context, working: ChosenNetwork, emulator: Emulator
 ) -> None:

@@ -6,9 +6,20 @@ import random
 
 import pytest
 
-from schema.errors import Corrupt, DatabaseUnavailable, NetworkError, Offline, Refused, Unavailable, Uncertain
+from schema.errors import (
+    Corrupt,
+    DatabaseUnavailable,
+    Deferred,
+    NetworkError,
+    NoAccess,
+    Offline,
+    ProblemFailed,
+    Refused,
+    Unavailable,
+    Uncertain,
+)
 from worker.process.settings import WorkerSettings
-from worker.records.retries import Discard, Retry, decide
+from worker.records.retries import Discard, Retry, after_silence, decide
 
 SETTINGS = WorkerSettings(max_attempts=6, retry_base_s=2, retry_limit_s=20)
 
@@ -59,3 +70,44 @@ def test_an_offline_solver_is_waited_for_unless_somebody_waits_too() -> None:
     assert first.counts
     given_up = decide(error, last, SETTINGS, random.Random(0), patient=False)
     assert given_up == Discard("Offline: under maintenance")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NoAccess("the token has expired"),
+        ProblemFailed("Internal SAPI Error"),
+        Uncertain("gateway"),
+        Deferred("the queue is full"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_is_not_the_fault_of_a_batch_never_uses_up_its_attempts(error: Exception) -> None:
+    for attempt in (1, SETTINGS.max_attempts, 1000):
+        decision = decide(error, attempt, SETTINGS, random.Random(0))
+        assert isinstance(decision, Retry)
+        assert not decision.counts
+
+
+def test_who_waits_for_a_dry_run_learns_at_once_that_the_token_is_refused() -> None:
+    error = NoAccess("the token has expired")
+    assert isinstance(decide(error, 1, SETTINGS, random.Random(0), patient=False), Discard)
+
+
+def test_a_failed_problem_is_sent_again_after_growing_waits() -> None:
+    waits = []
+    for times in (1, 2, 3):
+        error = ProblemFailed("Internal SAPI Error")
+        error.times = times
+        decision = decide(error, 1, SETTINGS, random.Random(0))
+        assert isinstance(decision, Retry)
+        waits.append(decision.seconds)
+    assert waits == [8, 20, 20]
+
+
+def test_a_worker_that_is_killed_after_progress_uses_up_no_attempt() -> None:
+    last = SETTINGS.max_attempts
+    assert isinstance(after_silence(last, SETTINGS), Discard)
+    decision = after_silence(last, SETTINGS, progressed=True)
+    assert isinstance(decision, Retry)
+    assert not decision.counts

@@ -10,14 +10,16 @@ from worker.scheduling.circuit_breaker import BrokenSolver, is_open, solver_key,
 SETTINGS = WorkerSettings(retry_base_s=0.5, probe_s=3, retry_limit_s=60, breaker_failures=3)
 
 
-def test_waits_double_up_to_the_probes() -> None:
-    assert [wait_s(failures, SETTINGS) for failures in (1, 2, 3, 4, 100)] == [0.5, 1, 2, 3, 3]
+def test_waits_double_before_it_opens_and_grow_from_probe_to_probe_up_to_the_limit() -> None:
+    assert [wait_s(failures, SETTINGS) for failures in (1, 2, 3, 4, 5, 100)] == [0.5, 1, 3, 4.5, 6.75, 60]
+    far_probes = SETTINGS.model_copy(update={"probe_s": 90.0})
+    assert wait_s(100, far_probes) == 90
 
 
 def test_a_solver_that_says_when_is_asked_then_but_not_for_ever() -> None:
     assert wait_s(1, SETTINGS, retry_after_s=20) == 20
     assert wait_s(1, SETTINGS, retry_after_s=1e6) == 60
-    assert wait_s(4, SETTINGS, retry_after_s=0.1) == 3
+    assert wait_s(4, SETTINGS, retry_after_s=0.1) == 4.5
 
 
 def test_only_the_probe_may_ask_while_it_is_open() -> None:

@@ -1,0 +1,264 @@
+"""A solver that fails for a while: no run gives up, nothing is paid twice, and the solver is not flooded.
+
+The emulator fails as D-Wave's service may; all times are short.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, update
+
+from producer.networks.chosen import ChosenNetwork
+from producer.runs.enqueue import RunOptions, enqueue_run
+from schema.database import Database
+from schema.messages import Message, Task
+from schema.parameters import Parameters, Solver, Visible
+from schema.settings import load as load_settings
+from schema.states import BatchState, ProblemState, RunState
+from schema.tables import Batch, Breaker, Classification, Event, Problem, Run
+from tests.emulators import TOKEN, Emulator
+from tests.integration.conftest import Outbox, some_images, work_off
+from tests.ledgers import assert_spendings_agree
+from worker.context import Context
+from worker.pipeline.sample_batch import sample_batch
+from worker.process.settings import WorkerSettings
+
+PARAMETERS = Parameters(reads=20, tiles=2, qpu="tiny", visible=Visible.FOLDED)
+IMAGES = 24
+SETTINGS = WorkerSettings(
+    max_attempts=2,
+    retry_base_s=0.01,
+    quarantine_s=0.3,
+    collect_s=0.5,
+    solver_timeout_s=5.0,
+    solver_refresh_s=0.2,
+    in_flight=4,
+    probe_s=0.2,
+    retry_limit_s=0.5,
+    breaker_failures=2,
+    rehint_s=0.1,
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Emulator]:
+    with Emulator("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}") as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(server: Emulator) -> Iterator[Emulator]:
+    yield server
+    server.break_down(clear=True, online=["tiny"])
+
+
+@pytest.fixture
+def context(database: Database, outbox: Outbox, emulator: Emulator) -> Iterator[Context]:
+    context = Context(database, SETTINGS, outbox)
+    context.solvers.shared = load_settings(emulator_url=emulator.endpoint, emulator_token=TOKEN)
+    yield context
+    context.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
+
+
+@pytest.fixture
+def before(emulator: Emulator) -> int:
+    """Return how many problems the emulator has accepted before the test."""
+    return len(emulator.ledger()["problems"])
+
+
+def enqueue(context: Context, network: ChosenNetwork, batch_size: int = 4) -> int:
+    options = RunOptions(batch_size=batch_size)
+    images = some_images(IMAGES)
+    return enqueue_run(context.database, images, network, Solver.EMULATOR, PARAMETERS, options).id
+
+
+def work(context: Context, run: int, seconds: float, *, until: Callable[[], bool] | None = None) -> RunState:
+    """Do what the hints ask for until the run has ended, ``until`` holds, or ``seconds`` have passed."""
+    deadline = time.monotonic() + seconds
+    state = run_state(context, run)
+    while state not in (RunState.DONE, RunState.FAILED) and time.monotonic() < deadline:
+        if until is not None and until():
+            break
+        work_off(context, Message(Task.DISPATCH, 0))
+        time.sleep(0.02)
+        state = run_state(context, run)
+    return state
+
+
+def run_state(context: Context, run: int) -> RunState:
+    with context.database.reading() as session:
+        return session.execute(select(Run.state).where(Run.id == run)).scalar_one()
+
+
+def count(context: Context, table: Any, *conditions: Any) -> int:
+    with context.database.reading() as session:
+        return session.execute(select(func.count()).select_from(table).where(*conditions)).scalar_one()
+
+
+def breaker_error(context: Context) -> str | None:
+    with context.database.reading() as session:
+        return session.execute(select(Breaker.error)).scalar()
+
+
+def answered(context: Context) -> int:
+    return count(context, Problem, Problem.state == ProblemState.ANSWERED)
+
+
+def assert_all_classified_and_paid_once(context: Context, emulator: Emulator, before: int) -> None:
+    """Assert that each image is classified, and that ledger and emulator agree to the microsecond."""
+    with context.database.reading() as session:
+        images = sorted(session.execute(select(Classification.image)).scalars())
+        charged = dict(
+            session.execute(select(Problem.sapi_id, Problem.charged_us).where(Problem.sapi_id.is_not(None)))
+            .tuples()
+            .all()
+        )
+        attempts = session.execute(select(func.max(Batch.attempts))).scalar_one()
+    assert images == list(range(IMAGES))
+    theirs = {one["id"]: round(one["charged_us"]) for one in emulator.ledger()["problems"][before:]}
+    assert {name: us or 0 for name, us in charged.items()} == theirs
+    assert attempts == 1  # only the successful one
+    assert_spendings_agree(context.database)
+
+
+OUTAGES: dict[str, tuple[dict[str, Any], str]] = {
+    "the token is refused": ({"target": "any", "kind": "expire"}, "token"),
+    "access is refused": ({"target": "submit", "kind": "error", "status": 403}, "403"),
+    "the solver is not found": ({"target": "any", "kind": "error", "status": 404}, "404|not found"),
+    "access to solvers is refused": ({"target": "solvers", "kind": "error", "status": 403}, "403|access"),
+    "the service is overloaded": ({"target": "submit", "kind": "error", "status": 429}, "429"),
+    "gateway": ({"target": "submit", "kind": "error", "status": 503}, "503|unknown"),
+}
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+def test_an_outage_costs_no_attempt_and_ends_without_a_user(
+    context: Context, working: ChosenNetwork, emulator: Emulator, before: int, outage: str
+) -> None:
+    fault, words = OUTAGES[outage]
+    run = enqueue(context, working)
+    work(context, run, 20.0, until=lambda: answered(context) > 0)
+    emulator.break_down({**fault, "duration_s": 2.0})
+    work(context, run, 1.5, until=lambda: breaker_error(context) is not None)
+    assert any(word in (breaker_error(context) or "") for word in words.split("|")), breaker_error(context)
+    assert count(context, Batch, Batch.state == BatchState.FAILED) == 0
+    assert work(context, run, 20.0) is RunState.DONE
+    assert breaker_error(context) is None
+    assert_all_classified_and_paid_once(context, emulator, before)
+
+
+def test_batches_wait_for_a_token_from_the_beginning_and_only_a_probe_asks(
+    context: Context, working: ChosenNetwork, emulator: Emulator, before: int
+) -> None:
+    context.solvers.shared = load_settings(emulator_url=emulator.endpoint, emulator_token="wrong")
+    run = enqueue(context, working)
+    assert work(context, run, 2.0) is RunState.RUNNING
+    assert count(context, Batch, Batch.state == BatchState.FAILED) == 0
+    assert count(context, Batch, Batch.attempts > 0) == 0
+    error = breaker_error(context) or ""
+    assert "token" in error
+    assert "wrong" not in error
+    claims = count(context, Event, Event.subject == "batches", Event.target == BatchState.SAMPLING)
+    assert claims <= 10  # probes, not 6 batches again and again
+    context.solvers.shared = load_settings(emulator_url=emulator.endpoint, emulator_token=TOKEN)
+    assert work(context, run, 20.0) is RunState.DONE
+    assert_all_classified_and_paid_once(context, emulator, before)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"target": "submit", "kind": "error", "status": 400, "count": 1},
+        {"target": "submit", "kind": "error", "status": 401, "count": 1},
+        {"target": "poll", "kind": "error", "status": 401, "count": 1},
+        {"target": "answer", "kind": "error", "status": 500, "count": 4},
+    ],
+    ids=lambda fault: f"{fault['target']} {fault['status']}",
+)
+def test_one_wrong_answer_of_the_service_loses_nothing(
+    context: Context, working: ChosenNetwork, emulator: Emulator, before: int, fault: dict[str, Any]
+) -> None:
+    emulator.break_down(fault)
+    run = enqueue(context, working)
+    assert work(context, run, 20.0) is RunState.DONE
+    with context.database.transaction() as session:  # a 400 counts as an attempt
+        session.execute(update(Batch).values(attempts=1))
+    assert_all_classified_and_paid_once(context, emulator, before)
+
+
+def test_a_request_that_is_always_wrong_is_final_after_the_attempts(
+    context: Context, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    emulator.break_down({"target": "submit", "kind": "error", "status": 400})
+    run = enqueue(context, working)
+    assert work(context, run, 20.0) is RunState.FAILED
+    with context.database.reading() as session:
+        assert set(session.execute(select(Batch.attempts)).scalars()) == {SETTINGS.max_attempts}
+
+
+def test_a_solver_that_accepts_problems_and_fails_them_is_not_flooded(
+    context: Context, working: ChosenNetwork, emulator: Emulator, before: int
+) -> None:
+    run = enqueue(context, working)
+    work(context, run, 20.0, until=lambda: answered(context) > 0)
+    emulator.break_down(offline=["tiny"])
+    context.solvers.settings = context.solvers.settings.model_copy(update={"solver_refresh_s": 300.0})
+    sent = len(emulator.ledger()["problems"])
+    work(context, run, 4.0)
+    assert 0 < len(emulator.ledger()["problems"]) - sent <= 20
+    assert "offline" in (breaker_error(context) or "")
+    emulator.break_down(online=["tiny"])
+    assert work(context, run, 20.0) is RunState.DONE
+    assert_all_classified_and_paid_once(context, emulator, before)
+
+
+def test_a_failed_problem_is_sent_again(
+    context: Context, working: ChosenNetwork, emulator: Emulator, before: int
+) -> None:
+    emulator.break_down({"target": "problem", "kind": "fail", "count": 2})
+    run = enqueue(context, working)
+    assert work(context, run, 20.0) is RunState.DONE
+    assert count(context, Problem, Problem.state == ProblemState.FAILED) == 2
+    assert_all_classified_and_paid_once(context, emulator, before)
+
+
+def test_a_queue_that_stands_still_uses_up_no_attempt(
+    context: Context, working: ChosenNetwork, emulator: Emulator, before: int
+) -> None:
+    with Emulator("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}", clock="real") as slow:
+        context.solvers.shared = load_settings(emulator_url=slow.endpoint, emulator_token=TOKEN)
+        run = enqueue(context, working, batch_size=IMAGES)
+        # Accepted problems wait in the queue while the solver is offline.
+        work(context, run, 20.0, until=lambda: _offline_once_accepted(context, slow))
+        with context.database.reading() as session:
+            batch = session.execute(select(Batch.id)).scalar_one()
+        for _ in range(SETTINGS.max_attempts + 1):
+            sample_batch(context, batch)
+            time.sleep(0.05)
+        assert count(context, Batch, Batch.state == BatchState.PENDING, Batch.attempts == 0) == 1
+        slow.break_down(online=["tiny"])
+        assert work(context, run, 30.0) is RunState.DONE
+        assert_all_classified_and_paid_once(context, slow, 0)
+
+
+def _offline_once_accepted(context: Context, emulator: Emulator) -> bool:
+    emulator.break_down(offline=["tiny"]) if answered(context) else None
+    return answered(context) > 0
+
+
+def test_a_full_queue_is_waited_for(
+    context: Context, working: ChosenNetwork, emulator: Emulator, before: int
+) -> None:
+    emulator.break_down(max_queued=0)
+    run = enqueue(context, working)
+    assert work(context, run, 3.0) is RunState.RUNNING
+    assert breaker_error(context) is None
+    assert count(context, Batch, Batch.attempts > 0) == 0
+    assert count(context, Event, Event.subject == "problems") < 60
+    emulator.break_down(max_queued=1)
+    assert work(context, run, 90.0) is RunState.DONE
+    assert_all_classified_and_paid_once(context, emulator, before)
