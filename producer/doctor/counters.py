@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from operator import ne
 from typing import Any
 
-from sqlalchemy import case, func, or_, select
+from sqlalchemy import and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from producer.doctor.finding import BACKUP, Finding
 from producer.doctor.repairs import COUNTERS, Recount, RemoveClassifications
-from schema.states import BatchState
-from schema.tables import Batch, Classification, Run
+from schema.states import BatchState, ProblemState
+from schema.tables import Batch, Classification, Problem, Run
 
 RUN_COUNTS = "run-counts"
 BATCH_GAPS = "batch-gaps"
@@ -73,7 +73,10 @@ def batch_gaps(session: Session) -> Iterator[Finding]:
 
 
 def classifications(session: Session) -> Iterator[Finding]:
-    """Check in ``session`` that scored batches have a classification for each image, others none."""
+    """Check in ``session`` that scored batches have a classification for each image, others none.
+
+    A batch with failed problems may have one for each image in an answered problem.
+    """
     actual = (
         select(func.count())
         .where(
@@ -84,7 +87,16 @@ def classifications(session: Session) -> Iterator[Finding]:
         .correlate(Batch)
         .scalar_subquery()
     )
-    expected = case((Batch.state == BatchState.SCORED, Batch.count), else_=0)
+    of_batch = Problem.batch_id == Batch.id
+    answered = (
+        select(func.coalesce(func.sum(Problem.count), 0))
+        .where(of_batch, Problem.state == ProblemState.ANSWERED)
+        .correlate(Batch)
+        .scalar_subquery()
+    )
+    has_failed = select(Problem.id).where(of_batch, Problem.state == ProblemState.FAILED).exists()
+    partly = and_(has_failed, actual > 0, actual <= answered)
+    expected = case((Batch.state == BatchState.SCORED, Batch.count), (partly, actual), else_=0)
     batches = select(
         Batch.id, Batch.run_id, Batch.state, expected.label("expected"), actual.label("actual")
     ).subquery()

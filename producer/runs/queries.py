@@ -161,7 +161,11 @@ def progress(session: Session, run_id: int) -> ImageProgress:
             select(Batch.state, func.sum(Batch.count)).where(Batch.run_id == run_id).group_by(Batch.state)
         )
     }
-    scored = stages.get(BatchState.SCORED, 0)
+    scored, failed = stages.get(BatchState.SCORED, 0), stages.get(BatchState.FAILED, 0)
+    if failed:  # of a failed batch, some images may be classified
+        classified = select(func.count()).where(Classification.run_id == run_id)
+        partly = min(max(session.execute(classified).scalar_one() - scored, 0), failed)
+        scored, failed = scored + partly, failed - partly
     answered, search = 0, None
     if Solver(row.solver).is_remote and {BatchState.PENDING, BatchState.SAMPLING} & stages.keys():
         answered, search = _under_way(session, run_id)
@@ -170,7 +174,7 @@ def progress(session: Session, run_id: int) -> ImageProgress:
         images=row.images,
         sampled=scored + stages.get(BatchState.SAMPLED, 0) + answered,
         scored=scored,
-        failed=stages.get(BatchState.FAILED, 0),
+        failed=failed,
         error=row.error,
         search=search,
         waits=row.pause_reason if row.paused_by in _AUTOMATIC else None,

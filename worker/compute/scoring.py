@@ -90,8 +90,12 @@ def score(
     batch_input: BatchInput,
     stored: Sequence[StoredReads],
     cache: LinearTermsCache | None = None,
+    *,
+    gaps: bool = False,
 ) -> tuple[list[Scored], dict[int, bytes]]:
     """Compute consensus class scores of ``batch_input`` from its ``stored`` sample sets.
+
+    With ``gaps``, some images may have no sample set; they get no row.
 
     Returns:
         A row for each image, and how often each chain was broken, by problem: (images, n), packed by
@@ -106,7 +110,7 @@ def score(
     )
     rows: list[Scored] = []
     chain_breaks: dict[int, bytes] = {}
-    for part, reads in _reads(network, batch_input, stored, cache):
+    for part, reads in _reads(network, batch_input, stored, cache, gaps=gaps):
         scored = consensus.score(
             reads.class_bits,
             reads.energies,
@@ -201,16 +205,18 @@ def _reads(
     batch_input: BatchInput,
     stored: Sequence[StoredReads],
     cache: LinearTermsCache | None = None,
+    *,
+    gaps: bool = False,
 ) -> Iterator[tuple[StoredReads, _Reads]]:
     """Yield the reads of each sample set: those of a whole batch may be too many for memory."""
     terms = linear_terms(network, batch_input, cache)
     expected = 0
     for part in stored:
-        if part.first_image != expected:
+        if part.first_image != expected and not gaps:
             raise Corrupt(f"image {expected} of batch {batch_input.batch} has no stored reads")
         expected += part.count
         yield part, _decode(terms.model, terms.take(_images(part)), batch_input.parameters, part)
-    if expected != len(terms):
+    if expected != len(terms) and not gaps:
         raise Corrupt(f"image {expected} of batch {batch_input.batch} has no stored reads")
 
 

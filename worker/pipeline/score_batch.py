@@ -31,11 +31,14 @@ def score_batch(context: Context, batch: int) -> None:
             return
         batch_input = batches.load(session, batch)
         stored = batches.load_samples(session, batch)
+        unanswered = batches.unanswered(session, batch_input, stored)
     bind_contextvars(run=batch_input.run)
     try:
         network = load_network(context, batch_input.network)
         with context.meter.timed(Step.DECODE):
-            rows, chain_breaks = scoring.score(network, batch_input, stored, context.linear_terms)
+            rows, chain_breaks = scoring.score(
+                network, batch_input, stored, context.linear_terms, gaps=unanswered is not None
+            )
     except Exception as error:
         if isinstance(error, StorageError) and not isinstance(error, Corrupt):
             raise  # the network could not be read now; the reconciler sends the hint again
@@ -47,9 +50,23 @@ def score_batch(context: Context, batch: int) -> None:
     reach(CrashPoint.SCORING)
     try:
         with database.transaction() as session:
-            is_last = batches.store_scores(
-                session, batch_input, rows, chain_breaks, now=database.now(session)
-            )
+            now = database.now(session)
+            if unanswered is None:
+                is_last = batches.store_scores(session, batch_input, rows, chain_breaks, now=now)
+            else:
+                # It failed for these images only: when its run is resumed, they are submitted again.
+                decision = Discard(unanswered)
+                source = BatchState.SAMPLED
+                run = finish_attempt(session, Batch, batch, decision, now=now, source=source)
+                is_last = run is not None
+                images = (
+                    image
+                    for part in stored
+                    for image in range(part.first_image, part.first_image + part.count)
+                )
+                batches.store_classifications(
+                    session, batch_input, dict(zip(images, rows, strict=True)), chain_breaks
+                )
     except StaleState:
         return
     _count_scored(context, rows)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Insert, Update, and_, bindparam, insert, select, update
+from sqlalchemy import Insert, Update, and_, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
 from schema.codecs import samples
@@ -126,7 +126,7 @@ def start_run(session: Session, run: int, *, now: datetime) -> None:
 
 
 def finish_sampling(session: Session, batch_input: BatchInput, sampled: Sampled, *, now: datetime) -> None:
-    """Move ``batch_input``, whose problems are all answered, to `sampled` at ``now`` in ``session``.
+    """Move ``batch_input``, whose problems are answered or given up, to `sampled` at ``now`` in ``session``.
 
     The figures in ``sampled`` are stored with it.
     """
@@ -242,13 +242,57 @@ def store_scores(
         StaleState: the batch was already scored; nothing is stored twice.
     """
     transition(session, batch_input.batch, BatchState.SAMPLED, BatchState.SCORED, now=now, scored_at=now)
-    values = [
-        {"run_id": batch_input.run, "image": batch_input.first_image + index, **vars(row)}
-        for index, row in enumerate(rows)
-    ]
+    store_classifications(session, batch_input, dict(enumerate(rows)), chain_breaks)
+    reach(CrashPoint.COUNTING)
+    return runs.count_batch(session, batch_input.run, scored=1)
+
+
+def store_classifications(
+    session: Session, batch_input: BatchInput, rows: Mapping[int, Scored], chain_breaks: Mapping[int, bytes]
+) -> None:
+    """Store the classifications ``rows``, by image within the batch ``batch_input``, in ``session``.
+
+    They replace those of an earlier attempt that lacked the answers for some images. For ``chain_breaks`` see
+    `store_scores`.
+    """
+    first = batch_input.first_image
+    last = first + batch_input.shape[0] - 1
+    earlier = and_(Classification.run_id == batch_input.run, Classification.image.between(first, last))
+    session.execute(delete(Classification).where(earlier))
+    values = [{"run_id": batch_input.run, "image": first + index, **vars(row)} for index, row in rows.items()]
     session.execute(_CLASSIFY, values)
     if chain_breaks:
         broken = [{"problem_": problem, "breaks_": data} for problem, data in chain_breaks.items()]
         session.execute(_STORE_BREAKS, broken)
-    reach(CrashPoint.COUNTING)
-    return runs.count_batch(session, batch_input.run, scored=1)
+
+
+def unanswered(session: Session, batch_input: BatchInput, stored: Sequence[StoredReads]) -> str | None:
+    """Return which images of ``batch_input`` have no reads in ``stored``, and why; None if all have some.
+
+    None is also returned if not all of them were in failed problems, by ``session``: then reads are missing.
+    """
+    covered = {image for part in stored for image in range(part.first_image, part.first_image + part.count)}
+    missing = [image for image in range(batch_input.shape[0]) if image not in covered]
+    if not missing:
+        return None
+    errors: dict[int, str] = {}
+    query = select(Problem.first_image, Problem.count, Problem.error).where(
+        Problem.batch_id == batch_input.batch, Problem.state == ProblemState.FAILED
+    )
+    for first, count, error in session.execute(query.order_by(Problem.id)):
+        errors |= dict.fromkeys(range(first, first + count), error or "")
+    if any(image not in errors for image in missing):
+        return None
+    named = _ranges([batch_input.first_image + image for image in missing])
+    return f"{runs.UNANSWERED} {named}: {errors[missing[0]]}"
+
+
+def _ranges(images: Sequence[int]) -> str:
+    """Return ascending indices as text: 3-5, 9."""
+    ranges: list[list[int]] = []
+    for image in images:
+        if ranges and ranges[-1][1] == image - 1:
+            ranges[-1][1] = image
+        else:
+            ranges.append([image, image])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)

@@ -16,6 +16,9 @@ from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, RunState
 from schema.tables import Batch, Embedding, Problem, Run, SampleSet
 from schema.tables.costs import IN_FLIGHT
 
+UNANSWERED = "no answer for images"  # in the error of a batch, before its images that were given up
+_NAMED = 10  # batches whose errors are in the error of their run
+
 
 @dataclass(frozen=True)
 class BatchTimestamps:
@@ -160,15 +163,17 @@ def load_figures(session: Session, run: int) -> Figures:
         .where(Batch.run_id == run, Batch.state == BatchState.SCORED)
         .order_by(Batch.ordinal)
     )
-    failed = session.execute(
-        select(func.count(), func.min(Batch.error)).where(
-            Batch.run_id == run, Batch.state == BatchState.FAILED
-        )
-    ).one()
+    errors = session.execute(
+        select(Batch.error)
+        .where(Batch.run_id == run, Batch.state == BatchState.FAILED)
+        .order_by(Batch.ordinal)
+    )
+    failed = [error or "" for error in errors.scalars()]
+    unanswered = [error for error in failed if UNANSWERED in error]
     return Figures(
         batches=tuple(_times(row) for row in rows),
-        failed_batches=failed[0],
-        first_error=failed[1],
+        failed_batches=len(failed),
+        first_error="; ".join(unanswered[:_NAMED]) if unanswered else min(failed, default=None),
         problems=_problems(session, run),
         searches_s=tuple(session.execute(_batches(Batch.embedding_s, run)).scalars()),
         embeddings_s=_embeddings(session, run),

@@ -220,7 +220,9 @@ class BatchSubmission:
         images, tiles = state.batch_input.shape[0], state.program.tiles
         if not problems.missing_spans(answered, images, tiles, state.given_up):
             if not answered:
-                raise Refused(f"none of its images has an answer: {next(iter(state.given_up.values()))}")
+                first = state.batch_input.first_image
+                span = f"{first}-{first + images - 1}"
+                raise Refused(f"{runs.UNANSWERED} {span}: {next(iter(state.given_up.values()))}")
             return
         if run_state is RunState.CANCELLED:
             reserved = [entry.id for entry in entries if entry.state is ProblemState.RESERVED]

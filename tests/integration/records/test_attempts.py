@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from producer.enqueued import Enqueued
 from producer.networks.choose import ChosenNetwork
 from schema.database import Database
-from schema.tables import Batch, Calibration, Event, Network, Preparation
+from schema.states import ProblemState
+from schema.tables import Batch, Calibration, Event, Network, Preparation, Problem
 from tests.integration.conftest import START, Clock, network_row
 from worker.process.settings import WorkerSettings
 from worker.records import attempts, claims, leases
@@ -101,3 +102,30 @@ def test_a_lease_that_expired_is_released_until_the_last_attempt(
     row, states = read(timed, table, held[table]), leases.STATES[table]
     assert row.state is (states.failed if last == 1 else states.waiting)
     assert row.error == "the worker fell silent during attempt 1"
+
+
+def test_a_batch_whose_workers_are_killed_after_each_answer_uses_up_no_attempt(
+    timed: Database, held: dict[Any, int], clock: Clock
+) -> None:
+    settings = WorkerSettings(max_attempts=2)
+    batch, claimed_at = held[Batch], clock()
+    with timed.transaction() as session:
+        row = {"batch_id": batch, "ordinal": 0, "first_image": 0, "count": 2, "label": "annealq:1"}
+        answer = {"state": ProblemState.ANSWERED, "reserved_at": clock(), "answered_at": clock()}
+        session.execute(insert(Problem).values({**row, **answer}))
+    for _ in range(5):
+        clock.forward(61)
+        with timed.transaction() as session:
+            attempts.release_expired(session, now=clock(), settings=settings)
+        released = read(timed, Batch, batch)
+        assert (released.state, released.attempts) == (leases.STATES[Batch].waiting, 0)
+        with timed.transaction() as session:
+            assert leases.claim_batch(session, batch, now=clock(), lease_s=60)
+            session.execute(update(Problem).values(answered_at=clock()))
+    for _ in range(2):  # no answer: each counts
+        clock.forward(61)
+        with timed.transaction() as session:
+            session.execute(update(Problem).values(answered_at=claimed_at))
+            attempts.release_expired(session, now=clock(), settings=settings)
+            leases.claim_batch(session, batch, now=clock(), lease_s=60)
+    assert read(timed, Batch, batch).state is leases.STATES[Batch].failed

@@ -10,22 +10,24 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
+from producer.doctor import counters
 from producer.networks.chosen import ChosenNetwork
+from producer.runs import control, queries
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
-from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import load as load_settings
 from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, Breaker, Classification, Event, Problem, Run
 from tests.emulators import TOKEN, Emulator
-from tests.integration.conftest import Outbox, some_images, work_off
+from tests.integration.conftest import USE_CASES, Outbox, some_images
 from tests.ledgers import assert_spendings_agree
 from worker.context import Context
 from worker.pipeline.sample_batch import sample_batch
 from worker.process.settings import WorkerSettings
+from worker.scheduling.dispatch import dispatch
 
 PARAMETERS = Parameters(reads=20, tiles=2, qpu="tiny", visible=Visible.FOLDED)
 IMAGES = 24
@@ -78,15 +80,18 @@ def enqueue(context: Context, network: ChosenNetwork, batch_size: int = 4) -> in
 
 def work(context: Context, run: int, seconds: float, *, until: Callable[[], bool] | None = None) -> RunState:
     """Do what the hints ask for until the run has ended, ``until`` holds, or ``seconds`` have passed."""
-    deadline = time.monotonic() + seconds
-    state = run_state(context, run)
-    while state not in (RunState.DONE, RunState.FAILED) and time.monotonic() < deadline:
-        if until is not None and until():
-            break
-        work_off(context, Message(Task.DISPATCH, 0))
-        time.sleep(0.02)
-        state = run_state(context, run)
-    return state
+    outbox, deadline = context.hints, time.monotonic() + seconds
+    assert isinstance(outbox, Outbox)
+    while time.monotonic() < deadline and not (until is not None and until()):
+        if (state := run_state(context, run)) in (RunState.DONE, RunState.FAILED):
+            return state
+        if outbox.sent:
+            message = outbox.sent.pop(0)
+            USE_CASES[message.task](context, message.row)
+        else:
+            time.sleep(0.02)
+            dispatch(context.database, context.settings, outbox)
+    return run_state(context, run)
 
 
 def run_state(context: Context, run: int) -> RunState:
@@ -112,11 +117,8 @@ def assert_all_classified_and_paid_once(context: Context, emulator: Emulator, be
     """Assert that each image is classified, and that ledger and emulator agree to the microsecond."""
     with context.database.reading() as session:
         images = sorted(session.execute(select(Classification.image)).scalars())
-        charged = dict(
-            session.execute(select(Problem.sapi_id, Problem.charged_us).where(Problem.sapi_id.is_not(None)))
-            .tuples()
-            .all()
-        )
+        columns = (Problem.sapi_id, Problem.charged_us)
+        charged = dict(session.execute(select(*columns).where(Problem.sapi_id.is_not(None))).all())
         attempts = session.execute(select(func.max(Batch.attempts))).scalar_one()
     assert images == list(range(IMAGES))
     theirs = {one["id"]: round(one["charged_us"]) for one in emulator.ledger()["problems"][before:]}
@@ -226,28 +228,15 @@ def test_a_failed_problem_is_sent_again(
     assert_all_classified_and_paid_once(context, emulator, before)
 
 
-def test_a_queue_that_stands_still_uses_up_no_attempt(
-    context: Context, working: ChosenNetwork, emulator: Emulator, before: int
-) -> None:
-    with Emulator("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}", clock="real") as slow:
+def test_a_queue_that_stands_still_uses_up_no_attempt(context: Context, working: ChosenNetwork) -> None:
+    # An answer takes several times collect_s.
+    with Emulator("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}", clock="scaled:0.012") as slow:
         context.solvers.shared = load_settings(emulator_url=slow.endpoint, emulator_token=TOKEN)
         run = enqueue(context, working, batch_size=IMAGES)
-        # Accepted problems wait in the queue while the solver is offline.
-        work(context, run, 20.0, until=lambda: _offline_once_accepted(context, slow))
-        with context.database.reading() as session:
-            batch = session.execute(select(Batch.id)).scalar_one()
-        for _ in range(SETTINGS.max_attempts + 1):
-            sample_batch(context, batch)
-            time.sleep(0.05)
-        assert count(context, Batch, Batch.state == BatchState.PENDING, Batch.attempts == 0) == 1
-        slow.break_down(online=["tiny"])
-        assert work(context, run, 30.0) is RunState.DONE
+        assert work(context, run, 60.0) is RunState.DONE
+        released = count(context, Event, Event.subject == "batches", Event.target == BatchState.PENDING)
+        assert released >= SETTINGS.max_attempts
         assert_all_classified_and_paid_once(context, slow, 0)
-
-
-def _offline_once_accepted(context: Context, emulator: Emulator) -> bool:
-    emulator.break_down(offline=["tiny"]) if answered(context) else None
-    return answered(context) > 0
 
 
 def test_a_full_queue_is_waited_for(
@@ -262,3 +251,74 @@ def test_a_full_queue_is_waited_for(
     emulator.break_down(max_queued=1)
     assert work(context, run, 90.0) is RunState.DONE
     assert_all_classified_and_paid_once(context, emulator, before)
+
+
+def test_images_whose_problem_always_fails_are_named_and_the_others_are_classified(
+    context: Context, working: ChosenNetwork, emulator: Emulator, before: int
+) -> None:
+    run = enqueue(context, working, batch_size=8)
+    emulator.break_down({"target": "problem", "kind": "fail"})
+    work(context, run, 20.0, until=lambda: _failed_problems(context) >= 2)
+    poisoned = _images_of_failed(context)
+    _fail_only(context, emulator, poisoned)
+    state = work(context, run, 20.0)
+    assert state is RunState.FAILED
+    with context.database.reading() as session:
+        row = session.get_one(Run, run)
+        assert f"no answer for images {poisoned[0]}-{poisoned[-1]}" in (row.error or "")
+        images = sorted(session.execute(select(Classification.image)).scalars())
+        assert images == [image for image in range(IMAGES) if image not in poisoned]
+        assert (row.batches_scored, row.batches_failed) == (2, 1)
+        stages = queries.progress(session, run)
+        assert (stages.scored, stages.failed) == (len(images), len(poisoned))
+        assert [finding.what for finding in counters.classifications(session)] == []
+    sends = count(context, Problem, Problem.state == ProblemState.FAILED)
+    assert sends == 3 * len(poisoned) // 2
+    emulator.break_down(clear=True)
+    answers = answered(context)
+    control.resume(context.database, run)
+    assert work(context, run, 20.0) is RunState.DONE
+    assert answered(context) - answers == len(poisoned) // 2
+    assert_all_classified_and_paid_once(context, emulator, before)
+
+
+def test_a_solver_that_fails_every_problem_is_not_flooded_and_loses_few_images(
+    context: Context, working: ChosenNetwork, emulator: Emulator, before: int
+) -> None:
+    run = enqueue(context, working, batch_size=8)
+    emulator.break_down({"target": "problem", "kind": "fail"})
+    work(context, run, 2.0)
+    assert _failed_problems(context) <= 20
+    assert count(context, Batch, Batch.state == BatchState.FAILED) <= 1
+    emulator.break_down(clear=True)
+    if work(context, run, 20.0) is RunState.FAILED:
+        control.resume(context.database, run)
+        assert work(context, run, 20.0) is RunState.DONE
+    assert_all_classified_and_paid_once(context, emulator, before)
+
+
+def _failed_problems(context: Context) -> int:
+    return count(context, Problem, Problem.state == ProblemState.FAILED)
+
+
+def _images_of_failed(context: Context) -> list[int]:
+    query = select(Batch.first_image, Problem.first_image, Problem.count).join(Problem)
+    with context.database.reading() as session:
+        rows = session.execute(query.where(Problem.state == ProblemState.FAILED)).all()
+    return sorted({first + within + image for first, within, size in rows for image in range(size)})
+
+
+def _fail_only(context: Context, emulator: Emulator, poisoned: list[int]) -> None:
+    """Let the batch of the ``poisoned`` images fail until they are given up, then repair the solver."""
+    with context.database.reading() as session:
+        first = session.execute(select(Batch.id).order_by(Batch.first_image)).scalars().first()
+    for _ in range(200):
+        with context.database.transaction() as session:
+            session.execute(
+                update(Batch).where(Batch.id == first).values(due_at=context.database.now(session))
+            )
+            session.execute(delete(Breaker))
+        if _failed_problems(context) >= 3 * len(poisoned) // 2:
+            break
+        sample_batch(context, first)
+    emulator.break_down(clear=True)
