@@ -120,12 +120,12 @@ def test_a_batch_whose_workers_are_killed_after_each_answer_uses_up_no_attempt(
         released = read(timed, Batch, batch)
         assert (released.state, released.attempts) == (leases.STATES[Batch].waiting, 0)
         with timed.transaction() as session:
-            assert leases.claim_batch(session, batch, now=clock(), lease_s=60)
+            assert claims.claim_batch(session, batch, now=clock(), lease_s=60)
             session.execute(update(Problem).values(answered_at=clock()))
     for _ in range(2):  # no answer: each counts
         clock.forward(61)
         with timed.transaction() as session:
             session.execute(update(Problem).values(answered_at=claimed_at))
             attempts.release_expired(session, now=clock(), settings=settings)
-            leases.claim_batch(session, batch, now=clock(), lease_s=60)
+            claims.claim_batch(session, batch, now=clock(), lease_s=60)
     assert read(timed, Batch, batch).state is leases.STATES[Batch].failed
