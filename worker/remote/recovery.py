@@ -26,7 +26,8 @@ def recover(state: SubmissionState) -> None:
     """Fill ``to_send`` and ``in_flight`` of ``state`` from the ledger.
 
     Answered problems stay, problems known to be sent are awaited by their id, problems that may have been
-    sent are looked up by their label, and only images that none of these cover get a new problem.
+    sent are looked up by their label, and only images that none of these cover get a new problem. A batch
+    that probes its solver gets one at first.
     """
     with state.context.database.reading() as session:
         entries = problems.entries(session, state.batch_input.batch)
@@ -95,5 +96,8 @@ def _reserve_missing(state: SubmissionState) -> list[LedgerEntry]:
             valid = [entry for entry in entries if entry.id not in stale]
             state.given_up = problems.failures(session, batch, state.terms.graph_id).given_up
             spans = problems.missing_spans(valid, images, tiles, state.given_up)
+            if state.probing:  # rows for the others would wait for the solver, and for another graph
+                has_problem = any(entry.state is not ProblemState.ANSWERED for entry in valid)
+                spans = [] if has_problem else spans[:1]
             problems.reserve(session, batch, spans, state.terms, now=now)
         return problems.entries(session, batch)

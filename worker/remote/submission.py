@@ -125,6 +125,16 @@ class BatchSubmission:
         self._check_circuit()
         self._check_halt()
         recover(state)
+        probed = state.probing
+        self._send_and_collect()
+        if probed and not (state.probing or state.errors or state.deferred):
+            recover(state)  # the probe was answered, so the rest follows
+            self._send_and_collect()
+        self._raise_if_incomplete()
+
+    def _send_and_collect(self) -> None:
+        """Send and collect until no problem is reserved or in flight, or the worker stops."""
+        state = self.state
         last_news = time.monotonic()
         while state.to_send or state.in_flight:
             self._check_halt()
@@ -138,7 +148,6 @@ class BatchSubmission:
                 last_news = time.monotonic()
             else:
                 self._check_silence(time.monotonic() - last_news)
-        self._raise_if_incomplete()
 
     def _check_circuit(self) -> None:
         """Send nothing while the circuit breaker is open, and one problem if this batch probes the solver."""
