@@ -131,9 +131,10 @@ class BatchState(StrEnum):
     # Raw sample sets are stored. A worker scores it at the next hint; a lost hint is sent again after
     # `rehint_s`.
     SAMPLED = "sampled"
-    # Its classifications are stored. Final.
+    # Its classifications are stored. Final. (A batch whose images were given up in part moves to `failed`.)
     SCORED = "scored"
     # The `max_attempts` claims failed, an error was permanent, or the deadline passed; the error is stored.
+    # Images whose problems were answered are classified, and the error names the others.
     # `runs resume` moves it back to `pending`.
     FAILED = "failed"
 
