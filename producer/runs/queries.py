@@ -18,7 +18,7 @@ from schema.database.rows import copy_row
 from schema.errors import NotFound
 from schema.parameters import Solver
 from schema.states import BatchState, EmbeddingState, PausedBy, ProblemState, RunState
-from schema.tables import Batch, BatchImages, Classification, Embedding, Network, Problem, Run
+from schema.tables import Batch, BatchImages, Breaker, Classification, Embedding, Network, Problem, Run
 
 _AUTOMATIC = (PausedBy.WINDOW, PausedBy.DEADLINE)  # pauses that end automatically
 _PAGE = 5_000  # classifications read at once
@@ -83,7 +83,7 @@ class ImageProgress:
     failed: int
     error: str | None
     search: dict[str, Any] | None = None  # step and fraction of a running search for an embedding
-    waits: str | None = None  # why it is paused, if it resumes automatically
+    waits: str | None = None  # why it is paused or its solver is not asked, if it resumes automatically
 
 
 @dataclass(frozen=True)
@@ -149,9 +149,9 @@ def counts(session: Session, run_id: int, first_image: int = 0) -> Counts:
 def progress(session: Session, run_id: int) -> ImageProgress:
     """Return how many images of run ``run_id`` are in each stage; raise NotFound."""
     row = session.execute(
-        select(Run.state, Run.images, Run.error, Run.solver, Run.paused_by, Run.pause_reason).where(
-            Run.id == run_id
-        )
+        select(
+            Run.state, Run.images, Run.error, Run.solver, Run.parameters, Run.paused_by, Run.pause_reason
+        ).where(Run.id == run_id)
     ).first()
     if row is None:
         raise NotFound(f"no run {run_id}: `annealq runs list` shows all runs")
@@ -167,8 +167,10 @@ def progress(session: Session, run_id: int) -> ImageProgress:
         partly = min(max(session.execute(classified).scalar_one() - scored, 0), failed)
         scored, failed = scored + partly, failed - partly
     answered, search = 0, None
+    waits = row.pause_reason if row.paused_by in _AUTOMATIC else None
     if Solver(row.solver).is_remote and {BatchState.PENDING, BatchState.SAMPLING} & stages.keys():
         answered, search = _under_way(session, run_id)
+        waits = waits or _solver_error(session, row.solver, row.parameters.get("qpu"))
     return ImageProgress(
         state=row.state,
         images=row.images,
@@ -177,8 +179,15 @@ def progress(session: Session, run_id: int) -> ImageProgress:
         failed=failed,
         error=row.error,
         search=search,
-        waits=row.pause_reason if row.paused_by in _AUTOMATIC else None,
+        waits=waits,
     )
+
+
+def _solver_error(session: Session, solver: str, qpu: str | None) -> str | None:
+    """Return why the circuit breaker of a solver has counted failures; None if the solver is healthy."""
+    key = solver if qpu is None else f"{solver}:{qpu}"
+    error = session.execute(select(Breaker.error).where(Breaker.solver == key, Breaker.failures > 1)).scalar()
+    return None if error is None else f"{error}; it is asked again at growing intervals"
 
 
 def _under_way(session: Session, run_id: int) -> tuple[int, dict[str, Any] | None]:

@@ -164,6 +164,10 @@ def test_batches_wait_for_a_token_from_the_beginning_and_only_a_probe_asks(
     error = breaker_error(context) or ""
     assert "token" in error
     assert "wrong" not in error
+    with context.database.reading() as session:
+        assert error in (
+            queries.progress(session, run).waits or ""
+        )  # who watches the run learns why it waits
     claims = count(context, Event, Event.subject == "batches", Event.target == BatchState.SAMPLING)
     assert claims <= 10  # probes, not 6 batches again and again
     context.solvers.shared = load_settings(emulator_url=emulator.endpoint, emulator_token=TOKEN)
