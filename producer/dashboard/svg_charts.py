@@ -37,7 +37,7 @@ class TimedAmount:
     """Work that was finished at a time: images scored, or microseconds charged."""
 
     when: datetime
-    amount: int
+    amount: float
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,7 @@ def _key(secret: str) -> bytes:
 
 
 def _without_delivery(since: datetime | None) -> Select[int, datetime | None]:
-    delivery = and_(Delivery.run_id == Run.id, Delivery.ended_at == Run.finished_at)
+    delivery = and_(Delivery.run_id == Run.id, Delivery.happened_at == Run.finished_at)
     is_recent = Run.finished_at.is_not(None) if since is None else Run.finished_at >= since
     return (
         select(Run.id, Run.finished_at)
@@ -172,7 +172,7 @@ def _message(session: Session, run: int, ended_at: datetime, now: datetime) -> d
     body = {"type": f"run.{data['state']}", "timestamp": ended_at.isoformat(), "data": data}
     return {
         "run_id": run,
-        "ended_at": ended_at,
+        "happened_at": ended_at,
         "event_id": f"msg_{secrets.token_hex(16)}",
         "state": DeliveryState.PENDING,
         "body": json.dumps(body),

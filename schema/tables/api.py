@@ -58,13 +58,13 @@ class RunSubmission(Base):
 
 
 class Delivery(Base):
-    """One message to a webhook: a run has ended."""
+    """One message to a webhook: a run has ended, or waits for its solver."""
 
     __tablename__ = "deliveries"
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
-    ended_at: Mapped[datetime]  # of the run; a failed one may be resumed, and end again
+    happened_at: Mapped[datetime]  # what it tells; a failed run may be resumed, and end again
     event_id: Mapped[str] = mapped_column(String(64), unique=True)  # the same at every attempt
     state: Mapped[DeliveryState]
     body: Mapped[str] = mapped_column(Text)  # JSON, exactly as signed
@@ -76,7 +76,7 @@ class Delivery(Base):
     delivered_at: Mapped[datetime | None]
 
     __table_args__ = (
-        UniqueConstraint("run_id", "ended_at"),
+        UniqueConstraint("run_id", "happened_at", name="uq_deliveries_run_id_ended_at"),
         Index(None, "state", "due_at"),
         known(DeliveryState),
         CheckConstraint("state <> 'sending' OR lease_until IS NOT NULL", name="sending_has_lease"),

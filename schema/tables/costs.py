@@ -15,17 +15,17 @@ from schema.tables.runs import Problem
 IN_FLIGHT = (ProblemState.SENDING, ProblemState.SENT)  # submitted or being submitted, not answered yet
 
 
-def charged_us() -> ColumnElement[int]:
+def charged_us() -> ColumnElement[float]:
     """Return the microseconds that a problem and its duplicates were charged; 0 before an answer."""
     return func.coalesce(Problem.charged_us, 0) + Problem.wasted_us
 
 
-def in_flight_us() -> ColumnElement[int]:
+def in_flight_us() -> ColumnElement[float]:
     """Return the microseconds that a problem is expected to be charged while it is in flight, else 0."""
     return case((Problem.state.in_(IN_FLIGHT), func.coalesce(Problem.estimated_us, 0)), else_=0)
 
 
-def cost_us() -> ColumnElement[int]:
+def cost_us() -> ColumnElement[float]:
     """Return the microseconds that count against budgets: charged, or expected to be charged."""
     return charged_us() + in_flight_us()
 

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from schema.states import BatchState, CalibrationState, NetworkState, PausedBy, ProblemState, RunState
 from schema.tables.columns import Base, Key, Leased, known
 
-REVISION = "0009"  # the migration that creates exactly these tables
+REVISION = "0010"  # the migration that creates exactly these tables
 
 
 class Network(Leased, Base):
@@ -126,6 +126,9 @@ class Run(Base):
         ForeignKey("calibrations.id")
     )  # source of its parameters
     calibrates: Mapped[int | None] = mapped_column(ForeignKey("calibrations.id"))  # that it samples for
+    # Name and working graph of the QPU that its first problem was sent to; it does not change by itself.
+    qpu: Mapped[str | None] = mapped_column(String(128))
+    graph_id: Mapped[str | None] = mapped_column(String(64))
     images: Mapped[int]  # number
     batches: Mapped[int]  # number
     labelled: Mapped[bool]  # its images have labels, so that it has an accuracy
@@ -213,11 +216,16 @@ class Problem(Base):
         server_default=false()
     )  # its outcome was unknown, and it was found by its label
     duplicates: Mapped[int] = mapped_column(server_default="0")  # further problems under its label
-    wasted_us: Mapped[int] = mapped_column(BigInteger, server_default="0")  # charged for them
+    # Charged without an answer: for duplicates, and for a problem that failed or was not found again.
+    wasted_us: Mapped[float] = mapped_column(server_default="0")
     # (images, units): share of reads in which each chain is broken; see `schema.codecs.arrays`.
     chain_breaks: Mapped[bytes | None]
     estimated_us: Mapped[int | None] = mapped_column(BigInteger)  # QPU time, before it is submitted
-    charged_us: Mapped[int | None] = mapped_column(BigInteger)  # QPU time, once it is answered
+    charged_us: Mapped[float | None]  # QPU time, once it is answered, in steps of 0.1
+    charge_estimated: Mapped[bool] = mapped_column(server_default=false())  # the solver stated no charge
+    qpu: Mapped[str | None] = mapped_column(String(128))  # name of the solver that it was sent to
+    recheck_at: Mapped[datetime | None]  # when to look for duplicates again; None: no more
+    rechecks: Mapped[int] = mapped_column(server_default="0")  # number of such looks so far
     timing: Mapped[dict[str, Any] | None]  # as the solver reported it
     error: Mapped[str | None] = mapped_column(Text)
     reserved_at: Mapped[datetime]
@@ -229,6 +237,7 @@ class Problem(Base):
         UniqueConstraint("batch_id", "ordinal"),
         Index(None, "state"),
         Index(None, "sending_at"),
+        Index(None, "recheck_at"),
         known(ProblemState),
         CheckConstraint("count > 0", name="sizes_positive"),
         CheckConstraint("state <> 'sending' OR sending_at IS NOT NULL", name="sending_has_time"),
@@ -282,7 +291,7 @@ class Spending(Base):
 
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
     day: Mapped[date] = mapped_column(primary_key=True)
-    spent_us: Mapped[int] = mapped_column(BigInteger)
+    spent_us: Mapped[float] = mapped_column(server_default="0")
 
     __table_args__ = (Index(None, "day"),)
 
@@ -293,6 +302,8 @@ class Breaker(Base):
     __tablename__ = "breakers"
 
     solver: Mapped[str] = mapped_column(String(600), primary_key=True)  # with the name or features of a QPU
+    # Digest of the token, or empty.
+    account: Mapped[str] = mapped_column(String(16), primary_key=True, server_default="")
     failures: Mapped[int]  # in a row
     error: Mapped[str] = mapped_column(Text)  # the latest
     since: Mapped[datetime]  # of the first of these failures
@@ -300,6 +311,15 @@ class Breaker(Base):
     probe: Mapped[int | None] = mapped_column(BigInteger)  # the batch that tries next
 
     __table_args__ = (CheckConstraint("failures > 0", name="has_failed"),)
+
+
+class Ledger(Base):
+    """The identity of this database, one row: its key is in the label of each of its problems."""
+
+    __tablename__ = "ledgers"
+
+    key: Mapped[str] = mapped_column(String(8), primary_key=True)  # hexadecimal
+    created_at: Mapped[datetime]
 
 
 class Leader(Base):

@@ -131,8 +131,10 @@ def record_failure(
     retry_at = now + timedelta(seconds=wait_s(failures, settings, retry_after_s))
     values = {"failures": failures, "error": error, "retry_at": retry_at, "probe": None}
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    counted = insert(Breaker).values(solver=solver, since=now, **values)
-    session.execute(counted.on_conflict_do_update(index_elements=[Breaker.solver], set_=values))
+    counted = insert(Breaker).values(solver=solver, account="", since=now, **values)
+    session.execute(
+        counted.on_conflict_do_update(index_elements=[Breaker.solver, Breaker.account], set_=values)
+    )
     if failures >= settings.breaker_failures and not was_open:
         log.warning("solver fails: its batches wait", solver=solver, error=error)
     return retry_at
