@@ -10,6 +10,7 @@ from typing import Any
 import dimod
 import numpy as np
 import pytest
+import requests
 from dwave.cloud import Client
 from dwave.cloud.api import Problems
 from dwave.cloud.api.exceptions import ResourceAuthenticationError, ResourceNotFoundError
@@ -195,6 +196,19 @@ def test_a_solver_is_sent_once_while_it_stays_as_it_is(emulator: Emulator) -> No
     assert (again.status_code, again.content) == (304, b"")
     moving = emulator.get("solvers/remote/", params={"filter": "none,+identity,+status,+avg_load"}).json()
     assert moving == [{"identity": first.json()["identity"], "status": "ONLINE", "avg_load": 0.0}]
+
+
+def test_a_cached_solver_is_sent_again_while_a_field_is_hidden(emulator: Emulator) -> None:
+    def ask(etag: str = "") -> requests.Response:
+        return emulator.get(f"solvers/remote/{SOLVER}", headers={"If-None-Match": etag})
+
+    whole = ask()
+    emulator.break_down({"target": "solvers", "kind": "hide", "path": "properties.h_range"})
+    hidden = ask(whole.headers["ETag"])
+    assert (hidden.status_code, "h_range" in hidden.json()["properties"]) == (200, False)
+    assert ask(hidden.headers["ETag"]).status_code == 304
+    emulator.break_down(clear=True)
+    assert ask(hidden.headers["ETag"]).json() == whole.json()
 
 
 def test_the_low_level_client_submits_asks_and_is_answered(emulator: Emulator, problems: Problems) -> None:

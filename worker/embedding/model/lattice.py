@@ -121,6 +121,20 @@ def lattice_size(topology: str, shape: tuple[int, ...]) -> int:
     return 2 * shape[0] * shape[1] * shape[2]
 
 
+def coupling_groups(lattice: Lattice, couplers: IntArray) -> IntArray:
+    """Return the group, 0 or 1, that each of ``couplers`` (P, 2) of a Zephyr ``lattice`` is in at its ends.
+
+    D-Wave limits the sum of J in each of the two groups of a qubit. (P, 2) int64; the groups are those of
+    `dwave.system.coupling_groups`.
+    """
+    u, _, _, start = np.moveaxis(lattice.sites[couplers], -1, 0)
+    other_u, other_line, _, other_start = np.moveaxis(lattice.sites[couplers[:, ::-1]], -1, 0)
+    z, other_z = start // 2, other_start // 2
+    along = np.where(start % 2 == other_start % 2, (other_z - z) // 2, z + start % 2 - other_z)
+    groups: IntArray = np.where(u == other_u, along, start + 1 - other_line) % 2
+    return groups
+
+
 def _grid(*sides: int) -> list[IntArray]:
     return [axis.ravel() for axis in np.indices(sides, dtype=np.int64)]
 

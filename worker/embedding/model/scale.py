@@ -13,9 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.errors import Refused
+from worker.embedding.model import lattice
 from worker.embedding.model.placement import Placement
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_ROUNDING = 1 - 2.0**-50  # a coupling of J * factor / n can pass its range by the last bit
+_SUMMING = 1 - 2.0**-45  # the solver adds up the couplings at a qubit in an order that is not known
 
 
 @dataclass(frozen=True)
@@ -26,11 +31,13 @@ class Ranges:
         h: lowest and highest linear bias.
         J: of quadratic biases; the lowest may be that of the extended range.
         J_at_qubit: lowest and highest sum of the quadratic biases at one qubit; None: not limited.
+        J_in_group: of those in each of the two groups of a Zephyr qubit, instead of at the qubit.
     """
 
     h: tuple[float, float]
     J: tuple[float, float]
     J_at_qubit: tuple[float, float] | None = None
+    J_in_group: tuple[float, float] | None = None
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, Any]) -> Ranges:
@@ -39,12 +46,19 @@ class Ranges:
         Raises:
             Refused: a range is missing or does not reach below and above 0.
         """
-        at_qubit = properties.get("per_qubit_coupling_range")
+        of_sums = {
+            field: _range(properties[name], name)
+            for field, name in (
+                ("J_at_qubit", "per_qubit_coupling_range"),
+                ("J_in_group", "per_group_coupling_range"),
+            )
+            if properties.get(name) is not None
+        }
         J = properties.get("extended_j_range", properties.get("j_range"))
         return cls(
             _range(properties.get("h_range"), "h_range"),
             _range(J, "j_range"),
-            None if at_qubit is None else _range(at_qubit, "per_qubit_coupling_range"),
+            **of_sums,
         )
 
 
@@ -58,8 +72,8 @@ def fit_scale(
 ) -> float:
     """Return the factor by which a placed model is multiplied to fit a solver's ranges, for all images.
 
-    Each of h, J and the sums of J at a qubit allows a largest factor; the least of them is taken. It is above
-    1 if the ranges leave room, and 1 for a model without biases.
+    Each of h, J and the sums of J at a qubit, or in its groups, allows a largest factor; the least of them is
+    taken. It is above 1 if the ranges leave room, and 1 for a model without biases.
 
     Args:
         placement: where the biases go.
@@ -74,18 +88,30 @@ def fit_scale(
     couplings = placement.quadratic(J, chain_strength)
     h_room = min(_room(biases, ranges.h), _room(-biases, ranges.h))
     J_room = _room(couplings, ranges.J)
+    ends = _ends(placement)
     if ranges.J_at_qubit is not None:
-        J_room = min(J_room, _room(_sum_at_qubits(placement, couplings), ranges.J_at_qubit))
+        J_room = min(J_room, _SUMMING * _room(_sums(ends, couplings), ranges.J_at_qubit))
+    if ranges.J_in_group is not None and placement.graph.topology == "zephyr":
+        groups = lattice.coupling_groups(lattice.lattice_of(placement.graph), ends)
+        J_room = min(J_room, _SUMMING * _room(_sums(2 * ends + groups, couplings), ranges.J_in_group))
     factor = min(share * min(h_room, J_room), J_room)
-    return factor if np.isfinite(factor) else 1.0
+    if not np.isfinite(factor):
+        return 1.0
+    programmed = placement.quadratic(J * factor, chain_strength * factor)
+    return factor if _room(programmed, ranges.J) >= 1 else factor * _ROUNDING
 
 
-def _sum_at_qubits(placement: Placement, couplings: FloatArray) -> FloatArray:
+def _ends(placement: Placement) -> IntArray:
+    """Return the qubits (P, 2) that each coupler in use joins."""
     graph = placement.graph
     in_use = np.zeros(graph.size, dtype=np.bool_)
     in_use[placement.active] = True
-    ends = graph.couplers[in_use[graph.couplers].all(axis=1)]
-    sums: FloatArray = np.bincount(ends.ravel(), np.repeat(couplings, 2), graph.size).astype(np.float64)
+    return graph.couplers[in_use[graph.couplers].all(axis=1)].astype(np.int64)
+
+
+def _sums(ends: IntArray, couplings: FloatArray) -> FloatArray:
+    """Add up ``couplings`` (P,) by the numbers (P, 2) of their ends."""
+    sums: FloatArray = np.bincount(ends.ravel(), np.repeat(couplings, 2)).astype(np.float64)
     return sums
 
 

@@ -71,7 +71,8 @@ def hide(response: Response, path: str) -> Response:
     content = orjson.loads(bytes(response.body))
     for item in content if isinstance(content, list) else [content]:
         wire.remove(item, path.split("."))
-    return Response(orjson.dumps(content), media_type=response.headers["content-type"])
+    kept = {name: value for name, value in response.headers.items() if name != "content-length"}
+    return Response(orjson.dumps(content), headers=kept)
 
 
 def _spoil(answer: dict[str, object], damage: Damage) -> None:

@@ -116,7 +116,8 @@ class SolverRoutes:
 
     def _cacheable(self, request: Request, wanted: Filter, content: bytes, kind: str) -> Response:
         """Return the content, or 304 when the client has it already."""
-        etag = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
+        changes = request.state.view.changes.encode()
+        etag = f'W/"{hashlib.sha256(content + changes).hexdigest()[:32]}"'
         age = self._machine.options.max_age_s
         if wanted.selects("status") or wanted.selects("avg_load"):
             age = min(age, _MOVING_AGE_S)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from enum import StrEnum
 from random import Random
@@ -186,21 +186,26 @@ class View:
         lag_s: younger problems are not listed.
         newest: how many problems of a member are known, None for all.
         status: the answer to a request for an older one.
+        changes: what is missing or wrong in the answer, so that no cached one without it is right.
     """
 
     lag_s: float = 0.0
     newest: int | None = None
     status: int = 404
+    changes: str = ""
 
     @classmethod
     def under(cls, faults: Iterable[Fault]) -> View:
         """Return the view of a request that suffers ``faults``."""
         lags = [fault.delay_s for fault in faults if fault.kind is FaultKind.LAG]
         purges = [fault for fault in faults if fault.kind is FaultKind.PURGE]
+        changes = [fault.path for fault in faults if fault.kind is FaultKind.HIDE]
+        changes += [fault.damage for fault in faults if fault.kind is FaultKind.CORRUPT]
+        view = cls(max(lags, default=0.0), changes=",".join(changes))
         if not purges:
-            return cls(max(lags, default=0.0))
+            return view
         purge = min(purges, key=lambda fault: fault.newest)
-        return cls(max(lags, default=0.0), purge.newest, purge.status or 404)
+        return replace(view, newest=purge.newest, status=purge.status or 404)
 
 
 class Faults:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dwave.graphs
 import numpy as np
 import pytest
+from dwave.system.coupling_groups import coupling_groups
 
 from schema.errors import Refused
 from tests.chips import chip
@@ -46,6 +48,21 @@ def test_pieces_are_coupled_just_where_they_cross(shape: tuple[str, int]) -> Non
     pairs = np.stack(np.meshgrid(solver.qubits[one], solver.qubits[other], indexing="ij"), axis=-1)
     coupled = _coupled(solver, pairs.reshape(-1, 2)).reshape(crossing.shape)
     assert np.array_equal(coupled, crossing)
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (3, 4)])  # Ocean's function needs four tracks
+def test_groups_of_couplers_are_oceans(shape: tuple[int, int]) -> None:
+    graph = dwave.graphs.zephyr_graph(*shape)
+    solver = chip("zephyr", *shape)
+    groups = lattice.coupling_groups(lattice.lattice_of(solver), solver.couplers)
+    ours: dict[tuple[int, int], set[int]] = {}
+    for pair, numbers in zip(solver.couplers.tolist(), groups.tolist(), strict=True):
+        for here, there, number in zip(pair, pair[::-1], numbers, strict=True):
+            ours.setdefault((here, number), set()).add(there)
+    theirs = [(group[0][1], {there for there, _ in group}) for group in coupling_groups(graph) if group]
+    assert sorted((qubit, sorted(group)) for (qubit, _), group in ours.items()) == sorted(
+        (qubit, sorted(group)) for qubit, group in theirs
+    )
 
 
 def test_a_wrong_size_is_refused() -> None:

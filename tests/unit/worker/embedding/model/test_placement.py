@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dimod
 import dwave.embedding
+import dwave.graphs
 import numpy as np
 import pytest
+from dwave.system.coupling_groups import coupling_groups
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schema.codecs.tiling import Tiling
 from schema.errors import Refused
@@ -68,6 +72,38 @@ def test_the_embedded_energy_of_whole_chains_is_the_models(
     assert energy == pytest.approx(expected)
 
 
+LIMITS = (-3.0, 2.0)
+
+
+def _sums(chip: SolverGraph, active: np.ndarray, J: np.ndarray, limited: str | None) -> np.ndarray:
+    """The sums of J that are limited: at each qubit, or in each of Ocean's groups of couplers."""
+    pairs = chip.couplers[np.isin(chip.couplers, active).all(axis=1)]
+    if limited == "per_qubit_coupling_range":
+        return np.bincount(pairs.ravel(), np.repeat(J, 2), chip.size)
+    if limited is None or chip.topology != "zephyr":
+        return np.zeros(1)
+    value = {tuple(sorted(pair)): j for pair, j in zip(pairs.tolist(), J.tolist(), strict=True)}
+    ideal = dwave.graphs.zephyr_graph(*chip.shape)
+    return np.array(
+        [sum(value.get(tuple(sorted(pair)), 0.0) for pair in group) for group in coupling_groups(ideal)]
+    )
+
+
+@given(couplers=st.integers(1, 15), J=st.floats(0.01, 10.0), negative=st.booleans())
+def test_a_coupling_that_is_split_does_not_pass_its_range(couplers: int, J: float, negative: bool) -> None:
+    qubits = np.arange(couplers + 1, dtype=np.int32)
+    ends = [[0, qubit] for qubit in range(1, couplers + 1)] + [[k, k + 1] for k in range(1, couplers)]
+    graph = SolverGraph("star", "1", "chimera", (1, 1, 8), 16, qubits, np.array(ends, dtype=np.int32))
+    pair = Interactions((2,), np.array([[0, 1]], dtype=np.int32), "pair")
+    placement = place_tiling(graph, pair, Tiling.from_chains([[[0], qubits[1:].tolist()]]))
+    signed = np.array([-J if negative else J])
+    scale = fit_scale(placement, np.zeros(2), signed, 0.0, Ranges(h=(-4.0, 4.0), J=(-2.0, 1.0)))
+    programmed = placement.quadratic(signed * scale, 0.0)
+    assert programmed.max() <= 1.0
+    assert programmed.min() >= -2.0
+    assert np.abs(programmed).max() == pytest.approx(2.0 if negative else 1.0)
+
+
 def test_what_does_not_fit_is_refused(
     chip: SolverGraph, interactions: Interactions, tiling: Tiling, model: EnergyModel
 ) -> None:
@@ -83,35 +119,28 @@ def test_what_does_not_fit_is_refused(
         place_tiling(chip, interactions, Tiling.from_chains([[[int(chip.qubits[0])]]]))
 
 
-@pytest.mark.parametrize("at_qubit", [None, (-3.0, 2.0)])
+@pytest.mark.parametrize("limited", [None, "per_qubit_coupling_range", "per_group_coupling_range"])
 def test_a_scaled_model_fills_the_ranges_and_no_more(
     chip: SolverGraph,
     model: EnergyModel,
     interactions: Interactions,
     tiling: Tiling,
-    at_qubit: tuple[float, float] | None,
+    limited: str | None,
 ) -> None:
     spin = spin_form(_images(model, tiling.tiles), model.edges, model.couplings)
     placement = place_tiling(chip, interactions, tiling)
     strength = 1.414 * torque(spin.J, model.units)
-    ranges = Ranges(h=(-4.0, 4.0), J=(-2.0, 1.0), J_at_qubit=at_qubit)
+    properties = {"h_range": [-4.0, 4.0], "j_range": [-2.0, 1.0]} | ({limited: LIMITS} if limited else {})
+    ranges = Ranges.from_properties(properties)
     scale = fit_scale(placement, np.abs(spin.h).max(axis=0), spin.J, strength, ranges)
     h = np.nan_to_num(placement.linear(spin.h * scale))
     J = placement.quadratic(spin.J * scale, strength * scale)
-    slack = 1 + 1e-9
-    assert h.max() <= 4.0 * slack
-    assert h.min() >= -4.0 * slack
-    assert J.max() <= slack
-    assert J.min() >= -2.0 * slack
-    pairs = chip.couplers[np.isin(chip.couplers, placement.active).all(axis=1)]
-    sums = np.bincount(pairs.ravel(), np.repeat(J, 2), chip.size)
-    if at_qubit:
-        assert sums.max() <= at_qubit[1] * slack
-        assert sums.min() >= at_qubit[0] * slack
-    filled = [np.abs(h).max() / 4.0, J.max(), J.min() / -2.0]
-    filled += [sums.max() / at_qubit[1], sums.min() / at_qubit[0]] if at_qubit else []
+    assert h.max() <= 4.0 * (1 + 1e-9)  # what passes the range by rounding is clipped
+    assert h.min() >= -4.0 * (1 + 1e-9)
+    sums = _sums(chip, placement.active, J, limited)
+    filled = [np.abs(h).max() / 4.0, J.max(), J.min() / -2.0, sums.max() / LIMITS[1], sums.min() / LIMITS[0]]
     assert max(filled) == pytest.approx(1.0, rel=0.2)
-    assert max(filled) <= slack
+    assert max(filled[1:]) <= 1.0
 
 
 def test_torque_is_oceans() -> None:
