@@ -28,6 +28,7 @@ IndexList = NDArray[np.intp]
 # of a byte is the highest, the first byte of a word the lowest.
 _BITS = ((4, 0x0F0F0F0F0F0F0F0F), (2, 0x3333333333333333), (1, 0x5555555555555555))
 _BYTES = ((4, 0x00000000FFFFFFFF), (2, 0x0000FFFF0000FFFF), (1, 0x00FF00FF00FF00FF))
+_BLOCK_BYTES = 1 << 18  # of local fields at a time: they stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,16 +238,59 @@ def _minimize_energy(bits: BitArray, broken: NDArray[np.bool_], h: FloatArray, J
 
     This is the rule of `dwave.embedding.MinimizeEnergy`: broken units count 0 until they are set.
     """
-    tile, read = np.nonzero(broken.any(axis=2))
-    open_units = broken[tile, read]
-    spins = np.where(open_units, 0.0, 2.0 * bits[tile, read] - 1.0)
-    field = h[tile] + spins @ J
-    rows = np.arange(len(tile))
-    while len(rows):
-        unit = np.where(open_units[rows], np.abs(field[rows]), -1.0).argmax(axis=1)
-        value = np.where(field[rows, unit] > 0.0, -1.0, 1.0)
-        spins[rows, unit] = value
-        field[rows] += value[:, np.newaxis] * J[unit]
-        open_units[rows, unit] = False
-        rows = rows[open_units[rows].any(axis=1)]
-    bits[tile, read] = spins > 0.0
+    tiles, reads, n = bits.shape
+    whole = 2 * bits.transpose(0, 2, 1).view(np.int8) - np.int8(1)
+    whole *= ~broken.transpose(0, 2, 1)
+    row, unit = np.divmod(np.flatnonzero(np.ascontiguousarray(broken)), n)  # ordered by read, then by unit
+    tile, read = np.divmod(row, reads)
+    field, couplings = h[tile, unit].astype(np.float32), J.astype(np.float32)
+    step = max(1, _BLOCK_BYTES // (4 * n * reads))
+    for start in range(0, tiles, step):
+        here = slice(*np.searchsorted(tile, (start, start + step)))
+        fields = couplings @ whole[start : start + step].astype(np.float32)
+        field[here] += fields[tile[here] - start, unit[here], read[here]]
+    on = field <= 0.0
+    count = np.bincount(row, minlength=tiles * reads)
+    several = count[row] > 1
+    if several.any():
+        on[several] = _set_in_order(row[several], unit[several], field[several], couplings)
+    bits[tile, read, unit] = on
+
+
+def _set_in_order(
+    row: IndexList, unit: IndexList, field: NDArray[np.float32], J: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Set broken units of which their reads have several; return which of them are on.
+
+    Args:
+        row: (m,) ascending, the read of each broken unit.
+        unit: (m,) the unit.
+        field: (m,) its local field while all broken units count 0.
+        J: (n, n) symmetric.
+    """
+    first = np.flatnonzero(np.diff(row, prepend=-1))
+    count = np.diff(first, append=len(row))
+    rank = np.empty_like(count)
+    # Reads with the most broken units come first. Numbers of 16 bits are sorted in linear time.
+    rank[np.argsort(-count.astype(np.int16), kind="stable")] = np.arange(len(count))
+    place = (np.repeat(rank, count), np.arange(len(row)) - np.repeat(first, count))
+    shape = (len(first), int(count.max()))
+    units, fields = np.zeros(shape, dtype=np.intp), np.zeros(shape, dtype=np.float32)
+    units[place], fields[place] = unit, field
+    size = np.full(shape, -1.0, dtype=np.float32)  # of the fields of units that are not set yet
+    on = np.zeros(shape, dtype=np.bool_)
+    is_open = np.zeros(shape, dtype=np.bool_)
+    is_open[place] = True
+    left = np.bincount(count)[::-1].cumsum()[::-1]  # number of reads with at least so many broken units
+    for done in range(shape[1]):
+        active = left[done + 1]
+        rows = np.arange(active)
+        np.abs(fields[:active], out=size[:active], where=is_open[:active])
+        chosen = size[:active].argmax(axis=1)
+        value = np.where(fields[rows, chosen] > 0.0, np.float32(-1.0), np.float32(1.0))
+        on[rows, chosen] = value > 0.0
+        is_open[rows, chosen] = False
+        size[rows, chosen] = -1.0
+        pairs = units[rows, chosen, np.newaxis] * len(J) + units[:active]
+        fields[:active] += value[:, np.newaxis] * J.take(pairs)
+    return np.asarray(on[place])
