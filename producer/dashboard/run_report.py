@@ -22,6 +22,7 @@ from producer.embeddings import queries as embeddings_queries
 from producer.figures import embedding, saving
 from producer.reports import solver as reports_solver
 from producer.reports.parameters import consensus_text
+from producer.runs import qpus
 from producer.runs.summary import confusion_table
 from schema.parameters import Solver
 
@@ -158,9 +159,11 @@ def _chip(session: Session, facts: RunFacts) -> tuple[dict[str, str] | None, lis
 def _values(session: Session, facts: RunFacts) -> dict[str, Any]:
     run, names = facts.run, facts.classes
     solver = None
-    if run.statistics and Solver(run.solver).is_remote:
-        layers = embeddings_queries.layers_of_run(session, run.run_id)
-        solver = reports_solver.solver_rows(run.statistics, layers)
+    if Solver(run.solver).is_remote:
+        solver = reports_solver.qpu_rows(qpus.uses(session, run.run_id))
+        if run.statistics:
+            layers = embeddings_queries.layers_of_run(session, run.run_id)
+            solver += reports_solver.solver_rows(run.statistics, layers)
     return {
         "run": run,
         "consensus": consensus_text(run.parameters),

@@ -16,7 +16,7 @@ from producer.embeddings import queries as embeddings_queries
 from producer.reports import solver
 from producer.reports.parameters import consensus_text, parameters_text
 from producer.reports.terminal import new_grid, new_table
-from producer.runs import queries
+from producer.runs import qpus, queries
 from producer.runs.summary import ConfusionTable, confusion_table, mean_scores, scored_classes
 from schema.calendar.run_hours import RunHours, format_time
 from schema.parameters import Solver
@@ -34,9 +34,9 @@ def run_text(
     counts = queries.counts(session, run_id)
     names = queries.classes(session, run_id)
     parts: list[RenderableType] = [_figures(run, counts, now or datetime.now(UTC))]
-    if run.statistics and Solver(run.solver).is_remote:
-        units = embeddings_queries.layers_of_run(session, run_id)
-        parts.append(solver.solver_figures(run.statistics, units))
+    if Solver(run.solver).is_remote:
+        uses, units = qpus.uses(session, run_id), embeddings_queries.layers_of_run(session, run_id)
+        parts.append(solver.solver_figures(uses, run.statistics, units))
     if counts.decided + counts.undecided:
         confusion = queries.confusion(session, run_id)
         if (table := confusion_table(confusion, names)) is not None:

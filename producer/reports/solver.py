@@ -14,6 +14,7 @@ from producer.embeddings.queries import EmbeddingSummary, UnitLayers
 from producer.figures.q_matrix import unit_names
 from producer.reports.terminal import new_grid, new_table
 from producer.runs.dry_runs import DryRunSummary
+from producer.runs.qpus import QpuUse
 from schema.codecs.tiling import Tiling
 from schema.parameters import Parameters, Solver
 
@@ -152,12 +153,24 @@ def _by_layer(tiling: Tiling, layers: UnitLayers | None) -> list[Table]:
     return [table]
 
 
-def solver_figures(figures: Mapping[str, Any], layers: UnitLayers) -> Table:
-    """Return `solver_rows` of ``figures`` and ``layers`` as a table."""
+def solver_figures(uses: Sequence[QpuUse], figures: Mapping[str, Any] | None, layers: UnitLayers) -> Table:
+    """Return `qpu_rows` of ``uses``, and `solver_rows` of ``figures`` and ``layers``, as a table."""
     table = new_grid()
-    for name, text in solver_rows(figures, layers):
+    for name, text in qpu_rows(uses) + (solver_rows(figures, layers) if figures else []):
         table.add_row(name, text)
     return table
+
+
+def qpu_rows(uses: Sequence[QpuUse]) -> list[tuple[str, str]]:
+    """Return a row for each QPU in ``uses``: name, graph, problems, images and QPU time."""
+    return [
+        (
+            "QPU",
+            f"{use.qpu}, graph {use.graph_id}: {use.problems:,} problems, {use.images:,} images, "
+            f"{_time(use.qpu_time_us)}",
+        )
+        for use in uses
+    ]
 
 
 def solver_rows(figures: Mapping[str, Any], layers: UnitLayers) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ control.py     pauses, resumes and cancels a run
 dry_runs.py    asks workers what a run would need and cost
 rescore.py     scores stored samples again
 prune.py       removes raw reads
+qpus.py        tells which QPUs the problems ran on
 queries.py, results.py, summary.py  read runs, images and tables of them
 ownership.py   which API key submitted a run
 """

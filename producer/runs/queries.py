@@ -43,6 +43,8 @@ class RunSummary:
     rescored_from: int | None  # the run whose raw samples it scores
     calibrated_by: int | None  # the calibration that its parameters come from
     calibrates: int | None  # the calibration that it was made for
+    qpu: str | None  # name of the QPU that its problems are sent to, once the first was
+    graph_id: str | None  # of that QPU's working graph then
     statistics: dict[str, Any] | None
     budget_us: int | None  # QPU time that it may be charged
     window: dict[str, Any] | None  # see `schema.calendar.windows`

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from producer.runs import queries
+from producer.runs import qpus, queries
 from schema.codecs.arrays import decode_scores
 from schema.codecs.corruption import stored_in
 from schema.states import FINISHED_BATCHES, FINISHED_RUNS, RunState
@@ -27,6 +27,8 @@ _COLUMNS = (
     "one_hot_fraction",
     "chain_break_fraction",
     "lowest_energy",
+    "qpu",
+    "graph_id",
 )
 
 
@@ -44,12 +46,14 @@ def rows(
         names: class names of its network.
     """
     sources = queries.sources(session, run)
+    ran_on = qpus.of_images(session, run, first, end)
     for image in queries.classified(session, run, first, end):
         with stored_in(f"image {image.image} of run {run}", f"score it again: `annealq runs rescore {run}`"):
             scores = decode_scores([image.scores], len(names))[0].tolist()
         row = asdict(image)
         row["source"] = sources.get(image.image)
         row["true_class"] = None if image.label is None else names[image.label]
+        row["qpu"], row["graph_id"] = ran_on.get(image.image, (None, None))
         row["predicted_class"] = None if image.predicted is None else names[image.predicted]
         yield row | {f"score_{name}": score for name, score in zip(names, scores, strict=True)}
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from producer.runs import queries
+from producer.runs import qpus, queries
 from schema.calendar.run_hours import RunHours
 from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
@@ -50,6 +50,7 @@ def run_object(session: Session, run_id: int, now: datetime | None = None) -> di
         "undecided": counts.undecided,
         "accuracy": counts.accuracy,
         **_hours(run, now),
+        "qpus": [asdict(use) for use in qpus.uses(session, run_id)],
     }
 
 

@@ -43,6 +43,7 @@ class BatchInput:
     images: bytes
     images_sha256: str
     labels: bytes | None
+    qpu: str | None = None  # that the run's problems are sent to, once the first was
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +97,7 @@ def load(session: Session, batch: int) -> BatchInput:
         images=row.images or b"",
         images_sha256=row.images_sha256 or "",
         labels=row.labels,
+        qpu=row.qpu,
     )
 
 
@@ -112,6 +114,7 @@ _LOAD = (
         Run.network_id,
         Run.solver,
         Run.parameters,
+        Run.qpu,
     )
     .join(Run, Run.id == Batch.run_id)
     .outerjoin(BatchImages, BatchImages.batch_id == Batch.id)

@@ -182,13 +182,15 @@ def cancel_reserved(session: Session, ids: Iterable[int], *, now: datetime) -> N
     transition_all(session, list(ids), reserved, cancelled, now=now, why="other terms")
 
 
-def mark_sending(session: Session, ids: Sequence[int], *, now: datetime) -> None:
+def mark_sending(session: Session, ids: Sequence[int], qpu: str, *, now: datetime) -> None:
     """Record that the problems ``ids`` may have been submitted from ``now`` on, once ``session`` commits.
+
+    ``qpu`` is the name of their solver.
 
     Raises:
         StaleState: one of them is no longer reserved.
     """
-    values: dict[str, Any] = {"sending_at": now, "times_sent": Problem.times_sent + 1}
+    values: dict[str, Any] = {"sending_at": now, "times_sent": Problem.times_sent + 1, "qpu": qpu}
     moved = transition_all(session, ids, ProblemState.RESERVED, ProblemState.SENDING, now=now, **values)
     if len(moved) != len(ids):
         raise StaleState(f"{len(moved)} of {len(ids)} problems were reserved: {sorted(ids)}")

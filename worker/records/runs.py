@@ -103,6 +103,18 @@ def pause(session: Session, run: int, by: PausedBy, why: str, *, now: datetime) 
         return
 
 
+def pin(session: Session, run: int, qpu: str, graph_id: str) -> str:
+    """Store in ``session`` that ``run`` uses the solver ``qpu`` with ``graph_id``, unless it has a QPU.
+
+    Returns:
+        The name of the QPU that the run has now.
+    """
+    unset = update(Run).where(Run.id == run, Run.qpu.is_(None)).values(qpu=qpu, graph_id=graph_id)
+    if session.execute(unset.returning(Run.id)).first() is not None:
+        return qpu
+    return session.execute(select(Run.qpu).where(Run.id == run)).scalar_one() or qpu
+
+
 def resume_daily_paused(session: Session, *, now: datetime) -> int:
     """Resume at ``now`` in ``session`` the runs paused by the budget of an earlier day; return how many."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)

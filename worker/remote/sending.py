@@ -49,9 +49,10 @@ def _send_group(state: SubmissionState, group: list[LedgerEntry]) -> bool:
     with state.context.meter.timed(Step.BUILD):
         encoded = [_encode(state, entry) for entry in group]
     with state.transaction([entry.id for entry in group]) as (session, now):
+        _pin(state, session)
         admitted = _admit(state, session, group, now)
         group = [state.to_send.popleft() for _ in range(admitted.problems)]
-        problems.mark_sending(session, [entry.id for entry in group], now=now)
+        problems.mark_sending(session, [entry.id for entry in group], state.qpu.name, now=now)
     if admitted.reason not in (None, HoldReason.ROOM):
         state.defer(f"run {state.batch_input.run} may submit nothing more: {admitted.reason}")
     reach(CrashPoint.SENDING)
@@ -76,6 +77,12 @@ def _admit(
         next_us = estimates_us[admitted.problems]
         runs.pause(session, run, by, admission.pause_reason(usage, by, next_us), now=now)
     return admitted
+
+
+def _pin(state: SubmissionState, session: Session) -> None:
+    """Store the QPU of a run with its first problem."""
+    if state.batch_input.qpu is None:
+        runs.pin(session, state.batch_input.run, state.qpu.name, state.terms.graph_id)
 
 
 def _encode(state: SubmissionState, entry: LedgerEntry) -> tuple[str, str]:

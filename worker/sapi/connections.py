@@ -75,6 +75,13 @@ class SolverConnections:
                 key: embedding for key, embedding in self.embeddings.items() if key[0] is not connection.qpu
             }
 
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in self._open.values():
+            connection.qpu.close()
+        self._open.clear()
+        self.embeddings.clear()
+
     def access(self, solver: Solver) -> Access:
         """Return how ``solver`` is reached.
 

@@ -1,0 +1,83 @@
+"""Which QPUs a run's problems ran on: for its reports, its JSON and its export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVarTuple
+
+from sqlalchemy import Select, case, func, select
+from sqlalchemy.orm import Session
+
+from schema.states import ProblemState
+from schema.tables import Batch, Chip, Embedding, Problem, Run
+from schema.tables.costs import charged_us
+
+_Columns = TypeVarTuple("_Columns")
+
+
+@dataclass(frozen=True)
+class QpuUse:
+    """Problems of a run that were sent to one QPU with one working graph.
+
+    Attributes:
+        problems: number of those sent.
+        images: number that their answers have.
+        qpu_time_us: charged so far, duplicates included, microseconds.
+    """
+
+    qpu: str
+    graph_id: str
+    problems: int
+    images: int
+    qpu_time_us: float
+
+
+def uses(session: Session, run_id: int) -> list[QpuUse]:
+    """Return the QPUs that the problems of run ``run_id``, or of the run whose reads it scores, ran on."""
+    answered = Problem.state == ProblemState.ANSWERED
+    figures = (
+        func.count(),
+        func.sum(case((answered, Problem.count), else_=0)),
+        func.sum(charged_us()),
+    )
+    name = func.coalesce(Problem.qpu, Chip.name, "")  # of old problems, that of the embedding's chip
+    graph = func.coalesce(Problem.graph_id, "")
+    rows = session.execute(
+        _problems_of(select(name, graph, *figures), run_id)
+        .where(Problem.times_sent > 0)
+        .group_by(name, graph)
+        .order_by(func.min(Problem.id))
+    )
+    return [QpuUse(name, graph, count, int(images), float(us)) for name, graph, count, images, us in rows]
+
+
+def of_images(
+    session: Session, run_id: int, first: int, end: int | None
+) -> dict[int, tuple[str, str | None]]:
+    """Return name and graph of the QPU whose answer counts, by image of run ``run_id`` from ``first`` to
+    before ``end``.
+    """
+    start = Batch.first_image + Problem.first_image
+    query = _problems_of(
+        select(start, Problem.count, func.coalesce(Problem.qpu, Chip.name), Problem.graph_id), run_id
+    )
+    query = query.where(Problem.state == ProblemState.ANSWERED, start + Problem.count > first)
+    if end is not None:
+        query = query.where(start < end)
+    return {
+        image: (qpu, graph_id)
+        for begin, count, qpu, graph_id in session.execute(query.order_by(Problem.id))
+        for image in range(begin, begin + count)
+    }
+
+
+def _problems_of(query: Select[*_Columns], run_id: int) -> Select[*_Columns]:
+    """Join the problems of a run, or of the run whose reads it scores, to ``query`` on their columns."""
+    sampled_by = select(func.coalesce(Run.rescored_from, Run.id)).where(Run.id == run_id).scalar_subquery()
+    return (
+        query.select_from(Problem)
+        .join(Batch, Batch.id == Problem.batch_id)
+        .outerjoin(Embedding, Embedding.id == Problem.embedding_id)
+        .outerjoin(Chip, Chip.id == Embedding.chip_id)
+        .where(Batch.run_id == sampled_by)
+    )
