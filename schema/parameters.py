@@ -303,6 +303,12 @@ def solver(name: str) -> Solver:
         raise ParameterError(_unknown("solver", name, Solver)) from None
 
 
+def solver_key(solver: str, parameters: Mapping[str, Any]) -> str:
+    """Return the key of a ``solver``: its kind, with the QPU name or features in a run's ``parameters``."""
+    chosen = parameters.get("qpu")
+    return solver if chosen is None else f"{solver}:{chosen}"
+
+
 def _words(name: str) -> str:
     return name.removesuffix("_us").replace("_", " ")
 

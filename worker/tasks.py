@@ -55,7 +55,7 @@ def _register(task: Task, use_case: UseCase, noun: str) -> None:
 
 
 def _dispatch(context: Context, _row: int) -> None:
-    dispatch(context.database, context.settings, context.hints)
+    dispatch(context.database, context.settings, context.hints, accounts=context.solvers.account)
 
 
 _register(Task.DISPATCH, _dispatch, "dispatch")

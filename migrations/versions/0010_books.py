@@ -37,6 +37,7 @@ def upgrade() -> None:
     for name, kind in _RUNS:
         op.execute(f"ALTER TABLE runs ADD COLUMN {name} {kind}")
     op.execute("ALTER TABLE deliveries RENAME COLUMN ended_at TO happened_at")
+    op.execute("ALTER TABLE deliveries ADD COLUMN event VARCHAR(16) DEFAULT 'ended' NOT NULL")
     ledgers = op.create_table(
         "ledgers",
         sa.Column("key", sa.String(length=8), nullable=False),
@@ -54,8 +55,8 @@ def downgrade() -> None:
     _create_breakers(with_account=False)
     op.drop_table("ledgers")
     # Notices that a run waits are not known to the earlier version.
-    op.execute("""DELETE FROM deliveries WHERE happened_at <> (
-        SELECT finished_at FROM runs WHERE runs.id = deliveries.run_id)""")
+    op.execute("DELETE FROM deliveries WHERE event <> 'ended'")
+    op.execute("ALTER TABLE deliveries DROP COLUMN event")
     op.execute("ALTER TABLE deliveries RENAME COLUMN happened_at TO ended_at")
     for name, _ in _RUNS:
         op.execute(f"ALTER TABLE runs DROP COLUMN {name}")
@@ -76,11 +77,10 @@ def _retype(table: str, name: str, kind: str, value: str) -> None:
 
 
 def _create_breakers(*, with_account: bool) -> None:
-    account = (
-        [sa.Column("account", sa.String(length=16), server_default="", nullable=False)]
-        if with_account
-        else []
-    )
+    account, opened = [], []
+    if with_account:
+        account = [sa.Column("account", sa.String(length=16), server_default="", nullable=False)]
+        opened = [sa.Column("opened_at", sa.DateTime(timezone=True), nullable=True)]
     op.create_table(
         "breakers",
         sa.Column("solver", sa.String(length=600), nullable=False),
@@ -88,6 +88,7 @@ def _create_breakers(*, with_account: bool) -> None:
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("error", sa.Text(), nullable=False),
         sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        *opened,
         sa.Column("retry_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("probe", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("failures > 0", name=op.f("ck_breakers_has_failed")),

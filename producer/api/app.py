@@ -16,7 +16,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from producer.api.core import errors
 from producer.api.core.body_limit import BodyLimit
 from producer.api.core.service import Service
-from producer.api.routes import catalogue, events, health, metrics, options, pages, results, runs, submissions
+from producer.api.routes import (
+    catalogue,
+    events,
+    health,
+    metrics,
+    options,
+    pages,
+    results,
+    runs,
+    submissions,
+    webhooks,
+)
 from producer.webhooks.sender import WebhookSender
 
 ROUTERS = (
@@ -77,7 +88,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 def _openapi(app: FastAPI) -> dict[str, Any]:
     if not app.openapi_schema:
         described = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            webhooks=webhooks.router.routes,
         )
         described.setdefault("components", {}).setdefault("schemas", {}).update(options.schemas())
         app.openapi_schema = described

@@ -32,13 +32,15 @@ def list_runs(
     from producer.reports import run as reports_run
     from producer.reports.terminal import page, print_json
     from producer.runs import queries
+    from producer.runs.summary import outage_values
 
     with database() as opened, opened.reading() as session:
         summaries = queries.runs(session, limit)
+        outages = queries.outages_of(session, summaries)
     if json:
-        print_json([asdict(run) for run in summaries])
+        print_json([asdict(run) | outage_values(outages.get(run.run_id)) for run in summaries])
     elif summaries:
-        page().print(reports_run.runs_table(summaries))
+        page().print(reports_run.runs_table(summaries, outages))
     else:
         typer.echo("no runs yet: `annealq classify DATA`")
 

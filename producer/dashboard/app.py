@@ -96,11 +96,12 @@ class Dashboard:
         with self.database.reading() as session:
             older = int(before) if before.isdecimal() else None
             runs = queries.runs(session, _PAGE, before=older, key=visitor.only)
+            outages = queries.outages_of(session, runs)
             tiles = overview.queue_tiles(session, self.database.now(session))
         return self._render(
             request,
             "runs.html.j2",
-            runs=[overview.run_row(run) for run in runs],
+            runs=[overview.run_row(run, outages.get(run.run_id)) for run in runs],
             older=runs[-1].run_id if len(runs) == _PAGE else None,
             tiles=tiles,
             live=True,
@@ -279,6 +280,7 @@ def _progress(progress: queries.ImageProgress) -> dict[str, Any]:
         "scored_percent": round(scored_percent, 1),
         "sampled_percent": round(max(sampled_percent - scored_percent, 0.0), 1),
         "text": text,
+        "waits": progress.waits,
     }
 
 

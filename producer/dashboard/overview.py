@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
+from producer.dashboard.provenance import time_text
 from producer.runs import queries
 from schema.parameters import Solver
 from schema.states import BatchState, ProblemState, RunState
@@ -54,31 +55,40 @@ def solver_rows(session: Session, now: datetime) -> list[dict[str, Any]]:
         .where(Run.solver.in_([solver for solver in Solver if solver.is_remote]))
         .group_by(Run.solver, Problem.state)
     ).all()
-    rows = {row.solver: _solver_row(row) for row in session.execute(select(Breaker)).scalars()}
+    rows: dict[str, dict[str, Any]] = {}
+    for breaker in session.execute(select(Breaker).order_by(Breaker.account)).scalars():
+        row = rows.setdefault(breaker.solver, _solver_row(breaker.solver, []))
+        row |= _solver_row(breaker.solver, [*row["failures"], _failure_text(breaker)])
     for solver, state, count, charged, today in counts:
-        row = rows.setdefault(solver, _solver_row(Breaker(solver=solver, failures=0)))
+        row = rows.setdefault(solver, _solver_row(solver, []))
         row[state.value] = count
         row["charged_us"] += int(charged)
         row["today_us"] += int(today)
     return [row for _, row in sorted(rows.items())]
 
 
-def _solver_row(breaker: Breaker) -> dict[str, Any]:
-    state = "answers"
-    if breaker.failures:
-        state = f"{breaker.failures:,} consecutive failures: {breaker.error}"
+def _failure_text(breaker: Breaker) -> str:
+    account = f" with account {breaker.account}" if breaker.account else ""
+    return (
+        f"{breaker.failures:,} consecutive failures{account} since {time_text(breaker.since)}: "
+        f"{breaker.error}; it is asked again at {time_text(breaker.retry_at)}"
+    )
+
+
+def _solver_row(name: str, failures: list[str]) -> dict[str, Any]:
     return {
-        "name": breaker.solver,
-        "state": state,
-        "colour": "wrong" if breaker.failures else "right",
+        "name": name,
+        "failures": failures,
+        "state": "; ".join(failures) or "answers",
+        "colour": "wrong" if failures else "right",
         **{problems.value: 0 for problems in _OPEN_PROBLEMS},
         "charged_us": 0,
         "today_us": 0,
     }
 
 
-def run_row(run: queries.RunSummary) -> dict[str, Any]:
-    """Return the template's values for ``run`` in the list of runs."""
+def run_row(run: queries.RunSummary, outage: queries.Outage | None) -> dict[str, Any]:
+    """Return the template's values for ``run`` in the list of runs; it may wait for an ``outage`` to end."""
     figures = run.statistics or {}
     charged = figures.get("qpu_access_time_us") or 0
     rate = figures.get("images_per_second")
@@ -89,7 +99,7 @@ def run_row(run: queries.RunSummary) -> dict[str, Any]:
         "solver": run.solver,
         "state": run.state,
         "colour": _COLOURS.get(run.state, ""),
-        "reason": run.pause_reason if run.state is RunState.PAUSED else None,
+        "reason": run.pause_reason if run.state is RunState.PAUSED else outage and outage.text,
         "images": f"{run.images:,}",
         "percent": 100 * run.batches_scored // run.batches,
         "rate": "" if rate is None else f"{rate:,.1f}",

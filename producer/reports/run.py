@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,7 +34,8 @@ def run_text(
     run = queries.run(session, run_id)
     counts = queries.counts(session, run_id)
     names = queries.classes(session, run_id)
-    parts: list[RenderableType] = [_figures(run, counts, now or datetime.now(UTC))]
+    outage = queries.outages_of(session, [run]).get(run_id)
+    parts: list[RenderableType] = [_figures(run, counts, now or datetime.now(UTC), outage)]
     if Solver(run.solver).is_remote:
         uses, units = qpus.uses(session, run_id), embeddings_queries.layers_of_run(session, run_id)
         parts.append(solver.solver_figures(uses, run.statistics, units))
@@ -66,13 +68,17 @@ def _add_hours(table: Table, run: queries.RunSummary, now: datetime) -> None:
         table.add_row("deadline", format_time(run.deadline_at, zone))
 
 
-def _figures(run: queries.RunSummary, counts: queries.Counts, now: datetime) -> Table:
+def _figures(
+    run: queries.RunSummary, counts: queries.Counts, now: datetime, outage: queries.Outage | None
+) -> Table:
     table = new_grid()
     table.add_row("run", f"{run.run_id}: {run.name}, {run.state}")
     table.add_row("network", f"{run.network}, solver {run.solver}, {run.parameters['reads']} reads an image")
     table.add_row("consensus", consensus_text(run.parameters))
     if run.state is RunState.PAUSED and run.pause_reason is not None:
         table.add_row("paused", run.pause_reason)
+    if outage is not None:
+        table.add_row("waits", outage.text)
     _add_hours(table, run, now)
     if run.rescored_from is not None:
         table.add_row("samples", f"those of run {run.rescored_from}; nothing was sampled again")
@@ -145,8 +151,8 @@ def _scores(means: NDArray[np.float64], names: tuple[str, ...]) -> Table:
     return table
 
 
-def runs_table(runs: list[queries.RunSummary]) -> Table:
-    """Return the table of `runs list`."""
+def runs_table(runs: list[queries.RunSummary], outages: Mapping[int, queries.Outage]) -> RenderableType:
+    """Return the table of `runs list`, and under it the ``outages`` that some of them wait for, by run."""
     numbers = ("images", "scored", "images/s", "created")
     columns = ("run", "data", "network", "solver", "state", *numbers)
     table = new_table(*columns, right=("run", *numbers))
@@ -158,10 +164,10 @@ def runs_table(runs: list[queries.RunSummary]) -> Table:
             run.name,
             run.network,
             run.solver,
-            run.state,
+            f"{run.state}, waits" if run.run_id in outages else run.state,
             f"{run.images:,}",
             f"{scored:.0%}",
             "" if rate is None else f"{rate:,.1f}",
             f"{run.created_at.astimezone():%Y-%m-%d %H:%M}",
         )
-    return table
+    return Group(table, *(Text(text) for text in sorted({outage.text for outage in outages.values()})))

@@ -5,19 +5,19 @@ Each takes the open ``session`` that it reads by.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, case, func, select
+from sqlalchemy import Row, Select, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from producer.runs.ownership import sent_by
 from schema.database.rows import copy_row
 from schema.errors import NotFound
-from schema.parameters import Solver
-from schema.states import BatchState, EmbeddingState, PausedBy, ProblemState, RunState
+from schema.parameters import Solver, solver_key
+from schema.states import LIVE_RUNS, BatchState, EmbeddingState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Breaker, Classification, Embedding, Network, Problem, Run
 
 _AUTOMATIC = (PausedBy.WINDOW, PausedBy.DEADLINE)  # pauses that end automatically
@@ -89,6 +89,37 @@ class ImageProgress:
 
 
 @dataclass(frozen=True)
+class Outage:
+    """A solver whose circuit breaker has counted failures: runs wait for it.
+
+    Attributes:
+        solver: its kind, with the name or features of a QPU.
+        account: digest of the token that it was used by.
+        since: of the first failure in a row.
+        opened_at: when batches began to wait; None: they are still tried.
+        retry_at: when it is asked again.
+        error: of the last failure.
+    """
+
+    solver: str
+    account: str
+    failures: int
+    since: datetime
+    opened_at: datetime | None
+    retry_at: datetime
+    error: str
+
+    @property
+    def text(self) -> str:
+        """Return why a run waits, for display."""
+        since, retry = (f"{at.astimezone(UTC):%H:%M:%S}" for at in (self.since, self.retry_at))
+        return (
+            f"solver {self.solver} has failed since {self.since.astimezone(UTC):%Y-%m-%d} {since} UTC: "
+            f"{self.error}; it is asked again at {retry}, and the run continues automatically"
+        )
+
+
+@dataclass(frozen=True)
 class Classified:
     """One image of a run."""
 
@@ -148,6 +179,29 @@ def counts(session: Session, run_id: int, first_image: int = 0) -> Counts:
     return Counts(*row)
 
 
+def outages(session: Session) -> dict[str, Outage]:
+    """Return the solvers in ``session`` that have failed more than once, or are not asked, by `solver_key`.
+
+    Of several accounts with one solver, it is the one that failed first.
+    """
+    failing = or_(Breaker.failures > 1, Breaker.opened_at.is_not(None))
+    columns = (getattr(Breaker, field.name) for field in fields(Outage))
+    rows = session.execute(select(*columns).where(failing).order_by(Breaker.since.desc()))
+    return {row.solver: Outage(*row) for row in rows}
+
+
+def outages_of(session: Session, runs: Iterable[RunSummary]) -> dict[int, Outage]:
+    """Return what those of ``runs`` wait for that have batches left and a solver that fails, by run."""
+    found = outages(session)
+    return {
+        run.run_id: outage
+        for run in runs
+        if (outage := found.get(solver_key(run.solver, run.parameters))) is not None
+        and run.state in LIVE_RUNS
+        and run.batches_scored + run.batches_failed < run.batches
+    }
+
+
 def progress(session: Session, run_id: int) -> ImageProgress:
     """Return how many images of run ``run_id`` are in each stage; raise NotFound."""
     row = session.execute(
@@ -172,7 +226,8 @@ def progress(session: Session, run_id: int) -> ImageProgress:
     waits = row.pause_reason if row.paused_by in _AUTOMATIC else None
     if Solver(row.solver).is_remote and {BatchState.PENDING, BatchState.SAMPLING} & stages.keys():
         answered, search = _under_way(session, run_id)
-        waits = waits or _solver_error(session, row.solver, row.parameters.get("qpu"))
+        outage = outages(session).get(solver_key(row.solver, row.parameters))
+        waits = outage.text if outage is not None and row.state in LIVE_RUNS else waits
     return ImageProgress(
         state=row.state,
         images=row.images,
@@ -183,13 +238,6 @@ def progress(session: Session, run_id: int) -> ImageProgress:
         search=search,
         waits=waits,
     )
-
-
-def _solver_error(session: Session, solver: str, qpu: str | None) -> str | None:
-    """Return why the circuit breaker of a solver has counted failures; None if the solver is healthy."""
-    key = solver if qpu is None else f"{solver}:{qpu}"
-    error = session.execute(select(Breaker.error).where(Breaker.solver == key, Breaker.failures > 1)).scalar()
-    return None if error is None else f"{error}; it is asked again at growing intervals"
 
 
 def _under_way(session: Session, run_id: int) -> tuple[int, dict[str, Any] | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -42,7 +42,7 @@ def run_object(session: Session, run_id: int, now: datetime | None = None) -> di
     """Return run ``run_id`` as `runs show --json` prints it ``now``: plain JSON, read by ``session``."""
     run = queries.run(session, run_id)
     counts = queries.counts(session, run_id)
-    values = {k: v.isoformat() if hasattr(v, "isoformat") else v for k, v in asdict(run).items()}
+    values = _plain(asdict(run))
     return {
         **values,
         "decided": counts.decided,
@@ -51,7 +51,19 @@ def run_object(session: Session, run_id: int, now: datetime | None = None) -> di
         "accuracy": counts.accuracy,
         **_hours(run, now),
         "qpus": [asdict(use) for use in qpus.uses(session, run_id)],
+        **outage_values(queries.outages_of(session, [run]).get(run_id)),
     }
+
+
+def outage_values(outage: queries.Outage | None) -> dict[str, Any]:
+    """Return the fields of a run that tell which ``outage`` of its solver it waits for: text and facts."""
+    if outage is None:
+        return {"waits": None, "outage": None}
+    return {"waits": outage.text, "outage": _plain(asdict(outage))}
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: v.isoformat() if hasattr(v, "isoformat") else v for name, v in values.items()}
 
 
 def confusion_table(

@@ -1,4 +1,4 @@
-"""Webhooks: notify other services when a run ends.
+"""Webhooks: notify other services when a run ends or waits for its solver.
 
 addresses.py   check that a URL leads to a public address
 deliveries.py  messages as rows: enqueue, sign, claim, record the result

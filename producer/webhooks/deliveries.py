@@ -1,4 +1,4 @@
-"""Messages to webhooks about finished runs: rows that `annealq serve` sends until they arrive.
+"""Messages to webhooks about runs that finish or wait: rows that `annealq serve` sends until they arrive.
 
 Messages follow standardwebhooks.com, with the headers `webhook-id` (the same at every attempt, so that
 receivers can drop duplicates), `webhook-timestamp` and `webhook-signature`: `v1,` and the HMAC-SHA256, in
@@ -19,14 +19,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, insert, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, insert, or_, select, true
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from producer.runs import summary
+from producer.runs import queries, summary
 from schema.database import Database, transition
 from schema.errors import StaleState
-from schema.states import DeliveryState
+from schema.parameters import solver_key
+from schema.states import LIVE_RUNS, DeliveryState
 from schema.tables import Run
 from schema.tables.api import Delivery, RunSubmission
 
@@ -35,6 +36,7 @@ _BACKOFF_S = (5, 30, 120, 600, 3_600, 3 * 3_600, 6 * 3_600, 12 * 3_600)
 MAX_ATTEMPTS = len(_BACKOFF_S) + 1
 _SECRET = "whsec_"  # noqa: S105 - a prefix, not a secret
 _BATCH = 20
+_SHORT = timedelta(seconds=30)  # shorter outages are not told
 _SLACK = timedelta(hours=1)  # longer than from `finished_at` to its commit, and than clocks differ
 
 
@@ -76,13 +78,26 @@ def enqueue_deliveries(database: Database, since: datetime | None = None) -> dat
     for run, ended_at in ends:
         if ended_at is None:
             continue
-        try:
-            with database.transaction() as session:
-                now = database.now(session)
-                session.execute(insert(Delivery).values(_message(session, run, ended_at, now)))
-        except IntegrityError:
-            continue  # another API process was faster
+        with suppress(IntegrityError), database.transaction() as session:  # another process was faster
+            _insert(session, run, "ended", ended_at, database.now(session))
     return since if len(ends) == _BATCH else now - _SLACK
+
+
+def enqueue_outages(database: Database) -> None:
+    """Insert a delivery for each live run in ``database`` whose solver has begun to fail, or answers again.
+
+    Outages of less than 30 seconds are not told. Each run is told about one outage at a time, and nothing
+    about its end if the run has finished.
+    """
+    with database.reading() as session:
+        changes = _changes(session, database.now(session))
+    for run in changes:
+        with suppress(IntegrityError), database.transaction() as session:
+            # The lock makes other API processes wait, which then find nothing to do.
+            session.execute(select(Run.id).where(Run.id == run).with_for_update())
+            now = database.now(session)
+            if (event := _changes(session, now, run).get(run)) is not None:
+                _insert(session, run, event, now, now)
 
 
 def claim(database: Database) -> Attempt | None:
@@ -167,18 +182,53 @@ def _without_delivery(since: datetime | None) -> Select[int, datetime | None]:
     )
 
 
-def _message(session: Session, run: int, ended_at: datetime, now: datetime) -> dict[str, Any]:
-    data = summary.run_object(session, run)
-    body = {"type": f"run.{data['state']}", "timestamp": ended_at.isoformat(), "data": data}
-    return {
+def _changes(session: Session, now: datetime, run: int | None = None) -> dict[int, str]:
+    """Return what to tell live runs with a webhook, or one of them: that they wait, or have resumed."""
+    outages = queries.outages(session)
+    if not outages and session.execute(select(Delivery.id).where(_is_waiting()).limit(1)).first() is None:
+        return {}
+    told_at = func.max(Delivery.happened_at)
+    newest = select(told_at).where(Delivery.run_id == Run.id).correlate(Run).scalar_subquery()
+    told = and_(Delivery.run_id == Run.id, Delivery.happened_at == newest)
+    rows = session.execute(
+        select(Run.id, Run.solver, Run.parameters, Delivery.event)
+        .join(RunSubmission, RunSubmission.run_id == Run.id)
+        .outerjoin(Delivery, told)
+        .where(RunSubmission.webhook_url.is_not(None), Run.state.in_(LIVE_RUNS))
+        .where(Run.id == run if run is not None else true())
+    )
+    changes = {}
+    for row in rows:
+        outage = outages.get(solver_key(row.solver, row.parameters))
+        opened_at = None if outage is None else outage.opened_at
+        if row.event == "waiting":
+            if opened_at is None:
+                changes[row.id] = "resumed"
+        elif opened_at is not None and opened_at <= now - _SHORT:
+            changes[row.id] = "waiting"
+    return changes
+
+
+def _is_waiting() -> ColumnElement[bool]:
+    live = select(Run.id).where(Run.state.in_(LIVE_RUNS))
+    return and_(Delivery.event == "waiting", Delivery.run_id.in_(live))
+
+
+def _insert(session: Session, run: int, event: str, happened_at: datetime, now: datetime) -> None:
+    data = summary.run_object(session, run, now)
+    kind = data["state"] if event == "ended" else event
+    body = {"type": f"run.{kind}", "timestamp": happened_at.isoformat(), "data": data}
+    values = {
         "run_id": run,
-        "happened_at": ended_at,
+        "happened_at": happened_at,
+        "event": event,
         "event_id": f"msg_{secrets.token_hex(16)}",
         "state": DeliveryState.PENDING,
         "body": json.dumps(body),
         "due_at": now,
         "created_at": now,
     }
+    session.execute(insert(Delivery).values(values))
 
 
 def _is_any_due(session: Session, now: datetime) -> bool:

@@ -73,6 +73,7 @@ class WebhookSender:
         if time.monotonic() > self._search_all_at:
             self._since, self._search_all_at = None, time.monotonic() + _SEARCH_ALL_S
         self._since = await run_in_threadpool(deliveries.enqueue_deliveries, self._database, self._since)
+        await run_in_threadpool(deliveries.enqueue_outages, self._database)
 
     async def _deliver(self, http: httpx.AsyncClient, attempt: Attempt) -> None:
         result = await self._post(http, attempt)

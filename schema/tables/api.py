@@ -65,6 +65,7 @@ class Delivery(Base):
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
     happened_at: Mapped[datetime]  # what it tells; a failed run may be resumed, and end again
+    event: Mapped[str] = mapped_column(String(16), server_default="ended")  # ended, waiting or resumed
     event_id: Mapped[str] = mapped_column(String(64), unique=True)  # the same at every attempt
     state: Mapped[DeliveryState]
     body: Mapped[str] = mapped_column(Text)  # JSON, exactly as signed

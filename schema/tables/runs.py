@@ -302,11 +302,12 @@ class Breaker(Base):
     __tablename__ = "breakers"
 
     solver: Mapped[str] = mapped_column(String(600), primary_key=True)  # with the name or features of a QPU
-    # Digest of the token, or empty.
+    # First digits of the digest of the token, or empty; the token is stored nowhere.
     account: Mapped[str] = mapped_column(String(16), primary_key=True, server_default="")
     failures: Mapped[int]  # in a row
     error: Mapped[str] = mapped_column(Text)  # the latest
     since: Mapped[datetime]  # of the first of these failures
+    opened_at: Mapped[datetime | None]  # from then on its batches wait; None: not yet
     retry_at: Mapped[datetime]  # nothing is sent to it before
     probe: Mapped[int | None] = mapped_column(BigInteger)  # the batch that tries next
 

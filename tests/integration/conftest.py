@@ -185,11 +185,13 @@ def some_images(count: int = 30, *, seed: int = 0, labelled: bool = True) -> Ima
 
 @pytest.fixture
 def enqueue(timed: Database, network: ChosenNetwork) -> Callable[..., Enqueued]:
-    """Enqueue random images: `enqueue(count, seed=, key=, priority=, batch_size=)`."""
+    """Enqueue random images: `enqueue(count, seed=, solver=, key=, priority=, batch_size=)`."""
 
-    def enqueue(count: int = 30, *, seed: int = 0, reads: int = 10, **options: object) -> Enqueued:
+    def enqueue(
+        count: int = 30, *, seed: int = 0, reads: int = 10, solver: Solver = Solver.LOCAL, **options: object
+    ) -> Enqueued:
         images = some_images(count, seed=seed)
         chosen = RunOptions(**{"batch_size": 10, **options})
-        return enqueue_run(timed, images, network, Solver.LOCAL, Parameters(reads=reads), chosen)
+        return enqueue_run(timed, images, network, solver, Parameters(reads=reads), chosen)
 
     return enqueue

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from structlog.contextvars import bind_contextvars
 
 from schema.messages import Message, Task
+from schema.parameters import solver_key
 from schema.tables import Batch
 from worker.compute import scoring
 from worker.compute.linear_terms import LinearTerms
@@ -47,14 +48,14 @@ def sample_batch(context: Context, batch: int) -> None:
         log.info("batch sampled", images=batch_input.shape[0], attempt=lease.attempt)
         context.meter.batch(BatchOutcome.SAMPLED)
         context.hints.send([Message(Task.AGGREGATE_BATCH, batch_input.batch)])
-    dispatch(context.database, context.settings, context.hints)
+    dispatch(context.database, context.settings, context.hints, accounts=context.solvers.account)
 
 
 def _claim(context: Context, batch: int) -> tuple[Lease, BatchInput] | None:
     """Claim ``batch`` or a more urgent one, unless its run's window or its solver's breaker defers it."""
     with context.database.transaction() as session:
         now = context.database.now(session)
-        batch = choose_batch(session, batch, context.settings, now=now)
+        batch = choose_batch(session, batch, context.settings, context.solvers.account, now=now)
         lease = claims.claim_batch(session, batch, now=now, lease_s=context.settings.lease_s)
         if lease is None:
             return None
@@ -73,9 +74,8 @@ def _defer(session: Session, context: Context, batch_input: BatchInput, now: dat
         return Retry(0.0, "its run's window is closed or its deadline has passed", counts=False)
     if not batch_input.solver.is_remote:
         return None
-    broken = circuit_breaker.find(
-        session, circuit_breaker.solver_key(batch_input.solver, batch_input.parameters.to_dict())
-    )
+    key = solver_key(batch_input.solver, batch_input.parameters.to_dict())
+    broken = circuit_breaker.find(session, key, context.solvers.account(batch_input.solver))
     if broken is None or not circuit_breaker.is_open(broken, batch_input.batch, context.settings):
         return None
     if problems.has_awaited(session, batch_input.batch):

@@ -65,7 +65,7 @@ def store(state: SubmissionState, events: list[Event]) -> None:
         for event in failed:
             _store_failure(state, session, event, now)
         if reads:
-            _close_circuit(state, session)
+            _close_circuit(state, session, now)
     _log(accepted, answered, failed)
     stored = CrashPoint.HALF_KEPT if state.in_flight else CrashPoint.ANSWER_KEPT
     _reach(accepted, CrashPoint.ID_KEPT, answered, stored)
@@ -121,12 +121,13 @@ def _store_failure(state: SubmissionState, session: Session, event: Failed, now:
     state.context.meter.problem(ProblemOutcome.FAILED)
 
 
-def _close_circuit(state: SubmissionState, session: Session) -> None:
+def _close_circuit(state: SubmissionState, session: Session, now: datetime) -> None:
     """Record, once for each submission, that the solver works."""
     state.probing = False
     if not state.circuit_closed:
         state.circuit_closed = True
-        circuit_breaker.record_success(session, state.solver_key)
+        batch = state.batch_input.batch
+        circuit_breaker.record_success(session, state.solver_key, state.account, batch=batch, now=now)
 
 
 def _fits(state: SubmissionState, event: Answered) -> bool:

@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from schema.errors import Deferred, SolverError
+from schema.parameters import solver_key
 from worker.records import leases, spending
 from worker.records.problems import LedgerEntry, ProblemTerms
-from worker.scheduling import circuit_breaker
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -54,7 +54,12 @@ class SubmissionState:
     @property
     def solver_key(self) -> str:
         """Return the key of the solver's circuit breaker."""
-        return circuit_breaker.solver_key(self.batch_input.solver, self.batch_input.parameters.to_dict())
+        return solver_key(self.batch_input.solver, self.batch_input.parameters.to_dict())
+
+    @property
+    def account(self) -> str:
+        """Return the account by which this process uses the solver."""
+        return self.context.solvers.account(self.batch_input.solver)
 
     def defer(self, why: str, seconds: float = 0.0) -> None:
         """Send nothing more, for ``seconds`` at least; the first reason ``why`` counts."""

@@ -153,7 +153,7 @@ class BatchSubmission:
         """Send nothing while the circuit breaker is open, and one problem if this batch probes the solver."""
         state, settings = self.state, self.state.context.settings
         with state.context.database.reading() as session:
-            broken = circuit_breaker.find(session, state.solver_key)
+            broken = circuit_breaker.find(session, state.solver_key, state.account)
             now = state.context.database.now(session)
         if circuit_breaker.is_open(broken, state.batch_input.batch, settings):
             assert broken is not None  # noqa: S101 - for the type checker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from worker.sapi.qpu import SolverConnection
 
 _PROGRAMS = 8
+_ACCOUNT_DIGITS = 12
 
 
 @dataclass
@@ -82,6 +84,17 @@ class SolverConnections:
         self._open.clear()
         self.embeddings.clear()
 
+    def account(self, solver: Solver) -> str:
+        """Return the account by which ``solver`` is used now; see `account_of`."""
+        if solver is Solver.EMULATOR:
+            return account_of(self.shared.emulator_token if self.shared.emulator_url else None)
+        from dwave.cloud.config import load_config
+
+        try:
+            return account_of(load_config().get("token"))
+        except (ValueError, OSError):  # the next connection says what is wrong with the configuration
+            return ""
+
     def access(self, solver: Solver) -> Access:
         """Return how ``solver`` is reached.
 
@@ -104,3 +117,10 @@ class SolverConnections:
             request_timeout_s=timeout_s,
             deflates=False,  # it is near, and short of processors
         )
+
+
+def account_of(token: str | None) -> str:
+    """Return the account of a ``token``: the first digits of its digest."""
+    if not token:
+        return ""
+    return hashlib.sha256(f"annealq:{token}".encode()).hexdigest()[:_ACCOUNT_DIGITS]

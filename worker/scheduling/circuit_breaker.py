@@ -7,22 +7,23 @@
                                                     the next probe comes later
 
 Only an answer closes it: a solver may accept problems and fail them all. Batches whose problems were accepted
-before are collected meanwhile. It is stored in SQL, because a failure seen by one worker is valid for all. A
-solver without a row is healthy.
+before are collected meanwhile. It is stored in SQL, because a failure seen by one worker is valid for all
+that use the same token. A solver without a row is healthy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, false, func, not_, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from schema.parameters import Solver
 from schema.tables import Breaker
 from worker.process.settings import WorkerSettings
 
@@ -30,6 +31,9 @@ log = structlog.get_logger()
 
 _GROWTH = 1.5  # of the wait from probe to probe
 _COLUMNS = (Breaker.failures, Breaker.error, Breaker.retry_at, Breaker.probe)
+
+# Returns the account by which this process uses a solver; see `SolverConnections.account`.
+Accounts = Callable[[Solver], str]
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,6 @@ class BrokenSolver:
     error: str
     retry_at: datetime
     probe: int | None
-
-
-def solver_key(solver: str, parameters: Mapping[str, Any]) -> str:
-    """Return the key of a ``solver``: its kind, with the QPU name or features in a run's ``parameters``."""
-    chosen = parameters.get("qpu")
-    return solver if chosen is None else f"{solver}:{chosen}"
 
 
 def wait_s(failures: int, settings: WorkerSettings, retry_after_s: float | None = None) -> float:
@@ -61,10 +59,18 @@ def wait_s(failures: int, settings: WorkerSettings, retry_after_s: float | None 
     return max(wait, min(retry_after_s or 0.0, settings.retry_limit_s))
 
 
-def find_all(session: Session) -> dict[str, BrokenSolver]:
-    """Read from ``session`` every solver that has failed, by its key."""
-    rows = session.execute(select(Breaker.solver, *_COLUMNS))
-    return {row.solver: BrokenSolver(*row[1:]) for row in rows}
+def find_all(session: Session, accounts: Accounts | None = None) -> dict[str, BrokenSolver]:
+    """Read from ``session`` every solver that has failed, by its key.
+
+    Args:
+        accounts: only for these tokens; None: for any, the one with the most failures.
+    """
+    rows = session.execute(select(Breaker.solver, Breaker.account, *_COLUMNS).order_by(Breaker.failures))
+    return {
+        row.solver: BrokenSolver(*row[2:])
+        for row in rows
+        if accounts is None or accounts(Solver(row.solver.partition(":")[0])) == row.account
+    }
 
 
 def is_open(broken: BrokenSolver | None, batch: int, settings: WorkerSettings) -> bool:
@@ -72,16 +78,16 @@ def is_open(broken: BrokenSolver | None, batch: int, settings: WorkerSettings) -
     return broken is not None and broken.failures >= settings.breaker_failures and broken.probe != batch
 
 
-def find(session: Session, solver: str) -> BrokenSolver | None:
-    """Read from ``session`` the failures of ``solver``; None if it is healthy."""
-    row = session.execute(select(*_COLUMNS).where(Breaker.solver == solver)).first()
+def find(session: Session, solver: str, account: str) -> BrokenSolver | None:
+    """Read from ``session`` the failures of ``solver`` for ``account``; None if it is healthy."""
+    row = session.execute(select(*_COLUMNS).where(*_key(solver, account))).first()
     return None if row is None else BrokenSolver(*row)
 
 
 def start_probe(
     session: Session, solver: str, batch: int, failures: int, *, now: datetime, settings: WorkerSettings
 ) -> bool:
-    """Make ``batch`` the probe of ``solver`` at ``now`` in ``session``.
+    """Make ``batch`` the probe of ``solver`` at ``now`` in ``session``, whichever token its worker has.
 
     Return False if it is too early, or if another batch became the probe too short a time ago, by the
     ``failures`` in a row and ``settings``.
@@ -99,6 +105,7 @@ def start_probe(
 def record_failure(
     session: Session,
     solver: str,
+    account: str,
     error: str,
     *,
     batch: int,
@@ -107,7 +114,7 @@ def record_failure(
     retry_after_s: float | None = None,
     opens: bool = False,
 ) -> datetime:
-    """Count a failure of ``solver`` with ``error`` at ``now`` in ``session``.
+    """Count a failure of ``solver`` for ``account`` with ``error`` at ``now`` in ``session``.
 
     While the breaker is open, only a failure of its probe counts: those of other batches say nothing new.
 
@@ -120,28 +127,52 @@ def record_failure(
     Returns:
         When the solver may be asked again.
     """
-    row = session.execute(select(*_COLUMNS).where(Breaker.solver == solver).with_for_update()).first()
-    broken = None if row is None else BrokenSolver(*row)
-    was_open = broken is not None and broken.failures >= settings.breaker_failures
-    if broken is not None and was_open and broken.probe != batch and broken.retry_at > now:
-        return broken.retry_at
-    failures = 1 if broken is None else broken.failures + 1
-    if opens:
-        failures = max(failures, settings.breaker_failures)
-    retry_at = now + timedelta(seconds=wait_s(failures, settings, retry_after_s))
-    values = {"failures": failures, "error": error, "retry_at": retry_at, "probe": None}
+    limit = settings.breaker_failures
+    least = limit if opens else 1
+    is_probe = func.coalesce(Breaker.probe == batch, false())
+    says_nothing_new = and_(Breaker.failures >= limit, not_(is_probe), Breaker.retry_at > now)
+    # One statement, so that of two workers that see the first failure, each counts.
+    counts = case((Breaker.failures + 1 > least, Breaker.failures + 1), else_=least)
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    counted = insert(Breaker).values(solver=solver, account="", since=now, **values)
-    session.execute(
-        counted.on_conflict_do_update(index_elements=[Breaker.solver, Breaker.account], set_=values)
+    counted = insert(Breaker).values(
+        solver=solver, account=account, since=now, failures=least, error=error, retry_at=now
     )
-    if failures >= settings.breaker_failures and not was_open:
-        log.warning("solver fails: its batches wait", solver=solver, error=error)
+    failures = session.execute(
+        counted.on_conflict_do_update(
+            index_elements=[Breaker.solver, Breaker.account],
+            set_={"failures": counts, "error": error, "probe": None},
+            where=not_(says_nothing_new),
+        ).returning(Breaker.failures)
+    ).scalar()
+    if failures is None:
+        return session.execute(select(Breaker.retry_at).where(*_key(solver, account))).scalar_one()
+    retry_at = now + timedelta(seconds=wait_s(failures, settings, retry_after_s))
+    values: dict[str, Any] = {"retry_at": retry_at}
+    if failures >= limit:
+        values["opened_at"] = func.coalesce(Breaker.opened_at, now)
+    session.execute(update(Breaker).where(*_key(solver, account)).values(**values))
+    if failures == limit:
+        log.warning(
+            "solver fails: its batches wait", solver=solver, error=error, asked_again_at=retry_at.isoformat()
+        )
     return retry_at
 
 
-def record_success(session: Session, solver: str) -> None:
-    """Close the breaker of ``solver`` in ``session``: it has answered."""
-    closed = session.execute(delete(Breaker).where(Breaker.solver == solver).returning(Breaker.failures))
-    if (failures := closed.scalar()) is not None:
+def record_success(session: Session, solver: str, account: str, *, batch: int, now: datetime) -> None:
+    """Close the breaker of ``solver`` for ``account`` in ``session``: it has answered ``batch`` at ``now``.
+
+    A breaker of another token is closed, too, if its turn to ask had come: the token may have been replaced.
+    If it is still used, its next failure opens it again.
+    """
+    replaced = or_(Breaker.probe == batch, Breaker.retry_at <= now)
+    closed = session.execute(
+        delete(Breaker)
+        .where(Breaker.solver == solver, or_(Breaker.account == account, replaced))
+        .returning(Breaker.failures)
+    )
+    if (failures := max(closed.scalars(), default=None)) is not None:
         log.info("solver answers again", solver=solver, failures=failures)
+
+
+def _key(solver: str, account: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return Breaker.solver == solver, Breaker.account == account

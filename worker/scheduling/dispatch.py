@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from schema.calendar.run_hours import RunHours
 from schema.database import Database
 from schema.messages import Message, Task
+from schema.parameters import solver_key
 from schema.states import LIVE_RUNS, BatchState
 from schema.tables import Batch, Run
 from worker.process.hints import Hints
@@ -30,25 +31,43 @@ _TRIED = 8  # runs searched for a more urgent batch: other workers may be claimi
 _SHARING = 64  # runs of one priority that take turns; later runs wait
 
 
-def dispatch(database: Database, settings: WorkerSettings, hints: Hints, after_s: float | None = None) -> int:
+def dispatch(
+    database: Database,
+    settings: WorkerSettings,
+    hints: Hints,
+    after_s: float | None = None,
+    *,
+    accounts: circuit_breaker.Accounts | None = None,
+) -> int:
     """Send ``hints`` for due batches of ``database`` until enough wait in the broker; return their number.
 
     A hint without effect for ``after_s`` seconds (default: `rehint_s` of ``settings``) counts as lost.
+
+    Args:
+        accounts: the accounts of a worker, which knows its solvers' tokens; their circuit breakers count.
     """
     after_s = settings.rehint_s if after_s is None else after_s
     with database.transaction() as session:
-        batches = choose_batches(session, settings, now=database.now(session), after_s=after_s)
+        batches = choose_batches(session, settings, accounts, now=database.now(session), after_s=after_s)
     hints.send(Message(Task.SAMPLE_BATCH, batch) for batch in batches)
     return len(batches)
 
 
-def choose_batches(session: Session, settings: WorkerSettings, *, now: datetime, after_s: float) -> list[int]:
+def choose_batches(
+    session: Session,
+    settings: WorkerSettings,
+    accounts: circuit_breaker.Accounts | None = None,
+    *,
+    now: datetime,
+    after_s: float,
+) -> list[int]:
     """Mark the next batches due at ``now`` in ``session`` as hinted and return their ids.
 
     Higher priorities come first; runs of the same priority take turns.
 
     Args:
         settings: how many hints may wait.
+        accounts: as for `dispatch`.
         after_s: seconds after which a hint without effect counts as lost.
     """
     lost = now - timedelta(seconds=after_s)
@@ -63,7 +82,7 @@ def choose_batches(session: Session, settings: WorkerSettings, *, now: datetime,
     if room <= settings.waiting_hints // 2:
         return []
     due = and_(Batch.due_at <= now, or_(Batch.dispatched_at.is_(None), Batch.dispatched_at <= lost))
-    gate = _Gate(session, settings, now)
+    gate = _Gate(session, settings, accounts, now)
     chosen: list[int] = []
     for _, runs in groupby(session.execute(_live(due)).all(), key=lambda run: run.priority):
         queues = [gate.admit(run, _next(session, run.id, due, room)) for run in islice(runs, _SHARING)]
@@ -75,15 +94,23 @@ def choose_batches(session: Session, settings: WorkerSettings, *, now: datetime,
     return chosen
 
 
-def choose_batch(session: Session, batch: int, settings: WorkerSettings, *, now: datetime) -> int:
+def choose_batch(
+    session: Session,
+    batch: int,
+    settings: WorkerSettings,
+    accounts: circuit_breaker.Accounts | None = None,
+    *,
+    now: datetime,
+) -> int:
     """Return the batch to claim at ``now`` on a hint for ``batch``: one of a higher priority, if any is due.
 
     Otherwise it is one of the same run that another worker began and released, or ``batch`` itself. A batch
-    that is passed over gets another hint. ``session`` and ``settings`` decide about closed solvers.
+    that is passed over gets another hint. ``session``, ``settings`` and ``accounts`` decide about closed
+    solvers.
     """
     own_priority = select(Run.priority).join(Batch, Batch.run_id == Run.id).where(Batch.id == batch)
     due = Batch.due_at <= now
-    gate = _Gate(session, settings, now)
+    gate = _Gate(session, settings, accounts, now)
     more_urgent = _live(due).where(Run.priority > own_priority.scalar_subquery())
     for run in session.execute(more_urgent if gate.is_anywhere_closed else more_urgent.limit(_TRIED)).all():
         admitted = gate.admit(run, _next(session, run.id, due, 1))
@@ -102,11 +129,12 @@ class _Gate:
 
     session: Session
     settings: WorkerSettings
+    accounts: circuit_breaker.Accounts | None
     now: datetime
     _broken: dict[str, circuit_breaker.BrokenSolver] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._broken = circuit_breaker.find_all(self.session)
+        self._broken = circuit_breaker.find_all(self.session, self.accounts)
 
     @property
     def is_anywhere_closed(self) -> bool:
@@ -119,7 +147,7 @@ class _Gate:
         if not self._broken or not batches:
             return batches
         chosen = self.session.execute(select(Run.solver, Run.parameters).where(Run.id == run.id)).one()
-        solver = circuit_breaker.solver_key(*chosen)
+        solver = solver_key(*chosen)
         broken = self._broken.get(solver)
         if broken is None or broken.failures < self.settings.breaker_failures:
             return batches

@@ -78,9 +78,17 @@ def _collect(session: Session, now: datetime) -> Iterator[Metric]:
     yield _by_state("annealq_webhook_deliveries", "Messages to webhooks by state", DeliveryState, sent)
     yield from _ledger(session)
     yield from _queue(session, now)
-    failures = session.execute(select(Breaker.solver, Breaker.failures))
+    failures = session.execute(select(Breaker.solver, func.max(Breaker.failures)).group_by(Breaker.solver))
     text = "Consecutive failures of a solver since its last answer"
     yield _fill(GaugeMetricFamily("annealq_solver_failures", text, labels=["solver"]), failures)
+    opened = session.execute(
+        select(Breaker.solver, func.min(Breaker.opened_at))
+        .where(Breaker.opened_at.is_not(None))
+        .group_by(Breaker.solver)
+    )
+    seconds = [(solver, (now - since).total_seconds()) for solver, since in opened if since is not None]
+    text = "Time for which runs have been waiting for a solver that fails"
+    yield _fill(GaugeMetricFamily("annealq_solver_outage_seconds", text, labels=["solver"]), seconds)
 
 
 def _runs(session: Session) -> Iterator[Metric]:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from producer.api.live.links import links
-from producer.runs import summary
+from producer.runs import queries, summary
 from schema.database import Database
 from schema.errors import AnnealqError
 from schema.tables import Run
@@ -85,7 +85,8 @@ class Snapshots:
         with self._database.reading() as session:
             rows = {row[0]: tuple(row) for row in session.execute(_ROWS, {"runs": list(runs)})}
             now = self._database.now(session)
-            return {run: self._render(session, run, rows.get(run, ()), now) for run in runs}
+            outages = tuple(queries.outages(session).values())
+            return {run: self._render(session, run, (*rows.get(run, ()), outages), now) for run in runs}
 
     def _render(
         self, session: Session, run: int, row: tuple[object, ...], now: datetime

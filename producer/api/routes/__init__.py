@@ -5,5 +5,5 @@ uploads.py      images of a request              runs.py     list, show, pause, 
 results.py      classified images: JSON, CSV, Parquet
 events.py       progress as server-sent events   catalogue.py  networks and embeddings
 health.py       liveness and readiness           metrics.py  metrics for Prometheus
-pages.py        the dashboard, mounted at `/`
+pages.py        the dashboard, mounted at `/`      webhooks.py     messages to webhooks, for /openapi.json
 """

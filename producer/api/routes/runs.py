@@ -18,6 +18,7 @@ from producer.api.keys.authentication import Reader, Submitter
 from producer.api.keys.keys import Scope
 from producer.runs import control, queries
 from producer.runs.request import MAX_BUDGET_US
+from producer.runs.summary import outage_values
 from schema.errors import ParameterError, RequestRefused
 from schema.states import RunState
 
@@ -57,11 +58,13 @@ def list_runs(
     """
     with service.database.reading() as session:
         runs = queries.runs(session, limit, before=before, state=state, key=caller.only)
+        outages = queries.outages_of(session, runs)
     following = None
     if len(runs) == limit:
         condition = f"&state={state}" if state else ""
         following = f"/v1/runs?limit={limit}&before={runs[-1].run_id}{condition}"
-    return JSONResponse({"runs": jsonable_encoder(runs), "next": following})
+    shown = [asdict(run) | outage_values(outages.get(run.run_id)) for run in runs]
+    return JSONResponse({"runs": jsonable_encoder(shown), "next": following})
 
 
 @router.get("/v1/runs/{run}", summary="Show a run")

@@ -87,11 +87,12 @@ def test_solvers_are_shown_with_their_problems_and_charges(
         session.execute(insert(Problem).values(**problem, ordinal=0, label="a", **answered))
         session.execute(insert(Problem).values(**problem, ordinal=1, label="b", state=ProblemState.RESERVED))
         broken = {"error": "no answer", "since": START, "retry_at": START}
-        session.execute(insert(Breaker).values(solver="dwave", failures=2, **broken))
+        session.execute(insert(Breaker).values(solver="dwave", account="0a1b", failures=2, **broken))
     rows = re.findall(r'<tr><th scope="row">(.*?)</tr>', http.get("/solvers").text, re.DOTALL)
     cells = [re.sub(r"(<[^>]*>)+", "|", row) for row in rows]
     assert cells == [
-        "dwave|2 consecutive failures: no answer|0|0|0|0.000 s|0.000 s|",
+        "dwave|2 consecutive failures with account 0a1b since 2026-01-01 00:00:00 UTC: no answer; "
+        "it is asked again at 2026-01-01 00:00:00 UTC|0|0|0|0.000 s|0.000 s|",
         "emulator|answers|1|0|0|0.000 s|1.234 s|",
     ]
 

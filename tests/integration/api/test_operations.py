@@ -128,7 +128,9 @@ def test_metrics_are_what_the_database_holds(
             row |= {"one_hot_fraction": 1, "chain_break_fraction": fraction}
             session.execute(insert(Classification).values(run_id=run, image=image, **row))
         broken = {"error": "away", "since": START, "retry_at": START}
-        session.execute(insert(Breaker).values(solver="emulator", failures=3, **broken))
+        for account in ("", "0a1b2c3d4e5f"):
+            values = {"solver": "emulator", "account": account, "failures": 3, "opened_at": START}
+            session.execute(insert(Breaker).values(**values, **broken))
     found = figures(http)
     assert found["annealq_runs", "queued"] == 2
     assert found["annealq_batches", "pending"] == 4
@@ -143,6 +145,7 @@ def test_metrics_are_what_the_database_holds(
     assert found["annealq_run_chain_break_fraction", str(run)] == pytest.approx(0.2)
     assert found["annealq_batch_retries_total", ""] == 2
     assert found["annealq_solver_failures", "emulator"] == 3
+    assert found["annealq_solver_outage_seconds", "emulator"] > 0
     assert found["annealq_queue_depth", ""] == 4
     with database.reading() as session:
         age = (database.now(session) - START).total_seconds()

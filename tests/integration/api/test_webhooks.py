@@ -10,12 +10,13 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from producer.api.core.settings import load as load_api
 from producer.api.keys import keys
@@ -27,8 +28,9 @@ from producer.webhooks import deliveries
 from producer.webhooks.deliveries import MAX_ATTEMPTS, DeliveryResult
 from producer.webhooks.sender import WebhookSender
 from schema.database import Database
+from schema.parameters import Solver
 from schema.states import DeliveryState
-from schema.tables import Run
+from schema.tables import Breaker, Run
 from schema.tables.api import Delivery, RunSubmission
 from tests.integration.api.conftest import refused, send
 from tests.integration.conftest import START, Cli, Clock
@@ -228,3 +230,51 @@ def test_a_webhook_without_a_secret_is_refused(http: httpx.Client, network: Chos
 def test_a_key_s_webhook_is_checked(cli: Cli) -> None:
     with pytest.raises(Exception, match="use https"):
         cli("keys", "add", "a", "--webhook", "http://example.com/")
+
+
+def test_an_outage_of_its_solver_is_told_once_and_so_is_its_end(
+    timed: Database, clock: Clock, enqueue: Callable[..., Enqueued], receiver: Receiver
+) -> None:
+    run = enqueue(10, solver=Solver.EMULATOR).id
+    with timed.transaction() as session:
+        values = {"webhook_url": receiver.url, "webhook_secret": SECRET, "created_at": START}
+        session.execute(insert(RunSubmission).values(run_id=run, **values))
+        broken = {"since": clock.now, "opened_at": clock.now, "retry_at": clock.now, "error": "no answer"}
+        session.execute(insert(Breaker).values(solver="emulator", failures=3, **broken))
+    deliver(timed)
+    assert receiver.came.empty()  # a short outage is not told
+    clock.forward(31)
+    for _ in range(3):
+        deliver(timed)
+    message = verify(*receiver.next(1), SECRET.encode())
+    assert message["type"] == "run.waiting"
+    assert message["data"]["outage"]["error"] == "no answer"
+    assert "no answer" in message["data"]["waits"]
+    with timed.transaction() as session:
+        session.execute(delete(Breaker))
+    clock.forward(1)
+    for _ in range(3):
+        deliver(timed)
+    message = verify(*receiver.next(1), SECRET.encode())
+    assert (message["type"], message["data"]["waits"]) == ("run.resumed", None)
+    clock.forward(1)
+    control.cancel(timed, run)
+    deliver(timed)
+    assert verify(*receiver.next(1), SECRET.encode())["type"] == "run.cancelled"
+    assert receiver.came.empty()
+
+
+def test_of_several_processes_one_tells_of_an_outage(
+    timed: Database, clock: Clock, enqueue: Callable[..., Enqueued]
+) -> None:
+    run = enqueue(10, solver=Solver.EMULATOR).id
+    with timed.transaction() as session:
+        values = {"webhook_url": "https://example.com", "webhook_secret": SECRET, "created_at": START}
+        session.execute(insert(RunSubmission).values(run_id=run, **values))
+        broken = {"since": clock.now, "opened_at": clock.now, "retry_at": clock.now, "error": "no answer"}
+        session.execute(insert(Breaker).values(solver="emulator", failures=3, **broken))
+    clock.forward(31)
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(deliveries.enqueue_outages, timed) for _ in range(8)]:
+            done.result()
+    assert row(timed).event == "waiting"

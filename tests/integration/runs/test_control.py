@@ -16,7 +16,7 @@ from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.errors import NotFound, ParameterError
 from schema.messages import Message, Task
-from schema.parameters import Parameters, Solver, Visible
+from schema.parameters import Parameters, Solver, Visible, solver_key
 from schema.settings import load as load_settings
 from schema.states import BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Breaker, Classification, Problem, Run, Spending
@@ -318,9 +318,9 @@ def test_a_solver_that_is_offline_parks_its_batches_and_one_asks(
     for batch in mine[:3]:
         sample_batch(context, batch)
     with context.database.reading() as session:
-        broken = circuit_breaker.find(
-            session, circuit_breaker.solver_key(Solver.EMULATOR, PARAMETERS.to_dict())
-        )
+        account = context.solvers.account(Solver.EMULATOR)
+        key = solver_key(Solver.EMULATOR, PARAMETERS.to_dict())
+        broken = circuit_breaker.find(session, key, account)
         assert broken is not None
         assert broken.failures == 3
     asked = emulator.ledger()
