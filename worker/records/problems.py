@@ -26,6 +26,7 @@ from schema.states import BatchState, ProblemState
 from schema.tables import Batch, Event, Problem, Run, SampleSet
 
 LABEL = "annealq:"
+ACCESS_TIME = "qpu_access_time"  # in a solver's timing: what it charges
 OFFLINE = "offline: "  # the error of a problem that failed because of its solver begins with this
 MOST_SENDS = 3  # problems with the same image that may fail before it is given up
 _LIVE = (ProblemState.RESERVED, ProblemState.SENDING, ProblemState.SENT, ProblemState.ANSWERED)
@@ -228,16 +229,32 @@ def requeue(session: Session, problem: int, why: str, *, now: datetime) -> None:
 
 
 def mark_failed(
-    session: Session, problem: int, source: ProblemState, why: str, *, now: datetime, spent: bool = False
+    session: Session,
+    problem: int,
+    source: ProblemState,
+    why: str,
+    *,
+    now: datetime,
+    timing: Mapping[str, float] | None = None,
 ) -> None:
     """Record in ``session`` that the solver refused or failed ``problem`` by ``now``, and ``why``.
 
     Args:
         source: state of the problem before.
-        spent: the problem was charged nevertheless.
+        timing: the solver's own figures, microseconds, if it charged the problem nevertheless.
     """
-    # The charge is lost with the answer; the estimate is the best that is known.
-    waste = {"wasted_us": func.coalesce(Problem.estimated_us, 0)} if spent else {}
+    charge: dict[str, Any] = {}
+    if timing:
+        charge = {"timing": dict(timing), "wasted_us": round(timing.get(ACCESS_TIME, 0.0), 1)}
+    transition(session, problem, source, ProblemState.FAILED, now=now, why=why, error=why, **charge)
+
+
+def write_off(session: Session, problem: int, source: ProblemState, why: str, *, now: datetime) -> None:
+    """Record in ``session`` that nobody can tell any more by ``now`` if ``problem`` was charged, and ``why``.
+
+    Its estimate counts as its charge. ``source`` is its state before.
+    """
+    waste = {"wasted_us": func.coalesce(Problem.estimated_us, 0), "charge_estimated": True}
     transition(session, problem, source, ProblemState.FAILED, now=now, why=why, error=why, **waste)
 
 

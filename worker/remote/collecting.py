@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,12 +12,14 @@ import structlog
 from isal import isal_zlib
 
 from schema.codecs import samples
-from schema.errors import Offline, QueueFull, Unavailable
+from schema.errors import Offline, QueueFull, Unavailable, Uncertain
 from schema.states import ProblemState
 from worker.process.crash_points import CrashPoint, reach
 from worker.process.meter import ProblemOutcome
 from worker.records import problems
+from worker.records.problems import LedgerEntry
 from worker.remote.state import SubmissionState
+from worker.sapi.errors import NOT_FOUND
 from worker.sapi.events import Accepted, Answered, Event, Failed
 from worker.scheduling import circuit_breaker
 
@@ -97,7 +99,7 @@ def _store_answers(
 
 def _store_failure(state: SubmissionState, session: Session, event: Failed, now: datetime) -> None:
     entry = state.in_flight.pop(event.key)
-    if event.ended and event.sapi_id in state.cancelled_ids:
+    if event.ended and event.sapi_id in state.cancelled_ids and not event.timing_us:
         problems.mark_cancelled(session, event.key, now=now)
         return
     if isinstance(event.error, QueueFull):
@@ -106,10 +108,11 @@ def _store_failure(state: SubmissionState, session: Session, event: Failed, now:
         if state.deferred is None:
             state.to_send.appendleft(entry)
         return
-    state.errors.append(event.error)
+    error = _not_yet_gone(state, entry, now) if event.gone == NOT_FOUND else None
+    state.errors.append(error or event.error)
     if isinstance(event.error, Offline):
         state.to_send.clear()  # they stay reserved
-    if not event.ended:
+    if error is not None or not (event.ended or event.gone):
         return  # its row stays as it is: sent, or being sent
     if event.sapi_id is None and isinstance(event.error, Unavailable):
         problems.requeue(session, event.key, str(event.error), now=now)
@@ -117,8 +120,20 @@ def _store_failure(state: SubmissionState, session: Session, event: Failed, now:
     source = ProblemState.SENDING if event.sapi_id is None else ProblemState.SENT
     # The solver's outages must not count as failures of a problem.
     why = f"{problems.OFFLINE if isinstance(event.error, Offline) else ''}{event.error}"
-    problems.mark_failed(session, event.key, source, why, now=now, spent=event.spent)
+    if event.gone:
+        problems.write_off(session, event.key, source, why, now=now)
+    else:
+        problems.mark_failed(session, event.key, source, why, now=now, timing=event.timing_us)
     state.context.meter.problem(ProblemOutcome.FAILED)
+
+
+def _not_yet_gone(state: SubmissionState, entry: LedgerEntry, now: datetime) -> Uncertain | None:
+    """Return an error while an accepted problem that is not found may be too young to be seen everywhere."""
+    quarantine = timedelta(seconds=state.context.settings.quarantine_s)
+    if entry.sending_at is None or now >= (until := entry.sending_at + quarantine):
+        return None
+    text = f"problem {entry.sapi_id} is not found, although it was accepted; checking again later"
+    return Uncertain(text, (until - now).total_seconds())
 
 
 def _close_circuit(state: SubmissionState, session: Session, now: datetime) -> None:

@@ -6,6 +6,7 @@ It is the only way to hardware, and to the emulator that speaks the same API.
     connections.py  one connection per solver and process
     qpu.py          a connection: problems are submitted without waiting, answers arrive as events
     events.py       what happens to a problem: accepted, answered, failed
+    checks.py       asks about problems one by one, in a thread
     problems.py     the solver's own list of problems: look-up by label, charges
     program.py      encodes a model on a chip for the wire
     wire.py         the wire format: base64 arrays of problems and answers

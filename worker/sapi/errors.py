@@ -37,7 +37,8 @@ _BUSY = 429
 _FORBIDDEN = 403
 _SERVER_ERRORS = 500
 _UNREACHABLE = (requests.ConnectionError, requests.Timeout, requests.exceptions.RetryError, RequestTimeout)
-GONE = 410  # the answer was deleted, as all are in the end
+GONE = 410  # the problem was deleted, as all are in the end
+NOT_FOUND = 404  # the same, or an id that never existed
 
 
 def map_submission_error(error: BaseException, retry_after_s: float | None) -> SolverError:
@@ -65,19 +66,23 @@ def map_answer_error(sapi_id: str, error: BaseException, retry_after_s: float | 
 
     ``retry_after_s`` is what the server has asked for last.
     """
-    code = getattr(error, "error_code", None)
-    if isinstance(error, SolverFailureError):
-        return ProblemFailed(f"the solver failed problem {sapi_id}: {error}")
-    if code == GONE:
-        return ProblemFailed(f"the solver has deleted the answer of problem {sapi_id}: {error}")
     if isinstance(error, SolverAuthenticationError):
         return _token_refused(error)
     text = f"the answer of problem {sapi_id} could not be fetched: {type(error).__name__}: {error}"
+    code = getattr(error, "error_code", None)
     if code == _FORBIDDEN:
         return NoAccess(text)
-    if code == _BUSY or (code or 0) >= _SERVER_ERRORS or isinstance(error, _UNREACHABLE):
-        return Offline(text, retry_after_s)
-    return Unavailable(text)
+    if code in (GONE, NOT_FOUND):
+        return ProblemFailed(f"the solver no longer knows problem {sapi_id} ({code}): {error}")
+    return Offline(text, retry_after_s) if is_offline(error) else Unavailable(text)
+
+
+def is_offline(error: BaseException) -> bool:
+    """Return whether ``error`` concerns the whole service: it does not answer, or does not take the token."""
+    if isinstance(error, (SolverAuthenticationError, *_UNREACHABLE)):
+        return True
+    code = getattr(error, "error_code", None) or 0
+    return code == _BUSY or code >= _SERVER_ERRORS
 
 
 def _map_refusal(text: str) -> SolverError:

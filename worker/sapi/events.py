@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
+from dwave.cloud import Client
 from dwave.cloud.computation import Future
 from dwave.cloud.exceptions import CanceledFutureError, SolverOfflineError
 
 from schema.errors import Corrupt, Offline, ProblemFailed, SolverError, Unavailable, Uncertain
 from worker.sapi import wire
-from worker.sapi.errors import GONE, map_answer_error, map_submission_error
+from worker.sapi.errors import is_offline, map_answer_error, map_submission_error
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,9 @@ class Failed:
     sapi_id: str | None  # None if the solver gave none
     error: SolverError
     ended: bool  # the problem has finished; otherwise it may still be answered
-    # it was charged although there is no answer. A problem that failed is not charged, as a rule
-    spent: bool = False
+    gone: int | None = None  # 410 or 404: the solver says that it no longer knows the accepted problem
+    # of a problem that was charged although it failed; the solver's own figures by name, microseconds
+    timing_us: Mapping[str, float] = field(default_factory=dict)
 
 
 Event = Accepted | Answered | Failed
@@ -46,8 +50,11 @@ Event = Accepted | Answered | Failed
 
 def read_outcome(
     key: int, sapi_id: str | None, future: Future, retry_after_s: float | None
-) -> Answered | Failed:
+) -> Answered | Failed | None:
     """Return the outcome of problem ``key`` from its finished ``future``.
+
+    It is None if the future says nothing certain about an accepted problem: its error may be that of another
+    problem of the same request. Then ask about it alone.
 
     Args:
         sapi_id: the solver's id, if it has given one.
@@ -62,17 +69,40 @@ def read_outcome(
         return Failed(key, None, mapped, ended=not isinstance(mapped, Uncertain))
     try:
         return Answered(key, str(sapi_id), wire.decode_answer(answer))
-    except Corrupt as error:
-        return Failed(key, sapi_id, Unavailable(f"problem {sapi_id}: {error}"), ended=False)
+    except Corrupt:
+        return None
 
 
-def _failure(key: int, sapi_id: str, error: BaseException, retry_after_s: float | None) -> Failed:
-    """Map an error of an accepted problem: it failed, or its answer can be fetched later."""
+def read_status(key: int, sapi_id: str, message: Any) -> Answered | Failed | None:
+    """Return the outcome of problem ``key`` from its status and answer, ``message``; None: none yet."""
+    try:
+        status = message["status"]
+        if status == Client.STATUS_COMPLETE:
+            return Answered(key, sapi_id, wire.decode_answer(message["answer"]))
+        if status in Client.ANY_STATUS_ONGOING:
+            return None
+        if status == Client.STATUS_CANCELLED:
+            return _cancelled(key, sapi_id)
+        text = str(message.get("error_message", status))
+        timing_us = wire.decode_timing((message.get("answer") or message).get("timing"))
+    except (Corrupt, KeyError, TypeError, ValueError, AttributeError) as error:
+        text = f"problem {sapi_id}: its status or answer cannot be read: {error}"
+        return Failed(key, sapi_id, Unavailable(text), ended=False)
+    failed = ProblemFailed(f"the solver failed problem {sapi_id}: {text}")
+    return Failed(key, sapi_id, failed, ended=True, timing_us=timing_us)
+
+
+def _failure(key: int, sapi_id: str, error: BaseException, retry_after_s: float | None) -> Failed | None:
+    """Map an error of an accepted problem; None if it must be asked about alone."""
     if isinstance(error, CanceledFutureError):
-        text = f"problem {sapi_id} was cancelled at the solver"
-        return Failed(key, sapi_id, ProblemFailed(text), ended=True)
+        return _cancelled(key, sapi_id)
     if isinstance(error, SolverOfflineError):
         return Failed(key, sapi_id, Offline(f"the solver went offline: {error}"), ended=True)
-    mapped = map_answer_error(sapi_id, error, retry_after_s)
-    spent = getattr(error, "error_code", None) == GONE
-    return Failed(key, sapi_id, mapped, ended=isinstance(mapped, ProblemFailed), spent=spent)
+    if is_offline(error):
+        return Failed(key, sapi_id, map_answer_error(sapi_id, error, retry_after_s), ended=False)
+    return None  # also of a problem that failed: it may have been charged
+
+
+def _cancelled(key: int, sapi_id: str) -> Failed:
+    text = f"problem {sapi_id} was cancelled at the solver"
+    return Failed(key, sapi_id, ProblemFailed(text), ended=True)

@@ -64,11 +64,9 @@ def charge_us(client: Client, sapi_id: str) -> int | None:
     Raises:
         Unavailable: the solver does not answer.
     """
-    # Not `Problems.get_problem_answer`: it refuses raw answers, because they lack a field.
     with mapping_errors(), closing(client.create_session()) as session:
-        session.set_accept(_PROBLEM, accept_version="~=3.0", ask_version="3.0.0")
         try:
-            answer = Client._sapi_request(session.get, f"problems/{sapi_id}/")["answer"]
+            answer = fetch(session, sapi_id)["answer"]
         except SAPIError as error:
             if error.error_code in (404, GONE):
                 return None
@@ -76,10 +74,30 @@ def charge_us(client: Client, sapi_id: str) -> int | None:
         return round(float(answer["timing"]["qpu_access_time"]))
 
 
+def fetch(session: Any, sapi_id: str) -> Any:
+    """Return status and answer of the problem ``sapi_id``, unchecked, over a ``session`` of a client.
+
+    Raises:
+        Exception: as the client raises.
+    """
+    # Not `Problems.get_problem_answer`: it refuses raw answers, because they lack a field.
+    session.set_accept(_PROBLEM, accept_version="~=3.0", ask_version="3.0.0")
+    return Client._sapi_request(session.get, f"problems/{sapi_id}/")
+
+
+def require_service(client: Client) -> None:
+    """Raise Unavailable unless ``client`` can list problems."""
+    _list(client, max_results=1)
+
+
 def _search(client: Client, text: str) -> list[ListedProblem]:
     """Return problems whose label contains ``text``: the server's filter is a substring match."""
+    return _list(client, label=text, max_results=_PAGE)
+
+
+def _list(client: Client, **filters: Any) -> list[ListedProblem]:
     with mapping_errors(), Problems.from_config(client.config) as problems:
-        rows: Any = problems.list_problems(label=text, max_results=_PAGE)
+        rows: Any = problems.list_problems(**filters)
     return [
         ListedProblem(
             sapi_id=str(row.id),

@@ -23,16 +23,24 @@ from schema.parameters import Parameters
 from worker.embedding.model.graphs import SolverGraph
 from worker.embedding.model.scale import Ranges
 from worker.sapi import problems as sapi_problems
+from worker.sapi.checks import ProblemChecks, Verdict
 from worker.sapi.client import Access, choose_solver, connect
 from worker.sapi.errors import mapping_errors
 from worker.sapi.events import Accepted, Event, read_outcome
 from worker.sapi.problems import ListedProblem
 
+# The server answers a poll within `Access.poll_wait_s`. A problem without news for this much longer was left
+# out of an answer, or its request hangs.
+_SILENCE_S = 10.0
+_LOOK_EVERY_S = 1.0
+
+_News = queue.SimpleQueue[int | Verdict]
+
 
 class _KeyedEvent(threading.Event):
     """An event that also puts a key on a queue when it is set."""
 
-    def __init__(self, key: int, news: queue.SimpleQueue[int]) -> None:
+    def __init__(self, key: int, news: _News) -> None:
         super().__init__()
         self._key = key
         self._news = news
@@ -45,14 +53,25 @@ class _KeyedEvent(threading.Event):
 class _ProblemFuture(Future):  # type: ignore[misc]  # the client has no types
     """A future that puts its key on a queue when its id is known and when it is done; it decodes nothing."""
 
-    def __init__(self, key: int, news: queue.SimpleQueue[int], solver: Any, sapi_id: str | None) -> None:
+    def __init__(self, key: int, news: _News, solver: Any, sapi_id: str | None) -> None:
         super().__init__(solver=solver, id_=sapi_id)
+        self.heard_at = time.monotonic()
         # The client parses the solver's times, which nobody reads, only while it has none.
         self.time_received = self.time_solved = self.time_created
         event = _KeyedEvent(key, news)
         if sapi_id is None:
             self._id_ready_event = event
         self._add_event(event)
+
+    @property
+    def remote_status(self) -> str | None:
+        """Return the status that the solver stated last."""
+        return self._remote_status
+
+    @remote_status.setter
+    def remote_status(self, status: str | None) -> None:
+        self._remote_status = status
+        self.heard_at = time.monotonic()
 
     def _decode(self) -> Any:
         self._result = self._message["answer"]
@@ -80,12 +99,17 @@ class SolverConnection:
         except BaseException:
             self._client.close(wait=False)
             raise
-        self._news: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._news: _News = queue.SimpleQueue()
+        self._checks = ProblemChecks(self._client, self._news.put)
+        self._silence_s = access.poll_wait_s + _SILENCE_S
+        self._looked_at = time.monotonic()
+        self._asked: dict[int, _ProblemFuture] = {}  # about which the solver is asked one by one
         self._open: dict[int, _ProblemFuture] = {}
         self._accepted: set[int] = set()
 
     def close(self) -> None:
         """Close the connection; submitted problems stay at the solver."""
+        self._checks.close()
         self._client.close(wait=False)
 
     def estimate_us(self, parameters: Parameters, qubits: int) -> int:
@@ -138,6 +162,8 @@ class SolverConnection:
 
     def resume(self, key: int, sapi_id: str) -> None:
         """Wait for the problem ``sapi_id``, which this or another client has sent, under ``key``."""
+        if key in self._asked and self._asked[key].id == sapi_id:
+            return
         future = self._open.get(key)
         if future is not None and future.id == sapi_id:
             # The client has one future for an id: of two, one would be forgotten.
@@ -153,12 +179,14 @@ class SolverConnection:
     def next_event(self, timeout_s: float) -> Event | None:
         """Return the next event of any problem, or None if nothing happens within ``timeout_s`` seconds."""
         deadline = time.monotonic() + timeout_s
+        self._ask_about_silent()
         while True:
             try:
-                key = self._news.get(timeout=max(deadline - time.monotonic(), 0.0))
+                news = self._news.get(timeout=max(deadline - time.monotonic(), 0.0))
             except queue.Empty:
                 return None
-            if (event := self._read_event(key)) is not None:
+            event = self._read_verdict(news) if isinstance(news, Verdict) else self._read_event(news)
+            if event is not None:
                 return event
 
     def find(self, label: str) -> list[ListedProblem]:
@@ -188,9 +216,45 @@ class SolverConnection:
             return Accepted(key, sapi_id)
         if not future.done():
             return None
+        outcome = read_outcome(key, sapi_id, future, self._client.retry_after_s)
+        if outcome is None:
+            self._ask(key, future)
+            return None
         del self._open[key]
         self._accepted.discard(key)
-        return read_outcome(key, sapi_id, future, self._client.retry_after_s)
+        return outcome
+
+    def _ask(self, key: int, future: _ProblemFuture) -> None:
+        """Ask about an accepted problem alone."""
+        self._asked[key] = self._open.pop(key)
+        self._checks.ask(key, str(future.id))
+
+    def _ask_about_silent(self) -> None:
+        """Ask about each accepted problem that polls have not mentioned for long."""
+        now = time.monotonic()
+        if now - self._looked_at < _LOOK_EVERY_S:
+            return
+        self._looked_at = now
+        for key, future in list(self._open.items()):
+            if future.id is not None and not future.done() and now - future.heard_at > self._silence_s:
+                self._ask(key, future)
+
+    def _read_verdict(self, verdict: Verdict) -> Event | None:
+        """Return the event of ``verdict``; wait again for a problem that has not finished."""
+        key, future = verdict.key, self._asked.get(verdict.key)
+        if future is None or future.id != verdict.sapi_id:
+            return None
+        del self._asked[key]
+        if verdict.outcome is not None:
+            self._accepted.discard(key)
+            return verdict.outcome
+        if future.done():
+            self.resume(key, verdict.sapi_id)
+        else:  # the client may still know it, and has one future for an id
+            future.heard_at = time.monotonic()
+            self._open[key] = future
+            self._client._poll(future)
+        return None
 
     def _check(self, parameters: Parameters) -> None:
         low, high = self.properties.get("num_reads_range", (1, float("inf")))
