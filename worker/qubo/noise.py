@@ -89,6 +89,17 @@ def spin_ranges(model: EnergyModel, alpha: float) -> tuple[float, float]:
 def largest_h(model: EnergyModel, alpha: float) -> FloatArray:
     """Return the largest |h| (n,) float64 of each unit of ``model`` over all features in [-alpha, alpha]^nv.
 
+    Raises:
+        ParameterError: ``alpha`` is not positive and finite.
+    """
+    low, high = range_of_h(model, alpha)
+    return np.maximum(-low, high)
+
+
+def range_of_h(model: EnergyModel, alpha: float) -> tuple[FloatArray, FloatArray]:
+    """Return the lowest and the highest h of each unit of ``model``, (n,) float64 each, over all features in
+    [-``alpha``, ``alpha``]^nv.
+
     Each h_i (SPIN form) is linear in the features. So its extremes are its value for features 0 plus and
     minus ``alpha`` times the sum of the absolute slopes.
 
@@ -101,5 +112,5 @@ def largest_h(model: EnergyModel, alpha: float) -> FloatArray:
         reach = np.where(np.arange(model.units) < model.feature_count, alpha, 0.0)
     else:
         reach = alpha * np.abs(model.fold).sum(axis=0)
-    middle = spin_form(model.bias[np.newaxis], model.edges, model.couplings)
-    return np.asarray(np.abs(middle.h[0]) + reach / 2.0)
+    middle = spin_form(model.bias[np.newaxis], model.edges, model.couplings).h[0]
+    return middle - reach / 2.0, middle + reach / 2.0

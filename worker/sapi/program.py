@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.parameters import Parameters
+from worker.embedding.model.chain_biases import balance_chains, usual_values
 from worker.embedding.model.chain_strength import DEFAULT_CHAIN_STRENGTH, torque
 from worker.embedding.model.graphs import Interactions, SolverGraph
 from worker.embedding.model.placement import Placement, place_tiling
 from worker.embedding.model.scale import Ranges, fit_scale
 from worker.qubo.ising import spin_form
-from worker.qubo.noise import largest_h
+from worker.qubo.noise import range_of_h
 from worker.sapi import wire
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class ChipProgram:
     ranges: Ranges  # limits of h and J of the chip
     scale: float  # what h and J are multiplied by; the same for all images and tiles
     chain_strength: float  # in the model's units, before scaling
+    balance: FloatArray  # (T,) what is added to the even share of h of each qubit, in the model's units
     quad: str  # J of all couplers in use, encoded
     _smaller: dict[int, ChipProgram] = field(default_factory=dict, repr=False)
 
@@ -49,7 +51,7 @@ class ChipProgram:
             tiling = self.placement.tiling.take(slice(images))
             placement = place_tiling(self.placement.graph, Interactions.of(self.model), tiling)
             self._smaller[images] = _encode_quad(
-                self.model, placement, self.ranges, self.scale, self.chain_strength
+                self.model, placement, self.ranges, self.scale, self.chain_strength, self.balance
             )
         return self._smaller[images]
 
@@ -57,7 +59,7 @@ class ChipProgram:
         """Encode the linear terms ``linear`` (k, n) float64 of k images (BINARY) as `lin`."""
         h = spin_form(linear, self.model.edges, self.model.couplings).h * self.scale
         low, high = self.ranges.h
-        return wire.encode_doubles(np.clip(self.placement.linear(h), low, high))
+        return wire.encode_doubles(np.clip(self.placement.linear(h, self.balance * self.scale), low, high))
 
 
 def encode_program(
@@ -82,12 +84,24 @@ def encode_program(
     relative = DEFAULT_CHAIN_STRENGTH if parameters.chain_strength is None else parameters.chain_strength
     chain_strength = relative * torque(J, model.units)
     share = 1.0 if parameters.scale is None else parameters.scale
-    scale = fit_scale(placement, largest_h(model, alpha), J, chain_strength, ranges, share)
-    return _encode_quad(model, placement, ranges, scale, chain_strength)
+    h = range_of_h(model, alpha)
+    scale = fit_scale(placement, np.maximum(-h[0], h[1]), J, chain_strength, ranges, share)
+    usual = usual_values(model.units, model.class_units)
+    low, high = ranges.h
+    balance = balance_chains(placement, J, usual, h, (low / scale, high / scale))
+    return _encode_quad(model, placement, ranges, scale, chain_strength, balance)
 
 
 def _encode_quad(
-    model: EnergyModel, placement: Placement, ranges: Ranges, scale: float, chain_strength: float
+    model: EnergyModel,
+    placement: Placement,
+    ranges: Ranges,
+    scale: float,
+    chain_strength: float,
+    balance: FloatArray,
 ) -> ChipProgram:
+    balance = balance[: len(placement.owners)]
     couplings = placement.quadratic(model.couplings / 4.0 * scale, chain_strength * scale)
-    return ChipProgram(model, placement, ranges, scale, chain_strength, wire.encode_doubles(couplings))
+    return ChipProgram(
+        model, placement, ranges, scale, chain_strength, balance, wire.encode_doubles(couplings)
+    )

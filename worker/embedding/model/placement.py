@@ -1,8 +1,8 @@
 """Biases of a model on a chip: indices are computed once for each tiling, then there are arrays only.
 
-The result is that of `dwave.embedding.embed_bqm`. A unit's linear bias h is shared evenly by the qubits of
-its chain, a quadratic bias J evenly by all couplers between the two chains, and each coupler within a chain
-gets minus the chain strength.
+The result is that of `dwave.embedding.embed_bqm`, but for what `chain_biases` adds. A unit's linear bias h is
+shared evenly by the qubits of its chain, a quadratic bias J evenly by all couplers between the two chains,
+and each coupler within a chain gets minus the chain strength.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Placement:
         terms: (P,) intp, for each coupler between qubits in use, in the solver's order: the edge that it
             serves, -1 within a chain, -2 if it is not used.
         parts: (P,) float64, 1 / number of couplers that serve that edge in that tile; 0 if it serves none.
+        couplers: (P, 2) intp, the two qubits of each of these couplers.
     """
 
     graph: SolverGraph
@@ -49,11 +50,15 @@ class Placement:
     shares: FloatArray
     terms: IndexList
     parts: FloatArray
+    couplers: IndexList
 
-    def linear(self, h: FloatArray) -> FloatArray:
-        """Return linear biases (Q,) float64 in the solver's order, NaN if unused, for ``h`` (k, n)."""
+    def linear(self, h: FloatArray, balance: FloatArray | float = 0.0) -> FloatArray:
+        """Return linear biases (Q,) float64 in the solver's order, NaN if unused, for ``h`` (k, n).
+
+        To the even share of each qubit of a chain ``balance`` (T,) is added, see `chain_biases`.
+        """
         biases = np.full(len(self.graph.qubits), np.nan)
-        biases[self.slots] = h.ravel()[self.owners] * self.shares
+        biases[self.slots] = h.ravel()[self.owners] * self.shares + balance
         return biases
 
     def quadratic(self, J: FloatArray, chain_strength: float) -> FloatArray:
@@ -97,7 +102,8 @@ def place_tiling(graph: SolverGraph, interactions: Interactions, tiling: Tiling)
     slot_of = np.zeros(graph.size, dtype=np.intp)
     slot_of[graph.qubits] = np.arange(len(graph.qubits))
     active = np.sort(tiling.qubits)
-    terms, parts = _assign(graph, interactions, tiling, owner_of)
+    couplers = graph.couplers[(owner_of[graph.couplers] >= 0).all(axis=1)].astype(np.intp)
+    terms, parts = _assign(interactions, tiling, owner_of[couplers])
     return Placement(
         graph=graph,
         tiling=tiling,
@@ -108,17 +114,14 @@ def place_tiling(graph: SolverGraph, interactions: Interactions, tiling: Tiling)
         shares=1.0 / np.repeat(lengths, lengths),
         terms=terms,
         parts=parts,
+        couplers=couplers,
     )
 
 
-def _assign(
-    graph: SolverGraph, interactions: Interactions, tiling: Tiling, owner_of: IndexList
-) -> tuple[IndexList, FloatArray]:
-    """Return which edge each coupler between qubits in use serves, and its part of it."""
+def _assign(interactions: Interactions, tiling: Tiling, owners: IndexList) -> tuple[IndexList, FloatArray]:
+    """Return which edge each coupler serves, and its part of it; it joins the chains ``owners`` (P, 2)."""
     n, m = tiling.units, len(interactions.edges)
-    ends = owner_of[graph.couplers]
-    ends = ends[(ends >= 0).all(axis=1)]
-    low, high = np.sort(ends, axis=1).T
+    low, high = np.sort(owners, axis=1).T
     tile = low // n
     joins = tile == high // n
     edge_of = np.full(n * n, _UNUSED, dtype=np.intp)

@@ -88,7 +88,7 @@ def fit_scale(
     couplings = placement.quadratic(J, chain_strength)
     h_room = min(_room(biases, ranges.h), _room(-biases, ranges.h))
     J_room = _room(couplings, ranges.J)
-    ends = _ends(placement)
+    ends = placement.couplers
     if ranges.J_at_qubit is not None:
         J_room = min(J_room, _SUMMING * _room(_sums(ends, couplings), ranges.J_at_qubit))
     if ranges.J_in_group is not None and placement.graph.topology == "zephyr":
@@ -99,14 +99,6 @@ def fit_scale(
         return 1.0
     programmed = placement.quadratic(J * factor, chain_strength * factor)
     return factor if _room(programmed, ranges.J) >= 1 else factor * _ROUNDING
-
-
-def _ends(placement: Placement) -> IntArray:
-    """Return the qubits (P, 2) that each coupler in use joins."""
-    graph = placement.graph
-    in_use = np.zeros(graph.size, dtype=np.bool_)
-    in_use[placement.active] = True
-    return graph.couplers[in_use[graph.couplers].all(axis=1)].astype(np.int64)
 
 
 def _sums(ends: IntArray, couplings: FloatArray) -> FloatArray:
