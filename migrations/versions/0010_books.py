@@ -38,6 +38,7 @@ def upgrade() -> None:
         op.execute(f"ALTER TABLE runs ADD COLUMN {name} {kind}")
     op.execute("ALTER TABLE deliveries RENAME COLUMN ended_at TO happened_at")
     op.execute("ALTER TABLE deliveries ADD COLUMN event VARCHAR(16) DEFAULT 'ended' NOT NULL")
+    op.add_column("embeddings", sa.Column("saved_at", sa.DateTime(timezone=True), nullable=True))
     ledgers = op.create_table(
         "ledgers",
         sa.Column("key", sa.String(length=8), nullable=False),
@@ -58,6 +59,7 @@ def downgrade() -> None:
     op.execute("DELETE FROM deliveries WHERE event <> 'ended'")
     op.execute("ALTER TABLE deliveries DROP COLUMN event")
     op.execute("ALTER TABLE deliveries RENAME COLUMN happened_at TO ended_at")
+    op.execute("ALTER TABLE embeddings DROP COLUMN saved_at")
     for name, _ in _RUNS:
         op.execute(f"ALTER TABLE runs DROP COLUMN {name}")
     op.drop_index(op.f("ix_problems_recheck_at"), table_name="problems")

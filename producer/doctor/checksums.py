@@ -18,6 +18,7 @@ from schema.database import Database
 from schema.errors import Corrupt, NetworkError
 from schema.network import weights
 from schema.network.architecture import Architecture
+from schema.states import EmbeddingState
 from schema.tables import (
     Base,
     Batch,
@@ -187,7 +188,7 @@ ALL_STORED = (
         (Embedding.tiling, Embedding.tiles, Embedding.units, Embedding.qubits, Embedding.longest_chain),
         _embedding,
         "choose another --tiles for new runs",
-        where=Embedding.tiling.is_not(None),
+        where=Embedding.state == EmbeddingState.READY,
     ),
     StoredBytes(
         BatchImages,

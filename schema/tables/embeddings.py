@@ -56,6 +56,8 @@ class Embedding(Leased, Base):
     # The embedding on an earlier graph of the same solver that it was repaired from.
     repaired_from: Mapped[int | None] = mapped_column(ForeignKey("embeddings.id"))
     progress: Mapped[dict[str, Any] | None]  # of the search, while it runs
+    # While it runs, its best tiling and its seconds are stored, so that another worker can continue it.
+    saved_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
     __table_args__ = (

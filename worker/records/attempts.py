@@ -5,18 +5,20 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, false, select
+from sqlalchemy import ColumnElement, and_, exists, false, or_, select
 from sqlalchemy.orm import Session
 
 from schema.database import transition, transition_all
+from schema.parameters import Solver
 from schema.states import State
-from schema.tables import Batch, Calibration, Network, Preparation, Problem
+from schema.tables import Batch, Calibration, Embedding, Network, Preparation, Problem, Run
 from worker.process.settings import WorkerSettings
 from worker.records import runs
 from worker.records.leases import STATES, HintedTable, LeasedTable, SimplyClaimed
 from worker.records.retries import Discard, Retry, after_silence
 
 _TABLES: tuple[HintedTable, ...] = (Batch, Network, Calibration, Preparation)
+_REMOTE = [solver for solver in Solver if solver.is_remote]
 _AT_ONCE = 500  # rows released in one transaction; the next pass takes the rest
 
 
@@ -83,8 +85,14 @@ def release_expired(session: Session, *, now: datetime, settings: WorkerSettings
 
 
 def _progressed() -> ColumnElement[bool]:
-    """Build the condition that a problem of a batch was answered since the batch was claimed."""
-    return exists().where(Problem.batch_id == Batch.id, Problem.answered_at >= Batch.started_at)
+    """Build the condition that a batch made progress since it was claimed.
+
+    A problem of it was answered, or it has none yet and a search for an embedding made progress.
+    """
+    own = exists().where(Problem.batch_id == Batch.id)
+    searched = exists().where(Embedding.saved_at >= Batch.started_at)
+    remote = exists().where(Run.id == Batch.run_id, Run.solver.in_(_REMOTE))
+    return or_(own.where(Problem.answered_at >= Batch.started_at), and_(~own, remote, searched))
 
 
 def _release(

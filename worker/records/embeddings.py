@@ -20,7 +20,7 @@ from schema.codecs import tiling
 from schema.codecs.corruption import stored_in
 from schema.codecs.tiling import Tiling
 from schema.database import Database, record_event, transition
-from schema.errors import AnnealqError, Corrupt, Refused, StorageError
+from schema.errors import AnnealqError, Corrupt, Deferred, LeaseLost, Refused, StorageError
 from schema.states import EmbeddingState
 from schema.tables import Chip, Embedding
 from worker.embedding.model.found import FoundTiling, StoredEmbedding
@@ -34,10 +34,13 @@ log = structlog.get_logger()
 _STAYS_FAILED = timedelta(minutes=10)
 _POLL_EVERY_S = 0.5
 _REPORT_EVERY_S = 0.5
+# A worker that is killed after so many seconds of a search has made progress, so that its batch loses no
+# attempt, unless the search takes unreasonably long: it may be what kills the workers.
+_PROGRESS_S = 2.0
+_MOST_S = 600.0
 _DAMAGE_HINT = "remove it with `annealq embeddings prune --all-unused`, or choose another --tiles"
 
 Report = Callable[[str, float], None]
-Search = Callable[[Report, Tiling | None], FoundTiling]
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,26 @@ class EmbeddingRequest:
     interactions: Interactions
     tiles: int
     name: str
+
+
+@dataclass(frozen=True)
+class SearchJob:
+    """What a search starts from and where it reports.
+
+    Attributes:
+        report: stores the name of a step and the fraction done, for users.
+        save: stores the best tiling so far: if this worker is killed, the next one continues from it.
+        start: a tiling for an earlier graph of the solver.
+        found: the best tiling of a search that was interrupted, and its seconds.
+    """
+
+    report: Report
+    save: Callable[[Tiling], None]
+    start: Tiling | None = None
+    found: tuple[Tiling, float] | None = None
+
+
+Search = Callable[[SearchJob], FoundTiling]
 
 
 def store_chip(database: Database, solver: str, graph: SolverGraph, properties: dict[str, Any]) -> int:
@@ -104,7 +127,10 @@ def obtain(
             with stored_in(f"tiling of embedding {row.id}", _DAMAGE_HINT):
                 return StoredEmbedding(row.id, tiling.decode(row.tiling), row.seconds, searched_s)
         if lease is not None:
-            _search(database, request, lease, search, lease_s)
+            taken_over = row is not None and row.state is EmbeddingState.SEARCHING
+            progress = _SearchProgress(database, lease, lease_s, (row.seconds or 0.0) if taken_over else 0.0)
+            found = _read_tiling(row) if taken_over and row.tiling is not None else None
+            _search(database, request, progress, search, found)
         else:
             time.sleep(_POLL_EVERY_S)
         waited = True
@@ -118,30 +144,51 @@ def is_ready(database: Database, embedding: int) -> bool:
 
 
 def _search(
-    database: Database, request: EmbeddingRequest, lease: leases.Lease, search: Search, lease_s: float
+    database: Database,
+    request: EmbeddingRequest,
+    progress: _SearchProgress,
+    search: Search,
+    found: Tiling | None,
 ) -> None:
     """Search under a lease and store the result or the error."""
+    lease, lease_s = progress.lease, progress.lease_s
     earlier = _earlier(database, request)
-    start = None if earlier is None else _start(earlier)
+    start = None if earlier is None else _read_tiling(earlier)
+    resumed = None if found is None else (found, progress.earlier_s)
     with leases.keep_alive(database, lease, lease_s):
         try:
-            result = search(_reporter(database, lease.row), start)
-        except AnnealqError as error:
-            _finish(database, lease, EmbeddingState.FAILED, lease_s, error=str(error))
+            result = search(SearchJob(progress.report, progress.save, start, resumed))
+            values = row_values(result)
+            reach(CrashPoint.SEARCHING)
+            repaired = earlier.id if earlier is not None and result.method == "repaired" else None
+            _finish(
+                database, lease, EmbeddingState.READY, lease_s, error=None, repaired_from=repaired, **values
+            )
+        except LeaseLost:
+            return  # another worker continues the search
+        except Deferred:
+            progress.release()
             raise
-        values = row_values(result)
-        reach(CrashPoint.SEARCHING)
-        repaired = earlier.id if earlier is not None and result.method == "repaired" else None
-        _finish(database, lease, EmbeddingState.READY, lease_s, error=None, repaired_from=repaired, **values)
+        except AnnealqError as error:
+            _finish(
+                database,
+                lease,
+                EmbeddingState.FAILED,
+                lease_s,
+                error=str(error),
+                tiling=None,
+                seconds=progress.spent_s,
+            )
+            raise
     log.info("embedding found", embedding=lease.row, tiles=values["tiles"], seconds=round(result.seconds, 2))
 
 
-def _start(earlier: Any) -> Tiling | None:
-    """Return the tiling to repair, or None if it is damaged and the search starts from scratch."""
+def _read_tiling(row: Any) -> Tiling | None:
+    """Return the tiling to start from, or None if it is damaged and the search starts from scratch."""
     try:
-        return tiling.decode(earlier.tiling)
+        return tiling.decode(row.tiling)
     except Corrupt as error:
-        log.warning("an earlier embedding cannot be repaired", embedding=earlier.id, error=str(error))
+        log.warning("a stored embedding cannot be reused", embedding=row.id, error=str(error))
         return None
 
 
@@ -247,20 +294,49 @@ def _finish(
         transition(session, lease.row, source, target, now=now, why=why, finished_at=now, **values)
 
 
-def _reporter(database: Database, row: int) -> Report:
-    """Return a function that stores a search's progress for users, twice a second at most."""
-    last = -np.inf
+class _SearchProgress:
+    """Stores how far the search under ``lease`` is; ``earlier_s`` were used by workers that were killed."""
 
-    def report(step: str, fraction: float) -> None:
-        nonlocal last
-        if time.monotonic() - last < _REPORT_EVERY_S:
+    def __init__(self, database: Database, lease: leases.Lease, lease_s: float, earlier_s: float) -> None:
+        self.lease, self.lease_s, self.earlier_s = lease, lease_s, earlier_s
+        self._database = database
+        self._started = time.monotonic()
+        self._reported = -np.inf
+
+    @property
+    def spent_s(self) -> float:
+        return self.earlier_s + time.monotonic() - self._started
+
+    def report(self, step: str, fraction: float) -> None:
+        """Store ``step`` and ``fraction`` for users, and the time used, twice a second at most."""
+        now = time.monotonic()
+        if now - self._reported < _REPORT_EVERY_S:
             return
-        last = time.monotonic()
-        with suppress(StorageError), database.transaction() as session:
-            session.execute(
-                update(Embedding)
-                .where(Embedding.id == row, Embedding.state == EmbeddingState.SEARCHING)
-                .values(progress={"step": step, "fraction": round(float(fraction), 3)})
-            )
+        self._reported = now
+        values: dict[str, Any] = {"progress": {"step": step, "fraction": round(float(fraction), 3)}}
+        with suppress(StorageError), self._database.transaction() as session:
+            if now - self._started >= _PROGRESS_S and self.spent_s < _MOST_S:
+                values["saved_at"] = self._database.now(session)
+            self._update(session, seconds=self.spent_s, **values)
 
-    return report
+    def save(self, found: Tiling) -> None:
+        """Store ``found``, the best tiling so far; raise LeaseLost if another worker continues the search."""
+        with (
+            suppress(StorageError),
+            leases.transaction(self._database, self.lease, self.lease_s) as (session, now),
+        ):
+            self._update(session, tiling=tiling.encode(found), seconds=self.spent_s, saved_at=now)
+
+    def release(self) -> None:
+        """Let another worker continue the search at once."""
+        with (
+            suppress(StorageError, LeaseLost),
+            leases.transaction(self._database, self.lease, self.lease_s) as (session, now),
+        ):
+            self._update(session, lease_until=now, seconds=self.spent_s, saved_at=now)
+
+    def _update(self, session: Session, **values: Any) -> None:
+        own = (Embedding.id == self.lease.row, Embedding.fence == self.lease.fence)
+        session.execute(
+            update(Embedding).where(*own, Embedding.state == EmbeddingState.SEARCHING).values(**values)
+        )

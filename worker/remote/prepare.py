@@ -15,7 +15,6 @@ from worker.records import embeddings, problems
 from worker.sapi.program import encode_program
 
 if TYPE_CHECKING:
-    from schema.codecs.tiling import Tiling
     from worker.context import Context
     from worker.network.trained import TrainedNetwork
     from worker.sapi.program import ChipProgram
@@ -109,10 +108,10 @@ def _search(
 ) -> embeddings.Search:
     """Return the search that runs if the database has no embedding; a worker that stops interrupts it."""
 
-    def search(store_progress: embeddings.Report, start: Tiling | None) -> FoundTiling:
+    def search(job: embeddings.SearchJob) -> FoundTiling:
         def on_progress(step: str, fraction: float) -> None:
             shutdown.check()
-            store_progress(step, fraction)
+            job.report(step, fraction)
             if report is not None:
                 report(step, fraction)
 
@@ -123,7 +122,9 @@ def _search(
             seed=parameters.seed,
             time_limit_s=time_limit_s,
             report=on_progress,
-            start=start,
+            start=job.start,
+            found=job.found,
+            save=job.save,
         )
 
     return search

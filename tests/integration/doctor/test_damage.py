@@ -274,7 +274,7 @@ def test_a_damaged_tiling_is_named_and_never_used(database: Database) -> None:
         embedding = add_embedding(session, chip, graph_sha256=MODEL.digest)
     flip(database, Embedding.tiling, Embedding.id == embedding, 24)
 
-    def search(_report: records_embeddings.Report, start: Any) -> FoundTiling:
+    def search(_job: records_embeddings.SearchJob) -> FoundTiling:
         raise AssertionError("a stored embedding is not searched for")
 
     wanted = records_embeddings.EmbeddingRequest(chip, MODEL, 0, "x")
@@ -291,8 +291,8 @@ def test_a_damaged_earlier_tiling_is_no_start_for_a_new_one(database: Database) 
     flip(database, Embedding.tiling, Embedding.id == earlier)
     starts: list[Any] = []
 
-    def search(_report: records_embeddings.Report, start: Any) -> FoundTiling:
-        starts.append(start)
+    def search(job: records_embeddings.SearchJob) -> FoundTiling:
+        starts.append(job.start)
         return FoundTiling(TILES, "window", 0.1, 0)
 
     assert (

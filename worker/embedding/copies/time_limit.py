@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+_REPORT_EVERY_S = 0.2
+
 Report = Callable[[str, float], None]
 
 
@@ -15,13 +17,15 @@ class TimeLimit:
 
     Attributes:
         limit_s: seconds.
-        report: called with the name of a step and the share of the work that is done, 0 to 1.
+        report: called with the name of a step and the share of the work that is done, 0 to 1; for one step
+            not more often than five times a second.
         started: monotonic clock at the start, seconds.
     """
 
     limit_s: float
     report: Report | None = None
     started: float = field(default_factory=time.monotonic)
+    _reported: tuple[str, float] = ("", float("-inf"))  # step and time of the last report
 
     @property
     def spent_s(self) -> float:
@@ -44,6 +48,8 @@ class TimeLimit:
 
     def report_step(self, step: str, fraction: float | None = None) -> None:
         """Report ``step`` with the ``fraction`` done, by default the share of the limit that is spent."""
-        if self.report is not None:
+        last, at = self._reported
+        if self.report is not None and (step != last or time.monotonic() - at >= _REPORT_EVERY_S):
+            self._reported = (step, time.monotonic())
             share = self.spent_s / self.limit_s if fraction is None else fraction
             self.report(step, min(1.0, max(0.0, share)))

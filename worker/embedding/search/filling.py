@@ -41,6 +41,7 @@ class WindowFiller:
             for qubit in occupancy.left_to_right(occupancy.free).tolist():
                 if self.task.done:
                     break
+                self.task.time_limit.report_step("fill")
                 if occupancy.owner[qubit] == FREE:
                     self._add_copy(occupancy.free, occupancy.lattice.centres[qubit], window)
 
@@ -54,6 +55,7 @@ class WindowFiller:
         most, gained_s = len(copies), time_limit.spent_s
         while not self.task.done and copies and time_limit.spent_s - gained_s < _PATIENCE_S:
             self._replace_copies()
+            time_limit.report_step("improve")
             if len(copies) > most:
                 most, gained_s = len(copies), time_limit.spent_s
 

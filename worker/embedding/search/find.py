@@ -10,6 +10,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import numpy as np
 
 from schema.codecs.tiling import Tiling
@@ -39,6 +42,7 @@ _LARGEST_FILLED = 300
 _LARGEST_SEARCHED = 60
 # Copies from which on the search for a periodic packing pays.
 _WORTH_A_LATTICE = 10
+_SAVE_EVERY_S = 5.0
 
 
 def find_embedding(
@@ -50,6 +54,8 @@ def find_embedding(
     time_limit_s: float = 60.0,
     report: Report | None = None,
     start: Tiling | None = None,
+    found: tuple[Tiling, float] | None = None,
+    save: Callable[[Tiling], None] | None = None,
 ) -> FoundTiling:
     """Find chains of one or more copies of a model on a solver.
 
@@ -64,6 +70,8 @@ def find_embedding(
         time_limit_s: wall clock in seconds; the search ends soon after, with the best result so far.
         report: called with the name of a step and the share done, 0 to 1.
         start: a tiling for an earlier graph of this solver, whose valid copies are reused.
+        found: the best tiling of a search that was interrupted, and its seconds, which count.
+        save: called with the best tiling so far, every few seconds at most.
 
     Raises:
         Refused: the model cannot fit, which counting may show at once; or nothing was found in time.
@@ -79,27 +87,64 @@ def find_embedding(
         raise Refused(f"tiles must be 1 or more, not {tiles}")
     bounds.refuse_too_large(graph, solver)
     most = min(tiles or solver.size, len(solver.qubits) // bounds.fewest_qubits(graph, solver))
-    time_limit = TimeLimit(time_limit_s, report)
-    task = TilingTask(graph, Occupancy(solver), most, time_limit, np.random.default_rng(seed))
-    copies = task.occupancy.copies
-    method = "repaired" if start is not None else "lattice"
-    start = start or shipped.load_shipped(graph, solver)
-    if start is not None and most > 1:
-        time_limit.report_step("reuse")
-        _reuse(task, start)
-    if not copies:
-        time_limit.report_step("construct")
-        method = _construct(task)
-    copy = next(iter(copies.values()), None) or _find_single(task)
-    if not copies:
+    occupancy = Occupancy(solver)
+    time_limit = TimeLimit(time_limit_s, _Saver(occupancy, tiles, save, report).watch)
+    task = TilingTask(graph, occupancy, most, time_limit, np.random.default_rng(seed))
+    method = _place_first(task, start) if found is None else _resume(task, *found, seed)
+    copy = next(iter(occupancy.copies.values()), None) or _find_single(task)
+    if not occupancy.copies:
         method = "minorminer"
     _fill(task, minorminer.embedding_size(copy)[0])
-    if not copies:
-        task.occupancy.place(copy)
-    tiling = task.occupancy.to_tiling(tiles)
+    if not occupancy.copies:
+        occupancy.place(copy)
+    tiling = occupancy.to_tiling(tiles)
     check_tiling(graph, solver, tiling)
     time_limit.report_step("done", 1.0)
     return FoundTiling(tiling, method, time_limit.spent_s, seed)
+
+
+class _Saver:
+    """Hands on the best tiling of a search while it runs, whenever that has more copies than before."""
+
+    def __init__(
+        self,
+        occupancy: Occupancy,
+        tiles: int | None,
+        save: Callable[[Tiling], None] | None,
+        report: Report | None,
+    ) -> None:
+        self._occupancy, self._tiles, self._save, self._report = occupancy, tiles, save, report
+        self._copies, self._saved_at = 0, float("-inf")
+
+    def watch(self, step: str, fraction: float) -> None:
+        """Save the copies if there are more now, and report ``step`` with the ``fraction`` done."""
+        copies = len(self._occupancy.copies)
+        if self._save and copies > self._copies and time.monotonic() - self._saved_at >= _SAVE_EVERY_S:
+            self._save(self._occupancy.to_tiling(self._tiles))
+            self._copies, self._saved_at = copies, time.monotonic()
+        if self._report is not None:
+            self._report(step, fraction)
+
+
+def _place_first(task: TilingTask, start: Tiling | None) -> str:
+    """Place the copies that need no search of each; return the name of the method."""
+    method = "repaired" if start is not None else "lattice"
+    start = start or shipped.load_shipped(task.graph, task.solver)
+    if start is not None and task.most > 1:
+        task.time_limit.report_step("reuse")
+        _reuse(task, start)
+    if not task.occupancy.copies:
+        task.time_limit.report_step("construct")
+        method = _construct(task)
+    return method
+
+
+def _resume(task: TilingTask, found: Tiling, spent_s: float, seed: int) -> str:
+    """Place the copies of a search that was interrupted; return the name of the method."""
+    task.time_limit.started -= spent_s
+    task.rng = np.random.default_rng([seed, round(spent_s * 1e3)])  # does not try the same again
+    _reuse(task, found)
+    return "resumed"
 
 
 def _reuse(task: TilingTask, start: Tiling) -> None:
@@ -146,6 +191,10 @@ def _find_single(task: TilingTask) -> Chains:
         seed, left_s = task.draw_seed(), time_limit.left_s
         chains = minorminer.find_chains(graph, solver.couplers, solver.qubits, seed, left_s)
         if chains is not None:
+            if best is None:
+                copy = task.occupancy.place(chains)
+                time_limit.report_step("improve")  # which saves it
+                task.occupancy.remove(copy)
             best = chains if best is None else min(best, chains, key=minorminer.embedding_size)
         if time_limit.expired:
             break

@@ -134,6 +134,7 @@ def find_shapes(task: TilingTask) -> list[Shape]:
         for number in range(_TRIES):
             if task.time_limit.has_spent(_SHARE) or (number == 10 and not shapes):
                 break
+            task.time_limit.report_step("shapes")
             seed, left_s = task.draw_seed(), task.time_limit.left_s
             chains = minorminer.find_chains(task.graph, chip.couplers, chip.qubits, seed, left_s)
             if chains is not None:
@@ -159,6 +160,7 @@ def tile_periodically(task: TilingTask, shapes: list[Shape]) -> None:
     for torus in _tori(range(-(-smallest // KINDS), _MOST_CELLS + 1)):
         if task.time_limit.has_spent(2 * _SHARE) or len(best) >= _NEARLY * qubits / smallest:
             break
+        task.time_limit.report_step("pack")
         packed = _pack_torus(torus, shapes[:_MOST_SHAPES], task.rng)
         if len(packed) * qubits > len(best) * KINDS * torus.a * torus.d:
             best = max(best, unroll(torus, packed, occupancy), key=len)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from schema.codecs.tiling import Tiling
 from schema.errors import Refused
 from tests import models
 from tests.chips import chains_of, chip, verify
@@ -57,3 +58,28 @@ def test_what_cannot_fit_is_refused_before_the_search() -> None:
         find_embedding(Interactions.of(models.head("folded", classes=12)), torn, time_limit_s=1e-9)
     with pytest.raises(Refused, match="tiles must be 1 or more"):
         find_embedding(Interactions.of(models.head("folded")), solver, tiles=0)
+
+
+def test_an_interrupted_search_is_continued() -> None:
+    solver, graph = chip("zephyr", 3), Interactions.of(models.pooled("folded"))
+    saved: list[Tiling] = []
+
+    def save(tiling: Tiling) -> None:
+        saved.append(tiling)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        find_embedding(graph, solver, time_limit_s=60.0, save=save)
+    verify(graph, solver, *chains_of(saved[0]))
+    again = find_embedding(graph, solver, time_limit_s=60.0, found=(saved[0], 59.5))
+    assert again.method == "resumed"
+    assert again.tiling.tiles >= saved[0].tiles
+    assert again.seconds > 59.5
+    verify(graph, solver, *chains_of(again.tiling))
+
+
+def test_a_search_without_time_left_gives_what_it_has_found() -> None:
+    solver, graph = chip("zephyr", 3), Interactions.of(models.pooled("folded"))
+    found = find_embedding(graph, solver, tiles=2, time_limit_s=20.0).tiling
+    again = find_embedding(graph, solver, tiles=2, time_limit_s=1.0, found=(found, 70.0))
+    assert again.tiling.tiles == found.tiles
