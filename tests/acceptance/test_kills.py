@@ -22,8 +22,10 @@ from redis import Redis
 from sqlalchemy import func, select
 
 from schema.database import Database
+from schema.parameters import Parameters, Visible
 from schema.settings import socket_path
-from schema.tables import Batch, Event, Problem
+from schema.states import EmbeddingState
+from schema.tables import Batch, Embedding, Event, Problem
 from tests.acceptance.conftest import wait_for
 from tests.acceptance.night import (
     LEASE_S,
@@ -389,3 +391,39 @@ def test_a_server_that_fails_everything_is_asked_seldom(tmp_path: Path, database
         rate = sum(counts.values()) / (time.monotonic() - started) / 2
         say(f"{rate:.1f} requests a second from each of two workers: {counts}")
         assert rate <= MOST_REQUESTS
+
+
+def test_workers_killed_during_a_search_for_an_embedding_lose_nothing(
+    tmp_path: Path, database_url: str
+) -> None:
+    """Seven workers in turn are killed 4 s after they began to search; five attempts are allowed."""
+    env = {"ANNEALQ_WORKER_MAX_ATTEMPTS": "5", "ANNEALQ_WORKER_EMBEDDING_S": "60"}
+    chip = "--solver=wide=pegasus:16:40:10"
+    with (
+        lasting_emulator(tmp_path, chip) as emulator,
+        night(tmp_path / "home", database_url, emulator, workers=1, reconcilers=1, env=env) as at,
+    ):
+        # No shipped tiling, and more copies than 60 s can find.
+        parameters = Parameters(reads=10, qpu="wide", visible=Visible.SAMPLED)
+        run = at.enqueue(16, parameters=parameters)
+        choice = random.Random(1)
+        for _ in range(7):
+            before = fence(at.database)
+            wait_for(lambda before=before: fence(at.database) > before, "a search to be taken over")
+            time.sleep(4)
+            assert at.kill("pool", choice)
+        at.finish(run, 120)
+        at.assert_every_image_once(run)
+        at.assert_books_agree()
+        with at.database.reading() as session:
+            method, seconds = session.execute(select(Embedding.method, Embedding.seconds)).one()
+            assert max(session.execute(select(Batch.attempts)).scalars()) <= 2
+        assert method == "resumed"
+        assert 20 <= seconds <= 75
+
+
+def fence(database: Database) -> int:
+    """How often the search was claimed, 0 while nobody has begun."""
+    with database.reading() as session:
+        query = select(Embedding.fence).where(Embedding.state == EmbeddingState.SEARCHING)
+        return session.execute(query).scalar() or 0

@@ -186,3 +186,25 @@ def test_an_interrupted_command_leaves_nothing_running_and_nothing_held(
         assert up.owner.wait(20) in (0, 128 + number)
     assert family_of(home) == []
     assert held(home) == ["scored", "scored"]
+
+
+def test_a_command_that_joined_a_stack_ends_soon_after_that_stack(
+    tmp_path: Path, digits_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    for name, value in {**QUICK, **LONG, "ANNEALQ_HOME": str(home)}.items():
+        monkeypatch.setenv(name, value)
+    classify = ["classify", digits_file, "-l", "96", "--sweeps", "3000", "--batch-size", "48"]
+    command = [sys.executable, "-m", "producer.cli", *classify, "--embedded"]
+    with running_stack(home, "--workers", "1") as up:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        )
+        wait_for(lambda: "sampling" in held(home), "a batch to be claimed")
+        up.owner.send_signal(signal.SIGINT)
+        up.owner.wait(30)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "annealq up" in said
+    assert "Traceback" not in said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
@@ -15,6 +15,9 @@ from schema.errors import BrokerUnavailable, DatabaseOutdated, StackError
 from schema.settings import Settings, load, socket_path
 
 _BOOT_S = 10.0
+_LOOK_EVERY_S = 1.0
+_LOOKS = 3  # without a stack, after which none is expected any more: one may be starting again
+_INTERRUPTED = 130  # exit code after Ctrl-C
 
 
 @contextmanager
@@ -41,7 +44,7 @@ def open_app(*, embedded: bool, workers: int | None = None, emulator: bool = Fal
         if emulator:
             _refuse_without_emulator(settings)
         with database(settings) as opened:
-            yield AppContext(settings, opened)
+            yield AppContext(settings, opened, _joined(settings) if embedded else lambda: None)
         return
     console = screen()
     report = console.print if "ANNEALQ_VERBOSE" in os.environ else lambda _line: None
@@ -54,6 +57,36 @@ def open_app(*, embedded: bool, workers: int | None = None, emulator: bool = Fal
     except Interrupted as interruption:
         console.print("stopped; queued work continues when a stack runs again: `annealq up`")
         raise typer.Exit(interruption.exit_code) from None
+
+
+def _joined(settings: Settings) -> Callable[[], None]:
+    """Return a check that exits like an interruption once the stack that the command has joined is gone.
+
+    Otherwise the command would wait for ever. It continues if another stack is started meanwhile, or if the
+    broker is a shared one, which may have other workers.
+    """
+    from producer.stack import broker
+    from producer.stack.stack import running_pid
+
+    if broker.socket_of(settings.broker_url) != socket_path(settings.home):
+        return lambda: None
+    pid, looked_at, missed = running_pid(settings.home), time.monotonic(), 0
+
+    def check() -> None:
+        nonlocal looked_at, missed
+        if time.monotonic() - looked_at < _LOOK_EVERY_S:
+            return
+        looked_at = time.monotonic()
+        missed = 0 if running_pid(settings.home) is not None else missed + 1
+        if missed >= _LOOKS:
+            screen().print(
+                f"process {pid}, whose local stack this command used, has ended; queued work continues when "
+                "a stack runs again: `annealq up`",
+                markup=False,
+            )
+            raise typer.Exit(_INTERRUPTED)
+
+    return check
 
 
 def _refuse_without_emulator(settings: Settings) -> None:
