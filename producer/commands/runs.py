@@ -93,8 +93,15 @@ def resume(
         bool,
         typer.Option("--now", help="Open its window at once; it closes again at the end of the next window."),
     ] = False,
+    qpu: Annotated[
+        str | None,
+        typer.Option("--qpu", help="Move it to another QPU, also while it waits for its own: as `classify`."),
+    ] = None,
 ) -> None:
-    """Resume a paused run, within its window; of a failed run only the missing part is done again."""
+    """Resume a paused run, within its window; of a failed run only the missing part is done again.
+
+    With --qpu, a run that waits for its solver continues on another one.
+    """
     from producer.commands.shared.options import microseconds
     from producer.context import database
     from producer.runs import control, hints, queries
@@ -103,7 +110,7 @@ def resume(
 
     settings = load()
     with database(settings) as opened:
-        left = control.resume(opened, run, microseconds(budget), at_once=now)
+        left = control.resume(opened, run, microseconds(budget), at_once=now, qpu=qpu)
         with opened.reading() as session:
             summary = queries.run(session, run)
     if summary.paused_by is PausedBy.WINDOW:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
@@ -13,6 +13,7 @@ from producer.runs import queries
 from schema.calendar.run_hours import RunHours, format_time
 from schema.database import Database, record_event, transition, transition_all
 from schema.errors import ParameterError, StaleState
+from schema.parameters import Parameters, Solver
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Problem, Run
 from schema.tables.costs import IN_FLIGHT, charged_us, in_flight_us
@@ -71,12 +72,21 @@ def cancel(database: Database, run: int) -> RunSpending:
         return spending_of_run(session, run)
 
 
-def resume(database: Database, run: int, budget_us: int | None = None, *, at_once: bool = False) -> int:
+def resume(
+    database: Database,
+    run: int,
+    budget_us: int | None = None,
+    *,
+    at_once: bool = False,
+    qpu: str | None = None,
+) -> int:
     """Resume ``run`` if it is paused, or reopen its failed batches; return the number of pending batches.
 
     Args:
         database: where the run is stored.
         budget_us: new total budget of QPU time, microseconds.
+        qpu: the QPUs that it may use from now on, as the parameter `qpu` names them; a run that waits for its
+            solver moves, too.
         at_once: open the window of the run now, until its next window closes; otherwise the run resumes in
             its next window.
 
@@ -85,11 +95,15 @@ def resume(database: Database, run: int, budget_us: int | None = None, *, at_onc
             spent, its deadline has passed, or it waits for its window and ``at_once`` is false.
     """
     with database.transaction() as session:
+        if qpu is not None:
+            _move_to(session, run, qpu, database.now(session))
         columns = (Run.state, Run.started_at, Run.paused_by, Run.budget_us, *_HOURS)
         row = session.execute(select(*columns).where(Run.id == run)).first()
         if row is None:
             queries.run(session, run)  # raises NotFound
             raise AssertionError("unreachable")
+        if qpu is not None and row.state in LIVE_RUNS and budget_us is None and not at_once:
+            return _count_pending(session, run)
         if row.state not in (RunState.PAUSED, RunState.FAILED):
             raise ParameterError(f"run {run} is {row.state}: only paused and failed runs can be resumed")
         now = database.now(session)
@@ -111,8 +125,27 @@ def resume(database: Database, run: int, budget_us: int | None = None, *, at_onc
             why = hours.explain(now)
             closed = {"paused_by": PausedBy.WINDOW, "pause_reason": why, "paused_at": now}
             transition(session, run, target, RunState.PAUSED, now=now, why=why, **closed)
-        pending = select(func.count()).where(Batch.run_id == run, Batch.state == BatchState.PENDING)
-        return session.execute(pending).scalar_one()
+        return _count_pending(session, run)
+
+
+def _count_pending(session: Session, run: int) -> int:
+    pending = select(func.count()).where(Batch.run_id == run, Batch.state == BatchState.PENDING)
+    return session.execute(pending).scalar_one()
+
+
+def _move_to(session: Session, run: int, qpu: str, now: datetime) -> None:
+    """Store another choice of QPUs with an unfinished run; its batches do not wait for the earlier one."""
+    row = session.execute(select(Run.solver, Run.state, Run.parameters).where(Run.id == run)).first()
+    if row is None or row.state in (RunState.DONE, RunState.CANCELLED, RunState.AGGREGATING):
+        return  # the caller says why it cannot be resumed
+    parameters = replace(Parameters.from_dict(row.parameters), qpu=qpu)
+    parameters.check_for(Solver(row.solver))
+    values = {"parameters": parameters.to_dict(), "qpu": None, "graph_id": None}
+    session.execute(update(Run).where(Run.id == run).values(**values))
+    waiting = (Batch.run_id == run, Batch.state == BatchState.PENDING, Batch.due_at > now)
+    session.execute(update(Batch).where(*waiting).values(due_at=now, dispatched_at=None))
+    why = f"moved by a user to QPU {qpu}"
+    record_event(session, "runs", run, row.state, row.state, now=now, why=why)
 
 
 def spending_of_run(session: Session, run: int) -> RunSpending:

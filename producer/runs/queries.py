@@ -196,7 +196,7 @@ def outages_of(session: Session, runs: Iterable[RunSummary]) -> dict[int, Outage
     return {
         run.run_id: outage
         for run in runs
-        if (outage := found.get(solver_key(run.solver, run.parameters))) is not None
+        if (outage := found.get(solver_key(run.solver, run.parameters, run.qpu))) is not None
         and run.state in LIVE_RUNS
         and run.batches_scored + run.batches_failed < run.batches
     }
@@ -206,7 +206,14 @@ def progress(session: Session, run_id: int) -> ImageProgress:
     """Return how many images of run ``run_id`` are in each stage; raise NotFound."""
     row = session.execute(
         select(
-            Run.state, Run.images, Run.error, Run.solver, Run.parameters, Run.paused_by, Run.pause_reason
+            Run.state,
+            Run.images,
+            Run.error,
+            Run.solver,
+            Run.parameters,
+            Run.qpu,
+            Run.paused_by,
+            Run.pause_reason,
         ).where(Run.id == run_id)
     ).first()
     if row is None:
@@ -226,7 +233,7 @@ def progress(session: Session, run_id: int) -> ImageProgress:
     waits = row.pause_reason if row.paused_by in _AUTOMATIC else None
     if Solver(row.solver).is_remote and {BatchState.PENDING, BatchState.SAMPLING} & stages.keys():
         answered, search = _under_way(session, run_id)
-        outage = outages(session).get(solver_key(row.solver, row.parameters))
+        outage = outages(session).get(solver_key(row.solver, row.parameters, row.qpu))
         waits = outage.text if outage is not None and row.state in LIVE_RUNS else waits
     return ImageProgress(
         state=row.state,

@@ -191,7 +191,7 @@ def _changes(session: Session, now: datetime, run: int | None = None) -> dict[in
     newest = select(told_at).where(Delivery.run_id == Run.id).correlate(Run).scalar_subquery()
     told = and_(Delivery.run_id == Run.id, Delivery.happened_at == newest)
     rows = session.execute(
-        select(Run.id, Run.solver, Run.parameters, Delivery.event)
+        select(Run.id, Run.solver, Run.parameters, Run.qpu, Delivery.event)
         .join(RunSubmission, RunSubmission.run_id == Run.id)
         .outerjoin(Delivery, told)
         .where(RunSubmission.webhook_url.is_not(None), Run.state.in_(LIVE_RUNS))
@@ -199,7 +199,7 @@ def _changes(session: Session, now: datetime, run: int | None = None) -> dict[in
     )
     changes = {}
     for row in rows:
-        outage = outages.get(solver_key(row.solver, row.parameters))
+        outage = outages.get(solver_key(row.solver, row.parameters, row.qpu))
         opened_at = None if outage is None else outage.opened_at
         if row.event == "waiting":
             if opened_at is None:

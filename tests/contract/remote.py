@@ -8,7 +8,7 @@ from time import perf_counter
 
 import numpy as np
 
-from schema.parameters import Parameters
+from schema.parameters import Parameters, QpuChoice
 from worker.annealers.base import LogicalSamples
 from worker.embedding.model.graphs import Interactions
 from worker.embedding.model.unembedding import unembed
@@ -32,7 +32,7 @@ class RemoteAnnealer:
 
     @cached_property
     def connection(self) -> SolverConnection:
-        return SolverConnection(self.access, Parameters(qpu=self.qpu))
+        return SolverConnection(self.access, QpuChoice.parse(self.qpu))
 
     @property
     def name(self) -> str:

@@ -23,7 +23,6 @@ from schema.errors import (
     Uncertain,
 )
 from schema.messages import Message, Task
-from schema.parameters import solver_key
 from schema.tables import Batch, Preparation
 from worker.context import Context
 from worker.network.trained import TrainedNetwork
@@ -110,10 +109,9 @@ def _record_failure(
 ) -> Retry:
     """Count a failure of a batch's solver; the batch is due when the solver may be asked again."""
     batch_input = batches.load(session, batch)
-    solver = solver_key(batch_input.solver, batch_input.parameters.to_dict())
     retry_at = circuit_breaker.record_failure(
         session,
-        solver,
+        batch_input.solver_key,
         context.solvers.account(batch_input.solver),
         str(error),
         batch=batch,

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 from structlog.contextvars import bind_contextvars
 
 from schema.messages import Message, Task
-from schema.parameters import solver_key
 from schema.tables import Batch
 from worker.compute import scoring
 from worker.compute.linear_terms import LinearTerms
@@ -74,8 +73,9 @@ def _defer(session: Session, context: Context, batch_input: BatchInput, now: dat
         return Retry(0.0, "its run's window is closed or its deadline has passed", counts=False)
     if not batch_input.solver.is_remote:
         return None
-    key = solver_key(batch_input.solver, batch_input.parameters.to_dict())
-    broken = circuit_breaker.find(session, key, context.solvers.account(batch_input.solver))
+    broken = circuit_breaker.find(
+        session, batch_input.solver_key, context.solvers.account(batch_input.solver)
+    )
     if broken is None or not circuit_breaker.is_open(broken, batch_input.batch, context.settings):
         return None
     if problems.has_awaited(session, batch_input.batch):

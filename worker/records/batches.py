@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, aliased
 from schema.codecs import samples
 from schema.database import transition
 from schema.errors import StaleState
-from schema.parameters import Parameters, Solver
+from schema.parameters import Parameters, Solver, solver_key
 from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Classification, Embedding, Problem, Run, SampleSet
 from worker.process.crash_points import CrashPoint, reach
@@ -44,6 +44,11 @@ class BatchInput:
     images_sha256: str
     labels: bytes | None
     qpu: str | None = None  # that the run's problems are sent to, once the first was
+
+    @property
+    def solver_key(self) -> str:
+        """Return the key of the circuit breaker of the run's solver."""
+        return solver_key(self.solver, self.parameters.to_dict(), self.qpu)
 
 
 @dataclass(frozen=True, eq=False)

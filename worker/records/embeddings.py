@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import structlog
-from sqlalchemy import insert, select, update
+from sqlalchemy import Select, and_, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from schema.codecs import tiling
 from schema.codecs.corruption import stored_in
@@ -92,6 +92,12 @@ def store_chip(database: Database, solver: str, graph: SolverGraph, properties: 
         except IntegrityError:
             continue  # another worker inserted it at the same moment
     raise StorageError(f"the graph {graph.graph_id} of solver {graph.name} cannot be stored")
+
+
+def graphs_of(session: Session, solver: str, name: str) -> list[str]:
+    """Read from ``session`` the ids of the graphs of the QPU ``name`` of ``solver``, newest first."""
+    query = select(Chip.graph_id).where(Chip.solver == solver, Chip.name == name)
+    return list(session.execute(query.order_by(Chip.seen_at.desc(), Chip.id.desc())).scalars())
 
 
 def pack_graph(graph: SolverGraph) -> bytes:
@@ -232,12 +238,21 @@ def _look_up(session: Session, request: EmbeddingRequest) -> Any:
     row = Embedding
     columns = (row.id, row.state, row.tiling, row.seconds, row.error, row.finished_at)
     return session.execute(
-        select(*columns).where(
+        select(*columns)
+        .where(
             row.graph_sha256 == request.interactions.digest,
-            row.chip_id == request.chip,
+            row.chip_id.in_(_same_graph(request.chip)),
             row.tiles_wanted == request.tiles,
         )
+        .order_by(row.state != EmbeddingState.READY, row.chip_id != request.chip)
     ).first()
+
+
+def _same_graph(chip: int) -> Select[int]:
+    """Select the chips with the solver and graph of ``chip``: several if the QPU was renamed."""
+    here = aliased(Chip)
+    same = and_(here.solver == Chip.solver, here.graph_id == Chip.graph_id)
+    return select(Chip.id).join(here, same).where(here.id == chip)
 
 
 def _insert(
@@ -269,7 +284,10 @@ def _insert(
 def _earlier(database: Database, request: EmbeddingRequest) -> Any:
     """Return the newest embedding of the same model on an earlier graph of the same solver, for repair."""
     with database.reading() as session:
-        here = session.execute(select(Chip.solver, Chip.name).where(Chip.id == request.chip)).one()
+        here = session.execute(
+            select(Chip.solver, Chip.name, Chip.graph_id).where(Chip.id == request.chip)
+        ).one()
+        graphs = graphs_of(session, here.solver, here.name)  # also those that it had under another name
         return session.execute(
             select(Embedding.id, Embedding.tiling)
             .join(Chip, Chip.id == Embedding.chip_id)
@@ -278,8 +296,7 @@ def _earlier(database: Database, request: EmbeddingRequest) -> Any:
                 Embedding.tiles_wanted == request.tiles,
                 Embedding.state == EmbeddingState.READY,
                 Chip.solver == here.solver,
-                Chip.name == here.name,
-                Chip.id != request.chip,
+                Chip.graph_id.in_(set(graphs) - {here.graph_id}),
             )
             .order_by(Embedding.id.desc())
         ).first()

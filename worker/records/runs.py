@@ -103,14 +103,15 @@ def pause(session: Session, run: int, by: PausedBy, why: str, *, now: datetime) 
         return
 
 
-def pin(session: Session, run: int, qpu: str, graph_id: str) -> str:
-    """Store in ``session`` that ``run`` uses the solver ``qpu`` with ``graph_id``, unless it has a QPU.
+def pin(session: Session, run: int, before: str | None, qpu: str, graph_id: str) -> str:
+    """Store in ``session`` that ``run`` uses the solver ``qpu`` with ``graph_id``, if its QPU is ``before``.
 
     Returns:
-        The name of the QPU that the run has now.
+        The QPU of the run now: another one if another worker was faster.
     """
-    unset = update(Run).where(Run.id == run, Run.qpu.is_(None)).values(qpu=qpu, graph_id=graph_id)
-    if session.execute(unset.returning(Run.id)).first() is not None:
+    same = Run.qpu.is_(None) if before is None else Run.qpu == before
+    moved = update(Run).where(Run.id == run, same).values(qpu=qpu, graph_id=graph_id).returning(Run.id)
+    if session.execute(moved).first() is not None:
         return qpu
     return session.execute(select(Run.qpu).where(Run.id == run)).scalar_one() or qpu
 

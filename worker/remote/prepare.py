@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from schema.errors import NoAccess, UnknownSolver
-from schema.parameters import Parameters, Solver
+from schema.parameters import Parameters, QpuChoice, Solver
 from worker.embedding.model.found import FoundTiling, StoredEmbedding
 from worker.embedding.model.graphs import Interactions
 from worker.embedding.search import find
@@ -50,34 +51,53 @@ class SolverSetup:
         return counts
 
 
+def connect(context: Context, solver: Solver, parameters: Parameters, used: str | None) -> SolverConnection:
+    """Return the connection of ``context`` to the QPU of ``solver`` that ``parameters`` choose.
+
+    A run that ``used`` one before stays there, also under another name, unless it names several.
+
+    Raises:
+        Refused: no token, or a solver that this database has never used, and that the service does not list.
+        Unavailable: the solver does not answer or give access, or is no longer listed.
+    """
+
+    def graphs_of(name: str) -> Sequence[str]:
+        with context.database.reading() as session:
+            return embeddings.graphs_of(session, solver, name)
+
+    try:
+        return context.solvers.connect(solver, parameters, used, graphs_of)
+    except UnknownSolver as error:
+        with context.database.reading() as session:
+            known = used is not None or problems.were_sent_to(session, solver, parameters.qpu)
+        if known or any(map(graphs_of, QpuChoice.parse(parameters.qpu).names)):
+            raise NoAccess(str(error)) from None
+        raise  # a wrong name
+
+
 def prepare(
     context: Context,
     solver: Solver,
     parameters: Parameters,
     network: TrainedNetwork,
     *,
+    used: str | None = None,
     time_limit_s: float | None = None,
     report: embeddings.Report | None = None,
 ) -> SolverSetup:
     """Connect to ``solver``, find the embedding of ``network``, and encode what problems with ``parameters``
     share.
 
-    The ``context`` caches connections, embeddings and programs. A search for the embedding takes
+    The ``context`` caches connections, embeddings and programs. ``used`` is the QPU that the run used before,
+    as `connect` says. A search for the embedding takes
     ``time_limit_s`` at most, by default what the settings say, and calls ``report`` with its step and the
     fraction done.
 
     Raises:
-        Refused: no token, a solver that never existed, or the network does not fit its chip.
-        Unavailable: the solver does not answer or give access, or is no longer listed.
+        Refused, Unavailable: as `connect` says, or the network does not fit the chip.
     """
     solvers = context.solvers
-    try:
-        qpu = solvers.connect(solver, parameters)
-    except UnknownSolver as error:
-        with context.database.reading() as session:
-            if not problems.were_sent_to(session, solver, parameters.qpu):
-                raise  # a wrong name
-        raise NoAccess(str(error)) from None
+    qpu = connect(context, solver, parameters, used)
     # Before any search: reads that the solver does not take cost a second, not a minute.
     qpu.estimate_us(parameters, len(qpu.graph.qubits))
     model = network.model(parameters.visible, parameters.lam)

@@ -11,6 +11,10 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import structlog
+
+from schema.database import record_event
+from schema.parameters import QpuChoice
 from schema.states import PausedBy
 from worker.process.crash_points import CrashPoint, reach
 from worker.process.meter import Step
@@ -22,6 +26,8 @@ from worker.scheduling.admission import HoldReason
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+log = structlog.get_logger()
 
 _PAUSES = {
     HoldReason.BUDGET: PausedBy.BUDGET,
@@ -49,7 +55,8 @@ def _send_group(state: SubmissionState, group: list[LedgerEntry]) -> bool:
     with state.context.meter.timed(Step.BUILD):
         encoded = [_encode(state, entry) for entry in group]
     with state.transaction([entry.id for entry in group]) as (session, now):
-        _pin(state, session)
+        if not _pin(state, session, now):
+            return False
         admitted = _admit(state, session, group, now)
         group = [state.to_send.popleft() for _ in range(admitted.problems)]
         problems.mark_sending(session, [entry.id for entry in group], state.qpu.name, now=now)
@@ -79,10 +86,27 @@ def _admit(
     return admitted
 
 
-def _pin(state: SubmissionState, session: Session) -> None:
-    """Store the QPU of a run with its first problem."""
-    if state.batch_input.qpu is None:
-        runs.pin(session, state.batch_input.run, state.qpu.name, state.terms.graph_id)
+def _pin(state: SubmissionState, session: Session, now: datetime) -> bool:
+    """Store the QPU of a run with its first problem, and later moves; return False if it has another QPU."""
+    batch_input, qpu, pinned = state.batch_input, state.qpu, state.context.solvers.pinned
+    run, before = batch_input.run, batch_input.qpu
+    if qpu.name == before or (qpu, run) in pinned:
+        return True
+    choice = QpuChoice.parse(batch_input.parameters.qpu)
+    if runs.pin(session, run, before, qpu.name, state.terms.graph_id) != qpu.name and not choice.has_several:
+        state.defer(f"run {run} is sent to another QPU than {qpu.name} by another worker")
+        return False
+    pinned.add((qpu, run))
+    why = None
+    if qpu.asked not in (None, qpu.name):
+        why = f"solver {qpu.asked} is called {qpu.name} now: its graph is still {state.terms.graph_id}"
+    elif before is not None:
+        why = f"moved from {before} to {qpu.name}, the first of {', '.join(choice.names)} that is online"
+    if why is not None:
+        log.warning("run has another QPU", run=run, qpu=qpu.name, why=why)
+        live = runs.state_of(session, run)
+        record_event(session, "runs", run, live, live, now=now, why=why)
+    return True
 
 
 def _encode(state: SubmissionState, entry: LedgerEntry) -> tuple[str, str]:

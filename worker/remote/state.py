@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from schema.errors import Deferred, SolverError
-from schema.parameters import solver_key
 from worker.records import leases, spending
 from worker.records.problems import LedgerEntry, ProblemTerms
 
@@ -54,7 +53,7 @@ class SubmissionState:
     @property
     def solver_key(self) -> str:
         """Return the key of the solver's circuit breaker."""
-        return solver_key(self.batch_input.solver, self.batch_input.parameters.to_dict())
+        return self.batch_input.solver_key
 
     @property
     def account(self) -> str:

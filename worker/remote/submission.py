@@ -33,7 +33,7 @@ from worker.records.batches import Sampled
 from worker.records.problems import ProblemTerms
 from worker.remote import duplicates
 from worker.remote.collecting import ROOM_S, store, wait_for_events
-from worker.remote.prepare import prepare
+from worker.remote.prepare import connect, prepare
 from worker.remote.recovery import recover
 from worker.remote.sending import send
 from worker.remote.state import SubmissionState
@@ -68,7 +68,7 @@ def sample_batch(
         Refused, Unavailable, Uncertain, Deferred: as `BatchSubmission.run` and `prepare` say.
     """
     with context.meter.timed(Step.PREPARE):
-        setup = prepare(context, batch_input.solver, batch_input.parameters, network)
+        setup = prepare(context, batch_input.solver, batch_input.parameters, network, used=batch_input.qpu)
     terms = ProblemTerms(
         embedding_id=setup.embedding.id,
         graph_id=setup.qpu.graph.graph_id,
@@ -84,6 +84,10 @@ def sample_batch(
     except (Refused, ProblemFailed) as error:
         _check_graph(state, str(error))
         raise
+    except Offline:
+        # The next attempt reads the service's list of solvers before it sends anything.
+        context.solvers.disconnect(batch_input.solver, batch_input.parameters)
+        raise
     if state.given_up:
         _check_graph(state, "problems failed")
     sampling_us = round((time.monotonic() - started) * 1e6)
@@ -95,7 +99,7 @@ def _check_graph(state: SubmissionState, why: str) -> None:
     """Raise Unavailable if the solver's graph has changed, which may be ``why`` problems failed."""
     solvers, batch_input, old = state.context.solvers, state.batch_input, state.terms.graph_id
     solvers.disconnect(batch_input.solver, batch_input.parameters)
-    new = solvers.connect(batch_input.solver, batch_input.parameters).graph.graph_id
+    new = connect(state.context, batch_input.solver, batch_input.parameters, batch_input.qpu).graph.graph_id
     if new != old:
         error = Unavailable(f"the solver's graph changed from {old} to {new}: {why}")
         error.progressed = state.progressed

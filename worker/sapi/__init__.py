@@ -2,7 +2,8 @@
 
 It is the only way to hardware, and to the emulator that speaks the same API.
 
-    client.py       settings of dwave-cloud-client, and the choice of a solver
+    client.py       settings of dwave-cloud-client
+    choice.py       the solver that a run uses: by name, graph or features
     connections.py  one connection per solver and process
     qpu.py          a connection: problems are submitted without waiting, answers arrive as events
     events.py       what happens to a problem: accepted, answered, failed

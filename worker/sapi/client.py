@@ -1,18 +1,14 @@
-"""Configures D-Wave's client, and chooses a solver."""
+"""Configures D-Wave's client."""
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import Any
 
 from dwave.cloud import Client
-from dwave.cloud.api.exceptions import ResourceNotFoundError
-from dwave.cloud.exceptions import SolverNotFoundError
 
-from schema.errors import Offline, ParameterError, Refused, UnknownSolver
-from worker.sapi.errors import mapping_errors
+from schema.errors import Refused
 
 _MAY_SAY_WHEN = frozenset({429, 503})  # responses that may have a Retry-After
 
@@ -93,52 +89,3 @@ def connect(access: Access) -> SapiClient:
         raise Refused(
             f"no access to D-Wave's solvers: {error}. Run `dwave config create`, or set DWAVE_API_TOKEN"
         ) from None
-
-
-def choose_solver(client: Client, qpu: str | None) -> Any:
-    """Return a solver of ``client`` by name or features ``qpu``; if None, the configured one, or the largest
-    QPU.
-
-    Raises:
-        UnknownSolver: no such solver exists.
-        Unavailable: the solver does not answer or give access, or is offline.
-    """
-    features = dict(client.config.solver or {}) if qpu is None else _features(qpu)
-    order = features.pop("order_by", "-num_active_qubits")
-    features = {"qpu": True, **features}
-    with mapping_errors():
-        online = _list_solvers(client, order, features)
-        if online:
-            return online[0]
-        offline = client.get_solvers(**{**features, "online": False})
-    wanted = ", ".join(f"{name} {value}" for name, value in features.items() if name != "qpu") or "any QPU"
-    if offline:
-        raise Offline(f"solver {offline[0].name} is offline ({wanted})")
-    raise UnknownSolver(f"solver not found: {wanted}. `dwave solvers --list` shows all solvers")
-
-
-def _list_solvers(client: Client, order: str, features: dict[str, Any]) -> Any:
-    try:
-        # A gate-model solver is listed as a QPU, too, and takes no Ising problem.
-        solvers = client.get_solvers(order_by=order, **features)
-        return [solver for solver in solvers if "ising" in solver.supported_problem_types]
-    except SolverNotFoundError:
-        raise
-    except ResourceNotFoundError as error:
-        raise UnknownSolver(
-            f"{client.config.endpoint} is not an endpoint of SAPI, which ends in /sapi/v2/: {error}"
-        ) from None
-
-
-def _features(qpu: str) -> dict[str, Any]:
-    if not qpu.lstrip().startswith("{"):
-        return {"name": qpu}
-    try:
-        features = json.loads(qpu)
-    except ValueError as error:
-        raise ParameterError(
-            f"features of a solver must be one JSON object; {qpu!r} is not: {error}"
-        ) from None
-    if not isinstance(features, dict):
-        raise ParameterError(f"features of a solver must be one JSON object, not {qpu!r}")
-    return features

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cachetools import LRUCache
 
 from schema.errors import Refused
-from schema.parameters import Parameters, Solver
+from schema.parameters import Parameters, QpuChoice, Solver
 from schema.settings import Settings
 from schema.settings import load as load_settings
 from worker.process import shutdown
@@ -19,6 +19,7 @@ from worker.process.settings import WorkerSettings
 
 if TYPE_CHECKING:
     from worker.embedding.model.found import StoredEmbedding
+    from worker.sapi.choice import GraphsOf
     from worker.sapi.client import Access
     from worker.sapi.program import ChipProgram
     from worker.sapi.qpu import SolverConnection
@@ -44,12 +45,25 @@ class SolverConnections:
     programs: MutableMapping[tuple[object, ...], ChipProgram] = field(
         default_factory=lambda: LRUCache(maxsize=_PROGRAMS)
     )  # those used last, by model, embedding, chain strength and scale
-    _open: dict[tuple[Solver, str | None], _OpenConnection] = field(default_factory=dict)
+    # runs whose QPU was compared with the one that they are sent to, by connection
+    pinned: set[tuple[SolverConnection, int]] = field(default_factory=set)
+    # by solver, the QPUs that a run may use, and the one that it used before
+    _open: dict[tuple[Solver, str | None, str | None], _OpenConnection] = field(default_factory=dict)
 
-    def connect(self, solver: Solver, parameters: Parameters) -> SolverConnection:
+    def connect(
+        self,
+        solver: Solver,
+        parameters: Parameters,
+        used: str | None = None,
+        graphs_of: GraphsOf | None = None,
+    ) -> SolverConnection:
         """Return the connection to ``solver``, or to the QPU that ``parameters`` name.
 
         It is made again every few minutes, because the solver's graph may change.
+
+        Args:
+            used: the QPU that the run used before: without several names to choose from, it stays there.
+            graphs_of: finds solvers that were renamed, as `choose_solver` says.
 
         Raises:
             Refused: no access, no such solver, or one without qubits.
@@ -58,31 +72,32 @@ class SolverConnections:
         """
         from worker.sapi.qpu import SolverConnection
 
-        key = (solver, parameters.qpu)
+        key = (solver, parameters.qpu, used)
         connection = self._open.get(key)
         if connection and time.monotonic() - connection.since < self.settings.solver_refresh_s:
             return connection.qpu
-        self.disconnect(solver, parameters)
+        self._close([other for other, opened in self._open.items() if opened is connection])
         access = self.access(solver)
-        qpu = shutdown.run_interruptible(lambda: SolverConnection(access, parameters))
-        self._open[key] = _OpenConnection(qpu, time.monotonic())
+        choice = QpuChoice.parse(parameters.qpu).after(used)
+        qpu = shutdown.run_interruptible(lambda: SolverConnection(access, choice, graphs_of))
+        opened = self._open[key] = _OpenConnection(qpu, time.monotonic())
+        self._open.setdefault((solver, parameters.qpu, qpu.name), opened)  # for the next batch of the run
         return qpu
 
     def disconnect(self, solver: Solver, parameters: Parameters) -> None:
-        """Close the connection to ``solver`` with ``parameters``, if there is one."""
-        connection = self._open.pop((solver, parameters.qpu), None)
-        if connection is not None:
-            connection.qpu.close()
-            self.embeddings = {
-                key: embedding for key, embedding in self.embeddings.items() if key[0] is not connection.qpu
-            }
+        """Close the connections to ``solver`` with the QPUs that ``parameters`` name."""
+        self._close([key for key in self._open if key[:2] == (solver, parameters.qpu)])
 
     def close(self) -> None:
         """Close all connections."""
-        for connection in self._open.values():
-            connection.qpu.close()
-        self._open.clear()
-        self.embeddings.clear()
+        self._close(list(self._open))
+
+    def _close(self, keys: list[tuple[Solver, str | None, str | None]]) -> None:
+        closed = {self._open.pop(key).qpu for key in keys}
+        for qpu in closed:
+            qpu.close()
+        self.embeddings = {key: found for key, found in self.embeddings.items() if key[0] not in closed}
+        self.pinned = {key for key in self.pinned if key[0] not in closed}
 
     def account(self, solver: Solver) -> str:
         """Return the account by which ``solver`` is used now; see `account_of`."""

@@ -19,12 +19,13 @@ from dwave.cloud.computation import Future
 from dwave.cloud.concurrency import Present
 
 from schema.errors import Refused
-from schema.parameters import Parameters
+from schema.parameters import Parameters, QpuChoice
 from worker.embedding.model.graphs import SolverGraph
 from worker.embedding.model.scale import Ranges
 from worker.sapi import problems as sapi_problems
 from worker.sapi.checks import ProblemChecks, Verdict
-from worker.sapi.client import Access, choose_solver, connect
+from worker.sapi.choice import GraphsOf, choose_solver
+from worker.sapi.client import Access, connect
 from worker.sapi.errors import mapping_errors
 from worker.sapi.events import Accepted, Event, read_outcome
 from worker.sapi.problems import ListedProblem
@@ -81,8 +82,10 @@ class _ProblemFuture(Future):  # type: ignore[misc]  # the client has no types
 class SolverConnection:
     """One solver of one client. Create it after the fork, use it from one thread, and close it."""
 
-    def __init__(self, access: Access, parameters: Parameters) -> None:
-        """Connect by ``access`` to the solver that ``parameters`` name, and read its properties.
+    def __init__(self, access: Access, choice: QpuChoice, graphs_of: GraphsOf | None = None) -> None:
+        """Connect by ``access`` to the solver of ``choice``, and read its properties.
+
+        ``graphs_of`` finds solvers that were renamed, as `choose_solver` says.
 
         Raises:
             Refused: no token, a wrong one, no such solver, or one without qubits.
@@ -90,7 +93,8 @@ class SolverConnection:
         """
         self._client = connect(access)
         try:
-            self._solver = choose_solver(self._client, parameters.qpu)
+            chosen = choose_solver(self._client, choice, graphs_of)
+            self._solver, self.asked = chosen.solver, chosen.asked
             self.properties: dict[str, Any] = dict(self._solver.properties)
             self.name = str(self._solver.name)
             graph_id = str(self._solver.graph_id or "")

@@ -146,7 +146,9 @@ class _Gate:
             return ()
         if not self._broken or not batches:
             return batches
-        chosen = self.session.execute(select(Run.solver, Run.parameters).where(Run.id == run.id)).one()
+        chosen = self.session.execute(
+            select(Run.solver, Run.parameters, Run.qpu).where(Run.id == run.id)
+        ).one()
         solver = solver_key(*chosen)
         broken = self._broken.get(solver)
         if broken is None or broken.failures < self.settings.breaker_failures:

@@ -42,6 +42,12 @@ class Resumption(BaseModel):
         default=False,
         description="If the run waits for its window, open it now, until the next window closes.",
     )
+    qpu: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=500,
+        description="The QPUs that the run may use from now on, as the option qpu; also while it waits.",
+    )
 
 
 @router.get("/v1/runs", summary="List runs")
@@ -103,8 +109,8 @@ def resume(run: OwnRun, service: Shared, caller: Submitter, body: Resumption | N
             403,
             "resume without budget_s, or use a key of scope admin",
         )
-    with _conflicts('; POST /v1/runs/RUN/resume takes {"budget_s": SECONDS} and {"now": true}'):
-        batches = control.resume(service.database, run, budget_us, at_once=body.now)
+    with _conflicts('; POST /v1/runs/RUN/resume takes {"budget_s": SECONDS}, {"now": true}, {"qpu": NAME}'):
+        batches = control.resume(service.database, run, budget_us, at_once=body.now, qpu=body.qpu)
     service.notifier.notify()
     return JSONResponse({"run_id": run, "batches_left": batches})
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from schema.errors import Refused
+from schema.errors import NoAccess
+from schema.parameters import QpuChoice
 from tests.emulators import SOLVER, TOKEN, Emulator
-from worker.sapi.client import Access, choose_solver, connect
+from worker.sapi.choice import choose_solver
+from worker.sapi.client import Access, connect
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +22,14 @@ def emulator() -> Iterator[Emulator]:
 def chosen(endpoint: str, name: str | None = None) -> str:
     client = connect(Access(endpoint, TOKEN))
     try:
-        return str(choose_solver(client, name).name)
+        return str(choose_solver(client, QpuChoice.parse(name)).solver.name)
     finally:
         client.close()
 
 
-def test_an_address_that_is_no_endpoint_is_refused(emulator: Emulator) -> None:
+def test_an_address_that_is_no_endpoint_is_reported(emulator: Emulator) -> None:
     assert chosen(emulator.endpoint, SOLVER) == SOLVER
-    with pytest.raises(Refused, match=r"is not an endpoint of SAPI, which ends in /sapi/v2/"):
+    with pytest.raises(NoAccess, match=r"An endpoint of SAPI ends in /sapi/v2/"):
         chosen(emulator.endpoint.removesuffix("sapi/v2/"))
 
 

@@ -1,4 +1,4 @@
-"""A run tells which QPU each of its problems ran on."""
+"""A run tells which QPU each of its problems ran on, and stays on one QPU unless it names several."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from producer.networks.chosen import ChosenNetwork
+from producer.runs import queries
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import load as load_settings
-from schema.states import RunState
-from schema.tables import Problem, Run
+from schema.states import ProblemState, RunState
+from schema.tables import Breaker, Embedding, Event, Problem, Run
 from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import USE_CASES, Cli, Outbox, some_images
 from worker.context import Context
@@ -88,8 +89,40 @@ def row_of(context: Context, run: int) -> Any:
 
 
 def names(context: Context) -> list[str | None]:
+    """The QPU of each problem that was sent."""
     with context.database.reading() as session:
-        return list(session.execute(select(Problem.qpu).order_by(Problem.id)).scalars())
+        sent = select(Problem.qpu).where(Problem.times_sent > 0)
+        return list(session.execute(sent.order_by(Problem.id)).scalars())
+
+
+def answered(context: Context, count: int) -> Callable[[], bool]:
+    """Whether this many problems are answered."""
+
+    def enough() -> bool:
+        with context.database.reading() as session:
+            query = select(func.count()).where(Problem.state == ProblemState.ANSWERED)
+            return session.execute(query).scalar_one() >= count
+
+    return enough
+
+
+def waits(context: Context, run: int) -> str:
+    with context.database.reading() as session:
+        return queries.progress(session, run).waits or ""
+
+
+def notes(context: Context, run: int) -> list[str]:
+    """What the run's events say about its QPU."""
+    with context.database.reading() as session:
+        events = select(Event.why).where(
+            Event.subject == "runs", Event.row == run, Event.source == Event.target
+        )
+        return list(session.execute(events.order_by(Event.id)).scalars())
+
+
+def embeddings(context: Context) -> int:
+    with context.database.reading() as session:
+        return session.execute(select(func.count()).select_from(Embedding)).scalar_one()
 
 
 def test_a_run_tells_on_which_qpu_its_problems_ran(
@@ -113,3 +146,99 @@ def test_a_run_tells_on_which_qpu_its_problems_ran(
     assert line in cli("runs", "report", run)
     exported = json.loads(cli("runs", "export", run, "--format", "json"))
     assert [(row["qpu"], row["graph_id"]) for row in exported] == [("large", graph)] * IMAGES
+
+
+@pytest.mark.parametrize("qpu", [None, '{"topology__type": "pegasus"}'])
+def test_a_run_stays_on_the_qpu_of_its_first_problem_until_a_user_moves_it(
+    context: Context, working: ChosenNetwork, emulator: Emulator, cli: Cli, qpu: str | None
+) -> None:
+    run = enqueue(context, working, qpu)
+    work(context, run, until=answered(context, 1))
+    emulator.break_down(offline=["large"])
+    work(context, run, 5.0, until=lambda: "--qpu OTHER" in waits(context, run))
+    assert "QPU large is offline" in waits(context, run)
+    other = enqueue(context, working)
+    assert (
+        work(context, other) is RunState.DONE
+    )  # a run that has sent nothing takes the largest that is online
+    assert (row_of(context, run).qpu, row_of(context, other).qpu) == ("large", "small")
+    assert "small" not in names(context)[: -IMAGES // 2]
+    cli("runs", "resume", run, "--qpu", "small")
+    assert work(context, run) is RunState.DONE
+    assert notes(context, run) == ["moved by a user to QPU small"]
+    shown = json.loads(cli("runs", "show", run, "--json"))
+    assert [use["qpu"] for use in shown["qpus"]] == ["large", "small"]
+    assert sum(use["images"] for use in shown["qpus"]) == IMAGES
+    assert shown["qpu"] == "small"
+
+
+def test_a_run_goes_on_by_itself_when_its_qpu_is_back(
+    context: Context, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    run = enqueue(context, working)
+    work(context, run, until=answered(context, 1))
+    emulator.break_down(offline=["large"])
+    work(context, run, 1.0, until=lambda: "offline" in waits(context, run))
+    emulator.break_down(online=["large"])
+    assert work(context, run) is RunState.DONE
+    assert set(names(context)) == {"large"}
+    assert waits(context, run) == ""
+
+
+def test_a_run_that_names_several_qpus_moves_to_the_first_that_is_online(
+    context: Context, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    run = enqueue(context, working, "small, large")
+    work(context, run, until=answered(context, 1))
+    emulator.break_down(offline=["small"])
+    assert work(context, run) is RunState.DONE
+    assert set(names(context)) == {"small", "large"}
+    assert row_of(context, run).qpu == "large"
+    assert notes(context, run) == ["moved from small to large, the first of small, large that is online"]
+
+
+def test_a_renamed_qpu_keeps_its_runs_and_embeddings(
+    context: Context, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    begun = enqueue(context, working)
+    work(context, begun, until=answered(context, 1))
+    queued = enqueue(context, working, "large")
+    emulator.break_down(rename={"large": "larger"})
+    assert work(context, begun) is RunState.DONE
+    assert work(context, queued) is RunState.DONE
+    new = enqueue(context, working, "larger")
+    assert work(context, new) is RunState.DONE
+    graph = row_of(context, new).graph_id
+    for run, renamed in ((begun, True), (queued, True), (new, False)):
+        assert row_of(context, run)[1:3] == ("larger", graph)
+        expected = [f"solver large is called larger now: its graph is still {graph}"] if renamed else []
+        assert notes(context, run) == expected
+    assert embeddings(context) == 1
+    with context.database.reading() as session:
+        assert session.execute(select(Breaker)).first() is None
+
+
+def test_a_qpu_that_is_gone_is_waited_for_and_a_wrong_name_is_not(
+    context: Context, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    wrong = enqueue(context, working, "smal")
+    assert work(context, wrong) is RunState.FAILED
+    assert "solver not found: smal. The service lists large, small" in row_of(context, wrong).error
+    run = enqueue(context, working, "small")
+    work(context, run, until=answered(context, 1))
+    emulator.break_down(regraph=["small"], rename={"small": "another"})
+    work(context, run, 5.0, until=lambda: "not found" in waits(context, run))
+    assert "solver not found: small" in waits(context, run)
+    emulator.break_down(rename={"another": "small"})
+    assert work(context, run) is RunState.DONE
+
+
+def test_an_outage_of_the_whole_service_fails_no_run_with_an_unknown_solver(
+    context: Context, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    emulator.break_down({"target": "any", "kind": "error", "status": 404})
+    run = enqueue(context, working, "small")
+    work(context, run, 2.0, until=lambda: waits(context, run) != "")
+    assert row_of(context, run).state is RunState.RUNNING
+    emulator.break_down(clear=True)
+    assert work(context, run) is RunState.DONE
