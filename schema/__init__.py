@@ -4,6 +4,7 @@ errors.py      all errors that annealq raises on purpose
 messages.py    what is sent through the broker
 parameters.py  how a run is sampled
 settings.py    where database and broker are
+solver_limits.py  ranges and sizes that a solver takes
 states.py      states of rows, and the legal moves between them
 calendar/      windows, deadlines, cron expressions
 codecs/        arrays as the bytes that tables store

@@ -148,7 +148,13 @@ class SolverError(AnnealqError):
 
 
 class Refused(SolverError):
-    """The solver refused a problem and did not charge for it; the same problem would be refused again."""
+    """The solver refused a problem and did not charge for it; the same problem would be refused again.
+
+    Attributes:
+        whole_run: all problems of the run would be refused, before they are submitted.
+    """
+
+    whole_run = False
 
 
 class UnknownSolver(Refused):

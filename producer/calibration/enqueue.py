@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from producer.calibration import overlap
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
+from producer.networks.chip_limits import refuse_unfit
 from producer.networks.chosen import ChosenNetwork
 from producer.networks.compatibility import match_images
 from producer.runs.batch_size import batch_size
@@ -159,6 +160,7 @@ def enqueue_calibration(
         candidates = grid.parameters(own_lam(session, network.id, grid.visible))
         calibration = _insert(session, row, now=now)
         for parameters in candidates:
+            refuse_unfit(session, network.id, solver, parameters)
             run = run_row(images, network, solver, parameters, RunOptions(), len(batches))
             insert_run(session, {**run, "calibrates": calibration}, batches, now=now)
     return Enqueued(calibration, created=True)

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
+from producer.networks.chip_limits import refuse_unfit
 from producer.networks.chosen import ChosenNetwork
 from producer.networks.compatibility import match_images
 from producer.runs.batch_size import batch_size
@@ -44,7 +45,8 @@ def enqueue_run(
 
     Raises:
         ImageError: the images do not suit the network (size, values, labels, class names).
-        ParameterError: ``solver`` does not have one of the parameters, or the deadline has passed.
+        ParameterError: ``solver`` does not have one of the parameters, its known chips cannot take the run,
+            or the deadline has passed.
         IdempotencyConflict: the key was used before, for other content.
     """
     parameters.check_for(solver)
@@ -185,6 +187,7 @@ def _find_or_insert(
     key = run["idempotency_key"]
     if key is not None and session.execute(select(Run.id).where(Run.idempotency_key == key)).first():
         return _same_run(session, key, run["content_sha256"])
+    refuse_unfit(session, run["network_id"], run["solver"], Parameters.from_dict(run["parameters"]))
     return Enqueued(insert_run(session, run, batches, now=now), created=True)
 
 

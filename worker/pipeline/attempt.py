@@ -20,6 +20,7 @@ from schema.errors import (
     NoAccess,
     Offline,
     ProblemFailed,
+    Refused,
     Uncertain,
 )
 from schema.messages import Message, Task
@@ -28,7 +29,7 @@ from worker.context import Context
 from worker.network.trained import TrainedNetwork
 from worker.process.meter import BatchOutcome
 from worker.records import batches, claims, leases
-from worker.records.attempts import finish_attempt
+from worker.records.attempts import discard_pending, finish_attempt
 from worker.records.leases import Lease, SimplyClaimed
 from worker.records.retries import Discard, Retry, decide
 from worker.scheduling import circuit_breaker
@@ -70,7 +71,8 @@ def attempt(context: Context, lease: Lease) -> Iterator[None]:
         # What concerns a whole solver is logged once, when its circuit breaker opens.
         level = logging.INFO if isinstance(error, Offline | Deferred) and patient else logging.WARNING
         log.log(level, "attempt failed", row=lease.row, attempt=lease.attempt, decision=repr(decision))
-        _finish(context, lease, decision, error if _concerns_solver(error) else None)
+        whole_run = isinstance(error, Refused) and error.whole_run
+        _finish(context, lease, decision, error if _concerns_solver(error) else None, whole_run=whole_run)
         _count(context, lease, _outcome(decision))
         if not isinstance(error, AnnealqError):
             raise
@@ -94,12 +96,24 @@ def _concerns_solver(error: Exception) -> bool:
     return isinstance(error, Offline) or (isinstance(error, ProblemFailed) and not error.progressed)
 
 
-def _finish(context: Context, lease: Lease, decision: Retry | Discard, failure: Exception | None) -> None:
-    """Release a row or mark it failed; count the ``failure`` of a batch's solver."""
+def _finish(
+    context: Context,
+    lease: Lease,
+    decision: Retry | Discard,
+    failure: Exception | None,
+    *,
+    whole_run: bool = False,
+) -> None:
+    """Release a row or mark it failed; count the ``failure`` of a batch's solver.
+
+    If the ``whole_run`` of a batch is at fault, its other batches are not tried one by one.
+    """
     with writing(context, lease) as (session, now):
         if failure is not None and lease.table is Batch and isinstance(decision, Retry):
             decision = _record_failure(session, context, lease.row, failure, decision, now)
         run = finish_attempt(session, lease.table, lease.row, decision, now=now)
+        if whole_run and run is None and lease.table is Batch:
+            run = discard_pending(session, lease.row, decision.error, now=now)
     if run is not None:
         context.hints.send([Message(Task.AGGREGATE_RUN, run)])
 

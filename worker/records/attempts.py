@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from schema.database import transition, transition_all
 from schema.parameters import Solver
-from schema.states import State
+from schema.states import BatchState, State
 from schema.tables import Batch, Calibration, Embedding, Network, Preparation, Problem, Run
 from worker.process.settings import WorkerSettings
 from worker.records import runs
@@ -60,6 +60,24 @@ def finish_attempt(
     values = _values(table, decision, now)
     transition(session, row, source or states.held, target, now=now, why=decision.error, **values)
     return runs.count_failed(session, row) if table is Batch and target is states.failed else None
+
+
+def discard_pending(session: Session, batch: int, error: str, *, now: datetime) -> int | None:
+    """Mark the pending batches of the run of ``batch`` failed with ``error`` at ``now`` in ``session``.
+
+    Batches with problems are left: they may have answers. The next refusal takes what this one has left.
+
+    Returns:
+        The run to finish, if none of its batches is left.
+    """
+    run = select(Batch.run_id).where(Batch.id == batch).scalar_subquery()
+    untouched = ~exists().where(Problem.batch_id == Batch.id)
+    pending = select(Batch.id).where(Batch.run_id == run, Batch.state == BatchState.PENDING, untouched)
+    rows = session.execute(pending.order_by(Batch.id).limit(_AT_ONCE)).scalars().all()
+    values = {"error": error, "dispatched_at": None}
+    moved = transition_all(session, rows, BatchState.PENDING, BatchState.FAILED, now=now, why=error, **values)
+    run_id = session.execute(select(Batch.run_id).where(Batch.id == batch)).scalar_one()
+    return run_id if moved and runs.count_batch(session, run_id, failed=len(moved)) else None
 
 
 def release_expired(session: Session, *, now: datetime, settings: WorkerSettings) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from schema.errors import NoAccess, UnknownSolver
+from schema.errors import NoAccess, Refused, UnknownSolver
 from schema.parameters import Parameters, QpuChoice, Solver
 from worker.embedding.model.found import FoundTiling, StoredEmbedding
 from worker.embedding.model.graphs import Interactions
@@ -99,7 +99,12 @@ def prepare(
     solvers = context.solvers
     qpu = connect(context, solver, parameters, used)
     # Before any search: reads that the solver does not take cost a second, not a minute.
-    qpu.estimate_us(parameters, len(qpu.graph.qubits))
+    try:
+        qpu.estimate_us(parameters, len(qpu.graph.qubits))
+    except Refused:
+        # Producers refuse the next such run by the stored limits.
+        embeddings.store_chip(context.database, solver, qpu.graph, qpu.properties)
+        raise
     model = network.model(parameters.visible, parameters.lam)
     key = (qpu, model.graph_digest, parameters.tiles)
     embedding = solvers.embeddings.get(key)

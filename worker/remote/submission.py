@@ -67,8 +67,14 @@ def sample_batch(
     Raises:
         Refused, Unavailable, Uncertain, Deferred: as `BatchSubmission.run` and `prepare` say.
     """
-    with context.meter.timed(Step.PREPARE):
-        setup = prepare(context, batch_input.solver, batch_input.parameters, network, used=batch_input.qpu)
+    try:
+        with context.meter.timed(Step.PREPARE):
+            setup = prepare(
+                context, batch_input.solver, batch_input.parameters, network, used=batch_input.qpu
+            )
+    except Refused as error:
+        error.whole_run = True
+        raise
     terms = ProblemTerms(
         embedding_id=setup.embedding.id,
         graph_id=setup.qpu.graph.graph_id,

@@ -17,6 +17,7 @@ from producer.networks.chosen import ChosenNetwork
 from producer.runs import control, queries
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
+from schema.errors import ParameterError
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import load as load_settings
 from schema.states import BatchState, ProblemState, RunState
@@ -326,3 +327,22 @@ def _fail_only(context: Context, emulator: Emulator, poisoned: list[int]) -> Non
             break
         sample_batch(context, first)
     emulator.break_down(clear=True)
+
+
+def test_a_refusal_of_the_whole_run_fails_all_of_its_batches_at_once(
+    context: Context, working: ChosenNetwork
+) -> None:
+    parameters = Parameters(reads=10_000, annealing_time_us=1_000.0, qpu="tiny")
+    options = RunOptions(batch_size=2)
+    images = some_images(IMAGES)
+    run = enqueue_run(context.database, images, working, Solver.EMULATOR, parameters, options).id
+    assert work(context, run, 20.0) is RunState.FAILED
+    assert count(context, Event, Event.subject == "batches", Event.target == BatchState.SAMPLING) == 1
+    with context.database.reading() as session:
+        errors = set(session.execute(select(Batch.error)).scalars())
+        row = session.get_one(Run, run)
+        assert (row.batches_failed, len(errors)) == (IMAGES // 2, 1)
+        assert "10,000 reads" in (row.error or "")
+    # The solver's limits are known from now on.
+    with pytest.raises(ParameterError, match="10,000 reads"):
+        enqueue_run(context.database, some_images(3), working, Solver.EMULATOR, parameters, options)
