@@ -31,6 +31,7 @@ class Task(StrEnum):
     TRAIN_NETWORK = "annealq.train_network"
     CALIBRATE_NETWORK = "annealq.calibrate_network"
     PREPARE = "annealq.prepare"
+    FIND_DUPLICATES = "annealq.find_duplicates"
 
 
 class Queue(StrEnum):
@@ -49,6 +50,7 @@ QUEUE_OF: Mapping[Task, Queue] = {
     Task.TRAIN_NETWORK: Queue.TRAIN,
     Task.CALIBRATE_NETWORK: Queue.AGGREGATE,
     Task.PREPARE: Queue.SAMPLE,
+    Task.FIND_DUPLICATES: Queue.SAMPLE,
 }
 
 

@@ -31,33 +31,42 @@ from worker.process.logs import configure
 from worker.process.settings import WorkerSettings
 from worker.process.settings import load as load_worker_settings
 from worker.records import attempts, claims, leases, runs
-from worker.scheduling import due_schedules, run_windows
+from worker.scheduling import due_schedules, rechecks, run_windows
 from worker.scheduling.dispatch import dispatch
 
 _AT_ONCE = 500  # rows repaired in one transaction; the next pass takes the rest
 
-# Rows that are ready for each message. `dispatch` chooses the batches to sample by priority, except those of
-# paused or cancelled runs with problems in flight.
-_READY: dict[Task, tuple[leases.HintedTable | type[Run], ColumnElement[bool]]] = {
-    Task.AGGREGATE_BATCH: (Batch, Batch.state == BatchState.SAMPLED),
-    Task.SAMPLE_BATCH: (Batch, and_(Batch.state == BatchState.PENDING, claims.left_in_flight())),
-    Task.TRAIN_NETWORK: (Network, Network.state == NetworkState.QUEUED),
-    Task.AGGREGATE_RUN: (
-        Run,
-        or_(
-            and_(
-                Run.state.in_([RunState.RUNNING, RunState.PAUSED, RunState.AGGREGATING]),
-                Run.batches_scored + Run.batches_failed == Run.batches,
-            ),
-            runs.awaits_statistics(),
-        ),
-    ),
-    Task.CALIBRATE_NETWORK: (Calibration, claims.calibration_due()),
-    Task.PREPARE: (Preparation, Preparation.state == PreparationState.QUEUED),
+_TASKS_OF = {
+    queue: [task for task in Task if QUEUE_OF[task] is queue and task is not Task.DISPATCH] for queue in Queue
 }
-_TASKS_OF = {queue: [task for task in _READY if QUEUE_OF[task] is queue] for queue in Queue}
 
 log = structlog.get_logger()
+
+
+def _ready(now: datetime) -> dict[Task, tuple[leases.HintedTable | type[Run], ColumnElement[bool]]]:
+    """Return the rows that are ready for each message at ``now``.
+
+    `dispatch` chooses the batches to sample by priority, except those of paused or cancelled runs with
+    problems in flight.
+    """
+    return {
+        Task.AGGREGATE_BATCH: (Batch, Batch.state == BatchState.SAMPLED),
+        Task.SAMPLE_BATCH: (Batch, and_(Batch.state == BatchState.PENDING, claims.left_in_flight())),
+        Task.TRAIN_NETWORK: (Network, Network.state == NetworkState.QUEUED),
+        Task.AGGREGATE_RUN: (
+            Run,
+            or_(
+                and_(
+                    Run.state.in_([RunState.RUNNING, RunState.PAUSED, RunState.AGGREGATING]),
+                    Run.batches_scored + Run.batches_failed == Run.batches,
+                ),
+                runs.awaits_statistics(),
+            ),
+        ),
+        Task.CALIBRATE_NETWORK: (Calibration, claims.calibration_due()),
+        Task.FIND_DUPLICATES: (Run, rechecks.due_runs(now)),
+        Task.PREPARE: (Preparation, Preparation.state == PreparationState.QUEUED),
+    }
 
 
 def find_lost(session: Session, tasks: Iterable[Task], *, now: datetime, after_s: float) -> list[Message]:
@@ -68,8 +77,9 @@ def find_lost(session: Session, tasks: Iterable[Task], *, now: datetime, after_s
     """
     lost = now - timedelta(seconds=after_s)
     hints: list[Message] = []
+    ready_rows = _ready(now)
     for task in tasks:
-        table, ready = _READY[task]
+        table, ready = ready_rows[task]
         due = select(table.id).where(ready, or_(table.dispatched_at.is_(None), table.dispatched_at < lost))
         rows = list(session.execute(due.limit(_AT_ONCE)).scalars())
         if rows:

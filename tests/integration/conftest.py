@@ -29,6 +29,7 @@ from schema.states import NetworkState
 from schema.tables import Network
 from worker.context import Context
 from worker.pipeline.calibrate import calibrate_network
+from worker.pipeline.find_duplicates import find_duplicates
 from worker.pipeline.finish_run import finish_run
 from worker.pipeline.sample_batch import sample_batch
 from worker.pipeline.score_batch import score_batch
@@ -173,6 +174,7 @@ USE_CASES: dict[Task, Callable[[Context, int], None]] = {
     Task.AGGREGATE_BATCH: score_batch,
     Task.AGGREGATE_RUN: finish_run,
     Task.CALIBRATE_NETWORK: calibrate_network,
+    Task.FIND_DUPLICATES: find_duplicates,
 }
 
 

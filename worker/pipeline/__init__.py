@@ -9,5 +9,6 @@ by the row's state and, for leased rows, by the lease.
     train.py         trains a network                                (TRAIN_NETWORK)
     calibrate.py     chooses the parameters of a calibration         (CALIBRATE_NETWORK)
     dry_run.py       works out what a run would need and cost        (PREPARE)
+    find_duplicates.py  looks again for problems that were sent twice    (FIND_DUPLICATES)
     attempt.py       what leased work shares: claim, heartbeat, transactions, release after a failure
 """

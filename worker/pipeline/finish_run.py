@@ -13,6 +13,7 @@ from worker.compute import summary
 from worker.context import Context
 from worker.process.crash_points import CrashPoint, reach
 from worker.records import calibrations, runs
+from worker.scheduling import rechecks
 
 log = structlog.get_logger()
 
@@ -36,7 +37,9 @@ def finish_run(context: Context, run: int) -> None:
         reach(CrashPoint.AGGREGATING)
         statistics = _statistics(run, figures)
         with database.transaction() as session:
-            runs.finish(session, run, figures, statistics, now=database.now(session))
+            now = database.now(session)
+            runs.finish(session, run, figures, statistics, now=now)
+            rechecks.look_at_once(session, run, now=now)
             calibration = calibrations.waits_for(session, run)
     except StaleState:
         return

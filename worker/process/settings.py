@@ -33,6 +33,11 @@ class WorkerSettings(TomlSettings):
         gt=0,
         description="A problem that may have arrived is not sent again before; above solver_timeout_s.",
     )
+    recheck_s: float = Field(
+        default=300.0,
+        gt=0,
+        description="Wait before a problem that was sent twice is looked for again; at last 144 times.",
+    )
     collect_s: float = Field(default=600.0, gt=0, description="Longest wait for an answer of a solver.")
     in_flight: int = Field(default=32, ge=1, le=900, description="Problems in flight of one process at most.")
     solver_in_flight: int = Field(

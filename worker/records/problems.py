@@ -8,6 +8,7 @@ so a worker looks it up by its label before it submits it again.
 
 from __future__ import annotations
 
+import secrets
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Insert, and_, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Insert, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from schema.codecs import samples
@@ -23,11 +24,12 @@ from schema.database import record_event, transition, transition_all, transition
 from schema.errors import StaleState
 from schema.parameters import Solver
 from schema.states import BatchState, ProblemState
-from schema.tables import Batch, Event, Problem, Run, SampleSet
+from schema.tables import Batch, Event, Ledger, Problem, Run, SampleSet
 
 LABEL = "annealq:"
 ACCESS_TIME = "qpu_access_time"  # in a solver's timing: what it charges
 OFFLINE = "offline: "  # the error of a problem that failed because of its solver begins with this
+_WITNESSES = 3
 MOST_SENDS = 3  # problems with the same image that may fail before it is given up
 _LIVE = (ProblemState.RESERVED, ProblemState.SENDING, ProblemState.SENT, ProblemState.ANSWERED)
 
@@ -153,13 +155,14 @@ def reserve(
     """
     last = session.execute(select(func.max(Problem.ordinal)).where(Problem.batch_id == batch)).scalar()
     ordinal = -1 if last is None else last
+    prefix = LABEL + _ledger_key(session, now) if spans else ""
     rows = [
         {
             "batch_id": batch,
             "ordinal": ordinal + index,
             "first_image": first,
             "count": count,
-            "label": f"{LABEL}{uuid.uuid4().hex}",
+            "label": f"{prefix}{uuid.uuid4().hex}",
             "embedding_id": terms.embedding_id,
             "graph_id": terms.graph_id,
             "scale": terms.scale,
@@ -172,6 +175,29 @@ def reserve(
     ]
     if rows:
         session.execute(insert(Problem), rows)
+
+
+def _ledger_key(session: Session, now: datetime) -> str:
+    """Return the key of this database, which tells its problems from those of others on the same token."""
+    keys = select(Ledger.key).order_by(Ledger.created_at, Ledger.key).limit(1)
+    if (key := session.execute(keys).scalar()) is None:
+        key = secrets.token_hex(4)
+        session.execute(insert(Ledger).values(key=key, created_at=now))
+    return key
+
+
+def accepted_around(session: Session, solver: Solver, moment: datetime) -> tuple[list[str], list[str]]:
+    """Return the solver's ids of problems that ``solver`` accepted before ``moment``, and after it.
+
+    They are the few that are nearest to it, nearest first.
+    """
+    query = select(func.coalesce(Problem.sapi_id, "")).join(Batch, Batch.id == Problem.batch_id)
+    query = query.join(Run, Run.id == Batch.run_id)
+    query = query.where(Run.solver == solver, Problem.sapi_id.is_not(None)).limit(_WITNESSES)
+    before = query.where(Problem.sent_at < moment, Problem.sending_at < moment)
+    before = before.order_by(Problem.sending_at.desc())
+    after = query.where(Problem.sending_at > moment).order_by(Problem.sending_at)
+    return list(session.execute(before).scalars()), list(session.execute(after).scalars())
 
 
 def cancel_reserved(session: Session, ids: Iterable[int], *, now: datetime) -> None:
@@ -220,12 +246,17 @@ def mark_cancelled(session: Session, problem: int, *, now: datetime) -> None:
     transition(session, problem, ProblemState.SENT, ProblemState.CANCELLED, now=now, why=why)
 
 
-def requeue(session: Session, problem: int, why: str, *, now: datetime) -> None:
+def requeue(
+    session: Session, problem: int, why: str, *, now: datetime, recheck_at: datetime | None = None
+) -> None:
     """Allow ``problem`` to be submitted again at ``now``: the solver does not know it.
 
-    ``session`` stores ``why`` that is certain.
+    Args:
+        why: stored with it.
+        recheck_at: when to look if it has arrived nevertheless; None: that is certain not to be.
     """
-    transition(session, problem, ProblemState.SENDING, ProblemState.RESERVED, now=now, why=why)
+    later = {} if recheck_at is None else {"recheck_at": recheck_at, "rechecks": 0}
+    transition(session, problem, ProblemState.SENDING, ProblemState.RESERVED, now=now, why=why, **later)
 
 
 def mark_failed(
@@ -249,13 +280,26 @@ def mark_failed(
     transition(session, problem, source, ProblemState.FAILED, now=now, why=why, error=why, **charge)
 
 
-def write_off(session: Session, problem: int, source: ProblemState, why: str, *, now: datetime) -> None:
+def write_off(
+    session: Session,
+    problem: int,
+    source: ProblemState,
+    why: str,
+    *,
+    now: datetime,
+    recheck_at: datetime | None = None,
+) -> None:
     """Record in ``session`` that nobody can tell any more by ``now`` if ``problem`` was charged, and ``why``.
 
-    Its estimate counts as its charge. ``source`` is its state before.
+    Its estimate counts as its charge.
+
+    Args:
+        source: its state before.
+        recheck_at: when to look for it again.
     """
     waste = {"wasted_us": func.coalesce(Problem.estimated_us, 0), "charge_estimated": True}
-    transition(session, problem, source, ProblemState.FAILED, now=now, why=why, error=why, **waste)
+    values = {"error": why, "recheck_at": recheck_at, **waste}
+    transition(session, problem, source, ProblemState.FAILED, now=now, why=why, **values)
 
 
 def record_duplicates(session: Session, problem: int, duplicates: int, *, now: datetime) -> None:
@@ -263,37 +307,6 @@ def record_duplicates(session: Session, problem: int, duplicates: int, *, now: d
     session.execute(update(Problem).where(Problem.id == problem).values(duplicates=duplicates))
     why = f"{duplicates} duplicates"
     record_event(session, "problems", problem, None, ProblemState.SENT, now=now, why=why)
-
-
-@dataclass(frozen=True)
-class PossibleDuplicate:
-    """A problem that may have been submitted more than once."""
-
-    id: int
-    label: str
-    sapi_id: str | None
-    answered_id: str | None  # the solver's id whose answer is stored
-    estimated_us: int
-
-
-def possible_duplicates(session: Session, batch: int) -> list[PossibleDuplicate]:
-    """Read from ``session`` the problems of ``batch`` that the solver may have several times."""
-    unaccepted = and_(Problem.times_sent > 0, Problem.sapi_id.is_(None))
-    answered_id = case((Problem.state == ProblemState.ANSWERED, Problem.sapi_id))
-    rows = session.execute(
-        select(
-            Problem.id, Problem.label, Problem.sapi_id, answered_id, func.coalesce(Problem.estimated_us, 0)
-        )
-        .where(Problem.batch_id == batch, or_(Problem.times_sent > 1, Problem.duplicates > 0, unaccepted))
-        .order_by(Problem.id)
-    )
-    return [PossibleDuplicate(*row) for row in rows]
-
-
-def record_waste(session: Session, problem: int, duplicates: int, wasted_us: int) -> None:
-    """Store in ``session`` that ``duplicates`` of ``problem`` were charged ``wasted_us`` microseconds."""
-    values = {"duplicates": duplicates, "wasted_us": wasted_us}
-    session.execute(update(Problem).where(Problem.id == problem).values(values))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ it, `collecting.py` stores its answer.
     submission.py   the whole way of a batch; the loop around the three steps, and what stops it
     state.py        what these steps share
     recovery.py     resolves what an earlier worker left, reserves what is missing
+    horizon.py      tells how far back the solver's memory reaches
     sending.py      admits problems, records them as being sent, and sends them
     collecting.py   stores ids, answers and failures
     duplicates.py   finds duplicate submissions, and records what they cost

@@ -1,85 +1,131 @@
-"""Finds duplicate submissions of a batch, cancels them, and records to the microsecond what they were
-charged.
+"""Finds problems that a solver has several times, withdraws those that wait, and books what they cost.
 
 A problem that had not arrived when it was looked up, and was sent again, may arrive after all: then it is
-charged twice. This cannot be prevented, because a solver promises nothing about when a request arrives; it
-is found here, once all problems of a batch are answered.
+charged twice. This cannot be prevented, because a solver promises nothing about when a request arrives or is
+listed. It is found once all problems of a batch are answered, and later.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import structlog
 
-from schema.errors import Unavailable
-from worker.records import leases, problems, spending
+from schema.errors import SolverError, Unavailable
+from schema.states import ProblemState
+from worker.records import leases, spending
+from worker.records.problems import ACCESS_TIME
+from worker.scheduling import rechecks
+from worker.scheduling.rechecks import Look, PossibleDuplicate
 
 if TYPE_CHECKING:
+    from schema.parameters import Parameters, Solver
     from worker.context import Context
     from worker.sapi.problems import ListedProblem
     from worker.sapi.qpu import SolverConnection
 
 log = structlog.get_logger()
 
+_WAIT_S = 5.0  # for duplicates to finish, before they are looked for again later
 _POLL_EVERY_S = 0.2
 _COMPLETED = "COMPLETED"
 _FINISHED = frozenset({_COMPLETED, "FAILED", "CANCELLED"})
 
 
 def resolve(context: Context, lease: leases.Lease, batch: int, qpu: SolverConnection) -> None:
-    """Check each problem of ``batch`` that ``qpu`` may have received twice; under ``lease``, record the
-    waste.
+    """Look for each problem of ``batch`` that ``qpu`` may have several times; book the waste under ``lease``.
 
-    Raises:
-        Unavailable: the solver does not answer, or a duplicate does not finish: resolve the batch again
-        later.
+    Problems whose duplicates do not finish soon are looked for again later, and so are all of them if the
+    solver does not answer.
     """
     with context.database.reading() as session:
-        candidates = problems.possible_duplicates(session, batch)
-    for problem in candidates:
-        others = _wait_for_others(context, qpu, problem)
-        wasted_us = sum(_charge_us(qpu, other, problem) for other in others)
-        duplicates = sum(other.sapi_id != problem.sapi_id for other in others)
-        with (
-            leases.transaction(context.database, lease, context.settings.lease_s) as (session, _),
-            spending.booked(session, batch),
-        ):
-            problems.record_waste(session, problem.id, duplicates, wasted_us)
-        if duplicates:
-            log.warning(
-                "duplicates",
-                problem=problem.id,
-                label=problem.label,
-                duplicates=duplicates,
-                wasted_us=wasted_us,
-            )
+        candidates = rechecks.of_batch(session, batch)
+    if not candidates:
+        return
+    try:
+        looks = _look(qpu, candidates)
+    except Unavailable as error:
+        log.warning("duplicates not looked for yet", problems=len(candidates), error=str(error))
+        looks = [Look(each, each.duplicates, each.wasted_us, unfinished=True) for each in candidates]
+    settings = context.settings
+    with (
+        leases.transaction(context.database, lease, settings.lease_s) as (session, now),
+        spending.booked(session, batch),
+    ):
+        rechecks.store(session, looks, now=now, recheck_s=settings.recheck_s, claimed=False)
+    _log(looks)
 
 
-def _wait_for_others(
-    context: Context, qpu: SolverConnection, problem: problems.PossibleDuplicate
-) -> list[ListedProblem]:
-    """Return the problems with this label but the one whose answer is stored, once all have finished."""
-    deadline = time.monotonic() + context.settings.solver_timeout_s
-    others = _others(qpu, problem)
-    if unfinished := [other.sapi_id for other in others if other.status not in _FINISHED]:
+def look_again(
+    context: Context, solver: Solver, parameters: Parameters, problems: Sequence[PossibleDuplicate]
+) -> None:
+    """Look for the claimed ``problems`` at ``solver``, and book what is found."""
+    try:
+        looks = _look(context.solvers.connect(solver, parameters), problems)
+    except SolverError as error:
+        log.warning("duplicates not looked for", problems=len(problems), error=str(error))
+        looks = [Look(each, each.duplicates, each.wasted_us, unfinished=False) for each in problems]
+    rechecks.store_claimed(context.database, looks, recheck_s=context.settings.recheck_s)
+    _log(looks)
+
+
+def _look(qpu: SolverConnection, problems: Sequence[PossibleDuplicate]) -> list[Look]:
+    """Return what ``qpu`` has of each problem; withdraw what waits, and give it some seconds to finish."""
+    deadline = time.monotonic() + _WAIT_S
+    others = _others(qpu, problems)
+    if unfinished := [each.sapi_id for listed in others.values() for each in listed if not _finished(each)]:
         qpu.cancel(unfinished)
-    while any(other.status not in _FINISHED for other in others):
-        if time.monotonic() > deadline:
-            raise Unavailable(f"duplicates of problem {problem.label} do not finish: checking again later")
-        time.sleep(_POLL_EVERY_S)
-        others = _others(qpu, problem)
-    return others
+        while unfinished and time.monotonic() < deadline:
+            time.sleep(_POLL_EVERY_S)
+            others = _others(qpu, problems)
+            unfinished = [
+                each.sapi_id for listed in others.values() for each in listed if not _finished(each)
+            ]
+    return [_weigh(qpu, problem, others[problem.id]) for problem in problems]
 
 
-def _others(qpu: SolverConnection, problem: problems.PossibleDuplicate) -> list[ListedProblem]:
-    return [listed for listed in qpu.find(problem.label) if listed.sapi_id != problem.answered_id]
+def _others(qpu: SolverConnection, problems: Sequence[PossibleDuplicate]) -> dict[int, list[ListedProblem]]:
+    """Return, by row, the solver's problems with the label of each problem, without the one of the ledger."""
+    found = qpu.find([problem.label for problem in problems])
+    return {
+        problem.id: [listed for listed in found[problem.label] if listed.sapi_id != problem.sapi_id]
+        for problem in problems
+    }
 
 
-def _charge_us(qpu: SolverConnection, finished: ListedProblem, problem: problems.PossibleDuplicate) -> int:
-    """Return what a finished problem was charged; if its answer is lost, its estimate."""
-    if finished.status != _COMPLETED:
-        return 0
-    charged_us = qpu.charge_us(finished.sapi_id)
-    return problem.estimated_us if charged_us is None else charged_us
+def _weigh(qpu: SolverConnection, problem: PossibleDuplicate, others: Sequence[ListedProblem]) -> Look:
+    wasted_us = sum(_charge_us(qpu, other, problem) for other in others) + _own_us(problem, others)
+    unfinished = not all(map(_finished, others))
+    return Look(problem, len(others), round(wasted_us, 1), unfinished)
+
+
+def _own_us(problem: PossibleDuplicate, others: Sequence[ListedProblem]) -> float:
+    """Return what counts as charged for a failed problem itself."""
+    if problem.state is not ProblemState.FAILED:
+        return 0.0
+    if problem.written_off:
+        return 0.0 if problem.sapi_id is None and others else problem.estimated_us
+    return float((problem.timing or {}).get(ACCESS_TIME, 0.0))
+
+
+def _charge_us(qpu: SolverConnection, other: ListedProblem, problem: PossibleDuplicate) -> float:
+    """Return what a problem was charged; if a completed one does not say so, its estimate."""
+    if other.status == "CANCELLED" or not _finished(other):
+        return 0.0
+    charged_us = qpu.charge_us(other.sapi_id)
+    if charged_us is None:
+        return problem.estimated_us if other.status == _COMPLETED else 0.0
+    return charged_us
+
+
+def _finished(listed: ListedProblem) -> bool:
+    return listed.status in _FINISHED
+
+
+def _log(looks: Sequence[Look]) -> None:
+    for look in looks:
+        if look.duplicates > look.problem.duplicates or look.wasted_us > look.problem.wasted_us:
+            found = {"duplicates": look.duplicates, "wasted_us": look.wasted_us}
+            log.warning("duplicates", problem=look.problem.id, label=look.problem.label, **found)

@@ -16,8 +16,10 @@ from worker.process import shutdown
 from worker.process.crash_points import CrashPoint, reach
 from worker.records import problems
 from worker.records.problems import LedgerEntry
+from worker.remote.horizon import MemoryHorizon
 from worker.remote.state import SubmissionState
 from worker.sapi.problems import ListedProblem
+from worker.scheduling import rechecks
 
 log = structlog.get_logger()
 
@@ -32,9 +34,7 @@ def recover(state: SubmissionState) -> None:
     with state.context.database.reading() as session:
         entries = problems.entries(session, state.batch_input.batch)
         now = state.context.database.now(session)
-    for entry in entries:
-        if entry.state is ProblemState.SENDING:
-            _resolve_by_label(state, entry, now)
+    _resolve_by_label(state, [entry for entry in entries if entry.state is ProblemState.SENDING], now)
     reach(CrashPoint.RESERVING)
     entries = _reserve_missing(state)
     reach(CrashPoint.RESERVED)
@@ -46,16 +46,41 @@ def recover(state: SubmissionState) -> None:
             state.qpu.resume(entry.id, entry.sapi_id)
 
 
-def _resolve_by_label(state: SubmissionState, entry: LedgerEntry, now: datetime) -> None:
-    """Look up a problem that may have been sent; send it again only once it can no longer arrive."""
-    matches = shutdown.run_interruptible(lambda: state.qpu.find(entry.label))
-    if matches:
-        _adopt(state, entry, matches)
-    elif uncertain := _may_arrive(state, entry, now):
-        state.errors.append(uncertain)
-    else:
-        with state.transaction() as (session, now):
-            problems.requeue(session, entry.id, "the solver does not know its label", now=now)
+def _resolve_by_label(state: SubmissionState, entries: list[LedgerEntry], now: datetime) -> None:
+    """Look up problems that may have been sent.
+
+    One is sent again only once it can no longer arrive, and if the solver would still know it.
+    """
+    if not entries:
+        return
+    labels = [entry.label for entry in entries]
+    found = shutdown.run_interruptible(lambda: state.qpu.find(labels))
+    horizon = MemoryHorizon(state.context.database, state.batch_input.solver, state.qpu)
+    for entry in entries:
+        if matches := found[entry.label]:
+            _adopt(state, entry, matches)
+        elif uncertain := _may_arrive(state, entry, now):
+            state.errors.append(uncertain)
+        else:
+            is_known = horizon.reaches(entry.sending_at or now)
+            with state.transaction() as (session, now):
+                again_at = rechecks.first_look(now, state.context.settings.recheck_s)
+                if is_known:
+                    why = "the solver does not know its label"
+                    problems.requeue(session, entry.id, why, now=now, recheck_at=again_at)
+                else:
+                    why = _purged(state, entry)
+                    sending = ProblemState.SENDING
+                    problems.write_off(session, entry.id, sending, why, now=now, recheck_at=again_at)
+                    log.warning("problem may have been charged", problem=entry.id, label=entry.label)
+
+
+def _purged(state: SubmissionState, entry: LedgerEntry) -> str:
+    return (
+        f"it may have been charged: {state.qpu.name} no longer lists problems as old as its submission at "
+        f"{entry.sending_at:%Y-%m-%d %H:%M:%S} UTC, so that nobody can tell if it arrived. "
+        f"`annealq runs resume {state.batch_input.run}` sends its images again"
+    )
 
 
 def _may_arrive(state: SubmissionState, entry: LedgerEntry, now: datetime) -> Uncertain | None:

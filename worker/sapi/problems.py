@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from os.path import commonprefix
 from typing import Any
 
 from dwave.cloud import Client
 from dwave.cloud.api import Problems
 from dwave.cloud.exceptions import SAPIError
 
-from worker.sapi.errors import GONE, mapping_errors
+from worker.sapi.errors import GONE, NOT_FOUND, mapping_errors
 
+_PROBLEMS = "application/vnd.dwave.sapi.problems+json"
 _PROBLEM = "application/vnd.dwave.sapi.problem+json"
 _PAGE = 1000  # the most that the server lists at a time
+_MANY = 16  # labels; for more, all problems are listed
 _DIGITS = "0123456789abcdef"  # of labels, after their prefix
 
 
@@ -29,16 +32,47 @@ class ListedProblem:
     label: str = ""
 
 
-def find(client: Client, label: str) -> list[ListedProblem]:
-    """Return the problems with exactly this ``label``, earliest first.
+def find(client: Client, labels: Sequence[str]) -> dict[str, list[ListedProblem]]:
+    """Return the problems with exactly each of ``labels``, by label, earliest first.
+
+    One request lists them all, if the labels begin alike and the solver has not too many such problems.
 
     Raises:
         Unavailable: the solver does not answer.
     """
-    return sorted(
-        (problem for problem in _search(client, label) if problem.label == label),
-        key=lambda problem: (problem.submitted_on is None, problem.submitted_on, problem.sapi_id),
-    )
+    found: dict[str, list[ListedProblem]] = {label: [] for label in labels}
+    for problem in _search_each(client, list(found)):
+        if problem.label in found:
+            found[problem.label].append(problem)
+    for problems in found.values():
+        problems.sort(key=lambda each: (each.submitted_on is None, each.submitted_on, each.sapi_id))
+    return found
+
+
+def newest(client: Client) -> tuple[list[ListedProblem], bool]:
+    """Return the newest problems of the account, and whether these are all.
+
+    Raises:
+        Unavailable: the solver does not answer.
+    """
+    listed = _search(client, "")
+    return listed, len(listed) < _PAGE
+
+
+def knows(client: Client, sapi_id: str) -> bool:
+    """Return whether the solver still has the problem ``sapi_id``, which it has accepted.
+
+    Raises:
+        Unavailable: the solver does not answer.
+    """
+    with mapping_errors(), closing(client.create_session()) as session:
+        session.set_accept(_PROBLEMS, accept_version="~=3.0", ask_version="3.0.0")
+        try:
+            return bool(Client._sapi_request(session.get, f"problems/?id={sapi_id}"))
+        except SAPIError as error:
+            if error.error_code in (NOT_FOUND, GONE):
+                return False
+            raise
 
 
 def find_all(client: Client, prefix: str) -> Iterator[ListedProblem]:
@@ -68,7 +102,7 @@ def charge_us(client: Client, sapi_id: str) -> int | None:
         try:
             answer = fetch(session, sapi_id)["answer"]
         except SAPIError as error:
-            if error.error_code in (404, GONE):
+            if error.error_code in (NOT_FOUND, GONE):
                 return None
             raise
         return round(float(answer["timing"]["qpu_access_time"]))
@@ -88,6 +122,21 @@ def fetch(session: Any, sapi_id: str) -> Any:
 def require_service(client: Client) -> None:
     """Raise Unavailable unless ``client`` can list problems."""
     _list(client, max_results=1)
+
+
+def _search_each(client: Client, labels: Sequence[str]) -> Iterator[ListedProblem]:
+    """Yield at least the problems with ``labels``."""
+    prefix = commonprefix(labels)  # noqa: RUF071 - labels are not paths
+    if len(labels) > 1 and prefix:
+        problems = _search(client, prefix)
+        if len(problems) < _PAGE:
+            yield from problems
+            return
+    if len(labels) > _MANY:
+        yield from find_all(client, prefix)
+        return
+    for label in labels:
+        yield from _search(client, label)
 
 
 def _search(client: Client, text: str) -> list[ListedProblem]:

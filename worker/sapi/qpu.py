@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -193,9 +193,17 @@ class SolverConnection:
             if event is not None:
                 return event
 
-    def find(self, label: str) -> list[ListedProblem]:
-        """Return the solver's problems with exactly this ``label``; see `problems.find`."""
-        return sapi_problems.find(self._client, label)
+    def find(self, labels: Sequence[str]) -> dict[str, list[ListedProblem]]:
+        """Return the solver's problems with exactly each of ``labels``; see `problems.find`."""
+        return sapi_problems.find(self._client, labels)
+
+    def newest(self) -> tuple[list[ListedProblem], bool]:
+        """Return the newest problems of the account, and whether these are all; see `problems.newest`."""
+        return sapi_problems.newest(self._client)
+
+    def knows(self, sapi_id: str) -> bool:
+        """Return whether the solver still has the problem ``sapi_id``; see `problems.knows`."""
+        return sapi_problems.knows(self._client, sapi_id)
 
     def charge_us(self, sapi_id: str) -> int | None:
         """Return what the completed problem ``sapi_id`` was charged, microseconds; None if its answer is

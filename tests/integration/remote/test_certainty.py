@@ -7,29 +7,41 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 
+from producer.doctor import spendings
 from producer.networks.chosen import ChosenNetwork
+from producer.runs import control
 from schema.database import Database
 from schema.parameters import Parameters, Solver
 from schema.settings import load as load_settings
 from schema.states import ProblemState, RunState
-from schema.tables import Classification, Problem
+from schema.tables import Classification, Ledger, Problem, Run
 from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import Outbox
-from tests.integration.remote.test_patience import IMAGES, PARAMETERS, SETTINGS, count, enqueue, work
+from tests.integration.remote.test_patience import (
+    IMAGES,
+    PARAMETERS,
+    SETTINGS,
+    count,
+    enqueue,
+    work,
+)
 from tests.ledgers import assert_spendings_agree
 from worker.context import Context
+from worker.pipeline.find_duplicates import find_duplicates
 from worker.sapi import qpu as sapi_qpu
 from worker.sapi.client import Access
 from worker.sapi.events import Accepted, Answered
 from worker.sapi.qpu import SolverConnection
 
+OTHER = "token-of-a-new-account"
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Emulator]:
     # A problem takes about 10 ms: several are in flight.
-    with Emulator("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}", clock="scaled:2") as emulator:
+    with Emulator("--solver=tiny=pegasus:6:6:10", clock="scaled:2") as emulator:
         yield emulator
 
 
@@ -57,7 +69,8 @@ def assert_all_is_booked(context: Context, emulator: Emulator, before: int) -> N
     """Assert that every microsecond that the emulator has charged since ``before`` is in the ledger."""
     with context.database.reading() as session:
         booked = session.execute(select(Problem.charged_us, Problem.wasted_us)).all()
-    theirs = sum(one["charged_us"] for one in emulator.ledger()["problems"][before:])
+    ours = (one for one in emulator.ledger()["problems"][before:] if one["label"])
+    theirs = sum(one["charged_us"] for one in ours)
     assert sum((charged or 0) + wasted for charged, wasted in booked) == pytest.approx(
         theirs, abs=len(booked)
     )
@@ -117,3 +130,105 @@ def test_a_problem_that_a_poll_leaves_out_is_asked_for_alone(
         assert answered == {0, 1, 2}
     finally:
         connection.close()
+
+
+SENDING = (Problem, Problem.state == ProblemState.SENDING)
+
+
+def _look_now(context: Context, run: int) -> None:
+    """Let some minutes pass until the next look for duplicates, and do what the hint asks for."""
+    with context.database.transaction() as session:
+        due = Problem.recheck_at.is_not(None)
+        session.execute(update(Problem).where(due).values(recheck_at=context.database.now(session)))
+    find_duplicates(context, run)
+
+
+def _statistics(context: Context, run: int) -> dict[str, Any]:
+    with context.database.reading() as session:
+        return dict(session.execute(select(Run.statistics).where(Run.id == run)).scalar_one() or {})
+
+
+def test_problems_that_are_listed_late_are_booked_when_they_are_found(
+    context: Context, working: ChosenNetwork, emulator: Emulator, before: int
+) -> None:
+    emulator.break_down(
+        {"target": "list", "kind": "lag", "delay_s": 3600},
+        {"target": "submit", "kind": "reset", "when": "after", "count": 1},
+    )
+    run = enqueue(context, working, batch_size=IMAGES)
+    assert work(context, run, 30.0) is RunState.DONE
+    twice = count(context, Problem, Problem.times_sent > 1)
+    assert twice > 0
+    assert count(context, Problem, Problem.duplicates > 0) == 0  # not yet
+    assert count(context, Problem, Problem.recheck_at.is_not(None)) == twice
+    find_duplicates(context, run)  # the run has ended: nothing is found
+    emulator.break_down(clear=True)
+    requests = emulator.ledger()["problems"]
+    _look_now(context, run)
+    assert emulator.ledger()["problems"] == requests
+    assert count(context, Problem, Problem.duplicates == 1) == twice
+    assert_all_classified(context)
+    assert_all_is_booked(context, emulator, before)
+    with context.database.reading() as session:
+        wasted_us = session.execute(select(func.sum(Problem.wasted_us))).scalar_one()
+        assert list(spendings.spendings(session)) == []
+    figures = _statistics(context, run)
+    assert (figures["duplicates"], figures["qpu_wasted_us"]) == (twice, pytest.approx(wasted_us))
+    for _ in range(5):
+        _look_now(context, run)
+    assert count(context, Problem, Problem.recheck_at.is_not(None)) == 0
+    assert_all_is_booked(context, emulator, before)
+
+
+def test_a_problem_that_may_have_been_purged_is_not_sent_again_by_itself(
+    context: Context, working: ChosenNetwork, emulator: Emulator, before: int
+) -> None:
+    first = enqueue(context, working)
+    assert work(context, first, 30.0) is RunState.DONE
+    emulator.break_down({"target": "submit", "kind": "reset", "when": "after", "count": 1})
+    run = enqueue(context, working, batch_size=IMAGES)
+    work(context, run, 30.0, until=lambda: count(context, *SENDING) > 0)
+    lost = count(context, *SENDING)
+    # Another member of the project submits meanwhile, so that the service deletes older problems.
+    emulator.post([emulator.job()] * 20)
+    emulator.break_down({"target": "any", "kind": "purge", "newest": 20})
+    assert work(context, run, 30.0) is RunState.FAILED
+    with context.database.reading() as session:
+        row = session.get_one(Run, run)
+        assert "it may have been charged" in (row.error or "")
+        assert f"runs resume {run}" in (row.error or "")
+    assert count(context, Problem, Problem.charge_estimated, Problem.times_sent == 1) == lost > 0
+    assert count(context, Problem, Problem.times_sent > 1) == 0
+    assert_all_is_booked(context, emulator, before)
+    control.resume(context.database, run)
+    assert work(context, run, 30.0) is RunState.DONE
+    assert_all_is_booked(context, emulator, before)
+    # It was not purged after all: its real charge replaces the estimate, and is in the books once.
+    emulator.break_down(clear=True)
+    _look_now(context, run)
+    assert count(context, Problem, Problem.duplicates == 1) == lost
+    assert_all_is_booked(context, emulator, before)
+
+
+def test_an_account_without_a_past_is_no_reason_to_give_up(
+    context: Context, working: ChosenNetwork, emulator: Emulator, before: int
+) -> None:
+    context.solvers.shared = load_settings(emulator_url=emulator.endpoint, emulator_token=OTHER)
+    emulator.break_down({"target": "submit", "kind": "reset", "when": "before", "count": 1})
+    run = enqueue(context, working, batch_size=IMAGES)
+    assert work(context, run, 30.0) is RunState.DONE
+    assert count(context, Problem, Problem.times_sent == 2) > 0
+    assert count(context, Problem, Problem.state == ProblemState.FAILED) == 0
+    assert_all_is_booked(context, emulator, before)
+
+
+def test_labels_tell_databases_apart(
+    context: Context, working: ChosenNetwork, emulator: Emulator, before: int
+) -> None:
+    run = enqueue(context, working)
+    assert work(context, run, 30.0) is RunState.DONE
+    with context.database.reading() as session:
+        key = session.execute(select(Ledger.key)).scalar_one()
+    labels = {one["label"] for one in emulator.ledger()["problems"][before:]}
+    assert len(labels) == IMAGES // 2
+    assert all(label.startswith(f"annealq:{key}") and len(label) == 48 for label in labels)
