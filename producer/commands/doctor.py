@@ -32,6 +32,8 @@ It reads every row that holds bytes, one after another, and can run while worker
     spendings        QPU time of runs, against their problems
     checksums        images and labels, weights, graphs, tilings, reads, broken chains, scores, training sets
 
+A note tells what the service has announced about a solver, such as its end.
+
 With --solver it also compares the ledger with the solver's own list, by label: problems that one side does
 not know, other states, other charges. Nothing is sent, and nothing is charged.
 
@@ -100,6 +102,8 @@ def _show(diagnosis: Diagnosis) -> None:
     for check, found in shown.items():
         if found > _SHOWN:
             typer.echo(f"{check}: {found - _SHOWN:,} more; --json has all of them")
+    for note in diagnosis.notes:
+        typer.echo(f"note: {note}")
     left = sum(not finding.repaired for finding in diagnosis.findings)
     repaired = len(diagnosis.findings) - left
     looked = f"{sum(diagnosis.checked.values()):,} rows were looked at"

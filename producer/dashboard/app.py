@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from producer.dashboard import energy_histograms, overview, run_facts, run_report
+from producer.embeddings import chips
 from producer.embeddings import queries as embeddings_queries
 from producer.runs import queries
 from schema.database import Database
@@ -112,7 +113,15 @@ class Dashboard:
         with self.database.reading() as session:
             solvers = overview.solver_rows(session, self.database.now(session))
             embeddings = embeddings_queries.summaries(session)
-        return self._render(request, "solvers.html.j2", solvers=solvers, embeddings=embeddings, live=True)
+            deprecations = chips.deprecations(session)
+        return self._render(
+            request,
+            "solvers.html.j2",
+            solvers=solvers,
+            embeddings=embeddings,
+            deprecations=deprecations,
+            live=True,
+        )
 
     def run(self, request: Request, _visitor: Visitor) -> Response:
         """Show the run of ``request``, live until it is finished."""

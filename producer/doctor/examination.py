@@ -21,6 +21,7 @@ from producer.doctor import (
 )
 from producer.doctor.finding import Diagnosis, Finding
 from producer.doctor.limits import ExaminationLimits
+from producer.embeddings import chips
 from schema.database import Database
 from schema.errors import StaleState
 from schema.parameters import Solver
@@ -69,13 +70,14 @@ def examine(
     with database.reading() as session:
         sizes = {name: _size(session, name) for name in sorted(Base.metadata.tables)}
         stored = checksums.count(session)
+        notes = tuple(f"{one.solver}: {one.name}: {one.text}" for one in chips.deprecations(session))
     findings = list(_structure(database, limits, start_step("rows", len(_TIMELESS) + len(_TIMED))))
     findings += checksums.checksums(database, start_step("stored bytes", stored))
     if solver is not None:
         on_progress = start_step(f"problems of {solver}", 0)
         sizes[f"{solver} problems"], differences = _against(database, settings, limits, solver, on_progress)
         findings += differences
-    return Diagnosis(sizes, tuple(findings))
+    return Diagnosis(sizes, tuple(findings), notes)
 
 
 def repair(database: Database, diagnosis: Diagnosis) -> Diagnosis:

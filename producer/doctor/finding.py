@@ -54,10 +54,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All findings, and the number of checked rows by table."""
+    """All findings, the number of checked rows by table, and notes on what is not wrong."""
 
     checked: Mapping[str, int]
     findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -68,6 +69,7 @@ class Diagnosis:
         return {
             "checked": dict(self.checked),
             "findings": [finding.to_dict() for finding in self.findings],
+            "notes": list(self.notes),
             "ok": self.ok,
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from schema.errors import Corrupt
 from schema.tables import Chip
 
 IndexArray = NDArray[np.int32]
+
+_ANNOUNCED = ("context", "message", "sunset", "link")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,45 @@ def read(session: Session, chip: int) -> ChipGraph:
         qubits, couplers = unpack(row.graph, row.qubits, row.couplers)
         topology, shape = _topology(row.properties)
     return ChipGraph(row.name, row.graph_id, topology, shape, qubits, couplers)
+
+
+@dataclass(frozen=True)
+class ChipDeprecation:
+    """What the service announced about a solver when it was used last.
+
+    Attributes:
+        solver: emulator or dwave.
+        name: of the solver.
+        context: api, feature, parameter or solver.
+        sunset: date after which it is withdrawn, YYYY-MM-DD.
+        link: to more about it.
+    """
+
+    solver: str
+    name: str
+    graph_id: str
+    context: str
+    message: str
+    sunset: str
+    link: str | None
+
+    @property
+    def text(self) -> str:
+        """Return it for display."""
+        more = "" if self.link is None else f"; see {self.link}"
+        return f"{self.message.rstrip('.')}: withdrawn after {self.sunset}{more}"
+
+
+def deprecations(session: Session) -> list[ChipDeprecation]:
+    """Return what is deprecated about the chips in ``session``, the earliest sunset first."""
+    rows = session.execute(select(Chip.solver, Chip.name, Chip.graph_id, Chip.properties, Chip.seen_at))
+    found = [
+        ChipDeprecation(solver, name, graph_id, **{field: entry[field] for field in _ANNOUNCED})
+        for solver, name, graph_id, properties, seen_at in rows
+        for entry in properties.get("deprecations", ())
+        if date.fromisoformat(entry["seen_on"]) >= seen_at.date() - timedelta(days=1)
+    ]
+    return sorted(found, key=lambda one: (one.sunset, one.name, one.message))
 
 
 def unpack(data: bytes, qubits: int, couplers: int) -> tuple[IndexArray, IndexArray]:

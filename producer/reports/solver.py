@@ -162,8 +162,8 @@ def solver_figures(uses: Sequence[QpuUse], figures: Mapping[str, Any] | None, la
 
 
 def qpu_rows(uses: Sequence[QpuUse]) -> list[tuple[str, str]]:
-    """Return a row for each QPU in ``uses``: name, graph, problems, images and QPU time."""
-    return [
+    """Return a row for each QPU in ``uses``: name, graph, problems, images, QPU time; then deprecations."""
+    rows = [
         (
             "QPU",
             f"{use.qpu}, graph {use.graph_id}: {use.problems:,} problems, {use.images:,} images, "
@@ -171,6 +171,7 @@ def qpu_rows(uses: Sequence[QpuUse]) -> list[tuple[str, str]]:
         )
         for use in uses
     ]
+    return rows + [("deprecated", f"{use.qpu}: {text}") for use in uses for text in use.deprecations]
 
 
 def solver_rows(figures: Mapping[str, Any], layers: UnitLayers) -> list[tuple[str, str]]:

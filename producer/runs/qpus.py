@@ -8,6 +8,7 @@ from typing import TypeVarTuple
 from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import Session
 
+from producer.embeddings import chips
 from schema.states import ProblemState
 from schema.tables import Batch, Chip, Embedding, Problem, Run
 from schema.tables.costs import charged_us
@@ -23,6 +24,7 @@ class QpuUse:
         problems: number of those sent.
         images: number that their answers have.
         qpu_time_us: charged so far, duplicates included, microseconds.
+        deprecations: what the service announced about the QPU.
     """
 
     qpu: str
@@ -30,6 +32,7 @@ class QpuUse:
     problems: int
     images: int
     qpu_time_us: float
+    deprecations: tuple[str, ...] = ()
 
 
 def uses(session: Session, run_id: int) -> list[QpuUse]:
@@ -48,7 +51,13 @@ def uses(session: Session, run_id: int) -> list[QpuUse]:
         .group_by(name, graph)
         .order_by(func.min(Problem.id))
     )
-    return [QpuUse(name, graph, count, int(images), float(us)) for name, graph, count, images, us in rows]
+    announced: dict[tuple[str, str], list[str]] = {}
+    for one in chips.deprecations(session):
+        announced.setdefault((one.name, one.graph_id), []).append(one.text)
+    return [
+        QpuUse(name, graph, count, int(images), float(us), tuple(announced.get((name, graph), ())))
+        for name, graph, count, images, us in rows
+    ]
 
 
 def of_images(

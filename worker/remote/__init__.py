@@ -11,5 +11,6 @@ it, `collecting.py` stores its answer.
     sending.py      admits problems, records them as being sent, and sends them
     collecting.py   stores ids, answers and failures
     duplicates.py   finds duplicate submissions, and records what they cost
+    deprecations.py stores and logs what the service announces about a solver
     estimate.py     the dry run: what a run would need and cost
 """

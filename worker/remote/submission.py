@@ -33,6 +33,7 @@ from worker.records.batches import Sampled
 from worker.records.problems import ProblemTerms
 from worker.remote import duplicates
 from worker.remote.collecting import ROOM_S, store, wait_for_events
+from worker.remote.deprecations import note_deprecations
 from worker.remote.prepare import connect, prepare
 from worker.remote.recovery import recover
 from worker.remote.sending import send
@@ -94,6 +95,8 @@ def sample_batch(
         # The next attempt reads the service's list of solvers before it sends anything.
         context.solvers.disconnect(batch_input.solver, batch_input.parameters)
         raise
+    finally:
+        note_deprecations(context, batch_input.solver, setup.qpu)
     if state.given_up:
         _check_graph(state, "problems failed")
     sampling_us = round((time.monotonic() - started) * 1e6)

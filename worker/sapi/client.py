@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from dwave.cloud import Client
 
 from schema.errors import Refused
 
+_QUIET = {"log": False, "warn": False, "store": False}  # we log a deprecation once a day
 _MAY_SAY_WHEN = frozenset({429, 503})  # responses that may have a Retry-After
 
 
@@ -28,22 +30,81 @@ class Access:
     deflates: bool = True  # problems are compressed for a distant server
 
 
+@dataclass(frozen=True)
+class Deprecation:
+    """What the service announces in the header X-Deprecation.
+
+    Attributes:
+        solver: name of the solver that was asked about; None: problems were.
+        context: api, feature, parameter or solver.
+        sunset: date after which it is withdrawn, YYYY-MM-DD.
+    """
+
+    solver: str | None
+    context: str
+    message: str
+    sunset: str
+    link: str | None = None
+
+
 class SapiClient(Client):  # type: ignore[misc]  # the client has no types
     """The client with more threads that load answers: with five, an 80 ms network allows 57 problems/s."""
 
     _LOAD_THREAD_COUNT = 20
+    _DEFAULT_ON_DEPRECATION_CONFIG = _QUIET
     retry_after_s: float | None = None  # the last that the server has sent, with a 429 or a 503
 
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        """Take the arguments of the client."""
+        self._deprecations: dict[Deprecation, None] = {}
+        super().__init__(*arguments, **settings)
+
+    @property
+    def deprecations(self) -> tuple[Deprecation, ...]:
+        """Return what the service has announced, each once."""
+        return tuple(self._deprecations)
+
     def create_session(self) -> Any:
-        """Return a session that reads Retry-After of all responses: the client reads it of polls only."""
+        """Return a session that reads two headers of all responses: the client reads one of polls only."""
         session = super().create_session()
         session.hooks["response"].append(self._read_retry_after)
+        self._collect_deprecations(session)
         _read_environment(session, self.config.endpoint)
         return session
+
+    @property
+    def solvers_session(self) -> Any:
+        """Return the client's session for definitions of solvers, which reads deprecations, too."""
+        is_new = getattr(self, "_solvers_session", None) is None
+        resource = super().solvers_session
+        if is_new:
+            resource.session.set_on_deprecation(**_QUIET)
+            self._collect_deprecations(resource.session)
+        return resource
+
+    def _collect_deprecations(self, session: Any) -> None:
+        def read(response: Any, **_: Any) -> None:
+            if "X-Deprecation" in response.headers:
+                solver = _asked_about(response.url)
+                for found in session._parse_deprecation_messages(response):
+                    self._deprecations[_deprecation(found, solver)] = None
+
+        session.hooks["response"].append(read)
 
     def _read_retry_after(self, response: Any, **_: Any) -> None:
         if response.status_code in _MAY_SAY_WHEN:
             self.retry_after_s = _seconds(response.headers.get("Retry-After"))
+
+
+def _asked_about(url: str) -> str | None:
+    """Return the solver whose definition was asked for at ``url``; empty for that of all solvers."""
+    _, is_definition, name = urlsplit(url).path.partition("/solvers/remote")
+    return name.strip("/") if is_definition else None
+
+
+def _deprecation(message: Any, solver: str | None) -> Deprecation:
+    context = str(getattr(message.context, "value", message.context))
+    return Deprecation(solver, context, message.message, message.sunset.date().isoformat(), message.link)
 
 
 def _read_environment(session: Any, endpoint: str) -> None:

@@ -25,7 +25,7 @@ from worker.embedding.model.scale import Ranges
 from worker.sapi import problems as sapi_problems
 from worker.sapi.checks import ProblemChecks, Verdict
 from worker.sapi.choice import GraphsOf, choose_solver
-from worker.sapi.client import Access, connect
+from worker.sapi.client import Access, Deprecation, connect
 from worker.sapi.errors import mapping_errors
 from worker.sapi.events import Accepted, Event, read_outcome
 from worker.sapi.problems import ListedProblem
@@ -109,7 +109,18 @@ class SolverConnection:
         self._looked_at = time.monotonic()
         self._asked: dict[int, _ProblemFuture] = {}  # about which the solver is asked one by one
         self._open: dict[int, _ProblemFuture] = {}
+        self._taken: set[Deprecation] = set()
         self._accepted: set[int] = set()
+
+    def take_deprecations(self) -> list[Deprecation]:
+        """Return what the service has announced about this solver since the last call."""
+        new = [
+            found
+            for found in self._client.deprecations
+            if found.solver in (None, self.name, self.asked) and found not in self._taken
+        ]
+        self._taken.update(new)
+        return new
 
     def close(self) -> None:
         """Close the connection; submitted problems stay at the solver."""

@@ -139,6 +139,7 @@ def test_a_run_tells_on_which_qpu_its_problems_ran(
         row_of(context, run).graph_id,
     )
     (use,) = shown["qpus"]
+    assert use.pop("deprecations") == []
     assert use.pop("qpu_time_us") == pytest.approx(charged, abs=len(names(context)))
     assert use == {"qpu": "large", "graph_id": graph, "problems": IMAGES // 2, "images": IMAGES}
     line = f"large, graph {graph}: {IMAGES // 2} problems, {IMAGES} images"
@@ -242,3 +243,27 @@ def test_an_outage_of_the_whole_service_fails_no_run_with_an_unknown_solver(
     assert row_of(context, run).state is RunState.RUNNING
     emulator.break_down(clear=True)
     assert work(context, run) is RunState.DONE
+
+
+@pytest.mark.parametrize("target", ["submit", "poll", "solvers"])
+def test_a_deprecation_is_logged_once_a_day_and_shown(
+    context: Context,
+    working: ChosenNetwork,
+    emulator: Emulator,
+    cli: Cli,
+    capsys: pytest.CaptureFixture[str],
+    target: str,
+) -> None:
+    kind = {"kind": "deprecate", "message": "large is withdrawn.", "sunset": "2027-01-31"}
+    emulator.break_down({"target": target, **kind})
+    for seed in range(2):
+        parameters = replace(PARAMETERS, qpu="large", seed=seed)
+        run = enqueue_run(context.database, some_images(2), working, Solver.EMULATOR, parameters).id
+        assert work(context, run) is RunState.DONE
+        context.solvers.close()
+    assert capsys.readouterr().out.count("solver is deprecated") == 1
+    text = "large is withdrawn: withdrawn after 2027-01-31"
+    (use,) = json.loads(cli("runs", "show", run, "--json"))["qpus"]
+    assert use["deprecations"] == [text]
+    assert f"large: {text}" in " ".join(cli("runs", "show", run).split())
+    assert f"note: emulator: large: {text}" in cli("doctor")
