@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from schema.database import transition
 from schema.errors import Corrupt, StaleState
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, RunState
-from schema.tables import Batch, Embedding, Problem, Run, SampleSet
+from schema.tables import Batch, Classification, Embedding, Event, Problem, Run, SampleSet
 from schema.tables.costs import IN_FLIGHT
 
 UNANSWERED = "no answer for images"  # in the error of a batch, before its images that were given up
@@ -61,7 +61,7 @@ class ProblemFacts:
 class Figures:
     """Rows that the statistics of a run are computed from."""
 
-    batches: tuple[BatchTimestamps, ...]  # scored ones
+    batches: tuple[BatchTimestamps, ...]  # scored ones, and those failed ones that have classified images
     failed_batches: int
     first_error: str | None
     problems: tuple[ProblemFacts, ...]  # submitted ones
@@ -184,13 +184,35 @@ def load_figures(session: Session, run: int) -> Figures:
     failed = [error or "" for error in errors.scalars()]
     unanswered = [error for error in failed if UNANSWERED in error]
     return Figures(
-        batches=tuple(_times(row) for row in rows),
+        batches=tuple(_times(row) for row in [*rows, *_partly_scored(session, run)]),
         failed_batches=len(failed),
         first_error="; ".join(unanswered[:_NAMED]) if unanswered else min(failed, default=None),
         problems=_problems(session, run),
         searches_s=tuple(session.execute(_batches(Batch.embedding_s, run)).scalars()),
         embeddings_s=_embeddings(session, run),
     )
+
+
+def _partly_scored(session: Session, run: int) -> Sequence[Any]:
+    """Return the classified images and the times of failed batches of which some images have answers."""
+    in_batch = Classification.image.between(Batch.first_image, Batch.first_image + Batch.count - 1)
+    images = select(func.count()).where(Classification.run_id == run, in_batch).scalar_subquery()
+    event = and_(Event.subject == "batches", Event.row == Batch.id, Event.target == BatchState.FAILED)
+    ended_at = select(func.max(Event.at)).where(event).scalar_subquery()
+    return session.execute(
+        select(
+            images,
+            Batch.created_at,
+            Batch.started_at,
+            Batch.sampled_at,
+            func.coalesce(ended_at, Batch.sampled_at),
+            func.coalesce(Batch.sampling_us, 0),
+        )
+        .where(
+            Batch.run_id == run, Batch.state == BatchState.FAILED, Batch.sampled_at.is_not(None), images > 0
+        )
+        .order_by(Batch.ordinal)
+    ).all()
 
 
 def _problems(session: Session, run: int) -> tuple[ProblemFacts, ...]:

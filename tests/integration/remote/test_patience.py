@@ -274,6 +274,7 @@ def test_images_whose_problem_always_fails_are_named_and_the_others_are_classifi
         images = sorted(session.execute(select(Classification.image)).scalars())
         assert images == [image for image in range(IMAGES) if image not in poisoned]
         assert (row.batches_scored, row.batches_failed) == (2, 1)
+        assert (row.statistics or {})["images"] == len(images)  # its figures include the failed batch
         stages = queries.progress(session, run)
         assert (stages.scored, stages.failed) == (len(images), len(poisoned))
         assert [finding.what for finding in counters.classifications(session)] == []
