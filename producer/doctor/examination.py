@@ -75,8 +75,11 @@ def examine(
     findings += checksums.checksums(database, start_step("stored bytes", stored))
     if solver is not None:
         on_progress = start_step(f"problems of {solver}", 0)
-        sizes[f"{solver} problems"], differences = _against(database, settings, limits, solver, on_progress)
+        own, others, differences = _against(database, settings, limits, solver, on_progress)
+        sizes[f"{solver} problems"] = own
         findings += differences
+        if others:
+            notes += (f"{solver}: {others:,} problems were sent by other databases of annealq",)
     return Diagnosis(sizes, tuple(findings), notes)
 
 
@@ -112,15 +115,18 @@ def _structure(database: Database, limits: ExaminationLimits, on_progress: OnPro
 
 def _against(
     database: Database, settings: Settings, limits: ExaminationLimits, solver: Solver, on_progress: OnProgress
-) -> tuple[int, list[Finding]]:
+) -> tuple[int, int, list[Finding]]:
+    """Return the number of problems that the solver has of this database, that of others, and differences."""
     with database.reading() as session:
         now = database.now(session)
         before = ledger.read(session, solver, now, limits)
-    problems = solver_problems.list_problems(settings, solver, ledger.sapi_ids(before), on_progress)
+        keys, labels = ledger.keys(session), ledger.all_labels(session)
+    problems = solver_problems.list_problems(settings, solver, keys, labels, on_progress)
     with database.reading() as session:
         after = ledger.read(session, solver, now, limits)
         labels = ledger.all_labels(session)
-    return len(problems), list(ledger.compare(before, after, labels, problems, solver))
+    own = sum(problem.own for problem in problems)
+    return own, len(problems) - own, list(ledger.compare(before, after, labels, problems, solver))
 
 
 def _size(session: Session, table: str) -> int:

@@ -14,13 +14,15 @@ from sqlalchemy.orm import Session
 from producer.doctor.finding import BACKUP, Finding, join_names
 from producer.doctor.limits import ExaminationLimits
 from producer.doctor.solver_problems import SolverProblem
+from producer.doctor.spendings import BookDuplicates
 from schema.parameters import Solver
 from schema.states import FINISHED_BATCHES, BatchState, ProblemState
-from schema.tables import Batch, Problem, Run
+from schema.tables import Batch, Ledger, Problem, Run
 from schema.tables.costs import IN_FLIGHT
 
 SOLVER = "solver"
 
+_ROUNDED_US = 0.5
 _COMPLETED = "COMPLETED"
 _ENDED = frozenset({_COMPLETED, "FAILED", "CANCELLED"})
 
@@ -37,9 +39,12 @@ class LedgerRow:
     label: str
     sapi_id: str | None
     state: ProblemState
-    charged_us: int | None
-    wasted_us: int
+    estimated_us: int
+    charged_us: float | None
+    charge_estimated: bool
+    wasted_us: float
     duplicates: int
+    batch: int
     run: int
     batch_state: BatchState
     idle: bool
@@ -56,9 +61,12 @@ def read(session: Session, solver: Solver, now: datetime, limits: ExaminationLim
         Problem.label,
         Problem.sapi_id,
         Problem.state,
+        func.coalesce(Problem.estimated_us, 0),
         Problem.charged_us,
+        Problem.charge_estimated,
         Problem.wasted_us,
         Problem.duplicates,
+        Problem.batch_id,
         Batch.run_id,
         Batch.state,
         and_(~leased, changed < before),
@@ -68,9 +76,9 @@ def read(session: Session, solver: Solver, now: datetime, limits: ExaminationLim
     return {row.label: row for row in rows}
 
 
-def sapi_ids(rows: Mapping[str, LedgerRow]) -> list[str]:
-    """Return the solver's ids of ``rows``: the problems whose charge the solver is asked for."""
-    return [row.sapi_id for row in rows.values() if row.sapi_id is not None]
+def keys(session: Session) -> list[str]:
+    """Return the keys of this database in ``session``, by which its labels begin."""
+    return list(session.execute(select(Ledger.key)).scalars())
 
 
 def all_labels(session: Session) -> set[str]:
@@ -92,38 +100,64 @@ def compare(
     """
     by_label: dict[str, list[SolverProblem]] = defaultdict(list)
     for problem in problems:
-        by_label[problem.label].append(problem)
+        if problem.own:
+            by_label[problem.label].append(problem)
     for label, namesakes in sorted(by_label.items()):
         if label not in labels:
-            what = f"{solver} has {_ids(namesakes)} under label {label}, which is not in the ledger"
-            hint = f"another database may have submitted it; if none has, {BACKUP}"
-            yield Finding(SOLVER, "problems", None, what, hint)
+            what = f"{solver} has {_ids(namesakes)} under label {label} of this database, which is not in it"
+            yield Finding(SOLVER, "problems", None, what, BACKUP)
     for label, row in sorted(before.items(), key=lambda item: item[1].id):
         if after.get(label) == row:
-            for what, hint in _differences(row, by_label.get(label, []), solver):
-                yield Finding(SOLVER, "problems", row.id, what, hint)
+            yield from _differences(row, by_label.get(label, []), solver)
 
 
-def _differences(
-    row: LedgerRow, namesakes: Sequence[SolverProblem], solver: Solver
-) -> Iterator[tuple[str, str]]:
-    """Yield differences and hints for a row of the ledger, and the solver's problems with its label."""
+def _differences(row: LedgerRow, namesakes: Sequence[SolverProblem], solver: Solver) -> Iterator[Finding]:
+    """Yield differences between a row of the ledger and the solver's problems with its label."""
     problem = next((each for each in namesakes if each.sapi_id == row.sapi_id), None)
     others = [each for each in namesakes if each is not problem]
     if row.state is ProblemState.ANSWERED:
-        yield from _answered(row, problem, others, solver)
+        differences = _answered(row, problem, solver)
     elif row.state in IN_FLIGHT and row.idle:
-        yield from _in_flight(row, problem, others, solver)
-    elif row.state is ProblemState.RESERVED and namesakes and row.idle:
-        what = f"the ledger says that it was not submitted, but {solver} has {_ids(namesakes)}"
-        yield what, "it is counted as a duplicate once its batch is answered: `annealq up`"
-    elif (
-        row.state in (ProblemState.FAILED, ProblemState.CANCELLED)
-        and row.wasted_us == 0
-        and any(each.status == _COMPLETED for each in namesakes)
-    ):
-        what = f"it is {row.state} and cost nothing, but {solver} has completed, and charged, it"
-        yield what, f"the charge stands; `annealq runs show {row.run}` does not include it"
+        differences = _in_flight(row, problem, others, solver)
+    else:
+        differences = iter(())
+    for what, hint in differences:
+        yield Finding(SOLVER, "problems", row.id, what, hint)
+    is_sampled = row.batch_state in (*FINISHED_BATCHES, BatchState.SAMPLED)
+    if row.state not in IN_FLIGHT and (is_sampled or row.idle):
+        yield from _unbooked(row, problem, others, solver)
+
+
+def _unbooked(
+    row: LedgerRow, problem: SolverProblem | None, others: Sequence[SolverProblem], solver: Solver
+) -> Iterator[Finding]:
+    """Yield a finding if the ledger lacks duplicates of a row, or what they or a failed problem cost."""
+    wasted_us = sum(_charge_us(each, row) for each in others)
+    if row.state in (ProblemState.FAILED, ProblemState.CANCELLED):
+        if problem is not None and problem.status in (_COMPLETED, "FAILED"):
+            wasted_us += _charge_us(problem, row)
+        elif row.charge_estimated and (row.sapi_id is not None or not others):
+            wasted_us += row.estimated_us
+    wasted_us = round(wasted_us, 1)
+    counted = sum(each.status != "CANCELLED" for each in others)
+    if counted <= row.duplicates and wasted_us <= row.wasted_us:
+        return
+    what = (
+        f"it is {row.state}, with {row.duplicates} duplicates and {row.wasted_us:,.1f} us wasted, but "
+        f"{solver} has {counted} more under its label ({_ids(others) or row.sapi_id}), and charged "
+        f"{wasted_us:,.1f} us for what has no answer"
+    )
+    before = (row.duplicates, row.wasted_us)
+    after = (max(len(others), row.duplicates), max(wasted_us, row.wasted_us))
+    book = BookDuplicates(row.id, row.batch, before, after)
+    yield Finding(SOLVER, "problems", row.id, what, "enter them: --repair", book)
+
+
+def _charge_us(problem: SolverProblem, row: LedgerRow) -> float:
+    """Return what a problem was charged; if a completed one does not say so, the estimate."""
+    if problem.charged_us is None:
+        return row.estimated_us if problem.status == _COMPLETED else 0.0
+    return problem.charged_us
 
 
 def _in_flight(
@@ -142,22 +176,19 @@ def _in_flight(
         yield f"it is sent, but {solver} says {problem.status}", f"a worker fetches the result: {resume}"
 
 
-def _answered(
-    row: LedgerRow, problem: SolverProblem | None, others: Sequence[SolverProblem], solver: Solver
-) -> Iterator[tuple[str, str]]:
+def _answered(row: LedgerRow, problem: SolverProblem | None, solver: Solver) -> Iterator[tuple[str, str]]:
     # A missing problem proves nothing: solvers delete old ones.
     if problem is not None and problem.status != _COMPLETED:
         what = f"it is answered, but {solver} says {problem.status}"
         yield what, f"its reads are those of another problem: {BACKUP}"
-    elif problem is not None and problem.charged_us not in (None, row.charged_us):
+    elif problem is not None and not _agree(problem.charged_us, row.charged_us):
         what = f"the ledger says it was charged {row.charged_us} us, {solver} says {problem.charged_us} us"
         yield what, f"the solver's figure counts; `annealq runs show {row.run}` has the ledger's"
-    duplicates = [each for each in others if each.status != "CANCELLED"]
-    is_sampled = row.batch_state in (*FINISHED_BATCHES, BatchState.SAMPLED)
-    if is_sampled and len(duplicates) > row.duplicates:
-        what = f"{solver} has {len(duplicates)} more under its label ({_ids(duplicates)}), "
-        what += f"but the ledger counts {row.duplicates}"
-        yield what, "they were charged as well; nothing needs their answers"
+
+
+def _agree(told_us: float | None, charged_us: float | None) -> bool:
+    """Return whether the ledger has the charge that was told; earlier versions rounded it to whole us."""
+    return told_us is None or (charged_us is not None and abs(told_us - charged_us) <= _ROUNDED_US)
 
 
 def _ids(problems: Sequence[SolverProblem]) -> str:

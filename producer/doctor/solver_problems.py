@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from producer.stack import emulator, programs
@@ -17,12 +17,18 @@ _TIMEOUT_S = 86_400.0  # a request for each charge that is wanted
 
 @dataclass(frozen=True)
 class SolverProblem:
-    """A problem as the solver has it. ``charged_us`` is None if not requested, or not stored there."""
+    """A problem as the solver has it.
+
+    Attributes:
+        own: it was sent by this database; otherwise by another one on the same token.
+        charged_us: None if it is not known, or not asked for.
+    """
 
     label: str
     sapi_id: str
     status: str
-    charged_us: int | None = None
+    own: bool = True
+    charged_us: float | None = None
 
 
 def require_remote(solver: Solver) -> None:
@@ -33,13 +39,18 @@ def require_remote(solver: Solver) -> None:
 
 
 def list_problems(
-    settings: Settings, solver: Solver, charged: Iterable[str], on_progress: Callable[[int], None]
+    settings: Settings,
+    solver: Solver,
+    keys: Sequence[str],
+    labels: Iterable[str],
+    on_progress: Callable[[int], None],
 ) -> list[SolverProblem]:
     """Return annealq's problems at ``solver``; call ``on_progress`` for each.
 
     Args:
         settings: how to reach the solver.
-        charged: the solver's ids of problems whose charge is requested.
+        keys: of this database, by which its labels begin.
+        labels: all labels of this database.
 
     Raises:
         AnnealqError: the solver cannot be reached.
@@ -56,10 +67,15 @@ def list_problems(
         [solver.value],
         settings,
         timeout_s=_TIMEOUT_S,
-        stdin=json.dumps(sorted(charged)),
+        stdin=json.dumps({"keys": keys, "labels": [label for label in labels if not _has_key(label, keys)]}),
         variables=access,
     ) as running:
         for line in running.json_lines():
             on_progress(1)
             problems.append(SolverProblem(**line))
     return problems
+
+
+def _has_key(label: str, keys: Sequence[str]) -> bool:
+    """Return whether ``label`` begins with a key; those of earlier versions do not."""
+    return label.partition(":")[2].startswith(tuple(keys)) if keys else False

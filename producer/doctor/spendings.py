@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from producer.doctor.finding import BACKUP, Finding
-from producer.doctor.repairs import record
+from producer.doctor.repairs import record, require_unchanged
 from schema.errors import StaleState
 from schema.states import BatchState
 from schema.tables import Batch, Problem, Run, Spending
@@ -72,3 +72,38 @@ class Resum:
             session.execute(insert(Spending), rows)
         change = f"{self.before_us} -> {days.total()} us"
         record(session, "spendings", self.run, "added up", change, now=now)
+
+
+@dataclass(frozen=True)
+class BookDuplicates:
+    """Enter duplicates of a problem, and what they cost. A worker looks again, and corrects the statistics.
+
+    Attributes:
+        before: duplicates, and microseconds wasted, as they were read.
+        after: the same, as they are to be.
+    """
+
+    problem: int
+    batch: int
+    before: tuple[int, float]
+    after: tuple[int, float]
+
+    def apply(self, session: Session, now: datetime) -> None:
+        # A worker that moves a problem writes its batch first, too.
+        session.execute(select(Batch.id).where(Batch.id == self.batch).with_for_update())
+        names = ("duplicates", "wasted_us")
+        require_unchanged(session, Problem, self.problem, dict(zip(names, self.before, strict=True)))
+        values = {**dict(zip(names, self.after, strict=True)), "recheck_at": now, "rechecks": 0}
+        session.execute(update(Problem).where(Problem.id == self.problem).values(values))
+        query = select(Problem.sending_at, Batch.run_id).join(Batch, Batch.id == Problem.batch_id)
+        sending_at, run = session.execute(query.where(Problem.id == self.problem)).one()
+        if sending_at is not None:
+            more_us = self.after[1] - self.before[1]
+            row = (Spending.run_id == run, Spending.day == sending_at.date())
+            added = update(Spending).where(*row).values(spent_us=Spending.spent_us + more_us)
+            if not session.execute(added).rowcount:  # type: ignore[attr-defined]  # an UPDATE's result has it
+                new = {"run_id": run, "day": sending_at.date(), "spent_us": more_us}
+                session.execute(insert(Spending).values(new))
+        duplicates, wasted_us = zip(self.before, self.after, strict=True)
+        change = "{} -> {}, ".format(*duplicates) + "{:.1f} -> {:.1f} us wasted".format(*wasted_us)
+        record(session, "problems", self.problem, "duplicates", change, now=now)

@@ -27,6 +27,7 @@ from schema.states import BatchState, ProblemState
 from schema.tables import Batch, Event, Ledger, Problem, Run, SampleSet
 
 LABEL = "annealq:"
+KEYED_LABEL = 48  # characters of a label with the key of its database; earlier ones lack it
 ACCESS_TIME = "qpu_access_time"  # in a solver's timing: what it charges
 OFFLINE = "offline: "  # the error of a problem that failed because of its solver begins with this
 _WITNESSES = 3

@@ -8,7 +8,7 @@ listed. It is found once all problems of a batch are answered, and later.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
@@ -74,39 +74,49 @@ def look_again(
 def _look(qpu: SolverConnection, problems: Sequence[PossibleDuplicate]) -> list[Look]:
     """Return what ``qpu`` has of each problem; withdraw what waits, and give it some seconds to finish."""
     deadline = time.monotonic() + _WAIT_S
-    others = _others(qpu, problems)
-    if unfinished := [each.sapi_id for listed in others.values() for each in listed if not _finished(each)]:
-        qpu.cancel(unfinished)
-        while unfinished and time.monotonic() < deadline:
+    found = _find(qpu, problems)
+    if waiting := _waiting(problems, found):
+        qpu.cancel(waiting)
+        while waiting and time.monotonic() < deadline:
             time.sleep(_POLL_EVERY_S)
-            others = _others(qpu, problems)
-            unfinished = [
-                each.sapi_id for listed in others.values() for each in listed if not _finished(each)
-            ]
-    return [_weigh(qpu, problem, others[problem.id]) for problem in problems]
+            found = _find(qpu, problems)
+            waiting = _waiting(problems, found)
+    return [_weigh(qpu, problem, found[problem.label]) for problem in problems]
 
 
-def _others(qpu: SolverConnection, problems: Sequence[PossibleDuplicate]) -> dict[int, list[ListedProblem]]:
-    """Return, by row, the solver's problems with the label of each problem, without the one of the ledger."""
-    found = qpu.find([problem.label for problem in problems])
-    return {
-        problem.id: [listed for listed in found[problem.label] if listed.sapi_id != problem.sapi_id]
-        for problem in problems
-    }
+def _find(qpu: SolverConnection, problems: Sequence[PossibleDuplicate]) -> dict[str, list[ListedProblem]]:
+    return qpu.find([problem.label for problem in problems])
 
 
-def _weigh(qpu: SolverConnection, problem: PossibleDuplicate, others: Sequence[ListedProblem]) -> Look:
-    wasted_us = sum(_charge_us(qpu, other, problem) for other in others) + _own_us(problem, others)
+def _waiting(
+    problems: Sequence[PossibleDuplicate], found: Mapping[str, Sequence[ListedProblem]]
+) -> list[str]:
+    """Return the ids of duplicates that have not finished."""
+    others = [each for problem in problems for each in _others(problem, found[problem.label])]
+    return [other.sapi_id for other in others if not _finished(other)]
+
+
+def _others(problem: PossibleDuplicate, listed: Sequence[ListedProblem]) -> list[ListedProblem]:
+    """Return all of ``listed`` but the one whose fate the ledger has."""
+    return [each for each in listed if each.sapi_id != problem.sapi_id]
+
+
+def _weigh(qpu: SolverConnection, problem: PossibleDuplicate, listed: Sequence[ListedProblem]) -> Look:
+    others = _others(problem, listed)
+    wasted_us = sum(_charge_us(qpu, other, problem) for other in others) + _own_us(qpu, problem, listed)
     unfinished = not all(map(_finished, others))
     return Look(problem, len(others), round(wasted_us, 1), unfinished)
 
 
-def _own_us(problem: PossibleDuplicate, others: Sequence[ListedProblem]) -> float:
-    """Return what counts as charged for a failed problem itself."""
-    if problem.state is not ProblemState.FAILED:
+def _own_us(qpu: SolverConnection, problem: PossibleDuplicate, listed: Sequence[ListedProblem]) -> float:
+    """Return what counts as charged for a problem without an answer itself."""
+    if problem.state not in (ProblemState.FAILED, ProblemState.CANCELLED):
         return 0.0
+    for each in listed:
+        if each.sapi_id == problem.sapi_id and each.status == _COMPLETED:
+            return _charge_us(qpu, each, problem)
     if problem.written_off:
-        return 0.0 if problem.sapi_id is None and others else problem.estimated_us
+        return 0.0 if problem.sapi_id is None and listed else problem.estimated_us
     return float((problem.timing or {}).get(ACCESS_TIME, 0.0))
 
 

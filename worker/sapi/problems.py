@@ -92,20 +92,22 @@ def find_all(client: Client, prefix: str) -> Iterator[ListedProblem]:
         yield from find_all(client, prefix + digit)
 
 
-def charge_us(client: Client, sapi_id: str) -> int | None:
-    """Return what the completed problem ``sapi_id`` was charged, microseconds; None if its answer is deleted.
+def charge_us(client: Client, sapi_id: str) -> float | None:
+    """Return what the finished problem ``sapi_id`` was charged, microseconds; None if that is not known.
 
     Raises:
         Unavailable: the solver does not answer.
     """
     with mapping_errors(), closing(client.create_session()) as session:
         try:
-            answer = fetch(session, sapi_id)["answer"]
+            message = fetch(session, sapi_id)
         except SAPIError as error:
             if error.error_code in (NOT_FOUND, GONE):
                 return None
             raise
-        return round(float(answer["timing"]["qpu_access_time"]))
+        timing = (message.get("answer") or message).get("timing") or {}
+        charged_us = timing.get("qpu_access_time")
+        return None if charged_us is None else round(float(charged_us), 1)
 
 
 def fetch(session: Any, sapi_id: str) -> Any:

@@ -216,9 +216,8 @@ class SolverConnection:
         """Return whether the solver still has the problem ``sapi_id``; see `problems.knows`."""
         return sapi_problems.knows(self._client, sapi_id)
 
-    def charge_us(self, sapi_id: str) -> int | None:
-        """Return what the completed problem ``sapi_id`` was charged, microseconds; None if its answer is
-        deleted."""
+    def charge_us(self, sapi_id: str) -> float | None:
+        """Return what the finished problem ``sapi_id`` was charged; see `problems.charge_us`."""
         return sapi_problems.charge_us(self._client, sapi_id)
 
     def cancel(self, ids: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, func, select, update
 
 from producer.doctor import examination
 from producer.doctor.finding import Diagnosis
@@ -19,9 +19,11 @@ from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import Settings, load
 from schema.states import ProblemState, RunState
-from schema.tables import Problem, Run
-from tests.emulators import TOKEN, Emulator
+from schema.tables import Ledger, Problem, Run, SampleSet, Spending
+from schema.tables.costs import cost_us
+from tests.emulators import TOKEN, Emulator, wait_until
 from tests.integration.conftest import START, Outbox, some_images, work_off
+from tests.ledgers import assert_spendings_agree
 from worker.context import Context
 from worker.process.settings import WorkerSettings
 from worker.records.problems import LABEL
@@ -74,12 +76,18 @@ def test_the_lists_agree_and_each_disagreement_is_found(
     assert seen.findings == ()
     assert seen.checked["emulator problems"] == 4
     change(done, 1, charged_us=Problem.charged_us + 7)
-    stray = {"label": f"{LABEL}{'e' * 32}"}
-    emulator.post([emulator.job(**stray)])
+    with done.reading() as session:
+        key = session.execute(select(Ledger.key)).scalar_one()
+    stray = {"label": f"{LABEL}{key}{'e' * 32}"}
+    others = [f"{LABEL}{'0' * 8}{'e' * 32}", f"{LABEL}{'e' * 32}"]  # of other databases
+    emulator.post([emulator.job(label=label) for label in (stray["label"], *others)])
     change(done, 2, state=ProblemState.SENT, answered_at=None, sent_at=START, sending_at=START)
     change(done, 3, state=ProblemState.SENDING, answered_at=None, sapi_id=None, sending_at=START)
     emulator.post([emulator.job(label=label_of(done, 4))])
-    found = [one for one in examine(done, settings, monkeypatch).findings if one.check == "solver"]
+    wait_until(lambda: emulator.ledger()["totals"]["PENDING"] == 0)
+    seen = examine(done, settings, monkeypatch)
+    assert seen.notes[-1] == "emulator: 2 problems were sent by other databases of annealq"
+    found = [one for one in seen.findings if one.check == "solver"]
     told = {one.row: one.what for one in found}
     assert set(told) == {None, 1, 2, 3, 4}
     assert stray["label"] in told[None]
@@ -87,7 +95,34 @@ def test_the_lists_agree_and_each_disagreement_is_found(
     assert told[2].endswith("emulator says COMPLETED")
     assert "it is sending, but emulator has it as" in told[3]
     assert "1 more under its label" in told[4]
-    assert not any(one.repair for one in found)
+    assert [one.row for one in found if one.repair] == [4]
+
+
+@pytest.mark.parametrize("state", [ProblemState.ANSWERED, ProblemState.FAILED, ProblemState.CANCELLED])
+def test_what_the_solver_has_charged_is_entered(
+    done: Database,
+    settings: Settings,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    state: ProblemState,
+) -> None:
+    if state is not ProblemState.ANSWERED:  # its answer was never read
+        with done.transaction() as session:
+            session.execute(delete(SampleSet).where(SampleSet.problem_id == 4))
+            spent_us = session.execute(select(Problem.charged_us).where(Problem.id == 4)).scalar_one()
+            session.execute(update(Spending).values(spent_us=Spending.spent_us - spent_us))
+        change(done, 4, state=state, answered_at=None, charged_us=None)
+    emulator.post([emulator.job(label=label_of(done, 4))])
+    wait_until(lambda: emulator.ledger()["totals"]["PENDING"] == 0)
+    repaired = examination.repair(done, examine(done, settings, monkeypatch))
+    assert [one.repaired for one in repaired.findings if one.check == "solver"] == [True]
+    again = examine(done, settings, monkeypatch)
+    assert [one for one in again.findings if one.check in ("solver", "spendings")] == []
+    with done.reading() as session:
+        booked = session.execute(select(func.sum(cost_us()))).scalar_one()
+        assert session.execute(select(Problem.duplicates).where(Problem.id == 4)).scalar_one() == 1
+    assert booked == pytest.approx(emulator.ledger()["totals"]["charged_us"], abs=5)
+    assert_spendings_agree(done)
 
 
 def change(database: Database, problem: int, **values: Any) -> None:
