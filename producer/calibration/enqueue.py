@@ -181,28 +181,33 @@ def newest_calibration(
 
     For a solver with qubits it is one for the graph that the solver had last, and for the same ``qpu``.
     """
+    graphs = _graphs(session, solver)
     query = select(Calibration).where(
         Calibration.network_id == network,
         Calibration.solver == solver,
-        Calibration.graph_id.in_(_graphs(session, solver)),
+        Calibration.graph_id.in_(graphs.values()),
         Calibration.state == CalibrationState.READY,
     )
     if visible is not None:
         query = query.where(Calibration.visible == visible)
     for row in session.execute(query.order_by(Calibration.id.desc())).scalars():
-        if row.parameters is not None and row.parameters.get("qpu") == qpu:
+        if row.parameters is None:
+            continue
+        names = (row.parameters.get("qpu"), qpu)
+        # A QPU that was renamed has another name and the same graph.
+        if names[0] == names[1] or [graphs.get(name or "") for name in names] == [row.graph_id] * 2:
             return _chosen(row)
     return None
 
 
-def _graphs(session: Session, solver: Solver) -> list[str]:
-    """Return the latest graphs of the chips of ``solver``; one placeholder for a solver without qubits."""
+def _graphs(session: Session, solver: Solver) -> dict[str, str]:
+    """Return the latest graph of each chip of ``solver``; one placeholder for a solver without qubits."""
     if not solver.is_remote:
-        return [NO_GRAPH]
+        return {"": NO_GRAPH}
     rows = session.execute(
         select(Chip.name, Chip.graph_id).where(Chip.solver == solver).order_by(Chip.seen_at)
     )
-    return list({row.name: row.graph_id for row in rows}.values())
+    return {row.name: row.graph_id for row in rows}
 
 
 def choose_calibration(

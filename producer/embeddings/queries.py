@@ -117,12 +117,15 @@ def layers_of_run(session: Session, run_id: int) -> UnitLayers:
 
 
 def _query() -> Select[Embedding, str, str, str, bool, int]:
-    later = aliased(Chip)
+    # A solver that was renamed has a chip for each name, with the same graph.
+    same, later = aliased(Chip), aliased(Chip)
     outdated = exists().where(
         and_(
-            later.solver == Chip.solver,
-            later.name == Chip.name,
-            (later.seen_at > Chip.seen_at) | and_(later.seen_at == Chip.seen_at, later.id > Chip.id),
+            same.solver == Chip.solver,
+            same.graph_id == Chip.graph_id,
+            later.solver == same.solver,
+            later.name == same.name,
+            (later.seen_at > same.seen_at) | and_(later.seen_at == same.seen_at, later.id > same.id),
         )
     )
     used = (

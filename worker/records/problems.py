@@ -47,6 +47,8 @@ class LedgerEntry:
     state: ProblemState
     embedding_id: int | None
     sending_at: datetime | None
+    qpu: str | None = None  # that it was sent to
+    graph_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -241,9 +243,8 @@ def mark_sent(session: Session, ids: Mapping[int, str], *, now: datetime, adopte
     transition_each(session, rows, ProblemState.SENDING, ProblemState.SENT, now=now, why=why)
 
 
-def mark_cancelled(session: Session, problem: int, *, now: datetime) -> None:
-    """Record in ``session`` that the solver cancelled ``problem`` by ``now``, without a charge."""
-    why = "the run was cancelled"
+def mark_cancelled(session: Session, problem: int, why: str, *, now: datetime) -> None:
+    """Record in ``session`` that the solver cancelled ``problem`` by ``now``, at no cost, and ``why``."""
     transition(session, problem, ProblemState.SENT, ProblemState.CANCELLED, now=now, why=why)
 
 

@@ -100,7 +100,8 @@ def _store_answers(
 def _store_failure(state: SubmissionState, session: Session, event: Failed, now: datetime) -> None:
     entry = state.in_flight.pop(event.key)
     if event.ended and event.sapi_id in state.cancelled_ids and not event.timing_us:
-        problems.mark_cancelled(session, event.key, now=now)
+        why = "its run moved to another QPU" if event.sapi_id in state.left_ids else "the run was cancelled"
+        problems.mark_cancelled(session, event.key, why, now=now)
         return
     if isinstance(event.error, QueueFull):
         problems.requeue(session, event.key, str(event.error), now=now)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from schema.errors import Uncertain
+from schema.errors import Unavailable, Uncertain
 from schema.states import ProblemState
 from worker.process import shutdown
 from worker.process.crash_points import CrashPoint, reach
@@ -44,6 +44,26 @@ def recover(state: SubmissionState) -> None:
         elif entry.state is ProblemState.SENT and entry.sapi_id is not None:
             state.in_flight[entry.id] = entry
             state.qpu.resume(entry.id, entry.sapi_id)
+    _leave(state)
+
+
+def _leave(state: SubmissionState) -> None:
+    """Cancel what still waits at a QPU that the run has left; problems that run there are answered."""
+    here = (None, state.qpu.name, state.qpu.asked)
+    ids = {
+        entry.sapi_id
+        for entry in state.in_flight.values()
+        if entry.sapi_id and entry.qpu not in here and entry.graph_id != state.terms.graph_id
+    }
+    if not ids:
+        return
+    try:
+        shutdown.run_interruptible(lambda: state.qpu.cancel(ids))
+    except Unavailable as error:
+        log.warning("problems at another QPU are not cancelled", problems=len(ids), error=str(error))
+        return
+    state.cancelled_ids |= ids
+    state.left_ids |= ids
 
 
 def _resolve_by_label(state: SubmissionState, entries: list[LedgerEntry], now: datetime) -> None:

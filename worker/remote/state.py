@@ -38,8 +38,9 @@ class SubmissionState:
     to_send: deque[LedgerEntry] = field(default_factory=deque)
     # problems sent and not answered, by the id of their row
     in_flight: dict[int, LedgerEntry] = field(default_factory=dict)
-    # problems that were cancelled at the solver, because their run was; the solver's ids
+    # problems that were cancelled at the solver, by the solver's ids
     cancelled_ids: set[str] = field(default_factory=set)
+    left_ids: set[str] = field(default_factory=set)  # of these, those at a QPU that the run has left
     # of problems; the most severe is raised in the end
     errors: list[SolverError] = field(default_factory=list)
     deferred: Deferred | None = None  # why nothing more is sent; None while sending continues

@@ -140,8 +140,9 @@ class BatchSubmission:
         recover(state)
         probed = state.probing
         self._send_and_collect()
-        if probed and not (state.probing or state.errors or state.deferred):
-            recover(state)  # the probe was answered, so the rest follows
+        more = (probed and not state.probing) or state.left_ids
+        if more and not (state.errors or state.deferred):
+            recover(state)  # the probe was answered, or problems were cancelled, so the rest follows
             self._send_and_collect()
         self._raise_if_incomplete()
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
+from producer.calibration.enqueue import ParameterGrid, enqueue_calibration, newest_calibration
+from producer.embeddings import queries as embeddings_queries
 from producer.networks.chosen import ChosenNetwork
 from producer.runs import queries
 from producer.runs.enqueue import RunOptions, enqueue_run
@@ -19,7 +22,7 @@ from schema.parameters import Parameters, Solver, Visible
 from schema.settings import load as load_settings
 from schema.states import ProblemState, RunState
 from schema.tables import Breaker, Embedding, Event, Problem, Run
-from tests.emulators import TOKEN, Emulator
+from tests.emulators import TOKEN, Emulator, wait_until
 from tests.integration.conftest import USE_CASES, Cli, Outbox, some_images
 from worker.context import Context
 from worker.process.settings import WorkerSettings
@@ -198,11 +201,18 @@ def test_a_run_that_names_several_qpus_moves_to_the_first_that_is_online(
     assert notes(context, run) == ["moved from small to large, the first of small, large that is online"]
 
 
-def test_a_renamed_qpu_keeps_its_runs_and_embeddings(
+def test_a_renamed_qpu_keeps_its_runs_embeddings_and_calibrations(
     context: Context, working: ChosenNetwork, emulator: Emulator
 ) -> None:
+    grid = ParameterGrid.embedded(
+        lams=(1.0,), scales=(1.0,), reads=20, visible=Visible.FOLDED, qpu="large", tiles=2
+    )
+    enqueue_calibration(context.database, some_images(2), working, Solver.EMULATOR, grid)
+    with context.database.reading() as session:
+        runs = list(session.execute(select(Run.id)).scalars())
+    assert {work(context, run) for run in runs} == {RunState.DONE}
     begun = enqueue(context, working)
-    work(context, begun, until=answered(context, 1))
+    work(context, begun, until=lambda: row_of(context, begun).qpu is not None)
     queued = enqueue(context, working, "large")
     emulator.break_down(rename={"large": "larger"})
     assert work(context, begun) is RunState.DONE
@@ -216,6 +226,13 @@ def test_a_renamed_qpu_keeps_its_runs_and_embeddings(
         assert notes(context, run) == expected
     assert embeddings(context) == 1
     with context.database.reading() as session:
+        fitted = [
+            newest_calibration(session, working.id, Solver.EMULATOR, None, name)
+            for name in ("large", "larger")
+        ]
+        assert [choice is not None for choice in fitted] == [True, True]
+        assert newest_calibration(session, working.id, Solver.EMULATOR, None, "small") is None
+        assert {found.current for found in embeddings_queries.summaries(session)} == {True}
         assert session.execute(select(Breaker)).first() is None
 
 
@@ -267,3 +284,36 @@ def test_a_deprecation_is_logged_once_a_day_and_shown(
     assert use["deprecations"] == [text]
     assert f"large: {text}" in " ".join(cli("runs", "show", run).split())
     assert f"note: emulator: large: {text}" in cli("doctor")
+
+
+def test_what_waits_at_a_qpu_that_is_left_is_cancelled_and_sent_to_the_next(
+    outbox: Outbox, database: Database, working: ChosenNetwork
+) -> None:
+    solvers = ("--solver=large=pegasus:6:6:10", "--solver=small=pegasus:6:40:10")
+    with Emulator(*solvers, f"--token={TOKEN}", samples="instant", clock="real") as emulator:
+        context = Context(database, SETTINGS, outbox)
+        context.solvers.shared = load_settings(emulator_url=emulator.endpoint, emulator_token=TOKEN)
+        # A problem takes 0.2 s, so that three wait when the first is answered.
+        parameters = replace(PARAMETERS, qpu="small,large", reads=500, annealing_time_us=300.0)
+        options = RunOptions(batch_size=IMAGES)
+        run = enqueue_run(database, some_images(IMAGES), working, Solver.EMULATOR, parameters, options).id
+
+        def go_offline() -> None:
+            wait_until(answered(context, 1))
+            emulator.break_down(offline=["small"])
+
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(go_offline)
+            assert work(context, run) is RunState.DONE
+            done.result()
+        context.solvers.close()
+        ledger = emulator.ledger()["problems"]
+    with database.reading() as session:
+        columns = (Problem.sapi_id, Problem.state, Problem.charged_us)
+        ours = {name: (state, us or 0) for name, state, us in session.execute(select(*columns))}
+    assert {one["id"]: round(one["charged_us"]) for one in ledger} == {
+        name: round(us) for name, (_, us) in ours.items()
+    }
+    states = [state for state, _ in ours.values()]
+    assert states.count(ProblemState.ANSWERED) == IMAGES // 2
+    assert states.count(ProblemState.CANCELLED) > 0
