@@ -120,7 +120,6 @@ class EmulatedSolver:
             "default_readout_thermalization": timing.default_readout_thermalization,
             "problem_run_duration_range": [0.0, 1_000_000.0],
             "problem_timing_data": timing.data(),
-            "quota_conversion_rate": 1,
         }
 
     @property

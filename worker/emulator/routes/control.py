@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from schema.errors import ParameterError
+from worker.emulator.qpu.schedules import is_number
 from worker.emulator.qpu.solver import GATE_CATEGORIES, check_name
 from worker.emulator.routes import wire
 from worker.emulator.service import faults
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from worker.emulator.service.machine import Machine
 
 _OF_SOLVERS = ("offline", "online", "abandon", "regraph")
-_SETTINGS = ("max_queued", "shared_queue", "gate_solver")
+_SETTINGS = ("max_queued", "shared_queue", "gate_solver", "quota_conversion_rate")
 _ACTIONS = (*_OF_SOLVERS, "rename", *_SETTINGS, "faults", "clear")
 
 
@@ -59,7 +60,7 @@ class Control:
 
         Fields: ``clear`` (true), ``faults`` (a list to add), lists of names (``offline``, ``online``,
         ``abandon``, ``regraph``), ``rename`` (new names by old ones), and settings (``max_queued``,
-        ``shared_queue``, ``gate_solver``).
+        ``shared_queue``, ``gate_solver``, ``quota_conversion_rate``).
         """
         changes, machine = wire.parse(content), self._machine
         if not isinstance(changes, Mapping) or not changes:
@@ -117,6 +118,9 @@ def _settings(changes: Mapping[str, object]) -> dict[str, object]:
         raise ParameterError(f"max_queued must be 0 to 1,000,000, not {limit!r:.80}")
     if not isinstance(settings.get("shared_queue", False), bool):
         raise ParameterError("shared_queue must be true or false")
+    rate = settings.get("quota_conversion_rate", 1)
+    if not is_number(rate) or not 0 < rate <= 1000:  # type: ignore[operator] # it is a number
+        raise ParameterError(f"quota_conversion_rate must be above 0, up to 1,000, not {rate!r:.80}")
     if "gate_solver" in settings:
         settings["gate_solver"] = _category(settings["gate_solver"])
     return settings

@@ -112,7 +112,8 @@ class SolverRoutes:
             "status": "ONLINE" if self._machine.online(solver.name) else "OFFLINE",
             "avg_load": self._machine.load(solver),
         }
-        return _joined(_fixed(solver, wanted), orjson.dumps(wanted.apply(moving)))
+        fixed = _fixed(solver, wanted, self._machine.quota_conversion_rate)
+        return _joined(fixed, orjson.dumps(wanted.apply(moving)))
 
     def _cacheable(self, request: Request, wanted: Filter, content: bytes, kind: str) -> Response:
         """Return the content, or 304 when the client has it already."""
@@ -147,12 +148,12 @@ def _wanted(request: Request) -> Filter:
 
 # Solvers are compared by identity: a changed graph is another solver.
 @lru_cache(maxsize=64)
-def _fixed(solver: EmulatedSolver, wanted: Filter) -> bytes:
-    """Return as JSON the part of a definition that changes only with the graph."""
+def _fixed(solver: EmulatedSolver, wanted: Filter, quota_conversion_rate: float) -> bytes:
+    """Return as JSON the part of a definition that changes only with the graph and this rate."""
     content = {
         "identity": solver.identity,
         "description": solver.description,
-        "properties": solver.properties,
+        "properties": {**solver.properties, "quota_conversion_rate": quota_conversion_rate},
     }
     return orjson.dumps(wanted.apply(content))
 

@@ -73,11 +73,13 @@ class Machine:
         """Set what can be changed on demand as it was at start.
 
         ``max_queued`` limits a member's queue, or that of all members (``shared_queue``); ``gate_solver`` is
-        the category of the gate-model solver, None for no such solver.
+        the category of the gate-model solver, None for no such solver. A problem is charged its QPU time
+        divided by ``quota_conversion_rate``, in steps of 0.1 us.
         """
         self.max_queued: int = self.options.max_queued
         self.shared_queue = False
         self.gate_solver: str | None = GATE_CATEGORIES[0] if self.options.gate_solver else None
+        self.quota_conversion_rate: float = 1
 
     def start(self) -> None:
         """Resume problems that were accepted earlier, and start work."""
@@ -324,11 +326,12 @@ class Machine:
     def _done(self, entry: AcceptedProblem, outcome: bytes | BaseException) -> None:
         if self._stopping.is_set():
             return
+        charge_us = round(entry.access_us / self.quota_conversion_rate, 1)
         try:
             if entry.fault is not None:
-                self.store.fail(entry, entry.fault, charged=entry.fault_charged)
+                self.store.fail(entry, entry.fault, charge_us if entry.fault_charged else 0.0)
             elif isinstance(outcome, bytes):
-                self.store.complete(entry, outcome)
+                self.store.complete(entry, outcome, charge_us)
             else:
                 log.error("problem %s could not be sampled", entry.id, exc_info=outcome)
                 self.store.fail(entry, f"the emulator could not sample: {type(outcome).__name__}: {outcome}")
@@ -367,4 +370,5 @@ def charged(entries: Sequence[AcceptedProblem]) -> Mapping[str, float]:
     counts = {status.value: 0 for status in Status if status is not Status.IN_PROGRESS}
     for entry in entries:
         counts[entry.status.value] += 1
-    return {"accepted": len(entries), **counts, "charged_us": sum(entry.charged_us for entry in entries)}
+    charged_us = round(sum(entry.charged_us for entry in entries), 1)
+    return {"accepted": len(entries), **counts, "charged_us": charged_us}

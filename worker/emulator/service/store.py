@@ -173,17 +173,17 @@ class Store:
                 self._db.execute("INSERT INTO payloads VALUES (?, ?, ?)", (row[0], new.data, new.params))
         return entries
 
-    def complete(self, entry: AcceptedProblem, answer: bytes) -> None:
-        """Store the ``answer`` of ``entry`` and charge it, in one transaction; do nothing when it is not
-        PENDING.
+    def complete(self, entry: AcceptedProblem, answer: bytes, charged_us: float) -> None:
+        """Store the ``answer`` of ``entry`` and charge ``charged_us``, in one transaction; do nothing when it
+        is not PENDING.
         """
         with _transaction(self._db):
-            if self._finish(entry, Status.COMPLETED, charged_us=entry.access_us):
+            if self._finish(entry, Status.COMPLETED, charged_us=charged_us):
                 self._db.execute("INSERT INTO answers VALUES (?, ?)", (entry.number, answer))
 
-    def fail(self, entry: AcceptedProblem, error: str, *, charged: bool = False) -> None:
-        """Mark ``entry`` failed with ``error``, ``charged`` or not; do nothing when it is not PENDING."""
-        self._finish(entry, Status.FAILED, charged_us=entry.access_us if charged else 0.0, error=error)
+    def fail(self, entry: AcceptedProblem, error: str, charged_us: float = 0.0) -> None:
+        """Mark ``entry`` failed with ``error``, charge ``charged_us``; do nothing when it is not PENDING."""
+        self._finish(entry, Status.FAILED, charged_us=charged_us, error=error)
 
     def cancel(self, entry: AcceptedProblem) -> bool:
         """Mark ``entry`` cancelled, free of charge; return False when it is not PENDING."""

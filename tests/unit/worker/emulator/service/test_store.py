@@ -24,13 +24,13 @@ def _accept(store: Store, *names: str) -> list[AcceptedProblem]:
 def test_only_a_completed_problem_is_charged_and_only_once() -> None:
     store = Store(None)
     done, failed, cancelled, _ = _accept(store, "done", "failed", "cancelled", "pending")
-    store.complete(done, b"first")
-    store.complete(done, b"second")
+    store.complete(done, b"first", 123.5)
+    store.complete(done, b"second", 7.0)
     store.fail(done, "too late")
     store.fail(failed, "broken")
     assert store.cancel(cancelled)
     assert not store.cancel(done)
-    store.complete(cancelled, b"too late")
+    store.complete(cancelled, b"too late", 123.5)
     ledger = {entry.id: (entry.status, entry.charged_us, entry.error) for entry in store.ledger()}
     assert ledger == {
         "done": (Status.COMPLETED, 123.5, None),
@@ -59,9 +59,9 @@ def test_a_failed_problem_is_charged_once_or_never(charged: bool) -> None:
     store = Store(None)
     (entry,) = store.accept([replace(_submission("a"), fault="broken", fault_charged=charged)])
     assert (entry.fault, entry.fault_charged, entry.gone) == ("broken", charged, 0)
-    store.fail(entry, "broken", charged=charged)
-    store.fail(entry, "again", charged=True)
-    store.complete(entry, b"late")
+    store.fail(entry, "broken", 123.5 * charged)
+    store.fail(entry, "again", 123.5)
+    store.complete(entry, b"late", 123.5)
     (failed,) = store.ledger()
     assert (failed.status, failed.charged_us, failed.error) == (Status.FAILED, 123.5 * charged, "broken")
     store.close()
@@ -128,7 +128,7 @@ def test_old_answers_go_and_what_waits_stays() -> None:
     store = Store(None)
     waiting, *entries = _accept(store, "waiting", *map(str, range(10)))
     for entry in entries:
-        store.complete(entry, b"answer")
+        store.complete(entry, b"answer", 123.5)
     store.trim(keep=3)
     kept = [entry.id for entry in entries if store.answer(entry)]
     assert kept == ["7", "8", "9"]
@@ -192,7 +192,7 @@ def test_a_file_of_the_first_format_is_upgraded_with_all_it_had(tmp_path: Path) 
         assert store.member_key == b"\0"
         (following,) = _accept(store, secrets.token_hex())
         assert following.number > 8
-        store.fail(following, "broken", charged=True)
+        store.fail(following, "broken", 123.5)
         store.close()
 
 
