@@ -96,6 +96,7 @@ class PausedBy(StrEnum):
     HAND = "hand"  # a user, until `runs resume`
     BUDGET = "budget"  # a worker, because the run's budget is spent: until `runs resume --budget`
     DAY = "day"  # a worker, because the solver's budget of the day is spent: until the next day (UTC)
+    MONTH = "month"  # a worker, because the solver's budget of the month is spent: until the next one (UTC)
     WINDOW = "window"  # the window is closed or closes too soon: until the reconciler sees the next one open
     DEADLINE = "deadline"  # the deadline has passed: the run fails when problems in flight are collected
 

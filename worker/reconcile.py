@@ -97,7 +97,7 @@ def reconcile(database: Database, settings: WorkerSettings, hints: Hints) -> Non
     patience_s = {queue: _patience(hints, queue, settings) for queue in _TASKS_OF}
     with database.transaction() as session:
         now = database.now(session)
-        runs.resume_daily_paused(session, now=now)
+        runs.resume_budget_paused(session, now=now)
         due_schedules.create_due_firings(session, now=now)
         messages = run_windows.apply_windows(session, now=now)
         expired = attempts.release_expired(session, now=now, settings=settings)

@@ -39,16 +39,17 @@ def queue_tiles(session: Session, now: datetime) -> list[tuple[str, str, str]]:
 def solver_rows(session: Session, now: datetime) -> list[dict[str, Any]]:
     """Return the template's values for every solver with qubits in ``session`` that was used or has failed.
 
-    Their charges of today are those since midnight before ``now``.
+    Their charges of today and of this month are those since midnight, and since the first, before ``now``.
     """
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    begins = (midnight, midnight.replace(day=1))
     counts = session.execute(
         select(
             Run.solver,
             Problem.state,
             func.count(),
             func.sum(charged_us()),
-            func.sum(case((Problem.sending_at >= midnight, charged_us()), else_=0)),
+            *(func.sum(case((Problem.sending_at >= begin, charged_us()), else_=0)) for begin in begins),
         )
         .join(Batch, Batch.run_id == Run.id)
         .join(Problem, Problem.batch_id == Batch.id)
@@ -59,11 +60,12 @@ def solver_rows(session: Session, now: datetime) -> list[dict[str, Any]]:
     for breaker in session.execute(select(Breaker).order_by(Breaker.account)).scalars():
         row = rows.setdefault(breaker.solver, _solver_row(breaker.solver, []))
         row |= _solver_row(breaker.solver, [*row["failures"], _failure_text(breaker)])
-    for solver, state, count, charged, today in counts:
+    for solver, state, count, charged, today, month in counts:
         row = rows.setdefault(solver, _solver_row(solver, []))
         row[state.value] = count
-        row["charged_us"] += int(charged)
-        row["today_us"] += int(today)
+        row["charged_us"] += charged
+        row["today_us"] += today
+        row["month_us"] += month
     return [row for _, row in sorted(rows.items())]
 
 
@@ -84,6 +86,7 @@ def _solver_row(name: str, failures: list[str]) -> dict[str, Any]:
         **{problems.value: 0 for problems in _OPEN_PROBLEMS},
         "charged_us": 0,
         "today_us": 0,
+        "month_us": 0,
     }
 
 

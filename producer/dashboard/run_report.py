@@ -195,7 +195,8 @@ def _tiles(facts: RunFacts) -> list[tuple[str, str, str]]:
         tiles.append(("throughput", f"{rate:,.1f} / s", f"images, over {figures['elapsed_seconds']:,.1f} s"))
     if charged := figures.get("qpu_access_time_us"):
         each = figures["qpu_access_time_us_per_image"]
-        tiles.append(("QPU time", f"{charged / 1e6:,.3f} s", f"{each:,.1f} us per image"))
+        guessed = reports_solver.estimated_part(figures.get("qpu_charge_estimated_us"))
+        tiles.append(("QPU time", f"{charged / 1e6:,.3f} s", f"{each:,.1f} us per image{guessed}"))
         tiles.append(("problems", f"{figures['problems_sent']:,}", f"{figures['duplicates']:,} duplicates"))
     if (latency := figures.get("latency_ms", {}).get("p50")) is not None:
         p99 = figures["latency_ms"]["p99"]

@@ -14,7 +14,7 @@ from producer.doctor.repairs import record, require_unchanged
 from schema.errors import StaleState
 from schema.states import BatchState
 from schema.tables import Batch, Problem, Run, Spending
-from schema.tables.costs import by_day, cost_us
+from schema.tables.costs import STEP_US, by_day, cost_us, round_charge
 
 SPENDINGS = "spendings"
 
@@ -36,13 +36,13 @@ def spendings(session: Session) -> Iterator[Finding]:
         select(Run.id, stored_us, summed_us)
         .outerjoin(stored, stored.c.run_id == Run.id)
         .outerjoin(summed, summed.c.run_id == Run.id)
-        .where(stored_us != summed_us)
+        .where(func.abs(stored_us - summed_us) > STEP_US / 2)
         .order_by(Run.id)
     )
     for run, sums_us, problems_us in rows.all():
-        what = f"its sums say {sums_us:,} us of QPU time, its problems say {problems_us:,} us"
+        what = f"its sums say {sums_us:,.1f} us of QPU time, its problems say {problems_us:,.1f} us"
         if sums_us < problems_us:
-            repair = Resum(run, int(sums_us))
+            repair = Resum(run, round_charge(sums_us))
             yield Finding(SPENDINGS, "runs", run, what, "add them up again: --repair", repair)
         else:  # spent time counts, even if its problems are missing
             hint = f"problems are missing: {BACKUP}; budgets count the sums"
@@ -54,11 +54,11 @@ class Resum:
     """Add up a run's problems again, if its sums have not changed and no batch is being sampled."""
 
     run: int
-    before_us: int
+    before_us: float
 
     def apply(self, session: Session, now: datetime) -> None:
         sums = select(Spending.spent_us).where(Spending.run_id == self.run).with_for_update()
-        if sum(session.execute(sums).scalars()) != self.before_us:
+        if round_charge(sum(session.execute(sums).scalars())) != self.before_us:
             raise StaleState(f"run {self.run} has changed its sums in the meantime")
         # A worker that moves a problem holds its batch, and changes the sums in the same transaction.
         busy = select(Batch.id).where(Batch.run_id == self.run, Batch.state == BatchState.SAMPLING)
@@ -70,7 +70,7 @@ class Resum:
         rows = [{"run_id": self.run, "day": day, "spent_us": us} for day, us in sorted(days.items()) if us]
         if rows:
             session.execute(insert(Spending), rows)
-        change = f"{self.before_us} -> {days.total()} us"
+        change = f"{self.before_us} -> {round_charge(sum(days.values()))} us"
         record(session, "spendings", self.run, "added up", change, now=now)
 
 

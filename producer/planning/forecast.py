@@ -41,7 +41,7 @@ class WaitingRun:
     problems: int | None
     qpu_us: int | None
     seconds: float | None
-    budget_us: int | None
+    budget_us: float | None
     basis: str
 
 
@@ -129,10 +129,13 @@ def _most_s(run: WaitingRun) -> float:
 
 
 def _not_before(run: WaitingRun, now: datetime) -> datetime:
-    """Return when a run may start: at midnight (UTC) if the daily budget of its solver is spent."""
-    if run.paused_by is not PausedBy.DAY:
-        return now
-    return now.replace(hour=0, minute=0, second=0, microsecond=0) + DAY
+    """Return when a run may start: in the next day or month (UTC) if that budget of its solver is spent."""
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    if run.paused_by is PausedBy.DAY:
+        return midnight + DAY
+    if run.paused_by is PausedBy.MONTH:
+        return (midnight.replace(day=1) + 32 * DAY).replace(day=1)
+    return now
 
 
 def _simulate(works: Sequence[_Work], now: datetime, until: datetime) -> None:

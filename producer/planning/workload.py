@@ -17,6 +17,7 @@ from schema.calendar.windows import Windows
 from schema.parameters import Solver
 from schema.states import BatchState, PreparationState, ProblemState, RunState
 from schema.tables import Batch, Event, Preparation, Problem, Run
+from schema.tables.costs import charge_ratio, round_charge
 
 _UNFINISHED = (RunState.QUEUED, RunState.RUNNING, RunState.PAUSED)
 _UNSAMPLED = (BatchState.PENDING, BatchState.SAMPLING)
@@ -53,8 +54,8 @@ class RunActivity:
     images: int
     left_images: int
     problems: int
-    charged_us: int
-    wasted_us: int
+    charged_us: float
+    wasted_us: float
     failed_problems: int
     failed_batches: int
     remark: str | None
@@ -106,7 +107,7 @@ def _waiting(session: Session, run: Run) -> WaitingRun:
         problems=problems,
         qpu_us=qpu_us,
         seconds=seconds,
-        budget_us=None if run.budget_us is None else run.budget_us - spent_us,
+        budget_us=None if run.budget_us is None else round_charge(run.budget_us - spent_us),
         basis=basis,
     )
 
@@ -162,13 +163,16 @@ def _pace(session: Session, run: Run) -> Pace | None:
 
 def _pace_of(session: Session, run: int, basis: str) -> Pace | None:
     row = session.execute(
-        select(Problem.count.label("images"), Problem.estimated_us)
+        select(Problem.count.label("images"), Problem.estimated_us, Problem.graph_id)
         .join(Batch, Batch.id == Problem.batch_id)
         .where(Batch.run_id == run, Problem.estimated_us.is_not(None))
         .order_by(Problem.count.desc())
         .limit(1)
     ).first()
-    return None if row is None else Pace(row.images, row.estimated_us, basis)
+    if row is None:
+        return None
+    ratio = charge_ratio(session, row.graph_id or "")
+    return Pace(row.images, round(ratio * row.estimated_us), basis)
 
 
 def _pace_of_dry_run(session: Session, run: Run) -> Pace | None:
@@ -226,8 +230,8 @@ def _ran(session: Session, run: Run, since: datetime) -> RunActivity:
         images=int(images),
         left_images=sum(_left(session, run.id)),
         problems=charges.problems,
-        charged_us=int(charges.charged),
-        wasted_us=int(charges.wasted),
+        charged_us=round_charge(charges.charged),
+        wasted_us=round_charge(charges.wasted),
         failed_problems=charges.failed,
         failed_batches=failed_batches,
         remark=run.error or (run.pause_reason if run.state is RunState.PAUSED else None),

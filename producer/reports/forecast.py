@@ -13,6 +13,7 @@ from producer.planning.forecast import Forecast, WindowPlan
 from producer.planning.workload import RunActivity
 from producer.reports.terminal import new_table
 from schema.calendar.run_hours import format_time
+from schema.tables.costs import round_charge
 
 _MINUTE_US = 60_000_000
 
@@ -24,7 +25,7 @@ class Price:
     per_minute: float
     currency: str
 
-    def of(self, qpu_us: int) -> float:
+    def of(self, qpu_us: float) -> float:
         return qpu_us / _MINUTE_US * self.per_minute
 
 
@@ -97,7 +98,8 @@ def _plan_row(forecast: Forecast, price: Price | None, zone: tzinfo) -> list[str
 def activity_object(since: datetime, ran: Sequence[RunActivity], price: Price | None) -> dict[str, Any]:
     """Return the activity ``ran`` of runs ``since`` then as plain JSON, with costs by ``price``."""
     runs = [{**asdict(run), **_cost(run.charged_us + run.wasted_us, price)} for run in ran]
-    charged, wasted = sum(run.charged_us for run in ran), sum(run.wasted_us for run in ran)
+    charged = round_charge(sum(run.charged_us for run in ran))
+    wasted = round_charge(sum(run.wasted_us for run in ran))
     totals = {"charged_us": charged, "wasted_us": wasted, **_cost(charged + wasted, price)}
     return {"since": since.isoformat(), **totals, "runs": runs}
 
@@ -138,16 +140,16 @@ def _cost_column(price: Price | None) -> list[str]:
     return [] if price is None else [price.currency or "cost"]
 
 
-def _cost_cell(qpu_us: int, price: Price | None) -> list[str]:
+def _cost_cell(qpu_us: float, price: Price | None) -> list[str]:
     return [] if price is None else [f"{price.of(qpu_us):,.2f}"]
 
 
-def _total(qpu_us: int, price: Price | None) -> str:
+def _total(qpu_us: float, price: Price | None) -> str:
     cost = "" if price is None else f", {price.of(qpu_us):,.2f} {price.currency}".rstrip()
     return f"{qpu_us / 1e6:,.3f} s of QPU time{cost}"
 
 
-def _cost(qpu_us: int, price: Price | None) -> dict[str, Any]:
+def _cost(qpu_us: float, price: Price | None) -> dict[str, Any]:
     if price is None:
         return {"cost": None, "currency": None}
     return {"cost": round(price.of(qpu_us), 6), "currency": price.currency}

@@ -185,9 +185,11 @@ def solver_rows(figures: Mapping[str, Any], layers: UnitLayers) -> list[tuple[st
         f"{_time(figures['qpu_access_time_us'])}, {figures['qpu_access_time_us_per_image']:,.1f} us an image"
     )
     estimated = figures.get("qpu_estimated_us", 0.0)
-    rows.append(("QPU time", f"{charged}; expected: {_time(estimated)}"))
+    guessed = estimated_part(figures.get("qpu_charge_estimated_us"))
+    rows.append(("QPU time", f"{charged}; expected: {_time(estimated)}{guessed}"))
     if wasted := figures.get("qpu_wasted_us"):
-        rows.append(("wasted", f"{_time(wasted)} on duplicates"))
+        guessed = estimated_part(figures.get("qpu_wasted_estimated_us"))
+        rows.append(("wasted", f"{_time(wasted)} on duplicates and lost answers{guessed}"))
     if times := figures.get("solver_time_us"):
         rows.append(("of it", _parts(times)))
     saved = figures.get("embedding_seconds_saved", 0.0)
@@ -202,6 +204,11 @@ def solver_rows(figures: Mapping[str, Any], layers: UnitLayers) -> list[tuple[st
             )
         )
     return rows
+
+
+def estimated_part(us: float | None) -> str:
+    """Return the remark that ``us`` microseconds of a charge are estimated; empty if none are."""
+    return f"; of which {_time(us)} estimated: the solver stated no charge" if us else ""
 
 
 def _parts(times: Mapping[str, float]) -> str:

@@ -16,7 +16,7 @@ from schema.errors import ParameterError, StaleState
 from schema.parameters import Parameters, Solver
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Problem, Run
-from schema.tables.costs import IN_FLIGHT, charged_us, in_flight_us
+from schema.tables.costs import IN_FLIGHT, charged_us, in_flight_us, round_charge
 
 _HOURS = (Run.window, Run.opened_until, Run.deadline_at)
 _TRIES = 5  # a worker may change the state between our read and our update
@@ -32,7 +32,7 @@ class RunSpending:
         in_flight_us: microseconds that those are charged unless they can be cancelled.
     """
 
-    charged_us: int
+    charged_us: float
     in_flight: int
     in_flight_us: int
 
@@ -40,14 +40,14 @@ class RunSpending:
 def pause(database: Database, run: int, reason: str = "by hand") -> None:
     """Pause ``run`` in ``database`` for ``reason``. Problems in flight are still collected and stored.
 
-    A run that its window or the daily budget has paused no longer resumes automatically.
+    A run that its window or the budget of a day or month has paused no longer resumes automatically.
 
     Raises:
         NotFound: the run does not exist. ParameterError: it is not queued or running.
     """
     values: dict[str, Any] = {"paused_by": PausedBy.HAND, "pause_reason": reason}
     with database.transaction() as session:
-        resumes = Run.paused_by.in_([PausedBy.WINDOW, PausedBy.DAY])
+        resumes = Run.paused_by.in_([PausedBy.WINDOW, PausedBy.DAY, PausedBy.MONTH])
         statement = update(Run).where(Run.id == run, Run.state == RunState.PAUSED, resumes)
         if session.execute(statement.values(**values).returning(Run.id)).first() is not None:
             now = database.now(session)
@@ -159,7 +159,8 @@ def spending_of_run(session: Session, run: int) -> RunSpending:
         .join(Batch, Batch.id == Problem.batch_id)
         .where(Batch.run_id == run)
     ).one()
-    return RunSpending(*(int(value) for value in row))
+    charged, in_flight, in_flight_cost = row
+    return RunSpending(round_charge(charged), in_flight, int(in_flight_cost))
 
 
 def _move(

@@ -20,7 +20,12 @@ from schema.parameters import Solver, solver_key
 from schema.states import LIVE_RUNS, BatchState, EmbeddingState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Breaker, Classification, Embedding, Network, Problem, Run
 
-_AUTOMATIC = (PausedBy.WINDOW, PausedBy.DEADLINE)  # pauses that end automatically
+_AUTOMATIC = (
+    PausedBy.WINDOW,
+    PausedBy.DEADLINE,
+    PausedBy.DAY,
+    PausedBy.MONTH,
+)  # pauses that end automatically
 _PAGE = 5_000  # classifications read at once
 
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func
+from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy.orm import Session
 
 from schema.states import ProblemState
 from schema.tables.runs import Problem
 
 IN_FLIGHT = (ProblemState.SENDING, ProblemState.SENT)  # submitted or being submitted, not answered yet
+
+
+STEP_US = 0.1  # of charges
+_NEWEST = 50  # answers that predict what the next problem is charged
+
+
+def round_charge(us: float) -> float:
+    """Return ``us`` microseconds in steps of 0.1 us, as charges are: sums of floats are not exact."""
+    return round(float(us), 1)
 
 
 def charged_us() -> ColumnElement[float]:
@@ -30,10 +40,31 @@ def cost_us() -> ColumnElement[float]:
     return charged_us() + in_flight_us()
 
 
-def by_day(problems: Iterable[Any]) -> Counter[date]:
+def charge_ratio(session: Session, graph_id: str) -> float:
+    """Return what problems on a working graph are charged, as a multiple of their estimates; 1 if unknown.
+
+    It is the 95th percentile of the newest answers' ratios, so that a few outliers do not count. Estimates
+    are whole microseconds: smaller differences do not count, either.
+    """
+    query = (
+        select(Problem.charged_us, Problem.estimated_us)
+        .where(
+            Problem.graph_id == graph_id,
+            Problem.answered_at.is_not(None),
+            ~Problem.charge_estimated,
+            Problem.estimated_us > 0,
+        )
+        .order_by(Problem.answered_at.desc())
+        .limit(_NEWEST)
+    )
+    ratios = sorted((charged or 0.0) / (estimated or 1) for charged, estimated in session.execute(query))
+    return round(ratios[math.ceil(0.95 * len(ratios)) - 1], 4) if ratios else 1.0
+
+
+def by_day(problems: Iterable[Any]) -> dict[date, float]:
     """Add up rows (sending_at, microseconds) in ``problems`` by day (UTC), without those never submitted."""
-    costs: Counter[date] = Counter()
+    costs: dict[date, float] = {}
     for sending_at, us in problems:
         if sending_at is not None:
-            costs[sending_at.date()] += us
+            costs[sending_at.date()] = round_charge(costs.get(sending_at.date(), 0.0) + us)
     return costs

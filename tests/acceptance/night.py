@@ -165,7 +165,7 @@ class Night:
 
 
 def assert_books_agree(database: Database, accepted: Sequence[dict[str, Any]]) -> None:
-    """What the emulator accepted and charged is what the database says, problem for problem, to the us.
+    """What the emulator accepted and charged is what the database says, problem for problem, to 0.1 us.
 
     A problem of ours under whose label the emulator has another one counts that as a duplicate, and what it
     was charged as wasted.
@@ -178,7 +178,7 @@ def assert_books_agree(database: Database, accepted: Sequence[dict[str, Any]]) -
         session.expunge_all()
     assert theirs.keys() <= ours.keys(), "charged, and not in the database"
     for label, problem in ours.items():
-        ids = {one["id"]: round(one["charged_us"]) for one in theirs[label]}
+        ids = {one["id"]: one["charged_us"] for one in theirs[label]}
         kept = 0 if problem.sapi_id is None else 1
         assert problem.sapi_id is None or problem.sapi_id in ids, f"{label}: the solver has no such problem"
         assert problem.duplicates == len(ids) - kept, f"{label}: {ids}, kept {problem.sapi_id}"
@@ -186,7 +186,7 @@ def assert_books_agree(database: Database, accepted: Sequence[dict[str, Any]]) -
         if answered:
             assert problem.charged_us == ids[problem.sapi_id], label
         said = (problem.charged_us or 0) + problem.wasted_us
-        assert said == sum(ids.values()), f"{label}, {problem.state}: {said} us of {ids}"
+        assert abs(said - sum(ids.values())) < 0.05, f"{label}, {problem.state}: {said} us of {ids}"
     assert_spendings_agree(database)
 
 

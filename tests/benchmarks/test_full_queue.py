@@ -93,7 +93,8 @@ def test_a_full_queue(record: Record, database_url: str) -> None:
     def an_admission() -> None:
         with database.transaction() as session:
             now = database.now(session)
-            checks.append(seconds(lambda: admission.read_usage(session, runs["large"][0], SETTINGS, now=now)))
+            run, graph = runs["large"][0], "0" * 64
+            checks.append(seconds(lambda: admission.read_usage(session, run, graph, SETTINGS, now=now)))
 
     with filled.reading() as session:
         batch = session.execute(select(Batch.id).where(Batch.run_id == runs["live"][0]).limit(1)).scalar_one()

@@ -27,11 +27,14 @@ def summarise(figures: Figures) -> dict[str, Any]:
 def _solver(figures: Figures) -> SolverFigures:
     problems, searches_s = figures.problems, figures.searches_s
     misses = sum(searched_s > 0.0 for searched_s in searches_s)
-    answered = [problem for problem in problems if problem.timing]
+    answered = [problem for problem in problems if problem.timing or problem.charged_us]
+    estimated = [problem for problem in problems if problem.charge_estimated]
     breaks = [problem for problem in problems if problem.chain_breaks is not None]
     return SolverFigures(
         qpu_estimated_us=float(sum(problem.estimated_us for problem in answered)),
-        qpu_wasted_us=float(sum(problem.wasted_us for problem in problems)),
+        qpu_wasted_us=round(sum(problem.wasted_us for problem in problems), 1),
+        qpu_charge_estimated_us=round(sum(problem.charged_us for problem in estimated), 1),
+        qpu_wasted_estimated_us=round(sum(problem.wasted_us for problem in estimated), 1),
         solver_time_us=_times(answered),
         problems_sent=sum(problem.accepted for problem in problems),
         problems_adopted=sum(problem.adopted for problem in problems),

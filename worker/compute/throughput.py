@@ -71,7 +71,9 @@ class SolverFigures:
     """What a run used of a solver with qubits; all empty for an annealer in this process."""
 
     qpu_estimated_us: float = 0.0  # expected charge of the answered problems
-    qpu_wasted_us: float = 0.0  # charge of duplicates
+    qpu_wasted_us: float = 0.0  # charge of duplicates, or without an answer
+    qpu_charge_estimated_us: float = 0.0  # part of the charge that is estimated: the solver stated none
+    qpu_wasted_estimated_us: float = 0.0  # the same part of what was wasted
     solver_time_us: SolverTimes = field(default_factory=SolverTimes)
     problems_sent: int = 0  # accepted by the solver
     problems_adopted: int = 0  # accepted in a submission whose outcome had been unknown
@@ -96,7 +98,7 @@ def compute_throughput(
     """
     images = int(batches.images.sum())
     elapsed_s = _elapsed(batches)
-    access_us = float(qpu_access_time_us.sum())
+    access_us = round(float(qpu_access_time_us.sum()), 1)
     return {
         **asdict(solver or SolverFigures()),
         "images": images,

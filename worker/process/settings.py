@@ -51,6 +51,11 @@ class WorkerSettings(TomlSettings):
         ge=0,
         description="QPU seconds a day (UTC) for each of emulator and dwave.",
     )
+    month_budget_s: float | None = Field(
+        default=None,
+        ge=0,
+        description="QPU seconds a calendar month (UTC) for each of emulator and dwave.",
+    )
     window_margin_s: float = Field(
         default=5.0,
         ge=0,
@@ -72,6 +77,11 @@ class WorkerSettings(TomlSettings):
     def day_budget_us(self) -> int | None:
         """Return the budget of a day in microseconds."""
         return None if self.day_budget_s is None else round(self.day_budget_s * 1e6)
+
+    @property
+    def month_budget_us(self) -> int | None:
+        """Return the budget of a month in microseconds."""
+        return None if self.month_budget_s is None else round(self.month_budget_s * 1e6)
 
 
 def load() -> WorkerSettings:

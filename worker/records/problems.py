@@ -28,7 +28,6 @@ from schema.tables import Batch, Event, Ledger, Problem, Run, SampleSet
 
 LABEL = "annealq:"
 KEYED_LABEL = 48  # characters of a label with the key of its database; earlier ones lack it
-ACCESS_TIME = "qpu_access_time"  # in a solver's timing: what it charges
 OFFLINE = "offline: "  # the error of a problem that failed because of its solver begins with this
 _WITNESSES = 3
 MOST_SENDS = 3  # problems with the same image that may fail before it is given up
@@ -269,16 +268,21 @@ def mark_failed(
     *,
     now: datetime,
     timing: Mapping[str, float] | None = None,
+    charged_us: float | None = None,
 ) -> None:
     """Record in ``session`` that the solver refused or failed ``problem`` by ``now``, and ``why``.
 
     Args:
         source: state of the problem before.
         timing: the solver's own figures, microseconds, if it charged the problem nevertheless.
+        charged_us: its charge then, microseconds; None: not stated, so the estimate counts.
     """
     charge: dict[str, Any] = {}
-    if timing:
-        charge = {"timing": dict(timing), "wasted_us": round(timing.get(ACCESS_TIME, 0.0), 1)}
+    if timing and charged_us is not None:
+        charge = {"timing": dict(timing), "wasted_us": charged_us}
+    elif timing:
+        estimate = func.coalesce(Problem.estimated_us, 0)
+        charge = {"timing": dict(timing), "wasted_us": estimate, "charge_estimated": True}
     transition(session, problem, source, ProblemState.FAILED, now=now, why=why, error=why, **charge)
 
 
@@ -313,17 +317,23 @@ def record_duplicates(session: Session, problem: int, duplicates: int, *, now: d
 
 @dataclass(frozen=True)
 class ProblemReads:
-    """Raw reads of an answered problem, as of `schema.codecs.samples`, and the solver's own timing."""
+    """Raw reads of an answered problem, as of `schema.codecs.samples`, and the solver's own timing.
+
+    ``charged_us`` is its charge, microseconds; None: the solver stated none.
+    """
 
     problem: int
     data: bytes
     reads: int
     qubits: int
     timing: dict[str, Any]
+    charged_us: float | None
 
 
 def store_answers(session: Session, answers: Sequence[ProblemReads], *, now: datetime) -> None:
     """Store in ``session`` the raw reads of ``answers``, received by ``now``, and what they were charged.
+
+    A charge that the solver did not state is that of the estimate, and marked.
 
     Raises:
         StaleState: one of the problems is no longer in flight.
@@ -341,15 +351,24 @@ def store_answers(session: Session, answers: Sequence[ProblemReads], *, now: dat
         for answer in answers
     ]
     session.execute(_INSERT_SAMPLES, sample_sets)
+    estimates_us = _estimates_us(session, [each.problem for each in answers if each.charged_us is None])
     rows = {
         answer.problem: {
             "timing": answer.timing,
-            "charged_us": round(answer.timing.get("qpu_access_time", 0)),
+            "charged_us": estimates_us.get(answer.problem, answer.charged_us),
+            "charge_estimated": answer.charged_us is None,
             "answered_at": now,
         }
         for answer in answers
     }
     transition_each(session, rows, ProblemState.SENT, ProblemState.ANSWERED, now=now)
+
+
+def _estimates_us(session: Session, ids: Sequence[int]) -> dict[int, float]:
+    if not ids:
+        return {}
+    rows = session.execute(select(Problem.id, Problem.estimated_us).where(Problem.id.in_(ids)))
+    return {problem: float(estimated_us or 0) for problem, estimated_us in rows}
 
 
 _INSERT_SAMPLES: Insert = insert(SampleSet.__table__)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from schema.database import transition
@@ -39,7 +39,8 @@ class ProblemFacts:
     Attributes:
         accepted: the solver gave it an id.
         charged_us: charge in microseconds, 0 until it is answered.
-        wasted_us: charge of its duplicates.
+        wasted_us: charge of its duplicates, or without an answer.
+        charge_estimated: the solver did not state the charge.
         timing: the solver's own, with SAPI's names.
         chain_breaks: see `schema.tables.Problem`.
     """
@@ -50,8 +51,9 @@ class ProblemFacts:
     times_sent: int
     duplicates: int
     estimated_us: int
-    charged_us: int
-    wasted_us: int
+    charged_us: float
+    wasted_us: float
+    charge_estimated: bool
     reads: int
     timing: dict[str, Any] | None
     chain_breaks: bytes | None
@@ -116,13 +118,19 @@ def pin(session: Session, run: int, before: str | None, qpu: str, graph_id: str)
     return session.execute(select(Run.qpu).where(Run.id == run)).scalar_one() or qpu
 
 
-def resume_daily_paused(session: Session, *, now: datetime) -> int:
-    """Resume at ``now`` in ``session`` the runs paused by the budget of an earlier day; return how many."""
+def resume_budget_paused(session: Session, *, now: datetime) -> int:
+    """Resume at ``now`` in ``session`` the runs paused by the budget of an earlier day or month.
+
+    Returns:
+        How many there were.
+    """
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    paused = and_(Run.state == RunState.PAUSED, Run.paused_by == PausedBy.DAY)
-    rows = session.execute(select(Run.id).where(paused, Run.paused_at < midnight)).scalars().all()
-    for run in rows:
-        resume(session, run, "a new day", now=now)
+    begins = {PausedBy.DAY: midnight, PausedBy.MONTH: midnight.replace(day=1)}
+    over = or_(*(and_(Run.paused_by == by, Run.paused_at < begin) for by, begin in begins.items()))
+    query = select(Run.id, Run.paused_by).where(Run.state == RunState.PAUSED, over)
+    rows = session.execute(query).all()
+    for run, by in rows:
+        resume(session, run, f"a new {by}", now=now)
     return len(rows)
 
 
@@ -216,20 +224,22 @@ def _partly_scored(session: Session, run: int) -> Sequence[Any]:
 
 
 def _problems(session: Session, run: int) -> tuple[ProblemFacts, ...]:
+    columns: tuple[Any, ...] = (
+        Problem.count,
+        Problem.sent_at.is_not(None),
+        Problem.adopted,
+        Problem.times_sent,
+        Problem.duplicates,
+        func.coalesce(Problem.estimated_us, 0),
+        func.coalesce(Problem.charged_us, 0),
+        Problem.wasted_us,
+        Problem.charge_estimated,
+        func.coalesce(SampleSet.reads, 0),
+        Problem.timing,
+        Problem.chain_breaks,
+    )
     rows = session.execute(
-        select(
-            Problem.count,
-            Problem.sent_at.is_not(None),
-            Problem.adopted,
-            Problem.times_sent,
-            Problem.duplicates,
-            func.coalesce(Problem.estimated_us, 0),
-            func.coalesce(Problem.charged_us, 0),
-            Problem.wasted_us,
-            func.coalesce(SampleSet.reads, 0),
-            Problem.timing,
-            Problem.chain_breaks,
-        )
+        select(*columns)
         .join(Batch, Batch.id == Problem.batch_id)
         .outerjoin(SampleSet, SampleSet.problem_id == Problem.id)
         .where(Batch.run_id == run, Problem.times_sent > 0)

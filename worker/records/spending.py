@@ -7,8 +7,7 @@ it agrees with the ledger after any crash.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 
@@ -17,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from schema.tables import Batch, Problem, Run, Spending
-from schema.tables.costs import by_day, cost_us
+from schema.tables.costs import by_day, cost_us, round_charge
 
 
 @contextmanager
@@ -34,26 +33,26 @@ def booked(session: Session, batch: int, problems: Sequence[int] | None = None) 
         return
     before = _costs_us(session, batch, problems)
     yield
-    change = _costs_us(session, batch, problems)
-    change.subtract(before)
+    after = _costs_us(session, batch, problems)
+    change = {day: round_charge(after.get(day, 0.0) - before.get(day, 0.0)) for day in before | after}
     if any(change.values()):
         run = session.execute(select(Batch.run_id).where(Batch.id == batch)).scalar_one()
         _add(session, run, change)
 
 
-def of_run(session: Session, run: int) -> int:
+def of_run(session: Session, run: int) -> float:
     """Read from ``session`` the QPU time that ``run`` has spent, in microseconds."""
     query = select(func.coalesce(func.sum(Spending.spent_us), 0)).where(Spending.run_id == run)
-    return int(session.execute(query).scalar_one())
+    return round_charge(session.execute(query).scalar_one())
 
 
-def of_day(session: Session, solver: str, day: date) -> int:
-    """Read from ``session`` the QPU time that runs on ``solver`` spent on ``day`` (UTC), in microseconds."""
+def since_day(session: Session, solver: str, day: date) -> float:
+    """Read from ``session`` the QPU time, microseconds, that runs on ``solver`` spent since ``day`` (UTC)."""
     query = select(func.coalesce(func.sum(Spending.spent_us), 0)).join(Run, Run.id == Spending.run_id)
-    return int(session.execute(query.where(Spending.day == day, Run.solver == solver)).scalar_one())
+    return round_charge(session.execute(query.where(Spending.day >= day, Run.solver == solver)).scalar_one())
 
 
-def _costs_us(session: Session, batch: int, problems: Sequence[int] | None) -> Counter[date]:
+def _costs_us(session: Session, batch: int, problems: Sequence[int] | None) -> dict[date, float]:
     """Return the cost of problems by the day of their submission, in microseconds."""
     if problems is None:
         return by_day(session.execute(_OF_BATCH, {"batch_": batch}))
@@ -64,7 +63,7 @@ _OF_BATCH = select(Problem.sending_at, cost_us()).where(Problem.batch_id == bind
 _OF_PROBLEMS = _OF_BATCH.where(Problem.id.in_(bindparam("problems_", expanding=True)))
 
 
-def _add(session: Session, run: int, change: Counter[date]) -> None:
+def _add(session: Session, run: int, change: Mapping[date, float]) -> None:
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     rows = [{"run_id": run, "day": day, "spent_us": us} for day, us in sorted(change.items()) if us]
     statement = insert(Spending)

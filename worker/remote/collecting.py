@@ -21,6 +21,7 @@ from worker.records.problems import LedgerEntry
 from worker.remote.state import SubmissionState
 from worker.sapi.errors import NOT_FOUND
 from worker.sapi.events import Accepted, Answered, Event, Failed
+from worker.sapi.timing import charge_us
 from worker.scheduling import circuit_breaker
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def store(state: SubmissionState, events: list[Event]) -> None:
     accepted = [event for event in events if isinstance(event, Accepted)]
     answered = [event for event in events if isinstance(event, Answered)]
     failed = [event for event in events if isinstance(event, Failed)]
-    reads = [_reads(event) for event in answered if _fits(state, event)]
+    reads = [_reads(state, event) for event in answered if _fits(state, event)]
     _reach(accepted, CrashPoint.ACCEPTED, answered, CrashPoint.ANSWERED)
     ended = [event.key for event in events if not isinstance(event, Accepted)]
     with state.transaction(ended) as (session, now):
@@ -124,7 +125,8 @@ def _store_failure(state: SubmissionState, session: Session, event: Failed, now:
     if event.gone:
         problems.write_off(session, event.key, source, why, now=now)
     else:
-        problems.mark_failed(session, event.key, source, why, now=now, timing=event.timing_us)
+        timing, charged_us = event.timing_us, charge_us(event.timing_us, state.qpu.properties)
+        problems.mark_failed(session, event.key, source, why, now=now, timing=timing, charged_us=charged_us)
     state.context.meter.problem(ProblemOutcome.FAILED)
 
 
@@ -154,12 +156,15 @@ def _fits(state: SubmissionState, event: Answered) -> bool:
     return same and len(event.answer.packed) == state.batch_input.parameters.reads
 
 
-def _reads(event: Answered) -> problems.ProblemReads:
+def _reads(state: SubmissionState, event: Answered) -> problems.ProblemReads:
     answer = event.answer
     energies = answer.energies[np.newaxis].astype(np.float32)
     raw = samples.RawReads(answer.packed[np.newaxis], len(answer.active), energies)
     data = samples.encode(raw, isal_zlib.compress)
-    return problems.ProblemReads(event.key, data, len(answer.packed), len(answer.active), answer.timing_us)
+    charged_us = charge_us(answer.timing_us, state.qpu.properties)
+    return problems.ProblemReads(
+        event.key, data, len(answer.packed), len(answer.active), answer.timing_us, charged_us
+    )
 
 
 def _log(accepted: list[Accepted], answered: list[Answered], failed: list[Failed]) -> None:

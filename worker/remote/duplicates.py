@@ -16,7 +16,7 @@ import structlog
 from schema.errors import SolverError, Unavailable
 from schema.states import ProblemState
 from worker.records import leases, spending
-from worker.records.problems import ACCESS_TIME
+from worker.sapi.timing import charge_us
 from worker.scheduling import rechecks
 from worker.scheduling.rechecks import Look, PossibleDuplicate
 
@@ -117,7 +117,10 @@ def _own_us(qpu: SolverConnection, problem: PossibleDuplicate, listed: Sequence[
             return _charge_us(qpu, each, problem)
     if problem.written_off:
         return 0.0 if problem.sapi_id is None and listed else problem.estimated_us
-    return float((problem.timing or {}).get(ACCESS_TIME, 0.0))
+    if not problem.timing:
+        return 0.0
+    charged_us = charge_us(problem.timing, qpu.properties)
+    return problem.estimated_us if charged_us is None else charged_us
 
 
 def _charge_us(qpu: SolverConnection, other: ListedProblem, problem: PossibleDuplicate) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from schema.tables.costs import charge_ratio
 from worker.records import embeddings
 from worker.records.dry_runs import DryRunPlan, DryRunRequest
 from worker.remote.prepare import prepare
@@ -31,7 +32,11 @@ def estimate_dry_run(
     )
     program, tiling = setup.program, setup.embedding.tiling
     counts = setup.count_problems(request.images, request.batch_size)
-    qpu_us = sum(number * setup.estimate_us(request.parameters, count) for count, number in counts.items())
+    estimated_us = sum(
+        number * setup.estimate_us(request.parameters, count) for count, number in counts.items()
+    )
+    with context.database.reading() as session:
+        qpu_us = round(charge_ratio(session, setup.qpu.graph.graph_id) * estimated_us)
     return DryRunPlan(
         solver=setup.qpu.name,
         graph_id=setup.qpu.graph.graph_id,

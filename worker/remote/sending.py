@@ -31,6 +31,7 @@ log = structlog.get_logger()
 
 _PAUSES = {
     HoldReason.BUDGET: PausedBy.BUDGET,
+    HoldReason.MONTH: PausedBy.MONTH,
     HoldReason.DAY: PausedBy.DAY,
     HoldReason.WINDOW: PausedBy.WINDOW,
     HoldReason.DEADLINE: PausedBy.DEADLINE,
@@ -60,7 +61,7 @@ def _send_group(state: SubmissionState, group: list[LedgerEntry]) -> bool:
         admitted = _admit(state, session, group, now)
         group = [state.to_send.popleft() for _ in range(admitted.problems)]
         problems.mark_sending(session, [entry.id for entry in group], state.qpu.name, now=now)
-    if admitted.reason not in (None, HoldReason.ROOM):
+    if admitted.reason not in (None, HoldReason.ROOM, HoldReason.CAUTION):
         state.defer(f"run {state.batch_input.run} may submit nothing more: {admitted.reason}")
     reach(CrashPoint.SENDING)
     for entry, (lin, quad) in zip(group, encoded[: len(group)], strict=True):
@@ -76,7 +77,7 @@ def _admit(
 ) -> admission.Admission:
     """Return how many of ``group`` may be sent; pause the run if a budget or window is too small."""
     run = state.batch_input.run
-    usage = admission.read_usage(session, run, state.context.settings, now=now)
+    usage = admission.read_usage(session, run, state.terms.graph_id, state.context.settings, now=now)
     estimates_us = [state.terms.estimate_us(entry.count) for entry in group]
     admitted = admission.within_limits(usage, estimates_us)
     by = None if admitted.reason is None else _PAUSES.get(admitted.reason)

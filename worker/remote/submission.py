@@ -217,7 +217,10 @@ class BatchSubmission:
         if not state.in_flight:
             if state.to_send and silence_s > ROOM_S:
                 limit, solver = settings.solver_in_flight, state.batch_input.solver
-                why = f"{limit} problems are in flight at {solver}: it takes no more"
+                why = (
+                    f"{solver} gets no more problems for now: {limit} are in flight, or those in flight may "
+                    "spend a budget"
+                )
                 if state.resend_at:
                     why = f"the queue of {state.qpu.name} is full: no more problems of this account are taken"
                 state.defer(why, _WAIT_S)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +13,7 @@ from dwave.cloud import Client
 from dwave.cloud.api import Problems
 from dwave.cloud.exceptions import SAPIError
 
+from worker.sapi import timing, wire
 from worker.sapi.errors import GONE, NOT_FOUND, mapping_errors
 
 _PROBLEMS = "application/vnd.dwave.sapi.problems+json"
@@ -30,6 +31,7 @@ class ListedProblem:
     status: str
     submitted_on: datetime | None
     label: str = ""
+    solver: str = ""  # its name then
 
 
 def find(client: Client, labels: Sequence[str]) -> dict[str, list[ListedProblem]]:
@@ -92,22 +94,24 @@ def find_all(client: Client, prefix: str) -> Iterator[ListedProblem]:
         yield from find_all(client, prefix + digit)
 
 
-def charge_us(client: Client, sapi_id: str) -> float | None:
-    """Return what the finished problem ``sapi_id`` was charged, microseconds; None if that is not known.
+def charge_us(client: Client, sapi_id: str, properties: Mapping[str, Any]) -> float | None:
+    """Return what the finished problem ``sapi_id`` was charged by a solver with ``properties``.
+
+    Returns:
+        Microseconds; None if that is not known.
 
     Raises:
         Unavailable: the solver does not answer.
     """
     with mapping_errors(), closing(client.create_session()) as session:
         try:
-            message = fetch(session, sapi_id)
+            problem = fetch(session, sapi_id)
         except SAPIError as error:
             if error.error_code in (NOT_FOUND, GONE):
                 return None
             raise
-        timing = (message.get("answer") or message).get("timing") or {}
-        charged_us = timing.get("qpu_access_time")
-        return None if charged_us is None else round(float(charged_us), 1)
+        stated = (problem.get("answer") or problem).get("timing")
+        return timing.charge_us(wire.decode_timing(stated), properties)
 
 
 def fetch(session: Any, sapi_id: str) -> Any:
@@ -155,6 +159,7 @@ def _list(client: Client, **filters: Any) -> list[ListedProblem]:
             status=str(getattr(row.status, "value", row.status)),
             submitted_on=row.submitted_on,
             label=row.label or "",
+            solver=str(getattr(row.solver, "name", row.solver)),
         )
         for row in rows
     ]

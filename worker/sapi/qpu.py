@@ -23,6 +23,7 @@ from schema.parameters import Parameters, QpuChoice
 from worker.embedding.model.graphs import SolverGraph
 from worker.embedding.model.scale import Ranges
 from worker.sapi import problems as sapi_problems
+from worker.sapi import timing
 from worker.sapi.checks import ProblemChecks, Verdict
 from worker.sapi.choice import GraphsOf, choose_solver
 from worker.sapi.client import Access, Deprecation, connect
@@ -128,24 +129,12 @@ class SolverConnection:
         self._client.close(wait=False)
 
     def estimate_us(self, parameters: Parameters, qubits: int) -> int:
-        """Return the QPU access time, microseconds, of a problem with ``parameters`` on ``qubits`` qubits.
+        """Return the expected charge of a problem, microseconds; see `timing.estimate_us`.
 
         Raises:
             Refused: reads or times are out of the solver's ranges; the message names the range.
         """
-        self._check(parameters)
-        times = _times(parameters)
-        try:
-            estimate = self._solver.estimate_qpu_access_time(qubits, num_reads=parameters.reads, **times)
-        except (KeyError, ValueError) as error:
-            raise Refused(f"{self.name} does not state how long a problem takes: {error}") from None
-        low, high = self.properties.get("problem_run_duration_range", (0, float("inf")))
-        if not low <= estimate <= high:
-            raise Refused(
-                f"{parameters.reads:,} reads take {estimate:,.0f} us, a problem on {self.name} may take "
-                f"{high:,.0f} us: use fewer reads"
-            )
-        return int(estimate + 0.5)
+        return timing.estimate_us(self._solver, parameters, qubits)
 
     def submit(self, key: int, label: str, lin: str, quad: str, parameters: Parameters) -> None:
         """Queue a problem for submission; `next_event` reports on it under ``key``.
@@ -218,7 +207,7 @@ class SolverConnection:
 
     def charge_us(self, sapi_id: str) -> float | None:
         """Return what the finished problem ``sapi_id`` was charged; see `problems.charge_us`."""
-        return sapi_problems.charge_us(self._client, sapi_id)
+        return sapi_problems.charge_us(self._client, sapi_id, self.properties)
 
     def cancel(self, ids: Iterable[str]) -> None:
         """Cancel those of the problems ``ids`` that still wait; raise Unavailable without an answer."""
@@ -278,19 +267,6 @@ class SolverConnection:
             self._client._poll(future)
         return None
 
-    def _check(self, parameters: Parameters) -> None:
-        low, high = self.properties.get("num_reads_range", (1, float("inf")))
-        if not low <= parameters.reads <= high:
-            raise Refused(f"{parameters.reads:,} reads: {self.name} takes {low:,} to {high:,} in a problem")
-        if parameters.annealing_time_us is not None:
-            low, high = self.properties.get("annealing_time_range", (0.0, float("inf")))
-            if not low <= (time_us := parameters.annealing_time_us) <= high:
-                raise Refused(f"an anneal of {time_us:g} us: {self.name} takes {low:g} to {high:g} us")
-        if parameters.anneal_schedule is not None:
-            points = len(parameters.anneal_schedule)
-            if points > (most := self.properties.get("max_anneal_schedule_points", points)):
-                raise Refused(f"an anneal schedule of {points} points: {self.name} takes {most}")
-
     def _params(self, parameters: Parameters) -> dict[str, Any]:
         """Return the parameters of a problem, under names that the solver knows."""
         # The scale is ours: the solver's own would give each problem another temperature.
@@ -298,14 +274,8 @@ class SolverConnection:
             "num_reads": parameters.reads,
             "answer_mode": "raw",
             "auto_scale": False,
-            **_times(parameters),
+            **timing.anneal_parameters(parameters),
         }
         if unknown := sorted(params.keys() - self._solver.parameters.keys()):
             raise Refused(f"{self.name} does not know the parameter {unknown[0]}")
         return params
-
-
-def _times(parameters: Parameters) -> dict[str, Any]:
-    if parameters.anneal_schedule is not None:
-        return {"anneal_schedule": [list(point) for point in parameters.anneal_schedule]}
-    return {} if parameters.annealing_time_us is None else {"annealing_time": parameters.annealing_time_us}

@@ -28,6 +28,7 @@ Two reads of the qubits 4 and 7, with bits 10 and 01:
 from __future__ import annotations
 
 import binascii
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -84,7 +85,6 @@ def decode_answer(answer: Mapping[str, Any]) -> Answer:
         packed = np.frombuffer(_bytes(answer["solutions"]), np.uint8)
         counts = answer.get("num_occurrences")
         occurrences = None if counts is None else np.frombuffer(_bytes(counts), "<i4").astype(np.int32)
-        timing = decode_timing(answer.get("timing"))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Corrupt(f"the solver's answer cannot be read: {error!r}") from None
     row = -(-len(active) // 8)
@@ -96,12 +96,15 @@ def decode_answer(answer: Mapping[str, Any]) -> Answer:
         )
     reads = packed.reshape(len(energies), row).copy()
     reads[:, -1:] &= 0xFF << (-len(active) % 8) & 0xFF
-    return Answer(reads, energies, active, occurrences, timing)
+    return Answer(reads, energies, active, occurrences, decode_timing(answer.get("timing")))
 
 
 def decode_timing(timing: Any) -> dict[str, float]:
-    """Decode a solver's own figures by name, microseconds; a paid answer is not lost if one is missing."""
-    return {str(name): float(us) for name, us in (timing or {}).items() if us is not None}
+    """Return the finite numbers of the field `timing` of an answer, which is not lost if it has others."""
+    if not isinstance(timing, Mapping):
+        return {}
+    numbers = {str(name): value for name, value in timing.items() if type(value) in (int, float)}
+    return {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
 
 
 def _bytes(text: Any) -> bytes:

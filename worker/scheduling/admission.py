@@ -1,14 +1,16 @@
 """Admission control: how many problems may be submitted now, within the limits of problems in flight, the
 budgets of QPU time, and the windows and deadlines of runs.
 
-The limits are checked in the transaction that marks the problems as being submitted, by one worker at a time,
-so none is exceeded. Problems in flight count with their estimate, which is what the solver will charge.
+The limits are checked in the transaction that marks the problems as being submitted, by one worker at a time.
+Problems in flight count with their estimates times the ratio of the chip's recent charges to estimates. A
+budget is exceeded by one problem at most as long as charges are below twice that: for several problems in
+flight, twice as much must be left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import accumulate
@@ -19,7 +21,7 @@ from sqlalchemy.orm import Session
 from schema.calendar.run_hours import RunHours
 from schema.states import LIVE_RUNS, PausedBy, RunState
 from schema.tables import Batch, Problem, Run
-from schema.tables.costs import IN_FLIGHT
+from schema.tables.costs import IN_FLIGHT, STEP_US, charge_ratio
 from worker.process.settings import WorkerSettings
 from worker.records import spending
 
@@ -33,18 +35,51 @@ class HoldReason(StrEnum):
     RUN = "run"  # the run was paused or cancelled
     ROOM = "room"  # the limit of problems in flight is reached
     BUDGET = "budget"  # the run's budget does not suffice
+    MONTH = "month"  # the solver's budget of this month does not suffice
     DAY = "day"  # the solver's budget of today does not suffice
+    CAUTION = "caution"  # a budget suffices unless those in flight are charged twice their estimates
     WINDOW = "window"  # the run's window is closed, or the answer would arrive after it closes
     DEADLINE = "deadline"  # the answer would arrive after the run's deadline
 
 
+_BUDGETS = (HoldReason.BUDGET, HoldReason.MONTH, HoldReason.DAY)
+_CAUTION = 2.0  # charges may be that much higher than the ratio of recent ones says
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A budget of QPU time in microseconds.
+
+    Attributes:
+        limit_us: the most that may be charged.
+        spent_us: charged, and expected to be charged for problems in flight.
+        in_flight_us: the latter, by estimates.
+        ratio: expected charge of a problem as a multiple of its estimate.
+    """
+
+    limit_us: int
+    spent_us: float = 0.0
+    in_flight_us: float = 0.0
+    ratio: float = 1.0
+
+    def suffices(self, next_us: float, factor: float = 1.0) -> bool:
+        """Return whether problems of ``next_us`` by estimates may follow those in flight.
+
+        Charges are assumed to be ``factor`` times as high as expected.
+        """
+        ratio = self.ratio * factor
+        total_us = self.spent_us + (ratio - 1) * self.in_flight_us + ratio * next_us
+        return total_us <= self.limit_us + STEP_US / 2
+
+
 @dataclass(frozen=True)
 class Usage:
-    """Current usage, compared with the limits. QPU time and budgets are in microseconds; None: no limit.
+    """Current usage, compared with the limits. QPU time is in microseconds; None: no limit.
 
     Attributes:
         in_flight: problems submitted to the solver and not answered, of all runs and workers.
         max_in_flight: their limit.
+        budgets: those that apply, by the reason for which they hold problems back.
         queue_us: QPU time of those in flight.
         answer_s: longest duration of a recent answer, including its time in the queue.
         margin_s: added to it for safety.
@@ -55,10 +90,7 @@ class Usage:
     run: RunState
     in_flight: int
     max_in_flight: int
-    run_spent_us: int
-    run_budget_us: int | None
-    day_spent_us: int
-    day_budget_us: int | None
+    budgets: Mapping[HoldReason, Budget] = field(default_factory=dict)
     queue_us: int = 0
     answer_s: float = 0.0
     margin_s: float = 0.0
@@ -83,18 +115,20 @@ def within_limits(usage: Usage, estimates_us: Sequence[int]) -> Admission:
     # If several limits apply, the first one is the reason: a full queue must not hide a spent budget.
     limits = {
         HoldReason.DEADLINE: within_time(sums, usage, usage.deadline_s),
-        HoldReason.BUDGET: within_budget(sums, usage.run_spent_us, usage.run_budget_us),
-        HoldReason.DAY: within_budget(sums, usage.day_spent_us, usage.day_budget_us),
+        **{reason: within_budget(sums, usage.budgets.get(reason)) for reason in _BUDGETS},
         HoldReason.WINDOW: within_time(sums, usage, usage.window_s),
         HoldReason.ROOM: min(room, len(sums)),
+        HoldReason.CAUTION: min(with_caution(sums, budget) for budget in (*usage.budgets.values(), None)),
     }
     reason = min(limits, key=limits.__getitem__)
     admitted = limits[reason]
     return Admission(admitted, reason if admitted < len(sums) else None)
 
 
-def read_usage(session: Session, run: int, settings: WorkerSettings, *, now: datetime) -> Usage:
-    """Read the usage of ``run`` at ``now``, with the limits of ``settings``.
+def read_usage(
+    session: Session, run: int, graph_id: str, settings: WorkerSettings, *, now: datetime
+) -> Usage:
+    """Read the usage of ``run``, on the working graph ``graph_id``, at ``now``, with limits by ``settings``.
 
     Other workers wait for their admission until ``session`` commits.
     """
@@ -103,16 +137,25 @@ def read_usage(session: Session, run: int, settings: WorkerSettings, *, now: dat
     columns = (Run.state, Run.solver, Run.budget_us, Run.window, Run.opened_until, Run.deadline_at)
     row = session.execute(select(*columns).where(Run.id == run)).one()
     hours = RunHours.of(row.window, row.opened_until, row.deadline_at)
-    day_budget_us = settings.day_budget_us
-    in_flight, queue_us = _in_flight(session, row.solver)
+    in_flight, queue_us, of_run_us = _in_flight(session, row.solver, run)
+    today = now.date()
+    budgets: dict[HoldReason, Budget] = {}
+    if row.budget_us is not None:
+        spent_us = spending.of_run(session, run)
+        budgets[HoldReason.BUDGET] = Budget(row.budget_us, spent_us, of_run_us)
+    for reason, limit_us, since in (
+        (HoldReason.MONTH, settings.month_budget_us, today.replace(day=1)),
+        (HoldReason.DAY, settings.day_budget_us, today),
+    ):
+        if limit_us is not None:
+            spent_us = spending.since_day(session, row.solver, since)
+            budgets[reason] = Budget(limit_us, spent_us, queue_us)
+    ratio = charge_ratio(session, graph_id) if budgets else 1.0
     return Usage(
         run=row.state,
         in_flight=in_flight,
         max_in_flight=settings.solver_in_flight,
-        run_spent_us=0 if row.budget_us is None else spending.of_run(session, run),
-        run_budget_us=row.budget_us,
-        day_spent_us=0 if day_budget_us is None else spending.of_day(session, row.solver, now.date()),
-        day_budget_us=day_budget_us,
+        budgets={reason: replace(budget, ratio=ratio) for reason, budget in budgets.items()},
         queue_us=queue_us,
         answer_s=_answer_s(session, row.solver, hours, now),
         margin_s=settings.window_margin_s,
@@ -129,27 +172,42 @@ def pause_reason(usage: Usage, by: PausedBy, next_us: int) -> str:
         return (
             f"the next answer takes up to {wait_s:,.1f} s, and the run's {what} before: nothing is submitted"
         )
-    if by is PausedBy.DAY:
-        spent, budget = usage.day_spent_us, usage.day_budget_us or 0
-        return (
-            f"the next problem takes {next_us / 1e6:g} s of QPU time, and {spent / 1e6:g} s of today's "
-            f"budget of {budget / 1e6:g} s are spent: the run resumes tomorrow (UTC), or with a higher "
-            "ANNEALQ_WORKER_DAY_BUDGET_S and `annealq runs resume`"
-        )
-    spent, budget = usage.run_spent_us, usage.run_budget_us or 0
+    whose, hint = _BUDGET_TEXTS[by]
+    budget = usage.budgets[HoldReason(by)]
     return (
-        f"the next problem takes {next_us / 1e6:g} s of QPU time, and {spent / 1e6:g} s of the run's "
-        f"budget of {budget / 1e6:g} s are spent: raise it with `annealq runs resume RUN --budget SECONDS`"
+        f"the next problem takes {budget.ratio * next_us / 1e6:g} s of QPU time, and "
+        f"{budget.spent_us / 1e6:g} s of {whose} budget of {budget.limit_us / 1e6:g} s are spent: {hint}"
     )
 
 
-def _in_flight(session: Session, solver: str) -> tuple[int, int]:
-    """Return the number of problems in flight on a solver, and their estimated QPU time in microseconds."""
-    # A subquery for each problem in flight, of which there are few: PostgreSQL would join all batches.
+_BUDGET_TEXTS = {
+    PausedBy.BUDGET: ("the run's", "raise it with `annealq runs resume RUN --budget SECONDS`"),
+    PausedBy.DAY: (
+        "today's",
+        "the run resumes tomorrow (UTC), or with a higher ANNEALQ_WORKER_DAY_BUDGET_S and `annealq runs "
+        "resume`",
+    ),
+    PausedBy.MONTH: (
+        "this month's",
+        "the run resumes on the first of the next month (UTC), or with a higher "
+        "ANNEALQ_WORKER_MONTH_BUDGET_S and `annealq runs resume`",
+    ),
+}
+
+
+def _in_flight(session: Session, solver: str, run: int) -> tuple[int, int, int]:
+    """Return the number of problems in flight on ``solver``, their estimates, and those of ``run``."""
+    # Subqueries for each batch in flight, of which there are few: PostgreSQL would join all batches.
+    run_of = select(Batch.run_id).where(Batch.id == Problem.batch_id).scalar_subquery()
     solver_of = select(Run.solver).join(Batch).where(Batch.id == Problem.batch_id).scalar_subquery()
-    query = select(func.count(), func.coalesce(func.sum(Problem.estimated_us), 0))
-    row = session.execute(query.where(Problem.state.in_(IN_FLIGHT), solver_of == solver)).one()
-    return row[0], int(row[1] or 0)
+    sums = (func.count(), func.coalesce(func.sum(Problem.estimated_us), 0))
+    query = select(solver_of, run_of, *sums).where(Problem.state.in_(IN_FLIGHT)).group_by(Problem.batch_id)
+    rows = [row for row in session.execute(query).all() if row[0] == solver]
+    return (
+        sum(row[2] for row in rows),
+        sum(int(row[3]) for row in rows),
+        sum(int(row[3]) for row in rows if row[1] == run),
+    )
 
 
 def _window_s(hours: RunHours, now: datetime) -> float | None:
@@ -191,8 +249,17 @@ def within_time(sums: Sequence[int], usage: Usage, left_s: float | None) -> int:
     return sum(_wait_s(usage, total) <= left_s for total in sums)
 
 
-def within_budget(sums: Sequence[int], spent_us: int, budget_us: int | None) -> int:
-    """Count the problems that ``budget_us`` allows after ``spent_us``; ``sums`` add up their QPU times."""
-    if budget_us is None:
+def within_budget(sums: Sequence[int], budget: Budget | None) -> int:
+    """Count the problems that ``budget`` allows; ``sums`` add up their estimates."""
+    return len(sums) if budget is None else sum(map(budget.suffices, sums))
+
+
+def with_caution(sums: Sequence[int], budget: Budget | None) -> int:
+    """Count the problems that ``budget`` allows if charges are twice as high as expected, but one at least.
+
+    One problem may exceed a budget, if nothing else is in flight; ``sums`` add up the estimates.
+    """
+    if budget is None:
         return len(sums)
-    return sum(spent_us + total <= budget_us for total in sums)
+    allowed = sum(budget.suffices(total, _CAUTION) for total in sums)
+    return max(allowed, int(not budget.in_flight_us))

@@ -20,6 +20,7 @@ from worker.records.problems import KEYED_LABEL, LABEL
 from worker.sapi import problems
 from worker.sapi.client import connect
 from worker.sapi.connections import SolverConnections
+from worker.sapi.errors import mapping_errors
 from worker.tools import entry
 
 _CHARGED = frozenset({"COMPLETED", "FAILED"})
@@ -39,6 +40,8 @@ def lines(name: str, keys: Sequence[str], labels: set[str]) -> Iterator[dict[str
     client = connect(replace(SolverConnections(load()).access(solver_named(name)), retries=_RETRIES))
     prefixes = tuple(LABEL + key for key in keys)
     try:
+        with mapping_errors():
+            properties = {str(each.name): each.properties for each in client.get_solvers(qpu=True)}
         for problem in problems.find_all(client, LABEL):
             own = problem.label in labels
             own |= len(problem.label) == KEYED_LABEL and problem.label.startswith(prefixes)
@@ -49,7 +52,9 @@ def lines(name: str, keys: Sequence[str], labels: set[str]) -> Iterator[dict[str
                 "own": own,
             }
             if own and problem.status in _CHARGED:
-                line["charged_us"] = problems.charge_us(client, problem.sapi_id)
+                line["charged_us"] = problems.charge_us(
+                    client, problem.sapi_id, properties.get(problem.solver, {})
+                )
             yield line
     finally:
         client.close(wait=False)

@@ -65,7 +65,7 @@ def _too_many(caller: Caller, limit: int, used: int, images: int, now: datetime)
 
 
 def _reserve_time(session: Session, caller: Caller, run: int, limit_us: int, now: datetime) -> None:
-    left_us = limit_us - _claimed_us(session, caller, run, now)
+    left_us = int(limit_us - _claimed_us(session, caller, run, now))
     budget = session.execute(select(Run.budget_us).where(Run.id == run)).scalar_one()
     if left_us <= 0 or (budget is not None and budget > left_us):
         raise RequestRefused(
@@ -80,7 +80,7 @@ def _reserve_time(session: Session, caller: Caller, run: int, limit_us: int, now
         session.execute(update(Run).where(Run.id == run).values(budget_us=left_us))
 
 
-def _claimed_us(session: Session, caller: Caller, run: int, now: datetime) -> int:
+def _claimed_us(session: Session, caller: Caller, run: int, now: datetime) -> float:
     """Return the QPU time that today's other runs of ``caller`` were charged, or may still be charged."""
     rows = session.execute(
         select(Run.state, func.coalesce(Run.budget_us, 0), func.coalesce(func.sum(cost_us()), 0))
@@ -95,7 +95,7 @@ def _claimed_us(session: Session, caller: Caller, run: int, now: datetime) -> in
         )
         .group_by(Run.id, Run.state, Run.budget_us)
     )
-    return sum(int(spent if state in FINISHED_RUNS else max(budget, spent)) for state, budget, spent in rows)
+    return sum(spent if state in FINISHED_RUNS else max(budget, spent) for state, budget, spent in rows)
 
 
 def _until_tomorrow_s(now: datetime) -> int:

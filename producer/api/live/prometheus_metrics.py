@@ -19,7 +19,7 @@ from schema.parameters import Solver
 from schema.states import LIVE_RUNS, BatchState, DeliveryState, ProblemState, RunState, State
 from schema.tables import Batch, Breaker, Classification, Problem, Run
 from schema.tables.api import Delivery
-from schema.tables.costs import charged_us
+from schema.tables.costs import charged_us, round_charge
 
 _UNFINISHED = (*LIVE_RUNS, RunState.PAUSED)
 _FRESH_S = 2.0  # several scrapers cost one query
@@ -100,7 +100,8 @@ def _runs(session: Session) -> Iterator[Metric]:
         .group_by(Run.id, Run.solver)
     )
     text = "QPU time charged to a run so far"
-    yield _fill(GaugeMetricFamily("annealq_run_qpu_microseconds", text, labels=["run", "solver"]), charges)
+    rounded = ((run, solver, round_charge(us)) for run, solver, us in charges)
+    yield _fill(GaugeMetricFamily("annealq_run_qpu_microseconds", text, labels=["run", "solver"]), rounded)
     fractions = session.execute(
         select(Run.id, func.avg(Classification.chain_break_fraction))
         .join(Classification, Classification.run_id == Run.id)
@@ -127,7 +128,7 @@ def _ledger(session: Session) -> Iterator[Metric]:
         .join(Problem, Problem.batch_id == Batch.id)
         .group_by(Run.solver)
     ).all()
-    costs = {solver.value: 0 for solver in Solver} | {row[0]: row[1] for row in rows}
+    costs = {solver.value: 0.0 for solver in Solver} | {row[0]: round_charge(row[1]) for row in rows}
     text = "QPU time charged for answers and duplicates"
     yield _fill(CounterMetricFamily("annealq_qpu_microseconds", text, labels=["solver"]), costs.items())
 

@@ -50,6 +50,8 @@ def test_figures_of_two_batches() -> None:
         embedding_misses=6,
         qpu_estimated_us=4100.0,
         qpu_wasted_us=50.0,
+        qpu_charge_estimated_us=30.0,
+        qpu_wasted_estimated_us=20.0,
         embedding_seconds_saved=7.5,
         solver_time_us=SolverTimes(1.0, 2.0, 3.0, 4.0, 5.0, 6.0),
         chain_breaks=ChainBreaks(0.25, 3, 0.5),
@@ -62,6 +64,8 @@ def test_figures_of_two_batches() -> None:
         "qpu_access_time_us_per_image": 40.0,
         "qpu_estimated_us": 4100.0,
         "qpu_wasted_us": 50.0,
+        "qpu_charge_estimated_us": 30.0,
+        "qpu_wasted_estimated_us": 20.0,
         "solver_time_us": {
             "programming": 1.0,
             "sampling": 2.0,

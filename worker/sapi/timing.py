@@ -1,0 +1,116 @@
+"""QPU time of problems by a solver's properties: what they are expected to be charged, and were charged.
+
+The charge is the QPU access time divided by the solver's ``quota_conversion_rate``, as D-Wave documents that
+property; it is 1 for QPUs. Charges are in steps of 0.1 us, estimates are whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from dwave.cloud.solver import StructuredSolver
+
+from schema.errors import Refused
+from schema.parameters import Parameters
+
+log = structlog.get_logger()
+
+# For a solver without a timing model: no QPU that D-Wave has published takes longer. Its slowest programming
+# with thermalization is that of Advantage2_system1, its slowest readout that of Advantage_system4.
+_PROGRAMMING_US, _READOUT_US, _DELAY_US = 34_600.0, 250.0, 21.0
+_ANNEAL_US = 20.0
+
+
+def charge_us(timing: Mapping[str, float], properties: Mapping[str, Any]) -> float | None:
+    """Return the charge of an answer with the ``timing`` that a solver with ``properties`` has stated.
+
+    Returns:
+        Microseconds; None if no charge is stated.
+    """
+    access_us = timing.get("qpu_access_time", -1.0)
+    return round(access_us / conversion_rate(properties), 1) if access_us >= 0 else None
+
+
+def conversion_rate(properties: Mapping[str, Any]) -> float:
+    """Return the QPU time for which a solver with ``properties`` charges one unit of time."""
+    rate = _number(properties.get("quota_conversion_rate"))
+    return rate if rate is not None and rate > 0 else 1.0
+
+
+def estimate_us(solver: StructuredSolver, parameters: Parameters, qubits: int) -> int:
+    """Return the expected charge, microseconds, of a problem with ``parameters`` on ``qubits`` qubits.
+
+    A solver that states no timing model is assumed to be as slow as the slowest QPU that D-Wave has
+    published; admission learns from its first answers what it charges.
+
+    Raises:
+        Refused: reads or times are out of the ranges of ``solver``; the message names the range.
+    """
+    _check(solver, parameters)
+    times, reads = anneal_parameters(parameters), parameters.reads
+    try:
+        access_us = float(solver.estimate_qpu_access_time(qubits, num_reads=reads, **times))
+        _check_duration(solver, parameters, access_us)
+    except (KeyError, ValueError, TypeError) as error:
+        anneal_us = _anneal_us(parameters, solver.properties)
+        access_us = _PROGRAMMING_US + reads * (anneal_us + _READOUT_US + _DELAY_US)
+        log.warning("no timing model", solver=solver.name, assumed_us=round(access_us), error=str(error))
+    return int(access_us / conversion_rate(solver.properties) + 0.5)
+
+
+def anneal_parameters(parameters: Parameters) -> dict[str, Any]:
+    """Return the schedule or time of an anneal by the solver's names; empty for the solver's default."""
+    if parameters.anneal_schedule is not None:
+        return {"anneal_schedule": [list(point) for point in parameters.anneal_schedule]}
+    return {} if parameters.annealing_time_us is None else {"annealing_time": parameters.annealing_time_us}
+
+
+def _check(solver: StructuredSolver, parameters: Parameters) -> None:
+    name, properties = solver.name, solver.properties
+    low, high = properties.get("num_reads_range", (1, math.inf))
+    if not low <= parameters.reads <= high:
+        raise Refused(f"{parameters.reads:,} reads: {name} takes {low:,} to {high:,} in a problem")
+    if parameters.annealing_time_us is not None:
+        low, high = properties.get("annealing_time_range", (0.0, math.inf))
+        if not low <= (time_us := parameters.annealing_time_us) <= high:
+            raise Refused(f"an anneal of {time_us:g} us: {name} takes {low:g} to {high:g} us")
+    if (schedule := parameters.anneal_schedule) is not None:
+        is_reverse = schedule[0][1] == 1
+        most = properties.get("max_anneal_schedule_points", len(schedule))
+        if len(schedule) > most + is_reverse:
+            raise Refused(f"an anneal schedule of {len(schedule)} points: {name} takes {most + is_reverse}")
+        if is_reverse:
+            raise Refused(
+                "an anneal schedule that starts at s = 1 needs initial states, which annealq does not "
+                "submit: start it at s = 0"
+            )
+
+
+def _check_duration(solver: StructuredSolver, parameters: Parameters, access_us: float) -> None:
+    """Refuse a problem that runs too long by D-Wave's formula.
+
+    It counts the times that a user can set, and the readout: (anneal + pause after the read + readout) x
+    reads + pause after programming.
+    """
+    data = solver.properties["problem_timing_data"]
+    fixed_us = data["typical_programming_time"] + parameters.reads * data["qpu_delay_time_per_sample"]
+    low, high = solver.properties.get("problem_run_duration_range", (0.0, math.inf))
+    if not low <= (duration_us := access_us - fixed_us) <= high:
+        raise Refused(
+            f"{parameters.reads:,} reads run for {duration_us:,.0f} us, a problem on {solver.name} may run "
+            f"for {high:,.0f} us: use fewer reads"
+        )
+
+
+def _anneal_us(parameters: Parameters, properties: Mapping[str, Any]) -> float:
+    if parameters.anneal_schedule is not None:
+        return parameters.anneal_schedule[-1][0]
+    return parameters.annealing_time_us or _number(properties.get("default_annealing_time")) or _ANNEAL_US
+
+
+def _number(value: Any) -> float | None:
+    """Return a finite number; None for anything else."""
+    return float(value) if type(value) in (int, float) and math.isfinite(value) else None
