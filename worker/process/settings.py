@@ -18,7 +18,7 @@ class WorkerSettings(TomlSettings):
     toml_table: tuple[str, ...] = Field(default=("worker",), exclude=True, repr=False)
 
     lease_s: float = Field(default=60.0, gt=0, description="A lease not renewed for this long is lost.")
-    max_attempts: int = Field(default=5, ge=1, description="Claims after which a batch counts as failed.")
+    max_attempts: int = Field(default=5, ge=1, description="Claims without an answer that fail a batch.")
     retry_base_s: float = Field(default=2.0, gt=0, description="Wait before the first retry; then doubled.")
     retry_limit_s: float = Field(default=300.0, gt=0, description="Longest wait before a retry.")
     waiting_hints: int = Field(default=32, ge=1, description="Messages that wait in the broker at most.")

@@ -128,11 +128,15 @@ def _release(
 
 def _values(table: Any, decision: Retry | Discard, now: datetime) -> dict[str, Any]:
     """Return the columns to set together with the state."""
-    values = {"lease_until": None, "error": decision.error, "dispatched_at": None if table is Batch else now}
+    values: dict[str, Any] = {
+        "lease_until": None,
+        "error": decision.error,
+        "dispatched_at": None if table is Batch else now,
+    }
     if isinstance(decision, Discard):
         return values if table is Batch else values | {"finished_at": now}
     if not decision.counts:
-        values["attempts"] = table.attempts - 1
+        values["attempts"] = 0 if decision.progressed else table.attempts - 1
     if table is Batch:
         values["due_at"] = now + timedelta(seconds=decision.seconds)
     return values

@@ -26,11 +26,17 @@ _TEMPORARY = (Unavailable, DatabaseUnavailable, DatabaseFull)
 
 @dataclass(frozen=True)
 class Retry:
-    """Decision to retry after ``seconds``; the attempt ``counts`` towards the limit."""
+    """Decision to retry after ``seconds``.
+
+    Attributes:
+        counts: the attempt counts towards the limit.
+        progressed: answers were stored, so that no earlier attempt counts either.
+    """
 
     seconds: float
     error: str
     counts: bool = True
+    progressed: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ def decide(
         # It costs nothing to look the problem up. The circuit breaker limits how often one is sent.
         return Retry(_wait_s(error, settings), text, counts=False)
     if isinstance(error, SolverError) and error.progressed and not isinstance(error, Refused):
-        return Retry(_wait_s(error, settings), text, counts=False)
+        return Retry(_wait_s(error, settings), text, counts=False, progressed=True)
     permanent = isinstance(error, AnnealqError) and not isinstance(error, _TEMPORARY)
     if permanent or attempt >= settings.max_attempts:
         return Discard(text)
@@ -80,11 +86,12 @@ def decide(
 def after_silence(attempt: int, settings: WorkerSettings, *, progressed: bool = False) -> Retry | Discard:
     """Decide by ``settings`` what to do with work whose lease expired during ``attempt`` (from 1).
 
-    If it ``progressed``, the attempt does not count: the work ends, however often its workers are killed.
+    If it ``progressed``, neither this attempt nor earlier ones count: the work ends, however often its
+    workers are killed.
     """
     error = f"the worker fell silent during attempt {attempt}"
     if progressed:
-        return Retry(0.0, error, counts=False)
+        return Retry(0.0, error, counts=False, progressed=True)
     return Discard(error) if attempt >= settings.max_attempts else Retry(0.0, error)
 
 

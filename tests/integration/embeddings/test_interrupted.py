@@ -126,8 +126,8 @@ def test_kills_during_a_search_that_progresses_count_no_attempt(
 ) -> None:
     options = RunOptions(batch_size=10)
     images = some_images(10)
-    for solver in (Solver.EMULATOR, Solver.LOCAL):
-        enqueue_run(timed, images, network, solver, Parameters(), options)
+    for solver, parameters in ((Solver.EMULATOR, Parameters(qpu="another")), (Solver.LOCAL, Parameters())):
+        enqueue_run(timed, images, network, solver, parameters, options)
 
     def die(*, saves: bool) -> dict[int, tuple[str, int]]:
         """Claim both batches, kill their worker while it searches, and let the leases expire."""

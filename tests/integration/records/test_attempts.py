@@ -122,10 +122,13 @@ def test_a_batch_whose_workers_are_killed_after_each_answer_uses_up_no_attempt(
         with timed.transaction() as session:
             assert claims.claim_batch(session, batch, now=clock(), lease_s=60)
             session.execute(update(Problem).values(answered_at=clock()))
-    for _ in range(2):  # no answer: each counts
-        clock.forward(61)
+    # Without an answer each counts, until there is one again.
+    for count, answered_at in ((1, claimed_at), (0, None), (1, claimed_at), (2, claimed_at)):
         with timed.transaction() as session:
-            session.execute(update(Problem).values(answered_at=claimed_at))
+            session.execute(update(Problem).values(answered_at=answered_at or clock()))
+            clock.forward(61)
             attempts.release_expired(session, now=clock(), settings=settings)
+        assert read(timed, Batch, batch).attempts == count
+        with timed.transaction() as session:
             claims.claim_batch(session, batch, now=clock(), lease_s=60)
     assert read(timed, Batch, batch).state is leases.STATES[Batch].failed
