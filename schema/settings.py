@@ -81,6 +81,11 @@ class Settings(TomlSettings):
         description="Token of the emulator; it accepts any unless it was started with one.",
     )
 
+    emulator_chips: str = Field(
+        default="",
+        description="Chips of a stack's emulator, such as advantage-system6,advantage2-system1.",
+    )
+
     @field_validator("home")
     @classmethod
     def _absolute(cls, home: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import compress
 from pathlib import Path
 from typing import Annotated
 
@@ -18,10 +19,23 @@ Point any D-Wave client at it: when it is ready it prints one line of JSON with 
     export DWAVE_API_ENDPOINT=http://127.0.0.1:8477/sapi/v2/ DWAVE_API_TOKEN=any
     dwave ping
 
-Solvers: emulator-pegasus (P16, 5,612 qubits, the default of clients) and emulator-zephyr (Z12, 4,514 qubits),
-both with dead qubits and missing couplers as real chips have; by --solver also emulator-pegasus-ideal,
-emulator-zephyr-ideal and emulator-chimera (C16), `all` of these, or one of your own: tiny=pegasus:4:3:5 is a
-P4 with 3 dead qubits and 5 missing couplers.
+Chips: --chip advantage-system6, advantage-system4 (P16), advantage2-system1, advantage2-system2 (Z12) or
+advantage2-system4 (Z6), once for each, are as large, as fast, as warm and as inexact as D-Wave documents of
+the QPU of that name; second=advantage-system6 is another one of its kind.
+
+Solvers: without --chip, emulator-pegasus (P16, 5,612 qubits, the default of clients) and emulator-zephyr
+(Z12, 4,514 qubits), with the same errors but for drift; by --solver also emulator-pegasus-ideal,
+emulator-zephyr-ideal and emulator-chimera (C16), `all` of these, or one of your own: tiny=pegasus:4:3:5 is
+a P4 with 3 dead qubits and 5 missing couplers. Those have no errors unless --errors asks for them.
+
+Errors: --errors none, advantage or advantage2, or values such as h_persistent=0.02,chi=-0.02, or both. h
+and J are wrong by a persistent, a drifting and a random part, by rounding and by slopes; strong couplers
+bias their qubits; qubits are misread; charges differ from the timing model.
+
+Reads: the Boltzmann distribution at --beta of h and J with their errors, by updates of qubits and of whole
+chains. Shorter anneals are hotter, and break more chains. Not modelled: quantum dynamics, chains that
+freeze out earlier the longer they are, anneal offsets, correlated reads. The guide of the emulator has the
+sources.
 
 Time: a QPU is busy for programming + reads x (anneal + readout + delay), first in, first out. --clock
 scaled:10 makes that ten times faster, off takes no time; what is charged stays the same.
@@ -40,7 +54,8 @@ Faults: POST JSON to /faults, or --fault at start, for clients that must survive
             lose (an answer, for good), gone (a problem, for good; status 410 or 404),
             purge (newest: how many problems are known; status), lag (delay_s: problems
             are listed later), deprecate (X-Deprecation: message, context, sunset)
-            of target problem: fail (message, charged), charge (factor, spread)
+            of target problem: fail (message, charged), charge (factor, spread),
+            misprogram (spread: sd of errors as a share of the ranges of h and J)
     when    before or after a problem is accepted, for submit
     also    count, probability, duration_s
 
@@ -61,18 +76,22 @@ def emulator(
     solver: Annotated[
         list[str] | None, typer.Option("--solver", help="NAME, all, or NAME=TOPOLOGY:SIZE[:DEAD[:MISSING]].")
     ] = None,
+    chip: Annotated[
+        list[str] | None, typer.Option("--chip", help="A chip like one of D-Wave's QPUs, or NAME=CHIP.")
+    ] = None,
+    errors: Annotated[
+        str | None, typer.Option(help="none, advantage, advantage2, and NAME=VALUE with commas between them.")
+    ] = None,
     graph_seed: Annotated[int, typer.Option(help="Decides which qubits are dead.")] = 0,
     clock: Annotated[str, typer.Option(help="real, off or scaled:FACTOR.")] = "real",
     samples: Annotated[
         str, typer.Option(help="annealed, or instant: random bits, for load tests.")
     ] = "annealed",
     beta: Annotated[
-        float, typer.Option(help="Inverse temperature of annealed samples, for h and J as programmed.")
-    ] = 5.0,
-    noise: Annotated[
-        float, typer.Option(help="Errors of h and J, as a fraction of the largest that can be programmed.")
-    ] = 0.01,
-    sweeps: Annotated[int, typer.Option(help="Updates of every qubit in an anneal.")] = 32,
+        float | None,
+        typer.Option(help="Inverse temperature for h and J as programmed; default: that of each chip."),
+    ] = None,
+    sweeps: Annotated[int, typer.Option(help="Updates of every qubit in an anneal of 20 us.")] = 16,
     seed: Annotated[int, typer.Option(help="The same problem has the same reads under the same seed.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads that draw samples.")] = 1,
     state: Annotated[
@@ -96,14 +115,14 @@ def emulator(
 ) -> None:
     options = {
         "host": host, "port": port, "graph-seed": graph_seed, "clock": clock, "samples": samples,
-        "beta": beta, "noise": noise, "sweeps": sweeps, "seed": seed, "threads": threads, "state": state,
+        "beta": beta, "errors": errors, "sweeps": sweeps, "seed": seed, "threads": threads, "state": state,
         "keep": keep, "max-age": max_age, "max-queued": max_queued,
     }  # fmt: skip
-    command = [sys.executable, "-m", "worker.emulator"]
-    command += [f"--{name}={value}" for name, value in options.items() if value is not None]
-    command += [f"--solver={name}" for name in solver or []] + [f"--fault={text}" for text in fault or []]
+    given = [f"--{name}={value}" for name, value in options.items() if value is not None]
+    lists = {"solver": solver, "chip": chip, "fault": fault}
+    given += [f"--{name}={text}" for name, texts in lists.items() for text in texts or []]
     flags = {"--raw-occurrences": raw_occurrences, "--gate-solver": gate_solver}
-    command += [name for name, is_set in flags.items() if is_set]
+    command = [sys.executable, "-m", "worker.emulator", *given, *compress(flags, flags.values())]
     # Not on the command line, where everybody on this machine could read it.
     secret = {"ANNEALQ_EMULATOR_TOKEN": token} if token else {}
     os.execvpe(command[0], command, {**os.environ, **secret})  # noqa: S606 - it takes this process's place

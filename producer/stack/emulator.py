@@ -29,15 +29,19 @@ class Emulator:
     """The port that it listens on, and the token that it shares with the workers.
 
     The token belongs to the home and does not change: the emulator lists a problem only for the token that it
-    was submitted with, and problems of an earlier stack must be found again.
+    was submitted with, and problems of an earlier stack must be found again. Without ``chips`` it has the
+    emulator's own default.
     """
 
     port: int
     token: str = field(repr=False)
+    chips: tuple[str, ...] = ()
 
     @classmethod
-    def choose(cls, home: Path) -> Emulator:
+    def choose(cls, home: Path, chips: str = "") -> Emulator:
         """Return an emulator on a port that is free now, with the token of ``home``.
+
+        ``chips`` names its chips, as `Settings.emulator_chips`.
 
         Raises:
             StackError: no port is free, or the token cannot be stored.
@@ -48,7 +52,7 @@ class Emulator:
                 port = int(probe.getsockname()[1])
         except OSError as error:
             raise StackError(f"the emulator finds no free port on {_HOST}: {error.strerror}") from error
-        return cls(port, _token(home))
+        return cls(port, _token(home), tuple(filter(None, map(str.strip, chips.split(",")))))
 
     @property
     def url(self) -> str:
@@ -63,6 +67,7 @@ class Emulator:
         """Return the child process that stores its problems in ``home``; it stops after the workers."""
         state = emulator_folder(home) / "problems.db"
         options = ["--host", _HOST, "--port", str(self.port), "--state", str(state)]
+        options += [f"--chip={chip}" for chip in self.chips]
         command = [sys.executable, "-m", "worker.emulator", *options]
         return Child(NAME, command, self.environment(), stops_last=True)
 

@@ -107,7 +107,7 @@ class Stack:
             undo.enter_context(_handling(self._on_signal))
             make_home(self.settings.home)
             if self._wants_emulator:
-                self.emulator = Emulator.choose(self.settings.home)
+                self.emulator = Emulator.choose(self.settings.home, self.settings.emulator_chips)
             undo.enter_context(lock.hold(self.settings.home, self._emulator_url()))
             make_private(log_folder(self.settings.home))
             undo.callback(self._stop)

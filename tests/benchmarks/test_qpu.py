@@ -32,7 +32,8 @@ from worker.embedding.model.graphs import Interactions, SolverGraph
 from worker.embedding.model.scale import Ranges
 from worker.embedding.model.unembedding import unembed
 from worker.embedding.search import find
-from worker.emulator.qpu.solver import DESIGNS, EmulatedSolver
+from worker.emulator.qpu.presets import SOLVERS
+from worker.emulator.qpu.solver import EmulatedSolver
 from worker.network.trained import TrainedNetwork
 from worker.qubo.energy_model import Visible
 from worker.qubo.ising import spin_form
@@ -76,7 +77,7 @@ def network() -> TrainedNetwork:
 @pytest.fixture(scope="module")
 def full_chip(network: TrainedNetwork) -> ChipProgram:
     """`mnist` folded, on as many tiles as the default chip of the emulator takes."""
-    made = EmulatedSolver.make("emulator-pegasus", DESIGNS["emulator-pegasus"], 0)
+    made = EmulatedSolver.make("emulator-pegasus", SOLVERS["emulator-pegasus"], 0)
     graph = SolverGraph.from_properties("chip", "chip", made.properties)
     model = network.model("folded", None)
     tiling = find.find_embedding(Interactions.of(model), graph).tiling
@@ -174,7 +175,7 @@ def test_charges(record: Record, tmp_path: Path, visible: str, goal_us: float) -
         # One image more or less is 0.1 points: a miss by chance says nothing of fewer reads.
         chosen = reads if again["accuracy"] >= most["accuracy"] - 0.002 else chosen
     charged = run(*command, "--reads", str(chosen), env=env)
-    name = f"mnist {visible}, emulated P16, noise 0.01"
+    name = f"mnist {visible}, emulated P16 with errors"
     record(f"{name}, 1000 reads, 1,000 images", 100 * most["accuracy"], "%", 98)
     record(f"{name}, {chosen} reads", 100 * charged["accuracy"], "%", 100 * most["accuracy"] - 0.2)
     time_us = charged["statistics"]["qpu_access_time_us_per_image"]

@@ -38,7 +38,7 @@ ZEPHYR = "z"
 def emulator() -> Iterator[Emulator]:
     """Tests must not mind each other's problems."""
     chips = (f"--solver={SOLVER}=pegasus:4:3:5", f"--solver={ZEPHYR}=zephyr:3:2", "--solver=c=chimera:4")
-    with Emulator("--noise=0", *chips) as running:
+    with Emulator("--errors=none", *chips) as running:
         yield running
 
 

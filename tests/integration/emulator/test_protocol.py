@@ -25,7 +25,7 @@ from tests.emulators import SOLVER, TOKEN, Emulator, base64_of, wait_until
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Emulator]:
     """One that takes no time; tests must not mind each other's problems."""
-    with Emulator("--noise=0") as running:
+    with Emulator() as running:
         yield running
 
 

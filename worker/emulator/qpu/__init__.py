@@ -2,10 +2,13 @@
 
 chip.py         working graphs: topology, dead qubits, missing couplers
 timing.py       QPU time of a problem, by D-Wave's timing model
-solver.py       a chip with its ranges, parameters and timing; the solvers by name
+presets.py      chips by name: graphs, ranges, times, temperatures, errors
+solver.py       a chip as a solver: its properties and the errors of its working graph
 parameters.py   sampling parameters of a problem, checked
 schedules.py    anneal schedules and gains of h, checked
 problem.py      h and J of a problem, decoded and checked
+imperfections.py  errors of h, J and readout: persistent, drifting, random
 sampling.py     reads: annealed at a stated temperature, or random
+chains.py       updates of whole chains
 answer.py       reads in SAPI's encoding
 """

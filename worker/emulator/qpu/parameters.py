@@ -14,12 +14,12 @@ from worker.emulator.qpu.schedules import Points, anneal_schedule, gain_schedule
 
 DESCRIPTIONS = {
     "anneal_schedule": "Points (time in us, anneal fraction); one that starts at 1 anneals in reverse.",
-    "annealing_time": "Duration of an anneal in us; the reads do not depend on it here.",
+    "annealing_time": "Duration of an anneal in us; reads of short ones are hotter.",
     "answer_mode": "histogram (unique solutions by energy) or raw (in the order of reading).",
     "auto_scale": "Scale h and J to fill their ranges; excludes flux_biases.",
-    "fast_anneal": "The fast-anneal protocol: its times and rules, the same reads. Every h must be 0.",
+    "fast_anneal": "The fast-anneal protocol: its times and rules. Every h must be 0.",
     "flux_biases": "A flux bias for each qubit of the lattice, in Phi_0; acts like an h of the other sign.",
-    "flux_drift_compensation": "Accepted; the emulator has no drift.",
+    "flux_drift_compensation": "Accepted without effect: drift is not compensated for.",
     "h_gain_schedule": "Points (time in us, gain of h) over the time of an anneal.",
     "initial_state": "Where reverse annealing begins: a value for each qubit of the lattice, 3 for unused.",
     "num_reads": "Number of reads.",
@@ -48,7 +48,7 @@ class ProblemParameters:
     Attributes:
         initial_state: (lattice size,) int8 as submitted, UNUSED where a qubit has none; None for forward
             anneals.
-        turning_point: smallest anneal fraction of the schedule, 0 for a forward anneal.
+        schedule: points (us, anneal fraction), none for a straight anneal.
         fast: whether the fast-anneal protocol is used; every h must be 0 then.
         flux_biases: (lattice size,) float64 in Phi_0, or None.
         gain: points (us, gain of h), none for a constant gain of 1.
@@ -63,7 +63,7 @@ class ProblemParameters:
     reduce_intersample_correlation: bool = False
     reinitialize_state: bool = False
     initial_state: NDArray[np.int8] | None = None
-    turning_point: float = 0.0
+    schedule: tuple[tuple[float, float], ...] = ()
     fast: bool = False
     flux_biases: NDArray[np.float64] | None = None
     gain: tuple[tuple[float, float], ...] = ()
@@ -102,7 +102,7 @@ def check(params: object, properties: Mapping[str, Any]) -> ProblemParameters:
         reduce_intersample_correlation=_flag(params, "reduce_intersample_correlation", default=False),
         reinitialize_state=_flag(params, "reinitialize_state", default=True),
         initial_state=initial_state,
-        turning_point=min(fraction for _, fraction in schedule) if reverse else 0.0,
+        schedule=tuple(schedule),
         fast=fast,
         flux_biases=_flux_biases(params, properties),
         gain=gain_schedule(params, properties, anneal_us or properties["default_annealing_time"], fast=fast),

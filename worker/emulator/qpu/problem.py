@@ -17,7 +17,6 @@ from worker.emulator.qpu.errors import Rejected
 if TYPE_CHECKING:
     from worker.emulator.qpu.chip import EmulatedChip, IndexArray
     from worker.emulator.qpu.parameters import ProblemParameters
-    from worker.emulator.qpu.solver import EmulatedSolver
 
 FloatArray = NDArray[np.float64]
 
@@ -77,11 +76,11 @@ class DecodedProblem:
         return np.asarray(total, dtype=np.float64)
 
 
-def decode(data: object, kind: object, solver: EmulatedSolver) -> DecodedProblem:
-    """Decode the ``data`` of a submission of type ``kind`` for ``solver``.
+def decode(data: object, kind: object, chip: EmulatedChip) -> DecodedProblem:
+    """Decode the ``data`` of a submission of type ``kind`` for ``chip``.
 
     Raises:
-        Rejected: the data are not in the encoding `qp`, do not fit the solver's graph, use no qubit, or have
+        Rejected: the data are not in the encoding `qp`, do not fit the chip's graph, use no qubit, or have
             values that are not finite.
     """
     if kind not in TYPES:
@@ -90,7 +89,6 @@ def decode(data: object, kind: object, solver: EmulatedSolver) -> DecodedProblem
         raise Rejected("data must be an object with format qp")
     if not _is_finite(data.get("offset", 0)):
         raise Rejected(f"offset must be a finite number, not {data['offset']!r:.80}")
-    chip = solver.chip
     linear_values = _doubles(data, "lin")
     if len(linear_values) != len(chip.qubits):
         raise Rejected(

@@ -1,55 +1,21 @@
-"""A solver in SAPI's sense: a chip with its ranges, parameters and timing; and the solvers by name."""
+"""A solver in SAPI's sense: a chip with its ranges, parameters and timing."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from schema.errors import ParameterError
-from worker.emulator.qpu.chip import Design, EmulatedChip, make
+from worker.emulator.qpu.chip import EmulatedChip, make
+from worker.emulator.qpu.imperfections import Imperfections
 from worker.emulator.qpu.parameters import DESCRIPTIONS
-from worker.emulator.qpu.timing import ADVANTAGE, ADVANTAGE2, DWAVE_2000Q, TimingModel
 
-# As many qubits and couplers as Advantage_system6 and Advantage2_system2 have in D-Wave's documentation.
-DESIGNS = {
-    "emulator-pegasus": Design("pegasus", 16, dead=28, couplers=40_088),
-    "emulator-zephyr": Design("zephyr", 12, dead=286, couplers=40_409),
-    "emulator-pegasus-ideal": Design("pegasus", 16),
-    "emulator-zephyr-ideal": Design("zephyr", 12),
-    "emulator-chimera": Design("chimera", 16),
-}
-DEFAULT = ("emulator-pegasus", "emulator-zephyr")
+if TYPE_CHECKING:
+    from worker.emulator.qpu.presets import ChipModel
+    from worker.emulator.qpu.timing import TimingModel
+
 GATE_SOLVER = "emulator-gate"
 GATE_CATEGORIES = ("hybrid", "qpu")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_MAX_SOLVERS = 16
-
-
-@dataclass(frozen=True)
-class SolverRanges:
-    """The values that a family of chips accepts; h and J without unit, times in microseconds.
-
-    ``coupling`` limits the sum of a qubit's J; on Zephyr that of each of its two groups of couplers.
-    """
-
-    timing: TimingModel
-    h: tuple[float, float]
-    coupling: tuple[float, float]
-    annealing_time: tuple[float, float]
-    fast_anneal_time: tuple[float, float] | None = (0.005, 2000.0)
-    tags: tuple[str, ...] = ("lower_noise",)
-    j: tuple[float, float] = (-1.0, 1.0)
-    extended_j: tuple[float, float] = (-2.0, 1.0)
-
-
-# Like the solvers of each family in D-Wave's documentation.
-_RANGES = {
-    "pegasus": SolverRanges(ADVANTAGE, (-4.0, 4.0), (-18.0, 15.0), (0.5, 2000.0)),
-    "zephyr": SolverRanges(ADVANTAGE2, (-4.0, 4.0), (-13.0, 10.0), (0.5, 2000.0)),
-    "chimera": SolverRanges(DWAVE_2000Q, (-2.0, 2.0), (-9.0, 6.0), (1.0, 2000.0), fast_anneal_time=None),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,26 +26,27 @@ class EmulatedSolver:
     """
 
     name: str
-    design: Design
+    model: ChipModel
     chip: EmulatedChip
     generation: int
 
     @classmethod
-    def make(cls, name: str, design: Design, seed: int, generation: int = 0) -> EmulatedSolver:
-        """Make the solver ``name`` from ``design``, ``seed`` and ``generation``.
+    def make(cls, name: str, model: ChipModel, seed: int, generation: int = 0) -> EmulatedSolver:
+        """Make the solver ``name`` from the ``model`` of its chip, ``seed`` and ``generation``.
 
         Raises:
-            ParameterError: the design leaves nothing that works.
+            ParameterError: the model's design leaves nothing that works.
         """
-        return cls(name, design, make(design, seed, generation), generation)
-
-    @property
-    def ranges(self) -> SolverRanges:
-        return _RANGES[self.design.topology]
+        return cls(name, model, make(model.design, seed + model.salt, generation), generation)
 
     @property
     def timing(self) -> TimingModel:
-        return self.ranges.timing
+        return self.model.timing
+
+    @cached_property
+    def imperfections(self) -> Imperfections:
+        """Return the errors of the chip as it is until its working graph changes."""
+        return Imperfections(self.chip, self.model.errors, self.generation)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -89,7 +56,7 @@ class EmulatedSolver:
     @cached_property
     def limits(self) -> dict[str, Any]:
         """Return all properties but the graph."""
-        timing, ranges = self.timing, self.ranges
+        timing, ranges = self.timing, self.model.ranges
         coupling = "per_qubit_coupling_range" if self.chip.groups is None else "per_group_coupling_range"
         parameters, fast = dict(DESCRIPTIONS), {"fast_anneal_time_range": ranges.fast_anneal_time}
         if ranges.fast_anneal_time is None:
@@ -155,46 +122,3 @@ def gate_definition(category: str) -> dict[str, Any]:
         },
         "avg_load": 0.0,
     }
-
-
-def check_name(name: str) -> None:
-    """Raise ParameterError when ``name`` cannot be a solver's."""
-    if not _NAME.fullmatch(name):
-        raise ParameterError(
-            f"{name!r:.80} cannot be a solver's name; use up to 64 letters, digits, dots and hyphens"
-        )
-
-
-def designs(texts: list[str]) -> dict[str, Design]:
-    """Return solvers by name from texts: a known ``NAME``, ``all``, or
-    ``NAME=TOPOLOGY:SIZE[:DEAD[:MISSING]]``.
-
-    Raises:
-        ParameterError: one of ``texts`` is unknown, malformed or named twice.
-    """
-    chosen: dict[str, Design] = {}
-    for text in texts or list(DEFAULT):
-        for name, design in DESIGNS.items() if text == "all" else [_design(text)]:
-            if name in chosen:
-                raise ParameterError(f"the solver {name} is there twice")
-            chosen[name] = design
-    if len(chosen) > _MAX_SOLVERS:
-        raise ParameterError(f"at most {_MAX_SOLVERS} solvers, not {len(chosen)}")
-    return chosen
-
-
-def _design(text: str) -> tuple[str, Design]:
-    name, equals, shape = text.partition("=")
-    if not equals:
-        if name not in DESIGNS:
-            raise ParameterError(
-                f"unknown solver {name!r}; available: {', '.join(DESIGNS)}, all,"
-                " or NAME=TOPOLOGY:SIZE[:DEAD[:MISSING]]"
-            )
-        return name, replace(DESIGNS[name])
-    topology, *numbers = shape.split(":")
-    if not _NAME.fullmatch(name) or not 1 <= len(numbers) <= 3 or not all(n.isdecimal() for n in numbers):
-        raise ParameterError(
-            f"{text!r} must be NAME=TOPOLOGY:SIZE[:DEAD[:MISSING]], such as tiny=pegasus:4:3:5"
-        )
-    return name, Design(topology, *(int(number[:9]) for number in numbers))

@@ -30,6 +30,8 @@ _QUBITS = (
 _READOUT = (1.539131714800995, 1.8726623164229292, 2.125631787097315, 2.332672340068556, 2.371606651233025,
             2.3716219271760215)  # fmt: skip
 
+_CURVE_QUBITS = 5627
+
 # D-Wave documents 10 to 20 ms outside of the QPU for each problem; it is not charged.
 _OVERHEAD_US = 15_000.0
 
@@ -160,16 +162,36 @@ class TimingModel:
         return anneal / self.decorrelation_max_nominal_anneal_time * (high - low) + low
 
 
-def _readout_curve(shortest_us: float, longest_us: float) -> tuple[float, ...]:
-    """Return the known curve, scaled to another shortest and longest time."""
+def readout_curve(shortest_us: float, longest_us: float, qubits: int = _CURVE_QUBITS) -> tuple[float, ...]:
+    """Return the known curve, scaled to the shortest and the longest time, and to a chip of ``qubits``
+    qubits.
+    """
     times = np.interp(_READOUT, (_READOUT[0], _READOUT[-1]), np.log10((shortest_us, longest_us)))
-    return (*_QUBITS, *times.tolist())
+    logs = (
+        _QUBITS if qubits == _CURVE_QUBITS else np.multiply(_QUBITS, np.log10(qubits) / _QUBITS[-1]).tolist()
+    )
+    return (*logs, *times.tolist())
+
+
+def advantage2(
+    programming_us: float, longest_us: float, delay_us: float, qubits: int = _CURVE_QUBITS
+) -> TimingModel:
+    """Return the timing of an Advantage2: reads need no decorrelation.
+
+    Args:
+        programming_us: time to program the chip.
+        longest_us: of the readout of all ``qubits``.
+        delay_us: after each read.
+        qubits: number of working qubits.
+    """
+    curve = readout_curve(17.0, longest_us, qubits)
+    return TimingModel(programming_us, curve, delay_us, decorrelation_time_range=(0.0, 0.0))
 
 
 # Programming, readout and delay of the QPUs as D-Wave documents them; decorrelation, reverse annealing and
-# all of the D-Wave 2000Q as in the client's mocks. On Advantage2 reads need no decorrelation.
-ADVANTAGE = TimingModel(14_200.0, _readout_curve(18.0, 173.0), 20.5)
-ADVANTAGE2 = TimingModel(24_500.0, _readout_curve(17.0, 95.0), 20.6, decorrelation_time_range=(0.0, 0.0))
+# all of the D-Wave 2000Q as in the client's mocks.
+ADVANTAGE = TimingModel(14_200.0, readout_curve(18.0, 173.0), 20.5)
+ADVANTAGE2 = advantage2(24_500.0, 95.0, 20.6)
 DWAVE_2000Q = TimingModel(
     10_536.81,
     (0.0, 3.30984300471607, 2.2975416678181597, 2.2975416678181597),

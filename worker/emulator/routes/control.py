@@ -10,8 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from schema.errors import ParameterError
+from worker.emulator.qpu.presets import check_name
 from worker.emulator.qpu.schedules import is_number
-from worker.emulator.qpu.solver import GATE_CATEGORIES, check_name
+from worker.emulator.qpu.solver import GATE_CATEGORIES
 from worker.emulator.routes import wire
 from worker.emulator.service import faults
 from worker.emulator.service.machine import charged

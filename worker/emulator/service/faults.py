@@ -42,6 +42,7 @@ class FaultKind(StrEnum):
     DEPRECATE = "deprecate"  # the header X-Deprecation: ``context``, ``message``, ``sunset``
     FAIL = "fail"  # the problem fails with ``message`` when the QPU has taken its time, ``charged`` or not
     CHARGE = "charge"  # the problem takes ``factor`` of its time, give or take ``spread``, and costs that
+    MISPROGRAM = "misprogram"  # the problem's h and J have errors with the standard deviation ``spread``
 
 
 class Damage(StrEnum):
@@ -57,7 +58,8 @@ class Damage(StrEnum):
 
 # These do not replace the answer: a request suffers all of them.
 _PASSING = {
-    FaultKind.DELAY, FaultKind.PURGE, FaultKind.LAG, FaultKind.HIDE, FaultKind.DEPRECATE, FaultKind.CHARGE
+    FaultKind.DELAY, FaultKind.PURGE, FaultKind.LAG, FaultKind.HIDE, FaultKind.DEPRECATE, FaultKind.CHARGE,
+    FaultKind.MISPROGRAM,
 }  # fmt: skip
 _REQUESTS = frozenset(Target) - {Target.PROBLEM}
 _TARGETS: dict[FaultKind, frozenset[Target]] = dict.fromkeys(FaultKind, _REQUESTS) | {
@@ -66,6 +68,7 @@ _TARGETS: dict[FaultKind, frozenset[Target]] = dict.fromkeys(FaultKind, _REQUEST
     FaultKind.LAG: frozenset({Target.LIST}),
     FaultKind.FAIL: frozenset({Target.PROBLEM}),
     FaultKind.CHARGE: frozenset({Target.PROBLEM}),
+    FaultKind.MISPROGRAM: frozenset({Target.PROBLEM}),
 }
 _STATUS = {FaultKind.EXPIRE: 401, FaultKind.GONE: 410, FaultKind.PURGE: 404}
 _CONTEXTS = ("api", "feature", "parameter", "solver")
@@ -91,6 +94,7 @@ class Fault:
         message: for fail, the error; for deprecate, the message.
         charged: for fail, whether the problem is charged.
         factor, spread: for charge; the time is multiplied by ``factor`` and by 1 - spread to 1 + spread.
+            For misprogram, ``spread`` is a share of the largest |h| and |J|, and 0.1 by default.
         context, sunset: for deprecate; the date is YYYY-MM-DD.
         fired: how often it has happened.
 
@@ -113,7 +117,7 @@ class Fault:
     message: str = ""
     charged: bool = False
     factor: float = 1.0
-    spread: float = 0.0
+    spread: float | None = None
     context: str = "solver"
     sunset: str = "2030-01-01"
     fired: int = field(default=0, init=False)
@@ -122,6 +126,8 @@ class Fault:
     def __post_init__(self) -> None:
         if self.status is None:
             self.status = _STATUS.get(self.kind, 503)
+        if self.spread is None:
+            self.spread = 0.1 if self.kind is FaultKind.MISPROGRAM else 0.0
         self._check_ranges()
         self._check_kind()
 
@@ -238,7 +244,8 @@ class Faults:
         factor = 1.0
         for fault in faults:
             if fault.kind is FaultKind.CHARGE:
-                factor *= fault.factor * self._random.uniform(1 - fault.spread, 1 + fault.spread)
+                spread = fault.spread or 0.0
+                factor *= fault.factor * self._random.uniform(1 - spread, 1 + spread)
         return factor
 
     def _happens(self, fault: Fault, target: Target, when: str) -> bool:

@@ -18,7 +18,8 @@ import orjson
 
 from schema.errors import NotFound, ParameterError
 from worker.emulator.qpu.errors import Rejected
-from worker.emulator.qpu.solver import GATE_CATEGORIES, EmulatedSolver, check_name, designs
+from worker.emulator.qpu.presets import check_name
+from worker.emulator.qpu.solver import GATE_CATEGORIES, EmulatedSolver
 from worker.emulator.service.faults import Fault, FaultKind, Faults, Target, View
 from worker.emulator.service.queue import Bell, EmulatedQpu
 from worker.emulator.service.store import AcceptedProblem, CheckedProblem, Status, Store
@@ -47,7 +48,7 @@ class Machine:
             ParameterError: the solvers cannot be made.
         """
         self.options = options
-        wanted = designs(list(options.solvers))
+        wanted = options.models()
         self.store = Store(options.state)
         self.faults = Faults(options.sampling.seed)
         self.faults.active += options.faults
@@ -62,10 +63,10 @@ class Machine:
         self._tasks: list[asyncio.Task[None]] = []
         self._member_key = self.store.member_key
         self._renames = self.store.renames()
-        for first_name, design in wanted.items():
+        for first_name, model in wanted.items():
             name = self._current(first_name)
             generation, online = self.store.solver(name)
-            self.solvers[name] = EmulatedSolver.make(name, design, options.graph_seed, generation)
+            self.solvers[name] = EmulatedSolver.make(name, model, options.graph_seed, generation)
             self._qpus[name] = EmulatedQpu(options.clock, options.threads + 1, self._sample, self._done)
             self._qpus[name].online = online
 
@@ -243,7 +244,7 @@ class Machine:
             NotFound: the solver is unknown.
         """
         old = self._solver(name)
-        new = EmulatedSolver.make(name, old.design, self.options.graph_seed, old.generation + 1)
+        new = EmulatedSolver.make(name, old.model, self.options.graph_seed, old.generation + 1)
         self.store.save_solver(name, new.generation, online=self.online(name))
         self.solvers[name] = new
         running = self._qpus[name].running
@@ -269,12 +270,17 @@ class Machine:
     def _fated(self, submission: CheckedProblem) -> CheckedProblem:
         """Return an accepted problem with its time and its end under the active faults."""
         faults = self.faults.pick(Target.PROBLEM)
-        access_us = submission.access_us * self.faults.charge_factor(faults)
+        spreads = [fault.spread or 0.0 for fault in faults if fault.kind is FaultKind.MISPROGRAM]
+        submission = replace(
+            submission,
+            access_us=submission.access_us * self.faults.charge_factor(faults),
+            misprogrammed=max(spreads, default=0.0),
+        )
         failure: Fault | None = next((fault for fault in faults if fault.kind is FaultKind.FAIL), None)
         if failure is None:
-            return replace(submission, access_us=access_us)
+            return submission
         message = failure.message or _INTERNAL
-        return replace(submission, access_us=access_us, fault=message, fault_charged=failure.charged)
+        return replace(submission, fault=message, fault_charged=failure.charged)
 
     def _solver(self, name: str) -> EmulatedSolver:
         if name not in self.solvers:
@@ -314,10 +320,7 @@ class Machine:
             data, params = map(orjson.loads, payload or (b"null", b"null"))
             checked = check(solver, entry.type, data, params)
         answer = checked.answer(
-            self.options.sampling,
-            self._stopping.is_set,
-            entry.access_us,
-            count_raw=self.options.raw_occurrences,
+            self.options.sampling, entry, self._stopping.is_set, count_raw=self.options.raw_occurrences
         )
         if self._stopping.is_set():
             raise InterruptedError("the emulator stops")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from schema.errors import ParameterError
+from worker.emulator.qpu import imperfections, presets
+from worker.emulator.qpu.presets import ChipModel
 from worker.emulator.qpu.sampling import MODES, Sampling
 from worker.emulator.service.faults import Fault, parse_option
 from worker.emulator.service.queue import QpuClock
@@ -24,7 +26,8 @@ class EmulatorOptions:
     Attributes:
         host, port: address to listen on; port 0 takes a free one.
         token: the only token accepted, None for any.
-        solvers: as `solver.designs` takes them; none for the default ones.
+        solvers, chips: as `presets.models` takes them; none for the default ones.
+        errors: as `imperfections.parse` takes them, for all chips; None for those of each.
         graph_seed: decides which qubits are dead.
         clock: duration of a modelled second.
         sampling: how reads are drawn.
@@ -45,6 +48,8 @@ class EmulatorOptions:
     port: int = DEFAULT_PORT
     token: str | None = None
     solvers: tuple[str, ...] = ()
+    chips: tuple[str, ...] = ()
+    errors: str | None = None
     graph_seed: int = 0
     clock: QpuClock = field(default_factory=QpuClock)
     sampling: Sampling = field(default_factory=Sampling)
@@ -72,6 +77,20 @@ class EmulatorOptions:
         if self.token is not None and not self.token.strip():
             raise ParameterError("the token must not be empty; leave it out to accept any")
 
+    def models(self) -> dict[str, ChipModel]:
+        """Return the chips by the names of their solvers.
+
+        Raises:
+            ParameterError: a solver, a chip or an error is unknown or malformed.
+        """
+        made = presets.models(list(self.solvers), list(self.chips))
+        if self.errors is None:
+            return made
+        return {
+            name: replace(model, errors=imperfections.parse(self.errors, model.errors))
+            for name, model in made.items()
+        }
+
 
 def parse(arguments: Sequence[str]) -> EmulatorOptions:
     """Parse options from a command line (``arguments``); without --token the token comes from the
@@ -86,11 +105,11 @@ def parse(arguments: Sequence[str]) -> EmulatorOptions:
         port=namespace.port,
         token=namespace.token or os.environ.get(TOKEN_VARIABLE) or None,
         solvers=tuple(namespace.solver),
+        chips=tuple(namespace.chip),
+        errors=namespace.errors,
         graph_seed=namespace.graph_seed,
         clock=QpuClock.parse(namespace.clock),
-        sampling=Sampling(
-            namespace.samples, namespace.beta, namespace.noise, namespace.sweeps, namespace.seed
-        ),
+        sampling=Sampling(namespace.samples, namespace.beta, namespace.sweeps, namespace.seed),
         threads=namespace.threads,
         state=namespace.state,
         keep=namespace.keep,
@@ -112,11 +131,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=default.port)
     add("--token", help=f"the only one that is accepted; or in {TOKEN_VARIABLE}")
     add("--solver", action="append", default=[], help="a name, all, or NAME=TOPOLOGY:SIZE[:DEAD[:MISSING]]")
+    add("--chip", action="append", default=[], help=f"{', '.join(presets.CHIPS)}, or NAME=CHIP")
     add("--graph-seed", type=int, default=default.graph_seed)
     add("--clock", default="real", help="real, off or scaled:FACTOR")
     add("--samples", choices=MODES, default=default.sampling.mode)
     add("--beta", type=float, default=default.sampling.beta)
-    add("--noise", type=float, default=default.sampling.noise)
+    add("--errors", help="none, advantage, advantage2, and NAME=VALUE with commas between them")
     add("--sweeps", type=int, default=default.sampling.sweeps)
     add("--seed", type=int, default=default.sampling.seed)
     add("--threads", type=int, default=default.threads)

@@ -19,7 +19,7 @@ from typing import Any
 
 from schema.errors import Corrupt, StorageError
 
-_FORMAT = 2
+_FORMAT = 3
 _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 CREATE TABLE solvers (name TEXT PRIMARY KEY, generation INTEGER NOT NULL, online INTEGER NOT NULL) STRICT;
@@ -50,6 +50,7 @@ CREATE TABLE problems (
 ) STRICT;
 CREATE INDEX problems_member ON problems (member, status);
 """
+_TO_FORMAT_3 = "ALTER TABLE problems ADD COLUMN misprogrammed REAL NOT NULL DEFAULT 0;"
 _BEFORE_UPGRADE = """
 DROP INDEX problems_member;
 ALTER TABLE problems RENAME TO problems_1;
@@ -81,6 +82,7 @@ class AcceptedProblem:
     Attributes:
         fault: the error with which the problem will fail when the QPU has taken its time, if it will.
         fault_charged: whether it is charged then.
+        misprogrammed: standard deviation of the errors with which it is programmed, as a share of the ranges.
         gone: 404 or 410, with which requests for it are answered as if it were purged; 0 for none.
     """
 
@@ -102,6 +104,7 @@ class AcceptedProblem:
     fault: str | None = None
     fault_charged: bool = False
     gone: int = 0
+    misprogrammed: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ class CheckedProblem:
     params: bytes
     fault: str | None = None
     fault_charged: bool = False
+    misprogrammed: float = 0.0
 
 
 class Store:
@@ -165,7 +169,8 @@ class Store:
             for new in submissions:
                 row = self._db.execute(
                     "INSERT INTO problems VALUES (NULL, :id, :member, :solver, :graph_id, :type, :label,"
-                    " 'PENDING', :now, NULL, NULL, :reads, :qubits, :access_us, 0, :fault, :fault_charged, 0)"
+                    " 'PENDING', :now, NULL, NULL, :reads, :qubits, :access_us, 0, :fault, :fault_charged, 0,"
+                    " :misprogrammed)"
                     " RETURNING *",
                     {**vars(new), "now": self._now()},
                 ).fetchone()
@@ -297,14 +302,16 @@ class Store:
             if version == 0:
                 self._create()
             elif version == 1:
-                self._run(_BEFORE_UPGRADE + _TABLES_OF_FORMAT_2 + _AFTER_UPGRADE)
+                self._run(_BEFORE_UPGRADE + _TABLES_OF_FORMAT_2 + _AFTER_UPGRADE + _TO_FORMAT_3)
+            elif version == 2:
+                self._run(_TO_FORMAT_3)
             elif version != _FORMAT:
                 raise StorageError(
                     f"the state file has format {version}, this annealq needs {_FORMAT}; name another"
                 )
 
     def _create(self) -> None:
-        self._run(_TABLES + _TABLES_OF_FORMAT_2)
+        self._run(_TABLES + _TABLES_OF_FORMAT_2 + _TO_FORMAT_3)
         self._db.execute("INSERT INTO meta VALUES ('member_key', ?)", (secrets.token_bytes(32),))
 
     def _run(self, script: str) -> None:

@@ -8,23 +8,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import orjson
 
 from worker.emulator.qpu import parameters, problem
 from worker.emulator.qpu.answer import encode
 from worker.emulator.qpu.errors import Rejected
-from worker.emulator.qpu.sampling import Sampling, draw
+from worker.emulator.qpu.imperfections import misprogrammed
+from worker.emulator.qpu.sampling import Sampling, draw, random_spins, schedule
 from worker.emulator.qpu.solver import GATE_SOLVER
 from worker.emulator.service.store import CheckedProblem
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from worker.emulator.qpu.parameters import ProblemParameters
     from worker.emulator.qpu.problem import DecodedProblem
     from worker.emulator.qpu.solver import EmulatedSolver
     from worker.emulator.qpu.timing import Timing
+    from worker.emulator.service.store import AcceptedProblem
 
 _MAX_LABEL = 1024
 # The parameter that changes the form of an answer, not its reads.
@@ -46,17 +48,31 @@ class Checked:
     key: int
 
     def answer(
-        self, sampling: Sampling, stop: Callable[[], bool], access_us: float, *, count_raw: bool
+        self, sampling: Sampling, entry: AcceptedProblem, stop: Callable[[], bool], *, count_raw: bool
     ) -> bytes:
-        """Draw the reads as ``sampling`` says, and encode them.
+        """Draw the reads of ``entry``, which this problem is, as ``sampling`` says, and encode them.
 
-        ``access_us`` is the QPU access time that the answer states. See `sampling.draw` for ``stop``,
-        `answer.encode` for ``count_raw``.
+        See `sampling.draw` for ``stop``, `answer.encode` for ``count_raw``.
         """
-        limits, timing = self.solver.limits, self.timing.scaled(access_us)
-        spins = draw(self.problem, self.parameters, self.scale, limits, sampling, self.key, stop)
-        size = self.solver.chip.size
+        spins = self._reads(sampling, entry, stop)
+        size, timing = self.solver.chip.size, self.timing.scaled(entry.access_us)
         return encode(self.problem, spins, self.parameters, timing, size, count_raw=count_raw)
+
+    def _reads(
+        self, sampling: Sampling, entry: AcceptedProblem, stop: Callable[[], bool]
+    ) -> NDArray[np.int8]:
+        model, active = self.solver.model, self.problem.active
+        random = sampling.stream(self.key, entry.number if model.errors.h_drift else 0)
+        if sampling.mode == "instant":
+            return random_spins(self.parameters.reads, len(active), random)
+        programmed = self.solver.imperfections.program(self.problem, self.scale, random, entry.number)
+        if entry.misprogrammed:
+            again = sampling.stream(self.key, entry.number)
+            programmed = misprogrammed(programmed, entry.misprogrammed, self.solver.limits, again)
+        sweeps = schedule(sampling, sampling.beta or model.beta, self.parameters)
+        spins = draw(programmed, active, self.parameters, sweeps, random, stop)
+        self.solver.imperfections.misread(spins, random)
+        return spins
 
 
 def check(solver: EmulatedSolver, kind: object, data: object, params: object) -> Checked:
@@ -64,7 +80,7 @@ def check(solver: EmulatedSolver, kind: object, data: object, params: object) ->
     it.
     """
     sampling_parameters = parameters.check(params, solver.limits)
-    decoded = problem.decode(data, kind, solver)
+    decoded = problem.decode(data, kind, solver.chip)
     _check_initial_state(decoded, sampling_parameters.initial_state)
     qubits = len(decoded.active)
     duration = solver.timing.duration_us(qubits, sampling_parameters)
@@ -112,11 +128,19 @@ def read(
         label=label,
         reads=checked.parameters.reads,
         qubits=len(checked.problem.active),
-        access_us=checked.timing.access,
+        access_us=checked.timing.access * _charge_factor(checked),
         data=orjson.dumps({name: data[name] for name in ("format", "lin", "quad", "offset") if name in data}),
         params=orjson.dumps(params or {}),
     )
     return submission, checked
+
+
+def _charge_factor(checked: Checked) -> float:
+    """Return the factor by which the QPU time differs from the timing model; the problem decides it."""
+    spread = checked.solver.model.errors.charge
+    if not spread:
+        return 1.0
+    return 1 + spread * float(np.random.default_rng(checked.key).normal())
 
 
 def _solver(identity: object, solvers: Mapping[str, EmulatedSolver]) -> EmulatedSolver:

@@ -45,13 +45,14 @@ def test_the_defaults_are_those_of_the_emulator(monkeypatch: pytest.MonkeyPatch)
 def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     options = (
         "--host=::1", "--port=0", "--solver=all", "--graph-seed=3", "--clock=scaled:2", "--samples=instant",
-        "--beta=2", "--noise=0", "--sweeps=7", "--seed=9", "--threads=2", "--state=kept", "--keep=5",
-        "--max-age=60", "--raw-occurrences", "--max-queued=7", "--gate-solver",
-        "--fault=target=poll,kind=delay",
+        "--beta=2", "--errors=advantage,chi=-0.01", "--chip=advantage2-system4", "--sweeps=7", "--seed=9",
+        "--threads=2", "--state=kept", "--keep=5", "--max-age=60", "--raw-occurrences", "--max-queued=7",
+        "--gate-solver", "--fault=target=poll,kind=delay",
     )  # fmt: skip
     parsed = parse(_command(monkeypatch, *options)[0][3:])
     assert (parsed.host, parsed.port, parsed.solvers, parsed.graph_seed) == ("::1", 0, ("all",), 3)
-    assert (parsed.clock, parsed.sampling) == (QpuClock(2.0), Sampling("instant", 2.0, 0.0, 7, 9))
+    assert (parsed.chips, parsed.errors) == (("advantage2-system4",), "advantage,chi=-0.01")
+    assert (parsed.clock, parsed.sampling) == (QpuClock(2.0), Sampling("instant", 2.0, 7, 9))
     assert (parsed.threads, str(parsed.state), parsed.keep, parsed.max_age_s) == (2, "kept", 5, 60)
     assert parsed.raw_occurrences
     assert (parsed.max_queued, parsed.gate_solver) == (7, True)
@@ -62,6 +63,13 @@ def test_the_token_is_not_on_the_command_line(monkeypatch: pytest.MonkeyPatch) -
     command, environment = _command(monkeypatch, "--token=secret")
     assert "secret" not in " ".join(command)
     assert environment["ANNEALQ_EMULATOR_TOKEN"] == "secret"
+
+
+def test_a_stack_names_the_chips_of_its_emulator(tmp_path: Path) -> None:
+    chips = load(home=tmp_path, emulator_chips="advantage-system6, b=advantage-system6").emulator_chips
+    command = Emulator.choose(tmp_path, chips).child(tmp_path).command
+    assert command[-2:] == ["--chip=advantage-system6", "--chip=b=advantage-system6"]
+    assert "--chip" not in " ".join(Emulator.choose(tmp_path).child(tmp_path).command)
 
 
 def test_the_token_of_a_home_stays_and_is_its_users_alone(tmp_path: Path) -> None:

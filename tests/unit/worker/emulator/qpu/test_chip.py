@@ -9,7 +9,8 @@ from dwave.system.coupling_groups import coupling_groups
 
 from schema.errors import ParameterError
 from worker.emulator.qpu.chip import Design, make
-from worker.emulator.qpu.solver import DEFAULT, DESIGNS, designs
+from worker.emulator.qpu.presets import CHIPS, DEFAULT, SOLVERS, ChipModel, models
+from worker.emulator.qpu.solver import EmulatedSolver
 
 
 @pytest.mark.parametrize(
@@ -20,10 +21,15 @@ from worker.emulator.qpu.solver import DEFAULT, DESIGNS, designs
         ("emulator-pegasus-ideal", 5760, 5640, 40_484),
         ("emulator-zephyr-ideal", 4800, 4800, 45_864),
         ("emulator-chimera", 2048, 2048, 6016),
+        ("advantage-system6", 5760, 5612, 40_088),
+        ("advantage-system4", 5760, 5627, 40_279),
+        ("advantage2-system1", 4800, 4577, 41_515),
+        ("advantage2-system2", 4800, 4514, 40_409),
+        ("advantage2-system4", 1248, 1202, 10_537),
     ],
 )
 def test_chips_have_the_documented_sizes(name: str, size: int, qubits: int, couplers: int) -> None:
-    chip = make(DESIGNS[name], seed=0)
+    chip = make({**SOLVERS, **CHIPS}[name].design, seed=0)
     assert (chip.size, len(chip.qubits), len(chip.couplers)) == (size, qubits, couplers)
     assert np.isin(chip.couplers, chip.qubits).all()
     assert (chip.qubits[chip.ends] == chip.couplers).all()
@@ -85,9 +91,20 @@ def test_impossible_chips_are_refused(design: tuple[str, int, int], message: str
 
 
 def test_solvers_are_read_from_options() -> None:
-    assert tuple(designs([])) == DEFAULT
-    assert designs(["all"]) == DESIGNS
-    assert designs(["a=zephyr:3:1:2", "emulator-chimera"])["a"] == Design("zephyr", 3, dead=1, missing=2)
+    assert tuple(models([], [])) == DEFAULT
+    assert models(["all"], []) == SOLVERS
+    own = models(["a=zephyr:3:1:2", "emulator-chimera"], [])["a"]
+    assert own == ChipModel(Design("zephyr", 3, dead=1, missing=2))
+
+
+def test_chips_of_one_kind_differ_in_their_dead_qubits() -> None:
+    made = models(["a=pegasus:2"], ["advantage2-system4", "b=advantage2-system4"])
+    assert list(made) == ["advantage2-system4", "b", "a"]
+    one, other = (EmulatedSolver.make(name, made[name], seed=0) for name in list(made)[:2])
+    assert len(one.chip.qubits) == len(other.chip.qubits)
+    assert one.chip.graph_id != other.chip.graph_id
+    assert one.limits["per_group_coupling_range"] == (-13.0, 10.0)
+    assert not {"max_answers", "per_qubit_coupling_range"} & {*one.limits, *one.limits["parameters"]}
 
 
 @pytest.mark.parametrize(
@@ -95,4 +112,10 @@ def test_solvers_are_read_from_options() -> None:
 )
 def test_wrong_solvers_are_refused(given: list[str]) -> None:
     with pytest.raises(ParameterError):
-        designs(given)
+        models(given, [])
+
+
+@pytest.mark.parametrize("given", [["advantage"], ["a b=advantage2-system4"], ["advantage2-system4"] * 2])
+def test_wrong_chips_are_refused(given: list[str]) -> None:
+    with pytest.raises(ParameterError):
+        models([], given)

@@ -1,4 +1,4 @@
-"""Reads follow the stated temperature, scale and noise."""
+"""Reads follow the stated temperature, scale and schedule."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from schema.errors import ParameterError
 from worker.emulator.qpu.errors import Rejected
+from worker.emulator.qpu.imperfections import ProgrammedProblem
 from worker.emulator.qpu.parameters import ProblemParameters
 from worker.emulator.qpu.problem import DecodedProblem, scale
-from worker.emulator.qpu.sampling import Sampling, draw, program, random_spins, schedule
+from worker.emulator.qpu.sampling import Sampling, draw, random_spins, schedule
 
 LIMITS: dict[str, Any] = {
     "h_range": [-4.0, 4.0],
@@ -33,71 +35,121 @@ def _problem(
 
 
 def _draw(
-    problem: DecodedProblem, sampling: Sampling, reads: int = 20_000, factor: float = 1.0, key: int = 1
+    problem: DecodedProblem,
+    beta: float,
+    reads: int = 20_000,
+    factor: float = 1.0,
+    key: int = 1,
+    seed: int = 0,
+    **parameters: Any,
 ) -> Any:
-    return draw(problem, ProblemParameters(reads=reads), factor, LIMITS, sampling, key, lambda: False)
+    h, J = (values / factor for values in problem.ising())
+    sampling = Sampling(seed=seed)
+    programmed = ProgrammedProblem(h, np.zeros(len(h)), problem.edges, J, J)
+    asked = ProblemParameters(reads=reads, **parameters)
+    sweeps = schedule(sampling, beta, asked)
+    return draw(programmed, problem.active, asked, sweeps, sampling.stream(key), lambda: False)
+
+
+def _states(qubits: int) -> NDArray[np.int8]:
+    return np.array(list(itertools.product([-1, 1], repeat=qubits)), np.int8)
 
 
 @pytest.mark.parametrize("factor", [1.0, 4.0])
 def test_reads_are_boltzmann_at_the_stated_beta_on_the_programmed_scale(factor: float) -> None:
     problem = _problem([0.3, -0.2, 0.1], {(0, 1): 0.4, (1, 2): -0.3, (0, 2): 0.2})
-    spins = _draw(problem, Sampling(beta=2.0, noise=0.0, sweeps=50), factor=factor)
-    states = np.array(list(itertools.product([-1, 1], repeat=3)), np.int8)
+    spins = _draw(problem, 2.0, factor=factor)
+    states = _states(3)
     weights = np.exp(-2.0 * problem.energies(states) / factor)
     counts = np.array([(spins == state).all(axis=1).sum() for state in states])
     # Four standard deviations of a frequency of 20,000 reads are 0.014 at most.
     np.testing.assert_allclose(counts / len(spins), weights / weights.sum(), atol=0.015)
 
 
-def test_a_weak_chain_breaks_and_a_strong_one_does_not() -> None:
-    def broken(strength: float) -> float:
-        spins = _draw(_problem([1.0, -1.0], {(0, 1): -strength}), Sampling(beta=3.0, noise=0.0))
-        return float((spins[:, 0] != spins[:, 1]).mean())
-
-    assert broken(0.5) > 0.9
-    assert broken(2.0) < 0.1
+# Chains of 7 and 5 qubits, the first one with a loop; with what pulls at them in different directions.
+_CHAINED = {(i, i + 1): -1.0 for i in range(11) if i != 6} | {(0, 3): -1.0, (1, 8): 0.4, (5, 10): -0.3}
 
 
-def test_noise_is_a_fraction_of_the_ranges_and_drawn_for_each_problem() -> None:
-    problem = _problem([0.0] * 4000, {(i, i + 1): 0.5 for i in range(3999)})
-    first, second = (program(problem, 1.0, LIMITS, 0.05, np.random.default_rng(seed)) for seed in (1, 2))
-    # A standard deviation of 4,000 values is good to 1.1 %: four times that is allowed.
-    np.testing.assert_allclose([first.h.std(), (first.J - 0.5).std()], [0.05 * 4, 0.05 * 2], rtol=0.045)
-    assert not np.array_equal(first.h, second.h)
-    exact = program(problem, 2.0, LIMITS, 0.0, np.random.default_rng(1))
-    assert (exact.h == 0).all()
-    assert (exact.J == 0.25).all()
+@pytest.mark.parametrize("beta", [0.8, 2.0, 4.5])
+def test_reads_of_long_chains_are_boltzmann_at_the_stated_beta(beta: float) -> None:
+    problem = _problem([0.25, -0.3, 0.1, 0.2, -0.35, 0.15, 0.05, -0.3, 0.3, 0.1, -0.2, 0.2], _CHAINED)
+    spins, states = _draw(problem, beta), _states(12)
+    energies = problem.energies(states)
+    weights = np.exp(-beta * energies)
+    expected = weights / weights.sum()
+    counts = np.bincount((spins > 0) @ (1 << np.arange(12)[::-1]), minlength=len(states))
+    common = expected * len(spins) > 5
+    rest = np.append(expected[common], expected[~common].sum() + 1e-12) * len(spins)
+    deviations = (np.append(counts[common], counts[~common].sum()) - rest) ** 2 / rest
+    # Chi-square has the mean of its degrees of freedom; five standard deviations are allowed.
+    assert deviations.sum() < len(rest) + 5 * np.sqrt(2 * len(rest))
+    near = [
+        float(np.average(energies, weights=np.exp(-b * (energies - energies.min()))))
+        for b in (0.96 * beta, 1.04 * beta)
+    ]
+    assert near[1] < problem.energies(spins).mean() < near[0]
+
+
+def _broken(beta: float, strength: float, **parameters: Any) -> float:
+    """The share of reads that break a chain of eight whose halves are pulled apart."""
+    pulls = [0.15] * 4 + [-0.15] * 4
+    problem = _problem(pulls, {(i, i + 1): -strength for i in range(7)})
+    spins = _draw(problem, beta, 4000, **parameters)
+    return float((spins != spins[:, :1]).any(axis=1).mean())
+
+
+def test_chains_break_less_with_their_strength_in_the_cold_and_in_long_anneals() -> None:
+    strengths = [_broken(4.5, strength) for strength in (0.2, 0.5, 0.8, 1.2)]
+    assert strengths == sorted(strengths, reverse=True)
+    assert strengths[0] > 0.9
+    assert strengths[-1] < 0.05
+    betas = [_broken(beta, 1.0) for beta in (1.0, 2.0, 4.5, 8.4)]
+    assert betas == sorted(betas, reverse=True)
+    long, usual, short = (_broken(4.5, 1.0, anneal_us=time) for time in (200.0, 20.0, 1.0))
+    assert short > 0.5
+    assert abs(long - usual) < 0.03
 
 
 def test_reads_depend_on_seed_and_problem_alone() -> None:
     problem = _problem([0.0] * 50, {})
     reads = [
-        _draw(problem, Sampling(seed=seed), reads=5, key=key)
-        for seed, key in ((0, 1), (0, 1), (1, 1), (0, 2))
+        _draw(problem, 5.0, reads=5, key=key, seed=seed) for seed, key in ((0, 1), (0, 1), (1, 1), (0, 2))
     ]
     assert np.array_equal(reads[0], reads[1])
     assert not np.array_equal(reads[0], reads[2])
     assert not np.array_equal(reads[0], reads[3])
 
 
-def test_instant_reads_are_fair_and_ignore_the_problem() -> None:
-    spins = _draw(_problem([4.0] * 100, {}), Sampling(mode="instant"), reads=1000)
+def test_random_spins_are_fair() -> None:
+    spins = random_spins(1000, 100, np.random.default_rng(1))
     # Four standard deviations of a mean of 100,000 fair spins.
     assert abs(spins.mean()) < 4 / np.sqrt(100_000)
     assert set(np.unique(spins)) == {-1, 1}
 
 
 def test_sampling_stops_when_it_is_told() -> None:
-    problem = _problem([0.1] * 10, {})
-    spins = draw(problem, ProblemParameters(reads=1000), 1.0, LIMITS, Sampling(), 1, lambda: True)
+    problem, zeros, parameters = _problem([0.1] * 10, {}), np.zeros(10), ProblemParameters(reads=1000)
+    programmed = ProgrammedProblem(problem.linear, zeros, problem.edges, problem.quadratic, problem.quadratic)
+    sweeps = schedule(Sampling(), 5.0, parameters)
+    spins = draw(programmed, problem.active, parameters, sweeps, np.random.default_rng(1), lambda: True)
     assert len(spins) < 1000
 
 
-def test_a_reverse_anneal_begins_at_its_turning_point() -> None:
-    forward, reverse = schedule(Sampling(beta=5.0), 0.0), schedule(Sampling(beta=5.0), 0.5)
-    assert reverse[0] == pytest.approx(2.5)
-    assert forward[0] < reverse[0]
-    assert forward[-1] == reverse[-1] == pytest.approx(5.0)
+def test_sweeps_follow_the_schedule_of_the_anneal() -> None:
+    def betas(**parameters: Any) -> list[float]:
+        return [sweep.beta for sweep in schedule(Sampling(), 5.0, ProblemParameters(**parameters))]
+
+    usual = betas()
+    assert len(usual) == 16
+    assert usual == sorted(usual)
+    assert usual[0] < 0.5
+    assert usual[-1] == pytest.approx(5.0)
+    assert [len(betas(anneal_us=us)) for us in (0.005, 100.0, 500.0, 2000.0)] == [1, 80, 400, 400]
+    paused = betas(anneal_us=20.0, schedule=((0.0, 0.0), (5.0, 0.3), (15.0, 0.3), (20.0, 1.0)))
+    assert len(set(np.round(paused, 9))) < len(set(np.round(usual, 9)))
+    reverse = betas(anneal_us=20.0, schedule=((0.0, 1.0), (10.0, 0.4), (20.0, 1.0)))
+    assert reverse[7] == min(reverse) > usual[0]
+    assert reverse[0] == reverse[-1] == pytest.approx(5.0)
 
 
 @given(
@@ -152,24 +204,18 @@ def test_the_couplings_of_each_group_of_a_qubit_have_a_range() -> None:
 
 
 def test_reads_follow_the_gain_of_h_at_the_end_of_the_anneal() -> None:
-    problem, sampling = _problem([0.5], {}), Sampling(beta=3.0, noise=0.0)
-
     def mean(*gain: tuple[float, float]) -> float:
-        parameters = ProblemParameters(reads=2000, gain=gain)
-        return float(draw(problem, parameters, 1.0, LIMITS, sampling, 1, lambda: False).mean())
+        return float(_draw(_problem([0.5], {}), 3.0, 2000, gain=gain).mean())
 
-    assert mean((0, 1), (20, 1)) == pytest.approx(float(_draw(problem, sampling, 2000).mean()))
+    assert mean((0, 1), (20, 1)) == pytest.approx(mean())
     assert mean((0, 1), (10, 1), (10.1, -1), (20, -1)) > 0.8
-    assert abs(mean((0, 1), (19, 0), (20, 0))) < 0.1
+    assert abs(mean((0, 1), (18, 0), (20, 0))) < 0.1
 
 
 def test_flux_biases_are_added_to_the_field_of_their_qubit() -> None:
     biases = np.zeros(5)
     biases[1] = 4e-4  # an h of about -0.95
-    parameters = ProblemParameters(reads=2000, flux_biases=biases)
-    sampling = Sampling(beta=3.0, noise=0.0)
-    spins = draw(_problem([0.0, 0.0, 1.0], {}), parameters, 1.0, LIMITS, sampling, 1, lambda: False)
-    means = spins.mean(axis=0)
+    means = _draw(_problem([0.0, 0.0, 1.0], {}), 3.0, 2000, flux_biases=biases).mean(axis=0)
     assert abs(means[0]) < 0.1
     assert means[1] > 0.9
     assert means[2] < -0.9
@@ -200,7 +246,7 @@ def test_energies_of_many_couplers_are_exact() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"mode": "best"}, {"beta": 0}, {"beta": float("nan")}, {"noise": 2}, {"sweeps": 0}, {"seed": -1}],
+    [{"mode": "best"}, {"beta": 0}, {"beta": float("nan")}, {"sweeps": 0}, {"seed": -1}],
 )
 def test_wrong_sampling_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ParameterError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worker.emulator.qpu.parameters import ProblemParameters
+from worker.emulator.qpu.presets import CHIPS
 from worker.emulator.qpu.timing import ADVANTAGE, ADVANTAGE2
 
 
@@ -44,3 +45,21 @@ def test_other_times_are_in_proportion() -> None:
     assert doubled.access == 2 * timing.access
     assert doubled.programming + doubled.sampling == pytest.approx(doubled.access)
     assert doubled.anneal_per_sample == timing.anneal_per_sample
+
+
+@pytest.mark.parametrize(
+    ("name", "qubits", "readout_us", "programming_us"),
+    [
+        ("advantage-system6", 5612, 173, 14_200),
+        ("advantage-system4", 5627, 235, 14_100),
+        ("advantage2-system1", 4577, 101, 33_600),
+        ("advantage2-system2", 4514, 95, 24_500),
+        ("advantage2-system4", 1202, 45, 8_000),
+    ],
+)
+def test_chips_have_the_documented_times(
+    name: str, qubits: int, readout_us: float, programming_us: float
+) -> None:
+    timing = CHIPS[name].timing.of(qubits, ProblemParameters(programming_thermalization_us=1))
+    assert timing.readout_per_sample == pytest.approx(readout_us, rel=1e-3)
+    assert timing.programming == programming_us + 1

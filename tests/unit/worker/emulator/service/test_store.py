@@ -196,6 +196,21 @@ def test_a_file_of_the_first_format_is_upgraded_with_all_it_had(tmp_path: Path) 
         store.close()
 
 
+def test_a_file_of_the_second_format_is_upgraded(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    store = Store(path)
+    entries = [*_accept(store, "1"), *_accept(store, "2")]
+    store.close()
+    old = sqlite3.connect(path)
+    old.executescript("ALTER TABLE problems DROP COLUMN misprogrammed; PRAGMA user_version = 2;")
+    old.close()
+    store = Store(path)
+    assert store.ledger() == entries
+    (following,) = _accept(store, "3")
+    assert following.misprogrammed == 0.0
+    store.close()
+
+
 def test_other_files_are_left_alone(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("no state " * 500)
