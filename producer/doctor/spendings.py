@@ -98,7 +98,7 @@ class BookDuplicates:
         query = select(Problem.sending_at, Batch.run_id).join(Batch, Batch.id == Problem.batch_id)
         sending_at, run = session.execute(query.where(Problem.id == self.problem)).one()
         if sending_at is not None:
-            more_us = self.after[1] - self.before[1]
+            more_us = round_charge(self.after[1] - self.before[1])
             row = (Spending.run_id == run, Spending.day == sending_at.date())
             added = update(Spending).where(*row).values(spent_us=Spending.spent_us + more_us)
             if not session.execute(added).rowcount:  # type: ignore[attr-defined]  # an UPDATE's result has it

@@ -301,10 +301,11 @@ def write_off(
 
     Args:
         source: its state before.
-        recheck_at: when to look for it again.
+        recheck_at: when to look for it again; None: as was decided before.
     """
-    waste = {"wasted_us": func.coalesce(Problem.estimated_us, 0), "charge_estimated": True}
-    values = {"error": why, "recheck_at": recheck_at, **waste}
+    values = {"error": why, "wasted_us": func.coalesce(Problem.estimated_us, 0), "charge_estimated": True}
+    if recheck_at is not None:
+        values["recheck_at"] = recheck_at
     transition(session, problem, source, ProblemState.FAILED, now=now, why=why, **values)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +15,7 @@ from producer.doctor import spendings
 from producer.networks.chosen import ChosenNetwork
 from producer.runs import control
 from schema.database import Database
-from schema.parameters import Parameters, Solver
+from schema.parameters import QpuChoice, Solver
 from schema.settings import load as load_settings
 from schema.states import ProblemState, RunState
 from schema.tables import Classification, Ledger, Problem, Run
@@ -116,7 +118,7 @@ def test_a_problem_that_a_poll_leaves_out_is_asked_for_alone(
     monkeypatch.setattr(sapi_qpu, "_SILENCE_S", 0.5)
     emulator.break_down({"target": "poll", "kind": "corrupt", "damage": "omit"})
     access = Access(emulator.endpoint, TOKEN, poll_wait_s=1, deflates=False)
-    connection = SolverConnection(access, Parameters(reads=1, qpu="tiny"))
+    connection = SolverConnection(access, QpuChoice.parse("tiny"))
     ids = [item["id"] for item in emulator.post([emulator.job() for _ in range(3)]).json()]
     try:
         for key, sapi_id in enumerate(ids):
@@ -232,3 +234,60 @@ def test_labels_tell_databases_apart(
     labels = {one["label"] for one in emulator.ledger()["problems"][before:]}
     assert len(labels) == IMAGES // 2
     assert all(label.startswith(f"annealq:{key}") and len(label) == 48 for label in labels)
+
+
+STORM = (
+    {"target": "list", "kind": "lag", "delay_s": 1.2},  # four times the quarantine, as 300 s are of 75 s
+    {"target": "any", "kind": "purge", "newest": 200},
+    {"target": "submit", "kind": "reset", "when": "after", "probability": 0.1},
+    {"target": "submit", "kind": "error", "status": 503, "when": "after", "probability": 0.05},
+    {"target": "poll", "kind": "gone", "probability": 0.05},
+    {"target": "poll", "kind": "error", "status": 400, "probability": 0.05},
+    {"target": "answer", "kind": "lose", "probability": 0.02},
+    {"target": "poll", "kind": "corrupt", "damage": "omit", "probability": 0.02},
+    {"target": "problem", "kind": "fail", "charged": True, "probability": 0.03},
+)
+
+
+@pytest.mark.slow
+def test_after_a_storm_every_microsecond_is_booked(
+    context: Context,
+    working: ChosenNetwork,
+    emulator: Emulator,
+    before: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sapi_qpu, "_SILENCE_S", 1.0)
+    emulator.break_down(*STORM)
+    runs = []
+    for _ in range(25):
+        runs.append(enqueue(context, working, batch_size=IMAGES))
+        work(context, runs[-1], 60.0)
+    emulator.break_down(clear=True)
+    for run in runs:
+        for _ in range(3):
+            if work(context, run, 60.0) is RunState.FAILED:
+                control.resume(context.database, run)
+    time.sleep(1.2)
+    for _ in range(3):
+        _look_now(context, runs[0])
+    theirs: Counter[str] = Counter()
+    for one in emulator.ledger()["problems"][before:]:
+        theirs[one["label"]] += one["charged_us"]
+    with context.database.reading() as session:
+        columns = (Problem.label, func.coalesce(Problem.charged_us, 0) + Problem.wasted_us)
+        ours = dict(session.execute(select(*columns)).all())
+        wasted_us = session.execute(select(func.sum(Problem.wasted_us))).scalar_one()
+        written_off = count(context, Problem, Problem.charge_estimated)
+        classified = count(context, Classification)
+    lacking = (us - ours.get(label, 0.0) for label, us in theirs.items())
+    missing_us = sum(us for us in lacking if us > 1)  # estimates are whole
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\n{len(theirs)} problems, {sum(theirs.values()):,.0f} us charged, {wasted_us:,.0f} us wasted, "
+            f"{written_off} written off; charged and not booked: {missing_us:,.1f} us\n"
+        )
+    assert missing_us == 0
+    assert classified == len(runs) * IMAGES
+    assert_spendings_agree(context.database)

@@ -89,7 +89,7 @@ def status(entry: AcceptedProblem, solver: dict[str, Any] | None = None) -> dict
     if entry.error is not None:
         content["error_message"] = entry.error
         if entry.charged_us:  # the only way to learn of this charge: a failed problem has no answer
-            content["timing"] = {"qpu_access_time": entry.charged_us}
+            content["timing"] = {"qpu_access_time": entry.access_us}
     return content
 
 
