@@ -34,7 +34,6 @@ def upgrade() -> None:
         op.execute(f"ALTER TABLE problems ADD COLUMN {name} {kind}")
     op.add_column("problems", sa.Column("recheck_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index(op.f("ix_problems_recheck_at"), "problems", ["recheck_at"])
-    op.create_index(op.f("ix_problems_graph_id_answered_at"), "problems", ["graph_id", "answered_at"])
     for name, kind in _RUNS:
         op.execute(f"ALTER TABLE runs ADD COLUMN {name} {kind}")
     op.execute("ALTER TABLE deliveries RENAME COLUMN ended_at TO happened_at")
@@ -64,7 +63,6 @@ def downgrade() -> None:
     for name, _ in _RUNS:
         op.execute(f"ALTER TABLE runs DROP COLUMN {name}")
     op.drop_index(op.f("ix_problems_recheck_at"), table_name="problems")
-    op.drop_index(op.f("ix_problems_graph_id_answered_at"), table_name="problems")
     for name in ("recheck_at", *(name for name, _ in _PROBLEMS)):
         op.execute(f"ALTER TABLE problems DROP COLUMN {name}")
     for table, name, rest in _CHARGES:

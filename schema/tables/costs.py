@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from datetime import date
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import ColumnElement, Select, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from schema.states import ProblemState
@@ -17,7 +18,8 @@ IN_FLIGHT = (ProblemState.SENDING, ProblemState.SENT)  # submitted or being subm
 
 
 STEP_US = 0.1  # of charges
-_NEWEST = 50  # answers that predict what the next problem is charged
+# Answers that predict what the next problem is charged, among the newest problems of all chips.
+_NEWEST, _NEWEST_SENT = 50, 1000
 
 
 def round_charge(us: float) -> float:
@@ -46,19 +48,20 @@ def charge_ratio(session: Session, graph_id: str) -> float:
     It is the 95th percentile of the newest answers' ratios, so that a few outliers do not count. Estimates
     are whole microseconds: smaller differences do not count, either.
     """
-    query = (
-        select(Problem.charged_us, Problem.estimated_us)
-        .where(
-            Problem.graph_id == graph_id,
-            Problem.answered_at.is_not(None),
-            ~Problem.charge_estimated,
-            Problem.estimated_us > 0,
-        )
-        .order_by(Problem.answered_at.desc())
-        .limit(_NEWEST)
-    )
-    ratios = sorted((charged or 0.0) / (estimated or 1) for charged, estimated in session.execute(query))
+    rows = session.execute(_newest_charges(), {"graph": graph_id})
+    ratios = sorted((charged or 0.0) / (estimated or 1) for charged, estimated in rows)
     return round(ratios[math.ceil(0.95 * len(ratios)) - 1], 4) if ratios else 1.0
+
+
+@cache
+def _newest_charges() -> Select[Any]:
+    # A subquery with a limit: no plan may read all answers of the chip.
+    columns = (Problem.graph_id, Problem.charged_us, Problem.estimated_us, Problem.charge_estimated)
+    sent = select(*columns, Problem.answered_at).where(Problem.sending_at.is_not(None))
+    newest = sent.order_by(Problem.sending_at.desc()).limit(_NEWEST_SENT).subquery().c
+    stated = (newest.answered_at.is_not(None), ~newest.charge_estimated, newest.estimated_us > 0)
+    query = select(newest.charged_us, newest.estimated_us)
+    return query.where(newest.graph_id == bindparam("graph"), *stated).limit(_NEWEST)
 
 
 def by_day(problems: Iterable[Any]) -> dict[date, float]:

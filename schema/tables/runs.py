@@ -238,8 +238,6 @@ class Problem(Base):
         Index(None, "state"),
         Index(None, "sending_at"),
         Index(None, "recheck_at"),
-        # The newest answers of a chip predict what the next problem is charged.
-        Index(None, "graph_id", "answered_at"),
         known(ProblemState),
         CheckConstraint("count > 0", name="sizes_positive"),
         CheckConstraint("state <> 'sending' OR sending_at IS NOT NULL", name="sending_has_time"),

@@ -13,9 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from itertools import accumulate
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from schema.calendar.run_hours import RunHours
@@ -197,17 +199,20 @@ _BUDGET_TEXTS = {
 
 def _in_flight(session: Session, solver: str, run: int) -> tuple[int, int, int]:
     """Return the number of problems in flight on ``solver``, their estimates, and those of ``run``."""
-    # Subqueries for each batch in flight, of which there are few: PostgreSQL would join all batches.
-    run_of = select(Batch.run_id).where(Batch.id == Problem.batch_id).scalar_subquery()
-    solver_of = select(Run.solver).join(Batch).where(Batch.id == Problem.batch_id).scalar_subquery()
-    sums = (func.count(), func.coalesce(func.sum(Problem.estimated_us), 0))
-    query = select(solver_of, run_of, *sums).where(Problem.state.in_(IN_FLIGHT)).group_by(Problem.batch_id)
-    rows = [row for row in session.execute(query).all() if row[0] == solver]
-    return (
-        sum(row[2] for row in rows),
-        sum(int(row[3]) for row in rows),
-        sum(int(row[3]) for row in rows if row[1] == run),
-    )
+    rows = session.execute(_by_run()).all()
+    runs = select(Run.id).where(Run.id.in_([each for each, _, _ in rows]), Run.solver == solver)
+    mine = set(session.execute(runs).scalars())
+    counts = {each: (count, int(us)) for each, count, us in rows if each in mine}
+    problems, estimates = (sum(column) for column in zip((0, 0), *counts.values(), strict=True))
+    return problems, estimates, counts.get(run, (0, 0))[1]
+
+
+@cache
+def _by_run() -> Select[Any]:
+    # A subquery for each problem in flight, of which there are few: PostgreSQL would join all batches.
+    run_of = select(Batch.run_id).where(Batch.id == Problem.batch_id).scalar_subquery().label("run")
+    query = select(run_of, func.count(), func.coalesce(func.sum(Problem.estimated_us), 0))
+    return query.where(Problem.state.in_(IN_FLIGHT)).group_by("run")
 
 
 def _window_s(hours: RunHours, now: datetime) -> float | None:

@@ -11,6 +11,7 @@ from sqlalchemy import func, select, update
 
 from producer.embeddings.queries import layers_of_run
 from producer.networks.chosen import ChosenNetwork
+from producer.planning.workload import waiting_runs
 from producer.reports import solver as reports
 from producer.runs import control, queries
 from producer.runs.enqueue import RunOptions, enqueue_run
@@ -179,8 +180,11 @@ def test_a_budget_is_exceeded_by_one_problem_at_most(
     costs = charged(emulator, before)
     assert budget_us - 2 * max(costs) < sum(costs) <= budget_us + max(costs)
     assert len(problems(context, run.id)) == len(costs)
-    if learned and "spread" not in fault:
+    if learned:
         assert sum(costs) <= budget_us
+        with context.database.reading() as session:
+            (planned,) = (each for each in waiting_runs(session) if each.run_id == run.id)
+        assert planned.qpu_us == pytest.approx(1.4 * each_us * (planned.problems or 0), rel=1e-3)
     assert_spendings_agree(context.database)
 
 
