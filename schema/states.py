@@ -150,9 +150,10 @@ class ProblemState(StrEnum):
     SENDING = "sending"
     # The solver has accepted it and its id is stored. The worker polls for the answer.
     SENT = "sent"
-    # The raw sample set is stored. Final.
+    # The raw sample set is stored. Final, unless its reads show that the chip was programmed wrongly.
     ANSWERED = "answered"
-    # The solver refused it or failed. Final: what is missing is reserved again as another problem.
+    # The solver refused it or failed, or programmed it wrongly: then its reads remain, and are not used.
+    # Final: what is missing is reserved again as another problem.
     FAILED = "failed"
     # Cancelled before it was answered, because its run was cancelled or its terms changed. Final.
     CANCELLED = "cancelled"
@@ -246,7 +247,7 @@ MOVES: Mapping[type[StrEnum], Mapping[StrEnum, Set[StrEnum]]] = {
             ProblemState.SENT, ProblemState.RESERVED, ProblemState.FAILED, ProblemState.CANCELLED,
         },
         ProblemState.SENT: {ProblemState.ANSWERED, ProblemState.FAILED, ProblemState.CANCELLED},
-        ProblemState.ANSWERED: set(),
+        ProblemState.ANSWERED: {ProblemState.FAILED},
         ProblemState.FAILED: set(),
         ProblemState.CANCELLED: set(),
     },

@@ -32,6 +32,8 @@ def upgrade() -> None:
         _retype(table, name, f"{double}{rest}", name)
     for name, kind in _PROBLEMS:
         op.execute(f"ALTER TABLE problems ADD COLUMN {name} {kind}")
+    op.execute(f"ALTER TABLE problems ADD COLUMN coupling_bias {double}")
+    op.add_column("problems", sa.Column("measured", sa.JSON(none_as_null=True), nullable=True))
     op.add_column("problems", sa.Column("recheck_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index(op.f("ix_problems_recheck_at"), "problems", ["recheck_at"])
     for name, kind in _RUNS:
@@ -63,7 +65,7 @@ def downgrade() -> None:
     for name, _ in _RUNS:
         op.execute(f"ALTER TABLE runs DROP COLUMN {name}")
     op.drop_index(op.f("ix_problems_recheck_at"), table_name="problems")
-    for name in ("recheck_at", *(name for name, _ in _PROBLEMS)):
+    for name in ("recheck_at", "measured", "coupling_bias", *(name for name, _ in _PROBLEMS)):
         op.execute(f"ALTER TABLE problems DROP COLUMN {name}")
     for table, name, rest in _CHARGES:
         _retype(table, name, f"BIGINT{rest}", f"ROUND({name})")

@@ -179,6 +179,7 @@ def solver_rows(figures: Mapping[str, Any], layers: UnitLayers) -> list[tuple[st
     rows: list[tuple[str, str]] = []
     again = [(figures["problems_adopted"], "adopted"), (figures["problems_resubmitted"], "submitted again")]
     again.append((figures["duplicates"], "duplicates"))
+    again.append((figures.get("problems_misprogrammed", 0), "programmed wrongly and rejected"))
     rest = ", ".join(f"{count:,} {what}" for count, what in again)
     rows.append(("problems", f"{figures['problems_sent']:,} submitted, {rest}"))
     charged = (
@@ -203,6 +204,9 @@ def solver_rows(figures: Mapping[str, Any], layers: UnitLayers) -> list[tuple[st
                 f"{breaks['mean']:.2%} of reads on average, most in {worst}: {breaks['worst']:.2%}",
             )
         )
+    if beta := figures.get("inverse_temperature"):
+        bias = figures.get("coupling_bias") or 0.0
+        rows.append(("chip", f"inverse temperature {beta:.2f}, field of |J| = 1 at a qubit {bias:+.3f}"))
     return rows
 
 

@@ -211,6 +211,9 @@ class Problem(Base):
     state: Mapped[ProblemState]
     scale: Mapped[float | None]  # what h and J were multiplied by
     chain_strength: Mapped[float | None]  # in the model's units, before that
+    coupling_bias: Mapped[float | None]  # field per |J| = 1 at a qubit that its h make up for
+    # What its reads say about the chip; see `worker.compute.problem_checks.ProblemCheck`.
+    measured: Mapped[dict[str, Any] | None]
     times_sent: Mapped[int] = mapped_column(server_default="0")  # submissions
     adopted: Mapped[bool] = mapped_column(
         server_default=false()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import astuple
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ def _solver(figures: Figures) -> SolverFigures:
     answered = [problem for problem in problems if problem.timing or problem.charged_us]
     estimated = [problem for problem in problems if problem.charge_estimated]
     breaks = [problem for problem in problems if problem.chain_breaks is not None]
+    measured = [problem.measured for problem in problems if problem.measured and not problem.misprogrammed]
     return SolverFigures(
         qpu_estimated_us=float(sum(problem.estimated_us for problem in answered)),
         qpu_wasted_us=round(sum(problem.wasted_us for problem in problems), 1),
@@ -47,6 +49,9 @@ def _solver(figures: Figures) -> SolverFigures:
         chain_breaks=throughput.chain_breaks(
             [arrays.decode_chain_breaks(p.chain_breaks or b"", p.images) for p in breaks]
         ),
+        problems_misprogrammed=sum(problem.misprogrammed for problem in problems),
+        inverse_temperature=median(float(each["beta"]) for each in measured) if measured else None,
+        coupling_bias=median(float(each["coupling_bias"]) for each in measured) if measured else None,
     )
 
 

@@ -83,6 +83,9 @@ class SolverFigures:
     embedding_misses: int = 0
     embedding_seconds_saved: float = 0.0  # by searches whose embeddings were found in the database
     chain_breaks: ChainBreaks | None = None
+    problems_misprogrammed: int = 0  # whose reads were not used, because the chip was programmed wrongly
+    inverse_temperature: float | None = None  # effective, of h and J as sent; the median of all problems
+    coupling_bias: float | None = None  # field that couplers of |J| = 1 put on a qubit; the same
 
 
 def compute_throughput(

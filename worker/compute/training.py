@@ -13,7 +13,7 @@ from schema.codecs.corruption import stored_in
 from schema.network import weights
 from schema.network.architecture import Architecture
 from worker.network import training
-from worker.records.trainings import TrainedWeights, TrainingJob
+from worker.records.networks import TrainedWeights, TrainingJob
 
 _TRAIN_AGAIN = "give the same images to `annealq networks train` again"
 

@@ -5,29 +5,32 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from schema.codecs import arrays
 from schema.tables import Network
 from worker.compute import training
 from worker.context import Context
 from worker.pipeline.attempt import attempt, claim, writing
 from worker.process import shutdown
 from worker.process.crash_points import CrashPoint, reach
-from worker.records import trainings
+from worker.records import networks
+from worker.records.attempts import complete_attempt
 
 
 def train_network(context: Context, network: int) -> None:
     """Claim ``network`` in ``context``, if it waits for training, train it and store its weights."""
-    claimed = claim(context, Network, network, trainings.load)
+    claimed = claim(context, Network, network, networks.load_training)
     if claimed is None:
         return
     lease, job = claimed
 
     def report(epochs: list[dict[str, Any]]) -> None:
         with context.database.transaction() as session:
-            trainings.report(session, network, {"epochs": epochs})
+            networks.report_training(session, network, {"epochs": epochs})
         reach(CrashPoint.TRAINING)
 
     with attempt(context, lease):
         threads = context.settings.training_threads or os.cpu_count() or 1
-        weights = training.train(job, threads, report, shutdown.check)
+        trained = training.train(job, threads, report, shutdown.check)
         with writing(context, lease) as (session, now):
-            trainings.store(session, network, weights, now=now)
+            values = {"weights": trained.weights, "weights_sha256": arrays.checksum(trained.weights)}
+            complete_attempt(session, Network, network, now=now, metrics=trained.metrics, **values)

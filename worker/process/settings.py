@@ -63,6 +63,10 @@ class WorkerSettings(TomlSettings):
     )
     breaker_failures: int = Field(default=3, ge=1, description="Consecutive failures that open the circuit.")
     probe_s: float = Field(default=3.0, gt=0, description="Pause between tests of a broken solver.")
+    check_problems: bool = Field(
+        default=True,
+        description="Measure a chip by each answer, make up for its bias, and send again what it got wrong.",
+    )
     embedding_s: float = Field(default=60.0, gt=0, description="Time limit of a search for an embedding.")
     metrics_port: int | None = Field(
         default=None,

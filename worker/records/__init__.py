@@ -9,6 +9,7 @@ batches.py       images, samples and classifications of a batch
 problems.py      the ledger of problems submitted to solvers
 spending.py      QPU time spent by runs and days
 embeddings.py    looks up stored embeddings, or has one worker search
-networks.py      loads trained networks
-trainings.py, calibrations.py, dry_runs.py    work other than batches
+networks.py      loads trained networks, and what their training needs
+measurements.py  what answers say about a chip, and problems that were programmed wrongly
+calibrations.py, dry_runs.py    work other than batches
 """

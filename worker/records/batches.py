@@ -208,7 +208,7 @@ def load_samples(session: Session, batch: int) -> list[StoredReads]:
         select(Problem.id, Problem.first_image, Problem.count, SampleSet.data, Embedding.tiling)
         .join(SampleSet, SampleSet.problem_id == Problem.id)
         .outerjoin(Embedding, Embedding.id == Problem.embedding_id)
-        .where(Problem.batch_id == _sampled_as(session, batch))
+        .where(Problem.batch_id == _sampled_as(session, batch), Problem.state == ProblemState.ANSWERED)
         .order_by(Problem.first_image)
     )
     return [StoredReads(*row) for row in rows]

@@ -1,10 +1,11 @@
-"""Loads networks from the database, once in each process."""
+"""Loads networks from the database, once in each process; reads and writes of their training."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from schema.codecs import arrays
@@ -13,7 +14,7 @@ from schema.errors import Corrupt, NotFound
 from schema.network import weights
 from schema.network.architecture import Architecture
 from schema.states import NetworkState
-from schema.tables import Network
+from schema.tables import Network, TrainingSet
 from worker.network.trained import TrainedNetwork
 
 _HINT = "import its file again, or train it with another --seed"
@@ -50,3 +51,54 @@ def _load(session: Session, network: int) -> TrainedNetwork:
             raise Corrupt("they are damaged: their checksum does not agree")
     architecture = Architecture.from_dict(row.architecture)
     return TrainedNetwork(architecture, weights.decode(row.weights, architecture), row.training["transfer"])
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingJob:
+    """A network to train, with its training set."""
+
+    network: int
+    architecture: dict[str, Any]
+    training: dict[str, Any]
+    training_set: int
+    sha256: str  # of the training set
+    shape: tuple[int, int, int]
+    images: bytes  # deflated
+    labels: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedWeights:
+    """Result of a training: weights as safetensors, and metrics."""
+
+    weights: bytes
+    metrics: dict[str, Any]
+
+
+def load_training(session: Session, network: int) -> TrainingJob:
+    """Read from ``session`` a ``network`` to train, with its images."""
+    row = session.execute(
+        select(Network.architecture, Network.training, TrainingSet)
+        .join(TrainingSet, TrainingSet.id == Network.training_set_id)
+        .where(Network.id == network)
+    ).one()
+    training_set: TrainingSet = row.TrainingSet
+    return TrainingJob(
+        network=network,
+        architecture=row.architecture,
+        training=row.training,
+        training_set=training_set.id,
+        sha256=training_set.sha256,
+        shape=(training_set.count, training_set.height, training_set.width),
+        images=training_set.images,
+        labels=training_set.labels,
+    )
+
+
+def report_training(session: Session, network: int, metrics: dict[str, Any]) -> None:
+    """Store in ``session`` the ``metrics`` of ``network`` so far, as progress for users."""
+    session.execute(
+        update(Network)
+        .where(Network.id == network, Network.state == NetworkState.TRAINING)
+        .values(metrics=metrics)
+    )

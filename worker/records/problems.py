@@ -48,6 +48,7 @@ class LedgerEntry:
     sending_at: datetime | None
     qpu: str | None = None  # that it was sent to
     graph_id: str | None = None
+    coupling_bias: float | None = None  # that it was sent with
 
 
 @dataclass(frozen=True)
@@ -211,15 +212,18 @@ def cancel_reserved(session: Session, ids: Iterable[int], *, now: datetime) -> N
     transition_all(session, list(ids), reserved, cancelled, now=now, why="other terms")
 
 
-def mark_sending(session: Session, ids: Sequence[int], qpu: str, *, now: datetime) -> None:
+def mark_sending(
+    session: Session, ids: Sequence[int], qpu: str, coupling_bias: float = 0.0, *, now: datetime
+) -> None:
     """Record that the problems ``ids`` may have been submitted from ``now`` on, once ``session`` commits.
 
-    ``qpu`` is the name of their solver.
+    ``qpu`` is the name of their solver, and their h make up for its ``coupling_bias``.
 
     Raises:
         StaleState: one of them is no longer reserved.
     """
     values: dict[str, Any] = {"sending_at": now, "times_sent": Problem.times_sent + 1, "qpu": qpu}
+    values["coupling_bias"] = coupling_bias
     moved = transition_all(session, ids, ProblemState.RESERVED, ProblemState.SENDING, now=now, **values)
     if len(moved) != len(ids):
         raise StaleState(f"{len(moved)} of {len(ids)} problems were reserved: {sorted(ids)}")
@@ -329,6 +333,7 @@ class ProblemReads:
     qubits: int
     timing: dict[str, Any]
     charged_us: float | None
+    measured: dict[str, Any] | None = None  # what the reads say about the chip
 
 
 def store_answers(session: Session, answers: Sequence[ProblemReads], *, now: datetime) -> None:
@@ -358,6 +363,7 @@ def store_answers(session: Session, answers: Sequence[ProblemReads], *, now: dat
             "timing": answer.timing,
             "charged_us": estimates_us.get(answer.problem, answer.charged_us),
             "charge_estimated": answer.charged_us is None,
+            "measured": answer.measured,
             "answered_at": now,
         }
         for answer in answers

@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from schema.database import transition
 from schema.errors import Corrupt, StaleState
-from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, RunState
+from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Classification, Embedding, Event, Problem, Run, SampleSet
 from schema.tables.costs import IN_FLIGHT
 
@@ -43,6 +43,8 @@ class ProblemFacts:
         charge_estimated: the solver did not state the charge.
         timing: the solver's own, with SAPI's names.
         chain_breaks: see `schema.tables.Problem`.
+        measured: what its reads say about the chip.
+        misprogrammed: the chip was programmed wrongly for it.
     """
 
     images: int
@@ -57,6 +59,8 @@ class ProblemFacts:
     reads: int
     timing: dict[str, Any] | None
     chain_breaks: bytes | None
+    measured: dict[str, Any] | None = None
+    misprogrammed: bool = False
 
 
 @dataclass(frozen=True)
@@ -237,6 +241,8 @@ def _problems(session: Session, run: int) -> tuple[ProblemFacts, ...]:
         func.coalesce(SampleSet.reads, 0),
         Problem.timing,
         Problem.chain_breaks,
+        Problem.measured,
+        and_(Problem.measured.is_not(None), Problem.state == ProblemState.FAILED),
     )
     rows = session.execute(
         select(*columns)

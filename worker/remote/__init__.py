@@ -10,6 +10,8 @@ it, `collecting.py` stores its answer.
     horizon.py      tells how far back the solver's memory reaches
     sending.py      admits problems, records them as being sent, and sends them
     collecting.py   stores ids, answers and failures
+    measuring.py    measures the chip by an answer
+    checking.py     rejects problems that were programmed wrongly
     duplicates.py   finds duplicate submissions, and records what they cost
     deprecations.py stores and logs what the service announces about a solver
     estimate.py     the dry run: what a run would need and cost

@@ -15,9 +15,10 @@ from schema.codecs import samples
 from schema.errors import Offline, QueueFull, Unavailable, Uncertain
 from schema.states import ProblemState
 from worker.process.crash_points import CrashPoint, reach
-from worker.process.meter import ProblemOutcome
+from worker.process.meter import ProblemOutcome, Step
 from worker.records import problems
 from worker.records.problems import LedgerEntry
+from worker.remote.measuring import measure
 from worker.remote.state import SubmissionState
 from worker.sapi.errors import NOT_FOUND
 from worker.sapi.events import Accepted, Answered, Event, Failed
@@ -25,6 +26,7 @@ from worker.sapi.timing import charge_us
 from worker.scheduling import circuit_breaker
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from sqlalchemy.orm import Session
 
 log = structlog.get_logger()
@@ -158,13 +160,25 @@ def _fits(state: SubmissionState, event: Answered) -> bool:
 
 def _reads(state: SubmissionState, event: Answered) -> problems.ProblemReads:
     answer = event.answer
+    measured = _measure(state, state.in_flight[event.key], answer.packed)
     energies = answer.energies[np.newaxis].astype(np.float32)
     raw = samples.RawReads(answer.packed[np.newaxis], len(answer.active), energies)
     data = samples.encode(raw, isal_zlib.compress)
     charged_us = charge_us(answer.timing_us, state.qpu.properties)
     return problems.ProblemReads(
-        event.key, data, len(answer.packed), len(answer.active), answer.timing_us, charged_us
+        event.key, data, len(answer.packed), len(answer.active), answer.timing_us, charged_us, measured
     )
+
+
+def _measure(
+    state: SubmissionState, entry: LedgerEntry, packed: NDArray[np.uint8]
+) -> dict[str, float] | None:
+    """Return what an answer says about the chip; None if its problem has another embedding."""
+    if not state.context.settings.check_problems or entry.embedding_id != state.terms.embedding_id:
+        return None
+    linear = state.linear_terms.take(slice(entry.first_image, entry.first_image + entry.count))
+    with state.context.meter.timed(Step.DECODE):
+        return measure(state.program.first_tiles(entry.count), linear, entry.coupling_bias or 0.0, packed)
 
 
 def _log(accepted: list[Accepted], answered: list[Answered], failed: list[Failed]) -> None:

@@ -7,6 +7,7 @@ crash each of them is looked up by its label, and none is paid twice.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -60,12 +61,13 @@ def _send_group(state: SubmissionState, group: list[LedgerEntry]) -> bool:
             return False
         admitted = _admit(state, session, group, now)
         group = [state.to_send.popleft() for _ in range(admitted.problems)]
-        problems.mark_sending(session, [entry.id for entry in group], state.qpu.name, now=now)
+        bias = state.program.coupling_bias
+        problems.mark_sending(session, [entry.id for entry in group], state.qpu.name, bias, now=now)
     if admitted.reason not in (None, HoldReason.ROOM, HoldReason.CAUTION):
         state.defer(f"run {state.batch_input.run} may submit nothing more: {admitted.reason}")
     reach(CrashPoint.SENDING)
     for entry, (lin, quad) in zip(group, encoded[: len(group)], strict=True):
-        state.in_flight[entry.id] = entry
+        state.in_flight[entry.id] = replace(entry, coupling_bias=bias)
         state.qpu.submit(entry.id, entry.label, lin, quad, state.batch_input.parameters)
         reach(CrashPoint.HALF_POSTED)
     reach(CrashPoint.POSTED)

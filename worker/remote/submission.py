@@ -32,6 +32,7 @@ from worker.records import leases, problems, runs
 from worker.records.batches import Sampled
 from worker.records.problems import ProblemTerms
 from worker.remote import duplicates
+from worker.remote.checking import reject_misprogrammed
 from worker.remote.collecting import ROOM_S, store, wait_for_events
 from worker.remote.deprecations import note_deprecations
 from worker.remote.prepare import connect, prepare
@@ -143,6 +144,9 @@ class BatchSubmission:
         more = (probed and not state.probing) or state.left_ids
         if more and not (state.errors or state.deferred):
             recover(state)  # the probe was answered, or problems were cancelled, so the rest follows
+            self._send_and_collect()
+        if not state.errors and reject_misprogrammed(state):
+            recover(state)
             self._send_and_collect()
         self._raise_if_incomplete()
 

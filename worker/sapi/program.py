@@ -34,7 +34,10 @@ class ChipProgram:
     ranges: Ranges  # limits of h and J of the chip
     scale: float  # what h and J are multiplied by; the same for all images and tiles
     chain_strength: float  # in the model's units, before scaling
-    balance: FloatArray  # (T,) what is added to the even share of h of each qubit, in the model's units
+    balance: FloatArray  # (T,) what is added to the even share of h of each qubit, scaled
+    # Field that couplers of |J| = 1 put on a qubit of this chip, for which h makes up.
+    coupling_bias: float
+    coupled: FloatArray  # (T,) sum of |J| over the couplers of each qubit, scaled
     quad: str  # J of all couplers in use, encoded
     _smaller: dict[int, ChipProgram] = field(default_factory=dict, repr=False)
 
@@ -51,7 +54,13 @@ class ChipProgram:
             tiling = self.placement.tiling.take(slice(images))
             placement = place_tiling(self.placement.graph, Interactions.of(self.model), tiling)
             self._smaller[images] = _encode_quad(
-                self.model, placement, self.ranges, self.scale, self.chain_strength, self.balance
+                self.model,
+                placement,
+                self.ranges,
+                self.scale,
+                self.chain_strength,
+                self.balance[: len(placement.owners)],
+                self.coupling_bias,
             )
         return self._smaller[images]
 
@@ -59,7 +68,8 @@ class ChipProgram:
         """Encode the linear terms ``linear`` (k, n) float64 of k images (BINARY) as `lin`."""
         h = spin_form(linear, self.model.edges, self.model.couplings).h * self.scale
         low, high = self.ranges.h
-        return wire.encode_doubles(np.clip(self.placement.linear(h, self.balance * self.scale), low, high))
+        added = self.balance - self.coupling_bias * self.coupled
+        return wire.encode_doubles(np.clip(self.placement.linear(h, added), low, high))
 
 
 def encode_program(
@@ -69,12 +79,13 @@ def encode_program(
     tiling: Tiling,
     ranges: Ranges,
     parameters: Parameters,
+    coupling_bias: float = 0.0,
 ) -> ChipProgram:
     """Place ``model`` on a chip, choose its chain strength and its scale, and encode its J.
 
     Feature values lie in [-``alpha``, ``alpha``], so the scale depends on no image. The chip has ``graph``
     and ``ranges`` of h and J, ``tiling`` the qubits of each tile; ``parameters`` may set chain strength and
-    scale.
+    scale. Every h makes up for the chip's ``coupling_bias``.
 
     Raises:
         Refused: the tiling does not suit the model or the chip.
@@ -89,7 +100,7 @@ def encode_program(
     usual = usual_values(model.units, model.class_units)
     low, high = ranges.h
     balance = balance_chains(placement, J, usual, h, (low / scale, high / scale))
-    return _encode_quad(model, placement, ranges, scale, chain_strength, balance)
+    return _encode_quad(model, placement, ranges, scale, chain_strength, balance * scale, coupling_bias)
 
 
 def _encode_quad(
@@ -99,9 +110,19 @@ def _encode_quad(
     scale: float,
     chain_strength: float,
     balance: FloatArray,
+    coupling_bias: float,
 ) -> ChipProgram:
-    balance = balance[: len(placement.owners)]
     couplings = placement.quadratic(model.couplings / 4.0 * scale, chain_strength * scale)
+    ends = np.searchsorted(placement.active, placement.couplers)
+    coupled = np.bincount(ends.ravel(), np.repeat(np.abs(couplings), 2), len(placement.active))
     return ChipProgram(
-        model, placement, ranges, scale, chain_strength, balance, wire.encode_doubles(couplings)
+        model,
+        placement,
+        ranges,
+        scale,
+        chain_strength,
+        balance,
+        coupling_bias,
+        np.asarray(coupled[placement.columns], np.float64),
+        wire.encode_doubles(couplings),
     )

@@ -1,0 +1,133 @@
+"""A chip that is programmed wrongly now and then, or pulls its chains one way: its reads show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from producer.networks.chosen import ChosenNetwork
+from producer.runs.enqueue import RunOptions, enqueue_run
+from schema.database import Database
+from schema.messages import Message, Task
+from schema.parameters import Parameters, Solver, Visible
+from schema.settings import load as load_settings
+from schema.states import ProblemState, RunState
+from schema.tables import Classification, Problem, Run, SampleSet
+from tests.emulators import TOKEN, Emulator
+from tests.integration.conftest import Outbox, some_images, work_off
+from tests.ledgers import assert_spendings_agree
+from worker.context import Context
+from worker.process.settings import WorkerSettings
+
+TILES = 8
+IMAGES = 20 * TILES
+PARAMETERS = Parameters(reads=40, tiles=TILES, qpu="tiny", visible=Visible.FOLDED)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Emulator]:
+    with Emulator("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}") as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(server: Emulator) -> Iterator[Emulator]:
+    yield server
+    server.break_down(clear=True)
+
+
+def a_context(database: Database, outbox: Outbox, emulator: Emulator) -> Context:
+    context = Context(database, WorkerSettings(max_attempts=1, quarantine_s=5.0), outbox)
+    context.solvers.shared = load_settings(emulator_url=emulator.endpoint, emulator_token=TOKEN)
+    return context
+
+
+@pytest.fixture
+def context(database: Database, outbox: Outbox, emulator: Emulator) -> Iterator[Context]:
+    context = a_context(database, outbox, emulator)
+    yield context
+    context.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
+
+
+def classify(context: Context, network: ChosenNetwork, **options: Any) -> dict[str, Any]:
+    """Classify images in one batch; return the run's statistics."""
+    images = some_images(options.pop("images", IMAGES))
+    chosen = RunOptions(**{"batch_size": IMAGES, **options})
+    run = enqueue_run(context.database, images, network, Solver.EMULATOR, PARAMETERS, chosen).id
+    work_off(context, Message(Task.DISPATCH))
+    with context.database.reading() as session:
+        row = session.execute(select(Run.state, Run.statistics, Run.error).where(Run.id == run)).one()
+        assert row.state is RunState.DONE, row.error
+        classified = session.execute(select(Classification.image).where(Classification.run_id == run))
+        assert sorted(classified.scalars()) == list(range(len(images.images)))
+    assert_spendings_agree(context.database)
+    assert row.statistics is not None
+    return row.statistics
+
+
+def rejected(context: Context) -> dict[str, str]:
+    """Return id and error of the problems whose reads are not used; their reads must be stored."""
+    query = select(Problem.sapi_id, Problem.error).join(SampleSet, SampleSet.problem_id == Problem.id)
+    with context.database.reading() as session:
+        return dict(session.execute(query.where(Problem.state == ProblemState.FAILED)).all())  # type: ignore[arg-type]
+
+
+def test_wrong_problems_are_sent_once_more_and_their_reads_are_kept_as_evidence(
+    context: Context, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    before = len(emulator.ledger()["problems"])
+    emulator.break_down({"target": "problem", "kind": "misprogram", "count": 2, "spread": 0.15})
+    statistics = classify(context, working)
+    theirs = emulator.ledger()["problems"][before:]
+    wrong = {problem["id"] for problem in theirs if problem.get("misprogrammed")}
+    found = rejected(context)
+    assert len(wrong) == 2
+    assert found.keys() == wrong
+    assert all("misprogrammed: its reads are" in error for error in found.values())
+    assert (statistics["problems_misprogrammed"], statistics["problems_sent"]) == (2, IMAGES // TILES + 2)
+    charged = sum(problem["charged_us"] for problem in theirs)
+    assert statistics["qpu_access_time_us"] == pytest.approx(charged, abs=0.05)
+
+
+def test_good_problems_are_not_suspect(context: Context, working: ChosenNetwork, emulator: Emulator) -> None:
+    statistics = classify(context, working)
+    assert statistics["problems_misprogrammed"] == 0
+    assert rejected(context) == {}
+    assert statistics["inverse_temperature"] > 0.5
+
+
+def test_a_problem_that_is_wrong_twice_is_believed(
+    context: Context, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    classify(context, working)
+    emulator.break_down({"target": "problem", "kind": "misprogram", "count": 2, "spread": 0.15})
+    statistics = classify(context, working, images=TILES)
+    assert statistics["problems_misprogrammed"] == 1
+    assert statistics["problems_sent"] == 2
+
+
+def test_nothing_is_sent_again_beyond_the_budget(
+    context: Context, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    spent = classify(context, working)["qpu_access_time_us"] / (IMAGES // TILES)
+    emulator.break_down({"target": "problem", "kind": "misprogram", "count": 1, "spread": 0.15})
+    statistics = classify(context, working, images=TILES, budget_us=round(1.5 * spent))
+    assert statistics["problems_misprogrammed"] == 0
+    assert statistics["problems_sent"] == 1
+
+
+def test_h_makes_up_for_the_field_of_couplers(
+    database: Database, outbox: Outbox, working: ChosenNetwork
+) -> None:
+    with Emulator("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}", "--errors=h_from_j=-0.05") as emulator:
+        context = a_context(database, outbox, emulator)
+        first, second = classify(context, working), classify(context, working)
+        context.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
+    with database.reading() as session:
+        sent_with = session.execute(select(Problem.coupling_bias).distinct()).scalars().all()
+    assert first["coupling_bias"] == pytest.approx(-0.05, abs=0.015)
+    assert second["coupling_bias"] == pytest.approx(-0.05, abs=0.015)  # of the chip, not what is left of it
+    assert sorted(sent_with) == [pytest.approx(first["coupling_bias"], abs=0.001), 0.0]

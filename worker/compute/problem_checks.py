@@ -1,0 +1,147 @@
+"""Measures a chip by the reads of ordinary problems, and finds problems that were programmed wrongly.
+
+D-Wave states that over 90 % of problems of the size of a chip are programmed without an error: the others
+give wrong answers for all of their images, and nothing in the answer says so. Their reads do. With the local
+fields f = scale (h + J s) of the units as sent, reads s in {-1, +1}, and x = -s f (positive where a unit
+points along its field), these are measured for each problem:
+
+    coupling_bias  field that couplers of |J| = 1 put on a qubit: strong chains pull their qubits one way
+    beta           effective inverse temperature of the chip
+    chain_breaks   mean share of broken chains
+    excess         mean over images of (mean energy - lowest energy) of the reads
+    fields         sum_i (u_i^2 - v_i) / sum_i v_i, u_i = sum_r (s - tanh(-beta f)), v_i = sum_r of its
+                   variance: units whose field is not what was sent point too often one way
+
+A problem is suspect if one of the last four is not what is usual. The first two have maximum pseudolikelihood
+(Besag 1975), as `dwave.system.temperatures.maximum_pseudolikelihood_temperature` has for the temperature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+SpinArray = NDArray[np.float32]
+
+LIMIT = 5.0  # of a robust z: a Gaussian exceeds it once in 3.5 million
+LEAST = 10  # problems to compare with; fewer do not show what is usual
+_SAMPLES = 40_000  # values of units that are examined: more take time and show no more
+_TO_SIGMA = 1.4826  # of a median absolute deviation, for a Gaussian
+_STEPS = 25  # of Newton's method at most
+
+
+@dataclass(frozen=True)
+class ProblemCheck:
+    """What the reads of one problem say about the chip; see the module."""
+
+    coupling_bias: float
+    beta: float
+    chain_breaks: float
+    excess: float
+    fields: float
+
+    @property
+    def compared(self) -> tuple[float, ...]:
+        """Return the four statistics that are compared with those of other problems."""
+        return astuple(self)[1:]
+
+
+@dataclass(frozen=True, eq=False)
+class SentProblem:
+    """The units of one problem as they were sent, and how strongly couplers surround their chains.
+
+    Attributes:
+        h: (k, n) float64, linear biases of each image in SPIN form, scaled.
+        J: (n, n) float64, symmetric, quadratic biases, scaled.
+        coupled: (k, n) float64, sum of |J| over the couplers at the qubits of each chain, those of the chain
+            itself counted at both of their qubits; scaled.
+    """
+
+    h: FloatArray
+    J: FloatArray
+    coupled: FloatArray
+
+
+def check_problem(
+    bits: NDArray[np.uint8],
+    sent: SentProblem,
+    *,
+    chain_breaks: float,
+    excess: float,
+) -> ProblemCheck:
+    """Measure a problem.
+
+    Args:
+        bits: (k, R, n) uint8, reads of its units.
+        sent: the problem.
+        chain_breaks: mean share of broken chains.
+        excess: mean over images of (mean energy - lowest energy), in the model's units.
+    """
+    reads = max(1, _SAMPLES // sent.h.size)
+    spins = bits[:, :reads].astype(np.float32) * np.float32(2.0) - np.float32(1.0)
+    fields = spins @ sent.J.astype(np.float32) + sent.h.astype(np.float32)[:, np.newaxis]
+    coupled = np.broadcast_to(sent.coupled.astype(np.float32)[:, np.newaxis], fields.shape)
+    beta, bias = fit_chip(-spins * fields, -spins * coupled)
+    x = -spins * (fields + np.float32(bias) * coupled)
+    weight = 1.0 / (1.0 + np.exp(np.clip(2.0 * beta * x, -80.0, 80.0)))
+    # s - t with t = tanh(-beta f) is 2 s w with this weight w, and 1 - t^2 is 4 w (1 - w).
+    surplus = (2.0 * spins * weight).sum(axis=1, dtype=np.float64)
+    variance = (4.0 * weight * (1.0 - weight)).sum(axis=1, dtype=np.float64)
+    total = float(variance.sum())
+    spread = float((surplus**2 - variance).sum()) / total if total > 0.0 else 0.0
+    return ProblemCheck(bias, beta, chain_breaks, excess, spread)
+
+
+def fit_chip(along: NDArray[np.floating], along_coupled: NDArray[np.floating]) -> tuple[float, float]:
+    """Return the inverse temperature beta >= 0 and the coupling bias b of maximum pseudolikelihood.
+
+    They maximise the sum of log(1 / (1 + exp(-2 beta (x + b y)))), a logistic regression, by Newton's method.
+    Reads that no field explains give beta 0; beta is 1,000 at most.
+
+    Args:
+        along: x = -s f of all units and reads, any shape.
+        along_coupled: y = -s c with the sum c of |J| at the unit's chain, the same shape.
+    """
+    table = np.stack((along.ravel(), along_coupled.ravel())).astype(np.float64)
+    theta = np.array([1.0, 0.0])  # beta, beta b
+    for _ in range(_STEPS):
+        weight = 1.0 / (1.0 + np.exp(np.clip(2.0 * (theta @ table), -80.0, 80.0)))
+        slope = table @ weight
+        curvature = (table * (2.0 * weight * (1.0 - weight))) @ table.T + 1e-9 * np.eye(2)
+        step = np.linalg.solve(curvature, slope)
+        step *= min(1.0, (1.0 + 2.0 * theta[0]) / max(float(np.abs(step).max()), 1e-12))
+        theta = np.clip(theta + step, (0.0, -1_000.0), 1_000.0)
+        if float(np.abs(step).max()) < 1e-5 * max(theta[0], 1e-3):
+            break
+    beta = float(theta[0])
+    return beta, float(theta[1]) / beta if beta > 0.0 else 0.0
+
+
+def suspicions(
+    checks: Sequence[ProblemCheck], earlier: Sequence[ProblemCheck], *, limit: float = LIMIT
+) -> list[float]:
+    """Return how far each of ``checks`` is from what is usual, in robust standard deviations; 0 if within.
+
+    A problem is compared with all others of ``checks`` and ``earlier``, of which fewer than half may be
+    wrong: with their median and median absolute deviation. With fewer than `LEAST` others nothing is suspect.
+
+    Args:
+        checks: of the problems to judge.
+        earlier: of good problems of the same tiling, network and number of reads.
+        limit: robust z above which a statistic is suspect.
+    """
+    if len(checks) + len(earlier) <= LEAST:
+        return [0.0] * len(checks)
+    table = np.array([check.compared for check in (*earlier, *checks)])
+    middle = np.median(table, axis=0)
+    spread = _TO_SIGMA * np.median(np.abs(table - middle), axis=0)
+    # A statistic that never varies, such as no broken chain at all, must not make the least change suspect.
+    floor = np.array([1e-2 * abs(float(middle[0])) + 1e-6, 1e-3, 1e-2, 0.05])
+    z = (table[len(earlier) :] - middle) / np.maximum(spread, floor)
+    z[:, 0] = -z[:, 0]  # errors make reads look hotter, and increase the others
+    worst = z.max(axis=1)
+    return [float(value) if value > limit else 0.0 for value in worst]

@@ -1,0 +1,48 @@
+"""Measures the chip by the answer to one problem."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from worker.compute.problem_checks import SentProblem, check_problem
+from worker.embedding.model.unembedding import unembed
+from worker.qubo.ising import spin_form
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from worker.sapi.program import ChipProgram
+
+
+def measure(
+    program: ChipProgram, linear: NDArray[np.float64], coupling_bias: float, packed: NDArray[np.uint8]
+) -> dict[str, float]:
+    """Return the fields of a `ProblemCheck`, to six digits.
+
+    Args:
+        program: of the problem's k images.
+        linear: (k, n) float64, their linear terms (BINARY).
+        coupling_bias: for which h made up when it was sent.
+        packed: (R, ceil(A / 8)) uint8, the reads.
+    """
+    units = unembed(packed, program.placement.tiling)
+    energies = program.model.energies(linear, units.bits, np.float32)
+    check = check_problem(
+        units.bits,
+        _sent(program, linear, coupling_bias),
+        chain_breaks=float(units.chain_breaks.mean()),
+        excess=float((energies.mean(axis=1) - energies.min(axis=1)).mean()),
+    )
+    return {name: float(f"{value:.6g}") for name, value in asdict(check).items()}
+
+
+def _sent(program: ChipProgram, linear: NDArray[np.float64], coupling_bias: float) -> SentProblem:
+    """Return h and J as they were sent, unit by unit."""
+    model, scale = program.model, program.scale
+    h = spin_form(linear, model.edges, model.couplings).h * scale
+    coupled = np.bincount(program.placement.owners, program.coupled, h.size).reshape(h.shape)
+    J = (model.quadratic + model.quadratic.T) / 4.0 * scale
+    return SentProblem(h - coupling_bias * coupled, J, np.asarray(coupled, np.float64))
