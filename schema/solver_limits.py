@@ -28,6 +28,11 @@ def check_parameters(name: str, properties: Mapping[str, Any], parameters: Param
         most = properties.get("max_anneal_schedule_points", len(schedule)) + is_reverse
         if len(schedule) > most:
             raise Refused(f"an anneal schedule of {len(schedule)} points: {name} takes {most}")
+        if is_reverse:
+            raise Refused(
+                "an anneal schedule that starts at s = 1 needs initial states, which annealq does not "
+                "submit: start it at s = 0"
+            )
         time_us = schedule[-1][0]
     _, high = properties.get("problem_run_duration_range", (0.0, math.inf))
     if parameters.reads * (time_us or 0.0) > high:  # without readout, which depends on the qubits

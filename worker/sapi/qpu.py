@@ -20,6 +20,7 @@ from dwave.cloud.concurrency import Present
 
 from schema.errors import Refused
 from schema.parameters import Parameters, QpuChoice
+from schema.solver_limits import check_parameters
 from worker.embedding.model.graphs import SolverGraph
 from worker.embedding.model.scale import Ranges
 from worker.sapi import problems as sapi_problems
@@ -134,6 +135,7 @@ class SolverConnection:
         Raises:
             Refused: reads or times are out of the solver's ranges; the message names the range.
         """
+        check_parameters(self.name, self.properties, parameters)
         return timing.estimate_us(self._solver, parameters, qubits)
 
     def submit(self, key: int, label: str, lin: str, quad: str, parameters: Parameters) -> None:

@@ -47,9 +47,8 @@ def estimate_us(solver: StructuredSolver, parameters: Parameters, qubits: int) -
     published; admission learns from its first answers what it charges.
 
     Raises:
-        Refused: reads or times are out of the ranges of ``solver``; the message names the range.
+        Refused: the problem would run longer than ``solver`` allows.
     """
-    _check(solver, parameters)
     times, reads = anneal_parameters(parameters), parameters.reads
     try:
         access_us = float(solver.estimate_qpu_access_time(qubits, num_reads=reads, **times))
@@ -66,27 +65,6 @@ def anneal_parameters(parameters: Parameters) -> dict[str, Any]:
     if parameters.anneal_schedule is not None:
         return {"anneal_schedule": [list(point) for point in parameters.anneal_schedule]}
     return {} if parameters.annealing_time_us is None else {"annealing_time": parameters.annealing_time_us}
-
-
-def _check(solver: StructuredSolver, parameters: Parameters) -> None:
-    name, properties = solver.name, solver.properties
-    low, high = properties.get("num_reads_range", (1, math.inf))
-    if not low <= parameters.reads <= high:
-        raise Refused(f"{parameters.reads:,} reads: {name} takes {low:,} to {high:,} in a problem")
-    if parameters.annealing_time_us is not None:
-        low, high = properties.get("annealing_time_range", (0.0, math.inf))
-        if not low <= (time_us := parameters.annealing_time_us) <= high:
-            raise Refused(f"an anneal of {time_us:g} us: {name} takes {low:g} to {high:g} us")
-    if (schedule := parameters.anneal_schedule) is not None:
-        is_reverse = schedule[0][1] == 1
-        most = properties.get("max_anneal_schedule_points", len(schedule))
-        if len(schedule) > most + is_reverse:
-            raise Refused(f"an anneal schedule of {len(schedule)} points: {name} takes {most + is_reverse}")
-        if is_reverse:
-            raise Refused(
-                "an anneal schedule that starts at s = 1 needs initial states, which annealq does not "
-                "submit: start it at s = 0"
-            )
 
 
 def _check_duration(solver: StructuredSolver, parameters: Parameters, access_us: float) -> None:
