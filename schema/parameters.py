@@ -275,8 +275,8 @@ class Parameters(Validated):
         None, "With qubits: points [[us, s], ...] instead of an annealing time.", _QUBITS
     )
     unembedding: Unembedding = _declare(
-        Unembedding.MAJORITY_VOTE,
-        "With qubits: how a chain becomes one value; default: majority_vote.",
+        Unembedding.MINIMIZE_ENERGY,
+        "With qubits: how a chain becomes one value; default: minimize_energy.",
         _QUBITS,
         strict=False,
     )

@@ -19,7 +19,8 @@ A problem is suspect if one of the last four is not what is usual. The first two
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from math import asinh, log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +28,12 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 SpinArray = NDArray[np.float32]
 
-LIMIT = 5.0  # of a robust z: a Gaussian exceeds it once in 3.5 million
+LIMIT = 6.0  # of a robust z: a Gaussian exceeds it once in a billion
 LEAST = 10  # problems to compare with; fewer do not show what is usual
 _SAMPLES = 40_000  # values of units that are examined: more take time and show no more
 _TO_SIGMA = 1.4826  # of a median absolute deviation, for a Gaussian
+# A statistic that never varies, such as no broken chain at all, must not make the least change suspect.
+_LEAST_SPREAD = (0.05, 0.2, 0.1, 0.2)
 _STEPS = 25  # of Newton's method at most
 
 
@@ -46,8 +49,12 @@ class ProblemCheck:
 
     @property
     def compared(self) -> tuple[float, ...]:
-        """Return the four statistics that are compared with those of other problems."""
-        return astuple(self)[1:]
+        """Return the four statistics that are compared, so that each grows with the errors of a chip.
+
+        They are logarithms: the statistics of problems with few images vary by factors, as images do.
+        """
+        beta, excess = max(self.beta, 1e-3), max(self.excess, 0.0)
+        return -log(beta), log(self.chain_breaks + 1e-3), log(excess + 1e-2), asinh(self.fields)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,9 +146,5 @@ def suspicions(
     table = np.array([check.compared for check in (*earlier, *checks)])
     middle = np.median(table, axis=0)
     spread = _TO_SIGMA * np.median(np.abs(table - middle), axis=0)
-    # A statistic that never varies, such as no broken chain at all, must not make the least change suspect.
-    floor = np.array([1e-2 * abs(float(middle[0])) + 1e-6, 1e-3, 1e-2, 0.05])
-    z = (table[len(earlier) :] - middle) / np.maximum(spread, floor)
-    z[:, 0] = -z[:, 0]  # errors make reads look hotter, and increase the others
-    worst = z.max(axis=1)
+    worst = ((table[len(earlier) :] - middle) / np.maximum(spread, _LEAST_SPREAD)).max(axis=1)
     return [float(value) if value > limit else 0.0 for value in worst]

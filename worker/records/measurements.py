@@ -21,7 +21,7 @@ from schema.tables import Batch, Problem, Run
 MISPROGRAMMED = "misprogrammed: "  # the error of such a problem begins with this
 _EARLIER = 50  # good problems of the same kind that the next ones are compared with
 _NEWEST = 20  # problems of any kind that tell the coupling bias of a chip
-_LEAST = 4  # with fewer the coupling bias is not known well enough
+LEAST = 2  # with fewer the coupling bias is not known
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,15 @@ def of_earlier(session: Session, batch: int, embedding: int, least: int) -> list
     return [measured for measured in session.execute(newest).scalars() if measured is not None]
 
 
-def coupling_bias(session: Session, graph_id: str) -> float:
+def coupling_bias(session: Session, graph_id: str) -> float | None:
     """Read from ``session`` the field that couplers of |J| = 1 put on a qubit of the chip ``graph_id``.
 
-    It is the median of the newest problems, in steps of 0.001; 0 while too few are known.
+    It is the median of the newest problems, in steps of 0.001; None while too few are known.
     """
     query = _measured((Problem.measured,), ProblemState.ANSWERED).where(Problem.graph_id == graph_id)
     rows = session.execute(query.order_by(Problem.id.desc()).limit(_NEWEST)).scalars()
     values = [float(row["coupling_bias"]) for row in rows if row is not None]
-    return round(median(values), 3) if len(values) >= _LEAST else 0.0
+    return round(median(values), 3) if len(values) >= LEAST else None
 
 
 def reject(session: Session, wrong: Iterable[tuple[int, str]], *, now: datetime) -> None:

@@ -16,7 +16,7 @@ from schema.errors import Offline, QueueFull, Unavailable, Uncertain
 from schema.states import ProblemState
 from worker.process.crash_points import CrashPoint, reach
 from worker.process.meter import ProblemOutcome, Step
-from worker.records import problems
+from worker.records import measurements, problems
 from worker.records.problems import LedgerEntry
 from worker.remote.measuring import measure
 from worker.remote.state import SubmissionState
@@ -71,6 +71,8 @@ def store(state: SubmissionState, events: list[Event]) -> None:
             _store_failure(state, session, event, now)
         if reads:
             _close_circuit(state, session, now)
+            if state.coupling_bias is None:
+                state.coupling_bias = measurements.coupling_bias(session, state.terms.graph_id)
     _log(accepted, answered, failed)
     stored = CrashPoint.HALF_KEPT if state.in_flight else CrashPoint.ANSWER_KEPT
     _reach(accepted, CrashPoint.ID_KEPT, answered, stored)

@@ -12,7 +12,7 @@ from worker.embedding.model.found import FoundTiling, StoredEmbedding
 from worker.embedding.model.graphs import Interactions
 from worker.embedding.search import find
 from worker.process import shutdown
-from worker.records import embeddings, measurements, problems
+from worker.records import embeddings, problems
 from worker.sapi.program import encode_program
 
 if TYPE_CHECKING:
@@ -116,13 +116,9 @@ def prepare(
         search = _search(request, qpu, parameters, limit_s, report)
         embedding = embeddings.obtain(context.database, request, search, lease_s=context.settings.lease_s)
         solvers.embeddings[key] = replace(embedding, searched_s=0.0)
-    bias = 0.0
-    if context.settings.check_problems:
-        with context.database.reading() as session:
-            bias = measurements.coupling_bias(session, qpu.graph.graph_id)
-    program_key = (model, embedding.id, parameters.chain_strength, parameters.scale, bias)
+    program_key = (model, embedding.id, parameters.chain_strength, parameters.scale)
     program = solvers.programs.get(program_key) or encode_program(
-        model, network.architecture.alpha, qpu.graph, embedding.tiling, qpu.ranges, parameters, bias
+        model, network.architecture.alpha, qpu.graph, embedding.tiling, qpu.ranges, parameters
     )
     solvers.programs[program_key] = program
     return SolverSetup(qpu, embedding, program)

@@ -19,7 +19,7 @@ from schema.parameters import QpuChoice
 from schema.states import PausedBy
 from worker.process.crash_points import CrashPoint, reach
 from worker.process.meter import Step
-from worker.records import problems, runs
+from worker.records import measurements, problems, runs
 from worker.records.problems import LedgerEntry
 from worker.remote.state import SubmissionState
 from worker.scheduling import admission
@@ -46,6 +46,8 @@ def send(state: SubmissionState) -> None:
     if time.monotonic() < state.resend_at:
         return
     limit = 1 if state.probing else state.context.settings.in_flight
+    if state.coupling_bias is None:
+        limit = min(limit, measurements.LEAST)  # the others make up for what these tell
     sending = True
     while sending and state.to_send and len(state.in_flight) < limit:
         most = min(_GROUP, _FIRST_GROUP + len(state.in_flight), limit - len(state.in_flight))
@@ -61,7 +63,7 @@ def _send_group(state: SubmissionState, group: list[LedgerEntry]) -> bool:
             return False
         admitted = _admit(state, session, group, now)
         group = [state.to_send.popleft() for _ in range(admitted.problems)]
-        bias = state.program.coupling_bias
+        bias = state.coupling_bias or 0.0
         problems.mark_sending(session, [entry.id for entry in group], state.qpu.name, bias, now=now)
     if admitted.reason not in (None, HoldReason.ROOM, HoldReason.CAUTION):
         state.defer(f"run {state.batch_input.run} may submit nothing more: {admitted.reason}")
@@ -115,4 +117,4 @@ def _pin(state: SubmissionState, session: Session, now: datetime) -> bool:
 def _encode(state: SubmissionState, entry: LedgerEntry) -> tuple[str, str]:
     program = state.program.first_tiles(entry.count)
     images = slice(entry.first_image, entry.first_image + entry.count)
-    return program.encode_linear(state.linear_terms.take(images)), program.quad
+    return program.encode_linear(state.linear_terms.take(images), state.coupling_bias or 0.0), program.quad

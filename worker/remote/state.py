@@ -47,6 +47,8 @@ class SubmissionState:
     progressed: bool = False  # an answer was stored
     circuit_closed: bool = False  # it was recorded that the solver works
     probing: bool = False  # the solver has failed: one problem is in flight at most until one is answered
+    # field that couplers put on a qubit, for which h makes up; None: no answer of this chip has told it yet
+    coupling_bias: float | None = 0.0
     resend_at: float = 0.0  # monotonic time; the service's queue is full, so nothing is sent before
     # images that no problem has answered, and that are not sent again; the last error of each
     given_up: Mapping[int, str] = field(default_factory=dict)

@@ -28,7 +28,7 @@ from schema.errors import (
 from schema.states import LIVE_RUNS, ProblemState, RunState
 from worker.process import shutdown
 from worker.process.meter import Step
-from worker.records import leases, problems, runs
+from worker.records import leases, measurements, problems, runs
 from worker.records.batches import Sampled
 from worker.records.problems import ProblemTerms
 from worker.remote import duplicates
@@ -85,6 +85,9 @@ def sample_batch(
         estimate_us=cache(lambda count: setup.estimate_us(batch_input.parameters, count)),
     )
     state = SubmissionState(context, lease, batch_input, setup.qpu, setup.program, terms, linear_terms)
+    if context.settings.check_problems:
+        with context.database.reading() as session:
+            state.coupling_bias = measurements.coupling_bias(session, terms.graph_id)
     started = time.monotonic()
     try:
         with context.meter.timed(Step.WAIT):

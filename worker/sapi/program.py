@@ -35,8 +35,6 @@ class ChipProgram:
     scale: float  # what h and J are multiplied by; the same for all images and tiles
     chain_strength: float  # in the model's units, before scaling
     balance: FloatArray  # (T,) what is added to the even share of h of each qubit, scaled
-    # Field that couplers of |J| = 1 put on a qubit of this chip, for which h makes up.
-    coupling_bias: float
     coupled: FloatArray  # (T,) sum of |J| over the couplers of each qubit, scaled
     quad: str  # J of all couplers in use, encoded
     _smaller: dict[int, ChipProgram] = field(default_factory=dict, repr=False)
@@ -60,15 +58,17 @@ class ChipProgram:
                 self.scale,
                 self.chain_strength,
                 self.balance[: len(placement.owners)],
-                self.coupling_bias,
             )
         return self._smaller[images]
 
-    def encode_linear(self, linear: FloatArray) -> str:
-        """Encode the linear terms ``linear`` (k, n) float64 of k images (BINARY) as `lin`."""
+    def encode_linear(self, linear: FloatArray, coupling_bias: float = 0.0) -> str:
+        """Encode the linear terms ``linear`` (k, n) float64 of k images (BINARY) as `lin`.
+
+        h makes up for ``coupling_bias``, the field that couplers of |J| = 1 put on a qubit of the chip.
+        """
         h = spin_form(linear, self.model.edges, self.model.couplings).h * self.scale
         low, high = self.ranges.h
-        added = self.balance - self.coupling_bias * self.coupled
+        added = self.balance - coupling_bias * self.coupled
         return wire.encode_doubles(np.clip(self.placement.linear(h, added), low, high))
 
 
@@ -79,13 +79,12 @@ def encode_program(
     tiling: Tiling,
     ranges: Ranges,
     parameters: Parameters,
-    coupling_bias: float = 0.0,
 ) -> ChipProgram:
     """Place ``model`` on a chip, choose its chain strength and its scale, and encode its J.
 
     Feature values lie in [-``alpha``, ``alpha``], so the scale depends on no image. The chip has ``graph``
     and ``ranges`` of h and J, ``tiling`` the qubits of each tile; ``parameters`` may set chain strength and
-    scale. Every h makes up for the chip's ``coupling_bias``.
+    scale.
 
     Raises:
         Refused: the tiling does not suit the model or the chip.
@@ -100,7 +99,7 @@ def encode_program(
     usual = usual_values(model.units, model.class_units)
     low, high = ranges.h
     balance = balance_chains(placement, J, usual, h, (low / scale, high / scale))
-    return _encode_quad(model, placement, ranges, scale, chain_strength, balance * scale, coupling_bias)
+    return _encode_quad(model, placement, ranges, scale, chain_strength, balance * scale)
 
 
 def _encode_quad(
@@ -110,7 +109,6 @@ def _encode_quad(
     scale: float,
     chain_strength: float,
     balance: FloatArray,
-    coupling_bias: float,
 ) -> ChipProgram:
     couplings = placement.quadratic(model.couplings / 4.0 * scale, chain_strength * scale)
     ends = np.searchsorted(placement.active, placement.couplers)
@@ -122,7 +120,6 @@ def _encode_quad(
         scale,
         chain_strength,
         balance,
-        coupling_bias,
         np.asarray(coupled[placement.columns], np.float64),
         wire.encode_doubles(couplings),
     )
