@@ -29,7 +29,8 @@ FloatArray = NDArray[np.float64]
 SpinArray = NDArray[np.float32]
 
 LIMIT = 6.0  # of a robust z: a Gaussian exceeds it once in a billion
-LEAST = 10  # problems to compare with; fewer do not show what is usual
+LEAST = 16  # problems to compare with; fewer do not show what is usual
+_UNSURE = 10.0  # with so many problems the limit is twice as high, since their spread is not known well
 _SAMPLES = 40_000  # values of units that are examined: more take time and show no more
 _TO_SIGMA = 1.4826  # of a median absolute deviation, for a Gaussian
 # A statistic that never varies, such as no broken chain at all, must not make the least change suspect.
@@ -139,7 +140,7 @@ def suspicions(
     Args:
         checks: of the problems to judge.
         earlier: of good problems of the same tiling, network and number of reads.
-        limit: robust z above which a statistic is suspect.
+        limit: robust z above which a statistic is suspect, if many problems show what is usual.
     """
     if len(checks) + len(earlier) <= LEAST:
         return [0.0] * len(checks)
@@ -147,4 +148,5 @@ def suspicions(
     middle = np.median(table, axis=0)
     spread = _TO_SIGMA * np.median(np.abs(table - middle), axis=0)
     worst = ((table[len(earlier) :] - middle) / np.maximum(spread, _LEAST_SPREAD)).max(axis=1)
+    limit *= 1.0 + _UNSURE / len(table)
     return [float(value) if value > limit else 0.0 for value in worst]
