@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, func, inspect, select
+from sqlalchemy import Connection, Engine, event, func, inspect, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -101,6 +101,8 @@ class Database:
         refuse_newer(self.name, revision)
 
     def dispose(self) -> None:
+        """Close all connections; one that another thread uses is closed when it is returned."""
+        event.listen(self._writing.pool, "checkin", lambda connection, _record: connection.close())
         self._writing.dispose()
 
 

@@ -126,3 +126,13 @@ def test_what_was_spent_before_sums_were_kept_is_added_up(timed: Database, enque
         )
         days = [START.date(), START.date() + timedelta(days=1)]
         assert [tuple(one) for one in kept] == [(run, days[0], 1320), (run, days[1], 600)]
+
+
+def test_a_connection_in_use_is_closed_when_it_is_returned_to_a_disposed_database(database: Database) -> None:
+    with database.reading() as session:
+        connection = session.connection().connection.dbapi_connection
+        assert connection is not None
+        database.dispose()
+        session.execute(text("SELECT 1"))  # it still works
+    with pytest.raises(Exception, match="closed"):
+        connection.cursor().execute("SELECT 1")
