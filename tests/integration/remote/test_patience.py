@@ -258,6 +258,20 @@ def test_a_full_queue_is_waited_for(
     assert_all_classified_and_paid_once(context, emulator, before)
 
 
+def test_a_queue_that_another_member_fills_is_waited_for(context: Context, working: ChosenNetwork) -> None:
+    # Two problems of another member run one after the other, each for some seconds.
+    with Emulator("--solver=tiny=pegasus:6:6:10", clock="scaled:0.1") as shared:
+        shared.break_down(max_queued=2, shared_queue=True)
+        theirs = [shared.job(params={"num_reads": 1000, "annealing_time": 100.0})] * 2
+        assert all("id" in item for item in shared.post(theirs, headers={"X-Auth-Token": "another"}).json())
+        context.solvers.shared = load_settings(emulator_url=shared.endpoint, emulator_token=TOKEN)
+        run = enqueue(context, working)
+        assert work(context, run, 1.0) is RunState.RUNNING
+        assert count(context, Problem, Problem.state == ProblemState.SENT) == 0
+        assert work(context, run, 120.0) is RunState.DONE
+        assert_all_classified_and_paid_once(context, shared, len(theirs))
+
+
 def test_images_whose_problem_always_fails_are_named_and_the_others_are_classified(
     context: Context, working: ChosenNetwork, emulator: Emulator, before: int
 ) -> None:
