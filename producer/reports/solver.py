@@ -190,7 +190,7 @@ def solver_rows(figures: Mapping[str, Any], layers: UnitLayers) -> list[tuple[st
     rows.append(("QPU time", f"{charged}; expected: {_time(estimated)}{guessed}"))
     if wasted := figures.get("qpu_wasted_us"):
         guessed = estimated_part(figures.get("qpu_wasted_estimated_us"))
-        rows.append(("wasted", f"{_time(wasted)} on duplicates and lost answers{guessed}"))
+        rows.append(("wasted", f"{_time(wasted)} on duplicates, and answers lost or rejected{guessed}"))
     if times := figures.get("solver_time_us"):
         rows.append(("of it", _parts(times)))
     saved = figures.get("embedding_seconds_saved", 0.0)

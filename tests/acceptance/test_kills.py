@@ -175,9 +175,10 @@ from celery.__main__ import main
 from worker.records import problems
 from worker.remote import recovery
 
-def send_again(state, entry, now):
+def send_again(state, entries, now):
     with state.transaction() as (session, now):
-        problems.requeue(session, entry.id, "blindly", now=now)
+        for entry in entries:
+            problems.requeue(session, entry.id, "blindly", now=now)
 
 recovery._resolve_by_label = send_again
 sys.exit(main())

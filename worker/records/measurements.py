@@ -11,7 +11,7 @@ from datetime import datetime
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from schema.database.transitions import transition_all
@@ -89,12 +89,14 @@ def coupling_bias(session: Session, graph_id: str) -> float | None:
 def reject(session: Session, wrong: Iterable[tuple[int, str]], *, now: datetime) -> None:
     """Record in ``session`` at ``now`` that problems were programmed ``wrong``: each one's id, and why.
 
-    Their reads stay, and what they were charged stays booked; their images need another problem.
+    Their reads stay, and what they were charged is wasted; their images need another problem.
     """
+    wasted_us = Problem.wasted_us + func.coalesce(Problem.charged_us, 0.0)
+    values: dict[str, Any] = {"wasted_us": wasted_us, "charged_us": None, "answered_at": None}
     for problem, why in wrong:
         error = MISPROGRAMMED + why
         source, target = ProblemState.ANSWERED, ProblemState.FAILED
-        transition_all(session, [problem], source, target, now=now, why=error, error=error, answered_at=None)
+        transition_all(session, [problem], source, target, now=now, why=error, error=error, **values)
 
 
 def _measured(columns: tuple[Any, ...], state: ProblemState) -> Select[Any]:

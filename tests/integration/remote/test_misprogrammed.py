@@ -89,7 +89,10 @@ def test_wrong_problems_are_sent_once_more_and_their_reads_are_kept_as_evidence(
     assert all("misprogrammed: its reads are" in error for error in found.values())
     assert (statistics["problems_misprogrammed"], statistics["problems_sent"]) == (2, IMAGES // TILES + 2)
     charged = sum(problem["charged_us"] for problem in theirs)
-    assert statistics["qpu_access_time_us"] == pytest.approx(charged, abs=0.05)
+    assert statistics["qpu_wasted_us"] == pytest.approx(
+        sum(problem["charged_us"] for problem in theirs if problem["id"] in wrong), abs=0.05
+    )
+    assert statistics["qpu_access_time_us"] + statistics["qpu_wasted_us"] == pytest.approx(charged, abs=0.05)
 
 
 def test_good_problems_are_not_suspect(context: Context, working: ChosenNetwork, emulator: Emulator) -> None:
