@@ -6,6 +6,7 @@ fields f = scale (h + J s) of the units as sent, reads s in {-1, +1}, and x = -s
 points along its field), these are measured for each problem:
 
     coupling_bias  field that couplers of |J| = 1 put on a qubit: strong chains pull their qubits one way
+    bias_error     its standard error
     beta           effective inverse temperature of the chip
     chain_breaks   mean share of broken chains
     excess         mean over images of (mean energy - lowest energy) of the reads
@@ -35,6 +36,9 @@ _SAMPLES = 40_000  # values of units that are examined: more take time and show 
 _TO_SIGMA = 1.4826  # of a median absolute deviation, for a Gaussian
 # A statistic that never varies, such as no broken chain at all, must not make the least change suspect.
 _LEAST_SPREAD = (0.05, 0.2, 0.1, 0.2)
+_LEAST_VARIANCE = 10.0  # of the sum of the variances of all units and reads
+_COLDEST = 50.0  # beta; D-Wave's coldest chip has 8.9
+_LARGEST_BIAS = 0.2  # ten times what is usual
 _STEPS = 25  # of Newton's method at most
 
 
@@ -43,6 +47,7 @@ class ProblemCheck:
     """What the reads of one problem say about the chip; see the module."""
 
     coupling_bias: float
+    bias_error: float  # standard error of the former
     beta: float
     chain_breaks: float
     excess: float
@@ -93,22 +98,23 @@ def check_problem(
     spins = bits[:, :reads].astype(np.float32) * np.float32(2.0) - np.float32(1.0)
     fields = spins @ sent.J.astype(np.float32) + sent.h.astype(np.float32)[:, np.newaxis]
     coupled = np.broadcast_to(sent.coupled.astype(np.float32)[:, np.newaxis], fields.shape)
-    beta, bias = fit_chip(-spins * fields, -spins * coupled)
+    beta, bias, error = fit_chip(-spins * fields, -spins * coupled)
     x = -spins * (fields + np.float32(bias) * coupled)
     weight = 1.0 / (1.0 + np.exp(np.clip(2.0 * beta * x, -80.0, 80.0)))
     # s - t with t = tanh(-beta f) is 2 s w with this weight w, and 1 - t^2 is 4 w (1 - w).
     surplus = (2.0 * spins * weight).sum(axis=1, dtype=np.float64)
     variance = (4.0 * weight * (1.0 - weight)).sum(axis=1, dtype=np.float64)
-    total = float(variance.sum())
-    spread = float((surplus**2 - variance).sum()) / total if total > 0.0 else 0.0
-    return ProblemCheck(bias, beta, chain_breaks, excess, spread)
+    # Reads that hardly ever leave their fields say nothing about errors of these.
+    spread = float((surplus**2 - variance).sum()) / max(float(variance.sum()), _LEAST_VARIANCE)
+    return ProblemCheck(bias, error, beta, chain_breaks, excess, spread)
 
 
-def fit_chip(along: NDArray[np.floating], along_coupled: NDArray[np.floating]) -> tuple[float, float]:
-    """Return the inverse temperature beta >= 0 and the coupling bias b of maximum pseudolikelihood.
+def fit_chip(along: NDArray[np.floating], along_coupled: NDArray[np.floating]) -> tuple[float, float, float]:
+    """Return beta >= 0, the coupling bias b and the standard error of b, by maximum pseudolikelihood.
 
     They maximise the sum of log(1 / (1 + exp(-2 beta (x + b y)))), a logistic regression, by Newton's method.
-    Reads that no field explains give beta 0; beta is 1,000 at most.
+    Reads that no field explains give beta 0. Reads that all follow their fields would have an infinite one:
+    beta is 50 at most, and b from -0.2 to 0.2.
 
     Args:
         along: x = -s f of all units and reads, any shape.
@@ -122,11 +128,13 @@ def fit_chip(along: NDArray[np.floating], along_coupled: NDArray[np.floating]) -
         curvature = (table * (2.0 * weight * (1.0 - weight))) @ table.T + 1e-9 * np.eye(2)
         step = np.linalg.solve(curvature, slope)
         step *= min(1.0, (1.0 + 2.0 * theta[0]) / max(float(np.abs(step).max()), 1e-12))
-        theta = np.clip(theta + step, (0.0, -1_000.0), 1_000.0)
+        theta = np.clip(theta + step, (0.0, -_COLDEST), _COLDEST)
         if float(np.abs(step).max()) < 1e-5 * max(theta[0], 1e-3):
             break
-    beta = float(theta[0])
-    return beta, float(theta[1]) / beta if beta > 0.0 else 0.0
+    beta = max(float(theta[0]), 1e-3)
+    # The curvature above is half of the Fisher information.
+    error = float(np.sqrt(np.linalg.inv(2.0 * curvature)[1, 1])) / beta
+    return float(theta[0]), float(np.clip(theta[1] / beta, -_LARGEST_BIAS, _LARGEST_BIAS)), min(error, 1.0)
 
 
 def suspicions(

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import median
 from typing import Any
 
 from sqlalchemy import Select, func, select
@@ -21,6 +20,7 @@ from schema.tables import Batch, Problem, Run
 MISPROGRAMMED = "misprogrammed: "  # the error of such a problem begins with this
 _EARLIER = 50  # good problems of the same kind that the next ones are compared with
 _NEWEST = 20  # problems of any kind that tell the coupling bias of a chip
+_USUAL_BIAS = 0.02  # its size on D-Wave's chips, which is assumed before anything is measured
 LEAST = 2  # with fewer the coupling bias is not known
 
 
@@ -78,12 +78,18 @@ def of_earlier(session: Session, batch: int, embedding: int, least: int) -> list
 def coupling_bias(session: Session, graph_id: str) -> float | None:
     """Read from ``session`` the field that couplers of |J| = 1 put on a qubit of the chip ``graph_id``.
 
-    It is the median of the newest problems, in steps of 0.001; None while too few are known.
+    It is the mean of the newest problems, weighted by their precision, and nearer to 0 the less they say; in
+    steps of 0.001. None while too few are known.
     """
     query = _measured((Problem.measured,), ProblemState.ANSWERED).where(Problem.graph_id == graph_id)
     rows = session.execute(query.order_by(Problem.id.desc()).limit(_NEWEST)).scalars()
-    values = [float(row["coupling_bias"]) for row in rows if row is not None]
-    return round(median(values), 3) if len(values) >= LEAST else None
+    weights = [
+        (float(row["coupling_bias"]), float(row["bias_error"]) ** -2) for row in rows if row is not None
+    ]
+    if len(weights) < LEAST:
+        return None
+    total = sum(weight for _, weight in weights) + _USUAL_BIAS**-2
+    return round(sum(bias * weight for bias, weight in weights) / total, 3)
 
 
 def reject(session: Session, wrong: Iterable[tuple[int, str]], *, now: datetime) -> None:
