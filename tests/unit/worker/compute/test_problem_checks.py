@@ -36,7 +36,18 @@ def boltzmann_reads(sent: SentProblem, beta: float, coupling_bias: float, seed: 
 
 
 def check(sent: SentProblem, reads: np.ndarray) -> ProblemCheck:
-    return check_problem(reads, sent, chain_breaks=0.01, excess=1.0)
+    spins = 2.0 * reads - 1.0
+    energies = (spins * sent.h[:, np.newaxis]).sum(axis=2) + ((spins @ sent.J) * spins).sum(axis=2) / 2.0
+    excess = float((energies.mean(axis=1) - energies.min(axis=1)).mean())
+    return check_problem(reads, sent, chain_breaks=0.01, excess=excess)
+
+
+def test_reads_that_never_leave_their_fields_are_cold_and_tell_no_bias() -> None:
+    sent = a_problem(1)
+    ground = (sent.h < 0.0).astype(np.uint8)[:, np.newaxis].repeat(READS, axis=1)
+    found = check(SentProblem(4.0 * sent.h, 0.0 * sent.J, sent.coupled), ground)
+    assert found.beta > 5.0
+    assert abs(found.coupling_bias) < 0.05
 
 
 @pytest.mark.parametrize("coupling_bias", [0.0, -0.02, 0.03])
@@ -67,17 +78,17 @@ def wrong_check(seed: int, sigma: float) -> ProblemCheck:
 
 def test_a_problem_that_was_programmed_wrongly_is_found_and_others_are_not() -> None:
     good = good_checks(40)
-    wrong = [wrong_check(seed, 0.3) for seed in (100, 101)]
+    wrong = [wrong_check(seed, 0.6) for seed in (100, 101)]
     assert not any(suspicions(good, []))
     found = suspicions([*good_checks(10, start=200), *wrong], good)
     assert [bool(z) for z in found] == [False] * 10 + [True] * 2
 
 
 def test_wrong_problems_are_found_among_those_of_the_same_batch() -> None:
-    found = suspicions([*good_checks(20), wrong_check(100, 0.3)], [])
+    found = suspicions([*good_checks(20), wrong_check(100, 0.6)], [])
     assert [bool(z) for z in found] == [False] * 20 + [True]
 
 
 def test_nothing_is_suspect_where_there_is_too_little_to_compare_with() -> None:
-    checks = [*good_checks(LEAST - 1), wrong_check(100, 0.5)]
+    checks = [*good_checks(LEAST - 1), wrong_check(100, 0.6)]
     assert suspicions(checks, []) == [0.0] * LEAST
