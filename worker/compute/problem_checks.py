@@ -33,6 +33,7 @@ LIMIT = 6.0  # of a robust z: a Gaussian exceeds it once in a billion
 LEAST = 16  # problems to compare with; fewer do not show what is usual
 _UNSURE = 10.0  # with so many problems the limit is twice as high, since their spread is not known well
 _SAMPLES = 40_000  # values of units that are examined: more take time and show no more
+_FITTED = 8_000  # of these, by which bias and beta are fitted, which takes most of the time
 _TO_SIGMA = 1.4826  # of a median absolute deviation, for a Gaussian
 # A statistic that never varies, such as no broken chain at all, must not make the least change suspect.
 _LEAST_SPREAD = (0.05, 0.2, 0.1, 0.2)
@@ -41,6 +42,7 @@ _COLDEST = 50.0  # beta; D-Wave's coldest chip has 8.9
 _LARGEST_BIAS = 0.2  # ten times what is usual
 _PRIOR = np.array([1e-6, 0.5])  # precision of beta and beta b: the latter is 0, but for what the reads say
 _HALVINGS = 20
+_ENOUGH = 1e-3  # gain of the log of the likelihood, of which chance makes up about 1
 _STEPS = 25  # of Newton's method at most
 
 
@@ -100,7 +102,8 @@ def check_problem(
     spins = bits[:, :reads].astype(np.float32) * np.float32(2.0) - np.float32(1.0)
     fields = spins @ sent.J.astype(np.float32) + sent.h.astype(np.float32)[:, np.newaxis]
     coupled = np.broadcast_to(sent.coupled.astype(np.float32)[:, np.newaxis], fields.shape)
-    beta, bias, error = fit_chip(-spins * fields, -spins * coupled)
+    fitted = np.s_[:, : max(1, _FITTED // sent.h.size)]
+    beta, bias, error = fit_chip(-(spins * fields)[fitted], -(spins * coupled)[fitted])
     x = -spins * (fields + np.float32(bias) * coupled)
     weight = 1.0 / (1.0 + np.exp(np.clip(2.0 * beta * x, -80.0, 80.0)))
     # s - t with t = tanh(-beta f) is 2 s w with this weight w, and 1 - t^2 is 4 w (1 - w).
@@ -141,7 +144,7 @@ def fit_chip(along: NDArray[np.floating], along_coupled: NDArray[np.floating]) -
         else:
             break
         gained, theta, likelihood = better - likelihood, trial, better
-        if gained < 1e-6:
+        if gained < _ENOUGH:
             break
     beta = max(float(theta[0]), 1e-3)
     # The curvature above is half of the Fisher information.
