@@ -31,7 +31,7 @@ SpinArray = NDArray[np.float32]
 
 LIMIT = 6.0  # of a robust z: a Gaussian exceeds it once in a billion
 LEAST = 16  # problems to compare with; fewer do not show what is usual
-_UNSURE = 10.0  # with so many problems the limit is twice as high, since their spread is not known well
+_UNSURE = 10.0  # with that many problems the limit is twice as high, since their spread is not known well
 _SAMPLES = 40_000  # values of units that are examined: more take time and show no more
 _FITTED = 8_000  # of these, by which bias and beta are fitted, which takes most of the time
 _TO_SIGMA = 1.4826  # of a median absolute deviation, for a Gaussian

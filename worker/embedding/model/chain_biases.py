@@ -1,4 +1,4 @@
-"""How the qubits of a chain share the linear bias of its unit, so that the chain does not break by itself.
+"""How the qubits of a chain share the linear bias of its unit, so that the ground state has whole chains.
 
 Shared evenly, as by `dwave.embedding.embed_bqm`, h pulls all qubits of a chain the same way, while couplings
 to other chains pull the qubits at which their couplers end. In SPIN form h cancels most of these couplings: a

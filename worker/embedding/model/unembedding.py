@@ -281,7 +281,7 @@ def _set_in_order(
     on = np.zeros(shape, dtype=np.bool_)
     is_open = np.zeros(shape, dtype=np.bool_)
     is_open[place] = True
-    left = np.bincount(count)[::-1].cumsum()[::-1]  # number of reads with at least so many broken units
+    left = np.bincount(count)[::-1].cumsum()[::-1]  # number of reads with at least that many broken units
     for done in range(shape[1]):
         active = left[done + 1]
         rows = np.arange(active)
