@@ -74,11 +74,15 @@ def _resolve_by_label(state: SubmissionState, entries: list[LedgerEntry], now: d
     if not entries:
         return
     labels = [entry.label for entry in entries]
+    # Before the look: a problem that arrives after it is in transit no longer, but nobody has seen it either.
+    in_transit = {entry.id for entry in entries if state.qpu.is_in_transit(entry.id)}
     found = shutdown.run_interruptible(lambda: state.qpu.find(labels))
     horizon = MemoryHorizon(state.context.database, state.batch_input.solver, state.qpu)
     for entry in entries:
         if matches := found[entry.label]:
             _adopt(state, entry, matches)
+        elif entry.id in in_transit:
+            state.errors.append(Uncertain(f"problem {entry.label} is still being sent"))
         elif uncertain := _may_arrive(state, entry, now):
             state.errors.append(uncertain)
         else:
@@ -104,8 +108,6 @@ def _purged(state: SubmissionState, entry: LedgerEntry) -> str:
 
 
 def _may_arrive(state: SubmissionState, entry: LedgerEntry, now: datetime) -> Uncertain | None:
-    if state.qpu.is_in_transit(entry.id):
-        return Uncertain(f"problem {entry.label} is still being sent")
     quarantine = timedelta(seconds=state.context.settings.quarantine_s)
     if entry.sending_at is None or now >= (until := entry.sending_at + quarantine):
         return None

@@ -12,6 +12,7 @@ from dwave.cloud import Client
 from schema.errors import Refused
 
 _QUIET = {"log": False, "warn": False, "store": False}  # we log a deprecation once a day
+_POLL_WAIT_S = 5
 _MAY_SAY_WHEN = frozenset({429, 503})  # responses that may have a Retry-After
 
 
@@ -23,11 +24,15 @@ class Access:
     endpoint: str | None = None
     token: str | None = None  # goes with the endpoint
     request_timeout_s: float = 60.0  # how long one request may take
-    poll_wait_s: int = 5  # how long the server may hold a poll
     # of a request that fails, within a second. The client's default of 10 takes a minute, during which the
     # end of an outage is not noticed. After these the ledger decides about another try
     retries: int = 3
     deflates: bool = True  # problems are compressed for a distant server
+
+    @property
+    def poll_wait_s(self) -> int:
+        """Return how long the server may hold a poll: never as long as a request may take."""
+        return min(_POLL_WAIT_S, int(self.request_timeout_s / 2))
 
 
 @dataclass(frozen=True)

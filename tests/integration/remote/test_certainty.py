@@ -117,7 +117,7 @@ def test_a_problem_that_a_poll_leaves_out_is_asked_for_alone(
 ) -> None:
     monkeypatch.setattr(sapi_qpu, "_SILENCE_S", 0.5)
     emulator.break_down({"target": "poll", "kind": "corrupt", "damage": "omit"})
-    access = Access(emulator.endpoint, TOKEN, poll_wait_s=1, deflates=False)
+    access = Access(emulator.endpoint, TOKEN, request_timeout_s=2.0, deflates=False)
     connection = SolverConnection(access, QpuChoice.parse("tiny"))
     ids = [item["id"] for item in emulator.post([emulator.job() for _ in range(3)]).json()]
     try:

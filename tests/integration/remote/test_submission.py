@@ -30,6 +30,7 @@ from tests.integration.conftest import Outbox, some_images, work_off
 from worker.context import Context
 from worker.pipeline.sample_batch import sample_batch
 from worker.process.settings import WorkerSettings
+from worker.sapi.qpu import SolverConnection
 
 TINY = ("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}")
 PARAMETERS = Parameters(reads=20, tiles=2, qpu="tiny", visible=Visible.FOLDED)
@@ -230,6 +231,24 @@ def test_an_error_of_a_gateway_does_not_mean_that_a_problem_has_not_arrived(
 def test_a_problem_that_is_still_on_its_way_is_not_sent_again(
     context: Context, working: ChosenNetwork, emulator: Emulator
 ) -> None:
+    before = emulator.ledger()
+    emulator.break_down({"target": "submit", "kind": "delay", "delay_s": 1.7, "count": 1})
+    run = enqueue(context.database, working)
+    assert finish(context, run, attempts=20) is RunState.DONE
+    assert_books_agree(context, emulator, before, run)
+
+
+def test_a_problem_that_arrives_during_the_look_for_it_is_not_sent_again(
+    context: Context, working: ChosenNetwork, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_slowly(connection: SolverConnection, labels: list[str]) -> Any:
+        found = find(connection, labels)
+        while any(map(connection.is_in_transit, tuple(connection._open))):
+            time.sleep(0.02)
+        return found
+
+    find = SolverConnection.find
+    monkeypatch.setattr(SolverConnection, "find", find_slowly)
     before = emulator.ledger()
     emulator.break_down({"target": "submit", "kind": "delay", "delay_s": 1.7, "count": 1})
     run = enqueue(context.database, working)

@@ -37,3 +37,8 @@ def test_hosts_that_need_no_proxy_are_reached_without(
     monkeypatch.setenv("NO_PROXY", "solver.example")
     with client.create_session() as session:
         assert "https" not in session.proxies
+
+
+@pytest.mark.parametrize(("timeout_s", "wait_s"), [(60.0, 5), (5.0, 2), (0.8, 0)])
+def test_a_poll_is_answered_before_its_request_runs_out_of_time(timeout_s: float, wait_s: int) -> None:
+    assert Access(request_timeout_s=timeout_s).poll_wait_s == wait_s
