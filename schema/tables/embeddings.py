@@ -27,6 +27,8 @@ class Chip(Base):
     graph: Mapped[bytes]  # qubits (Q,) and couplers (M, 2), little-endian int32, zlib
     created_at: Mapped[datetime]
     seen_at: Mapped[datetime]  # when a worker last connected to it
+    alarm: Mapped[str | None] = mapped_column(Text)  # what about its latest problems differs from its past
+    alarmed_at: Mapped[datetime | None]
 
     __table_args__ = (
         UniqueConstraint("solver", "name", "graph_id"),

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from schema.states import BatchState, CalibrationState, NetworkState, PausedBy, ProblemState, RunState
 from schema.tables.columns import Base, Key, Leased, known
 
-REVISION = "0010"  # the migration that creates exactly these tables
+REVISION = "0011"  # the migration that creates exactly these tables
 
 
 class Network(Leased, Base):
@@ -81,6 +81,7 @@ class Calibration(Leased, Base):
     parameters: Mapped[dict[str, Any] | None]  # the best of those compared
     accuracy: Mapped[float | None]  # with them, on the validation set
     measured: Mapped[dict[str, Any] | None]  # all combinations that were compared
+    budget_us: Mapped[int | None] = mapped_column(BigInteger)  # the most QPU time that its runs may take
     dispatched_at: Mapped[datetime | None]  # of the latest hint
     finished_at: Mapped[datetime | None]
 
@@ -172,6 +173,7 @@ class Batch(Leased, Base):
     dispatched_at: Mapped[datetime | None]  # of the latest hint
     sampling_us: Mapped[int | None] = mapped_column(BigInteger)  # time inside the annealer
     embedding_id: Mapped[int | None] = mapped_column(ForeignKey("embeddings.id"))
+    qpu: Mapped[str | None] = mapped_column(String(128))  # that it was given to, of several
     embedding_s: Mapped[float | None]  # seconds of the search that it had to wait for; 0: it was stored
     sampled_at: Mapped[datetime | None]  # all samples are stored
     scored_at: Mapped[datetime | None]
@@ -204,6 +206,7 @@ class Problem(Base):
     ordinal: Mapped[int]  # within the batch, from 0
     first_image: Mapped[int]  # index within the batch
     count: Mapped[int]  # of images in it
+    first_tile: Mapped[int] = mapped_column(server_default="0")  # that its first image lies on
     label: Mapped[str] = mapped_column(String(64), unique=True)  # finds it at its solver
     sapi_id: Mapped[str | None] = mapped_column(String(64), unique=True)  # of the solver
     embedding_id: Mapped[int | None] = mapped_column(ForeignKey("embeddings.id"))
