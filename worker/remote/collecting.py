@@ -20,9 +20,9 @@ from worker.records import measurements, problems
 from worker.records.problems import LedgerEntry
 from worker.remote.measuring import measure
 from worker.remote.state import SubmissionState
+from worker.sapi.charges import charge_us
 from worker.sapi.errors import NOT_FOUND
 from worker.sapi.events import Accepted, Answered, Event, Failed
-from worker.sapi.timing import charge_us
 from worker.scheduling import circuit_breaker
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import structlog
 from schema.errors import SolverError, Unavailable
 from schema.states import ProblemState
 from worker.records import leases, spending
-from worker.sapi.timing import charge_us
+from worker.sapi.charges import charge_us
 from worker.scheduling import rechecks
 from worker.scheduling.rechecks import Look, PossibleDuplicate
 

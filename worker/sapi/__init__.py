@@ -9,7 +9,8 @@ It is the only way to hardware, and to the emulator that speaks the same API.
     events.py       what happens to a problem: accepted, answered, failed
     checks.py       asks about problems one by one, in a thread
     problems.py     the solver's own list of problems: look-up by label, charges
-    timing.py       QPU time: estimates, charges, and limits by a solver's properties
+    timing.py       estimates of QPU time
+    charges.py      what problems were charged
     program.py      encodes a model on a chip for the wire
     wire.py         the wire format: base64 arrays of problems and answers
     errors.py       maps the client's errors to Refused, Unavailable or Uncertain

@@ -13,7 +13,7 @@ from dwave.cloud import Client
 from dwave.cloud.api import Problems
 from dwave.cloud.exceptions import SAPIError
 
-from worker.sapi import timing, wire
+from worker.sapi import charges, wire
 from worker.sapi.errors import GONE, NOT_FOUND, mapping_errors
 
 _PROBLEMS = "application/vnd.dwave.sapi.problems+json"
@@ -111,7 +111,7 @@ def charge_us(client: Client, sapi_id: str, properties: Mapping[str, Any]) -> fl
                 return None
             raise
         stated = (problem.get("answer") or problem).get("timing")
-        return timing.charge_us(wire.decode_timing(stated), properties)
+        return charges.charge_us(wire.decode_timing(stated), properties)
 
 
 def fetch(session: Any, sapi_id: str) -> Any:

@@ -1,8 +1,4 @@
-"""QPU time of problems by a solver's properties: what they are expected to be charged, and were charged.
-
-The charge is the QPU access time divided by the solver's ``quota_conversion_rate``, as D-Wave documents that
-property; it is 1 for QPUs. Charges are in steps of 0.1 us, estimates are whole.
-"""
+"""Estimates of the QPU time of problems by a solver's properties, whole microseconds."""
 
 from __future__ import annotations
 
@@ -15,6 +11,7 @@ from dwave.cloud.solver import StructuredSolver
 
 from schema.errors import Refused
 from schema.parameters import Parameters
+from worker.sapi.charges import conversion_rate, number
 
 log = structlog.get_logger()
 
@@ -22,22 +19,6 @@ log = structlog.get_logger()
 # with thermalization is that of Advantage2_system1, its slowest readout that of Advantage_system4.
 _PROGRAMMING_US, _READOUT_US, _DELAY_US = 34_600.0, 250.0, 21.0
 _ANNEAL_US = 20.0
-
-
-def charge_us(timing: Mapping[str, float], properties: Mapping[str, Any]) -> float | None:
-    """Return the charge of an answer with the ``timing`` that a solver with ``properties`` has stated.
-
-    Returns:
-        Microseconds; None if no charge is stated.
-    """
-    access_us = timing.get("qpu_access_time", -1.0)
-    return round(access_us / conversion_rate(properties), 1) if access_us >= 0 else None
-
-
-def conversion_rate(properties: Mapping[str, Any]) -> float:
-    """Return the QPU time for which a solver with ``properties`` charges one unit of time."""
-    rate = _number(properties.get("quota_conversion_rate"))
-    return rate if rate is not None and rate > 0 else 1.0
 
 
 def estimate_us(solver: StructuredSolver, parameters: Parameters, qubits: int) -> int:
@@ -86,9 +67,4 @@ def _check_duration(solver: StructuredSolver, parameters: Parameters, access_us:
 def _anneal_us(parameters: Parameters, properties: Mapping[str, Any]) -> float:
     if parameters.anneal_schedule is not None:
         return parameters.anneal_schedule[-1][0]
-    return parameters.annealing_time_us or _number(properties.get("default_annealing_time")) or _ANNEAL_US
-
-
-def _number(value: Any) -> float | None:
-    """Return a finite number; None for anything else."""
-    return float(value) if type(value) in (int, float) and math.isfinite(value) else None
+    return parameters.annealing_time_us or number(properties.get("default_annealing_time")) or _ANNEAL_US

@@ -11,7 +11,8 @@ from dwave.cloud.testing.mocks import qpu_pegasus_solver_data
 from schema.errors import Refused
 from schema.parameters import Parameters
 from schema.solver_limits import check_parameters
-from worker.sapi.timing import charge_us, estimate_us
+from worker.sapi.charges import charge_us
+from worker.sapi.timing import estimate_us
 
 QUBITS = 5612
 # As D-Wave documents an Advantage: a readout of all qubits takes 173 us.

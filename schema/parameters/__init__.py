@@ -1,0 +1,44 @@
+"""What a user may choose about a run.
+
+choices.py       what may be chosen by name: solvers, rules, ...
+qpu_choice.py    which QPUs a run may use
+declarations.py  declares parameters: limits, descriptions, errors
+sampling.py      the parameters of a run
+"""
+
+from __future__ import annotations
+
+from schema.parameters.choices import TRANSFERS, Origin, Rule, Solver, Unembedding, Visible
+from schema.parameters.declarations import (
+    Validated,
+    fields_of,
+    is_structured,
+    limits_of,
+    plain_type,
+    scope,
+    solver,
+)
+from schema.parameters.qpu_choice import QpuChoice, solver_key
+from schema.parameters.sampling import MAX_BATCH_SIZE, MAX_READS, MAX_SWEEPS, Parameters
+
+__all__ = [
+    "MAX_BATCH_SIZE",
+    "MAX_READS",
+    "MAX_SWEEPS",
+    "TRANSFERS",
+    "Origin",
+    "Parameters",
+    "QpuChoice",
+    "Rule",
+    "Solver",
+    "Unembedding",
+    "Validated",
+    "Visible",
+    "fields_of",
+    "is_structured",
+    "limits_of",
+    "plain_type",
+    "scope",
+    "solver",
+    "solver_key",
+]
