@@ -19,13 +19,13 @@ from producer.networks.training import enqueue_training
 from producer.runs import hints, rescore
 from producer.runs.batch_size import REMOTE_BATCH_SIZE
 from producer.runs.dry_runs import TIME_LIMIT_S, enqueue_dry_run
-from producer.runs.enqueue import enqueue_run
+from producer.runs.enqueue import enqueue_run, visible_of
 from producer.runs.request import RunRequest
 from producer.runs.rescore import enqueue_rescored
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.network.architecture import Architecture
-from schema.parameters import Parameters, Solver
+from schema.parameters import Parameters, Solver, Visible
 
 
 def submit(
@@ -79,15 +79,19 @@ def complete_parameters(
 ) -> tuple[Parameters, CalibrationChoice | None]:
     """Return the parameters of a run, and the calibration that completes those of ``request``, if any.
 
-    ``database`` has the newest for ``network``; a run that exists under ``key`` has its own.
+    ``database`` has the newest for ``network``; a run that exists under ``key`` has its own. Without one,
+    visible units are folded on a solver with qubits, which costs a tenth of sampling them, and no accuracy.
     """
-    if not request.calibrated:
-        return Parameters.from_dict(request.asked), None
+    asked = request.asked
     with database.reading() as session:
-        calibration = enqueue.choose_calibration(session, network.id, request.solver, request.asked, key)
-    if calibration is None:
-        return Parameters.from_dict(request.asked), None
-    return calibration.complete(request.asked), calibration
+        calibration = None
+        if request.calibrated:
+            calibration = enqueue.choose_calibration(session, network.id, request.solver, asked, key)
+        if calibration is not None:
+            return calibration.complete(asked), calibration
+        if request.solver.is_remote and "visible" not in asked:
+            asked = {**asked, "visible": visible_of(session, key) or Visible.FOLDED}
+    return Parameters.from_dict(asked), None
 
 
 def submit_dry_run(

@@ -57,7 +57,7 @@ def find(
     visible: Annotated[
         Visible,
         typer.Option("--visible", help="Visible units: sampled, or folded into biases (fewer units)."),
-    ] = Visible.SAMPLED,
+    ] = Visible.FOLDED,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the search.")] = 0,
     time_limit: Annotated[
         float, typer.Option("--time-limit", help="Seconds that the search may take; the best found counts.")

@@ -37,7 +37,7 @@ def free(solver: Solver, name: str, images: int) -> dict[str, Any]:
 def costs(estimate: DryRunSummary, name: str, parameters: Parameters, batch_size: int) -> dict[str, Any]:
     """Return the ``estimate`` for the images called ``name`` with ``parameters`` and ``batch_size``."""
     about = {"dry_run": True, "name": name, "network": estimate.network, "solver": estimate.solver}
-    about |= {"reads": parameters.reads, "batch_size": batch_size}
+    about |= {"reads": parameters.reads, "visible": parameters.visible, "batch_size": batch_size}
     return {**about, **{("qpu" if key == "solver" else key): value for key, value in estimate.plan.items()}}
 
 
@@ -49,7 +49,8 @@ def costs_text(costs: Mapping[str, Any]) -> RenderableType:
         table.add_row("costs", f"solver {costs['solver']} runs on this machine: nothing is charged")
         return table
     table.add_row("solver", f"{costs['solver']}: {costs['qpu']}, graph {costs['graph_id']}")
-    table.add_row("network", f"{costs['network']}, {costs['reads']:,} reads an image")
+    sampling = f"{costs['reads']:,} reads an image, visible units {costs['visible']}"
+    table.add_row("network", f"{costs['network']}, {sampling}")
     table.add_row("embedding", _embedding(costs))
     table.add_row("strength", f"chains {costs['chain_strength']:.4g}, h and J times {costs['scale']:.4g}")
     table.add_row("problems", f"{costs['problems']:,}, up to {costs['tiles']} images each")

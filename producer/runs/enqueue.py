@@ -22,7 +22,7 @@ from schema.calendar.run_hours import RunHours, format_time
 from schema.codecs import arrays
 from schema.database import Database, record_event, transition
 from schema.errors import IdempotencyConflict, ParameterError
-from schema.parameters import Parameters, Solver
+from schema.parameters import Parameters, Solver, Visible
 from schema.states import BatchState, PausedBy, RunState
 from schema.tables import Batch, BatchImages, Run
 
@@ -68,6 +68,17 @@ def enqueue_run(
         # Another producer committed the same key between our read and our insert.
         with database.reading() as session:
             return _same_run(session, options.key, run["content_sha256"])
+
+
+def visible_of(session: Session, key: str | None) -> Visible | None:
+    """Return how the run under idempotency ``key`` treats visible units, read by ``session``, if it exists.
+
+    So the same command and key are the same run, although an earlier version had another default.
+    """
+    if key is None:
+        return None
+    parameters = session.execute(select(Run.parameters).where(Run.idempotency_key == key)).scalar()
+    return None if parameters is None else Visible(parameters["visible"])
 
 
 def run_row(

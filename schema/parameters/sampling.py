@@ -59,7 +59,7 @@ class Parameters(Validated):
         0, "The same seed gives the same reads.", Availability(calibrated=False), ge=0, le=2**63 - 1
     )
     visible: Visible = declare(
-        Visible.SAMPLED, "Visible units: sampled (default), or folded into biases.", strict=False
+        Visible.SAMPLED, "Visible units: sampled, or folded into biases (default with qubits).", strict=False
     )
     rule: Rule = declare(
         Rule.LOWEST_ENERGY_MEAN,
