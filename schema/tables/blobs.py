@@ -6,6 +6,7 @@ States are stored in other tables, because SQLite rewrites the whole row when on
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -21,6 +22,7 @@ class TrainingSet(Base):
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     sha256: Mapped[str] = mapped_column(String(64), unique=True)  # see `schema.codecs.arrays`
     name: Mapped[str] = mapped_column(Text)  # of the data set
+    data: Mapped[dict[str, Any] | None]  # where it came from, as it was named
     count: Mapped[int]  # of images
     height: Mapped[int]  # of an image, pixels
     width: Mapped[int]

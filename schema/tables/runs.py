@@ -24,7 +24,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from schema.states import BatchState, CalibrationState, NetworkState, PausedBy, ProblemState, RunState
 from schema.tables.columns import Base, Key, Leased, known
 
-REVISION = "0011"  # the migration that creates exactly these tables
+REVISION = "0012"  # the migration that creates exactly these tables
 
 
 class Network(Leased, Base):
@@ -47,6 +47,8 @@ class Network(Leased, Base):
     training_set_id: Mapped[int | None] = mapped_column(ForeignKey("training_sets.id"))
     weights: Mapped[bytes | None]  # safetensors
     weights_sha256: Mapped[str | None] = mapped_column(String(64))
+    # Chosen by a user for images of its size.
+    is_default: Mapped[bool] = mapped_column(default=False, server_default=false())
     metrics: Mapped[dict[str, Any] | None]  # accuracies of every epoch, or those that were imported
     dispatched_at: Mapped[datetime | None]  # of the latest hint
     finished_at: Mapped[datetime | None]
@@ -107,7 +109,9 @@ class Run(Base):
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     name: Mapped[str] = mapped_column(Text)  # of the data set
+    data: Mapped[dict[str, Any] | None]  # where its images came from, as they were named
     network_id: Mapped[int] = mapped_column(ForeignKey("networks.id"))
+    network_reason: Mapped[str | None] = mapped_column(Text)  # why that network was chosen
     solver: Mapped[str] = mapped_column(String(128))  # local, exact, emulator or dwave
     parameters: Mapped[dict[str, Any]]  # see `schema.parameters.Parameters`
     state: Mapped[RunState]
@@ -267,6 +271,8 @@ class Classification(Base):
     one_hot_fraction: Mapped[float]  # of reads in which exactly one class unit is on
     chain_break_fraction: Mapped[float | None]  # of chains; None: the solver has no qubits
     lowest_energy: Mapped[float]  # of all reads
+    energy_gap: Mapped[float | None]  # from the lowest state of the winner to that of the best other class
+    probability: Mapped[float | None]  # of the winner, by the free energies of the class states
 
     __table_args__ = (
         CheckConstraint("status IN ('decided', 'tied', 'undecided')", name="status_known"),

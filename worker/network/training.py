@@ -55,7 +55,7 @@ class Trained:
     Attributes:
         weights: float32 arrays by name, those of the best epoch.
         metrics: of each epoch that was run.
-        best_epoch: counted from 1.
+        best_epoch: counted from 1: that of the highest accuracy, and of the lowest loss among equals.
         stopped: because all epochs were run, because of no improvement for ``patience`` epochs, or because
             the caller asked for it.
         transfer: ``paper`` or ``energy``.
@@ -167,7 +167,7 @@ class _TrainingRun:
         self.best_epoch = 0
         self.best_weights: dict[str, NDArray[np.float32]] = {}
         self.seconds = 0.0
-        self._lowest = math.inf
+        self._best = (-math.inf, -math.inf)
         self._optimiser = torch.optim.AdamW(
             _parameter_groups(self.network), lr=self.plan.learning_rate, weight_decay=self.plan.weight_decay
         )
@@ -242,8 +242,9 @@ class _TrainingRun:
     def _measure(self, epoch: int, totals: tuple[float, float], start: float) -> None:
         # The training loss cannot be compared between epochs: it grows with beta.
         loss, accuracy = self._evaluate(self.validation or self.train)
-        if loss <= self._lowest:
-            self._lowest = loss
+        # The loss alone misleads: a few images that are wrong by a lot outweigh many that become right.
+        if (accuracy, -loss) >= self._best:
+            self._best = (accuracy, -loss)
             self._store_best(epoch)
         measured: tuple[float | None, float | None] = (accuracy, loss) if self.validation else (None, None)
         seconds = time.perf_counter() - start

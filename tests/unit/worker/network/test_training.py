@@ -106,8 +106,8 @@ def test_metrics_of_every_epoch_with_a_held_out_part() -> None:
     assert tuple(seen) == trained.metrics
     assert [metrics.epoch for metrics in seen] == [1, 2, 3, 4]
     assert all(0 <= (metrics.validation_accuracy or 0) <= 1 for metrics in seen)
-    losses = [metrics.validation_loss for metrics in seen if metrics.validation_loss is not None]
-    assert trained.best_epoch == 1 + int(np.argmin(losses))
+    ranks = [(m.validation_accuracy or 0.0, -(m.validation_loss or 0.0)) for m in seen]
+    assert trained.best_epoch == 1 + ranks.index(max(ranks))
 
 
 def test_patience_ends_training() -> None:
