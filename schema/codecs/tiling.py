@@ -105,7 +105,21 @@ class Tiling:
         index = tile * self.units + unit
         return self.qubits[self.starts[index] : self.starts[index + 1]]
 
-    def take(self, tiles: NDArray[np.intp] | slice) -> Tiling:
+    def span(self, first: int, count: int) -> Tiling:
+        """Return the tiling of ``count`` tiles from ``first`` on; the first tile follows the last.
+
+        Raises:
+            ValueError: there are fewer tiles.
+        """
+        if not 0 <= first < self.tiles or not 0 < count <= self.tiles:
+            raise ValueError(f"{count} tiles from tile {first} on do not fit on {self.tiles}")
+        return self if (first, count) == (0, self.tiles) else self.take(self.numbers(first, count))
+
+    def numbers(self, first: int, count: int) -> NDArray[np.intp]:
+        """Return the numbers (count,) of the tiles from ``first`` on, as `span` takes them."""
+        return np.asarray((first + np.arange(count)) % self.tiles, np.intp)
+
+    def take(self, tiles: NDArray[np.intp]) -> Tiling:
         """Return the tiling of only these ``tiles``, in this order."""
         chosen = np.arange(self.tiles)[tiles]
         spans = [self.qubits[self.starts[t * self.units] : self.starts[(t + 1) * self.units]] for t in chosen]

@@ -231,7 +231,7 @@ def _decode(
         bits = stored.bits[:, : parameters.reads]
         return _Reads(bits[:, :, model.class_units], model.energies(linear, bits))
     with stored_in(f"tiling that problem {part.problem} was sent with", _AGAIN):
-        tiles = _tiles(part.tiling, part.count)
+        tiles = _tiles(part.tiling, part.first_tile, part.count)
         if stored.variables != len(tiles.qubits):
             raise Corrupt(f"it has {len(tiles.qubits)} qubits, the reads {stored.variables}")
     spin = None
@@ -250,9 +250,12 @@ def _decode(
 
 
 @lru_cache(maxsize=8)
-def _tiles(data: bytes, count: int) -> tiling.Tiling:
-    """Return the first ``count`` tiles of a stored tiling; most problems of a run have the same."""
-    return tiling.decode(data).take(slice(count))
+def _tiles(data: bytes, first: int, count: int) -> tiling.Tiling:
+    """Return ``count`` tiles of a stored tiling from ``first`` on; most problems of a run have the same."""
+    try:
+        return tiling.decode(data).span(first, count)
+    except ValueError as error:
+        raise Corrupt(str(error)) from None
 
 
 def _images(part: StoredReads) -> slice:

@@ -58,6 +58,7 @@ class StoredReads:
     problem: int
     first_image: int
     count: int
+    first_tile: int  # that the first image lies on
     data: bytes
     tiling: bytes | None
 
@@ -205,7 +206,10 @@ def load_samples(session: Session, batch: int) -> list[StoredReads]:
     A run that scores another run again uses the samples of that run.
     """
     rows = session.execute(
-        select(Problem.id, Problem.first_image, Problem.count, SampleSet.data, Embedding.tiling)
+        select(
+            *(Problem.id, Problem.first_image, Problem.count, Problem.first_tile),
+            *(SampleSet.data, Embedding.tiling),
+        )
         .join(SampleSet, SampleSet.problem_id == Problem.id)
         .outerjoin(Embedding, Embedding.id == Problem.embedding_id)
         .where(Problem.batch_id == _sampled_as(session, batch), Problem.state == ProblemState.ANSWERED)

@@ -25,6 +25,7 @@ from schema.errors import StaleState
 from schema.parameters import Solver
 from schema.states import BatchState, ProblemState
 from schema.tables import Batch, Event, Ledger, Problem, Run, SampleSet
+from worker.embedding.model.placement import choose_tile
 
 LABEL = "annealq:"
 KEYED_LABEL = 48  # characters of a label with the key of its database; earlier ones lack it
@@ -41,6 +42,7 @@ class LedgerEntry:
     id: int
     first_image: int  # within the batch
     count: int
+    first_tile: int  # that its first image lies on
     label: str
     sapi_id: str | None
     state: ProblemState
@@ -59,7 +61,9 @@ class ProblemTerms:
     graph_id: str
     scale: float
     chain_strength: float
-    estimate_us: Callable[[int], int]  # QPU time of a problem by its number of images
+    tiles: int  # of the embedding
+    # QPU time of a problem by its number of images, and the tile of the first
+    estimate_us: Callable[[int, int], int]
 
 
 def entries(session: Session, batch: int) -> list[LedgerEntry]:
@@ -155,29 +159,44 @@ def reserve(
     """Insert a reserved problem for each of ``spans`` (first image, count) of ``batch`` at ``now``.
 
     ``session`` commits them before the problems of these ``terms`` are submitted. They cost nothing yet.
+    Images that were sent in vain lie on other tiles now, as `choose_tile` says.
     """
     last = session.execute(select(func.max(Problem.ordinal)).where(Problem.batch_id == batch)).scalar()
     ordinal = -1 if last is None else last
     prefix = LABEL + _ledger_key(session, now) if spans else ""
+    earlier = [] if last is None else _sent_before(session, batch, terms.embedding_id)
+    placed = [(first, count, choose_tile(first, count, earlier, terms.tiles)) for first, count in spans]
     rows = [
         {
             "batch_id": batch,
             "ordinal": ordinal + index,
             "first_image": first,
             "count": count,
+            "first_tile": tile,
             "label": f"{prefix}{uuid.uuid4().hex}",
             "embedding_id": terms.embedding_id,
             "graph_id": terms.graph_id,
             "scale": terms.scale,
             "chain_strength": terms.chain_strength,
-            "estimated_us": terms.estimate_us(count),
+            "estimated_us": terms.estimate_us(count, tile),
             "state": ProblemState.RESERVED,
             "reserved_at": now,
         }
-        for index, (first, count) in enumerate(spans, start=1)
+        for index, (first, count, tile) in enumerate(placed, start=1)
     ]
     if rows:
         session.execute(insert(Problem), rows)
+
+
+def _sent_before(session: Session, batch: int, embedding: int) -> list[tuple[int, int, int]]:
+    """Return first image, count and first tile of the problems of ``batch`` that were sent in vain."""
+    query = select(Problem.first_image, Problem.count, Problem.first_tile).where(
+        Problem.batch_id == batch,
+        Problem.embedding_id == embedding,
+        Problem.state.not_in(_LIVE),
+        Problem.times_sent > 0,
+    )
+    return [(first, count, tile) for first, count, tile in session.execute(query)]
 
 
 def _ledger_key(session: Session, now: datetime) -> str:

@@ -33,7 +33,7 @@ def reject_misprogrammed(state: SubmissionState) -> bool:
     suspects = [(each, z) for each, z in zip(judged, found, strict=True) if z]
     if not suspects:
         return False
-    estimates_us = [state.terms.estimate_us(each.count) for each, _ in suspects]
+    estimates_us = [state.terms.estimate_us(each.count, 0) for each, _ in suspects]
     with state.transaction() as (session, now):
         usage = admission.read_usage(
             session, state.batch_input.run, state.terms.graph_id, state.context.settings, now=now

@@ -155,9 +155,12 @@ def _close_circuit(state: SubmissionState, session: Session, now: datetime) -> N
 def _fits(state: SubmissionState, event: Answered) -> bool:
     """Return True if the answer has the expected reads and, of a problem of this program, qubits."""
     entry = state.in_flight[event.key]
-    expected = state.program.first_tiles(entry.count).placement.active
-    same = np.array_equal(event.answer.active, expected) or entry.embedding_id != state.terms.embedding_id
-    return same and len(event.answer.packed) == state.batch_input.parameters.reads
+    if len(event.answer.packed) != state.batch_input.parameters.reads:
+        return False
+    if entry.embedding_id != state.terms.embedding_id:
+        return True
+    program = state.program.on_tiles(entry.first_tile, entry.count)
+    return np.array_equal(event.answer.active, program.placement.active)
 
 
 def _reads(state: SubmissionState, event: Answered) -> problems.ProblemReads:
@@ -180,7 +183,8 @@ def _measure(
         return None
     linear = state.linear_terms.take(slice(entry.first_image, entry.first_image + entry.count))
     with state.context.meter.timed(Step.DECODE):
-        return measure(state.program.first_tiles(entry.count), linear, entry.coupling_bias or 0.0, packed)
+        program = state.program.on_tiles(entry.first_tile, entry.count)
+        return measure(program, linear, entry.coupling_bias or 0.0, packed)
 
 
 def _log(accepted: list[Accepted], answered: list[Answered], failed: list[Failed]) -> None:

@@ -30,14 +30,17 @@ class SolverSetup:
     embedding: StoredEmbedding
     program: ChipProgram
 
-    def estimate_us(self, parameters: Parameters, images: int) -> int:
-        """Estimate the QPU access time of one problem with ``images`` images and ``parameters``,
-        microseconds.
+    def estimate_us(self, parameters: Parameters, images: int, first_tile: int = 0) -> int:
+        """Estimate the QPU access time of one problem with ``parameters``, microseconds.
+
+        Its ``images`` lie on the tiles from ``first_tile`` on.
 
         Raises:
             Refused: reads or times are out of the solver's ranges.
         """
-        return self.qpu.estimate_us(parameters, len(self.program.first_tiles(images).placement.active))
+        tiling = self.program.placement.tiling
+        qubits = int(tiling.lengths[tiling.numbers(first_tile, images)].sum())
+        return self.qpu.estimate_us(parameters, qubits)
 
     def count_problems(self, images: int, batch_size: int) -> dict[int, int]:
         """Count the problems that ``images`` in batches of ``batch_size`` need, by their number of images."""

@@ -82,7 +82,7 @@ def _admit(
     """Return how many of ``group`` may be sent; pause the run if a budget or window is too small."""
     run = state.batch_input.run
     usage = admission.read_usage(session, run, state.terms.graph_id, state.context.settings, now=now)
-    estimates_us = [state.terms.estimate_us(entry.count) for entry in group]
+    estimates_us = [state.terms.estimate_us(entry.count, entry.first_tile) for entry in group]
     admitted = admission.within_limits(usage, estimates_us)
     by = None if admitted.reason is None else _PAUSES.get(admitted.reason)
     if by is not None:
@@ -115,6 +115,6 @@ def _pin(state: SubmissionState, session: Session, now: datetime) -> bool:
 
 
 def _encode(state: SubmissionState, entry: LedgerEntry) -> tuple[str, str]:
-    program = state.program.first_tiles(entry.count)
+    program = state.program.on_tiles(entry.first_tile, entry.count)
     images = slice(entry.first_image, entry.first_image + entry.count)
     return program.encode_linear(state.linear_terms.take(images), state.coupling_bias or 0.0), program.quad

@@ -82,7 +82,8 @@ def sample_batch(
         graph_id=setup.qpu.graph.graph_id,
         scale=setup.program.scale,
         chain_strength=setup.program.chain_strength,
-        estimate_us=cache(lambda count: setup.estimate_us(batch_input.parameters, count)),
+        tiles=setup.program.tiles,
+        estimate_us=cache(lambda count, tile: setup.estimate_us(batch_input.parameters, count, tile)),
     )
     state = SubmissionState(context, lease, batch_input, setup.qpu, setup.program, terms, linear_terms)
     if context.settings.check_problems:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from schema.parameters import Parameters
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
+_PARTS = 16
+
 
 @dataclass(frozen=True, eq=False)
 class ChipProgram:
@@ -37,29 +40,43 @@ class ChipProgram:
     balance: FloatArray  # (T,) what is added to the even share of h of each qubit, scaled
     coupled: FloatArray  # (T,) sum of |J| over the couplers of each qubit, scaled
     quad: str  # J of all couplers in use, encoded
-    _smaller: dict[int, ChipProgram] = field(default_factory=dict, repr=False)
+    # those of problems that are not full, or begin on another tile, by first tile and number of images
+    _parts: LRUCache[tuple[int, int], ChipProgram] = field(
+        default_factory=lambda: LRUCache(_PARTS), repr=False
+    )
 
     @property
     def tiles(self) -> int:
         """Return the number of images in one problem."""
         return self.placement.tiling.tiles
 
-    def first_tiles(self, images: int) -> ChipProgram:
-        """Return the program of the first ``images`` tiles only, for a last problem that is not full."""
-        if images == self.tiles:
+    def on_tiles(self, first: int, images: int) -> ChipProgram:
+        """Return the program of ``images`` tiles from ``first`` on; the first tile follows the last."""
+        if (first, images) == (0, self.tiles):
             return self
-        if images not in self._smaller:
-            tiling = self.placement.tiling.take(slice(images))
-            placement = place_tiling(self.placement.graph, Interactions.of(self.model), tiling)
-            self._smaller[images] = _encode_quad(
-                self.model,
-                placement,
-                self.ranges,
-                self.scale,
-                self.chain_strength,
-                self.balance[: len(placement.owners)],
-            )
-        return self._smaller[images]
+        program = self._parts.get((first, images))
+        if program is None:
+            is_full = images == self.tiles
+            program = self._turned(first) if is_full else self._part(first, images)
+            self._parts[first, images] = program
+        return program
+
+    def _turned(self, first: int) -> ChipProgram:
+        """Return the program of all tiles, with the first image on tile ``first``; J is the same."""
+        placement = self.placement
+        return replace(
+            self,
+            placement=placement.turned(first),
+            balance=placement.roll(self.balance, first),
+            coupled=placement.roll(self.coupled, first),
+            _parts=LRUCache(_PARTS),
+        )
+
+    def _part(self, first: int, images: int) -> ChipProgram:
+        whole = self.placement.tiling
+        placement = place_tiling(self.placement.graph, Interactions.of(self.model), whole.span(first, images))
+        balance = self.placement.roll(self.balance, first)[: len(placement.owners)]
+        return _encode_quad(self.model, placement, self.ranges, self.scale, self.chain_strength, balance)
 
     def encode_linear(self, linear: FloatArray, coupling_bias: float = 0.0) -> str:
         """Encode the linear terms ``linear`` (k, n) float64 of k images (BINARY) as `lin`.

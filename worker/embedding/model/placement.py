@@ -7,7 +7,10 @@ and each coupler within a chain gets minus the chain strength.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,7 @@ from worker.embedding.model.graphs import Interactions, SolverGraph
 
 FloatArray = NDArray[np.float64]
 IndexList = NDArray[np.intp]
+Values = TypeVar("Values", FloatArray, IndexList)
 
 _CHAIN = -1
 _UNUSED = -2
@@ -66,6 +70,25 @@ class Placement:
         values = J[np.maximum(self.terms, 0)] * self.parts
         values[self.terms == _CHAIN] = -chain_strength
         return values
+
+    def turned(self, first: int) -> Placement:
+        """Return the same qubits and couplers with the first image on tile ``first``, the next on the next.
+
+        The first tile follows the last. Arrays of T qubits are rolled, as `Placement.roll` rolls others.
+        """
+        tiling = self.tiling.span(first, self.tiling.tiles)
+        return replace(
+            self,
+            tiling=tiling,
+            columns=self.roll(self.columns, first),
+            slots=self.roll(self.slots, first),
+            owners=np.repeat(np.arange(tiling.lengths.size), tiling.lengths.ravel()),
+            shares=self.roll(self.shares, first),
+        )
+
+    def roll(self, values: Values, first: int) -> Values:
+        """Return ``values`` (T,) in the order of qubits of `turned`."""
+        return np.roll(values, -int(self.tiling.starts[first * self.tiling.units]))
 
 
 def place_tiling(graph: SolverGraph, interactions: Interactions, tiling: Tiling) -> Placement:
@@ -116,6 +139,25 @@ def place_tiling(graph: SolverGraph, interactions: Interactions, tiling: Tiling)
         parts=parts,
         couplers=couplers,
     )
+
+
+def choose_tile(image: int, count: int, earlier: Iterable[tuple[int, int, int]], tiles: int) -> int:
+    """Return the tile for the first of ``count`` images from ``image`` on; the others lie on the next tiles.
+
+    No image lies on a tile that it lay on in the ``earlier`` problems (first image, count, first tile), while
+    any of the ``tiles`` is left; then on those that it lay on least often.
+
+    >>> choose_tile(0, 3, [], tiles=3)
+    0
+    >>> choose_tile(2, 1, [(0, 3, 0), (2, 1, 0)], tiles=3)  # image 2 lay on tile 2, then on tile 0
+    1
+    """
+    used = Counter(
+        (tile + image - first) % tiles
+        for first, number, tile in earlier
+        if first < image + count and image < first + number
+    )
+    return min(range(tiles), key=lambda tile: used[tile])
 
 
 def _assign(interactions: Interactions, tiling: Tiling, owners: IndexList) -> tuple[IndexList, FloatArray]:
