@@ -191,6 +191,11 @@ def _tiles(facts: RunFacts) -> list[tuple[str, str, str]]:
     tiles = [("images", f"{run.images:,}", f"{counts.decided:,} decided, {counts.undecided:,} undecided")]
     if counts.accuracy is not None:
         tiles.insert(0, ("accuracy", f"{counts.accuracy:.2%}", f"{counts.correct:,} of {counts.labelled:,}"))
+    if controls := figures.get("controls"):
+        for at, (name, key) in enumerate((("network itself", "network"), ("random bits", "random_bits"))):
+            share = controls[key]
+            text = f"accuracy without annealing, {share['images']:,} images"
+            tiles.insert(1 + at, (name, f"{share['accuracy']:.2%}", text))
     if rate := figures.get("images_per_second"):
         tiles.append(("throughput", f"{rate:,.1f} / s", f"images, over {figures['elapsed_seconds']:,.1f} s"))
     if charged := figures.get("qpu_access_time_us"):

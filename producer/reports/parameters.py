@@ -1,4 +1,4 @@
-"""Parameters of a run as text."""
+"""Parameters of a run, and the controls of its accuracy, as text."""
 
 from __future__ import annotations
 
@@ -30,3 +30,14 @@ def parameters_text(parameters: Mapping[str, Any], names: Collection[str] | None
     }
     wanted = [text for name, text in texts.items() if text and (names is None or name in names)]
     return ", ".join(wanted)
+
+
+def controls_text(controls: Mapping[str, Any] | None) -> str | None:
+    """Return the ``controls`` of an accuracy in one line, or None if there are none."""
+    if controls is None:
+        return None
+    network, bits = controls["network"], controls["random_bits"]
+    return (
+        f"{network['accuracy']:.2%} by the network itself ({network['images']:,} images), "
+        f"{bits['accuracy']:.0%} by random bits ({bits['images']:,})"
+    )

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from producer.embeddings import queries as embeddings_queries
 from producer.reports import solver
-from producer.reports.parameters import consensus_text, parameters_text
+from producer.reports.parameters import consensus_text, controls_text, parameters_text
 from producer.reports.terminal import new_grid, new_table
 from producer.runs import qpus, queries
 from producer.runs.summary import ConfusionTable, confusion_table, mean_scores, scored_classes
@@ -95,6 +95,8 @@ def _figures(
         table.add_row(
             "accuracy", f"{counts.accuracy:.2%} ({counts.correct:,} of {counts.labelled:,} correct)"
         )
+    if controls := controls_text((run.statistics or {}).get("controls")):
+        table.add_row("controls", controls)
     if run.statistics:
         _add_throughput(table, run.statistics)
     return table

@@ -6,6 +6,7 @@ consensus.py     reads to a class
 problem_checks.py  what the reads of a problem say about the chip, and whether it was programmed wrongly
 candidates.py    sampling parameters that a calibration compares
 calibration.py   the choice among them
+controls.py      accuracies without annealing, to compare an accuracy with
 throughput.py    throughput figures of a run, from arrays
 summary.py       the statistics of a run, from its rows
 training.py      a training job's images to weights

@@ -189,8 +189,8 @@ def pixels(batch_input: BatchInput) -> NDArray[np.uint8]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Reads:
-    """The first R stored reads of B images, R as the run says."""
+class Reads:
+    """R reads of B images as values of units, R as the run says."""
 
     class_bits: NDArray[np.uint8]  # (B, R, K) uint8
     # (B, R) float, computed from Q without noise; a solver's own are of its noisy, scaled model
@@ -207,7 +207,7 @@ def _reads(
     cache: LinearTermsCache | None = None,
     *,
     gaps: bool = False,
-) -> Iterator[tuple[StoredReads, _Reads]]:
+) -> Iterator[tuple[StoredReads, Reads]]:
     """Yield the reads of each sample set: those of a whole batch may be too many for memory."""
     terms = linear_terms(network, batch_input, cache)
     expected = 0
@@ -222,31 +222,48 @@ def _reads(
 
 def _decode(
     model: EnergyModel, linear: NDArray[np.float64], parameters: Parameters, part: StoredReads
-) -> _Reads:
+) -> Reads:
     with stored_in(f"sample set of problem {part.problem}", _AGAIN):
         stored = samples.decode(part.data)
         if (reads := stored.packed.shape[1]) < parameters.reads:
             raise Corrupt(f"{reads} reads an image are stored, the run needs {parameters.reads}")
     if part.tiling is None:
         bits = stored.bits[:, : parameters.reads]
-        return _Reads(bits[:, :, model.class_units], model.energies(linear, bits))
+        return Reads(bits[:, :, model.class_units], model.energies(linear, bits))
     with stored_in(f"tiling that problem {part.problem} was sent with", _AGAIN):
         tiles = _tiles(part.tiling, part.first_tile, part.count)
         if stored.variables != len(tiles.qubits):
             raise Corrupt(f"it has {len(tiles.qubits)} qubits, the reads {stored.variables}")
+    return unembed_reads(model, linear, parameters, stored.packed[0, : parameters.reads], tiles)
+
+
+def unembed_reads(
+    model: EnergyModel,
+    linear: NDArray[np.float64],
+    parameters: Parameters,
+    physical: NDArray[np.uint8],
+    tiles: tiling.Tiling,
+) -> Reads:
+    """Return the reads of B images from those of the qubits of their tiles.
+
+    Args:
+        model, linear: the model of the network, and its linear terms (B, n) float64 of the images.
+        parameters: those of the run: unembedding and seed.
+        physical: (R, bytes) uint8, as `unembed` takes them.
+        tiles: B tiles.
+    """
     spin = None
     if parameters.unembedding is Unembedding.MINIMIZE_ENERGY:
         form = spin_form(linear, model.edges, model.couplings)
         spin = (form.h, (model.quadratic + model.quadratic.T) / 4.0)
-    physical = stored.packed[0, : parameters.reads]
     logical = unembed(physical, tiles, parameters.unembedding, seed=parameters.seed, spin=spin)
     # Single precision: they rank the reads, and are shown with less than six digits.
     energies = model.energies(linear, logical.bits, np.float32)
     class_bits = logical.bits[:, :, model.class_units]
     if logical.counted.all():
-        return _Reads(class_bits, energies, chain_breaks=logical.chain_breaks)
+        return Reads(class_bits, energies, chain_breaks=logical.chain_breaks)
     class_bits, occurrences = consensus.discard_reads(class_bits, logical.counted)
-    return _Reads(class_bits, energies, logical.counted, occurrences, logical.chain_breaks)
+    return Reads(class_bits, energies, logical.counted, occurrences, logical.chain_breaks)
 
 
 @lru_cache(maxsize=8)

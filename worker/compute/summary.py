@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from statistics import median
 from typing import Any
 
@@ -12,17 +12,24 @@ import numpy as np
 
 from schema.codecs import arrays
 from worker.compute import throughput
+from worker.compute.controls import Controls
 from worker.compute.throughput import SolverFigures, SolverTimes
 from worker.records.runs import Figures, ProblemFacts
 
 
-def summarise(figures: Figures) -> dict[str, Any]:
-    """Return what `runs.statistics` stores for ``figures``; see `throughput.compute_throughput`."""
+def summarise(figures: Figures, controls: Controls | None = None) -> dict[str, Any]:
+    """Return what `runs.statistics` stores for ``figures`` and the ``controls`` of the accuracy.
+
+    See `throughput.compute_throughput`.
+    """
     columns = np.array([astuple(batch) for batch in figures.batches], dtype=np.float64).reshape(-1, 6).T
     images, enqueued, started, sampled, scored, sampling = columns
     times = throughput.BatchTimes(images.astype(np.int64), enqueued, started, sampled, scored, sampling)
     charged_us = np.array([problem.charged_us for problem in figures.problems], dtype=np.float64)
-    return throughput.compute_throughput(times, charged_us, _solver(figures))
+    return {
+        **throughput.compute_throughput(times, charged_us, _solver(figures)),
+        "controls": None if controls is None else asdict(controls),
+    }
 
 
 def _solver(figures: Figures) -> SolverFigures:

@@ -6,6 +6,7 @@ by the row's state and, for leased rows, by the lease.
     sample_batch.py  draws the reads of a batch and stores them      (SAMPLE_BATCH)
     score_batch.py   classifies the images of a sampled batch        (AGGREGATE_BATCH)
     finish_run.py    computes a run's statistics and ends it         (AGGREGATE_RUN)
+    controls.py      accuracies of a finished run without annealing
     train.py         trains a network                                (TRAIN_NETWORK)
     calibrate.py     chooses the parameters of a calibration         (CALIBRATE_NETWORK)
     dry_run.py       works out what a run would need and cost        (PREPARE)

@@ -11,6 +11,7 @@ from schema.errors import Corrupt, StaleState
 from schema.messages import Message, Task
 from worker.compute import summary
 from worker.context import Context
+from worker.pipeline.controls import controls_of
 from worker.process.crash_points import CrashPoint, reach
 from worker.records import calibrations, runs
 from worker.scheduling import rechecks
@@ -35,7 +36,7 @@ def finish_run(context: Context, run: int) -> None:
         with database.reading() as session:
             figures = runs.load_figures(session, run)
         reach(CrashPoint.AGGREGATING)
-        statistics = _statistics(run, figures)
+        statistics = _statistics(context, run, figures)
         with database.transaction() as session:
             now = database.now(session)
             runs.finish(session, run, figures, statistics, now=now)
@@ -52,15 +53,15 @@ def finish_run(context: Context, run: int) -> None:
 def _store_statistics(context: Context, run: int) -> None:
     with context.database.reading() as session:
         figures = runs.load_figures(session, run)
-    statistics = _statistics(run, figures)
+    statistics = _statistics(context, run, figures)
     with context.database.transaction() as session:
         runs.store_statistics(session, run, statistics)
 
 
-def _statistics(run: int, figures: runs.Figures) -> dict[str, Any] | Corrupt:
+def _statistics(context: Context, run: int, figures: runs.Figures) -> dict[str, Any] | Corrupt:
     """Return the statistics of a run, or the damage in the stored bytes that they are computed from."""
     try:
         with stored_in(f"run {run}", f"score it again: `annealq runs rescore {run}`"):
-            return summary.summarise(figures)
+            return summary.summarise(figures, controls_of(context, run))
     except Corrupt as error:
         return error

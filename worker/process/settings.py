@@ -67,6 +67,11 @@ class WorkerSettings(TomlSettings):
         default=True,
         description="Measure a chip by each answer, make up for its bias, and send again what it got wrong.",
     )
+    control_images: int = Field(
+        default=200,
+        ge=0,
+        description="Images on random bits, compared with an accuracy on qubits; 1 s at most; 0: none.",
+    )
     embedding_s: float = Field(default=60.0, gt=0, description="Time limit of a search for an embedding.")
     metrics_port: int | None = Field(
         default=None,

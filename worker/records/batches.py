@@ -218,6 +218,13 @@ def load_samples(session: Session, batch: int) -> list[StoredReads]:
     return [StoredReads(*row) for row in rows]
 
 
+def load_tiling(session: Session, batch: int) -> bytes | None:
+    """Read from ``session`` the tiling of an answered problem of ``batch``, or None if it has none."""
+    query = select(Embedding.tiling).join(Problem, Problem.embedding_id == Embedding.id)
+    answered = (Problem.batch_id == _sampled_as(session, batch), Problem.state == ProblemState.ANSWERED)
+    return session.execute(query.where(*answered).order_by(Problem.id).limit(1)).scalar()
+
+
 def _sampled_as(session: Session, batch: int) -> int:
     """Return the batch that was sampled for ``batch``: itself, unless its run scores another run again."""
     source = aliased(Batch)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from schema.database import transition
 from schema.errors import Corrupt, StaleState
+from schema.parameters import Solver
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Classification, Embedding, Event, Problem, Run, SampleSet
 from schema.tables.costs import IN_FLIGHT
@@ -203,6 +204,18 @@ def load_figures(session: Session, run: int) -> Figures:
         searches_s=tuple(session.execute(_batches(Batch.embedding_s, run)).scalars()),
         embeddings_s=_embeddings(session, run),
     )
+
+
+def list_controlled(session: Session, run: int) -> list[int]:
+    """Read from ``session`` the scored batches of ``run``, if its accuracy on qubits needs controls.
+
+    Those of a calibration's runs are computed by the calibration.
+    """
+    row = session.execute(select(Run.solver, Run.labelled, Run.calibrates).where(Run.id == run)).one()
+    if not (row.labelled and Solver(row.solver).is_remote) or row.calibrates is not None:
+        return []
+    query = select(Batch.id).where(Batch.run_id == run, Batch.state == BatchState.SCORED)
+    return list(session.execute(query.order_by(Batch.ordinal)).scalars())
 
 
 def _partly_scored(session: Session, run: int) -> Sequence[Any]:
