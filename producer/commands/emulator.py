@@ -62,7 +62,8 @@ Faults: POST JSON to /faults, or --fault at start, for clients that must survive
 Other changes, in the same JSON: "clear": true; "offline", "online", "abandon" (offline, and all accepted
 problems fail) and "regraph" (another working graph) with lists of solvers; "rename": {"OLD": "NEW"};
 "max_queued": N; "shared_queue": true, for problems of all tokens to count; "gate_solver": true, or "qpu",
-which the client takes for the largest QPU.
+which the client takes for the largest QPU; "temperature": 1.1, for reads at 1.1 times the temperature of each
+chip.
 """
 
 

@@ -71,6 +71,8 @@ def examine(
         sizes = {name: _size(session, name) for name in sorted(Base.metadata.tables)}
         stored = checksums.count(session)
         notes = tuple(f"{one.solver}: {one.name}: {one.text}" for one in chips.deprecations(session))
+        alarms = chips.alarms(session).items()
+        notes += tuple(f"chip {name}, graph {graph_id}: {alarm}" for (name, graph_id), alarm in alarms)
     findings = list(_structure(database, limits, start_step("rows", len(_TIMELESS) + len(_TIMED))))
     findings += checksums.checksums(database, start_step("stored bytes", stored))
     if solver is not None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, defer
 
+from schema.calendar.run_hours import format_time
 from schema.codecs.corruption import stored_in
-from schema.errors import Corrupt
-from schema.tables import Chip
+from schema.errors import Corrupt, NotFound
+from schema.states import ProblemState
+from schema.tables import Chip, Problem
 
 IndexArray = NDArray[np.int32]
 
@@ -77,6 +79,73 @@ class ChipDeprecation:
         """Return it for display."""
         more = "" if self.link is None else f"; see {self.link}"
         return f"{self.message.rstrip('.')}: withdrawn after {self.sunset}{more}"
+
+
+@dataclass(frozen=True)
+class ChipSummary:
+    """A working graph of a solver as `embeddings chips` prints it.
+
+    Attributes:
+        solver: emulator or dwave.
+        name: of the solver, as it names itself.
+        current: the solver had this graph when it was last contacted.
+        topology, shape: as the solver states them.
+        qubits, couplers: number of working ones.
+        measured: number of good problems that were measured.
+        alarm: what about its newest problems differs from its past; None if nothing does.
+    """
+
+    chip_id: int
+    solver: str
+    name: str
+    graph_id: str
+    current: bool
+    topology: str
+    shape: tuple[int, ...]
+    qubits: int
+    couplers: int
+    measured: int
+    seen_at: datetime
+    alarm: str | None
+    alarmed_at: datetime | None
+
+
+def summaries(session: Session) -> list[ChipSummary]:
+    """Return the chips in ``session``, those used last first; raise Corrupt if one states no topology."""
+    counts = select(Problem.graph_id, func.count()).where(
+        Problem.measured.is_not(None), Problem.state == ProblemState.ANSWERED
+    )
+    measured = dict(session.execute(counts.group_by(Problem.graph_id)).tuples().all())
+    chips = session.execute(
+        select(Chip).options(defer(Chip.graph)).order_by(Chip.seen_at.desc(), Chip.id.desc())
+    ).scalars()
+    found: list[ChipSummary] = []
+    for chip in chips:
+        current = not any((chip.solver, chip.name) == (other.solver, other.name) for other in found)
+        graph = (*_topology(chip.properties), chip.qubits, chip.couplers)
+        uses = (measured.get(chip.graph_id, 0), chip.seen_at, chip.alarm, chip.alarmed_at)
+        found.append(ChipSummary(chip.id, chip.solver, chip.name, chip.graph_id, current, *graph, *uses))
+    return found
+
+
+def find(session: Session, name: str) -> ChipSummary:
+    """Return the chip in ``session`` with this ``name`` or graph id that was used last.
+
+    Raises:
+        NotFound: there is none.
+    """
+    for chip in summaries(session):
+        if name in (chip.name, chip.graph_id):
+            return chip
+    raise NotFound(f"chip {name} does not exist: see `annealq embeddings chips`")
+
+
+def alarms(session: Session) -> dict[tuple[str, str], str]:
+    """Return the alarm of each chip in ``session`` that has one, and since when, by name and graph id."""
+    rows = session.execute(
+        select(Chip.name, Chip.graph_id, Chip.alarm, Chip.alarmed_at).where(Chip.alarmed_at.is_not(None))
+    )
+    return {(name, graph_id): f"{alarm}; since {format_time(at)}" for name, graph_id, alarm, at in rows if at}
 
 
 def deprecations(session: Session) -> list[ChipDeprecation]:

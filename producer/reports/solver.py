@@ -19,6 +19,12 @@ from schema.codecs.tiling import Tiling
 from schema.parameters import Parameters, Solver
 
 _BAR = 40  # characters of the longest bar
+# What reads say about a chip: key of the statistics, name and format for display.
+_MEASURED = (
+    ("inverse_temperature", "chip's beta", ".2f"),
+    ("chain_breaks", "broken chains", ".2%"),
+    ("field_errors", "field errors", ".2f"),
+)
 
 
 def free(solver: Solver, name: str, images: int) -> dict[str, Any]:
@@ -163,7 +169,9 @@ def solver_figures(uses: Sequence[QpuUse], figures: Mapping[str, Any] | None, la
 
 
 def qpu_rows(uses: Sequence[QpuUse]) -> list[tuple[str, str]]:
-    """Return a row for each QPU in ``uses``: name, graph, problems, images, QPU time; then deprecations."""
+    """Return a row for each QPU in ``uses``: name, graph, problems, images, QPU time; then alarms and
+    deprecations.
+    """
     rows = [
         (
             "QPU",
@@ -172,6 +180,7 @@ def qpu_rows(uses: Sequence[QpuUse]) -> list[tuple[str, str]]:
         )
         for use in uses
     ]
+    rows += [("alarm", f"{use.qpu}: {use.alarm}") for use in uses if use.alarm is not None]
     return rows + [("deprecated", f"{use.qpu}: {text}") for use in uses for text in use.deprecations]
 
 
@@ -205,9 +214,25 @@ def solver_rows(figures: Mapping[str, Any], layers: UnitLayers) -> list[tuple[st
                 f"{breaks['mean']:.2%} of reads on average, most in {worst}: {breaks['worst']:.2%}",
             )
         )
-    if beta := figures.get("inverse_temperature"):
-        bias = figures.get("coupling_bias") or 0.0
-        rows.append(("chip", f"inverse temperature {beta:.2f}, field of |J| = 1 at a qubit {bias:+.3f}"))
+    rows += _chip_rows(figures)
+    return rows
+
+
+def _chip_rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what the reads of a run say about its chip: each value, its spread, and what is usual."""
+    rows = []
+    for key, name, form in _MEASURED:
+        if one := figures.get("chip", {}).get(key):
+            text = f"{one['median']:{form}}, most problems {one['low']:{form}} to {one['high']:{form}}"
+            if one["usual"] is not None:
+                low, high = one["usual"]
+                text += f"; usual {low:{form}} to {high:{form}}"
+            rows.append((name, text))
+    if (bias := figures.get("coupling_bias")) is not None:
+        rows.append(("coupling bias", f"{bias:+.3f}: field of |J| = 1 at a qubit, which h makes up for"))
+    if wrong := figures.get("problems_misprogrammed"):
+        lost = _time(figures.get("qpu_misprogrammed_us", 0.0))
+        rows.append(("misprogrammed", f"{wrong:,} problems, {lost} wasted; their images were sent again"))
     return rows
 
 

@@ -25,6 +25,7 @@ class QpuUse:
         images: number that their answers have.
         qpu_time_us: charged so far, duplicates included, microseconds.
         deprecations: what the service announced about the QPU.
+        alarm: what about its newest problems differs from its past, and since when; None if nothing does.
     """
 
     qpu: str
@@ -33,6 +34,7 @@ class QpuUse:
     images: int
     qpu_time_us: float
     deprecations: tuple[str, ...] = ()
+    alarm: str | None = None
 
 
 def uses(session: Session, run_id: int) -> list[QpuUse]:
@@ -54,8 +56,17 @@ def uses(session: Session, run_id: int) -> list[QpuUse]:
     announced: dict[tuple[str, str], list[str]] = {}
     for one in chips.deprecations(session):
         announced.setdefault((one.name, one.graph_id), []).append(one.text)
+    alarms = chips.alarms(session)
     return [
-        QpuUse(name, graph, count, int(images), float(us), tuple(announced.get((name, graph), ())))
+        QpuUse(
+            name,
+            graph,
+            count,
+            int(images),
+            float(us),
+            tuple(announced.get((name, graph), ())),
+            alarms.get((name, graph)),
+        )
         for name, graph, count, images, us in rows
     ]
 

@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 
 from schema.codecs import arrays
-from worker.compute import throughput
+from worker.compute import chip_alarm, throughput
 from worker.compute.controls import Controls
 from worker.compute.throughput import SolverFigures, SolverTimes
 from worker.records.runs import Figures, ProblemFacts
+
+# Name in the statistics of a run, and field of what is measured of a problem.
+_CHIP = (("inverse_temperature", "beta"), ("chain_breaks", "chain_breaks"), ("field_errors", "fields"))
 
 
 def summarise(figures: Figures, controls: Controls | None = None) -> dict[str, Any]:
@@ -57,9 +60,21 @@ def _solver(figures: Figures) -> SolverFigures:
             [arrays.decode_chain_breaks(p.chain_breaks or b"", p.images) for p in breaks]
         ),
         problems_misprogrammed=sum(problem.misprogrammed for problem in problems),
+        qpu_misprogrammed_us=round(
+            sum(problem.wasted_us for problem in problems if problem.misprogrammed), 1
+        ),
         inverse_temperature=median(float(each["beta"]) for each in measured) if measured else None,
         coupling_bias=median(float(each["coupling_bias"]) for each in measured) if measured else None,
+        chip={name: _chip(field, measured, figures.earlier) for name, field in _CHIP if measured},
     )
+
+
+def _chip(
+    field: str, measured: Sequence[dict[str, Any]], earlier: Sequence[dict[str, Any]]
+) -> throughput.ChipFigure:
+    low, middle, high = chip_alarm.usual(measured, field)
+    past = chip_alarm.usual(earlier, field) if len(earlier) >= chip_alarm.LEAST else None
+    return throughput.ChipFigure(middle, low, high, None if past is None else (past[0], past[2]))
 
 
 def _times(answered: Sequence[ProblemFacts]) -> SolverTimes:

@@ -67,6 +67,20 @@ class ChainBreaks:
 
 
 @dataclass(frozen=True)
+class ChipFigure:
+    """A value that was measured of each problem of a run: median, and bounds of the middle two thirds.
+
+    ``usual`` has these bounds for up to 200 earlier problems of the same kind on the chip; it is None for
+    fewer than 30.
+    """
+
+    median: float
+    low: float
+    high: float
+    usual: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
 class SolverFigures:
     """What a run used of a solver with qubits; all empty for an annealer in this process."""
 
@@ -84,8 +98,11 @@ class SolverFigures:
     embedding_seconds_saved: float = 0.0  # by searches whose embeddings were found in the database
     chain_breaks: ChainBreaks | None = None
     problems_misprogrammed: int = 0  # whose reads were not used, because the chip was programmed wrongly
+    qpu_misprogrammed_us: float = 0.0  # part of what was wasted: their charge
     inverse_temperature: float | None = None  # effective, of h and J as sent; the median of all problems
     coupling_bias: float | None = None  # field that couplers of |J| = 1 put on a qubit; the same
+    # inverse_temperature, chain_breaks and field_errors of its good problems; empty if none was measured
+    chip: dict[str, ChipFigure] = field(default_factory=dict)
 
 
 def compute_throughput(

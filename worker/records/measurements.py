@@ -10,15 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from schema.database.transitions import transition_all
 from schema.states import ProblemState
-from schema.tables import Batch, Problem, Run
+from schema.tables import Batch, Chip, Event, Problem, Run
 
+# Events of chips: an alarm begins; it ends, since the chip is as it was; what raised it counts as usual now.
+ALARM, USUAL, RENEWED = "alarm", "usual", "renewed"
 MISPROGRAMMED = "misprogrammed: "  # the error of such a problem begins with this
+# Parameters that decide, with embedding, network and images, what is measured of a problem.
+_SAMPLED_BY = ("reads", "lam", "chain_strength", "scale", "annealing_time_us", "anneal_schedule")
 _EARLIER = 50  # good problems of the same kind that the next ones are compared with
+_REACH = 20_000  # newest problems, of all chips, among which those of a chip are looked for
 _NEWEST = 20  # problems of any kind that tell the coupling bias of a chip
 _USUAL_BIAS = 0.02  # its size on D-Wave's chips, which is assumed before anything is measured
 LEAST = 2  # with fewer the coupling bias is not known
@@ -55,24 +60,110 @@ def of_batch(session: Session, batch: int, least: int) -> list[MeasuredProblem]:
     ]
 
 
+def before_run(session: Session, run: int, count: int) -> list[dict[str, Any]]:
+    """Read from ``session`` what was measured of the ``count`` newest good problems before ``run``, at most.
+
+    They are of the kind of most of its problems, on the same chip.
+    """
+    columns: tuple[Any, ...] = (Problem.graph_id, Problem.embedding_id, Problem.count, func.min(Problem.id))
+    kinds = select(*columns).join(Batch, Batch.id == Problem.batch_id).where(Batch.run_id == run)
+    kinds = kinds.where(Problem.measured.is_not(None)).group_by(*columns[:3]).order_by(func.count().desc())
+    kind = session.execute(kinds.where(Problem.graph_id.is_not(None)).limit(1)).first()
+    if kind is None:
+        return []
+    graph_id, embedding, images, first = kind
+    network, parameters = session.execute(select(Run.network_id, Run.parameters).where(Run.id == run)).one()
+    same = (Problem.embedding_id == embedding, Problem.count == images, Run.network_id == network)
+    found = newest_of_chip(session, graph_id, count, *same, Problem.id < first)
+    return [problem.measured for problem in found if problem.kind[-1] == _sampled_by(parameters)]
+
+
+def ids_of_batch(session: Session, batch: int) -> tuple[int, int]:
+    """Read from ``session`` the least and the greatest id of the problems of ``batch``, which has some."""
+    least, greatest = func.min(Problem.id), func.max(Problem.id)
+    first, last = session.execute(select(least, greatest).where(Problem.batch_id == batch)).one()
+    return first, last
+
+
 def of_earlier(session: Session, batch: int, embedding: int, least: int) -> list[dict[str, Any]]:
     """Read from ``session`` what was measured of the newest good problems of the kind of those of ``batch``.
 
-    They have the same ``embedding``, network and number of reads, and ``least`` images or more.
+    They have the same ``embedding``, network and parameters of sampling, and ``least`` images or more.
     """
-    own = select(Run.network_id, Run.parameters["reads"].as_integer()).join(Batch, Batch.run_id == Run.id)
-    network, reads = session.execute(own.where(Batch.id == batch)).one()
-    query = _measured((Problem.measured,), ProblemState.ANSWERED)
+    own = select(Run.network_id, Run.parameters).join(Batch, Batch.run_id == Run.id)
+    network, parameters = session.execute(own.where(Batch.id == batch)).one()
+    query = _measured((Problem.measured, Run.parameters), ProblemState.ANSWERED)
     query = query.join(Batch, Batch.id == Problem.batch_id).join(Run, Run.id == Batch.run_id)
     query = query.where(
         Problem.embedding_id == embedding,
         Problem.batch_id != batch,
         Problem.count >= least,
         Run.network_id == network,
-        Run.parameters["reads"].as_integer() == reads,
+        Run.parameters["reads"].as_integer() == parameters["reads"],
     )
-    newest = query.order_by(Problem.id.desc()).limit(_EARLIER)
-    return [measured for measured in session.execute(newest).scalars() if measured is not None]
+    newest = session.execute(query.order_by(Problem.id.desc()).limit(_EARLIER))
+    return [measured for measured, theirs in newest if _sampled_by(theirs) == _sampled_by(parameters)]
+
+
+@dataclass(frozen=True)
+class GoodProblem:
+    """An answered problem that was programmed as it was sent; those of one ``kind`` are comparable."""
+
+    answered_at: datetime
+    kind: tuple[Any, ...]
+    measured: dict[str, Any]
+
+
+def newest_of_chip(
+    session: Session, graph_id: str, count: int, *conditions: ColumnElement[bool]
+) -> list[GoodProblem]:
+    """Read from ``session`` the ``count`` newest good problems on the graph ``graph_id``, oldest first.
+
+    They meet all ``conditions``, and are among the newest 20,000 problems of all chips.
+    """
+    columns = (Problem.answered_at, Problem.embedding_id, Problem.count, Problem.measured)
+    newest = session.execute(select(func.max(Problem.id))).scalar() or 0
+    query = _measured((*columns, Run.id, Run.network_id), ProblemState.ANSWERED)
+    query = query.join(Batch, Batch.id == Problem.batch_id).join(Run, Run.id == Batch.run_id)
+    query = query.where(Problem.graph_id == graph_id, Problem.id > newest - _REACH, *conditions)
+    rows = session.execute(query.order_by(Problem.id.desc()).limit(count)).all()
+    runs = session.execute(select(Run.id, Run.parameters).where(Run.id.in_({row[4] for row in rows})))
+    sampled_by = {run: _sampled_by(parameters) for run, parameters in runs}
+    return [
+        GoodProblem(answered_at, (embedding, network, images, sampled_by[run]), measured)
+        for answered_at, embedding, images, measured, run, network in reversed(rows)
+    ]
+
+
+def latest_alarm(session: Session, graph_id: str) -> tuple[datetime, datetime | None] | None:
+    """Read from ``session`` when the latest alarm about ``graph_id`` began, and when it ended.
+
+    None if there was none, or if what raised it has become usual.
+    """
+    chips = select(Chip.id).where(Chip.graph_id == graph_id)
+    query = select(Event.at, Event.target).where(Event.subject == "chips", Event.row.in_(chips))
+    # A chip that was renamed has several rows, with the same events.
+    rows = session.execute(query.distinct().order_by(Event.at.desc()).limit(2)).all()
+    if not rows or rows[0].target == RENEWED:
+        return None
+    return (rows[0].at, None) if rows[0].target == ALARM else (rows[-1].at, rows[0].at)
+
+
+def set_alarm(session: Session, graph_id: str, event: str, why: str, *, now: datetime) -> bool:
+    """Raise an alarm in ``session`` about the chips with ``graph_id`` at ``now``, or end it, and say ``why``.
+
+    ``event`` is one of `ALARM`, `USUAL`, `RENEWED`. Returns whether anything has changed: another worker may
+    have been faster.
+    """
+    is_alarm = event == ALARM
+    other = Chip.alarm.is_(None) if is_alarm else Chip.alarm.is_not(None)
+    new: dict[str, Any] = {"alarm": why if is_alarm else None, "alarmed_at": now if is_alarm else None}
+    changed = update(Chip).where(Chip.graph_id == graph_id, other).values(new).returning(Chip.id)
+    chips = session.execute(changed).scalars().all()
+    for chip in chips:
+        values = {"at": now, "subject": "chips", "row": chip, "source": None, "target": event, "why": why}
+        session.execute(insert(Event).values(values))
+    return bool(chips)
 
 
 def coupling_bias(session: Session, graph_id: str) -> float | None:
@@ -103,6 +194,10 @@ def reject(session: Session, wrong: Iterable[tuple[int, str]], *, now: datetime)
         error = MISPROGRAMMED + why
         source, target = ProblemState.ANSWERED, ProblemState.FAILED
         transition_all(session, [problem], source, target, now=now, why=error, error=error, **values)
+
+
+def _sampled_by(parameters: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(repr(parameters.get(name)) for name in _SAMPLED_BY)
 
 
 def _measured(columns: tuple[Any, ...], state: ProblemState) -> Select[Any]:

@@ -16,8 +16,10 @@ from schema.parameters import Solver
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Classification, Embedding, Event, Problem, Run, SampleSet
 from schema.tables.costs import IN_FLIGHT
+from worker.records import measurements
 
 UNANSWERED = "no answer for images"  # in the error of a batch, before its images that were given up
+_EARLIER = 200  # problems that show what is usual
 _NAMED = 10  # batches whose errors are in the error of their run
 
 
@@ -74,6 +76,9 @@ class Figures:
     problems: tuple[ProblemFacts, ...]  # submitted ones
     searches_s: tuple[float, ...]  # for each batch with an embedding: seconds that it waited for a search
     embeddings_s: tuple[float, ...]  # for each embedding of the run: seconds of its search, in any run
+    earlier: tuple[
+        dict[str, Any], ...
+    ] = ()  # measured of the newest good problems of its kind before the run
 
 
 def start_aggregating(session: Session, run: int, *, now: datetime) -> bool:
@@ -203,6 +208,7 @@ def load_figures(session: Session, run: int) -> Figures:
         problems=_problems(session, run),
         searches_s=tuple(session.execute(_batches(Batch.embedding_s, run)).scalars()),
         embeddings_s=_embeddings(session, run),
+        earlier=tuple(measurements.before_run(session, run, _EARLIER)),
     )
 
 

@@ -32,7 +32,7 @@ from worker.records import leases, measurements, problems, runs
 from worker.records.batches import Sampled
 from worker.records.problems import ProblemTerms
 from worker.remote import duplicates
-from worker.remote.checking import reject_misprogrammed
+from worker.remote.checking import reject_misprogrammed, watch_chip
 from worker.remote.collecting import ROOM_S, store, wait_for_events
 from worker.remote.deprecations import note_deprecations
 from worker.remote.prepare import connect, prepare
@@ -153,6 +153,8 @@ class BatchSubmission:
             recover(state)
             self._send_and_collect()
         self._raise_if_incomplete()
+        if state.context.settings.check_problems:
+            watch_chip(state)
 
     def _send_and_collect(self) -> None:
         """Send and collect until no problem is reserved or in flight, or the worker stops."""

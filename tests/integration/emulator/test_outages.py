@@ -343,6 +343,7 @@ def test_a_solver_is_renamed_and_keeps_its_graph_and_its_problems(tmp_path: Path
         {"rename": {SOLVER: "a b"}},
         {"rename": {SOLVER: SOLVER}}, {"max_queued": -1}, {"max_queued": True}, {"shared_queue": 1},
         {"gate_solver": "yes"}, {"gate_solver": 1}, {"abandon": ["nobody"]}, {"abandon": SOLVER},
+        {"temperature": 0},
     ],
 )  # fmt: skip
 def test_a_wrong_change_is_refused_as_a_whole(emulator: Emulator, changes: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from worker.emulator.service.machine import Machine
 
 _OF_SOLVERS = ("offline", "online", "abandon", "regraph")
-_SETTINGS = ("max_queued", "shared_queue", "gate_solver", "quota_conversion_rate")
+_SETTINGS = ("max_queued", "shared_queue", "gate_solver", "quota_conversion_rate", "temperature")
 _ACTIONS = (*_OF_SOLVERS, "rename", *_SETTINGS, "faults", "clear")
 
 
@@ -61,7 +61,7 @@ class Control:
 
         Fields: ``clear`` (true), ``faults`` (a list to add), lists of names (``offline``, ``online``,
         ``abandon``, ``regraph``), ``rename`` (new names by old ones), and settings (``max_queued``,
-        ``shared_queue``, ``gate_solver``, ``quota_conversion_rate``).
+        ``shared_queue``, ``gate_solver``, ``quota_conversion_rate``, ``temperature``).
         """
         changes, machine = wire.parse(content), self._machine
         if not isinstance(changes, Mapping) or not changes:
@@ -122,6 +122,9 @@ def _settings(changes: Mapping[str, object]) -> dict[str, object]:
     rate = settings.get("quota_conversion_rate", 1)
     if not is_number(rate) or not 0 < rate <= 1000:  # type: ignore[operator] # it is a number
         raise ParameterError(f"quota_conversion_rate must be above 0, up to 1,000, not {rate!r:.80}")
+    factor = settings.get("temperature", 1)
+    if not is_number(factor) or not 0.1 <= factor <= 10:  # type: ignore[operator] # it is a number
+        raise ParameterError(f"temperature must be 0.1 to 10, not {factor!r:.80}")
     if "gate_solver" in settings:
         settings["gate_solver"] = _category(settings["gate_solver"])
     return settings

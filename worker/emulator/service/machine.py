@@ -75,12 +75,14 @@ class Machine:
 
         ``max_queued`` limits a member's queue, or that of all members (``shared_queue``); ``gate_solver`` is
         the category of the gate-model solver, None for no such solver. A problem is charged its QPU time
-        divided by ``quota_conversion_rate``, in steps of 0.1 us.
+        divided by ``quota_conversion_rate``, in steps of 0.1 us. Reads are drawn at ``temperature`` times
+        that of their chip.
         """
         self.max_queued: int = self.options.max_queued
         self.shared_queue = False
         self.gate_solver: str | None = GATE_CATEGORIES[0] if self.options.gate_solver else None
         self.quota_conversion_rate: float = 1
+        self.temperature: float = 1
 
     def start(self) -> None:
         """Resume problems that were accepted earlier, and start work."""
@@ -319,8 +321,10 @@ class Machine:
         if checked is None:
             data, params = map(orjson.loads, payload or (b"null", b"null"))
             checked = check(solver, entry.type, data, params)
+        sampling = self.options.sampling
+        sampling = replace(sampling, beta=(sampling.beta or solver.model.beta) / self.temperature)
         answer = checked.answer(
-            self.options.sampling, entry, self._stopping.is_set, count_raw=self.options.raw_occurrences
+            sampling, entry, self._stopping.is_set, count_raw=self.options.raw_occurrences
         )
         if self._stopping.is_set():
             raise InterruptedError("the emulator stops")

@@ -13,6 +13,7 @@ from schema.errors import ParameterError
 from worker.compute.throughput import (
     BatchTimes,
     ChainBreaks,
+    ChipFigure,
     SolverFigures,
     SolverTimes,
     chain_breaks,
@@ -56,8 +57,10 @@ def test_figures_of_two_batches() -> None:
         solver_time_us=SolverTimes(1.0, 2.0, 3.0, 4.0, 5.0, 6.0),
         chain_breaks=ChainBreaks(0.25, 3, 0.5),
         problems_misprogrammed=1,
+        qpu_misprogrammed_us=15.0,
         inverse_temperature=4.5,
         coupling_bias=-0.02,
+        chip={"inverse_temperature": ChipFigure(4.5, 4.25, 4.75, (4.0, 5.0))},
     )
     figures = compute_throughput(two_batches(), np.array([1000.0, 3000.0]), solver)
     assert figures == {
@@ -86,8 +89,10 @@ def test_figures_of_two_batches() -> None:
         "embedding_seconds_saved": 7.5,
         "chain_breaks": {"mean": 0.25, "worst_unit": 3, "worst": 0.5},
         "problems_misprogrammed": 1,
+        "qpu_misprogrammed_us": 15.0,
         "inverse_temperature": 4.5,
         "coupling_bias": -0.02,
+        "chip": {"inverse_temperature": {"median": 4.5, "low": 4.25, "high": 4.75, "usual": (4.0, 5.0)}},
         "latency_ms": {"p50": 3000.0, "p95": 10_000.0, "p99": 10_000.0},
         "queue_wait_ms": {"p50": 1000.0, "p95": 2000.0, "p99": 2000.0},
         "scoring_ms": {"p50": 500.0, "p95": 1000.0, "p99": 1000.0},

@@ -1,0 +1,85 @@
+"""Alarms about chips, judged on drawn series of problems."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from worker.compute.chip_alarm import LEAST, PAST, WINDOW, ChipProblem, ChipVerdict, judge
+
+
+def problems(
+    count: int, seed: int, *, beta: float = 4.5, breaks: float = 0.004, spread: float = 0.04, kind: int = 1
+) -> list[ChipProblem]:
+    """Draw good problems of a chip with a relative ``spread`` of beta, as measured by few reads."""
+    random = np.random.default_rng(seed)
+    return [
+        ChipProblem(
+            (kind,),
+            {
+                "beta": beta * random.lognormal(0.0, spread),
+                "chain_breaks": random.poisson(2000 * breaks) / 2000,
+                "fields": random.normal(0.4, 0.25),
+            },
+        )
+        for _ in range(count)
+    ]
+
+
+def judge_all(past: list[ChipProblem], new: list[ChipProblem]) -> list[ChipVerdict]:
+    """Return the verdict after each of ``new``, as if all were judged at once."""
+    series = past + new
+    ends = range(len(past) + 1, len(series) + 1)
+    return [judge(series[: end - WINDOW], series[end - WINDOW : end], alarmed=False) for end in ends]
+
+
+def first_alarm(verdicts: list[ChipVerdict]) -> int | None:
+    return next((number for number, verdict in enumerate(verdicts, 1) if verdict.alarm), None)
+
+
+def test_good_problems_raise_no_alarm() -> None:
+    past = problems(PAST, seed=1)
+    assert first_alarm(judge_all(past, problems(1_000, seed=2))) is None
+
+
+@pytest.mark.parametrize(("step", "spread", "most"), [(1.1, 0.04, 18), (0.9, 0.04, 18), (1.3, 0.04, 4)])
+def test_a_step_in_temperature_is_seen_soon_and_named(step: float, spread: float, most: int) -> None:
+    for seed in range(5):
+        verdicts = judge_all(problems(PAST, seed=seed), problems(WINDOW, 100 + seed, beta=4.5 / step))
+        number = first_alarm(verdicts)
+        assert number is not None
+        assert number <= most
+        assert "inverse temperature" in str(verdicts[number - 1].alarm)
+
+
+def test_more_broken_chains_are_an_alarm_and_fewer_are_not() -> None:
+    past = problems(PAST, seed=3)
+    assert "chain breaks" in str(judge_all(past, problems(WINDOW, 4, breaks=0.02))[-1].alarm)
+    assert first_alarm(judge_all(past, problems(WINDOW, 5, breaks=0.0))) is None
+
+
+def test_one_problem_that_was_programmed_wrongly_is_no_alarm() -> None:
+    wrong = ChipProblem((1,), {"beta": 0.3, "chain_breaks": 0.4, "fields": 500.0})
+    assert first_alarm(judge_all(problems(PAST, seed=6), [wrong, *problems(WINDOW, seed=7)])) is None
+
+
+def test_an_alarm_ends_after_a_whole_window_as_before() -> None:
+    past, good = problems(PAST, seed=8), problems(WINDOW, seed=9)
+    assert judge(past, good, alarmed=True).over is not None
+    assert judge(past, good[1:], alarmed=True) == ChipVerdict()
+    assert judge(past, problems(WINDOW, seed=10, beta=4.1), alarmed=True) == ChipVerdict()
+
+
+def test_problems_are_compared_with_their_own_kind() -> None:
+    past = problems(PAST, seed=11) + problems(PAST, seed=12, beta=2.0, kind=2)
+    mixed = [
+        one for pair in zip(problems(10, 13), problems(10, 14, beta=2.0, kind=2), strict=True) for one in pair
+    ]
+    assert judge(past, mixed, alarmed=False) == ChipVerdict()
+    warm = [ChipProblem(one.kind, {**one.measured, "beta": one.measured["beta"] / 1.3}) for one in mixed]
+    assert judge(past, warm, alarmed=False).alarm is not None
+
+
+def test_nothing_is_judged_without_a_past() -> None:
+    few = problems(LEAST - 1, seed=15)
+    assert judge(few, problems(WINDOW, 16, beta=1.0), alarmed=False) == ChipVerdict()
