@@ -24,7 +24,7 @@ SUMMARIES = {
     "runs": "List, show, watch, report, pause, resume, cancel, score again, prune and export runs.",
     "schedules": "Classify at given times: add, list, show, pause, resume, remove and run schedules.",
     "networks": "Train, import, calibrate, list and show networks.",
-    "embeddings": "Find, list, show and remove embeddings.",
+    "embeddings": "Find, list, show and remove embeddings, and look at chips.",
     "keys": "Add, list and revoke keys of the HTTP API.",
     "db": "Migrate the database and look at its revision.",
 }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from schema.codecs.tiling import Tiling
     from schema.database import Database
 
-_HELP = """Find, list, show and remove embeddings.
+_HELP = """Find, list, show and remove embeddings, and look at the chips that they are on.
 
 An embedding says which qubits of a solver stand for each unit of a network: a chain of qubits for each
 unit, in as many disjoint copies (tiles) as the chip holds. One problem carries one image for each tile. A
@@ -118,6 +118,28 @@ def show(
         if plot is not None:
             _draw(opened, number, plot, tile)
         _show(opened, number, json=json)
+
+
+@app.command("chips")
+def list_chips(json: o.Json = False) -> None:
+    """List the chips of solvers: working graph, measured problems, and whether the newest are as usual.
+
+    The reads of each problem are measured: temperature, broken chains, field errors. An alarm says what about
+    the newest problems differs from the chip's past.
+    """
+    from producer.context import database
+    from producer.embeddings import chips
+    from producer.reports import solver as reports_solver
+    from producer.reports.terminal import page, print_json
+
+    with database() as opened, opened.reading() as session:
+        summaries = chips.summaries(session)
+    if json:
+        print_json([asdict(chip) for chip in summaries])
+    elif summaries:
+        page().print(reports_solver.chips_table(summaries))
+    else:
+        typer.echo("no chips yet: `annealq embeddings find NETWORK --solver emulator --embedded`")
 
 
 @app.command()

@@ -114,12 +114,14 @@ class Dashboard:
             solvers = overview.solver_rows(session, self.database.now(session))
             embeddings = embeddings_queries.summaries(session)
             deprecations = chips.deprecations(session)
+            known = chips.summaries(session)
         return self._render(
             request,
             "solvers.html.j2",
             solvers=solvers,
             embeddings=embeddings,
             deprecations=deprecations,
+            chips=known,
             live=True,
         )
 

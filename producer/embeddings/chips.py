@@ -115,7 +115,7 @@ def summaries(session: Session) -> list[ChipSummary]:
     counts = select(Problem.graph_id, func.count()).where(
         Problem.measured.is_not(None), Problem.state == ProblemState.ANSWERED
     )
-    measured = dict(session.execute(counts.group_by(Problem.graph_id)).tuples().all())
+    measured = {row[0]: row[1] for row in session.execute(counts.group_by(Problem.graph_id))}
     chips = session.execute(
         select(Chip).options(defer(Chip.graph)).order_by(Chip.seen_at.desc(), Chip.id.desc())
     ).scalars()

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from producer.embeddings.chips import ChipSummary
 from producer.embeddings.queries import EmbeddingSummary, UnitLayers
 from producer.figures.q_matrix import unit_names
 from producer.reports.terminal import new_grid, new_table
@@ -18,6 +19,7 @@ from producer.runs.qpus import QpuUse
 from schema.codecs.tiling import Tiling
 from schema.parameters import Parameters, Solver
 
+_TELLING = 50  # measured problems of a chip, with fewer of which no alarm is possible
 _BAR = 40  # characters of the longest bar
 # What reads say about a chip: key of the statistics, name and format for display.
 _MEASURED = (
@@ -95,6 +97,18 @@ def embeddings_table(embeddings: Sequence[EmbeddingSummary]) -> Table:
             embedding.method or "",
             f"{embedding.problems:,}",
         )
+    return table
+
+
+def chips_table(chips: Sequence[ChipSummary]) -> Table:
+    """Return the table of `embeddings chips`."""
+    numbers = ("qubits", "problems")
+    table = new_table("chip", "graph", *numbers, "newest problems", right=numbers)
+    for chip in chips:
+        graph = chip.graph_id if chip.current else f"{chip.graph_id}, outdated"
+        usual = "as usual" if chip.measured >= _TELLING else ""
+        state = Text(chip.alarm, style="red") if chip.alarm else usual
+        table.add_row(f"{chip.solver}: {chip.name}", graph, f"{chip.qubits:,}", f"{chip.measured:,}", state)
     return table
 
 

@@ -28,7 +28,7 @@ from schema.database import Database, transition
 from schema.errors import StaleState
 from schema.parameters import solver_key
 from schema.states import LIVE_RUNS, DeliveryState
-from schema.tables import Run
+from schema.tables import Chip, Run
 from schema.tables.api import Delivery, RunSubmission
 
 LEASE_S = 60.0  # longer than one attempt can take
@@ -98,6 +98,23 @@ def enqueue_outages(database: Database) -> None:
             now = database.now(session)
             if (event := _changes(session, now, run).get(run)) is not None:
                 _insert(session, run, event, now, now)
+
+
+def enqueue_alarms(database: Database) -> None:
+    """Insert a delivery for each live run in ``database`` on a chip about which there is a new alarm."""
+    told = select(Delivery.id).where(Delivery.run_id == Run.id, Delivery.happened_at == Chip.alarmed_at)
+    query = (
+        select(Run.id, Chip.alarmed_at)
+        .join(RunSubmission, RunSubmission.run_id == Run.id)
+        .join(Chip, and_(Chip.name == Run.qpu, Chip.graph_id == Run.graph_id))
+        .where(RunSubmission.webhook_url.is_not(None), Run.state.in_(LIVE_RUNS))
+        .where(Chip.alarmed_at.is_not(None), ~told.exists())
+    )
+    with database.reading() as session:
+        alarms = session.execute(query.limit(_BATCH)).all()
+    for run, alarmed_at in alarms:
+        with suppress(IntegrityError), database.transaction() as session:  # another process was faster
+            _insert(session, run, "alarm", alarmed_at or database.now(session), database.now(session))
 
 
 def claim(database: Database) -> Attempt | None:
@@ -188,8 +205,9 @@ def _changes(session: Session, now: datetime, run: int | None = None) -> dict[in
     if not outages and session.execute(select(Delivery.id).where(_is_waiting()).limit(1)).first() is None:
         return {}
     told_at = func.max(Delivery.happened_at)
-    newest = select(told_at).where(Delivery.run_id == Run.id).correlate(Run).scalar_subquery()
-    told = and_(Delivery.run_id == Run.id, Delivery.happened_at == newest)
+    about = (Delivery.run_id == Run.id, Delivery.event != "alarm")
+    newest = select(told_at).where(*about).correlate(Run).scalar_subquery()
+    told = and_(*about, Delivery.happened_at == newest)
     rows = session.execute(
         select(Run.id, Run.solver, Run.parameters, Run.qpu, Delivery.event)
         .join(RunSubmission, RunSubmission.run_id == Run.id)

@@ -74,6 +74,7 @@ class WebhookSender:
             self._since, self._search_all_at = None, time.monotonic() + _SEARCH_ALL_S
         self._since = await run_in_threadpool(deliveries.enqueue_deliveries, self._database, self._since)
         await run_in_threadpool(deliveries.enqueue_outages, self._database)
+        await run_in_threadpool(deliveries.enqueue_alarms, self._database)
 
     async def _deliver(self, http: httpx.AsyncClient, attempt: Attempt) -> None:
         result = await self._post(http, attempt)

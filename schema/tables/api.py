@@ -58,14 +58,14 @@ class RunSubmission(Base):
 
 
 class Delivery(Base):
-    """One message to a webhook: a run has ended, or waits for its solver."""
+    """One message to a webhook: a run has ended, or waits for its solver, or its chip has changed."""
 
     __tablename__ = "deliveries"
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
     happened_at: Mapped[datetime]  # what it tells; a failed run may be resumed, and end again
-    event: Mapped[str] = mapped_column(String(16), server_default="ended")  # ended, waiting or resumed
+    event: Mapped[str] = mapped_column(String(16), server_default="ended")  # ended, waiting, resumed, alarm
     event_id: Mapped[str] = mapped_column(String(64), unique=True)  # the same at every attempt
     state: Mapped[DeliveryState]
     body: Mapped[str] = mapped_column(Text)  # JSON, exactly as signed

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 WINDOW = 20  # newest problems that are judged
-PAST = 200  # earlier problems of their kind that they are compared with, at most
+PAST = 100  # earlier problems of their kind that they are compared with, at most
 LEAST = 30  # of these; problems of a kind with fewer are not judged
 LIMIT = 4.5  # standard deviations of an average, which a Gaussian exceeds once in 150,000 problems
 _UNSURE = 10.0  # with that many earlier problems the limit is twice as high: their spread is not known well

@@ -11,7 +11,7 @@ it, `collecting.py` stores its answer.
     sending.py      admits problems, records them as being sent, and sends them
     collecting.py   stores ids, answers and failures
     measuring.py    measures the chip by an answer
-    checking.py     rejects problems that were programmed wrongly
+    checking.py     rejects problems that were programmed wrongly; raises alarms about chips
     duplicates.py   finds duplicate submissions, and records what they cost
     deprecations.py stores and logs what the service announces about a solver
     estimate.py     the dry run: what a run would need and cost

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_EVERY = 10  # problems; a look at the chip's past takes as long as measuring one
+_EVERY = 20  # problems; a look at the chip's past takes as long as measuring one
 
 
 def reject_misprogrammed(state: SubmissionState) -> bool:
@@ -54,7 +54,7 @@ def reject_misprogrammed(state: SubmissionState) -> bool:
 
 
 def watch_chip(state: SubmissionState) -> None:
-    """Raise or end the alarm about the chip of the batch, once for every ten problems of this database."""
+    """Raise or end the alarm about the chip of the batch, once for every 20 problems of this database."""
     graph_id = state.terms.graph_id
     with state.context.database.reading() as session:
         first, last = measurements.ids_of_batch(session, state.batch_input.batch)

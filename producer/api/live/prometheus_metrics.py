@@ -17,7 +17,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from schema.database import Database
 from schema.parameters import Solver
 from schema.states import LIVE_RUNS, BatchState, DeliveryState, ProblemState, RunState, State
-from schema.tables import Batch, Breaker, Classification, Problem, Run
+from schema.tables import Batch, Breaker, Chip, Classification, Problem, Run
 from schema.tables.api import Delivery
 from schema.tables.costs import charged_us, round_charge
 
@@ -81,6 +81,9 @@ def _collect(session: Session, now: datetime) -> Iterator[Metric]:
     failures = session.execute(select(Breaker.solver, func.max(Breaker.failures)).group_by(Breaker.solver))
     text = "Consecutive failures of a solver since its last answer"
     yield _fill(GaugeMetricFamily("annealq_solver_failures", text, labels=["solver"]), failures)
+    text = "1 if the newest problems of a solver's chip differ from its past"
+    alarms = select(Chip.name, func.max(case((Chip.alarm.is_not(None), 1), else_=0))).group_by(Chip.name)
+    yield _fill(GaugeMetricFamily("annealq_chip_alarm", text, labels=["qpu"]), session.execute(alarms))
     opened = session.execute(
         select(Breaker.solver, func.min(Breaker.opened_at))
         .where(Breaker.opened_at.is_not(None))

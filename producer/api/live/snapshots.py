@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from producer.api.live.links import links
+from producer.embeddings import chips
 from producer.runs import queries, summary
 from schema.database import Database
 from schema.errors import AnnealqError
@@ -85,8 +86,8 @@ class Snapshots:
         with self._database.reading() as session:
             rows = {row[0]: tuple(row) for row in session.execute(_ROWS, {"runs": list(runs)})}
             now = self._database.now(session)
-            outages = tuple(queries.outages(session).values())
-            return {run: self._render(session, run, (*rows.get(run, ()), outages), now) for run in runs}
+            others = (tuple(queries.outages(session).values()), tuple(chips.alarms(session).items()))
+            return {run: self._render(session, run, (*rows.get(run, ()), *others), now) for run in runs}
 
     def _render(
         self, session: Session, run: int, row: tuple[object, ...], now: datetime

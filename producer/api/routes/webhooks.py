@@ -11,16 +11,21 @@ from pydantic import BaseModel, Field
 router = APIRouter()
 
 
+Kind = Literal["run.done", "run.failed", "run.cancelled", "run.waiting", "run.resumed", "run.alarm"]
+
+
 class WebhookMessage(BaseModel):
     """The body of a message; its headers are those of standardwebhooks.com."""
 
-    type: Literal["run.done", "run.failed", "run.cancelled", "run.waiting", "run.resumed"] = Field(
-        description="The run has finished; or its solver has failed for 30 seconds, or answers again."
+    type: Kind = Field(
+        description="The run has finished; or its solver has failed for 30 seconds, or answers again; or the "
+        "newest problems of its chip differ from the chip's past."
     )
     timestamp: datetime
     data: dict[str, Any] = Field(
         description="The run as GET /v1/runs/RUN returns it. While it waits, `outage` has the error of "
-        "its solver, `since` and `retry_at`, and `waits` is the same as text."
+        "its solver, `since` and `retry_at`, and `waits` is the same as text. `qpus` has the alarms of its "
+        "chips."
     )
 
 

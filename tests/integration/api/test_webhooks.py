@@ -30,7 +30,7 @@ from producer.webhooks.sender import WebhookSender
 from schema.database import Database
 from schema.parameters import Solver
 from schema.states import DeliveryState
-from schema.tables import Breaker, Run
+from schema.tables import Breaker, Chip, Run
 from schema.tables.api import Delivery, RunSubmission
 from tests.integration.api.conftest import refused, send
 from tests.integration.conftest import START, Cli, Clock
@@ -261,6 +261,25 @@ def test_an_outage_of_its_solver_is_told_once_and_so_is_its_end(
     control.cancel(timed, run)
     deliver(timed)
     assert verify(*receiver.next(1), SECRET.encode())["type"] == "run.cancelled"
+    assert receiver.came.empty()
+
+
+def test_an_alarm_about_its_chip_is_told_once(
+    timed: Database, clock: Clock, enqueue: Callable[..., Enqueued], receiver: Receiver
+) -> None:
+    run = enqueue(10, solver=Solver.EMULATOR).id
+    with timed.transaction() as session:
+        values = {"webhook_url": receiver.url, "webhook_secret": SECRET, "created_at": START}
+        session.execute(insert(RunSubmission).values(run_id=run, **values))
+        session.execute(update(Run).where(Run.id == run).values(qpu="tiny", graph_id="1f"))
+        facts = {"solver": "emulator", "properties": {}, "qubits": 1, "couplers": 1, "graph": b""}
+        facts |= {"created_at": clock.now, "seen_at": clock.now, "alarm": "warm", "alarmed_at": clock.now}
+        session.execute(
+            insert(Chip), [{"name": name, "graph_id": "1f", **facts} for name in ("tiny", "other")]
+        )
+    for _ in range(3):
+        deliver(timed)
+    assert verify(*receiver.next(1), SECRET.encode())["type"] == "run.alarm"
     assert receiver.came.empty()
 
 

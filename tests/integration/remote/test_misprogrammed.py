@@ -1,7 +1,10 @@
-"""A chip that is programmed wrongly now and then, or pulls its chains one way: its reads show it."""
+"""A chip that is programmed wrongly now and then, becomes warmer, or pulls its chains one way: its reads show
+it.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,9 +18,9 @@ from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import load as load_settings
 from schema.states import ProblemState, RunState
-from schema.tables import Classification, Problem, Run, SampleSet
+from schema.tables import Classification, Event, Problem, Run, SampleSet
 from tests.emulators import TOKEN, Emulator
-from tests.integration.conftest import Outbox, some_images, work_off
+from tests.integration.conftest import Cli, Outbox, some_images, work_off
 from tests.ledgers import assert_spendings_agree
 from worker.context import Context
 from worker.process.settings import WorkerSettings
@@ -120,6 +123,36 @@ def test_nothing_is_sent_again_beyond_the_budget(
     statistics = classify(context, working, images=TILES, budget_us=round(1.5 * spent))
     assert statistics["problems_misprogrammed"] == 0
     assert statistics["problems_sent"] == 1
+
+
+def alarm_events(context: Context) -> list[tuple[str, str | None]]:
+    query = select(Event.target, Event.why).where(Event.subject == "chips").order_by(Event.id)
+    with context.database.reading() as session:
+        return [(target, why) for target, why in session.execute(query)]
+
+
+def test_a_chip_that_becomes_warmer_raises_an_alarm_until_it_is_as_before(
+    context: Context, working: ChosenNetwork, emulator: Emulator, cli: Cli
+) -> None:
+    for _ in range(3):
+        classify(context, working)
+    assert alarm_events(context) == []
+    emulator.break_down(temperature=1.5)
+    statistics = classify(context, working)
+    ((event, why),) = alarm_events(context)
+    assert event == "alarm"
+    assert "inverse temperature" in str(why)
+    low, high = statistics["chip"]["inverse_temperature"]["usual"]
+    assert statistics["chip"]["inverse_temperature"]["median"] < 0.9 * low < high
+    assert str(why) in " ".join(cli("runs", "show", 4).split())
+    (chip,) = json.loads(cli("embeddings", "chips", "--json"))
+    assert (chip["alarm"], chip["measured"]) == (why, 4 * IMAGES // TILES)
+    emulator.break_down(clear=True)
+    classify(context, working)
+    assert [event for event, _ in alarm_events(context)] == ["alarm", "usual"]
+    assert json.loads(cli("embeddings", "chips", "--json"))[0]["alarm"] is None
+    classify(context, working)  # the problems of the alarm are not part of what is usual
+    assert len(alarm_events(context)) == 2
 
 
 def test_h_makes_up_for_the_field_of_couplers(

@@ -142,7 +142,7 @@ def test_a_run_tells_on_which_qpu_its_problems_ran(
         row_of(context, run).graph_id,
     )
     (use,) = shown["qpus"]
-    assert use.pop("deprecations") == []
+    assert (use.pop("deprecations"), use.pop("alarm")) == ([], None)
     assert use.pop("qpu_time_us") == pytest.approx(charged, abs=len(names(context)))
     assert use == {"qpu": "large", "graph_id": graph, "problems": IMAGES // 2, "images": IMAGES}
     line = f"large, graph {graph}: {IMAGES // 2} problems, {IMAGES} images"
