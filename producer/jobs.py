@@ -25,7 +25,7 @@ from producer.runs.rescore import enqueue_rescored
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.network.architecture import Architecture
-from schema.parameters import Parameters, Solver, Visible
+from schema.parameters import Origin, Parameters, Solver, Visible
 
 
 def submit(
@@ -158,6 +158,7 @@ def submit_training(
     transfer: str,
     seed: int,
     epochs: int | None = None,
+    origin: Origin = Origin.TRAINED,
 ) -> Enqueued:
     """Enqueue the training of a network on ``images``, and notify the workers of ``app``.
 
@@ -165,12 +166,13 @@ def submit_training(
         architecture, transfer: its layers, and how it becomes an energy function.
         seed: start of the random streams of the training.
         epochs: passes over the images; None: those of the architecture.
+        origin: trained for a user, or for an experiment.
 
     Raises:
         InputError: the images cannot be used; nothing was written.
     """
     network = enqueue_training(
-        app.database, architecture, images, transfer=transfer, seed=seed, epochs=epochs
+        app.database, architecture, images, transfer=transfer, seed=seed, epochs=epochs, origin=origin
     )
     hints.send(app.settings.broker_url, Message(Task.TRAIN_NETWORK, network.id))
     return network

@@ -14,7 +14,7 @@ from producer.reports.terminal import screen
 from producer.runs import queries
 from producer.runs.request import RunRequest
 from schema.network.architecture import preset
-from schema.parameters import Parameters, Solver, Visible
+from schema.parameters import Origin, Parameters, Solver, Visible
 
 TRAINED_ON = 1_000  # of scikit-learn's 1,797 digits; the others were never seen
 ON_QUBITS = 48  # images that are also classified by the emulator: in two problems
@@ -67,7 +67,9 @@ def show_mnist(app: AppContext, training: Path, test: Path, parameters: Paramete
 
 def train(app: AppContext, architecture: str, images: ImageSet) -> str:
     """Train the preset ``architecture`` on ``images``, or reuse an earlier training; return NAME@VERSION."""
-    queued = submit_training(app, preset(architecture), images, transfer="energy", seed=0)
+    queued = submit_training(
+        app, preset(architecture), images, transfer="energy", seed=0, origin=Origin.EXPERIMENT
+    )
     console = screen()
     if queued.created:
         console.print(f"training network {architecture} on {len(images.images):,} images of {images.name}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from producer.commands.shared import network_names
 from schema.errors import NetworkError, ParameterError
 from schema.parameters import TRANSFERS, Origin, Solver, Visible, solver
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from schema.network.architecture import Architecture
 
 app = typer.Typer(help="Train, import, calibrate, list and show networks.", no_args_is_help=True)
+app.command("default")(network_names.default)
+app.command("rename")(network_names.rename)
+app.command("remove")(network_names.remove)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Labels = Annotated[Path | None, typer.Option("--labels", help="File of labels, where DATA has none.")]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from sqlalchemy import Select, and_, or_, select
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session
 
 from producer.images.imageset import ImageSet
@@ -12,29 +10,35 @@ from producer.networks import queries, shipped
 from producer.networks.bundle import Bundle
 from producer.networks.chosen import ChosenNetwork
 from producer.networks.compatibility import match_images
-from producer.networks.queries import NetworkSummary, is_shipped, parse
+from producer.networks.queries import NetworkSummary, is_experiment, is_shipped
 from producer.networks.versions import install
 from schema.database import Database
 from schema.errors import NetworkError
+from schema.network.names import parse
 from schema.parameters import Origin
 from schema.states import NetworkState
 from schema.tables import Network
+
+_LISTED = 10  # networks in a message
 
 
 def get_or_install_network(database: Database, images: ImageSet, name: str | None) -> ChosenNetwork:
     """Return the network ``name`` to classify ``images`` with, or their size's; install a shipped one.
 
     Raises:
-        NetworkError: there is none.
+        NetworkError: there is none, or several fit and none is the default.
         ImageError: the images do not suit a shipped network; nothing was written.
     """
     height, width = images.images.shape[1:]
     bundle = _find_shipped(database, name, height, width)
-    if bundle is None:
+    if bundle is not None:
+        match_images(images, ChosenNetwork.described(bundle.description))
+        installed = install(database, bundle, Origin.SHIPPED).id
+        reason = _shipped(height, width) if name is None else f"shipped as {name}"
         with database.reading() as session:
-            return choose_network(session, name, height, width)
-    match_images(images, ChosenNetwork.described(bundle.description))
-    return ChosenNetwork.described(bundle.description, install(database, bundle, Origin.SHIPPED).id)
+            return _chosen(session.get_one(Network, installed), reason)
+    with database.reading() as session:
+        return choose_network(session, name, height, width)
 
 
 def find_network(database: Database, name: str) -> NetworkSummary:
@@ -52,17 +56,22 @@ def find_network(database: Database, name: str) -> NetworkSummary:
 
 
 def choose_network(session: Session, name: str | None, height: int, width: int) -> ChosenNetwork:
-    """Return the network ``name``: `NAME` for its newest ready version, or `NAME@VERSION`.
+    """Return the network ``name``, which is `NAME@VERSION`, or `NAME` for its newest ready version.
 
-    Without a name, return the newest ready network for images of ``height`` x ``width`` pixels. A user's own
-    networks take precedence over shipped ones.
+    A name stands for a user's own network, if there is one, else for a shipped one, and last for one of an
+    experiment. Without a name, return the network for images of ``height`` x ``width`` pixels: the default
+    that a user chose, else the shipped one, else the only one of this size.
 
     Raises:
-        NetworkError: there is none; lists the networks, and says how to train one.
+        NetworkError: there is none, or several fit and none is the default; it lists them.
     """
-    row = session.execute(_query(name, height, width).limit(1)).scalar()
+    row, reason = _by_size(session, height, width) if name is None else _by_name(session, name)
     if row is None:
         raise NetworkError(_missing(session, name, height, width))
+    return _chosen(row, reason)
+
+
+def _chosen(row: Network, reason: str) -> ChosenNetwork:
     return ChosenNetwork(
         id=row.id,
         name=row.name,
@@ -70,39 +79,71 @@ def choose_network(session: Session, name: str | None, height: int, width: int) 
         width=row.width,
         image_max=row.architecture["input"]["image_max"],
         classes=tuple(row.classes),
+        version=row.version,
+        reason=reason,
     )
 
 
 def _find_shipped(database: Database, wanted: str | None, height: int, width: int) -> Bundle | None:
-    """Return the shipped network ``wanted``, or the default for the size; None: the user has an own one."""
+    """Return the shipped network ``wanted``, or the one for the size; None: the user has another one."""
     name = shipped.default_for(height, width) if wanted is None else wanted
     if name is None or name not in shipped.names():
         return None
     if wanted is None:
-        own = and_(Network.height == height, Network.width == width, Network.state == NetworkState.READY)
+        other = _is_default(height, width)
     else:
-        own = and_(Network.name == name, Network.state != NetworkState.FAILED)
+        other = and_(Network.name == name, Network.state != NetworkState.FAILED, ~is_shipped, ~is_experiment)
     with database.reading() as session:
-        if session.execute(select(Network.id).where(own, ~is_shipped).limit(1)).first():
+        if session.execute(select(Network.id).where(other).limit(1)).first():
             return None
     return shipped.load(name)
 
 
-def _query(wanted: str | None, height: int, width: int) -> Select[Any]:
-    query = select(Network).where(Network.state == NetworkState.READY).order_by(is_shipped, Network.id.desc())
-    if wanted is None:
-        may_be_default = or_(~is_shipped, Network.name.in_(shipped.DEFAULTS))
-        return query.where(Network.height == height, Network.width == width, may_be_default)
+def _is_default(height: int, width: int) -> ColumnElement[bool]:
+    is_ready = Network.state == NetworkState.READY
+    return and_(Network.height == height, Network.width == width, is_ready, Network.is_default)
+
+
+def _by_name(session: Session, wanted: str) -> tuple[Network | None, str]:
     name, version = parse(wanted)
-    query = query.where(Network.name == name)
-    return query if version is None else query.where(Network.version == version)
+    query = select(Network).where(Network.name == name, Network.state == NetworkState.READY)
+    if version is not None:
+        return session.execute(query.where(Network.version == version)).scalar(), "as asked"
+    newest = query.order_by(is_experiment, is_shipped, Network.id.desc()).limit(1)
+    return session.execute(newest).scalar(), f"the newest version of {name}"
+
+
+def _by_size(session: Session, height: int, width: int) -> tuple[Network | None, str]:
+    size = f"images of {height} x {width} pixels"
+    if (row := session.execute(select(Network).where(_is_default(height, width))).scalar()) is not None:
+        return row, f"the default for {size}"
+    fitting = select(Network).where(
+        Network.height == height, Network.width == width, Network.state == NetworkState.READY
+    )
+    own_first = fitting.order_by(Network.id.desc())
+    if (name := shipped.default_for(height, width)) is not None:
+        row = session.execute(own_first.where(Network.name == name, is_shipped).limit(1)).scalar()
+        return row, _shipped(height, width)
+    own = own_first.where(~is_experiment, ~is_shipped)
+    found = session.execute(own.limit(_LISTED)).scalars().all()
+    if len(found) > 1:
+        names = ", ".join(f"{row.name}@{row.version}" for row in found)
+        raise NetworkError(
+            f"several networks take {size}, and none is the default: {names}. Name one with --network, or "
+            f"choose it once: `annealq networks default {found[0].name}@{found[0].version}`"
+        )
+    return (found[0] if found else None), f"the only one for {size}"
+
+
+def _shipped(height: int, width: int) -> str:
+    return f"shipped for images of {height} x {width} pixels"
 
 
 def _missing(session: Session, wanted: str | None, height: int, width: int) -> str:
     rows = session.execute(
         select(Network.name, Network.version, Network.state, Network.height, Network.width)
         .order_by(Network.id.desc())
-        .limit(10)
+        .limit(_LISTED)
     ).all()
     existing = ", ".join(f"{r.name}@{r.version} ({r.state}, {r.height} x {r.width})" for r in rows) or "none"
     problem = (

@@ -10,23 +10,15 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from schema.errors import NetworkError, NotFound
+from schema.network.names import parse
 from schema.parameters import Origin
 from schema.states import NetworkState
 from schema.tables import Network, TrainingSet
 
-_MAX_VERSION_DIGITS = 9  # what an SQL integer holds
-
 # A user's own network goes before a shipped one of the same name or size.
 _origin: ColumnElement[str] = func.coalesce(Network.training["origin"].as_string(), Origin.TRAINED.value)
 is_shipped: ColumnElement[bool] = _origin == Origin.SHIPPED.value
-
-
-def parse(wanted: str) -> tuple[str, int | None]:
-    """Split ``wanted``, `NAME` or `NAME@VERSION`; raise NetworkError where the version is not a number."""
-    name, _, version = wanted.partition("@")
-    if version and not (version.isdecimal() and len(version) <= _MAX_VERSION_DIGITS):
-        raise NetworkError(f"network {wanted!r}: after @ comes a version, a whole number")
-    return name, int(version) if version else None
+is_experiment: ColumnElement[bool] = _origin == Origin.EXPERIMENT.value
 
 
 @dataclass(frozen=True)
@@ -38,6 +30,7 @@ class NetworkSummary:
     version: int
     origin: str  # trained, imported or shipped
     state: NetworkState
+    is_default: bool  # chosen by a user for images of its size
     height: int
     width: int
     classes: tuple[str, ...]
@@ -48,6 +41,16 @@ class NetworkSummary:
     error: str | None
     created_at: datetime
     finished_at: datetime | None
+
+    @property
+    def pinned(self) -> str:
+        """Return `NAME@VERSION`."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def size(self) -> str:
+        """Return the size of its images in words."""
+        return f"images of {self.height} x {self.width} pixels"
 
     @property
     def own_accuracy(self) -> float | None:
@@ -81,14 +84,18 @@ def network(session: Session, network_id: int) -> NetworkSummary:
 
 
 def network_by_name(session: Session, name: str) -> NetworkSummary:
-    """Return the newest version of ``name``, a user's own before a shipped one, or the version after ``@``.
+    """Return the version of ``name`` that it stands for, or the one after ``@``.
+
+    It stands for the newest version that can be used: a user's own before a shipped one, and before one of an
+    experiment.
 
     Raises:
         NotFound: there is none.
         NetworkError: the text after ``@`` is not a version.
     """
     base, version = parse(name)
-    query = select(Network).where(Network.name == base).order_by(is_shipped, Network.version.desc())
+    order = (Network.state != NetworkState.READY, is_experiment, is_shipped, Network.version.desc())
+    query = select(Network).where(Network.name == base).order_by(*order)
     if version is not None:
         query = query.where(Network.version == version)
     row = session.execute(query.limit(1)).scalar()
@@ -125,6 +132,7 @@ def _network(row: Network) -> NetworkSummary:
         version=row.version,
         origin=row.training.get("origin", Origin.TRAINED.value),
         state=row.state,
+        is_default=row.is_default,
         height=row.height,
         width=row.width,
         classes=tuple(row.classes),

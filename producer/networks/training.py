@@ -19,6 +19,7 @@ from schema.codecs import arrays
 from schema.database import Database, transition
 from schema.errors import ImageError
 from schema.network.architecture import Architecture
+from schema.parameters import Origin
 from schema.states import NetworkState
 from schema.tables import Network, TrainingSet
 
@@ -33,6 +34,7 @@ def enqueue_training(
     transfer: str,
     seed: int,
     epochs: int | None = None,
+    origin: Origin = Origin.TRAINED,
 ) -> Enqueued:
     """Commit a network to train, or find the one that was trained on exactly this before.
 
@@ -43,6 +45,7 @@ def enqueue_training(
         transfer: energy or paper.
         seed: the same seed gives the same weights.
         epochs: None: those of the architecture.
+        origin: trained for a user, or for an experiment.
 
     Raises:
         ImageError: the images are unlabelled or do not suit the architecture.
@@ -73,6 +76,8 @@ def enqueue_training(
         "height": height,
         "width": width,
     }
+    if origin is not Origin.TRAINED:
+        values["training"] = {**training, "origin": origin.value}
     return find_or_insert(
         database, lambda session: _find_or_insert(session, values, training_set, now=database.now(session))
     )
@@ -82,11 +87,14 @@ def _find_or_insert(
     session: Session, values: dict[str, Any], training_set: dict[str, Any], *, now: datetime
 ) -> Enqueued:
     same = select(Network.id, Network.state).where(Network.content_sha256 == values["content_sha256"])
-    network = session.execute(same).first()
+    network = session.execute(same.add_columns(Network.training)).first()
     training_set_id = _store_training_set(session, training_set, now=now)
     if network is None:
         row = {**values, "training_set_id": training_set_id, "dispatched_at": now}
         return Enqueued(insert_version(session, row, now=now), created=True)
+    if "origin" in network.training and "origin" not in values["training"]:
+        # What an experiment trained is now wanted for itself.
+        session.execute(update(Network).where(Network.id == network.id).values(training=values["training"]))
     if network.state is NetworkState.FAILED:
         again: dict[str, Any] = {"attempts": 0, "error": None, "dispatched_at": now, "finished_at": None}
         move = (session, network.id, NetworkState.FAILED, NetworkState.QUEUED)

@@ -6,7 +6,7 @@ The reconciler creates a firing for each due time.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -82,7 +82,9 @@ def add(database: Database, name: str, cron: Cron, request: ClassificationReques
             f"deadline {request.deadline} is a single date, but a schedule repeats: give a time, as in 06:00"
         )
     images = request.read()
-    match_images(images, choose.get_or_install_network(database, images, request.network))
+    network = choose.get_or_install_network(database, images, request.network)
+    match_images(images, network)
+    request = replace(request, network=network.pinned)  # a default that changes later changes no schedule
     with database.transaction() as session:
         now = database.now(session)
         values = {

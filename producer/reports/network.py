@@ -24,7 +24,7 @@ def networks_table(networks: list[queries.NetworkSummary]) -> Table:
     for network in networks:
         accuracy = network.own_accuracy
         table.add_row(
-            f"{network.name}@{network.version}",
+            f"{network.pinned} (default)" if network.is_default else network.pinned,
             network.origin,
             network.state,
             f"{network.height} x {network.width}",

@@ -75,7 +75,8 @@ def _figures(
     table.add_row("run", f"{run.run_id}: {run.name}, {run.state}")
     visible = f", visible units {run.parameters['visible']}" if Solver(run.solver).is_remote else ""
     reads = f"{run.parameters['reads']} reads an image"
-    table.add_row("network", f"{run.network}, solver {run.solver}, {reads}{visible}")
+    why = "" if run.network_reason is None else f" ({run.network_reason})"
+    table.add_row("network", f"{run.network}{why}, solver {run.solver}, {reads}{visible}")
     table.add_row("consensus", consensus_text(run.parameters))
     if run.state is RunState.PAUSED and run.pause_reason is not None:
         table.add_row("paused", run.pause_reason)

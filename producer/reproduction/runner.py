@@ -79,7 +79,8 @@ class Runner:
         """Train the preset ``name`` by ``transfer`` on ``images``, or return the network of an earlier
         training.
         """
-        queued = submit_training(self.app, preset(name), images, transfer=transfer, seed=0)
+        origin = Origin.EXPERIMENT
+        queued = submit_training(self.app, preset(name), images, transfer=transfer, seed=0, origin=origin)
         if queued.created:
             total = len(images.images)
             self._console.print(f"training {name}, {transfer} transfer, on {total:,} images of {images.name}")

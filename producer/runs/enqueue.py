@@ -97,6 +97,7 @@ def run_row(
     return {
         "name": images.name,
         "network_id": network.id,
+        "network_reason": network.reason or None,
         "solver": solver,
         "parameters": parameters.to_dict(),
         "priority": options.priority,

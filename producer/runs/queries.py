@@ -36,6 +36,7 @@ class RunSummary:
     run_id: int
     name: str
     network: str
+    network_reason: str | None  # why it was chosen
     solver: str
     state: RunState
     priority: int

@@ -80,7 +80,7 @@ class RunRequest(Validated):
         Field(
             min_length=1,
             max_length=200,
-            description="NAME or NAME@VERSION; default: the newest for this image size.",
+            description="NAME or NAME@VERSION; default: that of this image size.",
         ),
     ] = None
     solver: Annotated[Solver, Field(strict=False)] = Solver.LOCAL

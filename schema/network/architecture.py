@@ -33,6 +33,7 @@ from schema.network.layers import (
     UnitLayer,
     UnitLayers,
 )
+from schema.network.names import check_name
 
 Shape = tuple[int, ...]
 Form = Literal["head", "pooled", "deep"]
@@ -57,10 +58,10 @@ MAX_FILE_BYTES = 1_000_000
 
 
 def _check_name(name: str) -> str:
-    # NAME@VERSION asks for a version.
-    if not 1 <= len(name) <= 64 or not name.isprintable() or "@" in name:
-        raise ValueError
-    return name
+    try:
+        return check_name(name)
+    except NetworkError:
+        raise ValueError from None  # pydantic's own message says more
 
 
 class Architecture(Spec):

@@ -49,6 +49,7 @@ class Origin(StrEnum):
     TRAINED = "trained"  # by a worker of this database
     IMPORTED = "imported"  # from a user's file
     SHIPPED = "shipped"  # with annealq
+    EXPERIMENT = "experiment"  # trained by `annealq demo` or `reproduce`: used only where it is named
 
 
 TRANSFERS = ("energy", "paper")  # how a network becomes Q: trained for it, or by softmax and copied

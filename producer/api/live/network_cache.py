@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 from cachetools import LRUCache, TTLCache
@@ -10,6 +11,7 @@ from producer.images.imageset import ImageSet
 from producer.networks import choose
 from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
+from schema.errors import NetworkError
 
 _RECENT_S = 1.0
 _MAX_NETWORKS = 1_000
@@ -40,9 +42,9 @@ class NetworkCache:
         if network is not None:
             return network
         if is_installed:
-            with self._database.reading() as session:
+            with contextlib.suppress(NetworkError), self._database.reading() as session:
                 network = choose.choose_network(session, name, height, width)
-        else:
+        if network is None:
             network = choose.get_or_install_network(self._database, images, name)
         with self._lock:
             self._recent[key], self._installed[key] = network, True

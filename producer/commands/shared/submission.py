@@ -39,6 +39,7 @@ def send(
     """
     with open_app(embedded=embedded, workers=workers, emulator=request.solver is Solver.EMULATOR) as app:
         run, calibration = jobs.submit(app, request, images, key)
+        watching.print_network_notice(app.database, run)
         watching.print_calibration_notice(calibration, images, request.asked)
         if detach:
             watching.print_enqueued(run, json=json)
@@ -78,6 +79,7 @@ def estimate(
 def _dry_run(app: AppContext, request: RunRequest, images: ImageSet, key: str | None) -> dict[str, Any]:
     network = get_or_install_network(app.database, images, request.network)
     match_images(images, network)
+    watching.print_network(network.pinned, network.reason)
     parameters, calibration = jobs.complete_parameters(app.database, request, network, key)
     watching.print_calibration_notice(calibration, images, request.asked)
 

@@ -14,6 +14,23 @@ if TYPE_CHECKING:
     from producer.context import AppContext
     from producer.enqueued import Enqueued
     from producer.images.imageset import ImageSet
+    from schema.database import Database
+
+
+def print_network(network: str, reason: str | None) -> None:
+    """Print to standard error which ``network`` classifies, and the ``reason`` why it was chosen."""
+    from producer.reports.terminal import screen
+
+    screen().print(f"network {network}" + (f": {reason}" if reason else ""), markup=False)
+
+
+def print_network_notice(database: Database, run: Enqueued) -> None:
+    """Print the network of ``run`` in ``database``, and why it was chosen."""
+    from producer.runs import queries
+
+    with database.reading() as session:
+        summary = queries.run(session, run.id)
+    print_network(summary.network, summary.network_reason)
 
 
 def print_calibration_notice(

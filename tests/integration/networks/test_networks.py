@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load, save
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from producer import enqueued
 from producer.images.imageset import ImageSet
-from producer.networks import bundle, shipped
+from producer.networks import bundle, naming, shipped
 from producer.networks.bundle import Bundle
 from producer.networks.choose import choose_network, get_or_install_network
 from producer.networks.training import enqueue_training
 from producer.networks.versions import install
 from schema.database import Database, transition
-from schema.errors import ImageError, NetworkError
+from schema.errors import ImageError, NetworkError, NotFound
 from schema.network.architecture import preset
 from schema.parameters import Origin
 from schema.states import NetworkState
@@ -90,7 +90,7 @@ def test_an_imported_network_computes_what_its_weights_say(cli: Cli, database: D
         scores(layers, load(tiny("digits").data), pixels, "energy"),
     )
     with database.reading() as session:
-        assert choose_network(session, None, 8, 8).classes == tuple("abcdefghij")
+        assert choose_network(session, "mine", 8, 8).classes == tuple("abcdefghij")
 
 
 def test_the_same_again_is_the_same_row_and_anything_else_the_next_version(
@@ -269,7 +269,9 @@ def test_the_size_decides_and_conv358_is_never_a_default(database: Database, pac
     assert get_or_install_network(database, images("mnist"), None).name == "mnist"
 
 
-def test_a_user_s_own_network_goes_before_a_shipped_one(database: Database, package: Path) -> None:
+def test_a_name_means_a_user_s_own_network_first_and_a_size_the_default(
+    database: Database, package: Path
+) -> None:
     ship(package, "digits", seed=1)
     shipped_one = get_or_install_network(database, images("digits"), None)
     own = install(database, tiny("digits"), Origin.IMPORTED)
@@ -277,8 +279,61 @@ def test_a_user_s_own_network_goes_before_a_shipped_one(database: Database, pack
     other = tiny("digits").description.replace(architecture=preset("digits").replace(name="mine"))
     mine = install(database, Bundle(other, tiny("digits").data), Origin.IMPORTED)
     assert get_or_install_network(database, images("digits"), "digits").id == own.id
-    assert get_or_install_network(database, images("digits"), None).id == mine.id
+    assert get_or_install_network(database, images("digits"), None).id == shipped_one.id
     assert get_or_install_network(database, images("digits"), "digits@1").id == shipped_one.id
+    naming.set_default(database, "mine")
+    by_default = get_or_install_network(database, images("digits"), None)
+    assert (by_default.id, by_default.reason) == (mine.id, "the default for images of 8 x 8 pixels")
+    naming.set_default(database, "digits@2")
+    assert get_or_install_network(database, images("digits"), None).id == own.id
+    naming.unset_default(database, "digits@2")
+    assert get_or_install_network(database, images("digits"), None).id == shipped_one.id
+
+
+def test_of_several_networks_none_is_taken_before_one_is_chosen(database: Database, package: Path) -> None:
+    for name in ("mine", "other"):
+        described = tiny("digits").description.replace(architecture=preset("digits").replace(name=name))
+        install(database, Bundle(described, tiny("digits").data), Origin.IMPORTED)
+        if name == "mine":
+            assert get_or_install_network(database, images("digits"), None).reason.startswith("the only one")
+    with pytest.raises(NetworkError, match=r"other@1, mine@1.*annealq networks default other@1"):
+        get_or_install_network(database, images("digits"), None)
+
+
+def test_what_an_experiment_trained_is_used_only_by_name(database: Database, package: Path) -> None:
+    ship(package, "digits")
+    trained = enqueue_training(
+        database, preset("digits"), images("digits"), transfer="energy", seed=0, origin=Origin.EXPERIMENT
+    )
+    with database.transaction() as session:
+        values = {"state": NetworkState.READY, "weights": b"", "finished_at": database.now(session)}
+        session.execute(update(Network).where(Network.id == trained.id).values(values))
+    for name in (None, "digits"):
+        assert get_or_install_network(database, images("digits"), name).pinned == "digits@2"
+    assert get_or_install_network(database, images("digits"), "digits@1").id == trained.id
+    again = enqueue_training(database, preset("digits"), images("digits"), transfer="energy", seed=0)
+    assert again.id == trained.id
+    assert get_or_install_network(database, images("digits"), "digits").id == trained.id
+
+
+def test_renaming_and_removing(database: Database, package: Path) -> None:
+    ship(package, "digits")
+    get_or_install_network(database, images("digits"), None)
+    first = install(database, tiny("digits"), Origin.IMPORTED)
+    with pytest.raises(NetworkError, match="digits@1 came with annealq"):
+        naming.rename(database, "digits", "mine")
+    assert naming.rename(database, "digits@2", "mine") == [("digits@2", "mine@1")]
+    assert origin(database, first.id) == ("mine", 1, "imported")
+    assert naming.rename(database, "mine", "ours") == [("mine@1", "ours@1")]
+    with pytest.raises(NetworkError, match="came with annealq"):
+        naming.remove(database, "digits@1")
+    with pytest.raises(NetworkError, match="there is a network 'digits'"):
+        naming.rename(database, "ours", "digits")
+    with pytest.raises(NetworkError, match="without @"):
+        naming.rename(database, "ours", "a@b")
+    naming.remove(database, "ours")
+    with pytest.raises(NotFound, match="no network 'ours'"):
+        naming.remove(database, "ours")
 
 
 def test_nothing_is_installed_while_a_user_s_own_is_trained(database: Database, package: Path) -> None:
