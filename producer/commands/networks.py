@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from schema.database import Database
     from schema.network.architecture import Architecture
 
-app = typer.Typer(help="Train, import, calibrate, list and show networks.", no_args_is_help=True)
+app = typer.Typer(
+    help="Train, import, calibrate, list, show, rename and remove networks; choose defaults.",
+    no_args_is_help=True,
+)
 app.command("default")(network_names.default)
 app.command("rename")(network_names.rename)
 app.command("remove")(network_names.remove)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,23 +12,36 @@ import typer
 from producer.commands.shared.watching import _show, follow_and_print, print_enqueued
 from schema.errors import ParameterError
 from schema.parameters import Parameters, Rule, Unembedding
-from schema.states import PausedBy
+from schema.states import PausedBy, RunState
 
 app = typer.Typer(
-    help="List, show, watch, report, pause, resume, cancel, score again, prune and export runs.",
+    help="List, show, watch, compare, report, export, control, score again, prune and delete runs.",
     no_args_is_help=True,
 )
 
 Number = Annotated[int, typer.Argument(metavar="RUN", help="The run's number, from `runs list`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
 
 @app.command("list")
 def list_runs(
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="How many, newest first.")] = 20,
+    state: Annotated[RunState | None, typer.Option("--state", help="Only runs in this state.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Only runs whose name contains this.")] = None,
+    network: Annotated[
+        str | None, typer.Option("--network", "-n", help="Only runs by NAME or NAME@VERSION.")
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option("--since", formats=_TIMES, help="Only runs enqueued from then on, in local time."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """List the newest runs."""
+    """List the newest runs.
+
+    Example: `annealq runs list --state failed --since 2026-11-01`.
+    """
     from producer.context import database
     from producer.reports import run as reports_run
     from producer.reports.terminal import page, print_json
@@ -35,12 +49,23 @@ def list_runs(
     from producer.runs.summary import outage_values
 
     with database() as opened, opened.reading() as session:
-        summaries = queries.runs(session, limit)
+        from_then_on = None if since is None else since.astimezone(UTC)
+        summaries = queries.runs(session, limit, state=state, name=name, network=network, since=from_then_on)
         outages = queries.outages_of(session, summaries)
+        accuracies, owners = queries.accuracies(session, summaries), queries.owners(session, summaries)
     if json:
-        print_json([asdict(run) | outage_values(outages.get(run.run_id)) for run in summaries])
+        print_json(
+            [
+                asdict(run)
+                | {"accuracy": accuracies.get(run.run_id), "owner": owners.get(run.run_id)}
+                | outage_values(outages.get(run.run_id))
+                for run in summaries
+            ]
+        )
     elif summaries:
-        page().print(reports_run.runs_table(summaries, outages))
+        page().print(reports_run.runs_table(summaries, outages, accuracies, owners))
+    elif state or name or network or since:
+        typer.echo("no such runs: `annealq runs list` shows all")
     else:
         typer.echo("no runs yet: `annealq classify DATA`")
 
@@ -226,6 +251,49 @@ def export(
         queries.run(session, run)
         names = queries.classes(session, run)
         write(results.rows(session, run, names), results.columns(names), output, chosen)
+
+
+@app.command()
+def compare(
+    first: Annotated[int, typer.Argument(help="The number of a run.")],
+    second: Annotated[int, typer.Argument(help="The number of another run of the same images.")],
+    json: Json = False,
+) -> None:
+    """Compare two runs of the same images: agreement, McNemar's test, where they differ, QPU time.
+
+    Example: `annealq runs compare 1 2`.
+    """
+    from producer.context import database
+    from producer.reports.comparison import compare_runs, comparison_text
+    from producer.reports.terminal import page, print_json
+
+    with database() as opened, opened.reading() as session:
+        comparison = compare_runs(session, first, second)
+    if json:
+        print_json(asdict(comparison))
+    else:
+        page().print(comparison_text(comparison))
+
+
+@app.command()
+def delete(
+    runs: Annotated[list[int], typer.Argument(metavar="RUN...", help="Numbers of runs.")],
+    with_charges: Annotated[
+        bool, typer.Option("--with-charges", help="Also runs that were charged QPU time.")
+    ] = False,
+) -> None:
+    """Delete finished runs: images, reads, scores and problems.
+
+    A run that was charged is in the ledger, from which budgets are computed: it is deleted only with
+    --with-charges. To free space and keep the results, use `annealq runs prune`.
+    """
+    from producer.context import database
+    from producer.runs.prune import delete_run
+
+    with database() as opened:
+        for run in runs:
+            delete_run(opened, run, with_charges=with_charges)
+            typer.echo(f"run {run} is deleted")
 
 
 @app.command()

@@ -156,10 +156,18 @@ def _scores(means: NDArray[np.float64], names: tuple[str, ...]) -> Table:
     return table
 
 
-def runs_table(runs: list[queries.RunSummary], outages: Mapping[int, queries.Outage]) -> RenderableType:
-    """Return the table of `runs list`, and under it the ``outages`` that some of them wait for, by run."""
-    numbers = ("images", "scored", "images/s", "created")
-    columns = ("run", "data", "network", "solver", "state", *numbers)
+def runs_table(
+    runs: list[queries.RunSummary],
+    outages: Mapping[int, queries.Outage],
+    accuracies: Mapping[int, float],
+    owners: Mapping[int, str],
+) -> RenderableType:
+    """Return the table of `runs list`, and under it the ``outages`` that some of them wait for.
+
+    Outages, ``accuracies`` and the names of ``owners`` are by the number of a run.
+    """
+    numbers = ("images", "scored", "accuracy", "images/s", "created")
+    columns = ("run", "data", "network", "solver", "state", *numbers, *(("owner",) if owners else ()))
     table = new_table(*columns, right=("run", *numbers))
     for run in runs:
         scored = run.batches_scored / run.batches
@@ -172,7 +180,9 @@ def runs_table(runs: list[queries.RunSummary], outages: Mapping[int, queries.Out
             f"{run.state}, waits" if run.run_id in outages else run.state,
             f"{run.images:,}",
             f"{scored:.0%}",
+            "" if run.run_id not in accuracies else f"{accuracies[run.run_id]:.2%}",
             "" if rate is None else f"{rate:,.1f}",
             f"{run.created_at.astimezone():%Y-%m-%d %H:%M}",
+            *((owners.get(run.run_id, ""),) if owners else ()),
         )
     return Group(table, *(Text(text) for text in sorted({outage.text for outage in outages.values()})))

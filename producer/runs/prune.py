@@ -1,4 +1,4 @@
-"""Removes raw reads of finished runs: they fill most of a database, and only rescoring needs them."""
+"""Removes raw reads of finished runs, which fill most of a database, or whole runs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, delete, func, insert, select
 from sqlalchemy.orm import Session, aliased
 
-from schema.database import Database
+from schema.database import Database, record_event
 from schema.errors import NotFound, ParameterError
 from schema.states import FINISHED_RUNS, BatchState, CalibrationState, ProblemState
-from schema.tables import Batch, Calibration, Event, Problem, Run, SampleSet
+from schema.tables import Batch, Calibration, Event, Problem, Run, SampleSet, Spending
 
 # Given the name and the size of a step: the function that reports its progress.
 StartStep = Callable[[str, int], Callable[[int], None]]
 
 PRUNED = "pruned"
+DELETED = "deleted by `annealq runs delete`"
 MAX_DAYS = 36_500
 _UNSETTLED = (CalibrationState.WAITING, CalibrationState.FITTING)
 
@@ -75,6 +76,36 @@ def prune(
     return list(removed.values())
 
 
+def delete_run(database: Database, run: int, *, with_charges: bool = False) -> None:
+    """Delete ``run`` from ``database``: its images, reads, scores and problems. Its events stay.
+
+    Args:
+        with_charges: also if it was charged QPU time, which budgets of days and months and the comparison of
+            the ledger with the solver's problems then no longer know.
+
+    Raises:
+        NotFound: the run does not exist.
+        ParameterError: it is not finished, was made for a calibration, other runs score its reads again, or
+            it was charged.
+    """
+    with database.transaction() as session:
+        _check(session, run)
+        again = session.execute(select(Run.id).where(Run.rescored_from == run).limit(1)).scalar()
+        if again is not None:
+            raise ParameterError(f"run {again} scores the reads of run {run} again: delete run {again} first")
+        state, calibration = session.execute(select(Run.state, Run.calibrates).where(Run.id == run)).one()
+        if calibration is not None:
+            raise ParameterError(f"run {run} belongs to calibration {calibration}, which shows its accuracy")
+        spent = select(func.coalesce(func.sum(Spending.spent_us), 0.0)).where(Spending.run_id == run)
+        if (us := session.execute(spent).scalar_one()) and not with_charges:
+            raise ParameterError(
+                f"run {run} was charged {us / 1e6:,.6f} s of QPU time, which budgets count: "
+                f"remove its reads only, `annealq runs prune {run}`, or add --with-charges"
+            )
+        session.execute(delete(Run).where(Run.id == run))
+        record_event(session, "runs", run, state, state, now=database.now(session), why=DELETED)
+
+
 def is_pruned() -> ColumnElement[bool]:
     """Return the condition that the reads of a problem were removed on purpose."""
     return (
@@ -89,7 +120,9 @@ def _check(session: Session, run: int) -> None:
     if state is None:
         raise NotFound(f"no run {run}: `annealq runs list` shows all runs")
     if state not in FINISHED_RUNS:
-        raise ParameterError(f"run {run} is {state}: its reads are needed until it is finished")
+        raise ParameterError(
+            f"run {run} is {state} and needed until it is finished: `annealq runs cancel {run}` ends it"
+        )
 
 
 def _prunable() -> Select[int, int, int, Any]:

@@ -5,7 +5,7 @@ Each takes the open ``session`` that it reads by.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -16,9 +16,21 @@ from sqlalchemy.orm import Session
 from producer.runs.ownership import sent_by
 from schema.database.rows import copy_row
 from schema.errors import NotFound
+from schema.network.names import parse
 from schema.parameters import Solver, solver_key
 from schema.states import LIVE_RUNS, BatchState, EmbeddingState, PausedBy, ProblemState, RunState
-from schema.tables import Batch, BatchImages, Breaker, Classification, Embedding, Network, Problem, Run
+from schema.tables import (
+    ApiKey,
+    Batch,
+    BatchImages,
+    Breaker,
+    Classification,
+    Embedding,
+    Network,
+    Problem,
+    Run,
+    RunSubmission,
+)
 
 _AUTOMATIC = (
     PausedBy.WINDOW,
@@ -150,9 +162,29 @@ def runs(
     before: int | None = None,
     state: RunState | None = None,
     key: int | None = None,
+    name: str | None = None,
+    network: str | None = None,
+    since: datetime | None = None,
 ) -> list[RunSummary]:
-    """Return the ``limit`` newest runs, newest first: below ``before``, in ``state``, of API key ``key``."""
+    """Return the ``limit`` newest runs, newest first.
+
+    Args:
+        before: only runs with a lower number.
+        state: only runs in it.
+        key: only runs of this API key.
+        name: only runs whose name contains it.
+        network: only runs by `NAME` or `NAME@VERSION`.
+        since: only runs enqueued from then on.
+    """
     query = _runs().order_by(Run.id.desc()).limit(limit)
+    if name is not None:
+        query = query.where(Run.name.icontains(name, autoescape=True))
+    if network is not None:
+        base, version = parse(network)
+        query = query.where(Network.name == base)
+        query = query if version is None else query.where(Network.version == version)
+    if since is not None:
+        query = query.where(Run.created_at >= since)
     if before is not None:
         query = query.where(Run.id < before)
     if state is not None:
@@ -168,6 +200,22 @@ def run(session: Session, run_id: int) -> RunSummary:
     if row is None:
         raise NotFound(f"no run {run_id}: `annealq runs list` shows all runs")
     return _run(row)
+
+
+def accuracies(session: Session, runs: Sequence[RunSummary]) -> dict[int, float]:
+    """Return the accuracy of those of ``runs`` that have labels, by number; undecided images are wrong."""
+    c = Classification
+    right = func.count(case((c.predicted == c.label, 1)))
+    query = select(c.run_id, right, func.count()).where(c.label.is_not(None)).group_by(c.run_id)
+    ids = [run.run_id for run in runs if run.labelled]
+    return {run: count / total for run, count, total in session.execute(query.where(c.run_id.in_(ids)))}
+
+
+def owners(session: Session, runs: Sequence[RunSummary]) -> dict[int, str]:
+    """Return the name of the API key that submitted each of ``runs``, by number, if one did."""
+    query = select(RunSubmission.run_id, ApiKey.name).join(ApiKey, ApiKey.id == RunSubmission.key_id)
+    ids = [run.run_id for run in runs]
+    return {row.run_id: row.name for row in session.execute(query.where(RunSubmission.run_id.in_(ids)))}
 
 
 def counts(session: Session, run_id: int, first_image: int = 0) -> Counts:

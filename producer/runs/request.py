@@ -148,16 +148,22 @@ class ClassificationRequest(RunRequest):
 
     Attributes:
         data, labels: as for `producer.images.source.read_images`.
+        name: of the run, instead of that of the data.
     """
 
     data: str
     labels: str | None = None
+    name: Annotated[
+        str | None,
+        Field(min_length=1, max_length=200, description="Name of the run; default: that of its data."),
+    ] = None
 
     def read(self) -> ImageSet:
         """Return the images; raise ImageError where they cannot be used."""
         from producer.images.source import read_images
 
-        return self.select(read_images(self.data, self.labels))
+        images = self.select(read_images(self.data, self.labels))
+        return images if self.name is None else replace(images, name=self.name)
 
     def from_anywhere(self) -> ClassificationRequest:
         """Return the same request for a process in another folder: with absolute paths."""

@@ -2,5 +2,6 @@
 
 layers.py        specifications of layers, input and training
 architecture.py  all layers of a network, the geometry of its Q matrix, and the presets
+names.py         names of networks and versions
 weights.py       trained weights as safetensors
 """
