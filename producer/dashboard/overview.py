@@ -9,6 +9,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from producer.dashboard.provenance import time_text
+from producer.planning import backlog
 from producer.runs import queries
 from schema.parameters import Solver
 from schema.states import BatchState, ProblemState, RunState
@@ -22,17 +23,15 @@ _COLOURS = {RunState.DONE: "right", RunState.FAILED: "wrong"}
 
 def queue_tiles(session: Session, now: datetime) -> list[tuple[str, str, str]]:
     """Return name, value and note of each figure on the unfinished work in ``session`` at ``now``."""
-    rows = session.execute(
-        select(Batch.state, func.count(), func.sum(Batch.count))
-        .where(Batch.state.in_(_WAITING))
-        .group_by(Batch.state)
-    ).all()
-    images = sum(int(images) for *_, images in rows)
-    batches = ", ".join(f"{count:,} {state}" for state, count, _ in rows)
-    tiles = [("images waiting", f"{images:,}", batches or "nothing to do")]
-    oldest = session.execute(select(func.min(Batch.due_at)).where(Batch.state == BatchState.PENDING)).scalar()
-    if oldest is not None:
-        tiles.append(("oldest due batch", _age((now - oldest).total_seconds()), "since it became due"))
+    counts = backlog.count_by_state(session)
+    waiting = {state: counts[state] for state in _WAITING if counts[state].batches}
+    batches = ", ".join(f"{count.batches:,} {state}" for state, count in waiting.items())
+    images = sum(count.images for count in waiting.values())
+    tiles = [("images waiting", f"{images:,}", f"batches: {batches}" if batches else "nothing to do")]
+    if (paused := counts[RunState.PAUSED]).batches:
+        tiles.append(("images paused", f"{paused.images:,}", "with their runs"))
+    if (due := backlog.due(session, now)).batches:
+        tiles.append(("oldest due batch", _age(due.age_s(now)), "since it became due"))
     return tiles
 
 

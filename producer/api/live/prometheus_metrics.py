@@ -14,9 +14,10 @@ from prometheus_client.registry import Collector
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from producer.planning import backlog
 from schema.database import Database
 from schema.parameters import Solver
-from schema.states import LIVE_RUNS, BatchState, DeliveryState, ProblemState, RunState, State
+from schema.states import LIVE_RUNS, DeliveryState, ProblemState, RunState
 from schema.tables import Batch, Breaker, Chip, Classification, Problem, Run
 from schema.tables.api import Delivery
 from schema.tables.costs import charged_us, round_charge
@@ -67,13 +68,12 @@ class _Collected(Collector):
 
 def _collect(session: Session, now: datetime) -> Iterator[Metric]:
     yield _by_state("annealq_runs", "Runs by state", RunState, _counts(session, Run.state))
-    rows = session.execute(
-        select(Batch.state, func.count(), func.sum(Batch.count)).group_by(Batch.state)
-    ).all()
-    yield _by_state("annealq_batches", "Batches by state", BatchState, {row[0]: row[1] for row in rows})
-    yield _by_state(
-        "annealq_images", "Images by the state of their batch", BatchState, {row[0]: row[2] for row in rows}
-    )
+    counts = backlog.count_by_state(session)
+    text = "by state; paused and cancelled with their run"
+    batches = {state: count.batches for state, count in counts.items()}
+    yield _by_state("annealq_batches", f"Batches {text}", backlog.STATES, batches)
+    images = {state: count.images for state, count in counts.items()}
+    yield _by_state("annealq_images", f"Images of batches {text}", backlog.STATES, images)
     sent = _counts(session, Delivery.state)
     yield _by_state("annealq_webhook_deliveries", "Messages to webhooks by state", DeliveryState, sent)
     yield from _ledger(session)
@@ -122,7 +122,8 @@ def _ledger(session: Session) -> Iterator[Metric]:
     duplicates, resent = session.execute(select(func.sum(Problem.duplicates), resubmissions)).one()
     yield _total("annealq_problem_duplicates", "Problems that arrived more than once", duplicates)
     yield _total("annealq_problem_resubmissions", "Problems that were submitted again", resent)
-    retried = select(func.sum(case((Batch.attempts > 1, Batch.attempts - 1), else_=0)))
+    # Claims are counted, since attempts begin anew with progress and with a resumed run.
+    retried = select(func.sum(case((Batch.fence > 1, Batch.fence - 1), else_=0)))
     retries = session.execute(retried).scalar()
     yield _total("annealq_batch_retries", "Attempts at batches after the first", retries)
     rows = session.execute(
@@ -137,17 +138,10 @@ def _ledger(session: Session) -> Iterator[Metric]:
 
 
 def _queue(session: Session, now: datetime) -> Iterator[Metric]:
-    due = (
-        select(func.count(), func.min(Batch.due_at))
-        .join(Run, Run.id == Batch.run_id)
-        .where(Batch.state == BatchState.PENDING, Batch.due_at <= now, Run.state.in_(LIVE_RUNS))
-    )
-    waiting, oldest = session.execute(due).one()
-    yield GaugeMetricFamily("annealq_queue_depth", "Due batches that wait for a worker", waiting)
-    age = max((now - oldest).total_seconds(), 0.0) if waiting else 0.0
-    yield GaugeMetricFamily(
-        "annealq_oldest_due_seconds", "Time since the oldest waiting batch became due", age
-    )
+    due = backlog.due(session, now)
+    yield GaugeMetricFamily("annealq_queue_depth", "Due batches that wait for a worker", due.batches)
+    text = "Time since the oldest waiting batch became due"
+    yield GaugeMetricFamily("annealq_oldest_due_seconds", text, due.age_s(now))
 
 
 def _counts(session: Session, column: InstrumentedAttribute[Any]) -> dict[Any, int]:
@@ -155,7 +149,7 @@ def _counts(session: Session, column: InstrumentedAttribute[Any]) -> dict[Any, i
     return {row[0]: row[1] for row in rows}
 
 
-def _by_state(name: str, text: str, states: Iterable[State], counts: Mapping[Any, int]) -> Metric:
+def _by_state(name: str, text: str, states: Iterable[str], counts: Mapping[Any, int]) -> Metric:
     family = GaugeMetricFamily(name, text, labels=["state"])
     return _fill(family, ((state, counts.get(state, 0)) for state in states))
 

@@ -122,7 +122,7 @@ def test_metrics_are_what_the_database_holds(
             session.execute(
                 insert(Problem).values({**row, "label": f"l{ordinal}", "reserved_at": START, **values})
             )
-        session.execute(update(Batch).where(Batch.id == batches[0]).values(attempts=3))
+        session.execute(update(Batch).where(Batch.id == batches[0]).values(attempts=1, fence=3))
         for image, fraction in enumerate((0.1, 0.3)):
             row = {"predicted": 1, "status": "decided", "scores": b"", "margin": 1, "lowest_energy": 0}
             row |= {"one_hot_fraction": 1, "chain_break_fraction": fraction}
