@@ -8,7 +8,7 @@ sampling.py      the parameters of a run
 
 from __future__ import annotations
 
-from schema.parameters.choices import TRANSFERS, Origin, Rule, Solver, Unembedding, Visible
+from schema.parameters.choices import TRANSFERS, Gauge, Origin, Rule, Solver, Unembedding, Visible
 from schema.parameters.declarations import (
     Validated,
     fields_of,
@@ -26,6 +26,7 @@ __all__ = [
     "MAX_READS",
     "MAX_SWEEPS",
     "TRANSFERS",
+    "Gauge",
     "Origin",
     "Parameters",
     "QpuChoice",

@@ -43,6 +43,14 @@ class Unembedding(StrEnum):
     MINIMIZE_ENERGY = "minimize_energy"  # broken chains last, each to the lower energy given the rest
 
 
+class Gauge(StrEnum):
+    """Which spins are reversed before a problem is sent, at random; its reads are stored as if none were."""
+
+    NONE = "none"
+    TILE = "tile"  # all units of a tile, or none of them
+    UNIT = "unit"  # each unit by itself, all qubits of its chain
+
+
 class Origin(StrEnum):
     """Where the weights of a network come from; stored in its row's `training`."""
 

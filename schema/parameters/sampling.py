@@ -12,7 +12,7 @@ from pydantic import BeforeValidator
 from pydantic.dataclasses import dataclass
 
 from schema.errors import ParameterError
-from schema.parameters.choices import Rule, Solver, Unembedding, Visible
+from schema.parameters.choices import Gauge, Rule, Solver, Unembedding, Visible
 from schema.parameters.declarations import Availability, Validated, declare, fields_of, scope, words
 from schema.parameters.qpu_choice import QpuChoice
 
@@ -126,6 +126,12 @@ class Parameters(Validated):
     )
     anneal_schedule: Annotated[tuple[tuple[float, float], ...] | None, BeforeValidator(_schedule)] = declare(
         None, "With qubits: points [[us, s], ...] instead of an annealing time.", _QUBITS
+    )
+    gauge: Gauge = declare(
+        Gauge.NONE,
+        "With qubits: reverse spins at random, of whole tiles or of single units; default: none.",
+        _QUBITS,
+        strict=False,
     )
     unembedding: Unembedding = declare(
         Unembedding.MINIMIZE_ENERGY,

@@ -15,6 +15,7 @@ MODULES = [
     "worker.embedding.copies.minorminer",
     "worker.embedding.layered.tracks",
     "worker.embedding.model.chain_strength",
+    "worker.embedding.model.gauges",
     "worker.embedding.model.lattice",
     "worker.embedding.model.placement",
     "worker.embedding.model.unembedding",

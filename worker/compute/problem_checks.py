@@ -76,7 +76,8 @@ class SentProblem:
         h: (k, n) float64, linear biases of each image in SPIN form, scaled.
         J: (n, n) float64, symmetric, quadratic biases, scaled.
         coupled: (k, n) float64, sum of |J| over the couplers at the qubits of each chain, those of the chain
-            itself counted at both of their qubits; scaled.
+            itself counted at both of their qubits; scaled. Negative where the spins of the chain were
+            reversed.
     """
 
     h: FloatArray

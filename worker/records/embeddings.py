@@ -198,6 +198,12 @@ def _read_tiling(row: Any) -> Tiling | None:
         return None
 
 
+def tiling_of(session: Session, embedding: int | None) -> Tiling:
+    """Read from ``session`` the tiling of a finished ``embedding``; raise Corrupt if it is damaged."""
+    stored = session.execute(select(Embedding.tiling).where(Embedding.id == embedding)).scalar()
+    return tiling.decode(stored or b"")
+
+
 def row_values(result: FoundTiling) -> dict[str, Any]:
     """Return the columns to store for the ``result`` of a search."""
     return {

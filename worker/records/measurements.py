@@ -21,7 +21,7 @@ from schema.tables import Batch, Chip, Event, Problem, Run
 ALARM, USUAL, RENEWED = "alarm", "usual", "renewed"
 MISPROGRAMMED = "misprogrammed: "  # the error of such a problem begins with this
 # Parameters that decide, with embedding, network and images, what is measured of a problem.
-_SAMPLED_BY = ("reads", "lam", "chain_strength", "scale", "annealing_time_us", "anneal_schedule")
+_SAMPLED_BY = ("reads", "lam", "chain_strength", "scale", "annealing_time_us", "anneal_schedule", "gauge")
 _EARLIER = 50  # good problems of the same kind that the next ones are compared with
 _REACH = 20_000  # newest problems, of all chips, among which those of a chip are looked for
 _NEWEST = 20  # problems of any kind that tell the coupling bias of a chip

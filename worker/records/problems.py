@@ -40,6 +40,7 @@ class LedgerEntry:
     """A row of the ledger: one problem of a batch."""
 
     id: int
+    ordinal: int  # within the batch
     first_image: int  # within the batch
     count: int
     first_tile: int  # that its first image lies on
@@ -161,10 +162,10 @@ def reserve(
     ``session`` commits them before the problems of these ``terms`` are submitted. They cost nothing yet.
     Images that were sent in vain lie on other tiles now, as `choose_tile` says.
     """
-    last = session.execute(select(func.max(Problem.ordinal)).where(Problem.batch_id == batch)).scalar()
-    ordinal = -1 if last is None else last
+    last = func.coalesce(func.max(Problem.ordinal), -1)
+    ordinal = session.execute(select(last).where(Problem.batch_id == batch)).scalar_one()
     prefix = LABEL + _ledger_key(session, now) if spans else ""
-    earlier = [] if last is None else _sent_before(session, batch, terms.embedding_id)
+    earlier = _sent_before(session, batch, terms.embedding_id)
     placed = [(first, count, choose_tile(first, count, earlier, terms.tiles)) for first, count in spans]
     rows = [
         {
@@ -241,8 +242,8 @@ def mark_sending(
     Raises:
         StaleState: one of them is no longer reserved.
     """
-    values: dict[str, Any] = {"sending_at": now, "times_sent": Problem.times_sent + 1, "qpu": qpu}
-    values["coupling_bias"] = coupling_bias
+    values: dict[str, Any] = {"sending_at": now, "qpu": qpu, "coupling_bias": coupling_bias}
+    values["times_sent"] = Problem.times_sent + 1
     moved = transition_all(session, ids, ProblemState.RESERVED, ProblemState.SENDING, now=now, **values)
     if len(moved) != len(ids):
         raise StaleState(f"{len(moved)} of {len(ids)} problems were reserved: {sorted(ids)}")
@@ -327,9 +328,8 @@ def write_off(
         recheck_at: when to look for it again; None: as was decided before.
     """
     values = {"error": why, "wasted_us": func.coalesce(Problem.estimated_us, 0), "charge_estimated": True}
-    if recheck_at is not None:
-        values["recheck_at"] = recheck_at
-    transition(session, problem, source, ProblemState.FAILED, now=now, why=why, **values)
+    later = {} if recheck_at is None else {"recheck_at": recheck_at}
+    transition(session, problem, source, ProblemState.FAILED, now=now, why=why, **values, **later)
 
 
 def record_duplicates(session: Session, problem: int, duplicates: int, *, now: datetime) -> None:

@@ -14,9 +14,10 @@ from isal import isal_zlib
 from schema.codecs import samples
 from schema.errors import Offline, QueueFull, Unavailable, Uncertain
 from schema.states import ProblemState
+from worker.embedding.model.gauges import reverse_back
 from worker.process.crash_points import CrashPoint, reach
 from worker.process.meter import ProblemOutcome, Step
-from worker.records import measurements, problems
+from worker.records import embeddings, measurements, problems
 from worker.records.problems import LedgerEntry
 from worker.remote.measuring import measure
 from worker.remote.state import SubmissionState
@@ -28,6 +29,8 @@ from worker.scheduling import circuit_breaker
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy.orm import Session
+
+    from schema.codecs.tiling import Tiling
 
 log = structlog.get_logger()
 
@@ -158,25 +161,41 @@ def _fits(state: SubmissionState, event: Answered) -> bool:
     if len(event.answer.packed) != state.batch_input.parameters.reads:
         return False
     if entry.embedding_id != state.terms.embedding_id:
-        return True
+        signs, qubits = state.signs(entry), len(event.answer.active)
+        return signs is None or qubits == len(_tiling(state, entry).qubits)
     program = state.program.on_tiles(entry.first_tile, entry.count)
     return np.array_equal(event.answer.active, program.placement.active)
 
 
+def _tiling(state: SubmissionState, entry: LedgerEntry) -> Tiling:
+    """Return the tiles of a problem, which another chip may have."""
+    if entry.embedding_id == state.terms.embedding_id:
+        return state.program.on_tiles(entry.first_tile, entry.count).placement.tiling
+    with state.context.database.reading() as session:
+        tiling = embeddings.tiling_of(session, entry.embedding_id)
+    return tiling.span(entry.first_tile, entry.count)
+
+
 def _reads(state: SubmissionState, event: Answered) -> problems.ProblemReads:
-    answer = event.answer
-    measured = _measure(state, state.in_flight[event.key], answer.packed)
+    answer, entry = event.answer, state.in_flight[event.key]
+    packed, signs = answer.packed, state.signs(entry)
+    if signs is not None:
+        packed = reverse_back(packed, _tiling(state, entry), signs)
+    measured = _measure(state, entry, packed, signs)
     energies = answer.energies[np.newaxis].astype(np.float32)
-    raw = samples.RawReads(answer.packed[np.newaxis], len(answer.active), energies)
+    raw = samples.RawReads(packed[np.newaxis], len(answer.active), energies)
     data = samples.encode(raw, isal_zlib.compress)
     charged_us = charge_us(answer.timing_us, state.qpu.properties)
     return problems.ProblemReads(
-        event.key, data, len(answer.packed), len(answer.active), answer.timing_us, charged_us, measured
+        event.key, data, len(packed), len(answer.active), answer.timing_us, charged_us, measured
     )
 
 
 def _measure(
-    state: SubmissionState, entry: LedgerEntry, packed: NDArray[np.uint8]
+    state: SubmissionState,
+    entry: LedgerEntry,
+    packed: NDArray[np.uint8],
+    signs: NDArray[np.float64] | None,
 ) -> dict[str, float] | None:
     """Return what an answer says about the chip; None if its problem has another embedding."""
     if not state.context.settings.check_problems or entry.embedding_id != state.terms.embedding_id:
@@ -184,7 +203,7 @@ def _measure(
     linear = state.linear_terms.take(slice(entry.first_image, entry.first_image + entry.count))
     with state.context.meter.timed(Step.DECODE):
         program = state.program.on_tiles(entry.first_tile, entry.count)
-        return measure(program, linear, entry.coupling_bias or 0.0, packed)
+        return measure(program, linear, entry.coupling_bias or 0.0, packed, signs)
 
 
 def _log(accepted: list[Accepted], answered: list[Answered], failed: list[Failed]) -> None:

@@ -119,7 +119,7 @@ def prepare(
         search = _search(request, qpu, parameters, limit_s, report)
         embedding = embeddings.obtain(context.database, request, search, lease_s=context.settings.lease_s)
         solvers.embeddings[key] = replace(embedding, searched_s=0.0)
-    program_key = (model, embedding.id, parameters.chain_strength, parameters.scale)
+    program_key = (model, embedding.id, parameters.chain_strength, parameters.scale, parameters.gauge)
     program = solvers.programs.get(program_key) or encode_program(
         model, network.architecture.alpha, qpu.graph, embedding.tiling, qpu.ranges, parameters
     )

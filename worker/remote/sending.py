@@ -117,4 +117,6 @@ def _pin(state: SubmissionState, session: Session, now: datetime) -> bool:
 def _encode(state: SubmissionState, entry: LedgerEntry) -> tuple[str, str]:
     program = state.program.on_tiles(entry.first_tile, entry.count)
     images = slice(entry.first_image, entry.first_image + entry.count)
-    return program.encode_linear(state.linear_terms.take(images), state.coupling_bias or 0.0), program.quad
+    signs = state.signs(entry)
+    lin = program.encode_linear(state.linear_terms.take(images), state.coupling_bias or 0.0, signs)
+    return lin, program.encode_quadratic(signs)

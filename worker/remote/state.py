@@ -10,10 +10,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from schema.errors import Deferred, SolverError
+from worker.embedding.model.gauges import draw_signs
 from worker.records import leases, spending
 from worker.records.problems import LedgerEntry, ProblemTerms
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from sqlalchemy.orm import Session
 
     from worker.compute.linear_terms import LinearTerms
@@ -62,6 +65,13 @@ class SubmissionState:
     def account(self) -> str:
         """Return the account by which this process uses the solver."""
         return self.context.solvers.account(self.batch_input.solver)
+
+    def signs(self, entry: LedgerEntry) -> NDArray[np.float64] | None:
+        """Return the signs of the chains of a problem, by the gauge of the run; see `draw_signs`."""
+        batch_input = self.batch_input
+        parameters = batch_input.parameters
+        key = (parameters.seed, batch_input.first_image, entry.ordinal)
+        return draw_signs(parameters.gauge, key, entry.count, self.program.model.units)
 
     def defer(self, why: str, seconds: float = 0.0) -> None:
         """Send nothing more, for ``seconds`` at least; the first reason ``why`` counts."""

@@ -44,7 +44,7 @@ class SolverConnections:
     embeddings: dict[tuple[SolverConnection, str, int | None], StoredEmbedding] = field(default_factory=dict)
     programs: MutableMapping[tuple[object, ...], ChipProgram] = field(
         default_factory=lambda: LRUCache(maxsize=_PROGRAMS)
-    )  # those used last, by model, embedding, chain strength and scale
+    )  # those used last, by model, embedding, chain strength, scale and gauge
     # runs whose QPU was compared with the one that they are sent to, by connection
     pinned: set[tuple[SolverConnection, int]] = field(default_factory=set)
     # by solver, the QPUs that a run may use, and the one that it used before

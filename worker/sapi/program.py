@@ -9,7 +9,7 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from schema.parameters import Parameters
+from schema.parameters import Gauge, Parameters
 from worker.embedding.model.chain_biases import balance_chains, usual_values
 from worker.embedding.model.chain_strength import DEFAULT_CHAIN_STRENGTH, torque
 from worker.embedding.model.graphs import Interactions, SolverGraph
@@ -39,7 +39,8 @@ class ChipProgram:
     chain_strength: float  # in the model's units, before scaling
     balance: FloatArray  # (T,) what is added to the even share of h of each qubit, scaled
     coupled: FloatArray  # (T,) sum of |J| over the couplers of each qubit, scaled
-    quad: str  # J of all couplers in use, encoded
+    couplings: FloatArray  # (P,) J of all couplers in use, scaled
+    quad: str  # the same, encoded
     # those of problems that are not full, or begin on another tile, by first tile and number of images
     _parts: LRUCache[tuple[int, int], ChipProgram] = field(
         default_factory=lambda: LRUCache(_PARTS), repr=False
@@ -78,15 +79,32 @@ class ChipProgram:
         balance = self.placement.roll(self.balance, first)[: len(placement.owners)]
         return _encode_quad(self.model, placement, self.ranges, self.scale, self.chain_strength, balance)
 
-    def encode_linear(self, linear: FloatArray, coupling_bias: float = 0.0) -> str:
+    def encode_linear(
+        self, linear: FloatArray, coupling_bias: float = 0.0, signs: FloatArray | None = None
+    ) -> str:
         """Encode the linear terms ``linear`` (k, n) float64 of k images (BINARY) as `lin`.
 
-        h makes up for ``coupling_bias``, the field that couplers of |J| = 1 put on a qubit of the chip.
+        h makes up for ``coupling_bias``, the field that couplers of |J| = 1 put on a qubit of the chip: that
+        is a field of the qubits, which ``signs`` of their chains, see `gauges`, do not reverse.
         """
         h = spin_form(linear, self.model.edges, self.model.couplings).h * self.scale
-        low, high = self.ranges.h
-        added = self.balance - coupling_bias * self.coupled
+        balance, (low, high) = self.balance, self.ranges.h
+        if signs is not None:
+            h = h * signs
+            balance = balance * self._signs_of_chains(signs)[self.placement.owners]
+        added = balance - coupling_bias * self.coupled
         return wire.encode_doubles(np.clip(self.placement.linear(h, added), low, high))
+
+    def encode_quadratic(self, signs: FloatArray | None = None) -> str:
+        """Encode J as `quad`, the couplings between chains reversed by their ``signs``."""
+        if signs is None or signs.shape[1] == 1:  # no coupler joins two tiles
+            return self.quad
+        chains = self._signs_of_chains(signs)
+        ends = self.placement.chains
+        return wire.encode_doubles(self.couplings * chains[ends[:, 0]] * chains[ends[:, 1]])
+
+    def _signs_of_chains(self, signs: FloatArray) -> FloatArray:
+        return np.broadcast_to(signs, self.placement.tiling.lengths.shape).ravel()
 
 
 def encode_program(
@@ -112,9 +130,12 @@ def encode_program(
     chain_strength = relative * torque(J, model.units)
     share = 1.0 if parameters.scale is None else parameters.scale
     h = range_of_h(model, alpha)
-    scale = fit_scale(placement, np.maximum(-h[0], h[1]), J, chain_strength, ranges, share)
+    is_gauged, reverses = parameters.gauge is not Gauge.NONE, parameters.gauge is Gauge.UNIT
+    scale = fit_scale(placement, np.maximum(-h[0], h[1]), J, chain_strength, ranges, share, reverses=reverses)
     usual = usual_values(model.units, model.class_units)
     low, high = ranges.h
+    if is_gauged:
+        low, high = max(low, -high), min(high, -low)
     balance = balance_chains(placement, J, usual, h, (low / scale, high / scale))
     return _encode_quad(model, placement, ranges, scale, chain_strength, balance * scale)
 
@@ -138,5 +159,6 @@ def _encode_quad(
         chain_strength,
         balance,
         np.asarray(coupled[placement.columns], np.float64),
+        couplings,
         wire.encode_doubles(couplings),
     )

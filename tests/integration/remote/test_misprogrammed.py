@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from producer.networks.chosen import ChosenNetwork
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.messages import Message, Task
-from schema.parameters import Parameters, Solver, Visible
+from schema.parameters import Gauge, Parameters, Solver, Visible
 from schema.settings import load as load_settings
 from schema.states import ProblemState, RunState
 from schema.tables import Classification, Event, Problem, Run, SampleSet
@@ -58,8 +59,9 @@ def context(database: Database, outbox: Outbox, emulator: Emulator) -> Iterator[
 def classify(context: Context, network: ChosenNetwork, **options: Any) -> dict[str, Any]:
     """Classify images in one batch; return the run's statistics."""
     images = some_images(options.pop("images", IMAGES))
+    parameters = replace(PARAMETERS, gauge=options.pop("gauge", Gauge.NONE))
     chosen = RunOptions(**{"batch_size": IMAGES, **options})
-    run = enqueue_run(context.database, images, network, Solver.EMULATOR, PARAMETERS, chosen).id
+    run = enqueue_run(context.database, images, network, Solver.EMULATOR, parameters, chosen).id
     work_off(context, Message(Task.DISPATCH))
     with context.database.reading() as session:
         row = session.execute(select(Run.state, Run.statistics, Run.error).where(Run.id == run)).one()
@@ -160,7 +162,7 @@ def test_h_makes_up_for_the_field_of_couplers(
 ) -> None:
     with Emulator("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}", "--errors=h_from_j=-0.05") as emulator:
         context = a_context(database, outbox, emulator)
-        first, second = classify(context, working), classify(context, working)
+        first, second = classify(context, working), classify(context, working, gauge=Gauge.UNIT)
         context.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
     with database.reading() as session:
         sent_with = session.execute(select(Problem.coupling_bias).distinct()).scalars().all()

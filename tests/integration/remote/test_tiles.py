@@ -1,4 +1,7 @@
-"""Images that are sent again lie on other tiles, and their reads are read from these."""
+"""Images that are sent again lie on other tiles, and their reads are read from these.
+
+Spins that a gauge reverses are stored as if they were not.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.codecs import samples, tiling
 from schema.database import Database
 from schema.messages import Message, Task
-from schema.parameters import Parameters, Solver, Visible
+from schema.parameters import Gauge, Parameters, Solver, Visible
 from schema.settings import load as load_settings
 from schema.states import ProblemState, RunState
 from schema.tables import Batch, Embedding, Problem, Run, SampleSet
@@ -58,7 +61,7 @@ def context(database: Database, outbox: Outbox, emulator: Emulator) -> Iterator[
     context.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
 
 
-def enqueue(context: Context, network: ChosenNetwork, images: int = IMAGES) -> int:
+def enqueue(context: Context, network: ChosenNetwork, images: int = IMAGES, gauge: Gauge = Gauge.NONE) -> int:
     """Enqueue a run of one batch; return the batch."""
     chosen = RunOptions(batch_size=IMAGES)
     run = enqueue_run(context.database, some_images(images), network, Solver.EMULATOR, PARAMETERS, chosen).id
@@ -133,7 +136,7 @@ def test_images_whose_answers_are_lost_lie_on_other_tiles(
     context: Context, working: ChosenNetwork, emulator: Emulator
 ) -> None:
     emulator.break_down({"target": "answer", "kind": "lose", "count": 2})
-    batch = enqueue(context, working)
+    batch = enqueue(context, working, gauge=Gauge.TILE)
     problems = finish(context, batch)
     problems.sort(key=lambda problem: problem.first_image)
     lost = Counter(problem.first_image for problem in problems if problem.state is ProblemState.FAILED)
@@ -144,11 +147,11 @@ def test_images_whose_answers_are_lost_lie_on_other_tiles(
     assert_reads_are_of_their_images(context, batch)
 
 
-def test_another_worker_adopts_a_problem_with_its_tiles(
+def test_another_worker_adopts_a_problem_with_its_tiles_and_its_gauge(
     context: Context, database: Database, outbox: Outbox, working: ChosenNetwork, emulator: Emulator
 ) -> None:
     emulator.break_down({"target": "answer", "kind": "lose", "count": 1})
-    batch = enqueue(context, working, images=2)
+    batch = enqueue(context, working, images=2, gauge=Gauge.UNIT)
     (lost,) = sample_until(context, batch, lambda found: [p.state for p in found] == [ProblemState.FAILED])
     emulator.break_down({"target": "submit", "kind": "reset", "when": "after", "count": 1})
     _, sending = sample_until(context, batch, lambda found: len(found) == 2)
@@ -165,6 +168,8 @@ def test_a_problem_that_never_arrived_keeps_its_tiles(
     context: Context, working: ChosenNetwork, emulator: Emulator
 ) -> None:
     emulator.break_down({"target": "submit", "kind": "reset", "when": "before", "count": 1})
-    problems = finish(context, enqueue(context, working))
+    batch = enqueue(context, working)
+    problems = finish(context, batch)
     assert max(problem.times_sent for problem in problems) == 2
     assert [problem.first_tile for problem in problems] == [0, 0]
+    assert_reads_are_of_their_images(context, batch)

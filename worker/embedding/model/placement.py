@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -55,6 +56,13 @@ class Placement:
     terms: IndexList
     parts: FloatArray
     couplers: IndexList
+
+    @cached_property
+    def chains(self) -> IndexList:
+        """Return (P, 2) intp: the chains that each coupler between qubits in use joins, as in ``owners``."""
+        owner = np.empty(len(self.active), np.intp)
+        owner[self.columns] = self.owners
+        return owner[np.searchsorted(self.active, self.couplers)]
 
     def linear(self, h: FloatArray, balance: FloatArray | float = 0.0) -> FloatArray:
         """Return linear biases (Q,) float64 in the solver's order, NaN if unused, for ``h`` (k, n).

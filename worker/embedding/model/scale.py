@@ -69,6 +69,8 @@ def fit_scale(
     chain_strength: float,
     ranges: Ranges,
     share: float = 1.0,
+    *,
+    reverses: bool = False,
 ) -> float:
     """Return the factor by which a placed model is multiplied to fit a solver's ranges, for all images.
 
@@ -82,23 +84,37 @@ def fit_scale(
         chain_strength: >= 0, in the units of ``J``.
         ranges: of the solver.
         share: > 0, of the largest factor. Above 1, some h may have to be clipped; J still fits.
+        reverses: couplings between chains fit with either sign, in any combination; see `gauges`.
     """
     n = placement.tiling.units
     biases = h[placement.owners % n] * placement.shares
     couplings = placement.quadratic(J, chain_strength)
     h_room = min(_room(biases, ranges.h), _room(-biases, ranges.h))
-    J_room = _room(couplings, ranges.J)
+    most, least = _extremes(placement, couplings, reverses=reverses)
+    J_room = _room(most, ranges.J, least)
     ends = placement.couplers
     if ranges.J_at_qubit is not None:
-        J_room = min(J_room, _SUMMING * _room(_sums(ends, couplings), ranges.J_at_qubit))
+        J_room = min(J_room, _SUMMING * _room(_sums(ends, most), ranges.J_at_qubit, _sums(ends, least)))
     if ranges.J_in_group is not None and placement.graph.topology == "zephyr":
         groups = lattice.coupling_groups(lattice.lattice_of(placement.graph), ends)
-        J_room = min(J_room, _SUMMING * _room(_sums(2 * ends + groups, couplings), ranges.J_in_group))
+        sums = (_sums(2 * ends + groups, values) for values in (most, least))
+        J_room = min(J_room, _SUMMING * _room(next(sums), ranges.J_in_group, next(sums)))
     factor = min(share * min(h_room, J_room), J_room)
     if not np.isfinite(factor):
         return 1.0
     programmed = placement.quadratic(J * factor, chain_strength * factor)
-    return factor if _room(programmed, ranges.J) >= 1 else factor * _ROUNDING
+    most, least = _extremes(placement, programmed, reverses=reverses)
+    return factor if _room(most, ranges.J, least) >= 1 else factor * _ROUNDING
+
+
+def _extremes(
+    placement: Placement, couplings: FloatArray, *, reverses: bool
+) -> tuple[FloatArray, FloatArray]:
+    """Return the highest and lowest values that ``couplings`` (P,) can have."""
+    if not reverses:
+        return couplings, couplings
+    between, size = placement.terms >= 0, np.abs(couplings)
+    return np.where(between, size, couplings), np.where(between, -size, couplings)
 
 
 def _sums(ends: IntArray, couplings: FloatArray) -> FloatArray:
@@ -107,10 +123,11 @@ def _sums(ends: IntArray, couplings: FloatArray) -> FloatArray:
     return sums
 
 
-def _room(values: FloatArray, limits: tuple[float, float]) -> float:
-    """Return the factor by which the values can grow before they leave the range."""
+def _room(values: FloatArray, limits: tuple[float, float], lowest: FloatArray | None = None) -> float:
+    """Return the factor by which values, from ``lowest`` to ``values``, can grow within the range."""
     low, high = limits
-    most, least = float(values.max(initial=0.0)), float(values.min(initial=0.0))
+    most = float(values.max(initial=0.0))
+    least = float((values if lowest is None else lowest).min(initial=0.0))
     return min(high / most if most > 0 else np.inf, low / least if least < 0 else np.inf)
 
 

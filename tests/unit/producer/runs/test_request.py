@@ -32,6 +32,7 @@ CHOSEN: dict[str, tuple[str, Any]] = {
     "scale": ("2.0", 2.0),
     "annealing_time_us": ("5.0", 5.0),
     "anneal_schedule": ("[[0, 0], [20, 1]]", [[0.0, 0.0], [20.0, 1.0]]),
+    "gauge": ("tile", "tile"),
     "unembedding": ("discard", "discard"),
 }
 DECLARED = fields_of(Parameters)
