@@ -8,6 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dwave.cloud import Client
+from isal import isal_zlib
+from requests import PreparedRequest
 
 from schema.errors import Refused
 
@@ -57,6 +59,7 @@ class SapiClient(Client):  # type: ignore[misc]  # the client has no types
 
     _LOAD_THREAD_COUNT = 20
     _DEFAULT_ON_DEPRECATION_CONFIG = _QUIET
+    _DEFLATES = False
     retry_after_s: float | None = None  # the last that the server has sent, with a 429 or a 503
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
@@ -70,8 +73,13 @@ class SapiClient(Client):  # type: ignore[misc]  # the client has no types
         return tuple(self._deprecations)
 
     def create_session(self) -> Any:
-        """Return a session that reads two headers of all responses: the client reads one of polls only."""
+        """Return a session that deflates problems, and reads two headers of all responses.
+
+        The client itself reads one of them, of polls only.
+        """
         session = super().create_session()
+        if self._DEFLATES:
+            session.auth = deflate
         session.hooks["response"].append(self._read_retry_after)
         self._collect_deprecations(session)
         _read_environment(session, self.config.endpoint)
@@ -99,6 +107,25 @@ class SapiClient(Client):  # type: ignore[misc]  # the client has no types
     def _read_retry_after(self, response: Any, **_: Any) -> None:
         if response.status_code in _MAY_SAY_WHEN:
             self.retry_after_s = _seconds(response.headers.get("Retry-After"))
+
+
+class DeflatingClient(SapiClient):
+    """A client that compresses problems, for a distant server."""
+
+    _DEFLATES = True
+
+
+def deflate(request: PreparedRequest) -> PreparedRequest:
+    """Compress the problems that ``request`` submits, in place.
+
+    The client's own compression, by zlib, takes 16 ms for a full chip, as long as programming it; this takes
+    0.3 ms for the same format. An `auth` of `requests` may change a request, whose length is computed
+    afterwards.
+    """
+    if request.method == "POST" and isinstance(request.body, bytes):
+        request.body = isal_zlib.compress(request.body)
+        request.headers["Content-Encoding"] = "deflate"
+    return request
 
 
 def _asked_about(url: str) -> str | None:
@@ -142,15 +169,16 @@ def connect(access: Access) -> SapiClient:
         "poll_pause": 0.05,  # without a pause, a server that answers 5xx gets hundreds of requests a second
         "http_retry_backoff_factor": 0.05,
         "http_retry_total": access.retries,
-        "compress_qpu_problem_data": access.deflates,
+        "compress_qpu_problem_data": False,  # see `deflate`
         "cache_enabled": False,  # a graph that has changed must be seen
     }
+    kind = DeflatingClient if access.deflates else SapiClient
     try:
         if access.endpoint is None:
-            client: SapiClient = SapiClient.from_config(**settings)
+            client: SapiClient = kind.from_config(**settings)
             return client
         del settings["client"]
-        return SapiClient(endpoint=access.endpoint, token=access.token or "none", **settings)
+        return kind(endpoint=access.endpoint, token=access.token or "none", **settings)
     except (ValueError, OSError) as error:
         raise Refused(
             f"no access to D-Wave's solvers: {error}. Run `dwave config create`, or set DWAVE_API_TOKEN"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 
 import pytest
+import requests
 
 from worker.sapi.client import Access, SapiClient, connect
 
@@ -37,6 +39,26 @@ def test_hosts_that_need_no_proxy_are_reached_without(
     monkeypatch.setenv("NO_PROXY", "solver.example")
     with client.create_session() as session:
         assert "https" not in session.proxies
+
+
+def test_problems_are_deflated_for_a_distant_server(client: SapiClient) -> None:
+    problems = requests.Request("POST", f"{ENDPOINT}problems/", data=b'[{"data": "AAAA"}]' * 1000)
+    with client.create_session() as session:
+        sent = session.prepare_request(problems)
+    assert sent.headers["Content-Encoding"] == "deflate"
+    assert isinstance(sent.body, bytes)
+    assert int(sent.headers["Content-Length"]) == len(sent.body) < len(problems.data) / 10
+    assert zlib.decompress(sent.body) == problems.data
+    assert not client.config.compress_qpu_problem_data  # not twice
+
+
+def test_nothing_is_deflated_for_a_near_server() -> None:
+    near = connect(Access(ENDPOINT, "token", deflates=False))
+    with near.create_session() as session:
+        sent = session.prepare_request(requests.Request("POST", f"{ENDPOINT}problems/", data=b"[]"))
+    near.close()
+    assert "Content-Encoding" not in sent.headers
+    assert sent.body == b"[]"
 
 
 @pytest.mark.parametrize(("timeout_s", "wait_s"), [(60.0, 5), (5.0, 2), (0.8, 0)])
