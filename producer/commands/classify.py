@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import typer
 
 from producer.commands.shared import options as o
+from producer.commands.shared.reading import print_notes
 from producer.commands.shared.request import takes_request
 from producer.runs.request import ClassificationRequest
 
@@ -33,6 +34,7 @@ def classify(
     request = request.in_zone(o.zone_name(None))
     request.options(datetime.now(UTC), key)  # a wrong key or deadline is refused before anything starts
     images = request.read()
+    print_notes(images)
     if dry_run:
         submission.estimate(request, images, key, embedded=embedded, workers=workers, json=json)
     else:

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from producer.commands.shared import network_names
-from schema.errors import NetworkError, ParameterError
+from producer.commands.shared import architectures, network_names
+from producer.commands.shared.reading import Fitted, Invert, Resize, SkipUnreadable, read
+from producer.images.preprocessing import Fit, Preprocessing
+from schema.errors import ParameterError
 from schema.parameters import TRANSFERS, Origin, Solver, Visible, solver
 
 if TYPE_CHECKING:
     from producer.calibration.enqueue import ParameterGrid
     from producer.images.imageset import ImageSet
-    from producer.networks.description import Description
     from producer.networks.queries import NetworkSummary
     from schema.database import Database
-    from schema.network.architecture import Architecture
 
 app = typer.Typer(
-    help="Train, import, calibrate, list, show, rename and remove networks; choose defaults.",
+    help="Design, train, import, calibrate, list, show, rename and remove networks; choose defaults.",
     no_args_is_help=True,
 )
 app.command("default")(network_names.default)
@@ -142,7 +142,7 @@ def import_network(
     from producer.networks import bundle, versions
     from producer.networks import queries as networks_queries
 
-    joined = bundle.join(_described(name, architecture, classes, transfer), weights)
+    joined = bundle.join(architectures.described(name, architecture, classes, transfer), weights)
     with database() as opened:
         row = versions.install(opened, joined, Origin.IMPORTED)
         with opened.reading() as session:
@@ -177,9 +177,42 @@ def export_network(
 
 
 @app.command()
+def new(
+    data: Annotated[str, typer.Option("--data", "-d", help="Labelled images, as for `classify`.")],
+    name: Annotated[_Text, typer.Option("--name", help="Of the network; default: as the data.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file to write; default: standard output.")
+    ] = None,
+    labels: Labels = None,
+    resize: Resize = None,
+    fit: Fitted = Fit.CROP,
+    invert: Invert = False,
+    skip_unreadable: SkipUnreadable = False,
+) -> None:
+    """Write a first architecture for images: a commented .toml file for `networks train --architecture`."""
+    from producer.files import replacing
+    from producer.networks.starter import starter_text
+
+    images = read(data, labels, None, Preprocessing.parse(resize, fit, invert, skip_unreadable))
+    text = starter_text(images, name)
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    if output.suffix != ".toml":
+        raise ParameterError(f"{output}: an architecture is written as NAME.toml: use that suffix")
+    with replacing(output) as file:
+        file.write_text(text, encoding="utf-8")
+    typer.echo(f"{output}: `annealq networks train --architecture {output} --data {data}`", err=True)
+
+
+@app.command()
 def train(
     name: Annotated[
-        str | None, typer.Argument(help="A preset (digits, mnist); or give --architecture.")
+        str | None,
+        typer.Argument(
+            help="A preset (digits, mnist), or give --architecture; default: layers for these images, as "
+            "`networks new` writes them."
+        ),
     ] = None,
     data: Annotated[str, typer.Option("--data", "-d", help="Labelled images, as for `classify`.")] = "",
     architecture: Annotated[
@@ -188,6 +221,10 @@ def train(
     ] = None,
     labels: Labels = None,
     limit: Limit = None,
+    resize: Resize = None,
+    fit: Fitted = Fit.CROP,
+    invert: Invert = False,
+    skip_unreadable: SkipUnreadable = False,
     transfer: Annotated[
         str,
         typer.Option(
@@ -217,8 +254,10 @@ def train(
         raise typer.BadParameter(
             "the embedded workers stop with this command; leave out --detach or --embedded"
         )
-    layers = _architecture(name, architecture)
-    images = _read(data, labels, limit)
+    layers = architectures.architecture(name, architecture)
+    images = read(data, labels, limit, Preprocessing.parse(resize, fit, invert, skip_unreadable))
+    if layers is None:
+        layers = architectures.starter(images)
     with open_app(embedded=embedded) as app_context:
         queued = submit_training(app_context, layers, images, transfer=transfer, seed=seed, epochs=epochs)
         if not detach:
@@ -239,6 +278,10 @@ def calibrate(
     ] = "local",
     labels: Labels = None,
     limit: Limit = None,
+    resize: Resize = None,
+    fit: Fitted = Fit.CROP,
+    invert: Invert = False,
+    skip_unreadable: SkipUnreadable = False,
     test: Test = None,
     allow_overlap: Overlap = False,
     reads: Annotated[
@@ -263,9 +306,7 @@ def calibrate(
 
     `classify` then uses them for the same network and solver, and prints that it does.
     """
-    from producer.calibration.enqueue import refuse_shared_images
     from producer.commands.shared.session import open_app
-    from producer.images.source import read_images
     from producer.jobs import submit_calibration
     from producer.reports import network as reports_network
     from producer.reports.progress import watch_calibration
@@ -274,9 +315,9 @@ def calibrate(
     chosen = solver(solver_name)
     lists = {"lam": lam, "sweeps": sweeps, "chain_strength": chain_strength, "scale": scale}
     grid = _grid(chosen, lists, reads, visible=visible, seed=seed, qpu=qpu)
-    images = _read(data, labels, limit)
-    if test is not None and not allow_overlap:
-        refuse_shared_images(images, read_images(test))
+    preprocessing = Preprocessing.parse(resize, fit, invert, skip_unreadable)
+    images = read(data, labels, limit, preprocessing)
+    _refuse_shared(images, None if allow_overlap else test, preprocessing)
     with open_app(embedded=embedded, emulator=chosen is Solver.EMULATOR) as app_context:
         queued, trained_on = submit_calibration(app_context, images, name, chosen, grid)
         if trained_on:
@@ -287,6 +328,14 @@ def calibrate(
         print_json(asdict(calibration))
     else:
         page().print(reports_network.calibration_text(calibration))
+
+
+def _refuse_shared(images: ImageSet, test: str | None, preprocessing: Preprocessing) -> None:
+    from producer.calibration.enqueue import refuse_shared_images
+    from producer.images.source import read_images
+
+    if test is not None:
+        refuse_shared_images(images, read_images(test, preprocessing=preprocessing))
 
 
 _QPU_ONLY = ("chain_strengths", "scales", "qpu")
@@ -322,13 +371,6 @@ def _numbers(name: str, text: str) -> tuple[float, ...]:
         raise ParameterError(f"{name} is {text!r}: expected comma-separated numbers") from None
 
 
-def _read(data: str, labels: Path | None, limit: int | None) -> ImageSet:
-    from producer.images.source import read_images
-
-    images = read_images(data, labels)
-    return images if limit is None else images.limit(limit)
-
-
 def _print(network: NetworkSummary, *, json: bool) -> None:
     from producer.reports import network as reports_network
     from producer.reports.terminal import page, print_json
@@ -337,16 +379,6 @@ def _print(network: NetworkSummary, *, json: bool) -> None:
         print_json(asdict(network))
     else:
         page().print(reports_network.network_text(network))
-
-
-def _architecture(name: str | None, file: Path | None) -> Architecture:
-    from schema.network.architecture import PRESETS, load, preset
-
-    if (name is None) == (file is None):
-        raise typer.BadParameter(
-            f"give a preset's NAME ({', '.join(PRESETS)}) or --architecture FILE, not both"
-        )
-    return load(file) if file is not None else preset(name or "")
 
 
 def _draw(database: Database, network: NetworkSummary, path: Path, image: str | None) -> None:
@@ -366,22 +398,3 @@ def _draw(database: Database, network: NetworkSummary, path: Path, image: str | 
     title = f"{name}, {len(q.values)} units, {subject}"
     figures_q_matrix.draw_q(path, q.values, q.sizes, q.kinds, network.classes, title)
     typer.echo(f"drawn to {path}", err=True)
-
-
-def _described(name: str, architecture: str, classes: str | None, transfer: str | None) -> Description:
-    from producer.networks import description
-    from schema.network.architecture import PRESETS, preset
-
-    if architecture in PRESETS:
-        described = description.describe(preset(architecture))
-    elif Path(architecture).suffix in (".toml", ".json"):
-        described = description.read(Path(architecture))
-    else:
-        raise NetworkError(
-            f"{architecture}: an architecture is a .toml or .json file, or a preset: {', '.join(PRESETS)}"
-        )
-    if transfer not in (None, described.transfer):
-        # Its metrics were measured with the other transfer.
-        described = described.replace(transfer=transfer, weights_sha256=None)
-    names = described.classes if classes is None else tuple(part.strip() for part in classes.split(","))
-    return described.replace(architecture=described.architecture.replace(name=name), classes=names)

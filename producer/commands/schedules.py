@@ -11,6 +11,7 @@ import typer
 
 from producer.commands.classify import classify
 from producer.commands.shared import options as o
+from producer.commands.shared.reading import print_notes
 from producer.commands.shared.request import takes_request
 from producer.runs.request import ClassificationRequest
 from schema.errors import ParameterError
@@ -74,7 +75,7 @@ def add(
     timed = Cron.parse(cron, o.zone_name(zone))
     request = _scheduled(command).in_zone(timed.zone_name).from_anywhere()
     with database() as opened:
-        schedules.add(opened, name, timed, request)
+        print_notes(schedules.add(opened, name, timed, request))
         with opened.reading() as session:
             next_at = schedules.get(session, name).next_at
     if next_at is not None:

@@ -2,7 +2,9 @@
 
     source.py    finds the format of a source and reads it
     imageset.py  the set of images, and parts of it
-    idx.py, npy.py, npz.py, table.py, folder.py, digits.py, picture.py  one format each
+    idx.py, npy.py, npz.py, table.py, digits.py, pictures/  one format each
+    foreign.py   refuses other formats, and names what to convert them to
+    preprocessing.py  resizes and inverts on request; counts what was changed or left out
     pixels.py    any array -> grey uint8
     labels.py    any array -> int64 labels
     stream.py    bytes of unknown origin, never more of them than announced

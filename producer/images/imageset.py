@@ -34,6 +34,8 @@ class ImageSet:
     """Names of the classes, when the source has them."""
     sources: tuple[str, ...] | None
     """One file name per image, relative to the folder they were read from; None for other sources."""
+    notes: tuple[str, ...] = ()
+    """What was changed or left out when the source was read, for display."""
 
     def limit(self, n: int) -> ImageSet:
         """Return the first ``n`` images, or all if there are fewer; raise ParameterError if ``n`` < 1."""

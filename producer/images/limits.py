@@ -14,6 +14,19 @@ MAX_IMAGES = 10_000_000
 MAX_PIXELS = 4096 * 4096
 """Pixels of one image. A network for an annealer reads some hundred; this only stops decompression bombs."""
 
+MAX_REDUCIBLE_PIXELS = 2**26
+"""Pixels of a JPEG that is decoded at a fraction of its size: 67 million, more than phones take. Decoding a
+progressive one needs 3 bytes for each."""
+
+MAX_WEBP_BYTES = 64 * 2**20
+"""Bytes of a WebP file, which Pillow reads as a whole."""
+
+MAX_MEMBER_BYTES = 64 * 2**20
+"""Bytes of one picture in a zip archive, which is unpacked in memory."""
+
+MAX_MEMBERS = 1_000_000
+"""Entries of a zip archive; Python holds the names of all of them in memory."""
+
 MAX_TEXT_BYTES = 512 * 2**20
 """Decoded bytes of one text file. MNIST's 60,000 training images are 110 MB as CSV."""
 

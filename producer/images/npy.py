@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MAGIC = b"\x93NUMPY"
 PICKLE_MAGIC = b"\x80"
+TEXT = re.compile(r"[<>|=]?[US][0-9]+")
 REAL_NUMBERS = re.compile(r"[<>|=]?[buif][0-9]{1,2}")
 HINT = "save it with numpy.save(path, array) where array is a plain array of numbers"
 
@@ -75,6 +76,11 @@ def _dtype(descr: object, name: str) -> np.dtype[np.generic]:
     text = str(descr)
     if "O" in text:
         raise ImageError(f"{name} is pickled (an array of objects), and pickles are never read: {HINT}")
+    if TEXT.fullmatch(text):
+        raise ImageError(
+            f"{name} holds text: number the classes with "
+            "`names, labels = numpy.unique(labels, return_inverse=True)`, and save labels"
+        )
     if not REAL_NUMBERS.fullmatch(text):
         raise ImageError(
             f"{name} has values of type {printable(text)[:80]}, which are not real numbers: {HINT}"

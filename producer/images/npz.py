@@ -1,15 +1,16 @@
 """Reads .npz: picks the arrays of images and labels by their names, then reads only those.
 
 Known names, in any case: images, labels; x, y; and with a split such as train or test: test_images and
-test_labels, images_test and labels_test, x_test and y_test. If a file has only one array, its name does not
-matter. If that leaves a choice, ``file.npz:test`` names the split and ``file.npz:images`` an array.
+test_labels, images_test and labels_test, x_test and y_test. Labels may also be called label, target or
+targets. If a file has only one array, its name does not matter. If that leaves a choice, ``file.npz:test``
+names the split and ``file.npz:images`` an array.
 """
 
 from __future__ import annotations
 
 import zipfile
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from producer.images.limits import DEFLATE_RATIO
 from producer.images.npy import read_array
@@ -27,6 +28,9 @@ IMAGES = ("images", "x")
 LABELS = ("labels", "y")
 """Names of arrays; images go with labels, x with y."""
 
+OTHER_LABELS = (*LABELS, "label", "target", "targets")
+"""Names under which labels are searched for next, with the same split."""
+
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """The methods of numpy.savez and numpy.savez_compressed."""
 
@@ -34,18 +38,32 @@ MOST_OFFERED = 8
 """Largest number of arrays in a message."""
 
 
-def read_npz(path: Path, part: str | None) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
-    """Return the images in ``path`` and its labels or None; ``part`` names a split or an array of images.
+class Arrays(NamedTuple):
+    """The images of an .npz file, its labels, and their name if it is not the partner of the images' name."""
+
+    images: NDArray[np.generic]
+    labels: NDArray[np.generic] | None
+    other_name: str | None
+
+
+def read_npz(path: Path, part: str | None) -> Arrays:
+    """Return the images in ``path`` and its labels, if any; ``part`` names a split or an array of images.
 
     Raises:
         ImageError: not an intact .npz, none or several sets of images, or an array that cannot be read.
     """
-    with _open_archive(path) as archive:
+    with open_archive(path) as archive:
         arrays = _arrays(archive)
         images = _pick(path, arrays, part, IMAGES)
         labels = _labels_of(images, arrays)
         pixels = _read(archive, arrays[images], path)
-        return pixels, None if labels is None else _read(archive, arrays[labels], path)
+        if labels is not None:
+            return Arrays(pixels, _read(archive, arrays[labels], path), None)
+        other = _other_labels(images, arrays)
+        values = None if other is None else _read(archive, arrays[other], path)
+        if values is None or values.shape[:1] != pixels.shape[:1]:
+            return Arrays(pixels, None, None)
+        return Arrays(pixels, values, other)
 
 
 def read_npz_labels(path: Path, part: str | None) -> NDArray[np.generic]:
@@ -54,13 +72,14 @@ def read_npz_labels(path: Path, part: str | None) -> NDArray[np.generic]:
     Raises:
         ImageError: not an intact .npz, none or several arrays of labels, or an array that cannot be read.
     """
-    with _open_archive(path) as archive:
+    with open_archive(path) as archive:
         arrays = _arrays(archive)
         return _read(archive, arrays[_pick(path, arrays, part, LABELS)], path)
 
 
 @contextmanager
-def _open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open the zip archive ``path``; raise ImageError if it is not an intact one."""
     with open_regular(path) as file:
         try:
             archive = zipfile.ZipFile(file)
@@ -121,6 +140,13 @@ def _labels_of(images: str, arrays: Iterable[str]) -> str | None:
         if split is not None:
             return next((name for name in arrays if _split(name, partner) == split), None)
     return None
+
+
+def _other_labels(images: str, arrays: Iterable[str]) -> str | None:
+    """Return the only array that is called like labels and has the split of the array ``images``, or None."""
+    split = next((found for word in IMAGES if (found := _split(images, word)) is not None), "")
+    others = [name for name in arrays if any(_split(name, word) == split for word in OTHER_LABELS)]
+    return others[0] if len(others) == 1 and others[0] != images else None
 
 
 def _offer(path: Path, choices: Iterable[str], names: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import stat
 from enum import StrEnum
 from pathlib import Path
@@ -9,15 +10,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from producer.images import foreign
 from producer.images.digits import read_digits
-from producer.images.folder import read_folder
 from producer.images.idx import find_labels_file, read_idx, read_idx_images
 from producer.images.imageset import ImageSet
 from producer.images.labels import to_labels
 from producer.images.npy import MAGIC, read_npy
 from producer.images.npz import read_npz, read_npz_labels
-from producer.images.picture import is_picture, read_picture
+from producer.images.pictures.archive import read_archive
+from producer.images.pictures.folder import read_folder
+from producer.images.pictures.picture import is_picture, read_picture
 from producer.images.pixels import to_pixels
+from producer.images.preprocessing import AS_IS, COLOURED, Changes, Preprocessing
 from producer.images.stream import open_stream, printable, translate_errors
 from producer.images.table import read_label_table, read_table
 from schema.errors import ImageError
@@ -36,6 +40,7 @@ class SourceKind(StrEnum):
     NPY = ".npy"
     NPZ = ".npz"
     CSV = ".csv"
+    ZIP = ".zip"
     PICTURE = "picture"
     FOLDER = "folder"
 
@@ -50,43 +55,48 @@ class _Raw(NamedTuple):
     sources: tuple[str, ...] | None = None
 
 
-def read_images(source: str | Path, labels: str | Path | None = None) -> ImageSet:
+def read_images(
+    source: str | Path, labels: str | Path | None = None, preprocessing: Preprocessing = AS_IS
+) -> ImageSet:
     """Return the validated images that ``source`` names, with their labels, if any.
 
     Args:
         source: ``digits`` (``sklearn:digits`` if a file has that name); an IDX file; .npz (``file.npz:test``
             chooses a split or an array); .npy; CSV of pixels; a folder of pictures, flat or one sub-folder
-            per class; one picture. IDX, .npy and CSV may be compressed by gzip.
+            per class, or a zip archive of one; one picture. IDX, .npy and CSV may be compressed by gzip.
         labels: a file of labels (IDX, .npy, .npz, or text with one per line) that replace the source's own.
             Without it, the labels of IDX images are searched for next to them.
+        preprocessing: what is done to each image; ``ImageSet.notes`` says what was changed or left out.
 
     Raises:
         ImageError: a file is missing, damaged, hostile or inconsistent; nothing is unpickled.
     """
     if source in (DIGITS, EXPLICIT_DIGITS) and isinstance(source, str):
-        return _named(source, labels)
+        return _named(source, labels, preprocessing)
     try:
-        return _read_path(source, labels)
+        return _read_path(source, labels, preprocessing)
     except MemoryError as error:
         raise ImageError(
             f"{printable(source)} needs more memory than this process may use: split it, or scale it down"
         ) from error
 
 
-def _read_path(source: str | Path, labels: str | Path | None) -> ImageSet:
+def _read_path(source: str | Path, labels: str | Path | None, preprocessing: Preprocessing) -> ImageSet:
     path, part = _locate(source)
-    kind = _kind(path)
-    raw = _read(kind, path, part)
+    kind, changes = _kind(path), Changes()
+    raw = _read(kind, path, part, preprocessing, changes)
     if labels is None and kind is SourceKind.IDX:
         labels = find_labels_file(path)
     if labels is not None:
         raw = _relabel(raw, path, labels)
-    return _validated(_name(path, part), printable(source), raw)
+    return _validated(_name(path, part), printable(source), raw, preprocessing, changes)
 
 
-def _named(source: str, labels: str | Path | None) -> ImageSet:
+def _named(source: str, labels: str | Path | None, preprocessing: Preprocessing) -> ImageSet:
     if labels is not None:
         raise ImageError(f"{source} has labels of its own: leave the file of labels out")
+    if preprocessing.changes_pixels:
+        raise ImageError(f"{source} has images of 8 x 8 pixels from 0 to 16: leave --resize and --invert out")
     if source == DIGITS and _exists(Path(source)):
         raise ImageError(
             f"{source} is both a data set and a file or folder here: "
@@ -123,7 +133,8 @@ def _kind(path: Path) -> SourceKind:
         if stat.S_ISDIR(path.stat().st_mode):
             return SourceKind.FOLDER
     name = path.name.lower()
-    for kind in (SourceKind.NPY, SourceKind.NPZ, SourceKind.CSV):
+    foreign.refuse(path)
+    for kind in (SourceKind.NPY, SourceKind.NPZ, SourceKind.CSV, SourceKind.ZIP):
         if name.removesuffix(".gz").endswith(kind):
             return kind
     if is_picture(name):
@@ -143,18 +154,26 @@ def _sniffed(path: Path) -> SourceKind:
     )
 
 
-def _read(kind: SourceKind, path: Path, part: str | None) -> _Raw:
+def _read(
+    kind: SourceKind, path: Path, part: str | None, preprocessing: Preprocessing, changes: Changes
+) -> _Raw:
     match kind:
         case SourceKind.NPZ:
-            return _Raw(*read_npz(path, part))
+            images, labels, other_name = read_npz(path, part)
+            if other_name is not None:
+                changes.remarks.append(f"labels are those of {printable(other_name)!r}")
+            return _Raw(images, labels)
         case SourceKind.NPY:
             return _Raw(read_npy(path))
         case SourceKind.CSV:
-            return _Raw(*read_table(path))
+            images, labels = read_table(path, changes)
+            return _Raw(images, labels)
         case SourceKind.PICTURE:
-            return _Raw(read_picture(path), sources=(printable(path.name),))
-        case SourceKind.FOLDER:
-            folder = read_folder(path)
+            picture = read_picture(path, preprocessing, changes)
+            return _Raw(picture[np.newaxis], sources=(printable(path.name),))
+        case SourceKind.FOLDER | SourceKind.ZIP:
+            read = read_folder if kind is SourceKind.FOLDER else read_archive
+            folder = read(path, preprocessing, changes)
             return _Raw(folder.images, folder.labels, None, folder.classes, folder.sources)
         case SourceKind.IDX:
             return _Raw(read_idx_images(path))
@@ -187,18 +206,32 @@ def read_labels(source: str | Path) -> NDArray[np.generic]:
             )
 
 
-def _validated(name: str, source: str, raw: _Raw) -> ImageSet:
+def _validated(name: str, source: str, raw: _Raw, preprocessing: Preprocessing, changes: Changes) -> ImageSet:
     _refuse_flattened_images(raw, source)
     images = to_pixels(raw.images, source)
+    if raw.images.ndim == 4 and raw.images.shape[3] == 3:
+        changes.counts[COLOURED] += len(images)
     labels = None if raw.labels is None else to_labels(raw.labels, len(images), raw.labels_name or source)
-    return ImageSet(name, images, labels, raw.classes, raw.sources)
+    if raw.sources is None:  # pictures were prepared one by one, as they were read
+        images = preprocessing.apply_to_all(images, changes)
+    return ImageSet(name, images, labels, raw.classes, raw.sources, changes.notes())
 
 
 def _refuse_flattened_images(raw: _Raw, source: str) -> None:
-    """Raise ImageError for flattened images: they look like one image, but have several labels."""
-    rows = raw.images.shape[:1]
-    if raw.images.ndim == 2 and raw.labels is not None and raw.labels.shape[:1] == rows != (1,):
+    """Raise ImageError for flattened images, which look like one image: several labels, or square rows."""
+    if raw.images.ndim != 2:
+        return
+    rows, columns = raw.images.shape
+    side = math.isqrt(columns)
+    is_square = side * side == columns
+    reshape = f"reshape(-1, {side}, {side})" if is_square else "reshape(-1, H, W)"
+    if raw.labels is not None and len(raw.labels) == rows != 1:
         raise ImageError(
-            f"{source} has {rows[0]:,} labels for an array of shape {raw.images.shape}, which is one image: "
-            "reshape rows of pixels to (N, H, W)"
+            f"{source} has {rows:,} labels for an array of shape {raw.images.shape}, which is one image: "
+            f"reshape rows of pixels to (N, H, W) by {reshape}"
+        )
+    if is_square and side > 4 and rows not in (1, columns):
+        raise ImageError(
+            f"{source} has shape {raw.images.shape}, which may be one image or {rows:,} flattened ones: "
+            f"save array.{reshape}, or, if it is one image, array[None]"
         )

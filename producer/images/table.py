@@ -1,7 +1,7 @@
 """Reads CSV of pixels, one image per line, with or without a header and a label.
 
-With a header, the column ``label`` holds labels and all others are pixels. Without one, N x N columns
-are pixels and N x N + 1 are a label and pixels. Images are square, row by row.
+With a header, the column ``label`` (or labels, class, target, y) holds labels and all others are pixels.
+Without one, N x N columns are pixels and N x N + 1 are a label and pixels. Images are square, row by row.
 """
 
 from __future__ import annotations
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LABEL = "label"
+    from producer.images.preprocessing import Changes
+
+LABELS = ("label", "labels", "class", "target", "y")
+"""Names of a column of labels, in any case; the first that a header has is taken."""
+
+MAX_LABELS = 256
+"""Largest number of different values of a column that may hold labels."""
 
 DTYPES = (np.uint8, np.int64, np.float64)
 """Tried in turn: the first takes an eighth of the memory of the others."""
@@ -33,8 +39,10 @@ class _Table(NamedTuple):
     header: list[str] | None
 
 
-def read_table(path: Path) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
+def read_table(path: Path, changes: Changes) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
     """Return the (N, H, H) uint8, int64 or float64 pixels in ``path``, and its (N,) labels or None.
+
+    ``changes`` receives a remark on labels whose column is called otherwise, or may be another.
 
     Raises:
         ImageError: no lines, too many, a field that is not a number, lines of different lengths, or a number
@@ -43,6 +51,10 @@ def read_table(path: Path) -> tuple[NDArray[np.generic], NDArray[np.generic] | N
     table = _parse(path)
     column = _label_column(table)
     labels = None if column is None else table.values[:, column]
+    if column is not None and table.header is not None and table.header[column] != LABELS[0]:
+        changes.remarks.append(f"labels are those of column {table.header[column]!r}")
+    if column == 0 and table.header is None:
+        changes.remarks.extend(_doubts(table.values))
     pixels = table.values if column is None else np.delete(table.values, column, axis=1)
     side = math.isqrt(pixels.shape[1])
     if side == 0 or side * side != pixels.shape[1]:
@@ -70,7 +82,19 @@ def read_label_table(path: Path) -> NDArray[np.generic]:
 
 
 def _named_label(table: _Table) -> int | None:
-    return table.header.index(LABEL) if table.header and LABEL in table.header else None
+    header = table.header or []
+    return next((header.index(name) for name in LABELS if name in header), None)
+
+
+def _doubts(values: NDArray[np.generic]) -> list[str]:
+    """Return a warning if the first of the columns has one value only, and the last may hold labels."""
+    first, last = np.unique(values[:, 0]), np.unique(values[:, -1])
+    if len(values) == 1 or len(first) > 1 or not 1 < len(last) <= MAX_LABELS:
+        return []
+    return [
+        f"warning: labels are taken from the first column, which is {first[0]:g} in every line; if the last "
+        "column holds them, begin the file with a header that calls it 'label'"
+    ]
 
 
 def _label_column(table: _Table) -> int | None:
@@ -102,9 +126,9 @@ def _parse(path: Path) -> _Table:
 
 
 def _header(line: str) -> list[str] | None:
-    """Return the fields of a header, one of which is ``label`` or none of which is a number, or None."""
+    """Return the fields of a header, one of which is in ``LABELS`` or none of which is a number, or None."""
     fields = _fields(line.lower())
-    if LABEL in fields or not any(_is_number(field) for field in fields):
+    if not set(LABELS).isdisjoint(fields) or not any(_is_number(field) for field in fields):
         return fields
     return None
 

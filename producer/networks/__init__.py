@@ -8,6 +8,7 @@ bundle.py         files of a complete network, and their import
 versions.py       inserts a row for each content, as the next version of its name
 compatibility.py  checks whether a network can take images
 chip_limits.py    checks whether the known chips of a solver can take a run
+starter.py        writes a first architecture for images
 training.py       enqueues the training of a network
 queries.py        rows as dataclasses
 q_matrix.py       the Q matrix of a network

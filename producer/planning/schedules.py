@@ -64,10 +64,10 @@ class ScheduleSummary:
     last: FiringSummary | None
 
 
-def add(database: Database, name: str, cron: Cron, request: ClassificationRequest) -> None:
+def add(database: Database, name: str, cron: Cron, request: ClassificationRequest) -> ImageSet:
     """Store ``request`` in ``database`` as schedule ``name``; it becomes a run whenever ``cron`` is due.
 
-    Its images are read now, so that a request that cannot be classified is refused immediately.
+    Its images are read now and returned, so that a request that cannot be classified is refused immediately.
 
     Raises:
         InputError: the name is taken or not valid, the request cannot be classified, or its deadline is a
@@ -106,6 +106,7 @@ def add(database: Database, name: str, cron: Cron, request: ClassificationReques
                 f"there is a schedule {name!r}: choose another name, or `annealq schedules remove {name}`"
             ) from None
         record_event(session, "schedules", row, None, ScheduleState.ACTIVE, now=now)
+    return images
 
 
 def pause(database: Database, name: str) -> None:

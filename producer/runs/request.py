@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
+from producer.images.preprocessing import Fit, Preprocessing
 from schema.calendar.run_hours import ALWAYS_OPEN, RunHours
 from schema.calendar.windows import MAX_WINDOWS, Windows, find_zone
 from schema.errors import ParameterError
@@ -36,6 +37,28 @@ BatchSize = Annotated[
         description="Images that one worker takes at a time; default: 100, and for solvers with qubits as "
         "many whole problems as come nearest to 1,000, eight at least, once an embedding is known.",
     ),
+]
+Resize = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        max_length=20,
+        description="Resize each image to HEIGHT or HEIGHTxWIDTH pixels, as in 28 or 28x32.",
+    ),
+]
+Chosen = Annotated[
+    Fit,
+    Field(
+        strict=False,
+        description="With resize, what happens to images of other proportions: crop cuts both ends of the "
+        "longer side, pad adds black, stretch distorts.",
+    ),
+]
+Invert = Annotated[
+    bool, Field(description="Make dark bright and bright dark, for networks trained on the opposite.")
+]
+SkipUnreadable = Annotated[
+    bool, Field(description="Leave out pictures of a folder that cannot be read, instead of refusing it.")
 ]
 Priority = Annotated[int, Field(ge=-1000, le=1000, description="Runs of higher priority go first.")]
 Budget = Annotated[int | None, Field(ge=1, le=MAX_BUDGET_US, title="QPU time in microseconds")]
@@ -86,6 +109,10 @@ class RunRequest(Validated):
     solver: Annotated[Solver, Field(strict=False)] = Solver.LOCAL
     classes: tuple[str, ...] | None = None
     limit: Annotated[int | None, Field(ge=1, le=10**9, description="Only the first N images.")] = None
+    resize: Resize = None
+    fit: Chosen = Fit.CROP
+    invert: Invert = False
+    skip_unreadable: SkipUnreadable = False
     asked: Mapping[str, Any] = field(default_factory=dict)
     calibrated: bool = True
     batch_size: BatchSize = None
@@ -105,6 +132,7 @@ class RunRequest(Validated):
 
     def __post_init__(self) -> None:
         """Raise ParameterError for what does not go together."""
+        _ = self.preprocessing
         Parameters.from_dict(self.asked).check_for(self.solver)
         if self.is_timed:
             find_zone(self._zone)
@@ -112,6 +140,11 @@ class RunRequest(Validated):
                 Windows.parse(self.windows, self._zone)
         elif self.zone is not None:
             raise ParameterError(f"tz {self.zone} applies to window and deadline, but neither is given")
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Return what is done to each image; raise ParameterError if ``resize`` is no size."""
+        return Preprocessing.parse(self.resize, self.fit, self.invert, self.skip_unreadable)
 
     @property
     def is_timed(self) -> bool:
@@ -162,7 +195,7 @@ class ClassificationRequest(RunRequest):
         """Return the images; raise ImageError where they cannot be used."""
         from producer.images.source import read_images
 
-        images = self.select(read_images(self.data, self.labels))
+        images = self.select(read_images(self.data, self.labels, self.preprocessing))
         return images if self.name is None else replace(images, name=self.name)
 
     def from_anywhere(self) -> ClassificationRequest:

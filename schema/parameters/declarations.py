@@ -83,7 +83,7 @@ def plain_type(field: FieldInfo) -> Any:
 def is_structured(field: FieldInfo) -> bool:
     """Return whether a value of ``field`` is written as JSON where only text can be given."""
     kind = plain_type(field)
-    return kind not in (int, float, str) and not issubclass(kind, StrEnum)
+    return kind not in (bool, int, float, str) and not issubclass(kind, StrEnum)
 
 
 def limits_of(field: FieldInfo) -> dict[str, Any]:

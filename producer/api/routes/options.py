@@ -48,7 +48,7 @@ class Webhook(BaseModel):
 
 
 # Fields of a request that have the same name, type and limits over HTTP.
-_SAME = ("network", "solver", "priority", "batch_size", "limit", "deadline")
+_SAME = ("network", "solver", "priority", "batch_size", "limit", "resize", "fit", "invert", "deadline")
 
 
 class RunBodyOptions(BaseModel):

@@ -95,7 +95,7 @@ def _from_json(service: Service, caller: Caller, body: bytes, key: str | None) -
         )
     sent = options.from_json(body)
     if sent.uri is not None:
-        images = uploads.read_uri(sent.uri, sent.part, service.api)
+        images = uploads.read_uri(sent.uri, sent, service.api)
     else:
         images = uploads.read_numbers(sent)
     return _respond(service, caller, images, sent, key)
@@ -117,7 +117,7 @@ def _with_form(
             "a form has either a `uri` or one file or more called `images`, and at most one called `labels`"
         )
     if sent.uri is not None:
-        images = uploads.read_uri(sent.uri, sent.part, service.api)
+        images = uploads.read_uri(sent.uri, sent, service.api)
     else:
         images = uploads.read_files(files["images"], next(iter(files["labels"]), None), sent, service.api)
     return _respond(service, caller, images, sent, key)

@@ -23,14 +23,15 @@ from producer.api.core.settings import ApiSettings
 from producer.api.routes.options import RunBody, RunBodyOptions
 from producer.images.imageset import ImageSet
 from producer.images.labels import to_labels
-from producer.images.picture import SUFFIXES, is_picture, read_picture
+from producer.images.pictures.picture import SUFFIXES, is_picture, read_picture
 from producer.images.pixels import to_pixels
+from producer.images.preprocessing import Changes, Preprocessing
 from producer.images.source import read_images, read_labels
 from schema.errors import ImageError, RequestRefused
 
 _GZIP = b"\x1f\x8b"
 _CHUNK = 2**20
-_KNOWN = (".npz", ".npy", ".csv", ".txt", ".idx", *SUFFIXES)
+_KNOWN = (".npz", ".npy", ".csv", ".txt", ".idx", ".zip", *SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -51,37 +52,36 @@ def read_files(
     Raises:
         ImageError: the files cannot be read; it has the names that the sender gave them.
     """
-    sent = files if labels is None else [*files, labels]
+    sent, preprocessing = files if labels is None else [*files, labels], options.request().preprocessing
     with tempfile.TemporaryDirectory(prefix="annealq-upload-") as folder:
         paths = [_store(file, Path(folder), k) for k, file in enumerate(sent)]
         label_path = None if labels is None else paths.pop()
         try:
             if len(paths) > 1:
-                return _read_pictures(files, paths, label_path, limits.max_decoded)
+                return _read_pictures(files, paths, label_path, limits.max_decoded, preprocessing)
             _refuse_bomb(paths[0], limits.max_decoded)
-            read = read_images(_with_part(paths[0], options.part), label_path)
+            read = read_images(_with_part(paths[0], options.part), label_path, preprocessing)
         except ImageError as error:
             message = str(error)
             for path, file in zip([*paths, label_path], sent, strict=False):
                 message = message.replace(str(path), _base(file.name))
             raise ImageError(message) from error
-    sources = None if read.sources is None else (printable(files[0].name),)
+    sources = (printable(files[0].name),) if is_picture(paths[0].name) else read.sources
     return replace(read, name=_base(files[0].name), sources=sources)
 
 
 def read_numbers(request: RunBody) -> ImageSet:
     """Return the images in the JSON body ``request``; raise ImageError if pixels or labels are invalid."""
     pixels = to_pixels(_array(request.images, "images"), "images")
+    pixels = request.request().preprocessing.apply_to_all(pixels, Changes())
     labels = None
     if request.labels is not None:
         labels = to_labels(_array(request.labels, "labels"), len(pixels), "labels")
     return ImageSet("images", pixels, labels, None, None)
 
 
-def read_uri(uri: str, part: str | None, limits: ApiSettings) -> ImageSet:
-    """Return the images at ``uri``, a file or folder below the folders in ``limits``.
-
-    ``part`` names a set of images in an .npz file.
+def read_uri(uri: str, options: RunBodyOptions, limits: ApiSettings) -> ImageSet:
+    """Return the images at ``uri``, a file or folder below the folders in ``limits``, as ``options`` say.
 
     Raises:
         RequestRefused: 403, the file is not below one of the folders.
@@ -100,7 +100,7 @@ def read_uri(uri: str, part: str | None, limits: ApiSettings) -> ImageSet:
         )
     if real.is_file():
         _refuse_bomb(real, limits.max_decoded)
-    return read_images(_with_part(real, part))
+    return read_images(_with_part(real, options.part), preprocessing=options.request().preprocessing)
 
 
 def _resolve(path: Path) -> Path | None:
@@ -130,7 +130,11 @@ def _base(name: str) -> str:
 
 
 def _read_pictures(
-    files: Sequence[SentFile], paths: Sequence[Path], labels: Path | None, max_bytes: int
+    files: Sequence[SentFile],
+    paths: Sequence[Path],
+    labels: Path | None,
+    max_bytes: int,
+    preprocessing: Preprocessing,
 ) -> ImageSet:
     for file in files:
         if not is_picture(file.name):
@@ -138,16 +142,16 @@ def _read_pictures(
                 f"{_base(file.name)}: several files must all be pictures; send one .npz, .npy, CSV or IDX "
                 "file alone"
             )
-    first = read_picture(paths[0])
+    first = read_picture(paths[0], preprocessing)
     if len(paths) * first.size > max_bytes:
         raise ImageError(f"{len(paths):,} pictures of {first.size:,} pixels are too many: send fewer")
     pixels = np.empty((len(paths), *first.shape), np.uint8)
     for row, path in enumerate(paths):
-        picture = read_picture(path)
+        picture = read_picture(path, preprocessing)
         if picture.shape != first.shape:
             raise ImageError(
                 f"{_base(files[row].name)}: is {picture.shape[0]} x {picture.shape[1]} pixels, the first is "
-                f"{first.shape[0]} x {first.shape[1]}; scale them to one size"
+                f"{first.shape[0]} x {first.shape[1]}; scale them to one size, or ask for one by resize"
             )
         pixels[row] = picture
     numbers = None if labels is None else to_labels(read_labels(labels), len(pixels), "labels")

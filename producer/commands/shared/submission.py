@@ -6,16 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 from producer import jobs
+from producer.calibration import background
+from producer.calibration.enqueue import count_trained_on
 from producer.commands.shared import watching
 from producer.commands.shared.session import open_app
 from producer.context import AppContext
 from producer.images.imageset import ImageSet
-from producer.networks.choose import get_or_install_network
+from producer.networks.choose import choose_network, get_or_install_network
 from producer.networks.compatibility import match_images
 from producer.reports import solver as reports_solver
 from producer.reports.progress import watch_dry_run
 from producer.reports.terminal import page, print_json, screen
-from producer.runs import batch_size
+from producer.runs import batch_size, queries
 from producer.runs.dry_runs import DryRunSummary
 from producer.runs.request import RunRequest
 from schema.parameters import Solver
@@ -41,10 +43,26 @@ def send(
         run, calibration = jobs.submit(app, request, images, key)
         watching.print_network_notice(app.database, run)
         watching.print_calibration_notice(calibration, images, request.asked)
+        _warn(app, images, run.id)
         if detach:
             watching.print_enqueued(run, json=json)
             return
         watching.follow_and_print(app, run.id, json=json)
+
+
+def _warn(app: AppContext, images: ImageSet, run: int) -> None:
+    """Print to standard error what makes the accuracy of ``run`` on ``images`` worse or better than it is."""
+    with app.database.reading() as session:
+        network = choose_network(session, queries.run(session, run).network, *images.images.shape[1:])
+        warnings = [background.warning(session, images, network)]
+        trained_on = 0 if images.labels is None else count_trained_on(session, network.id, images)
+    if trained_on:
+        warnings.append(
+            f"warning: network {network.name!r} was trained on {trained_on:,} of the {len(images.images):,} "
+            "images: the accuracy on them is too optimistic"
+        )
+    for warning in filter(None, warnings):
+        screen().print(warning, markup=False, soft_wrap=True)
 
 
 def estimate(

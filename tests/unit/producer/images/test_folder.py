@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from producer.images import folder, picture
+from producer.images.pictures import entries, picture
 from producer.images.source import read_images
 from schema.errors import ImageError
 
@@ -69,9 +69,9 @@ def test_litter_is_ignored(tmp_path: Path) -> None:
     assert read_images(tmp_path).sources == ("0/a.png",)
 
 
-@pytest.mark.parametrize("suffix", ["png", "bmp", "gif", "pgm", "tif", "tiff", "PNG"])
+@pytest.mark.parametrize("suffix", ["png", "bmp", "gif", "pgm", "tif", "tiff", "PNG", "webp"])
 def test_formats_without_loss(tmp_path: Path, suffix: str) -> None:
-    save(tmp_path / f"a.{suffix}")
+    save(tmp_path / f"a.{suffix}", **({"lossless": True} if suffix == "webp" else {}))
     np.testing.assert_array_equal(read_images(tmp_path).images[0], GREY)
 
 
@@ -139,7 +139,7 @@ def test_sizes_that_differ_name_both_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\0", b"BM", b"P5 2 2"]
 )
-@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "tif", "bmp", "pgm"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "tif", "bmp", "pgm", "webp"])
 def test_unreadable_pictures_are_named(tmp_path: Path, content: bytes, suffix: str) -> None:
     save(tmp_path / "a.png")
     (tmp_path / f"b.{suffix}").write_bytes(content)
@@ -156,7 +156,7 @@ def test_truncated_pictures_are_named(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"RIFF\x24\0\0\0WEBPVP8 "]
+    "content", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"\0\0\0\x0cjP  \r\n\x87\n"]
 )
 def test_other_formats_in_disguise_stay_closed(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
@@ -189,11 +189,11 @@ def test_decompression_bombs(tmp_path: Path, width: int, height: int) -> None:
 def test_more_pictures_than_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "abc":
         save(tmp_path / f"{name}.png")
-    monkeypatch.setattr(folder, "MAX_IMAGES", 2)
+    monkeypatch.setattr(entries, "MAX_IMAGES", 2)
     with pytest.raises(ImageError, match="has 3 pictures, 90 bytes, more than 2 "):
         read_images(tmp_path)
-    monkeypatch.setattr(folder, "MAX_IMAGES", 3)
-    monkeypatch.setattr(folder, "MAX_BYTES", 89)
+    monkeypatch.setattr(entries, "MAX_IMAGES", 3)
+    monkeypatch.setattr(entries, "MAX_BYTES", 89)
     with pytest.raises(ImageError, match="more than 3 or 89 bytes"):
         read_images(tmp_path)
 
@@ -211,7 +211,7 @@ def test_a_picture_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_folders_without_pictures(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"has no pictures \(\.bmp, .*\.tiff\) in it or its folders$"):
+    with pytest.raises(ImageError, match=r"has no pictures \(\.bmp, .*\.webp\) in it or its folders$"):
         read_images(tmp_path)
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "0").mkdir()

@@ -1,0 +1,7 @@
+"""Picture files, alone, in a folder or in a zip archive, read one at a time.
+
+picture.py   decodes one picture: upright, grey, resized
+entries.py   pictures of a folder or archive -> one array, labels and class names
+folder.py    lists a folder
+archive.py   lists a zip archive, which is never extracted
+"""

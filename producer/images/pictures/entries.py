@@ -1,0 +1,152 @@
+"""Reads the pictures of a folder or an archive into one array, one at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+import numpy as np
+
+from producer.images.limits import MAX_BYTES, MAX_IMAGES, format_bytes
+from producer.images.pictures.picture import SUFFIXES, decode
+from schema.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from numpy.typing import NDArray
+
+    from producer.images.preprocessing import Changes, Preprocessing
+
+LITTER = frozenset(("thumbs.db", "desktop.ini", "__macosx", "@eadir"))
+"""Files and folders of operating systems, in addition to names that begin with a dot."""
+
+NOT_PICTURES = "as no pictures"
+UNREADABLE = "as unreadable"
+
+
+class Entry(NamedTuple):
+    """A picture: its name for messages, its path within the folder or archive, and how it is opened."""
+
+    name: str
+    source: str
+    open: Callable[[], AbstractContextManager[BinaryIO]]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Pictures directly in a folder or archive, and those of each class folder, in the order of reading."""
+
+    name: str
+    top: list[Entry]
+    by_class: dict[str, list[Entry]]
+
+
+class Folder(NamedTuple):
+    """Pictures of a folder: (N, H, W) uint8, labels and class names when it has class folders, file names."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None
+    classes: tuple[str, ...] | None
+    sources: tuple[str, ...]
+
+
+def is_litter(name: str) -> bool:
+    """Return whether a file or folder of this ``name`` is an operating system's, or hidden."""
+    return name.startswith(".") or name.lower() in LITTER
+
+
+def sort_classes(names: list[str]) -> list[str]:
+    """Return the ``names`` of class folders sorted, by value if all are numbers."""
+    numbered = all(name.isascii() and name.isdigit() for name in names)
+    return sorted(names, key=lambda name: (int(name[:20]) if numbered else 0, name))
+
+
+def read_listing(listing: Listing, preprocessing: Preprocessing, changes: Changes) -> Folder:
+    """Return the pictures of ``listing``, prepared; ``changes`` counts what was changed and left out.
+
+    Raises:
+        ImageError: no pictures, pictures both next to and inside class folders, a class folder without any,
+            a picture that cannot be read, or pictures of different sizes.
+    """
+    if listing.top:
+        _refuse_mixture(listing)
+        images, kept = _read_all(listing.name, listing.top, preprocessing, changes)
+        return Folder(images, None, None, tuple(listing.top[row].source for row in kept))
+    for name, entries in listing.by_class.items():
+        if not entries:
+            raise ImageError(
+                f"{listing.name}/{name} is a class folder without pictures: remove it or fill it"
+            )
+    pictures = [entry for entries in listing.by_class.values() for entry in entries]
+    counts = [len(entries) for entries in listing.by_class.values()]
+    labels = np.repeat(np.arange(len(counts)), counts)
+    images, kept = _read_all(listing.name, pictures, preprocessing, changes)
+    sources = tuple(pictures[row].source for row in kept)
+    return Folder(images, labels[kept], tuple(listing.by_class), sources)
+
+
+def suffixes() -> str:
+    """Return the suffixes of pictures, for messages."""
+    return ", ".join(sorted(SUFFIXES))
+
+
+def _read_all(
+    name: str, pictures: list[Entry], preprocessing: Preprocessing, changes: Changes
+) -> tuple[NDArray[np.uint8], list[int]]:
+    """Return the pictures, (N, H, W) uint8, and their rows in ``pictures``."""
+    images = np.empty((0, 0, 0), np.uint8)
+    kept: list[int] = []
+    for row, image in _readable(pictures, preprocessing, changes):
+        if not kept:
+            images = _allocate(name, len(pictures), image)
+        elif image.shape != images.shape[1:]:
+            raise ImageError(
+                f"{name} has pictures of different sizes ({_size(pictures[kept[0]], images[0])}, "
+                f"{_size(pictures[row], image)}): scale them to one size with --resize, as in --resize 28"
+            )
+        images[len(kept)] = image
+        kept.append(row)
+    if not kept:
+        raise ImageError(f"{name} has no pictures that can be read: remove or repair them")
+    return images[: len(kept)], kept
+
+
+def _readable(
+    pictures: list[Entry], preprocessing: Preprocessing, changes: Changes
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    for row, picture in enumerate(pictures):
+        try:
+            with picture.open() as file:
+                image = decode(file, picture.name, preprocessing, changes)
+        except ImageError as error:
+            if not preprocessing.skip_unreadable:
+                raise ImageError(f"{error}; --skip-unreadable leaves such files out") from error
+            changes.leave_out(picture.source, UNREADABLE)
+            continue
+        yield row, image
+
+
+def _allocate(name: str, count: int, first: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    needed = count * first.size
+    if count > MAX_IMAGES or needed > MAX_BYTES:
+        raise ImageError(
+            f"{name} has {count:,} pictures, {format_bytes(needed)}, more than {MAX_IMAGES:,} or "
+            f"{format_bytes(MAX_BYTES)}: split it, or scale them down with --resize"
+        )
+    return np.empty((count, *first.shape), np.uint8)
+
+
+def _size(picture: Entry, image: NDArray[np.uint8]) -> str:
+    height, width = image.shape
+    return f"{picture.name} is {height} x {width}"
+
+
+def _refuse_mixture(listing: Listing) -> None:
+    for name, pictures in listing.by_class.items():
+        if pictures:
+            raise ImageError(
+                f"{listing.name} has pictures both in itself and in {name}: "
+                "move them all into class folders, or all into one folder"
+            )

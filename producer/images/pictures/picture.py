@@ -1,0 +1,199 @@
+"""Decodes one picture -> (H, W) uint8 grey."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from producer.images.limits import MAX_PIXELS, MAX_REDUCIBLE_PIXELS, MAX_WEBP_BYTES, format_bytes
+from producer.images.preprocessing import AS_IS, COLOURED, TURNED, WIDE, Changes
+from producer.images.stream import open_regular, printable
+from schema.errors import ImageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PIL.Image import Image
+
+    from producer.images.preprocessing import Preprocessing
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF")
+"""Pillow's names; other formats are disabled, because some of its readers start external programs."""
+
+SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".pgm", ".ppm", ".pbm", ".pnm", ".tif", ".tiff")
+)
+
+GREY = frozenset(("1", "L", "LA", "La"))
+EIGHT_BITS = GREY | frozenset(("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"))
+SIXTEEN_BITS = frozenset(("I;16", "I;16L", "I;16B", "I;16N"))
+
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    struct.error,
+    Warning,
+)
+"""Exceptions of Pillow's readers on damaged files, and its warnings where Python makes them errors."""
+
+_ORIENTATION = 0x0112  # EXIF tag; 1 is upright
+# What makes pixels of each orientation upright (CIPA DC-008, "Orientation").
+_TURNS: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    2: np.fliplr,
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].T,
+    8: np.rot90,
+}
+_SAMPLE = (32, 32)
+_GREY_NOISE = 8  # grey levels by which JPEG compression may separate the channels of a grey picture
+
+
+def is_picture(name: str) -> bool:
+    """Return whether ``name`` has the suffix of a picture."""
+    return PurePath(name).suffix.lower() in SUFFIXES
+
+
+def read_picture(
+    path: Path, preprocessing: Preprocessing = AS_IS, changes: Changes | None = None
+) -> NDArray[np.uint8]:
+    """Return the picture in the file ``path`` as `decode` does."""
+    with open_regular(path) as file:
+        return decode(file, printable(path), preprocessing, changes)
+
+
+def decode(
+    file: BinaryIO, name: str, preprocessing: Preprocessing = AS_IS, changes: Changes | None = None
+) -> NDArray[np.uint8]:
+    """Return the picture in ``file``, (H, W) uint8, turned as its EXIF says and prepared.
+
+    Colour becomes grey by ITU-R BT.601, 16 bits become 8 by dividing by 257. A large JPEG that will be
+    resized is decoded at 1/2, 1/4 or 1/8 of its size, at least twice the wanted one.
+
+    Args:
+        file: seekable.
+        name: for messages.
+        preprocessing: what is done to it.
+        changes: counts what was changed.
+
+    Raises:
+        ImageError: not a picture of a known format, damaged, of more than ``MAX_PIXELS``, animated, partly
+            transparent, or of 32-bit values.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    changes = Changes() if changes is None else changes
+    try:
+        _check_webp(file, name)
+        with Image.open(file, formats=FORMATS) as picture:
+            if preprocessing.size is not None and picture.width * picture.height <= MAX_REDUCIBLE_PIXELS:
+                height, width = preprocessing.size
+                picture.draft(None, (2 * max(width, height),) * 2)  # only readers of JPEG do anything
+            _check(picture, name)
+            return preprocessing.apply(_upright_grey(picture, name, changes), changes)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{name} is larger than {MAX_PIXELS:,} pixels: scale it down") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name} is damaged or not a {', '.join(FORMATS)} picture: remove it or save it again"
+        ) from error
+    except DAMAGE as error:
+        raise ImageError(f"{name} is damaged ({printable(error)}): remove it or save it again") from error
+
+
+def _check_webp(file: BinaryIO, name: str) -> None:
+    """Raise ImageError for a WebP file that is too large.
+
+    Pillow allocates memory for all of its pixels before one can ask it for their number. Layout of the
+    header: RFC 9649, sections 2.4 to 2.7.
+    """
+    head = file.read(30)
+    file.seek(0)
+    if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < 30:
+        return
+    match head[12:16]:
+        case b"VP8X":
+            width = 1 + int.from_bytes(head[24:27], "little")
+            height = 1 + int.from_bytes(head[27:30], "little")
+        case b"VP8L":
+            bits = int.from_bytes(head[21:25], "little")
+            width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        case _:
+            width = int.from_bytes(head[26:28], "little") & 0x3FFF
+            height = int.from_bytes(head[28:30], "little") & 0x3FFF
+    _check_pixels(height, width, name)
+    size = file.seek(0, 2)
+    file.seek(0)
+    if size > MAX_WEBP_BYTES:
+        raise ImageError(
+            f"{name} has {format_bytes(size)}, more than {format_bytes(MAX_WEBP_BYTES)}: scale it down"
+        )
+
+
+def _check_pixels(height: int, width: int, name: str) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{name} has {height:,} x {width:,} pixels, more than {MAX_PIXELS:,}: scale it down")
+
+
+def _check(picture: Image, name: str) -> None:
+    """Raise ImageError for a picture that cannot become one grey image, before its pixels are decoded."""
+    _check_pixels(picture.height, picture.width, name)
+    # A phone's JPEG may carry a preview as a second frame; its first is the picture.
+    if picture.format != "MPO" and getattr(picture, "is_animated", False):
+        raise ImageError(f"{name} has several frames: save each as a file of its own")
+    if picture.mode not in EIGHT_BITS | SIXTEEN_BITS and not _is_wide_pgm(picture):
+        raise ImageError(
+            f"{name} has values of mode {picture.mode!r}: save it as 8-bit or 16-bit grey, or RGB"
+        )
+
+
+def _upright_grey(picture: Image, name: str, changes: Changes) -> NDArray[np.uint8]:
+    if _is_coloured(picture):
+        changes.counts[COLOURED] += 1
+    grey = _grey(picture, name, changes)
+    # Asked after the pixels are decoded: Pillow turns a TIFF itself, and then forgets its orientation.
+    turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
+    if turn is None:
+        return grey
+    changes.counts[TURNED] += 1
+    return np.ascontiguousarray(turn(grey))
+
+
+def _is_coloured(picture: Image) -> bool:
+    """Return whether the channels of a sample of the pixels differ."""
+    from PIL.Image import Resampling
+
+    if picture.mode in GREY or picture.mode not in EIGHT_BITS:
+        return False
+    sample = np.asarray(picture.resize(_SAMPLE, Resampling.NEAREST).convert("RGB")).astype(np.int16)
+    return bool((np.ptp(sample, axis=2) > _GREY_NOISE).any())
+
+
+def _grey(picture: Image, name: str, changes: Changes) -> NDArray[np.uint8]:
+    if picture.mode in SIXTEEN_BITS or _is_wide_pgm(picture):
+        changes.counts[WIDE] += 1
+        wide = np.asarray(picture).astype(np.uint32)
+        return ((wide + 128) // 257).astype(np.uint8)
+    if picture.has_transparency_data:
+        with picture.convert("RGBA") as opaque:
+            if opaque.getchannel("A").getextrema() != (255, 255):
+                raise ImageError(f"{name} is partly transparent: flatten it onto a background first")
+            return np.array(opaque.convert("L"))
+    return np.array(picture.convert("L"))
+
+
+def _is_wide_pgm(picture: Image) -> bool:
+    # Pillow reads PGM of more than 8 bits as 32-bit integers scaled to 0..65535.
+    return picture.mode == "I" and picture.format == "PPM"

@@ -1,0 +1,154 @@
+"""Resizes and inverts images on request, and counts what reading them changed or left out."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Self
+
+from producer.images.limits import MAX_BYTES, format_bytes
+from schema.errors import ImageError, ParameterError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MAX_SIDE = 512
+"""Pixels of a side after resizing: that of the largest network input."""
+
+MOST_NAMED = 3
+"""Largest number of files named in a note."""
+
+_SIZE = re.compile(r"([0-9]{1,4})(?:[xX]([0-9]{1,4}))?")
+
+
+class Fit(StrEnum):
+    """What happens to the sides of an image whose proportions differ from the wanted size."""
+
+    CROP = "crop"
+    PAD = "pad"
+    STRETCH = "stretch"
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What is done to each image after it was decoded; by default nothing.
+
+    Attributes:
+        size: (height, width) that images are resized to; None: images keep their size.
+        fit: how images of other proportions are resized.
+        invert: dark becomes bright and the other way round.
+        skip_unreadable: pictures that cannot be read are left out instead of refused.
+    """
+
+    size: tuple[int, int] | None = None
+    fit: Fit = Fit.CROP
+    invert: bool = False
+    skip_unreadable: bool = False
+
+    @classmethod
+    def parse(cls, resize: str | None, fit: Fit, invert: bool, skip_unreadable: bool) -> Self:
+        """Return what these options ask for; raise ParameterError for a size or fit that cannot be used."""
+        if resize is None and fit is not Fit.CROP:
+            raise ParameterError(f"fit {fit} applies to resized images, but no size is given: add --resize")
+        return cls(None if resize is None else parse_size(resize), fit, invert, skip_unreadable)
+
+    @property
+    def changes_pixels(self) -> bool:
+        return self.size is not None or self.invert
+
+    def apply(self, image: NDArray[np.uint8], changes: Changes) -> NDArray[np.uint8]:
+        """Return ``image``, (H, W) uint8, inverted and resized as wanted; count it in ``changes``.
+
+        Resizing is bicubic over all pixels (antialiased), as Pillow has it. Padding is black.
+        """
+        if self.invert:
+            image = 255 - image
+            changes.counts[INVERTED] += 1
+        if self.size is None or image.shape == self.size:
+            return image
+        changes.counts[f"resized to {self.size[0]} x {self.size[1]} ({self.fit})"] += 1
+        return _resized(image, self.size, self.fit)
+
+    def apply_to_all(self, images: NDArray[np.uint8], changes: Changes) -> NDArray[np.uint8]:
+        """Return ``images``, (N, H, W) uint8, as `apply` makes them; raise ImageError for too many bytes."""
+        if not self.changes_pixels:
+            return images
+        import numpy as np
+
+        size = images.shape[1:] if self.size is None else self.size
+        needed = len(images) * size[0] * size[1]
+        if needed > MAX_BYTES:
+            raise ImageError(
+                f"{len(images):,} images of {size[0]} x {size[1]} pixels are {format_bytes(needed)}, more "
+                f"than {format_bytes(MAX_BYTES)}: choose a smaller size"
+            )
+        prepared = np.empty((len(images), *size), np.uint8)
+        for row, image in enumerate(images):
+            prepared[row] = self.apply(image, changes)
+        return prepared
+
+
+AS_IS = Preprocessing()
+
+COLOURED = "turned from colour to grey"
+WIDE = "reduced from 16 to 8 bits"
+TURNED = "turned upright by EXIF"
+INVERTED = "inverted"
+
+
+@dataclass
+class Changes:
+    """Counts of images by what was changed, and names of files by why they were left out."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    def leave_out(self, name: str, why: str) -> None:
+        """Note that the file ``name`` is left out because it is ``why``."""
+        self.left_out.setdefault(why, []).append(name)
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what was changed and left out, one text each."""
+        changed = [f"{count:,} {what}" for what, count in self.counts.items()]
+        return (*changed, *(_left_out(why, names) for why, names in self.left_out.items()), *self.remarks)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return (height, width) of ``28`` or ``28x32``; raise ParameterError if it is neither, or too large."""
+    found = _SIZE.fullmatch(text.strip())
+    height, width = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise ParameterError(
+            f"the size {text[:40]!r} is not valid: give HEIGHT or HEIGHTxWIDTH, as in 28 or 28x32, "
+            f"each from 1 to {MAX_SIDE}"
+        )
+    return height, width
+
+
+def _resized(image: NDArray[np.uint8], size: tuple[int, int], fit: Fit) -> NDArray[np.uint8]:
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    height, width = size
+    picture, method = Image.fromarray(image), Image.Resampling.BICUBIC
+    match fit:
+        case Fit.CROP:
+            picture = ImageOps.fit(picture, (width, height), method)
+        case Fit.STRETCH:
+            picture = picture.resize((width, height), method)
+        case Fit.PAD:
+            scale = min(height / image.shape[0], width / image.shape[1])
+            rows, columns = (max(1, round(side * scale)) for side in image.shape)
+            inner = picture.resize((columns, rows), method)
+            picture = Image.new("L", (width, height))
+            picture.paste(inner, ((width - columns) // 2, (height - rows) // 2))
+    return np.array(picture)
+
+
+def _left_out(why: str, names: list[str]) -> str:
+    named = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
+    return f"{len(names):,} left out, {why} ({named})"

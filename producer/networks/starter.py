@@ -1,0 +1,119 @@
+"""Writes a first architecture for images: their size and classes, and layers like those of `mnist`."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+
+from producer.images.imageset import ImageSet
+from producer.images.stream import printable
+from schema.errors import ImageError
+from schema.network.architecture import MAX_CLASSES, Architecture
+
+VISIBLE = 40
+"""Visible units, as in the preset `mnist`: with 10 classes Q has 50 units (Higham and Bedford, 4.2)."""
+
+_LARGEST_SIDE = 64  # of what the first layer sees; larger images are averaged over blocks
+_LEAST_SIDE = 6  # of what another convolution is worth
+_FILTERS = 16
+_STEPS = 1_500  # of the optimiser: enough for the preset `digits` on 1,000 images
+_SMALL = 2_000  # images; fewer are trained on in smaller batches, and moved by some pixels
+
+
+def starter_text(images: ImageSet, name: str | None = None) -> str:
+    """Return a commented TOML file with an architecture for labelled ``images``; it trains as it is.
+
+    Args:
+        images: size, values, classes and number of images are taken from them.
+        name: of the network; default: that of the images.
+
+    Raises:
+        ImageError: the images have no labels, less than two classes, or too many.
+        NetworkError: ``name`` is not valid.
+    """
+    count, height, width = images.images.shape
+    classes = _classes(images)
+    block = _block(height, width)
+    convolutions = _convolutions(height // block, width // block)
+    small = count < _SMALL
+    batch = 32 if small else 128
+    brightest = int(images.images.max())
+    lines = [
+        f"# A starter for {printable(images.name)}: {count:,} images of {height} x {width} pixels.",
+        f"name = {json.dumps(name or _name(images.name))}",
+        f"classes = {classes}{_named(images)}",
+        "",
+        "[input]",
+        f"height = {height}",
+        f"width = {width}",
+        f"image_max = {brightest if 0 < brightest <= 16 else 255}  # the value of the brightest pixel",
+    ]
+    if block > 1:
+        lines.append(
+            f"average = {block}  # blocks of {block} x {block} pixels are averaged: "
+            f"the layers see {height // block} x {width // block}"
+        )
+    for index, kernel in enumerate(convolutions):
+        lines += [
+            "",
+            "[[features]]",
+            'kind = "conv"',
+            f"filters = {_FILTERS * 2**index}",
+            f"kernel = {kernel}",
+        ]
+        lines += ["", "[[features]]", 'kind = "max_pool"', "size = 2"]
+    lines += ["", "[[features]]", 'kind = "dense"', f"units = {VISIBLE}  # the visible units of Q"]
+    lines += ['activation = "tanh"  # the last one is bounded: tanh or sigmoid', "", "[training]"]
+    lines += [f"epochs = {min(max(math.ceil(_STEPS * batch / count), 6), 100)}", f"batch_size = {batch}"]
+    if small and min(height, width) // block >= 2 * _LEAST_SIDE:
+        lines.append("shift = 2  # few images: each is moved by up to this many pixels")
+    text = "\n".join(lines) + "\n"
+    architecture_of(text)  # raises if the file could not be read again
+    return text
+
+
+def architecture_of(text: str) -> Architecture:
+    """Return the architecture in ``text``, which `starter_text` wrote."""
+    return Architecture.from_dict(tomllib.loads(text))
+
+
+def _classes(images: ImageSet) -> int:
+    if images.labels is None:
+        raise ImageError(
+            f"{images.name} has no labels, and a network needs classes: put the images into one folder for "
+            "each class, or add --labels FILE"
+        )
+    classes = int(images.labels.max()) + 1 if images.classes is None else len(images.classes)
+    if not 2 <= classes <= MAX_CLASSES:
+        raise ImageError(f"{images.name} has {classes} classes; a network has 2 to {MAX_CLASSES}")
+    return classes
+
+
+def _named(images: ImageSet) -> str:
+    if images.classes is None:
+        return "  # labels 0 to the largest"
+    return f"  # {printable(', '.join(images.classes))[:70]}"
+
+
+def _name(name: str) -> str:
+    stem = re.sub(r"\.(npz|npy|csv|zip|gz)\b.*$", "", name)
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[:64] or "mine"
+
+
+def _block(height: int, width: int) -> int:
+    """Return the side of blocks to average: the smallest that divides the image and makes it small."""
+    common = math.gcd(height, width)
+    blocks = [block for block in range(1, min(common, 64) + 1) if common % block == 0]
+    return next((b for b in blocks if max(height, width) // b <= _LARGEST_SIDE), blocks[-1])
+
+
+def _convolutions(height: int, width: int) -> list[int]:
+    """Return the kernel of each convolution, each followed by pooling, until little is left."""
+    kernels: list[int] = []
+    while (side := min(height, width)) >= _LEAST_SIDE and len(kernels) < 4:
+        kernel = 5 if side >= 2 * _LEAST_SIDE else 3
+        kernels.append(kernel)
+        height, width = (height - kernel + 1) // 2, (width - kernel + 1) // 2
+    return kernels
