@@ -96,7 +96,9 @@ def up(
 def worker(
     concurrency: Annotated[
         int | None,
-        typer.Option("--concurrency", "-c", min=1, help="Batches at a time; default: one per processor."),
+        typer.Option(
+            "--concurrency", "-c", min=1, help="Batches at a time; default: processors, 4 at least."
+        ),
     ] = None,
     queues: Annotated[
         str | None, typer.Option("--queues", "-Q", help="Comma-separated; default: all of them.")
@@ -109,7 +111,7 @@ def worker(
     import os
 
     from producer.stack.process import environment
-    from producer.stack.stack import processors, worker_command
+    from producer.stack.stack import default_workers, worker_command
     from schema.messages import queue_names
     from schema.settings import load
 
@@ -122,7 +124,7 @@ def worker(
     wanted = names if queues is None else [f"annealq.{q.removeprefix('annealq.')}" for q in queues.split(",")]
     if unknown := set(wanted) - set(names):
         raise typer.BadParameter(f"unknown queue {min(unknown)}; choose from: {', '.join(names)}")
-    command = worker_command(concurrency or processors(), wanted)
+    command = worker_command(concurrency or default_workers(), wanted)
     os.execvpe(command[0], command, {**os.environ, **environment(load())})  # noqa: S606
 
 

@@ -42,20 +42,29 @@ def check_parameters(name: str, properties: Mapping[str, Any], parameters: Param
         )
 
 
+def fewest_qubits(properties: Mapping[str, Any], units: int, interactions: int) -> int:
+    """Return the qubits that a model needs at least on a solver with ``properties``.
+
+    A unit with D interactions needs a chain of at least (D - 2) / (d - 2) qubits, if a qubit has d couplers.
+
+    Args:
+        units, interactions: of the model.
+    """
+    degree = _DEGREES.get(str(properties.get("topology", {}).get("type")))
+    return units if degree is None else max(units, -(-2 * (interactions - units) // (degree - 2)))
+
+
 def check_size(
     name: str, properties: Mapping[str, Any], units: int, interactions: int, qubits: int, couplers: int
 ) -> None:
     """Raise Refused if a model cannot be embedded, which counting shows.
-
-    A unit with D interactions needs a chain of at least (D - 2) / (d - 2) qubits, if a qubit has d couplers.
 
     Args:
         name, properties: of the solver.
         units, interactions: of the model.
         qubits, couplers: that work on the solver's chip.
     """
-    degree = _DEGREES.get(str(properties.get("topology", {}).get("type")))
-    needed = units if degree is None else max(units, -(-2 * (interactions - units) // (degree - 2)))
+    needed = fewest_qubits(properties, units, interactions)
     for what, fewest, there in (
         ("qubits", needed, qubits),
         ("couplers", interactions + needed - units, couplers),

@@ -71,7 +71,8 @@ def reproduce(
         typer.Option("--embedded", help="Run a private broker and workers for the length of this command."),
     ] = False,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Batches at a time; default: one per processor.")
+        int | None,
+        typer.Option("--workers", min=1, help="Batches at a time; default: processors, 4 at least."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:

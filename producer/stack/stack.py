@@ -51,6 +51,10 @@ class Interrupted(KeyboardInterrupt):
         return 128 + self.signal
 
 
+# A task that waits for a QPU needs no processor: two for each of two QPUs keep these busy.
+_LEAST_WORKERS = 4
+
+
 class Stack:
     """The local stack as a context manager: it runs for the length of the block. Use it once.
 
@@ -79,7 +83,7 @@ class Stack:
         Args:
             settings: the home folder, the database and the broker. A private broker is started if
                 the broker's URL is this home's socket, which is the default.
-            workers: concurrent tasks, at least 1; by default one per usable processor.
+            workers: concurrent tasks, at least 1; None: see `default_workers`.
             emulator: also run an emulator, unless the settings name one.
             children: processes to run instead of a worker and a reconciler.
             restart_policy: restarts and grace period.
@@ -218,11 +222,11 @@ def running_pid(home: Path) -> int | None:
 
 
 def standard_children(workers: int | None) -> list[Child]:
-    """Return a reconciler, and a worker that runs ``workers`` tasks at a time (None: one per processor)."""
+    """Return a reconciler, and a worker that runs ``workers`` tasks at a time (None: the default)."""
     if workers is not None and workers < 1:
         raise ParameterError(f"{workers} workers: at least 1 is needed")
     return [
-        Child("worker", worker_command(processors() if workers is None else workers, queue_names())),
+        Child("worker", worker_command(default_workers() if workers is None else workers, queue_names())),
         Child("reconciler", [sys.executable, "-m", "worker.reconcile"]),
     ]
 
@@ -243,11 +247,10 @@ def worker_command(concurrency: int, queues: Iterable[str]) -> list[str]:
     return [sys.executable, "-m", "celery", "-A", "worker.celery:app", "worker", *options, *quiet]
 
 
-def processors() -> int:
-    """Return the number of processors that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def default_workers() -> int:
+    """Return one task for each processor that this process may use, and at least `_LEAST_WORKERS`."""
+    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return max(usable, _LEAST_WORKERS)
 
 
 def _ignoring_closed_output(on_event: OnEvent) -> OnEvent:

@@ -9,28 +9,35 @@ from typing import Any
 
 from schema.errors import ParameterError
 
+_ANY, _CHEAPEST = "any", "cheapest"
+_WORDS = {_ANY, _CHEAPEST}
+
 
 @dataclass(frozen=True)
 class QpuChoice:
     """The QPUs that a run may use, as its parameter `qpu` names them.
 
     Attributes:
-        names: of solvers, in order of preference. With several, a run moves to the next one while one is
-            offline; with one, it waits.
+        names: of solvers. Several share the batches of a run, and if all else is equal the first one gets a
+            batch; with one, a run waits while it is offline.
         features: of a solver, as in D-Wave's client; None: as its configuration says, or the largest QPU.
+        among_all: all QPUs of the service that can take the network.
+        cheapest: of these, the one that takes the least QPU time for a batch.
     """
 
     names: tuple[str, ...] = ()
     features: Mapping[str, Any] | None = None
+    among_all: bool = False
+    cheapest: bool = False
 
     @property
     def has_several(self) -> bool:
-        """Return whether a run may move to another QPU by itself."""
-        return len(self.names) > 1
+        """Return whether each batch of a run is given to a QPU by itself."""
+        return self.among_all or len(self.names) > 1
 
     @classmethod
     def parse(cls, text: str | None) -> QpuChoice:
-        """Return the choice that ``text`` names: `NAME`, `NAME,OTHER`, features as a JSON object, or None.
+        """Return the choice of ``text``: `NAME`, `NAME,OTHER`, `any`, `cheapest`, features as JSON, or None.
 
         Raises:
             ParameterError: the names or the features are malformed.
@@ -41,6 +48,10 @@ class QpuChoice:
             names = tuple(name.strip() for name in text.split(","))
             if not all(names):
                 raise ParameterError(f"qpu is {text!r}: give one or more names with commas between them")
+            if words := _WORDS & set(names):
+                if len(names) > 1:
+                    raise ParameterError(f"qpu is {text!r}: `{min(words)}` stands alone, without other names")
+                return cls(features={}, among_all=True, cheapest=names == (_CHEAPEST,))
             return cls(tuple(dict.fromkeys(names)))
         try:
             features = json.loads(text)
@@ -51,14 +62,14 @@ class QpuChoice:
         return cls(features=features)
 
     def after(self, used: str | None) -> QpuChoice:
-        """Return the choice of a run that ``used`` a QPU before: it stays there, unless several are named."""
-        return self if used is None or self.has_several else QpuChoice((used,))
+        """Return the choice of a batch whose QPU is ``used``: it stays there; None: this choice."""
+        return self if used is None else QpuChoice((used,))
 
 
 def solver_key(solver: str, parameters: Mapping[str, Any], used: str | None = None) -> str:
     """Return the key of a ``solver``: its kind, with the QPU names or features in a run's ``parameters``.
 
-    A run that ``used`` a QPU before has the key of that one, unless several are named.
+    A run that ``used`` a QPU before has the key of that one, unless several share its batches.
     """
     chosen = parameters.get("qpu")
     if used is not None and not QpuChoice.parse(chosen).has_several:

@@ -95,9 +95,10 @@ class Parameters(Validated):
     )
     qpu: str | None = declare(
         None,
-        "With qubits: a solver's name, several with commas to use the first that is online, or features as "
-        "JSON as in D-Wave's client; default: what its configuration says, or the largest. emulator-pegasus "
-        "and emulator-zephyr are the emulator's.",
+        "With qubits: a solver's name; several with commas, which share the batches; `any` for all that take "
+        "the network; `cheapest` for the least QPU time; or features as JSON as in D-Wave's client. Default: "
+        "what its configuration says, or the largest. emulator-pegasus and emulator-zephyr are the "
+        "emulator's.",
         _QUBITS,
         min_length=1,
         max_length=500,

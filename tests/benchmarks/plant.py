@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -118,21 +118,30 @@ class Plant:
 
 
 @contextmanager
-def plant(home: Path, monkeypatch: pytest.MonkeyPatch, *, clock: str) -> Iterator[Plant]:
-    """A stack of as many workers as there are processors, on a SQLite database; both it and the emulator are
-    warm: they have classified 2,000 images. The emulator's reads are random bits."""
-    options = (f"--solver={CHIP}", f"--token={TOKEN}", "--keep=100000", f"--state={home / 'problems.db'}")
+def plant(
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    clock: str,
+    solvers: Sequence[str] = (CHIP,),
+    workers: int | None = None,
+) -> Iterator[Plant]:
+    """A stack with the default number of workers, on a SQLite database; both it and the emulator are warm:
+    they have classified 2,000 images, unless it has other chips. The emulator's reads are random bits."""
+    chips = [f"--solver={solver}" for solver in solvers]
+    options = (*chips, f"--token={TOKEN}", "--keep=100000", f"--state={home / 'problems.db'}")
     home.mkdir(mode=0o700)
     with Emulator(*options, samples="instant", clock=clock) as emulator:
         monkeypatch.setenv("ANNEALQ_EMULATOR_URL", emulator.endpoint)
         monkeypatch.setenv("ANNEALQ_EMULATOR_TOKEN", TOKEN)
         settings = load(home=home / "home", database_url=f"sqlite:///{home / 'annealq.db'}")
-        with Stack(settings) as stack:
+        with Stack(settings, workers=workers) as stack:
             database = Database(settings.database_url)
             test = mnist(2000)
             network = choose.get_or_install_network(database, test, "mnist")
             made = Plant(stack, settings, database, emulator, network)
-            made.classify(test, Parameters(seed=1))
+            if tuple(solvers) == (CHIP,):
+                made.classify(test, Parameters(seed=1))
             yield made
             database.dispose()
 

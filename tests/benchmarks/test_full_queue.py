@@ -94,7 +94,7 @@ def test_a_full_queue(record: Record, database_url: str) -> None:
         with database.transaction() as session:
             now = database.now(session)
             run, graph = runs["large"][0], "0" * 64
-            checks.append(seconds(lambda: admission.read_usage(session, run, graph, SETTINGS, now=now)))
+            checks.append(seconds(lambda: admission.read_usage(session, run, "q", graph, SETTINGS, now=now)))
 
     with filled.reading() as session:
         batch = session.execute(select(Batch.id).where(Batch.run_id == runs["live"][0]).limit(1)).scalar_one()

@@ -125,7 +125,7 @@ def _record_failure(
     batch_input = batches.load(session, batch)
     retry_at = circuit_breaker.record_failure(
         session,
-        batch_input.solver_key,
+        batch_input.solver_keys[0],
         context.solvers.account(batch_input.solver),
         str(error),
         batch=batch,
@@ -134,6 +134,8 @@ def _record_failure(
         retry_after_s=error.retry_after_s if isinstance(error, Offline) else None,
         opens=isinstance(error, NoAccess),
     )
+    if batch_input.is_shared and batch_input.qpu is not None and isinstance(error, Offline):
+        return replace(decision, seconds=0.0)  # another QPU takes it, or the attempt says that none does
     wait = (retry_at - now).total_seconds()
     return replace(decision, seconds=wait if isinstance(error, Offline) else max(wait, decision.seconds))
 

@@ -10,7 +10,7 @@ from worker.records import dry_runs
 
 def plan_dry_run(context: Context, preparation: int) -> None:
     """Claim the dry run ``preparation`` in ``context`` and store its plan; no problem is submitted."""
-    from worker.remote import estimate
+    from worker.qpus import estimate
 
     claimed = claim(context, Preparation, preparation, dry_runs.load)
     if claimed is None:

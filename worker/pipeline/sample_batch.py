@@ -73,9 +73,9 @@ def _defer(session: Session, context: Context, batch_input: BatchInput, now: dat
         return Retry(0.0, "its run's window is closed or its deadline has passed", counts=False)
     if not batch_input.solver.is_remote:
         return None
-    broken = circuit_breaker.find(
-        session, batch_input.solver_key, context.solvers.account(batch_input.solver)
-    )
+    # Of several QPUs none is chosen yet: their own breakers count when one is.
+    key = batch_input.solver_keys[0]
+    broken = circuit_breaker.find(session, key, context.solvers.account(batch_input.solver))
     if broken is None or not circuit_breaker.is_open(broken, batch_input.batch, context.settings):
         return None
     if problems.has_awaited(session, batch_input.batch):
@@ -109,8 +109,10 @@ def _sample_here(
 def _sample_remotely(
     context: Context, lease: Lease, batch_input: BatchInput, network: TrainedNetwork, terms: LinearTerms
 ) -> None:
+    from worker.qpus.giving import give_batch
     from worker.remote import submission
 
+    batch_input = give_batch(context, lease, batch_input, network)
     sampled = submission.sample_batch(context, lease, batch_input, network, terms)
     reach(CrashPoint.SAMPLING_ENDED)
     with writing(context, lease) as (session, now):

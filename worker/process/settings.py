@@ -44,7 +44,7 @@ class WorkerSettings(TomlSettings):
         default=400,
         ge=1,
         le=900,
-        description="Problems in flight with a solver at most, all workers together; D-Wave takes 1,000.",
+        description="Problems in flight on a QPU at most, all workers together; D-Wave takes 1,000.",
     )
     day_budget_s: float | None = Field(
         default=None,

@@ -13,9 +13,9 @@ from sqlalchemy import Insert, Update, and_, bindparam, delete, insert, select, 
 from sqlalchemy.orm import Session, aliased
 
 from schema.codecs import samples
-from schema.database import transition
+from schema.database import record_event, transition
 from schema.errors import StaleState
-from schema.parameters import Parameters, Solver, solver_key
+from schema.parameters import Parameters, QpuChoice, Solver, solver_key
 from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Classification, Embedding, Problem, Run, SampleSet
 from worker.process.crash_points import CrashPoint, reach
@@ -43,12 +43,21 @@ class BatchInput:
     images: bytes
     images_sha256: str
     labels: bytes | None
-    qpu: str | None = None  # that the run's problems are sent to, once the first was
+    # That it was given to, of several; else that the run's problems are sent to, once the first was.
+    qpu: str | None = None
 
     @property
-    def solver_key(self) -> str:
-        """Return the key of the circuit breaker of the run's solver."""
-        return solver_key(self.solver, self.parameters.to_dict(), self.qpu)
+    def solver_keys(self) -> tuple[str, ...]:
+        """Return the keys of the circuit breakers: of its QPU, and of the choice among several, if any."""
+        chosen = self.parameters.to_dict()
+        of_run = solver_key(self.solver, chosen, self.qpu)
+        of_qpu = solver_key(self.solver, {**chosen, "qpu": self.qpu}) if self.qpu else of_run
+        return tuple(dict.fromkeys((of_qpu, of_run)))
+
+    @property
+    def is_shared(self) -> bool:
+        """Return whether the batch is given to one of several QPUs."""
+        return self.solver.is_remote and QpuChoice.parse(self.parameters.qpu).has_several
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +101,7 @@ def load(session: Session, batch: int) -> BatchInput:
     If its images are missing, ``images`` is empty and decoding raises Corrupt.
     """
     row = session.execute(_LOAD, {"batch_": batch}).one()
+    shared = QpuChoice.parse(row.parameters.get("qpu")).has_several
     return BatchInput(
         batch=batch,
         run=row.run_id,
@@ -103,7 +113,7 @@ def load(session: Session, batch: int) -> BatchInput:
         images=row.images or b"",
         images_sha256=row.images_sha256 or "",
         labels=row.labels,
-        qpu=row.qpu,
+        qpu=row.given_to if shared else row.qpu,
     )
 
 
@@ -121,6 +131,7 @@ _LOAD = (
         Run.solver,
         Run.parameters,
         Run.qpu,
+        Batch.qpu.label("given_to"),
     )
     .join(Run, Run.id == Batch.run_id)
     .outerjoin(BatchImages, BatchImages.batch_id == Batch.id)
@@ -132,6 +143,13 @@ def start_run(session: Session, run: int, *, now: datetime) -> None:
     """Move ``run`` to `running` at ``now`` in ``session``, when its first batch is claimed."""
     with suppress(StaleState):
         transition(session, run, RunState.QUEUED, RunState.RUNNING, now=now, started_at=now)
+
+
+def give(session: Session, batch: int, qpu: str, why: str, *, now: datetime) -> None:
+    """Store in ``session`` that the claimed ``batch`` is given to ``qpu`` at ``now``, and ``why``."""
+    session.execute(update(Batch).where(Batch.id == batch).values(qpu=qpu))
+    state = BatchState.SAMPLING
+    record_event(session, "batches", batch, state, state, now=now, why=f"given to QPU {qpu}: {why}")
 
 
 def finish_sampling(session: Session, batch_input: BatchInput, sampled: Sampled, *, now: datetime) -> None:

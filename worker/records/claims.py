@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, or_, select, true
 from sqlalchemy.orm import Session
@@ -20,7 +21,8 @@ def claim_batch(session: Session, batch: int, *, now: datetime, lease_s: float) 
     A batch of a run that is paused or cancelled is claimed only if it has problems in flight to collect.
     """
     live = select(Run.id).where(Run.id == Batch.run_id, Run.state.in_(LIVE_RUNS)).exists()
-    return _claim(session, Batch, batch, and_(Batch.due_at <= now, or_(live, left_in_flight())), now, lease_s)
+    due = and_(Batch.due_at <= now, or_(live, left_in_flight()))
+    return _claim(session, Batch, batch, due, now, lease_s, qpu=None)  # another one may take it now
 
 
 def claim(session: Session, table: SimplyClaimed, row: int, *, now: datetime, lease_s: float) -> Lease | None:
@@ -67,6 +69,7 @@ def _claim(
     lease_s: float,
     *,
     source: State | None = None,
+    **values: Any,
 ) -> Lease | None:
     states = STATES[table]
     claimed = transition_if(
@@ -81,5 +84,6 @@ def _claim(
         attempts=table.attempts + 1,
         lease_until=now + timedelta(seconds=lease_s),
         started_at=now,
+        **values,
     )
     return None if claimed is None else Lease(table, row, *claimed)

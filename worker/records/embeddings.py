@@ -142,6 +142,38 @@ def obtain(
         waited = True
 
 
+@dataclass(frozen=True)
+class EmbeddingSize:
+    """How many ``tiles`` and ``qubits`` an embedding has; ``error``: none was found, in a recent search."""
+
+    tiles: int
+    qubits: int
+    error: str | None = None
+
+
+def sizes(
+    session: Session, solver: str, digest: str, tiles: int, *, now: datetime
+) -> dict[str, EmbeddingSize]:
+    """Read from ``session`` the embeddings of a model on the chips of ``solver``, by working graph.
+
+    Args:
+        digest: of the interaction graph of the model.
+        tiles: maximum number of tiles; 0: as many as fit.
+        now: searches that failed long before are left out.
+    """
+    row = Embedding
+    columns = (Chip.graph_id, row.state, row.tiles, row.qubits, row.error, row.finished_at)
+    query = select(*columns).join(Chip, Chip.id == row.chip_id)
+    where = (Chip.solver == solver, row.graph_sha256 == digest, row.tiles_wanted == tiles)
+    found = {}
+    for each in session.execute(query.where(*where).order_by(row.state == EmbeddingState.READY, row.id)):
+        if each.state is EmbeddingState.READY:
+            found[each.graph_id] = EmbeddingSize(each.tiles, each.qubits)
+        elif each.state is EmbeddingState.FAILED and each.finished_at > now - _STAYS_FAILED:
+            found[each.graph_id] = EmbeddingSize(0, 0, each.error)
+    return found
+
+
 def is_ready(database: Database, embedding: int) -> bool:
     """Return whether ``embedding`` is still in ``database``: users may remove unused ones."""
     with database.reading() as session:

@@ -39,13 +39,15 @@ class MeasuredProblem:
     measured: dict[str, Any]
 
 
-def of_batch(session: Session, batch: int, least: int) -> list[MeasuredProblem]:
+def of_batch(session: Session, batch: int, embedding: int, least: int) -> list[MeasuredProblem]:
     """Read from ``session`` the problems of ``batch`` that may be judged: ``least`` images or more.
 
-    Images whose problem was programmed wrongly before are not judged again.
+    They have the same ``embedding``: those that another QPU answered are not compared with them. Images whose
+    problem was programmed wrongly before are not judged again.
     """
     columns = (Problem.id, Problem.first_image, Problem.count, Problem.measured)
-    rows = session.execute(_measured(columns, ProblemState.ANSWERED).where(Problem.batch_id == batch))
+    answered = _measured(columns, ProblemState.ANSWERED)
+    rows = session.execute(answered.where(Problem.batch_id == batch, Problem.embedding_id == embedding))
     wrong = session.execute(
         _measured(columns, ProblemState.FAILED).where(
             Problem.batch_id == batch, Problem.error.startswith(MISPROGRAMMED)

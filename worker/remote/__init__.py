@@ -14,5 +14,4 @@ it, `collecting.py` stores its answer.
     checking.py     rejects problems that were programmed wrongly; raises alarms about chips
     duplicates.py   finds duplicate submissions, and records what they cost
     deprecations.py stores and logs what the service announces about a solver
-    estimate.py     the dry run: what a run would need and cost
 """

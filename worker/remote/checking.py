@@ -34,7 +34,7 @@ def reject_misprogrammed(state: SubmissionState) -> bool:
         return False
     batch, least = state.batch_input.batch, -(-state.program.tiles // 2)
     with state.context.database.reading() as session:
-        judged = measurements.of_batch(session, batch, least)
+        judged = measurements.of_batch(session, batch, state.terms.embedding_id, least)
         earlier = measurements.of_earlier(session, batch, state.terms.embedding_id, least)
     checks = [ProblemCheck(**each.measured) for each in judged]
     found = suspicions(checks, [ProblemCheck(**measured) for measured in earlier])
@@ -44,8 +44,9 @@ def reject_misprogrammed(state: SubmissionState) -> bool:
     estimates_us = [state.terms.estimate_us(each.count, 0) for each, _ in suspects]
     with state.transaction() as (session, now):
         usage = admission.read_usage(
-            session, state.batch_input.run, state.terms.graph_id, state.context.settings, now=now
-        )
+            session, state.batch_input.run, state.qpu.name, state.terms.graph_id, state.context.settings,
+            now=now,
+        )  # fmt: skip
         admitted = admission.within_limits(usage, estimates_us).problems
         wrong = [(each.id, f"its reads are {z:.0f} deviations from usual") for each, z in suspects[:admitted]]
         measurements.reject(session, wrong, now=now)

@@ -67,12 +67,13 @@ def store(state: SubmissionState, events: list[Event]) -> None:
     reads = [_reads(state, event) for event in answered if _fits(state, event)]
     _reach(accepted, CrashPoint.ACCEPTED, answered, CrashPoint.ANSWERED)
     ended = [event.key for event in events if not isinstance(event, Accepted)]
+    answering = [state.in_flight[read.problem] for read in reads]
     with state.transaction(ended) as (session, now):
         _store_ids(state, session, accepted, now)
         _store_answers(state, session, answered, reads, now)
         for event in failed:
             _store_failure(state, session, event, now)
-        if reads:
+        if any(entry.graph_id == state.terms.graph_id for entry in answering):
             _close_circuit(state, session, now)
             if state.coupling_bias is None:
                 state.coupling_bias = measurements.coupling_bias(session, state.terms.graph_id)
@@ -118,9 +119,12 @@ def _store_failure(state: SubmissionState, session: Session, event: Failed, now:
             state.to_send.appendleft(entry)
         return
     error = _not_yet_gone(state, entry, now) if event.gone == NOT_FOUND else None
-    state.errors.append(error or event.error)
-    if isinstance(event.error, Offline):
-        state.to_send.clear()  # they stay reserved
+    if error is None and event.ended and event.sapi_id and entry.graph_id != state.terms.graph_id:
+        state.left_ids.add(event.sapi_id)  # it failed where the run no longer is: its images are sent here
+    else:
+        state.errors.append(error or event.error)
+        if isinstance(event.error, Offline):
+            state.to_send.clear()  # they stay reserved
     if error is not None or not (event.ended or event.gone):
         return  # its row stays as it is: sent, or being sent
     if event.sapi_id is None and isinstance(event.error, Unavailable):
@@ -152,7 +156,8 @@ def _close_circuit(state: SubmissionState, session: Session, now: datetime) -> N
     if not state.circuit_closed:
         state.circuit_closed = True
         batch = state.batch_input.batch
-        circuit_breaker.record_success(session, state.solver_key, state.account, batch=batch, now=now)
+        for key in state.batch_input.solver_keys:
+            circuit_breaker.record_success(session, key, state.account, batch=batch, now=now)
 
 
 def _fits(state: SubmissionState, event: Answered) -> bool:

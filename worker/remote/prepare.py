@@ -57,7 +57,7 @@ class SolverSetup:
 def connect(context: Context, solver: Solver, parameters: Parameters, used: str | None) -> SolverConnection:
     """Return the connection of ``context`` to the QPU of ``solver`` that ``parameters`` choose.
 
-    A run that ``used`` one before stays there, also under another name, unless it names several.
+    A run that ``used`` one before stays there, also under another name; so does a batch that is given to it.
 
     Raises:
         Refused: no token, or a solver that this database has never used, and that the service does not list.

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import structlog
 
 from schema.database import record_event
-from schema.parameters import QpuChoice
 from schema.states import PausedBy
 from worker.process.crash_points import CrashPoint, reach
 from worker.process.meter import Step
@@ -81,7 +80,9 @@ def _admit(
 ) -> admission.Admission:
     """Return how many of ``group`` may be sent; pause the run if a budget or window is too small."""
     run = state.batch_input.run
-    usage = admission.read_usage(session, run, state.terms.graph_id, state.context.settings, now=now)
+    usage = admission.read_usage(
+        session, run, state.qpu.name, state.terms.graph_id, state.context.settings, now=now
+    )
     estimates_us = [state.terms.estimate_us(entry.count, entry.first_tile) for entry in group]
     admitted = admission.within_limits(usage, estimates_us)
     by = None if admitted.reason is None else _PAUSES.get(admitted.reason)
@@ -92,21 +93,21 @@ def _admit(
 
 
 def _pin(state: SubmissionState, session: Session, now: datetime) -> bool:
-    """Store the QPU of a run with its first problem, and later moves; return False if it has another QPU."""
+    """Store the QPU of a run with its first problem; return False if the run has another QPU."""
     batch_input, qpu, pinned = state.batch_input, state.qpu, state.context.solvers.pinned
     run, before = batch_input.run, batch_input.qpu
-    if qpu.name == before or (qpu, run) in pinned:
+    if (qpu.name == before and not batch_input.is_shared) or (qpu, run) in pinned:
         return True
-    choice = QpuChoice.parse(batch_input.parameters.qpu)
-    if runs.pin(session, run, before, qpu.name, state.terms.graph_id) != qpu.name and not choice.has_several:
+    if batch_input.is_shared:  # the run has its first one for good
+        before = None
+    uses = runs.pin(session, run, before, qpu.name, state.terms.graph_id)
+    if uses != qpu.name and not batch_input.is_shared:
         state.defer(f"run {run} is sent to another QPU than {qpu.name} by another worker")
         return False
     pinned.add((qpu, run))
     why = None
     if qpu.asked not in (None, qpu.name):
         why = f"solver {qpu.asked} is called {qpu.name} now: its graph is still {state.terms.graph_id}"
-    elif before is not None:
-        why = f"moved from {before} to {qpu.name}, the first of {', '.join(choice.names)} that is online"
     if why is not None:
         log.warning("run has another QPU", run=run, qpu=qpu.name, why=why)
         live = runs.state_of(session, run)

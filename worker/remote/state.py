@@ -57,11 +57,6 @@ class SubmissionState:
     given_up: Mapping[int, str] = field(default_factory=dict)
 
     @property
-    def solver_key(self) -> str:
-        """Return the key of the solver's circuit breaker."""
-        return self.batch_input.solver_key
-
-    @property
     def account(self) -> str:
         """Return the account by which this process uses the solver."""
         return self.context.solvers.account(self.batch_input.solver)

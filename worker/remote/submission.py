@@ -177,12 +177,13 @@ class BatchSubmission:
         """Send nothing while the circuit breaker is open, and one problem if this batch probes the solver."""
         state, settings = self.state, self.state.context.settings
         with state.context.database.reading() as session:
-            broken = circuit_breaker.find(session, state.solver_key, state.account)
+            keys = state.batch_input.solver_keys
+            found = [circuit_breaker.find(session, key, state.account) for key in keys]
             now = state.context.database.now(session)
-        if circuit_breaker.is_open(broken, state.batch_input.batch, settings):
-            assert broken is not None  # noqa: S101 - for the type checker
-            state.defer(broken.error, max((broken.retry_at - now).total_seconds(), settings.probe_s))
-        state.probing = broken is not None
+        for broken in found:
+            if broken is not None and circuit_breaker.is_open(broken, state.batch_input.batch, settings):
+                state.defer(broken.error, max((broken.retry_at - now).total_seconds(), settings.probe_s))
+        state.probing = any(broken is not None for broken in found)
 
     def _check_halt(self) -> None:
         """Stop sending once the worker stops or the run is halted; cancel the problems of a cancelled run."""

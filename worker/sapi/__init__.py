@@ -4,6 +4,7 @@ It is the only way to hardware, and to the emulator that speaks the same API.
 
     client.py       settings of dwave-cloud-client
     choice.py       the solver that a run uses: by name, graph or features
+    directory.py    the QPUs of the service: which are online, and how busy they are
     connections.py  one connection per solver and process
     qpu.py          a connection: problems are submitted without waiting, answers arrive as events
     events.py       what happens to a problem: accepted, answered, failed

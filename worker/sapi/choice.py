@@ -52,11 +52,55 @@ def choose_solver(client: Client, choice: QpuChoice, graphs_of: GraphsOf | None 
             f"QPU {' and '.join(offline)} is offline: the run continues when it is back, or moves with "
             "`annealq runs resume RUN --qpu OTHER`"
         )
-    raise UnknownSolver(
-        f"solver not found: {', '.join(choice.names)}. The service lists "
-        f"{', '.join(solver.name for solver in _list_all(client)) or 'no QPU'}; "
+    raise UnknownSolver(_unlisted(choice.names, list_all(client)))
+
+
+def list_chosen(
+    solvers: Sequence[Any], choice: QpuChoice, graphs_of: GraphsOf | None = None
+) -> list[ChosenSolver]:
+    """Return those of ``solvers`` that ``choice`` names, in its order, or all, by name; also offline ones.
+
+    ``graphs_of`` finds renamed ones, as in `choose_solver`.
+
+    Raises:
+        UnknownSolver: none of them is listed.
+    """
+    if choice.among_all:
+        found = [ChosenSolver(solver) for solver in sorted(solvers, key=lambda each: str(each.name))]
+    else:
+        named = {str(solver.name): solver for solver in solvers}
+        matches = [(named.get(name) or _by_graph(solvers, name, graphs_of), name) for name in choice.names]
+        found = [ChosenSolver(solver, name) for solver, name in matches if solver is not None]
+    if not found:
+        raise UnknownSolver(_unlisted(choice.names, solvers))
+    return list({str(each.solver.name): each for each in reversed(found)}.values())[::-1]
+
+
+def list_all(client: Client, *, refresh: bool = False) -> list[Any]:
+    """Return all QPUs of the service that anneal, the online ones first.
+
+    Args:
+        refresh: do not use what the client has stored.
+
+    Raises:
+        Unavailable: the service does not answer, or does not list them.
+    """
+    return _list(client, refresh=refresh) + _list(client, online=False)
+
+
+def _unlisted(names: Sequence[str], solvers: Sequence[Any]) -> str:
+    listed = ", ".join(solver.name for solver in solvers) or "no QPU"
+    return (
+        f"solver not found: {', '.join(names) or 'any QPU'}. The service lists {listed}; "
         "`annealq runs resume RUN --qpu NAME` moves a run"
     )
+
+
+def _by_graph(solvers: Sequence[Any], name: str, graphs_of: GraphsOf | None) -> Any:
+    """Return the one of ``solvers`` with the newest graph that ``name`` had; None if there is none."""
+    by_graph = {solver.graph_id: solver for solver in solvers}
+    graphs = () if graphs_of is None else graphs_of(name)
+    return next((by_graph[graph] for graph in graphs if graph in by_graph), None)
 
 
 def _by_name(client: Client, name: str, graphs_of: GraphsOf | None) -> Any:
@@ -68,8 +112,7 @@ def _by_name(client: Client, name: str, graphs_of: GraphsOf | None) -> Any:
             named = []
     if named or graphs_of is None:
         return named[0] if named else None
-    by_graph = {solver.graph_id: solver for solver in _list_all(client)}
-    return next((by_graph[graph] for graph in graphs_of(name) if graph in by_graph), None)
+    return _by_graph(list_all(client), name, graphs_of)
 
 
 def _by_features(client: Client, features: Mapping[str, Any] | None) -> Any:
@@ -82,10 +125,6 @@ def _by_features(client: Client, features: Mapping[str, Any] | None) -> Any:
     if offline:
         raise Offline(f"solver {offline[0].name} is offline ({text})")
     raise UnknownSolver(f"solver not found: {text}. `dwave solvers --list` shows all solvers")
-
-
-def _list_all(client: Client) -> list[Any]:
-    return _list(client) + _list(client, online=False)
 
 
 def _list(client: Client, **features: Any) -> list[Any]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from worker.embedding.model.found import StoredEmbedding
     from worker.sapi.choice import GraphsOf
     from worker.sapi.client import Access
+    from worker.sapi.directory import SolverDirectory
     from worker.sapi.program import ChipProgram
     from worker.sapi.qpu import SolverConnection
 
@@ -49,6 +50,7 @@ class SolverConnections:
     pinned: set[tuple[SolverConnection, int]] = field(default_factory=set)
     # by solver, the QPUs that a run may use, and the one that it used before
     _open: dict[tuple[Solver, str | None, str | None], _OpenConnection] = field(default_factory=dict)
+    _directories: dict[Solver, SolverDirectory] = field(default_factory=dict)
 
     def connect(
         self,
@@ -62,7 +64,7 @@ class SolverConnections:
         It is made again every few minutes, because the solver's graph may change.
 
         Args:
-            used: the QPU that the run used before: without several names to choose from, it stays there.
+            used: the QPU that the run used before, or that the batch is given to: it stays there.
             graphs_of: finds solvers that were renamed, as `choose_solver` says.
 
         Raises:
@@ -84,13 +86,25 @@ class SolverConnections:
         self._open.setdefault((solver, parameters.qpu, qpu.name), opened)  # for the next batch of the run
         return qpu
 
+    def directory(self, solver: Solver) -> SolverDirectory:
+        """Return the list of the QPUs of the service behind ``solver``; raise Refused without access."""
+        from worker.sapi.directory import SolverDirectory
+
+        if solver not in self._directories:
+            self._directories[solver] = SolverDirectory(self.access(solver), self.settings.solver_refresh_s)
+        return self._directories[solver]
+
     def disconnect(self, solver: Solver, parameters: Parameters) -> None:
-        """Close the connections to ``solver`` with the QPUs that ``parameters`` name."""
+        """Close the connections to ``solver`` with the QPUs that ``parameters`` name, and list them again."""
         self._close([key for key in self._open if key[:2] == (solver, parameters.qpu)])
+        if solver in self._directories:
+            self._directories.pop(solver).close()
 
     def close(self) -> None:
         """Close all connections."""
         self._close(list(self._open))
+        while self._directories:
+            self._directories.popitem()[1].close()
 
     def _close(self, keys: list[tuple[Solver, str | None, str | None]]) -> None:
         closed = {self._open.pop(key).qpu for key in keys}

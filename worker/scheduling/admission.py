@@ -79,7 +79,7 @@ class Usage:
     """Current usage, compared with the limits. QPU time is in microseconds; None: no limit.
 
     Attributes:
-        in_flight: problems submitted to the solver and not answered, of all runs and workers.
+        in_flight: problems submitted to the QPU and not answered, of all runs and workers.
         max_in_flight: their limit.
         budgets: those that apply, by the reason for which they hold problems back.
         queue_us: QPU time of those in flight.
@@ -128,18 +128,17 @@ def within_limits(usage: Usage, estimates_us: Sequence[int]) -> Admission:
 
 
 def read_usage(
-    session: Session, run: int, graph_id: str, settings: WorkerSettings, *, now: datetime
+    session: Session, run: int, qpu: str, graph_id: str, settings: WorkerSettings, *, now: datetime
 ) -> Usage:
-    """Read the usage of ``run``, on the working graph ``graph_id``, at ``now``, with limits by ``settings``.
+    """Read the usage of ``run`` and of its ``qpu`` with ``graph_id`` at ``now``, with limits by ``settings``.
 
     Other workers wait for their admission until ``session`` commits.
     """
-    if session.get_bind().dialect.name == "postgresql":  # SQLite has only one writer
-        session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    take_turns(session)
     columns = (Run.state, Run.solver, Run.budget_us, Run.window, Run.opened_until, Run.deadline_at)
     row = session.execute(select(*columns).where(Run.id == run)).one()
     hours = RunHours.of(row.window, row.opened_until, row.deadline_at)
-    in_flight, queue_us, of_run_us = _in_flight(session, row.solver, run)
+    in_flight, queue_us, of_solver_us, of_run_us = _in_flight(session, row.solver, run, qpu)
     today = now.date()
     budgets: dict[HoldReason, Budget] = {}
     if row.budget_us is not None:
@@ -151,7 +150,7 @@ def read_usage(
     ):
         if limit_us is not None:
             spent_us = spending.since_day(session, row.solver, since)
-            budgets[reason] = Budget(limit_us, spent_us, queue_us)
+            budgets[reason] = Budget(limit_us, spent_us, of_solver_us)
     ratio = charge_ratio(session, graph_id) if budgets else 1.0
     return Usage(
         run=row.state,
@@ -159,11 +158,17 @@ def read_usage(
         max_in_flight=settings.solver_in_flight,
         budgets={reason: replace(budget, ratio=ratio) for reason, budget in budgets.items()},
         queue_us=queue_us,
-        answer_s=_answer_s(session, row.solver, hours, now),
+        answer_s=_answer_s(session, row.solver, qpu, hours, now),
         margin_s=settings.window_margin_s,
         window_s=_window_s(hours, now),
         deadline_s=None if hours.deadline_at is None else (hours.deadline_at - now).total_seconds(),
     )
+
+
+def take_turns(session: Session) -> None:
+    """Let other workers that call this wait until ``session`` commits."""
+    if session.get_bind().dialect.name == "postgresql":  # SQLite has only one writer
+        session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
 
 
 def pause_reason(usage: Usage, by: PausedBy, next_us: int) -> str:
@@ -197,22 +202,31 @@ _BUDGET_TEXTS = {
 }
 
 
-def _in_flight(session: Session, solver: str, run: int) -> tuple[int, int, int]:
-    """Return the number of problems in flight on ``solver``, their estimates, and those of ``run``."""
+def _in_flight(session: Session, solver: str, run: int, qpu: str) -> tuple[int, int, int, int]:
+    """Return the number of problems in flight on ``qpu`` of ``solver`` and their estimates.
+
+    Then follow the estimates of all problems in flight on ``solver``, and of those of ``run``.
+    """
     rows = session.execute(_by_run()).all()
-    runs = select(Run.id).where(Run.id.in_([each for each, _, _ in rows]), Run.solver == solver)
+    runs = select(Run.id).where(Run.id.in_({row.run for row in rows}), Run.solver == solver)
     mine = set(session.execute(runs).scalars())
-    counts = {each: (count, int(us)) for each, count, us in rows if each in mine}
-    problems, estimates = (sum(column) for column in zip((0, 0), *counts.values(), strict=True))
-    return problems, estimates, counts.get(run, (0, 0))[1]
+    on_solver = [row for row in rows if row.run in mine]
+    here = [row for row in on_solver if row.qpu == qpu]
+    return (
+        sum(row.problems for row in here),
+        int(sum(row.us for row in here)),
+        int(sum(row.us for row in on_solver)),
+        int(sum(row.us for row in on_solver if row.run == run)),
+    )
 
 
 @cache
 def _by_run() -> Select[Any]:
     # A subquery for each problem in flight, of which there are few: PostgreSQL would join all batches.
     run_of = select(Batch.run_id).where(Batch.id == Problem.batch_id).scalar_subquery().label("run")
-    query = select(run_of, func.count(), func.coalesce(func.sum(Problem.estimated_us), 0))
-    return query.where(Problem.state.in_(IN_FLIGHT)).group_by("run")
+    figures = (func.count().label("problems"), func.coalesce(func.sum(Problem.estimated_us), 0).label("us"))
+    query = select(run_of, Problem.qpu, *figures)
+    return query.where(Problem.state.in_(IN_FLIGHT)).group_by("run", Problem.qpu)
 
 
 def _window_s(hours: RunHours, now: datetime) -> float | None:
@@ -222,8 +236,8 @@ def _window_s(hours: RunHours, now: datetime) -> float | None:
     return None if closes is None else (closes - now).total_seconds()
 
 
-def _answer_s(session: Session, solver: str, hours: RunHours, now: datetime) -> float:
-    """Return the longest duration of the solver's recent answers; 0 if it does not matter or is unknown.
+def _answer_s(session: Session, solver: str, qpu: str, hours: RunHours, now: datetime) -> float:
+    """Return the longest duration of recent answers of the QPU; 0 if it does not matter or is unknown.
 
     Problems that were in flight during a pause and collected much later are too old to count.
     """
@@ -233,7 +247,8 @@ def _answer_s(session: Session, solver: str, hours: RunHours, now: datetime) -> 
         select(Problem.sending_at, Problem.answered_at)
         .join(Batch, Batch.id == Problem.batch_id)
         .join(Run, Run.id == Batch.run_id)
-        .where(Run.solver == solver, Problem.sending_at >= now - _LATELY, Problem.answered_at.is_not(None))
+        .where(Run.solver == solver, Problem.qpu == qpu)
+        .where(Problem.sending_at >= now - _LATELY, Problem.answered_at.is_not(None))
         .order_by(Problem.sending_at.desc())
         .limit(_ANSWERS)
     )

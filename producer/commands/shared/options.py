@@ -14,7 +14,8 @@ from schema.errors import ParameterError
 _MAX_SCHEDULE_BYTES = 100_000  # 100 points are far fewer
 
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Batches at a time; default: one per processor.")
+    int | None,
+    typer.Option("--workers", min=1, help="Batches at a time; default: processors, 4 at least."),
 ]
 Embedded = Annotated[
     bool, typer.Option("--embedded", help="Run a private broker and workers during this command.")

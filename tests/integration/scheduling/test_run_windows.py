@@ -303,7 +303,7 @@ def states(database: Database, run: int) -> list[BatchState]:
 def admitted(context: Context, run: int, estimates_us: list[int]) -> tuple[int, HoldReason | None]:
     with context.database.transaction() as session:
         now = context.database.now(session)
-        found = within_limits(read_usage(session, run, "g", context.settings, now=now), estimates_us)
+        found = within_limits(read_usage(session, run, "q", "g", context.settings, now=now), estimates_us)
     return found.problems, found.reason
 
 
