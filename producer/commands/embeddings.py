@@ -25,6 +25,8 @@ search may take a minute; it is done once for each network shape and each workin
 in the database, and used by every later run. `classify` starts a search where nothing is stored.
 """
 
+_CHIP_MAP_S = 600.0
+
 app = typer.Typer(help=_HELP, no_args_is_help=True, rich_markup_mode=None)
 
 Number = Annotated[int, typer.Argument(metavar="ID", help="The embedding's number, from `embeddings list`.")]
@@ -140,6 +142,49 @@ def list_chips(json: o.Json = False) -> None:
         page().print(reports_solver.chips_table(summaries))
     else:
         typer.echo("no chips yet: `annealq embeddings find NETWORK --solver emulator --embedded`")
+
+
+@app.command("chip")
+def show_chip(
+    name: Annotated[str, typer.Argument(help="Its name or graph id, from `embeddings chips`.")],
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw it to this file: .png, .pdf or .svg.")
+    ] = None,
+    problems: Annotated[
+        int, typer.Option("--problems", min=1, max=10_000, help="Newest good problems to read.")
+    ] = 100,
+    json: o.Json = False,
+) -> None:
+    """Show which qubits of a chip err, by the stored reads of its newest problems.
+
+    The field error of a qubit is the field that its chain has in addition to what was sent, in units of h,
+    divided by the qubits of the chain; it is nearer to 0 the less the reads say. Broken chains are counted
+    relative to the mean of the same unit over all tiles. 100 problems take about 10 seconds.
+    """
+    from producer.context import database
+    from producer.embeddings import chip_map, chips
+    from producer.figures import saving
+    from producer.figures.chip_map import draw
+    from producer.reports import solver as reports_solver
+    from producer.reports.terminal import page, print_json
+    from producer.stack import programs
+    from producer.stack.programs import Program
+    from schema.settings import load
+
+    if plot is not None:
+        saving.check_format(plot)
+    with database() as opened, opened.reading() as session:
+        chip = chips.find(session, name)
+        graph = chips.read(session, chip.chip_id)
+    arguments = [chip.graph_id, str(problems)]
+    found = chip_map.parse(programs.run(Program.CHIP_MAP, arguments, load(), timeout_s=_CHIP_MAP_S))
+    if plot is not None:
+        draw(plot, graph, found)
+        typer.echo(f"drawn to {plot}", err=True)
+    if json:
+        print_json({**asdict(chip), **found.to_dict()})
+    else:
+        page().print(reports_solver.chip_text(chip, found))
 
 
 @app.command()

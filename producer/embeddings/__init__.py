@@ -2,5 +2,6 @@
 
 queries.py  read-only queries
 chips.py    a solver's working qubits and couplers
+chip_map.py what the stored reads of a chip say about its qubits
 prune.py    removes unused embeddings
 """

@@ -3,5 +3,6 @@
 q_matrix.py     Q as a matrix, and as a graph of layers
 embedding.py    chains on a chip, or one tile
 chip_layout.py  positions of a chip's qubits
+chip_map.py    field errors and broken chains of the qubits of a chip
 saving.py       writes figures to files
 """

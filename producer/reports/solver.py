@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from producer.embeddings.chip_map import ChipMap
 from producer.embeddings.chips import ChipSummary
 from producer.embeddings.queries import EmbeddingSummary, UnitLayers
 from producer.figures.q_matrix import unit_names
@@ -110,6 +111,22 @@ def chips_table(chips: Sequence[ChipSummary]) -> Table:
         state = Text(chip.alarm, style="red") if chip.alarm else usual
         table.add_row(f"{chip.solver}: {chip.name}", graph, f"{chip.qubits:,}", f"{chip.measured:,}", state)
     return table
+
+
+def chip_text(chip: ChipSummary, found: ChipMap) -> RenderableType:
+    """Return the text of `embeddings chip`: ``chip``, and what was ``found`` about its qubits."""
+    about = new_grid()
+    about.add_row("chip", f"{chip.solver}: {chip.name}, graph {chip.graph_id}")
+    about.add_row("qubits", f"{chip.qubits:,}, of which {len(found.qubits):,} are in chains")
+    about.add_row("problems", f"{found.problems:,} of {chip.measured:,} measured ones")
+    usual = "as usual" if chip.measured >= _TELLING else "too few to tell"
+    about.add_row("newest", Text(chip.alarm, style="red") if chip.alarm else usual)
+    spread = float(np.sqrt(np.mean(found.field_errors**2)))
+    about.add_row("field errors", f"{spread:.4f} of h, root mean square")
+    table = new_table("qubit", "field error", "give or take", right=("qubit", "field error", "give or take"))
+    for qubit, error, give in found.worst():
+        table.add_row(str(qubit), f"{error:+.4f}", f"{give:.4f}")
+    return Group(about, table)
 
 
 def embedding_text(

@@ -5,6 +5,7 @@ scoring.py       images to raw reads, raw reads to scores
 consensus.py     reads to a class
 problem_checks.py  what the reads of a problem say about the chip, and whether it was programmed wrongly
 chip_alarm.py    whether the newest problems of a chip differ from its past
+chip_map.py      field errors and broken chains of each chain, from many problems
 candidates.py    sampling parameters that a calibration compares
 calibration.py   the choice among them
 controls.py      accuracies without annealing, to compare an accuracy with

@@ -37,14 +37,14 @@ def measure(
     energies = program.model.energies(linear, units.bits, np.float32)
     check = check_problem(
         units.bits,
-        _sent(program, linear, coupling_bias, signs),
+        sent_problem(program, linear, coupling_bias, signs),
         chain_breaks=float(units.chain_breaks.mean()),
         excess=float((energies.mean(axis=1) - energies.min(axis=1)).mean()),
     )
     return {name: float(f"{value:.6g}") for name, value in asdict(check).items()}
 
 
-def _sent(
+def sent_problem(
     program: ChipProgram,
     linear: NDArray[np.float64],
     coupling_bias: float,

@@ -7,8 +7,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import select
 
@@ -24,6 +26,8 @@ from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import Cli, Outbox, some_images, work_off
 from tests.ledgers import assert_spendings_agree
 from worker.context import Context
+from worker.emulator.qpu import imperfections, presets
+from worker.emulator.qpu.solver import EmulatedSolver
 from worker.process.settings import WorkerSettings
 
 TILES = 8
@@ -155,6 +159,29 @@ def test_a_chip_that_becomes_warmer_raises_an_alarm_until_it_is_as_before(
     assert json.loads(cli("embeddings", "chips", "--json"))[0]["alarm"] is None
     classify(context, working)  # the problems of the alarm are not part of what is usual
     assert len(alarm_events(context)) == 2
+
+
+def test_persistent_errors_of_h_show_in_the_map_of_the_chip(
+    database: Database, outbox: Outbox, working: ChosenNetwork, cli: Cli, tmp_path: Path
+) -> None:
+    errors = "h_persistent=0.03"
+    with Emulator("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}", f"--errors={errors}") as emulator:
+        context = a_context(database, outbox, emulator)
+        classify(context, working), classify(context, working, gauge=Gauge.UNIT)
+        context.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
+    picture = tmp_path / "chip.png"
+    found = json.loads(cli("embeddings", "chip", "tiny", "--plot", picture, "--json"))
+    assert picture.stat().st_size > 10_000
+    model = presets.models(["tiny=pegasus:6:6:10"], [])["tiny"]
+    model = replace(model, errors=imperfections.parse(errors, model.errors))
+    solver = EmulatedSolver.make("tiny", model, 0, 0)
+    assert solver.chip.graph_id == found["graph_id"]
+    true = solver.imperfections.persistent_h[np.searchsorted(solver.chip.qubits, found["qubits"])]
+    # A chain has one field error, the sum of those of its qubits.
+    estimates, chain = np.unique(found["field_errors"], return_inverse=True)
+    means = np.bincount(chain, true) / np.bincount(chain)
+    assert np.corrcoef(estimates, means)[0, 1] > 0.65
+    assert found["problems"] == 2 * IMAGES // TILES
 
 
 def test_h_makes_up_for_the_field_of_couplers(

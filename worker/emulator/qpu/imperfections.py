@@ -138,7 +138,7 @@ class Imperfections:
         self._seed = (int(chip.graph_id, 16), generation)
         random = self._stream(0)
         self._slopes = random.normal(1.0, errors.h_slope, len(chip.qubits))
-        self._h = random.normal(0.0, errors.h_persistent, len(chip.qubits))
+        self.persistent_h = random.normal(0.0, errors.h_persistent, len(chip.qubits))
         self._J = random.normal(0.0, errors.j_persistent, len(chip.couplers))
         self._lock = threading.Lock()
         self._drift: tuple[int, int, FloatArray] | None = None
@@ -162,7 +162,9 @@ class Imperfections:
         couplers = _couplers(self._chip, problem.active.tobytes(), edges.tobytes())
         h = (h + random.uniform(-errors.h_dac, errors.h_dac, n)) * self._slopes[qubits]
         pulled = np.bincount(edges.ravel(), np.repeat(np.abs(J), 2), n)
-        offsets = self._h[qubits] + random.normal(0.0, errors.h_random, n) + errors.h_from_j * pulled
+        offsets = (
+            self.persistent_h[qubits] + random.normal(0.0, errors.h_random, n) + errors.h_from_j * pulled
+        )
         if errors.h_drift:
             offsets += self._drift_at(number)[qubits]
         J = J + random.uniform(-errors.j_dac, errors.j_dac, len(J)) + self._J[couplers]
