@@ -60,6 +60,8 @@ class ImageResult:
     status: str
     scores: tuple[float, ...]
     margin: float
+    energy_gap: float | None
+    probability: float | None
     label: int | None
     source: str | None
 

@@ -57,6 +57,8 @@ def pack(network: NetworkSummary, data: bytes, trained_on: tuple[str, int] | Non
         "train_accuracy": network.train_accuracy,
         "command": command,
     }
+    if (temperature := (network.metrics or {}).get("temperature")) is not None:
+        metrics["temperature"] = temperature
     described = describe(
         architecture,
         network.classes,

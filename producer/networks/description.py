@@ -5,7 +5,8 @@ architecture    as in a file of layers
 classes         names of the classes
 transfer        energy or paper
 seed, epochs    that gave the weights; unknown: null
-metrics         own_accuracy, train_accuracy and the command that made the network; unknown: null
+metrics         own_accuracy, train_accuracy, the temperature of its probabilities and the command that
+                made the network; unknown: null
 weights_sha256  of the file of weights that belongs to it
 """
 
@@ -20,6 +21,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from schema.errors import NetworkError
 from schema.network.architecture import Architecture, read_table
 from schema.network.layers import Spec
+from schema.network.temperature import Temperature
 
 FORMAT = "annealq-network-1"
 
@@ -41,6 +43,7 @@ _Line = Annotated[str, AfterValidator(_check_line)]
 class _Metrics(Spec):
     own_accuracy: _Share = None
     train_accuracy: _Share = None
+    temperature: Temperature | None = None
     command: _Line | None = Field(None, description=f"one line of at most {_MAX_COMMAND} characters")
 
 

@@ -14,6 +14,7 @@ from producer.calibration.queries import CalibrationSummary
 from producer.networks import queries
 from producer.reports.parameters import parameters_text
 from producer.reports.terminal import new_grid, new_table
+from schema.network import temperature
 from schema.network.architecture import Architecture
 
 
@@ -107,6 +108,7 @@ def network_text(
         about.add_row("own accuracy", f"{network.own_accuracy:.2%} on images held out during training")
     elif network.train_accuracy is not None:
         about.add_row("own accuracy", f"{network.train_accuracy:.2%} on the images it was trained on")
+    about.add_row("probabilities", temperature.describe(network.metrics))
     if command := (network.metrics or {}).get("command"):
         about.add_row("made by", command)
     layers = new_table("part", "kind", "shape", "units", right=("units",), title="layers")

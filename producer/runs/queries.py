@@ -150,6 +150,8 @@ class Classified:
     one_hot_fraction: float
     chain_break_fraction: float | None
     lowest_energy: float
+    energy_gap: float | None  # None: scored by an earlier version, undecided, or not known
+    probability: float | None  # of the predicted class; None as above
 
 
 CLASSIFIED = tuple(getattr(Classification, field.name) for field in fields(Classified))  # its columns

@@ -23,6 +23,8 @@ _COLUMNS = (
     "predicted",
     "predicted_class",
     "status",
+    "probability",
+    "energy_gap",
     "margin",
     "one_hot_fraction",
     "chain_break_fraction",

@@ -3,5 +3,6 @@
 layers.py        specifications of layers, input and training
 architecture.py  all layers of a network, the geometry of its Q matrix, and the presets
 names.py         names of networks and versions
+temperature.py   the temperature that turns class scores into probabilities
 weights.py       trained weights as safetensors
 """

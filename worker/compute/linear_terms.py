@@ -27,6 +27,7 @@ class LinearTerms:
         self.model = model
         self._network, self._images = network, images
         self._linear = np.empty((len(images), model.units))
+        self._features = np.empty((len(images), model.feature_count))
         self._computed = 0
 
     def __len__(self) -> int:
@@ -39,12 +40,25 @@ class LinearTerms:
         Raises:
             ImageError: the network takes no such images.
         """
+        self._compute(images)
+        return self._linear[images]
+
+    def class_scores(self, images: slice) -> NDArray[np.float64]:
+        """Return the network's own class scores (b, K) float64 of the slice ``images`` of the batch.
+
+        Raises:
+            ImageError: the network takes no such images.
+        """
+        self._compute(images)
+        return self._network.class_scores(self._features[images])
+
+    def _compute(self, images: slice) -> None:
         _, stop, _ = images.indices(len(self))
         while self._computed < stop:
             block = slice(self._computed, self._computed + _BLOCK)
-            self._linear[block] = self.model.linear(self._network.features(self._images[block]))
+            self._features[block] = self._network.features(self._images[block])
+            self._linear[block] = self.model.linear(self._features[block])
             self._computed = min(block.stop, len(self))
-        return self._linear[images]
 
 
 LinearTermsCache = MutableMapping[tuple[EnergyModel, str], LinearTerms]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,10 +18,11 @@ from schema.parameters import Parameters, Solver, Unembedding
 from worker.annealers.base import LocalAnnealer
 from worker.annealers.exact import ExactAnnealer
 from worker.annealers.simulated import SimulatedAnnealer
-from worker.compute import candidates, consensus
+from worker.compute import candidates, certainty, consensus
 from worker.compute.linear_terms import LinearTerms, LinearTermsCache
 from worker.embedding.model.unembedding import unembed
 from worker.network.trained import TrainedNetwork
+from worker.qubo.class_states import class_minima
 from worker.qubo.energy_model import EnergyModel
 from worker.qubo.ising import spin_form
 from worker.qubo.noise import noise_for
@@ -110,7 +112,8 @@ def score(
     )
     rows: list[Scored] = []
     chain_breaks: dict[int, bytes] = {}
-    for part, reads in _reads(network, batch_input, stored, cache, gaps=gaps):
+    terms = linear_terms(network, batch_input, cache)
+    for part, reads in _reads(terms, batch_input, stored, gaps=gaps):
         scored = consensus.score(
             reads.class_bits,
             reads.energies,
@@ -119,7 +122,8 @@ def score(
             beta=parameters.beta,
             occurrences=reads.occurrences,
         )
-        rows += _rows(scored, None if labels is None else labels[_images(part)], reads.chain_breaks)
+        certain = _certainty(network, terms, _images(part), reads, scored.predicted)
+        rows += _rows(scored, certain, None if labels is None else labels[_images(part)], reads.chain_breaks)
         if reads.chain_breaks is not None:
             chain_breaks[part.problem] = arrays.encode_chain_breaks(reads.chain_breaks)
     return rows, chain_breaks
@@ -167,7 +171,7 @@ def count_right(
         raise Corrupt(f"batch {batch_input.batch} has no labels: the parameters cannot be compared")
     labels = arrays.decode_labels(batch_input.labels, batch_input.shape[0])
     right = np.zeros(len(among), dtype=np.int64)
-    for part, reads in _reads(network, batch_input, stored):
+    for part, reads in _reads(linear_terms(network, batch_input), batch_input, stored):
         right += candidates.count_right(
             reads.class_bits, reads.energies, labels[_images(part)], among, reads.counted
         )
@@ -201,15 +205,9 @@ class Reads:
 
 
 def _reads(
-    network: TrainedNetwork,
-    batch_input: BatchInput,
-    stored: Sequence[StoredReads],
-    cache: LinearTermsCache | None = None,
-    *,
-    gaps: bool = False,
+    terms: LinearTerms, batch_input: BatchInput, stored: Sequence[StoredReads], *, gaps: bool = False
 ) -> Iterator[tuple[StoredReads, Reads]]:
     """Yield the reads of each sample set: those of a whole batch may be too many for memory."""
-    terms = linear_terms(network, batch_input, cache)
     expected = 0
     for part in stored:
         if part.first_image != expected and not gaps:
@@ -279,8 +277,27 @@ def _images(part: StoredReads) -> slice:
     return slice(part.first_image, part.first_image + part.count)
 
 
+def _certainty(
+    network: TrainedNetwork,
+    terms: LinearTerms,
+    images: slice,
+    reads: Reads,
+    predicted: NDArray[np.int16],
+) -> tuple[list[float | None], list[float | None]]:
+    """Return the energy gap and the probability of the class of each of ``images``; None without a class."""
+    minima = class_minima(terms.model, terms.take(images))
+    gaps = certainty.energy_gaps(reads.class_bits, reads.energies, predicted, minima, reads.occurrences)
+    shares = certainty.probabilities(terms.class_scores(images), predicted, network.temperature)
+    return _nullable(gaps), _nullable(shares)
+
+
+def _nullable(values: NDArray[np.float64]) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in values.tolist()]
+
+
 def _rows(
     scored: consensus.Consensus,
+    certain: tuple[list[float | None], list[float | None]],
     labels: NDArray[np.int16] | None,
     chain_breaks: NDArray[np.float64] | None,
 ) -> list[Scored]:
@@ -296,6 +313,7 @@ def _rows(
         scored.one_hot_fraction.tolist(),
         scored.lowest_energy.tolist(),
         broken,
+        *certain,
         strict=True,
     )
     return [
@@ -308,6 +326,8 @@ def _rows(
             one_hot_fraction=one_hot,
             lowest_energy=energy,
             chain_break_fraction=share,
+            energy_gap=gap,
+            probability=probability,
         )
-        for k, label, tied, scores, margin, one_hot, energy, share in columns
+        for k, label, tied, scores, margin, one_hot, energy, share, gap, probability in columns
     ]

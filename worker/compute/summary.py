@@ -31,7 +31,23 @@ def summarise(figures: Figures, controls: Controls | None = None) -> dict[str, A
     charged_us = np.array([problem.charged_us for problem in figures.problems], dtype=np.float64)
     return {
         **throughput.compute_throughput(times, charged_us, _solver(figures)),
+        **_calibration(figures),
         "controls": None if controls is None else asdict(controls),
+    }
+
+
+def _calibration(figures: Figures) -> dict[str, Any]:
+    """Return the expected calibration error (ECE) of the probabilities, and the bins that it is made of.
+
+    ECE is the mean over labelled images of |accuracy - mean probability| of their bin (Guo et al. 2017, On
+    calibration of modern neural networks, arXiv 1706.04599, eq. 3). None without labels or probabilities.
+    """
+    bins = figures.reliability
+    images = sum(each.images for each in bins)
+    errors = [abs(each.correct - each.images * each.probability) for each in bins]
+    return {
+        "calibration_error": sum(errors) / images if images else None,
+        "reliability": [asdict(each) for each in bins],
     }
 
 

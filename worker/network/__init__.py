@@ -6,6 +6,7 @@ columns.py    which weight couples which two units of Q
 layers.py     the torch network, and class free energies
 deep.py       class scores of networks with hidden units
 objective.py  what training maximises, with the noise of the hardware
+temperature.py  the temperature that makes probabilities of class scores
 training.py   training with seeds, metrics and early stopping
 features.py   forward passes for whole batches
 inference.py  class scores and classes of the network alone

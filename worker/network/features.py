@@ -53,6 +53,14 @@ def restore(architecture: Architecture, weights: Weights) -> NetworkModule:
     return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's types do not know it
 
 
+def block_size(architecture: Architecture) -> int:
+    """Return how many images a forward pass of ``architecture`` takes at once."""
+    shapes = (architecture.input.shape, *architecture.feature_shapes)
+    # Hidden units have values for each class.
+    values = max(*(int(np.prod(shape)) for shape in shapes), architecture.classes * max(architecture.sizes))
+    return max(1, _BLOCK_VALUES // values)
+
+
 def forward(
     network: NetworkModule, images: NDArray[np.uint8], function: Callable[[Tensor], Tensor], width: int
 ) -> NDArray[np.float64]:
@@ -62,11 +70,7 @@ def forward(
         ImageError: another size or type than the network takes, or a pixel above its image_max.
     """
     check_images(network.architecture, images)
-    architecture = network.architecture
-    shapes = (architecture.input.shape, *architecture.feature_shapes)
-    # Hidden units have values for each class.
-    values = max(*(int(np.prod(shape)) for shape in shapes), architecture.classes * max(architecture.sizes))
-    block = max(1, _BLOCK_VALUES // values)
+    block = block_size(network.architecture)
     out = np.empty((len(images), width))
     with torch.no_grad():
         for start in range(0, len(images), block):

@@ -71,9 +71,11 @@ class NetworkModule(nn.Module):
         They are x W with b = 0 (Higham and Bedford, 3.1). Pooling layers take the maximum, hidden units are
         sigmoid; tanh features go in as -1 to 1.
         """
-        out = self.values(pixels)
-        if signed(self.architecture):
-            out = 2.0 * out - 1.0
+        return self.value_logits(self.values(pixels))
+
+    def value_logits(self, values: Tensor) -> Tensor:
+        """Return the class logits (B, K) of ``values`` (B, nv) in [0, 1] of the visible units."""
+        out = 2.0 * values - 1.0 if signed(self.architecture) else values
         for index, (spec, layer) in enumerate(zip(self.architecture.energy, self.energy, strict=True)):
             before = self.architecture.unit_shapes[index]
             out = layer(out.flatten(1) if isinstance(spec, DenseUnits) else out.reshape(-1, *before))

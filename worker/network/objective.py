@@ -217,8 +217,14 @@ def class_scores(network: NetworkModule, pixels: Tensor, transfer: str) -> Tenso
     check_transfer(transfer)
     if transfer == "paper":
         return network.logits(pixels)
+    return feature_scores(network, network.visible(pixels), transfer)
+
+
+def feature_scores(network: NetworkModule, features: Tensor, transfer: str) -> Tensor:
+    """Return `class_scores` (B, K) of ``features`` (B, nv), as `NetworkModule.visible` returns them."""
+    if transfer == "paper":
+        return network.value_logits((features / network.architecture.alpha + 1.0) / 2.0)
     plan, classes = network.architecture.training, network.architecture.classes
-    features = network.visible(pixels)
     if network.architecture.form == "deep":
         deep = energy_layers(network, features, plan.beta, plan.lam)
         return deep.scores(torch.eye(classes).unsqueeze(0), free=True)

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from schema.network import weights
 from schema.network.architecture import Architecture
 from worker.network import features, layers, transfer
+from worker.network.features import block_size
+from worker.network.objective import feature_scores
 from worker.qubo.energy_model import EnergyModel
 
 _CACHED_MODELS = 16
@@ -18,15 +21,31 @@ _CACHED_MODELS = 16
 
 @dataclass(frozen=True, eq=False)
 class TrainedNetwork:
-    """A network that is ready: its layers, its weights, and the transfer that it was trained for."""
+    """A network that is ready: its layers, its weights, and the transfer that it was trained for.
+
+    Attributes:
+        temperature: that its class scores are divided by before a softmax gives probabilities; 1: as in
+            training. See `temperature.py`.
+    """
 
     architecture: Architecture
     weights: weights.Weights
     transfer: str
+    temperature: float = 1.0
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return the feature values (B, nv) float64 of ``images`` (B, H, W) uint8."""
         return features.features(self._restored, images)
+
+    def class_scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the own class scores (B, K) float64 of ``features`` (B, nv); see `objective`."""
+        block = block_size(self.architecture)
+        out = np.empty((len(features), self.architecture.classes))
+        with torch.no_grad():
+            for start in range(0, len(features), block):
+                part = torch.from_numpy(features[start : start + block]).float()
+                out[start : start + block] = feature_scores(self._restored, part, self.transfer).numpy()
+        return out
 
     @cached_property
     def _restored(self) -> layers.NetworkModule:

@@ -15,11 +15,13 @@ from torch import Tensor
 
 from schema.errors import ImageError, NetworkError
 from schema.network.architecture import FOLDED_LAM, THRESHOLD, Architecture
+from schema.network.temperature import Temperature
 from worker.network.deep import initialise_weights
-from worker.network.features import check_images
+from worker.network.features import check_images, restore
 from worker.network.inference import scores
 from worker.network.layers import NetworkModule
 from worker.network.objective import Objective, class_scores
+from worker.network.temperature import fit_temperature
 from worker.network.transfer import check_transfer
 
 Stopped = Literal["epochs", "patience", "asked"]
@@ -61,6 +63,7 @@ class Trained:
         transfer: ``paper`` or ``energy``.
         seed: of all random choices.
         seconds: wall clock.
+        temperature: that makes probabilities of the class scores; None: too few images are wrong to fit it.
     """
 
     weights: dict[str, NDArray[np.float32]]
@@ -70,6 +73,7 @@ class Trained:
     transfer: str
     seed: int
     seconds: float
+    temperature: Temperature | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the weights, as plain JSON."""
@@ -79,6 +83,7 @@ class Trained:
             "best_epoch": self.best_epoch,
             "stopped": self.stopped,
             "seconds": self.seconds,
+            "temperature": None if self.temperature is None else self.temperature.to_dict(),
             "epochs": [metrics.to_dict() for metrics in self.metrics],
         }
 
@@ -133,6 +138,7 @@ def train(
         torch.manual_seed(seed)
         training_run = _TrainingRun(architecture.replace(training=plan), transfer, images, labels, seed)
         stopped = training_run.run(on_epoch, should_stop)
+        temperature = training_run.fit_temperature()
     weights = training_run.best_weights
     if transfer == "paper":
         weights[FOLDED_LAM] = _folded_lam(architecture, weights, images)
@@ -144,6 +150,7 @@ def train(
         transfer,
         seed,
         training_run.seconds,
+        temperature,
     )
 
 
@@ -253,13 +260,22 @@ class _TrainingRun:
 
     def _evaluate(self, data: _Data) -> tuple[float, float]:
         """Return loss and accuracy of the own classes at the final beta, on the first images of ``data``."""
-        self.network.eval()
-        pixels, labels = data.pixels[:_EVALUATED], data.labels[:_EVALUATED]
-        with torch.no_grad():
-            parts = torch.split(pixels, 1024)
-            outcome = torch.cat([class_scores(self.network, part, self.transfer) for part in parts])
+        outcome, labels = self._scores(self.network.eval(), data), data.labels[:_EVALUATED]
         loss = torch.nn.functional.cross_entropy(outcome, labels)
         return float(loss), float((outcome.argmax(dim=1) == labels).float().mean())
+
+    def fit_temperature(self) -> Temperature | None:
+        """Fit the temperature of the best weights on the images held out, or else on those trained on."""
+        data = self.validation or self.train
+        outcome = self._scores(restore(self.network.architecture, self.best_weights), data)
+        labels = data.labels[:_EVALUATED].numpy()
+        return fit_temperature(outcome.double().numpy(), labels, held_out=data is self.validation)
+
+    def _scores(self, network: NetworkModule, data: _Data) -> Tensor:
+        """Return the own scores (N, K) by ``network`` of the first images of ``data``."""
+        with torch.no_grad():
+            parts = torch.split(data.pixels[:_EVALUATED], 1024)
+            return torch.cat([class_scores(network, part, self.transfer) for part in parts])
 
     def _store_best(self, epoch: int, *, only_if_none: bool = False) -> None:
         if only_if_none and self.best_weights:

@@ -93,6 +93,8 @@ class Scored:
     one_hot_fraction: float
     lowest_energy: float
     chain_break_fraction: float | None = None
+    energy_gap: float | None = None
+    probability: float | None = None
 
 
 def load(session: Session, batch: int) -> BatchInput:

@@ -13,6 +13,7 @@ from schema.codecs.corruption import stored_in
 from schema.errors import Corrupt, NotFound
 from schema.network import weights
 from schema.network.architecture import Architecture
+from schema.network.temperature import temperature_of
 from schema.states import NetworkState
 from schema.tables import Network, TrainingSet
 from worker.network.trained import TrainedNetwork
@@ -40,9 +41,9 @@ class Registry:
 
 def _load(session: Session, network: int) -> TrainedNetwork:
     row: Any = session.execute(
-        select(Network.architecture, Network.training, Network.weights, Network.weights_sha256).where(
-            Network.id == network, Network.state == NetworkState.READY
-        )
+        select(
+            Network.architecture, Network.training, Network.weights, Network.weights_sha256, Network.metrics
+        ).where(Network.id == network, Network.state == NetworkState.READY)
     ).first()
     if row is None:
         raise NotFound(f"network {network} does not exist or is not ready")
@@ -50,7 +51,12 @@ def _load(session: Session, network: int) -> TrainedNetwork:
         if arrays.checksum(row.weights) != row.weights_sha256:
             raise Corrupt("they are damaged: their checksum does not agree")
     architecture = Architecture.from_dict(row.architecture)
-    return TrainedNetwork(architecture, weights.decode(row.weights, architecture), row.training["transfer"])
+    return TrainedNetwork(
+        architecture,
+        weights.decode(row.weights, architecture),
+        row.training["transfer"],
+        temperature_of(row.metrics),
+    )
 
 
 @dataclass(frozen=True, eq=False)

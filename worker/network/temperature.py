@@ -1,0 +1,50 @@
+"""Fits the temperature that turns class scores into calibrated probabilities (Guo et al. 2017)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schema.network.temperature import Temperature
+
+FloatArray = NDArray[np.float64]
+
+# With fewer wrong images the fit follows single images; with none the best temperature is 0.
+MIN_WRONG = 10
+_LOWEST, _HIGHEST = 0.05, 20.0
+_STEPS = 40  # of golden section: far below what the images determine
+_GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
+
+
+def fit_temperature(scores: FloatArray, labels: NDArray[np.integer], *, held_out: bool) -> Temperature | None:
+    """Return the temperature at which softmax(scores / T) has the lowest mean negative log-likelihood.
+
+    Args:
+        scores: (N, K), own class scores.
+        labels: (N,) in [0, K).
+        held_out: whether the images were not trained on.
+
+    Returns:
+        None with fewer than ``MIN_WRONG`` wrong images, which do not determine it.
+    """
+    if int((scores.argmax(axis=1) != labels).sum()) < MIN_WRONG:
+        return None
+    low, high = math.log(_LOWEST), math.log(_HIGHEST)
+    # In 1 / T the loss is convex, so in log T it has one minimum.
+    for _ in range(_STEPS):
+        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        if mean_loss(scores, labels, math.exp(left)) < mean_loss(scores, labels, math.exp(right)):
+            high = right
+        else:
+            low = left
+    value = float(f"{math.exp((low + high) / 2.0):.4g}")
+    return Temperature(value=value, images=len(labels), held_out=held_out)
+
+
+def mean_loss(scores: FloatArray, labels: NDArray[np.integer], temperature: float) -> float:
+    """Return the mean negative log-likelihood of ``labels`` by softmax(``scores`` / ``temperature``)."""
+    scaled = (scores - scores.max(axis=1, keepdims=True)) / temperature
+    right = scaled[np.arange(len(labels)), labels]
+    return float((np.log(np.exp(scaled).sum(axis=1)) - right).mean())
