@@ -296,7 +296,12 @@ def _progress(progress: queries.ImageProgress) -> dict[str, Any]:
 
 
 def _about(result: queries.Classified) -> list[tuple[str, str]]:
-    rows = [
+    rows = []
+    if result.probability is not None:
+        rows.append(("probability", f"{result.probability:.4f}"))
+    if result.energy_gap is not None:
+        rows.append(("energy gap", f"{result.energy_gap:.4f}"))
+    rows += [
         ("margin", f"{result.margin:.4f}"),
         ("reads with one class", f"{result.one_hot_fraction:.1%}"),
         ("lowest energy", f"{result.lowest_energy:.4f}"),

@@ -14,11 +14,14 @@ from producer.calibration import queries as calibration_queries
 from producer.dashboard.svg_charts import TimedAmount
 from producer.embeddings import queries as embeddings
 from producer.networks import queries as networks_queries
+from producer.reports import certainty
+from producer.reports.certainty import Certainty
 from producer.runs import queries, summary
 from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
 from schema.errors import Corrupt
-from schema.tables import Batch, BatchImages, Classification, Problem, Run
+from schema.network.architecture import Architecture
+from schema.tables import Batch, BatchImages, Classification, Network, Problem, Run
 
 LEAST_CERTAIN = 24  # images
 MARGIN_BINS = 25
@@ -26,11 +29,18 @@ MARGIN_BINS = 25
 
 @dataclass(frozen=True, eq=False)
 class ImageFacts:
-    """An image of a run and its consensus: ``pixels`` (H, W) uint8, ``scores`` (K,) float32."""
+    """An image of a run and its consensus.
+
+    Attributes:
+        pixels: (H, W) uint8, from 0 to ``white``.
+        white: largest value of a pixel that the network takes.
+        scores: (K,) float32.
+    """
 
     result: queries.Classified
     source: str | None
     pixels: NDArray[np.uint8]
+    white: int
     scores: NDArray[np.float32]
 
 
@@ -53,6 +63,7 @@ class RunFacts:
         predictions: predicted class or None, number of images.
         mean_scores: (K, K) in 0..100 by true class, NaN without images; None without labels, or if not
             wanted.
+        certainty: what ranks the images.
         margins: (25,) numbers of images by margin, from 0 to 1.
     """
 
@@ -62,6 +73,7 @@ class RunFacts:
     confusion: tuple[tuple[int, int | None, int], ...]
     predictions: tuple[tuple[int | None, int], ...]
     mean_scores: NDArray[np.float64] | None
+    certainty: Certainty
     margins: NDArray[np.int64]
     scored: tuple[TimedAmount, ...]
     charged: tuple[TimedAmount, ...]
@@ -88,6 +100,7 @@ def read(session: Session, run: int, *, scores: bool = True) -> RunFacts:
         confusion=confusion,
         predictions=tuple(queries.predictions(session, run)),
         mean_scores=summary.mean_scores(session, run, len(classes)) if confusion and scores else None,
+        certainty=certainty.read(session, run, summary_row.statistics),
         margins=_margins(session, run),
         scored=_scored(session, run),
         charged=_charged(session, run),
@@ -99,7 +112,7 @@ def read(session: Session, run: int, *, scores: bool = True) -> RunFacts:
 def least_certain(
     session: Session, run: int, classes: int, limit: int = LEAST_CERTAIN
 ) -> tuple[ImageFacts, ...]:
-    """Return the ``limit`` images of ``run`` in ``session`` with the smallest margins.
+    """Return the ``limit`` wrong and least certain images of ``run`` in ``session``, wrong ones first.
 
     At most half of them are undecided; ``classes`` is the number of classes.
     """
@@ -111,11 +124,11 @@ def least_certain(
 def classified(
     session: Session, run: int, limit: int, condition: ColumnElement[bool]
 ) -> list[queries.Classified]:
-    """Return ``limit`` images of ``run`` in ``session`` that meet ``condition``, smallest margin first."""
+    """Return ``limit`` images of ``run`` in ``session`` that meet ``condition``, the least certain first."""
     rows = session.execute(
         select(*queries.CLASSIFIED)
         .where(Classification.run_id == run, condition)
-        .order_by(Classification.margin, Classification.image)
+        .order_by(*certainty.least_certain_first())
         .limit(limit)
     )
     return [queries.Classified(*row) for row in rows]
@@ -132,8 +145,9 @@ def images(
             pixels |= _read_batch(session, run, result.image, numbers)
     with stored_in(f"run {run}", f"score it again: `annealq runs rescore {run}`"):
         scores = arrays.decode_scores([result.scores for result in classified], classes)
+    white = _white(session, run)
     return tuple(
-        ImageFacts(result, pixels[result.image][1], pixels[result.image][0], row)
+        ImageFacts(result, pixels[result.image][1], pixels[result.image][0], white, row)
         for result, row in zip(classified, scores, strict=True)
     )
 
@@ -161,6 +175,13 @@ def _read_batch(
         for k in numbers
         if first <= k < first + batch.count
     }
+
+
+def _white(session: Session, run: int) -> int:
+    architecture = session.execute(
+        select(Network.architecture).join(Run, Run.network_id == Network.id).where(Run.id == run)
+    ).scalar_one()
+    return Architecture.from_dict(architecture).input.image_max
 
 
 def _margins(session: Session, run: int) -> NDArray[np.int64]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from producer.dashboard import cells, energy_histograms, provenance, run_facts, svg_charts
@@ -20,10 +19,12 @@ from producer.dashboard.svg_charts import Chart
 from producer.embeddings import chips
 from producer.embeddings import queries as embeddings_queries
 from producer.figures import embedding, saving
+from producer.quantities import count_text
 from producer.reports import solver as reports_solver
+from producer.reports.certainty import BINS
 from producer.reports.parameters import consensus_text
 from producer.runs import qpus
-from producer.runs.summary import confusion_table
+from producer.runs.summary import accuracy_note, confusion_table
 from schema.parameters import Solver
 
 _IMAGES_WITH_ENERGIES = 12
@@ -79,7 +80,10 @@ def live(session: Session, run: int, *, scores: bool) -> dict[str, Any]:
     values = _values(session, facts)
     if facts.provenance.embeddings:
         newest = facts.provenance.embeddings[-1]
-        values["embedding"] = (newest.embedding_id, f"embedding {newest.embedding_id}: {newest.tiles} tiles")
+        values["embedding"] = (
+            newest.embedding_id,
+            f"embedding {newest.embedding_id}: {count_text(newest.tiles or 1, 'tile')}",
+        )
     return values
 
 
@@ -111,11 +115,13 @@ def image_values(image: ImageFacts, names: Sequence[str], best: int | None = Non
     return {
         "number": result.image,
         "file": image.source,
-        "source": _data_uri(_png(image.pixels)),
+        "source": _data_uri(_png(image)),
         "predicted": None if result.predicted is None else names[result.predicted],
         "label": None if result.label is None else names[result.label],
         "verdict": "" if result.label is None else "wrong" if is_wrong else "right",
         "tied": result.status == "tied",
+        "probability": "" if result.probability is None else f"{result.probability:.4f}",
+        "gap": "" if result.energy_gap is None else f"{result.energy_gap:.3f}",
         "margin": f"{result.margin:.3f}",
         "scores": [(name, share) for name, share in shares if share or best is None],
         "energies": None,
@@ -136,8 +142,8 @@ def chip_png(session: Session, summary: embeddings_queries.EmbeddingSummary) -> 
     tiling = embeddings_queries.read_tiling(session, summary.embedding_id)
     chip = chips.read(session, summary.chip_id)
     text = (
-        f"embedding {summary.embedding_id}: {tiling.tiles} tiles on {chip.name}, {len(tiling.qubits):,} of "
-        f"{len(chip.qubits):,} qubits, longest chain {tiling.longest_chain}"
+        f"embedding {summary.embedding_id}: {count_text(tiling.tiles, 'tile')} on {chip.name}, "
+        f"{len(tiling.qubits):,} of {len(chip.qubits):,} qubits, longest chain {tiling.longest_chain}"
     )
     layers = embeddings_queries.unit_layers(session, summary.embedding_id, summary.units)
     figure = embedding.chip_figure(chip, tiling, text, layers)
@@ -174,7 +180,8 @@ def _values(session: Session, facts: RunFacts) -> dict[str, Any]:
             ("undecided" if k is None else names[k], f"{count:,}") for k, count in facts.predictions
         ],
         "scores": cells.mean_scores(facts.mean_scores, names),
-        "certainty": _margins(facts),
+        "certainty": _certainty(facts),
+        "ranking": facts.certainty.ranking,
         "images": [image_values(image, names, _BEST_CLASSES) for image in facts.least_certain],
         "solver": solver,
         "command": provenance.command(run),
@@ -190,7 +197,7 @@ def _tiles(facts: RunFacts) -> list[tuple[str, str, str]]:
     run, counts, figures = facts.run, facts.counts, facts.run.statistics or {}
     tiles = [("images", f"{run.images:,}", f"{counts.decided:,} decided, {counts.undecided:,} undecided")]
     if counts.accuracy is not None:
-        tiles.insert(0, ("accuracy", f"{counts.accuracy:.2%}", f"{counts.correct:,} of {counts.labelled:,}"))
+        tiles.insert(0, ("accuracy", f"{counts.accuracy:.2%}", accuracy_note(run, counts)))
     if controls := figures.get("controls"):
         for at, (name, key) in enumerate((("network itself", "network"), ("random bits", "random_bits"))):
             share = controls[key]
@@ -202,7 +209,9 @@ def _tiles(facts: RunFacts) -> list[tuple[str, str, str]]:
         each = figures["qpu_access_time_us_per_image"]
         guessed = reports_solver.estimated_part(figures.get("qpu_charge_estimated_us"))
         tiles.append(("QPU time", f"{charged / 1e6:,.3f} s", f"{each:,.1f} us per image{guessed}"))
-        tiles.append(("problems", f"{figures['problems_sent']:,}", f"{figures['duplicates']:,} duplicates"))
+        tiles.append(
+            ("problems", f"{figures['problems_sent']:,}", count_text(figures["duplicates"], "duplicate"))
+        )
     if (latency := figures.get("latency_ms", {}).get("p50")) is not None:
         p99 = figures["latency_ms"]["p99"]
         tiles.append(("latency, median", f"{latency / 1e3:,.2f} s", f"99 % within {p99 / 1e3:,.2f} s"))
@@ -222,19 +231,44 @@ def _over_time(facts: RunFacts) -> list[Chart]:
     return charts
 
 
-def _margins(facts: RunFacts) -> Chart | None:
-    if not facts.margins.any():
+def _certainty(facts: RunFacts) -> dict[str, Any] | None:
+    """Return notes on the certainty of the classes, charts, and the bins of the reliability diagram."""
+    if not facts.certainty.images:
         return None
+    figures = facts.run.statistics or {}
+    bins, error, saturation = (
+        figures.get("reliability"),
+        facts.certainty.calibration,
+        facts.certainty.saturation,
+    )
+    charts = [] if saturation else [_margins(facts)]
+    if bins and error:
+        charts.insert(0, svg_charts.reliability(bins, BINS, error))
+    rows = [
+        (
+            f"{each['index'] / BINS:.3f} to {(each['index'] + 1) / BINS:.3f}",
+            f"{each['images']:,}",
+            f"{each['probability']:.2%}",
+            f"{each['correct'] / each['images']:.2%}",
+        )
+        for each in bins or ()
+    ]
+    return {"notes": [saturation] if saturation else [], "charts": charts, "rows": rows, "error": error}
+
+
+def _margins(facts: RunFacts) -> Chart:
     edges = np.linspace(0.0, 1.0, run_facts.MARGIN_BINS + 1)
     label = "score of the best class minus score of the second"
     return svg_charts.histogram("Margins", label, "images", edges, [("images", facts.margins)])
 
 
-def _png(pixels: NDArray[np.uint8]) -> bytes:
+def _png(image: ImageFacts) -> bytes:
+    """Return the pixels of ``image`` as PNG, from black to white in the range that its network takes."""
     from PIL import Image as Picture
 
+    grey = (image.pixels.astype(np.float64) * (255.0 / image.white)).round().clip(0, 255).astype(np.uint8)
     file = io.BytesIO()
-    Picture.fromarray(pixels).save(file, "PNG", optimize=True)
+    Picture.fromarray(grey).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 

@@ -1,19 +1,23 @@
-"""Bar charts as rectangles and texts, which a template writes as SVG."""
+"""Bar charts as rectangles, lines and texts, which a template writes as SVG."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from producer.quantities import count_text, number_text
+
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 8, 40  # margins for the texts of the axes
 _TICK = 42  # smallest distance of ticks
 _BINS = 60
+_FEW_IMAGES = 20  # in a bin: its share of correct ones has a standard error of up to 11 points
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Size:
         return self.width - _LEFT - _RIGHT, self.height - _TOP - _BOTTOM
 
 
-LARGE, SMALL = Size(540, 200), Size(260, 150)
+LARGE, SMALL, SQUARE = Size(540, 200), Size(260, 150), Size(368, 348)
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,22 @@ class Rect:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A straight line over the bars."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+@dataclass(frozen=True)
 class Series:
-    """Bars of one kind."""
+    """Bars of one kind; ``faint`` ones matter less."""
 
     name: str
     bars: tuple[Rect, ...]
+    faint: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +94,7 @@ class Chart:
     series: tuple[Series, ...]
     summary: str
     size: Size
+    lines: tuple[Line, ...] = ()
 
     @property
     def left(self) -> int:
@@ -119,6 +135,53 @@ def histogram(
     )
 
 
+def reliability(bins: Sequence[Mapping[str, Any]], count: int, error: str) -> Chart:
+    """Return a reliability diagram: share of correct images by their probability, and the diagonal.
+
+    Bars end on the diagonal where probabilities are right; those above it are too low, below it too high.
+    Bins of few images are a series of their own: their shares vary by chance.
+
+    Args:
+        bins: index, images, mean probability and correct images of each bin that has images.
+        count: of bins of equal width, from 0 to 1.
+        error: the calibration error, for display.
+    """
+    size = SQUARE
+    (width, height), bottom = size.inner, float(size.height - _BOTTOM)
+    step = width / count
+    many: list[Rect] = []
+    few: list[Rect] = []
+    for each in bins:
+        share = each["correct"] / each["images"]
+        low = each["index"] / count
+        text = (
+            f"{low:.3f} to {low + 1 / count:.3f}: {count_text(each['images'], 'image')}, mean probability "
+            f"{each['probability']:.1%}, {share:.1%} correct"
+        )
+        x = _LEFT + each["index"] * step
+        length = max(share * height, 1.0)
+        bar = Rect(x, bottom - length, step - 0.5, length, text)
+        (many if each["images"] >= _FEW_IMAGES else few).append(bar)
+    series = (
+        Series(f"bins of {_FEW_IMAGES} images or more", tuple(many)),
+        Series(f"bins of fewer than {_FEW_IMAGES} images", tuple(few), faint=True),
+    )
+    images = sum(each["images"] for each in bins)
+    y_ticks = tuple(Tick(bottom - value * height, f"{value:.0%}") for value in nice(0.0, 1.0, 5))
+    x_ticks = tuple(Tick(_LEFT + value * width, f"{value:.0%}") for value in nice(0.0, 1.0, 5))
+    return Chart(
+        "Reliability",
+        "probability of the predicted class",
+        "share of images that are correct",
+        x_ticks,
+        y_ticks,
+        tuple(each for each in series if each.bars),
+        f"{count_text(images, 'labelled image')}; {error}. On the line probabilities are right",
+        size,
+        (Line(_LEFT, bottom, _LEFT + width, bottom - height),),
+    )
+
+
 def rate(
     title: str, y_label: str, done: Sequence[TimedAmount], start: datetime, end: datetime, unit: float
 ) -> Chart:
@@ -142,7 +205,10 @@ def rate(
         _clock(start, length, LARGE),
         labels,
         [("", rates)],
-        summary=f"{mean:,.3g} {y_label} on average over {length:,.0f} s, at most {rates.max():,.3g}",
+        summary=(
+            f"{number_text(mean)} {y_label} on average over {number_text(length)} s, at most "
+            f"{number_text(float(rates.max()))}"
+        ),
     )
 
 
@@ -167,11 +233,11 @@ def _bars(
         for k in np.flatnonzero(values).tolist():
             height = float(values[k]) * scale
             ground[k] -= height
-            text = f"{labels[k]}: {values[k]:,.4g} {name or axes[1]}"
+            text = f"{labels[k]}: {number_text(float(values[k]), 4)} {name or axes[1]}"
             bars.append(Rect(_LEFT + k * step, float(ground[k]), max(step - 0.5, 0.5), height, text))
         series.append(Series(name, tuple(bars)))
     y_ticks = tuple(
-        Tick(bottom - value * scale, _number(value)) for value in nice(0.0, highest, inner_height // 25)
+        Tick(bottom - value * scale, number_text(value)) for value in nice(0.0, highest, inner_height // 25)
     )
     return Chart(title, axes[0], axes[1], x_ticks, y_ticks, tuple(series), summary, size)
 
@@ -190,7 +256,7 @@ def nice(low: float, high: float, count: int) -> list[float]:
 def _numbers(low: float, high: float, size: Size) -> tuple[Tick, ...]:
     span, width = (high - low) or 1.0, size.inner[0]
     values = nice(low, high, width // _TICK)
-    return tuple(Tick(_LEFT + (value - low) / span * width, _number(value)) for value in values)
+    return tuple(Tick(_LEFT + (value - low) / span * width, number_text(value)) for value in values)
 
 
 def _clock(start: datetime, length: float, size: Size) -> tuple[Tick, ...]:
@@ -207,7 +273,3 @@ def _clock(start: datetime, length: float, size: Size) -> tuple[Tick, ...]:
         ticks.append(Tick(x, f"{start + timedelta(seconds=second + 1e-3):{pattern}}"))
         second += step
     return tuple(ticks)
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -3,6 +3,7 @@
 terminal.py    standard output and standard error, tables
 progress.py    live progress of runs, trainings, calibrations and dry runs
 run.py         a run, and the list of runs
+certainty.py   what ranks images by certainty, and the calibration error
 parameters.py  sampling parameters in one line
 network.py     networks and calibrations
 solver.py      costs of a dry run, embeddings, QPU figures of a run

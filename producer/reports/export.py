@@ -49,7 +49,7 @@ def guess_format(path: Path) -> Format:
 
 def write(
     rows: Iterable[Mapping[str, object]],
-    columns: Sequence[str],
+    columns: Sequence[str] | Mapping[str, type],
     path: Path | None,
     format: Format,  # noqa: A002 - as the command line calls it
 ) -> None:
@@ -61,6 +61,9 @@ def write(
     An existing file is replaced once the new one is complete; on any error, also of ``rows``, it is not
     changed. None as ``path`` is standard output, whose errors are left to the caller.
 
+    Where ``columns`` names types (int, float or str), a Parquet file has these types in any case, also if all
+    values are null. Otherwise types are those of the values.
+
     Raises:
         ParameterError: Parquet to standard output or without pyarrow; the file cannot be created.
         StorageError: no space left.
@@ -70,14 +73,14 @@ def write(
             raise ParameterError(
                 "Parquet cannot be written to standard output: give a file name, or choose csv or json"
             )
-        _write_text(rows, columns, sys.stdout, format)
+        _write_text(rows, list(columns), sys.stdout, format)
         sys.stdout.flush()
     elif format == "parquet":
         with replacing(path) as unfinished:
-            _write_parquet(rows, columns, unfinished)
+            _write_parquet(rows, list(columns), unfinished, columns if isinstance(columns, Mapping) else {})
     else:
         with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
-            _write_text(rows, columns, file, format)
+            _write_text(rows, list(columns), file, format)
 
 
 def _write_text(
@@ -105,7 +108,9 @@ def _write_json(rows: Iterable[Mapping[str, object]], columns: Sequence[str], fi
     file.write("[]\n" if separator == "[\n" else "\n]\n")
 
 
-def _write_parquet(rows: Iterable[Mapping[str, object]], columns: Sequence[str], path: Path) -> None:
+def _write_parquet(
+    rows: Iterable[Mapping[str, object]], columns: Sequence[str], path: Path, types: Mapping[str, type]
+) -> None:
     try:
         import pyarrow as pa
         from pyarrow import parquet
@@ -113,13 +118,18 @@ def _write_parquet(rows: Iterable[Mapping[str, object]], columns: Sequence[str],
         raise ParameterError(
             "Parquet needs pyarrow: pip install 'annealq[parquet]', or choose csv"
         ) from error
+    arrow_types = {int: pa.int64(), float: pa.float64(), str: pa.string()}
+    declared = [arrow_types[types[column]] if column in types else None for column in columns]
     tables = []
     remaining = iter(rows)
     while chunk := list(islice(remaining, ROWS_PER_TABLE)):
-        arrays = [pa.array([_plain(row[column]) for row in chunk]) for column in columns]
+        arrays = [
+            pa.array([_plain(row[column]) for row in chunk], kind)
+            for column, kind in zip(columns, declared, strict=True)
+        ]
         tables.append(pa.table(arrays, names=list(columns)))
     # A column may be empty in one chunk and of numbers in the next.
-    empty = pa.table([pa.nulls(0) for _ in columns], names=list(columns))
+    empty = pa.table([pa.nulls(0, kind) for kind in declared], names=list(columns))
     parquet.write_table(pa.concat_tables([empty, *tables], promote_options="permissive"), path)
 
 

@@ -15,10 +15,18 @@ from sqlalchemy.orm import Session
 
 from producer.embeddings import queries as embeddings_queries
 from producer.reports import solver
+from producer.reports.certainty import Certainty
+from producer.reports.certainty import read as read_certainty
 from producer.reports.parameters import consensus_text, controls_text, parameters_text
 from producer.reports.terminal import new_grid, new_table
 from producer.runs import qpus, queries
-from producer.runs.summary import ConfusionTable, confusion_table, mean_scores, scored_classes
+from producer.runs.summary import (
+    ConfusionTable,
+    accuracy_note,
+    confusion_table,
+    mean_scores,
+    scored_classes,
+)
 from schema.calendar.run_hours import RunHours, format_time
 from schema.parameters import Solver
 from schema.states import FINISHED_RUNS, RunState
@@ -34,8 +42,9 @@ def run_text(
     run = queries.run(session, run_id)
     counts = queries.counts(session, run_id)
     names = queries.classes(session, run_id)
+    certainty = read_certainty(session, run_id, run.statistics)
     outage = queries.outages_of(session, [run]).get(run_id)
-    parts: list[RenderableType] = [_figures(run, counts, now or datetime.now(UTC), outage)]
+    parts: list[RenderableType] = [_figures(run, counts, certainty, now or datetime.now(UTC), outage)]
     if Solver(run.solver).is_remote:
         uses, units = qpus.uses(session, run_id), embeddings_queries.layers_of_run(session, run_id)
         parts.append(solver.solver_figures(uses, run.statistics, units))
@@ -69,7 +78,11 @@ def _add_hours(table: Table, run: queries.RunSummary, now: datetime) -> None:
 
 
 def _figures(
-    run: queries.RunSummary, counts: queries.Counts, now: datetime, outage: queries.Outage | None
+    run: queries.RunSummary,
+    counts: queries.Counts,
+    certainty: Certainty,
+    now: datetime,
+    outage: queries.Outage | None,
 ) -> Table:
     table = new_grid()
     table.add_row("run", f"{run.run_id}: {run.name}, {run.state}")
@@ -93,14 +106,21 @@ def _figures(
         "images", f"{run.images:,}, {counts.decided:,} decided, {counts.undecided:,} undecided{_tied(counts)}"
     )
     if counts.accuracy is not None:
-        table.add_row(
-            "accuracy", f"{counts.accuracy:.2%} ({counts.correct:,} of {counts.labelled:,} correct)"
-        )
+        table.add_row("accuracy", f"{counts.accuracy:.2%} ({accuracy_note(run, counts)})")
     if controls := controls_text((run.statistics or {}).get("controls")):
         table.add_row("controls", controls)
+    _add_certainty(table, certainty)
     if run.statistics:
         _add_throughput(table, run.statistics)
     return table
+
+
+def _add_certainty(table: Table, certainty: Certainty) -> None:
+    if not certainty.images:
+        return
+    if certainty.calibration is not None:
+        table.add_row("ECE", certainty.calibration)
+    table.add_row("certainty", f"by {certainty.ranking}")
 
 
 def _tied(counts: queries.Counts) -> str:

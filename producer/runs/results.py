@@ -15,28 +15,31 @@ from schema.codecs.corruption import stored_in
 from schema.states import FINISHED_BATCHES, FINISHED_RUNS, RunState
 from schema.tables import Batch
 
-_COLUMNS = (
-    "image",
-    "source",
-    "label",
-    "true_class",
-    "predicted",
-    "predicted_class",
-    "status",
-    "probability",
-    "energy_gap",
-    "margin",
-    "one_hot_fraction",
-    "chain_break_fraction",
-    "lowest_energy",
-    "qpu",
-    "graph_id",
-)
+_COLUMNS: dict[str, type] = {
+    "image": int,
+    "source": str,
+    "label": int,
+    "true_class": str,
+    "predicted": int,
+    "predicted_class": str,
+    "status": str,
+    "probability": float,
+    "energy_gap": float,
+    "margin": float,
+    "one_hot_fraction": float,
+    "chain_break_fraction": float,
+    "lowest_energy": float,
+    "qpu": str,
+    "graph_id": str,
+}
 
 
-def columns(names: tuple[str, ...]) -> list[str]:
-    """Return the names of a row's values; each of the class ``names`` has a score."""
-    return [*_COLUMNS, *(f"score_{name}" for name in names)]
+def columns(names: tuple[str, ...]) -> dict[str, type]:
+    """Return names and types of a row's values, which may also be None; each class of ``names`` has a score.
+
+    The types are the same for all runs: files of several runs can be read as one table.
+    """
+    return _COLUMNS | {f"score_{name}": float for name in names}
 
 
 def rows(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
+from producer.quantities import count_text
 from producer.runs import qpus, queries
 from schema.calendar.run_hours import RunHours
 from schema.codecs import arrays
@@ -48,11 +49,23 @@ def run_object(session: Session, run_id: int, now: datetime | None = None) -> di
         "decided": counts.decided,
         "tied": counts.tied,
         "undecided": counts.undecided,
+        "missing": run.images - counts.decided - counts.undecided,
         "accuracy": counts.accuracy,
         **_hours(run, now),
         "qpus": [asdict(use) for use in qpus.uses(session, run_id)],
         **outage_values(queries.outages_of(session, [run]).get(run_id)),
     }
+
+
+def accuracy_note(run: queries.RunSummary, counts: queries.Counts) -> str:
+    """Return what the accuracy of ``run`` is made of: correct, undecided and missing images."""
+    text = f"{counts.correct:,} of {counts.labelled:,} correct"
+    if counts.undecided:
+        text += f", undecided ones ({counts.undecided:,}) count as wrong"
+    if missing := run.images - counts.decided - counts.undecided:
+        why = "without a result" if run.state in FINISHED_RUNS else "not scored yet"
+        text += f"; {count_text(missing, 'image')} {why}"
+    return text
 
 
 def outage_values(outage: queries.Outage | None) -> dict[str, Any]:

@@ -126,11 +126,12 @@ def decode(data: bytes) -> RawReads:
         raise Corrupt(f"not a sample set: {len(data)} bytes without its header")
     *head, checksum = _HEADER.unpack_from(data)
     _, version, flags, images, reads, variables, length = head
-    if version != VERSION:
-        raise Corrupt(f"sample set of version {version}: this annealq reads version {VERSION}; upgrade it")
     body = data[_HEADER.size :]
+    # First: a flipped bit in the version is damage. Every version has its checksum in this place.
     if len(body) != length or _checksum(tuple(head), body) != checksum:
         raise Corrupt("sample set is damaged: its checksum does not agree")
+    if version != VERSION:
+        raise Corrupt(f"sample set of version {version}: this annealq reads version {VERSION}; upgrade it")
     row = (variables + 7) // 8
     cells = images * reads
     sizes = (cells * row, cells * 4, cells * 4 if flags & _OCCURRENCES else 0)

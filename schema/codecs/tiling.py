@@ -143,12 +143,14 @@ def decode(data: bytes) -> Tiling:
         raise Corrupt(f"not a tiling: {len(data)} bytes without its header")
     *head, checksum = _HEADER.unpack_from(data)
     _, version, _, tiles, units, qubits = head
+    body = data[_HEADER.size :]
+    # First: a flipped bit in the version is damage. Every version has its checksum in this place.
+    if _checksum(tuple(head), body) != checksum:
+        raise Corrupt("tiling is damaged: its checksum does not agree")
     if version != VERSION:
         raise Corrupt(f"tiling of version {version}: this annealq reads version {VERSION}; upgrade it")
-    body = data[_HEADER.size :]
-    fits = max(tiles * units, qubits) <= _MAX_QUBITS and len(body) == 4 * (tiles * units + qubits)
-    if not fits or _checksum(tuple(head), body) != checksum:
-        raise Corrupt("tiling is damaged: its checksum does not agree")
+    if max(tiles * units, qubits) > _MAX_QUBITS or len(body) != 4 * (tiles * units + qubits):
+        raise Corrupt("tiling is damaged: its size does not agree with its header")
     lengths = np.frombuffer(body, "<i4", tiles * units).astype(np.int32)
     try:
         chained = np.frombuffer(body, "<i4", qubits, 4 * tiles * units).astype(np.int32)

@@ -46,4 +46,4 @@ def temperature_of(metrics: Mapping[str, Any] | None) -> float:
 
 def describe(metrics: Mapping[str, Any] | None) -> str:
     """Return which temperature the probabilities of a network with ``metrics`` use, for display."""
-    return str(fitted(metrics) or "temperature 1 as in training, not fitted")
+    return str(fitted(metrics) or "temperature 1, not fitted")

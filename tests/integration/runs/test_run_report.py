@@ -72,8 +72,6 @@ def test_the_least_certain_images_are_those_of_the_data(context: Context, run: i
     images = some_images(25)
     with context.database.reading() as session:
         found = run_facts.read(session, run)
-    margins = [one.result.margin for one in found.least_certain if one.result.predicted is not None]
-    assert margins == sorted(margins)
     for one in found.least_certain:
         np.testing.assert_array_equal(one.pixels, images.images[one.result.image])
 

@@ -66,6 +66,10 @@ def test_a_later_version_says_so() -> None:
     bits = np.zeros((1, 2, 3), np.uint8)
     data = bytearray(encode(RawReads.of(bits, np.zeros((1, 2), np.float32))))
     data[4] = 2
+    # With the old checksum it is damage, not a version.
+    with pytest.raises(Corrupt, match="damaged"):
+        decode(bytes(data))
+    data[28:32] = zlib.crc32(data[32:], zlib.crc32(data[:28] + bytes(4))).to_bytes(4, "little")
     with pytest.raises(Corrupt, match=r"version 2.*upgrade"):
         decode(bytes(data))
 

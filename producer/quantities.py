@@ -1,0 +1,41 @@
+"""Numbers with their units, for display: no "1 images", no "0.0 MB", no "1.11e+03"."""
+
+from __future__ import annotations
+
+import math
+
+
+def count_text(count: int, noun: str) -> str:
+    """Return ``count`` and ``noun``, a singular such as "image" or "batch", which becomes plural if need be.
+
+    >>> count_text(1, "batch"), count_text(2, "batch"), count_text(1797, "image")
+    ('1 batch', '2 batches', '1,797 images')
+    """
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count:,} {noun}{'es' if noun.endswith(('ch', 'sh', 's', 'x')) else 's'}"
+
+
+def size_text(size: int) -> str:
+    """Return ``size`` in bytes, kB, MB or GB, with three digits.
+
+    >>> size_text(1), size_text(950), size_text(41_250), size_text(2_000_000_000)
+    ('1 byte', '950 bytes', '41.2 kB', '2 GB')
+    """
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{number_text(size / factor)} {unit}"
+    return count_text(size, "byte")
+
+
+def number_text(value: float, digits: int = 3) -> str:
+    """Return ``value`` with at least ``digits`` significant digits, without an exponent or zeros at the end.
+
+    >>> number_text(1113.4), number_text(0.0123456), number_text(2.0), number_text(0.0)
+    ('1,113', '0.0123', '2', '0')
+    """
+    if value == 0.0 or not math.isfinite(value):
+        return f"{value:g}"
+    places = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
+    text = f"{value:,.{places}f}"
+    return text.rstrip("0").rstrip(".") if places else text

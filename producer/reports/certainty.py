@@ -1,0 +1,92 @@
+"""How certain the classes of a run are: what ranks its images, and how reliable its probabilities are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from schema.network import temperature
+from schema.tables import Classification, Network, Run
+
+BINS = 15  # of the statistics; see `worker.records.runs.RELIABILITY_BINS`
+_SATURATED = 0.99  # share of margins that are 1, above which margins tell nothing
+_ONE = 1.0 - 1e-9  # margins are differences of quotients: 1 up to rounding
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """What ranks the images of a run by certainty.
+
+    Attributes:
+        images: classified ones.
+        probabilities: of them with a probability.
+        full_margins: of them with a margin of 1.
+        temperature: of the probabilities, for display.
+        error: expected calibration error in [0, 1]; None without labels, or until the run ends.
+    """
+
+    run: int
+    images: int
+    probabilities: int
+    full_margins: int
+    temperature: str
+    error: float | None
+
+    @property
+    def ranking(self) -> str:
+        """Return what ranks the images, for display."""
+        if self.probabilities:
+            return f"probability ({self.temperature}), then energy gap"
+        return (
+            f"margin: an earlier version scored this run; `annealq runs rescore {self.run}` computes "
+            "probabilities"
+        )
+
+    @property
+    def saturation(self) -> str | None:
+        """Return a sentence on margins that do not tell images apart; None if they do."""
+        if self.full_margins <= _SATURATED * self.images:
+            return None
+        return (
+            f"{self.full_margins:,} of {self.images:,} margins are 1: the chosen reads agree, and margins do "
+            "not tell certain images from uncertain ones"
+        )
+
+    @property
+    def calibration(self) -> str | None:
+        """Return the expected calibration error, for display; None if there is none."""
+        if self.error is None:
+            return None
+        return f"{self.error:.2%}, expected calibration error in {BINS} bins of equal width"
+
+
+def read(session: Session, run: int, statistics: dict[str, Any] | None) -> Certainty:
+    """Return what ranks the images of ``run``, with these ``statistics``, in ``session``."""
+    c = Classification
+    counts = select(func.count(), func.count(c.probability), func.count(case((c.margin >= _ONE, 1))))
+    images, probabilities, full = session.execute(counts.where(c.run_id == run)).one()
+    metrics = session.execute(
+        select(Network.metrics).join(Run, Run.network_id == Network.id).where(Run.id == run)
+    ).scalar()
+    error = (statistics or {}).get("calibration_error")
+    return Certainty(run, images, probabilities, full, temperature.describe(metrics), error)
+
+
+def least_certain_first() -> tuple[ColumnElement[Any] | InstrumentedAttribute[Any], ...]:
+    """Return the order of classifications: wrong ones first, then by probability, energy gap and margin.
+
+    Rows of earlier versions have no probability: their margin takes its place.
+    """
+    c = Classification
+    order: tuple[ColumnElement[Any] | InstrumentedAttribute[Any], ...] = (
+        case((c.predicted != c.label, 0), else_=1),
+        func.coalesce(c.probability, c.margin),
+        c.energy_gap.is_(None),
+        c.energy_gap,
+        c.margin,
+        c.image,
+    )
+    return order
