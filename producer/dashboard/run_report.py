@@ -19,13 +19,13 @@ from producer.dashboard.svg_charts import Chart
 from producer.embeddings import chips
 from producer.embeddings import queries as embeddings_queries
 from producer.figures import embedding, saving
-from producer.quantities import count_text
 from producer.reports import solver as reports_solver
 from producer.reports.certainty import BINS
 from producer.reports.parameters import consensus_text
 from producer.runs import qpus
 from producer.runs.summary import accuracy_note, confusion_table
 from schema.parameters import Solver
+from schema.quantities import count_text
 
 _IMAGES_WITH_ENERGIES = 12
 _BEST_CLASSES = 3  # shown for an image

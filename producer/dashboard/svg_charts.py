@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from producer.quantities import count_text, number_text
+from schema.quantities import count_text, number_text
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 8, 40  # margins for the texts of the axes
 _TICK = 42  # smallest distance of ticks

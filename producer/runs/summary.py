@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from producer.quantities import count_text
 from producer.runs import qpus, queries
 from schema.calendar.run_hours import RunHours
 from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
+from schema.quantities import count_text
 from schema.states import FINISHED_RUNS
 
 MAX_CLASSES = 26  # wider tables are hard to read

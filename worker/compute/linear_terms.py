@@ -43,14 +43,14 @@ class LinearTerms:
         self._compute(images)
         return self._linear[images]
 
-    def class_scores(self, images: slice) -> NDArray[np.float64]:
-        """Return the network's own class scores (b, K) float64 of the slice ``images`` of the batch.
+    def features(self, images: slice) -> NDArray[np.float64]:
+        """Return the feature values (b, nv) float64 of the slice ``images`` of the batch.
 
         Raises:
             ImageError: the network takes no such images.
         """
         self._compute(images)
-        return self._network.class_scores(self._features[images])
+        return self._features[images]
 
     def _compute(self, images: slice) -> None:
         _, stop, _ = images.indices(len(self))

@@ -21,6 +21,7 @@ from worker.annealers.simulated import SimulatedAnnealer
 from worker.compute import candidates, certainty, consensus
 from worker.compute.linear_terms import LinearTerms, LinearTermsCache
 from worker.embedding.model.unembedding import unembed
+from worker.network.inference import scores_of_features
 from worker.network.trained import TrainedNetwork
 from worker.qubo.class_states import class_minima
 from worker.qubo.energy_model import EnergyModel
@@ -287,7 +288,8 @@ def _certainty(
     """Return the energy gap and the probability of the class of each of ``images``; None without a class."""
     minima = class_minima(terms.model, terms.take(images))
     gaps = certainty.energy_gaps(reads.class_bits, reads.energies, predicted, minima, reads.occurrences)
-    shares = certainty.probabilities(terms.class_scores(images), predicted, network.temperature)
+    scores = scores_of_features(network, terms.features(images))
+    shares = certainty.probabilities(scores, predicted, network.temperature)
     return _nullable(gaps), _nullable(shares)
 
 

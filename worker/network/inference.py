@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from schema.network.architecture import Architecture
 from schema.network.weights import Weights
-from worker.network.features import forward, restore
-from worker.network.objective import class_scores
+from worker.network.features import block_size, forward, restore
+from worker.network.objective import class_scores, feature_scores
+from worker.network.trained import TrainedNetwork
 from worker.network.transfer import check_transfer
 
 
@@ -26,6 +28,17 @@ def scores(
     check_transfer(transfer)
     network = restore(architecture, weights)
     return forward(network, images, lambda x: class_scores(network, x, transfer), architecture.classes)
+
+
+def scores_of_features(network: TrainedNetwork, features: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the own class scores (B, K) float64 of ``network`` for ``features`` (B, nv); see `scores`."""
+    block = block_size(network.architecture)
+    out = np.empty((len(features), network.architecture.classes))
+    with torch.no_grad():
+        for start in range(0, len(features), block):
+            part = torch.from_numpy(features[start : start + block]).float()
+            out[start : start + block] = feature_scores(network.module, part, network.transfer).numpy()
+    return out
 
 
 def classify(

@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from schema.network import weights
 from schema.network.architecture import Architecture
 from worker.network import features, layers, transfer
-from worker.network.features import block_size
-from worker.network.objective import feature_scores
 from worker.qubo.energy_model import EnergyModel
 
 _CACHED_MODELS = 16
@@ -35,20 +32,11 @@ class TrainedNetwork:
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return the feature values (B, nv) float64 of ``images`` (B, H, W) uint8."""
-        return features.features(self._restored, images)
-
-    def class_scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the own class scores (B, K) float64 of ``features`` (B, nv); see `objective`."""
-        block = block_size(self.architecture)
-        out = np.empty((len(features), self.architecture.classes))
-        with torch.no_grad():
-            for start in range(0, len(features), block):
-                part = torch.from_numpy(features[start : start + block]).float()
-                out[start : start + block] = feature_scores(self._restored, part, self.transfer).numpy()
-        return out
+        return features.features(self.module, images)
 
     @cached_property
-    def _restored(self) -> layers.NetworkModule:
+    def module(self) -> layers.NetworkModule:
+        """Return the torch network with these weights, for inference; built once."""
         return features.restore(self.architecture, self.weights)
 
     @lru_cache(maxsize=_CACHED_MODELS)  # noqa: B019 - networks live as long as their registry

@@ -25,6 +25,7 @@ from schema.tables import Classification
 from tests.integration.conftest import some_images, work_off
 from worker.compute import certainty as computed
 from worker.context import Context
+from worker.network.inference import scores_of_features
 
 IMAGES = 25
 
@@ -55,7 +56,7 @@ def test_every_decided_image_has_the_probability_of_its_network(
         network = context.networks.get(session, working.id)
         found = [(row.predicted, row.probability, row.energy_gap) for row in rows(session, run)]
     predicted = np.array([-1 if k is None else k for k, _, _ in found], dtype=np.int16)
-    scores = network.class_scores(network.features(some_images(IMAGES).images))
+    scores = scores_of_features(network, network.features(some_images(IMAGES).images))
     expected = computed.probabilities(scores, predicted, 1.0)
     assert [p for _, p, _ in found if p is not None] == pytest.approx(expected[predicted >= 0].tolist())
     assert all((gap is None) == (k is None) for k, _, gap in found)

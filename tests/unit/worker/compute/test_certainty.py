@@ -83,7 +83,7 @@ def test_probabilities_are_a_softmax_of_the_own_scores(name: str, transfer: str,
     size, largest = (architecture.input.height, architecture.input.width), architecture.input.image_max
     images = np.random.default_rng(0).integers(0, largest + 1, (9, *size)).astype(np.uint8)
     terms = LinearTerms(network, network.model(visible, 1.0), images)
-    scores = terms.class_scores(slice(2, 9))
+    scores = inference.scores_of_features(network, terms.features(slice(2, 9)))
     own = inference.scores(architecture, weights, images, transfer)[2:]
     np.testing.assert_allclose(scores, own, rtol=1e-4, atol=1e-4)
     predicted = np.array([0, 1, 2, 3, 4, -1, 0], dtype=np.int16)
