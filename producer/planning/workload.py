@@ -22,7 +22,7 @@ from schema.tables.costs import charge_ratio, round_charge
 _UNFINISHED = (RunState.QUEUED, RunState.RUNNING, RunState.PAUSED)
 _UNSAMPLED = (BatchState.PENDING, BatchState.SAMPLING)
 # Parameters that change neither the QPU time of a problem nor the number of its images.
-_IRRELEVANT = ("seed", "rule", "fraction", "beta", "unembedding")
+_IRRELEVANT = ("seed", "rule", "fraction", "beta", "gauge", "unembedding")
 _NEWEST = 50  # runs or dry runs that are searched for an estimate
 
 

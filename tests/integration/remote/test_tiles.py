@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from producer.networks.chosen import ChosenNetwork
 from producer.runs.enqueue import RunOptions, enqueue_run
@@ -47,8 +47,8 @@ def emulator(server: Emulator) -> Iterator[Emulator]:
     server.break_down(clear=True)
 
 
-def a_context(database: Database, outbox: Outbox, emulator: Emulator) -> Context:
-    settings = WorkerSettings(retry_base_s=0.01, quarantine_s=0.2, collect_s=2.0)
+def a_context(database: Database, outbox: Outbox, emulator: Emulator, collect_s: float = 2.0) -> Context:
+    settings = WorkerSettings(retry_base_s=0.01, quarantine_s=0.2, collect_s=collect_s)
     context = Context(database, settings, outbox)
     context.solvers.shared = load_settings(emulator_url=emulator.endpoint, emulator_token=TOKEN)
     return context
@@ -172,4 +172,19 @@ def test_a_problem_that_never_arrived_keeps_its_tiles(
     problems = finish(context, batch)
     assert max(problem.times_sent for problem in problems) == 2
     assert [problem.first_tile for problem in problems] == [0, 0]
+    assert_reads_are_of_their_images(context, batch)
+
+
+def test_an_answer_of_an_earlier_graph_is_read_from_its_own_tiles(
+    context: Context, database: Database, outbox: Outbox, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    hasty = a_context(database, outbox, emulator, collect_s=0.2)
+    emulator.break_down({"target": "answer", "kind": "delay", "delay_s": 2.5, "count": 1})
+    batch = enqueue(hasty, working, images=2, gauge=Gauge.UNIT)
+    sample_until(hasty, batch, lambda found: [p.state for p in found] == [ProblemState.SENT])
+    hasty.solvers.disconnect(Solver.EMULATOR, PARAMETERS)
+    emulator.break_down(regraph=["tiny"])
+    finish(context, batch, images=2)
+    with database.reading() as session:
+        assert session.execute(select(func.count()).select_from(Embedding)).scalar_one() == 2
     assert_reads_are_of_their_images(context, batch)
