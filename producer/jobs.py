@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from producer.calibration import enqueue
-from producer.calibration.enqueue import CalibrationChoice, ParameterGrid, enqueue_calibration
+from producer.calibration.enqueue import CalibrationChoice, enqueue_calibration
+from producer.calibration.grid import ParameterGrid
 from producer.context import AppContext
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
@@ -128,13 +129,19 @@ def submit_dry_run(
 
 
 def submit_calibration(
-    app: AppContext, images: ImageSet, network: str | None, solver: Solver, grid: ParameterGrid
+    app: AppContext,
+    images: ImageSet,
+    network: ChosenNetwork,
+    solver: Solver,
+    grid: ParameterGrid,
+    budget_us: int | None = None,
 ) -> tuple[Enqueued, int]:
     """Enqueue a calibration of ``network`` for ``solver``, and notify the workers of ``app``.
 
     Args:
         images: the labelled validation set.
         grid: parameters that are compared.
+        budget_us: QPU time that all of its runs together may be charged, in microseconds; None: any.
 
     Returns:
         The calibration, and how many of its images the network was trained on.
@@ -142,10 +149,9 @@ def submit_calibration(
     Raises:
         InputError: as for `submit`.
     """
-    chosen = get_or_install_network(app.database, images, network)
     with app.database.reading() as session:
-        trained_on = enqueue.count_trained_on(session, chosen.id, images)
-    calibration = enqueue_calibration(app.database, images, chosen, solver, grid)
+        trained_on = enqueue.count_trained_on(session, network.id, images)
+    calibration = enqueue_calibration(app.database, images, network, solver, grid, budget_us)
     hints.send(app.settings.broker_url, Message(Task.DISPATCH))
     return calibration, trained_on
 

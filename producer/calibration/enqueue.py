@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from itertools import product
 from typing import Any
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from producer.calibration import overlap
+from producer.calibration.grid import ParameterGrid
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
 from producer.networks.chip_limits import refuse_unfit
@@ -23,83 +23,14 @@ from producer.runs.request import RunOptions
 from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
 from schema.database import Database, record_event
-from schema.errors import ImageError, ParameterError
+from schema.errors import ImageError
 from schema.network.architecture import Architecture
 from schema.parameters import Parameters, Solver, Visible, fields_of, scope
 from schema.states import CalibrationState
 from schema.tables import Calibration, Chip, Network, Run, TrainingSet
 
 NO_GRAPH = ""  # graph id of a solver without qubits
-READS = 1_000  # as many as the paper made; fewer are compared from the same samples
-# Multiples of the network's own one-hot penalty. The first one wins a tie.
-FACTORS = (1.0, 0.5, 2.0, 4.0)
-# On a QPU every run is charged: fewer reads and fewer penalties, but also chain strengths and scales.
-EMBEDDED_READS = 100
-EMBEDDED_FACTORS = (1.0, 2.0)
-CHAIN_STRENGTHS = (1.414, 1.0)  # Ocean's prefactor first
-SCALES = (1.0, 2.0)
 _PAPER_LAM = 1.0  # Higham and Bedford, 3.4
-
-
-@dataclass(frozen=True)
-class ParameterGrid:
-    """Parameters of the runs of a calibration. Reads, rule and fraction are compared afterwards.
-
-    Attributes:
-        lams: one-hot penalties; None: ``factors`` times the network's own.
-        sweeps: sweeps of the local annealer; None among them: its default.
-        reads: maximum number of reads.
-        visible, seed, qpu, tiles: the same in all runs.
-        factors: multiples of the network's own penalty, used if ``lams`` is None.
-        chain_strengths, scales: for solvers with qubits; None among them: the default.
-    """
-
-    lams: tuple[float, ...] | None = None
-    sweeps: tuple[int | None, ...] = (None,)
-    reads: int = READS
-    visible: Visible = Visible.SAMPLED
-    seed: int = 0
-    factors: tuple[float, ...] = FACTORS
-    chain_strengths: tuple[float | None, ...] = (None,)
-    scales: tuple[float | None, ...] = (None,)
-    qpu: str | None = None
-    tiles: int | None = None
-
-    @classmethod
-    def embedded(cls, **values: Any) -> ParameterGrid:
-        """Return a grid with the fields ``values`` for qubits; raise ParameterError for sweeps."""
-        if values.get("sweeps", (None,)) != (None,):
-            raise ParameterError("sweeps are only for the local annealer: omit --sweeps")
-        defaults: dict[str, Any] = {
-            "reads": EMBEDDED_READS,
-            "factors": EMBEDDED_FACTORS,
-            "chain_strengths": CHAIN_STRENGTHS,
-            "scales": SCALES,
-        }
-        return cls(**(defaults | values))
-
-    def parameters(self, own_lam: float | None) -> list[Parameters]:
-        """Return the parameters of each run; ``own_lam`` is the network's one-hot penalty, if it has one.
-
-        Raises:
-            ParameterError: a value is out of range, or no one-hot penalty is known.
-        """
-        lams = self.lams
-        if lams is None:
-            if own_lam is None:
-                raise ParameterError(
-                    "with the transfer `paper` and folded visible units the one-hot penalty comes with the "
-                    "weights: name the penalties to compare, --lam 1,2,4"
-                )
-            lams = tuple(factor * own_lam for factor in self.factors)
-        fixed = Parameters(
-            reads=self.reads, seed=self.seed, visible=self.visible, qpu=self.qpu, tiles=self.tiles
-        )
-        points = dict.fromkeys(product(lams, self.sweeps, self.chain_strengths, self.scales))
-        return [
-            replace(fixed, lam=lam, sweeps=sweeps, chain_strength=strength, scale=scale)
-            for lam, sweeps, strength, scale in points
-        ]
 
 
 @dataclass(frozen=True)
@@ -126,52 +57,56 @@ def enqueue_calibration(
     network: ChosenNetwork,
     solver: Solver,
     grid: ParameterGrid | None = None,
+    budget_us: int | None = None,
 ) -> Enqueued:
     """Commit a calibration to ``database`` with one run for each point of ``grid``, or nothing.
 
     Args:
         images: the labelled validation set.
         network, solver: those that are calibrated.
+        budget_us: QPU time, in microseconds, that all runs together may be charged; None: any.
 
     Raises:
         ImageError: the images have no labels or do not suit the network.
         ParameterError: a value of the grid is out of range, or the solver does not have the parameter.
     """
     images, grid = match_images(images, network), grid or ParameterGrid()
-    unfitted = grid.parameters(own_lam=1.0)
-    for parameters in unfitted:
-        parameters.check_for(solver)
+    with database.reading() as session:
+        candidates = grid.parameters(own_lams(session, network.id))
+        for parameters in candidates:
+            parameters.check_for(solver)
+        sizes = {each: batch_size(session, network.id, solver, each) for each in candidates}
     if images.labels is None:
         raise ImageError(f"{images.name}: calibration needs labels; add a file of labels")
     row = {
         "network_id": network.id,
         "solver": solver,
         "graph_id": NO_GRAPH,
-        "visible": grid.visible,
+        "visible": grid.visibles[0],  # that of the chosen parameters, once they are
         "name": images.name,
         "images": len(images.images),
         "image_digests": overlap.seal(overlap.digests(images.images)),
+        "budget_us": budget_us,
     }
-    with database.reading() as session:
-        size = batch_size(session, network.id, solver, unfitted[0])
-    batches = batch_rows(images, size)
+    batches = {size: batch_rows(images, size) for size in set(sizes.values())}
+    options = RunOptions(budget_us=budget_us)
     with database.transaction() as session:
         now = database.now(session)
-        candidates = grid.parameters(own_lam(session, network.id, grid.visible))
         calibration = _insert(session, row, now=now)
         for parameters in candidates:
             refuse_unfit(session, network.id, solver, parameters)
-            run = run_row(images, network, solver, parameters, RunOptions(), len(batches))
-            insert_run(session, {**run, "calibrates": calibration}, batches, now=now)
+            parts = batches[sizes[parameters]]
+            run = run_row(images, network, solver, parameters, options, len(parts))
+            insert_run(session, {**run, "calibrates": calibration}, parts, now=now)
     return Enqueued(calibration, created=True)
 
 
-def own_lam(session: Session, network: int, visible: Visible) -> float | None:
-    """Return the default one-hot penalty of ``network`` with ``visible`` units, or None if weights decide."""
+def own_lams(session: Session, network: int) -> dict[Visible, float | None]:
+    """Return the default one-hot penalty of ``network`` by visible units; None if its weights decide."""
     row = session.execute(select(Network.architecture, Network.training).where(Network.id == network)).one()
     if row.training["transfer"] == "energy":
-        return Architecture.from_dict(row.architecture).training.lam
-    return _PAPER_LAM if visible is Visible.SAMPLED else None
+        return dict.fromkeys(Visible, Architecture.from_dict(row.architecture).training.lam)
+    return {Visible.SAMPLED: _PAPER_LAM, Visible.FOLDED: None}
 
 
 def newest_calibration(

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from schema.database.rows import copy_row
 from schema.errors import NotFound
-from schema.states import BatchState, CalibrationState
+from schema.states import BatchState, CalibrationState, RunState
 from schema.tables import Batch, Calibration, Network, Run
 
 
@@ -29,6 +29,7 @@ class CalibrationSummary:
     parameters: dict[str, Any] | None
     accuracy: float | None
     measured: dict[str, Any] | None
+    budget_us: int | None
     error: str | None
     created_at: datetime
     finished_at: datetime | None
@@ -48,6 +49,15 @@ def get(session: Session, calibration_id: int) -> CalibrationSummary:
             f"no calibration {calibration_id}: `annealq networks show NAME` lists those of a network"
         )
     return _calibration(row)
+
+
+def pause_of(session: Session, calibration_id: int) -> tuple[int, str] | None:
+    """Return a run of ``calibration_id`` that is paused, and why; None if there is none."""
+    query = select(Run.id, func.coalesce(Run.pause_reason, "by a user")).where(
+        Run.calibrates == calibration_id, Run.state == RunState.PAUSED
+    )
+    row = session.execute(query.order_by(Run.id).limit(1)).first()
+    return None if row is None else (row[0], row[1])
 
 
 def progress(session: Session, calibration_id: int) -> tuple[int, int]:

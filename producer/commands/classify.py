@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 
 import typer
 
 from producer.commands.shared import options as o
-from producer.commands.shared.reading import print_notes
+from producer.commands.shared.reading import print_notes, read
 from producer.commands.shared.request import takes_request
 from producer.runs.request import ClassificationRequest
+from schema.errors import ParameterError
 
 
 @takes_request
 def classify(
     request: ClassificationRequest,
     key: o.Key = None,
+    calibrate: o.Calibrate = None,
+    calibrate_budget: o.CalibrateBudget = None,
+    allow_overlap: o.AllowOverlap = False,
     dry_run: o.DryRun = False,
     embedded: o.Embedded = False,
     workers: o.Workers = None,
@@ -23,19 +28,48 @@ def classify(
     json: o.Json = False,
 ) -> None:
     """Classify a data set: enqueue it as a run, watch it, print the results."""
+    if calibrate is None and (calibrate_budget is not None or allow_overlap):
+        raise typer.BadParameter("--calibrate-budget and --allow-overlap belong to --calibrate DATA")
+    if calibrate is not None and (dry_run or not request.calibrated):
+        raise typer.BadParameter("leave out --calibrate, or --dry-run and --no-calibration")
     if detach and dry_run:
         raise typer.BadParameter("a dry run cannot be detached; leave out --detach or --dry-run")
     if detach and embedded:
         raise typer.BadParameter(
             "the embedded workers stop with this command; leave out --detach or --embedded"
         )
-    from producer.commands.shared import submission
+    from producer.calibration.enqueue import refuse_shared_images
+    from producer.commands.shared import calibrating, submission
 
+    budget_us = o.microseconds(calibrate_budget)
+    if budget_us is not None and not request.solver.is_remote:
+        raise ParameterError(f"solver {request.solver} charges nothing: omit --calibrate-budget")
     request = request.in_zone(o.zone_name(None))
     request.options(datetime.now(UTC), key)  # a wrong key or deadline is refused before anything starts
     images = request.read()
     print_notes(images)
+    prepare = None
+    if calibrate is not None:
+        validation = read(calibrate, None, None, request.preprocessing)
+        if not allow_overlap:
+            refuse_shared_images(validation, images)
+        prepare = partial(
+            calibrating.calibrate_first,
+            request=request,
+            images=images,
+            validation=validation,
+            budget_us=budget_us,
+        )
     if dry_run:
         submission.estimate(request, images, key, embedded=embedded, workers=workers, json=json)
     else:
-        submission.send(request, images, key, embedded=embedded, workers=workers, detach=detach, json=json)
+        submission.send(
+            request,
+            images,
+            key,
+            prepare,
+            embedded=embedded,
+            workers=workers,
+            detach=detach,
+            json=json,
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,8 +15,6 @@ from schema.errors import ParameterError
 from schema.parameters import TRANSFERS, Origin, Solver, Visible, solver
 
 if TYPE_CHECKING:
-    from producer.calibration.enqueue import ParameterGrid
-    from producer.images.imageset import ImageSet
     from producer.networks.queries import NetworkSummary
     from schema.database import Database
 
@@ -49,6 +47,49 @@ ChainStrength = Annotated[
 ]
 Scale = Annotated[_Text, typer.Option("--scale", help="QPU: scales to compare, as for classify: 1,2.")]
 Qpu = Annotated[_Text, typer.Option("--qpu", help="QPU: a solver's name, or features as JSON.")]
+
+Validation = Annotated[
+    str, typer.Option("--data", "-d", help="Labelled images for validation, as for `classify`.")
+]
+SolverName = Annotated[
+    str,
+    typer.Option(
+        "--solver",
+        "-s",
+        help="local (simulated annealing), exact (Boltzmann draws), emulator or dwave (a QPU, charged).",
+    ),
+]
+MostReads = Annotated[
+    int | None,
+    typer.Option(
+        "--reads", "-r", help="The most anneals for an image to consider; default: 1,000, QPU: 100."
+    ),
+]
+Cross = Annotated[
+    bool,
+    typer.Option(
+        "--cross",
+        help="QPU: compare all combinations; default: the first value of each list, and each other value "
+        "with the first ones of the others.",
+    ),
+]
+VisibleUnits = Annotated[
+    Visible | None,
+    typer.Option(
+        "--visible",
+        help="Visible units: sampled, or folded into biases; default: sampled, and both on a QPU.",
+    ),
+]
+Budget = Annotated[
+    float | None,
+    typer.Option(
+        "--budget",
+        help="QPU: seconds that all of it may be charged, 2 by default: QPU time is charged by the "
+        "microsecond. The more, the more images are compared and the smaller the errors. It is estimated "
+        "first, and no problem is sent that would exceed it.",
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same reads.")]
 
 
 @app.command("list")
@@ -270,12 +311,8 @@ def train(
 @app.command()
 def calibrate(
     name: Annotated[str, typer.Argument(help="NAME or NAME@VERSION.")],
-    data: Annotated[
-        str, typer.Option("--data", "-d", help="Labelled images for validation, as for `classify`.")
-    ],
-    solver_name: Annotated[
-        str, typer.Option("--solver", "-s", help="local (simulated annealing) or exact (Boltzmann draws).")
-    ] = "local",
+    data: Validation,
+    solver_name: SolverName = "local",
     labels: Labels = None,
     limit: Limit = None,
     resize: Resize = None,
@@ -284,91 +321,46 @@ def calibrate(
     skip_unreadable: SkipUnreadable = False,
     test: Test = None,
     allow_overlap: Overlap = False,
-    reads: Annotated[
-        int | None,
-        typer.Option(
-            "--reads", "-r", help="The most anneals for an image to consider; default: 1,000, QPU: 100."
-        ),
-    ] = None,
+    reads: MostReads = None,
     lam: Lam = None,
     sweeps: Sweeps = None,
     chain_strength: ChainStrength = None,
     scale: Scale = None,
+    cross: Cross = False,
     qpu: Qpu = None,
-    visible: Annotated[
-        Visible, typer.Option("--visible", help="Visible units: sampled, or folded into biases.")
-    ] = Visible.SAMPLED,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same reads.")] = 0,
+    visible: VisibleUnits = None,
+    budget: Budget = None,
+    seed: Seed = 0,
     embedded: Embedded = False,
     json: Json = False,
 ) -> None:
-    """Fit the one-hot penalty, the reads, the consensus rule, and for a QPU the chain strength and the scale.
+    """Fit the one-hot penalty, the reads and the rule; on a QPU all that decides about accuracy and cost.
 
-    `classify` then uses them for the same network and solver, and prints that it does.
+    On a QPU these are also the chain strength, the scale, the unembedding, and whether visible units are
+    sampled or folded. All settings are compared on the same images, as many as the budget suffices for. The
+    cheapest within one standard error of the best is chosen. `classify` then uses it for the same network and
+    solver, and prints that it does.
     """
+    from producer.commands.shared.calibrating import calibrate as calibrate_network
+    from producer.commands.shared.calibrating import grid_of, refuse_shared
+    from producer.commands.shared.options import microseconds
     from producer.commands.shared.session import open_app
-    from producer.jobs import submit_calibration
-    from producer.reports import network as reports_network
-    from producer.reports.progress import watch_calibration
-    from producer.reports.terminal import page, print_json, screen
+    from producer.reports import calibration as reports_calibration
+    from producer.reports.terminal import page, print_json
 
-    chosen = solver(solver_name)
+    chosen, budget_us = solver(solver_name), microseconds(budget)
     lists = {"lam": lam, "sweeps": sweeps, "chain_strength": chain_strength, "scale": scale}
-    grid = _grid(chosen, lists, reads, visible=visible, seed=seed, qpu=qpu)
+    others = {"crossed": cross, "budget": budget_us}
+    grid = grid_of(chosen, lists, reads, visible=visible, seed=seed, qpu=qpu, **others)
     preprocessing = Preprocessing.parse(resize, fit, invert, skip_unreadable)
     images = read(data, labels, limit, preprocessing)
-    _refuse_shared(images, None if allow_overlap else test, preprocessing)
+    refuse_shared(images, None if allow_overlap else test, preprocessing)
     with open_app(embedded=embedded, emulator=chosen is Solver.EMULATOR) as app_context:
-        queued, trained_on = submit_calibration(app_context, images, name, chosen, grid)
-        if trained_on:
-            total = f"{len(images.images):,} images"
-            screen().print(f"{trained_on:,} of the {total} are among those the network was trained on")
-        calibration = watch_calibration(app_context.database, queued.id, screen(), app_context.check)
+        calibration = calibrate_network(app_context, images, name, chosen, grid, budget_us)
     if json:
         print_json(asdict(calibration))
     else:
-        page().print(reports_network.calibration_text(calibration))
-
-
-def _refuse_shared(images: ImageSet, test: str | None, preprocessing: Preprocessing) -> None:
-    from producer.calibration.enqueue import refuse_shared_images
-    from producer.images.source import read_images
-
-    if test is not None:
-        refuse_shared_images(images, read_images(test, preprocessing=preprocessing))
-
-
-_QPU_ONLY = ("chain_strengths", "scales", "qpu")
-
-
-def _grid(solver: Solver, lists: dict[str, str | None], reads: int | None, **others: Any) -> ParameterGrid:
-    """Return the grid of these options; raise ParameterError if one is out of range, or not the solver's."""
-    from producer.calibration.enqueue import ParameterGrid
-
-    values: dict[str, Any] = {
-        name if name == "sweeps" else f"{name}s": _numbers(name, text)
-        for name, text in lists.items()
-        if text is not None
-    }
-    if reads is not None:
-        values["reads"] = reads
-    if not solver.is_remote and (
-        foreign := [name for name in _QPU_ONLY if name in values or others.get(name)]
-    ):
-        raise ParameterError(
-            f"solver {solver} has no qubits: {foreign[0].replace('_', ' ')} belongs to a QPU"
-        )
-    grid = (ParameterGrid.embedded if solver.is_remote else ParameterGrid)(**values, **others)
-    grid.parameters(own_lam=1.0)  # checks them
-    return grid
-
-
-def _numbers(name: str, text: str) -> tuple[float, ...]:
-    """Return the numbers of a list with commas; those of sweeps are whole."""
-    try:
-        return tuple((int if name == "sweeps" else float)(part) for part in text.split(","))
-    except ValueError:
-        raise ParameterError(f"{name} is {text!r}: expected comma-separated numbers") from None
+        page().print(reports_calibration.calibration_text(calibration))
 
 
 def _print(network: NetworkSummary, *, json: bool) -> None:

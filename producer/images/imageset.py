@@ -49,6 +49,11 @@ class ImageSet:
             raise ParameterError(f"{self.name} has {len(self.images):,} images: {n} cannot be skipped")
         return self._take(np.arange(n, len(self.images)))
 
+    def sample(self, n: int, seed: int) -> ImageSet:
+        """Return ``n`` images drawn with ``seed``, in their order; those of fewer are among those of more."""
+        drawn = np.random.default_rng(seed).permutation(len(self.images))[:n]
+        return self if n >= len(self.images) else self._take(np.sort(drawn))
+
     def only(self, classes: Iterable[str | int]) -> ImageSet:
         """Return the images of ``classes`` in their order, with unchanged labels and class names.
 

@@ -5,7 +5,8 @@ progress.py    live progress of runs, trainings, calibrations and dry runs
 run.py         a run, and the list of runs
 certainty.py   what ranks images by certainty, and the calibration error
 parameters.py  sampling parameters in one line
-network.py     networks and calibrations
+network.py     networks
+calibration.py  calibrations
 solver.py      costs of a dry run, embeddings, QPU figures of a run
 schedules.py   schedules and their firings
 forecast.py    `annealq plan`

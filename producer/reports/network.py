@@ -1,10 +1,9 @@
-"""Networks and calibrations as text."""
+"""Networks as text."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from producer.calibration.queries import CalibrationSummary
 from producer.networks import queries
-from producer.reports.parameters import parameters_text
+from producer.reports.calibration import calibrations_table
 from producer.reports.terminal import new_grid, new_table
 from schema.network import temperature
 from schema.network.architecture import Architecture
@@ -33,56 +32,6 @@ def networks_table(networks: list[queries.NetworkSummary]) -> Table:
             network.training["transfer"],
             "" if accuracy is None else f"{accuracy:.2%}",
             "" if network.finished_at is None else f"{network.finished_at.astimezone():%Y-%m-%d %H:%M}",
-        )
-    return table
-
-
-def calibration_text(calibration: CalibrationSummary) -> RenderableType:
-    """Return the text of `networks calibrate`: the parameters of ``calibration``, and all candidates."""
-    about = new_grid()
-    about.add_row("calibration", f"{calibration.calibration_id}, {calibration.state}")
-    about.add_row("network", f"{calibration.network}, solver {calibration.solver}")
-    about.add_row("images", f"{calibration.images:,} of {calibration.name}")
-    if calibration.parameters is not None and calibration.accuracy is not None:
-        about.add_row("parameters", parameters_text(calibration.parameters))
-        about.add_row("accuracy", f"{calibration.accuracy:.2%} on these images")
-    if calibration.measured is None:
-        return about
-    return Group(about, _candidates(calibration.measured, calibration.images))
-
-
-def _candidates(measured: dict[str, Any], images: int) -> Table:
-    table = Table(title="accuracy by one-hot penalty (rows) and reads (columns), each by its best rule")
-    table.add_column("lam", justify="right", style="bold")
-    reads = [choice["reads"] for choice in measured["choices"]]
-    columns = sorted(set(reads))
-    others = [
-        name
-        for name in ("sweeps", "chain_strength", "scale")
-        if any(candidate.get(name) is not None for candidate in measured["candidates"])
-    ]
-    for name in others:
-        table.add_column(name.replace("_", " "), justify="right")
-    for number in columns:
-        table.add_column(f"{number:,}", justify="right")
-    for candidate, right in zip(measured["candidates"], measured["right"], strict=True):
-        best = [max(r for r, n in zip(right, reads, strict=True) if n == number) for number in columns]
-        chosen = ["default" if (value := candidate.get(name)) is None else f"{value:g}" for name in others]
-        table.add_row(f"{candidate['lam']:g}", *chosen, *(f"{count / images:.2%}" for count in best))
-    return table
-
-
-def _calibrations(calibrations: Sequence[CalibrationSummary]) -> Table:
-    columns = ("calibration", "solver", "state", "parameters", "accuracy", "on")
-    table = new_table(*columns, title="calibrations, newest first")
-    for calibration in calibrations:
-        table.add_row(
-            str(calibration.calibration_id),
-            calibration.solver,
-            calibration.state,
-            "" if calibration.parameters is None else parameters_text(calibration.parameters),
-            "" if calibration.accuracy is None else f"{calibration.accuracy:.2%}",
-            f"{calibration.images:,} images of {calibration.name}",
         )
     return table
 
@@ -119,7 +68,7 @@ def network_text(
             layers.add_row(part, layer["kind"], " x ".join(map(str, shape)), f"{math.prod(shape):,}")
     parts: list[RenderableType] = [about, layers]
     if calibrations:
-        parts.append(_calibrations(calibrations))
+        parts.append(calibrations_table(calibrations))
     if network.error:
         parts.append(Text(network.error, style="red"))
     return Group(*parts)

@@ -91,7 +91,11 @@ def watch_training(
 def watch_calibration(
     database: Database, calibration_id: int, console: Console, check: Check = lambda: None
 ) -> calibration_queries.CalibrationSummary:
-    """Show the scored images of ``calibration_id`` on ``console``; raise AnnealqError if it fails."""
+    """Show the scored images of ``calibration_id`` on ``console``.
+
+    Raises:
+        AnnealqError: it failed, or one of its runs is paused.
+    """
     lines = _Lines(console)
     with _bars(console) as bars:
         bar = bars.add_task("calibration", total=None, unit="images")
@@ -99,6 +103,7 @@ def watch_calibration(
             with database.reading() as session:
                 calibration = calibration_queries.get(session, calibration_id)
                 scored, images = calibration_queries.progress(session, calibration_id)
+                paused = calibration_queries.pause_of(session, calibration_id)
             bars.update(bar, completed=scored, total=images)
             if calibration.state is CalibrationState.READY:
                 return calibration
@@ -106,6 +111,9 @@ def watch_calibration(
                 raise AnnealqError(
                     f"calibration {calibration_id} of {calibration.network} failed: {calibration.error}"
                 )
+            if paused is not None:
+                run, why = paused
+                raise AnnealqError(f"calibration {calibration_id} waits: its run {run} is paused: {why}")
             lines.print(f"calibration {calibration_id}: {scored} of {images} images")
             check()
             time.sleep(_EVERY_S)

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schema.errors import AnnealqError
-from schema.parameters import Solver
 from schema.states import RunState
 from worker.compute import candidates, scoring
 from worker.network.trained import TrainedNetwork
 from worker.records.batches import BatchInput, StoredReads
 from worker.records.calibrations import CalibrationJob, Candidate, FittedParameters
 
-_COMPARED = ("lam", "sweeps", "chain_strength", "scale")  # what the runs of a calibration differ in
+_COMPARED = (
+    "lam",
+    "sweeps",
+    "chain_strength",
+    "scale",
+    "visible",
+)  # what the runs of a calibration differ in
 
 Load = Callable[[int], tuple[BatchInput, list[StoredReads]]]  # a batch with its sample sets
 
 
 def calibrate(network: TrainedNetwork, job: CalibrationJob, load: Load) -> FittedParameters:
-    """Choose the parameters of ``network``: compare every number of reads and every rule on each run's
+    """Choose the parameters of ``network``: compare every number of reads, unembedding and rule on each run's
     samples.
 
     ``job`` names the runs; ``load`` reads their batches one at a time.
@@ -32,28 +38,47 @@ def calibrate(network: TrainedNetwork, job: CalibrationJob, load: Load) -> Fitte
         Corrupt: stored images or samples are damaged.
     """
     _refuse_failed(job)
-    among = candidates.list_choices(job.candidates[0].parameters.reads)
-    right = np.array([_count(network, candidate, among, load) for candidate in job.candidates])
-    costs = np.array([_costs(job.solver, candidate, among) for candidate in job.candidates])
-    row, column = candidates.choose_cheapest(right, costs, job.images)
+    unembeddings = candidates.UNEMBEDDINGS if job.solver.is_remote else candidates.UNEMBEDDINGS[:1]
+    among = candidates.list_choices(job.candidates[0].parameters.reads, unembeddings)
+    right = np.array([_find_right(network, candidate, among, load) for candidate in job.candidates])
+    costs = np.array([_costs(candidate, among, job) for candidate in job.candidates])
+    row, column = candidates.choose_cheapest(right, costs)
+    counts = right.sum(axis=2)
     measured = {
         "candidates": [
-            {"run": candidate.run, **{name: getattr(candidate.parameters, name) for name in _COMPARED}}
-            for candidate in job.candidates
+            {
+                "run": candidate.run,
+                **{name: getattr(candidate.parameters, name) for name in _COMPARED},
+                "spent_us": candidate.spent_us,
+                # The choice that would be made if there were no other candidate.
+                "best": candidates.choose_cheapest(right[k : k + 1], costs[k : k + 1])[1],
+                "costs": costs[k].tolist(),
+            }
+            for k, candidate in enumerate(job.candidates)
         ],
         "choices": [asdict(choice) for choice in among],
-        "right": right.tolist(),
+        "right": counts.tolist(),
+        "chosen": [row, column],
+        "spent_us": round(sum(candidate.spent_us for candidate in job.candidates), 1),
     }
     parameters = replace(job.candidates[row].parameters, **asdict(among[column]))
-    return FittedParameters(parameters, int(right[row, column]) / job.images, measured, _graph(job))
+    return FittedParameters(parameters, int(counts[row, column]) / job.images, measured, _graph(job))
 
 
-def _costs(solver: Solver, candidate: Candidate, among: Sequence[candidates.Choice]) -> NDArray[np.float64]:
-    """Return the cost of an image with each choice, (C,) float64: QPU time if it is charged, else sweeps."""
+def _costs(
+    candidate: Candidate, among: Sequence[candidates.Choice], job: CalibrationJob
+) -> NDArray[np.float64]:
+    """Return the cost of an image with each choice, (C,) float64: QPU time if it is charged, else sweeps.
+
+    QPU time is that of full problems, in microseconds: the mean of all runs of ``job`` with the same visible
+    units, since their problems differ in nothing that costs time, and charges vary a little.
+    """
     reads = np.array([choice.reads for choice in among], dtype=np.float64)
-    if solver.is_remote:
-        return candidate.fixed_us + candidate.read_us * reads
-    return scoring.sweeps(solver, candidate.parameters) * reads
+    if not job.solver.is_remote:
+        return scoring.sweeps(job.solver, candidate.parameters) * reads
+    alike = [one for one in job.candidates if one.parameters.visible is candidate.parameters.visible]
+    fixed_us, read_us = fmean(one.fixed_us for one in alike), fmean(one.read_us for one in alike)
+    return np.round((fixed_us + read_us * reads) / candidate.tiles, 1)
 
 
 def _graph(job: CalibrationJob) -> str:
@@ -74,11 +99,9 @@ def _refuse_failed(job: CalibrationJob) -> None:
             raise AnnealqError(f"run {candidate.run}, made for this calibration, is {candidate.state}{why}")
 
 
-def _count(
+def _find_right(
     network: TrainedNetwork, candidate: Candidate, among: Sequence[candidates.Choice], load: Load
-) -> NDArray[np.int64]:
-    """Count the images of one run that each choice predicts right, (C,) int64."""
-    right = np.zeros(len(among), dtype=np.int64)
-    for batch in candidate.batches:
-        right += scoring.count_right(network, *load(batch), among)
-    return right
+) -> NDArray[np.bool_]:
+    """Return which of the N images of one run each choice predicts right, (C, N) bool."""
+    parts = [scoring.find_right(network, *load(batch), among) for batch in candidate.batches]
+    return np.concatenate(parts, axis=1)

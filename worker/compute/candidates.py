@@ -1,23 +1,24 @@
-"""Compares sampling parameters for a network: accuracy by reads, consensus rule and fraction, and the choice.
+"""Compares sampling parameters for a network: accuracy by reads, unembedding, consensus rule and fraction.
 
 Nothing is sampled here. One set of raw reads of a labelled validation set serves every smaller number of
-reads and every rule.
+reads, every unembedding and every rule. All are compared on the same images, so that differences have
+smaller errors than accuracies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schema.errors import ImageError, ParameterError
-from schema.parameters import Rule
+from schema.parameters import Rule, Unembedding
 from worker.compute import consensus
 from worker.compute.consensus import BitArray, FloatArray
 
-CountArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 # Accuracy that fewer reads may cost: 0.1 points, a thousandth of the images.
 _ONE_IN = 1_000
@@ -29,33 +30,52 @@ _BETAS = (1.0, 0.5, 2.0)
 
 @dataclass(frozen=True)
 class Choice:
-    """A number of reads, and how they become class scores; ``fraction`` or ``beta`` if the rule has one."""
+    """A number of reads, and how they become class scores; ``fraction`` or ``beta`` if the rule has one.
+
+    ``unembedding`` counts only for reads of qubits.
+    """
 
     reads: int
     rule: Rule
     fraction: float = consensus.DEFAULT_FRACTION
     beta: float = 1.0
+    unembedding: Unembedding = Unembedding.MINIMIZE_ENERGY
 
 
-def list_choices(reads: int) -> tuple[Choice, ...]:
-    """Return what to compare of ``reads`` reads: 10, 20, 50, 100, ... and all of them, by every rule."""
+# What the reads of qubits can become. `weighted_random` is not among them: fewer reads of it are not the
+# first ones of more reads.
+UNEMBEDDINGS = (Unembedding.MINIMIZE_ENERGY, Unembedding.MAJORITY_VOTE, Unembedding.DISCARD)
+
+
+def list_choices(
+    reads: int, unembeddings: Iterable[Unembedding] = (Unembedding.MINIMIZE_ENERGY,)
+) -> tuple[Choice, ...]:
+    """Return what to compare of ``reads`` reads: 10, 20, 50, 100, ... and all, by every rule.
+
+    Each is compared with all ``unembeddings``.
+    """
     rules = [
         *((Rule.LOWEST_ENERGY_MEAN, fraction, 1.0) for fraction in _FRACTIONS),
         (Rule.ALL_READS_MEAN, consensus.DEFAULT_FRACTION, 1.0),
         *((Rule.BOLTZMANN, consensus.DEFAULT_FRACTION, beta) for beta in _BETAS),
     ]
     numbers = [number for number in _READS if number < reads] + [reads]
-    return tuple(Choice(number, *rule) for number in numbers for rule in rules)
+    return tuple(
+        Choice(number, *rule, unembedding)
+        for unembedding in unembeddings
+        for number in numbers
+        for rule in rules
+    )
 
 
-def count_right(
+def find_right(
     class_bits: BitArray,
     energies: NDArray[np.floating],
     labels: NDArray[np.integer],
     among: Sequence[Choice],
     counted: NDArray[np.bool_] | None = None,
-) -> CountArray:
-    """Count the images that each of the C choices ``among`` predicts right, (C,) int64.
+) -> BoolArray:
+    """Return which of B images each of the C choices ``among`` predicts right, (C, B) bool.
 
     Undecided images count as wrong. A choice of r reads takes the first r of the R.
 
@@ -72,7 +92,7 @@ def count_right(
     images, reads = energies.shape
     if labels.shape != (images,):
         raise ImageError(f"there are {len(labels)} labels for {images} images")
-    right = np.empty(len(among), dtype=np.int64)
+    right = np.empty((len(among), images), dtype=np.bool_)
     for index, choice in enumerate(among):
         if choice.reads > reads:
             raise ParameterError(f"{choice.reads} reads cannot be compared: there are only {reads}")
@@ -83,29 +103,33 @@ def count_right(
         scored = consensus.score(
             bits, energies[:, first], choice.rule, choice.fraction, choice.beta, occurrences
         )
-        right[index] = np.count_nonzero(scored.predicted == labels)
+        right[index] = scored.predicted == labels
     return right
 
 
-def choose_cheapest(right: CountArray, costs: FloatArray, images: int) -> tuple[int, int]:
-    """Return row and column of the cheapest entry within 0.1 points of the most accurate.
+def choose_cheapest(right: BoolArray, costs: FloatArray) -> tuple[int, int]:
+    """Return row and column of the cheapest entry that is about as accurate as the most accurate one.
 
-    Of equally cheap entries, the most accurate is chosen, and of these the first, row by row.
+    That is: its accuracy is lower by at most one standard error of the difference on the same images, or by
+    0.1 points. Of equally cheap entries the most accurate is chosen, and of these the first, row by row.
 
     Args:
-        right: (M, C) int64, images predicted right.
+        right: (M, C, N) bool, images predicted right.
         costs: (M, C) float64, what an image costs with that entry's parameters.
-        images: how many there are.
 
     Raises:
-        ParameterError: the shapes differ, there is nothing to choose from, or a count is impossible.
+        ParameterError: the shapes differ, or there is nothing to choose from.
     """
-    if right.shape != costs.shape or right.size == 0:
-        raise ParameterError(f"counts {right.shape} and costs {costs.shape} leave nothing to choose from")
-    if images < 1 or right.min() < 0 or right.max() > images:
-        raise ParameterError(f"of {images} images, {right.min()} to {right.max()} cannot be right")
-    # In whole numbers, because a thousandth of the images has no exact float64.
-    eligible = (right.max() - right).ravel() * _ONE_IN <= images
-    order = np.lexsort((-right.ravel(), costs.ravel()))
+    if right.shape[:2] != costs.shape or right.size == 0:
+        raise ParameterError(f"images {right.shape} and costs {costs.shape} leave nothing to choose from")
+    flat, images = right.reshape(costs.size, -1), right.shape[2]
+    counts = flat.sum(axis=1, dtype=np.int64)
+    order = np.lexsort((-counts, costs.ravel()))
+    best = order[counts[order].argmax()]
+    fewer = counts[best] - counts
+    # In whole numbers. The images that differ have the mean square `different` / N, and the standard error
+    # of the mean difference d is sqrt((different / N - d^2) / N).
+    different = (flat != flat[best]).sum(axis=1, dtype=np.int64)
+    eligible = (fewer * _ONE_IN <= images) | (fewer**2 * (images + 1) <= different * images)
     first = int(order[eligible[order]][0])
-    return first // right.shape[1], first % right.shape[1]
+    return first // costs.shape[1], first % costs.shape[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -156,14 +156,14 @@ def read_energies(
     return energies
 
 
-def count_right(
+def find_right(
     network: TrainedNetwork,
     batch_input: BatchInput,
     stored: Sequence[StoredReads],
     among: Sequence[candidates.Choice],
-) -> NDArray[np.int64]:
-    """Count the images of ``batch_input`` that each of the C choices ``among`` predicts right by its
-    ``stored`` reads, (C,) int64.
+) -> NDArray[np.bool_]:
+    """Return which of the N images of ``batch_input`` each of the C choices ``among`` predicts right by its
+    ``stored`` reads, (C, N) bool.
 
     Raises:
         Corrupt: as `score` says, or there are no labels.
@@ -171,11 +171,15 @@ def count_right(
     if batch_input.labels is None:
         raise Corrupt(f"batch {batch_input.batch} has no labels: the parameters cannot be compared")
     labels = arrays.decode_labels(batch_input.labels, batch_input.shape[0])
-    right = np.zeros(len(among), dtype=np.int64)
-    for part, reads in _reads(linear_terms(network, batch_input), batch_input, stored):
-        right += candidates.count_right(
-            reads.class_bits, reads.energies, labels[_images(part)], among, reads.counted
-        )
+    right, terms = np.zeros((len(among), len(labels)), dtype=np.bool_), linear_terms(network, batch_input)
+    for unembedding in dict.fromkeys(choice.unembedding for choice in among):
+        rows = [k for k, choice in enumerate(among) if choice.unembedding is unembedding]
+        chosen = [among[k] for k in rows]
+        parameters = replace(batch_input.parameters, unembedding=unembedding)
+        for part, reads in _reads(terms, replace(batch_input, parameters=parameters), stored):
+            right[rows, _images(part)] = candidates.find_right(
+                reads.class_bits, reads.energies, labels[_images(part)], chosen, reads.counted
+            )
     return right
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
 from schema.tables import Calibration
 from worker.compute import calibration as compute_calibration
 from worker.context import Context
+from worker.pipeline import controls
 from worker.pipeline.attempt import attempt, claim, load_network, writing
 from worker.records import batches, calibrations
 
@@ -22,5 +25,10 @@ def calibrate_network(context: Context, calibration: int) -> None:
 
     with attempt(context, lease):
         fitted = compute_calibration.calibrate(load_network(context, job.network), job, load)
+        most = context.settings.control_images
+        if job.solver.is_remote and most:
+            row, _ = fitted.measured["chosen"]
+            computed = controls.compute(context, job.candidates[row].batches, most, fitted.parameters)
+            fitted = replace(fitted, measured={**fitted.measured, "controls": asdict(computed)})
         with writing(context, lease) as (session, now):
             calibrations.store(session, calibration, fitted, now=now)

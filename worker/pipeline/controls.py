@@ -1,6 +1,8 @@
-"""Computes the controls of a finished run: accuracies on some of its images without annealing."""
+"""Computes the controls of a run or a calibration: accuracies on some of its images without annealing."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import structlog
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from schema.codecs import arrays, tiling
 from schema.codecs.corruption import stored_in
 from schema.errors import AnnealqError, Corrupt
+from schema.parameters import Parameters
 from worker.compute import scoring
 from worker.compute.controls import MAX_OWN, Controls, compute_controls, spread
 from worker.context import Context
@@ -34,13 +37,25 @@ def controls_of(context: Context, run: int) -> Controls | None:
         return None
     try:
         with context.meter.timed(Step.DECODE):
-            return _compute(context, [among[k] for k in spread(len(among), _BATCHES)], most)
+            return compute(context, among, most)
     except AnnealqError as error:
         log.warning("controls cannot be computed", row=run, error=f"{type(error).__name__}: {error}")
         return None
 
 
-def _compute(context: Context, chosen: list[int], most: int) -> Controls:
+def compute(
+    context: Context, among: Sequence[int], most: int, parameters: Parameters | None = None
+) -> Controls:
+    """Return the controls of labelled batches ``among`` those of a run on qubits in ``context``.
+
+    Args:
+        most: images with random bits.
+        parameters: how they are sampled and scored; None: as the run says.
+
+    Raises:
+        Corrupt: something that is needed is damaged.
+    """
+    chosen = [among[k] for k in spread(len(among), _BATCHES)]
     with context.database.reading() as session:
         loaded = [batches.load(session, batch) for batch in chosen]
         placed = batches.load_tiling(session, chosen[0])

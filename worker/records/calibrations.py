@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from schema.parameters import Parameters, Solver
 from schema.states import RunState
-from schema.tables import Batch, Calibration, Problem, Run, SampleSet
+from schema.tables import Batch, Calibration, Embedding, Problem, Run, SampleSet
+from worker.records import spending
 from worker.records.attempts import complete_attempt
 
 
@@ -23,6 +24,8 @@ class Candidate:
         graph_ids: the solver's graphs that it was sampled on.
         fixed_us: average charge of a problem apart from its reads; 0 if nothing is charged.
         read_us: average charge of a read.
+        tiles: images in a full problem.
+        spent_us: what the run was charged.
     """
 
     run: int
@@ -33,6 +36,8 @@ class Candidate:
     graph_ids: frozenset[str] = frozenset()
     fixed_us: float = 0.0
     read_us: float = 0.0
+    tiles: int = 1
+    spent_us: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class CalibrationJob:
     network: int
     solver: Solver
     images: int
+    budget_us: int | None
     candidates: tuple[Candidate, ...]
 
 
@@ -75,6 +81,7 @@ def load(session: Session, calibration: int) -> CalibrationJob:
         network=row.network_id,
         solver=Solver(row.solver),
         images=row.images,
+        budget_us=row.budget_us,
         candidates=tuple(
             Candidate(
                 run,
@@ -83,6 +90,7 @@ def load(session: Session, calibration: int) -> CalibrationJob:
                 Parameters.from_dict(values),
                 _batches(session, run),
                 *_charges(session, run),
+                spending.of_run(session, run),
             )
             for run, state, error, values in rows
         ),
@@ -98,22 +106,25 @@ def store(session: Session, calibration: int, fitted: FittedParameters, *, now: 
     """Store ``fitted`` in ``session`` and make ``calibration``, whose lease is held, ready at ``now``."""
     names = ("graph_id", "accuracy", "measured")
     values = {name: getattr(fitted, name) for name in names} | {"parameters": fitted.parameters.to_dict()}
+    values["visible"] = fitted.parameters.visible
     complete_attempt(session, Calibration, calibration, now=now, **values)
 
 
-def _charges(session: Session, run: int) -> tuple[frozenset[str], float, float]:
-    """Return graphs, average charge apart from reads, and average charge of a read, of a run's problems."""
+def _charges(session: Session, run: int) -> tuple[frozenset[str], float, float, int]:
+    """Return graphs, average charge apart from reads and of a read, and tiles, of a run's problems."""
     rows = session.execute(
-        select(Problem.graph_id, Problem.timing, SampleSet.reads)
+        select(Problem.graph_id, Problem.timing, SampleSet.reads, Embedding.tiles)
         .join(Batch, Batch.id == Problem.batch_id)
         .join(SampleSet, SampleSet.problem_id == Problem.id)
+        .join(Embedding, Embedding.id == Problem.embedding_id)
         .where(Batch.run_id == run, Problem.graph_id.is_not(None))
     ).all()
     if not rows:
-        return frozenset(), 0.0, 0.0
-    fixed = sum(timing.get("qpu_programming_time", 0.0) for _, timing, _ in rows)
-    sampling = sum(timing.get("qpu_sampling_time", 0.0) / reads for _, timing, reads in rows)
-    return frozenset(graph for graph, _, _ in rows), fixed / len(rows), sampling / len(rows)
+        return frozenset(), 0.0, 0.0, 1
+    fixed = sum((row.timing or {}).get("qpu_programming_time", 0.0) for row in rows)
+    sampling = sum((row.timing or {}).get("qpu_sampling_time", 0.0) / row.reads for row in rows)
+    graphs = frozenset(row.graph_id for row in rows)
+    return graphs, fixed / len(rows), sampling / len(rows), max(row.tiles or 1 for row in rows)
 
 
 def _batches(session: Session, run: int) -> tuple[int, ...]:

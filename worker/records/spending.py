@@ -42,7 +42,12 @@ def booked(session: Session, batch: int, problems: Sequence[int] | None = None) 
 
 def of_run(session: Session, run: int) -> float:
     """Read from ``session`` the QPU time that ``run`` has spent, in microseconds."""
-    query = select(func.coalesce(func.sum(Spending.spent_us), 0)).where(Spending.run_id == run)
+    return of_runs(session, [run])
+
+
+def of_runs(session: Session, runs: Sequence[int]) -> float:
+    """Read from ``session`` the QPU time that all ``runs`` have spent, in microseconds."""
+    query = select(func.coalesce(func.sum(Spending.spent_us), 0)).where(Spending.run_id.in_(runs))
     return round_charge(session.execute(query).scalar_one())
 
 

@@ -87,6 +87,7 @@ class Usage:
         margin_s: added to it for safety.
         window_s: seconds until the window closes; None: never.
         deadline_s: seconds until the deadline; None: there is none.
+        shared: the run's budget is that of its calibration.
     """
 
     run: RunState
@@ -98,6 +99,7 @@ class Usage:
     margin_s: float = 0.0
     window_s: float | None = None
     deadline_s: float | None = None
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,15 +137,20 @@ def read_usage(
     Other workers wait for their admission until ``session`` commits.
     """
     take_turns(session)
-    columns = (Run.state, Run.solver, Run.budget_us, Run.window, Run.opened_until, Run.deadline_at)
+    times = (Run.window, Run.opened_until, Run.deadline_at)
+    columns = (Run.state, Run.solver, Run.budget_us, Run.calibrates, *times)
     row = session.execute(select(*columns).where(Run.id == run)).one()
+    # The runs of a calibration share one budget.
+    sharing = [run]
+    if row.calibrates is not None:
+        sharing = list(session.execute(select(Run.id).where(Run.calibrates == row.calibrates)).scalars())
     hours = RunHours.of(row.window, row.opened_until, row.deadline_at)
-    in_flight, queue_us, of_solver_us, of_run_us = _in_flight(session, row.solver, run, qpu)
+    in_flight, queue_us, of_solver_us, sharing_us = _in_flight(session, row.solver, sharing, qpu)
     today = now.date()
     budgets: dict[HoldReason, Budget] = {}
     if row.budget_us is not None:
-        spent_us = spending.of_run(session, run)
-        budgets[HoldReason.BUDGET] = Budget(row.budget_us, spent_us, of_run_us)
+        spent_us = spending.of_runs(session, sharing)
+        budgets[HoldReason.BUDGET] = Budget(row.budget_us, spent_us, sharing_us)
     for reason, limit_us, since in (
         (HoldReason.MONTH, settings.month_budget_us, today.replace(day=1)),
         (HoldReason.DAY, settings.day_budget_us, today),
@@ -162,6 +169,7 @@ def read_usage(
         margin_s=settings.window_margin_s,
         window_s=_window_s(hours, now),
         deadline_s=None if hours.deadline_at is None else (hours.deadline_at - now).total_seconds(),
+        shared=row.calibrates is not None,
     )
 
 
@@ -180,6 +188,8 @@ def pause_reason(usage: Usage, by: PausedBy, next_us: int) -> str:
             f"the next answer takes up to {wait_s:,.1f} s, and the run's {what} before: nothing is submitted"
         )
     whose, hint = _BUDGET_TEXTS[by]
+    if usage.shared and by is PausedBy.BUDGET:
+        whose = "the calibration's"
     budget = usage.budgets[HoldReason(by)]
     return (
         f"the next problem takes {budget.ratio * next_us / 1e6:g} s of QPU time, and "
@@ -202,10 +212,10 @@ _BUDGET_TEXTS = {
 }
 
 
-def _in_flight(session: Session, solver: str, run: int, qpu: str) -> tuple[int, int, int, int]:
+def _in_flight(session: Session, solver: str, some: Sequence[int], qpu: str) -> tuple[int, int, int, int]:
     """Return the number of problems in flight on ``qpu`` of ``solver`` and their estimates.
 
-    Then follow the estimates of all problems in flight on ``solver``, and of those of ``run``.
+    Then follow the estimates of all problems in flight on ``solver``, and of those of ``some`` runs.
     """
     rows = session.execute(_by_run()).all()
     runs = select(Run.id).where(Run.id.in_({row.run for row in rows}), Run.solver == solver)
@@ -216,7 +226,7 @@ def _in_flight(session: Session, solver: str, run: int, qpu: str) -> tuple[int, 
         sum(row.problems for row in here),
         int(sum(row.us for row in here)),
         int(sum(row.us for row in on_solver)),
-        int(sum(row.us for row in on_solver if row.run == run)),
+        int(sum(row.us for row in on_solver if row.run in some)),
     )
 
 

@@ -55,6 +55,25 @@ Budget = Annotated[
         "it is not submitted, and the run pauses.",
     ),
 ]
+Calibrate = Annotated[
+    str | None,
+    typer.Option(
+        "--calibrate",
+        metavar="DATA",
+        help="First fit all parameters that are not given on these labelled images, as `annealq networks "
+        "calibrate` does. None of them may be among the images that are classified.",
+    ),
+]
+CalibrateBudget = Annotated[
+    float | None,
+    typer.Option(
+        "--calibrate-budget",
+        help="With --calibrate and qubits: QPU seconds that it may be charged; default: 2.",
+    ),
+]
+AllowOverlap = Annotated[
+    bool, typer.Option("--allow-overlap", help="With --calibrate: accept images that are in both.")
+]
 Window = Annotated[
     list[str] | None,
     typer.Option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +28,7 @@ def send(
     request: RunRequest,
     images: ImageSet,
     key: str | None,
+    prepare: Callable[[AppContext], None] | None = None,
     *,
     embedded: bool,
     workers: int | None,
@@ -36,14 +38,19 @@ def send(
     """Enqueue ``request`` for ``images`` under ``key``; unless ``detach``, follow the run and print results.
 
     Args:
+        prepare: is called before, with the workers running.
         embedded, workers: as for `open_app`.
         json: print one JSON object instead of tables.
     """
     with open_app(embedded=embedded, workers=workers, emulator=request.solver is Solver.EMULATOR) as app:
+        if prepare is not None:
+            prepare(app)
         run, calibration = jobs.submit(app, request, images, key)
         watching.print_network_notice(app.database, run)
         watching.print_calibration_notice(calibration, images, request.asked)
         _warn(app, images, run.id)
+        if calibration is None and request.calibrated and request.solver.is_remote:
+            _offer_calibration(app, images, run.id)
         if detach:
             watching.print_enqueued(run, json=json)
             return
@@ -63,6 +70,19 @@ def _warn(app: AppContext, images: ImageSet, run: int) -> None:
         )
     for warning in filter(None, warnings):
         screen().print(warning, markup=False, soft_wrap=True)
+
+
+def _offer_calibration(app: AppContext, images: ImageSet, run: int) -> None:
+    with app.database.reading() as session:
+        row = queries.run(session, run)
+    height, width = images.images.shape[1:]
+    command = f"annealq networks calibrate {row.network} --solver {row.solver} --data DATA"
+    screen().print(
+        f"no calibration of {row.network} for this {row.solver}: defaults are used; fit them with "
+        f"--calibrate DATA, or `{command}` (other labelled images, {height} x {width})",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def estimate(

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import func, select
 
 from producer import jobs
-from producer.calibration.enqueue import ParameterGrid, enqueue_calibration
+from producer.calibration.enqueue import enqueue_calibration
+from producer.calibration.grid import ParameterGrid
 from producer.context import AppContext
 from producer.networks.chosen import ChosenNetwork
 from producer.runs.enqueue import RunOptions, enqueue_run

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from producer.calibration.enqueue import ParameterGrid, enqueue_calibration, newest_calibration
+from producer.calibration.enqueue import enqueue_calibration, newest_calibration
+from producer.calibration.grid import ParameterGrid
 from producer.embeddings import queries as embeddings_queries
 from producer.networks.chosen import ChosenNetwork
 from producer.runs import queries
@@ -204,7 +205,7 @@ def test_a_renamed_qpu_keeps_its_runs_embeddings_and_calibrations(
     context: Context, working: ChosenNetwork, emulator: Emulator
 ) -> None:
     grid = ParameterGrid.embedded(
-        lams=(1.0,), scales=(1.0,), reads=20, visible=Visible.FOLDED, qpu="large", tiles=2
+        lams=(1.0,), scales=(1.0,), reads=20, visibles=(Visible.FOLDED,), qpu="large", tiles=2
     )
     enqueue_calibration(context.database, some_images(2), working, Solver.EMULATOR, grid)
     with context.database.reading() as session:

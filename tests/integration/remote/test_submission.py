@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from producer.calibration.enqueue import ParameterGrid, enqueue_calibration, newest_calibration
+from producer.calibration.enqueue import enqueue_calibration, newest_calibration
+from producer.calibration.grid import ParameterGrid
 from producer.networks.chosen import ChosenNetwork
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.codecs import arrays
@@ -378,13 +379,13 @@ def test_a_calibration_holds_for_the_graph_it_was_made_on(
     context: Context, working: ChosenNetwork, emulator: Emulator
 ) -> None:
     grid = ParameterGrid.embedded(
-        lams=(1.0, 3.0), scales=(1.0,), reads=20, visible=Visible.FOLDED, qpu="tiny", tiles=2
+        lams=(1.0, 3.0), scales=(1.0,), reads=20, visibles=(Visible.FOLDED,), qpu="tiny", tiles=2
     )
     enqueue_calibration(context.database, some_images(8), working, Solver.EMULATOR, grid)
     with context.database.reading() as session:
         batches = list(session.execute(select(Batch.id)).scalars())
     work_off(context, *(Message(Task.SAMPLE_BATCH, batch) for batch in batches))
-    assert len(batches) == 4  # two penalties, two chain strengths
+    assert len(batches) == 3  # two penalties, and another chain strength
     with context.database.reading() as session:
         held = session.execute(select(Calibration)).scalar_one()
         assert held.state is CalibrationState.READY, held.error

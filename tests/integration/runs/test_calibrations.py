@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from sqlalchemy import func, insert, select, update
 
 from producer.calibration import enqueue, overlap
 from producer.calibration import queries as calibration_queries
-from producer.calibration.enqueue import FACTORS, ParameterGrid, enqueue_calibration
+from producer.calibration.enqueue import enqueue_calibration
+from producer.calibration.grid import FACTORS, ParameterGrid
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
 from producer.networks.chosen import ChosenNetwork
@@ -28,12 +29,15 @@ from schema.states import BatchState, CalibrationState, RunState
 from schema.tables import Batch, BatchImages, Calibration, Network, Run, SampleSet, TrainingSet
 from tests.integration.conftest import START, USE_CASES, Clock, Outbox, network_row, some_images, work_off
 from worker import reconcile
+from worker.annealers.simulated import SimulatedAnnealer
+from worker.compute.candidates import Choice
 from worker.context import Context
 from worker.network import inference
 from worker.process.settings import WorkerSettings
 from worker.records import attempts, claims
 
 SMALL = ParameterGrid(reads=20)
+SWEEPS = SimulatedAnnealer().sweeps
 
 
 def knowable(context: Context, network: ChosenNetwork, count: int = 60) -> ImageSet:
@@ -77,8 +81,8 @@ def test_what_is_promised_is_what_a_run_reaches(context: Context, working: Chose
     assert fitted.accuracy > 0.8
     assert fitted.measured is not None
     assert [c["lam"] for c in fitted.measured["candidates"]] == list(FACTORS)
-    best = max(max(right) for right in fitted.measured["right"]) / len(images.images)
-    assert best - fitted.accuracy <= 0.001
+    row, column = fitted.measured["chosen"]
+    assert fitted.measured["right"][row][column] / len(images.images) == fitted.accuracy
     parameters = Parameters.from_dict(fitted.parameters or {})
     candidates = fitted.measured["candidates"]
     source = next(c["run"] for c in candidates if c["lam"] == parameters.lam)
@@ -101,7 +105,7 @@ def test_the_table_of_counts_is_that_of_the_runs(context: Context, working: Chos
     images = knowable(context, working, 30)
     fitted = found(context.database, calibrated(context, working, images))
     measured = fitted.measured or {}
-    default = {"reads": 20, "rule": Rule.LOWEST_ENERGY_MEAN, "fraction": 0.1, "beta": 1.0}
+    default = asdict(Choice(20, Rule.LOWEST_ENERGY_MEAN))
     column = measured["choices"].index(default)
     with context.database.reading() as session:
         for candidate, right in zip(measured["candidates"], measured["right"], strict=True):
@@ -114,9 +118,25 @@ def test_sweeps_are_compared_and_cost_what_they_cost(context: Context, working: 
     fitted = found(context.database, calibrated(context, working, images, grid))
     measured = fitted.measured or {}
     assert [candidate["sweeps"] for candidate in measured["candidates"]] == [40, 10, None]
-    right = np.array(measured["right"])
-    few = right[1].max() * 1000 >= right.max() * 1000 - 20
-    assert (Parameters.from_dict(fitted.parameters or {}).sweeps == 10) == few
+    assert [candidate["costs"][0] for candidate in measured["candidates"]] == [400, 100, 10 * SWEEPS]
+    row, _ = measured["chosen"]
+    sweeps = Parameters.from_dict(fitted.parameters or {}).sweeps
+    assert sweeps == measured["candidates"][row]["sweeps"]
+
+
+def test_the_chosen_visible_units_are_those_of_the_calibration(
+    context: Context, working: ChosenNetwork
+) -> None:
+    visibles = (Visible.SAMPLED, Visible.FOLDED)
+    grid = ParameterGrid(lams=(1.0,), reads=10, visibles=visibles)
+    fitted = found(context.database, calibrated(context, working, knowable(context, working, 30), grid))
+    measured, parameters = fitted.measured or {}, Parameters.from_dict(fitted.parameters or {})
+    assert [candidate["visible"] for candidate in measured["candidates"]] == list(visibles)
+    assert fitted.visible == parameters.visible == visibles[measured["chosen"][0]]
+    asked = newest(context.database, working, visible=parameters.visible)
+    assert asked is not None
+    other = next(each for each in visibles if each is not parameters.visible)
+    assert newest(context.database, working, visible=other) is None
 
 
 def test_runs_take_what_is_not_asked_for_from_the_newest(context: Context, working: ChosenNetwork) -> None:
@@ -125,7 +145,7 @@ def test_runs_take_what_is_not_asked_for_from_the_newest(context: Context, worki
     calibrated(context, working, images, ParameterGrid(lams=(3.0,), reads=10))
     second = calibrated(context, working, images, ParameterGrid(lams=(5.0,), reads=10, seed=9))
     folded = calibrated(
-        context, working, images, ParameterGrid(lams=(7.0,), reads=10, visible=Visible.FOLDED)
+        context, working, images, ParameterGrid(lams=(7.0,), reads=10, visibles=(Visible.FOLDED,))
     )
     waiting = enqueue_calibration(database, images, working, Solver.LOCAL, ParameterGrid(lams=(8.0,)))
     assert found(database, waiting.id).state is CalibrationState.WAITING
@@ -256,15 +276,33 @@ def test_bad_input_leaves_nothing(context: Context, working: ChosenNetwork) -> N
         assert rows(context.database, table) == 0
 
 
-def test_a_penalty_that_only_the_weights_know_is_asked_for(context: Context, working: ChosenNetwork) -> None:
+def test_a_penalty_that_only_the_weights_know_is_not_varied(context: Context, working: ChosenNetwork) -> None:
     with context.database.transaction() as session:
         session.execute(update(Network).values(training={"transfer": "paper", "seed": 0, "epochs": None}))
-    with pytest.raises(ParameterError, match=r"paper.*--lam"):
-        enqueue_calibration(
-            context.database, some_images(4), working, Solver.LOCAL, ParameterGrid(visible=Visible.FOLDED)
-        )
     with context.database.reading() as session:
-        assert enqueue.own_lam(session, working.id, Visible.SAMPLED) == 1.0
+        own = enqueue.own_lams(session, working.id)
+    assert own == {Visible.SAMPLED: 1.0, Visible.FOLDED: None}
+    grid = ParameterGrid(visibles=(Visible.FOLDED, Visible.SAMPLED), factors=(1.0, 2.0))
+    assert [(each.visible, each.lam) for each in grid.parameters(own)] == [
+        (Visible.FOLDED, None),
+        (Visible.SAMPLED, 1.0),
+        (Visible.SAMPLED, 2.0),
+    ]
+
+
+def test_on_qubits_settings_differ_from_the_first_in_one_value_unless_crossed() -> None:
+    own = dict.fromkeys(Visible, 2.0)
+    grid = ParameterGrid.embedded(chain_strengths=(1.4, 1.0, 0.7))
+    one = [(each.visible, each.lam, each.chain_strength, each.scale) for each in grid.parameters(own)]
+    assert one == [
+        (Visible.FOLDED, 2.0, 1.4, 1.0),
+        (Visible.FOLDED, 2.0, 1.4, 2.0),
+        (Visible.FOLDED, 2.0, 1.0, 1.0),
+        (Visible.FOLDED, 2.0, 0.7, 1.0),
+        (Visible.FOLDED, 4.0, 1.4, 1.0),
+        (Visible.SAMPLED, 2.0, 1.4, 1.0),
+    ]
+    assert len(replace(grid, crossed=True).parameters(own)) == 2 * 2 * 3 * 2
 
 
 def test_images_in_both_sets_are_found() -> None:
