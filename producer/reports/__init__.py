@@ -8,6 +8,7 @@ parameters.py  sampling parameters in one line
 network.py     networks
 calibration.py  calibrations
 solver.py      costs of a dry run, embeddings, QPU figures of a run
+qpus.py        QPUs compared for a run
 schedules.py   schedules and their firings
 forecast.py    `annealq plan`
 export.py      rows as CSV, JSON or Parquet

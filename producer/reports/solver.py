@@ -14,6 +14,7 @@ from producer.embeddings.chip_map import ChipMap
 from producer.embeddings.chips import ChipSummary
 from producer.embeddings.queries import EmbeddingSummary, UnitLayers
 from producer.figures.q_matrix import unit_names
+from producer.reports.qpus import comparison_table
 from producer.reports.terminal import new_grid, new_table
 from producer.runs.dry_runs import DryRunSummary
 from producer.runs.qpus import QpuUse
@@ -67,7 +68,7 @@ def costs_text(costs: Mapping[str, Any]) -> RenderableType:
         "QPU time",
         f"{_time(costs['qpu_us'])}, {costs['qpu_us_per_image']:,.1f} us an image will be charged",
     )
-    return table
+    return Group(table, comparison_table(costs["qpus"], "the QPUs of the service, for this run"))
 
 
 def _embedding(plan: Mapping[str, Any]) -> str:
@@ -207,12 +208,17 @@ def qpu_rows(uses: Sequence[QpuUse]) -> list[tuple[str, str]]:
         (
             "QPU",
             f"{use.qpu}, graph {use.graph_id}: {use.problems:,} problems, {use.images:,} images, "
-            f"{_time(use.qpu_time_us)}",
+            f"{_time(use.qpu_time_us)}{_of_several(use) if len(uses) > 1 else ''}",
         )
         for use in uses
     ]
     rows += [("alarm", f"{use.qpu}: {use.alarm}") for use in uses if use.alarm is not None]
     return rows + [("deprecated", f"{use.qpu}: {text}") for use in uses for text in use.deprecations]
+
+
+def _of_several(use: QpuUse) -> str:
+    share = "" if use.time_share is None else f" ({use.time_share:.0%} of the QPU time)"
+    return share + ("" if use.accuracy is None else f", accuracy {use.accuracy:.2%}")
 
 
 def solver_rows(figures: Mapping[str, Any], layers: UnitLayers) -> list[tuple[str, str]]:

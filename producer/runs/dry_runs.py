@@ -25,8 +25,8 @@ class DryRunSummary:
 
     Attributes:
         plan: its results, empty until it is ready: solver, graph_id, embedding_id, tiles, qubits,
-            longest_chain, found (stored already), search_s, chain_strength, scale, images, problems, qpu_us
-            and qpu_us_per_image.
+            longest_chain, found (stored already), search_s, chain_strength, scale, images, problems, qpu_us,
+            qpu_us_per_image, and the QPUs compared (qpus).
         progress: step and fraction of a running search.
     """
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVarTuple
 
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import Select, and_, case, func, select
 from sqlalchemy.orm import Session
 
 from producer.embeddings import chips
-from schema.states import ProblemState
-from schema.tables import Batch, Chip, Embedding, Problem, Run
+from schema.states import CalibrationState, ProblemState
+from schema.tables import Batch, Calibration, Chip, Classification, Embedding, Problem, Run
 from schema.tables.costs import charged_us
+
+_LATEST = 10  # runs whose accuracies are read
 
 _Columns = TypeVarTuple("_Columns")
 
@@ -24,6 +26,8 @@ class QpuUse:
         problems: number of those sent.
         images: number that their answers have.
         qpu_time_us: charged so far, duplicates included, microseconds.
+        time_share: that as a share of the run's; None before anything is charged.
+        accuracy: share of the labelled images there that are classified correctly; None without any.
         deprecations: what the service announced about the QPU.
         alarm: what about its newest problems differs from its past, and since when; None if nothing does.
     """
@@ -35,6 +39,8 @@ class QpuUse:
     qpu_time_us: float
     deprecations: tuple[str, ...] = ()
     alarm: str | None = None
+    time_share: float | None = None
+    accuracy: float | None = None
 
 
 def uses(session: Session, run_id: int) -> list[QpuUse]:
@@ -47,7 +53,7 @@ def uses(session: Session, run_id: int) -> list[QpuUse]:
     )
     name = func.coalesce(Problem.qpu, Chip.name, "")  # of old problems, that of the embedding's chip
     graph = func.coalesce(Problem.graph_id, "")
-    rows = session.execute(
+    found = session.execute(
         _problems_of(select(name, graph, *figures), run_id)
         .where(Problem.times_sent > 0)
         .group_by(name, graph)
@@ -57,6 +63,9 @@ def uses(session: Session, run_id: int) -> list[QpuUse]:
     for one in chips.deprecations(session):
         announced.setdefault((one.name, one.graph_id), []).append(one.text)
     alarms = chips.alarms(session)
+    rows = found.all()
+    total_us = sum(float(row[-1]) for row in rows)
+    correct = accuracies(session, run_id)
     return [
         QpuUse(
             name,
@@ -66,9 +75,66 @@ def uses(session: Session, run_id: int) -> list[QpuUse]:
             float(us),
             tuple(announced.get((name, graph), ())),
             alarms.get((name, graph)),
+            float(us) / total_us if total_us else None,
+            correct.get((name, graph)),
         )
         for name, graph, count, images, us in rows
     ]
+
+
+def accuracies(session: Session, run_id: int) -> dict[tuple[str, str], float]:
+    """Return the accuracy of run ``run_id`` on each QPU that has answered labelled images, by name and graph.
+
+    Undecided images count as wrong.
+    """
+    start = Batch.first_image + Problem.first_image
+    name, graph = func.coalesce(Problem.qpu, Chip.name, ""), func.coalesce(Problem.graph_id, "")
+    right = func.sum(case((Classification.predicted == Classification.label, 1), else_=0))
+    on_image = Classification.image.between(start, start + Problem.count - 1)
+    rows = session.execute(
+        _problems_of(select(name, graph, right, func.count()), run_id)
+        .join(Classification, and_(Classification.run_id == run_id, on_image))
+        .where(Problem.state == ProblemState.ANSWERED, Classification.label.is_not(None))
+        .group_by(name, graph)
+    )
+    return {(name, graph): int(correct) / count for name, graph, correct, count in rows}
+
+
+@dataclass(frozen=True)
+class MeasuredAccuracy:
+    """An accuracy on a chip, and the run or calibration that measured it."""
+
+    accuracy: float
+    basis: str
+
+
+def measured_accuracies(session: Session, network: int, visible: str) -> dict[str, MeasuredAccuracy]:
+    """Return what ``network`` with ``visible`` units reached on each chip, by working graph.
+
+    It is that of the newest of the latest labelled runs there, or else of the newest calibration.
+    """
+    found: dict[str, MeasuredAccuracy] = {}
+    fitted = select(Calibration.id, Calibration.graph_id, Calibration.accuracy).where(
+        Calibration.network_id == network,
+        Calibration.visible == visible,
+        Calibration.state == CalibrationState.READY,
+        Calibration.graph_id != "",
+    )
+    for number, graph, accuracy in session.execute(fitted.order_by(Calibration.id)):
+        found[graph] = MeasuredAccuracy(float(accuracy or 0.0), f"calibration {number}")
+    labelled = select(Run.id).where(
+        Run.network_id == network,
+        Run.parameters["visible"].as_string() == visible,
+        Run.labelled,
+        Run.graph_id.is_not(None),
+        Run.finished_at.is_not(None),
+        Run.calibrates.is_(None),
+    )
+    newest = session.execute(labelled.order_by(Run.id.desc()).limit(_LATEST)).scalars().all()
+    for run in reversed(newest):
+        for (_, graph), accuracy in accuracies(session, run).items():
+            found[graph] = MeasuredAccuracy(accuracy, f"run {run}")
+    return found
 
 
 def of_images(

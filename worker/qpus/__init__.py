@@ -2,5 +2,6 @@
 
 candidates.py   the QPUs that a run may use, with embedding, work in flight, load and circuit breaker
 giving.py       gives a batch to one of them, and records why
-estimate.py     the dry run: what a run would need and cost on each of them
+comparison.py   compares the QPUs of a service for a whole run
+estimate.py     the dry run: what a run would need and cost
 """

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -42,6 +43,7 @@ class DryRunPlan:
         problems: of the whole run.
         qpu_us: estimated charge of all problems.
         qpu_us_per_image: the same for each image, None without images.
+        qpus: the QPUs of the service compared; see `worker.qpus.comparison.ComparedQpu`.
     """
 
     solver: str
@@ -58,6 +60,7 @@ class DryRunPlan:
     problems: int
     qpu_us: int
     qpu_us_per_image: float | None
+    qpus: list[dict[str, Any]] = field(default_factory=list)
 
 
 def load(session: Session, preparation: int) -> DryRunRequest:

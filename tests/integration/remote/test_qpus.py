@@ -145,6 +145,7 @@ def test_a_run_tells_on_which_qpu_its_problems_ran(
     (use,) = shown["qpus"]
     assert (use.pop("deprecations"), use.pop("alarm")) == ([], None)
     assert use.pop("qpu_time_us") == pytest.approx(charged, abs=len(names(context)))
+    assert (use.pop("time_share"), use.pop("accuracy")) == (1.0, shown["accuracy"])
     assert use == {"qpu": "large", "graph_id": graph, "problems": IMAGES // 2, "images": IMAGES}
     line = f"large, graph {graph}: {IMAGES // 2} problems, {IMAGES} images"
     assert line in " ".join(cli("runs", "show", run).split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import time
@@ -11,10 +12,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from rich.console import Console
 from sqlalchemy import delete, insert, select, update
 
 from producer.networks.chosen import ChosenNetwork
-from producer.runs import queries
+from producer.reports.qpus import comparison_table, with_experience
+from producer.runs import dry_runs, qpus, queries
+from producer.runs.dry_runs import enqueue_dry_run
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.parameters import Parameters, Solver, Visible
@@ -25,6 +29,7 @@ from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import USE_CASES, Cli, Outbox, some_images
 from tests.ledgers import assert_spendings_agree
 from worker.context import Context
+from worker.pipeline.dry_run import plan_dry_run
 from worker.process.settings import WorkerSettings
 from worker.records import batches, claims
 from worker.records.attempts import release_expired
@@ -148,6 +153,11 @@ def test_batches_go_where_they_are_done_soonest_and_bills_agree(
     new = emulator.ledger()["problems"][len(before) :]
     billed = {name: sum(one["charged_us"] for one in new if one["solver"] == name) for name in uses}
     assert {name: use["qpu_time_us"] for name, use in uses.items()} == pytest.approx(billed, abs=2.0)
+    assert sum(use["time_share"] for use in uses.values()) == pytest.approx(1.0)
+    right = sum(use["accuracy"] * use["images"] for use in uses.values())
+    assert right == pytest.approx(shown["accuracy"] * BATCH * BATCHES)
+    text = " ".join(cli("runs", "show", run).split())
+    assert f"% of the QPU time), accuracy {uses[DEAR]['accuracy']:.2%}" in text
     assert_spendings_agree(context.database)
 
 
@@ -219,6 +229,47 @@ def test_a_budget_is_spent_where_it_suffices_for_all_images(
     assert work(context, short) is RunState.PAUSED
     assert set(given(context, short)) <= {CHEAP, None}
     assert_spendings_agree(context.database)
+
+
+def test_a_dry_run_compares_all_qpus_and_says_which_are_chosen(
+    context: Context, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    run = enqueue(context, working, CHEAP)
+    assert work(context, run) is RunState.DONE
+    both, only = (dry_run(context, working, qpu) for qpu in (f"{DEAR},{CHEAP}", "cheapest"))
+    with context.database.reading() as session:
+        measured = qpus.measured_accuracies(session, working.id, "folded")
+        (use,) = qpus.uses(session, run)
+    rows = {row["qpu"]: row for row in with_experience(only["qpus"], measured, use.qpu_time_us + 1)}
+    assert {name: row["images"] for name, row in rows.items()} == {CHEAP: BATCH * BATCHES, DEAR: 0, "tiny": 0}
+    assert rows[CHEAP]["qpu_us"] == only["qpu_us"] == pytest.approx(use.qpu_time_us, abs=2.0)
+    assert (rows[CHEAP]["accuracy"], rows[CHEAP]["accuracy_of"]) == (use.accuracy, f"run {run}")
+    assert {name: row["fits_budget"] for name, row in rows.items()} == {
+        CHEAP: True,
+        DEAR: False,
+        "tiny": None,
+    }
+    assert rows[DEAR]["accuracy"] is None
+    assert (rows[CHEAP]["why"], rows[DEAR]["why"]) == ("the least QPU time", "dearer")
+    assert "10 units" in rows["tiny"]["why"]
+    shared = {row["qpu"]: row for row in both["qpus"]}
+    assert [row["qpu"] for row in both["qpus"]] == [DEAR, CHEAP, "tiny"]  # in the order of the names
+    assert (shared[CHEAP]["images"], shared[DEAR]["images"]) == (2 * BATCH, BATCH)
+    assert only["qpu_us"] < both["qpu_us"] < shared[DEAR]["qpu_us"]
+    text = io.StringIO()
+    Console(file=text, width=80).print(comparison_table(list(rows.values()), "QPUs"))
+    assert f"> {CHEAP}" in text.getvalue()
+    assert "too small" in text.getvalue()
+
+
+def dry_run(context: Context, network: ChosenNetwork, qpu: str) -> dict[str, Any]:
+    parameters, images = replace(PARAMETERS, qpu=qpu), BATCH * BATCHES
+    number = enqueue_dry_run(
+        context.database, network.id, Solver.EMULATOR, parameters, images=images, batch_size=BATCH
+    )
+    plan_dry_run(context, number)
+    with context.database.reading() as session:
+        return dry_runs.get(session, number).plan
 
 
 def held_by_us(context: Context, run: int) -> bool:
