@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 
 
 def count_text(count: int, noun: str) -> str:
@@ -39,3 +40,20 @@ def number_text(value: float, digits: int = 3) -> str:
     places = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
     text = f"{value:,.{places}f}"
     return text.rstrip("0").rstrip(".") if places else text
+
+
+def duration_text(seconds: float) -> str:
+    """Return ``seconds`` for display, in seconds, minutes or hours.
+
+    >>> duration_text(-1.0), duration_text(119.6), duration_text(360.0), duration_text(9000.0)
+    ('0 s', '120 s', '6 min', '2.5 h')
+    """
+    seconds = max(seconds, 0.0)
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+
+
+def time_text(when: datetime) -> str:
+    """Return ``when`` in UTC, to the second."""
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

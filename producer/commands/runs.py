@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from producer.commands.shared.watching import _show, follow_and_print, print_enqueued
+from producer.progress.reasons import outages_of
 from schema.errors import ParameterError
 from schema.parameters import Parameters, Rule, Unembedding
 from schema.states import PausedBy, RunState
@@ -51,7 +52,7 @@ def list_runs(
     with database() as opened, opened.reading() as session:
         from_then_on = None if since is None else since.astimezone(UTC)
         summaries = queries.runs(session, limit, state=state, name=name, network=network, since=from_then_on)
-        outages = queries.outages_of(session, summaries)
+        outages = outages_of(session, summaries)
         accuracies, owners = queries.accuracies(session, summaries), queries.owners(session, summaries)
     if json:
         print_json(

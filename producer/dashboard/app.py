@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,12 @@ from starlette.routing import Route
 from producer.dashboard import energy_histograms, overview, run_facts, run_report
 from producer.embeddings import chips
 from producer.embeddings import queries as embeddings_queries
+from producer.progress.reasons import outages_of
+from producer.progress.stages import ImageProgress, progress_of
 from producer.runs import queries
 from schema.database import Database
 from schema.errors import AnnealqError, NotFound, ParameterError, RequestRefused
+from schema.quantities import duration_text
 from schema.states import LIVE_RUNS
 from schema.tables import Classification
 
@@ -97,7 +101,7 @@ class Dashboard:
         with self.database.reading() as session:
             older = int(before) if before.isdecimal() else None
             runs = queries.runs(session, _PAGE, before=older, key=visitor.only)
-            outages = queries.outages_of(session, runs)
+            outages = outages_of(session, runs)
             tiles = overview.queue_tiles(session, self.database.now(session))
         return self._render(
             request,
@@ -132,7 +136,8 @@ class Dashboard:
             run = queries.run(session, number)
             finished = run.state not in LIVE_RUNS
             values = run_report.live(session, number, scores=finished and run.images <= _MAX_AVERAGED)
-            progress = None if finished else _progress(queries.progress(session, number))
+            now = self.database.now(session)
+            progress = None if finished else _progress(progress_of(session, number, now), now)
         root = _root(request)
         here = f"{root}/runs/{number}"
         if (source := values.pop("embedding", None)) is not None:
@@ -277,12 +282,14 @@ class Dashboard:
         return HTMLResponse(text, status, headers=_HEADERS)
 
 
-def _progress(progress: queries.ImageProgress) -> dict[str, Any]:
+def _progress(progress: ImageProgress, now: datetime) -> dict[str, Any]:
     text = f"{progress.scored:,} of {progress.images:,} images are scored, {progress.sampled:,} sampled"
     if progress.failed:
         text += f", {progress.failed:,} failed"
     if progress.search:
         text += f"; searching an embedding: {progress.search['step']}, {progress.search['fraction']:.0%}"
+    if (left_s := progress.left_s(now)) is not None:
+        text += f"; about {duration_text(left_s)} left"
     scored_percent = 100.0 * progress.scored / progress.images
     sampled_percent = 100.0 * progress.sampled / progress.images
     return {

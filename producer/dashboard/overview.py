@@ -8,10 +8,11 @@ from typing import Any
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
-from producer.dashboard.provenance import time_text
-from producer.planning import backlog
+from producer.progress import backlog
+from producer.progress.reasons import Outage
 from producer.runs import queries
 from schema.parameters import Solver
+from schema.quantities import duration_text, time_text
 from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, Breaker, Problem, Run
 from schema.tables.costs import charged_us
@@ -31,7 +32,7 @@ def queue_tiles(session: Session, now: datetime) -> list[tuple[str, str, str]]:
     if (paused := counts[RunState.PAUSED]).batches:
         tiles.append(("images paused", f"{paused.images:,}", "with their runs"))
     if (due := backlog.due(session, now)).batches:
-        tiles.append(("oldest due batch", _age(due.age_s(now)), "since it became due"))
+        tiles.append(("oldest due batch", duration_text(due.age_s(now)), "since it became due"))
     return tiles
 
 
@@ -89,7 +90,7 @@ def _solver_row(name: str, failures: list[str]) -> dict[str, Any]:
     }
 
 
-def run_row(run: queries.RunSummary, outage: queries.Outage | None) -> dict[str, Any]:
+def run_row(run: queries.RunSummary, outage: Outage | None) -> dict[str, Any]:
     """Return the template's values for ``run`` in the list of runs; it may wait for an ``outage`` to end."""
     figures = run.statistics or {}
     charged = figures.get("qpu_access_time_us") or 0
@@ -108,10 +109,3 @@ def run_row(run: queries.RunSummary, outage: queries.Outage | None) -> dict[str,
         "qpu": f"{charged / 1e6:,.3f} s" if charged else "",
         "created": f"{run.created_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
     }
-
-
-def _age(seconds: float) -> str:
-    seconds = max(seconds, 0.0)
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"

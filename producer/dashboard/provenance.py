@@ -12,6 +12,7 @@ from typing import Any
 from producer.dashboard.run_facts import RunFacts
 from producer.runs import queries
 from producer.runs.request import option_name
+from schema.quantities import time_text
 
 _RESCORED = {"reads", "rule", "fraction", "beta", "unembedding"}
 
@@ -59,11 +60,6 @@ def rows(facts: RunFacts) -> list[tuple[str, str]]:
     packages = ", ".join(f"{name} {version(name)}" for name in ("annealq", "numpy", "sqlalchemy"))
     now = time_text(datetime.now(UTC))
     return [*values, ("this report", f"{now}, {packages}, Python {platform.python_version()}")]
-
-
-def time_text(when: datetime) -> str:
-    """Return ``when`` in UTC, to the second."""
-    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _parameters(run: queries.RunSummary) -> dict[str, Any]:

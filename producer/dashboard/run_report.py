@@ -25,7 +25,7 @@ from producer.reports.parameters import consensus_text
 from producer.runs import qpus
 from producer.runs.summary import accuracy_note, confusion_table
 from schema.parameters import Solver
-from schema.quantities import count_text
+from schema.quantities import count_text, time_text
 
 _IMAGES_WITH_ENERGIES = 12
 _BEST_CLASSES = 3  # shown for an image
@@ -97,7 +97,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"time": provenance.time_text, "cell": _table_cell}
+    templates.filters |= {"time": time_text, "cell": _table_cell}
     return templates
 
 

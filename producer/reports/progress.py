@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import TimeElapsedColumn as Elapsed
 from rich.progress import TimeRemainingColumn as Remaining
 from rich.text import Text
 
 from producer.calibration import queries as calibration_queries
 from producer.networks import queries as networks_queries
-from producer.runs import dry_runs, queries
+from producer.progress.stages import ImageProgress, progress_of
+from producer.runs import dry_runs
 from schema.database import Database
 from schema.errors import AnnealqError
+from schema.quantities import duration_text
 from schema.states import FINISHED_RUNS, CalibrationState, NetworkState, PreparationState, RunState
 
 _EVERY_S = 0.2
@@ -33,33 +37,50 @@ class Rate(ProgressColumn):
         return Text("" if speed is None else f"{speed:,.1f} {task.fields['unit']}/s", style="cyan")
 
 
+class Left(ProgressColumn):
+    """What a task's field `left` says of the time until its end; without one, rich's own estimate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._remaining = Remaining()
+
+    def render(self, task: Task) -> Text:
+        left = task.fields.get("left")
+        return self._remaining.render(task) if left is None else Text(left, style="progress.remaining")
+
+
 def watch_run(
     database: Database, run_id: int, console: Console, check: Check = lambda: None
-) -> queries.ImageProgress:
+) -> ImageProgress:
     """Show the stages of ``run_id`` on ``console`` until it is finished or paused, and return them.
 
     ``check`` is called in between, and may raise. A run that is paused by its window resumes automatically,
     so it is followed further.
     """
-    lines = _Lines(console)
+    lines, watched_from = _Lines(console), time.monotonic()
     with _bars(console) as bars:
         stages: dict[str, TaskID] = {}
         waits: str | None = None
         while True:
             with database.reading() as session:
-                progress = queries.progress(session, run_id)
+                now = database.now(session)
+                progress = progress_of(session, run_id, now)
             for stage, done in (("sampled", progress.sampled), ("scored", progress.scored)):
                 if stage not in stages:
-                    stages[stage] = bars.add_task(stage, total=progress.images, unit="images")
+                    stages[stage] = bars.add_task(
+                        f"run {run_id} {stage}", total=progress.images, unit="images"
+                    )
                 bars.update(stages[stage], completed=done)
             searching = "" if progress.search is None else ": {} {} %".format(*_step(progress.search))
-            bars.update(stages["sampled"], description=f"sampled{searching}")
+            left = _left(progress, now)
+            bars.update(stages["sampled"], description=f"run {run_id} sampled{searching}", left=left)
             if progress.state in FINISHED_RUNS or (progress.state is RunState.PAUSED and not progress.waits):
                 return progress
             if progress.waits != waits and (waits := progress.waits):
                 console.print(f"run {run_id} is waiting: {waits}", markup=False)
-            counts = f"{progress.sampled} sampled, {progress.scored} scored of {progress.images} images"
-            lines.print(f"run {run_id}: {counts}{searching}")
+            counts = f"{progress.sampled:,} sampled, {progress.scored:,} scored of {progress.images:,} images"
+            elapsed = duration_text(time.monotonic() - watched_from)
+            lines.print(f"run {run_id}: {counts}{searching}, {elapsed}" + (f", {left}" if left else ""))
             check()
             time.sleep(_EVERY_S)
 
@@ -190,6 +211,12 @@ class StepBars:
         self._lines.print(line)
 
 
+def _left(progress: ImageProgress, now: datetime) -> str:
+    """Return how long a run takes from ``now``, for display; empty if that is not known."""
+    left_s = progress.left_s(now)
+    return "" if left_s is None else f"about {duration_text(left_s)} left"
+
+
 def _step(progress: dict[str, Any] | None) -> tuple[str, int]:
     if progress is None:
         return "preparing", 0
@@ -206,5 +233,9 @@ def _epoch(history: list[dict[str, Any]]) -> str:
 
 
 def _bars(console: Console) -> Progress:
-    columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), Rate(), Remaining())
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+    name, count = TextColumn("{task.description:<10}"), MofNCompleteColumn()
+    return Progress(
+        *(name, BarColumn(), count, Rate(), Elapsed(), Left()),
+        console=console,
+        disable=not console.is_terminal,
+    )

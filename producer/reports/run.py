@@ -14,6 +14,8 @@ from rich.text import Text
 from sqlalchemy.orm import Session
 
 from producer.embeddings import queries as embeddings_queries
+from producer.progress.reasons import Outage
+from producer.progress.stages import waits_of
 from producer.reports import solver
 from producer.reports.certainty import Certainty
 from producer.reports.certainty import read as read_certainty
@@ -43,8 +45,8 @@ def run_text(
     counts = queries.counts(session, run_id)
     names = queries.classes(session, run_id)
     certainty = read_certainty(session, run_id, run.statistics)
-    outage = queries.outages_of(session, [run]).get(run_id)
-    parts: list[RenderableType] = [_figures(run, counts, certainty, now or datetime.now(UTC), outage)]
+    now = now or datetime.now(UTC)
+    parts: list[RenderableType] = [_figures(run, counts, certainty, now, waits_of(session, run_id, now))]
     if Solver(run.solver).is_remote:
         uses, units = qpus.uses(session, run_id), embeddings_queries.layers_of_run(session, run_id)
         parts.append(solver.solver_figures(uses, run.statistics, units))
@@ -82,7 +84,7 @@ def _figures(
     counts: queries.Counts,
     certainty: Certainty,
     now: datetime,
-    outage: queries.Outage | None,
+    waits: str | None,
 ) -> Table:
     table = new_grid()
     table.add_row("run", f"{run.run_id}: {run.name}, {run.state}")
@@ -93,8 +95,8 @@ def _figures(
     table.add_row("consensus", consensus_text(run.parameters))
     if run.state is RunState.PAUSED and run.pause_reason is not None:
         table.add_row("paused", run.pause_reason)
-    if outage is not None:
-        table.add_row("waits", outage.text)
+    if waits is not None:
+        table.add_row("waits", waits)
     _add_hours(table, run, now)
     if run.rescored_from is not None:
         table.add_row("samples", f"those of run {run.rescored_from}; nothing was sampled again")
@@ -178,7 +180,7 @@ def _scores(means: NDArray[np.float64], names: tuple[str, ...]) -> Table:
 
 def runs_table(
     runs: list[queries.RunSummary],
-    outages: Mapping[int, queries.Outage],
+    outages: Mapping[int, Outage],
     accuracies: Mapping[int, float],
     owners: Mapping[int, str],
 ) -> RenderableType:

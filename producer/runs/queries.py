@@ -5,39 +5,29 @@ Each takes the open ``session`` that it reads by.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, case, func, or_, select
+from sqlalchemy import Row, Select, case, func, select
 from sqlalchemy.orm import Session
 
 from producer.runs.ownership import sent_by
 from schema.database.rows import copy_row
 from schema.errors import NotFound
 from schema.network.names import parse
-from schema.parameters import Solver, solver_key
-from schema.states import LIVE_RUNS, BatchState, EmbeddingState, PausedBy, ProblemState, RunState
+from schema.states import PausedBy, RunState
 from schema.tables import (
     ApiKey,
     Batch,
     BatchImages,
-    Breaker,
     Classification,
-    Embedding,
     Network,
-    Problem,
     Run,
     RunSubmission,
 )
 
-_AUTOMATIC = (
-    PausedBy.WINDOW,
-    PausedBy.DEADLINE,
-    PausedBy.DAY,
-    PausedBy.MONTH,
-)  # pauses that end automatically
 _PAGE = 5_000  # classifications read at once
 
 
@@ -90,51 +80,6 @@ class Counts:
     def accuracy(self) -> float | None:
         """Return the share of labelled images that are predicted right; undecided ones count as wrong."""
         return self.correct / self.labelled if self.labelled else None
-
-
-@dataclass(frozen=True)
-class ImageProgress:
-    """Images of a run in each stage."""
-
-    state: RunState
-    images: int
-    sampled: int  # scored ones included
-    scored: int
-    failed: int
-    error: str | None
-    search: dict[str, Any] | None = None  # step and fraction of a running search for an embedding
-    waits: str | None = None  # why it is paused or its solver is not asked, if it resumes automatically
-
-
-@dataclass(frozen=True)
-class Outage:
-    """A solver whose circuit breaker has counted failures: runs wait for it.
-
-    Attributes:
-        solver: its kind, with the name or features of a QPU.
-        account: digest of the token that it was used by.
-        since: of the first failure in a row.
-        opened_at: when batches began to wait; None: they are still tried.
-        retry_at: when it is asked again.
-        error: of the last failure.
-    """
-
-    solver: str
-    account: str
-    failures: int
-    since: datetime
-    opened_at: datetime | None
-    retry_at: datetime
-    error: str
-
-    @property
-    def text(self) -> str:
-        """Return why a run waits, for display."""
-        since, retry = (f"{at.astimezone(UTC):%H:%M:%S}" for at in (self.since, self.retry_at))
-        return (
-            f"solver {self.solver} has failed since {self.since.astimezone(UTC):%Y-%m-%d} {since} UTC: "
-            f"{self.error}; it is asked again at {retry}, and the run continues automatically"
-        )
 
 
 @dataclass(frozen=True)
@@ -233,89 +178,6 @@ def counts(session: Session, run_id: int, first_image: int = 0) -> Counts:
         ).where(c.run_id == run_id, c.image >= first_image)
     ).one()
     return Counts(*row)
-
-
-def outages(session: Session) -> dict[str, Outage]:
-    """Return the solvers in ``session`` that have failed more than once, or are not asked, by `solver_key`.
-
-    Of several accounts with one solver, it is the one that failed first.
-    """
-    failing = or_(Breaker.failures > 1, Breaker.opened_at.is_not(None))
-    columns = (getattr(Breaker, field.name) for field in fields(Outage))
-    rows = session.execute(select(*columns).where(failing).order_by(Breaker.since.desc()))
-    return {row.solver: Outage(*row) for row in rows}
-
-
-def outages_of(session: Session, runs: Iterable[RunSummary]) -> dict[int, Outage]:
-    """Return what those of ``runs`` wait for that have batches left and a solver that fails, by run."""
-    found = outages(session)
-    return {
-        run.run_id: outage
-        for run in runs
-        if (outage := found.get(solver_key(run.solver, run.parameters, run.qpu))) is not None
-        and run.state in LIVE_RUNS
-        and run.batches_scored + run.batches_failed < run.batches
-    }
-
-
-def progress(session: Session, run_id: int) -> ImageProgress:
-    """Return how many images of run ``run_id`` are in each stage; raise NotFound."""
-    row = session.execute(
-        select(
-            Run.state,
-            Run.images,
-            Run.error,
-            Run.solver,
-            Run.parameters,
-            Run.qpu,
-            Run.paused_by,
-            Run.pause_reason,
-        ).where(Run.id == run_id)
-    ).first()
-    if row is None:
-        raise NotFound(f"no run {run_id}: `annealq runs list` shows all runs")
-    stages: dict[BatchState, int] = {
-        state: int(images)
-        for state, images in session.execute(
-            select(Batch.state, func.sum(Batch.count)).where(Batch.run_id == run_id).group_by(Batch.state)
-        )
-    }
-    scored, failed = stages.get(BatchState.SCORED, 0), stages.get(BatchState.FAILED, 0)
-    if failed:  # of a failed batch, some images may be classified
-        classified = select(func.count()).where(Classification.run_id == run_id)
-        partly = min(max(session.execute(classified).scalar_one() - scored, 0), failed)
-        scored, failed = scored + partly, failed - partly
-    answered, search = 0, None
-    waits = row.pause_reason if row.paused_by in _AUTOMATIC else None
-    if Solver(row.solver).is_remote and {BatchState.PENDING, BatchState.SAMPLING} & stages.keys():
-        answered, search = _under_way(session, run_id)
-        outage = outages(session).get(solver_key(row.solver, row.parameters, row.qpu))
-        waits = outage.text if outage is not None and row.state in LIVE_RUNS else waits
-    return ImageProgress(
-        state=row.state,
-        images=row.images,
-        sampled=scored + stages.get(BatchState.SAMPLED, 0) + answered,
-        scored=scored,
-        failed=failed,
-        error=row.error,
-        search=search,
-        waits=waits,
-    )
-
-
-def _under_way(session: Session, run_id: int) -> tuple[int, dict[str, Any] | None]:
-    """Return the images with answered problems in unfinished batches, and the progress of a search."""
-    answered = session.execute(
-        select(func.coalesce(func.sum(Problem.count), 0))
-        .join(Batch, Batch.id == Problem.batch_id)
-        .where(
-            Batch.run_id == run_id,
-            Batch.state.in_([BatchState.PENDING, BatchState.SAMPLING]),
-            Problem.state == ProblemState.ANSWERED,
-        )
-    ).scalar_one()
-    searches = select(Embedding.progress).where(Embedding.state == EmbeddingState.SEARCHING)
-    return int(answered), session.execute(searches.order_by(Embedding.id.desc()).limit(1)).scalar()
 
 
 def classes(session: Session, run_id: int) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
+from producer.progress import stages
+from producer.progress.reasons import Outage, outages_of
 from producer.runs import qpus, queries
 from schema.calendar.run_hours import RunHours
 from schema.codecs import arrays
@@ -53,7 +55,8 @@ def run_object(session: Session, run_id: int, now: datetime | None = None) -> di
         "accuracy": counts.accuracy,
         **_hours(run, now),
         "qpus": [asdict(use) for use in qpus.uses(session, run_id)],
-        **outage_values(queries.outages_of(session, [run]).get(run_id)),
+        **outage_values(outages_of(session, [run]).get(run_id)),
+        "waits": stages.waits_of(session, run_id, now or datetime.now(UTC)),
     }
 
 
@@ -68,7 +71,7 @@ def accuracy_note(run: queries.RunSummary, counts: queries.Counts) -> str:
     return text
 
 
-def outage_values(outage: queries.Outage | None) -> dict[str, Any]:
+def outage_values(outage: Outage | None) -> dict[str, Any]:
     """Return the fields of a run that tell which ``outage`` of its solver it waits for: text and facts."""
     if outage is None:
         return {"waits": None, "outage": None}

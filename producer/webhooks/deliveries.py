@@ -23,7 +23,8 @@ from sqlalchemy import ColumnElement, Select, and_, func, insert, or_, select, t
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from producer.runs import queries, summary
+from producer.progress.reasons import current_outages
+from producer.runs import summary
 from schema.database import Database, transition
 from schema.errors import StaleState
 from schema.parameters import solver_key
@@ -201,7 +202,7 @@ def _without_delivery(since: datetime | None) -> Select[int, datetime | None]:
 
 def _changes(session: Session, now: datetime, run: int | None = None) -> dict[int, str]:
     """Return what to tell live runs with a webhook, or one of them: that they wait, or have resumed."""
-    outages = queries.outages(session)
+    outages = current_outages(session)
     if not outages and session.execute(select(Delivery.id).where(_is_waiting()).limit(1)).first() is None:
         return {}
     told_at = func.max(Delivery.happened_at)

@@ -42,7 +42,7 @@ def check_seen(database: Database, caller: Caller, run: int) -> None:
     """Raise NotFound if ``caller`` does not see ``run`` in ``database``, or it does not exist."""
     with database.reading() as session:
         if caller.only is None:
-            queries.progress(session, run)
+            queries.run(session, run)
         elif not has_sent(session, caller.only, run):
             raise NotFound(f"key {caller.name!r} has not sent a run {run}, and sees only its own runs")
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 
-from producer.runs import queries
-from producer.runs.queries import ImageProgress
+from producer.progress.stages import ImageProgress, progress_of
 from schema.database import Database
 from schema.errors import NotFound, StorageError
 from schema.states import FINISHED_RUNS
@@ -108,7 +107,7 @@ class ProgressFeed:
                     continue
                 topic.row, topic.read_at = rows.get(run, ()), time.monotonic()
                 try:
-                    progress = queries.progress(session, run)
+                    progress = progress_of(session, run, self._database.now(session))
                 except NotFound:
                     topic.is_gone = True
                     changed.append(topic)

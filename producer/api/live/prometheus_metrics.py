@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from producer.planning import backlog
+from producer.progress import backlog
 from schema.database import Database
 from schema.parameters import Solver
 from schema.states import LIVE_RUNS, DeliveryState, ProblemState, RunState

@@ -19,7 +19,8 @@ from starlette.concurrency import run_in_threadpool
 
 from producer.api.live.links import links
 from producer.embeddings import chips
-from producer.runs import queries, summary
+from producer.progress.reasons import current_outages
+from producer.runs import summary
 from schema.database import Database
 from schema.errors import AnnealqError
 from schema.tables import Run
@@ -86,7 +87,7 @@ class Snapshots:
         with self._database.reading() as session:
             rows = {row[0]: tuple(row) for row in session.execute(_ROWS, {"runs": list(runs)})}
             now = self._database.now(session)
-            others = (tuple(queries.outages(session).values()), tuple(chips.alarms(session).items()))
+            others = (tuple(current_outages(session).values()), tuple(chips.alarms(session).items()))
             return {run: self._render(session, run, (*rows.get(run, ()), *others), now) for run in runs}
 
     def _render(

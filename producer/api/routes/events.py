@@ -39,7 +39,7 @@ async def follow(run: SeenRun, service: Shared) -> StreamingResponse:
 
 def _check(service: Service, run: int) -> None:
     with service.database.reading() as session:
-        queries.progress(session, run)
+        queries.run(session, run)
 
 
 async def _stream(service: Service, run: int) -> AsyncIterator[str]:

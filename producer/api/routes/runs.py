@@ -16,6 +16,7 @@ from producer.api.core.run_permissions import OwnRun, SeenRun
 from producer.api.core.service import Shared
 from producer.api.keys.authentication import Reader, Submitter
 from producer.api.keys.keys import Scope
+from producer.progress.reasons import outages_of
 from producer.runs import control, queries
 from producer.runs.request import MAX_BUDGET_US
 from producer.runs.summary import outage_values
@@ -64,7 +65,7 @@ def list_runs(
     """
     with service.database.reading() as session:
         runs = queries.runs(session, limit, before=before, state=state, key=caller.only)
-        outages = queries.outages_of(session, runs)
+        outages = outages_of(session, runs)
     following = None
     if len(runs) == limit:
         condition = f"&state={state}" if state else ""

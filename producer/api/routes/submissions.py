@@ -145,7 +145,7 @@ def _respond(
 
 def _state(service: Service, run: int) -> RunState:
     with service.database.reading() as session:
-        return queries.progress(session, run).state
+        return queries.run(session, run).state
 
 
 def enqueue(

@@ -12,8 +12,9 @@ from sqlalchemy import func, select, update
 from producer.embeddings.queries import layers_of_run
 from producer.networks.chosen import ChosenNetwork
 from producer.planning.workload import waiting_runs
+from producer.progress.stages import progress_of
 from producer.reports import solver as reports
-from producer.runs import control, queries
+from producer.runs import control
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.messages import Message, Task
@@ -203,7 +204,7 @@ def test_a_months_budget_pauses_until_the_first_of_the_next(
     assert "first of the next month" in (run.pause_reason or "")
     assert len(problems(context, run.id)) == 2
     with context.database.reading() as session:
-        assert queries.progress(session, run.id).waits == run.pause_reason
+        assert progress_of(session, run.id, context.database.now(session)).waits == run.pause_reason
     reconcile.reconcile(context.database, context.settings, Outbox())
     assert row(context, run.id).state is RunState.PAUSED
     assert run.paused_at is not None

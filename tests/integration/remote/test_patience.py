@@ -14,7 +14,8 @@ from sqlalchemy import delete, func, select, update
 
 from producer.doctor import counters
 from producer.networks.chosen import ChosenNetwork
-from producer.runs import control, queries
+from producer.progress.stages import progress_of
+from producer.runs import control
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.errors import ParameterError
@@ -167,7 +168,7 @@ def test_batches_wait_for_a_token_from_the_beginning_and_only_a_probe_asks(
     assert "wrong" not in error
     with context.database.reading() as session:
         assert error in (
-            queries.progress(session, run).waits or ""
+            progress_of(session, run, context.database.now(session)).waits or ""
         )  # who watches the run learns why it waits
     claims = count(context, Event, Event.subject == "batches", Event.target == BatchState.SAMPLING)
     assert claims <= 10  # probes, not 6 batches again and again
@@ -289,7 +290,7 @@ def test_images_whose_problem_always_fails_are_named_and_the_others_are_classifi
         assert images == [image for image in range(IMAGES) if image not in poisoned]
         assert (row.batches_scored, row.batches_failed) == (2, 1)
         assert (row.statistics or {})["images"] == len(images)  # its figures include the failed batch
-        stages = queries.progress(session, run)
+        stages = progress_of(session, run, context.database.now(session))
         assert (stages.scored, stages.failed) == (len(images), len(poisoned))
         assert [finding.what for finding in counters.classifications(session)] == []
     sends = count(context, Problem, Problem.state == ProblemState.FAILED)

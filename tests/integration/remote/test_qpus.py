@@ -16,7 +16,7 @@ from producer.calibration.enqueue import enqueue_calibration, newest_calibration
 from producer.calibration.grid import ParameterGrid
 from producer.embeddings import queries as embeddings_queries
 from producer.networks.chosen import ChosenNetwork
-from producer.runs import queries
+from producer.progress.stages import progress_of
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.parameters import Parameters, Solver, Visible
@@ -112,7 +112,7 @@ def answered(context: Context, count: int) -> Callable[[], bool]:
 
 def waits(context: Context, run: int) -> str:
     with context.database.reading() as session:
-        return queries.progress(session, run).waits or ""
+        return progress_of(session, run, context.database.now(session)).waits or ""
 
 
 def notes(context: Context, run: int) -> list[str]:

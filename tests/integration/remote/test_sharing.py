@@ -16,8 +16,9 @@ from rich.console import Console
 from sqlalchemy import delete, insert, select, update
 
 from producer.networks.chosen import ChosenNetwork
+from producer.progress.stages import progress_of
 from producer.reports.qpus import comparison_table, with_experience
-from producer.runs import dry_runs, qpus, queries
+from producer.runs import dry_runs, qpus
 from producer.runs.dry_runs import enqueue_dry_run
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
@@ -282,7 +283,7 @@ def held_by_us(context: Context, run: int) -> bool:
 
 def waits(context: Context, run: int) -> str:
     with context.database.reading() as session:
-        return queries.progress(session, run).waits or ""
+        return progress_of(session, run, context.database.now(session)).waits or ""
 
 
 def is_broken(context: Context, key: str) -> bool:

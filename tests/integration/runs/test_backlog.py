@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from producer.dashboard import overview
 from producer.networks.chosen import ChosenNetwork
-from producer.planning import backlog
-from producer.planning.backlog import BatchCount
+from producer.progress import backlog
+from producer.progress.backlog import BatchCount
 from producer.runs import control
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy import select
 
 from producer.enqueued import Enqueued
-from producer.runs import queries, summary
+from producer.progress.stages import progress_of
+from producer.runs import summary
 from schema.database import Database
 from schema.parameters import Solver
 from schema.tables import Breaker
@@ -81,18 +82,18 @@ def test_a_run_says_what_it_waits_for_and_until_when(
     here = enqueue(10, seed=2).id
     fail(timed, 1)
     with timed.reading() as session:
-        assert queries.progress(session, run).waits is None  # it is tried again within seconds
+        assert progress_of(session, run, timed.now(session)).waits is None  # it is tried again within seconds
     fail(timed, 1, opens=True)
     text = (
         "solver emulator has failed since 2026-01-01 00:00:00 UTC: no answer; "
         "it is asked again at 00:00:03, and the run continues automatically"
     )
     with timed.reading() as session:
-        assert queries.progress(session, run).waits == text
+        assert progress_of(session, run, timed.now(session)).waits == text
         shown = summary.run_object(session, run)
         assert shown["waits"] == text
         assert shown["outage"]["retry_at"] == "2026-01-01T00:00:03+00:00"
-        assert summary.run_object(session, here)["waits"] is None
+        assert summary.run_object(session, here, timed.now(session))["outage"] is None
     assert " ".join(cli("runs", "show", run).split()).count(text) == 1
     assert " ".join(cli("runs", "list").split()).count(text) == 1
     listed = {entry["run_id"]: entry["waits"] for entry in json.loads(cli("runs", "list", "--json"))}

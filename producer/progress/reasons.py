@@ -1,0 +1,153 @@
+"""Says why a run does not go on, so that nobody watches it without knowing.
+
+A pause says so itself; an outage of the solver is known from its circuit breaker. Otherwise the batches of a
+run are due and nobody takes them: no worker is there, or all are busy with other runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from sqlalchemy import Row, func, or_, select
+from sqlalchemy.orm import Session
+
+from schema.parameters.qpu_choice import solver_key
+from schema.states import LIVE_RUNS, BatchState, NetworkState, PausedBy, RunState
+from schema.tables import Batch, Breaker, Network, Run
+
+# Pauses that end without a user.
+_AUTOMATIC = (PausedBy.WINDOW, PausedBy.DEADLINE, PausedBy.DAY, PausedBy.MONTH)
+_PATIENCE = timedelta(seconds=1.5)  # so long a batch may be due before somebody asks why
+_NAMED = 3  # runs in a message
+
+
+@dataclass(frozen=True)
+class Outage:
+    """A solver whose circuit breaker has counted failures: runs wait for it.
+
+    Attributes:
+        solver: its kind, with the name or features of a QPU.
+        account: digest of the token that it was used by.
+        since: of the first failure in a row.
+        opened_at: when batches began to wait; None: they are still tried.
+        retry_at: when it is asked again.
+        error: of the last failure.
+    """
+
+    solver: str
+    account: str
+    failures: int
+    since: datetime
+    opened_at: datetime | None
+    retry_at: datetime
+    error: str
+
+    @property
+    def text(self) -> str:
+        """Return why a run waits, for display."""
+        since, retry = (f"{at.astimezone(UTC):%H:%M:%S}" for at in (self.since, self.retry_at))
+        return (
+            f"solver {self.solver} has failed since {self.since.astimezone(UTC):%Y-%m-%d} {since} UTC: "
+            f"{self.error}; it is asked again at {retry}, and the run continues automatically"
+        )
+
+
+def current_outages(session: Session) -> dict[str, Outage]:
+    """Return the solvers in ``session`` that have failed more than once, or are not asked, by `solver_key`.
+
+    Of several accounts with one solver, it is the one that failed first.
+    """
+    failing = or_(Breaker.failures > 1, Breaker.opened_at.is_not(None))
+    columns = (getattr(Breaker, field.name) for field in fields(Outage))
+    rows = session.execute(select(*columns).where(failing).order_by(Breaker.since.desc()))
+    return {row.solver: Outage(*row) for row in rows}
+
+
+class SolverUser(Protocol):
+    """What is asked of a run here; `RunSummary` has it."""
+
+    @property
+    def run_id(self) -> int: ...
+    @property
+    def solver(self) -> str: ...
+    @property
+    def parameters(self) -> dict[str, Any]: ...
+    @property
+    def qpu(self) -> str | None: ...
+    @property
+    def state(self) -> RunState: ...
+    @property
+    def batches(self) -> int: ...
+    @property
+    def batches_scored(self) -> int: ...
+    @property
+    def batches_failed(self) -> int: ...
+
+
+def outages_of(session: Session, runs: Iterable[SolverUser]) -> dict[int, Outage]:
+    """Return what those of ``runs`` wait for that have batches left and a solver that fails, by run."""
+    found = current_outages(session)
+    return {
+        run.run_id: outage
+        for run in runs
+        if (outage := found.get(solver_key(run.solver, run.parameters, run.qpu))) is not None
+        and run.state in LIVE_RUNS
+        and run.batches_scored + run.batches_failed < run.batches
+    }
+
+
+def why_waiting(session: Session, run: Row[Any], states: frozenset[BatchState], now: datetime) -> str | None:
+    """Return why a run does not go on ``now``, if it will go on without a user; None: it goes on, or is over.
+
+    Args:
+        run: id, state, solver, parameters, qpu, priority, paused_by and pause_reason of the run.
+        states: those of its batches.
+    """
+    if run.paused_by in _AUTOMATIC:
+        return str(run.pause_reason)
+    if run.state not in LIVE_RUNS or not states & {BatchState.PENDING, BatchState.SAMPLING}:
+        return None
+    outage = current_outages(session).get(solver_key(run.solver, run.parameters, run.qpu))
+    if outage is not None:
+        return outage.text
+    return None if BatchState.SAMPLING in states else _why_untouched(session, run, now)
+
+
+def _why_untouched(session: Session, run: Row[Any], now: datetime) -> str | None:
+    """Return why no worker takes the pending batches of ``run``; None: they are not due."""
+    due_at = select(func.min(Batch.due_at)).where(Batch.run_id == run.id, Batch.state == BatchState.PENDING)
+    since = session.execute(due_at).scalar()
+    if since is None or since > now - _PATIENCE:
+        return None
+    is_held = (Batch.state == BatchState.SAMPLING, Batch.lease_until > now)
+    others = session.execute(
+        select(Run.id, Run.priority, func.sum(Batch.count))
+        .join(Batch, Batch.run_id == Run.id)
+        .where(Run.id != run.id, Run.state.in_(LIVE_RUNS), *is_held)
+        .group_by(Run.id, Run.priority)
+        .order_by(Run.priority.desc(), Run.id)
+    ).all()
+    if not others:
+        if training := _training(session, now):
+            return f"the workers train network {training}"
+        return (
+            f"no worker has taken its batches since {since.astimezone(UTC):%H:%M:%S} UTC: start workers with "
+            "`annealq up`, or see what they log"
+        )
+    names = ", ".join(str(other.id) for other in others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
+    one = len(others) == 1
+    if others[0].priority > run.priority:
+        return f"{'run' if one else 'runs'} {names} of higher priority {'goes' if one else 'go'} first"
+    return f"the workers are busy with {'run' if one else 'runs'} {names}, with which it takes turns"
+
+
+def _training(session: Session, now: datetime) -> str | None:
+    row = session.execute(
+        select(Network.name, Network.version).where(
+            Network.state == NetworkState.TRAINING, Network.lease_until > now
+        )
+    ).first()
+    return None if row is None else f"{row.name}@{row.version}"

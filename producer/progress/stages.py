@@ -1,0 +1,131 @@
+"""Counts the images of a run in each stage, says what it waits for, and estimates when it is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from producer.progress.reasons import why_waiting
+from schema.errors import NotFound
+from schema.parameters import Solver
+from schema.states import FINISHED_RUNS, BatchState, EmbeddingState, ProblemState, RunState
+from schema.tables import Batch, Classification, Embedding, Problem, Run
+
+_ROW = select(
+    Run.id,
+    Run.state,
+    Run.images,
+    Run.error,
+    Run.solver,
+    Run.parameters,
+    Run.qpu,
+    Run.priority,
+    Run.started_at,
+    Run.paused_by,
+    Run.pause_reason,
+)
+
+
+@dataclass(frozen=True)
+class ImageProgress:
+    """Images of a run in each stage.
+
+    Attributes:
+        sampled: scored ones included.
+        search: step and fraction of a running search for an embedding.
+        waits: why it does not go on, if it will without a user.
+        began_at: when its first problem was sent, or, without qubits, its first batch was begun.
+    """
+
+    state: RunState
+    images: int
+    sampled: int
+    scored: int
+    failed: int
+    error: str | None
+    search: dict[str, Any] | None = None
+    waits: str | None = None
+    began_at: datetime | None = None
+
+    def left_s(self, now: datetime) -> float | None:
+        """Estimate the seconds until all images are sampled, from the mean rate until ``now``.
+
+        None: it is not known, as nothing is sampled yet, or the run waits.
+        """
+        done, left = self.sampled + self.failed, self.images - self.sampled - self.failed
+        if self.began_at is None or self.waits is not None or not done:
+            return None
+        return max((now - self.began_at).total_seconds(), 0.0) / done * left
+
+
+def progress_of(session: Session, run_id: int, now: datetime) -> ImageProgress:
+    """Return how many images of run ``run_id`` are in each stage ``now``; raise NotFound."""
+    row = session.execute(_ROW.where(Run.id == run_id)).first()
+    if row is None:
+        raise _missing(run_id)
+    stages: dict[BatchState, int] = {
+        state: int(images)
+        for state, images in session.execute(
+            select(Batch.state, func.sum(Batch.count)).where(Batch.run_id == run_id).group_by(Batch.state)
+        )
+    }
+    scored, failed = stages.get(BatchState.SCORED, 0), stages.get(BatchState.FAILED, 0)
+    if failed:  # of a failed batch, some images may be classified
+        classified = select(func.count()).where(Classification.run_id == run_id)
+        partly = min(max(session.execute(classified).scalar_one() - scored, 0), failed)
+        scored, failed = scored + partly, failed - partly
+    answered, search, began_at = 0, None, row.started_at
+    if Solver(row.solver).is_remote:
+        began_at = _first_sent(session, run_id)
+        if {BatchState.PENDING, BatchState.SAMPLING} & stages.keys():
+            answered, search = _under_way(session, run_id)
+    return ImageProgress(
+        state=row.state,
+        images=row.images,
+        sampled=scored + stages.get(BatchState.SAMPLED, 0) + answered,
+        scored=scored,
+        failed=failed,
+        error=row.error,
+        search=search,
+        waits=why_waiting(session, row, frozenset(stages), now),
+        began_at=began_at,
+    )
+
+
+def waits_of(session: Session, run_id: int, now: datetime) -> str | None:
+    """Return why run ``run_id`` does not go on ``now``, if it will without a user; raise NotFound."""
+    run = session.execute(_ROW.where(Run.id == run_id)).first()
+    if run is None:
+        raise _missing(run_id)
+    if run.state in FINISHED_RUNS:
+        return None
+    states = session.execute(select(Batch.state).where(Batch.run_id == run_id).distinct()).scalars()
+    return why_waiting(session, run, frozenset(states), now)
+
+
+def _missing(run_id: int) -> NotFound:
+    return NotFound(f"no run {run_id}: `annealq runs list` shows all runs")
+
+
+def _first_sent(session: Session, run_id: int) -> datetime | None:
+    first = select(func.min(Problem.sending_at)).join(Batch, Batch.id == Problem.batch_id)
+    return session.execute(first.where(Batch.run_id == run_id)).scalar()
+
+
+def _under_way(session: Session, run_id: int) -> tuple[int, dict[str, Any] | None]:
+    """Return the images with answered problems in unfinished batches, and the progress of a search."""
+    answered = session.execute(
+        select(func.coalesce(func.sum(Problem.count), 0))
+        .join(Batch, Batch.id == Problem.batch_id)
+        .where(
+            Batch.run_id == run_id,
+            Batch.state.in_([BatchState.PENDING, BatchState.SAMPLING]),
+            Problem.state == ProblemState.ANSWERED,
+        )
+    ).scalar_one()
+    searches = select(Embedding.progress).where(Embedding.state == EmbeddingState.SEARCHING)
+    return int(answered), session.execute(searches.order_by(Embedding.id.desc()).limit(1)).scalar()
