@@ -35,9 +35,10 @@ def plan(
     zone: Annotated[str | None, typer.Option("--tz", help="Time zone of --since and of the output.")] = None,
     json: o.Json = False,
 ) -> None:
-    """Forecast how much pending work fits into the next windows, its QPU time and cost, and what remains.
+    """Forecast how much pending work fits into the next windows, its time and cost, and what remains.
 
-    Estimates come from a run's own problems, from a similar run, or from `classify --dry-run`. A solver is
+    Estimates come from a run's own problems, from a similar run, or from `classify --dry-run`. Without any, a
+    run on the local solver is assumed to be as fast as this project's figures for `mnist`. A solver is
     assumed to need a run's QPU time and no more: the forecast is an upper bound.
 
     Afterwards, `annealq plan --last` or `--since 22:00` reports what ran, was charged, was wasted and failed.

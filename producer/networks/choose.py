@@ -151,7 +151,12 @@ def _missing(session: Session, wanted: str | None, height: int, width: int) -> s
         if wanted is None
         else f"no network {wanted!r} is ready"
     )
-    name = (wanted or "NAME").partition("@")[0]
     by_name = f" Shipped, by name: {', '.join(shipped.names())}." if shipped.names() else ""
-    train = f"Train one: `annealq networks train {name} --data DATA`"
+    if wanted is None:
+        train = (
+            "Write layers for these images: `annealq networks new --data DATA --out mine.toml`, then train "
+            "them: `annealq networks train --architecture mine.toml --data DATA`; or resize by --resize 28"
+        )
+    else:
+        train = f"Train one: `annealq networks train {wanted.partition('@')[0]} --data DATA`"
     return f"{problem}; there are: {existing}.{by_name} {train}"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from producer.images.imageset import ImageSet
+from producer.images.imageset import MOST_OFFERED, ImageSet
 from producer.networks.chosen import ChosenNetwork
 from schema.errors import ImageError
 from schema.network.architecture import Architecture
@@ -23,13 +23,14 @@ def match_images(images: ImageSet, network: ChosenNetwork) -> ImageSet:
     if (height, width) != (network.height, network.width):
         raise ImageError(
             f"{images.name}: images are {height} x {width} pixels, network {network.name!r} takes "
-            f"{network.height} x {network.width}"
+            f"{network.height} x {network.width}: add --resize {network.height}x{network.width}, or write "
+            "layers for these images: `annealq networks new --data DATA --out mine.toml`"
         )
     brightest = int(images.images.max())
     if brightest > network.image_max:
         raise ImageError(
             f"{images.name}: pixels go up to {brightest}, "
-            f"network {network.name!r} takes 0 to {network.image_max}"
+            f"network {network.name!r} takes 0 to {network.image_max}: scale them, or name another network"
         )
     if images.labels is None:
         return images
@@ -37,15 +38,27 @@ def match_images(images: ImageSet, network: ChosenNetwork) -> ImageSet:
     if labels.max() >= len(network.classes):
         raise ImageError(
             f"{images.name}: image {int(labels.argmax())} has label {labels.max()}, "
-            f"network {network.name!r} has {len(network.classes)} classes, 0 to {len(network.classes) - 1}"
+            f"network {network.name!r} has {len(network.classes)} classes, 0 to {len(network.classes) - 1}: "
+            "number classes from 0, take some with --classes, or set `classes` in the architecture"
         )
     return replace(images, labels=labels)
 
 
 def class_names(architecture: Architecture, images: ImageSet) -> list[str]:
-    """Return the names of the classes of ``architecture``: those of ``images``, or else numbers."""
-    if images.classes is None or len(images.classes) != architecture.classes:
-        return [str(k) for k in range(architecture.classes)]
+    """Return the names of the classes of ``architecture``: those of ``images``, or else numbers.
+
+    Raises:
+        ImageError: the images have named classes, and not as many as the architecture.
+    """
+    numbers = [str(k) for k in range(architecture.classes)]
+    if images.classes is None or set(images.classes) < set(numbers):  # folders 0 to 8 of ten digits, say
+        return numbers
+    if len(images.classes) != architecture.classes:
+        found = ", ".join(images.classes[:MOST_OFFERED]) + (", ..." * (len(images.classes) > MOST_OFFERED))
+        raise ImageError(
+            f"{images.name} has {len(images.classes)} classes ({found}), architecture {architecture.name!r} "
+            f"has {architecture.classes}: write `classes = {len(images.classes)}` in its file"
+        )
     return list(images.classes)
 
 
@@ -58,7 +71,8 @@ def _renumber(images: ImageSet, labels: NDArray[np.int64], network: ChosenNetwor
     if unknown:
         raise ImageError(
             f"{images.name}: class {unknown[0]!r} is not known to network {network.name!r}, "
-            f"which has {', '.join(network.classes)}"
+            f"which has {', '.join(network.classes[:MOST_OFFERED])}: name the folders so, name another "
+            "network with --network, or train one on such images: `annealq networks train --data DATA`"
         )
     numbers = np.array([number_of.get(name, -1) for name in images.classes], dtype=np.int64)
     return numbers[labels]

@@ -50,6 +50,7 @@ class Forecast:
     """The work on a run until the next windows close.
 
     Attributes:
+        seconds: time that it occupies the solver.
         left_images: images that remain.
         left: reason why images remain; None: none do.
         begins_at: when work on the run starts; None: it does not.
@@ -59,6 +60,7 @@ class Forecast:
     images: int
     problems: int
     qpu_us: int
+    seconds: float
     left_images: int
     left: str | None
     begins_at: datetime | None
@@ -166,6 +168,7 @@ def _forecast(work: _Work) -> Forecast:
         images=images,
         problems=int((run.problems or 0) * share),
         qpu_us=round((run.qpu_us or 0) * share),
+        seconds=(run.seconds or 0.0) * share,
         left_images=run.images - images,
         left=_why(work) if images < run.images else None,
         begins_at=work.begins_at,

@@ -13,6 +13,7 @@ from producer.planning.forecast import Forecast, WindowPlan
 from producer.planning.workload import RunActivity
 from producer.reports.terminal import new_table
 from schema.calendar.run_hours import format_time
+from schema.parameters import Solver
 from schema.tables.costs import round_charge
 
 _MINUTE_US = 60_000_000
@@ -54,6 +55,7 @@ def _run_object(forecast: Forecast, price: Price | None) -> dict[str, Any]:
         "images": forecast.images,
         "problems": forecast.problems,
         "qpu_us": forecast.qpu_us,
+        "seconds": forecast.seconds,
         **_cost(forecast.qpu_us, price),
         "budget_left_us": run.budget_us,
         "left_images": forecast.left_images,
@@ -67,32 +69,46 @@ def plan_text(plan: WindowPlan, price: Price | None, zone: tzinfo) -> Renderable
     """Return the forecast ``plan`` as text, with costs by ``price`` and times in ``zone``."""
     if not plan.runs:
         return "no pending runs; start one with `annealq classify DATA`"
-    numbers = ("images", "problems", "QPU s", *_cost_column(price))
-    columns = ("run", "solver", "begins", *numbers, "budget left", "remaining", "basis")
+    qubits = any(Solver(forecast.run.solver).is_remote for forecast in plan.runs)
+    charged = ("problems", "QPU s", *_cost_column(price), "budget left") if qubits else ()
+    numbers = ("images", "time", *charged)
+    columns = ("run", "solver", "begins", *numbers, "remaining", "basis")
     title = f"from {format_time(plan.now, zone)} to {format_time(plan.until, zone)}"
     table = new_table(*columns, right=numbers, title=title)
     for forecast in plan.runs:
-        table.add_row(*_plan_row(forecast, price, zone))
+        table.add_row(*_plan_row(forecast, price, zone, qubits=qubits))
     remaining = sum(forecast.left_images for forecast in plan.runs)
-    total = _total(plan.qpu_us, price)
-    return Group(table, f"{total}; {remaining:,} images remain")
+    total = f"{_total(plan.qpu_us, price)}; " if qubits else ""
+    return Group(table, f"{total}{remaining:,} images remain")
 
 
-def _plan_row(forecast: Forecast, price: Price | None, zone: tzinfo) -> list[str]:
+def _plan_row(forecast: Forecast, price: Price | None, zone: tzinfo, *, qubits: bool) -> list[str]:
     run = forecast.run
+    charged = [
+        f"{forecast.problems:,}",
+        f"{forecast.qpu_us / 1e6:,.3f}",
+        *_cost_cell(forecast.qpu_us, price),
+        "" if run.budget_us is None else f"{run.budget_us / 1e6:,.3f} s",
+    ]
     remaining = "" if forecast.left is None else f"{forecast.left_images:,} images: {forecast.left}"
     return [
         f"{run.run_id}: {run.name}",
         run.solver,
         "" if forecast.begins_at is None else format_time(forecast.begins_at, zone),
         f"{forecast.images:,} of {run.images:,}",
-        f"{forecast.problems:,}",
-        f"{forecast.qpu_us / 1e6:,.3f}",
-        *_cost_cell(forecast.qpu_us, price),
-        "" if run.budget_us is None else f"{run.budget_us / 1e6:,.3f} s",
+        "" if run.seconds is None else _duration(forecast.seconds),
+        *(charged if qubits else []),
         remaining,
         run.basis,
     ]
+
+
+def _duration(seconds: float) -> str:
+    """Return ``seconds`` in the largest unit in which they are 1 or more: hours, minutes or seconds."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:,.1f} s"
 
 
 def activity_object(since: datetime, ran: Sequence[RunActivity], price: Price | None) -> dict[str, Any]:

@@ -33,6 +33,10 @@ from schema.calendar.run_hours import RunHours, format_time
 from schema.parameters import Solver
 from schema.states import FINISHED_RUNS, RunState
 
+_FIRST = 10  # images that are listed when no labels are known
+_CHANCE_RANGE = 1.5  # times the accuracy of guessing, below which something else is likely to be wrong
+_LEAST_LABELLED = 30
+
 
 def run_text(
     session: Session, run_id: int, *, scores: bool = False, now: datetime | None = None
@@ -56,11 +60,26 @@ def run_text(
             parts.append(_confusion(table))
         elif not confusion:
             parts.append(_predicted(queries.predictions(session, run_id), names))
+            parts.append(_first(session, run_id, names))
+            parts.append(Text(f"all of them: `annealq runs export {run_id} -o images.csv`"))
         if scores and confusion:
             parts.append(_scores(mean_scores(session, run_id, len(names)), names))
+    if _is_near_chance(counts, len(names)):
+        parts.append(Text(_CHANCE.format(classes=len(names))))
     if run.error:
         parts.append(Text(run.error, style="red"))
     return Group(*parts)
+
+
+_CHANCE = (
+    "The accuracy is near that of guessing among {classes} classes. Are the labels those of these images, "
+    "and numbered as the network's classes? Are dark and bright as in the training images (--invert)?"
+)
+
+
+def _is_near_chance(counts: queries.Counts, classes: int) -> bool:
+    measured = counts.accuracy is not None and counts.labelled >= _LEAST_LABELLED
+    return measured and classes > 0 and (counts.accuracy or 0.0) < _CHANCE_RANGE / classes
 
 
 def _add_hours(table: Table, run: queries.RunSummary, now: datetime) -> None:
@@ -164,6 +183,15 @@ def _predicted(predictions: list[tuple[int | None, int]], names: tuple[str, ...]
     table.add_column("images", justify="right")
     for predicted, images in predictions:
         table.add_row("undecided" if predicted is None else names[predicted], f"{images:,}")
+    return table
+
+
+def _first(session: Session, run_id: int, names: tuple[str, ...]) -> Table:
+    table = new_table("image", "class", "margin", right=("margin",), title="the first images")
+    files = queries.sources(session, run_id, _FIRST)
+    for image in queries.classified(session, run_id, 0, _FIRST):
+        name = "undecided" if image.predicted is None else names[image.predicted]
+        table.add_row(files.get(image.image, str(image.image)), name, f"{image.margin:.2f}")
     return table
 
 

@@ -230,12 +230,16 @@ def classified(session: Session, run_id: int, first: int = 0, end: int | None = 
         last = page[-1].image
 
 
-def sources(session: Session, run_id: int) -> dict[int, str]:
-    """Return file names by image index of run ``run_id``, if it was read from a folder."""
+def sources(session: Session, run_id: int, end: int | None = None) -> dict[int, str]:
+    """Return file names by image index of run ``run_id``, if it was read from a folder.
+
+    ``end`` leaves out batches that begin at it or later.
+    """
+    bound = [] if end is None else [Batch.first_image < end]
     rows = session.execute(
         select(Batch.first_image, BatchImages.sources)
         .join(BatchImages, BatchImages.batch_id == Batch.id)
-        .where(Batch.run_id == run_id, BatchImages.sources.is_not(None))
+        .where(Batch.run_id == run_id, BatchImages.sources.is_not(None), *bound)
     )
     return {first + k: name for first, names in rows for k, name in enumerate(names or ())}
 

@@ -109,6 +109,25 @@ def test_a_local_run_is_planned_by_what_was_measured(timed: Database, network: C
     assert (one.seconds, one.qpu_us) == (pytest.approx(40 / 10 * 2), 0)
 
 
+def test_a_local_run_without_a_measured_one_has_an_assumed_duration(
+    cli: Cli, timed: Database, network: ChosenNetwork
+) -> None:
+    for reads in (100, 200):
+        enqueue_run(timed, some_images(40, seed=reads), network, Solver.LOCAL, Parameters(reads=reads))
+    enqueue_run(timed, some_images(40), network, Solver.EXACT, Parameters())
+    with timed.reading() as session:
+        one, two, exact = workload.waiting_runs(session)
+    assert one.seconds
+    assert two.seconds == pytest.approx(2 * one.seconds)
+    assert one.basis.startswith("assumed: nothing measured")
+    assert exact.seconds is None
+    planned = json.loads(cli("plan", "--json"))["runs"]
+    assert [run["seconds"] for run in planned] == [pytest.approx(one.seconds), pytest.approx(two.seconds), 0]
+    printed = cli("plan")
+    assert "time" in printed
+    assert "QPU" not in printed
+
+
 def test_the_command_plans_and_reports(
     cli: Cli, timed: Database, clock: Clock, network: ChosenNetwork
 ) -> None:
