@@ -75,5 +75,5 @@ def compute(
         labels.append(arrays.decode_labels(batch_input.labels or b"", count)[here])
         first += count
     network = load_network(context, loaded[0].network)
-    parameters = loaded[0].parameters
+    parameters = parameters or loaded[0].parameters
     return compute_controls(network, parameters, np.concatenate(images), np.concatenate(labels), tiles, most)

@@ -29,7 +29,7 @@ from tests.integration.conftest import Outbox, some_images, work_off
 from worker.context import Context
 from worker.process.settings import WorkerSettings
 
-GRID = ParameterGrid.embedded(reads=20, qpu="tiny", tiles=2, visibles=(Visible.FOLDED,), factors=(1.0,))
+GRID = ParameterGrid.embedded(reads=40, qpu="tiny", tiles=2, visibles=(Visible.FOLDED,), factors=(1.0,))
 IMAGES = 12
 
 
@@ -99,6 +99,8 @@ def test_everything_is_compared_on_one_set_of_reads_and_its_price_is_told(
     work_off(context, *hints)
     with context.database.reading() as session:
         assert runs_queries.counts(session, again).accuracy == pytest.approx(fitted.accuracy)
+        statistics = session.execute(select(Run.statistics).where(Run.id == again)).scalar_one() or {}
+    assert statistics["controls"] == measured["controls"]
 
 
 def test_its_runs_share_one_budget_and_the_pause_is_told(context: Context, working: ChosenNetwork) -> None:
