@@ -39,7 +39,8 @@ def plan(
 
     Estimates come from a run's own problems, from a similar run, or from `classify --dry-run`. Without any, a
     run on the local solver is assumed to be as fast as this project's figures for `mnist`. A solver is
-    assumed to need a run's QPU time and no more: the forecast is an upper bound.
+    assumed to need a run's QPU time and no more: the forecast is an upper bound. The QPUs of a
+    run with a dry run are compared, as there.
 
     Afterwards, `annealq plan --last` or `--since 22:00` reports what ran, was charged, was wasted and failed.
     """
@@ -56,11 +57,12 @@ def plan(
     with database() as opened, opened.reading() as session:
         now = opened.now(session)
         if since is None and not last:
-            planned = forecast(workload.waiting_runs(session), now)
+            waiting = workload.waiting_runs(session)
+            planned, compared = forecast(waiting, now), workload.compared_qpus(session, waiting)
             result = (
-                reports_forecast.plan_object(planned, cost)
+                reports_forecast.plan_object(planned, cost, compared)
                 if json
-                else reports_forecast.plan_text(planned, cost, where)
+                else reports_forecast.plan_text(planned, cost, where, compared)
             )
         else:
             begin = workload.last_window_opened(session, now) if since is None else past(since, where, now)

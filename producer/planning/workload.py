@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy import and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from producer.planning.forecast import WaitingRun
-from producer.runs import control
+from producer.runs import control, qpus
 from schema.calendar.run_hours import RunHours
 from schema.calendar.windows import Windows
 from schema.network.architecture import Architecture
@@ -72,6 +72,34 @@ def waiting_runs(session: Session) -> list[WaitingRun]:
         .order_by(Run.priority.desc(), Run.id)
     )
     return [_waiting(session, run) for run in session.execute(query).scalars()]
+
+
+def compared_qpus(session: Session, waiting: Sequence[WaitingRun]) -> dict[int, list[dict[str, Any]]]:
+    """Return the QPUs of those of ``waiting`` that have a dry run with their parameters, by run.
+
+    They are as `producer.runs.qpus.with_experience` says; QPU time, hours and images are in proportion to the
+    images that are left.
+    """
+    found = {}
+    for each in waiting:
+        run = session.execute(select(Run).where(Run.id == each.run_id)).scalar_one()
+        like = _dry_run_like(session, run) if Solver(run.solver).is_remote else None
+        if like is None or not like[1].get("qpus"):
+            continue
+        plan = like[1]
+        share = each.images / plan["images"]
+        rows = [
+            {
+                **row,
+                "qpu_us": None if row["qpu_us"] is None else round(share * row["qpu_us"]),
+                "hours": None if row["hours"] is None else round(share * row["hours"], 6),
+                "images": round(share * row["images"]),
+            }
+            for row in plan["qpus"]
+        ]
+        measured = qpus.measured_accuracies(session, run.network_id, run.parameters["visible"])
+        found[each.run_id] = qpus.with_experience(rows, measured, each.budget_us)
+    return found
 
 
 def activity_since(session: Session, since: datetime) -> list[RunActivity]:
@@ -179,6 +207,14 @@ def _pace_of(session: Session, run: int, basis: str) -> Pace | None:
 
 
 def _pace_of_dry_run(session: Session, run: Run) -> Pace | None:
+    if (found := _dry_run_like(session, run)) is None:
+        return None
+    number, plan = found
+    return Pace(plan["tiles"], -(-plan["qpu_us"] // plan["problems"]), f"dry run {number}")
+
+
+def _dry_run_like(session: Session, run: Run) -> tuple[int, dict[str, Any]] | None:
+    """Return number and plan of the newest dry run with the parameters of ``run``."""
     query = (
         select(Preparation.id, Preparation.parameters, Preparation.plan)
         .where(
@@ -192,7 +228,7 @@ def _pace_of_dry_run(session: Session, run: Run) -> Pace | None:
     )
     for number, parameters, plan in session.execute(query).all():
         if plan and plan["problems"] and _relevant(parameters) == _relevant(run.parameters):
-            return Pace(plan["tiles"], -(-plan["qpu_us"] // plan["problems"]), f"dry run {number}")
+            return number, plan
     return None
 
 

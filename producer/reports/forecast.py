@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, tzinfo
 from typing import Any
@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 
 from producer.planning.forecast import Forecast, WindowPlan
 from producer.planning.workload import RunActivity
+from producer.reports.qpus import comparison_table
 from producer.reports.terminal import new_table
 from schema.calendar.run_hours import format_time
 from schema.parameters import Solver
@@ -30,14 +31,23 @@ class Price:
         return qpu_us / _MINUTE_US * self.per_minute
 
 
-def plan_object(plan: WindowPlan, price: Price | None) -> dict[str, Any]:
-    """Return the forecast ``plan`` as plain JSON. Costs are None without a ``price``."""
+Compared = Mapping[int, Sequence[Mapping[str, Any]]]  # QPUs by run, see `workload.compared_qpus`
+
+
+def plan_object(plan: WindowPlan, price: Price | None, compared: Compared) -> dict[str, Any]:
+    """Return the forecast ``plan`` as plain JSON, with the QPUs ``compared``.
+
+    Costs are None without a ``price``.
+    """
     return {
         "now": plan.now.isoformat(),
         "until": plan.until.isoformat(),
         "qpu_us": plan.qpu_us,
         **_cost(plan.qpu_us, price),
-        "runs": [_run_object(forecast, price) for forecast in plan.runs],
+        "runs": [
+            {**_run_object(forecast, price), "qpus": compared.get(forecast.run.run_id, [])}
+            for forecast in plan.runs
+        ],
     }
 
 
@@ -65,8 +75,11 @@ def _run_object(forecast: Forecast, price: Price | None) -> dict[str, Any]:
     }
 
 
-def plan_text(plan: WindowPlan, price: Price | None, zone: tzinfo) -> RenderableType:
-    """Return the forecast ``plan`` as text, with costs by ``price`` and times in ``zone``."""
+def plan_text(plan: WindowPlan, price: Price | None, zone: tzinfo, compared: Compared) -> RenderableType:
+    """Return the forecast ``plan`` as text, with costs by ``price`` and times in ``zone``.
+
+    The QPUs ``compared`` follow, one table for each run.
+    """
     if not plan.runs:
         return "no pending runs; start one with `annealq classify DATA`"
     qubits = any(Solver(forecast.run.solver).is_remote for forecast in plan.runs)
@@ -79,7 +92,8 @@ def plan_text(plan: WindowPlan, price: Price | None, zone: tzinfo) -> Renderable
         table.add_row(*_plan_row(forecast, price, zone, qubits=qubits))
     remaining = sum(forecast.left_images for forecast in plan.runs)
     total = f"{_total(plan.qpu_us, price)}; " if qubits else ""
-    return Group(table, f"{total}{remaining:,} images remain")
+    tables = [comparison_table(rows, f"QPUs of run {run}, what is left") for run, rows in compared.items()]
+    return Group(table, f"{total}{remaining:,} images remain", *tables)
 
 
 def _plan_row(forecast: Forecast, price: Price | None, zone: tzinfo, *, qubits: bool) -> list[str]:

@@ -1,4 +1,4 @@
-"""The QPUs that a run may use, compared: as a table, and as plain objects."""
+"""The QPUs that a run may use, compared in a table."""
 
 from __future__ import annotations
 
@@ -9,38 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from producer.reports.terminal import new_table
-from producer.runs.qpus import MeasuredAccuracy
-
-
-def with_experience(
-    compared: Sequence[Mapping[str, Any]],
-    measured: Mapping[str, MeasuredAccuracy],
-    budget_us: float | None,
-) -> list[dict[str, Any]]:
-    """Return the rows ``compared`` of a dry run with accuracies ``measured`` there and the run's budget.
-
-    Args:
-        measured: by working graph.
-        budget_us: microseconds; None: no limit.
-    """
-    rows = []
-    for row in compared:
-        known = measured.get(row["graph_id"])
-        rows.append(
-            {
-                **row,
-                "accuracy": None if known is None else known.accuracy,
-                "accuracy_of": None if known is None else known.basis,
-                "fits_budget": None
-                if budget_us is None or row["qpu_us"] is None
-                else row["qpu_us"] <= budget_us,
-            }
-        )
-    return rows
 
 
 def comparison_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
-    """Return the table of `with_experience`, under ``title``; those that are chosen are marked."""
+    """Return the table of ``rows`` of `qpus.with_experience` under ``title``; chosen QPUs are marked."""
     numbers = ("us an image", "QPU time", "hours", "accuracy")
     table = new_table("QPU", *numbers, "budget", "choice", right=numbers, title=title)
     for row in rows:

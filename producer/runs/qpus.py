@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVarTuple
+from typing import Any, TypeVarTuple
 
 from sqlalchemy import Select, and_, case, func, select
 from sqlalchemy.orm import Session
@@ -135,6 +136,33 @@ def measured_accuracies(session: Session, network: int, visible: str) -> dict[st
         for (_, graph), accuracy in accuracies(session, run).items():
             found[graph] = MeasuredAccuracy(accuracy, f"run {run}")
     return found
+
+
+def with_experience(
+    compared: Sequence[Mapping[str, Any]],
+    measured: Mapping[str, MeasuredAccuracy],
+    budget_us: float | None,
+) -> list[dict[str, Any]]:
+    """Return the rows ``compared`` of a dry run with accuracies ``measured`` there and the run's budget.
+
+    Args:
+        measured: by working graph.
+        budget_us: microseconds; None: no limit.
+    """
+    rows = []
+    for row in compared:
+        known = measured.get(row["graph_id"])
+        rows.append(
+            {
+                **row,
+                "accuracy": None if known is None else known.accuracy,
+                "accuracy_of": None if known is None else known.basis,
+                "fits_budget": None
+                if budget_us is None or row["qpu_us"] is None
+                else row["qpu_us"] <= budget_us,
+            }
+        )
+    return rows
 
 
 def of_images(

@@ -17,7 +17,6 @@ from producer.networks.choose import choose_network, get_or_install_network
 from producer.networks.compatibility import match_images
 from producer.reports import solver as reports_solver
 from producer.reports.progress import watch_dry_run
-from producer.reports.qpus import with_experience
 from producer.reports.terminal import page, print_json, screen
 from producer.runs import batch_size, qpus, queries
 from producer.runs.dry_runs import DryRunSummary
@@ -140,6 +139,6 @@ def _dry_run(app: AppContext, request: RunRequest, images: ImageSet, key: str | 
         costs = replace(costs, plan={**costs.plan, **{k: searched.plan[k] for k in ("found", "search_s")}})
     with app.database.reading() as session:
         measured = qpus.measured_accuracies(session, network.id, str(parameters.visible))
-    compared = with_experience(costs.plan["qpus"], measured, request.budget_us)
+    compared = qpus.with_experience(costs.plan["qpus"], measured, request.budget_us)
     costs = replace(costs, plan={**costs.plan, "qpus": compared})
     return reports_solver.costs(costs, images.name, parameters, size)

@@ -17,7 +17,7 @@ from sqlalchemy import delete, insert, select, update
 
 from producer.networks.chosen import ChosenNetwork
 from producer.progress.stages import progress_of
-from producer.reports.qpus import comparison_table, with_experience
+from producer.reports.qpus import comparison_table
 from producer.runs import dry_runs, qpus
 from producer.runs.dry_runs import enqueue_dry_run
 from producer.runs.enqueue import RunOptions, enqueue_run
@@ -233,7 +233,7 @@ def test_a_budget_is_spent_where_it_suffices_for_all_images(
 
 
 def test_a_dry_run_compares_all_qpus_and_says_which_are_chosen(
-    context: Context, working: ChosenNetwork, emulator: Emulator
+    context: Context, working: ChosenNetwork, emulator: Emulator, cli: Cli
 ) -> None:
     run = enqueue(context, working, CHEAP)
     assert work(context, run) is RunState.DONE
@@ -241,7 +241,7 @@ def test_a_dry_run_compares_all_qpus_and_says_which_are_chosen(
     with context.database.reading() as session:
         measured = qpus.measured_accuracies(session, working.id, "folded")
         (use,) = qpus.uses(session, run)
-    rows = {row["qpu"]: row for row in with_experience(only["qpus"], measured, use.qpu_time_us + 1)}
+    rows = {row["qpu"]: row for row in qpus.with_experience(only["qpus"], measured, use.qpu_time_us + 1)}
     assert {name: row["images"] for name, row in rows.items()} == {CHEAP: BATCH * BATCHES, DEAR: 0, "tiny": 0}
     assert rows[CHEAP]["qpu_us"] == only["qpu_us"] == pytest.approx(use.qpu_time_us, abs=2.0)
     assert (rows[CHEAP]["accuracy"], rows[CHEAP]["accuracy_of"]) == (use.accuracy, f"run {run}")
@@ -261,6 +261,13 @@ def test_a_dry_run_compares_all_qpus_and_says_which_are_chosen(
     Console(file=text, width=80).print(comparison_table(list(rows.values()), "QPUs"))
     assert f"> {CHEAP}" in text.getvalue()
     assert "too small" in text.getvalue()
+    half = enqueue(context, working, "cheapest", batches=2, budget_us=round(rows[CHEAP]["qpu_us"] / 2))
+    (planned,) = json.loads(cli("plan", "--json"))["runs"]
+    left = {row["qpu"]: row for row in planned["qpus"]}
+    assert (planned["run_id"], left[CHEAP]["images"]) == (half, 2 * BATCH)
+    assert left[CHEAP]["qpu_us"] == pytest.approx(rows[CHEAP]["qpu_us"] * 2 / BATCHES, abs=1)
+    assert [row["fits_budget"] for row in planned["qpus"]] == [False, False, None]
+    assert f"QPUs of run {half}" in cli("plan")
 
 
 def dry_run(context: Context, network: ChosenNetwork, qpu: str) -> dict[str, Any]:

@@ -128,9 +128,9 @@ def test_a_night_never_holds_more_than_its_time(runs: list[tuple[float, int, boo
 
 def test_costs() -> None:
     plan, _ = planned(waiting(hours_long=0.5))
-    shown = plan_object(plan, Price(120.0, "EUR"))
+    shown = plan_object(plan, Price(120.0, "EUR"), {})
     assert (shown["cost"], shown["currency"], shown["runs"][0]["cost"]) == (3600.0, "EUR", 3600.0)
-    assert plan_object(plan, None)["cost"] is None
+    assert plan_object(plan, None, {})["cost"] is None
 
 
 def test_since() -> None:
