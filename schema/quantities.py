@@ -1,4 +1,4 @@
-"""Numbers with their units, for display: no "1 images", no "0.0 MB", no "1.11e+03"."""
+"""Numbers with their units, for display: no "1 images", no "1.11e+03"."""
 
 from __future__ import annotations
 
@@ -15,18 +15,6 @@ def count_text(count: int, noun: str) -> str:
     if count == 1:
         return f"1 {noun}"
     return f"{count:,} {noun}{'es' if noun.endswith(('ch', 'sh', 's', 'x')) else 's'}"
-
-
-def size_text(size: int) -> str:
-    """Return ``size`` in bytes, kB, MB or GB, with three digits.
-
-    >>> size_text(1), size_text(950), size_text(41_250), size_text(2_000_000_000)
-    ('1 byte', '950 bytes', '41.2 kB', '2 GB')
-    """
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= factor:
-            return f"{number_text(size / factor)} {unit}"
-    return count_text(size, "byte")
 
 
 def number_text(value: float, digits: int = 3) -> str:

@@ -26,6 +26,7 @@ from schema.database import Database, record_event
 from schema.errors import ImageError
 from schema.network.architecture import Architecture
 from schema.parameters import Parameters, Solver, Visible, fields_of, scope
+from schema.quantities import count_text
 from schema.states import CalibrationState
 from schema.tables import Calibration, Chip, Network, Run, TrainingSet
 
@@ -168,7 +169,8 @@ def refuse_shared_images(images: ImageSet, test: ImageSet) -> None:
     shared = overlap.shared_images(overlap.digests(images.images), overlap.digests(test.images))
     if shared:
         raise ImageError(
-            f"{len(shared):,} of the {len(images.images):,} images of {images.name} are also in {test.name} "
+            f"{len(shared):,} of the {count_text(len(images.images), 'image')} of {images.name} are "
+            f"also in {test.name} "
             f"(the first is image {shared[0]}), and accuracy on {test.name} would be too optimistic: "
             "calibrate with other images, or accept that with --allow-overlap"
         )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.errors import Corrupt
+from schema.quantities import count_text
 
 _BYTES = hashlib.sha256().digest_size
 
@@ -38,7 +39,9 @@ def unseal(data: bytes, images: int) -> bytes:
     """
     packed = data[: _BYTES * images]
     if len(packed) < _BYTES * images or data not in (packed, seal(packed)):
-        raise Corrupt(f"the digests of its {images:,} images are damaged: their checksum does not agree")
+        raise Corrupt(
+            f"the digests of its {count_text(images, 'image')} are damaged: their checksum does not agree"
+        )
     return packed
 
 

@@ -15,6 +15,7 @@ from producer.runs import queries
 from producer.runs.request import RunRequest
 from schema.network.architecture import preset
 from schema.parameters import Origin, Parameters, Solver, Visible
+from schema.quantities import count_text
 
 TRAINED_ON = 1_000  # of scikit-learn's 1,797 digits; the others were never seen
 ON_QUBITS = 48  # images that are also classified by the emulator: in two problems
@@ -72,7 +73,9 @@ def train(app: AppContext, architecture: str, images: ImageSet) -> str:
     )
     console = screen()
     if queued.created:
-        console.print(f"training network {architecture} on {len(images.images):,} images of {images.name}")
+        console.print(
+            f"training network {architecture} on {count_text(len(images.images), 'image')} of {images.name}"
+        )
     trained = watch_training(app.database, queued.id, console, app.check)
     name = f"{trained.name}@{trained.version}"
     console.print(f"network {name} is ready")
@@ -94,7 +97,8 @@ def classify(
     """
     console = screen()
     console.print(
-        f"classifying {len(images.images):,} images of {images.name}, {parameters.reads} reads each"
+        f"classifying {count_text(len(images.images), 'image')} of {images.name}, "
+        f"{count_text(parameters.reads, 'read')} each"
     )
     request = RunRequest(network=network, solver=solver, asked=parameters.to_dict(), calibrated=False)
     run, _ = submit(app, request, images)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from producer.commands.shared import options as o
+from schema.quantities import count_text
 
 if TYPE_CHECKING:
     from producer.doctor.finding import Diagnosis
@@ -106,7 +107,7 @@ def _show(diagnosis: Diagnosis) -> None:
         typer.echo(f"note: {note}")
     left = sum(not finding.repaired for finding in diagnosis.findings)
     repaired = len(diagnosis.findings) - left
-    looked = f"{sum(diagnosis.checked.values()):,} rows were looked at"
+    looked = f"looked at {count_text(sum(diagnosis.checked.values()), 'row')}"
     if not diagnosis.findings:
         typer.echo(f"{looked}: all is well")
         return

@@ -11,6 +11,7 @@ import typer
 from producer.commands.shared import options as o
 from producer.commands.shared.request import Qpu, Tiles
 from schema.parameters import Parameters, Solver, Visible, solver
+from schema.quantities import count_text
 
 if TYPE_CHECKING:
     from producer.embeddings.queries import EmbeddingSummary, UnitLayers
@@ -248,10 +249,11 @@ def _draw(database: Database, number: int, path: Path, tile: int | None) -> None
     with database.reading() as session:
         tiling = queries.read_tiling(session, number)
         chip = chips.read(session, embedding.chip_id)
-    copies = "1 tile" if tiling.tiles == 1 else f"{tiling.tiles} tiles"
+    copies = count_text(tiling.tiles, "tile")
     title = (
         f"{embedding.name}: {copies} on {chip.name}, "
-        f"{len(tiling.qubits):,} of {len(chip.qubits):,} qubits, longest chain {tiling.longest_chain}"
+        f"{len(tiling.qubits):,} of {count_text(len(chip.qubits), 'qubit')}, longest chain "
+        f"{tiling.longest_chain}"
     )
     draw(path, chip, tiling, title, layers, tile)
     typer.echo(f"drawn to {path}", err=True)

@@ -13,6 +13,7 @@ from producer.commands.shared.reading import Fitted, Invert, Resize, SkipUnreada
 from producer.images.preprocessing import Fit, Preprocessing
 from schema.errors import ParameterError
 from schema.parameters import TRANSFERS, Origin, Solver, Visible, solver
+from schema.quantities import count_text
 
 if TYPE_CHECKING:
     from producer.networks.queries import NetworkSummary
@@ -213,7 +214,7 @@ def export_network(
                 networks_queries.training_set(session, network.network_id),
             )
     description_path = bundle.save(complete, output)
-    size = f"{len(complete.data):,} bytes"
+    size = count_text(len(complete.data), "byte")
     typer.echo(f"{network.name}@{network.version}: {output} ({size}) and {description_path}", err=True)
 
 
@@ -387,6 +388,6 @@ def _draw(database: Database, network: NetworkSummary, path: Path, image: str | 
         images, index = networks_q_matrix.read_image(image, chosen)
         pixels, subject = images.images[index], f"image {index} of {images.name}"
     q = networks_q_matrix.compute(load(), chosen.id, pixels)
-    title = f"{name}, {len(q.values)} units, {subject}"
+    title = f"{name}, {count_text(len(q.values), 'unit')}, {subject}"
     figures_q_matrix.draw_q(path, q.values, q.sizes, q.kinds, network.classes, title)
     typer.echo(f"drawn to {path}", err=True)

@@ -13,6 +13,7 @@ from producer.commands.shared.watching import _show, follow_and_print, print_enq
 from producer.progress.reasons import outages_of
 from schema.errors import ParameterError
 from schema.parameters import Parameters, Rule, Unembedding
+from schema.quantities import count_text
 from schema.states import PausedBy, RunState
 
 app = typer.Typer(
@@ -143,7 +144,7 @@ def resume(
         typer.echo(f"run {run} waits: {summary.pause_reason}; --now opens it at once")
         return
     hints.send(settings.broker_url, Message(Task.DISPATCH))
-    typer.echo(f"run {run} continues with {left:,} batches left: `annealq runs watch {run}`")
+    typer.echo(f"run {run} continues with {count_text(left, 'batch')} left: `annealq runs watch {run}`")
 
 
 @app.command()
@@ -161,7 +162,8 @@ def cancel(run: Number, json: Json = False) -> None:
     typer.echo(f"run {run} is cancelled; {spent.charged_us / 1e6:,.3f} s of QPU time were charged so far")
     if spent.in_flight:
         typer.echo(
-            f"{spent.in_flight:,} problems ({spent.in_flight_us / 1e6:,.3f} s) are submitted: those "
+            f"{count_text(spent.in_flight, 'problem')} ({spent.in_flight_us / 1e6:,.3f} s) are "
+            "submitted: those "
             f"that still wait are withdrawn, the others are charged: `annealq runs show {run}`"
         )
 
@@ -313,6 +315,7 @@ def prune(
     Such a run cannot be scored again. A SQLite file does not shrink, but reuses the space.
     """
     from producer.context import database
+    from producer.images.limits import format_bytes
     from producer.reports.progress import StepBars
     from producer.reports.terminal import print_json, screen
     from producer.runs import prune as runs_prune
@@ -327,7 +330,8 @@ def prune(
     verb = "would remove" if dry_run else "removed"
     for pruned in removed:
         typer.echo(
-            f"{verb} reads of run {pruned.run_id}: {pruned.problems:,} problems, {pruned.bytes / 1e6:,.1f} MB"
+            f"{verb} reads of run {pruned.run_id}: {count_text(pruned.problems, 'problem')}, "
+            f"{format_bytes(pruned.bytes)}"
         )
     if not removed:
         typer.echo("nothing to remove: no finished run has reads that can be removed")

@@ -26,7 +26,7 @@ from producer.progress.stages import ImageProgress, progress_of
 from producer.runs import queries
 from schema.database import Database
 from schema.errors import AnnealqError, NotFound, ParameterError, RequestRefused
-from schema.quantities import duration_text
+from schema.quantities import count_text, duration_text
 from schema.states import LIVE_RUNS
 from schema.tables import Classification
 
@@ -283,7 +283,10 @@ class Dashboard:
 
 
 def _progress(progress: ImageProgress, now: datetime) -> dict[str, Any]:
-    text = f"{progress.scored:,} of {progress.images:,} images are scored, {progress.sampled:,} sampled"
+    text = (
+        f"{progress.scored:,} of {count_text(progress.images, 'image')} are scored, "
+        f"{progress.sampled:,} sampled"
+    )
     if progress.failed:
         text += f", {progress.failed:,} failed"
     if progress.search:

@@ -12,7 +12,7 @@ from typing import Any
 from producer.dashboard.run_facts import RunFacts
 from producer.runs import queries
 from producer.runs.request import option_name
-from schema.quantities import time_text
+from schema.quantities import count_text, time_text
 
 _RESCORED = {"reads", "rule", "fraction", "beta", "unembedding"}
 
@@ -40,20 +40,24 @@ def rows(facts: RunFacts) -> list[tuple[str, str]]:
     network, calibration = provenance.network, provenance.calibration
     training = json.dumps(network.training, sort_keys=True)
     values = [
-        ("data", f"{run.name}, {run.images:,} images in {run.batches:,} batches"),
+        ("data", f"{run.name}, {count_text(run.images, 'image')} in {count_text(run.batches, 'batch')}"),
         ("content, sha256", provenance.content_sha256),
         ("network", f"{run.network}, {network.origin}; trained with {training}"),
         ("weights, sha256", network.weights_sha256 or "none"),
         ("parameters", json.dumps(_parameters(run), sort_keys=True)),
     ]
     if calibration is not None:
-        images = f"{calibration.images:,} images of {calibration.name}"
+        images = f"{count_text(calibration.images, 'image')} of {calibration.name}"
         values.append(("calibration", f"{calibration.calibration_id}, on {images}"))
     for embedding in provenance.embeddings:
         seed = "" if embedding.seed is None else f", seed {embedding.seed}"
         values += [
             ("solver", f"{embedding.solver}: {embedding.chip}, graph {embedding.graph_id}"),
-            ("embedding", f"{embedding.embedding_id}: {embedding.tiles} tiles by {embedding.method}{seed}"),
+            (
+                "embedding",
+                f"{embedding.embedding_id}: {count_text(embedding.tiles or 1, 'tile')} by "
+                f"{embedding.method}{seed}",
+            ),
         ]
     times = (("enqueued", run.created_at), ("started", run.started_at), ("finished", run.finished_at))
     values += [(name, time_text(when)) for name, when in times if when is not None]

@@ -143,7 +143,8 @@ def chip_png(session: Session, summary: embeddings_queries.EmbeddingSummary) -> 
     chip = chips.read(session, summary.chip_id)
     text = (
         f"embedding {summary.embedding_id}: {count_text(tiling.tiles, 'tile')} on {chip.name}, "
-        f"{len(tiling.qubits):,} of {len(chip.qubits):,} qubits, longest chain {tiling.longest_chain}"
+        f"{len(tiling.qubits):,} of {count_text(len(chip.qubits), 'qubit')}, longest chain "
+        f"{tiling.longest_chain}"
     )
     layers = embeddings_queries.unit_layers(session, summary.embedding_id, summary.units)
     figure = embedding.chip_figure(chip, tiling, text, layers)
@@ -201,7 +202,7 @@ def _tiles(facts: RunFacts) -> list[tuple[str, str, str]]:
     if controls := figures.get("controls"):
         for at, (name, key) in enumerate((("network itself", "network"), ("random bits", "random_bits"))):
             share = controls[key]
-            text = f"accuracy without annealing, {share['images']:,} images"
+            text = f"accuracy without annealing, {count_text(share['images'], 'image')}"
             tiles.insert(1 + at, (name, f"{share['accuracy']:.2%}", text))
     if rate := figures.get("images_per_second"):
         tiles.append(("throughput", f"{rate:,.1f} / s", f"images, over {figures['elapsed_seconds']:,.1f} s"))

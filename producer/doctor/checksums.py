@@ -18,6 +18,7 @@ from schema.database import Database
 from schema.errors import Corrupt, NetworkError
 from schema.network import weights
 from schema.network.architecture import Architecture
+from schema.quantities import count_text
 from schema.states import EmbeddingState
 from schema.tables import (
     Base,
@@ -150,7 +151,7 @@ def _sample_set(row: Any) -> None:
     sample_set = samples.decode(row.data)
     reads = sample_set.packed.shape[1]
     if (reads, sample_set.variables) != (row.reads, row.variables):
-        raise Corrupt(f"it holds {reads} reads, but its row says {row.reads}")
+        raise Corrupt(f"it holds {count_text(reads, 'read')}, but its row says {row.reads}")
 
 
 ALL_STORED = (

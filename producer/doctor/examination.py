@@ -25,6 +25,7 @@ from producer.embeddings import chips
 from schema.database import Database
 from schema.errors import StaleState
 from schema.parameters import Solver
+from schema.quantities import count_text
 from schema.settings import Settings
 from schema.tables import Base
 
@@ -81,7 +82,7 @@ def examine(
         sizes[f"{solver} problems"] = own
         findings += differences
         if others:
-            notes += (f"{solver}: {others:,} problems were sent by other databases of annealq",)
+            notes += (f"{solver}: {count_text(others, 'problem')} sent by other databases of annealq",)
     return Diagnosis(sizes, tuple(findings), notes)
 
 

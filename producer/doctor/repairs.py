@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from schema.database import transition
 from schema.errors import StaleState
+from schema.quantities import count_text
 from schema.states import BatchState, ProblemState, RunState, State
 from schema.tables import Base, Batch, Classification, Event, Problem, Run, SampleSet
 
@@ -136,7 +137,7 @@ class RemoveClassifications:
                 raise StaleState(f"batch {self.batch} is scored by now")
             where.append(Classification.image.between(batch.first_image, batch.first_image + batch.count - 1))
         deleted = session.execute(delete(Classification).where(*where))
-        why = f"{deleted.rowcount} rows: {self.why}"  # type: ignore[attr-defined]
+        why = f"{count_text(deleted.rowcount, 'row')}: {self.why}"  # type: ignore[attr-defined]
         record(session, "classifications", self.run, "removed", why, now=now)
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, defer
 from schema.calendar.run_hours import format_time
 from schema.codecs.corruption import stored_in
 from schema.errors import Corrupt, NotFound
+from schema.quantities import count_text
 from schema.states import ProblemState
 from schema.tables import Chip, Problem
 
@@ -173,7 +174,10 @@ def unpack(data: bytes, qubits: int, couplers: int) -> tuple[IndexArray, IndexAr
     except zlib.error as error:
         raise Corrupt(f"a chip's graph is damaged: {error}") from None
     if len(flat) != size or not inflater.eof:
-        raise Corrupt(f"a chip's graph does not hold {qubits:,} qubits and {couplers:,} couplers")
+        raise Corrupt(
+            f"a chip's graph does not hold {count_text(qubits, 'qubit')} and "
+            f"{count_text(couplers, 'coupler')}"
+        )
     values = np.frombuffer(flat, "<i4").astype(np.int32)
     return values[:qubits], values[qubits:].reshape(couplers, 2)
 

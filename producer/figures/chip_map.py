@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producer.figures import chip_layout, saving
+from schema.quantities import count_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,8 +44,9 @@ def chip_map_figure(chip: ChipGraph, found: ChipMap) -> Figure:
     figure = Figure(figsize=(2 * _SIDE, _SIDE + 0.6), dpi=_DPI, layout=layout)
     left, right = figure.subplots(1, 2)
     figure.suptitle(
-        f"{chip.name}, graph {chip.graph_id}: {len(found.qubits):,} of {len(chip.qubits):,} qubits, "
-        f"{found.problems:,} problems",
+        f"{chip.name}, graph {chip.graph_id}: {len(found.qubits):,} of "
+        f"{count_text(len(chip.qubits), 'qubit')}, "
+        f"{count_text(found.problems, 'problem')}",
         fontsize=12,
     )
     most = float(np.percentile(np.abs(found.field_errors), _SHOWN)) or 1.0

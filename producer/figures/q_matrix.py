@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from schema.quantities import count_text
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Normalize
@@ -131,7 +133,10 @@ def _draw_matrix(
     ]
     couplers = int(np.count_nonzero(np.triu(q_matrix, k=1)))
     handles.append(
-        Patch(alpha=0, label=f"{couplers:,} couplers, {couplers / max(1, _pairs(units)):.1%} of pairs")
+        Patch(
+            alpha=0,
+            label=f"{count_text(couplers, 'coupler')}, {couplers / max(1, _pairs(units)):.1%} of pairs",
+        )
     )
     axes.legend(handles=handles, loc="lower left", frameon=False, title="units", alignment="left")
 

@@ -10,6 +10,7 @@ import numpy as np
 from producer.images.limits import MAX_LABEL
 from producer.images.stream import printable
 from schema.errors import ImageError, ParameterError
+from schema.quantities import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,13 +41,15 @@ class ImageSet:
     def limit(self, n: int) -> ImageSet:
         """Return the first ``n`` images, or all if there are fewer; raise ParameterError if ``n`` < 1."""
         if n < 1:
-            raise ParameterError(f"a limit of {n} images is too small: give 1 or more")
+            raise ParameterError(f"a limit of {count_text(n, 'image')} is too small: give 1 or more")
         return self if n >= len(self.images) else self._take(np.arange(n))
 
     def skip(self, n: int) -> ImageSet:
         """Return all but the first ``n`` images; raise ParameterError if none would be left, or ``n`` < 0."""
         if not 0 <= n < len(self.images):
-            raise ParameterError(f"{self.name} has {len(self.images):,} images: {n} cannot be skipped")
+            raise ParameterError(
+                f"{self.name} has {count_text(len(self.images), 'image')}: {n} cannot be skipped"
+            )
         return self._take(np.arange(n, len(self.images)))
 
     def sample(self, n: int, seed: int) -> ImageSet:

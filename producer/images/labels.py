@@ -8,6 +8,7 @@ import numpy as np
 
 from producer.images.limits import MAX_LABEL
 from schema.errors import ImageError
+from schema.quantities import count_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +30,10 @@ def to_labels(array: NDArray[np.generic], images: int, name: str) -> NDArray[np.
         hint = ", for one-hot rows labels.argmax(axis=1)" if flat.ndim == 2 else ""
         raise ImageError(f"{name} has labels of shape {array.shape}: save one whole number per image{hint}")
     if len(flat) != images:
-        raise ImageError(f"{name} has {len(flat):,} labels for {images:,} images: give one label per image")
+        raise ImageError(
+            f"{name} has {count_text(len(flat), 'label')} for {count_text(images, 'image')}: give "
+            "one label per image"
+        )
     if flat.dtype.kind not in "uif":
         raise ImageError(f"{name} has labels of type {flat.dtype}: save them as whole numbers from 0")
     numbers = flat.astype(np.float64)

@@ -16,6 +16,7 @@ import numpy as np
 from producer.images.limits import MAX_NPY_HEADER
 from producer.images.stream import open_stream, printable
 from schema.errors import ImageError
+from schema.quantities import count_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +54,8 @@ def read_array(stream: Stream) -> NDArray[np.generic]:
     (size,) = struct.unpack(size_format, stream.take(struct.calcsize(size_format)))
     if major not in (1, 2, 3) or size > MAX_NPY_HEADER:
         raise ImageError(
-            f"{stream.name} has .npy version {major} and a header of {size:,} bytes, unsupported: {HINT}"
+            f"{stream.name} has .npy version {major} and a header of {count_text(size, 'byte')}, "
+            f"unsupported: {HINT}"
         )
     dtype, fortran_order, shape = _header(stream.take(size), stream.name)
     if fortran_order:

@@ -8,6 +8,7 @@ import numpy as np
 
 from producer.images.limits import CHUNK_PIXELS, MAX_IMAGES, MAX_PIXELS
 from schema.errors import ImageError
+from schema.quantities import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +65,7 @@ def _check_size(shape: tuple[int, ...], name: str) -> None:
     if count == 0 or height == 0 or width == 0:
         raise ImageError(f"{name} holds no images (shape {shape})")
     if count > MAX_IMAGES:
-        raise ImageError(f"{name} holds {count:,} images, more than {MAX_IMAGES:,}: split it")
+        raise ImageError(f"{name} holds {count_text(count, 'image')}, more than {MAX_IMAGES:,}: split it")
     if height * width > MAX_PIXELS:
         raise ImageError(
             f"{name} has images of {height:,} x {width:,} pixels, more than {MAX_PIXELS:,}: scale them down"

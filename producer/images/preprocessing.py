@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from producer.images.limits import MAX_BYTES, format_bytes
 from schema.errors import ImageError, ParameterError
+from schema.quantities import count_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,7 +83,8 @@ class Preprocessing:
         needed = len(images) * size[0] * size[1]
         if needed > MAX_BYTES:
             raise ImageError(
-                f"{len(images):,} images of {size[0]} x {size[1]} pixels are {format_bytes(needed)}, more "
+                f"{count_text(len(images), 'image')} of {size[0]} x {size[1]} pixels are "
+                f"{format_bytes(needed)}, more "
                 f"than {format_bytes(MAX_BYTES)}: choose a smaller size"
             )
         prepared = np.empty((len(images), *size), np.uint8)

@@ -25,6 +25,7 @@ from producer.images.preprocessing import AS_IS, COLOURED, Changes, Preprocessin
 from producer.images.stream import open_stream, printable, translate_errors
 from producer.images.table import read_label_table, read_table
 from schema.errors import ImageError
+from schema.quantities import count_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -227,7 +228,8 @@ def _refuse_flattened_images(raw: _Raw, source: str) -> None:
     reshape = f"reshape(-1, {side}, {side})" if is_square else "reshape(-1, H, W)"
     if raw.labels is not None and len(raw.labels) == rows != 1:
         raise ImageError(
-            f"{source} has {rows:,} labels for an array of shape {raw.images.shape}, which is one image: "
+            f"{source} has {count_text(rows, 'label')} for an array of shape {raw.images.shape}, "
+            "which is one image: "
             f"reshape rows of pixels to (N, H, W) by {reshape}"
         )
     if is_square and side > 4 and rows not in (1, columns):

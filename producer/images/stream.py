@@ -26,6 +26,7 @@ from producer.images.limits import (
     format_bytes,
 )
 from schema.errors import ImageError
+from schema.quantities import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,12 +73,14 @@ class Stream:
         got = self._fill(array.reshape(-1).view(np.uint8).data)
         if got < array.nbytes:
             raise ImageError(
-                f"{self.name} is truncated ({array.nbytes:,} bytes of data announced, {got:,} found): "
+                f"{self.name} is truncated ({count_text(array.nbytes, 'byte')} of data announced, "
+                f"{got:,} found): "
                 "fetch it again"
             )
         if self.file.read(1):
             raise ImageError(
-                f"{self.name} has bytes after the {array.nbytes:,} bytes of data announced: fetch it again, "
+                f"{self.name} has bytes after the {count_text(array.nbytes, 'byte')} of data "
+                "announced: fetch it again, "
                 "or save one array to a file"
             )
         return array
@@ -119,7 +122,7 @@ class Stream:
         left = self.most - self.file.tell()
         if claimed > left:
             raise ImageError(
-                f"{self.name} is truncated (it announces {sizes} values, {claimed:,} bytes, "
+                f"{self.name} is truncated (it announces {sizes} values, {count_text(claimed, 'byte')}, "
                 f"and can hold {max(left, 0):,} at most): fetch it again"
             )
 

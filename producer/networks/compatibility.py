@@ -11,6 +11,7 @@ from producer.images.imageset import MOST_OFFERED, ImageSet
 from producer.networks.chosen import ChosenNetwork
 from schema.errors import ImageError
 from schema.network.architecture import Architecture
+from schema.quantities import count_text
 
 
 def match_images(images: ImageSet, network: ChosenNetwork) -> ImageSet:
@@ -38,7 +39,8 @@ def match_images(images: ImageSet, network: ChosenNetwork) -> ImageSet:
     if labels.max() >= len(network.classes):
         raise ImageError(
             f"{images.name}: image {int(labels.argmax())} has label {labels.max()}, "
-            f"network {network.name!r} has {len(network.classes)} classes, 0 to {len(network.classes) - 1}: "
+            f"network {network.name!r} has {count_text(len(network.classes), 'class')}, 0 to "
+            f"{len(network.classes) - 1}: "
             "number classes from 0, take some with --classes, or set `classes` in the architecture"
         )
     return replace(images, labels=labels)
@@ -56,7 +58,8 @@ def class_names(architecture: Architecture, images: ImageSet) -> list[str]:
     if len(images.classes) != architecture.classes:
         found = ", ".join(images.classes[:MOST_OFFERED]) + (", ..." * (len(images.classes) > MOST_OFFERED))
         raise ImageError(
-            f"{images.name} has {len(images.classes)} classes ({found}), architecture {architecture.name!r} "
+            f"{images.name} has {count_text(len(images.classes), 'class')} ({found}), architecture "
+            f"{architecture.name!r} "
             f"has {architecture.classes}: write `classes = {len(images.classes)}` in its file"
         )
     return list(images.classes)

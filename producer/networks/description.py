@@ -22,6 +22,7 @@ from schema.errors import NetworkError
 from schema.network.architecture import Architecture, read_table
 from schema.network.layers import Spec
 from schema.network.temperature import Temperature
+from schema.quantities import count_text
 
 FORMAT = "annealq-network-1"
 
@@ -71,7 +72,7 @@ class Description(Spec):
         number = len(self.classes)
         if number != self.architecture.classes:
             wanted = f"architecture {self.architecture.name!r} has {self.architecture.classes}"
-            raise NetworkError(f"{number} classes are named; {wanted}")
+            raise NetworkError(f"it names {count_text(number, 'class')}; {wanted}")
         for name in self.classes:
             if not isinstance(name, str) or not 1 <= len(name) <= _MAX_NAME or not name.isprintable():
                 raise NetworkError(

@@ -14,6 +14,7 @@ from schema.database import Database, record_event
 from schema.errors import NetworkError
 from schema.network.names import check_name, parse
 from schema.parameters import Origin
+from schema.quantities import count_text
 from schema.states import NetworkState
 from schema.tables import Calibration, Network, Run, Schedule
 
@@ -109,7 +110,7 @@ def remove(database: Database, name: str) -> NetworkSummary:
             select(func.max(Run.id), func.count()).where(Run.network_id == network.network_id)
         ).one()
         if runs:
-            number = "a run" if runs == 1 else f"{runs:,} runs"
+            number = "a run" if runs == 1 else count_text(runs, "run")
             raise NetworkError(
                 f"network {network.pinned} is that of {number}, the newest is {last_run}: "
                 "`annealq runs delete RUN` first"

@@ -16,6 +16,7 @@ from producer.networks.compatibility import match_images
 from producer.stack import programs
 from producer.stack.programs import Program
 from schema.errors import ParameterError
+from schema.quantities import count_text
 from schema.settings import Settings
 
 _PATIENCE_S = 300  # importing torch from a cold disk takes its time
@@ -48,7 +49,9 @@ def read_image(text: str, network: ChosenNetwork) -> tuple[ImageSet, int]:
     images = read_images(data if has_index else text)
     index = int(number) if has_index else 0
     if index >= len(images.images):
-        raise ParameterError(f"{images.name} has {len(images.images)} images, 0 to {len(images.images) - 1}")
+        raise ParameterError(
+            f"{images.name} has {count_text(len(images.images), 'image')}, 0 to {len(images.images) - 1}"
+        )
     only = replace(images, images=images.images[index : index + 1], labels=None, sources=None)
     match_images(only, network)
     return images, index

@@ -11,6 +11,7 @@ from producer.images.imageset import ImageSet
 from producer.images.stream import printable
 from schema.errors import ImageError
 from schema.network.architecture import MAX_CLASSES, Architecture
+from schema.quantities import count_text
 
 VISIBLE = 40
 """Visible units, as in the preset `mnist`: with 10 classes Q has 50 units (Higham and Bedford, 4.2)."""
@@ -41,7 +42,8 @@ def starter_text(images: ImageSet, name: str | None = None) -> str:
     batch = 32 if small else 128
     brightest = int(images.images.max())
     lines = [
-        f"# A starter for {printable(images.name)}: {count:,} images of {height} x {width} pixels.",
+        f"# A starter for {printable(images.name)}: {count_text(count, 'image')} of {height} x "
+        f"{width} pixels.",
         f"name = {json.dumps(name or _name(images.name))}",
         f"classes = {classes}{_named(images)}",
         "",
@@ -87,7 +89,9 @@ def _classes(images: ImageSet) -> int:
         )
     classes = int(images.labels.max()) + 1 if images.classes is None else len(images.classes)
     if not 2 <= classes <= MAX_CLASSES:
-        raise ImageError(f"{images.name} has {classes} classes; a network has 2 to {MAX_CLASSES}")
+        raise ImageError(
+            f"{images.name} has {count_text(classes, 'class')}; a network has 2 to {MAX_CLASSES}"
+        )
     return classes
 
 

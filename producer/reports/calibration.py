@@ -12,6 +12,7 @@ from rich.table import Table
 from producer.calibration.queries import CalibrationSummary
 from producer.reports.parameters import controls_text, parameters_text
 from producer.reports.terminal import new_grid, new_table
+from schema.quantities import count_text
 
 _SETTINGS = ("visible", "lam", "sweeps", "chain_strength", "scale")
 
@@ -55,7 +56,7 @@ def _spent(measured: Mapping[str, Any], calibration: CalibrationSummary) -> str:
     of = "" if budget_us is None else f" of {budget_us / 1e6:g} s"
     settings = len(measured["candidates"])
     return (
-        f"{settings} settings on {calibration.images:,} images each, "
+        f"{settings} settings on {count_text(calibration.images, 'image')} each, "
         f"{measured['spent_us'] / 1e6:.3g} s{of} QPU time"
     )
 
@@ -127,6 +128,6 @@ def calibrations_table(calibrations: Sequence[CalibrationSummary]) -> Table:
             calibration.state,
             "" if calibration.parameters is None else parameters_text(calibration.parameters),
             "" if calibration.accuracy is None else f"{calibration.accuracy:.2%}",
-            f"{calibration.images:,} images of {calibration.name}",
+            f"{count_text(calibration.images, 'image')} of {calibration.name}",
         )
     return table

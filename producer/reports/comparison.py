@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from producer.reports.terminal import new_grid, new_table
 from producer.runs import queries
 from schema.errors import ParameterError
+from schema.quantities import count_text
 from schema.tables import Batch, BatchImages
 
 _EXACT = 1_000  # images that one run alone has right, up to which the test is computed exactly
@@ -141,14 +142,15 @@ def comparison_text(comparison: RunComparison) -> RenderableType:
     grid.add_row("runs", f"{first} by {comparison.networks[0]}, {second} by {comparison.networks[1]}")
     same = comparison.agree / comparison.images
     grid.add_row(
-        "agreement", f"{same:.2%}: the same class for {comparison.agree:,} of {comparison.images:,} images"
+        "agreement",
+        f"{same:.2%}: the same class for {comparison.agree:,} of {count_text(comparison.images, 'image')}",
     )
     if comparison.p_value is not None:
         shares = [f"{right / comparison.labelled:.2%}" for right in comparison.right]
-        grid.add_row("accuracy", f"{shares[0]} and {shares[1]} of {comparison.labelled:,} images")
+        grid.add_row("accuracy", f"{shares[0]} and {shares[1]} of {count_text(comparison.labelled, 'image')}")
         grid.add_row(
             "right in one alone",
-            f"{comparison.only_first_right:,} and {comparison.only_second_right:,} images",
+            f"{comparison.only_first_right:,} and {count_text(comparison.only_second_right, 'image')}",
         )
         grid.add_row("McNemar's test", f"p = {comparison.p_value:.2g}: {_verdict(comparison.p_value)}")
     if any(comparison.qpu_time_us):

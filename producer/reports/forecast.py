@@ -15,6 +15,7 @@ from producer.reports.qpus import comparison_table
 from producer.reports.terminal import new_table
 from schema.calendar.run_hours import format_time
 from schema.parameters import Solver
+from schema.quantities import count_text
 from schema.tables.costs import round_charge
 
 _MINUTE_US = 60_000_000
@@ -93,7 +94,7 @@ def plan_text(plan: WindowPlan, price: Price | None, zone: tzinfo, compared: Com
     remaining = sum(forecast.left_images for forecast in plan.runs)
     total = f"{_total(plan.qpu_us, price)}; " if qubits else ""
     tables = [comparison_table(rows, f"QPUs of run {run}, what is left") for run, rows in compared.items()]
-    return Group(table, f"{total}{remaining:,} images remain", *tables)
+    return Group(table, f"{total}{count_text(remaining, 'image')} remain", *tables)
 
 
 def _plan_row(forecast: Forecast, price: Price | None, zone: tzinfo, *, qubits: bool) -> list[str]:
@@ -104,7 +105,9 @@ def _plan_row(forecast: Forecast, price: Price | None, zone: tzinfo, *, qubits: 
         *_cost_cell(forecast.qpu_us, price),
         "" if run.budget_us is None else f"{run.budget_us / 1e6:,.3f} s",
     ]
-    remaining = "" if forecast.left is None else f"{forecast.left_images:,} images: {forecast.left}"
+    remaining = (
+        "" if forecast.left is None else f"{count_text(forecast.left_images, 'image')}: {forecast.left}"
+    )
     return [
         f"{run.run_id}: {run.name}",
         run.solver,
@@ -158,7 +161,7 @@ def activity_text(
             run.remark or "",
         )
     total = _total(sum(run.charged_us + run.wasted_us for run in ran), price)
-    return Group(table, f"{sum(run.images for run in ran):,} images for {total}")
+    return Group(table, f"{count_text(sum(run.images for run in ran), 'image')} for {total}")
 
 
 def _failed(run: RunActivity) -> str:

@@ -15,6 +15,7 @@ from producer.reports.calibration import calibrations_table
 from producer.reports.terminal import new_grid, new_table
 from schema.network import temperature
 from schema.network.architecture import Architecture
+from schema.quantities import count_text
 
 
 def networks_table(networks: list[queries.NetworkSummary]) -> Table:
@@ -49,8 +50,8 @@ def network_text(
     about.add_row("transfer", network.training["transfer"] + ("" if seed is None else f", seed {seed}"))
     about.add_row(
         "Q matrix",
-        f"{architecture.units} units ({' + '.join(map(str, architecture.sizes))}), "
-        f"{sum(architecture.couplers):,} couplers, density {architecture.density:.1%}",
+        f"{count_text(architecture.units, 'unit')} ({' + '.join(map(str, architecture.sizes))}), "
+        f"{count_text(sum(architecture.couplers), 'coupler')}, density {architecture.density:.1%}",
     )
     about.add_row("weights", f"{architecture.weights:,}, sha256 {network.weights_sha256 or 'none yet'}")
     if network.own_accuracy is not None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from schema.parameters import Rule
+from schema.quantities import count_text
 
 
 def consensus_text(parameters: Mapping[str, Any]) -> str:
@@ -23,7 +24,7 @@ def parameters_text(parameters: Mapping[str, Any], names: Collection[str] | None
     """Return sampling ``parameters`` (only those in ``names``, if given) that the rule uses, in one line."""
     texts = {
         "lam": None if parameters.get("lam") is None else f"lam {parameters['lam']:g}",
-        "reads": f"{parameters['reads']:,} reads",
+        "reads": count_text(parameters["reads"], "read"),
         "visible": f"visible units {parameters['visible']}",
         "sweeps": None if parameters.get("sweeps") is None else f"{parameters['sweeps']:,} sweeps",
         "rule": consensus_text(parameters),
@@ -38,6 +39,6 @@ def controls_text(controls: Mapping[str, Any] | None) -> str | None:
         return None
     network, bits = controls["network"], controls["random_bits"]
     return (
-        f"{network['accuracy']:.2%} by the network itself ({network['images']:,} images), "
+        f"{network['accuracy']:.2%} by the network itself ({count_text(network['images'], 'image')}), "
         f"{bits['accuracy']:.0%} by random bits ({bits['images']:,})"
     )

@@ -19,7 +19,7 @@ from producer.progress.stages import ImageProgress, progress_of
 from producer.runs import dry_runs
 from schema.database import Database
 from schema.errors import AnnealqError
-from schema.quantities import duration_text
+from schema.quantities import count_text, duration_text
 from schema.states import FINISHED_RUNS, CalibrationState, NetworkState, PreparationState, RunState
 
 _EVERY_S = 0.2
@@ -78,7 +78,10 @@ def watch_run(
                 return progress
             if progress.waits != waits and (waits := progress.waits):
                 console.print(f"run {run_id} is waiting: {waits}", markup=False)
-            counts = f"{progress.sampled:,} sampled, {progress.scored:,} scored of {progress.images:,} images"
+            counts = (
+                f"{progress.sampled:,} sampled, {progress.scored:,} scored of "
+                f"{count_text(progress.images, 'image')}"
+            )
             elapsed = duration_text(time.monotonic() - watched_from)
             lines.print(f"run {run_id}: {counts}{searching}, {elapsed}" + (f", {left}" if left else ""))
             check()
@@ -135,7 +138,7 @@ def watch_calibration(
             if paused is not None:
                 run, why = paused
                 raise AnnealqError(f"calibration {calibration_id} waits: its run {run} is paused: {why}")
-            lines.print(f"calibration {calibration_id}: {scored} of {images} images")
+            lines.print(f"calibration {calibration_id}: {scored} of {count_text(images, 'image')}")
             check()
             time.sleep(_EVERY_S)
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from producer.reports.terminal import new_table
+from schema.quantities import count_text
 
 
 def comparison_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
@@ -20,7 +21,7 @@ def comparison_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
         style = "bold" if row["images"] else ""
         accuracy = "unknown" if row["accuracy"] is None else f"{row['accuracy']:.2%}\n{row['accuracy_of']}"
         fits = {None: "", True: "fits", False: "too small"}[row["fits_budget"]]
-        share = f"{row['images']:,} images: " if row["images"] else ""
+        share = f"{count_text(row['images'], 'image')}: " if row["images"] else ""
         table.add_row(
             Text(f"{'> ' if row['images'] else ''}{row['qpu']}\ngraph {row['graph_id']}", style),
             _figure(row["qpu_us_per_image"], f"{least}{{:,.1f}}"),

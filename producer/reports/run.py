@@ -31,6 +31,7 @@ from producer.runs.summary import (
 )
 from schema.calendar.run_hours import RunHours, format_time
 from schema.parameters import Solver
+from schema.quantities import count_text
 from schema.states import FINISHED_RUNS, RunState
 
 _FIRST = 10  # images that are listed when no labels are known
@@ -108,7 +109,7 @@ def _figures(
     table = new_grid()
     table.add_row("run", f"{run.run_id}: {run.name}, {run.state}")
     visible = f", visible units {run.parameters['visible']}" if Solver(run.solver).is_remote else ""
-    reads = f"{run.parameters['reads']} reads an image"
+    reads = f"{count_text(run.parameters['reads'], 'read')} an image"
     why = "" if run.network_reason is None else f" ({run.network_reason})"
     table.add_row("network", f"{run.network}{why}, solver {run.solver}, {reads}{visible}")
     table.add_row("consensus", consensus_text(run.parameters))

@@ -20,6 +20,7 @@ from producer.runs.dry_runs import DryRunSummary
 from producer.runs.qpus import QpuUse
 from schema.codecs.tiling import Tiling
 from schema.parameters import Parameters, Solver
+from schema.quantities import count_text
 
 _TELLING = 50  # measured problems of a chip, with fewer of which no alarm is possible
 _BAR = 40  # characters of the longest bar
@@ -54,16 +55,18 @@ def costs(estimate: DryRunSummary, name: str, parameters: Parameters, batch_size
 def costs_text(costs: Mapping[str, Any]) -> RenderableType:
     """Return the text of a dry run with these ``costs``."""
     table = new_grid()
-    table.add_row("dry run", f"{costs['images']:,} images of {costs['name']}: nothing was submitted")
+    table.add_row(
+        "dry run", f"{count_text(costs['images'], 'image')} of {costs['name']}: nothing was submitted"
+    )
     if "embedding_id" not in costs:
         table.add_row("costs", f"solver {costs['solver']} runs on this machine: nothing is charged")
         return table
     table.add_row("solver", f"{costs['solver']}: {costs['qpu']}, graph {costs['graph_id']}")
-    sampling = f"{costs['reads']:,} reads an image, visible units {costs['visible']}"
+    sampling = f"{count_text(costs['reads'], 'read')} an image, visible units {costs['visible']}"
     table.add_row("network", f"{costs['network']}, {sampling}")
     table.add_row("embedding", _embedding(costs))
     table.add_row("strength", f"chains {costs['chain_strength']:.4g}, h and J times {costs['scale']:.4g}")
-    table.add_row("problems", f"{costs['problems']:,}, up to {costs['tiles']} images each")
+    table.add_row("problems", f"{costs['problems']:,}, up to {count_text(costs['tiles'], 'image')} each")
     table.add_row(
         "QPU time",
         f"{_time(costs['qpu_us'])}, {costs['qpu_us_per_image']:,.1f} us an image will be charged",
@@ -72,10 +75,11 @@ def costs_text(costs: Mapping[str, Any]) -> RenderableType:
 
 
 def _embedding(plan: Mapping[str, Any]) -> str:
-    tiles = "1 tile" if plan["tiles"] == 1 else f"{plan['tiles']} tiles"
+    tiles = count_text(plan["tiles"], "tile")
     origin = "stored already, its search took" if plan["found"] else "found now in"
     return (
-        f"{plan['embedding_id']}: {tiles}, {plan['qubits']:,} qubits, longest chain {plan['longest_chain']}; "
+        f"{plan['embedding_id']}: {tiles}, {count_text(plan['qubits'], 'qubit')}, longest chain "
+        f"{plan['longest_chain']}; "
         f"{origin} {plan['search_s']:.1f} s"
     )
 
@@ -154,7 +158,7 @@ def embedding_text(
         source = {None: "", True: ", now", False: ", stored already"}[found_now]
         search = f"{embedding.seconds:.1f} s by {embedding.method}{origin}, seed {embedding.seed}{source}"
         about.add_row("search", search)
-    about.add_row("used by", f"{embedding.problems:,} problems")
+    about.add_row("used by", count_text(embedding.problems, "problem"))
     parts: list[RenderableType] = [about]
     if tiling is not None:
         parts += [_chain_lengths(tiling), *_by_layer(tiling, layers)]
@@ -207,7 +211,8 @@ def qpu_rows(uses: Sequence[QpuUse]) -> list[tuple[str, str]]:
     rows = [
         (
             "QPU",
-            f"{use.qpu}, graph {use.graph_id}: {use.problems:,} problems, {use.images:,} images, "
+            f"{use.qpu}, graph {use.graph_id}: {count_text(use.problems, 'problem')}, "
+            f"{count_text(use.images, 'image')}, "
             f"{_time(use.qpu_time_us)}{_of_several(use) if len(uses) > 1 else ''}",
         )
         for use in uses
@@ -241,7 +246,9 @@ def solver_rows(figures: Mapping[str, Any], layers: UnitLayers) -> list[tuple[st
     if times := figures.get("solver_time_us"):
         rows.append(("of it", _parts(times)))
     saved = figures.get("embedding_seconds_saved", 0.0)
-    stored = f"{figures['embedding_hits']:,} batches found it, {figures['embedding_misses']:,} waited"
+    stored = (
+        f"{count_text(figures['embedding_hits'], 'batch')} found it, {figures['embedding_misses']:,} waited"
+    )
     rows.append(("embedding", f"{stored}; {saved:.1f} s of search saved"))
     if breaks := figures.get("chain_breaks"):
         worst = _unit(breaks["worst_unit"], layers)
@@ -269,7 +276,9 @@ def _chip_rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("coupling bias", f"{bias:+.3f}: field of |J| = 1 at a qubit, which h makes up for"))
     if wrong := figures.get("problems_misprogrammed"):
         lost = _time(figures.get("qpu_misprogrammed_us", 0.0))
-        rows.append(("misprogrammed", f"{wrong:,} problems, {lost} wasted; their images were sent again"))
+        rows.append(
+            ("misprogrammed", f"{count_text(wrong, 'problem')}, {lost} wasted; their images were sent again")
+        )
     return rows
 
 

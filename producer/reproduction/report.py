@@ -16,6 +16,7 @@ from producer.reproduction import charts, text
 from producer.reproduction.paper import PublishedTable
 from producer.reproduction.scores import published
 from producer.reproduction.trial import Scale, Trial
+from schema.quantities import count_text
 
 Draw = Callable[[Path], None]
 
@@ -84,7 +85,7 @@ class Comparison:
                 figures[f"{self.name}_{by}.png"] = partial(charts.draw_accuracies, curves, text.AXES[by])
         if self.scale.noise:
             page.append(
-                f"noise: {text.AXES['noise']}; {self.scale.noise_reads} reads; "
+                f"noise: {text.AXES['noise']}; {count_text(self.scale.noise_reads, 'read')}; "
                 f"mean of {self.scale.draws} draws of the errors, worst to best"
             )
         return Reproduced(self.name, self._numbers(), Group(*page), figures)

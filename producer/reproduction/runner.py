@@ -28,6 +28,7 @@ from schema.codecs import arrays
 from schema.errors import AnnealqError, ImageError, NetworkError
 from schema.network.architecture import preset
 from schema.parameters import Origin, Parameters
+from schema.quantities import count_text
 from schema.states import NetworkState, RunState
 
 TRANSFERS = ("paper", "energy")
@@ -83,7 +84,9 @@ class Runner:
         queued = submit_training(self.app, preset(name), images, transfer=transfer, seed=0, origin=origin)
         if queued.created:
             total = len(images.images)
-            self._console.print(f"training {name}, {transfer} transfer, on {total:,} images of {images.name}")
+            self._console.print(
+                f"training {name}, {transfer} transfer, on {count_text(total, 'image')} of {images.name}"
+            )
         return watch_training(self.app.database, queued.id, self._console, self.app.check)
 
     def run(self, requests: Iterable[ExperimentRun]) -> list[ExperimentResult]:

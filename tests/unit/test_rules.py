@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,12 @@ _RUNS_WHAT_IT_READS = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "ma
 _TAKES_SQL = {"execute", "exec_driver_sql", "executemany", "executescript", "text", "scalar", "scalars"}
 # A pragma takes no parameters; what is put in is a number of our own.
 _PRAGMAS = {"schema/database/engine.py": {"BUSY_TIMEOUT_MS"}, "worker/emulator/service/store.py": {"_FORMAT"}}
+
+
+_PLURAL = re.compile(
+    r" (images|problems|runs|batches|reads|tiles|units|chains|qubits|networks|files|labels|classes|couplers|"
+    r"schedules|embeddings|calibrations|keys|errors|chips|rows|layers|duplicates|bytes|pictures)\b(?!/)"
+)
 
 
 def unsafe_loads(tree: ast.AST) -> Iterator[str]:
@@ -37,6 +45,23 @@ def unsafe_loads(tree: ast.AST) -> Iterator[str]:
                 or given.get("allow_pickle") == "True"
             ):
                 yield ast.unparse(node)
+
+
+def fixed_plurals(tree: ast.AST) -> Iterator[str]:
+    """Counts in texts that say "1 images": a number, then a plural. `schema.quantities.count_text` does not.
+
+    Limits, which have names in capitals, are above 1.
+    """
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.JoinedStr):
+            continue
+        for value, after in pairwise(node.values):
+            if not (isinstance(value, ast.FormattedValue) and isinstance(after, ast.Constant)):
+                continue
+            name = ast.unparse(value.value)
+            is_count = value.format_spec is not None or name.startswith("len(")
+            if is_count and not name.isupper() and _PLURAL.match(str(after.value)):
+                yield f"{{{name}}}{after.value}"
 
 
 def built_sql(tree: ast.AST) -> Iterator[tuple[str, set[str]]]:
@@ -157,3 +182,15 @@ def test_the_rule_against_unguarded_moves_sees(source: str) -> None:
 def test_the_rules_let_pass(source: str) -> None:
     tree = ast.parse(source)
     assert (list(unsafe_loads(tree)), list(built_sql(tree)), list(unguarded_moves(tree))) == ([], [], [])
+
+
+def test_one_is_not_a_plural() -> None:
+    found = {
+        path.relative_to(ROOT).as_posix(): texts
+        for path in FILES
+        if path.is_relative_to(ROOT / "producer")
+        and (texts := list(fixed_plurals(ast.parse(path.read_text(encoding="utf-8")))))
+    }
+    assert found == {}
+    assert list(fixed_plurals(ast.parse('f"{count:,} images"'))) == ["{count} images"]
+    assert list(fixed_plurals(ast.parse('f"{len(x)} runs of {LIMIT:,} images"'))) == ["{len(x)} runs of "]

@@ -11,6 +11,7 @@ from producer.api.keys import keys
 from producer.api.keys.keys import Caller
 from schema.errors import RequestRefused
 from schema.parameters import Solver
+from schema.quantities import count_text
 from schema.states import FINISHED_RUNS
 from schema.tables import Batch, Problem, Run
 from schema.tables.api import RunSubmission
@@ -57,7 +58,8 @@ def count_run(
 def _too_many(caller: Caller, limit: int, used: int, images: int, now: datetime) -> RequestRefused:
     hint = "send fewer images" if used < limit else "wait until the next day (UTC)"
     return RequestRefused(
-        f"key {caller.name!r} may send {limit:,} images per day, has sent {used:,}; this run has {images:,}",
+        f"key {caller.name!r} may send {count_text(limit, 'image')} per day, has sent {used:,}; "
+        f"this run has {images:,}",
         429,
         f"{hint}, or ask for a higher limit",
         retry_after_s=_until_tomorrow_s(now),

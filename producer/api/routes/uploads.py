@@ -28,6 +28,7 @@ from producer.images.pixels import to_pixels
 from producer.images.preprocessing import Changes, Preprocessing
 from producer.images.source import read_images, read_labels
 from schema.errors import ImageError, RequestRefused
+from schema.quantities import count_text
 
 _GZIP = b"\x1f\x8b"
 _CHUNK = 2**20
@@ -144,7 +145,9 @@ def _read_pictures(
             )
     first = read_picture(paths[0], preprocessing)
     if len(paths) * first.size > max_bytes:
-        raise ImageError(f"{len(paths):,} pictures of {first.size:,} pixels are too many: send fewer")
+        raise ImageError(
+            f"{count_text(len(paths), 'picture')} of {first.size:,} pixels are too many: send fewer"
+        )
     pixels = np.empty((len(paths), *first.shape), np.uint8)
     for row, path in enumerate(paths):
         picture = read_picture(path, preprocessing)

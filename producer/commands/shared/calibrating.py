@@ -23,6 +23,7 @@ from producer.runs.batch_size import REMOTE_BATCH_SIZE, tiles_known
 from producer.runs.request import RunRequest
 from schema.errors import ParameterError
 from schema.parameters import Parameters, Solver, Visible
+from schema.quantities import count_text
 
 
 def calibrate(
@@ -50,10 +51,12 @@ def calibrate(
         available = len(images.images)
         images = images.sample(_affordable(app, chosen, solver, grid, budget_us, available), grid.seed)
         used = len(images.images)
-        screen().print(f"comparing on {used:,} of {available:,} images, for {budget_us / 1e6:g} s at most")
+        screen().print(
+            f"comparing on {used:,} of {count_text(available, 'image')}, for {budget_us / 1e6:g} s at most"
+        )
     queued, trained_on = jobs.submit_calibration(app, images, chosen, solver, grid, budget_us)
     if trained_on:
-        total = f"{len(images.images):,} images"
+        total = f"{count_text(len(images.images), 'image')}"
         screen().print(f"{trained_on:,} of the {total} are among those the network was trained on")
     return watch_calibration(app.database, queued.id, screen(), app.check)
 

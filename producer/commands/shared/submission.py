@@ -22,6 +22,7 @@ from producer.runs import batch_size, qpus, queries
 from producer.runs.dry_runs import DryRunSummary
 from producer.runs.request import RunRequest
 from schema.parameters import Solver
+from schema.quantities import count_text
 
 
 def send(
@@ -65,8 +66,9 @@ def _warn(app: AppContext, images: ImageSet, run: int) -> None:
         trained_on = 0 if images.labels is None else count_trained_on(session, network.id, images)
     if trained_on:
         warnings.append(
-            f"warning: network {network.name!r} was trained on {trained_on:,} of the {len(images.images):,} "
-            "images: the accuracy on them is too optimistic"
+            f"warning: network {network.name!r} was trained on {trained_on:,} of the "
+            f"{count_text(len(images.images), 'image')}: "
+            "the accuracy on them is too optimistic"
         )
     for warning in filter(None, warnings):
         screen().print(warning, markup=False, soft_wrap=True)

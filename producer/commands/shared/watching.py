@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from schema.quantities import count_text
 from schema.states import RunState
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ def print_calibration_notice(
     if calibration is None:
         return
     taken = parameters_text(calibration.parameters, set(calibration.parameters) - set(asked))
-    measured = f"{calibration.accuracy:.2%} of {calibration.images:,} images of {calibration.name}"
+    measured = (
+        f"{calibration.accuracy:.2%} of {count_text(calibration.images, 'image')} of {calibration.name}"
+    )
     screen().print(
         f"calibration {calibration.id} ({measured}): "
         f"{taken or 'nothing, as all is given'}; --no-calibration omits it",
@@ -60,7 +63,8 @@ def print_calibration_notice(
     shared = len(overlap.shared_images(overlap.digests(images.images), calibration.image_digests))
     if shared:
         screen().print(
-            f"warning: {shared:,} of the {len(images.images):,} images were used for calibration: "
+            f"warning: {shared:,} of the {count_text(len(images.images), 'image')} were used for "
+            "calibration: "
             "the accuracy on them is too optimistic"
         )
 

@@ -10,6 +10,7 @@ import numpy as np
 from producer.images.limits import MAX_BYTES, MAX_IMAGES, format_bytes
 from producer.images.pictures.picture import SUFFIXES, decode
 from schema.errors import ImageError
+from schema.quantities import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,7 +133,7 @@ def _allocate(name: str, count: int, first: NDArray[np.uint8]) -> NDArray[np.uin
     needed = count * first.size
     if count > MAX_IMAGES or needed > MAX_BYTES:
         raise ImageError(
-            f"{name} has {count:,} pictures, {format_bytes(needed)}, more than {MAX_IMAGES:,} or "
+            f"{name} has {count_text(count, 'picture')}, {format_bytes(needed)}, more than {MAX_IMAGES:,} or "
             f"{format_bytes(MAX_BYTES)}: split it, or scale them down with --resize"
         )
     return np.empty((count, *first.shape), np.uint8)

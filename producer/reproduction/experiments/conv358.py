@@ -9,6 +9,7 @@ from producer.reproduction.report import Comparison, Reproduced
 from producer.reproduction.runner import Runner, labelled, one_of_each, perform
 from producer.reproduction.trial import Data, Scale
 from schema.parameters import Parameters, Visible
+from schema.quantities import count_text
 
 NAME = "conv358"
 SOURCE = "Higham and Bedford, section 4.3: embedded and sampled, no scores reported"
@@ -37,5 +38,5 @@ def reproduce(runner: Runner, test: ImageSet, train: ImageSet | None, scale: Sca
     trials = {
         v.value: perform(runner, f"pixels {v}", name, data, replace(base, visible=v), scale) for v in Visible
     }
-    whole = f"{len(data.whole.images):,} images of {test.name}"
+    whole = f"{count_text(len(data.whole.images), 'image')} of {test.name}"
     return Comparison(NAME, SOURCE, None, trials, whole, scale, seed).report()

@@ -21,6 +21,7 @@ from producer.reproduction.trial import ExperimentRun, Scale
 from schema.errors import NetworkError
 from schema.network.architecture import PRESETS, Architecture
 from schema.parameters import Parameters, Solver
+from schema.quantities import count_text
 
 FULL = Scale(reads=1000)
 QUICK = Scale(reads=100)
@@ -126,9 +127,9 @@ def _images(network: queries.NetworkSummary, data: ImageSet | None, seed: int) -
 def _text(times: list[Times], reads: int) -> Group:
     table = Table(title="microseconds for one image", title_justify="left")
     table.add_column("")
-    for name in ("units in Q", "network alone", "the same, of 100", f"exact, {reads:,} reads"):
+    for name in ("units in Q", "network alone", "the same, of 100", f"exact, {count_text(reads, 'read')}"):
         table.add_column(name, justify="right")
-    for name in (f"local, {reads:,} reads", "local, one read", "images/s in the queue"):
+    for name in (f"local, {count_text(reads, 'read')}", "local, one read", "images/s in the queue"):
         table.add_column(name, justify="right")
     published = (f"{TIMES.classical_us:,.0f}", "", "", "", f"{TIMES.read_us:,.0f} (QPU)", "")
     table.add_row(f"{TIMES.source.removeprefix('Higham and Bedford, ')} of the paper", "358", *published)
@@ -150,6 +151,6 @@ def _bars(times: list[Times]) -> Iterator[charts.Bar]:
     for time in times:
         yield charts.Bar(f"{time.network}: network alone", time.forward_us)
         if time.exact_us is not None:
-            yield charts.Bar(f"{time.network}: exact, {time.reads:,} reads", time.exact_us)
-        yield charts.Bar(f"{time.network}: local, {time.reads:,} reads", time.local_us)
+            yield charts.Bar(f"{time.network}: exact, {count_text(time.reads, 'read')}", time.exact_us)
+        yield charts.Bar(f"{time.network}: local, {count_text(time.reads, 'read')}", time.local_us)
         yield charts.Bar(f"{time.network}: local, one read", time.local_us / time.reads)

@@ -8,6 +8,7 @@ from producer.reproduction.report import Comparison, Reproduced
 from producer.reproduction.runner import TRANSFERS, Runner, labelled, one_of_each, perform
 from producer.reproduction.trial import Data, Scale
 from schema.parameters import Parameters
+from schema.quantities import count_text
 
 FULL = Scale(reads=1000, fewer=(10, 20, 50, 100, 200, 500), noise=(0.0, 0.01, 0.02, 0.05))
 QUICK = Scale(reads=100, fewer=(10, 30), noise=(0.0, 0.02, 0.05), limit=100)
@@ -27,5 +28,5 @@ def reproduce(runner: Runner, test: ImageSet, train: ImageSet | None, scale: Sca
     base = Parameters(seed=seed)
     networks = {t: runner.ready(TABLE_2.network, t, train) for t in TRANSFERS}
     trials = {t: perform(runner, f"{t} transfer", name, data, base, scale) for t, name in networks.items()}
-    whole = f"{len(data.whole.images):,} images of {test.name}"
+    whole = f"{count_text(len(data.whole.images), 'image')} of {test.name}"
     return Comparison("table2", TABLE_2.source, TABLE_2, trials, whole, scale, seed).report()

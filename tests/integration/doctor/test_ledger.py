@@ -86,7 +86,7 @@ def test_the_lists_agree_and_each_disagreement_is_found(
     emulator.post([emulator.job(label=label_of(done, 4))])
     wait_until(lambda: emulator.ledger()["totals"]["PENDING"] == 0)
     seen = examine(done, settings, monkeypatch)
-    assert seen.notes[-1] == "emulator: 2 problems were sent by other databases of annealq"
+    assert seen.notes[-1] == "emulator: 2 problems sent by other databases of annealq"
     found = [one for one in seen.findings if one.check == "solver"]
     told = {one.row: one.what for one in found}
     assert set(told) == {None, 1, 2, 3, 4}

@@ -213,7 +213,7 @@ def test_bad_input_stores_nothing(cli: Cli, database: Database, tmp_path: Path) 
             file("acc.json", json.dumps({**described, "metrics": {"own_accuracy": float("nan")}}).encode()),
             *("-w", fine),
         ),
-        r"3 classes are named; architecture 'mine' has 10": (
+        r"it names 3 classes; architecture 'mine' has 10": (
             *("mine", "-a", "digits", "-w", fine, "--classes", "a,b,c"),
         ),
         r"two classes are called 'a'": (

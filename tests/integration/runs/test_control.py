@@ -438,7 +438,7 @@ def test_the_command_line_pauses_resumes_and_cancels(
     run = enqueue(timed, working)
     cli("runs", "pause", run)
     assert "by hand" in cli("runs", "show", run)
-    assert "1 batches" in cli("runs", "resume", run, "--budget", "2.5")
+    assert "1 batch" in cli("runs", "resume", run, "--budget", "2.5")
     assert row(context, run).budget_us == 2_500_000
     assert "0.000 s of QPU time" in cli("runs", "cancel", run)
     with pytest.raises(ParameterError, match="cancelled"):
