@@ -5,8 +5,6 @@ All are checked against the claims of a header before memory is allocated.
 
 from __future__ import annotations
 
-from schema.quantities import count_text
-
 MAX_BYTES = 2 * 2**30
 """Decoded bytes of one source. As uint8 that is 2.7 million 28 x 28 images."""
 
@@ -56,6 +54,6 @@ UNITS = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
 def format_bytes(count: int) -> str:
     """Return ``count`` bytes as text, in the largest binary unit in which it is 1 or more."""
     if count < 2**10:
-        return count_text(count, "byte")
+        return f"{count:,} byte{'' if count == 1 else 's'}"
     power, unit = next(unit for unit in UNITS if count >= 2 ** unit[0])
     return f"{count / 2**power:,.1f} {unit}"
