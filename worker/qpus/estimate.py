@@ -83,8 +83,10 @@ def _prepare_all(
     setups: dict[str, SolverSetup] = {}
     refusals: dict[str, str] = {}
     choice = QpuChoice.parse(request.parameters.qpu)
-    online = [each for each in listed(context, request.solver, request.parameters) if each.solver.online]
-    names: list[str | None] = [str(each.solver.name) for each in online] if choice.has_several else [None]
+    names: list[str | None] = []
+    if choice.has_several:  # without a name the configuration decides, or the size
+        found = listed(context, request.solver, request.parameters)
+        names = [str(each.solver.name) for each in found if each.solver.online]
     for name in names or [None]:
         try:
             setup = prepare(

@@ -16,7 +16,9 @@ from producer.calibration.grid import ParameterGrid
 from producer.networks.chosen import ChosenNetwork
 from producer.reports.calibration import calibration_text
 from producer.reports.progress import watch_calibration
+from producer.runs import dry_runs
 from producer.runs import queries as runs_queries
+from producer.runs.dry_runs import enqueue_dry_run
 from producer.runs.rescore import enqueue_rescored, hinted_batches
 from schema.errors import AnnealqError
 from schema.messages import Message, Task
@@ -27,6 +29,7 @@ from schema.tables import Run, Spending
 from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import Outbox, some_images, work_off
 from worker.context import Context
+from worker.pipeline.dry_run import plan_dry_run
 from worker.process.settings import WorkerSettings
 
 GRID = ParameterGrid.embedded(reads=40, qpu="tiny", tiles=2, visibles=(Visible.FOLDED,), factors=(1.0,))
@@ -123,3 +126,18 @@ def test_visible_units_that_are_asked_for_are_the_only_ones_compared() -> None:
     own = dict.fromkeys(Visible, 1.0)
     grid = ParameterGrid.embedded(visibles=(Visible.SAMPLED,))
     assert {each.visible for each in grid.parameters(own)} == {Visible.SAMPLED}
+
+
+def test_a_dry_run_without_a_named_qpu_prices_a_full_problem(
+    context: Context, working: ChosenNetwork
+) -> None:
+    parameters = Parameters(reads=20, tiles=2, visible=Visible.FOLDED)
+    dry_run = enqueue_dry_run(
+        context.database, working.id, Solver.EMULATOR, parameters, images=2, batch_size=2
+    )
+    plan_dry_run(context, dry_run)
+    with context.database.reading() as session:
+        made = dry_runs.get(session, dry_run)
+    assert (made.error, made.plan["tiles"], made.plan["problems"]) == (None, 2, 1)
+    assert made.plan["qpu_us"] > 0
+    context.solvers.disconnect(Solver.EMULATOR, parameters)
