@@ -322,6 +322,7 @@ def add_problem(
         now = database.now(session)
         values = {
             "batch_id": batch,
+            "qpu": "q",
             "ordinal": ordinal,
             "first_image": 0,
             "count": 1,
