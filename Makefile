@@ -6,7 +6,9 @@ BIN := .venv/bin
 
 export ANNEALQ_HOME ?= $(CURDIR)/.annealq
 
-.PHONY: demo test lint bench slow lock clean
+.PHONY: install demo test lint bench slow lock clean
+
+install: .venv/installed        ## install annealq with all of its extras into .venv
 
 demo: .venv/installed           ## train a network and classify a real data set on a private stack
 	$(BIN)/annealq demo $(if $(MNIST),--mnist-train $(MNIST)/mnist_train.npz --mnist-test $(MNIST)/mnist_test.npz)
