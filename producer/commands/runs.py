@@ -241,10 +241,19 @@ def export(
     format_name: Annotated[
         str | None, typer.Option("--format", "-f", help="csv, json or parquet; default: by the file's name.")
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images", help="Write its images and labels to this .npz file, which `classify` reads."
+        ),
+    ] = None,
 ) -> None:
-    """Export every image of a run with its prediction, scores and certainty."""
+    """Export every image of a run with its prediction, scores and certainty, or the images themselves.
+
+    Example: `annealq runs export 1 --output run-1.csv`.
+    """
     from producer.context import database
-    from producer.reports.export import FORMATS, guess_format, write
+    from producer.reports.export import FORMATS, guess_format, write, write_images
     from producer.runs import queries, results
 
     chosen = format_name or (guess_format(output) if output else "csv")
@@ -252,6 +261,11 @@ def export(
         raise ParameterError(f"unknown format {chosen!r}; choose one of: {', '.join(FORMATS)}")
     with database() as opened, opened.reading() as session:
         queries.run(session, run)
+        if images is not None:
+            write_images(images, *results.images(session, run))
+            typer.echo(f"{images}: `annealq classify {images}`", err=True)
+            if output is None and format_name is None:
+                return
         names = queries.classes(session, run)
         write(results.rows(session, run, names), results.columns(names), output, chosen)
 

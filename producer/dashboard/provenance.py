@@ -1,4 +1,4 @@
-"""What a run was made of, as text: the command that repeats it, and a list of its inputs."""
+"""What a run was made of, as text: the commands that repeat it, and a list of its inputs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from importlib.metadata import version
 from typing import Any
 
 from producer.dashboard.run_facts import RunFacts
+from producer.images.imageset import DataOrigin
+from producer.images.source import is_unchanged
 from producer.runs import queries
 from producer.runs.request import option_name
 from schema.quantities import count_text, time_text
@@ -17,21 +19,29 @@ from schema.quantities import count_text, time_text
 _RESCORED = {"reads", "rule", "fraction", "beta", "unembedding"}
 
 
-def command(run: queries.RunSummary) -> str:
-    """Return the command that repeats ``run`` with all its parameters."""
-    words = ["annealq", "classify", run.name, "-n", run.network, "-s", run.solver]
+def commands(facts: RunFacts) -> list[str]:
+    """Return the commands that repeat the run in ``facts``, the last one with all its parameters.
+
+    Images that are not on this machine as they were read are first written to a file, from the database.
+    """
+    run, origin = facts.run, facts.provenance.origin
     if run.rescored_from is not None:
-        words = ["annealq", "runs", "rescore", str(run.rescored_from)]
-    for name, value in _parameters(run).items():
-        if run.rescored_from is not None and name not in _RESCORED:
-            continue
-        if name == "noise" and not value:
-            continue
-        text = json.dumps(value) if isinstance(value, (list, tuple)) else str(value)
-        words += [option_name(name), text]
-    if run.rescored_from is None:
-        words.append("--no-calibration")  # its parameters are named already
-    return shlex.join(words)
+        options = _options({name: value for name, value in _parameters(run).items() if name in _RESCORED})
+        return [shlex.join(["annealq", "runs", "rescore", str(run.rescored_from), *options])]
+    if origin is not None and is_unchanged(origin):
+        data = [origin.data, *origin.options()]
+        before, name = [], origin.name
+    else:
+        name = f"run-{run.run_id}.npz"
+        data = [name]
+        before = [f"annealq runs export {run.run_id} --images {name}"]
+    words = ["annealq", "classify", *data, "--network", run.network, "--solver", run.solver]
+    if run.name != name:
+        words += ["--name", run.name]
+    # Batches decide the last digits of energies, and which images share a problem of a QPU.
+    words += ["--batch-size", str(facts.provenance.batch_size)]
+    # Its parameters are all given, so that no calibration is wanted.
+    return [*before, shlex.join([*words, *_options(_parameters(run)), "--no-calibration"])]
 
 
 def rows(facts: RunFacts) -> list[tuple[str, str]]:
@@ -41,6 +51,7 @@ def rows(facts: RunFacts) -> list[tuple[str, str]]:
     training = json.dumps(network.training, sort_keys=True)
     values = [
         ("data", f"{run.name}, {count_text(run.images, 'image')} in {count_text(run.batches, 'batch')}"),
+        *_source(provenance.origin),
         ("content, sha256", provenance.content_sha256),
         ("network", f"{run.network}, {network.origin}; trained with {training}"),
         ("weights, sha256", network.weights_sha256 or "none"),
@@ -66,5 +77,30 @@ def rows(facts: RunFacts) -> list[tuple[str, str]]:
     return [*values, ("this report", f"{now}, {packages}, Python {platform.python_version()}")]
 
 
+def _source(origin: DataOrigin | None) -> list[tuple[str, str]]:
+    """Return where the images came from, and the digests of these files."""
+    if origin is None:
+        return []
+    chosen = shlex.join(origin.options())
+    how = "uploaded as " if origin.uploaded else ""
+    values = [("read from", f"{how}{origin.data}" + (f", {chosen}" if chosen else ""))]
+    if origin.schedule is not None:
+        values.append(("schedule", f"{origin.schedule}, due at {origin.due_at}"))
+    digests = (("file, sha256", origin.sha256), ("labels, sha256", origin.labels_sha256))
+    return values + [(name, sha256) for name, sha256 in digests if sha256 is not None]
+
+
 def _parameters(run: queries.RunSummary) -> dict[str, Any]:
     return {name: value for name, value in run.parameters.items() if value is not None}
+
+
+def _options(parameters: dict[str, Any]) -> list[str]:
+    """Return the options that give ``parameters``."""
+    words = []
+    for name, value in parameters.items():
+        if name != "noise" or value:  # solvers with qubits have no such option
+            words += [
+                option_name(name),
+                json.dumps(value) if isinstance(value, (list, tuple)) else str(value),
+            ]
+    return words

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from producer.calibration import queries as calibration_queries
 from producer.dashboard.svg_charts import TimedAmount
 from producer.embeddings import queries as embeddings
+from producer.images.imageset import DataOrigin
 from producer.networks import queries as networks_queries
 from producer.reports import certainty
 from producer.reports.certainty import Certainty
@@ -46,8 +47,10 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class Provenance:
-    """The inputs of a run, with which it can be repeated."""
+    """The inputs of a run, with which it can be repeated; ``origin`` is None for runs of earlier versions."""
 
+    origin: DataOrigin | None
+    batch_size: int  # images in the first batch
     network: networks_queries.NetworkSummary
     calibration: calibration_queries.CalibrationSummary | None
     embeddings: tuple[embeddings.EmbeddingSummary, ...]
@@ -212,7 +215,7 @@ def _charged(session: Session, run: int) -> tuple[TimedAmount, ...]:
 
 def _provenance(session: Session, run: queries.RunSummary) -> Provenance:
     row = session.execute(
-        select(Run.network_id, Run.content_sha256, Run.rescored_from).where(Run.id == run.run_id)
+        select(Run.network_id, Run.content_sha256, Run.rescored_from, Run.data).where(Run.id == run.run_id)
     ).one()
     used = session.execute(
         select(Problem.embedding_id)
@@ -223,6 +226,10 @@ def _provenance(session: Session, run: queries.RunSummary) -> Provenance:
     )
     calibration = run.calibrated_by
     return Provenance(
+        origin=None if row.data is None else DataOrigin.from_dict(row.data),
+        batch_size=session.execute(
+            select(Batch.count).where(Batch.run_id == run.run_id).order_by(Batch.ordinal).limit(1)
+        ).scalar_one(),
         network=networks_queries.network(session, row.network_id),
         calibration=None if calibration is None else calibration_queries.get(session, calibration),
         embeddings=tuple(embeddings.embedding(session, key) for key in used.scalars() if key is not None),

@@ -185,7 +185,7 @@ def _values(session: Session, facts: RunFacts) -> dict[str, Any]:
         "ranking": facts.certainty.ranking,
         "images": [image_values(image, names, _BEST_CLASSES) for image in facts.least_certain],
         "solver": solver,
-        "command": provenance.command(run),
+        "commands": provenance.commands(facts),
         "provenance": provenance.rows(facts),
         "chip": None,
         "notes": [],

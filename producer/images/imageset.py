@@ -1,9 +1,9 @@
-"""A validated set of images, and parts of it."""
+"""A validated set of images, parts of it, and where it came from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -13,12 +13,69 @@ from schema.errors import ImageError, ParameterError
 from schema.quantities import count_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
 MOST_OFFERED = 20
 """Largest number of classes in a message."""
+
+
+@dataclass(frozen=True)
+class DataOrigin:
+    """Where images came from, and how they were chosen: as `runs.data` and `training_sets.data` store it.
+
+    Attributes:
+        data: an absolute path, with ``:part`` for one of several sets in an .npz file; else the name of a
+            data set or of an uploaded file.
+        name: of the images, unless another one is asked for.
+        labels: absolute path of the file of labels, also where it was found next to the images.
+        sha256: of the bytes of the file ``data``; None: it is not a file.
+        labels_sha256: of the bytes of the file ``labels``.
+        uploaded: the images were sent, so that no file on this machine has them.
+        resize, fit, invert, skip_unreadable: as `producer.runs.request.RunRequest` has them.
+        classes, limit: what was taken of the images, first the classes, then the first N.
+        schedule, due_at: the schedule that read them, and the time for which it did.
+    """
+
+    data: str
+    name: str
+    labels: str | None = None
+    sha256: str | None = None
+    labels_sha256: str | None = None
+    uploaded: bool = False
+    resize: str | None = None
+    fit: str | None = None
+    invert: bool = False
+    skip_unreadable: bool = False
+    classes: tuple[str, ...] | None = None
+    limit: int | None = None
+    schedule: str | None = None
+    due_at: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is known, ready for JSON."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, False)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return what `to_dict` made ``values`` of; names that a newer version has written are left out."""
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        if "classes" in known:
+            known["classes"] = tuple(known["classes"])
+        return cls(**known)
+
+    def options(self) -> list[str]:
+        """Return the options of `classify` and `networks train` that choose the same images of the data."""
+        words = [] if self.labels is None else ["--labels", self.labels]
+        if self.classes is not None:
+            words += ["--classes", ",".join(self.classes)]
+        if self.limit is not None:
+            words += ["--limit", str(self.limit)]
+        if self.resize is not None:
+            words += ["--resize", self.resize, *(["--fit", self.fit] if self.fit else [])]
+        flags = (("--invert", self.invert), ("--skip-unreadable", self.skip_unreadable))
+        return words + [flag for flag, is_set in flags if is_set]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +94,16 @@ class ImageSet:
     """One file name per image, relative to the folder they were read from; None for other sources."""
     notes: tuple[str, ...] = ()
     """What was changed or left out when the source was read, for display."""
+    origin: DataOrigin | None = None
+    """Where they came from; None: no command names these images."""
 
     def limit(self, n: int) -> ImageSet:
         """Return the first ``n`` images, or all if there are fewer; raise ParameterError if ``n`` < 1."""
         if n < 1:
             raise ParameterError(f"a limit of {count_text(n, 'image')} is too small: give 1 or more")
-        return self if n >= len(self.images) else self._take(np.arange(n))
+        if n >= len(self.images):
+            return self
+        return self._take(np.arange(n), None if self.origin is None else replace(self.origin, limit=n))
 
     def skip(self, n: int) -> ImageSet:
         """Return all but the first ``n`` images; raise ParameterError if none would be left, or ``n`` < 0."""
@@ -50,12 +111,12 @@ class ImageSet:
             raise ParameterError(
                 f"{self.name} has {count_text(len(self.images), 'image')}: {n} cannot be skipped"
             )
-        return self._take(np.arange(n, len(self.images)))
+        return self._take(np.arange(n, len(self.images)), None)
 
     def sample(self, n: int, seed: int) -> ImageSet:
         """Return ``n`` images drawn with ``seed``, in their order; those of fewer are among those of more."""
         drawn = np.random.default_rng(seed).permutation(len(self.images))[:n]
-        return self if n >= len(self.images) else self._take(np.sort(drawn))
+        return self if n >= len(self.images) else self._take(np.sort(drawn), None)
 
     def only(self, classes: Iterable[str | int]) -> ImageSet:
         """Return the images of ``classes`` in their order, with unchanged labels and class names.
@@ -73,14 +134,19 @@ class ImageSet:
             problem = f"has no image of class {printable(missing[0])!r}" if missing else "needs a class"
             offer = _offer(self.labels, self.classes)
             raise ImageError(f"{self.name} {problem}: choose among {offer}")
-        return self._take(np.flatnonzero(np.isin(self.labels, list(chosen.values()))))
+        origin = self.origin
+        if origin is not None:  # a command chooses classes once, and before the limit
+            is_first = origin.classes is None and origin.limit is None
+            origin = replace(origin, classes=tuple(chosen)) if is_first else None
+        return self._take(np.flatnonzero(np.isin(self.labels, list(chosen.values()))), origin)
 
-    def _take(self, rows: NDArray[np.intp]) -> ImageSet:
+    def _take(self, rows: NDArray[np.intp], origin: DataOrigin | None) -> ImageSet:
         return replace(
             self,
             images=self.images[rows],
             labels=None if self.labels is None else self.labels[rows],
             sources=None if self.sources is None else tuple(self.sources[row] for row in rows.tolist()),
+            origin=origin,
         )
 
 

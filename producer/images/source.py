@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import math
 import stat
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,7 +16,7 @@ import numpy as np
 from producer.images import foreign
 from producer.images.digits import read_digits
 from producer.images.idx import find_labels_file, read_idx, read_idx_images
-from producer.images.imageset import ImageSet
+from producer.images.imageset import DataOrigin, ImageSet
 from producer.images.labels import to_labels
 from producer.images.npy import MAGIC, read_npy
 from producer.images.npz import read_npz, read_npz_labels
@@ -90,7 +93,68 @@ def _read_path(source: str | Path, labels: str | Path | None, preprocessing: Pre
         labels = find_labels_file(path)
     if labels is not None:
         raw = _relabel(raw, path, labels)
-    return _validated(_name(path, part), printable(source), raw, preprocessing, changes)
+    images = _validated(_name(path, part), printable(source), raw, preprocessing, changes)
+    return replace(images, origin=_origin(images.name, path, part, labels, preprocessing))
+
+
+def _origin(
+    name: str, path: Path, part: str | None, labels: str | Path | None, preprocessing: Preprocessing
+) -> DataOrigin | None:
+    labels_path, labels_part = (None, None) if labels is None else _locate(labels)
+    labels_text = None if labels_path is None else _absolute(labels_path, labels_part)
+    data, size = _absolute(path, part), preprocessing.size
+    if any(text != printable(text) for text in (data, labels_text or "")):
+        return None  # it cannot be stored or shown as it is
+    return DataOrigin(
+        data=data,
+        name=name,
+        labels=labels_text,
+        sha256=file_digest(path),
+        labels_sha256=None if labels_path is None else file_digest(labels_path),
+        resize=None if size is None else f"{size[0]}x{size[1]}",
+        fit=None if size is None else preprocessing.fit.value,
+        invert=preprocessing.invert,
+        skip_unreadable=preprocessing.skip_unreadable,
+    )
+
+
+def _absolute(path: Path, part: str | None) -> str:
+    return str(path.absolute()) + (f":{part}" if part else "")
+
+
+def file_digest(path: Path) -> str | None:
+    """Return the SHA-256 of the bytes of ``path``; None for a folder."""
+    with translate_errors(path):
+        if path.is_dir():
+            return None
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_unchanged(origin: DataOrigin) -> bool:
+    """Return whether ``origin`` names images that are on this machine and, if in a file, as they were."""
+    if origin.uploaded:
+        return False
+    files = [(origin.data, origin.sha256), (origin.labels, origin.labels_sha256)]
+    for source, sha256 in files:
+        if source is None or source in (DIGITS, EXPLICIT_DIGITS):
+            continue
+        path, _ = _locate(source)
+        try:
+            status = path.stat()
+            if stat.S_ISDIR(status.st_mode) != (sha256 is None):
+                return False
+            if sha256 is not None and _known_digest(path, status.st_size, status.st_mtime_ns) != sha256:
+                return False
+        except (OSError, ValueError, ImageError):
+            return False
+    return True
+
+
+@functools.lru_cache(maxsize=64)
+def _known_digest(path: Path, _size: int, _modified_ns: int) -> str | None:
+    """Return the digest of ``path``, which is read again once its size or time has changed."""
+    return file_digest(path)
 
 
 def _named(source: str, labels: str | Path | None, preprocessing: Preprocessing) -> ImageSet:
@@ -103,7 +167,8 @@ def _named(source: str, labels: str | Path | None, preprocessing: Preprocessing)
             f"{source} is both a data set and a file or folder here: "
             f"write ./{source} for the file or folder, {EXPLICIT_DIGITS} for the data set"
         )
-    return read_digits()
+    images = read_digits()
+    return replace(images, origin=DataOrigin(source, images.name))
 
 
 def _locate(source: str | Path) -> tuple[Path, str | None]:

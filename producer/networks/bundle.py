@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from producer.files import replacing
 from producer.networks.description import Description, describe
@@ -17,7 +16,7 @@ from schema.network import weights
 from schema.network.architecture import PRESETS, Architecture, preset
 
 if TYPE_CHECKING:
-    from producer.networks.queries import NetworkSummary
+    from producer.networks.queries import NetworkSummary, TrainedOn
 
 SUFFIX = ".safetensors"
 
@@ -43,15 +42,17 @@ def join(description: Description, path: Path) -> Bundle:
     return Bundle(description, data)
 
 
-def pack(network: NetworkSummary, data: bytes, trained_on: tuple[str, int] | None) -> Bundle:
-    """Pack a ``network`` of the database with its weights ``data``.
+def pack(network: NetworkSummary, data: bytes, trained_on: TrainedOn | None) -> Bundle:
+    """Pack a ``network`` of the database with its weights ``data``, and what it was ``trained_on``, if known.
 
-    ``trained_on`` holds name and number of its training images, where known.
+    The command that trains it again names files without their folders, since it is read elsewhere.
     """
     architecture = Architecture.from_dict(network.architecture)
-    command = (network.metrics or {}).get("command")
-    if trained_on is not None:
-        command = _command(architecture, network.training, *trained_on)
+    if trained_on is not None and (origin := trained_on.origin) is not None:
+        labels = None if origin.labels is None else Path(origin.labels).name
+        elsewhere = replace(origin, data=Path(origin.data).name, labels=labels)
+        trained_on = replace(trained_on, origin=elsewhere)
+    command = training_command(network, trained_on)
     metrics = {
         "own_accuracy": network.own_accuracy,
         "train_accuracy": network.train_accuracy,
@@ -107,13 +108,41 @@ def save(bundle: Bundle, path: Path) -> Path:
     return description_path
 
 
-def _command(architecture: Architecture, training: Mapping[str, Any], data: str, images: int) -> str:
-    """Return the command that trains this network again, given the same data, torch and number of threads."""
-    name = architecture.name
-    is_preset = name in PRESETS and architecture == preset(name)
-    words = ["annealq", "networks", "train", *([name] if is_preset else ["--architecture", f"{name}.toml"])]
-    words += ["--data", data, "--limit", str(images)]
+def training_command(network: NetworkSummary, trained_on: TrainedOn | None) -> str | None:
+    """Return the command that trains ``network`` again, given the same data, torch and number of threads.
+
+    Layers of a user's own are read from the .json file that `networks export` writes.
+
+    Returns:
+        None: the images that it was ``trained_on`` are not known.
+    """
+    if trained_on is None:
+        command: str | None = (network.metrics or {}).get("command")
+        return command
+    origin = trained_on.origin
+    file = f"{network.name}.json"
+    layers = [network.architecture["name"]] if _is_preset(network) else ["--architecture", file]
+    words = ["annealq", "networks", "train", *layers]
+    if origin is None:
+        words += ["--data", trained_on.name, "--limit", str(trained_on.count)]
+    else:
+        words += ["--data", origin.data, *origin.options()]
     for option in ("transfer", "seed", "epochs"):
-        if training[option] is not None:
-            words += [f"--{option}", str(training[option])]
+        if network.training[option] is not None:
+            words += [f"--{option}", str(network.training[option])]
     return shlex.join(words)
+
+
+def made_by(network: NetworkSummary, trained_on: TrainedOn | None) -> list[str]:
+    """Return the commands that train ``network``, ``trained_on`` that, again on this machine."""
+    command = training_command(network, trained_on)
+    if command is None:
+        return []
+    if trained_on is None or _is_preset(network):
+        return [command]
+    return [f"annealq networks export {network.pinned} --output {network.name}{SUFFIX}", command]
+
+
+def _is_preset(network: NetworkSummary) -> bool:
+    architecture = Architecture.from_dict(network.architecture)
+    return architecture.name in PRESETS and architecture == preset(architecture.name)

@@ -86,11 +86,13 @@ def _chosen(row: Network, reason: str) -> ChosenNetwork:
 
 def _find_shipped(database: Database, wanted: str | None, height: int, width: int) -> Bundle | None:
     """Return the shipped network ``wanted``, or the one for the size; None: the user has another one."""
-    name = shipped.default_for(height, width) if wanted is None else wanted
-    if name is None or name not in shipped.names():
+    name, version = (shipped.default_for(height, width), None) if wanted is None else parse(wanted)
+    if name is None or name not in shipped.names() or version not in (None, 1):
         return None
     if wanted is None:
         other = _is_default(height, width)
+    elif version is not None:  # the shipped one becomes NAME@1 if no network has the name
+        other = Network.name == name
     else:
         other = and_(Network.name == name, Network.state != NetworkState.FAILED, ~is_shipped, ~is_experiment)
     with database.reading() as session:

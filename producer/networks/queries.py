@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
+from producer.images.imageset import DataOrigin
 from schema.errors import NetworkError, NotFound
 from schema.network.names import parse
 from schema.parameters import Origin
@@ -70,6 +71,15 @@ class NetworkSummary:
         return accuracy
 
 
+@dataclass(frozen=True)
+class TrainedOn:
+    """A training set: ``origin`` says where its images came from, if that is known."""
+
+    name: str
+    count: int
+    origin: DataOrigin | None
+
+
 def networks(session: Session) -> list[NetworkSummary]:
     """Return all networks, newest first."""
     return [_network(row) for row in session.execute(select(Network).order_by(Network.id.desc())).scalars()]
@@ -115,14 +125,17 @@ def weights(session: Session, network_id: int) -> bytes:
     return data
 
 
-def training_set(session: Session, network_id: int) -> tuple[str, int] | None:
-    """Return name and size of the training set of ``network_id``; None: it was not trained here."""
+def training_set(session: Session, network_id: int) -> TrainedOn | None:
+    """Return what network ``network_id`` was trained on; None: it was not trained here."""
     row = session.execute(
-        select(TrainingSet.name, TrainingSet.count)
+        select(TrainingSet.name, TrainingSet.count, TrainingSet.data)
         .join(Network, Network.training_set_id == TrainingSet.id)
         .where(Network.id == network_id)
     ).first()
-    return None if row is None else (row[0], row[1])
+    if row is None:
+        return None
+    name, count, data = row
+    return TrainedOn(name, count, None if data is None else DataOrigin.from_dict(data))
 
 
 def _network(row: Network) -> NetworkSummary:

@@ -61,6 +61,7 @@ def enqueue_training(
     training_set = {
         "sha256": data_sha256,
         "name": images.name,
+        "data": None if images.origin is None else images.origin.to_dict(),
         "count": count,
         "height": height,
         "width": width,
@@ -110,6 +111,8 @@ def _store_training_set(session: Session, training_set: dict[str, Any], *, now: 
         statement = insert(TrainingSet).values({**training_set, "created_at": now})
         return session.execute(statement.returning(TrainingSet.id)).scalar_one()
     images, labels = training_set["images"], training_set["labels"]
+    if training_set["data"] is not None:  # where they are now
+        session.execute(update(TrainingSet).where(same).values(data=training_set["data"]))
     differs = (TrainingSet.images != images) | (TrainingSet.labels != labels)
     session.execute(update(TrainingSet).where(same, differs).values(images=images, labels=labels))
     return row

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -100,6 +101,9 @@ def _enqueue(app: AppContext, firing: int) -> tuple[int, str | None]:
         return earlier, None
     request = ClassificationRequest.from_dict(row.request)
     images = request.read()
+    if images.origin is not None:
+        due = replace(images.origin, schedule=row.name, due_at=row.due_at.isoformat())
+        images = replace(images, origin=due)
     run, _ = jobs.submit(app, request, images, key)
     return run.id, schedules.digest(images)
 

@@ -25,6 +25,9 @@ from schema.errors import ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
 from producer.files import replacing
 
 Format = Literal["csv", "json", "parquet"]
@@ -81,6 +84,20 @@ def write(
     else:
         with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
             _write_text(rows, list(columns), file, format)
+
+
+def write_images(path: Path, images: NDArray[np.uint8], labels: NDArray[np.integer] | None) -> None:
+    """Write ``images`` (N, H, W) and ``labels`` (N,) to the .npz file ``path``, as `classify` reads them.
+
+    Raises:
+        ParameterError: the suffix is wrong, or the file cannot be created.
+        StorageError: no space left.
+    """
+    if path.suffix != ".npz":
+        raise ParameterError(f"{path}: images are written as NAME.npz: use that suffix")
+    arrays = {"images": images} if labels is None else {"images": images, "labels": labels}
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def _write_text(

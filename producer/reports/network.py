@@ -59,8 +59,6 @@ def network_text(
     elif network.train_accuracy is not None:
         about.add_row("own accuracy", f"{network.train_accuracy:.2%} on the images it was trained on")
     about.add_row("probabilities", temperature.describe(network.metrics))
-    if command := (network.metrics or {}).get("command"):
-        about.add_row("made by", command)
     layers = new_table("part", "kind", "shape", "units", right=("units",), title="layers")
     summary = architecture.summary()
     for part, key in (("features", "features"), ("Q", "units")):

@@ -96,6 +96,7 @@ def run_row(
     """
     return {
         "name": images.name,
+        "data": None if images.origin is None else images.origin.to_dict(),
         "network_id": network.id,
         "network_reason": network.reason or None,
         "solver": solver,

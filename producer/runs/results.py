@@ -1,4 +1,4 @@
-"""Results of a run as one flat row per image: for `runs export` and for the HTTP API."""
+"""Results of a run as one flat row per image, and its images: for `runs export` and for the HTTP API."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from producer.runs import qpus, queries
-from schema.codecs.arrays import decode_scores
+from schema.codecs.arrays import decode_images, decode_labels, decode_scores
 from schema.codecs.corruption import stored_in
+from schema.errors import Corrupt
 from schema.states import FINISHED_BATCHES, FINISHED_RUNS, RunState
-from schema.tables import Batch
+from schema.tables import Batch, BatchImages
 
 _COLUMNS: dict[str, type] = {
     "image": int,
@@ -61,6 +64,28 @@ def rows(
         row["qpu"], row["graph_id"] = ran_on.get(image.image, (None, None))
         row["predicted_class"] = None if image.predicted is None else names[image.predicted]
         yield row | {f"score_{name}": score for name, score in zip(names, scores, strict=True)}
+
+
+def images(session: Session, run: int) -> tuple[NDArray[np.uint8], NDArray[np.int16] | None]:
+    """Return the images of ``run``, (N, H, W) uint8, and their labels as its network numbers them, (N,).
+
+    Raises:
+        NotFound: there is no such run.
+        Corrupt: a batch is damaged.
+    """
+    summary = queries.run(session, run)
+    batches = select(Batch).where(Batch.run_id == run).order_by(Batch.ordinal)
+    pixels, labels = [], []
+    for batch in session.execute(batches).scalars():
+        with stored_in(f"batch {batch.id} of run {run}", "classify the images again"):
+            stored = session.get(BatchImages, batch.id)
+            if stored is None:
+                raise Corrupt("its images are gone")
+            shape = (batch.count, batch.height, batch.width)
+            pixels.append(decode_images(stored.images, shape, stored.images_sha256, stored.labels))
+            if stored.labels is not None:
+                labels.append(decode_labels(stored.labels, batch.count))
+    return np.concatenate(pixels), np.concatenate(labels) if summary.labelled else None
 
 
 def first_unsettled_image(session: Session, run: int, state: RunState) -> int | None:

@@ -21,7 +21,7 @@ import numpy as np
 from producer.api.core.errors import printable
 from producer.api.core.settings import ApiSettings
 from producer.api.routes.options import RunBody, RunBodyOptions
-from producer.images.imageset import ImageSet
+from producer.images.imageset import DataOrigin, ImageSet
 from producer.images.labels import to_labels
 from producer.images.pictures.picture import SUFFIXES, is_picture, read_picture
 from producer.images.pixels import to_pixels
@@ -68,7 +68,8 @@ def read_files(
                 message = message.replace(str(path), _base(file.name))
             raise ImageError(message) from error
     sources = (printable(files[0].name),) if is_picture(paths[0].name) else read.sources
-    return replace(read, name=_base(files[0].name), sources=sources)
+    name = _base(files[0].name)
+    return replace(read, name=name, sources=sources, origin=_sent(name))
 
 
 def read_numbers(request: RunBody) -> ImageSet:
@@ -78,7 +79,7 @@ def read_numbers(request: RunBody) -> ImageSet:
     labels = None
     if request.labels is not None:
         labels = to_labels(_array(request.labels, "labels"), len(pixels), "labels")
-    return ImageSet("images", pixels, labels, None, None)
+    return ImageSet("images", pixels, labels, None, None, origin=_sent("images"))
 
 
 def read_uri(uri: str, options: RunBodyOptions, limits: ApiSettings) -> ImageSet:
@@ -158,7 +159,12 @@ def _read_pictures(
             )
         pixels[row] = picture
     numbers = None if labels is None else to_labels(read_labels(labels), len(pixels), "labels")
-    return ImageSet("pictures", pixels, numbers, None, tuple(_base(file.name) for file in files))
+    names = tuple(_base(file.name) for file in files)
+    return ImageSet("pictures", pixels, numbers, None, names, origin=_sent("pictures"))
+
+
+def _sent(name: str) -> DataOrigin:
+    return DataOrigin(name, name, uploaded=True)
 
 
 def _array(values: object, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:

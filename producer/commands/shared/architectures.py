@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 
 
 def architecture(name: str | None, file: Path | None) -> Architecture | None:
-    """Return the layers in ``file``, or of the preset ``name``; None if neither is given."""
-    from schema.network.architecture import PRESETS, load, preset
+    """Return the layers in ``file``, also of an exported network, or of the preset ``name``, or None."""
+    from producer.networks import description
+    from schema.network.architecture import PRESETS, preset
 
     if name is not None and file is not None:
         raise typer.BadParameter(
             f"give a preset's NAME ({', '.join(PRESETS)}) or --architecture FILE, not both"
         )
     if file is not None:
-        return load(file)
+        return description.read(file).architecture
     return None if name is None else preset(name)
 
 

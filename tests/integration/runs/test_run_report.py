@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, select, update
 
-from producer.dashboard import cells, provenance, run_facts, run_report
+from producer.dashboard import cells, run_facts, run_report
 from producer.networks.chosen import ChosenNetwork
 from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.runs.summary import confusion_table
@@ -131,22 +131,8 @@ def test_names_are_never_markup(context: Context, run: int) -> None:
         text = run_report.markdown(session, run)
     code = [line for line in text.splitlines() if line.startswith("    ")]
     prose = [line for line in text.splitlines() if line not in code]
-    assert len(code) == 1
+    assert len(code) == 2  # export the images, classify them again
     assert not [line for line in prose if "<script" in line or line.startswith("# y")]
-
-
-def test_the_command_repeats_the_run(context: Context, run: int, cli: Cli, tmp_path: Path) -> None:
-    with context.database.reading() as session:
-        found = run_facts.read(session, run)
-        line = provenance.command(found.run)
-    words = line.split()
-    assert words[:2] == ["annealq", "classify"]
-    assert words[words.index("--reads") + 1] == str(READS)
-    assert words[words.index("--seed") + 1] == "7"
-    np.savez(tmp_path / "again.npz", images=some_images(25).images, labels=some_images(25).labels)
-    words[2] = str(tmp_path / "again.npz")
-    dry = json.loads(cli(*words[1:], "--dry-run", "--json"))
-    assert (dry["images"], dry["solver"]) == (25, "local")
 
 
 def test_a_run_that_has_not_begun_has_a_page(context: Context, working: ChosenNetwork) -> None:
