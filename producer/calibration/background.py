@@ -34,7 +34,7 @@ def warning(session: Session, images: ImageSet, network: ChosenNetwork) -> str |
     words = ("bright", "dark") if here > 0.5 else ("dark", "bright")
     return (
         f"warning: the borders of these images are {words[0]}, and network {network.name!r} was trained on "
-        f"{words[1]} ones: if its classes look the same otherwise, add --invert"
+        f"{words[1]} ones: if its classes look the same otherwise, add --invert, or leave it out"
     )
 
 

@@ -60,7 +60,7 @@ def test_the_brightest_pixel_is_taken_from_the_images() -> None:
 def test_what_cannot_be_trained_on_is_refused() -> None:
     with pytest.raises(ImageError, match=r"has no labels.*one folder for each class, or add --labels"):
         starter_text(ImageSet("photos", np.zeros((2, 8, 8), np.uint8), None, None, None))
-    with pytest.raises(ImageError, match="photos has 1 classes; a network has 2 to 256"):
+    with pytest.raises(ImageError, match="photos has 1 class; a network has 2 to 256"):
         starter_text(images(8, 8, classes=1))
     with pytest.raises(NetworkError, match="name"):
         starter_text(images(8, 8), "a@1")
