@@ -39,6 +39,7 @@ class ImageProgress:
         search: step and fraction of a running search for an embedding.
         waits: why it does not go on, if it will without a user.
         began_at: when its first problem was sent, or, without qubits, its first batch was begun.
+        latest_at: when images were sampled last.
     """
 
     state: RunState
@@ -50,16 +51,19 @@ class ImageProgress:
     search: dict[str, Any] | None = None
     waits: str | None = None
     began_at: datetime | None = None
+    latest_at: datetime | None = None
 
     def left_s(self, now: datetime) -> float | None:
-        """Estimate the seconds until all images are sampled, from the mean rate until ``now``.
+        """Estimate the seconds from ``now`` until all images are sampled, by the mean rate so far.
 
-        None: it is not known, as nothing is sampled yet, or the run waits.
+        The rate is that until images were sampled last, since they come in whole batches or problems. None:
+        it is not known, as nothing is sampled yet, or the run waits.
         """
         done, left = self.sampled + self.failed, self.images - self.sampled - self.failed
-        if self.began_at is None or self.waits is not None or not done:
+        if self.began_at is None or self.latest_at is None or self.waits is not None or not done:
             return None
-        return max((now - self.began_at).total_seconds(), 0.0) / done * left
+        took_s = (self.latest_at - self.began_at).total_seconds()
+        return max(took_s / done * left - (now - self.latest_at).total_seconds(), 0.0)
 
 
 def progress_of(session: Session, run_id: int, now: datetime) -> ImageProgress:
@@ -79,8 +83,10 @@ def progress_of(session: Session, run_id: int, now: datetime) -> ImageProgress:
         partly = min(max(session.execute(classified).scalar_one() - scored, 0), failed)
         scored, failed = scored + partly, failed - partly
     answered, search, began_at = 0, None, row.started_at
+    latest = select(func.max(Batch.sampled_at)).where(Batch.run_id == run_id)
+    latest_at = session.execute(latest).scalar()
     if Solver(row.solver).is_remote:
-        began_at = _first_sent(session, run_id)
+        began_at, latest_at = _problem_times(session, run_id)
         if {BatchState.PENDING, BatchState.SAMPLING} & stages.keys():
             answered, search = _under_way(session, run_id)
     return ImageProgress(
@@ -93,6 +99,7 @@ def progress_of(session: Session, run_id: int, now: datetime) -> ImageProgress:
         search=search,
         waits=why_waiting(session, row, frozenset(stages), now),
         began_at=began_at,
+        latest_at=latest_at,
     )
 
 
@@ -111,9 +118,12 @@ def _missing(run_id: int) -> NotFound:
     return NotFound(f"no run {run_id}: `annealq runs list` shows all runs")
 
 
-def _first_sent(session: Session, run_id: int) -> datetime | None:
-    first = select(func.min(Problem.sending_at)).join(Batch, Batch.id == Problem.batch_id)
-    return session.execute(first.where(Batch.run_id == run_id)).scalar()
+def _problem_times(session: Session, run_id: int) -> tuple[datetime | None, datetime | None]:
+    """Return when the first problem of a run was sent, and when the latest was answered."""
+    times = select(func.min(Problem.sending_at), func.max(Problem.answered_at))
+    times = times.join(Batch, Batch.id == Problem.batch_id).where(Batch.run_id == run_id)
+    first, latest = session.execute(times).one()
+    return first, latest
 
 
 def _under_way(session: Session, run_id: int) -> tuple[int, dict[str, Any] | None]:

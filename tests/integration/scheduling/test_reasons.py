@@ -62,10 +62,12 @@ def test_nothing_is_said_of_a_run_that_only_a_user_resumes(
     assert waits(timed, run) is None
 
 
-def test_the_time_left_follows_from_the_mean_rate(clock: Clock) -> None:
-    half = ImageProgress(RunState.RUNNING, 100, 40, 20, 10, None, began_at=START)
-    assert half.left_s(START + timedelta(seconds=30)) == 30.0
-    assert ImageProgress(RunState.RUNNING, 100, 0, 0, 0, None, began_at=START).left_s(START) is None
-    assert (
-        ImageProgress(RunState.RUNNING, 100, 40, 0, 0, None, waits="x", began_at=START).left_s(START) is None
-    )
+def test_the_time_left_follows_from_the_mean_rate() -> None:
+    at = START + timedelta(seconds=30)
+    half = ImageProgress(RunState.RUNNING, 100, 40, 20, 10, None, began_at=START, latest_at=at)
+    assert half.left_s(at) == 30.0
+    assert half.left_s(at + timedelta(seconds=10)) == 20.0
+    assert half.left_s(at + timedelta(seconds=50)) == 0.0
+    assert ImageProgress(RunState.RUNNING, 100, 0, 0, 0, None, began_at=START).left_s(at) is None
+    waiting = ImageProgress(RunState.RUNNING, 100, 40, 0, 0, None, None, "x", began_at=START, latest_at=at)
+    assert waiting.left_s(at) is None
