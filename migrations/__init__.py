@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schema.database import Database, refuse_newer
-from schema.errors import DatabaseUnavailable
+from schema.errors import DatabaseUnavailable, ParameterError
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -47,10 +47,24 @@ def _make_file(database: Database) -> None:
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Take the database ``url`` back to ``revision`` (`base`: no tables). Rows of dropped tables are lost."""
-    from alembic import command
+    """Take the database ``url`` back to ``revision`` (`base`: no tables). Rows of dropped tables are lost.
 
-    command.downgrade(_config(url), revision)
+    Raises:
+        ParameterError: there is no such revision, or the database is older than it; nothing was changed.
+    """
+    from alembic import command
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    config = _config(url)
+    try:
+        command.downgrade(config, revision)
+    except (CommandError, AssertionError):  # alembic asserts that a revision has a name
+        names = sorted(each.revision for each in ScriptDirectory.from_config(config).walk_revisions())
+        raise ParameterError(
+            f"the database cannot be taken back to revision {revision!r}: choose `base`, or one of "
+            f"{', '.join(names)} that is not newer than the database (`annealq db current`)"
+        ) from None
 
 
 def check(url: str) -> None:

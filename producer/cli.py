@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,8 +11,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from producer.commands.shared.exits import refuse_empty, run
 from producer.commands.shared.options import Json, Workers
-from schema.errors import AnnealqError
 
 # Commands that are modules of `producer.commands`, each with its line of `annealq --help`.
 SUMMARIES = {
@@ -35,6 +36,7 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
+        refuse_empty(args)
         return name, (load_command(name) if name in SUMMARIES else command), rest
 
 
@@ -52,6 +54,7 @@ for _name, _summary in SUMMARIES.items():
     app.command(_name, help=_summary)(lambda: None)  # `load_command` takes its place
 
 
+@cache
 def load_command(name: str) -> Any:
     """Return the command ``name``, or the group of commands, of the module of that name."""
     module = import_module(f"producer.commands.{name}")
@@ -193,12 +196,8 @@ def root(
 
 
 def main() -> None:
-    """Run the command line: expected errors become one line and an exit code, 1 failed or 2 usage."""
-    try:
-        app()
-    except AnnealqError as error:
-        typer.secho(f"error: {error}", err=True, fg="red")
-        sys.exit(error.exit_code)
+    """Run the command line: errors become one line and an exit code, 1 failed or 2 usage."""
+    run(app)
 
 
 if __name__ == "__main__":

@@ -36,11 +36,26 @@ raised; all other errors happen before a problem is accepted, or leave its charg
 
 from __future__ import annotations
 
+import re
+
 
 class AnnealqError(Exception):
     """Base of all errors raised on purpose; ``exit_code`` is that of the command line."""
 
     exit_code = 1
+
+
+def reason(error: BaseException) -> str:
+    """Return what ``error`` says to a person; of a foreign error also its kind in words: `read timeout: ...`.
+
+    Args:
+        error: from which the name of its class is left out, if it was raised on purpose.
+    """
+    text = str(error).strip()
+    if isinstance(error, AnnealqError):
+        return text
+    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()
+    return f"{kind}: {text}" if text else kind
 
 
 class InputError(AnnealqError):

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from schema.errors import ParameterError
+
 app = typer.Typer(help="Migrate the database and look at its revision.", no_args_is_help=True)
 
 
@@ -39,9 +41,16 @@ def downgrade(
     url = load().database_url
     name = Database(url).name
     if not yes:
-        typer.confirm(f"take {name} back to {revision}? Rows of dropped tables are lost", abort=True)
+        _confirm(f"take {name} back to {revision}? Rows of dropped tables are lost")
     migrations.downgrade(url, revision)
     typer.echo(f"{name} is at revision {revision}")
+
+
+def _confirm(question: str) -> None:
+    try:
+        typer.confirm(question, abort=True)
+    except typer.Abort:
+        raise ParameterError("nothing was changed: answer `y`, or give --yes") from None
 
 
 @app.command()

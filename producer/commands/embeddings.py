@@ -30,7 +30,10 @@ _CHIP_MAP_S = 600.0
 
 app = typer.Typer(help=_HELP, no_args_is_help=True, rich_markup_mode=None)
 
-Number = Annotated[int, typer.Argument(metavar="ID", help="The embedding's number, from `embeddings list`.")]
+Number = Annotated[
+    int,
+    typer.Argument(metavar="ID", max=o.MAX_NUMBER, help="The embedding's number, from `embeddings list`."),
+]
 
 
 @app.command("list")

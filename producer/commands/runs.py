@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from producer.commands.shared.options import MAX_NUMBER
 from producer.commands.shared.watching import _show, follow_and_print, print_enqueued
 from producer.progress.reasons import outages_of
 from schema.errors import ParameterError
@@ -21,14 +22,18 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Number = Annotated[int, typer.Argument(metavar="RUN", help="The run's number, from `runs list`.")]
+Number = Annotated[
+    int, typer.Argument(metavar="RUN", max=MAX_NUMBER, help="The run's number, from `runs list`.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
 
 @app.command("list")
 def list_runs(
-    limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="How many, newest first.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", "-l", min=1, max=MAX_NUMBER, help="How many, newest first.")
+    ] = 20,
     state: Annotated[RunState | None, typer.Option("--state", help="Only runs in this state.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Only runs whose name contains this.")] = None,
     network: Annotated[
@@ -272,8 +277,10 @@ def export(
 
 @app.command()
 def compare(
-    first: Annotated[int, typer.Argument(help="The number of a run.")],
-    second: Annotated[int, typer.Argument(help="The number of another run of the same images.")],
+    first: Annotated[int, typer.Argument(max=MAX_NUMBER, help="The number of a run.")],
+    second: Annotated[
+        int, typer.Argument(max=MAX_NUMBER, help="The number of another run of the same images.")
+    ],
     json: Json = False,
 ) -> None:
     """Compare two runs of the same images: agreement, McNemar's test, where they differ, QPU time.
@@ -294,7 +301,7 @@ def compare(
 
 @app.command()
 def delete(
-    runs: Annotated[list[int], typer.Argument(metavar="RUN...", help="Numbers of runs.")],
+    runs: Annotated[list[int], typer.Argument(metavar="RUN...", max=MAX_NUMBER, help="Numbers of runs.")],
     with_charges: Annotated[
         bool, typer.Option("--with-charges", help="Also runs that were charged QPU time.")
     ] = False,
@@ -315,7 +322,9 @@ def delete(
 
 @app.command()
 def prune(
-    run: Annotated[int | None, typer.Argument(metavar="[RUN]", help="The run's number.")] = None,
+    run: Annotated[
+        int | None, typer.Argument(metavar="[RUN]", max=MAX_NUMBER, help="The run's number.")
+    ] = None,
     older_than: Annotated[
         float | None, typer.Option("--older-than", help="All runs that ended at least this many days ago.")
     ] = None,

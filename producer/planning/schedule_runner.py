@@ -23,7 +23,7 @@ from producer.planning import schedules
 from producer.runs.request import ClassificationRequest
 from schema.database import transition
 from schema.database.leader_lease import run_while_leading
-from schema.errors import AnnealqError, StaleState, StorageError
+from schema.errors import AnnealqError, StaleState, StorageError, reason
 from schema.states import FiringState
 from schema.tables import Firing, Run, Schedule
 
@@ -80,7 +80,7 @@ def enqueue_firing(app: AppContext, firing: int) -> None:
             session.execute(update(Firing).where(Firing.id == firing).values(attempts=Firing.attempts - 1))
         raise
     except AnnealqError as error:
-        _finish(app, firing, FiringState.FAILED, error=f"{type(error).__name__}: {error}")
+        _finish(app, firing, FiringState.FAILED, error=reason(error))
         return
     _finish(app, firing, FiringState.ENQUEUED, run_id=run, data_sha256=sha256)
 

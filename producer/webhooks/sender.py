@@ -15,7 +15,7 @@ from producer.webhooks import deliveries
 from producer.webhooks.addresses import check_url, resolve
 from producer.webhooks.deliveries import Attempt, DeliveryResult
 from schema.database import Database
-from schema.errors import ParameterError, StorageError
+from schema.errors import ParameterError, StorageError, reason
 
 _SEARCH_ALL_S = 600.0
 _EVERY_S = 0.5
@@ -92,7 +92,7 @@ class WebhookSender:
         except ParameterError as error:
             return DeliveryResult(str(error), is_final=True)
         except (httpx.HTTPError, OSError, TimeoutError) as error:
-            return DeliveryResult(f"not delivered: {type(error).__name__} {error}".strip()[:500])
+            return DeliveryResult(f"not delivered: {reason(error)}"[:500])
         if 200 <= status < 300:
             return DeliveryResult()
         if status == httpx.codes.GONE:

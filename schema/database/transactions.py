@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, event, func, inspect, select
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from schema.database import engine
@@ -19,6 +19,7 @@ from schema.errors import (
     DatabaseOutdated,
     DatabaseTooNew,
     DatabaseUnavailable,
+    ParameterError,
     StorageError,
 )
 from schema.tables.columns import UtcDateTime
@@ -130,6 +131,16 @@ def _mapped(name: str) -> Iterator[None]:
         raise
     except OperationalError as error:
         raise _translate(name, error) from error
+    except UnicodeEncodeError as error:
+        raise ParameterError(
+            f"{error.object[:100]!r} is not text: give a name of Unicode characters"
+        ) from error
+    except (DataError, OverflowError) as error:
+        cause = _first_line(getattr(error, "orig", None) or error)
+        raise ParameterError(
+            f"a database stores no such number or text ({cause}): give smaller numbers, and names without "
+            "control characters"
+        ) from error
     except DBAPIError as error:
         if error.connection_invalidated or _is_damage(error):
             raise _translate(name, error) from error
@@ -142,8 +153,12 @@ def _is_damage(error: DBAPIError) -> bool:
     return "disk image is malformed" in reason or "file is not a database" in reason
 
 
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), "no reason given")
+
+
 def _translate(name: str, error: DBAPIError) -> StorageError:
-    reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
+    reason = _first_line(error.orig or error)
     lowered = reason.lower()
     if _is_damage(error):
         return Corrupt(

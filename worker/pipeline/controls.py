@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from schema.codecs import arrays, tiling
 from schema.codecs.corruption import stored_in
-from schema.errors import AnnealqError, Corrupt
+from schema.errors import AnnealqError, Corrupt, reason
 from schema.parameters import Parameters
 from worker.compute import scoring
 from worker.compute.controls import MAX_OWN, Controls, compute_controls, spread
@@ -39,7 +39,7 @@ def controls_of(context: Context, run: int) -> Controls | None:
         with context.meter.timed(Step.DECODE):
             return compute(context, among, most)
     except AnnealqError as error:
-        log.warning("controls cannot be computed", row=run, error=f"{type(error).__name__}: {error}")
+        log.warning("controls cannot be computed", row=run, error=reason(error))
         return None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import structlog
 from structlog.contextvars import bind_contextvars
 
-from schema.errors import AnnealqError, Corrupt, StaleState, StorageError
+from schema.errors import AnnealqError, Corrupt, StaleState, StorageError, reason
 from schema.messages import Message, Task
 from schema.states import BatchState
 from schema.tables import Batch
@@ -84,7 +84,7 @@ def _count_scored(context: Context, rows: Sequence[batches.Scored]) -> None:
 
 
 def _discard(context: Context, batch: int, error: Exception) -> None:
-    decision = Discard(f"{type(error).__name__}: {error}")
+    decision = Discard(reason(error))
     log.warning("batch cannot be scored", row=batch, error=decision.error)
     with context.database.transaction() as session:
         now = context.database.now(session)

@@ -17,6 +17,7 @@ from schema.errors import (
     SolverError,
     Unavailable,
     Uncertain,
+    reason,
 )
 from worker.process.settings import WorkerSettings
 
@@ -61,7 +62,7 @@ def decide(
     """
     if isinstance(error, Deferred):
         return Retry(error.seconds, str(error), counts=False)
-    text = f"{type(error).__name__}: {error}"
+    text = reason(error)
     if isinstance(error, Offline) and patient:
         # The batch is not at fault, however long it lasts. The circuit breaker says when to ask again.
         return Retry(settings.retry_base_s, text, counts=False)

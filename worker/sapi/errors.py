@@ -27,6 +27,7 @@ from schema.errors import (
     Unavailable,
     Uncertain,
     UnknownSolver,
+    reason,
 )
 
 # Codes of a server that has not accepted the problems of a request; after any other error it may have.
@@ -58,7 +59,7 @@ def map_submission_error(error: BaseException, retry_after_s: float | None) -> S
         return Unavailable(f"the service refused a request with problems ({code}): {error}")
     if code == _BUSY:
         return Offline(f"the solver takes no more problems for now ({code}): {error}", retry_after_s)
-    return Uncertain(f"it is unknown if the problem was accepted: {type(error).__name__}: {error}")
+    return Uncertain(f"it is unknown if the problem was accepted: {reason(error)}")
 
 
 def map_answer_error(sapi_id: str, error: BaseException, retry_after_s: float | None) -> SolverError:
@@ -68,7 +69,7 @@ def map_answer_error(sapi_id: str, error: BaseException, retry_after_s: float | 
     """
     if isinstance(error, SolverAuthenticationError):
         return _token_refused(error)
-    text = f"the answer of problem {sapi_id} could not be fetched: {type(error).__name__}: {error}"
+    text = f"the answer of problem {sapi_id} could not be fetched: {reason(error)}"
     code = getattr(error, "error_code", None)
     if code == _FORBIDDEN:
         return NoAccess(text)
@@ -113,8 +114,8 @@ def mapping_errors() -> Iterator[None]:
     except SolverNotFoundError as error:
         raise UnknownSolver(f"solver not found: {error}. `dwave solvers --list` shows all solvers") from None
     except RequestError as error:
-        raise Offline(f"the solver does not answer: {type(error).__name__}: {error}") from None
+        raise Offline(f"the solver does not answer: {reason(error)}") from None
     except (KeyError, TypeError, ValueError) as error:
-        raise Unavailable(f"the solver's answer cannot be read: {type(error).__name__}: {error}") from None
+        raise Unavailable(f"the solver's answer cannot be read: {reason(error)}") from None
     except OSError as error:  # what requests raises
-        raise Offline(f"the solver cannot be reached: {type(error).__name__}: {error}") from None
+        raise Offline(f"the solver cannot be reached: {reason(error)}") from None

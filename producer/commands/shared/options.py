@@ -11,6 +11,7 @@ import typer
 
 from schema.errors import ParameterError
 
+MAX_NUMBER = 2**63 - 1  # of a row of the database
 _MAX_SCHEDULE_BYTES = 100_000  # 100 points are far fewer
 
 Workers = Annotated[

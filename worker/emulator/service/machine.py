@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from schema.errors import NotFound, ParameterError
+from schema.errors import NotFound, ParameterError, reason
 from worker.emulator.qpu.errors import Rejected
 from worker.emulator.qpu.presets import check_name
 from worker.emulator.qpu.solver import GATE_CATEGORIES, EmulatedSolver
@@ -341,7 +341,7 @@ class Machine:
                 self.store.complete(entry, outcome, charge_us)
             else:
                 log.error("problem %s could not be sampled", entry.id, exc_info=outcome)
-                self.store.fail(entry, f"the emulator could not sample: {type(outcome).__name__}: {outcome}")
+                self.store.fail(entry, f"the emulator could not sample: {reason(outcome)}")
             self._ended(entry)
         except sqlite3.Error:
             # A full disk, say. The problem stays accepted; a restart takes it up again.
