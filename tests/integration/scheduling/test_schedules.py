@@ -179,7 +179,7 @@ def test_a_failure_is_kept_and_shown(
     (one,) = fired(timed)
     assert one.state is FiringState.FAILED
     assert "images.npz" in (one.error or "")
-    assert "failed" in cli("schedules", "list")
+    assert "images.npz" in cli("schedules", "list", "--json")
     with pytest.raises(AssertionError, match="no run could be made"):
         cli("schedules", "run", "nightly")
     write(data, 5)
