@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from producer.commands.shared.exits import refuse_empty, run
+from producer.commands.shared.help import App, HelpGroup
 from producer.commands.shared.options import Json, Workers
 
 # Commands that are modules of `producer.commands`, each with its line of `annealq --help`.
@@ -31,7 +31,7 @@ SUMMARIES = {
 }
 
 
-class Commands(TyperGroup):
+class Commands(HelpGroup):
     """Imports the module of a command when it is called, so that `annealq --help` stays fast."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -40,13 +40,12 @@ class Commands(TyperGroup):
         return name, (load_command(name) if name in SUMMARIES else command), rest
 
 
-app = typer.Typer(
+app = App(
     name="annealq",
     cls=Commands,
     help="Classify images on a quantum annealer, as an asynchronous queue of batches.\n\n"
     "Start here: `annealq demo`, or `annealq classify digits --embedded`.",
     no_args_is_help=True,
-    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -58,7 +57,7 @@ for _name, _summary in SUMMARIES.items():
 def load_command(name: str) -> Any:
     """Return the command ``name``, or the group of commands, of the module of that name."""
     module = import_module(f"producer.commands.{name}")
-    holder = typer.Typer(add_completion=False, rich_markup_mode=None)
+    holder = App(add_completion=False)
     if hasattr(module, "app"):
         holder.add_typer(module.app, name=name)
     else:
@@ -73,7 +72,10 @@ def up(
         bool, typer.Option("--emulator", help="Also run an emulated QPU: `classify --solver emulator`.")
     ] = False,
 ) -> None:
-    """Run the local stack until Ctrl-C: private broker, workers, reconciler and schedules of this home."""
+    """Run the local stack until Ctrl-C: private broker, workers, reconciler and schedules of this home.
+
+    Example: `annealq up --workers 4`.
+    """
     from producer.reports.terminal import screen
     from producer.stack.stack import Interrupted, Stack, long_running_children
     from schema.settings import load
@@ -110,7 +112,10 @@ def worker(
         bool, typer.Option("--check", help="Run none: exit with 0 if the one of this host answers, else 1.")
     ] = False,
 ) -> None:
-    """Run a worker in the foreground. Each database also needs one reconciler."""
+    """Run a worker in the foreground. Each database also needs one reconciler.
+
+    Example: `annealq worker --concurrency 4`.
+    """
     import os
 
     from producer.stack.process import environment
@@ -137,7 +142,10 @@ def reconciler(
         bool, typer.Option("--check", help="Run none: exit with 0 if some reconciler leads, else 1.")
     ] = False,
 ) -> None:
-    """Run the reconciler in the foreground; several may run, one of them leads."""
+    """Run the reconciler in the foreground; several may run, one of them leads.
+
+    Example: `annealq reconciler`.
+    """
     import os
 
     from producer.stack.process import environment
@@ -164,7 +172,10 @@ def demo(
     workers: Workers = None,
     json: Json = False,
 ) -> None:
-    """Train a small network on handwritten digits, classify all of them, and some on an emulated QPU."""
+    """Train a small network on handwritten digits, classify all of them, and some on an emulated QPU.
+
+    Example: `annealq demo`.
+    """
     from producer.commands.demo import show_digits, show_mnist, show_qubits
     from producer.commands.shared.session import open_app
     from schema.parameters import Parameters

@@ -172,5 +172,16 @@ def options(command: Any) -> set[str]:
     return found
 
 
+def all_commands() -> Iterator[tuple[str, Any]]:
+    """Yield every command that does something with its full name, as in `annealq runs list`."""
+    waiting = [("annealq", _CLI)]
+    while waiting:
+        name, command = waiting.pop()
+        if hasattr(command, "commands"):
+            waiting += [(f"{name} {each}", below) for each, below in command.commands.items()]
+        else:
+            yield name, command
+
+
 def all_options() -> set[str]:
     return options(_CLI)

@@ -27,7 +27,10 @@ def classify(
     detach: o.Detach = False,
     json: o.Json = False,
 ) -> None:
-    """Classify a data set: enqueue it as a run, watch it, print the results."""
+    """Classify a data set: enqueue it as a run, watch it, print the results.
+
+    Example: `annealq classify digits --limit 100 --embedded`.
+    """
     if calibrate is None and (calibrate_budget is not None or allow_overlap):
         raise typer.BadParameter("--calibrate-budget and --allow-overlap belong to --calibrate DATA")
     if calibrate is not None and (dry_run or not request.calibrated):
@@ -64,12 +67,5 @@ def classify(
         submission.estimate(request, images, key, embedded=embedded, workers=workers, json=json)
     else:
         submission.send(
-            request,
-            images,
-            key,
-            prepare,
-            embedded=embedded,
-            workers=workers,
-            detach=detach,
-            json=json,
+            request, images, key, prepare, embedded=embedded, workers=workers, detach=detach, json=json
         )

@@ -6,14 +6,18 @@ from typing import Annotated
 
 import typer
 
+from producer.commands.shared.help import App
 from schema.errors import ParameterError
 
-app = typer.Typer(help="Migrate the database and look at its revision.", no_args_is_help=True)
+app = App(help="Migrate the database and look at its revision.", no_args_is_help=True)
 
 
 @app.command()
 def upgrade() -> None:
-    """Bring the database to this annealq's revision, from nothing or from any older one."""
+    """Bring the database to this annealq's revision, from nothing or from any older one.
+
+    Example: `annealq db upgrade`.
+    """
     import migrations
     from schema.database import Database
     from schema.settings import load
@@ -33,7 +37,10 @@ def downgrade(
     revision: Annotated[str, typer.Argument(help="`base` for no tables, or a revision such as 0001.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Take the database back to an older revision. Data in newer tables and columns are lost."""
+    """Take the database back to an older revision. Data in newer tables and columns are lost.
+
+    Example: `annealq db downgrade 0011`.
+    """
     import migrations
     from schema.database import Database
     from schema.settings import load
@@ -55,7 +62,10 @@ def _confirm(question: str) -> None:
 
 @app.command()
 def current() -> None:
-    """Show the database's revision, and whether this annealq can work with it."""
+    """Show the database's revision, and whether this annealq can work with it.
+
+    Example: `annealq db current`.
+    """
     from schema.database import Database
     from schema.settings import load
     from schema.tables import REVISION

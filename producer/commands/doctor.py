@@ -38,17 +38,14 @@ A note tells what the service has announced about a solver, such as its end.
 With --solver it also compares the ledger with the solver's own list, by label: problems that one side does
 not know, other states, other charges. Nothing is sent, and nothing is charged.
 
-\b
-    annealq doctor
-    annealq doctor --solver emulator
-    annealq doctor --repair
-
 --repair does what is safe: it counts again, releases work whose lease has expired, removes rows that belong
 to deleted rows, and lets batches of local solvers be sampled again. Each repair applies only if the row is
 still as it was found, and is noted in the table `events`. Problems are never submitted, and readable sample
 sets never removed. For the rest each finding says what to do.
 
 Exit code 0: nothing was found, or all of it is repaired. 1: something is wrong. 2: usage.
+
+Example: `annealq doctor --solver emulator`.
 """
 
 

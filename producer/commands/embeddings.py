@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from producer.commands.shared import options as o
+from producer.commands.shared.help import App
 from producer.commands.shared.request import Qpu, Tiles
 from schema.parameters import Parameters, Solver, Visible, solver
 from schema.quantities import count_text
@@ -28,7 +29,7 @@ in the database, and used by every later run. `classify` starts a search where n
 
 _CHIP_MAP_S = 600.0
 
-app = typer.Typer(help=_HELP, no_args_is_help=True, rich_markup_mode=None)
+app = App(help=_HELP, no_args_is_help=True)
 
 Number = Annotated[
     int,
@@ -38,7 +39,10 @@ Number = Annotated[
 
 @app.command("list")
 def list_embeddings(json: o.Json = False) -> None:
-    """List all embeddings, newest first: size, duration of the search, number of problems that used it."""
+    """List all embeddings, newest first: size, duration of the search, number of problems that used it.
+
+    Example: `annealq embeddings list`.
+    """
     from producer.context import database
     from producer.embeddings import queries
     from producer.reports import solver as reports_solver
@@ -76,6 +80,8 @@ def find(
 
     It belongs to this network's shape, this graph of the solver, and this number of tiles: a run with the
     same --qpu, --tiles and --visible then uses it, whatever its other parameters.
+
+    Example: `annealq embeddings find mnist --solver emulator --embedded`.
     """
     from producer.commands.shared.session import open_app
     from producer.jobs import submit_dry_run
@@ -112,6 +118,8 @@ def show(
     The picture shows each working qubit as a faint point, dead ones as crosses, and the chains of each tile
     in a colour of its own, drawn along the couplers that connect them. Dark points are qubits of class
     units, where there are other units.
+
+    Example: `annealq embeddings show 1 --plot chip.png`.
     """
     from producer.context import database
     from producer.figures import saving
@@ -132,6 +140,8 @@ def list_chips(json: o.Json = False) -> None:
 
     The reads of each problem are measured: temperature, broken chains, field errors. An alarm says what about
     the newest problems differs from the chip's past.
+
+    Example: `annealq embeddings chips`.
     """
     from producer.context import database
     from producer.embeddings import chips
@@ -164,6 +174,8 @@ def show_chip(
     The field error of a qubit is the field that its chain has in addition to what was sent, in units of h,
     divided by the qubits of the chain; it is nearer to 0 the less the reads say. Broken chains are counted
     relative to the mean of the same unit over all tiles. 100 problems take about 10 seconds.
+
+    Example: `annealq embeddings chip emulator-pegasus --plot chip.png`.
     """
     from producer.context import database
     from producer.embeddings import chip_map, chips
@@ -209,6 +221,8 @@ def prune(
 
     A QPU loses qubits over time, and gets another graph id: embeddings for earlier graphs are useful only as
     a start for new ones. An embedding that a problem used always stays, since the run's raw samples need it.
+
+    Example: `annealq embeddings prune --dry-run`.
     """
     from producer.context import database
     from producer.embeddings.prune import Criteria

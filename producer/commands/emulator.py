@@ -64,6 +64,8 @@ problems fail) and "regraph" (another working graph) with lists of solvers; "ren
 "max_queued": N; "shared_queue": true, for problems of all tokens to count; "gate_solver": true, or "qpu",
 which the client takes for the largest QPU; "temperature": 1.1, for reads at 1.1 times the temperature of each
 chip.
+
+Example: `annealq emulator --chip advantage2-system4 --clock off`.
 """
 
 

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from producer.commands.shared.help import App
 from producer.commands.shared.options import Json
 
-app = typer.Typer(help="Add, list and revoke keys of the HTTP API.", no_args_is_help=True)
+app = App(help="Add, list and revoke keys of the HTTP API.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the key: letters, digits, dots, dashes.")]
 
@@ -43,7 +44,10 @@ def add(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Add a key, and print it this once."""
+    """Add a key, and print it this once.
+
+    Example: `annealq keys add camera`.
+    """
     from producer.api.core.settings import load as load_api
     from producer.api.keys import keys
     from producer.commands.shared.options import microseconds
@@ -69,7 +73,10 @@ def add(
 
 @app.command("list")
 def list_keys(json: Json = False) -> None:
-    """List all keys with their names, prefixes and limits."""
+    """List all keys with their names, prefixes and limits.
+
+    Example: `annealq keys list`.
+    """
     from rich.table import Table
 
     from producer.api.keys import keys
@@ -99,7 +106,10 @@ def list_keys(json: Json = False) -> None:
 
 @app.command()
 def revoke(name: Name) -> None:
-    """Revoke a key at once; its runs continue."""
+    """Revoke a key at once; its runs continue.
+
+    Example: `annealq keys revoke camera`.
+    """
     from producer.api.keys import keys
     from producer.context import database
 

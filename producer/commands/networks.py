@@ -9,13 +9,14 @@ from typing import Annotated
 import typer
 
 from producer.commands.shared import architectures, network_names, network_show
+from producer.commands.shared.help import App
 from producer.commands.shared.reading import Fitted, Invert, Resize, SkipUnreadable, read
 from producer.images.preprocessing import Fit, Preprocessing
 from schema.errors import ParameterError
 from schema.parameters import TRANSFERS, Origin, Solver, Visible, solver
 from schema.quantities import count_text
 
-app = typer.Typer(
+app = App(
     help="Design, train, import, calibrate, list, show, rename and remove networks; choose defaults.",
     no_args_is_help=True,
 )
@@ -46,6 +47,10 @@ ChainStrength = Annotated[
 Scale = Annotated[_Text, typer.Option("--scale", help="QPU: scales to compare, as for classify: 1,2.")]
 Qpu = Annotated[_Text, typer.Option("--qpu", help="QPU: a solver's name, or features as JSON.")]
 
+Layers = Annotated[
+    Path | None,
+    typer.Option("--architecture", "-a", help="A .toml or .json file that describes the layers."),
+]
 Validation = Annotated[
     str, typer.Option("--data", "-d", help="Labelled images for validation, as for `classify`.")
 ]
@@ -92,7 +97,10 @@ Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same 
 
 @app.command("list")
 def list_networks(json: Json = False) -> None:
-    """List all networks, newest first, and those that come with annealq."""
+    """List all networks, newest first, and those that come with annealq.
+
+    Example: `annealq networks list`.
+    """
     from producer.context import database
     from producer.networks import queries as networks_queries
     from producer.networks import shipped
@@ -135,7 +143,10 @@ def import_network(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Import a network that was trained elsewhere. The same content again gives the existing network."""
+    """Import a network that was trained elsewhere. The same content again gives the existing network.
+
+    Example: `annealq networks import mine --architecture mine.json --weights mine.safetensors`.
+    """
     from producer.context import database
     from producer.networks import bundle, versions
     from producer.networks import queries as networks_queries
@@ -155,7 +166,10 @@ def export_network(
         Path, typer.Option("--output", "-o", help="NAME.safetensors; NAME.json is written next to it.")
     ],
 ) -> None:
-    """Write a network's weights, and its layers, classes and accuracy, as files that `import` reads."""
+    """Write a network's weights, and its layers, classes and accuracy, as files that `import` reads.
+
+    Example: `annealq networks export mine --output mine.safetensors`.
+    """
     from producer.context import database
     from producer.networks import bundle
     from producer.networks import queries as networks_queries
@@ -187,7 +201,10 @@ def new(
     invert: Invert = False,
     skip_unreadable: SkipUnreadable = False,
 ) -> None:
-    """Write a first architecture for images: a commented .toml file for `networks train --architecture`."""
+    """Write a first architecture for images: a commented .toml file for `networks train --architecture`.
+
+    Example: `annealq networks new --data photos.npz --out photos.toml`.
+    """
     from producer.files import replacing
     from producer.networks.starter import starter_text
 
@@ -213,10 +230,7 @@ def train(
         ),
     ] = None,
     data: Annotated[str, typer.Option("--data", "-d", help="Labelled images, as for `classify`.")] = "",
-    architecture: Annotated[
-        Path | None,
-        typer.Option("--architecture", "-a", help="A .toml or .json file that describes the layers."),
-    ] = None,
+    architecture: Layers = None,
     labels: Labels = None,
     limit: Limit = None,
     resize: Resize = None,
@@ -237,7 +251,10 @@ def train(
     detach: Annotated[bool, typer.Option("--detach", help="Enqueue and return.")] = False,
     json: Json = False,
 ) -> None:
-    """Train a network on a worker. The same data, layers and seed return the existing network."""
+    """Train a network on a worker. The same data, layers and seed return the existing network.
+
+    Example: `annealq networks train --data photos.npz --embedded`.
+    """
     from producer.commands.shared.session import open_app
     from producer.jobs import submit_training
     from producer.networks import queries as networks_queries
@@ -297,6 +314,8 @@ def calibrate(
     sampled or folded. All settings are compared on the same images, as many as the budget suffices for. The
     cheapest within one standard error of the best is chosen. `classify` then uses it for the same network and
     solver, and prints that it does.
+
+    Example: `annealq networks calibrate digits --data digits --limit 300 --embedded`.
     """
     from producer.commands.shared.calibrating import calibrate as calibrate_network
     from producer.commands.shared.calibrating import grid_of, refuse_shared

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 def plan(
     price: Annotated[
-        float | None,
-        typer.Option("--price-per-minute", help="Price of a minute of QPU time."),
+        float | None, typer.Option("--price-per-minute", help="Price of a minute of QPU time.")
     ] = None,
     currency: Annotated[
         str, typer.Option("--currency", help="Currency of that price, for example EUR.")
@@ -43,6 +42,8 @@ def plan(
     run with a dry run are compared, as there.
 
     Afterwards, `annealq plan --last` or `--since 22:00` reports what ran, was charged, was wasted and failed.
+
+    Example: `annealq plan --since 22:00`.
     """
     from producer.context import database
     from producer.planning import workload

@@ -76,7 +76,10 @@ def reproduce(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
-    """Reproduce an experiment of the paper: its table next to ours. Existing runs are used again."""
+    """Reproduce an experiment of the paper: its table next to ours. Existing runs are used again.
+
+    Example: `annealq reproduce table1 --output table1 --embedded`.
+    """
     from producer.commands.shared.session import open_app
     from producer.reports.terminal import page, print_json, screen
     from producer.reproduction.runner import Runner

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from producer.commands.shared.help import App
 from producer.commands.shared.options import MAX_NUMBER
 from producer.commands.shared.watching import _show, follow_and_print, print_enqueued
 from producer.progress.reasons import outages_of
@@ -17,7 +18,7 @@ from schema.parameters import Parameters, Rule, Unembedding
 from schema.quantities import count_text
 from schema.states import PausedBy, RunState
 
-app = typer.Typer(
+app = App(
     help="List, show, watch, compare, report, export, control, score again, prune and delete runs.",
     no_args_is_help=True,
 )
@@ -85,7 +86,10 @@ def show(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show one run: figures, accuracy, predicted against true classes."""
+    """Show one run: figures, accuracy, predicted against true classes.
+
+    Example: `annealq runs show 1 --scores`.
+    """
     from producer.context import database
 
     with database() as opened:
@@ -94,7 +98,10 @@ def show(
 
 @app.command()
 def watch(run: Number, json: Json = False) -> None:
-    """Follow a run until it is finished, from any terminal; Ctrl-C stops the watching, not the run."""
+    """Follow a run until it is finished, from any terminal; Ctrl-C stops the watching, not the run.
+
+    Example: `annealq runs watch 1`.
+    """
     from producer.context import AppContext, database
     from schema.settings import load
 
@@ -105,7 +112,10 @@ def watch(run: Number, json: Json = False) -> None:
 
 @app.command()
 def pause(run: Number) -> None:
-    """Pause a run, in its window too. Problems already submitted are still collected."""
+    """Pause a run, in its window too. Problems already submitted are still collected.
+
+    Example: `annealq runs pause 1`.
+    """
     from producer.context import database
     from producer.runs import control
 
@@ -133,6 +143,8 @@ def resume(
     """Resume a paused run, within its window; of a failed run only the missing part is done again.
 
     With --qpu, a run that waits for its solver continues on another one.
+
+    Example: `annealq runs resume 1 --budget 2.5`.
     """
     from producer.commands.shared.options import microseconds
     from producer.context import database
@@ -154,7 +166,10 @@ def resume(
 
 @app.command()
 def cancel(run: Number, json: Json = False) -> None:
-    """Cancel a run: scored images are stored, problems that wait at the solver are withdrawn."""
+    """Cancel a run: scored images are stored, problems that wait at the solver are withdrawn.
+
+    Example: `annealq runs cancel 1`.
+    """
     from producer.context import database
     from producer.reports.terminal import print_json
     from producer.runs import control
@@ -194,7 +209,10 @@ def rescore(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Score the stored raw samples of a run in another way, as a new run. No image is sampled again."""
+    """Score the stored raw samples of a run in another way, as a new run. No image is sampled again.
+
+    Example: `annealq runs rescore 1 --rule boltzmann`.
+    """
     from producer.commands.shared.session import open_app
     from producer.jobs import submit_rescoring
 
@@ -223,7 +241,10 @@ def write_report(
         bool, typer.Option("--md", help="Markdown on standard output; the default without --html.")
     ] = False,
 ) -> None:
-    """Write a report of a run: figures, charts, the least certain images, and the commands that repeat it."""
+    """Write a report of a run: figures, charts, the least certain images, and the commands that repeat it.
+
+    Example: `annealq runs report 1 --html run-1.html`.
+    """
     from producer.context import database
     from producer.dashboard import run_report
     from producer.files import replacing
@@ -310,6 +331,8 @@ def delete(
 
     A run that was charged is in the ledger, from which budgets are computed: it is deleted only with
     --with-charges. To free space and keep the results, use `annealq runs prune`.
+
+    Example: `annealq runs delete 1 2`.
     """
     from producer.context import database
     from producer.runs.prune import delete_run
@@ -336,6 +359,8 @@ def prune(
     """Remove the raw reads of finished runs, which take most of the space; scores and the ledger stay.
 
     Such a run cannot be scored again. A SQLite file does not shrink, but reuses the space.
+
+    Example: `annealq runs prune --older-than 30 --dry-run`.
     """
     from producer.context import database
     from producer.images.limits import format_bytes

@@ -11,19 +11,19 @@ import typer
 
 from producer.commands.classify import classify
 from producer.commands.shared import options as o
+from producer.commands.shared.help import App
 from producer.commands.shared.reading import print_notes
 from producer.commands.shared.request import takes_request
 from producer.runs.request import ClassificationRequest
 from schema.errors import ParameterError
 from schema.states import FiringState
 
-app = typer.Typer(
+app = App(
     help="Classify at given times: add, list, show, pause, resume, remove and run schedules.\n\n"
     'Start here: `annealq schedules add nightly --cron "0 22 * * mon-fri" --tz Europe/London -- classify '
     "DATA --solver dwave --window 22:00-06:00`. `annealq up` starts its runs; elsewhere `annealq "
     "schedules serve` does, on a machine that can read the data.",
     no_args_is_help=True,
-    rich_markup_mode=None,
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")]
@@ -66,6 +66,8 @@ def add(
     """Add a schedule. Its data are read now, as a check, and again each time it is due.
 
     Due times that are missed while nothing runs are combined into one run.
+
+    Example: `annealq schedules add nightly --cron "0 22 * * mon-fri" -- classify photos.npz --reads 200`.
     """
     from producer.context import database
     from producer.planning import schedules
@@ -84,7 +86,10 @@ def add(
 
 @app.command("list")
 def list_schedules(json: o.Json = False) -> None:
-    """List schedules: when each is due, and the result of its latest firing."""
+    """List schedules: when each is due, and the result of its latest firing.
+
+    Example: `annealq schedules list`.
+    """
     from producer.context import database
     from producer.planning import schedules
     from producer.reports import schedules as reports_schedules
@@ -102,7 +107,10 @@ def list_schedules(json: o.Json = False) -> None:
 
 @app.command()
 def show(name: Name, json: o.Json = False) -> None:
-    """Show a schedule: its command and its latest firings."""
+    """Show a schedule: its command and its latest firings.
+
+    Example: `annealq schedules show nightly`.
+    """
     from producer.context import database
     from producer.planning import schedules
     from producer.reports import schedules as reports_schedules
@@ -119,7 +127,10 @@ def show(name: Name, json: o.Json = False) -> None:
 
 @app.command()
 def pause(name: Name) -> None:
-    """Pause a schedule until `schedules resume`; its runs continue."""
+    """Pause a schedule until `schedules resume`; its runs continue.
+
+    Example: `annealq schedules pause nightly`.
+    """
     from producer.context import database
     from producer.planning import schedules
 
@@ -130,7 +141,10 @@ def pause(name: Name) -> None:
 
 @app.command()
 def resume(name: Name) -> None:
-    """Resume a schedule; firings that fell due meanwhile are skipped."""
+    """Resume a schedule; firings that fell due meanwhile are skipped.
+
+    Example: `annealq schedules resume nightly`.
+    """
     from producer.context import database
     from producer.planning import schedules
     from schema.calendar.run_hours import format_time
@@ -145,7 +159,10 @@ def resume(name: Name) -> None:
 
 @app.command()
 def remove(name: Name) -> None:
-    """Remove a schedule; its runs stay."""
+    """Remove a schedule; its runs stay.
+
+    Example: `annealq schedules remove nightly`.
+    """
     from producer.context import database
     from producer.planning import schedules
 
@@ -156,7 +173,10 @@ def remove(name: Name) -> None:
 
 @app.command()
 def run(name: Name, json: o.Json = False) -> None:
-    """Start an additional run of a schedule now."""
+    """Start an additional run of a schedule now.
+
+    Example: `annealq schedules run nightly`.
+    """
     from producer.context import AppContext, database
     from producer.planning import schedule_runner, schedules
     from producer.reports.terminal import print_json
@@ -180,7 +200,10 @@ def run(name: Name, json: o.Json = False) -> None:
 
 @app.command()
 def serve() -> None:
-    """Start runs of due schedules until Ctrl-C, as `annealq up` does; of several processes one works."""
+    """Start runs of due schedules until Ctrl-C, as `annealq up` does; of several processes one works.
+
+    Example: `annealq schedules serve`.
+    """
     import signal
     import threading
 

@@ -14,7 +14,10 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 chooses a free port.")] = 8000,
 ) -> None:
-    """Serve the HTTP API and the dashboard in the foreground. Runs also need workers."""
+    """Serve the HTTP API and the dashboard in the foreground. Runs also need workers.
+
+    Example: `annealq serve --port 8000`.
+    """
     from schema.errors import ParameterError, StackError
 
     if missing := [name for name in ("fastapi", "uvicorn", "httpx") if find_spec(name) is None]:

@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from schema.errors import ParameterError
 from schema.parameters.choices import Solver
 
+_HUGE = 10**9  # an upper limit that protects the database, and tells a user nothing
 _LIMITS = ("ge", "gt", "le", "min_length", "max_length")
 
 
@@ -91,6 +92,19 @@ def limits_of(field: FieldInfo) -> dict[str, Any]:
     return {
         name: getattr(about, name) for about in field.metadata for name in _LIMITS if hasattr(about, name)
     }
+
+
+def range_text(field: FieldInfo) -> str:
+    """Return the range of the numbers that ``field`` takes: `1 to 10,000`, `above 0`; empty without one."""
+    limits = limits_of(field)
+    if plain_type(field) not in (int, float) or not limits:
+        return ""
+    if "ge" in limits and "le" in limits:
+        return (
+            f"{limits['ge']:,} to {limits['le']:,}" if limits["le"] < _HUGE else f"{limits['ge']:,} or more"
+        )
+    low = f"above {limits['gt']:g}" if "gt" in limits else f"{limits['ge']:g} or more"
+    return f"{low}, at most {limits['le']:g}" if "le" in limits else low
 
 
 def solver(name: str) -> Solver:

@@ -51,9 +51,7 @@ class Parameters(Validated):
     several values of it, `producer.calibration.enqueue.ParameterGrid`.
     """
 
-    reads: int = declare(
-        100, f"Anneals for each image, 1 to {MAX_READS:,}; default: 100.", ge=1, le=MAX_READS
-    )
+    reads: int = declare(100, "Anneals for each image; default: 100.", ge=1, le=MAX_READS)
     # Start of every random stream.
     seed: int = declare(
         0, "The same seed gives the same reads.", Availability(calibrated=False), ge=0, le=2**63 - 1

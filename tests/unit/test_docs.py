@@ -6,10 +6,13 @@ import ast
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from producer.api.core.settings import ApiSettings
+from producer.cli import app
 from schema.settings import Settings
 from tests import documents
 from tests.documents import DIRECTIVES, PAGES, ROOT, Block
@@ -147,6 +150,22 @@ def test_a_wrong_command_line_is_seen(line: str) -> None:
     ((words,),) = [documents.commands(f"A=1 {line}  # a comment")]
     with pytest.raises(Exception, match=r"(?i)no such|missing|no command"):
         documents.check_arguments(words)
+
+
+@pytest.mark.parametrize(("name", "command"), list(documents.all_commands()))
+def test_the_help_of_every_command_has_an_example_that_parses(name: str, command: Any) -> None:
+    assert command.example.startswith(name), "end the docstring with: Example: `annealq ...`."
+    documents.check_arguments(shlex.split(command.example))
+
+
+def test_help_shows_whole_sentences_ranges_and_groups() -> None:
+    runner = CliRunner()
+    for words in ([], ["runs"], ["networks"], ["embeddings"]):
+        assert "..." not in runner.invoke(app, [*words, "--help"]).output.partition("Commands:")[2]
+    shown = runner.invoke(app, ["classify", "--help"]).output
+    titles = ["Arguments:", "Data:", "Network:", "Sampling:", "Sampling with qubits:", "Money and hours:"]
+    assert [line for line in shown.splitlines() if line in titles] == titles
+    assert "[1 to 10,000]" in " ".join(shown.split())
 
 
 def test_commands_are_found_in_pipes_and_substitutions() -> None:

@@ -30,7 +30,10 @@ def show(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show a network: its layers, the size of its Q matrix, how its training went."""
+    """Show a network: its layers, the size of its Q matrix, how its training went.
+
+    Example: `annealq networks show mnist --plot q.png`.
+    """
     from producer.calibration import queries as calibration_queries
     from producer.context import database
     from producer.figures import saving

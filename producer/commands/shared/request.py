@@ -12,20 +12,36 @@ from pydantic.fields import FieldInfo
 from typer.models import OptionInfo
 
 from producer.commands.shared import options as o
+from producer.commands.shared.help import QUBITS, SAMPLING
 from producer.runs.request import ClassificationRequest, option_name
 from schema.errors import ParameterError
 from schema.parameters import Parameters, fields_of, is_structured, plain_type, scope, solver
+from schema.parameters.declarations import Availability, range_text
 
 _SHORT = {"network": ["-n"], "reads": ["-r"], "limit": ["-l"]}
 
 
 def declared(name: str, field: FieldInfo) -> OptionInfo:
-    """Return the option for ``field``, called ``name``, of a request; its help is the description."""
+    """Return the option for ``field``, called ``name``, of a request; its help is description and limits."""
     more = " Give JSON, or a file of it." if is_structured(field) else ""
+    limits, panel, text = range_text(field), _panel(field), field.description or ""
+    if panel == QUBITS:  # as the title of the group says
+        text = text.removeprefix("With qubits: ")
+        text = text[:1].upper() + text[1:]
     option: OptionInfo = typer.Option(
-        option_name(name), *_SHORT.get(name, []), help=f"{field.description}{more}"
+        option_name(name),
+        *_SHORT.get(name, []),
+        help=f"{text}{more}" + (f"  [{limits}]" if limits else ""),
+        rich_help_panel=panel,
     )
     return option
+
+
+def _panel(field: FieldInfo) -> str | None:
+    """Return the group of options that a sampling parameter belongs to; others have theirs by name."""
+    if not any(isinstance(about, Availability) for about in field.metadata):
+        return None
+    return QUBITS if all(each.is_remote for each in scope(field).solvers) else SAMPLING
 
 
 Qpu = Annotated[str | None, declared("qpu", fields_of(Parameters)["qpu"])]
