@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from schema.errors import ParameterError
-from schema.settings import TomlSettings, describe
+from schema.settings import TomlSettings, read
 
 
 class ExaminationLimits(TomlSettings):
@@ -26,7 +25,4 @@ class ExaminationLimits(TomlSettings):
 
 def load() -> ExaminationLimits:
     """Read the settings; raise ParameterError that names a wrong value."""
-    try:
-        return ExaminationLimits()
-    except (ValidationError, ValueError) as error:
-        raise ParameterError(f"[worker] {describe(error)}") from None
+    return read(ExaminationLimits)

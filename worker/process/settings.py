@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from schema.errors import ParameterError
-from schema.settings import TomlSettings, describe
+from schema.settings import TomlSettings, read
 
 
 class WorkerSettings(TomlSettings):
@@ -95,8 +92,4 @@ class WorkerSettings(TomlSettings):
 
 def load() -> WorkerSettings:
     """Read the settings; raise ParameterError with the name of a wrong value."""
-    overrides: dict[str, Any] = {}
-    try:
-        return WorkerSettings(**overrides)
-    except (ValidationError, ValueError) as error:
-        raise ParameterError(f"[worker] {describe(error)}") from None
+    return read(WorkerSettings)

@@ -6,11 +6,10 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from schema.errors import ParameterError
-from schema.settings import TomlSettings, describe
+from schema.settings import TomlSettings, read
 
 
 class ApiSettings(TomlSettings):
@@ -50,7 +49,4 @@ class ApiSettings(TomlSettings):
 
 def load(**overrides: Any) -> ApiSettings:
     """Return the settings, with ``overrides`` first; raise ParameterError naming the one that is invalid."""
-    try:
-        return ApiSettings(**overrides)
-    except (ValidationError, ValueError) as error:
-        raise ParameterError(describe(error)) from None
+    return read(ApiSettings, **overrides)
