@@ -77,11 +77,9 @@ def list_keys(json: Json = False) -> None:
 
     Example: `annealq keys list`.
     """
-    from rich.table import Table
-
     from producer.api.keys import keys
     from producer.context import database
-    from producer.reports.terminal import page, print_json
+    from producer.reports.terminal import new_table, page, print_json
 
     with database() as opened, opened.reading() as session:
         summaries = keys.summaries(session, opened.now(session))
@@ -91,9 +89,10 @@ def list_keys(json: Json = False) -> None:
     if not summaries:
         typer.echo("no keys yet: `annealq keys add NAME`")
         return
-    table = Table(
-        "name", "key", "scope", "sees", "requests/min", "images/day", "today", "QPU s/day", "added", "revoked"
-    )
+    numbers = ("requests/min", "images/day", "today", "QPU s/day")
+    columns = ("name", "key", "scope", "sees", *numbers, "added", "revoked")
+    first_out = ("added", "requests/min", "QPU s/day", "images/day", "today", "sees", "key", "revoked")
+    table = new_table(*columns, right=numbers, first_out=first_out)
     for key in summaries:
         limits = (key.requests_per_minute, key.images_per_day, key.images_today, key.qpu_s_per_day)
         shown = ["-" if value is None else f"{value:,}" for value in limits]

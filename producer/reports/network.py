@@ -21,7 +21,8 @@ from schema.quantities import count_text
 def networks_table(networks: list[queries.NetworkSummary]) -> Table:
     """Return the table of `networks list`."""
     columns = ("network", "origin", "state", "images", "classes", "transfer", "own accuracy", "ready")
-    table = new_table(*columns)
+    first_out = ("transfer", "classes", "ready", "origin", "own accuracy", "images")
+    table = new_table(*columns, right=("classes", "own accuracy"), first_out=first_out)
     for network in networks:
         accuracy = network.own_accuracy
         table.add_row(

@@ -219,7 +219,13 @@ def runs_table(
     """
     numbers = ("images", "scored", "accuracy", "images/s", "created")
     columns = ("run", "data", "network", "solver", "state", *numbers, *(("owner",) if owners else ()))
-    table = new_table(*columns, right=("run", *numbers))
+    first_out = ("images/s", "owner", "created", "solver", "network", "scored", "images", "accuracy")
+    table = new_table(
+        *columns,
+        right=("run", *numbers),
+        first_out=[name for name in first_out if name in columns],
+        wrapped=("data",),
+    )
     for run in runs:
         scored = run.batches_scored / run.batches
         rate = (run.statistics or {}).get("images_per_second")

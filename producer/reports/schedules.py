@@ -17,7 +17,8 @@ from schema.states import FiringState
 
 def schedules_table(schedules: Sequence[ScheduleSummary]) -> Table:
     """Return the table of `schedules list`."""
-    table = new_table("schedule", "due", "zone", "state", "next", "last", "result")
+    columns = ("schedule", "due", "zone", "state", "next", "last", "result")
+    table = new_table(*columns, first_out=("zone", "last", "next", "result"), wrapped=("result",))
     for schedule in schedules:
         zone = find_zone(schedule.zone)
         table.add_row(

@@ -88,7 +88,9 @@ def embeddings_table(embeddings: Sequence[EmbeddingSummary]) -> Table:
     """Return the table of `embeddings list`."""
     numbers = ("tiles", "qubits", "longest chain", "seconds")
     columns = ("id", "network", "solver", "graph", "state", *numbers, "method", "problems")
-    table = new_table(*columns, right=("id", *numbers, "problems"))
+    details = ("method", "seconds", "longest chain", "graph", "problems")
+    first_out = (*details, "qubits", "state", "tiles", "solver")
+    table = new_table(*columns, right=("id", *numbers, "problems"), first_out=first_out)
     for embedding in embeddings:
         table.add_row(
             str(embedding.embedding_id),
@@ -109,7 +111,9 @@ def embeddings_table(embeddings: Sequence[EmbeddingSummary]) -> Table:
 def chips_table(chips: Sequence[ChipSummary]) -> Table:
     """Return the table of `embeddings chips`."""
     numbers = ("qubits", "problems")
-    table = new_table("chip", "graph", *numbers, "newest problems", right=numbers)
+    columns = ("chip", "graph", *numbers, "newest problems")
+    first_out = ("graph", "qubits", "problems")
+    table = new_table(*columns, right=numbers, first_out=first_out, wrapped=("newest problems",))
     for chip in chips:
         graph = chip.graph_id if chip.current else f"{chip.graph_id}, outdated"
         usual = "as usual" if chip.measured >= _TELLING else ""
