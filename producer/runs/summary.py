@@ -45,7 +45,7 @@ def run_object(session: Session, run_id: int, now: datetime | None = None) -> di
     """Return run ``run_id`` as `runs show --json` prints it ``now``: plain JSON, read by ``session``."""
     run = queries.run(session, run_id)
     counts = queries.counts(session, run_id)
-    values = _plain(asdict(run))
+    values = plain(asdict(run))
     return {
         **values,
         "decided": counts.decided,
@@ -75,10 +75,11 @@ def outage_values(outage: Outage | None) -> dict[str, Any]:
     """Return the fields of a run that tell which ``outage`` of its solver it waits for: text and facts."""
     if outage is None:
         return {"waits": None, "outage": None}
-    return {"waits": outage.text, "outage": _plain(asdict(outage))}
+    return {"waits": outage.text, "outage": plain(asdict(outage))}
 
 
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values`` with times as text, ready for JSON."""
     return {name: v.isoformat() if hasattr(v, "isoformat") else v for name, v in values.items()}
 
 

@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from producer.api.core.run_permissions import SeenRun
 from producer.api.core.service import Service, Shared
 from producer.runs import queries
+from producer.runs.summary import plain
 from schema.states import FINISHED_RUNS
 
 router = APIRouter()
@@ -51,5 +52,5 @@ async def _stream(service: Service, run: int) -> AsyncIterator[str]:
             continue
         number += 1
         kind = "end" if progress.state in FINISHED_RUNS else "progress"
-        data = json.dumps({"run_id": run, **asdict(progress)})
+        data = json.dumps({"run_id": run, **plain(asdict(progress))})
         yield f"id: {number}\nevent: {kind}\ndata: {data}\n\n"
