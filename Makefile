@@ -4,8 +4,6 @@ PYTHON ?= python3.11
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 BIN := .venv/bin
 
-export ANNEALQ_HOME ?= $(CURDIR)/.annealq
-
 .PHONY: install demo test lint bench slow lock clean
 
 install: .venv/installed        ## install annealq with all of its extras into .venv
@@ -33,7 +31,7 @@ lock: .venv/linted .venv/tested ## write constraints.txt from the installed vers
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//' > constraints.txt
 
 clean:
-	rm -rf .venv .annealq
+	rm -rf .venv
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schema.database import Database, refuse_newer
+from schema.database.transactions import mapping_driver_errors
 from schema.errors import DatabaseUnavailable, ParameterError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def upgrade(url: str, revision: str = "head") -> None:
 
     Raises:
         DatabaseTooNew: it is newer than this code; nothing was changed.
-        DatabaseUnavailable: it cannot be opened or reached.
+        DatabaseUnavailable, DatabaseFull: it cannot be opened, reached or written.
     """
     from alembic import command
 
@@ -26,9 +27,10 @@ def upgrade(url: str, revision: str = "head") -> None:
     try:
         refuse_newer(database.name, database.revision())
         _make_file(database)
+        with mapping_driver_errors(database.name):
+            command.upgrade(_config(url), revision)
     finally:
         database.dispose()
-    command.upgrade(_config(url), revision)
 
 
 def _make_file(database: Database) -> None:

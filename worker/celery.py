@@ -26,10 +26,22 @@ from schema.messages import Queue, queue_names
 from schema.settings import load
 from worker.process import shutdown
 from worker.process.logs import configure
+from worker.process.settings import load as load_worker_settings
 
 log = structlog.get_logger()
 
-app = Celery("annealq", broker=load().broker_url, include=["worker.tasks"])
+
+def _broker_url() -> str:
+    """Return the broker's URL; exit as after a wrong option if a setting is invalid, before anything else."""
+    try:
+        load_worker_settings()
+        return load().broker_url
+    except ParameterError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+
+
+app = Celery("annealq", broker=_broker_url(), include=["worker.tasks"])
 
 app.conf.update(
     result_backend=None,
@@ -91,14 +103,10 @@ def _refuse_other_revision(**_: object) -> None:
 
 @worker_init.connect
 def _prepare_metrics(**_: object) -> None:
-    """Prepare metrics before the pool forks; exit if the worker's settings are invalid."""
+    """Prepare metrics before the pool forks."""
     from worker.process import prometheus
-    from worker.process.settings import load as load_worker_settings
 
-    try:
-        settings = load_worker_settings()
-    except ParameterError as error:  # Celery would log an exception and continue
-        sys.exit(f"error: {error}")
+    settings = load_worker_settings()
     if settings.metrics_port is not None:
         prometheus.prepare()
 
@@ -107,7 +115,6 @@ def _prepare_metrics(**_: object) -> None:
 def _serve_metrics(**_: object) -> None:
     """Serve metrics after the pool has forked, so that its processes do not inherit the port."""
     from worker.process import prometheus
-    from worker.process.settings import load as load_worker_settings
 
     settings = load_worker_settings()
     if settings.metrics_port is None:

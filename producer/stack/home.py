@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import tempfile
 from pathlib import Path
 
 from schema.errors import StackError
 
-_OURS = ("annealq", "stack.lock", "broker", "logs", "emulator")  # prefixes of our own entries
+_PROBE_BYTES = 65_536
+_LEAST_FREE = 32_000_000  # bytes: for logs, the broker's queues and the first results
 
 
 def make_home(home: Path) -> None:
-    """Create the folder ``home``, private (0700); make an existing one private if only annealq uses it.
+    """Create the folder ``home``, private (0700); an existing one keeps its permissions.
+
+    What annealq puts there is private by itself.
 
     Raises:
-        StackError: it cannot be created or used.
+        StackError: it cannot be created, entered or written to, or its disk is full.
     """
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # ANNEALQ_HOME=/tmp must not lock everybody else out: files of ours are private there too.
-        is_ours = home.stat().st_uid == os.geteuid()
-        if is_ours and all(entry.name.startswith(_OURS) for entry in home.iterdir()):
-            home.chmod(0o700)
+        with tempfile.TemporaryFile(dir=home) as probe:  # also finds a quota, which `disk_usage` does not
+            probe.write(bytes(_PROBE_BYTES))
+        free = shutil.disk_usage(home).free
     except OSError as error:
         raise StackError(
             f"cannot use {home} as home folder ({error.strerror}): set ANNEALQ_HOME to another folder"
         ) from error
+    if free < _LEAST_FREE:
+        raise StackError(
+            f"no space left for the home folder {home}: {free / 1e6:.1f} MB are free, a start needs "
+            f"{_LEAST_FREE / 1e6:.0f}; free some, or set ANNEALQ_HOME to a folder on another disk"
+        )
 
 
 def make_private(folder: Path) -> None:

@@ -47,10 +47,13 @@ def hold(home: Path, emulator: str | None = None) -> Iterator[None]:
         raise StackError(f"cannot create {path}: {error.strerror}") from error
     try:
         _acquire(descriptor, path)
-        os.fchmod(descriptor, 0o600)
         entry = {"pid": os.getpid(), "since": datetime.now(UTC).isoformat(), "emulator": emulator}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(entry).encode(), 0)
+        try:
+            os.fchmod(descriptor, 0o600)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(entry).encode(), 0)
+        except OSError as error:
+            raise StackError(f"cannot write {path}: {error.strerror}; free some space") from error
         yield
         os.ftruncate(descriptor, 0)
     finally:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from producer.stack.process import Child, Process, tail
-from schema.errors import StackError
+from schema.errors import InputError, StackError
 
 _POLL_S = 0.1
 _STOP_POLL_S = 0.02
+_REFUSAL = InputError.exit_code  # of a child whose settings or options are wrong
 
 OnEvent = Callable[[str], None]
 
@@ -152,6 +153,10 @@ class Supervisor:
         supervised.deaths.append(now)
         self._deaths[name] = len(supervised.deaths)
         ending = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        if code == _REFUSAL:  # it would refuse to start again
+            lines = tail(self._log(name)).splitlines()
+            self._fail(StackError(f"the {name} cannot start: {lines[-1].removeprefix('error: ')}"))
+            return
         delay = self._policy.delay_s(supervised.deaths, now)
         if delay is None:
             self._fail(

@@ -62,13 +62,21 @@ class Database:
         Raises:
             DatabaseUnavailable, DatabaseFull, StorageError: mapped from the driver's errors.
         """
-        with _mapped(self.name), Session(self._writing, autoflush=False) as session, session.begin():
+        with (
+            mapping_driver_errors(self.name),
+            Session(self._writing, autoflush=False) as session,
+            session.begin(),
+        ):
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """Open a read-only transaction; on SQLite it never waits for a writer."""
-        with _mapped(self.name), Session(self._reading, autoflush=False) as session, session.begin():
+        with (
+            mapping_driver_errors(self.name),
+            Session(self._reading, autoflush=False) as session,
+            session.begin(),
+        ):
             yield session
 
     def now(self, session: Session) -> datetime:
@@ -83,7 +91,7 @@ class Database:
         """Return the schema revision of the database, or None if it has no annealq tables."""
         if self.url.get_backend_name() == "sqlite" and not Path(self.url.database or "").exists():
             return None  # connecting would create the file
-        with _mapped(self.name), self._reading.connect() as connection:
+        with mapping_driver_errors(self.name), self._reading.connect() as connection:
             return read_revision(connection)
 
     def require_current(self) -> None:
@@ -94,10 +102,15 @@ class Database:
             DatabaseTooNew: upgrade annealq.
         """
         revision = self.revision()
-        if revision is None or revision < REVISION:
+        if revision is None:
             raise DatabaseOutdated(
-                f"{self.name} is {'empty' if revision is None else f'at revision {revision}'}, this annealq "
-                f"needs {REVISION}: run `annealq db upgrade` (automatic with `annealq up` and --embedded)"
+                f"nothing here yet ({self.name} is empty): start with `annealq demo` or `annealq classify "
+                "DATA --embedded`; `annealq db upgrade` prepares a database that is shared"
+            )
+        if revision < REVISION:
+            raise DatabaseOutdated(
+                f"{self.name} is at revision {revision}, this annealq needs {REVISION}: run `annealq db "
+                "upgrade` (automatic with `annealq up` and --embedded)"
             )
         refuse_newer(self.name, revision)
 
@@ -123,8 +136,8 @@ def refuse_newer(name: str, revision: str | None) -> None:
 
 
 @contextmanager
-def _mapped(name: str) -> Iterator[None]:
-    """Translate the errors of the drivers."""
+def mapping_driver_errors(name: str) -> Iterator[None]:
+    """Translate the errors of the drivers on the database ``name``, as it is displayed."""
     try:
         yield
     except AnnealqError:

@@ -120,5 +120,5 @@ def test_a_setting_that_is_wrong_is_named_and_nothing_starts(settings: Settings,
     migrations.upgrade(settings.database_url)
     env = {**environment(settings), "ANNEALQ_WORKER_LEASE_S": "soon"}
     done = annealq(command, env=env, timeout=BOOT_S)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: ANNEALQ_WORKER_LEASE_S, or ")

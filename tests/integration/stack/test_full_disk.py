@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from schema.database import Database
 from schema.errors import DatabaseFull
 from schema.parameters import Parameters, Solver
 from schema.tables import Batch, Network, Run
+from tests.conftest import annealq
 from tests.integration.conftest import network_row, some_images
 
 
@@ -30,6 +33,27 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a small file system can only be mounted by root")
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_stack_on_a_full_disk_is_refused_in_one_line(small_disk: Path) -> None:
+    for home in (small_disk, small_disk / "full"):
+        started = time.monotonic()
+        done = annealq("up", env={"ANNEALQ_HOME": str(home)})
+        took_s = time.monotonic() - started
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1
+        assert str(home) in done.stderr
+        assert "set ANNEALQ_HOME to" in done.stderr
+        assert took_s < annealq_start_s() + 3
+        with suppress(OSError):
+            (small_disk / "filler").write_bytes(bytes(3_000_000))
+
+
+def annealq_start_s() -> float:
+    """How long the command line takes on this machine to do nothing."""
+    started = time.monotonic()
+    annealq("--version")
+    return time.monotonic() - started
 
 
 def test_a_full_disk_leaves_nothing_behind(small_disk: Path) -> None:

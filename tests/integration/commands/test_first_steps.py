@@ -1,0 +1,35 @@
+"""What a person meets first: a home with nothing in it, and a setting that is wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from producer.cli import app
+from schema.errors import DatabaseOutdated
+from tests.conftest import annealq
+from tests.integration.commands.test_hostile import COMMANDS
+
+_SHOW = [name for name in COMMANDS if name.endswith((" list", " chips")) or name == "plan"]
+
+
+@pytest.mark.parametrize("command", [*_SHOW, "runs show 1", "networks show digits", "runs report 1"])
+def test_an_empty_home_says_how_to_start(command: str) -> None:
+    done = CliRunner().invoke(app, command.split())
+    assert isinstance(done.exception, DatabaseOutdated)
+    assert re.search(r"nothing here yet.*: start with `annealq demo`", str(done.exception))
+    assert not list(Path(os.environ["ANNEALQ_HOME"]).iterdir())
+
+
+def test_a_wrong_setting_of_the_workers_ends_a_stack_with_one_line() -> None:
+    pytest.importorskip("torch", reason="a worker needs the worker extra")
+    done = annealq("up", env={"ANNEALQ_WORKER_LEASE_S": "soon"})
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 1
+    assert "cannot start: ANNEALQ_WORKER_LEASE_S" in line
+    assert "Traceback" not in done.stderr
+    assert "starting it again" not in done.stderr
