@@ -8,7 +8,16 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from schema.errors import NetworkError
@@ -16,6 +25,7 @@ from schema.errors import NetworkError
 Activation = Literal["relu", "sigmoid", "tanh"]
 BOUNDED = ("sigmoid", "tanh")
 
+_CHIP_ERRORS = ("h_persistent", "h_random", "j_persistent")
 _TABLE = "a table of keys and values"
 _WORDS: dict[Any, str] = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
 
@@ -164,6 +174,9 @@ class Training(Spec):
         beta: inverse temperature at the end of energy training; it grows from beta / 4.
         lam: strength of the one-hot penalty.
         noise: standard deviation of the Gaussian noise on h and J, as a fraction of their largest values.
+        h_persistent: standard deviation of a chip's errors of h that all images share, in the chip's units.
+        h_random: the same of those that differ from image to image.
+        j_persistent: the same of its errors of J, which all images share.
         margin: energy by which the right class state must win.
         weight_bound: largest coupling to a class unit, in units of alpha.
         validation: share of the images that is held out.
@@ -184,6 +197,9 @@ class Training(Spec):
     beta: float = Field(4.0, ge=0.01, le=1000.0)
     lam: float = Field(1.0, ge=0.001, le=1000.0)
     noise: float = Field(0.02, ge=0.0, le=1.0)
+    h_persistent: float = Field(0.0, ge=0.0, le=1.0)
+    h_random: float = Field(0.0, ge=0.0, le=1.0)
+    j_persistent: float = Field(0.0, ge=0.0, le=1.0)
     margin: float = Field(1.0, ge=0.0, le=1000.0)
     weight_bound: float = Field(1.0, ge=0.01, le=1000.0)
     validation: float = Field(0.1, ge=0.0, le=0.5)
@@ -192,6 +208,11 @@ class Training(Spec):
     flips: bool = False
     free: float = Field(0.2, ge=0.0, le=1.0)
     threshold: float = Field(0.5, ge=0.02, le=0.98)
+
+    @model_serializer(mode="wrap")
+    def _leave_out_errors(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Networks without these errors have the digests that they had before there were any.
+        return {name: value for name, value in dump(self).items() if value or name not in _CHIP_ERRORS}
 
 
 def _wanted(schema: dict[str, Any]) -> str:

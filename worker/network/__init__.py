@@ -5,7 +5,8 @@ transfer.py   from trained weights to the energy that is sampled
 columns.py    which weight couples which two units of Q
 layers.py     the torch network, and class free energies
 deep.py       class scores of networks with hidden units
-objective.py  what training maximises, with the noise of the hardware
+errors.py     errors of h and J in training: fractions of the largest values, or those of a chip
+objective.py  what training maximises, with the errors of the hardware
 temperature.py  the temperature that makes probabilities of class scores
 training.py   training with seeds, metrics and early stopping
 features.py   forward passes for whole batches

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from schema.network.architecture import Architecture
 from schema.network.layers import PoolUnits
 from worker.network.columns import bias_repeats, pool_mask, weight_index
+from worker.network.errors import Errors
 from worker.network.layers import NetworkModule, class_energies
 
 # Sharpness of the maximised units, step by step: u = sigmoid(sharpness z), at last u = [z > 0]. Many steps
@@ -163,7 +164,7 @@ class DeepEnergy:
 
 
 def energy_layers(
-    network: NetworkModule, features: Tensor, beta: float, lam: float, sigma: float = 0.0
+    network: NetworkModule, features: Tensor, beta: float, lam: float, errors: Errors | None = None
 ) -> DeepEnergy:
     """Return the energy of a batch with ``features`` (B, nv) of ``network``.
 
@@ -172,15 +173,14 @@ def energy_layers(
         features: (B, nv) in [-alpha, alpha].
         beta: inverse temperature at which layers are summed out.
         lam: one-hot penalty.
-        sigma: standard deviation of Gaussian noise on h and J, as a fraction of the largest |h| and |J| that
-            any image can give. Errors of J are drawn once for the batch, those of h for each image.
+        errors: of h and J, for the largest |h| and |J| that any image can give; None: there are none.
     """
     couplings, biases = _couplings(network)
     couplings.append(network.classes.weight.T)
     fields = [features, *biases, features.new_zeros(1, network.architecture.classes)]
     values = _values(network.architecture, features)
-    if sigma:
-        fields, couplings = _perturb(fields, couplings, network.architecture.alpha, lam, sigma)
+    if errors:
+        fields, couplings = _perturb(fields, couplings, network.architecture.alpha, lam, errors)
     *inner, classes = [field.reshape(-1, 1, field.shape[-1]) for field in fields]
     layers = DeepLayers(tuple(inner), tuple(couplings[:-1]), 1, beta)
     return DeepEnergy(layers, values.unsqueeze(1), couplings[-1].T, classes.squeeze(1), lam)
@@ -218,9 +218,9 @@ def _values(architecture: Architecture, features: Tensor) -> Tensor:
 
 
 def _perturb(
-    fields: list[Tensor], couplings: list[Tensor], alpha: float, lam: float, sigma: float
+    fields: list[Tensor], couplings: list[Tensor], alpha: float, lam: float, errors: Errors
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Add noise to h and J of all units, class units last; h and dJ are drawn for x = (1 + s) / 2.
+    """Add errors to h and J of all units, class units last; h and dJ are drawn for x = (1 + s) / 2.
 
     dE = sum h s + sum dJ s s adds -2 h + 2 (sum of dJ around a unit) to its field, and -4 dJ to a coupling.
     What errors of a pair of class units add with one of them on is part of its field.
@@ -231,15 +231,17 @@ def _perturb(
         # f = +-alpha is the most that an image can give; Q[hc_k, hc_k] = -lam, Q[hc_k, hc_l] = 2 lam.
         middle = [*(field / 2 for field in fields[1:-1]), fields[-1] - lam * (classes - 2) / 2]
         spins = [field + field for field, field in zip(middle, pulls, strict=True)]
-        sigma_h = sigma * max(alpha / 2 + float(visible.abs().max()), *(float(h.abs().max()) for h in spins))
-        sigma_j = sigma * max(lam / 2, *(float(weight.abs().max()) / 4 for weight in couplings))
-        errors = [sigma_j * torch.randn_like(weight) * (weight != 0) for weight in couplings]
-        pairs = sigma_j * torch.randn(classes, classes).triu(1)
-        shifts = _coupling_sums(errors)
+        scaled = errors.scaled(
+            max(alpha / 2 + float(visible.abs().max()), *(float(h.abs().max()) for h in spins)),
+            max(lam / 2, *(float(weight.abs().max()) / 4 for weight in couplings)),
+        )
+        noise_j = [scaled.draw_j(weight) * (weight != 0) for weight in couplings]
+        pairs = scaled.draw_j(visible.new_empty(classes, classes)).triu(1)
+        shifts = _coupling_sums(noise_j)
         shifts[-1] = shifts[-1] + pairs.sum(dim=0) + pairs.sum(dim=1)
         images = len(fields[0])
-        drawn = [2.0 * shift - 2.0 * sigma_h * torch.randn(images, len(shift)) for shift in shifts]
-    noisy = [weight - 4.0 * error for weight, error in zip(couplings, errors, strict=True)]
+        drawn = [2.0 * shift - 2.0 * scaled.draw_h(images, len(shift)) for shift in shifts]
+    noisy = [weight - 4.0 * error for weight, error in zip(couplings, noise_j, strict=True)]
     return [field + error for field, error in zip(fields, drawn, strict=True)], noisy
 
 

@@ -1,4 +1,4 @@
-"""The training objective: the score of the right class state, with the noise of the hardware."""
+"""The training objective: the score of the right class state, with the errors of the hardware."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from schema.network.layers import PoolUnits, Training
 from worker.network.deep import energy_layers
+from worker.network.errors import Errors
 from worker.network.layers import (
     NetworkModule,
     class_energies,
@@ -55,7 +56,7 @@ class ClassHead:
 
 
 def energy_head(
-    network: NetworkModule, features: Tensor, beta: float, lam: float, sigma: float = 0.0
+    network: NetworkModule, features: Tensor, beta: float, lam: float, errors: Errors | None = None
 ) -> ClassHead:
     """Return the head of a network for a batch; under a pooling layer, visible units are summed out.
 
@@ -64,44 +65,46 @@ def energy_head(
         features: (B, nv).
         beta: inverse temperature.
         lam: one-hot penalty.
-        sigma: standard deviation of Gaussian noise on h and J, as a fraction of the largest |h| and |J|.
+        errors: of h and J; None: there are none.
     """
     weight = network.classes.weight
     architecture = network.architecture
     if architecture.form == "head":
-        return perturb(ClassHead(features, weight), lam, sigma) if sigma else ClassHead(features, weight)
+        return perturb(ClassHead(features, weight), lam, errors) if errors else ClassHead(features, weight)
     pooling = architecture.energy[0]
     assert isinstance(pooling, PoolUnits)  # noqa: S101  (the form is ``pooled``)
     blocks = split_pools(features, architecture.unit_shapes[0], pooling.size)
     coupling = architecture.alpha
-    if not sigma:
+    if not errors:
         return ClassHead(pool_field(blocks, coupling, beta), weight)
-    return _perturb_pooled(blocks, coupling, weight, (beta, lam, sigma))
+    return _perturb_pooled(blocks, coupling, weight, (beta, lam), errors)
 
 
 def perturb(
-    head: ClassHead, lam: float, sigma: float, at_least: tuple[float, float] = (0.0, 0.0)
+    head: ClassHead, lam: float, errors: Errors, at_least: tuple[float, float] = (0.0, 0.0)
 ) -> ClassHead:
-    """Add Gaussian noise to h and J of the units of ``head``: h and dJ drawn for x = (1 + s) / 2.
+    """Add Gaussian errors to h and J of the units of ``head``: h and dJ drawn for x = (1 + s) / 2.
 
     Args:
-        head: without noise.
+        head: without errors.
         lam: one-hot penalty.
-        sigma: standard deviation, as a fraction of the largest |h| and |J|.
+        errors: their standard deviations.
         at_least: lower bounds of the largest |h| and |J|, from units that are not in the head.
     """
     field, weight = head.field, head.weight
     classes = len(weight)
     spin_v = -field.detach() / 2 - weight.detach().sum(dim=0) / 4
     spin_c = lam * (classes - 2) / 2 - weight.detach().sum(dim=1) / 4
-    sigma_h = sigma * max(float(spin_v.abs().max()), float(spin_c.abs().max()), at_least[0])
-    sigma_j = sigma * max(float(weight.detach().abs().max()) / 4, lam / 2, at_least[1])
-    noise_j = sigma_j * torch.randn_like(weight)
-    noise_pairs = sigma_j * torch.randn(classes, classes).triu(1)
-    noise_c = sigma_h * torch.randn(len(field), classes)
+    scaled = errors.scaled(
+        max(float(spin_v.abs().max()), float(spin_c.abs().max()), at_least[0]),
+        max(float(weight.detach().abs().max()) / 4, lam / 2, at_least[1]),
+    )
+    noise_j = scaled.draw_j(weight)
+    noise_pairs = scaled.draw_j(weight.new_empty(classes, classes)).triu(1)
+    noise_c = scaled.draw_h(len(field), classes)
     around = noise_j.sum(dim=1) + noise_pairs.sum(dim=0) + noise_pairs.sum(dim=1)
     return ClassHead(
-        field - 2 * sigma_h * torch.randn_like(field) + 2 * noise_j.sum(dim=0),
+        field - 2 * scaled.draw_h(*field.shape) + 2 * noise_j.sum(dim=0),
         weight - 4 * noise_j,
         2 * around - 2 * noise_c,
         4 * noise_pairs,
@@ -109,18 +112,20 @@ def perturb(
 
 
 def _perturb_pooled(
-    blocks: Tensor, alpha: float, weight: Tensor, scales: tuple[float, float, float]
+    blocks: Tensor, alpha: float, weight: Tensor, scales: tuple[float, float], errors: Errors
 ) -> ClassHead:
-    beta, lam, sigma = scales
+    beta, lam = scales
     spin_v = float((blocks.detach() / 2 + alpha / 4).abs().max())
     spin_p = blocks.shape[2] * alpha / 4 + float(weight.detach().sum(dim=0).abs().max()) / 4
     bounds = (max(spin_v, spin_p), alpha / 4)
-    sigma_h = sigma * max(bounds[0], lam * (len(weight) - 2) / 2)
-    sigma_j = sigma * max(bounds[1], lam / 2, float(weight.detach().abs().max()) / 4)
-    noise_j = sigma_j * torch.randn(blocks.shape[1:])
-    noisy = blocks - 2 * sigma_h * torch.randn_like(blocks) + 2 * noise_j
+    scaled = errors.scaled(
+        max(bounds[0], lam * (len(weight) - 2) / 2),
+        max(bounds[1], lam / 2, float(weight.detach().abs().max()) / 4),
+    )
+    noise_j = scaled.draw_j(blocks[0])
+    noisy = blocks - 2 * scaled.draw_h(*blocks.shape) + 2 * noise_j
     field = pool_field(noisy, alpha - 4 * noise_j, beta) + 2 * noise_j.sum(dim=1)
-    return perturb(ClassHead(field, weight), lam, sigma, bounds)
+    return perturb(ClassHead(field, weight), lam, errors, bounds)
 
 
 class Objective:
@@ -129,6 +134,7 @@ class Objective:
     def __init__(self, network: NetworkModule, training: Training, transfer: str) -> None:
         self._network = network
         self._training = training
+        self._errors = Errors.of(training)
         self._transfer = transfer
         self._is_deep = transfer == "energy" and network.architecture.form == "deep"
         self._states = class_states(network.architecture.classes)
@@ -152,7 +158,7 @@ class Objective:
         if self._is_deep:
             return self._deep_loss(pixels, labels, free=progress >= 1.0 - plan.free)
         beta = plan.beta * (0.25 + 0.75 * progress)
-        head = energy_head(network, network.visible(pixels), beta, plan.lam, plan.noise)
+        head = energy_head(network, network.visible(pixels), beta, plan.lam, self._errors)
         scores = head.scores(self._states, beta, plan.lam)
         predictions = scores.detach()[:, : network.architecture.classes].argmax(dim=1)
         margin = fn.one_hot(labels, len(self._states)) * (beta * plan.margin)
@@ -161,7 +167,7 @@ class Objective:
     def _deep_loss(self, pixels: Tensor, labels: Tensor, *, free: bool) -> tuple[Tensor, Tensor]:
         """Return the same with hidden units; ``free``: maximise over visible units, with competing states."""
         network, plan = self._network, self._training
-        deep = energy_layers(network, network.visible(pixels), plan.beta, plan.lam, plan.noise)
+        deep = energy_layers(network, network.visible(pixels), plan.beta, plan.lam, self._errors)
         if free:
             states, right = deep.competing_states(labels, _COMPETITORS), torch.zeros_like(labels)
         else:

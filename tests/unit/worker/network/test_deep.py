@@ -16,6 +16,7 @@ from schema.network.weights import THRESHOLD, check
 from worker.annealers.simulated import SimulatedAnnealer
 from worker.network import features, inference, training, transfer
 from worker.network.deep import DeepEnergy, energy_layers
+from worker.network.errors import Errors
 from worker.network.features import restore
 from worker.network.layers import NetworkModule, Tone
 
@@ -115,7 +116,8 @@ def test_noise_is_drawn_anew_and_leaves_the_network_alone() -> None:
     one = torch.eye(3).double().unsqueeze(0)
     visible = network.visible(some_pixels(1))
     clean = energy_layers(network, visible, BETA, LAM).scores(one, free=False)
-    noisy = [energy_layers(network, visible, BETA, LAM, 0.05).scores(one, free=False) for _ in range(2)]
+    errors = Errors(share=0.05)
+    noisy = [energy_layers(network, visible, BETA, LAM, errors).scores(one, free=False) for _ in range(2)]
     assert not torch.equal(noisy[0], noisy[1])
     assert 0.0 < float((noisy[0] - clean).abs().mean().detach()) < 3.0
     assert all(torch.equal(value, network.state_dict()[name]) for name, value in before.items())
