@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from producer.figures import chip_layout, q_matrix, saving
 from schema.errors import Corrupt, ParameterError
+from schema.quantities import count_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +30,10 @@ _FAINT, _DEAD = "#c9ced6", "#d62728"
 # Consecutive tiles get very different hues: multiples of the golden ratio.
 _GOLDEN = 0.618033988749895
 _MARGIN = 6.0  # around a single tile, in units of the layout
-_LEAST_SIDE = 0.45  # of the longer one
+_TILE_SIDE = 9.0  # inches of the longer side of a tile
+_LEAST_SIDE = 0.6  # of the longer one
+_LETTER = 0.088  # inches of a letter of the title, on average
+_ENTRY = 1.8  # inches of an entry of the legend
 _MOST_NAMES = 80  # units of a tile whose names are legible
 
 
@@ -64,7 +69,8 @@ def chip_figure(chip: ChipGraph, tiling: Tiling, title: str, layers: UnitLayers 
     Working qubits are faint points, dead ones crosses. If ``layers`` are known, qubits of class units have
     dark points. ``title`` is printed.
     """
-    figure, axes, places = _chip(chip, title)
+    figure, axes, places = _chip(chip)
+    _title(figure, axes, title, _SIDE)
     owner = _owners(chip, tiling)
     tiles = owner // tiling.units
     starts, ends = _within_chains(chip, owner)
@@ -86,9 +92,10 @@ def chip_figure(chip: ChipGraph, tiling: Tiling, title: str, layers: UnitLayers 
 def tile_figure(chip: ChipGraph, tiling: Tiling, tile: int, title: str, layers: UnitLayers | None) -> Figure:
     """Return a picture of ``tile`` of ``tiling`` on ``chip``, with ``title``.
 
-    Chains have the colours of their ``layers``; faint lines are couplers between them.
+    Chains have the colours of their ``layers``, those of class units one each; faint lines are couplers
+    between them.
     """
-    figure, axes, places = _chip(chip, f"{title}, tile {tile}", is_enlarged=True)
+    figure, axes, places = _chip(chip, is_enlarged=True)
     owner = _owners(chip, tiling)
     others = np.flatnonzero((owner >= 0) & (owner // tiling.units != tile))
     _points(axes, places[others], s=14, c="#9aa5b5", zorder=2, label="of other tiles")
@@ -105,8 +112,9 @@ def tile_figure(chip: ChipGraph, tiling: Tiling, tile: int, title: str, layers: 
     used = np.flatnonzero(units >= 0)
     _points(axes, places[used], s=46, c=colours[units[used]], zorder=4)
     _name_units(axes, places, units, used, layers, tiling.units)
-    _zoom(figure, axes, places[used])
-    _legend_of_layers(axes, layers)
+    width = _zoom(figure, axes, places[used])
+    _title(figure, axes, f"{title}, tile\N{NO-BREAK SPACE}{tile}", width)
+    _legend_of_layers(axes, layers, colours, width)
     return figure
 
 
@@ -121,7 +129,7 @@ def tile_colours(tiles: int) -> FloatArray:
     return colours
 
 
-def _chip(chip: ChipGraph, title: str, *, is_enlarged: bool = False) -> tuple[Figure, Axes, FloatArray]:
+def _chip(chip: ChipGraph, *, is_enlarged: bool = False) -> tuple[Figure, Axes, FloatArray]:
     """Return a figure with the chip's qubits, and the position of every qubit by its index."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -132,7 +140,6 @@ def _chip(chip: ChipGraph, title: str, *, is_enlarged: bool = False) -> tuple[Fi
     layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15)
     figure = Figure(figsize=(_SIDE, _SIDE + 0.4), dpi=_DPI, layout=layout)
     axes = figure.subplots()
-    axes.set_title(title, fontsize=11, pad=12, parse_math=False)
     dead = np.setdiff1d(whole, chip.qubits)
     grow = 6.0 if is_enlarged else 1.0
     _points(axes, places[chip.qubits], s=2.5 * grow, c=_FAINT, zorder=1, label="working qubit")
@@ -191,7 +198,7 @@ def _class_units(layers: UnitLayers | None, units: int) -> NDArray[np.intp]:
 
 
 def _unit_colours(layers: UnitLayers | None, units: int) -> FloatArray:
-    """Return (n, 3): the colour of each unit's layer as in figures of Q, or its own if there is one layer."""
+    """Return (n, 3): the colour of each unit's layer as in figures of Q; class units have one each."""
     from matplotlib.colors import to_rgb
 
     if layers is None or len(layers.sizes) == 1:
@@ -201,7 +208,10 @@ def _unit_colours(layers: UnitLayers | None, units: int) -> FloatArray:
         for kind, size in zip(layers.kinds, layers.sizes, strict=True)
         for _ in range(size)
     ]
-    return np.array([to_rgb(name) for name in names])
+    colours = np.array([to_rgb(name) for name in names])
+    classes = _class_units(layers, units)
+    colours[classes] = tile_colours(len(classes))
+    return colours
 
 
 def _name_units(
@@ -223,25 +233,40 @@ def _name_units(
         axes.annotate(names[units[qubit]], places[qubit], (2, 5), **style)
 
 
-def _zoom(figure: Figure, axes: Axes, around: FloatArray) -> None:
-    """Show only the positions ``around``, and fit the proportions of the figure to them, within limits."""
+def _zoom(figure: Figure, axes: Axes, around: FloatArray) -> float:
+    """Show only the positions ``around``, and fit the figure to them; return its width in inches."""
     low, high = around.min(axis=0) - _MARGIN, around.max(axis=0) + _MARGIN
     sides = high - low
     sides = np.maximum(sides, sides.max() * _LEAST_SIDE)
     middle = (low + high) / 2
     axes.set_xlim(middle[0] - sides[0] / 2, middle[0] + sides[0] / 2)
     axes.set_ylim(middle[1] - sides[1] / 2, middle[1] + sides[1] / 2)
-    width, height = _SIDE * sides / sides.max()
+    width, height = (float(side) for side in _TILE_SIDE * sides / sides.max())
     figure.set_size_inches(width + 0.2, height + 0.8)
+    return width
 
 
-def _legend_of_layers(axes: Axes, layers: UnitLayers | None) -> None:
+def _title(figure: Figure, axes: Axes, title: str, width: float) -> None:
+    """Print ``title`` in as many lines as ``width`` in inches needs, and make room for them."""
+    lines = textwrap.wrap(title, round(width / _LETTER))
+    axes.set_title("\n".join(lines), fontsize=11, pad=12, parse_math=False)
+    inches = figure.get_size_inches()
+    figure.set_size_inches(inches[0], inches[1] + 0.2 * (len(lines) - 1))
+
+
+def _legend_of_layers(axes: Axes, layers: UnitLayers | None, colours: FloatArray, width: float) -> None:
     if layers is not None and len(layers.sizes) > 1:
-        for kind, size in zip(layers.kinds, layers.sizes, strict=True):
+        last = len(layers.sizes) - 1
+        for number, (kind, size) in enumerate(zip(layers.kinds, layers.sizes, strict=True)):
             name, _, colour = q_matrix.LAYERS[kind]
-            axes.plot([], [], color=colour, marker="o", lw=3, label=f"{size} {name} units")
-    _legend(axes)
+            each = ", a colour each" if number == last else ""
+            shown = colours[-1] if number == last else colour
+            axes.plot(
+                [], [], color=shown, marker="o", lw=3, label=f"{count_text(size, f'{name} unit')}{each}"
+            )
+    _legend(axes, width)
 
 
-def _legend(axes: Axes) -> None:
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=5, frameon=False, fontsize=9)
+def _legend(axes: Axes, width: float = _SIDE) -> None:
+    columns = min(max(int(width / _ENTRY), 1), 5)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=columns, frameon=False, fontsize=9)

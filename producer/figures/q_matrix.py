@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schema.quantities import count_text
+from schema.quantities import count_text, number_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -286,7 +286,7 @@ def _add_colour_bar(figure: Figure, axes: Axes, norm: Normalize) -> None:
     scale = ""
     if isinstance(norm, AsinhNorm):
         ticks = _decades(norm.linear_width, float(norm.vmax or 1.0))
-        bar.set_ticks(ticks, labels=[f"{tick:.2g}".replace("-", "\N{MINUS SIGN}") for tick in ticks])
+        bar.set_ticks(ticks, labels=[number_text(tick).replace("-", "\N{MINUS SIGN}") for tick in ticks])
         bar.minorticks_off()
         scale = ", asinh scale"
     bar.set_label(f"entry of $Q${scale} (below 0: lowers the energy)")

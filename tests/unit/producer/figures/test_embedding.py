@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PathCollection
 
 from producer.embeddings.chips import ChipGraph
@@ -81,7 +82,22 @@ def test_one_tile_from_near_names_its_units_and_shows_their_couplers() -> None:
     assert high > shown[:, 0].max()
     colours = points(axes)[-1].get_facecolors()
     assert len(np.unique(colours, axis=0)) == 2  # one for each layer
-    assert axes.get_title() == "title, tile 1"
+    assert axes.get_title() == "title, tile\N{NO-BREAK SPACE}1"
+
+
+def test_an_upright_tile_fills_the_page_and_its_title_is_not_cut() -> None:
+    upright = Tiling.from_chains([[[0], [4], [16, 17]]])
+    title = "a network folded (3 units): 1 tile on a chip, 4 of 29 qubits, longest chain 2"
+    figure = embedding.tile_figure(chip(), upright, 0, title, UnitLayers(("visible", "classes"), (1, 2)))
+    FigureCanvasAgg(figure).draw()
+    (axes,) = figure.axes
+    page, drawn, heading = figure.bbox, axes.get_window_extent(), axes.title.get_window_extent()
+    assert page.height > page.width
+    assert drawn.width > 0.75 * page.width
+    assert heading.x0 >= 0
+    assert heading.x1 <= page.width
+    first, second = points(axes)[-1].get_facecolors()[1:3]  # of two class units
+    assert not np.allclose(first, second)
 
 
 @pytest.mark.parametrize("suffix", sorted(saving.FORMATS))
