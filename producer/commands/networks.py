@@ -10,6 +10,7 @@ import typer
 
 from producer.commands.shared import architectures, network_names, network_show
 from producer.commands.shared.help import App
+from producer.commands.shared.options import Detach, Workers, microseconds
 from producer.commands.shared.reading import Fitted, Invert, Resize, SkipUnreadable, read
 from producer.images.preprocessing import Fit, Preprocessing
 from schema.errors import ParameterError
@@ -306,6 +307,8 @@ def calibrate(
     budget: Budget = None,
     seed: Seed = 0,
     embedded: Embedded = False,
+    workers: Workers = None,
+    detach: Detach = False,
     json: Json = False,
 ) -> None:
     """Fit the one-hot penalty, the reads and the rule; on a QPU all that decides about accuracy and cost.
@@ -317,13 +320,13 @@ def calibrate(
 
     Example: `annealq networks calibrate digits --data digits --limit 300 --embedded`.
     """
-    from producer.commands.shared.calibrating import calibrate as calibrate_network
-    from producer.commands.shared.calibrating import grid_of, refuse_shared
-    from producer.commands.shared.options import microseconds
+    from producer.commands.shared.calibrating import calibrate_and_print, grid_of, refuse_shared
     from producer.commands.shared.session import open_app
-    from producer.reports import calibration as reports_calibration
-    from producer.reports.terminal import page, print_json
 
+    if detach and embedded:
+        raise typer.BadParameter(
+            "the embedded workers stop with this command; leave out --detach or --embedded"
+        )
     chosen, budget_us = solver(solver_name), microseconds(budget)
     lists = {"lam": lam, "sweeps": sweeps, "chain_strength": chain_strength, "scale": scale}
     others = {"crossed": cross, "budget": budget_us}
@@ -331,9 +334,5 @@ def calibrate(
     preprocessing = Preprocessing.parse(resize, fit, invert, skip_unreadable)
     images = read(data, labels, limit, preprocessing)
     refuse_shared(images, None if allow_overlap else test, preprocessing)
-    with open_app(embedded=embedded, emulator=chosen is Solver.EMULATOR) as app_context:
-        calibration = calibrate_network(app_context, images, name, chosen, grid, budget_us)
-    if json:
-        print_json(asdict(calibration))
-    else:
-        page().print(reports_calibration.calibration_text(calibration))
+    with open_app(embedded=embedded, workers=workers, emulator=chosen is Solver.EMULATOR) as app_context:
+        calibrate_and_print(app_context, images, name, chosen, grid, budget_us, detach=detach, json=json)

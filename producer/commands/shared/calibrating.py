@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
+
+import typer
 
 from producer import jobs
 from producer.calibration.budget import DEFAULT_US, SettingCost, affordable_images
@@ -10,6 +13,7 @@ from producer.calibration.enqueue import own_lams, refuse_shared_images
 from producer.calibration.grid import ParameterGrid
 from producer.calibration.queries import CalibrationSummary
 from producer.context import AppContext
+from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
 from producer.images.preprocessing import Preprocessing
 from producer.images.source import read_images
@@ -18,7 +22,7 @@ from producer.networks.chosen import ChosenNetwork
 from producer.networks.compatibility import match_images
 from producer.reports.calibration import calibration_text
 from producer.reports.progress import watch_calibration, watch_dry_run
-from producer.reports.terminal import screen
+from producer.reports.terminal import page, print_json, screen
 from producer.runs.batch_size import REMOTE_BATCH_SIZE, tiles_known
 from producer.runs.request import RunRequest
 from schema.errors import ParameterError
@@ -36,13 +40,60 @@ def calibrate(
 ) -> CalibrationSummary:
     """Calibrate ``network`` for ``solver`` on ``images``, show the progress, and return the result.
 
+    Raises:
+        AnnealqError: as `enqueue`, or a run failed or is paused.
+    """
+    queued = enqueue(app, images, network, solver, grid, budget_us)
+    return watch_calibration(app.database, queued.id, screen(), app.check)
+
+
+def calibrate_and_print(
+    app: AppContext,
+    images: ImageSet,
+    network: str,
+    solver: Solver,
+    grid: ParameterGrid,
+    budget_us: int | None,
+    *,
+    detach: bool,
+    json: bool,
+) -> None:
+    """Calibrate as `calibrate` does and print the result, or with ``detach`` that it is queued.
+
+    Args:
+        json: print one JSON object instead of tables.
+    """
+    if not detach:
+        calibration = calibrate(app, images, network, solver, grid, budget_us)
+        if json:
+            print_json(asdict(calibration))
+        else:
+            page().print(calibration_text(calibration))
+        return
+    queued = enqueue(app, images, network, solver, grid, budget_us)
+    if json:
+        print_json({"calibration_id": queued.id, "created": queued.created})
+    else:
+        typer.echo(f"calibration {queued.id} is queued: `annealq networks show {network}` shows its state")
+
+
+def enqueue(
+    app: AppContext,
+    images: ImageSet,
+    network: str | None,
+    solver: Solver,
+    grid: ParameterGrid,
+    budget_us: int | None = None,
+) -> Enqueued:
+    """Enqueue a calibration of ``network`` for ``solver`` on as many ``images`` as the budget suffices for.
+
     Args:
         app: database, broker and workers.
         grid: parameters that are compared.
         budget_us: QPU time that all of it may be charged; None: 2 s. For solvers with qubits only.
 
     Raises:
-        AnnealqError: the images cannot be used, the budget is too small, or a run failed or is paused.
+        AnnealqError: the images cannot be used, or the budget is too small.
     """
     chosen = get_or_install_network(app.database, images, network)
     if solver.is_remote:
@@ -58,7 +109,7 @@ def calibrate(
     if trained_on:
         total = f"{count_text(len(images.images), 'image')}"
         screen().print(f"{trained_on:,} of the {total} are among those the network was trained on")
-    return watch_calibration(app.database, queued.id, screen(), app.check)
+    return queued
 
 
 def _affordable(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,14 +22,25 @@ from producer.networks.chosen import ChosenNetwork
 from producer.runs import queries
 from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.runs.rescore import enqueue_rescored, hinted_batches
+from producer.stack.stack import Stack
 from schema.codecs import arrays
 from schema.database import Database
 from schema.errors import ImageError, ParameterError
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Rule, Solver, Visible
+from schema.settings import load
 from schema.states import BatchState, CalibrationState, RunState
 from schema.tables import Batch, BatchImages, Calibration, Network, Run, SampleSet, TrainingSet
-from tests.integration.conftest import START, USE_CASES, Clock, Outbox, network_row, some_images, work_off
+from tests.integration.conftest import (
+    START,
+    USE_CASES,
+    Cli,
+    Clock,
+    Outbox,
+    network_row,
+    some_images,
+    work_off,
+)
 from worker import reconcile
 from worker.annealers.simulated import SimulatedAnnealer
 from worker.compute.candidates import Choice
@@ -344,3 +357,16 @@ def test_calibrating_runs_are_ordinary_runs(context: Context, working: ChosenNet
         states = set(session.execute(select(Batch.state)).scalars())
     assert [(run.calibrates, run.state) for run in runs] == [(calibration, RunState.DONE)] * 4
     assert states == {BatchState.SCORED}
+
+
+def test_the_command_line_enqueues_and_returns(
+    context: Context, working: ChosenNetwork, cli: Cli, tmp_path: Path
+) -> None:
+    images = knowable(context, working)
+    np.savez(tmp_path / "known.npz", images=images.images, labels=images.labels)
+    options = ("--data", tmp_path / "known.npz", "--reads", 20, "--lam", "1,2", "--detach", "--json")
+    with Stack(load(), children=()):  # a broker alone
+        queued = json.loads(cli("networks", "calibrate", "digits", *options))
+    assert found(context.database, queued["calibration_id"]).state is CalibrationState.WAITING
+    work_off(context, Message(Task.DISPATCH))
+    assert found(context.database, queued["calibration_id"]).state is CalibrationState.READY
