@@ -19,6 +19,7 @@ from schema.parameters.qpu_choice import QpuChoice
 MAX_READS = 10_000  # the most that D-Wave's solvers take in one problem
 MAX_SWEEPS = 1_000_000
 MAX_POINTS = 100
+MAX_ANNEAL_US = 10_000  # D-Wave's QPUs take 2,000 at most: `annealing_time_range` in their properties
 MAX_BATCH_SIZE = 10_000  # images
 _QUBITS = Availability((Solver.EMULATOR, Solver.DWAVE))
 
@@ -121,7 +122,11 @@ class Parameters(Validated):
         le=100,
     )
     annealing_time_us: float | None = declare(
-        None, "With qubits: microseconds of one anneal; default: the solver's.", _QUBITS, gt=0
+        None,
+        "With qubits: microseconds of one anneal; default: the solver's.",
+        _QUBITS,
+        gt=0,
+        le=MAX_ANNEAL_US,
     )
     anneal_schedule: Annotated[tuple[tuple[float, float], ...] | None, BeforeValidator(_schedule)] = declare(
         None, "With qubits: points [[us, s], ...] instead of an annealing time.", _QUBITS

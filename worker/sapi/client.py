@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -93,6 +94,7 @@ class SapiClient(Client):  # type: ignore[misc]  # the client has no types
         if is_new:
             resource.session.set_on_deprecation(**_QUIET)
             self._collect_deprecations(resource.session)
+            _read_environment(resource.session, self.config.endpoint)
         return resource
 
     def _collect_deprecations(self, session: Any) -> None:
@@ -140,10 +142,22 @@ def _deprecation(message: Any, solver: str | None) -> Deprecation:
 
 
 def _read_environment(session: Any, endpoint: str) -> None:
-    """Take proxies and certificates from the environment once, not for each request."""
+    """Take proxies and certificates from the environment once, not for each request.
+
+    A proxy cannot reach this machine's own addresses.
+    """
     settings = session.merge_environment_settings(endpoint, {}, None, None, None)
+    if _is_loopback(urlsplit(endpoint).hostname or ""):
+        settings["proxies"] = {}
     session.proxies, session.verify, session.cert = settings["proxies"], settings["verify"], settings["cert"]
     session.trust_env = False
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -89,11 +89,11 @@ def follow_and_print(app: AppContext, run: int, *, json: bool) -> None:
     try:
         progress = watch_run(app.database, run, console, app.check)
     except KeyboardInterrupt as interruption:
-        if hasattr(
-            interruption, "exit_code"
-        ):  # of the local stack, which reports what happens to queued work
+        cancels = f"`annealq runs cancel {run}` cancels it"
+        if hasattr(interruption, "exit_code"):  # the workers stop with this command
+            console.print(f"run {run} continues when workers run again; {cancels}")
             raise
-        console.print(f"run {run} continues: `annealq runs watch {run}`")
+        console.print(f"run {run} continues: `annealq runs watch {run}`; {cancels}")
         raise typer.Exit(130) from None
     _show(app.database, run, scores=False, json=json)
     if progress.state is not RunState.DONE:

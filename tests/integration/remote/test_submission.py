@@ -357,7 +357,7 @@ def test_samples_can_be_unembedded_in_every_way(
     [
         (replace(PARAMETERS, qpu="unheard-of"), "solver not found"),
         (replace(PARAMETERS, reads=10_000, annealing_time_us=1000.0), "use fewer reads"),
-        (replace(PARAMETERS, annealing_time_us=1e6), "annealing|anneal of"),
+        (replace(PARAMETERS, annealing_time_us=9e3), "annealing|anneal of"),
         (replace(PARAMETERS, qpu='{"qubits__contains": 1e9}'), "solver not found"),
     ],
     ids=["unknown solver", "too long", "too slow", "no such features"],

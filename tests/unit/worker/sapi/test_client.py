@@ -41,6 +41,20 @@ def test_hosts_that_need_no_proxy_are_reached_without(
         assert "https" not in session.proxies
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.8.8.8"])
+def test_this_machine_is_never_reached_through_a_proxy(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://proxy.example:3128")
+    endpoint = f"http://{host}:8477/sapi/v2/"
+    made = connect(Access(endpoint, "token"))
+    try:
+        for session in (made.create_session(), made.solvers_session.session):
+            asked = session.merge_environment_settings(endpoint, {}, None, None, None)
+            assert not asked["proxies"]
+    finally:
+        made.close()
+
+
 def test_problems_are_deflated_for_a_distant_server(client: SapiClient) -> None:
     problems = requests.Request("POST", f"{ENDPOINT}problems/", data=b'[{"data": "AAAA"}]' * 1000)
     with client.create_session() as session:
