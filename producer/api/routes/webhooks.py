@@ -24,8 +24,8 @@ class WebhookMessage(BaseModel):
     timestamp: datetime
     data: dict[str, Any] = Field(
         description="The run as GET /v1/runs/RUN returns it. While it waits, `outage` has the error of "
-        "its solver, `since` and `retry_at`, and `waits` is the same as text. `qpus` has the alarms of its "
-        "chips."
+        "its solver, `since` and `retry_at`, and `waits` says why it does not go on. `qpus` has the "
+        "alarms of its chips."
     )
 
 

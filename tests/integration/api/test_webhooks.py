@@ -256,7 +256,7 @@ def test_an_outage_of_its_solver_is_told_once_and_so_is_its_end(
     for _ in range(3):
         deliver(timed)
     message = verify(*receiver.next(1), SECRET.encode())
-    assert (message["type"], message["data"]["waits"]) == ("run.resumed", None)
+    assert (message["type"], message["data"]["outage"]) == ("run.resumed", None)
     clock.forward(1)
     control.cancel(timed, run)
     deliver(timed)
