@@ -5,26 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.progress import TimeElapsedColumn as Elapsed
 from rich.progress import TimeRemainingColumn as Remaining
 from rich.text import Text
+from sqlalchemy.orm import Session
 
 from producer.calibration import queries as calibration_queries
 from producer.networks import queries as networks_queries
 from producer.progress.stages import ImageProgress, progress_of
 from producer.runs import dry_runs
 from schema.database import Database
-from schema.errors import AnnealqError
+from schema.errors import AnnealqError, StorageError
 from schema.quantities import count_text, duration_text
 from schema.states import FINISHED_RUNS, CalibrationState, NetworkState, PreparationState, RunState
 
 _EVERY_S = 0.2
 _LINE_EVERY_S = 5.0
 _SHOWN_AFTER_S = 2.0
+_AWAY_S = 60.0  # for so long a database may be away while somebody watches
+_AGAIN_S = 0.5
+
+_T = TypeVar("_T")
 
 Check = Callable[[], None]
 
@@ -58,13 +63,12 @@ def watch_run(
     so it is followed further.
     """
     lines, watched_from = _Lines(console), time.monotonic()
+    reader = PatientReader(database, console, check)
     with _bars(console) as bars:
         stages: dict[str, TaskID] = {}
         waits: str | None = None
         while True:
-            with database.reading() as session:
-                now = database.now(session)
-                progress = progress_of(session, run_id, now)
+            progress, now = reader.read(lambda session, now: (progress_of(session, run_id, now), now))
             for stage, done in (("sampled", progress.sampled), ("scored", progress.scored)):
                 if stage not in stages:
                     stages[stage] = bars.add_task(
@@ -92,12 +96,12 @@ def watch_training(
     database: Database, network_id: int, console: Console, check: Check = lambda: None
 ) -> networks_queries.NetworkSummary:
     """Show the epochs of ``network_id`` on ``console``; raise AnnealqError if training fails."""
+    reader = PatientReader(database, console, check)
     with _bars(console) as bars:
         bar = bars.add_task("training", total=None, unit="epochs")
         printed = 0
         while True:
-            with database.reading() as session:
-                network = networks_queries.network(session, network_id)
+            network = reader.read(lambda session, _: networks_queries.network(session, network_id))
             history = (network.metrics or {}).get("epochs", [])
             total = history[-1]["epochs"] if history else None
             bars.update(bar, completed=len(history), total=total, description=_epoch(history))
@@ -162,6 +166,38 @@ def watch_dry_run(
             lines.print(f"{step}: {percent} %")
             check()
             time.sleep(_EVERY_S)
+
+
+class PatientReader:
+    """Reads ``database`` again while it is away, for a minute, and says so on ``console``.
+
+    ``check`` is called in between, and may raise.
+    """
+
+    def __init__(self, database: Database, console: Console, check: Check) -> None:
+        self._database = database
+        self._console = console
+        self._check = check
+
+    def read(self, query: Callable[[Session, datetime], _T]) -> _T:
+        """Return what ``query`` returns, given a session and the database's time.
+
+        Raises:
+            StorageError: the database has been away for a minute.
+        """
+        until, said = time.monotonic() + _AWAY_S, False
+        while True:
+            try:
+                with self._database.reading() as session:
+                    return query(session, self._database.now(session))
+            except StorageError as error:
+                if time.monotonic() > until:
+                    raise
+                if not said:
+                    said = True
+                    self._console.print(f"{error}; trying again for {_AWAY_S:.0f} s", markup=False)
+            self._check()
+            time.sleep(_AGAIN_S)
 
 
 class _Lines:

@@ -48,6 +48,8 @@ def send(
             prepare(app)
         run, calibration = jobs.submit(app, request, images, key)
         watching.print_network_notice(app.database, run)
+        if embedded:
+            watching.print_other_runs(app.database, run)
         watching.print_calibration_notice(calibration, images, request.asked)
         _warn(app, images, run.id)
         if calibration is None and request.calibrated and request.solver.is_remote:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from schema.database import Database
 
 
+_OTHERS = 10  # runs in a notice
+
+
 def print_network(network: str, reason: str | None) -> None:
     """Print to standard error which ``network`` classifies, and the ``reason`` why it was chosen."""
     from producer.reports.terminal import screen
@@ -66,6 +69,24 @@ def print_calibration_notice(
             f"warning: {shared:,} of the {count_text(len(images.images), 'image')} were used for "
             "calibration: "
             "the accuracy on them is too optimistic"
+        )
+
+
+def print_other_runs(database: Database, run: Enqueued) -> None:
+    """Print which unfinished runs in ``database`` the workers of this command take up besides ``run``."""
+    from producer.reports.terminal import screen
+    from producer.runs import queries
+    from schema.quantities import count_text
+    from schema.states import LIVE_RUNS
+
+    with database.reading() as session:
+        found = [each for state in LIVE_RUNS for each in queries.runs(session, _OTHERS, state=state)]
+    others = sorted(each.run_id for each in found if each.run_id != run.id)
+    if others:
+        names = ", ".join(map(str, others))
+        screen().print(
+            f"the workers of this command also work on {count_text(len(others), 'unfinished run')}: {names}",
+            markup=False,
         )
 
 
