@@ -21,6 +21,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from schema.calendar.run_hours import RunHours
+from schema.quantities import number_text
 from schema.states import LIVE_RUNS, PausedBy, RunState
 from schema.tables import Batch, Problem, Run
 from schema.tables.costs import IN_FLIGHT, STEP_US, charge_ratio
@@ -191,10 +192,15 @@ def pause_reason(usage: Usage, by: PausedBy, next_us: int) -> str:
     if usage.shared and by is PausedBy.BUDGET:
         whose = "the calibration's"
     budget = usage.budgets[HoldReason(by)]
-    return (
-        f"the next problem takes {budget.ratio * next_us / 1e6:g} s of QPU time, and "
-        f"{budget.spent_us / 1e6:g} s of {whose} budget of {budget.limit_us / 1e6:g} s are spent: {hint}"
+    used = (
+        f"{number_text(budget.spent_us / 1e6)} s of {whose} budget of {number_text(budget.limit_us / 1e6)} s"
     )
+    expected_us = budget.ratio * budget.in_flight_us
+    flight = (
+        f", {number_text(expected_us / 1e6)} s of it expected for problems in flight" if expected_us else ""
+    )
+    next_s = number_text(budget.ratio * next_us / 1e6)
+    return f"the next problem takes {next_s} s of QPU time, and {used} are spent{flight}: {hint}"
 
 
 _BUDGET_TEXTS = {

@@ -101,6 +101,9 @@ def test_a_pause_says_what_was_spent_and_what_to_do() -> None:
     text = pause_reason(usage, PausedBy.BUDGET, 400_000)
     for part in ("0.6 s", "2 s", "1.5 s", "runs resume"):
         assert part in text
+    assert "in flight" not in text
+    usage = replace(FREE, **budget(2_000_000, 1_500_000, 200_000, ratio=1.5))  # type: ignore[arg-type]
+    assert "0.3 s of it expected for problems in flight" in pause_reason(usage, PausedBy.BUDGET, 400_000)
     usage = replace(FREE, budgets={HoldReason.MONTH: Budget(2_000_000, 1_500_000)})
     text = pause_reason(usage, PausedBy.MONTH, 600_000)
     for part in ("0.6 s", "this month", "first of the next month", "ANNEALQ_WORKER_MONTH_BUDGET_S"):
