@@ -105,7 +105,7 @@ def test_an_embedding_is_drawn_on_its_chip(stored: list[int], cli: Cli, tmp_path
         colours = np.unique(np.array(picture.convert("RGB")).reshape(-1, 3), axis=0)
     assert len(colours) > 20
     cli("embeddings", "show", stored[0], "--plot", near, "--tile", 1)
-    assert "tile 1" in near.read_text()
+    assert "tile\N{NO-BREAK SPACE}1" in near.read_text(encoding="utf-8")
     with pytest.raises(ParameterError, match="tile 2 does not exist: choose 0 to 1"):
         cli("embeddings", "show", stored[0], "--plot", near, "--tile", 2)
     with pytest.raises(AnnealqError, match="has no chains"):
