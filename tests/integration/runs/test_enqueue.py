@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from producer.enqueued import Enqueued
 from producer.networks.choose import choose_network
 from producer.networks.chosen import ChosenNetwork
+from producer.networks.naming import set_default
 from producer.networks.training import enqueue_training
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.codecs import arrays
@@ -113,6 +114,7 @@ def test_labels_are_numbered_as_the_network_does(database: Database, network: Ch
 
 
 def test_a_network_is_found_by_size_name_and_version(database: Database, network: ChosenNetwork) -> None:
+    set_default(database, "digits@1")
     with database.reading() as session:
         for wanted in (None, "digits", "digits@1"):
             assert choose_network(session, wanted, 8, 8) == network
