@@ -260,11 +260,13 @@ def test_a_full_queue_refuses_problems_one_by_one() -> None:
         assert results[3]["error_msg"].startswith("Maximum number of queued problems exceeded")
         single = emulator.post(emulator.job())
         assert (single.status_code, single.json()["error_code"]) == (400, 400)
-        with Client.from_config(client="qpu", **emulator.config) as client:
+        with Client.from_config(client="qpu", **emulator.config, poll_wait_time=1) as client:
             with pytest.raises(SolverFailureError, match="Maximum number of queued problems exceeded"):
                 _sample(client).result()
             emulator.break_down(max_queued=3)
-            assert _sample(client).wait_id(10)
+            future = _sample(client)
+            assert future.wait_id(10)
+            future.cancel()  # the client would be closed only after its answer, or 45 s
         assert emulator.ledger()["totals"]["accepted"] == 3
 
 

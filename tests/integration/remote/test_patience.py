@@ -254,7 +254,7 @@ def test_a_full_queue_is_waited_for(
     assert breaker_error(context) is None
     assert count(context, Batch, Batch.attempts > 0) == 0
     assert count(context, Event, Event.subject == "problems") < 60
-    emulator.break_down(max_queued=1)
+    emulator.break_down(max_queued=4)
     assert work(context, run, 90.0) is RunState.DONE
     assert_all_classified_and_paid_once(context, emulator, before)
 

@@ -120,7 +120,7 @@ def test_a_bare_pickle_is_named_too(tmp_path: Path) -> None:
         (shaped("(1, 2, 2)", "[('a', '<f4')]"), "not real numbers"),
         (shaped("(1, 2, 2)", "'<c8'"), "not real numbers"),
         (shaped("(1, 2, 2)", "'<M8[s]'"), "not real numbers"),
-        (shaped("(1, 2, 2)", "'<U9'"), "not real numbers"),
+        (shaped("(1, 2, 2)", "'<U9'"), "holds text: number the classes"),
         (shaped("(1, 2, 2)", "'|u999999999'"), "not real numbers"),
         (npy(IMAGES)[:-1], r"is truncated \(it announces 2 x 3 x 4 values, 24 bytes, and can hold 23"),
         (npy(IMAGES) + b"\0", "has bytes after the 24 bytes"),

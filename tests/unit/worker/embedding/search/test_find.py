@@ -69,12 +69,12 @@ def test_an_interrupted_search_is_continued() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        find_embedding(graph, solver, time_limit_s=60.0, save=save)
+        find_embedding(graph, solver, time_limit_s=10.0, save=save)
     verify(graph, solver, *chains_of(saved[0]))
-    again = find_embedding(graph, solver, time_limit_s=60.0, found=(saved[0], 59.5))
+    again = find_embedding(graph, solver, time_limit_s=10.0, found=(saved[0], 9.5))
     assert again.method == "resumed"
     assert again.tiling.tiles >= saved[0].tiles
-    assert again.seconds > 59.5
+    assert again.seconds > 9.5
     verify(graph, solver, *chains_of(again.tiling))
 
 
