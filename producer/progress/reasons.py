@@ -1,4 +1,4 @@
-"""Says why a run does not go on, so that nobody watches it without knowing.
+"""Says why a run does not continue, so that nobody watches it without knowing.
 
 A pause says so itself; an outage of the solver is known from its circuit breaker. Otherwise the batches of a
 run are due and nobody takes them: no worker is there, or all are busy with other runs.
@@ -100,7 +100,7 @@ def outages_of(session: Session, runs: Iterable[SolverUser]) -> dict[int, Outage
 
 
 def why_waiting(session: Session, run: Row[Any], states: frozenset[BatchState], now: datetime) -> str | None:
-    """Return why a run does not go on ``now``, if it will go on without a user; None: it goes on, or is over.
+    """Return why a run does not continue ``now``, if it will without a user; None: it does, or is over.
 
     Args:
         run: id, state, solver, parameters, qpu, priority, paused_by and pause_reason of the run.
@@ -134,8 +134,8 @@ def _why_untouched(session: Session, run: Row[Any], now: datetime) -> str | None
         if training := _training(session, now):
             return f"the workers train network {training}"
         return (
-            f"no worker has taken its batches since {since.astimezone(UTC):%H:%M:%S} UTC: start workers with "
-            "`annealq up`, or see what they log"
+            f"no worker has taken its batches since {since.astimezone(UTC):%H:%M:%S} UTC: one that starts "
+            "needs some seconds; if none does, run `annealq up`"
         )
     names = ", ".join(str(other.id) for other in others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
     one = len(others) == 1

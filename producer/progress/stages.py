@@ -37,7 +37,7 @@ class ImageProgress:
     Attributes:
         sampled: scored ones included.
         search: step and fraction of a running search for an embedding.
-        waits: why it does not go on, if it will without a user.
+        waits: why it does not continue, if it will without a user.
         began_at: when its first problem was sent, or, without qubits, its first batch was begun.
         latest_at: when images were sampled last.
     """
@@ -104,7 +104,7 @@ def progress_of(session: Session, run_id: int, now: datetime) -> ImageProgress:
 
 
 def waits_of(session: Session, run_id: int, now: datetime) -> str | None:
-    """Return why run ``run_id`` does not go on ``now``, if it will without a user; raise NotFound."""
+    """Return why run ``run_id`` does not continue ``now``, if it will without a user; raise NotFound."""
     run = session.execute(_ROW.where(Run.id == run_id)).first()
     if run is None:
         raise _missing(run_id)

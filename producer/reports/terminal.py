@@ -31,7 +31,7 @@ class FittingTable(Table):
 
     Attributes:
         first_out: names of the columns to leave out, in this order.
-        wrapped: names of the columns whose text may go on in the next line.
+        wrapped: names of the columns whose text may continue in the next line.
     """
 
     first_out: Sequence[str] = ()

@@ -24,7 +24,7 @@ class WebhookMessage(BaseModel):
     timestamp: datetime
     data: dict[str, Any] = Field(
         description="The run as GET /v1/runs/RUN returns it. While it waits, `outage` has the error of "
-        "its solver, `since` and `retry_at`, and `waits` says why it does not go on. `qpus` has the "
+        "its solver, `since` and `retry_at`, and `waits` says why it does not continue. `qpus` has the "
         "alarms of its chips."
     )
 
