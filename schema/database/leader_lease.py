@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from schema.database.transactions import Database
 from schema.errors import StorageError
-from schema.tables.runs import Leader
+from schema.tables.processes import Leader
 
 RECONCILER = "reconciler"  # the role of the process that health checks ask for
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from schema.tables.api import ApiKey, Delivery, RunSubmission
-from schema.tables.blobs import BatchImages, SampleSet, TrainingSet
+from schema.tables.blobs import BatchImages, Rendering, SampleSet, TrainingSet
 from schema.tables.columns import Base
 from schema.tables.embeddings import Chip, Embedding, Preparation
+from schema.tables.processes import Leader, Worker
 from schema.tables.runs import (
     REVISION,
     Batch,
@@ -13,11 +14,11 @@ from schema.tables.runs import (
     Calibration,
     Classification,
     Event,
-    Leader,
     Ledger,
     Network,
     Problem,
     Run,
+    RunTag,
     Spending,
 )
 from schema.tables.schedules import Firing, Schedule
@@ -41,10 +42,13 @@ __all__ = [
     "Network",
     "Preparation",
     "Problem",
+    "Rendering",
     "Run",
     "RunSubmission",
+    "RunTag",
     "SampleSet",
     "Schedule",
     "Spending",
     "TrainingSet",
+    "Worker",
 ]

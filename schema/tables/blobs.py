@@ -1,4 +1,4 @@
-"""Tables of long rows: images and raw reads, written once.
+"""Tables of long rows: images, raw reads, and what was drawn of runs; written once.
 
 States are stored in other tables, because SQLite rewrites the whole row when one word in it changes.
 """
@@ -58,3 +58,16 @@ class SampleSet(Base):
     reads: Mapped[int]  # of each image
     variables: Mapped[int]  # bits of a read
     data: Mapped[bytes]
+
+
+class Rendering(Base):
+    """A report or a chart of a run, computed once and served again while its content is the same."""
+
+    __tablename__ = "renderings"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(64), primary_key=True)  # report, energies/IMAGE, ...
+    content_sha256: Mapped[str] = mapped_column(String(64))  # of everything that decides it
+    media_type: Mapped[str] = mapped_column(String(64))
+    body: Mapped[bytes]
+    created_at: Mapped[datetime]

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from schema.states import BatchState, CalibrationState, NetworkState, PausedBy, ProblemState, RunState
 from schema.tables.columns import Base, Key, Leased, known
 
-REVISION = "0012"  # the migration that creates exactly these tables
+REVISION = "0013"  # the migration that creates exactly these tables
 
 
 class Network(Leased, Base):
@@ -160,6 +160,17 @@ class Run(Base):
     )
 
 
+class RunTag(Base):
+    """A word by which a user finds runs again."""
+
+    __tablename__ = "run_tags"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    tag: Mapped[str] = mapped_column(String(64), primary_key=True)
+
+    __table_args__ = (Index(None, "tag", "run_id"),)
+
+
 class Batch(Leased, Base):
     """Images of a run that one worker samples under one lease; their bytes are in `BatchImages`."""
 
@@ -292,6 +303,8 @@ class Event(Base):
     source: Mapped[str | None] = mapped_column(String(16))  # state before
     target: Mapped[str] = mapped_column(String(16))  # state after
     why: Mapped[str | None] = mapped_column(Text)
+    actor: Mapped[str | None] = mapped_column(String(128))  # who asked for it; None: annealq itself
+    request_id: Mapped[str | None] = mapped_column(String(64))  # of the HTTP request that caused it
 
     __table_args__ = (Index(None, "subject", "row"),)
 
@@ -333,13 +346,3 @@ class Ledger(Base):
 
     key: Mapped[str] = mapped_column(String(8), primary_key=True)  # hexadecimal
     created_at: Mapped[datetime]
-
-
-class Leader(Base):
-    """The process of each role that leads, and until when."""
-
-    __tablename__ = "leaders"
-
-    role: Mapped[str] = mapped_column(String(32), primary_key=True)  # reconciler, ...
-    holder: Mapped[str] = mapped_column(String(128))  # host, process id and a random number
-    until: Mapped[datetime]
