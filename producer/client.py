@@ -227,8 +227,9 @@ class Client:
 def _refusal(answer: httpx.Response) -> RequestRefused:
     try:
         body = answer.json()
-        # `way_out` is the name of `hint` in servers of version 0.1.
-        message, hint = str(body["message"]), str(body["hint"] if "hint" in body else body["way_out"])
+        # Servers of version 0.1 called `detail` `message`, and `hint` `way_out`.
+        hint = str(body["hint"] if "hint" in body else body["way_out"])
+        message = str(body["detail"] if "detail" in body else body["message"])
     except (ValueError, KeyError, TypeError):
         message, hint = f"{answer.request.url} answers {answer.status_code}", "is it an annealq server?"
     return RequestRefused(f"{message}: {hint}", answer.status_code, hint)

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from producer.api.core import errors
 from producer.api.core.body_limit import BodyLimit
+from producer.api.core.problems import problem_schemas
 from producer.api.core.service import Service
 from producer.api.routes import (
     catalogue,
@@ -23,6 +24,7 @@ from producer.api.routes import (
     metrics,
     options,
     pages,
+    problems,
     results,
     runs,
     submissions,
@@ -32,7 +34,7 @@ from producer.webhooks.sender import WebhookSender
 
 ROUTERS = (
     *(submissions.router, runs.router, results.router, events.router),
-    *(catalogue.router, health.router, metrics.router),
+    *(catalogue.router, health.router, metrics.router, problems.router),
 )
 
 
@@ -94,6 +96,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
             webhooks=webhooks.router.routes,
         )
-        described.setdefault("components", {}).setdefault("schemas", {}).update(options.schemas())
+        described.setdefault("components", {}).setdefault("schemas", {}).update(
+            {**options.schemas(), **problem_schemas()}
+        )
         app.openapi_schema = described
     return app.openapi_schema

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from producer.dashboard import energy_histograms, overview, run_facts, run_report
@@ -69,10 +69,11 @@ Admit = Callable[[Request, str | None], Visitor]
 
 @dataclass(frozen=True)
 class Dashboard:
-    """The pages over a database; ``admit`` identifies visitors."""
+    """The pages over a database; ``admit`` identifies visitors, ``refuse`` answers programs with an error."""
 
     database: Database
     admit: Admit
+    refuse: Callable[[AnnealqError], Response]
 
     def app(self) -> Starlette:
         """Return the pages as an application for `/`."""
@@ -264,8 +265,9 @@ class Dashboard:
         message, hint = f"there is no page {request.url.path}", "start from the list of runs, /"
         if "text/html" in request.headers.get("accept", ""):
             return self._problem(request, 404, message, hint)
-        body = {"error": "NotFound", "message": message, "hint": hint, "way_out": hint}
-        return JSONResponse(body, 404, headers=_HEADERS)
+        answer = self.refuse(RequestRefused(message, 404, hint))
+        answer.headers.update(_HEADERS)
+        return answer
 
     def _render(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
         visitor: Visitor | None = getattr(request.state, "visitor", None)

@@ -1,4 +1,4 @@
-"""The body of every error response: {error, message, hint, way_out}. Tracebacks are never sent."""
+"""Answers every error with problem details: a status, a code and a hint for each kind of error."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
 
+from producer.api.core.problems import MEDIA_TYPE, FieldError, ProblemResponse
 from schema.errors import (
     AnnealqError,
     BrokerUnavailable,
@@ -40,11 +39,13 @@ _CODES = {
     404: "not_found",
     405: "wrong_method",
     406: "not_acceptable",
+    408: "too_slow",
     409: "conflict",
     413: "too_large",
     415: "unknown_format",
     422: "unusable",
     429: "limit_reached",
+    503: "busy",
 }
 # Messages of the command line end with a command, which does not help over HTTP.
 _COMMAND = re.compile(r": (run )?`annealq .*", re.DOTALL)
@@ -63,39 +64,39 @@ _STATUS: Sequence[tuple[type[AnnealqError], int, str, str]] = (
 )
 
 
-class ErrorBody(BaseModel):
-    """The JSON body of every error response."""
+class InvalidFields(ParameterError):
+    """Fields of a request are unknown, malformed or out of range; ``errors`` names each of them."""
 
-    error: str = Field(description="A code for programs: not_found, limit_reached ...")
-    message: str = Field(description="What is wrong.")
-    hint: str = Field(description="What to do about it.")
-    way_out: str = Field(description="The same as `hint`, under its former name.", deprecated=True)
+    def __init__(self, problems: Sequence[Any], location: str | None = None) -> None:
+        """Describe pydantic's ``problems``; without a ``location``, theirs begin with one."""
+        self.errors = [_field_error(problem, location) for problem in problems]
+        super().__init__("; ".join(f"{one.field}: {one.detail}" for one in self.errors))
 
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    "default": {"model": ErrorBody, "description": "An error: every status from 400 has this body."}
+    "default": {
+        "description": "An error: every status from 400 has this body.",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
+    }
 }
 
 
 def install(app: FastAPI) -> None:
-    """Let ``app`` answer every error with an `ErrorBody`."""
+    """Let ``app`` answer every error with `ProblemDetails`."""
     for kind in (AnnealqError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _handle)
 
 
-def error_body(code: str, message: str, hint: str) -> dict[str, str]:
-    """Return the fields of an `ErrorBody` with ``code``, ``message`` and ``hint``."""
-    return {"error": code, "message": message, "hint": hint, "way_out": hint}
-
-
-def respond(error: AnnealqError) -> JSONResponse:
+def respond(error: AnnealqError) -> ProblemResponse:
     """Return the response to a request that raised ``error``."""
     if isinstance(error, RequestRefused):
         return _answer(error.status, _code(error.status), str(error), error.hint, error.retry_after_s)
     for kind, status, code, hint in _STATUS:
         if isinstance(error, kind):
             retry_after_s = _RETRY_AFTER_S if status == 503 else None
-            return _answer(status, code, _message(error, status), hint, retry_after_s)
+            return _answer(
+                status, code, _message(error, status), hint, retry_after_s, getattr(error, "errors", ())
+            )
     return _answer(500, "failed", str(error), "tell the operator")
 
 
@@ -109,28 +110,17 @@ def _message(error: AnnealqError, status: int) -> str:
     return "the database cannot be used"
 
 
-def describe(problems: Sequence[Any]) -> str:
-    """Return the location and message of each of pydantic's ``problems``, separated by semicolons."""
-    lines = []
-    for problem in problems:
-        # Where a field may be of several types, pydantic also names the type that was tried: type[...].
-        parts = [str(part) for part in problem["loc"] if part not in ("body", "query", "path")]
-        where = ".".join(part for part in parts if "[" not in part)
-        lines.append(f"{where or 'the request'}: {problem['msg']}")
-    return printable("; ".join(lines))
-
-
 def printable(text: str) -> str:
     """Return ``text`` without characters that a terminal cannot show, cut to 2,000 characters."""
     clean = "".join(letter if letter.isprintable() else "?" for letter in text)
     return clean if len(clean) <= _MAX_TEXT else clean[:_MAX_TEXT] + " ..."
 
 
-async def _handle(request: Request, error: Exception) -> JSONResponse:
+async def _handle(request: Request, error: Exception) -> ProblemResponse:
     if isinstance(error, AnnealqError):
         return respond(error)
     if isinstance(error, RequestValidationError):
-        return respond(ParameterError(describe(error.errors())))
+        return respond(InvalidFields(error.errors()))
     if isinstance(error, HTTPException):
         message = f"{printable(f'{request.method} {request.url.path}')[:200]}: {error.detail}"
         hint = "GET /openapi.json lists all paths and methods"
@@ -147,12 +137,26 @@ def _code(status: int) -> str:
     return _CODES.get(status, "failed" if status >= 500 else "bad_request")
 
 
+def _field_error(problem: Any, location: str | None) -> FieldError:
+    # Where a field may be of several types, pydantic also names the type that was tried: type[...].
+    parts = [str(part) for part in problem["loc"] if "[" not in str(part)]
+    if location is None:
+        location = parts.pop(0) if parts else "body"
+    field = printable(".".join(parts)) or "the request"
+    return FieldError(field=field, location=location, detail=printable(problem["msg"]))
+
+
 def _answer(
-    status: int, code: str, message: str, hint: str, retry_after_s: float | None = None
-) -> JSONResponse:
+    status: int,
+    code: str,
+    message: str,
+    hint: str,
+    retry_after_s: float | None = None,
+    errors: Sequence[FieldError] = (),
+) -> ProblemResponse:
     headers = {} if retry_after_s is None else {"Retry-After": str(math.ceil(retry_after_s))}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if status == 413:
         headers["Connection"] = "close"  # or the client would continue to send
-    return JSONResponse(error_body(code, printable(message), hint), status, headers)
+    return ProblemResponse(status, code, printable(message), hint, errors=errors, headers=headers)

@@ -6,4 +6,5 @@ results.py      classified images: JSON, CSV, Parquet
 events.py       progress as server-sent events   catalogue.py  networks and embeddings
 health.py       liveness and readiness           metrics.py  metrics for Prometheus
 pages.py        the dashboard, mounted at `/`      webhooks.py     messages to webhooks, for /openapi.json
+problems.py     what each kind of error means
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from producer.api.core import errors
+from producer.api.core.problems import ProblemResponse
 from producer.api.core.service import Service, Shared
 from producer.stack import broker
 from schema.errors import BrokerUnavailable, DatabaseOutdated, DatabaseTooNew, ParameterError, StorageError
@@ -34,8 +34,7 @@ def ready(service: Shared) -> JSONResponse:
     hint = (
         "without a broker runs are still accepted, and start later; `annealq db upgrade` creates the tables"
     )
-    body = errors.error_body("not_ready", message, hint)
-    return JSONResponse({**body, "status": "not ready", **parts}, 503, {"Retry-After": "5"})
+    return ProblemResponse(503, "not_ready", message, hint, headers={"Retry-After": "5"}, more=parts)
 
 
 def _database(service: Service) -> str:

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from producer.api.core.errors import describe
+from producer.api.core.errors import InvalidFields
 from producer.runs.request import MAX_BUDGET_US, RunRequest
 from schema.calendar.windows import EXAMPLES, MAX_WINDOWS
 from schema.errors import ParameterError
@@ -138,7 +138,7 @@ def from_json(body: bytes) -> RunBody:
     try:
         return _Request.model_validate(values)
     except ValidationError as error:
-        raise ParameterError(describe(error.errors())) from None
+        raise InvalidFields(error.errors(), "body") from None
 
 
 def from_form(fields: Sequence[tuple[str, str]]) -> RunBodyOptions:
@@ -159,7 +159,7 @@ def from_form(fields: Sequence[tuple[str, str]]) -> RunBodyOptions:
     try:
         return _Form.model_validate(values)
     except ValidationError as error:
-        raise ParameterError(describe(error.errors())) from None
+        raise InvalidFields(error.errors(), "body") from None
 
 
 def schemas() -> dict[str, Any]:

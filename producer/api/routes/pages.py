@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from starlette.requests import Request
 
+from producer.api.core.errors import respond
 from producer.api.core.run_permissions import check_own, check_seen
 from producer.api.core.service import Service
 from producer.api.keys.keys import Scope
@@ -37,4 +38,4 @@ def dashboard(service: Service) -> Dashboard:
         name = None if caller.key_id is None else caller.name
         return Visitor(name, caller.scope.allows(Scope.SUBMIT), caller.only, check, change)
 
-    return Dashboard(service.database, admit)
+    return Dashboard(service.database, admit, respond)

@@ -47,8 +47,15 @@ def refused(response: httpx.Response, status: int) -> str:
     """Check the body of an error, and return its message."""
     assert response.status_code == status, response.text
     error = response.json()
-    assert set(error) == {"error", "message", "hint", "way_out"}
-    assert error["way_out"] == error["hint"]
-    assert all(isinstance(text, str) and text for text in error.values())
+    assert response.headers["content-type"] == "application/problem+json"
+    assert set(error) >= {"type", "title", "status", "detail", "instance", "code", "hint", "errors"}
+    assert error["status"] == status
+    assert error["type"] == f"/problems/{error['code']}"
+    assert error["instance"].startswith("/")
+    assert (error["error"], error["message"], error["way_out"]) == (
+        *(error["code"], error["detail"]),
+        error["hint"],
+    )
+    assert all(error[name] for name in ("title", "detail", "code", "hint"))
     assert "Traceback" not in response.text
-    return str(error["message"])
+    return str(error["detail"])

@@ -207,15 +207,16 @@ def test_a_database_that_is_away(own_server: Any) -> None:
         assert http.get("/v1/runs").status_code == 200
 
 
-def test_openapi_describes_errors_and_calls_their_former_field_deprecated(http: httpx.Client) -> None:
+def test_openapi_describes_errors_and_calls_their_former_fields_deprecated(http: httpx.Client) -> None:
     described = http.get("/openapi.json").json()
-    error = described["components"]["schemas"]["ErrorBody"]
-    assert set(error["required"]) == {"error", "message", "hint", "way_out"}
-    assert [name for name, field in error["properties"].items() if field.get("deprecated")] == ["way_out"]
+    error = described["components"]["schemas"]["ProblemDetails"]
+    assert {"type", "title", "status", "detail", "code", "hint"} <= set(error["required"])
+    former = {name for name, field in error["properties"].items() if field.get("deprecated")}
+    assert former == {"error", "message", "way_out"}
     for operations in described["paths"].values():
         for operation in operations.values():
-            schema = operation["responses"]["default"]["content"]["application/json"]["schema"]
-            assert schema["$ref"] == "#/components/schemas/ErrorBody"
+            schema = operation["responses"]["default"]["content"]["application/problem+json"]["schema"]
+            assert schema["$ref"] == "#/components/schemas/ProblemDetails"
     # Whatever is referred to is there.
     names = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(described)))
     assert names <= set(described["components"]["schemas"])

@@ -60,7 +60,9 @@ def attempt(operation: APIOperation, address: str, mode: GenerationMode) -> int:
         ready = operation.path == "/readyz" and answer.status_code == 503
         assert answer.status_code < 500 or ready, (case.as_curl_command(), answer.text)
         if 400 <= answer.status_code < 500:
-            refused(httpx.Response(answer.status_code, content=answer.content), answer.status_code)
+            headers = {"Content-Type": answer.headers["content-type"][0]}
+            seen = httpx.Response(answer.status_code, content=answer.content, headers=headers)
+            refused(seen, answer.status_code)
 
     check()
     return sent

@@ -14,9 +14,10 @@ from schema.errors import RequestRefused
 @pytest.mark.parametrize(
     ("body", "hint"),
     [
+        ({"code": "x", "detail": "no run 5", "hint": "look", "message": "older"}, "look"),
         ({"error": "x", "message": "no run 5", "hint": "look", "way_out": "older"}, "look"),
         ({"error": "x", "message": "no run 5", "way_out": "look"}, "look"),  # a server of version 0.1
-        ({"detail": "no run 5"}, "is it an annealq server?"),
+        ({"detail": "no run 5", "way": 1}, "is it an annealq server?"),
         (["no run 5"], "is it an annealq server?"),
     ],
 )
