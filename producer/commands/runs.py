@@ -246,7 +246,7 @@ def write_report(
     Example: `annealq runs report 1 --html run-1.html`.
     """
     from producer.context import database
-    from producer.dashboard import run_report
+    from producer.dashboard.report import run_report
     from producer.files import replacing
 
     with database() as opened, opened.reading() as session:

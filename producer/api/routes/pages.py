@@ -10,7 +10,10 @@ from producer.api.core.errors import respond
 from producer.api.core.run_permissions import check_own, check_seen
 from producer.api.core.service import Service
 from producer.api.keys.keys import Scope
-from producer.dashboard.app import Dashboard, Visitor
+from producer.dashboard.views import image, run, runs, solvers
+from producer.dashboard.web.site import Site
+from producer.dashboard.web.visit import View
+from producer.dashboard.web.visitor import Visitor
 from producer.runs import control
 from schema.database import Database
 
@@ -21,21 +24,33 @@ _ACTIONS: dict[str, Callable[[Database, int], object]] = {
 }
 
 
-def dashboard(service: Service) -> Dashboard:
+_VIEWS: tuple[tuple[str, str, View], ...] = (
+    ("GET", "/", runs.show),
+    ("GET", "/solvers", solvers.show),
+    ("GET", "/embeddings/{embedding:int}.png", solvers.embedding_png),
+    ("GET", "/runs/{run:int}", run.show),
+    ("GET", "/runs/{run:int}/report.html", run.report),
+    ("GET", "/runs/{run:int}/images/{image:int}", image.show),
+    ("GET", "/runs/{run:int}/images/{image:int}/energies.svg", image.energies),
+    ("POST", "/runs/{run:int}/{act:str}", run.act),
+)
+
+
+def dashboard(service: Service) -> Site:
     """Return the pages over ``service``."""
 
     def admit(request: Request, key: str | None) -> Visitor:
         caller = service.authenticator.authenticate_browser(request, Scope.READ, key)
 
-        def check(run: int) -> None:
-            check_seen(service.database, caller, run)
+        def check(number: int) -> None:
+            check_seen(service.database, caller, number)
 
-        def change(run: int, action: str) -> None:
-            check_own(service.database, caller, run)
-            _ACTIONS[action](service.database, run)
+        def change(number: int, action: str) -> None:
+            check_own(service.database, caller, number)
+            _ACTIONS[action](service.database, number)
             service.notifier.notify()
 
         name = None if caller.key_id is None else caller.name
         return Visitor(name, caller.scope.allows(Scope.SUBMIT), caller.only, check, change)
 
-    return Dashboard(service.database, admit, respond)
+    return Site(service.database, admit, respond, _VIEWS)

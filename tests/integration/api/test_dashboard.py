@@ -104,8 +104,14 @@ def test_nothing_is_asked_of_others(http: httpx.Client, finished: int) -> None:
         links = re.findall(r"""(?:src|href|action)="([^"]*)""", page.text)
         assert links
         assert all(link.startswith(("/", "data:", "#")) and not link.startswith("//") for link in links)
-    assert http.get("/static/style.css").headers["content-type"].startswith("text/css")
-    assert not re.search(r"https?://|@import", http.get("/static/style.css").text)
+    files = re.findall(r'"(/static/[^"]+)"', http.get("/").text)
+    assert {path.rpartition(".")[2] for path in files} == {"css", "js"}
+    for path in files:
+        file = http.get(path)
+        assert (file.status_code, "immutable" in file.headers["cache-control"]) == (200, True)
+        assert file.headers["content-type"].startswith(("text/css", "text/javascript"))
+        assert not re.search(r"url\(https?://|@import", file.text)
+    assert http.get(files[0].replace("/static/", "/static/0")).status_code == 404
 
 
 def test_names_are_never_markup(http: httpx.Client, finished: int, database: Database) -> None:
@@ -121,7 +127,16 @@ def test_names_are_never_markup(http: httpx.Client, finished: int, database: Dat
         assert "&lt;script&gt;" in page
 
 
-@pytest.mark.parametrize("path", ["/runs/99", "/runs/99/images/0", "/nothing", "/embeddings/99.png"])
+HUGE = 10**30
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/runs/99", "/runs/99/images/0", "/nothing", "/embeddings/99.png"),
+        *(f"/runs/{HUGE}", f"/runs/{HUGE}/images/0", f"/embeddings/{HUGE}.png", f"/runs/1/images/{HUGE}"),
+    ],
+)
 def test_what_is_not_there_is_said(http: httpx.Client, path: str) -> None:
     page = http.get(path, headers={"Accept": "text/html"})
     assert page.status_code == 404

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from producer.dashboard import overview
+from producer.dashboard.views import overview
 from producer.networks.chosen import ChosenNetwork
 from producer.progress import backlog
 from producer.progress.backlog import BatchCount

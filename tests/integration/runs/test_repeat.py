@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from producer.dashboard import provenance, run_facts
+from producer.dashboard.report import provenance, run_facts
 from producer.networks import shipped, versions
 from producer.runs import queries, results
 from producer.stack.stack import Stack

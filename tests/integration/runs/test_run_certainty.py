@@ -13,7 +13,7 @@ from PIL import Image as Picture
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from producer.dashboard import run_facts, run_report
+from producer.dashboard.report import run_facts, run_report
 from producer.networks.chosen import ChosenNetwork
 from producer.reports import export
 from producer.runs import queries, results

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, select, update
 
-from producer.dashboard import cells, run_facts, run_report
+from producer.dashboard.charts import cells
+from producer.dashboard.report import run_facts, run_report
 from producer.networks.chosen import ChosenNetwork
 from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.runs.summary import confusion_table

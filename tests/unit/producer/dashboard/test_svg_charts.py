@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer.dashboard import svg_charts
-from producer.dashboard.svg_charts import TimedAmount
+from producer.dashboard.charts import svg_charts
+from producer.dashboard.charts.svg_charts import TimedAmount
 
 START = datetime(2026, 1, 1, 22, 59, 50, tzinfo=UTC)
 

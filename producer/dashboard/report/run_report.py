@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import base64
-import functools
 import io
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from sqlalchemy.orm import Session
 
-from producer.dashboard import cells, energy_histograms, provenance, run_facts, svg_charts
-from producer.dashboard.run_facts import ImageFacts, RunFacts
-from producer.dashboard.svg_charts import Chart
+from producer.dashboard.charts import cells, energy_histograms, svg_charts
+from producer.dashboard.charts.svg_charts import Chart
+from producer.dashboard.report import provenance, run_facts
+from producer.dashboard.report.run_facts import ImageFacts, RunFacts
+from producer.dashboard.web.rendering import environment
 from producer.embeddings import chips
 from producer.embeddings import queries as embeddings_queries
 from producer.figures import embedding, saving
@@ -25,7 +25,7 @@ from producer.reports.parameters import consensus_text
 from producer.runs import qpus
 from producer.runs.summary import accuracy_note, confusion_table
 from schema.parameters import Solver
-from schema.quantities import count_text, time_text
+from schema.quantities import count_text
 
 _IMAGES_WITH_ENERGIES = 12
 _BEST_CLASSES = 3  # shown for an image
@@ -85,20 +85,6 @@ def live(session: Session, run: int, *, scores: bool) -> dict[str, Any]:
             f"embedding {newest.embedding_id}: {count_text(newest.tiles or 1, 'tile')}",
         )
     return values
-
-
-@functools.cache
-def environment() -> Environment:
-    """Return this package's templates. Values are escaped in HTML, and by the filter `cell` in Markdown."""
-    templates = Environment(
-        loader=PackageLoader("producer.dashboard"),
-        autoescape=select_autoescape(["html.j2"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters |= {"time": time_text, "cell": _table_cell}
-    return templates
 
 
 def image_values(image: ImageFacts, names: Sequence[str], best: int | None = None) -> dict[str, Any]:
@@ -275,8 +261,3 @@ def _png(image: ImageFacts) -> bytes:
 
 def _data_uri(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-def _table_cell(text: str) -> str:
-    """Escape ``text`` for a cell of a Markdown table."""
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from producer.dashboard.run_facts import RunFacts
+from producer.dashboard.report.run_facts import RunFacts
 from producer.images.imageset import DataOrigin
 from producer.images.source import is_unchanged
 from producer.runs import queries

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from producer.dashboard import svg_charts
-from producer.dashboard.svg_charts import Chart
+from producer.dashboard.charts import svg_charts
+from producer.dashboard.charts.svg_charts import Chart
 from producer.stack import programs
 from producer.stack.programs import Program
 from schema.errors import AnnealqError

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
 from producer.calibration import queries as calibration_queries
-from producer.dashboard.svg_charts import TimedAmount
+from producer.dashboard.charts.svg_charts import TimedAmount
 from producer.embeddings import queries as embeddings
 from producer.images.imageset import DataOrigin
 from producer.networks import queries as networks_queries

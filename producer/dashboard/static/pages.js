@@ -1,0 +1,24 @@
+// What templates and htmx cannot do: times in the visitor's own time zone, and the sign of a lost connection.
+"use strict";
+
+const isHidden = () => document.hidden;
+
+function localiseTimes() {
+  const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  if (new Date().getTimezoneOffset() === 0) return;
+  for (const element of document.querySelectorAll("time[datetime]:not([data-local])")) {
+    element.dataset.local = format.format(new Date(element.dateTime));
+  }
+}
+
+function setConnected(connected) {
+  document.getElementById("lost").hidden = connected;
+}
+
+document.addEventListener("DOMContentLoaded", localiseTimes);
+document.addEventListener("htmx:after:swap", localiseTimes);
+document.addEventListener("htmx:before:request", (event) => {
+  if (isHidden()) event.preventDefault(); // nobody looks: ask again when the page is visible
+});
+document.addEventListener("htmx:after:request", (event) => setConnected(event.detail.ctx.response.status < 500));
+document.addEventListener("htmx:error", () => setConnected(false));

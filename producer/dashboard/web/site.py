@@ -1,0 +1,157 @@
+"""The pages as one application: who is admitted, what errors look like, and the files that browsers load."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from producer.dashboard.web import assets
+from producer.dashboard.web.visit import HEADERS, View, Visit, refuse_foreign, render, root_of
+from producer.dashboard.web.visitor import Admit, Visitor
+from schema.database import Database
+from schema.errors import (
+    AnnealqError,
+    BrokerUnavailable,
+    Corrupt,
+    NotFound,
+    ParameterError,
+    RequestRefused,
+    StaleState,
+    StorageError,
+)
+
+COOKIE = "annealq-key"
+_LOG = logging.getLogger("annealq.pages")
+_MAX_FIELDS = 1_100  # of a form that is not an upload: a thousand chosen runs, and a few more
+_YEAR = "public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True)
+class Site:
+    """The pages over a database; ``admit`` identifies visitors, ``refuse`` answers programs with an error.
+
+    ``views`` are the methods, the path and the function of each page. Paths that end in a word for an action
+    take POST.
+    """
+
+    database: Database
+    admit: Admit
+    refuse: Callable[[AnnealqError], Response]
+    views: Sequence[tuple[str, str, View]]
+
+    def app(self) -> Starlette:
+        """Return the pages as an application for `/`."""
+        routes = [Route(path, self._page(view), methods=[method]) for method, path, view in self.views]
+        routes += [
+            Route("/login", self.login, methods=["POST"]),
+            Route("/logout", self.logout, methods=["POST"]),
+            Route("/static/{digest:str}/{name:str}", self.asset),
+        ]
+        return Starlette(routes=routes, exception_handlers={404: self._not_found})
+
+    async def login(self, request: Request) -> Response:
+        """Store the API key of ``request`` in a cookie that is hidden from scripts and other sites."""
+        form = await request.form(max_files=0, max_fields=4)
+        key = str(form.get("key", "")).strip()
+        try:
+            refuse_foreign(request)
+            await run_in_threadpool(self.admit, request, key)
+        except RequestRefused as refused:
+            return render(request, None, "login.html.j2", refused.status, wrong=str(refused))
+        answer = RedirectResponse(f"{root_of(request)}/", 303)
+        is_secure = request.scope["scheme"] == "https"
+        answer.set_cookie(COOKIE, key, httponly=True, samesite="strict", secure=is_secure, path="/")
+        return answer
+
+    async def logout(self, request: Request) -> Response:
+        """Delete the cookie of ``request``."""
+        answer = RedirectResponse(f"{root_of(request)}/", 303)
+        answer.delete_cookie(COOKIE, path="/")
+        return answer
+
+    async def asset(self, request: Request) -> Response:
+        """Send the style sheet or the script of ``request``."""
+        try:
+            asset = assets.find(request.path_params["digest"], request.path_params["name"])
+        except NotFound:
+            return await self._not_found(request, None)
+        return Response(asset.body, media_type=asset.media_type, headers={**HEADERS, "Cache-Control": _YEAR})
+
+    def _page(self, view: View) -> Callable[[Request], Any]:
+
+        @functools.wraps(view)
+        async def answer(request: Request) -> Response:
+            try:
+                visitor = await run_in_threadpool(self._admit, request)
+            except AnnealqError as error:
+                return _refusal(request, None, error)
+            # Nothing of the body is read before the visitor is known.
+            form = FormData()
+            if request.method == "POST":
+                form = await request.form(max_files=0, max_fields=_MAX_FIELDS)
+            return await run_in_threadpool(_answer, view, Visit(self.database, request, visitor, form))
+
+        return answer
+
+    def _admit(self, request: Request) -> Visitor:
+        return self.admit(request, request.cookies.get(COOKIE))
+
+    async def _not_found(self, request: Request, _error: Exception | None) -> Response:
+        path = request.scope["path"]
+        message, hint = f"there is no page {path}", "start from the list of runs, /"
+        if "text/html" in request.headers.get("accept", ""):
+            return render(request, None, "problem.html.j2", 404, message=message, hint=hint)
+        answer = self.refuse(RequestRefused(message, 404, hint))
+        answer.headers.update(HEADERS)
+        return answer
+
+
+def _answer(view: View, visit: Visit) -> Response:
+    """Return the response of ``view`` to ``visit``, or a page that says what is wrong."""
+    try:
+        if "run" in visit.request.path_params:
+            visit.visitor.check(visit.number("run"))
+        answer = view(visit)
+    except AnnealqError as error:
+        return _refusal(visit.request, visit.visitor, error)
+    for name, value in HEADERS.items():
+        answer.headers.setdefault(name, value)
+    return answer
+
+
+def _refusal(request: Request, visitor: Visitor | None, error: AnnealqError) -> Response:
+    """Return the page for an ``error``. Addresses of database and broker are only for the operator's log."""
+    if isinstance(error, RequestRefused) and error.status == HTTPStatus.UNAUTHORIZED:
+        answer = render(request, None, "login.html.j2", 401, wrong=None)
+        if "hx-request" in request.headers:
+            answer.headers["HX-Refresh"] = "true"
+        return answer
+    message, hint = str(error), error.hint if isinstance(error, RequestRefused) else None
+    if isinstance(error, BrokerUnavailable) or (
+        isinstance(error, StorageError) and not isinstance(error, Corrupt)
+    ):
+        _LOG.warning("%s: %s", type(error).__name__, error)
+        what = "broker" if isinstance(error, BrokerUnavailable) else "database"
+        message, hint = f"the {what} cannot be used", "try again in a moment"
+    return render(request, visitor, "problem.html.j2", _status(error), message=message, hint=hint)
+
+
+def _status(error: AnnealqError) -> int:
+    if isinstance(error, RequestRefused):
+        return error.status
+    if isinstance(error, NotFound):
+        return 404
+    if isinstance(error, ParameterError | StaleState):
+        return 409
+    return 500 if isinstance(error, Corrupt) else 503

@@ -1,0 +1,31 @@
+"""A visitor of the pages, and what they may do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """A visitor of the pages.
+
+    Attributes:
+        name: of the API key; None for this machine.
+        may_act: the visitor may pause, resume and cancel runs.
+        only: the key whose runs the visitor sees; None for all runs.
+        check: raises NotFound for a run that the visitor does not see.
+        change: performs an action on a run; raises RequestRefused if the run belongs to another key.
+    """
+
+    name: str | None
+    may_act: bool
+    only: int | None
+    check: Callable[[int], None]
+    change: Callable[[int, str], None]
+
+
+Admit = Callable[[Request, str | None], Visitor]
+"""Returns the visitor for a request and the API key of its cookie; raises RequestRefused (401, 403)."""
