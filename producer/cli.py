@@ -137,6 +137,29 @@ def worker(
 
 
 @app.command()
+def workers(json: Json = False) -> None:
+    """List workers: which are alive, which have ended within an hour, and what they do.
+
+    Example: `annealq workers`.
+    """
+    from producer.context import database
+    from producer.progress.workers import list_workers
+    from producer.reports.terminal import page, print_json
+    from producer.reports.workers import NO_WORKER, workers_table
+
+    with database() as opened, opened.reading() as session:
+        now = opened.now(session)
+        found = list_workers(session, now)
+    if json:
+        print_json([worker.to_dict() for worker in found])
+        return
+    if found:
+        page().print(workers_table(found, now))
+    if not any(worker.is_alive for worker in found):
+        typer.echo(NO_WORKER)
+
+
+@app.command()
 def reconciler(
     check: Annotated[
         bool, typer.Option("--check", help="Run none: exit with 0 if some reconciler leads, else 1.")

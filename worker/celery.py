@@ -15,6 +15,7 @@ from celery.signals import (
     setup_logging,
     worker_init,
     worker_process_init,
+    worker_process_shutdown,
     worker_ready,
     worker_shutdown,
     worker_shutting_down,
@@ -138,6 +139,18 @@ def _use_one_thread(**_: object) -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@worker_process_init.connect
+def _announce(**_: object) -> None:
+    """Write the row of this process into the table of workers from now on, and that it stops at its end."""
+    from schema.database import Database
+    from worker.process.presence import Presence
+    from worker.sapi.connections import SolverConnections
+
+    solvers = SolverConnections(load_worker_settings())
+    presence = Presence(Database(load().database_url), solvers.accounts)
+    worker_process_shutdown.connect(lambda **_: presence.end(), weak=False)
 
 
 @worker_shutting_down.connect

@@ -25,6 +25,7 @@ from schema.messages import QUEUE_OF, Message, Queue, Task
 from schema.settings import load as load_settings
 from schema.states import BatchState, NetworkState, PreparationState, RunState
 from schema.tables import Batch, Calibration, Network, Preparation, Run
+from worker.process import presence
 from worker.process.crash_points import CrashPoint, reach
 from worker.process.hints import CeleryHints, Hints
 from worker.process.logs import configure
@@ -97,6 +98,7 @@ def reconcile(database: Database, settings: WorkerSettings, hints: Hints) -> Non
     patience_s = {queue: _patience(hints, queue, settings) for queue in _TASKS_OF}
     with database.transaction() as session:
         now = database.now(session)
+        presence.remove_gone(session, now=now)
         runs.resume_budget_paused(session, now=now)
         due_schedules.create_due_firings(session, now=now)
         messages = run_windows.apply_windows(session, now=now)

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import structlog
-
 from schema.database import Database
 from schema.messages import Task, accept, is_newer
 from schema.settings import load as load_settings
@@ -20,7 +18,7 @@ from worker.pipeline.finish_run import finish_run
 from worker.pipeline.sample_batch import sample_batch
 from worker.pipeline.score_batch import score_batch
 from worker.pipeline.train import train_network
-from worker.process import prometheus
+from worker.process import activity, prometheus
 from worker.process.hints import CeleryHints
 from worker.process.settings import load as load_worker_settings
 from worker.scheduling.dispatch import dispatch
@@ -48,11 +46,11 @@ def _register(task: Task, use_case: UseCase, noun: str) -> None:
         if is_newer(version):
             CeleryHints(app).pass_on(task, {"row": row, "version": version, **more})
             return
-        # Bound until the next message, so that Celery's own line at the end of the task has them, too.
-        structlog.contextvars.clear_contextvars()
-        if row:
-            structlog.contextvars.bind_contextvars(**{noun: row})
-        use_case(process_context(), accept(row, version))
+        activity.start(task.removeprefix("annealq."), **({noun: row} if row else {}))
+        try:
+            use_case(process_context(), accept(row, version))
+        finally:
+            activity.end()
 
 
 def _dispatch(context: Context, _row: int) -> None:

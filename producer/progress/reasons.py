@@ -14,7 +14,9 @@ from typing import Any, Protocol
 from sqlalchemy import Row, func, or_, select
 from sqlalchemy.orm import Session
 
+from producer.progress.workers import count_alive
 from schema.parameters.qpu_choice import solver_key
+from schema.quantities import count_text
 from schema.states import LIVE_RUNS, BatchState, NetworkState, PausedBy, RunState
 from schema.tables import Batch, Breaker, Network, Run
 
@@ -133,15 +135,24 @@ def _why_untouched(session: Session, run: Row[Any], now: datetime) -> str | None
     if not others:
         if training := _training(session, now):
             return f"the workers train network {training}"
-        return (
-            f"no worker has taken its batches since {since.astimezone(UTC):%H:%M:%S} UTC: one that starts "
-            "needs some seconds; if none does, run `annealq up`"
-        )
+        return _no_worker(session, since, now)
     names = ", ".join(str(other.id) for other in others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
     one = len(others) == 1
     if others[0].priority > run.priority:
         return f"{'run' if one else 'runs'} {names} of higher priority {'goes' if one else 'go'} first"
     return f"the workers are busy with {'run' if one else 'runs'} {names}, with which it takes turns"
+
+
+def _no_worker(session: Session, since: datetime, now: datetime) -> str:
+    """Return why batches that were due ``since`` wait, where no other run keeps the workers busy."""
+    untouched = f"no worker has taken its batches since {since.astimezone(UTC):%H:%M:%S} UTC"
+    alive = count_alive(session, now)
+    if alive:
+        are = "is" if alive == 1 else "are"
+        return f"{untouched}, though {count_text(alive, 'worker')} {are} alive: see `annealq workers`"
+    return (
+        f"{untouched}, as none is alive: one that starts needs some seconds; if none does, run `annealq up`"
+    )
 
 
 def _training(session: Session, now: datetime) -> str | None:

@@ -7,8 +7,8 @@ certainty.py   what ranks images by certainty, and the calibration error
 parameters.py  sampling parameters in one line
 network.py     networks
 calibration.py  calibrations
-solver.py      costs of a dry run, embeddings, QPU figures of a run
-qpus.py        QPUs compared for a run
+solver.py      costs of a dry run, QPUs compared, embeddings, QPU figures of a run
+workers.py     workers
 schedules.py   schedules and their firings
 forecast.py    `annealq plan`
 export.py      rows as CSV, JSON or Parquet

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 
 from producer.planning.forecast import Forecast, WindowPlan
 from producer.planning.workload import RunActivity
-from producer.reports.qpus import comparison_table
+from producer.reports.solver import comparison_table
 from producer.reports.terminal import new_table
 from schema.calendar.run_hours import format_time
 from schema.parameters import Solver

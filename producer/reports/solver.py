@@ -1,4 +1,4 @@
-"""Solvers with qubits as text: costs before a run, embeddings, and QPU figures of a run."""
+"""Solvers with qubits as text: costs before a run, QPUs compared, embeddings, and QPU figures of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from producer.embeddings.chip_map import ChipMap
 from producer.embeddings.chips import ChipSummary
 from producer.embeddings.queries import EmbeddingSummary, UnitLayers
 from producer.figures.q_matrix import unit_names
-from producer.reports.qpus import comparison_table
 from producer.reports.terminal import new_grid, new_table
 from producer.runs.dry_runs import DryRunSummary
 from producer.runs.qpus import QpuUse
@@ -50,6 +49,28 @@ def costs(estimate: DryRunSummary, name: str, parameters: Parameters, batch_size
     about = {"dry_run": True, "name": name, "network": estimate.network, "solver": estimate.solver}
     about |= {"reads": parameters.reads, "visible": parameters.visible, "batch_size": batch_size}
     return {**about, **{("qpu" if key == "solver" else key): value for key, value in estimate.plan.items()}}
+
+
+def comparison_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
+    """Return the table of ``rows`` of `qpus.with_experience` under ``title``; chosen QPUs are marked."""
+    numbers = ("us an image", "QPU time", "hours", "accuracy")
+    table = new_table("QPU", *numbers, "budget", "choice", right=numbers, title=title)
+    for row in rows:
+        least = "" if row["known"] else ">= "
+        style = "bold" if row["images"] else ""
+        accuracy = "unknown" if row["accuracy"] is None else f"{row['accuracy']:.2%}\n{row['accuracy_of']}"
+        fits = {None: "", True: "fits", False: "too small"}[row["fits_budget"]]
+        share = f"{count_text(row['images'], 'image')}: " if row["images"] else ""
+        table.add_row(
+            Text(f"{'> ' if row['images'] else ''}{row['qpu']}\ngraph {row['graph_id']}", style),
+            _figure(row["qpu_us_per_image"], f"{least}{{:,.1f}}"),
+            _figure(row["qpu_us"], f"{least}{{:,.3f}} s", 1e-6),
+            _figure(row["hours"], f"{least}{{:.3g}}"),
+            accuracy,
+            fits,
+            Text(f"{share}{row['why']}", style),
+        )
+    return table
 
 
 def costs_text(costs: Mapping[str, Any]) -> RenderableType:
@@ -313,3 +334,7 @@ def _time(microseconds: float) -> str:
 
 def _number(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
+
+
+def _figure(value: float | None, form: str, factor: float = 1.0) -> str:
+    return "" if value is None else form.format(value * factor)

@@ -9,6 +9,7 @@ leader_lease.py  elects one leader among processes of a kind
 
 from __future__ import annotations
 
+from schema.database.leader_lease import process_name
 from schema.database.rows import copy_row
 from schema.database.transactions import Clock, Database, read_revision, refuse_newer, utc_now
 from schema.database.transitions import (
@@ -23,6 +24,7 @@ __all__ = [
     "Clock",
     "Database",
     "copy_row",
+    "process_name",
     "read_revision",
     "record_event",
     "refuse_newer",

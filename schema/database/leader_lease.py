@@ -39,7 +39,7 @@ def run_while_leading(
         lease_s: seconds after which another process takes over from one that does not renew its lease.
         on_outage: reports an outage; called once for each, with its first error.
     """
-    holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    holder = process_name()
 
     def leads() -> bool:
         with database.transaction() as session:
@@ -56,6 +56,11 @@ def run_while_leading(
                 on_outage(error)
             reachable = False
         stop.wait(every_s)
+
+
+def process_name() -> str:
+    """Return a new name for this process that no other process has: host, process id, random digits."""
+    return f"{socket.gethostname()[:100]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
 def lead(session: Session, role: str, holder: str, *, now: datetime, lease_s: float) -> bool:

@@ -10,6 +10,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from schema.tables.columns import Base
 
+BEAT_S = 3.0  # pause between the signs of life of a worker
+SILENT_S = 15.0  # without one for this long, it is dead
+
 
 class Worker(Base):
     """A worker process: whether it is alive, and what it does."""

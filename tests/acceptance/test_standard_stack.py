@@ -17,6 +17,7 @@ from redis import Redis
 from sqlalchemy import select
 
 import migrations
+from producer.progress.workers import list_workers
 from producer.stack.process import environment
 from producer.stack.stack import running_pid
 from schema.database import Database
@@ -83,6 +84,22 @@ def wait_for_pids(settings: Settings, owner: subprocess.Popen[str]) -> list[int]
     raise AssertionError(f"only {found} came up within {BOOT_S} s")
 
 
+def wait_for_workers(settings: Settings, states: set[str], count: int) -> list[int]:
+    """Process ids in the table of workers, once there are ``count`` of them, in these ``states``."""
+    database = Database(settings.database_url)
+    deadline = time.monotonic() + BOOT_S
+    try:
+        while True:
+            with database.reading() as session:
+                found = list_workers(session, database.now(session))
+            if len(found) == count and {worker.state.value for worker in found} <= states:
+                return [worker.pid for worker in found]
+            assert time.monotonic() < deadline, found
+            time.sleep(0.05)
+    finally:
+        database.dispose()
+
+
 def is_alive(pid: int) -> bool:
     """Zombies are dead: in a container there may be nobody to reap them."""
     try:
@@ -103,6 +120,7 @@ def test_worker_and_reconciler_come_up_and_go(settings: Settings, number: signal
         try:
             pids = wait_for_pids(settings, owner)
             assert all(map(is_alive, pids))
+            assert set(pids) > set(wait_for_workers(settings, {"waiting"}, 2))
             owner.send_signal(number)
             assert owner.wait(30) == {signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
         finally:
@@ -112,6 +130,8 @@ def test_worker_and_reconciler_come_up_and_go(settings: Settings, number: signal
         assert time.monotonic() < deadline, f"{left} outlived their owner"
         time.sleep(0.01)
     assert running_pid(settings.home) is None
+    if number == signal.SIGTERM:
+        assert len(wait_for_workers(settings, {"stopped"}, 2)) == 2
 
 
 @pytest.mark.parametrize("command", ["worker", "reconciler"])

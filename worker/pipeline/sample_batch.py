@@ -6,7 +6,6 @@ from datetime import datetime
 
 import structlog
 from sqlalchemy.orm import Session
-from structlog.contextvars import bind_contextvars
 
 from schema.messages import Message, Task
 from schema.tables import Batch
@@ -15,7 +14,7 @@ from worker.compute.linear_terms import LinearTerms
 from worker.context import Context
 from worker.network.trained import TrainedNetwork
 from worker.pipeline.attempt import attempt, load_network, writing
-from worker.process import shutdown
+from worker.process import activity, shutdown
 from worker.process.crash_points import CrashPoint, reach
 from worker.process.meter import BatchOutcome, Step
 from worker.records import batches, claims, problems
@@ -36,7 +35,7 @@ def sample_batch(context: Context, batch: int) -> None:
         return
     lease, batch_input = claimed
     # The claimed batch is not the one that the hint named if another was more urgent.
-    bind_contextvars(batch=batch_input.batch, run=batch_input.run)
+    activity.concern(batch=batch_input.batch, run=batch_input.run)
     reach(CrashPoint.CLAIMED)
     with attempt(context, lease):
         network = load_network(context, batch_input.network)

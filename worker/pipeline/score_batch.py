@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import structlog
-from structlog.contextvars import bind_contextvars
 
 from schema.errors import AnnealqError, Corrupt, StaleState, StorageError, reason
 from schema.messages import Message, Task
@@ -14,6 +13,7 @@ from schema.tables import Batch
 from worker.compute import scoring
 from worker.context import Context
 from worker.pipeline.attempt import load_network
+from worker.process import activity
 from worker.process.crash_points import CrashPoint, reach
 from worker.process.meter import BatchOutcome, Step
 from worker.records import batches
@@ -32,7 +32,7 @@ def score_batch(context: Context, batch: int) -> None:
         batch_input = batches.load(session, batch)
         stored = batches.load_samples(session, batch)
         unanswered = batches.unanswered(session, batch_input, stored)
-    bind_contextvars(run=batch_input.run)
+    activity.concern(run=batch_input.run)
     try:
         network = load_network(context, batch_input.network)
         with context.meter.timed(Step.DECODE):

@@ -113,6 +113,10 @@ class SolverConnections:
         self.embeddings = {key: found for key, found in self.embeddings.items() if key[0] not in closed}
         self.pinned = {key for key in self.pinned if key[0] not in closed}
 
+    def accounts(self) -> dict[str, str]:
+        """Return the account of each solver with qubits, by its name."""
+        return {solver.value: self.account(solver) for solver in Solver if solver.is_remote}
+
     def account(self, solver: Solver) -> str:
         """Return the account by which ``solver`` is used now; see `account_of`."""
         if solver is Solver.EMULATOR:

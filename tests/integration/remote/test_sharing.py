@@ -17,7 +17,7 @@ from sqlalchemy import delete, insert, select, update
 
 from producer.networks.chosen import ChosenNetwork
 from producer.progress.stages import progress_of
-from producer.reports.qpus import comparison_table
+from producer.reports.solver import comparison_table
 from producer.runs import dry_runs, qpus
 from producer.runs.dry_runs import enqueue_dry_run
 from producer.runs.enqueue import RunOptions, enqueue_run

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from producer.enqueued import Enqueued
 from producer.progress.stages import ImageProgress, progress_of, waits_of
 from producer.runs import control
 from schema.database import Database
 from schema.states import BatchState, RunState
-from schema.tables import Batch
+from schema.tables import Batch, Worker
 from tests.integration.conftest import START, Clock
 
 Enqueue = Callable[..., Enqueued]
@@ -37,7 +37,12 @@ def test_without_a_worker_it_says_so_and_since_when(timed: Database, clock: Cloc
     run = enqueue().id
     assert waits(timed, run) is None  # it was enqueued a moment ago
     clock.forward(3)
-    assert "no worker has taken its batches since 00:00:00 UTC" in (waits(timed, run) or "")
+    untouched = "no worker has taken its batches since 00:00:00 UTC"
+    assert (waits(timed, run) or "").startswith(f"{untouched}, as none is alive: ")
+    with timed.transaction() as session:
+        row = {"name": "a", "host": "b", "pid": 1, "version": "0", "accounts": {}}
+        session.execute(insert(Worker).values(**row, started_at=START, seen_at=clock()))
+    assert waits(timed, run) == f"{untouched}, though 1 worker is alive: see `annealq workers`"
     hold(timed, run, START + timedelta(seconds=60))
     assert waits(timed, run) is None
 
