@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from producer.api.core import errors
 from producer.api.core.body_limit import BodyLimit
+from producer.api.core.key_check import KeyCheck
 from producer.api.core.problems import problem_schemas
 from producer.api.core.service import Service
 from producer.api.routes import (
@@ -53,7 +54,8 @@ def build(service: Service) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.router.default = _outside_api(app.router.default, pages.dashboard(service).app())
-    app.add_middleware(BodyLimit, max_body=service.api.max_body)
+    app.add_middleware(BodyLimit, max_body=service.api.max_body, carries_images=submissions.carries_images)
+    app.add_middleware(KeyCheck, authenticator=service.authenticator)
     errors.install(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # as FastAPI's manual has it
     return app

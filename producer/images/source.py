@@ -60,7 +60,11 @@ class _Raw(NamedTuple):
 
 
 def read_images(
-    source: str | Path, labels: str | Path | None = None, preprocessing: Preprocessing = AS_IS
+    source: str | Path,
+    labels: str | Path | None = None,
+    preprocessing: Preprocessing = AS_IS,
+    *,
+    part: str | None = None,
 ) -> ImageSet:
     """Return the validated images that ``source`` names, with their labels, if any.
 
@@ -71,6 +75,7 @@ def read_images(
         labels: a file of labels (IDX, .npy, .npz, or text with one per line) that replace the source's own.
             Without it, the labels of IDX images are searched for next to them.
         preprocessing: what is done to each image; ``ImageSet.notes`` says what was changed or left out.
+        part: a split or an array of the .npz ``source``, whose name is then taken as it is, colons included.
 
     Raises:
         ImageError: a file is missing, damaged, hostile or inconsistent; nothing is unpickled.
@@ -78,16 +83,22 @@ def read_images(
     if source in (DIGITS, EXPLICIT_DIGITS) and isinstance(source, str):
         return _named(source, labels, preprocessing)
     try:
-        return _read_path(source, labels, preprocessing)
+        path, part = _locate(source) if part is None else (Path(source), part)
+        return _read_path(source, path, part, labels, preprocessing)
     except MemoryError as error:
         raise ImageError(
             f"{printable(source)} needs more memory than this process may use: split it, or scale it down"
         ) from error
 
 
-def _read_path(source: str | Path, labels: str | Path | None, preprocessing: Preprocessing) -> ImageSet:
-    path, part = _locate(source)
+def _read_path(
+    source: str | Path, path: Path, part: str | None, labels: str | Path | None, preprocessing: Preprocessing
+) -> ImageSet:
     kind, changes = _kind(path), Changes()
+    if part is not None and kind is not SourceKind.NPZ:
+        raise ImageError(
+            f"{printable(path)} is a {kind} and has one set of images: leave {printable(part)!r} out"
+        )
     raw = _read(kind, path, part, preprocessing, changes)
     if labels is None and kind is SourceKind.IDX:
         labels = find_labels_file(path)

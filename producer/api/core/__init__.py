@@ -2,7 +2,8 @@
 
 service.py          the objects that all requests of a process share
 settings.py         settings of the API: `[api]` in annealq.toml, `ANNEALQ_API_*`
-body_limit.py       middleware that limits the size of a request
+key_check.py        middleware that identifies callers before a body is read
+body_limit.py       middleware that limits size and time of a request's body
 run_permissions.py  the runs that a caller may see and change
 problems.py         the body of every error response
 errors.py           the status, code and hint of each kind of error

@@ -1,45 +1,110 @@
-"""Limits the size of a request's body: by its Content-Length, else while the body is received."""
+"""Limits the size of a request's body, and the time in which it must arrive.
+
+Bodies of images may be large and are passed on as they arrive. All others are small, and are received before
+the route is called.
+"""
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from producer.api.core import errors
 from schema.errors import RequestRefused
 
+MAX_CONTROL = 16_000  # bytes of a body without images
+_FIRST_S = 20.0  # for the first bytes of a body
+_LEAST_RATE = 5_000  # bytes a second, over the whole body
+
 
 class BodyLimit:
-    """ASGI middleware that refuses bodies of more than ``max_body`` bytes."""
+    """ASGI middleware that refuses bodies that are too large, or arrive too slowly.
 
-    def __init__(self, app: ASGIApp, max_body: int) -> None:
-        self._app, self._max_body = app, max_body
+    ``carries_images`` says of a method and a path whether a body may have up to ``max_body`` bytes.
+    """
+
+    def __init__(self, app: ASGIApp, max_body: int, carries_images: Callable[[str, str], bool]) -> None:
+        self._app, self._max_body, self._carries_images = app, max_body, carries_images
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > self._max_body:
-            await errors.respond(self._refusal())(scope, receive, send)
+        is_large = self._carries_images(scope["method"], scope["path"])
+        limit = self._max_body if is_large else MAX_CONTROL
+        limited = _counting(receive, limit, _too_large(limit, is_large))
+        try:
+            if _announced(scope) > limit:
+                raise _too_large(limit, is_large)
+            if not is_large:
+                limited = await _received(limited, receive)
+        except RequestRefused as refusal:
+            await errors.respond(refusal, close=True)(scope, receive, send)
             return
-        await self._app(scope, self._counting(receive), send)
+        await self._app(scope, limited, send)
 
-    def _counting(self, receive: Receive) -> Receive:
-        received = 0
 
-        async def count() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._max_body:
-                raise self._refusal()
-            return message
+def _announced(scope: Scope) -> int:
+    length = dict(scope["headers"]).get(b"content-length", b"0")
+    return int(length) if length.isdigit() and len(length) < 20 else 0
 
-        return count
 
-    def _refusal(self) -> RequestRefused:
-        return RequestRefused(
-            f"the request is larger than {self._max_body / 1e6:g} MB",
-            413,
-            "send fewer images in each run, or a compressed .npz; the operator sets ANNEALQ_API_MAX_BODY_MB",
+async def _received(limited: Receive, rest: Receive) -> Receive:
+    """Return the whole body that ``limited`` receives, as one message; then what ``rest`` receives."""
+    parts: list[bytes] = []
+    more = True
+    while more:
+        message = await limited()
+        if message["type"] != "http.request":
+            return _replay([message], rest)
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return _replay([{"type": "http.request", "body": b"".join(parts), "more_body": False}], rest)
+
+
+def _replay(messages: list[Message], rest: Receive) -> Receive:
+    async def receive() -> Message:
+        return messages.pop() if messages else await rest()
+
+    return receive
+
+
+def _counting(receive: Receive, limit: int, refusal: RequestRefused) -> Receive:
+    received, is_complete = 0, False
+    start = asyncio.get_running_loop().time()
+
+    async def count() -> Message:
+        nonlocal received, is_complete
+        if is_complete:
+            return await receive()
+        try:
+            async with asyncio.timeout_at(start + _FIRST_S + received / _LEAST_RATE):
+                message = await receive()
+        except TimeoutError:
+            raise _too_slow() from None
+        received, is_complete = received + len(message.get("body", b"")), not message.get("more_body", False)
+        if received > limit:
+            raise refusal
+        return message
+
+    return count
+
+
+def _too_large(limit: int, is_large: bool) -> RequestRefused:
+    if is_large:
+        hint = (
+            "send fewer images in each run, or a compressed .npz; the operator sets ANNEALQ_API_MAX_BODY_MB"
         )
+        return RequestRefused(f"the request is larger than {limit / 1e6:g} MB", 413, hint)
+    hint = "send only the fields that GET /openapi.json describes; images go to POST /v1/runs"
+    return RequestRefused(f"the request is larger than {limit / 1e3:g} kB", 413, hint)
+
+
+def _too_slow() -> RequestRefused:
+    return RequestRefused(
+        f"the request's body arrives too slowly: it has {_FIRST_S:g} s, and more with each byte",
+        408,
+        f"send at least {_LEAST_RATE / 1e3:g} kB a second",
+    )

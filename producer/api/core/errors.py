@@ -31,6 +31,7 @@ from schema.errors import (
 
 _RETRY_AFTER_S = 5
 _MAX_TEXT = 2_000
+_CLOSING = (408, 413)
 _LOG = logging.getLogger("annealq.api")
 _CODES = {
     400: "bad_request",
@@ -87,8 +88,15 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, _handle)
 
 
-def respond(error: AnnealqError) -> ProblemResponse:
-    """Return the response to a request that raised ``error``."""
+def respond(error: AnnealqError, *, close: bool = False) -> ProblemResponse:
+    """Return the response to a request that raised ``error``; ``close`` ends its connection."""
+    response = _response(error)
+    if close or response.status_code in _CLOSING:
+        response.headers["Connection"] = "close"  # or the client would continue to send
+    return response
+
+
+def _response(error: AnnealqError) -> ProblemResponse:
     if isinstance(error, RequestRefused):
         return _answer(error.status, _code(error.status), str(error), error.hint, error.retry_after_s)
     for kind, status, code, hint in _STATUS:
@@ -157,6 +165,4 @@ def _answer(
     headers = {} if retry_after_s is None else {"Retry-After": str(math.ceil(retry_after_s))}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if status == 413:
-        headers["Connection"] = "close"  # or the client would continue to send
     return ProblemResponse(status, code, printable(message), hint, errors=errors, headers=headers)

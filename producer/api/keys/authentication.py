@@ -34,26 +34,29 @@ class Authenticator:
         # By the hash of the key. Used in the event loop only.
         self._recent: TTLCache[bytes, Caller] = TTLCache(_MAX_RECENT, _RECENT_S)
 
-    async def authenticate(self, request: Request, scope: Scope) -> Caller:
-        """Return the caller of ``request``, if they may do what needs ``scope``.
+    async def identify(self, request: Request) -> Caller:
+        """Return the caller of ``request``, whose body is not read.
 
         Raises:
-            RequestRefused: 401, no valid key; 403, the key lacks the scope; 429, too many requests.
+            RequestRefused: 401, no valid key; 403, a page of another site sent it; 429, too many requests.
         """
         key = _bearer(request)
         digest = b"" if key is None else hashlib.sha256(key.encode()).digest()
         caller = self._recent.get(digest)
         if caller is None:
             caller = self._recent[digest] = await run_in_threadpool(self._identify, key)
-        _check(request, caller, scope)
+        if caller.key_id is None:
+            _refuse_foreign_pages(request)
         if caller.limits.requests_per_minute is not None:
             await run_in_threadpool(self._count, caller)
         return caller
 
     def authenticate_browser(self, request: Request, scope: Scope, cookie: str | None) -> Caller:
-        """Do as `authenticate` for a ``request`` of a browser with its key in a ``cookie``, and ``scope``."""
+        """Do as `identify` for a browser's ``request`` with a key in a ``cookie``, and check ``scope``."""
         caller = self._identify(_bearer(request) or cookie)
-        _check(request, caller, scope)
+        if caller.key_id is None:
+            _refuse_foreign_pages(request)
+        _check(caller, scope)
         if caller.limits.requests_per_minute is not None:
             self._count(caller)
         return caller
@@ -81,22 +84,24 @@ class Authenticator:
 
 
 def requires(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
-    """Return a dependency that yields the caller, if they may do what needs ``scope``."""
+    """Return a dependency that yields the caller, if they may do what needs ``scope``.
 
-    async def caller(request: Request) -> Caller:
-        authenticator: Authenticator = request.app.state.service.authenticator
-        return await authenticator.authenticate(request, scope)
+    `KeyCheck` has identified the caller before the body was read.
+    """
 
-    return caller
+    async def allowed(request: Request) -> Caller:
+        caller: Caller = request.state.caller
+        _check(caller, scope)
+        return caller
+
+    return allowed
 
 
 Reader = Annotated[Caller, Depends(requires(Scope.READ))]
 Submitter = Annotated[Caller, Depends(requires(Scope.SUBMIT))]
 
 
-def _check(request: Request, caller: Caller, scope: Scope) -> None:
-    if caller.key_id is None:
-        _refuse_foreign_pages(request)
+def _check(caller: Caller, scope: Scope) -> None:
     if not caller.scope.allows(scope):
         raise RequestRefused(
             f"key {caller.name!r} has scope {caller.scope}, but this needs scope {scope}",

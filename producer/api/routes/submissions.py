@@ -51,6 +51,11 @@ IdempotencyKey = Annotated[
 ]
 
 
+def carries_images(method: str, path: str) -> bool:
+    """Return whether a request with ``method`` to ``path`` sends images, so that its body may be large."""
+    return method == "POST" and path == "/v1/runs"
+
+
 @router.post(
     "/v1/runs",
     status_code=202,

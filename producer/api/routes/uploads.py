@@ -21,6 +21,7 @@ import numpy as np
 from producer.api.core.errors import printable
 from producer.api.core.settings import ApiSettings
 from producer.api.routes.options import RunBody, RunBodyOptions
+from producer.images.idx import find_labels_file
 from producer.images.imageset import DataOrigin, ImageSet
 from producer.images.labels import to_labels
 from producer.images.pictures.picture import SUFFIXES, is_picture, read_picture
@@ -61,7 +62,7 @@ def read_files(
             if len(paths) > 1:
                 return _read_pictures(files, paths, label_path, limits.max_decoded, preprocessing)
             _refuse_bomb(paths[0], limits.max_decoded)
-            read = read_images(_with_part(paths[0], options.part), label_path, preprocessing)
+            read = read_images(paths[0], label_path, preprocessing, part=options.part)
         except ImageError as error:
             message = str(error)
             for path, file in zip([*paths, label_path], sent, strict=False):
@@ -85,35 +86,57 @@ def read_numbers(request: RunBody) -> ImageSet:
 def read_uri(uri: str, options: RunBodyOptions, limits: ApiSettings) -> ImageSet:
     """Return the images at ``uri``, a file or folder below the folders in ``limits``, as ``options`` say.
 
+    A part of an .npz file is named by the options, or after a colon.
+
     Raises:
-        RequestRefused: 403, the file is not below one of the folders.
+        RequestRefused: 403, the file, or the one with its labels, is not below one of the folders.
         ImageError: the file cannot be read.
     """
     parts = urlsplit(uri)
     is_local = parts.scheme in ("", "file") and parts.netloc in ("", "localhost")
-    path = Path(unquote(parts.path) if parts.scheme else uri)
-    # Links are resolved first, so that none leads out of the folders.
-    real = _resolve(path) if is_local and path.is_absolute() else None
-    if real is None or not any(real.is_relative_to(folder) for folder in limits.folders):
-        raise RequestRefused(
-            f"uri {printable(uri)!r} is not below a folder that may be read",
-            403,
-            "send the images themselves, or let the operator set ANNEALQ_API_FOLDERS",
-        )
+    text = unquote(parts.path) if parts.scheme else uri
+    real, part = _locate(text, options.part) if is_local and Path(text).is_absolute() else (None, None)
+    if real is None or not _is_inside(real, limits.folders):
+        raise _outside(uri)
+    labels = find_labels_file(real)
+    if labels is not None and not _is_inside(_resolve(labels), limits.folders):
+        raise _outside(str(labels))
     if real.is_file():
         _refuse_bomb(real, limits.max_decoded)
-    return read_images(_with_part(real, options.part), preprocessing=options.request().preprocessing)
+    return read_images(real, preprocessing=options.request().preprocessing, part=part)
 
 
-def _resolve(path: Path) -> Path | None:
+def _locate(text: str, part: str | None) -> tuple[Path | None, str | None]:
+    """Return the file that ``text`` names, without links, and the ``part`` of it, perhaps after a colon.
+
+    Links are resolved before a part is split off, so that neither leads out of a folder. A path that does
+    not exist is returned as far as it can be resolved, for a message.
+    """
+    real = _resolve(Path(text), strict=True)
+    head, colon, named = text.rpartition(":")
+    if real is None and part is None and colon and head.lower().endswith(".npz"):
+        real = _resolve(Path(head), strict=True)
+        part = None if real is None else named
+    return (_resolve(Path(text)) if real is None else real), part
+
+
+def _resolve(path: Path, *, strict: bool = False) -> Path | None:
     try:
-        return path.resolve()
-    except (OSError, RuntimeError, ValueError):  # a loop of links, a zero byte
+        return path.resolve(strict=strict)
+    except (OSError, RuntimeError, ValueError):  # missing, a loop of links, a zero byte
         return None
 
 
-def _with_part(path: Path, part: str | None) -> str:
-    return str(path) if part is None else f"{path}:{part}"
+def _is_inside(path: Path | None, folders: Sequence[Path]) -> bool:
+    return path is not None and any(path.is_relative_to(folder) for folder in folders)
+
+
+def _outside(uri: str) -> RequestRefused:
+    return RequestRefused(
+        f"uri {printable(uri)!r} is not below a folder that may be read",
+        403,
+        "send the images themselves, or let the operator set ANNEALQ_API_FOLDERS",
+    )
 
 
 def _store(sent: SentFile, folder: Path, number: int) -> Path:
