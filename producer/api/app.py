@@ -77,6 +77,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # Fewer threads than FastAPI's forty: they share one interpreter, and each needs a connection.
     anyio.to_thread.current_default_thread_limiter().total_tokens = service.api.threads
     service.notifier.start()
+    service.authenticator.last_use.start()
     sender = WebhookSender(service.database, allow_private=service.api.webhook_private)
     sending = asyncio.create_task(sender.run())
     try:
@@ -86,6 +87,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await sending
         service.notifier.close()
+        service.authenticator.last_use.close()
         service.database.dispose()
 
 

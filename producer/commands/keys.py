@@ -1,18 +1,33 @@
-"""`annealq keys`: API keys of the HTTP API."""
+"""`annealq keys`: owners of API keys, and their keys."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from producer.commands.shared.help import App
 from producer.commands.shared.options import Json
 
-app = App(help="Add, list and revoke keys of the HTTP API.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from producer.api.keys.keys import NewKey
+    from producer.api.keys.listing import KeySummary
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the key: letters, digits, dots, dashes.")]
+app = App(help="Add, list, rotate, expire and revoke keys of the HTTP API.", no_args_is_help=True)
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the key's owner: letters, digits, dots, dashes.")
+]
+Prefix = Annotated[
+    str | None,
+    typer.Option("--key", metavar="aq_...", help="Only this key, as `annealq keys list` shows it."),
+]
+ExpiresIn = Annotated[
+    str | None,
+    typer.Option("--expires-in", metavar="TIME", help="As in 90d or 12h; default: the key does not expire."),
+]
 
 
 @app.command()
@@ -22,14 +37,21 @@ def add(
         str,
         typer.Option(
             "--scope",
-            help="read: look at networks, metrics and the key's own runs. submit: also send runs, and "
+            help="read: look at networks, metrics and the owner's own runs. submit: also send runs, and "
             "control its own. admin: see and control all runs.",
         ),
     ] = "submit",
     all_runs: Annotated[
         bool,
-        typer.Option("--all-runs", help="See the runs of other keys, too: for dashboards."),
+        typer.Option("--all-runs", help="See the runs of all owners: for dashboards."),
     ] = False,
+    sees: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sees", metavar="OWNER", help="See the runs of this owner, too; several times for several."
+        ),
+    ] = None,
+    expires_in: ExpiresIn = None,
     requests_per_minute: Annotated[
         int | None, typer.Option("--requests-per-minute", help="Default: no limit.")
     ] = None,
@@ -44,7 +66,9 @@ def add(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Add a key, and print it this once.
+    """Add an owner and its first key, and print the key this once.
+
+    Runs, limits and webhooks belong to the owner, and stay when its key is replaced.
 
     Example: `annealq keys add camera`.
     """
@@ -52,60 +76,123 @@ def add(
     from producer.api.keys import keys
     from producer.commands.shared.options import microseconds
     from producer.context import database
-    from producer.reports.terminal import print_json
     from producer.webhooks.addresses import check_url
     from schema.errors import ParameterError
+    from schema.quantities import parse_duration
 
     if scope not in list(keys.Scope):
         raise ParameterError(f"unknown scope {scope!r}; choose one of: {', '.join(keys.Scope)}")
+    if sees and (all_runs or scope == keys.Scope.ADMIN):
+        raise ParameterError("--sees names some owners, but this key sees all runs: omit one of the two")
     limits = keys.KeyLimits(requests_per_minute, images_per_day, microseconds(qpu_s_per_day))
     if webhook is not None:
         check_url(webhook, allow_private=load_api().webhook_private)
+    lifetime = None if expires_in is None else parse_duration(expires_in)
     with database() as opened:
-        key = keys.add(opened, name, keys.Scope(scope), limits, webhook, all_runs=all_runs)
-    if json:
-        print_json(asdict(key))
-        return
-    typer.echo(f"key             {key.key}")
-    typer.echo(f"webhook secret  {key.webhook_secret}")
-    typer.secho("store both now: they are not shown again", err=True, dim=True)
+        key = keys.add(
+            opened,
+            name,
+            keys.Scope(scope),
+            limits,
+            webhook,
+            all_runs=all_runs,
+            sees=sees or (),
+            lifetime=lifetime,
+        )
+    _show_new(key, json=json)
+
+
+@app.command()
+def rotate(
+    name: Name,
+    grace: Annotated[
+        str,
+        typer.Option(
+            "--grace", metavar="TIME", help="The earlier keys are valid for this long: 24h, 7d, 0s."
+        ),
+    ] = "24h",
+    expires_in: ExpiresIn = None,
+    json: Json = False,
+) -> None:
+    """Add a new key to an owner, and let its earlier keys expire after a time of grace.
+
+    Runs, limits, idempotency keys and the webhook secret belong to the owner, and stay as they are.
+
+    Example: `annealq keys rotate camera --grace 24h`.
+    """
+    from producer.api.keys import keys
+    from producer.context import database
+    from schema.quantities import duration_text, parse_duration
+
+    length = parse_duration(grace)
+    lifetime = None if expires_in is None else parse_duration(expires_in)
+    with database() as opened:
+        key = keys.rotate(opened, name, length, lifetime)
+    _show_new(key, json=json)
+    until = f"in {duration_text(length.total_seconds())}" if length else "now"
+    typer.secho(f"earlier keys of {name!r} expire {until}, unless they expire before", err=True, dim=True)
 
 
 @app.command("list")
 def list_keys(json: Json = False) -> None:
-    """List all keys with their names, prefixes and limits.
+    """List all keys with their owners, limits, expiry and last use.
 
     Example: `annealq keys list`.
     """
-    from producer.api.keys import keys
+    from producer.api.keys import listing
     from producer.context import database
     from producer.reports.terminal import new_table, page, print_json
 
     with database() as opened, opened.reading() as session:
-        summaries = keys.summaries(session, opened.now(session))
+        now = opened.now(session)
+        summaries = listing.summaries(session, now)
     if json:
-        print_json([asdict(key) for key in summaries])
+        print_json([asdict(key) | {"state": key.state(now)} for key in summaries])
         return
     if not summaries:
         typer.echo("no keys yet: `annealq keys add NAME`")
         return
     numbers = ("requests/min", "images/day", "today", "QPU s/day")
-    columns = ("name", "key", "scope", "sees", *numbers, "added", "revoked")
-    first_out = ("added", "requests/min", "QPU s/day", "images/day", "today", "sees", "key", "revoked")
+    columns = ("name", "key", "scope", "sees", *numbers, "added", "last used", "state")
+    first_out = ("added", "requests/min", "QPU s/day", "images/day", "today", "sees", "last used", "key")
     table = new_table(*columns, right=numbers, first_out=first_out)
     for key in summaries:
         limits = (key.requests_per_minute, key.images_per_day, key.images_today, key.qpu_s_per_day)
         shown = ["-" if value is None else f"{value:,}" for value in limits]
-        sees = "all runs" if key.all_runs else "its runs"
-        revoked = "" if key.revoked_at is None else f"{key.revoked_at:%Y-%m-%d}"
-        row = (key.name, f"{key.prefix}_...", key.scope, sees, *shown, f"{key.created_at:%Y-%m-%d}", revoked)
-        table.add_row(*row)
+        sees = "all runs" if key.all_runs else ", ".join(("its runs", *key.sees))
+        used = "never" if key.last_used_at is None else f"{key.last_used_at:%Y-%m-%d %H:%M}"
+        head = (key.name, f"{key.prefix}_...", key.scope, sees)
+        table.add_row(*head, *shown, f"{key.created_at:%Y-%m-%d}", used, _state(key, now))
     page().print(table)
 
 
 @app.command()
-def revoke(name: Name) -> None:
-    """Revoke a key at once; its runs continue.
+def expire(
+    name: Name,
+    after: Annotated[str, typer.Option("--in", metavar="TIME", help="As in 24h or 7d.")],
+    key: Prefix = None,
+) -> None:
+    """Let the keys of an owner expire after some time; its runs continue.
+
+    Example: `annealq keys expire camera --in 7d`.
+    """
+    from producer.api.keys import keys
+    from producer.context import database
+    from schema.quantities import count_text, duration_text, parse_duration
+
+    length = parse_duration(after)
+    with database() as opened:
+        count = keys.expire(opened, name, length, key)
+    text = count_text(count, "key")
+    when = duration_text(length.total_seconds())
+    typer.echo(
+        f"{text} of {name!r} will expire in {when}" if count else f"all keys of {name!r} expire earlier"
+    )
+
+
+@app.command()
+def revoke(name: Name, key: Prefix = None) -> None:
+    """Revoke the keys of an owner at once, or one of them; its runs continue.
 
     Example: `annealq keys revoke camera`.
     """
@@ -113,5 +200,31 @@ def revoke(name: Name) -> None:
     from producer.context import database
 
     with database() as opened:
-        keys.revoke(opened, name)
-    typer.echo(f"key {name!r} is revoked")
+        count = keys.revoke(opened, name, key)
+    which = f"key {name!r} is" if count == 1 else f"{count} keys of {name!r} are"
+    typer.echo(f"{which} revoked")
+
+
+def _show_new(key: NewKey, *, json: bool) -> None:
+    from producer.reports.terminal import print_json
+    from schema.quantities import time_text
+
+    if json:
+        print_json({name: value for name, value in asdict(key).items() if value is not None})
+        return
+    typer.echo(f"key             {key.key}")
+    if key.webhook_secret is not None:
+        typer.echo(f"webhook secret  {key.webhook_secret}")
+    if key.expires_at is not None:
+        typer.echo(f"expires         {time_text(key.expires_at)}")
+    what = "it: it is" if key.webhook_secret is None else "both: they are"
+    typer.secho(f"store {what} not shown again", err=True, dim=True)
+
+
+def _state(key: KeySummary, now: datetime) -> str:
+    """Return the state of a key, and since or until when."""
+    when = key.revoked_at or key.expires_at
+    word = key.state(now)
+    if when is None:
+        return word
+    return f"expires {when:%Y-%m-%d %H:%M}" if word == "valid" else f"{word} {when:%Y-%m-%d}"

@@ -31,7 +31,7 @@ def serve(
 
     settings, api, is_private = load(), load_api(), server.is_loopback(host)
     with database(settings) as opened, opened.reading() as session:
-        has_keys = keys.exist(session, valid=True)
+        has_keys = keys.exist(session, opened.now(session))
     if not has_keys and not is_private:
         raise ParameterError(
             f"without an API key anyone could use the API on {host}: add one with `annealq keys add NAME`, "

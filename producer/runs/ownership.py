@@ -1,6 +1,8 @@
-"""Tells which API key submitted a run."""
+"""Tells which owner of API keys submitted a run."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
@@ -9,12 +11,12 @@ from schema.tables import Run
 from schema.tables.api import RunSubmission
 
 
-def sent_by(key: int) -> ColumnElement[bool]:
-    """Return the condition that API key ``key`` submitted a run."""
-    return Run.id.in_(select(RunSubmission.run_id).where(RunSubmission.key_id == key))
+def sent_by(owners: Collection[int]) -> ColumnElement[bool]:
+    """Return the condition that one of ``owners`` submitted a run."""
+    return Run.id.in_(select(RunSubmission.run_id).where(RunSubmission.owner_id.in_(owners)))
 
 
-def has_sent(session: Session, key: int, run: int) -> bool:
-    """Return whether ``run`` exists and API key ``key`` submitted it, as read by ``session``."""
-    query = select(RunSubmission.run_id).where(RunSubmission.run_id == run, RunSubmission.key_id == key)
-    return session.execute(query).first() is not None
+def has_sent(session: Session, owners: Collection[int], run: int) -> bool:
+    """Return whether ``run`` exists and one of ``owners`` submitted it, as read by ``session``."""
+    query = select(RunSubmission.run_id).where(RunSubmission.run_id == run)
+    return session.execute(query.where(RunSubmission.owner_id.in_(owners))).first() is not None

@@ -5,7 +5,7 @@ Each takes the open ``session`` that it reads by.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -19,11 +19,11 @@ from schema.errors import NotFound
 from schema.network.names import parse
 from schema.states import PausedBy, RunState
 from schema.tables import (
-    ApiKey,
     Batch,
     BatchImages,
     Classification,
     Network,
+    Owner,
     Run,
     RunSubmission,
 )
@@ -108,7 +108,7 @@ def runs(
     *,
     before: int | None = None,
     state: RunState | None = None,
-    key: int | None = None,
+    owned_by: Collection[int] | None = None,
     name: str | None = None,
     network: str | None = None,
     since: datetime | None = None,
@@ -118,7 +118,7 @@ def runs(
     Args:
         before: only runs with a lower number.
         state: only runs in it.
-        key: only runs of this API key.
+        owned_by: only runs that these owners of API keys submitted.
         name: only runs whose name contains it.
         network: only runs by `NAME` or `NAME@VERSION`.
         since: only runs enqueued from then on.
@@ -136,8 +136,8 @@ def runs(
         query = query.where(Run.id < before)
     if state is not None:
         query = query.where(Run.state == state)
-    if key is not None:
-        query = query.where(sent_by(key))
+    if owned_by is not None:
+        query = query.where(sent_by(owned_by))
     return [_run(row) for row in session.execute(query)]
 
 
@@ -159,8 +159,8 @@ def accuracies(session: Session, runs: Sequence[RunSummary]) -> dict[int, float]
 
 
 def owners(session: Session, runs: Sequence[RunSummary]) -> dict[int, str]:
-    """Return the name of the API key that submitted each of ``runs``, by number, if one did."""
-    query = select(RunSubmission.run_id, ApiKey.name).join(ApiKey, ApiKey.id == RunSubmission.key_id)
+    """Return the name of the owner that submitted each of ``runs`` by the API, by number, if one did."""
+    query = select(RunSubmission.run_id, Owner.name).join(Owner, Owner.id == RunSubmission.owner_id)
     ids = [run.run_id for run in runs]
     return {row.run_id: row.name for row in session.execute(query.where(RunSubmission.run_id.in_(ids)))}
 

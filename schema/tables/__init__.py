@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schema.tables.api import ApiKey, Delivery, RunSubmission
+from schema.tables.api import ApiKey, Delivery, Owner, PageSession, RunSubmission
 from schema.tables.blobs import BatchImages, Rendering, SampleSet, TrainingSet
 from schema.tables.columns import Base
 from schema.tables.embeddings import Chip, Embedding, Preparation
@@ -40,6 +40,8 @@ __all__ = [
     "Leader",
     "Ledger",
     "Network",
+    "Owner",
+    "PageSession",
     "Preparation",
     "Problem",
     "Rendering",

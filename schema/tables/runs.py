@@ -24,7 +24,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from schema.states import BatchState, CalibrationState, NetworkState, PausedBy, ProblemState, RunState
 from schema.tables.columns import Base, Key, Leased, known
 
-REVISION = "0013"  # the migration that creates exactly these tables
+REVISION = "0014"  # the migration that creates exactly these tables
 
 
 class Network(Leased, Base):

@@ -1,8 +1,8 @@
-"""The runs that a caller sees and may change: those sent with its key, or all with scope admin.
+"""The runs that a caller sees and may change: those that its owner sent, or all with scope admin.
 
-A key that was added with `--all-runs` sees the runs of other keys, but can change only its own. A route with
-`{run}` in its path takes it as `SeenRun`, or as `OwnRun` if it changes the run. Runs that the caller does not
-see are answered with 404, as if they did not exist.
+An owner that was added with `--all-runs` or `--sees` sees runs of others, but can change only its own. A
+route with `{run}` in its path takes it as `SeenRun`, or as `OwnRun` if it changes the run. Runs that the
+caller does not see are answered with 404, as if they did not exist.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def check_own(database: Database, caller: Caller, run: int) -> None:
         RequestRefused: 403, the caller may only look at the run.
     """
     check_seen(database, caller, run)
-    if caller.scope is Scope.ADMIN or caller.key_id is None:
+    if caller.scope is Scope.ADMIN or caller.owner_id is None:
         return
     with database.reading() as session:
-        if not has_sent(session, caller.key_id, run):
+        if not has_sent(session, (caller.owner_id,), run):
             raise RequestRefused(
                 f"run {run} was not sent by key {caller.name!r}",
                 403,

@@ -1,6 +1,9 @@
-"""API keys: who sends a request, and what this key may do.
+"""API keys: who sends a request, and what its owner may do.
 
-keys.py            add, identify, list and revoke keys
+keys.py            add, rotate, expire, revoke and identify keys of owners
+listing.py         owners and keys for display
+sessions.py        browsers that are logged in to the pages
+last_use.py        a thread that writes when keys and sessions were used
 authentication.py  the caller of a request, by its key
 limits.py          requests per minute, images and QPU time per day
 """

@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from producer.api.keys import keys, limits
 from producer.api.keys.keys import Caller, Scope
+from producer.api.keys.last_use import LastUse
 from schema.database import Database
 from schema.errors import RequestRefused
 
@@ -31,6 +32,7 @@ class Authenticator:
 
     def __init__(self, database: Database, *, is_private: bool) -> None:
         self._database, self._is_private = database, is_private
+        self.last_use = LastUse(database)
         # By the hash of the key. Used in the event loop only.
         self._recent: TTLCache[bytes, Caller] = TTLCache(_MAX_RECENT, _RECENT_S)
 
@@ -45,7 +47,7 @@ class Authenticator:
         caller = self._recent.get(digest)
         if caller is None:
             caller = self._recent[digest] = await run_in_threadpool(self._identify, key)
-        if caller.key_id is None:
+        if caller.owner_id is None:
             _refuse_foreign_pages(request)
         if caller.limits.requests_per_minute is not None:
             await run_in_threadpool(self._count, caller)
@@ -54,7 +56,7 @@ class Authenticator:
     def authenticate_browser(self, request: Request, scope: Scope, cookie: str | None) -> Caller:
         """Do as `identify` for a browser's ``request`` with a key in a ``cookie``, and check ``scope``."""
         caller = self._identify(_bearer(request) or cookie)
-        if caller.key_id is None:
+        if caller.owner_id is None:
             _refuse_foreign_pages(request)
         _check(caller, scope)
         if caller.limits.requests_per_minute is not None:
@@ -63,12 +65,14 @@ class Authenticator:
 
     def _identify(self, key: str | None) -> Caller:
         with self._database.reading() as session:
-            caller = None if key is None else keys.identify(session, key)
+            now = self._database.now(session)
+            caller = None if key is None else keys.identify(session, key, now)
             if key is None and self._is_private and not keys.exist(session):
                 return _NOBODY
         if caller is None:
             what = "no API key came with the request" if key is None else "this API key is not valid"
             raise RequestRefused(what, 401, _HINT)
+        self.last_use.note(key=caller.key_id)
         return caller
 
     def _count(self, caller: Caller) -> None:

@@ -1,7 +1,8 @@
-"""API keys, stored in SQL so that all API processes agree.
+"""Owners and their API keys, stored in SQL so that all API processes agree.
 
 A key is `aq_`, eight characters that identify its row, and 256 random bits. Only its SHA-256 is stored: that
-is enough for a random key; slow hashes are for passwords that people choose.
+is enough for a random key; slow hashes are for passwords that people choose. An owner has several keys while
+one replaces another; its runs, limits and webhooks stay its own.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import case, insert, select, update
+from sqlalchemy import ColumnElement, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from schema.database import Database
 from schema.errors import NotFound, ParameterError
-from schema.tables.api import ApiKey
+from schema.tables.api import ApiKey, Owner
 
 _PREFIX_BYTES = 4
 _SECRET_BYTES = 32
@@ -30,9 +32,9 @@ _MAX_COUNT = 2**31 - 1
 
 
 class Scope(StrEnum):
-    """What a key may do; each scope includes the ones before it."""
+    """What an owner may do; each scope includes the ones before it."""
 
-    READ = "read"  # look at networks, embeddings and metrics; at its own runs, or at all
+    READ = "read"  # look at networks, embeddings and metrics; at its own runs, those of some owners, or all
     SUBMIT = "submit"  # send runs; pause, resume and cancel its own
     ADMIN = "admin"  # the same for all runs; change budgets
 
@@ -44,7 +46,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class KeyLimits:
-    """Limits of a key; None means unlimited. Days are UTC."""
+    """Limits of an owner over all of its keys; None means unlimited. Days are UTC."""
 
     requests_per_minute: int | None = None
     images_per_day: int | None = None
@@ -60,20 +62,32 @@ class KeyLimits:
 
 @dataclass(frozen=True)
 class Caller:
-    """The sender of a request. ``key_id`` is None where no key is needed."""
+    """The sender of a request.
 
-    key_id: int | None
+    Attributes:
+        owner_id, name: the owner; the id is None where no key is needed.
+        key_id: the key that came with the request, or that a browser logged in with.
+        sees: ids of other owners whose runs it may look at.
+        webhook_events: kinds that are sent to ``webhook_url``; None for all but progress.
+    """
+
+    owner_id: int | None
     name: str
     scope: Scope
     limits: KeyLimits = KeyLimits()
     webhook_url: str | None = None
     webhook_secret: str | None = None
+    webhook_events: tuple[str, ...] | None = None
     all_runs: bool = False
+    sees: tuple[int, ...] = ()
+    key_id: int | None = None
 
     @property
-    def only(self) -> int | None:
-        """Return the key whose runs the caller sees, or None if they see all runs."""
-        return None if self.all_runs or self.scope is Scope.ADMIN else self.key_id
+    def only(self) -> tuple[int, ...] | None:
+        """Return the owners whose runs the caller sees, or None if they see all runs."""
+        if self.all_runs or self.scope is Scope.ADMIN or self.owner_id is None:
+            return None
+        return (self.owner_id, *self.sees)
 
 
 @dataclass(frozen=True)
@@ -82,24 +96,8 @@ class NewKey:
 
     name: str
     key: str
-    webhook_secret: str
-
-
-@dataclass(frozen=True)
-class KeySummary:
-    """A key as `keys list` prints it, without the key itself."""
-
-    name: str
-    prefix: str
-    scope: str
-    all_runs: bool
-    requests_per_minute: int | None
-    images_per_day: int | None
-    images_today: int
-    qpu_s_per_day: float | None
-    webhook_url: str | None
-    created_at: datetime
-    revoked_at: datetime | None
+    expires_at: datetime | None
+    webhook_secret: str | None  # None: the owner had it before
 
 
 def add(
@@ -110,37 +108,104 @@ def add(
     webhook_url: str | None = None,
     *,
     all_runs: bool = False,
+    sees: Sequence[str] = (),
+    lifetime: timedelta | None = None,
+    webhook_events: Sequence[str] | None = None,
 ) -> NewKey:
-    """Add a key ``name`` with ``scope`` and ``limits`` to ``database``.
+    """Add an owner ``name`` with ``scope`` and ``limits`` to ``database``, and its first key.
 
-    The end of each of its runs is posted to ``webhook_url``. With ``all_runs`` the key also sees the runs of
-    other keys, as every key of scope admin does.
+    Args:
+        webhook_url: where ``webhook_events`` of each of its runs are posted; None for all but progress.
+        all_runs: it also sees the runs of all other owners, as every owner of scope admin does.
+        sees: names of the owners whose runs it sees, too.
+        lifetime: after which the key expires; None: never.
 
     Raises:
-        ParameterError: the name is invalid, or belongs to another key, which may be revoked.
+        ParameterError: the name is invalid, or belongs to another owner, whose keys may be revoked.
+        NotFound: there is no owner whose runs it is to see.
     """
     if not _NAME.fullmatch(name):
         raise ParameterError(f"key name {name!r}: use 1 to 64 letters, digits, dots, dashes or underscores")
-    prefix = f"aq_{secrets.token_hex(_PREFIX_BYTES)}"
-    key = f"{prefix}_{secrets.token_urlsafe(_SECRET_BYTES)}"
     secret = new_secret()
     with database.transaction() as session:
-        if session.execute(select(ApiKey.id).where(ApiKey.name == name)).first():
-            raise ParameterError(f"a key {name!r} already exists: choose another name")
-        session.execute(
-            insert(ApiKey).values(
-                name=name,
-                prefix=prefix,
-                sha256=_hash(key),
-                scope=scope.value,
-                all_runs=all_runs or scope is Scope.ADMIN,
-                **asdict(limits or KeyLimits()),
-                webhook_secret=secret,
-                webhook_url=webhook_url,
-                created_at=database.now(session),
+        if session.execute(select(Owner.id).where(Owner.name == name)).first():
+            raise ParameterError(
+                f"a key {name!r} already exists: choose another name, or replace it with "
+                f"`annealq keys rotate {name}`"
             )
-        )
-    return NewKey(name, key, secret)
+        now = database.now(session)
+        values = {
+            "name": name,
+            "scope": scope.value,
+            "all_runs": all_runs or scope is Scope.ADMIN,
+            "sees": [find_owner(session, other) for other in dict.fromkeys(sees)] or None,
+            **asdict(limits or KeyLimits()),
+            "webhook_secret": secret,
+            "webhook_url": webhook_url,
+            "webhook_events": None if webhook_events is None else list(webhook_events),
+            "created_at": now,
+        }
+        owner = session.execute(insert(Owner).values(values).returning(Owner.id)).scalar_one()
+        key, expires_at = _insert_key(session, owner, lifetime, now)
+    return NewKey(name, key, expires_at, secret)
+
+
+def rotate(database: Database, name: str, grace: timedelta, lifetime: timedelta | None = None) -> NewKey:
+    """Add a key to the owner ``name`` in ``database``, and let its earlier ones expire after ``grace``.
+
+    The new key expires after its ``lifetime``; None: never.
+
+    Raises:
+        NotFound: there is no such owner.
+    """
+    with database.transaction() as session:
+        owner, now = find_owner(session, name), database.now(session)
+        _expire(session, owner, now + grace, now)
+        key, expires_at = _insert_key(session, owner, lifetime, now)
+    return NewKey(name, key, expires_at, None)
+
+
+def expire(database: Database, name: str, after: timedelta, prefix: str | None = None) -> int:
+    """Let the valid keys of the owner ``name`` in ``database`` expire ``after`` that time; return how many.
+
+    ``prefix`` names one of them. A key that expires earlier is left alone.
+
+    Raises:
+        NotFound: there is no such owner, or it has no such valid key.
+    """
+    with database.transaction() as session:
+        owner, now = find_owner(session, name), database.now(session)
+        _require_valid(session, owner, name, prefix, now)
+        return _expire(session, owner, now + after, now, prefix)
+
+
+def revoke(database: Database, name: str, prefix: str | None = None) -> int:
+    """Revoke the valid keys of the owner ``name`` in ``database``; return how many. Its runs continue.
+
+    ``prefix`` names one of them.
+
+    Raises:
+        NotFound: there is no such owner, or it has no such valid key.
+    """
+    with database.transaction() as session:
+        owner, now = find_owner(session, name), database.now(session)
+        _require_valid(session, owner, name, prefix, now)
+        which = (ApiKey.owner_id == owner, valid(now), *_of_prefix(prefix))
+        revoked = update(ApiKey).where(*which).values(revoked_at=now).returning(ApiKey.id)
+        return len(session.execute(revoked).all())
+
+
+def find_owner(session: Session, name: str) -> int:
+    """Return the id of the owner ``name`` in ``session``; raise NotFound."""
+    owner = session.execute(select(Owner.id).where(Owner.name == name)).scalar()
+    if owner is None:
+        raise NotFound(f"no key is called {name!r}: `annealq keys list` lists all keys")
+    return owner
+
+
+def valid(now: datetime) -> ColumnElement[bool]:
+    """Return the condition that a key can be used at ``now``."""
+    return ApiKey.revoked_at.is_(None) & or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now)
 
 
 def new_secret() -> str:
@@ -148,84 +213,69 @@ def new_secret() -> str:
     return "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
 
-def revoke(database: Database, name: str) -> None:
-    """Revoke the key ``name`` in ``database``; its runs continue. Raise NotFound if no such key is valid."""
-    with database.transaction() as session:
-        revoked = session.execute(
-            update(ApiKey)
-            .where(ApiKey.name == name, ApiKey.revoked_at.is_(None))
-            .values(revoked_at=database.now(session))
-            .returning(ApiKey.id)
-        ).first()
-    if revoked is None:
-        raise NotFound(f"no valid key is called {name!r}: `annealq keys list` lists all keys")
-
-
-def summaries(session: Session, now: datetime) -> list[KeySummary]:
-    """Return all keys in ``session``, newest first, with the images that they used on the day of ``now``."""
-    rows = session.execute(select(ApiKey).order_by(ApiKey.id.desc())).scalars()
-    return [
-        KeySummary(
-            name=row.name,
-            prefix=row.prefix,
-            scope=row.scope,
-            all_runs=row.all_runs,
-            requests_per_minute=row.requests_per_minute,
-            images_per_day=row.images_per_day,
-            images_today=row.images if row.day == day_of(now) else 0,
-            qpu_s_per_day=None if row.qpu_us_per_day is None else row.qpu_us_per_day / 1e6,
-            webhook_url=row.webhook_url,
-            created_at=row.created_at,
-            revoked_at=row.revoked_at,
-        )
-        for row in rows
-    ]
-
-
-def exist(session: Session, *, valid: bool = False) -> bool:
-    """Return whether ``session`` has any key; with ``valid``, one that is not revoked."""
+def exist(session: Session, now: datetime | None = None) -> bool:
+    """Return whether ``session`` has any key; with ``now``, one that can be used at that time."""
     query = select(ApiKey.id).limit(1)
-    return session.execute(query.where(ApiKey.revoked_at.is_(None)) if valid else query).first() is not None
+    return session.execute(query if now is None else query.where(valid(now))).first() is not None
 
 
-def identify(session: Session, key: str) -> Caller | None:
-    """Return the owner of ``key`` in ``session``, or None if it is unknown or revoked."""
+def identify(session: Session, key: str, now: datetime) -> Caller | None:
+    """Return the owner of ``key`` in ``session``, or None if it is unknown, revoked or expired at ``now``."""
     parts = _KEY.fullmatch(key)
     if parts is None:
         return None
-    row = session.execute(
-        select(ApiKey).where(ApiKey.prefix == parts[1], ApiKey.revoked_at.is_(None))
-    ).scalar()
-    if row is None or not hmac.compare_digest(row.sha256, _hash(key)):
+    query = select(ApiKey.id, ApiKey.sha256, Owner).join(Owner, Owner.id == ApiKey.owner_id)
+    row = session.execute(query.where(ApiKey.prefix == parts[1], valid(now))).first()
+    if row is None or not hmac.compare_digest(row.sha256, digest(key)):
         return None
-    limits = KeyLimits(row.requests_per_minute, row.images_per_day, row.qpu_us_per_day)
-    scope, webhook = Scope(row.scope), (row.webhook_url, row.webhook_secret)
-    return Caller(row.id, row.name, scope, limits, *webhook, all_runs=row.all_runs)
+    return caller_of(row.Owner, row.id)
 
 
-def count_request(session: Session, key_id: int, now: datetime) -> int:
-    """Count a request of ``key_id`` in ``session``, and return its requests in the minute of ``now``."""
-    minute = now.replace(second=0, microsecond=0)
-    requests = case((ApiKey.minute == minute, ApiKey.requests + 1), else_=1)
-    counted = update(ApiKey).where(ApiKey.id == key_id).values(requests=requests, minute=minute)
-    return session.execute(counted.returning(ApiKey.requests)).scalar_one()
+def caller_of(owner: Owner, key: int | None) -> Caller:
+    """Return the ``owner`` as the caller who used its ``key``."""
+    return Caller(
+        owner_id=owner.id,
+        name=owner.name,
+        scope=Scope(owner.scope),
+        limits=KeyLimits(owner.requests_per_minute, owner.images_per_day, owner.qpu_us_per_day),
+        webhook_url=owner.webhook_url,
+        webhook_secret=owner.webhook_secret,
+        webhook_events=None if owner.webhook_events is None else tuple(owner.webhook_events),
+        all_runs=owner.all_runs,
+        sees=tuple(owner.sees or ()),
+        key_id=key,
+    )
 
 
-def count_images(session: Session, key_id: int, images: int, now: datetime) -> int:
-    """Count ``images`` of ``key_id`` in ``session``, and return its images on the day of ``now``.
-
-    The key's row is locked until the commit.
-    """
-    day = day_of(now)
-    total = case((ApiKey.day == day, ApiKey.images + images), else_=images)
-    counted = update(ApiKey).where(ApiKey.id == key_id).values(images=total, day=day)
-    return session.execute(counted.returning(ApiKey.images)).scalar_one()
+def digest(secret: str) -> str:
+    """Return what is stored of a random ``secret``: its SHA-256, hexadecimal."""
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def day_of(now: datetime) -> datetime:
-    """Return the first instant of the UTC day of ``now``."""
-    return now.replace(hour=0, minute=0, second=0, microsecond=0)
+def _insert_key(
+    session: Session, owner: int, lifetime: timedelta | None, now: datetime
+) -> tuple[str, datetime | None]:
+    """Insert a key of ``owner``; return it, and when it expires."""
+    prefix = f"aq_{secrets.token_hex(_PREFIX_BYTES)}"
+    key = f"{prefix}_{secrets.token_urlsafe(_SECRET_BYTES)}"
+    expires_at = None if lifetime is None else now + lifetime
+    values = {"owner_id": owner, "prefix": prefix, "sha256": digest(key), "created_at": now}
+    session.execute(insert(ApiKey).values(**values, expires_at=expires_at))
+    return key, expires_at
 
 
-def _hash(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
+def _expire(session: Session, owner: int, at: datetime, now: datetime, prefix: str | None = None) -> int:
+    later = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > at)
+    which = (ApiKey.owner_id == owner, valid(now), later, *_of_prefix(prefix))
+    return len(session.execute(update(ApiKey).where(*which).values(expires_at=at).returning(ApiKey.id)).all())
+
+
+def _require_valid(session: Session, owner: int, name: str, prefix: str | None, now: datetime) -> None:
+    query = select(ApiKey.id).where(ApiKey.owner_id == owner, valid(now), *_of_prefix(prefix))
+    if session.execute(query.limit(1)).first() is None:
+        which = "no valid key" if prefix is None else f"no valid key {prefix}"
+        raise NotFound(f"{name!r} has {which}: `annealq keys list` lists all keys")
+
+
+def _of_prefix(prefix: str | None) -> list[ColumnElement[bool]]:
+    return [] if prefix is None else [ApiKey.prefix == prefix]

@@ -1,20 +1,19 @@
-"""Limits of a key: requests per minute, images and QPU time per day (UTC)."""
+"""Limits of an owner: requests per minute, images and QPU time per day (UTC)."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
 from sqlalchemy.orm import Session
 
-from producer.api.keys import keys
 from producer.api.keys.keys import Caller
 from schema.errors import RequestRefused
 from schema.parameters import Solver
 from schema.quantities import count_text
 from schema.states import FINISHED_RUNS
 from schema.tables import Batch, Problem, Run
-from schema.tables.api import RunSubmission
+from schema.tables.api import Owner, RunSubmission
 from schema.tables.costs import cost_us
 
 _REMOTE = [solver.value for solver in Solver if solver.is_remote]
@@ -23,9 +22,9 @@ _REMOTE = [solver.value for solver in Solver if solver.is_remote]
 def count_request(session: Session, caller: Caller, now: datetime) -> None:
     """Count a request of ``caller`` in ``session`` at ``now``; raise RequestRefused (429) above the limit."""
     limit = caller.limits.requests_per_minute
-    if caller.key_id is None or limit is None:
+    if caller.owner_id is None or limit is None:
         return
-    if keys.count_request(session, caller.key_id, now) > limit:
+    if requests_in_minute(session, caller.owner_id, now) > limit:
         raise RequestRefused(
             f"key {caller.name!r} may send {limit:,} requests per minute",
             429,
@@ -45,14 +44,38 @@ def count_run(
     Raises:
         RequestRefused: 429, the images or the QPU time of the key for this day do not suffice.
     """
-    if caller.key_id is None:
+    if caller.owner_id is None:
         return
     limit = caller.limits.images_per_day
-    used = keys.count_images(session, caller.key_id, images, now)
+    used = images_on_day(session, caller.owner_id, images, now)
     if limit is not None and used > limit:
         raise _too_many(caller, limit, used - images, images, now)
     if solver.is_remote and caller.limits.qpu_us_per_day is not None:
         _reserve_time(session, caller, run, caller.limits.qpu_us_per_day, now)
+
+
+def requests_in_minute(session: Session, owner: int, now: datetime) -> int:
+    """Count a request of ``owner`` in ``session``, and return its requests in the minute of ``now``."""
+    minute = now.replace(second=0, microsecond=0)
+    requests = case((Owner.minute == minute, Owner.requests + 1), else_=1)
+    counted = update(Owner).where(Owner.id == owner).values(requests=requests, minute=minute)
+    return session.execute(counted.returning(Owner.requests)).scalar_one()
+
+
+def images_on_day(session: Session, owner: int, images: int, now: datetime) -> int:
+    """Count ``images`` of ``owner`` in ``session``, and return its images on the day of ``now``.
+
+    The owner's row is locked until the commit.
+    """
+    day = day_of(now)
+    total = case((Owner.day == day, Owner.images + images), else_=images)
+    counted = update(Owner).where(Owner.id == owner).values(images=total, day=day)
+    return session.execute(counted.returning(Owner.images)).scalar_one()
+
+
+def day_of(now: datetime) -> datetime:
+    """Return the first instant of the UTC day of ``now``."""
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _too_many(caller: Caller, limit: int, used: int, images: int, now: datetime) -> RequestRefused:
@@ -90,8 +113,8 @@ def _claimed_us(session: Session, caller: Caller, run: int, now: datetime) -> fl
         .outerjoin(Batch, Batch.run_id == Run.id)
         .outerjoin(Problem, Problem.batch_id == Batch.id)
         .where(
-            RunSubmission.key_id == caller.key_id,
-            RunSubmission.created_at >= keys.day_of(now),
+            RunSubmission.owner_id == caller.owner_id,
+            RunSubmission.created_at >= day_of(now),
             Run.id != run,
             Run.solver.in_(_REMOTE),
         )
@@ -101,4 +124,4 @@ def _claimed_us(session: Session, caller: Caller, run: int, now: datetime) -> fl
 
 
 def _until_tomorrow_s(now: datetime) -> int:
-    return int((keys.day_of(now) + timedelta(days=1) - now).total_seconds()) + 1
+    return int((day_of(now) + timedelta(days=1) - now).total_seconds()) + 1

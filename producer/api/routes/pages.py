@@ -50,7 +50,7 @@ def dashboard(service: Service) -> Site:
             _ACTIONS[action](service.database, number)
             service.notifier.notify()
 
-        name = None if caller.key_id is None else caller.name
+        name = None if caller.owner_id is None else caller.name
         return Visitor(name, caller.scope.allows(Scope.SUBMIT), caller.only, check, change)
 
     return Site(service.database, admit, respond, _VIEWS)

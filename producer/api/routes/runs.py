@@ -64,7 +64,7 @@ def list_runs(
     `next` is the path of the following page.
     """
     with service.database.reading() as session:
-        runs = queries.runs(session, limit, before=before, state=state, key=caller.only)
+        runs = queries.runs(session, limit, before=before, state=state, owned_by=caller.only)
         outages = outages_of(session, runs)
     following = None
     if len(runs) == limit:

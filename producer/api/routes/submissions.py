@@ -191,7 +191,7 @@ def enqueue(
 
 def _own_key(caller: Caller, key: str) -> str:
     """Return ``key`` with the caller's name: two callers may choose the same key for different runs."""
-    return key if caller.key_id is None else f"{caller.name}/{key}"
+    return key if caller.owner_id is None else f"{caller.name}/{key}"
 
 
 def _webhook(service: Service, caller: Caller, body: RunBodyOptions) -> tuple[str | None, str | None]:
@@ -215,6 +215,6 @@ def _webhook(service: Service, caller: Caller, body: RunBodyOptions) -> tuple[st
 def _insert_submission(
     session: Session, caller: Caller, run: int, webhook: tuple[str | None, str | None], now: datetime
 ) -> None:
-    values: dict[str, Any] = {"run_id": run, "key_id": caller.key_id, "created_at": now}
+    values: dict[str, Any] = {"run_id": run, "owner_id": caller.owner_id, "created_at": now}
     values["webhook_url"], values["webhook_secret"] = webhook
     session.execute(insert(RunSubmission).values(values))

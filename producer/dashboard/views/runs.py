@@ -16,7 +16,7 @@ def show(visit: Visit) -> Response:
     """Show the runs of the visitor of ``visit``, newest first."""
     with visit.database.reading() as session:
         before = visit.asked_number("before")
-        runs = queries.runs(session, _PAGE, before=before, key=visit.visitor.only)
+        runs = queries.runs(session, _PAGE, before=before, owned_by=visit.visitor.only)
         outages = outages_of(session, runs)
         tiles = overview.queue_tiles(session, visit.database.now(session))
     return visit.render(

@@ -13,16 +13,16 @@ class Visitor:
     """A visitor of the pages.
 
     Attributes:
-        name: of the API key; None for this machine.
+        name: of the owner of the API key; None for this machine.
         may_act: the visitor may pause, resume and cancel runs.
-        only: the key whose runs the visitor sees; None for all runs.
+        only: the owners whose runs the visitor sees; None for all runs.
         check: raises NotFound for a run that the visitor does not see.
         change: performs an action on a run; raises RequestRefused if the run belongs to another key.
     """
 
     name: str | None
     may_act: bool
-    only: int | None
+    only: tuple[int, ...] | None
     check: Callable[[int], None]
     change: Callable[[int, str], None]
 

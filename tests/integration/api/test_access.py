@@ -13,14 +13,14 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from producer.api.core.settings import load as load_api
-from producer.api.keys import keys
+from producer.api.keys import keys, limits
 from producer.api.keys.keys import KeyLimits, Scope
 from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
 from schema.errors import NotFound, ParameterError
 from schema.states import ProblemState, RunState
 from schema.tables import Batch, Classification, Problem, Run
-from schema.tables.api import ApiKey
+from schema.tables.api import ApiKey, Owner
 from tests.integration.api.conftest import npz, refused, send
 from tests.integration.conftest import START, Cli, Clock
 from tests.serving import client, serving
@@ -41,15 +41,16 @@ def test_a_key_is_shown_once_and_stored_as_a_hash(cli: Cli, database: Database, 
     with database.reading() as session:
         row = session.execute(select(ApiKey)).scalar_one()
         assert key not in json.dumps({c.name: str(getattr(row, c.name)) for c in ApiKey.__table__.columns})
-        found = keys.identify(session, key)
+        now = database.now(session)
+        found = keys.identify(session, key, now)
         assert found is not None
         assert (found.scope, found.limits.images_per_day) == (Scope.READ, 10)
         other = key[:-1] + ("A" if key[-1] != "A" else "B")
-        assert keys.identify(session, other) is None
-        assert keys.identify(session, key[:12]) is None
+        assert keys.identify(session, other, now) is None
+        assert keys.identify(session, key[:12], now) is None
     cli("keys", "revoke", "night")
     with database.reading() as session:
-        assert keys.identify(session, key) is None
+        assert keys.identify(session, key, database.now(session)) is None
     with pytest.raises(NotFound, match="night"):
         cli("keys", "revoke", "night")
     with pytest.raises(ParameterError, match="already"):
@@ -138,14 +139,14 @@ def test_requests_a_minute_are_counted_over_all_processes(
 def test_the_next_minute_and_day_begin_at_nothing(timed: Database, clock: Clock) -> None:
     keys.add(timed, "a", Scope.READ)
     with timed.transaction() as session:
-        key = session.execute(select(ApiKey.id)).scalar_one()
-        assert [keys.count_request(session, key, clock.now) for _ in range(3)] == [1, 2, 3]
-        assert [keys.count_images(session, key, 5, clock.now) for _ in range(2)] == [5, 10]
+        owner = session.execute(select(Owner.id)).scalar_one()
+        assert [limits.requests_in_minute(session, owner, clock.now) for _ in range(3)] == [1, 2, 3]
+        assert [limits.images_on_day(session, owner, 5, clock.now) for _ in range(2)] == [5, 10]
         clock.forward(61)
-        assert keys.count_request(session, key, clock.now) == 1
-        assert keys.count_images(session, key, 5, clock.now) == 15
+        assert limits.requests_in_minute(session, owner, clock.now) == 1
+        assert limits.images_on_day(session, owner, 5, clock.now) == 15
         clock.forward(86_400)
-        assert keys.count_images(session, key, 5, clock.now) == 5
+        assert limits.images_on_day(session, owner, 5, clock.now) == 5
 
 
 def test_images_a_day(address: str, database: Database, network: ChosenNetwork) -> None:
