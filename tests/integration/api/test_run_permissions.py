@@ -33,7 +33,7 @@ from worker.context import Context
 OF_NO_RUN = {
     *("/v1/runs", "/v1/networks", "/v1/embeddings", "/healthz", "/readyz", "/metrics"),
     *("/", "/solvers", "/embeddings/{embedding:int}.png", "/login", "/logout"),
-    *("/static/style.css", "/static/live.js"),
+    *("/static/{digest:str}/{name:str}", "/problems", "/problems/{code}"),
     *("/docs", "/docs/oauth2-redirect", "/openapi.json"),
 }
 CHANGES = ("pause", "resume", "cancel")
