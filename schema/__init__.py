@@ -2,7 +2,7 @@
 
 errors.py      all errors that annealq raises on purpose
 messages.py    what is sent through the broker
-quantities.py  numbers and lengths of time with their units, for display, and read back
+quantities.py  numbers with their units, for display
 settings.py    where database and broker are
 solver_limits.py  ranges and sizes that a solver takes
 states.py      states of rows, and the legal moves between them

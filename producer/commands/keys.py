@@ -30,27 +30,29 @@ ExpiresIn = Annotated[
 ]
 
 
+ScopeName = Annotated[
+    str,
+    typer.Option(
+        "--scope",
+        help="read: look at networks, metrics and the owner's own runs. submit: also send runs, and "
+        "control its own. admin: see and control all runs.",
+    ),
+]
+AllRuns = Annotated[bool, typer.Option("--all-runs", help="See the runs of all owners: for dashboards.")]
+Sees = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sees", metavar="OWNER", help="See the runs of this owner, too; several times for several."
+    ),
+]
+
+
 @app.command()
 def add(
     name: Name,
-    scope: Annotated[
-        str,
-        typer.Option(
-            "--scope",
-            help="read: look at networks, metrics and the owner's own runs. submit: also send runs, and "
-            "control its own. admin: see and control all runs.",
-        ),
-    ] = "submit",
-    all_runs: Annotated[
-        bool,
-        typer.Option("--all-runs", help="See the runs of all owners: for dashboards."),
-    ] = False,
-    sees: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--sees", metavar="OWNER", help="See the runs of this owner, too; several times for several."
-        ),
-    ] = None,
+    scope: ScopeName = "submit",
+    all_runs: AllRuns = False,
+    sees: Sees = None,
     expires_in: ExpiresIn = None,
     requests_per_minute: Annotated[
         int | None, typer.Option("--requests-per-minute", help="Default: no limit.")
@@ -78,7 +80,7 @@ def add(
     from producer.context import database
     from producer.webhooks.addresses import check_url
     from schema.errors import ParameterError
-    from schema.quantities import parse_duration
+    from schema.calendar.durations import parse_duration
 
     if scope not in list(keys.Scope):
         raise ParameterError(f"unknown scope {scope!r}; choose one of: {', '.join(keys.Scope)}")
@@ -122,7 +124,8 @@ def rotate(
     """
     from producer.api.keys import keys
     from producer.context import database
-    from schema.quantities import duration_text, parse_duration
+    from schema.calendar.durations import parse_duration
+    from schema.quantities import duration_text
 
     length = parse_duration(grace)
     lifetime = None if expires_in is None else parse_duration(expires_in)
@@ -178,7 +181,8 @@ def expire(
     """
     from producer.api.keys import keys
     from producer.context import database
-    from schema.quantities import count_text, duration_text, parse_duration
+    from schema.calendar.durations import parse_duration
+    from schema.quantities import count_text, duration_text
 
     length = parse_duration(after)
     with database() as opened:

@@ -24,7 +24,7 @@ _PAUSE_S = 0.01
 
 
 @dataclass(frozen=True)
-class Owner:
+class HomeOwner:
     """The process that runs a home's stack, since when, and the URL of its workers' emulator, if any."""
 
     pid: int
@@ -34,7 +34,7 @@ class Owner:
 
 @contextmanager
 def hold(home: Path, emulator: str | None = None) -> Iterator[None]:
-    """Own ``home`` for the length of the block; others read ``emulator`` in `Owner`.
+    """Own ``home`` for the length of the block; others read ``emulator`` in `HomeOwner`.
 
     Raises:
         StackRunning: another process owns it.
@@ -60,7 +60,7 @@ def hold(home: Path, emulator: str | None = None) -> Iterator[None]:
         os.close(descriptor)
 
 
-def read_owner(home: Path) -> Owner | None:
+def read_owner(home: Path) -> HomeOwner | None:
     """Return the process that owns ``home`` now, or None.
 
     Raises:
@@ -115,7 +115,7 @@ def _try_lock(descriptor: int, path: Path, kind: int) -> bool:
     return True
 
 
-def _read_while_locked(descriptor: int, path: Path) -> Owner | None:
+def _read_while_locked(descriptor: int, path: Path) -> HomeOwner | None:
     deadline = time.monotonic() + _PATIENCE_S
     while not _try_lock(descriptor, path, fcntl.LOCK_SH):
         owner = _parse(os.pread(descriptor, 1000, 0))
@@ -129,10 +129,10 @@ def _read_while_locked(descriptor: int, path: Path) -> Owner | None:
     return None
 
 
-def _parse(text: bytes) -> Owner | None:
+def _parse(text: bytes) -> HomeOwner | None:
     with suppress(ValueError, KeyError, TypeError):
         entry = json.loads(text)
-        return Owner(int(entry["pid"]), datetime.fromisoformat(entry["since"]), entry.get("emulator"))
+        return HomeOwner(int(entry["pid"]), datetime.fromisoformat(entry["since"]), entry.get("emulator"))
     return None
 
 

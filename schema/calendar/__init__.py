@@ -3,4 +3,5 @@
 windows.py    hours of the week, deadlines, time zones
 run_hours.py  windows and deadline of one run
 cron.py       cron expressions of schedules
+durations.py  lengths of time, as in 24h
 """
