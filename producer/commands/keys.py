@@ -79,8 +79,8 @@ def add(
     from producer.commands.shared.options import microseconds
     from producer.context import database
     from producer.webhooks.addresses import check_url
-    from schema.errors import ParameterError
     from schema.calendar.durations import parse_duration
+    from schema.errors import ParameterError
 
     if scope not in list(keys.Scope):
         raise ParameterError(f"unknown scope {scope!r}; choose one of: {', '.join(keys.Scope)}")
