@@ -37,6 +37,7 @@ raised; all other errors happen before a problem is accepted, or leave its charg
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 
 class AnnealqError(Exception):
@@ -77,7 +78,11 @@ class ParameterError(InputError):
 
 
 class IdempotencyConflict(InputError):
-    """The idempotency key was used before, for other content."""
+    """The idempotency key was used before, for another request; ``fields`` are those that differ."""
+
+    def __init__(self, message: str, fields: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.fields = tuple(fields)
 
 
 class RequestRefused(InputError):

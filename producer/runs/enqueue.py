@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,7 +25,7 @@ from schema.database import Database, record_event, transition
 from schema.errors import IdempotencyConflict, ParameterError
 from schema.parameters import Parameters, Solver, Visible
 from schema.states import BatchState, PausedBy, RunState
-from schema.tables import Batch, BatchImages, Run
+from schema.tables import Batch, BatchImages, Run, RunSubmission
 
 
 def enqueue_run(
@@ -47,7 +48,7 @@ def enqueue_run(
         ImageError: the images do not suit the network (size, values, labels, class names).
         ParameterError: ``solver`` does not have one of the parameters, its known chips cannot take the run,
             or the deadline has passed.
-        IdempotencyConflict: the key was used before, for other content.
+        IdempotencyConflict: the key was used before, for another request.
     """
     parameters.check_for(solver)
     options = options or RunOptions()
@@ -60,14 +61,15 @@ def enqueue_run(
     run = run_row(images, network, solver, parameters, options, len(batches))
     try:
         with database.transaction() as session:
-            enqueued = _find_or_insert(session, run, batches, now=database.now(session))
+            now = database.now(session)
+            enqueued = _find_or_insert(session, run, batches, options.asked, now=now)
             if enqueued.created and also is not None:
                 also(session, enqueued.id)
             return enqueued
     except IntegrityError:
         # Another producer committed the same key between our read and our insert.
         with database.reading() as session:
-            return _same_run(session, options.key, run["content_sha256"])
+            return _same_run(session, run, options.asked)
 
 
 def visible_of(session: Session, key: str | None) -> Visible | None:
@@ -195,20 +197,46 @@ def _batch(images: ImageSet, ordinal: int, part: slice) -> BatchRow:
 
 
 def _find_or_insert(
-    session: Session, run: dict[str, Any], batches: list[BatchRow], *, now: datetime
+    session: Session,
+    run: dict[str, Any],
+    batches: list[BatchRow],
+    asked: Mapping[str, Any] | None,
+    *,
+    now: datetime,
 ) -> Enqueued:
     key = run["idempotency_key"]
     if key is not None and session.execute(select(Run.id).where(Run.idempotency_key == key)).first():
-        return _same_run(session, key, run["content_sha256"])
+        return _same_run(session, run, asked)
     refuse_unfit(session, run["network_id"], run["solver"], Parameters.from_dict(run["parameters"]))
-    return Enqueued(insert_run(session, run, batches, now=now), created=True)
+    inserted = insert_run(session, run, batches, now=now)
+    if asked is not None:
+        values = {"run_id": inserted, "request": dict(asked), "created_at": now}
+        session.execute(insert(RunSubmission).values(values))
+    return Enqueued(inserted, created=True)
 
 
-def _same_run(session: Session, key: str | None, content: str) -> Enqueued:
-    row = session.execute(select(Run.id, Run.content_sha256).where(Run.idempotency_key == key)).one()
-    if row.content_sha256 != content:
+def _same_run(session: Session, run: dict[str, Any], asked: Mapping[str, Any] | None) -> Enqueued:
+    """Return the run that has the key of ``run``; raise IdempotencyConflict if another request made it."""
+    key = run["idempotency_key"]
+    query = select(Run, RunSubmission.request).outerjoin(RunSubmission, RunSubmission.run_id == Run.id)
+    earlier, request = session.execute(query.where(Run.idempotency_key == key)).one()
+    other = _differing_content(earlier, run) if earlier.content_sha256 != run["content_sha256"] else []
+    if request is not None and asked is not None:  # an earlier version stored no request
+        again = json.loads(json.dumps(asked))
+        other += sorted(name for name in {*request, *again} if request.get(name) != again.get(name))
+    if other:
         raise IdempotencyConflict(
-            f"idempotency key {key!r} belongs to run {row.id}, which has other images or parameters: "
-            "use another key, or submit exactly the same"
+            f"idempotency key {key!r} belongs to run {earlier.id}, a request with other values of "
+            f"{', '.join(other)}: use another key, or submit exactly the same",
+            other,
         )
-    return Enqueued(row.id, created=False)
+    return Enqueued(earlier.id, created=False)
+
+
+def _differing_content(earlier: Run, run: dict[str, Any]) -> list[str]:
+    """Return the fields that make the content of ``run`` another one than that of the ``earlier`` run."""
+    fields = [] if earlier.network_id == run["network_id"] else ["network"]
+    fields += [] if earlier.solver == run["solver"] else ["solver"]
+    before, after = earlier.parameters, json.loads(json.dumps(run["parameters"]))
+    fields += sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+    return fields or ["images"]

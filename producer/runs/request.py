@@ -77,6 +77,7 @@ class RunOptions(Validated):
         key: idempotency key; the same key is the same run.
         calibrated_by: id of the calibration that the parameters come from.
         hours: when the run may work.
+        asked: with a key, what was asked besides the content; a repeated request must ask the same.
     """
 
     batch_size: BatchSize = None
@@ -85,6 +86,7 @@ class RunOptions(Validated):
     calibrated_by: int | None = None
     budget_us: Budget = None
     hours: InstanceOf[RunHours] = ALWAYS_OPEN
+    asked: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +167,18 @@ class RunRequest(Validated):
             images = images.only(list(self.classes))
         return images if self.limit is None else images.limit(self.limit)
 
+    def besides_content(self) -> dict[str, Any]:
+        """Return what is asked besides images, network and parameters, as it was written, for JSON."""
+        asked = {
+            "priority": self.priority or None,
+            "batch_size": self.batch_size,
+            "budget_s": None if self.budget_us is None else self.budget_us / 1e6,
+            "window": list(self.windows) or None,
+            "tz": self.zone,
+            "deadline": self.deadline,
+        }
+        return {name: value for name, value in asked.items() if value is not None}
+
     def options(self, now: datetime, key: str | None = None, calibrated_by: int | None = None) -> RunOptions:
         """Return how the run is worked on if it is enqueued ``now``, with ``key`` and ``calibrated_by``.
 
@@ -197,6 +211,10 @@ class ClassificationRequest(RunRequest):
 
         images = self.select(read_images(self.data, self.labels, self.preprocessing))
         return images if self.name is None else replace(images, name=self.name)
+
+    def besides_content(self) -> dict[str, Any]:
+        """Return what `RunRequest.besides_content` does, and the name that was given."""
+        return super().besides_content() | ({} if self.name is None else {"name": self.name})
 
     def from_anywhere(self) -> ClassificationRequest:
         """Return the same request for a process in another folder: with absolute paths."""

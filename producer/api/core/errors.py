@@ -54,7 +54,7 @@ _COMMAND = re.compile(r": (run )?`annealq .*", re.DOTALL)
 _STATUS: Sequence[tuple[type[AnnealqError], int, str, str]] = (
     (ImageError, 422, "unusable_images", "correct the images, then send them again"),
     (NetworkError, 422, "unusable_network", "GET /v1/networks lists the networks"),
-    (IdempotencyConflict, 409, "idempotency_conflict", "send exactly the same content, or use another key"),
+    (IdempotencyConflict, 409, "idempotency_conflict", "send exactly the same request, or use another key"),
     (ParameterError, 422, "unusable_parameter", "GET /openapi.json lists all fields and their limits"),
     (InputError, 422, "unusable", "GET /openapi.json describes what is expected"),
     (NotFound, 404, "not_found", "GET /v1/runs, /v1/networks and /v1/embeddings list what exists"),
@@ -102,9 +102,7 @@ def _response(error: AnnealqError) -> ProblemResponse:
     for kind, status, code, hint in _STATUS:
         if isinstance(error, kind):
             retry_after_s = _RETRY_AFTER_S if status == 503 else None
-            return _answer(
-                status, code, _message(error, status), hint, retry_after_s, getattr(error, "errors", ())
-            )
+            return _answer(status, code, _message(error, status), hint, retry_after_s, _field_errors(error))
     return _answer(500, "failed", str(error), "tell the operator")
 
 
@@ -143,6 +141,14 @@ async def _handle(request: Request, error: Exception) -> ProblemResponse:
 
 def _code(status: int) -> str:
     return _CODES.get(status, "failed" if status >= 500 else "bad_request")
+
+
+def _field_errors(error: AnnealqError) -> Sequence[FieldError]:
+    """Return the fields that ``error`` is about."""
+    if isinstance(error, IdempotencyConflict):
+        what = "differs from the request that this Idempotency-Key was used for"
+        return [FieldError(field=field, location="body", detail=what) for field in error.fields]
+    return error.errors if isinstance(error, InvalidFields) else ()
 
 
 def _field_error(problem: Any, location: str | None) -> FieldError:

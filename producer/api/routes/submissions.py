@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
 from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse
-from sqlalchemy import insert
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
@@ -46,7 +46,7 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=_MAX_KEY,
         pattern=r"^[!-~]+$",
-        description="Makes retries safe: the same key and content return the existing run.",
+        description="Makes retries safe: the same key and request return the existing run.",
     ),
 ]
 
@@ -62,7 +62,7 @@ def carries_images(method: str, path: str) -> bool:
     summary="Classify images",
     responses={
         200: {"description": "The run exists already, by the same Idempotency-Key."},
-        409: {"description": "The Idempotency-Key belongs to other content."},
+        409: {"description": "The Idempotency-Key belongs to another request."},
     },
     openapi_extra={
         "requestBody": {
@@ -175,7 +175,8 @@ def enqueue(
     def also(session: Session, run: int) -> None:
         now = service.database.now(session)
         limits.count_run(session, caller, run, len(images.images), request.solver, now=now)
-        _insert_submission(session, caller, run, webhook, now)
+        values: dict[str, Any] = {"owner_id": caller.owner_id, **webhook}
+        session.execute(update(RunSubmission).where(RunSubmission.run_id == run).values(values))
 
     run, _ = jobs.submit(
         AppContext(service.settings, service.database),
@@ -183,6 +184,7 @@ def enqueue(
         images,
         None if key is None else _own_key(caller, key),
         choose_network=service.networks.choose,
+        asked=request.besides_content() | _named(body),
         also=also,
         notify=service.notifier.notify,
     )
@@ -194,8 +196,18 @@ def _own_key(caller: Caller, key: str) -> str:
     return key if caller.owner_id is None else f"{caller.name}/{key}"
 
 
-def _webhook(service: Service, caller: Caller, body: RunBodyOptions) -> tuple[str | None, str | None]:
-    """Return address and secret of the webhook of a run.
+def _named(body: RunBodyOptions) -> dict[str, Any]:
+    """Return the fields that only HTTP has, as a repeated request must name them again."""
+    named: dict[str, Any] = {} if body.name is None else {"name": body.name}
+    if body.webhook is not None:
+        secret = body.webhook.secret
+        mark = None if secret is None else hashlib.sha256(secret.encode()).hexdigest()
+        named["webhook"] = {"url": body.webhook.url, "secret_sha256": mark}
+    return named
+
+
+def _webhook(service: Service, caller: Caller, body: RunBodyOptions) -> dict[str, Any]:
+    """Return the webhook of a run, as its row has it.
 
     Raises:
         ParameterError: the address cannot be used, or there is no secret to sign with.
@@ -205,16 +217,10 @@ def _webhook(service: Service, caller: Caller, body: RunBodyOptions) -> tuple[st
     secret = own or caller.webhook_secret
     if body.webhook is not None:
         check_url(body.webhook.url, allow_private=service.api.webhook_private)
-    if url is not None and secret is None:
+    if url is None:
+        return {}
+    if secret is None:
         raise ParameterError(
             "webhook: without an API key a secret is needed for signatures; give one of 16 to 128 characters"
         )
-    return (url, secret) if url is not None else (None, None)
-
-
-def _insert_submission(
-    session: Session, caller: Caller, run: int, webhook: tuple[str | None, str | None], now: datetime
-) -> None:
-    values: dict[str, Any] = {"run_id": run, "owner_id": caller.owner_id, "created_at": now}
-    values["webhook_url"], values["webhook_secret"] = webhook
-    session.execute(insert(RunSubmission).values(values))
+    return {"webhook_url": url, "webhook_secret": secret}

@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import func, select
 
+from producer import jobs
+from producer.context import AppContext
 from producer.enqueued import Enqueued
 from producer.networks.choose import choose_network
 from producer.networks.chosen import ChosenNetwork
 from producer.networks.naming import set_default
 from producer.networks.training import enqueue_training
 from producer.runs.enqueue import RunOptions, enqueue_run
+from producer.runs.request import ClassificationRequest
 from schema.codecs import arrays
 from schema.database import Database
 from schema.errors import IdempotencyConflict, ImageError, NetworkError, ParameterError
 from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver
+from schema.settings import load
 from schema.tables import Batch, BatchImages, Network, Run, TrainingSet
 from tests.integration.conftest import some_images
 
@@ -67,8 +72,32 @@ def test_the_same_key_with_other_content_is_refused(
     assert rows(database, Run) == 1
 
 
-def test_the_way_of_working_is_not_content(enqueue: Enqueue) -> None:
-    assert enqueue(key="k").id == enqueue(key="k", batch_size=7, priority=5).id
+@pytest.mark.parametrize(
+    ("other", "fields"),
+    [
+        ({"priority": 2}, ("priority",)),
+        ({"budget_us": 9, "solver": Solver.EMULATOR}, ("solver", "budget_s")),
+        ({"windows": ("22:00-06:00",), "zone": "UTC"}, ("tz", "window")),
+        ({"deadline": "2099-01-01T06:00"}, ("deadline",)),
+        ({"batch_size": 7, "name": "x"}, ("batch_size", "name")),
+        ({"asked": {"reads": 6}}, ("reads",)),
+    ],
+)
+def test_a_command_with_the_same_key_is_the_same_request(
+    database: Database, network: ChosenNetwork, other: dict[str, Any], fields: tuple[str, ...]
+) -> None:
+    request = ClassificationRequest(data="digits", asked={"reads": 5})
+    app = AppContext(load(), database)
+
+    def submit(asked: ClassificationRequest) -> Enqueued:
+        return jobs.submit(app, asked, some_images(3), "nightly", notify=lambda: None)[0]
+
+    run = submit(request).id
+    assert submit(request) == Enqueued(run, created=False)
+    with pytest.raises(IdempotencyConflict, match=", ".join(fields)) as raised:
+        submit(replace(request, **other))
+    assert raised.value.fields == fields
+    assert submit(request).id == run
 
 
 def test_without_a_key_every_call_is_a_run(enqueue: Enqueue) -> None:
