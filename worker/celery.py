@@ -24,10 +24,9 @@ from kombu.entity import Queue as KombuQueue
 
 from schema.errors import DatabaseOutdated, DatabaseTooNew, ParameterError, StackError, StorageError
 from schema.messages import Queue, queue_names
-from schema.settings import load
+from schema.settings import load, load_worker
 from worker.process import shutdown
 from worker.process.logs import configure
-from worker.process.settings import load as load_worker_settings
 
 log = structlog.get_logger()
 
@@ -35,7 +34,7 @@ log = structlog.get_logger()
 def _broker_url() -> str:
     """Return the broker's URL; exit as after a wrong option if a setting is invalid, before anything else."""
     try:
-        load_worker_settings()
+        load_worker()
         return load().broker_url
     except ParameterError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -107,7 +106,7 @@ def _prepare_metrics(**_: object) -> None:
     """Prepare metrics before the pool forks."""
     from worker.process import prometheus
 
-    settings = load_worker_settings()
+    settings = load_worker()
     if settings.metrics_port is not None:
         prometheus.prepare()
 
@@ -117,7 +116,7 @@ def _serve_metrics(**_: object) -> None:
     """Serve metrics after the pool has forked, so that its processes do not inherit the port."""
     from worker.process import prometheus
 
-    settings = load_worker_settings()
+    settings = load_worker()
     if settings.metrics_port is None:
         return
     try:
@@ -148,7 +147,7 @@ def _announce(**_: object) -> None:
     from worker.process.presence import Presence
     from worker.sapi.connections import SolverConnections
 
-    solvers = SolverConnections(load_worker_settings())
+    solvers = SolverConnections(load_worker())
     presence = Presence(Database(load().database_url), solvers.accounts)
     worker_process_shutdown.connect(lambda **_: presence.end(), weak=False)
 

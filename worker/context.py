@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from schema.database import Database
+from schema.settings.worker import WorkerSettings
 from worker.compute.linear_terms import LinearTermsCache, make_cache
 from worker.process.hints import Hints
 from worker.process.meter import Meter
-from worker.process.settings import WorkerSettings
 from worker.records.networks import Registry
 from worker.sapi.connections import SolverConnections
 

@@ -23,14 +23,14 @@ from schema.database.leader_lease import RECONCILER, run_while_leading
 from schema.errors import ParameterError, StaleState, StorageError
 from schema.messages import QUEUE_OF, Message, Queue, Task
 from schema.settings import load as load_settings
+from schema.settings import load_worker
+from schema.settings.worker import WorkerSettings
 from schema.states import BatchState, NetworkState, PreparationState, RunState
 from schema.tables import Batch, Calibration, Network, Preparation, Run
 from worker.process import presence
 from worker.process.crash_points import CrashPoint, reach
 from worker.process.hints import CeleryHints, Hints
 from worker.process.logs import configure
-from worker.process.settings import WorkerSettings
-from worker.process.settings import load as load_worker_settings
 from worker.records import attempts, claims, leases, runs
 from worker.scheduling import due_schedules, rechecks, run_windows
 from worker.scheduling.dispatch import dispatch
@@ -139,7 +139,7 @@ def main() -> None:
 
     database = Database(load_settings().database_url)
     try:
-        settings = load_worker_settings()
+        settings = load_worker()
         database.require_current()
     except (ParameterError, StorageError) as error:
         sys.exit(f"error: {error}")

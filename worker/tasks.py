@@ -9,6 +9,7 @@ from typing import Any
 from schema.database import Database
 from schema.messages import Task, accept, is_newer
 from schema.settings import load as load_settings
+from schema.settings import load_worker
 from worker.celery import app
 from worker.context import Context
 from worker.pipeline.calibrate import calibrate_network
@@ -20,7 +21,6 @@ from worker.pipeline.score_batch import score_batch
 from worker.pipeline.train import train_network
 from worker.process import activity, prometheus
 from worker.process.hints import CeleryHints
-from worker.process.settings import load as load_worker_settings
 from worker.scheduling.dispatch import dispatch
 
 UseCase = Callable[[Context, int], None]
@@ -31,7 +31,7 @@ def process_context() -> Context:
     """Return this process's context. The first task creates it, so that nothing connects before the fork."""
     database = Database(load_settings().database_url)
     database.require_current()
-    settings = load_worker_settings()
+    settings = load_worker()
     return Context(database, settings, CeleryHints(app), prometheus.meter(settings))
 
 

@@ -58,18 +58,17 @@ def doctor(
     json: o.Json = False,
 ) -> None:
     from producer.doctor import examination
-    from producer.doctor.limits import load
     from producer.doctor.solver_problems import require_remote
     from producer.reports.progress import StepBars
     from producer.reports.terminal import print_json, screen
     from schema.database import Database
     from schema.parameters import solver
-    from schema.settings import load as load_settings
+    from schema.settings import load, load_worker
 
     chosen = None if solver_name is None else solver(solver_name)
     if chosen is not None:
         require_remote(chosen)
-    settings, limits = load_settings(), load()
+    settings, limits = load(), load_worker()
     opened = Database(settings.database_url)
     try:
         with StepBars(screen()) as steps:

@@ -19,7 +19,9 @@ def serve(
     Example: `annealq serve --port 8000`.
     """
     from schema.errors import ParameterError, StackError
+    from schema.settings import load
 
+    settings = load()  # a wrong setting is refused before the web framework is imported
     if missing := [name for name in ("fastapi", "uvicorn", "httpx") if find_spec(name) is None]:
         raise StackError(f"the API needs {', '.join(missing)}: pip install 'annealq[serve]'")
     from producer.api import app, server
@@ -27,9 +29,8 @@ def serve(
     from producer.api.core.settings import load as load_api
     from producer.api.keys import keys
     from producer.context import database
-    from schema.settings import load
 
-    settings, api, is_private = load(), load_api(), server.is_loopback(host)
+    api, is_private = load_api(), server.is_loopback(host)
     with database(settings) as opened, opened.reading() as session:
         has_keys = keys.exist(session, opened.now(session))
     if not has_keys and not is_private:

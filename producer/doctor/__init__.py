@@ -11,7 +11,6 @@
     ledger.py           problems against the solver's own list
     solver_problems.py  fetches that list
     repairs.py          guarded writes
-    limits.py           how long leases and submissions may take
 
 Every check is one statement, so that it sees a busy database at one instant.
 """

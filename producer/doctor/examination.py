@@ -20,13 +20,13 @@ from producer.doctor import (
     states,
 )
 from producer.doctor.finding import Diagnosis, Finding
-from producer.doctor.limits import ExaminationLimits
 from producer.embeddings import chips
 from schema.database import Database
 from schema.errors import StaleState
 from schema.parameters import Solver
 from schema.quantities import count_text
 from schema.settings import Settings
+from schema.settings.worker import WorkerSettings
 from schema.tables import Base
 
 OnProgress = Callable[[int], None]
@@ -50,7 +50,7 @@ _TIMED = (states.leases, states.sending)
 def examine(
     database: Database,
     settings: Settings,
-    limits: ExaminationLimits,
+    limits: WorkerSettings,
     start_step: StartStep,
     solver: Solver | None = None,
 ) -> Diagnosis:
@@ -105,7 +105,7 @@ def _repaired(database: Database, finding: Finding) -> Finding:
     return replace(finding, repaired=True)
 
 
-def _structure(database: Database, limits: ExaminationLimits, on_progress: OnProgress) -> Iterator[Finding]:
+def _structure(database: Database, limits: WorkerSettings, on_progress: OnProgress) -> Iterator[Finding]:
     for check in _TIMELESS:
         with database.reading() as session:
             yield from check(session)
@@ -117,7 +117,7 @@ def _structure(database: Database, limits: ExaminationLimits, on_progress: OnPro
 
 
 def _against(
-    database: Database, settings: Settings, limits: ExaminationLimits, solver: Solver, on_progress: OnProgress
+    database: Database, settings: Settings, limits: WorkerSettings, solver: Solver, on_progress: OnProgress
 ) -> tuple[int, int, list[Finding]]:
     """Return the number of problems that the solver has of this database, that of others, and differences."""
     with database.reading() as session:

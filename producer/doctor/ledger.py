@@ -12,10 +12,10 @@ from sqlalchemy import and_, case, func, select
 from sqlalchemy.orm import Session
 
 from producer.doctor.finding import BACKUP, Finding, join_names
-from producer.doctor.limits import ExaminationLimits
 from producer.doctor.solver_problems import SolverProblem
 from producer.doctor.spendings import BookDuplicates
 from schema.parameters import Solver
+from schema.settings.worker import WorkerSettings
 from schema.states import FINISHED_BATCHES, BatchState, ProblemState
 from schema.tables import Batch, Ledger, Problem, Run
 from schema.tables.costs import IN_FLIGHT
@@ -50,7 +50,7 @@ class LedgerRow:
     idle: bool
 
 
-def read(session: Session, solver: Solver, now: datetime, limits: ExaminationLimits) -> dict[str, LedgerRow]:
+def read(session: Session, solver: Solver, now: datetime, limits: WorkerSettings) -> dict[str, LedgerRow]:
     """Return the problems for ``solver`` in ``session`` by label; idle as of ``now``, by ``limits``."""
     before = now - timedelta(seconds=limits.quarantine_s)
     leased = and_(Batch.state == BatchState.SAMPLING, Batch.lease_until > now)

@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from producer.doctor.finding import BACKUP, Finding
-from producer.doctor.limits import ExaminationLimits
 from producer.doctor.repairs import NOW, Clear, StateSteps
+from schema.settings.worker import WorkerSettings
 from schema.states import (
     FINISHED_BATCHES,
     BatchState,
@@ -25,6 +25,8 @@ from schema.states import (
 )
 from schema.tables import Base, Batch, Calibration, Embedding, Network, Preparation, Problem, Run
 from schema.tables.costs import IN_FLIGHT
+
+_LEASES = 5  # an older one that has expired no running reconciler would leave
 
 RUN_STATES = "run-states"
 TIMES = "times"
@@ -121,9 +123,9 @@ def _stale_values(session: Session) -> Iterator[Finding]:
             )
 
 
-def leases(session: Session, now: datetime, limits: ExaminationLimits) -> Iterator[Finding]:
+def leases(session: Session, now: datetime, limits: WorkerSettings) -> Iterator[Finding]:
     """Check in ``session`` for leases that expired long before ``now``: no reconciler can be running."""
-    before = now - timedelta(seconds=limits.silence_s)
+    before = now - timedelta(seconds=_LEASES * limits.lease_s)
     for table, leased, target in _LEASED:
         columns: Any = table
         query = (
@@ -149,7 +151,7 @@ def _abandoned(table: type[Base], row: int, until: datetime, leased: State, targ
     return Finding(LEASES, table.__tablename__, row, f"it is {leased}, but {why}", hint, repair)
 
 
-def sending(session: Session, now: datetime, limits: ExaminationLimits) -> Iterator[Finding]:
+def sending(session: Session, now: datetime, limits: WorkerSettings) -> Iterator[Finding]:
     """Check in ``session`` for submissions that are uncertain at ``now`` for longer than ``limits`` allow."""
     before = now - timedelta(seconds=limits.quarantine_s)
     idle = case(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from schema.errors import StackError
-from schema.settings import Settings
+from schema.settings.shared import Settings
 
 _LOG_BYTES = 10 * 1024 * 1024
 _TAIL_BYTES = 16 * 1024

@@ -134,11 +134,12 @@ def test_worker_and_reconciler_come_up_and_go(settings: Settings, number: signal
         assert len(wait_for_workers(settings, {"stopped"}, 2)) == 2
 
 
-@pytest.mark.parametrize("command", ["worker", "reconciler"])
+@pytest.mark.parametrize("command", ["worker", "reconciler", "up"])
 def test_a_setting_that_is_wrong_is_named_and_nothing_starts(settings: Settings, command: str) -> None:
     settings.home.mkdir(mode=0o700)
     migrations.upgrade(settings.database_url)
     env = {**environment(settings), "ANNEALQ_WORKER_LEASE_S": "soon"}
     done = annealq(command, env=env, timeout=BOOT_S)
     assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].startswith("error: ANNEALQ_WORKER_LEASE_S, or ")
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: ANNEALQ_WORKER_LEASE_S, or ")

@@ -19,12 +19,12 @@ import pytest
 from sqlalchemy import select, update
 
 from schema.database import Database
+from schema.settings.worker import WorkerSettings
 from schema.states import BatchState, RunState
 from schema.tables import Batch, Run
 from tests.benchmarks.conftest import Record
 from tests.benchmarks.full_queue import fill
 from tests.integration.conftest import Outbox
-from worker.process.settings import WorkerSettings
 from worker.reconcile import reconcile
 from worker.scheduling import admission
 from worker.scheduling.dispatch import choose_batch, choose_batches

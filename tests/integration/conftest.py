@@ -25,6 +25,7 @@ from schema.messages import Message, Queue, Task
 from schema.network import weights
 from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver
+from schema.settings.worker import WorkerSettings
 from schema.states import NetworkState
 from schema.tables import Network
 from worker.context import Context
@@ -33,7 +34,6 @@ from worker.pipeline.find_duplicates import find_duplicates
 from worker.pipeline.finish_run import finish_run
 from worker.pipeline.sample_batch import sample_batch
 from worker.pipeline.score_batch import score_batch
-from worker.process.settings import WorkerSettings
 from worker.scheduling.dispatch import dispatch
 
 Cli = Callable[..., str]

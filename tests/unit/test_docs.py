@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from producer.api.core.settings import ApiSettings
 from producer.cli import app
 from schema.settings import Settings
+from schema.settings.worker import WorkerSettings
 from tests import documents
 from tests.documents import DIRECTIVES, PAGES, ROOT, Block
 from worker.process.crash_points import CrashPoint
-from worker.process.settings import WorkerSettings
 
 BLOCKS = [block for page in PAGES for block in documents.blocks(page)]
 _SIDES = ("producer", "worker", "schema")

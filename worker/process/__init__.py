@@ -1,6 +1,5 @@
-"""One worker process: settings, logs, metrics, its work, shutdown, crash points, hints.
+"""One worker process: logs, metrics, its work, shutdown, crash points, hints.
 
-settings.py      the table `[worker]` of the settings
 logs.py          structured logs on standard error
 meter.py         interface of its metrics: counters and timings
 activity.py      what it works on, for its logs and its row in the table of workers

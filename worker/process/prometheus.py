@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schema.errors import StackError
+from schema.settings.worker import WorkerSettings
 from worker.process.meter import BatchOutcome, Meter, ProblemOutcome, Step
-from worker.process.settings import WorkerSettings
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

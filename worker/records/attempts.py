@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from schema.database import transition, transition_all
 from schema.parameters import Solver
+from schema.settings.worker import WorkerSettings
 from schema.states import BatchState, State
 from schema.tables import Batch, Calibration, Embedding, Network, Preparation, Problem, Run
-from worker.process.settings import WorkerSettings
 from worker.records import runs
 from worker.records.leases import STATES, HintedTable, LeasedTable, SimplyClaimed
 from worker.records.retries import Discard, Retry, after_silence

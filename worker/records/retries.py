@@ -19,7 +19,7 @@ from schema.errors import (
     Uncertain,
     reason,
 )
-from worker.process.settings import WorkerSettings
+from schema.settings.worker import WorkerSettings
 
 # A database restarts within seconds, and a full disk may be extended.
 _TEMPORARY = (Unavailable, DatabaseUnavailable, DatabaseFull)

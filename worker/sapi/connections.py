@@ -14,8 +14,8 @@ from schema.errors import Refused
 from schema.parameters import Parameters, QpuChoice, Solver
 from schema.settings import Settings
 from schema.settings import load as load_settings
+from schema.settings.worker import WorkerSettings
 from worker.process import shutdown
-from worker.process.settings import WorkerSettings
 
 if TYPE_CHECKING:
     from worker.embedding.model.found import StoredEmbedding

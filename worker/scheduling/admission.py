@@ -22,10 +22,10 @@ from sqlalchemy.orm import Session
 
 from schema.calendar.run_hours import RunHours
 from schema.quantities import number_text
+from schema.settings.worker import WorkerSettings
 from schema.states import LIVE_RUNS, PausedBy, RunState
 from schema.tables import Batch, Problem, Run
 from schema.tables.costs import IN_FLIGHT, STEP_US, charge_ratio
-from worker.process.settings import WorkerSettings
 from worker.records import spending
 
 _LATELY, _ANSWERS = timedelta(minutes=10), 20  # answers that predict the duration of the next one

@@ -24,8 +24,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from schema.parameters import Solver
+from schema.settings.worker import WorkerSettings
 from schema.tables import Breaker
-from worker.process.settings import WorkerSettings
 
 log = structlog.get_logger()
 

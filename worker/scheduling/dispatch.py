@@ -20,10 +20,10 @@ from schema.calendar.run_hours import RunHours
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.parameters import solver_key
+from schema.settings.worker import WorkerSettings
 from schema.states import LIVE_RUNS, BatchState
 from schema.tables import Batch, Run
 from worker.process.hints import Hints
-from worker.process.settings import WorkerSettings
 from worker.records import problems
 from worker.scheduling import circuit_breaker
 

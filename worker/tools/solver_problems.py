@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from schema.parameters import solver as solver_named
-from worker.process.settings import load
+from schema.settings import load_worker
 from worker.records.problems import KEYED_LABEL, LABEL
 from worker.sapi import problems
 from worker.sapi.client import connect
@@ -37,7 +37,7 @@ def lines(name: str, keys: Sequence[str], labels: set[str]) -> Iterator[dict[str
     Raises:
         Refused, Unavailable: as `connect` and `problems.find_all` say.
     """
-    client = connect(replace(SolverConnections(load()).access(solver_named(name)), retries=_RETRIES))
+    client = connect(replace(SolverConnections(load_worker()).access(solver_named(name)), retries=_RETRIES))
     prefixes = tuple(LABEL + key for key in keys)
     try:
         with mapping_errors():

@@ -25,11 +25,11 @@ def test_an_empty_home_says_how_to_start(command: str) -> None:
     assert not list(Path(os.environ["ANNEALQ_HOME"]).iterdir())
 
 
-def test_a_wrong_setting_of_the_workers_ends_a_stack_with_one_line() -> None:
-    pytest.importorskip("torch", reason="a worker needs the worker extra")
-    done = annealq("up", env={"ANNEALQ_WORKER_LEASE_S": "soon"})
+def test_a_wrong_setting_of_the_emulator_ends_a_stack_with_one_line() -> None:
+    pytest.importorskip("dimod", reason="an emulator needs the emulator extra")
+    done = annealq("up", "--emulator", env={"ANNEALQ_EMULATOR_CHIPS": "foo"})
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert done.returncode == 1
-    assert "cannot start: ANNEALQ_WORKER_LEASE_S" in line
+    assert "cannot start: unknown chip 'foo'; available: " in line
     assert "Traceback" not in done.stderr
     assert "starting it again" not in done.stderr

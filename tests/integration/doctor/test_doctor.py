@@ -26,7 +26,6 @@ from producer.calibration import overlap
 from producer.cli import app
 from producer.doctor import examination
 from producer.doctor.finding import Diagnosis, Finding
-from producer.doctor.limits import ExaminationLimits
 from producer.networks.choose import choose_network
 from producer.networks.training import enqueue_training
 from producer.runs import control, queries
@@ -38,6 +37,7 @@ from schema.messages import Message, Task
 from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver
 from schema.settings import load
+from schema.settings.worker import WorkerSettings
 from schema.states import CalibrationState, PreparationState, RunState
 from schema.tables import (
     Base,
@@ -58,7 +58,6 @@ from tests.integration.rows import add_chip, add_embedding
 from worker.context import Context
 from worker.pipeline.sample_batch import sample_batch
 from worker.pipeline.score_batch import score_batch
-from worker.process.settings import WorkerSettings
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class Ward:
 
     def examine(self) -> Diagnosis:
         return examination.examine(
-            self.database, load(), ExaminationLimits(), lambda _name, _size: lambda _done: None
+            self.database, load(), WorkerSettings(), lambda _name, _size: lambda _done: None
         )
 
     def repair(self) -> Diagnosis:
@@ -369,8 +368,6 @@ def test_a_run_that_was_paused_and_ended_all_the_same_is_well(ward: Ward) -> Non
 
 
 def test_the_quarantine_is_that_of_the_workers(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ExaminationLimits().quarantine_s == WorkerSettings().quarantine_s
-    assert ExaminationLimits().lease_s == WorkerSettings().lease_s
     ward.damage(PROBLEM)
     monkeypatch.setenv("ANNEALQ_WORKER_QUARANTINE_S", str(100 * 365 * 86_400))
     assert ward.findings() == []

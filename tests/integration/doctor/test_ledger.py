@@ -10,7 +10,6 @@ from sqlalchemy import delete, func, select, update
 
 from producer.doctor import examination
 from producer.doctor.finding import Diagnosis
-from producer.doctor.limits import ExaminationLimits
 from producer.networks.chosen import ChosenNetwork
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
@@ -18,6 +17,7 @@ from schema.errors import AnnealqError
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import Settings, load
+from schema.settings.worker import WorkerSettings
 from schema.states import ProblemState, RunState
 from schema.tables import Ledger, Problem, Run, SampleSet, Spending
 from schema.tables.costs import cost_us
@@ -25,7 +25,6 @@ from tests.emulators import TOKEN, Emulator, wait_until
 from tests.integration.conftest import START, Outbox, some_images, work_off
 from tests.ledgers import assert_spendings_agree
 from worker.context import Context
-from worker.process.settings import WorkerSettings
 from worker.records.problems import LABEL
 from worker.sapi import problems
 from worker.sapi.client import Access, connect
@@ -65,7 +64,7 @@ def examine(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("ANNEALQ_EMULATOR_URL", settings.emulator_url)
     monkeypatch.setenv("ANNEALQ_EMULATOR_TOKEN", settings.emulator_token)
     return examination.examine(
-        database, settings, ExaminationLimits(), lambda _name, _size: lambda _done: None, Solver.EMULATOR
+        database, settings, WorkerSettings(), lambda _name, _size: lambda _done: None, Solver.EMULATOR
     )
 
 

@@ -14,13 +14,13 @@ from schema.codecs.tiling import Tiling
 from schema.database import Database
 from schema.errors import Deferred, Refused
 from schema.parameters import Parameters, Solver
+from schema.settings.worker import WorkerSettings
 from schema.states import BatchState, EmbeddingState, ProblemState
 from schema.tables import Batch, Embedding, Problem
 from tests.integration.conftest import START, Clock, some_images
 from tests.integration.rows import TILES, add_chip
 from worker.embedding.model.found import FoundTiling
 from worker.embedding.model.graphs import Interactions
-from worker.process.settings import WorkerSettings
 from worker.records import attempts, claims, embeddings
 from worker.records.embeddings import EmbeddingRequest, SearchJob
 

@@ -11,10 +11,10 @@ from sqlalchemy import insert, select, update
 from producer.enqueued import Enqueued
 from producer.networks.choose import ChosenNetwork
 from schema.database import Database
+from schema.settings.worker import WorkerSettings
 from schema.states import ProblemState
 from schema.tables import Batch, Calibration, Event, Network, Preparation, Problem
 from tests.integration.conftest import START, Clock, network_row
-from worker.process.settings import WorkerSettings
 from worker.records import attempts, claims, leases
 from worker.records.retries import Discard, Retry
 

@@ -13,11 +13,11 @@ from producer.enqueued import Enqueued
 from schema.database import Database, leader_lease, transition
 from schema.errors import LeaseLost, StaleState
 from schema.messages import Message, Task
+from schema.settings.worker import WorkerSettings
 from schema.states import BatchState, RunState
 from schema.tables import Batch, Event, Leader, Run
 from tests.integration.conftest import Clock, Outbox
 from worker import reconcile
-from worker.process.settings import WorkerSettings
 from worker.records import attempts, batches, claims, leases
 from worker.records.retries import Discard, Retry
 from worker.scheduling.dispatch import choose_batch, dispatch

@@ -24,13 +24,13 @@ from schema.errors import AnnealqError
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver, Unembedding, Visible
 from schema.settings import load as load_settings
+from schema.settings.worker import WorkerSettings
 from schema.states import CalibrationState, PausedBy, RunState
 from schema.tables import Run, Spending
 from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import Outbox, some_images, work_off
 from worker.context import Context
 from worker.pipeline.dry_run import plan_dry_run
-from worker.process.settings import WorkerSettings
 
 GRID = ParameterGrid.embedded(reads=40, qpu="tiny", tiles=2, visibles=(Visible.FOLDED,), factors=(1.0,))
 IMAGES = 12

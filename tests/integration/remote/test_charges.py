@@ -20,6 +20,7 @@ from schema.database import Database
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import load as load_settings
+from schema.settings.worker import WorkerSettings
 from schema.states import PausedBy, RunState
 from schema.tables import Batch, Problem, Run, Spending
 from schema.tables.costs import charge_ratio
@@ -28,7 +29,6 @@ from tests.integration.conftest import Outbox, some_images, work_off
 from tests.ledgers import assert_spendings_agree
 from worker import reconcile
 from worker.context import Context
-from worker.process.settings import WorkerSettings
 
 PARAMETERS = Parameters(reads=20, tiles=2, qpu="tiny", visible=Visible.FOLDED)
 SETTINGS = WorkerSettings(max_attempts=2, quarantine_s=0.3, solver_timeout_s=5.0, in_flight=8)

@@ -18,13 +18,13 @@ from producer.runs.rescore import enqueue_rescored, hinted_batches
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver, Unembedding, Visible
 from schema.settings import load as load_settings
+from schema.settings.worker import WorkerSettings
 from schema.tables import Run
 from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import Cli, Outbox, some_images, work_off
 from worker.compute.controls import spread
 from worker.context import Context
 from worker.network import inference
-from worker.process.settings import WorkerSettings
 
 PARAMETERS = Parameters(reads=20, qpu="tiny", tiles=8, visible=Visible.FOLDED)
 IMAGES = 160

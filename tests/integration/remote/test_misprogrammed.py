@@ -20,6 +20,7 @@ from schema.database import Database
 from schema.messages import Message, Task
 from schema.parameters import Gauge, Parameters, Solver, Visible
 from schema.settings import load as load_settings
+from schema.settings.worker import WorkerSettings
 from schema.states import ProblemState, RunState
 from schema.tables import Classification, Event, Problem, Run, SampleSet
 from tests.emulators import TOKEN, Emulator
@@ -28,7 +29,6 @@ from tests.ledgers import assert_spendings_agree
 from worker.context import Context
 from worker.emulator.qpu import imperfections, presets
 from worker.emulator.qpu.solver import EmulatedSolver
-from worker.process.settings import WorkerSettings
 
 TILES = 8
 IMAGES = 20 * TILES

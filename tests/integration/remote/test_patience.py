@@ -21,6 +21,7 @@ from schema.database import Database
 from schema.errors import ParameterError
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import load as load_settings
+from schema.settings.worker import WorkerSettings
 from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, Breaker, Classification, Event, Problem, Run
 from tests.emulators import TOKEN, Emulator
@@ -28,7 +29,6 @@ from tests.integration.conftest import USE_CASES, Outbox, some_images
 from tests.ledgers import assert_spendings_agree
 from worker.context import Context
 from worker.pipeline.sample_batch import sample_batch
-from worker.process.settings import WorkerSettings
 from worker.scheduling.dispatch import dispatch
 
 PARAMETERS = Parameters(reads=20, tiles=2, qpu="tiny", visible=Visible.FOLDED)

@@ -21,12 +21,12 @@ from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import load as load_settings
+from schema.settings.worker import WorkerSettings
 from schema.states import ProblemState, RunState
 from schema.tables import Breaker, Embedding, Event, Problem, Run
 from tests.emulators import TOKEN, Emulator, wait_until
 from tests.integration.conftest import USE_CASES, Cli, Outbox, some_images
 from worker.context import Context
-from worker.process.settings import WorkerSettings
 from worker.scheduling.dispatch import dispatch
 
 PARAMETERS = Parameters(reads=20, tiles=2, visible=Visible.FOLDED)

@@ -24,6 +24,7 @@ from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import load as load_settings
+from schema.settings.worker import WorkerSettings
 from schema.states import BatchState, RunState
 from schema.tables import Batch, Breaker, Event, Problem, Run
 from tests.emulators import TOKEN, Emulator
@@ -31,7 +32,6 @@ from tests.integration.conftest import USE_CASES, Cli, Outbox, some_images
 from tests.ledgers import assert_spendings_agree
 from worker.context import Context
 from worker.pipeline.dry_run import plan_dry_run
-from worker.process.settings import WorkerSettings
 from worker.records import batches, claims
 from worker.records.attempts import release_expired
 from worker.scheduling.dispatch import dispatch

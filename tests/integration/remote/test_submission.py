@@ -24,13 +24,13 @@ from schema.errors import Unavailable
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver, Unembedding, Visible
 from schema.settings import load as load_settings
+from schema.settings.worker import WorkerSettings
 from schema.states import BatchState, CalibrationState, ProblemState, RunState
 from schema.tables import Batch, Calibration, Chip, Classification, Embedding, Problem, Run, SampleSet
 from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import Outbox, some_images, work_off
 from worker.context import Context
 from worker.pipeline.sample_batch import sample_batch
-from worker.process.settings import WorkerSettings
 from worker.sapi.qpu import SolverConnection
 
 TINY = ("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}")

@@ -20,6 +20,7 @@ from schema.database import Database
 from schema.messages import Message, Task
 from schema.parameters import Gauge, Parameters, Solver, Visible
 from schema.settings import load as load_settings
+from schema.settings.worker import WorkerSettings
 from schema.states import ProblemState, RunState
 from schema.tables import Batch, Embedding, Problem, Run, SampleSet
 from tests.emulators import TOKEN, Emulator
@@ -28,7 +29,6 @@ from worker.compute import scoring
 from worker.context import Context
 from worker.embedding.model.unembedding import unembed
 from worker.pipeline.sample_batch import sample_batch
-from worker.process.settings import WorkerSettings
 from worker.records import batches
 
 IMAGES = 5

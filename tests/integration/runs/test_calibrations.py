@@ -29,6 +29,7 @@ from schema.errors import ImageError, ParameterError
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Rule, Solver, Visible
 from schema.settings import load
+from schema.settings.worker import WorkerSettings
 from schema.states import BatchState, CalibrationState, RunState
 from schema.tables import Batch, BatchImages, Calibration, Network, Run, SampleSet, TrainingSet
 from tests.integration.conftest import (
@@ -46,7 +47,6 @@ from worker.annealers.simulated import SimulatedAnnealer
 from worker.compute.candidates import Choice
 from worker.context import Context
 from worker.network import inference
-from worker.process.settings import WorkerSettings
 from worker.records import attempts, claims
 
 SMALL = ParameterGrid(reads=20)

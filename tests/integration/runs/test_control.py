@@ -18,6 +18,7 @@ from schema.errors import NotFound, ParameterError
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver, Visible, solver_key
 from schema.settings import load as load_settings
+from schema.settings.worker import WorkerSettings
 from schema.states import BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Breaker, Classification, Problem, Run, Spending
 from tests.emulators import TOKEN, Emulator, wait_until
@@ -28,7 +29,6 @@ from worker import reconcile
 from worker.context import Context
 from worker.pipeline.sample_batch import sample_batch
 from worker.process import shutdown
-from worker.process.settings import WorkerSettings
 from worker.records import spending
 from worker.scheduling import circuit_breaker
 from worker.scheduling.dispatch import choose_batches

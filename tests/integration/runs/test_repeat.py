@@ -23,12 +23,12 @@ from schema.network import weights
 from schema.network.architecture import Architecture
 from schema.parameters import Origin
 from schema.settings import load
+from schema.settings.worker import WorkerSettings
 from schema.states import NetworkState
 from schema.tables import Network
 from tests.integration.conftest import START, Cli, Outbox, work_off
 from tests.serving import client, serving
 from worker.context import Context
-from worker.process.settings import WorkerSettings
 
 
 @pytest.fixture(autouse=True)

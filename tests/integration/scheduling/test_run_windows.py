@@ -18,6 +18,7 @@ from schema.database import Database
 from schema.errors import ParameterError
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver
+from schema.settings.worker import WorkerSettings
 from schema.states import BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Classification, Event, Problem, Run
 from tests.integration.conftest import START, Cli, Clock, Outbox, some_images, work_off
@@ -25,7 +26,6 @@ from worker import reconcile
 from worker.context import Context
 from worker.pipeline.sample_batch import sample_batch
 from worker.pipeline.score_batch import score_batch
-from worker.process.settings import WorkerSettings
 from worker.records import runs
 from worker.scheduling.admission import HoldReason, read_usage, within_limits
 

@@ -20,12 +20,12 @@ from schema.database import Database
 from schema.errors import AnnealqError, NotFound, ParameterError
 from schema.parameters import Solver, Visible
 from schema.settings import load
+from schema.settings.worker import WorkerSettings
 from schema.states import FiringState, PausedBy, RunState
 from schema.tables import Firing, Run
 from tests.emulators import wait_until
 from tests.integration.conftest import START, Cli, Clock, Outbox
 from worker import reconcile
-from worker.process.settings import WorkerSettings
 
 NIGHTLY = Cron.parse("0 22 * * *", "UTC")
 DAY_S = 86_400

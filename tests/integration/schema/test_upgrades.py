@@ -13,7 +13,6 @@ from sqlalchemy import Connection, MetaData, Select, func, insert, select, text
 
 import migrations
 from producer.doctor import examination
-from producer.doctor.limits import ExaminationLimits
 from producer.networks.choose import choose_network
 from producer.runs import control, queries, summary
 from producer.runs.enqueue import RunOptions, enqueue_run
@@ -23,6 +22,7 @@ from schema.errors import DatabaseOutdated, DatabaseTooNew
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import load
+from schema.settings.worker import WorkerSettings
 from schema.states import BatchState, RunState
 from schema.tables import Base, Batch, Classification, Network, Problem, Run
 from tests.conftest import administer, annealq, named
@@ -32,7 +32,6 @@ from worker import reconcile
 from worker.context import Context
 from worker.pipeline.sample_batch import sample_batch
 from worker.pipeline.score_batch import score_batch
-from worker.process.settings import WorkerSettings
 
 OLD = "0003"
 REMOTE = Parameters(reads=10, tiles=2, qpu="tiny", visible=Visible.FOLDED)
@@ -236,7 +235,7 @@ def test_work_of_an_older_revision_is_finished(old_url: str, tmp_path: Path, emu
     assert len(theirs) == accepted + 1  # the one that had got lost
     assert {key: round(us or 0) for key, us in charged.items()} == {key: theirs[key] for key in charged}
     assert len(charged) == 4
-    seen = examination.examine(database, load(), ExaminationLimits(), lambda _name, _size: lambda _done: None)
+    seen = examination.examine(database, load(), WorkerSettings(), lambda _name, _size: lambda _done: None)
     assert seen.findings == ()
     database.dispose()
 

@@ -21,12 +21,12 @@ WORKER = """
 import multiprocessing, os, urllib.request
 from worker.process import prometheus
 from worker.process.meter import ProblemOutcome, BatchOutcome, Step
-from worker.process.settings import load
+from schema.settings import load_worker
 
 prometheus.prepare()
 
 def count():
-    meter = prometheus.meter(load())
+    meter = prometheus.meter(load_worker())
     for outcome in BatchOutcome:
         meter.batch(outcome)
     meter.problem(ProblemOutcome.ANSWERED)

@@ -9,8 +9,7 @@ import pytest
 
 from producer.api.core.settings import ApiSettings
 from schema.errors import ParameterError
-from schema.settings import TABLES, Settings, TomlSettings, default_home, load
-from worker.process.settings import WorkerSettings
+from schema.settings import TABLES, default_home, load
 
 
 @pytest.mark.parametrize(
@@ -37,17 +36,20 @@ def test_what_is_no_address_of_an_emulator_is_refused(given: str, monkeypatch: p
         load()
 
 
+def test_a_wrong_setting_of_workers_is_refused_by_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANNEALQ_WORKER_LEASE_S", "-1")
+    with pytest.raises(ParameterError, match=r"^ANNEALQ_WORKER_LEASE_S, or its line of annealq\.toml: .*-1"):
+        load()
+
+
 def test_an_empty_home_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANNEALQ_HOME", "")
     with pytest.raises(ParameterError, match="ANNEALQ_HOME is empty: set it"):
         load()
 
 
-def test_the_registry_has_the_names_of_all_settings() -> None:
-    kinds: list[type[TomlSettings]] = [Settings, WorkerSettings, ApiSettings]
-    for kind in kinds:
-        (*table,) = kind.model_fields["toml_table"].default or ("",)
-        assert TABLES[table[0]] == set(kind.model_fields) - {"toml_table"}
+def test_the_registry_has_the_names_of_the_api() -> None:
+    assert TABLES["api"] == set(ApiSettings.model_fields) - {"toml_table"}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from schema.errors import (
     Unavailable,
     Uncertain,
 )
-from worker.process.settings import WorkerSettings
+from schema.settings.worker import WorkerSettings
 from worker.records.retries import Discard, Retry, after_silence, decide
 
 SETTINGS = WorkerSettings(max_attempts=6, retry_base_s=2, retry_limit_s=20)

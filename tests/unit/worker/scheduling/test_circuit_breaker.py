@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from schema.parameters import solver_key
-from worker.process.settings import WorkerSettings
+from schema.settings.worker import WorkerSettings
 from worker.scheduling.circuit_breaker import BrokenSolver, is_open, wait_s
 
 SETTINGS = WorkerSettings(retry_base_s=0.5, probe_s=3, retry_limit_s=60, breaker_failures=3)

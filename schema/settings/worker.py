@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from schema.settings import TomlSettings, read
+from schema.settings.toml import TomlSettings
 
 
 class WorkerSettings(TomlSettings):
@@ -88,8 +88,3 @@ class WorkerSettings(TomlSettings):
     def month_budget_us(self) -> int | None:
         """Return the budget of a month in microseconds."""
         return None if self.month_budget_s is None else round(self.month_budget_s * 1e6)
-
-
-def load() -> WorkerSettings:
-    """Read the settings; raise ParameterError with the name of a wrong value."""
-    return read(WorkerSettings)
