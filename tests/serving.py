@@ -15,6 +15,7 @@ from producer.api.core.settings import ApiSettings
 from producer.api.core.settings import load as load_api
 from producer.api.server import Server
 from schema.settings import load
+from tests import described
 
 
 @contextmanager
@@ -37,7 +38,10 @@ def serving(database_url: str, api: ApiSettings | None = None, *, is_private: bo
 
 @contextmanager
 def client(address: str, key: str | None = None) -> Iterator[httpx.Client]:
-    """A plain HTTP client, with a key where one is given."""
+    """A plain HTTP client, with a key where one is given. Each answer must be one that is described."""
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    with httpx.Client(base_url=address, headers=headers, timeout=30, trust_env=False) as opened:
+    hooks = {"response": [described.check]}
+    with httpx.Client(
+        base_url=address, headers=headers, timeout=30, trust_env=False, event_hooks=hooks
+    ) as opened:
         yield opened

@@ -5,7 +5,9 @@
     core/      what every request passes: settings, body limit, permissions, errors
     keys/      API keys, the caller of a request, and limits
     live/      what one process shares between requests: caches, progress of runs, the notifier of workers
-    routes/    the endpoints, one file for each resource
+    models/    the bodies of answers
+    reference/ the description of the API, for programs and people
+    routes/    the endpoints, one room for each kind of resource
 
 The API reads and writes rows, as the command line does. Runs continue while no API process is running.
 """

@@ -10,32 +10,22 @@ from typing import Any
 
 import anyio.to_thread
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from producer.api.core import errors
 from producer.api.core.body_limit import BodyLimit
 from producer.api.core.key_check import KeyCheck
-from producer.api.core.problems import problem_schemas
 from producer.api.core.service import Service
-from producer.api.routes import (
-    catalogue,
-    events,
-    health,
-    metrics,
-    options,
-    pages,
-    problems,
-    results,
-    runs,
-    submissions,
-    webhooks,
-)
+from producer.api.reference import openapi, page
+from producer.api.routes import health, metrics, pages, problems, webhooks
+from producer.api.routes.catalogue import embeddings, networks
+from producer.api.routes.runs import control, events, listing, results, run
+from producer.api.routes.submissions import options, submissions
 from producer.webhooks.sender import WebhookSender
 
-ROUTERS = (
-    *(submissions.router, runs.router, results.router, events.router),
-    *(catalogue.router, health.router, metrics.router, problems.router),
+ROUTES = (
+    *(submissions, listing, run, control, results, events),
+    *(networks, embeddings, health, metrics, problems),
 )
 
 
@@ -46,13 +36,13 @@ def build(service: Service) -> FastAPI:
         version=version("annealq"),
         description="Classify images on a quantum annealer, as an asynchronous queue of batches.",
         lifespan=_lifespan,
-        docs_url="/docs",
+        docs_url=None,
         redoc_url=None,
-        responses=errors.RESPONSES,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
-    for router in ROUTERS:
-        app.include_router(router)
+    for routes in (*ROUTES, page):
+        app.include_router(routes.router)
     app.router.default = _outside_api(app.router.default, pages.dashboard(service).app())
     app.add_middleware(BodyLimit, max_body=service.api.max_body, carries_images=submissions.carries_images)
     app.add_middleware(KeyCheck, authenticator=service.authenticator)
@@ -93,15 +83,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
     if not app.openapi_schema:
-        described = get_openapi(
-            title=app.title,
-            version=app.version,
-            description=app.description,
-            routes=app.routes,
-            webhooks=webhooks.router.routes,
-        )
-        described.setdefault("components", {}).setdefault("schemas", {}).update(
-            {**options.schemas(), **problem_schemas()}
-        )
-        app.openapi_schema = described
+        served = [route for routes in ROUTES for route in routes.router.routes]
+        app.openapi_schema = openapi.describe(app, served, options.schemas(), webhooks.router.routes)
     return app.openapi_schema

@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from producer.api.core.problems import MEDIA_TYPE, FieldError, ProblemResponse
+from producer.api.core.problems import FieldError, ProblemResponse
 from schema.errors import (
     AnnealqError,
     BrokerUnavailable,
@@ -72,14 +72,6 @@ class InvalidFields(ParameterError):
         """Describe pydantic's ``problems``; without a ``location``, theirs begin with one."""
         self.errors = [_field_error(problem, location) for problem in problems]
         super().__init__("; ".join(f"{one.field}: {one.detail}" for one in self.errors))
-
-
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    "default": {
-        "description": "An error: every status from 400 has this body.",
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
-    }
-}
 
 
 def install(app: FastAPI) -> None:

@@ -98,6 +98,7 @@ def requires(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
         _check(caller, scope)
         return caller
 
+    allowed.scope = scope  # type: ignore[attr-defined] # read by the description of the API
     return allowed
 
 

@@ -7,24 +7,23 @@ from fastapi.responses import JSONResponse
 
 from producer.api.core.problems import ProblemResponse
 from producer.api.core.service import Service, Shared
+from producer.api.models.service import Liveness, Readiness
 from producer.stack import broker
 from schema.errors import BrokerUnavailable, DatabaseOutdated, DatabaseTooNew, ParameterError, StorageError
 
-router = APIRouter()
+router = APIRouter(tags=["service"])
 
 _READY = "ready"
 
 
-@router.get("/healthz", summary="Is the process alive?")
-async def alive() -> JSONResponse:
+@router.get("/healthz", summary="Is the process alive?", response_model=Liveness)
+async def is_alive() -> JSONResponse:
     """Answer without a look at database or broker."""
     return JSONResponse({"status": "alive"})
 
 
-@router.get(
-    "/readyz", summary="Can it serve?", responses={503: {"description": "Names the part that is not ready."}}
-)
-def ready(service: Shared) -> JSONResponse:
+@router.get("/readyz", summary="Can it serve?", response_model=Readiness)
+def is_ready(service: Shared) -> JSONResponse:
     """Check that the database answers with the right revision, and that the broker answers."""
     parts = {"database": _database(service), "broker": _broker(service)}
     missing = {name: state for name, state in parts.items() if state != _READY}

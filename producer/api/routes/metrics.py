@@ -8,11 +8,16 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from producer.api.core.service import Shared
 from producer.api.keys.authentication import Reader
 
-router = APIRouter()
+router = APIRouter(tags=["service"])
 
 
-@router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
-def metrics(service: Shared, caller: Reader) -> Response:
+@router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+def read_metrics(service: Shared, caller: Reader) -> Response:
     """Return counts of runs, batches, images and problems by state, QPU time, and the age of due batches.
 
     A caller who sees all runs also gets the metrics of each unfinished run.

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from pydantic import BaseModel
 
 from producer.api.core.problems import TITLES, TYPES
+from producer.api.models.service import ProblemKind
 from schema.errors import NotFound
 
-router = APIRouter()
-
-
-class ProblemKind(BaseModel):
-    """A kind of error."""
-
-    type: str
-    code: str
-    title: str
+router = APIRouter(tags=["service"])
 
 
 @router.get("/problems", summary="List the kinds of errors")

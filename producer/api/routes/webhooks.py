@@ -8,7 +8,7 @@ from typing import Any, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-router = APIRouter()
+router = APIRouter(tags=["webhooks"])
 
 
 Kind = Literal["run.done", "run.failed", "run.cancelled", "run.waiting", "run.resumed", "run.alarm"]
@@ -30,5 +30,5 @@ class WebhookMessage(BaseModel):
 
 
 @router.post("run", summary="Be notified about a run")
-def notify(message: WebhookMessage) -> None:
+def run_changed(message: WebhookMessage) -> None:
     """Receive a `message` when a run ends, or waits for a solver that fails; answer with 2xx."""

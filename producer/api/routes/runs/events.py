@@ -16,7 +16,7 @@ from producer.runs import queries
 from producer.runs.summary import plain
 from schema.states import FINISHED_RUNS
 
-router = APIRouter()
+router = APIRouter(tags=["events"])
 
 _HEARTBEAT_S = 15.0  # shorter than proxies wait for a silent server
 _RETRY_MS = 2_000
@@ -26,9 +26,9 @@ _RETRY_MS = 2_000
     "/v1/runs/{run}/events",
     summary="Follow a run",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/event-stream": {}}}},
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
-async def follow(run: SeenRun, service: Shared) -> StreamingResponse:
+async def follow_run(run: SeenRun, service: Shared) -> StreamingResponse:
     """Send events `progress` of the `run` (images sampled, scored, failed), and finally an event `end`."""
     await run_in_threadpool(_check, service, run)
     return StreamingResponse(

@@ -20,7 +20,7 @@ import numpy as np
 
 from producer.api.core.errors import printable
 from producer.api.core.settings import ApiSettings
-from producer.api.routes.options import RunBody, RunBodyOptions
+from producer.api.routes.submissions.options import RunBody, RunBodyOptions
 from producer.images.idx import find_labels_file
 from producer.images.imageset import DataOrigin, ImageSet
 from producer.images.labels import to_labels

@@ -15,23 +15,26 @@ from starlette.background import BackgroundTask
 
 from producer.api.core.run_permissions import SeenRun
 from producer.api.core.service import Shared
+from producer.api.models.runs import ResultPage
 from producer.reports import export
 from producer.runs import queries, results
 from producer.runs.queries import RunSummary
 from schema.errors import RequestRefused
 
-router = APIRouter()
+router = APIRouter(tags=["results"])
 
 _MAX_PAGE = 10_000
 _PAGE = 1_000
 _JSON, _CSV, _PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 _FORMATS: dict[str, export.Format] = {_CSV: "csv", _PARQUET: "parquet"}
+_FILE = {"type": "string", "format": "binary"}
 
 
 @router.get(
     "/v1/runs/{run}/results",
     summary="Read the classified images",
-    responses={406: {"description": "None of the formats in `Accept` is available."}},
+    response_model=ResultPage,
+    responses={200: {"content": {kind: {"schema": _FILE} for kind in _FORMATS}}},
 )
 def read_results(
     run: SeenRun,

@@ -20,9 +20,10 @@ from producer.api.keys import limits
 from producer.api.keys.authentication import Submitter
 from producer.api.keys.keys import Caller
 from producer.api.live.links import links
-from producer.api.routes import options, uploads
-from producer.api.routes.options import RunBodyOptions
-from producer.api.routes.uploads import SentFile
+from producer.api.models.runs import SubmittedRun
+from producer.api.routes.submissions import options, uploads
+from producer.api.routes.submissions.options import RunBodyOptions
+from producer.api.routes.submissions.uploads import SentFile
 from producer.context import AppContext
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
@@ -32,7 +33,7 @@ from schema.errors import ParameterError, RequestRefused
 from schema.states import RunState
 from schema.tables.api import RunSubmission
 
-router = APIRouter()
+router = APIRouter(tags=["runs"])
 
 MAX_JSON = 16_000_000  # bytes; Python objects need many times as much memory
 _MAX_FILES = 10_001
@@ -60,9 +61,9 @@ def carries_images(method: str, path: str) -> bool:
     "/v1/runs",
     status_code=202,
     summary="Classify images",
+    response_model=SubmittedRun,
     responses={
-        200: {"description": "The run exists already, by the same Idempotency-Key."},
-        409: {"description": "The Idempotency-Key belongs to another request."},
+        200: {"model": SubmittedRun, "description": "The run exists already, by the same Idempotency-Key."}
     },
     openapi_extra={
         "requestBody": {
@@ -74,7 +75,7 @@ def carries_images(method: str, path: str) -> bool:
         }
     },
 )
-async def submit(
+async def submit_run(
     request: HttpRequest, service: Shared, caller: Submitter, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """Enqueue a run of images: files of a form, numbers in JSON, or a `uri` below an allowed folder."""

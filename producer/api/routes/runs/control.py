@@ -1,31 +1,26 @@
-"""Runs over HTTP: list, show, pause, resume and cancel them."""
+"""Pauses, resumes and cancels runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated
 
-from fastapi import APIRouter, Query
-from fastapi.encoders import jsonable_encoder
-from fastapi.responses import JSONResponse, Response
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from producer.api.core.run_permissions import OwnRun, SeenRun
+from producer.api.core.run_permissions import OwnRun
 from producer.api.core.service import Shared
-from producer.api.keys.authentication import Reader, Submitter
+from producer.api.keys.authentication import Submitter
 from producer.api.keys.keys import Scope
-from producer.progress.reasons import outages_of
-from producer.runs import control, queries
+from producer.api.models.runs import CancelledRun, ResumedRun, RunStateNow
+from producer.runs import control
 from producer.runs.request import MAX_BUDGET_US
-from producer.runs.summary import outage_values
 from schema.errors import ParameterError, RequestRefused
 from schema.states import RunState
 
-router = APIRouter()
-
-_MAX_PAGE = 500
+router = APIRouter(tags=["runs"])
 
 
 class Resumption(BaseModel):
@@ -51,53 +46,26 @@ class Resumption(BaseModel):
     )
 
 
-@router.get("/v1/runs", summary="List runs")
-def list_runs(
-    service: Shared,
-    caller: Reader,
-    limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 20,
-    before: Annotated[int | None, Query(ge=1, lt=2**63, description="Only runs older than this one.")] = None,
-    state: RunState | None = None,
-) -> JSONResponse:
-    """Return up to `limit` runs that the `caller` sees, newest first: in a `state`, and `before` a run.
-
-    `next` is the path of the following page.
-    """
-    with service.database.reading() as session:
-        runs = queries.runs(session, limit, before=before, state=state, owned_by=caller.only)
-        outages = outages_of(session, runs)
-    following = None
-    if len(runs) == limit:
-        condition = f"&state={state}" if state else ""
-        following = f"/v1/runs?limit={limit}&before={runs[-1].run_id}{condition}"
-    shown = [asdict(run) | outage_values(outages.get(run.run_id)) for run in runs]
-    return JSONResponse({"runs": jsonable_encoder(shown), "next": following})
-
-
-@router.get("/v1/runs/{run}", summary="Show a run")
-async def show(run: SeenRun, service: Shared) -> Response:
-    """Return what `annealq runs show RUN --json` prints about the `run`."""
-    return Response(await service.snapshots.get(run), media_type="application/json")
-
-
-@router.post("/v1/runs/{run}/cancel", summary="Cancel a run")
-def cancel(run: OwnRun, service: Shared) -> JSONResponse:
+@router.post("/v1/runs/{run}/cancel", summary="Cancel a run", response_model=CancelledRun)
+def cancel_run(run: OwnRun, service: Shared) -> JSONResponse:
     """Cancel the `run`, and return its charges and problems still in flight. Scored images stay stored."""
     with _conflicts():
         spent = control.cancel(service.database, run)
     return JSONResponse({"run_id": run, "state": RunState.CANCELLED, **asdict(spent)})
 
 
-@router.post("/v1/runs/{run}/pause", summary="Pause a run")
-def pause(run: OwnRun, service: Shared) -> JSONResponse:
+@router.post("/v1/runs/{run}/pause", summary="Pause a run", response_model=RunStateNow)
+def pause_run(run: OwnRun, service: Shared) -> JSONResponse:
     """Pause the `run`. Problems already submitted are still collected and stored."""
     with _conflicts():
         control.pause(service.database, run)
     return JSONResponse({"run_id": run, "state": RunState.PAUSED})
 
 
-@router.post("/v1/runs/{run}/resume", summary="Resume a run")
-def resume(run: OwnRun, service: Shared, caller: Submitter, body: Resumption | None = None) -> JSONResponse:
+@router.post("/v1/runs/{run}/resume", summary="Resume a run", response_model=ResumedRun)
+def resume_run(
+    run: OwnRun, service: Shared, caller: Submitter, body: Resumption | None = None
+) -> JSONResponse:
     """Resume the paused `run`, or repeat its failed batches, as the `body` says.
 
     Only a `caller` of scope admin may change the budget.

@@ -1,0 +1,80 @@
+"""Networks and embeddings as the API answers with them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from producer.embeddings.queries import EmbeddingSummary
+from producer.networks.queries import NetworkSummary
+from schema.network.architecture import Architecture
+from schema.states import NetworkState
+
+
+class TakenImages(BaseModel):
+    """The images that a network takes."""
+
+    height: int = Field(description="Pixels; `resize` makes images of other sizes fit.")
+    width: int
+    dtype: Literal["uint8"] = Field(description="Fractions from 0 to 1 are multiplied by 255.")
+    minimum: int
+    maximum: int = Field(description="Full brightness; `scale_pixels` scales pixels from 0..255 to it.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownNetwork:
+    """A network."""
+
+    network_id: int
+    name: str
+    version: int
+    origin: str  # trained, imported or shipped
+    state: NetworkState
+    is_default: bool  # chosen by a user for images of its size
+    height: int
+    width: int
+    classes: tuple[str, ...]
+    training: dict[str, Any]
+    weights_sha256: str | None
+    error: str | None
+    created_at: datetime
+    finished_at: datetime | None
+    own_accuracy: float | None  # on images held out while training
+    train_accuracy: float | None
+    takes: TakenImages
+    layers: dict[str, Any]  # its architecture
+
+    @classmethod
+    def of(cls, network: NetworkSummary) -> ShownNetwork:
+        """Return what is shown of ``network``."""
+        values = asdict(network)
+        del values["metrics"]
+        accuracy: dict[str, Any] = {
+            "own_accuracy": network.own_accuracy,
+            "train_accuracy": network.train_accuracy,
+        }
+        layers = values.pop("architecture")
+        pixels: dict[str, Any] = {
+            "height": network.height,
+            "width": network.width,
+            "dtype": "uint8",
+            "minimum": 0,
+        }
+        takes = TakenImages(**pixels, maximum=Architecture.from_dict(layers).input.image_max)
+        return cls(**values, **accuracy, layers=layers, takes=takes)
+
+
+class NetworkList(BaseModel):
+    """The networks in the database, newest first, and the names of those that are installed on first use."""
+
+    networks: list[ShownNetwork]
+    shipped: list[str]
+
+
+class EmbeddingList(BaseModel):
+    """Embeddings, newest first."""
+
+    embeddings: list[EmbeddingSummary]

@@ -1,0 +1,134 @@
+"""Runs as the API answers with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from producer.progress.reasons import Outage
+from producer.progress.stages import ImageProgress
+from producer.runs.qpus import QpuUse
+from producer.runs.queries import RunSummary
+from schema.states import RunState
+
+
+class RunLinks(BaseModel):
+    """Paths of a run and of its parts."""
+
+    self: str
+    results: str
+    events: str
+    pause: str
+    resume: str
+    cancel: str
+
+
+def _only_number_required(schema: dict[str, Any]) -> None:
+    schema["required"] = ["run_id"]  # `fields` may leave out the others
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedRun(RunSummary):
+    """A run in a list. With `fields`, only these, and its number."""
+
+    __pydantic_config__ = ConfigDict(json_schema_extra=_only_number_required)
+
+    waits: str | None  # why it does not continue, if its solver fails
+    outage: Outage | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownRun(RunSummary):
+    """A run with its figures, as `annealq runs show RUN --json` prints it."""
+
+    decided: int
+    tied: int
+    undecided: int
+    missing: int
+    accuracy: float | None
+    window_opens_at: datetime | None
+    window_closes_at: datetime | None
+    qpus: list[QpuUse]
+    waits: str | None  # why it does not continue, if it will without a user
+    outage: Outage | None
+    links: RunLinks
+
+
+class RunPage(BaseModel):
+    """Runs, and the path of the following page."""
+
+    runs: list[ListedRun]
+    next: str | None = Field(description="The path of the following page; null on the last one.")
+
+
+class SubmittedRun(BaseModel):
+    """A run that was enqueued, or that the same request has enqueued before."""
+
+    run_id: int
+    state: RunState
+    created: bool
+    links: RunLinks
+
+
+class RunStateNow(BaseModel):
+    """A run and the state that it has now."""
+
+    run_id: int
+    state: RunState
+
+
+class CancelledRun(RunStateNow):
+    """A cancelled run, what it was charged, and what it may still be charged."""
+
+    charged_us: float = Field(description="QPU time charged so far, microseconds.")
+    in_flight: int = Field(description="Problems that were submitted and not answered.")
+    in_flight_us: int = Field(description="What those are charged unless they can be withdrawn.")
+
+
+class ResumedRun(BaseModel):
+    """A run that continues."""
+
+    run_id: int
+    batches_left: int
+
+
+class ResultRow(BaseModel):
+    """A classified image. Most values are null where the solver or the run does not have them."""
+
+    image: int = Field(description="Its index within the run.")
+    source: str | None = Field(description="The name of its file.")
+    label: int | None
+    true_class: str | None
+    predicted: int | None = Field(description="Null if it is undecided.")
+    predicted_class: str | None
+    status: Literal["decided", "tied", "undecided"]
+    probability: float | None = Field(description="Calibrated probability of the class.")
+    energy_gap: float | None = Field(description="Energy to the best other class.")
+    margin: float = Field(description="The best score minus the second best.")
+    one_hot_fraction: float
+    chain_break_fraction: float | None
+    lowest_energy: float
+    qpu: str | None
+    graph_id: str | None
+    scores: list[float] = Field(description="One score from 0 to 1 for each class, in the network's order.")
+
+
+class ResultPage(BaseModel):
+    """Classified images of a run in order, up to the first whose result may still change."""
+
+    run_id: int
+    state: RunState
+    classes: list[str]
+    results: list[ResultRow]
+    complete: bool = Field(description="There are no more.")
+    next: str | None = Field(description="The path of the following page; null when it is complete.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressEvent(ImageProgress):
+    """The data of an event `progress` or `end`."""
+
+    run_id: int
