@@ -18,14 +18,17 @@ from producer.api.core.key_check import KeyCheck
 from producer.api.core.service import Service
 from producer.api.reference import openapi, page
 from producer.api.routes import health, metrics, pages, problems, webhooks
-from producer.api.routes.catalogue import embeddings, networks
+from producer.api.routes.catalogue import embeddings, networks, schedules
 from producer.api.routes.runs import control, events, listing, results, run
 from producer.api.routes.submissions import options, submissions
 from producer.webhooks.sender import WebhookSender
 
-ROUTES = (
-    *(submissions, listing, run, control, results, events),
-    *(networks, embeddings, health, metrics, problems),
+ROUTERS = tuple(
+    routes.router
+    for routes in (
+        *(submissions, listing, run, control, results, events),
+        *(networks, embeddings, schedules, health, metrics, problems, page),
+    )
 )
 
 
@@ -41,8 +44,8 @@ def build(service: Service) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
-    for routes in (*ROUTES, page):
-        app.include_router(routes.router)
+    for router in ROUTERS:
+        app.include_router(router)
     app.router.default = _outside_api(app.router.default, pages.dashboard(service).app())
     app.add_middleware(BodyLimit, max_body=service.api.max_body, carries_images=submissions.carries_images)
     app.add_middleware(KeyCheck, authenticator=service.authenticator)
@@ -83,6 +86,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
     if not app.openapi_schema:
-        served = [route for routes in ROUTES for route in routes.router.routes]
+        served = [route for router in ROUTERS for route in router.routes]
         app.openapi_schema = openapi.describe(app, served, options.schemas(), webhooks.router.routes)
     return app.openapi_schema

@@ -109,17 +109,20 @@ def add(database: Database, name: str, cron: Cron, request: ClassificationReques
     return images
 
 
-def pause(database: Database, name: str) -> None:
+def pause(database: Database, name: str, *, again: bool = False) -> None:
     """Pause schedule ``name`` in ``database``; firings that fall due meanwhile are skipped.
 
-    Raises as `_move` does.
+    With ``again`` it may be paused already. Raises as `_move` does.
     """
-    _move(database, name, ScheduleState.ACTIVE, ScheduleState.PAUSED)
+    _move(database, name, ScheduleState.ACTIVE, ScheduleState.PAUSED, again=again)
 
 
-def resume(database: Database, name: str) -> datetime:
-    """Resume schedule ``name`` in ``database``; return when it is due next. Raises as `_move` does."""
-    return _move(database, name, ScheduleState.PAUSED, ScheduleState.ACTIVE)
+def resume(database: Database, name: str, *, again: bool = False) -> datetime:
+    """Resume schedule ``name`` in ``database``; return when it is due next.
+
+    With ``again`` it may be active already. Raises as `_move` does.
+    """
+    return _move(database, name, ScheduleState.PAUSED, ScheduleState.ACTIVE, again=again)
 
 
 def remove(database: Database, name: str) -> None:
@@ -176,10 +179,14 @@ def digest(images: ImageSet) -> str:
     return arrays.digest(shape, arrays.encode_images(images.images), labels)
 
 
-def _move(database: Database, name: str, source: ScheduleState, target: ScheduleState) -> datetime:
-    """Raise NotFound, or ParameterError if the schedule is not in ``source``."""
+def _move(
+    database: Database, name: str, source: ScheduleState, target: ScheduleState, *, again: bool
+) -> datetime:
+    """Raise NotFound, or ParameterError if the schedule is not in ``source``, unless it may be ``again``."""
     with database.transaction() as session:
         row, now = get_row(session, name), database.now(session)
+        if again and row.state is target:
+            return row.next_at
         if row.state is not source:
             raise ParameterError(f"schedule {name!r} is {row.state} already")
         next_at = Cron.parse(row.cron, row.zone).after(now)

@@ -9,7 +9,7 @@ from producer.api.core import errors
 from producer.api.keys.authentication import Authenticator
 from schema.errors import AnnealqError
 
-OPEN = frozenset(("/healthz", "/readyz", "/openapi.json", "/docs", "/docs/oauth2-redirect"))
+OPEN = frozenset(("/healthz", "/readyz", "/openapi.json", "/docs"))
 """Paths of the API that need no key."""
 
 

@@ -104,6 +104,7 @@ def requires(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
 
 Reader = Annotated[Caller, Depends(requires(Scope.READ))]
 Submitter = Annotated[Caller, Depends(requires(Scope.SUBMIT))]
+Admin = Annotated[Caller, Depends(requires(Scope.ADMIN))]
 
 
 def _check(caller: Caller, scope: Scope) -> None:

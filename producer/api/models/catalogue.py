@@ -1,4 +1,4 @@
-"""Networks and embeddings as the API answers with them."""
+"""Networks, embeddings and schedules as the API answers with them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from producer.embeddings.queries import EmbeddingSummary
 from producer.networks.queries import NetworkSummary
+from producer.planning.schedules import FiringSummary, ScheduleSummary
 from schema.network.architecture import Architecture
 from schema.states import NetworkState
 
@@ -78,3 +79,16 @@ class EmbeddingList(BaseModel):
     """Embeddings, newest first."""
 
     embeddings: list[EmbeddingSummary]
+
+
+class ScheduleList(BaseModel):
+    """Schedules, sorted by name."""
+
+    schedules: list[ScheduleSummary]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownSchedule(ScheduleSummary):
+    """A schedule with its latest firings, newest first."""
+
+    firings: list[FiringSummary]

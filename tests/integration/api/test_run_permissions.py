@@ -33,8 +33,11 @@ from worker.context import Context
 OF_NO_RUN = {
     *("/v1/runs", "/v1/networks", "/v1/embeddings", "/healthz", "/readyz", "/metrics"),
     *("/", "/solvers", "/embeddings/{embedding:int}.png", "/login", "/logout"),
-    *("/static/{digest:str}/{name:str}", "/problems", "/problems/{code}"),
-    *("/docs", "/docs/oauth2-redirect", "/openapi.json"),
+    "/static/{digest:str}/{name:str}",
+    *("/docs", "/docs/{file}", "/openapi.json", "/problems", "/problems/{code}"),
+    *("/v1/networks/{name}", "/v1/embeddings/{embedding}"),
+    *("/v1/schedules", "/v1/schedules/{name}", "/v1/schedules/{name}/pause"),
+    *("/v1/schedules/{name}/resume", "/v1/schedules/{name}/run"),
 }
 CHANGES = ("pause", "resume", "cancel")
 Opened = Callable[[str], httpx.Client]

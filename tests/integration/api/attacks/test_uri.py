@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from producer.api.core.settings import ApiSettings
 from producer.api.core.settings import load as load_api
-from producer.api.routes import options, uploads
-from producer.api.routes.options import RunBodyOptions
+from producer.api.routes.submissions import options, uploads
+from producer.api.routes.submissions.options import RunBodyOptions
 from schema.errors import ImageError, RequestRefused
 
 INSIDE, OUTSIDE = 7, 200  # the value of every pixel
