@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import typer
 
-from producer.api.routes import options
+from producer.api.routes.submissions import options
 from producer.commands.classify import classify
 from producer.commands.shared.request import takes_request
 from producer.runs.request import ClassificationRequest, RunOptions, RunRequest, option_name
