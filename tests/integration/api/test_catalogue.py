@@ -9,8 +9,11 @@ import pytest
 
 from producer.api.keys import keys
 from producer.api.keys.keys import Scope
+from producer.context import AppContext
 from producer.networks.chosen import ChosenNetwork
+from producer.planning import schedule_runner
 from schema.database import Database
+from schema.settings import load
 from tests.integration.api.conftest import npz, refused
 from tests.integration.conftest import Cli
 from tests.serving import client
@@ -33,7 +36,9 @@ def nightly(cli: Cli, tmp_path: Path, network: ChosenNetwork) -> str:
     return "/v1/schedules/nightly"
 
 
-def test_a_schedule_is_shown_paused_run_and_removed(http: httpx.Client, nightly: str) -> None:
+def test_a_schedule_is_shown_paused_run_and_removed(
+    http: httpx.Client, database: Database, nightly: str
+) -> None:
     assert [found["name"] for found in http.get("/v1/schedules").json()["schedules"]] == ["nightly"]
     for _ in range(2):  # again is no error
         assert http.post(f"{nightly}/pause").json()["state"] == "paused"
@@ -41,10 +46,11 @@ def test_a_schedule_is_shown_paused_run_and_removed(http: httpx.Client, nightly:
         assert http.post(f"{nightly}/resume").json()["state"] == "active"
     fired = http.post(f"{nightly}/run")
     assert fired.status_code == 202
-    assert http.get(f"/v1/runs/{fired.json()['run_id']}").json()["images"] == 4
-    assert [firing["firing_id"] for firing in http.get(nightly).json()["firings"]] == [
-        fired.json()["firing_id"]
-    ]
+    assert (fired.json()["state"], fired.json()["run_id"]) == ("due", None)
+    schedule_runner.enqueue_firing(AppContext(load(), database), fired.json()["firing_id"])
+    [firing] = http.get(nightly).json()["firings"]
+    assert firing["firing_id"] == fired.json()["firing_id"]
+    assert http.get(f"/v1/runs/{firing['run_id']}").json()["images"] == 4
     assert http.delete(nightly).status_code == 204
     refused(http.get(nightly), 404)
 

@@ -12,8 +12,7 @@ from producer.api.core.service import Service, Shared
 from producer.api.keys.authentication import Admin
 from producer.api.models.answers import answer
 from producer.api.models.catalogue import ScheduleList, ShownSchedule
-from producer.context import AppContext
-from producer.planning import schedule_runner, schedules
+from producer.planning import schedules
 from producer.planning.schedules import FiringSummary
 
 router = APIRouter(tags=["schedules"])
@@ -58,9 +57,11 @@ def resume_schedule(name: str, service: Shared, _caller: Admin) -> JSONResponse:
     "/v1/schedules/{name}/run", summary="Run a schedule now", status_code=202, response_model=FiringSummary
 )
 def run_schedule(name: str, service: Shared, _caller: Admin) -> JSONResponse:
-    """Start an additional run of the schedule. If it could not be made, `error` says why."""
+    """Ask for an additional run of the schedule, which `annealq up` or `schedules serve` starts.
+
+    They run where the data can be read. The schedule's `firings` show the run, or why there is none.
+    """
     number = schedules.fire_now(service.database, name)
-    schedule_runner.enqueue_firing(AppContext(service.settings, service.database), number)
     with service.database.reading() as session:
         return answer(schedules.firing(session, number), 202)
 
