@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, Unpack
 
-from sqlalchemy import Row, Select, case, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from producer.runs.ownership import sent_by
+from producer.runs.filters import RunFilter, conditions
 from schema.database.rows import copy_row
 from schema.errors import NotFound
-from schema.network.names import parse
 from schema.states import PausedBy, RunState
 from schema.tables import (
     Batch,
@@ -26,6 +26,7 @@ from schema.tables import (
     Owner,
     Run,
     RunSubmission,
+    RunTag,
 )
 
 _PAGE = 5_000  # classifications read at once
@@ -102,43 +103,66 @@ class Classified:
 CLASSIFIED = tuple(getattr(Classification, field.name) for field in fields(Classified))  # its columns
 
 
+class RunOrder(StrEnum):
+    """Orders of a list of runs; those that are equal come newest first."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    NAME = "name"
+    IMAGES = "images"  # most first
+    PRIORITY = "priority"  # highest first
+
+
 def runs(
     session: Session,
     limit: int = 20,
     *,
-    before: int | None = None,
-    state: RunState | None = None,
-    owned_by: Collection[int] | None = None,
-    name: str | None = None,
-    network: str | None = None,
-    since: datetime | None = None,
+    order: RunOrder = RunOrder.NEWEST,
+    following: int | None = None,
+    preceding: int | None = None,
+    **wanted: Unpack[RunFilter],
 ) -> list[RunSummary]:
-    """Return the ``limit`` newest runs, newest first.
+    """Return the first ``limit`` runs in ``order``.
 
     Args:
-        before: only runs with a lower number.
-        state: only runs in it.
-        owned_by: only runs that these owners of API keys submitted.
-        name: only runs whose name contains it.
-        network: only runs by `NAME` or `NAME@VERSION`.
-        since: only runs enqueued from then on.
+        following: only runs that come after this one in the order.
+        preceding: the last ``limit`` runs that come before this one in the order.
+        wanted: which runs.
     """
-    query = _runs().order_by(Run.id.desc()).limit(limit)
-    if name is not None:
-        query = query.where(Run.name.icontains(name, autoescape=True))
-    if network is not None:
-        base, version = parse(network)
-        query = query.where(Network.name == base)
-        query = query if version is None else query.where(Network.version == version)
-    if since is not None:
-        query = query.where(Run.created_at >= since)
-    if before is not None:
-        query = query.where(Run.id < before)
-    if state is not None:
-        query = query.where(Run.state == state)
-    if owned_by is not None:
-        query = query.where(sent_by(owned_by))
-    return [_run(row) for row in session.execute(query)]
+    column, is_descending = _ORDERS[order]
+    backwards = preceding is not None
+    query = _runs().where(*conditions(wanted)).limit(limit)
+    for key, descending in ((column, is_descending), (Run.id, order is not RunOrder.OLDEST)):
+        query = query.order_by(key.desc() if descending != backwards else key.asc())
+    if (cursor := preceding if backwards else following) is not None:
+        query = query.where(
+            _beyond(column, cursor, descending=is_descending != backwards, backwards=backwards)
+        )
+    found = [_run(row) for row in session.execute(query)]
+    return found[::-1] if backwards else found
+
+
+def _beyond(
+    column: InstrumentedAttribute[Any], run: int, *, descending: bool, backwards: bool
+) -> ColumnElement[bool]:
+    """Return the condition that a run comes after ``run`` by ``column``, and by number among equals.
+
+    ``descending`` and ``backwards`` are those of the query.
+    """
+    if column is Run.id:
+        return Run.id < run if descending else Run.id > run
+    value = select(column).where(Run.id == run).scalar_subquery()
+    later = Run.id > run if backwards else Run.id < run
+    return or_(column < value if descending else column > value, and_(column == value, later))
+
+
+_ORDERS: dict[RunOrder, tuple[InstrumentedAttribute[Any], bool]] = {
+    RunOrder.NEWEST: (Run.id, True),
+    RunOrder.OLDEST: (Run.id, False),
+    RunOrder.NAME: (Run.name, False),
+    RunOrder.IMAGES: (Run.images, True),
+    RunOrder.PRIORITY: (Run.priority, True),
+}
 
 
 def run(session: Session, run_id: int) -> RunSummary:
@@ -163,6 +187,15 @@ def owners(session: Session, runs: Sequence[RunSummary]) -> dict[int, str]:
     query = select(RunSubmission.run_id, Owner.name).join(Owner, Owner.id == RunSubmission.owner_id)
     ids = [run.run_id for run in runs]
     return {row.run_id: row.name for row in session.execute(query.where(RunSubmission.run_id.in_(ids)))}
+
+
+def tags(session: Session, runs: Collection[int]) -> dict[int, list[str]]:
+    """Return the tags of those of ``runs`` that have any, by number, in alphabetical order."""
+    query = select(RunTag.run_id, RunTag.tag).where(RunTag.run_id.in_(runs)).order_by(RunTag.tag)
+    found: dict[int, list[str]] = {}
+    for run, tag in session.execute(query):
+        found.setdefault(run, []).append(tag)
+    return found
 
 
 def counts(session: Session, run_id: int, first_image: int = 0) -> Counts:

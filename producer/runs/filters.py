@@ -1,0 +1,72 @@
+"""Which runs a list shows: conditions on their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from datetime import datetime
+from typing import Any, TypedDict
+
+from sqlalchemy import ColumnElement, Select, select
+
+from producer.runs.ownership import sent_by
+from schema.network.names import parse
+from schema.states import RunState
+from schema.tables import Network, Owner, Run, RunSubmission, RunTag
+
+
+class RunFilter(TypedDict, total=False):
+    """What is wanted of the runs of a list; what is absent or None does not matter.
+
+    Attributes:
+        before: only runs with a lower number.
+        state: only runs in it.
+        owned_by: only runs that these owners of API keys submitted.
+        owner: only runs that the owner of this name submitted.
+        name: only runs whose name contains it.
+        network: only runs by `NAME` or `NAME@VERSION`.
+        solver: only runs on it.
+        tag: only runs that have it.
+        since: only runs enqueued from then on.
+        until: only runs enqueued before then.
+    """
+
+    before: int | None
+    state: RunState | None
+    owned_by: Collection[int] | None
+    owner: str | None
+    name: str | None
+    network: str | None
+    solver: str | None
+    tag: str | None
+    since: datetime | None
+    until: datetime | None
+
+
+def conditions(wanted: RunFilter) -> Iterator[ColumnElement[bool]]:
+    """Yield the conditions on runs, and on their networks, that ``wanted`` makes."""
+    made: dict[str, Any] = {
+        "before": lambda run: Run.id < run,
+        "state": lambda state: Run.state == state,
+        "owned_by": sent_by,
+        "owner": lambda owner: Run.id.in_(_sent_by_name(owner)),
+        "name": lambda name: Run.name.icontains(name, autoescape=True),
+        "network": _by_network,
+        "solver": lambda solver: Run.solver == solver,
+        "tag": lambda tag: Run.id.in_(select(RunTag.run_id).where(RunTag.tag == tag)),
+        "since": lambda since: Run.created_at >= since,
+        "until": lambda until: Run.created_at < until,
+    }
+    return (made[name](value) for name, value in wanted.items() if value is not None)
+
+
+def _by_network(network: str) -> ColumnElement[bool]:
+    name, version = parse(network)
+    return Network.name == name if version is None else (Network.name == name) & (Network.version == version)
+
+
+def _sent_by_name(owner: str) -> Select[int]:
+    return (
+        select(RunSubmission.run_id)
+        .join(Owner, Owner.id == RunSubmission.owner_id)
+        .where(Owner.name == owner)
+    )
