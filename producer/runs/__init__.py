@@ -9,7 +9,6 @@ dry_runs.py    asks workers what a run would need and cost
 rescore.py     scores stored samples again
 prune.py       removes raw reads
 qpus.py        tells which QPUs the problems ran on
-filters.py     which runs a list shows
 queries.py, results.py, summary.py  read runs, images and tables of them
-ownership.py   which API key submitted a run
+filters.py     which runs a list shows, and which owner submitted a run
 """

@@ -1,4 +1,4 @@
-"""Which runs a list shows: conditions on their rows."""
+"""Which runs a list shows, and which owner of API keys submitted a run: conditions on rows."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, TypedDict
 
 from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy.orm import Session
 
-from producer.runs.ownership import sent_by
 from schema.network.names import parse
 from schema.states import RunState
 from schema.tables import Network, Owner, Run, RunSubmission, RunTag
@@ -70,3 +70,14 @@ def _sent_by_name(owner: str) -> Select[int]:
         .join(Owner, Owner.id == RunSubmission.owner_id)
         .where(Owner.name == owner)
     )
+
+
+def sent_by(owners: Collection[int]) -> ColumnElement[bool]:
+    """Return the condition that one of ``owners`` submitted a run."""
+    return Run.id.in_(select(RunSubmission.run_id).where(RunSubmission.owner_id.in_(owners)))
+
+
+def has_sent(session: Session, owners: Collection[int], run: int) -> bool:
+    """Return whether ``run`` exists and one of ``owners`` submitted it, as read by ``session``."""
+    query = select(RunSubmission.run_id).where(RunSubmission.run_id == run)
+    return session.execute(query.where(RunSubmission.owner_id.in_(owners))).first() is not None

@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from producer.api.keys.authentication import Reader, Submitter
 from producer.api.keys.keys import Caller, Scope
 from producer.runs import queries
-from producer.runs.ownership import has_sent
+from producer.runs.filters import has_sent
 from schema.database import Database
 from schema.errors import NotFound, RequestRefused
 
