@@ -202,14 +202,14 @@ def demo(
     from producer.commands.demo import show_digits, show_mnist, show_qubits
     from producer.commands.shared.session import open_app
     from producer.images.source import read_images
-    from schema.parameters import Parameters
+    from schema.parameters import Parameters, Solver
 
     if (mnist_train is None) != (mnist_test is None):
         raise typer.BadParameter("--mnist-train and --mnist-test belong together")
     parameters = Parameters(reads=reads)
     for path in filter(None, (mnist_train, mnist_test)):
         read_images(str(path))  # a wrong file is refused before the digits are trained
-    with open_app(embedded=True, workers=workers, emulator=True) as app_context:
+    with open_app(embedded=True, workers=workers, solver=Solver.EMULATOR) as app_context:
         network = show_digits(app_context, parameters, json=json)
         show_qubits(app_context, network, reads, json=json)
         if mnist_train and mnist_test:

@@ -12,11 +12,17 @@ from schema.settings import Settings, load
 
 @dataclass(frozen=True)
 class AppContext:
-    """An open database, and the settings of its broker; ``check`` raises if a local stack has broken down."""
+    """An open database, and the settings of its broker.
+
+    Attributes:
+        check: raises if a local stack has broken down.
+        starts_workers: the workers are children of this process, and have its settings and tokens.
+    """
 
     settings: Settings
     database: Database
     check: Callable[[], None] = lambda: None
+    starts_workers: bool = False
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from producer.images.imageset import ImageSet
 from producer.networks.choose import get_or_install_network
 from producer.networks.chosen import ChosenNetwork
 from producer.networks.training import enqueue_training
+from producer.progress.access import require_access
 from producer.runs import hints, rescore
 from producer.runs.batch_size import REMOTE_BATCH_SIZE
 from producer.runs.dry_runs import TIME_LIMIT_S, enqueue_dry_run
@@ -54,8 +55,15 @@ def submit(
         The run, and the calibration that its parameters come from.
 
     Raises:
-        InputError: network, images, parameters or key cannot be used; no run was written.
+        InputError: network, images, parameters or key cannot be used, or no worker can reach the solver; no
+            run was written.
     """
+
+    def complete(session: Session, run: int) -> None:
+        _require_access(app, session, request.solver)
+        if also is not None:
+            also(session, run)
+
     if choose_network is None:
         network = get_or_install_network(app.database, images, request.network)
     else:
@@ -66,12 +74,17 @@ def submit(
     if key is not None and asked is None:
         asked = request.besides_content()
     options = replace(options, asked=asked)
-    run = enqueue_run(app.database, images, network, request.solver, parameters, options, also)
+    run = enqueue_run(app.database, images, network, request.solver, parameters, options, complete)
     if notify is None:
         hints.send(app.settings.broker_url, Message(Task.DISPATCH))
     elif run.created:
         notify()
     return run, calibration
+
+
+def _require_access(app: AppContext, session: Session, solver: Solver) -> None:
+    now, starts = app.database.now(session), app.starts_workers
+    require_access(session, solver, app.settings, now, starts_workers=starts)
 
 
 def _now(database: Database, request: RunRequest) -> datetime:
@@ -121,6 +134,8 @@ def submit_dry_run(
     Raises:
         ParameterError: as `enqueue_dry_run` says; nothing was written.
     """
+    with app.database.reading() as session:
+        _require_access(app, session, solver)
     dry_run = enqueue_dry_run(
         app.database,
         network,
@@ -156,6 +171,7 @@ def submit_calibration(
         InputError: as for `submit`.
     """
     with app.database.reading() as session:
+        _require_access(app, session, solver)
         trained_on = enqueue.count_trained_on(session, network.id, images)
     calibration = enqueue_calibration(app.database, images, network, solver, grid, budget_us)
     hints.send(app.settings.broker_url, Message(Task.DISPATCH))

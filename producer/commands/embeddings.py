@@ -11,7 +11,7 @@ import typer
 from producer.commands.shared import options as o
 from producer.commands.shared.help import App
 from producer.commands.shared.request import Qpu, Tiles
-from schema.parameters import Parameters, Solver, Visible, solver
+from schema.parameters import Parameters, Visible, solver
 from schema.quantities import count_text
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def find(
     chosen = solver(solver_name)
     parameters = Parameters(seed=seed, visible=visible, qpu=qpu, tiles=tiles)
     check_dry_run(chosen, parameters, time_limit)
-    with open_app(embedded=embedded, workers=workers, emulator=chosen is Solver.EMULATOR) as app_context:
+    with open_app(embedded=embedded, workers=workers, solver=chosen) as app_context:
         summary = find_network(app_context.database, network)
         preparation = submit_dry_run(
             app_context, summary.network_id, chosen, parameters, time_limit_s=time_limit

@@ -14,7 +14,7 @@ from producer.commands.shared.options import Detach, Workers, microseconds
 from producer.commands.shared.reading import Fitted, Invert, Resize, SkipUnreadable, read
 from producer.images.preprocessing import Fit, Preprocessing
 from schema.errors import ParameterError
-from schema.parameters import TRANSFERS, Origin, Solver, Visible, solver
+from schema.parameters import TRANSFERS, Origin, Visible, solver
 from schema.quantities import count_text
 
 app = App(
@@ -334,5 +334,5 @@ def calibrate(
     preprocessing = Preprocessing.parse(resize, fit, invert, skip_unreadable)
     images = read(data, labels, limit, preprocessing)
     refuse_shared(images, None if allow_overlap else test, preprocessing)
-    with open_app(embedded=embedded, workers=workers, emulator=chosen is Solver.EMULATOR) as app_context:
+    with open_app(embedded=embedded, workers=workers, solver=chosen) as app_context:
         calibrate_and_print(app_context, images, name, chosen, grid, budget_us, detach=detach, json=json)

@@ -3,6 +3,7 @@
 toml.py     where they come from
 shared.py   those that both sides share
 worker.py   the table `[worker]`
+tokens.py   tokens of solvers, as digests
 names.py    refuses unknown names, with the nearest
 reading.py  reads settings, and refuses wrong values
 

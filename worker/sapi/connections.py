@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from schema.errors import Refused
 from schema.parameters import Parameters, QpuChoice, Solver
 from schema.settings import Settings
 from schema.settings import load as load_settings
+from schema.settings.tokens import account, accounts
 from schema.settings.worker import WorkerSettings
 from worker.process import shutdown
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from worker.sapi.qpu import SolverConnection
 
 _PROGRAMS = 8
-_ACCOUNT_DIGITS = 12
 
 
 @dataclass
@@ -115,18 +114,11 @@ class SolverConnections:
 
     def accounts(self) -> dict[str, str]:
         """Return the account of each solver with qubits, by its name."""
-        return {solver.value: self.account(solver) for solver in Solver if solver.is_remote}
+        return accounts(self.shared)
 
     def account(self, solver: Solver) -> str:
-        """Return the account by which ``solver`` is used now; see `account_of`."""
-        if solver is Solver.EMULATOR:
-            return account_of(self.shared.emulator_token if self.shared.emulator_url else None)
-        from dwave.cloud.config import load_config
-
-        try:
-            return account_of(load_config().get("token"))
-        except (ValueError, OSError):  # the next connection says what is wrong with the configuration
-            return ""
+        """Return the account by which ``solver`` is used now; empty without a token."""
+        return account(solver, self.shared)
 
     def access(self, solver: Solver) -> Access:
         """Return how ``solver`` is reached.
@@ -150,10 +142,3 @@ class SolverConnections:
             request_timeout_s=timeout_s,
             deflates=False,  # it is near, and short of processors
         )
-
-
-def account_of(token: str | None) -> str:
-    """Return the account of a ``token``: the first digits of its digest."""
-    if not token:
-        return ""
-    return hashlib.sha256(f"annealq:{token}".encode()).hexdigest()[:_ACCOUNT_DIGITS]

@@ -10,8 +10,10 @@ from contextlib import contextmanager
 import typer
 
 from producer.context import AppContext, database
+from producer.progress.access import require_token
 from producer.reports.terminal import screen
 from schema.errors import BrokerUnavailable, DatabaseOutdated, StackError
+from schema.parameters import Solver
 from schema.settings import Settings, load, socket_path
 
 _BOOT_S = 10.0
@@ -21,17 +23,20 @@ _INTERRUPTED = 130  # exit code after Ctrl-C
 
 
 @contextmanager
-def open_app(*, embedded: bool, workers: int | None = None, emulator: bool = False) -> Iterator[AppContext]:
+def open_app(
+    *, embedded: bool, workers: int | None = None, solver: Solver | None = None
+) -> Iterator[AppContext]:
     """Open the database and check that the broker answers.
 
     Args:
         embedded: start a local stack for the command, unless one runs in this home.
         workers: number of batches that the local stack processes at a time.
-        emulator: the command needs the emulator, which a local stack then starts.
+        solver: the solver that the command needs; a local stack starts the emulator if it is that.
 
     Raises:
         BrokerUnavailable: the broker does not answer; the message says where and what to do.
         StackError: the emulator is needed, and the stack of this home runs without it.
+        ParameterError: workers of a local stack would have no token of the solver.
     """
     from producer.stack import broker
     from producer.stack.stack import Interrupted, Stack, running_pid
@@ -41,19 +46,21 @@ def open_app(*, embedded: bool, workers: int | None = None, emulator: bool = Fal
         _wait_for_boot(settings)
     if not embedded or running_pid(settings.home) is not None:
         broker.check(settings.broker_url)
-        if emulator:
+        if solver is Solver.EMULATOR:
             _refuse_without_emulator(settings)
         with database(settings) as opened:
             yield AppContext(settings, opened, _joined(settings) if embedded else lambda: None)
         return
+    if solver is not None:
+        require_token(solver, settings)
     console = screen()
     report = console.print if "ANNEALQ_VERBOSE" in os.environ else lambda _line: None
     try:
         with (
-            Stack(settings, workers=workers, emulator=emulator, on_event=report) as stack,
+            Stack(settings, workers=workers, emulator=solver is Solver.EMULATOR, on_event=report) as stack,
             database(settings) as opened,
         ):
-            yield AppContext(settings, opened, stack.check)
+            yield AppContext(settings, opened, stack.check, starts_workers=True)
     except Interrupted as interruption:
         console.print("stopped; queued work continues when a stack runs again: `annealq up`")
         raise typer.Exit(interruption.exit_code) from None

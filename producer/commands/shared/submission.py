@@ -15,13 +15,13 @@ from producer.context import AppContext
 from producer.images.imageset import ImageSet
 from producer.networks.choose import choose_network, get_or_install_network
 from producer.networks.compatibility import match_images
+from producer.progress.access import other_account
 from producer.reports import solver as reports_solver
 from producer.reports.progress import watch_dry_run
 from producer.reports.terminal import page, print_json, screen
 from producer.runs import batch_size, qpus, queries
 from producer.runs.dry_runs import DryRunSummary
 from producer.runs.request import RunRequest
-from schema.parameters import Solver
 from schema.quantities import count_text
 
 
@@ -43,7 +43,7 @@ def send(
         embedded, workers: as for `open_app`.
         json: print one JSON object instead of tables.
     """
-    with open_app(embedded=embedded, workers=workers, emulator=request.solver is Solver.EMULATOR) as app:
+    with open_app(embedded=embedded, workers=workers, solver=request.solver) as app:
         if prepare is not None:
             prepare(app)
         run, calibration = jobs.submit(app, request, images, key)
@@ -65,6 +65,8 @@ def _warn(app: AppContext, images: ImageSet, run: int) -> None:
     with app.database.reading() as session:
         network = choose_network(session, queries.run(session, run).network, *images.images.shape[1:])
         warnings = [background.warning(session, images, network)]
+        now = app.database.now(session)
+        warnings.append(other_account(session, queries.run(session, run).solver, app.settings, now))
         trained_on = 0 if images.labels is None else count_trained_on(session, network.id, images)
     if trained_on:
         warnings.append(
@@ -110,7 +112,7 @@ def estimate(
     if not request.solver.is_remote:
         costs = reports_solver.free(request.solver, images.name, len(images.images))
     else:
-        with open_app(embedded=embedded, workers=workers, emulator=request.solver is Solver.EMULATOR) as app:
+        with open_app(embedded=embedded, workers=workers, solver=request.solver) as app:
             costs = _dry_run(app, request, images, key)
     if json:
         print_json(costs)

@@ -13,10 +13,10 @@ from producer.progress.stages import progress_of
 from producer.runs import summary
 from schema.database import Database
 from schema.parameters import Solver
+from schema.settings.tokens import account_of
 from schema.settings.worker import WorkerSettings
 from schema.tables import Breaker
 from tests.integration.conftest import Cli, Clock
-from worker.sapi.connections import account_of
 from worker.scheduling import circuit_breaker
 from worker.scheduling.dispatch import choose_batches
 

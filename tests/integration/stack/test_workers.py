@@ -12,6 +12,7 @@ from sqlalchemy import insert, select, update
 
 from producer.progress.workers import WorkerSummary, count_alive, list_workers
 from schema.database import Database
+from schema.settings.tokens import account_of
 from schema.settings.worker import WorkerSettings
 from schema.tables import Worker
 from schema.tables.processes import SILENT_S
@@ -19,7 +20,7 @@ from tests.integration.conftest import START, Cli, Clock, Outbox
 from worker import reconcile
 from worker.process import activity
 from worker.process.presence import Presence
-from worker.sapi.connections import SolverConnections, account_of
+from worker.sapi.connections import SolverConnections
 
 
 @pytest.fixture
