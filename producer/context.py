@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from schema.database import Database
+from schema.database import Database, act_as
 from schema.settings import Settings, load
+
+_MAX_ACTOR = 128
 
 
 @dataclass(frozen=True)
@@ -29,12 +34,24 @@ class AppContext:
 def database(settings: Settings | None = None) -> Iterator[Database]:
     """Open the database of ``settings``, by default those of this process, and check its revision.
 
+    What happens there is recorded as done by the user of this process.
+
     Raises:
         DatabaseOutdated, DatabaseTooNew, DatabaseUnavailable.
     """
     opened = Database((settings or load()).database_url)
     try:
         opened.require_current()
-        yield opened
+        with act_as(actor=_user()):
+            yield opened
     finally:
         opened.dispose()
+
+
+def _user() -> str:
+    """Return who runs this process, as USER@HOST."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # the user has no name in a container
+        name = f"uid-{os.getuid()}"
+    return f"{name}@{socket.gethostname()}"[:_MAX_ACTOR]

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from producer.api.core import errors
 from producer.api.core.body_limit import BodyLimit
 from producer.api.core.key_check import KeyCheck
+from producer.api.core.request_log import RequestLog
 from producer.api.core.service import Service
 from producer.api.reference import openapi, page
 from producer.api.routes import health, metrics, pages, problems, webhooks
@@ -49,6 +50,7 @@ def build(service: Service) -> FastAPI:
     app.router.default = _outside_api(app.router.default, pages.dashboard(service).app())
     app.add_middleware(BodyLimit, max_body=service.api.max_body, carries_images=submissions.carries_images)
     app.add_middleware(KeyCheck, authenticator=service.authenticator)
+    app.add_middleware(RequestLog)
     errors.install(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # as FastAPI's manual has it
     return app

@@ -33,7 +33,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 ws="none",
-                log_level="warning",
+                log_config=None,  # `producer.api.core.logs`
                 access_log=False,
                 server_header=False,
                 timeout_keep_alive=_KEEP_ALIVE_S,

@@ -25,11 +25,13 @@ def serve(
     if missing := [name for name in ("fastapi", "uvicorn", "httpx") if find_spec(name) is None]:
         raise StackError(f"the API needs {', '.join(missing)}: pip install 'annealq[serve]'")
     from producer.api import app, server
+    from producer.api.core import logs
     from producer.api.core.service import Service
     from producer.api.core.settings import load as load_api
     from producer.api.keys import keys
     from producer.context import database
 
+    logs.configure()
     api, is_private = load_api(), server.is_loopback(host)
     with database(settings) as opened, opened.reading() as session:
         has_keys = keys.exist(session, opened.now(session))

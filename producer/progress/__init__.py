@@ -4,5 +4,6 @@ stages.py   counts the images of a run in each stage, and estimates when it is d
 reasons.py  says why a run does not continue: its solver fails, no worker is there, others go first
 backlog.py  counts the batches that wait for a worker, and those that do not
 access.py   says whether a worker can reach a solver with qubits
+history.py  what users did to a run
 workers.py  lists the workers: which are alive, which are dead, and what they do
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.text import Text
 from sqlalchemy.orm import Session
 
 from producer.embeddings import queries as embeddings_queries
+from producer.progress import history
 from producer.progress.reasons import Outage
 from producer.progress.stages import waits_of
 from producer.reports import solver
@@ -31,7 +32,7 @@ from producer.runs.summary import (
 )
 from schema.calendar.run_hours import RunHours, format_time
 from schema.parameters import Solver
-from schema.quantities import count_text
+from schema.quantities import count_text, time_text
 from schema.states import FINISHED_RUNS, RunState
 
 _FIRST = 10  # images that are listed when no labels are known
@@ -69,7 +70,18 @@ def run_text(
         parts.append(Text(_CHANCE.format(classes=len(names))))
     if run.error:
         parts.append(Text(run.error, style="red"))
+    if done := history.actions(session, run_id):
+        parts.append(_actions(done))
     return Group(*parts)
+
+
+def _actions(done: Sequence[history.UserAction]) -> Table:
+    """Return what users did: time, actor, and what it was."""
+    table = new_grid()
+    for action in done:
+        what = action.why or ("enqueued" if action.state == RunState.QUEUED else action.state)
+        table.add_row(time_text(action.at), f"{what}, by {action.actor}")
+    return table
 
 
 _CHANCE = (

@@ -3,16 +3,19 @@
 engine.py        connects to SQLite and PostgreSQL
 transactions.py  opens transactions, maps errors, checks the revision
 transitions.py   performs guarded transitions and records them in `events`
+actors.py        who acts: the actor and the request of events
 rows.py          copies rows into dataclasses
 leader_lease.py  elects one leader among processes of a kind
 """
 
 from __future__ import annotations
 
+from schema.database.actors import act_as, acting
 from schema.database.leader_lease import process_name
 from schema.database.rows import copy_row
 from schema.database.transactions import Clock, Database, read_revision, refuse_newer, utc_now
 from schema.database.transitions import (
+    record_action,
     record_event,
     transition,
     transition_all,
@@ -23,9 +26,12 @@ from schema.database.transitions import (
 __all__ = [
     "Clock",
     "Database",
+    "act_as",
+    "acting",
     "copy_row",
     "process_name",
     "read_revision",
+    "record_action",
     "record_event",
     "refuse_newer",
     "transition",

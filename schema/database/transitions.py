@@ -7,6 +7,7 @@ updates only rows that are still in the source state, so of several processes on
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Insert, Table, Update, bindparam, insert, true, update
 from sqlalchemy.orm import Session
 
+from schema.database.actors import acting
 from schema.errors import StaleState
 from schema.states import State, is_legal
 from schema.tables import Base, Event
@@ -160,10 +162,21 @@ def record_event(
 ) -> None:
     """Append to `events` that ``row`` of table ``subject`` moved from ``source`` to ``target`` at ``now``.
 
-    ``source`` is None for a new row. ``why`` is shown to users.
+    ``source`` is None for a new row. ``why`` is shown to users. The actor is that of the context.
     """
     values = {"at": now, "subject": subject, "row": row, "source": source, "target": target, "why": why}
-    session.execute(_EVENT, values)
+    session.execute(_EVENT, values | asdict(acting()))
+
+
+def record_action(
+    session: Session, subject: str, row: int, action: str, *, now: datetime, why: str | None = None
+) -> None:
+    """Append to `events` that somebody did ``action`` to ``row`` of ``subject``, which has no states.
+
+    ``action`` has at most 16 letters; ``why`` is shown to users. The actor is that of the context.
+    """
+    values = {"at": now, "subject": subject, "row": row, "source": None, "target": action, "why": why}
+    session.execute(_EVENT, values | asdict(acting()))
 
 
 def _legal_table(source: State, target: State) -> Any:
@@ -183,6 +196,7 @@ def _record_events(
     why: str | None,
 ) -> None:
     common = {"subject": table.__tablename__, "source": source, "target": target, "at": now, "why": why}
+    common |= asdict(acting())
     events = [{"row": row, **common} for row in rows]
     if events:
         session.execute(_EVENT, events)

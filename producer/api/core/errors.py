@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from producer.api.core.problems import FieldError, ProblemResponse
+from schema.database import acting
 from schema.errors import (
     AnnealqError,
     BrokerUnavailable,
@@ -77,7 +78,7 @@ class InvalidFields(ParameterError):
 def install(app: FastAPI) -> None:
     """Let ``app`` answer every error with `ProblemDetails`."""
     for kind in (AnnealqError, RequestValidationError, HTTPException, Exception):
-        app.add_exception_handler(kind, _handle)
+        app.add_exception_handler(kind, handle)
 
 
 def respond(error: AnnealqError, *, close: bool = False) -> ProblemResponse:
@@ -114,7 +115,8 @@ def printable(text: str) -> str:
     return clean if len(clean) <= _MAX_TEXT else clean[:_MAX_TEXT] + " ..."
 
 
-async def _handle(request: Request, error: Exception) -> ProblemResponse:
+async def handle(request: Request, error: Exception) -> ProblemResponse:
+    """Return the response to a ``request`` that raised ``error``; log an unexpected one."""
     if isinstance(error, AnnealqError):
         return respond(error)
     if isinstance(error, RequestValidationError):
@@ -125,8 +127,8 @@ async def _handle(request: Request, error: Exception) -> ProblemResponse:
         answer = _answer(error.status_code, _code(error.status_code), message, hint)
         answer.headers.update(error.headers or {})
         return answer
-    number = secrets.token_hex(4)
-    _LOG.error("request %s failed: %s %s", number, request.method, request.url.path, exc_info=error)
+    number = acting().request_id or secrets.token_hex(4)
+    _LOG.error("request failed: %s %s", request.method, request.scope["path"], exc_info=error)
     message = f"the server failed; its log has the reason under {number}"
     return _answer(500, "failed", message, "try again, and tell the operator that number")
 

@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from producer.api.core import errors
 from producer.api.keys.authentication import Authenticator
+from schema.database import act_as
 from schema.errors import AnnealqError
 
 OPEN = frozenset(("/healthz", "/readyz", "/openapi.json", "/docs"))
@@ -16,8 +17,8 @@ OPEN = frozenset(("/healthz", "/readyz", "/openapi.json", "/docs"))
 class KeyCheck:
     """ASGI middleware that refuses requests to the API without a valid key.
 
-    It sets `request.state.caller`. Paths outside of the API are the dashboard's, which identifies its
-    visitors itself.
+    It sets `request.state.caller`, who is the actor of the events of the request. Paths outside of the API
+    are the dashboard's, which identifies its visitors itself.
     """
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
@@ -31,6 +32,9 @@ class KeyCheck:
             except AnnealqError as error:
                 await errors.respond(error, close=has_body(scope))(scope, receive, send)
                 return
+            with act_as(actor=request.state.caller.name):
+                await self._app(scope, receive, send)
+            return
         await self._app(scope, receive, send)
 
 

@@ -4,6 +4,7 @@ keys.py            add, rotate, expire, revoke and identify keys of owners
 listing.py         owners and keys for display
 sessions.py        browsers that are logged in to the pages
 last_use.py        a thread that writes when keys and sessions were used
+failed_logins.py   wrong keys: logged, and limited by address
 authentication.py  the caller of a request, by its key
 limits.py          requests per minute, images and QPU time per day
 """

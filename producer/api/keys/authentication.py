@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
 from producer.api.keys import keys, limits
+from producer.api.keys.failed_logins import FailedLogins
 from producer.api.keys.keys import Caller, Scope
 from producer.api.keys.last_use import LastUse
 from schema.database import Database
@@ -32,7 +33,7 @@ class Authenticator:
 
     def __init__(self, database: Database, *, is_private: bool) -> None:
         self._database, self._is_private = database, is_private
-        self.last_use = LastUse(database)
+        self.last_use, self._failed_logins = LastUse(database), FailedLogins()
         # By the hash of the key. Used in the event loop only.
         self._recent: TTLCache[bytes, Caller] = TTLCache(_MAX_RECENT, _RECENT_S)
 
@@ -46,7 +47,7 @@ class Authenticator:
         digest = b"" if key is None else hashlib.sha256(key.encode()).digest()
         caller = self._recent.get(digest)
         if caller is None:
-            caller = self._recent[digest] = await run_in_threadpool(self._identify, key)
+            caller = self._recent[digest] = await run_in_threadpool(self._identify, key, _address(request))
         if caller.owner_id is None:
             _refuse_foreign_pages(request)
         if caller.limits.requests_per_minute is not None:
@@ -55,7 +56,7 @@ class Authenticator:
 
     def authenticate_browser(self, request: Request, scope: Scope, cookie: str | None) -> Caller:
         """Do as `identify` for a browser's ``request`` with a key in a ``cookie``, and check ``scope``."""
-        caller = self._identify(_bearer(request) or cookie)
+        caller = self._identify(_bearer(request) or cookie, _address(request), counts=_is_login(request))
         if caller.owner_id is None:
             _refuse_foreign_pages(request)
         _check(caller, scope)
@@ -63,15 +64,19 @@ class Authenticator:
             self._count(caller)
         return caller
 
-    def _identify(self, key: str | None) -> Caller:
+    def _identify(self, key: str | None, address: str | None, *, counts: bool = True) -> Caller:
+        """Return the caller with ``key``; a wrong one ``counts`` against the limit of its ``address``."""
         with self._database.reading() as session:
             now = self._database.now(session)
             caller = None if key is None else keys.identify(session, key, now)
             if key is None and self._is_private and not keys.exist(session):
                 return _NOBODY
+        if key is None:
+            raise RequestRefused("no API key came with the request", 401, _HINT)
         if caller is None:
-            what = "no API key came with the request" if key is None else "this API key is not valid"
-            raise RequestRefused(what, 401, _HINT)
+            if counts:
+                self._failed_logins.count(key, address)
+            raise RequestRefused("this API key is not valid", 401, _HINT)
         self.last_use.note(key=caller.key_id)
         return caller
 
@@ -114,6 +119,15 @@ def _check(caller: Caller, scope: Scope) -> None:
             403,
             f"use a key of scope {scope}: `annealq keys add NAME --scope {scope}`",
         )
+
+
+def _address(request: Request) -> str | None:
+    return None if request.client is None else request.client.host
+
+
+def _is_login(request: Request) -> bool:
+    # A cookie that has become stale is nobody's attempt to log in: a page sends it every few seconds.
+    return request.scope["path"].endswith("/login") or _bearer(request) is not None
 
 
 def _bearer(request: Request) -> str | None:

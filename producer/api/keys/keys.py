@@ -20,11 +20,14 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from schema.database import Database
+from schema.database import Database, record_action
 from schema.errors import NotFound, ParameterError
+from schema.quantities import time_text
 from schema.tables.api import ApiKey, Owner
 
+_OWNERS = "owners"  # the subject of events
 _PREFIX_BYTES = 4
+_SHOWN = len("aq_") + 2 * _PREFIX_BYTES  # characters of a key that are no secret
 _SECRET_BYTES = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _KEY = re.compile(r"(aq_[0-9a-f]{8})_[A-Za-z0-9_-]{43}")
@@ -147,6 +150,7 @@ def add(
         }
         owner = session.execute(insert(Owner).values(values).returning(Owner.id)).scalar_one()
         key, expires_at = _insert_key(session, owner, lifetime, now)
+        record_action(session, _OWNERS, owner, "added", now=now, why=f"scope {scope}")
     return NewKey(name, key, expires_at, secret)
 
 
@@ -162,6 +166,8 @@ def rotate(database: Database, name: str, grace: timedelta, lifetime: timedelta 
         owner, now = find_owner(session, name), database.now(session)
         _expire(session, owner, now + grace, now)
         key, expires_at = _insert_key(session, owner, lifetime, now)
+        why = f"key {key[:_SHOWN]} added; earlier ones expire by {time_text(now + grace)}"
+        record_action(session, _OWNERS, owner, "rotated", now=now, why=why)
     return NewKey(name, key, expires_at, None)
 
 
@@ -176,6 +182,8 @@ def expire(database: Database, name: str, after: timedelta, prefix: str | None =
     with database.transaction() as session:
         owner, now = find_owner(session, name), database.now(session)
         _require_valid(session, owner, name, prefix, now)
+        why = f"{prefix or 'all keys'} by {time_text(now + after)}"
+        record_action(session, _OWNERS, owner, "expiring", now=now, why=why)
         return _expire(session, owner, now + after, now, prefix)
 
 
@@ -191,6 +199,7 @@ def revoke(database: Database, name: str, prefix: str | None = None) -> int:
         owner, now = find_owner(session, name), database.now(session)
         _require_valid(session, owner, name, prefix, now)
         which = (ApiKey.owner_id == owner, valid(now), *_of_prefix(prefix))
+        record_action(session, _OWNERS, owner, "revoked", now=now, why=prefix or "all keys")
         revoked = update(ApiKey).where(*which).values(revoked_at=now).returning(ApiKey.id)
         return len(session.execute(revoked).all())
 

@@ -41,6 +41,7 @@ def dashboard(service: Service) -> Site:
 
     def admit(request: Request, key: str | None) -> Visitor:
         caller = service.authenticator.authenticate_browser(request, Scope.READ, key)
+        request.state.caller = caller
 
         def check(number: int) -> None:
             check_seen(service.database, caller, number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -122,13 +123,16 @@ def follow_and_print(app: AppContext, run: int, *, json: bool) -> None:
 
 
 def _show(database: Any, run: int, *, scores: bool, json: bool) -> None:
+    from producer.progress import history
     from producer.reports import run as reports_run
     from producer.reports.terminal import page, print_json
     from producer.runs import summary
 
     with database.reading() as session:
         if json:
-            print_json(summary.run_object(session, run, database.now(session)))
+            values = summary.run_object(session, run, database.now(session))
+            actions = [summary.plain(asdict(action)) for action in history.actions(session, run)]
+            print_json({**values, "actions": actions})
         else:
             now = database.now(session)
             page().print(reports_run.run_text(session, run, scores=scores, now=now))

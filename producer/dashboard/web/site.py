@@ -19,7 +19,7 @@ from starlette.routing import Route
 from producer.dashboard.web import assets
 from producer.dashboard.web.visit import HEADERS, View, Visit, refuse_foreign, render, root_of
 from producer.dashboard.web.visitor import Admit, Visitor
-from schema.database import Database
+from schema.database import Database, act_as
 from schema.errors import (
     AnnealqError,
     BrokerUnavailable,
@@ -122,7 +122,8 @@ def _answer(view: View, visit: Visit) -> Response:
     try:
         if "run" in visit.request.path_params:
             visit.visitor.check(visit.number("run"))
-        answer = view(visit)
+        with act_as(actor=visit.visitor.name):
+            answer = view(visit)
     except AnnealqError as error:
         return _refusal(visit.request, visit.visitor, error)
     for name, value in HEADERS.items():

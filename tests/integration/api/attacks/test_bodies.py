@@ -34,7 +34,7 @@ def test_nothing_of_a_strangers_body_is_read(attacked: Attacked, headers: tuple[
         for key in (None, "aq_00000000_" + "a" * 43):
             # The server answers and hangs up although no byte of the body has come.
             answer = attacked.exchange(head(method, path, JSON, *headers, key=key))
-            assert status(answer) == 401, (method, path, answer)
+            assert status(answer) in ((401,) if key is None else (401, 429)), (method, path, answer)
             assert b"connection: close" in answer.lower()
             assert json.loads(answer.partition(b"\r\n\r\n")[2])["message"]
 
