@@ -8,11 +8,21 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ParamSpec, Protocol, TypeVar
 
 from schema.database import Database, act_as
 from schema.settings import Settings, load
 
 _MAX_ACTOR = 128
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class RunInThread(Protocol):
+    """Calls a function in a thread, from an event loop; it may raise RequestRefused (503)."""
+
+    async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
 
 
 @dataclass(frozen=True)

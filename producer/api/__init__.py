@@ -4,6 +4,7 @@
     server.py  the process: uvicorn, the socket it listens on
     core/      what every request passes: settings, body limit, permissions, errors
     keys/      API keys, the caller of a request, and limits
+    load/      what one process does at a time: pools of threads
     live/      what one process shares between requests: caches, progress of runs, the notifier of workers
     models/    the bodies of answers
     reference/ the description of the API, for programs and people

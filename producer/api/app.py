@@ -24,6 +24,8 @@ from producer.api.routes.runs import control, events, listing, results, run
 from producer.api.routes.submissions import options, submissions
 from producer.webhooks.sender import WebhookSender
 
+_FILE_THREADS = 8
+
 ROUTERS = tuple(
     routes.router
     for routes in (
@@ -69,11 +71,13 @@ def _outside_api(not_found: ASGIApp, dashboard: ASGIApp) -> ASGIApp:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
-    # Fewer threads than FastAPI's forty: they share one interpreter, and each needs a connection.
-    anyio.to_thread.current_default_thread_limiter().total_tokens = service.api.threads
+    # For what Starlette does with files; everything else has pools of its own.
+    anyio.to_thread.current_default_thread_limiter().total_tokens = _FILE_THREADS
     service.notifier.start()
     service.authenticator.last_use.start()
-    sender = WebhookSender(service.database, allow_private=service.api.webhook_private)
+    sender = WebhookSender(
+        service.database, service.pools.webhooks.run, allow_private=service.api.webhook_private
+    )
     sending = asyncio.create_task(sender.run())
     try:
         yield

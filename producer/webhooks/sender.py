@@ -9,8 +9,8 @@ import time
 from datetime import datetime
 
 import httpx
-from starlette.concurrency import run_in_threadpool
 
+from producer.context import RunInThread
 from producer.webhooks import deliveries
 from producer.webhooks.addresses import check_url, resolve
 from producer.webhooks.deliveries import Attempt, DeliveryResult
@@ -29,11 +29,11 @@ _LOG = logging.getLogger("annealq.api")
 class WebhookSender:
     """Sends the messages of ``database`` in an event loop. Several processes may send: messages are leased.
 
-    Private addresses are refused unless ``allow_private`` is set.
+    ``run`` calls a function in a thread. Private addresses are refused unless ``allow_private`` is set.
     """
 
-    def __init__(self, database: Database, *, allow_private: bool) -> None:
-        self._database, self._allow_private = database, allow_private
+    def __init__(self, database: Database, run: RunInThread, *, allow_private: bool) -> None:
+        self._database, self._run, self._allow_private = database, run, allow_private
         self._sending: set[asyncio.Task[None]] = set()
         self._since: datetime | None = None  # runs that finished earlier have their deliveries
         self._search_all_at = float("-inf")
@@ -57,7 +57,7 @@ class WebhookSender:
         try:
             await self._enqueue()
             while len(self._sending) < _MAX_SENDING:
-                attempt = await run_in_threadpool(deliveries.claim, self._database)
+                attempt = await self._run(deliveries.claim, self._database)
                 if attempt is None:
                     break
                 task = asyncio.create_task(self._deliver(http, attempt))
@@ -72,16 +72,16 @@ class WebhookSender:
         # Usually recent runs are enough; all are searched now and then, because clocks may be set back.
         if time.monotonic() > self._search_all_at:
             self._since, self._search_all_at = None, time.monotonic() + _SEARCH_ALL_S
-        self._since = await run_in_threadpool(deliveries.enqueue_deliveries, self._database, self._since)
-        await run_in_threadpool(deliveries.enqueue_outages, self._database)
-        await run_in_threadpool(deliveries.enqueue_alarms, self._database)
+        self._since = await self._run(deliveries.enqueue_deliveries, self._database, self._since)
+        await self._run(deliveries.enqueue_outages, self._database)
+        await self._run(deliveries.enqueue_alarms, self._database)
 
     async def _deliver(self, http: httpx.AsyncClient, attempt: Attempt) -> None:
         result = await self._post(http, attempt)
         if result.error is not None:
             _LOG.warning("webhook %s, attempt %d: %s", attempt.event_id, attempt.number, result.error)
         try:
-            await run_in_threadpool(deliveries.record_result, self._database, attempt, result)
+            await self._run(deliveries.record_result, self._database, attempt, result)
         except StorageError as error:
             _LOG.warning("webhook %s will be sent again: %s", attempt.event_id, error)
 

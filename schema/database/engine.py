@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from schema.errors import ParameterError
 
 BUSY_TIMEOUT_MS = 30_000  # how long a SQLite writer waits for another one
+_IDLE = 5  # connections that stay open while they are not used
 _SILENCE_MS = 30_000  # after which a silent host counts as disconnected
 
 
@@ -36,17 +37,21 @@ def parse(url: str) -> URL:
     return parsed
 
 
-def create(url: URL) -> Engine:
-    """Create an engine for ``url``, which connects on first use.
+def create(url: URL, connections: int) -> Engine:
+    """Create an engine for ``url`` with at most so many ``connections``, which connects on first use.
 
     Raises:
         ParameterError: the driver is missing.
     """
+    pool: dict[str, Any] = {"pool_size": min(connections, _IDLE), "max_overflow": max(connections - _IDLE, 0)}
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        pool = {}  # it has one connection for each thread
     try:
         if url.get_backend_name() != "sqlite":
-            return create_engine(url, pool_pre_ping=True, connect_args=_postgresql(url))
+            return create_engine(url, pool_pre_ping=True, connect_args=_postgresql(url), **pool)
         module = _sqlite_module()
-        engine = create_engine(url, module=module, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+        timeout = {"timeout": BUSY_TIMEOUT_MS / 1000}
+        engine = create_engine(url, module=module, connect_args=timeout, **pool)
     except (NoSuchModuleError, ImportError) as error:
         raise ParameterError(f"the driver for {url.drivername} is missing: {error}") from None
     event.listen(engine, "connect", _configure_sqlite)

@@ -39,11 +39,14 @@ class Database:
     because workers on several machines must agree.
     """
 
-    def __init__(self, url: str, clock: Clock | None = None) -> None:
-        """Parse ``url`` without connecting, or raise ParameterError; a ``clock`` is for tests."""
+    def __init__(self, url: str, clock: Clock | None = None, *, connections: int = 15) -> None:
+        """Parse ``url`` without connecting, or raise ParameterError; a ``clock`` is for tests.
+
+        There are at most so many ``connections`` at a time; a transaction waits for one.
+        """
         self.url = engine.parse(url)
         self._clock = clock
-        self._writing = engine.create(self.url)
+        self._writing = engine.create(self.url, connections)
         self._reading = self._writing.execution_options(annealq_reading=True)
 
     @property

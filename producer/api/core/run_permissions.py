@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Depends, Path, Request
-from starlette.concurrency import run_in_threadpool
 
 from producer.api.keys.authentication import Reader, Submitter
 from producer.api.keys.keys import Caller, Scope
@@ -24,13 +23,15 @@ RunId = Annotated[int, Path(ge=1, lt=2**63, description="The run's number.")]
 
 async def _seen(run: RunId, request: Request, caller: Reader) -> int:
     if caller.only is not None:
-        await run_in_threadpool(check_seen, request.app.state.service.database, caller, run)
+        service = request.app.state.service
+        await service.pools.reads.run(check_seen, service.database, caller, run)
     return run
 
 
 async def _own(run: RunId, request: Request, caller: Submitter) -> int:
     if caller.scope is not Scope.ADMIN:
-        await run_in_threadpool(check_own, request.app.state.service.database, caller, run)
+        service = request.app.state.service
+        await service.pools.reads.run(check_own, service.database, caller, run)
     return run
 
 

@@ -13,7 +13,9 @@ from producer.api.live.network_cache import NetworkCache
 from producer.api.live.notifier import Notifier
 from producer.api.live.progress_feed import ProgressFeed
 from producer.api.live.prometheus_metrics import PrometheusMetrics
+from producer.api.live.readiness import Readiness
 from producer.api.live.snapshots import Snapshots
+from producer.api.load.pools import Pools
 from schema.database import Database
 from schema.settings import Settings
 
@@ -31,6 +33,8 @@ class Service:
     metrics: PrometheusMetrics
     snapshots: Snapshots
     networks: NetworkCache
+    pools: Pools
+    readiness: Readiness
 
     @classmethod
     def build(cls, settings: Settings, api: ApiSettings, *, is_private: bool) -> Service:
@@ -41,17 +45,20 @@ class Service:
         Raises:
             ParameterError: the database's URL cannot be understood.
         """
-        database = Database(settings.database_url)
+        pools = Pools(api.threads)
+        database = Database(settings.database_url, connections=pools.threads + 1)  # last use of keys
         return cls(
             settings,
             api,
             database,
-            Authenticator(database, is_private=is_private),
+            Authenticator(database, pools, is_private=is_private),
             Notifier(settings.broker_url),
-            ProgressFeed(database),
+            ProgressFeed(database, pools.live),
             PrometheusMetrics(database),
-            Snapshots(database),
+            Snapshots(database, pools.live),
             NetworkCache(database),
+            pools,
+            Readiness(database, settings.broker_url, pools.health),
         )
 
 

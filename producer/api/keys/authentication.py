@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 from cachetools import TTLCache
 from fastapi import Depends, Request
-from starlette.concurrency import run_in_threadpool
 
 from producer.api.keys import keys, limits
 from producer.api.keys.failed_logins import FailedLogins
 from producer.api.keys.keys import Caller, Scope
 from producer.api.keys.last_use import LastUse
+from producer.api.load.pools import Pools
 from schema.database import Database
 from schema.errors import RequestRefused
 
@@ -31,8 +31,8 @@ class Authenticator:
     ``is_private``: only this machine can reach the API, so that no key is needed until the first is added.
     """
 
-    def __init__(self, database: Database, *, is_private: bool) -> None:
-        self._database, self._is_private = database, is_private
+    def __init__(self, database: Database, pools: Pools, *, is_private: bool) -> None:
+        self._database, self._pools, self._is_private = database, pools, is_private
         self.last_use, self._failed_logins = LastUse(database), FailedLogins()
         # By the hash of the key. Used in the event loop only.
         self._recent: TTLCache[bytes, Caller] = TTLCache(_MAX_RECENT, _RECENT_S)
@@ -47,11 +47,12 @@ class Authenticator:
         digest = b"" if key is None else hashlib.sha256(key.encode()).digest()
         caller = self._recent.get(digest)
         if caller is None:
-            caller = self._recent[digest] = await run_in_threadpool(self._identify, key, _address(request))
+            caller = await self._pools.keys.run(self._identify, key, _address(request))
+            self._recent[digest] = caller
         if caller.owner_id is None:
             _refuse_foreign_pages(request)
         if caller.limits.requests_per_minute is not None:
-            await run_in_threadpool(self._count, caller)
+            await self._pools.writes.run(self._count, caller)
         return caller
 
     def authenticate_browser(self, request: Request, scope: Scope, cookie: str | None) -> Caller:

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
 from sqlalchemy import select
-from starlette.concurrency import run_in_threadpool
 
+from producer.api.load.pools import Pool
 from producer.progress.stages import ImageProgress, progress_of
 from schema.database import Database
 from schema.errors import NotFound, StorageError
@@ -40,10 +40,10 @@ class _Topic:
 
 
 class ProgressFeed:
-    """Use it in one event loop. It queries ``database`` only while there are listeners."""
+    """Use it in one event loop. It queries ``database`` in ``pool``, only while there are listeners."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, pool: Pool) -> None:
+        self._database, self._pool = database, pool
         self._topics: dict[int, _Topic] = {}
         self._polling: asyncio.Task[None] | None = None
         self._closed = False
@@ -88,7 +88,7 @@ class ProgressFeed:
             topics = dict(self._topics)
             pause_s = _EVERY_S
             try:
-                changed = await run_in_threadpool(self._update, topics)
+                changed = await self._pool.run(self._update, topics)
             except StorageError:
                 changed, pause_s = [], _AWAY_S
             for topic in changed:

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from cachetools import LRUCache
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
 
 from producer.api.live.links import links
+from producer.api.load.pools import Pool
 from producer.embeddings import chips
 from producer.progress.reasons import current_outages
 from producer.runs import summary
@@ -54,10 +54,10 @@ class _Snapshot(NamedTuple):
 
 
 class Snapshots:
-    """JSON texts of the runs in ``database``; use it in one event loop."""
+    """JSON texts of the runs in ``database``, read in ``pool``; use it in one event loop."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, pool: Pool) -> None:
+        self._database, self._pool = database, pool
         self._snapshots: LRUCache[int, _Snapshot] = LRUCache(_MAX_SNAPSHOTS)  # one thread at a time uses it
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._reading: asyncio.Task[None] | None = None
@@ -77,7 +77,7 @@ class Snapshots:
             for run in waiting:
                 del self._waiting[run]
             try:
-                texts = await run_in_threadpool(self._read, list(waiting))
+                texts = await self._pool.run(self._read, list(waiting))
             except AnnealqError as error:
                 texts = dict.fromkeys(waiting, error)
             for run, answer in waiting.items():

@@ -10,9 +10,10 @@ from pathlib import Path
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, HTMLResponse
 
+from producer.api.load.routing import PooledRoute
 from schema.errors import NotFound
 
-router = APIRouter()
+router = APIRouter(route_class=PooledRoute)
 
 _STATIC = Path(__file__).parent / "static"
 _FILES = {

@@ -6,14 +6,12 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from producer.api.core.problems import ProblemResponse
-from producer.api.core.service import Service, Shared
+from producer.api.core.service import Shared
+from producer.api.live.readiness import READY
+from producer.api.load.routing import PooledRoute
 from producer.api.models.service import Liveness, Readiness
-from producer.stack import broker
-from schema.errors import BrokerUnavailable, DatabaseOutdated, DatabaseTooNew, ParameterError, StorageError
 
-router = APIRouter(tags=["service"])
-
-_READY = "ready"
+router = APIRouter(route_class=PooledRoute, tags=["service"])
 
 
 @router.get("/healthz", summary="Is the process alive?", response_model=Liveness)
@@ -23,34 +21,17 @@ async def is_alive() -> JSONResponse:
 
 
 @router.get("/readyz", summary="Can it serve?", response_model=Readiness)
-def is_ready(service: Shared) -> JSONResponse:
-    """Check that the database answers with the right revision, and that the broker answers."""
-    parts = {"database": _database(service), "broker": _broker(service)}
-    missing = {name: state for name, state in parts.items() if state != _READY}
+async def is_ready(service: Shared) -> JSONResponse:
+    """Check that the database answers with the right revision, and that the broker answers.
+
+    The answer is at most a second old.
+    """
+    parts = await service.readiness.parts()
+    missing = {name: state for name, state in parts.items() if state != READY}
     if not missing:
-        return JSONResponse({"status": _READY, **parts})
+        return JSONResponse({"status": READY, **parts})
     message = "; ".join(f"the {name} is {state}" for name, state in missing.items())
     hint = (
         "without a broker runs are still accepted, and start later; `annealq db upgrade` creates the tables"
     )
     return ProblemResponse(503, "not_ready", message, hint, headers={"Retry-After": "5"}, more=parts)
-
-
-def _database(service: Service) -> str:
-    try:
-        service.database.require_current()
-    except DatabaseOutdated:
-        return "older than this annealq"
-    except DatabaseTooNew:
-        return "newer than this annealq"
-    except StorageError:
-        return "away"
-    return _READY
-
-
-def _broker(service: Service) -> str:
-    try:
-        broker.check(service.settings.broker_url)
-    except (BrokerUnavailable, ParameterError):
-        return "away"
-    return _READY

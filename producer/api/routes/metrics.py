@@ -7,8 +7,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from producer.api.core.service import Shared
 from producer.api.keys.authentication import Reader
+from producer.api.load.routing import PooledRoute
 
-router = APIRouter(tags=["service"])
+router = APIRouter(route_class=PooledRoute, tags=["service"])
 
 
 @router.get(

@@ -11,6 +11,7 @@ from producer.api.core.run_permissions import check_own, check_seen
 from producer.api.core.service import Service
 from producer.api.keys.keys import Scope
 from producer.dashboard.views import image, run, runs, solvers
+from producer.dashboard.web.renderings import Renderings
 from producer.dashboard.web.site import Site
 from producer.dashboard.web.visit import View
 from producer.dashboard.web.visitor import Visitor
@@ -54,4 +55,5 @@ def dashboard(service: Service) -> Site:
         name = None if caller.owner_id is None else caller.name
         return Visitor(name, caller.scope.allows(Scope.SUBMIT), caller.only, check, change)
 
-    return Site(service.database, admit, respond, _VIEWS)
+    renderings = Renderings(service.database, service.pools.programs.run)
+    return Site(service.database, admit, service.pools.pages.run, renderings, respond, _VIEWS)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from producer.api.core.problems import TITLES, TYPES
+from producer.api.load.routing import PooledRoute
 from producer.api.models.service import ProblemKind
 from schema.errors import NotFound
 
-router = APIRouter(tags=["service"])
+router = APIRouter(route_class=PooledRoute, tags=["service"])
 
 
 @router.get("/problems", summary="List the kinds of errors")

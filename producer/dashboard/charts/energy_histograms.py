@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +24,6 @@ Histogram = Mapping[str, Any]
 """`edges` of the bins, (n + 1,); `classes`: (n,) counts by class, -1 for none or several classes."""
 
 
-@functools.lru_cache(maxsize=256)
 def of_image(run: int, image: int) -> Histogram:
     """Return the histogram of ``image`` in ``run``; raise AnnealqError if it cannot be computed."""
     text = programs.run(Program.ENERGY_HISTOGRAMS, [str(run), str(image)], load(), timeout_s=_ONE_IMAGE_S)

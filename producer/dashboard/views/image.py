@@ -6,8 +6,9 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from producer.dashboard.charts import energy_histograms
-from producer.dashboard.report import run_facts, run_report
+from producer.dashboard.report import content, run_facts, run_report
 from producer.dashboard.web import rendering
+from producer.dashboard.web.renderings import Drawing, digest
 from producer.dashboard.web.visit import Visit
 from producer.runs import queries
 from schema.errors import NotFound
@@ -31,16 +32,23 @@ def show(visit: Visit) -> Response:
     )
 
 
-def energies(visit: Visit) -> Response:
+def energies(visit: Visit) -> Drawing:
     """Send the energy histogram of the image of ``visit``."""
     number, image = visit.number("run"), visit.number("image")
     with visit.database.reading() as session:
-        predicted = _classified(session, number, image).predicted
+        result = _classified(session, number, image)
         names = queries.classes(session, number)
-    histogram = energy_histograms.of_image(number, image)
-    chart = energy_histograms.chart(histogram, predicted, names, large=True)
-    svg = rendering.environment().get_template("energies.svg.j2").render(c=chart)
-    return Response(svg, media_type="image/svg+xml", headers={"Cache-Control": "private, max-age=3600"})
+        decides = content.of_energies(session, number, image)
+
+    def draw() -> bytes:
+        histogram = energy_histograms.of_image(number, image)
+        chart = energy_histograms.chart(histogram, result.predicted, names, large=True)
+        return rendering.environment().get_template("energies.svg.j2").render(c=chart).encode()
+
+    headers = {"Cache-Control": "private, max-age=3600"}
+    return Drawing(
+        number, f"energies/{image}", digest(result, names, decides), "image/svg+xml", draw, headers
+    )
 
 
 def _about(result: queries.Classified) -> list[tuple[str, str]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
-from producer.dashboard.report import run_report
+from producer.dashboard.report import content, run_report
+from producer.dashboard.web.renderings import Drawing, digest
 from producer.dashboard.web.visit import Visit
 from producer.progress.stages import ImageProgress, progress_of
 from producer.runs import queries
@@ -34,10 +35,17 @@ def show(visit: Visit) -> Response:
     return visit.render("run.html.j2", **values)
 
 
-def report(visit: Visit) -> Response:
+def report(visit: Visit) -> Drawing:
     """Send the report of the run of ``visit`` as one file."""
-    with visit.database.reading() as session:
-        return HTMLResponse(run_report.html(session, visit.number("run")))
+    number, database = visit.number("run"), visit.database
+
+    def draw() -> bytes:
+        with database.reading() as session:
+            return run_report.html(session, number).encode()
+
+    with database.reading() as session:
+        decides = content.of_report(session, number)
+    return Drawing(number, "report", digest(decides), "text/html", draw, {})
 
 
 def act(visit: Visit) -> Response:

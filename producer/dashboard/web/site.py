@@ -10,13 +10,14 @@ from http import HTTPStatus
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from producer.context import RunInThread
 from producer.dashboard.web import assets
+from producer.dashboard.web.renderings import Drawing, Renderings
 from producer.dashboard.web.visit import HEADERS, View, Visit, refuse_foreign, render, root_of
 from producer.dashboard.web.visitor import Admit, Visitor
 from schema.database import Database, act_as
@@ -41,12 +42,16 @@ _YEAR = "public, max-age=31536000, immutable"
 class Site:
     """The pages over a database; ``admit`` identifies visitors, ``refuse`` answers programs with an error.
 
+    ``run`` calls functions in threads; ``renderings`` has the threads for what takes seconds.
+
     ``views`` are the methods, the path and the function of each page. Paths that end in a word for an action
     take POST.
     """
 
     database: Database
     admit: Admit
+    run: RunInThread
+    renderings: Renderings
     refuse: Callable[[AnnealqError], Response]
     views: Sequence[tuple[str, str, View]]
 
@@ -66,7 +71,7 @@ class Site:
         key = str(form.get("key", "")).strip()
         try:
             refuse_foreign(request)
-            await run_in_threadpool(self.admit, request, key)
+            await self.run(self.admit, request, key)
         except RequestRefused as refused:
             return render(request, None, "login.html.j2", refused.status, wrong=str(refused))
         answer = RedirectResponse(f"{root_of(request)}/", 303)
@@ -93,19 +98,36 @@ class Site:
         @functools.wraps(view)
         async def answer(request: Request) -> Response:
             try:
-                visitor = await run_in_threadpool(self._admit, request)
+                visitor = await self.run(self._admit, request)
             except AnnealqError as error:
                 return _refusal(request, None, error)
             # Nothing of the body is read before the visitor is known.
             form = FormData()
             if request.method == "POST":
                 form = await request.form(max_files=0, max_fields=_MAX_FIELDS)
-            return await run_in_threadpool(_answer, view, Visit(self.database, request, visitor, form))
+            visit = Visit(self.database, request, visitor, form)
+            try:
+                answer = await self.run(self._view, view, visit)
+                if isinstance(answer, Drawing):
+                    answer = await self.renderings.get(answer)
+            except AnnealqError as error:
+                return _refusal(request, visitor, error)
+            for name, value in HEADERS.items():
+                answer.headers.setdefault(name, value)
+            return answer
 
         return answer
 
     def _admit(self, request: Request) -> Visitor:
         return self.admit(request, request.cookies.get(COOKIE))
+
+    def _view(self, view: View, visit: Visit) -> Response | Drawing:
+        """Return what ``view`` answers to ``visit``; a drawing that is stored as its response."""
+        if "run" in visit.request.path_params:
+            visit.visitor.check(visit.number("run"))
+        with act_as(actor=visit.visitor.name):
+            answer = view(visit)
+        return answer if isinstance(answer, Response) else self.renderings.find(answer) or answer
 
     async def _not_found(self, request: Request, _error: Exception | None) -> Response:
         path = request.scope["path"]
@@ -115,20 +137,6 @@ class Site:
         answer = self.refuse(RequestRefused(message, 404, hint))
         answer.headers.update(HEADERS)
         return answer
-
-
-def _answer(view: View, visit: Visit) -> Response:
-    """Return the response of ``view`` to ``visit``, or a page that says what is wrong."""
-    try:
-        if "run" in visit.request.path_params:
-            visit.visitor.check(visit.number("run"))
-        with act_as(actor=visit.visitor.name):
-            answer = view(visit)
-    except AnnealqError as error:
-        return _refusal(visit.request, visit.visitor, error)
-    for name, value in HEADERS.items():
-        answer.headers.setdefault(name, value)
-    return answer
 
 
 def _refusal(request: Request, visitor: Visitor | None, error: AnnealqError) -> Response:

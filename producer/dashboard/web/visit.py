@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from producer.dashboard.web import assets, rendering
+from producer.dashboard.web.renderings import Drawing
 from producer.dashboard.web.visitor import Visitor
 from schema.database import Database
 from schema.errors import NotFound, RequestRefused
@@ -79,8 +80,9 @@ class Visit:
             )
 
 
-View = Callable[[Visit], Response]
-"""A page: returns the response to a visit, in a thread; it may raise any AnnealqError."""
+View = Callable[[Visit], Response | Drawing]
+"""A page: returns the response to a visit, in a thread, or what is to be drawn for it; it may raise any
+AnnealqError."""
 
 
 def render(

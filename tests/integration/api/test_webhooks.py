@@ -64,7 +64,7 @@ def deliver(database: Database, *, allow_private: bool = True) -> None:
     """Send what is due, once."""
 
     async def once() -> None:
-        sender = WebhookSender(database, allow_private=allow_private)
+        sender = WebhookSender(database, asyncio.to_thread, allow_private=allow_private)
         async with sender.client() as http:
             await sender.start_due(http)
             await sender.wait()

@@ -9,12 +9,13 @@ from fastapi.responses import JSONResponse
 
 from producer.api.core.service import Shared
 from producer.api.keys.authentication import Reader
+from producer.api.load.routing import PooledRoute
 from producer.api.models.answers import answer
 from producer.api.models.catalogue import EmbeddingList
 from producer.embeddings import queries
 from producer.embeddings.queries import EmbeddingSummary
 
-router = APIRouter(tags=["embeddings"])
+router = APIRouter(route_class=PooledRoute, tags=["embeddings"])
 
 
 @router.get("/v1/embeddings", summary="List embeddings", response_model=EmbeddingList)

@@ -7,11 +7,12 @@ from fastapi.responses import JSONResponse
 
 from producer.api.core.service import Shared
 from producer.api.keys.authentication import Reader
+from producer.api.load.routing import PooledRoute
 from producer.api.models.answers import answer
 from producer.api.models.catalogue import NetworkList, ShownNetwork
 from producer.networks import queries, shipped
 
-router = APIRouter(tags=["networks"])
+router = APIRouter(route_class=PooledRoute, tags=["networks"])
 
 
 @router.get("/v1/networks", summary="List networks", response_model=NetworkList)

@@ -10,12 +10,13 @@ from sqlalchemy.orm import Session
 
 from producer.api.core.service import Service, Shared
 from producer.api.keys.authentication import Admin
+from producer.api.load.routing import PooledRoute
 from producer.api.models.answers import answer
 from producer.api.models.catalogue import ScheduleList, ShownSchedule
 from producer.planning import schedules
 from producer.planning.schedules import FiringSummary
 
-router = APIRouter(tags=["schedules"])
+router = APIRouter(route_class=PooledRoute, tags=["schedules"])
 
 
 @router.get("/v1/schedules", summary="List schedules", response_model=ScheduleList)

@@ -14,13 +14,14 @@ from producer.api.core.run_permissions import OwnRun
 from producer.api.core.service import Shared
 from producer.api.keys.authentication import Submitter
 from producer.api.keys.keys import Scope
+from producer.api.load.routing import PooledRoute
 from producer.api.models.runs import CancelledRun, ResumedRun, RunStateNow
 from producer.runs import control
 from producer.runs.request import MAX_BUDGET_US
 from schema.errors import ParameterError, RequestRefused
 from schema.states import RunState
 
-router = APIRouter(tags=["runs"])
+router = APIRouter(route_class=PooledRoute, tags=["runs"])
 
 
 class Resumption(BaseModel):

@@ -8,15 +8,15 @@ from dataclasses import asdict
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
-from starlette.concurrency import run_in_threadpool
 
 from producer.api.core.run_permissions import SeenRun
 from producer.api.core.service import Service, Shared
+from producer.api.load.routing import PooledRoute
 from producer.runs import queries
 from producer.runs.summary import plain
 from schema.states import FINISHED_RUNS
 
-router = APIRouter(tags=["events"])
+router = APIRouter(route_class=PooledRoute, tags=["events"])
 
 _HEARTBEAT_S = 15.0  # shorter than proxies wait for a silent server
 _RETRY_MS = 2_000
@@ -30,7 +30,7 @@ _RETRY_MS = 2_000
 )
 async def follow_run(run: SeenRun, service: Shared) -> StreamingResponse:
     """Send events `progress` of the `run` (images sampled, scored, failed), and finally an event `end`."""
-    await run_in_threadpool(_check, service, run)
+    await service.pools.reads.run(_check, service, run)
     return StreamingResponse(
         _stream(service, run),
         media_type="text/event-stream",

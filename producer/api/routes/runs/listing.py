@@ -11,13 +11,14 @@ from fastapi.responses import JSONResponse
 
 from producer.api.core.service import Shared
 from producer.api.keys.authentication import Reader
+from producer.api.load.routing import PooledRoute
 from producer.api.models.runs import RunPage
 from producer.progress.reasons import outages_of
 from producer.runs import queries
 from producer.runs.summary import outage_values
 from schema.states import RunState
 
-router = APIRouter(tags=["runs"])
+router = APIRouter(route_class=PooledRoute, tags=["runs"])
 
 _MAX_PAGE = 500
 

@@ -15,13 +15,14 @@ from starlette.background import BackgroundTask
 
 from producer.api.core.run_permissions import SeenRun
 from producer.api.core.service import Shared
+from producer.api.load.routing import PooledRoute
 from producer.api.models.runs import ResultPage
 from producer.reports import export
 from producer.runs import queries, results
 from producer.runs.queries import RunSummary
 from schema.errors import RequestRefused
 
-router = APIRouter(tags=["results"])
+router = APIRouter(route_class=PooledRoute, tags=["results"])
 
 _MAX_PAGE = 10_000
 _PAGE = 1_000

@@ -7,9 +7,10 @@ from fastapi.responses import Response
 
 from producer.api.core.run_permissions import SeenRun
 from producer.api.core.service import Shared
+from producer.api.load.routing import PooledRoute
 from producer.api.models.runs import ShownRun
 
-router = APIRouter(tags=["runs"])
+router = APIRouter(route_class=PooledRoute, tags=["runs"])
 
 
 @router.get("/v1/runs/{run}", summary="Show a run", response_model=ShownRun)

@@ -11,7 +11,6 @@ from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse
 from sqlalchemy import update
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from producer import jobs
@@ -20,6 +19,7 @@ from producer.api.keys import limits
 from producer.api.keys.authentication import Submitter
 from producer.api.keys.keys import Caller
 from producer.api.live.links import links
+from producer.api.load.routing import PooledRoute
 from producer.api.models.runs import SubmittedRun
 from producer.api.routes.submissions import options, uploads
 from producer.api.routes.submissions.options import RunBodyOptions
@@ -33,7 +33,7 @@ from schema.errors import ParameterError, RequestRefused
 from schema.states import RunState
 from schema.tables.api import RunSubmission
 
-router = APIRouter(tags=["runs"])
+router = APIRouter(route_class=PooledRoute, tags=["runs"])
 
 MAX_JSON = 16_000_000  # bytes; Python objects need many times as much memory
 _MAX_FILES = 10_001
@@ -82,7 +82,7 @@ async def submit_run(
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
         body = await request.body()
-        return await run_in_threadpool(_from_json, service, caller, body, idempotency_key)
+        return await service.pools.writes.run(_from_json, service, caller, body, idempotency_key)
     if kind == "multipart/form-data":
         return await _from_form(request, service, caller, idempotency_key)
     raise RequestRefused(
@@ -110,7 +110,7 @@ def _from_json(service: Service, caller: Caller, body: bytes, key: str | None) -
 async def _from_form(request: HttpRequest, service: Service, caller: Caller, key: str | None) -> JSONResponse:
     form = request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD)
     async with form as parts:
-        return await run_in_threadpool(_with_form, service, caller, parts.multi_items(), key)
+        return await service.pools.writes.run(_with_form, service, caller, parts.multi_items(), key)
 
 
 def _with_form(

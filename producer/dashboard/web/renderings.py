@@ -1,0 +1,101 @@
+"""Charts and reports that take seconds: computed once for their content, and by a few threads at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from sqlalchemy import delete, insert, select
+from starlette.responses import Response
+
+from producer.context import RunInThread
+from schema.database import Database
+from schema.errors import StorageError
+from schema.tables import Rendering
+
+_LOG = logging.getLogger("annealq.pages")
+_Key = tuple[int, str, str]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What a page wants to have drawn of a run.
+
+    Attributes:
+        kind: of the drawing, unique for the run.
+        content_sha256: of everything that decides it; see `digest`.
+        draw: returns the body. It may take seconds, and raise any AnnealqError.
+        headers: of the response.
+    """
+
+    run: int
+    kind: str
+    content_sha256: str
+    media_type: str
+    draw: Callable[[], bytes]
+    headers: Mapping[str, str]
+
+    @property
+    def key(self) -> _Key:
+        return self.run, self.kind, self.content_sha256
+
+
+def digest(*values: Any) -> str:
+    """Return the SHA-256 of ``values`` and of this version of annealq."""
+    text = json.dumps([version("annealq"), *values], sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Renderings:
+    """Drawings in ``database``, or drawn by ``run``. Requests for the same one share one computation.
+
+    Use it in one event loop.
+    """
+
+    def __init__(self, database: Database, run: RunInThread) -> None:
+        self._database, self._run = database, run
+        self._drawing: dict[_Key, asyncio.Task[bytes]] = {}
+
+    def find(self, drawing: Drawing) -> Response | None:
+        """Return the stored ``drawing``, or None if its content has changed or it was never drawn."""
+        row = Rendering
+        query = select(row.body).where(
+            row.run_id == drawing.run, row.kind == drawing.kind, row.content_sha256 == drawing.content_sha256
+        )
+        with self._database.reading() as session:
+            body = session.execute(query).scalar()
+        return None if body is None else _response(drawing, body)
+
+    async def get(self, drawing: Drawing) -> Response:
+        """Return ``drawing``, drawn now; raise what drawing it raises, or RequestRefused (503)."""
+        task = self._drawing.get(drawing.key)
+        if task is None:
+            task = self._drawing[drawing.key] = asyncio.create_task(self._run(self._draw, drawing))
+            task.add_done_callback(lambda _task: self._drawing.pop(drawing.key))
+        return _response(drawing, await asyncio.shield(task))
+
+    def _draw(self, drawing: Drawing) -> bytes:
+        body = drawing.draw()
+        try:
+            self._store(drawing, body)
+        except StorageError as error:
+            _LOG.warning("%s of run %d is not stored: %s", drawing.kind, drawing.run, error)
+        return body
+
+    def _store(self, drawing: Drawing, body: bytes) -> None:
+        values = {"content_sha256": drawing.content_sha256, "media_type": drawing.media_type, "body": body}
+        which = {"run_id": drawing.run, "kind": drawing.kind}
+        with self._database.transaction() as session:
+            now = self._database.now(session)
+            session.execute(delete(Rendering).filter_by(**which))
+            session.execute(insert(Rendering).values(**which, **values, created_at=now))
+
+
+def _response(drawing: Drawing, body: bytes) -> Response:
+    return Response(body, media_type=drawing.media_type, headers=dict(drawing.headers))
