@@ -50,7 +50,12 @@ def build(service: Service) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.router.default = _outside_api(app.router.default, pages.dashboard(service).app())
-    app.add_middleware(BodyLimit, max_body=service.api.max_body, carries_images=submissions.carries_images)
+    app.add_middleware(
+        BodyLimit,
+        max_body=service.api.max_body,
+        carries_images=submissions.carries_images,
+        memory=service.bodies,
+    )
     app.add_middleware(KeyCheck, authenticator=service.authenticator)
     app.add_middleware(RequestLog)
     errors.install(app)

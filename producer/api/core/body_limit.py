@@ -12,6 +12,7 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from producer.api.core import errors
+from producer.api.load.memory import MemoryBudget
 from schema.errors import RequestRefused
 
 MAX_CONTROL = 16_000  # bytes of a body without images
@@ -22,11 +23,19 @@ _LEAST_RATE = 5_000  # bytes a second, over the whole body
 class BodyLimit:
     """ASGI middleware that refuses bodies that are too large, or arrive too slowly.
 
-    ``carries_images`` says of a method and a path whether a body may have up to ``max_body`` bytes.
+    ``carries_images`` says of a method and a path whether a body may have up to ``max_body`` bytes. What
+    such bodies have sent counts in ``memory`` until their requests are answered.
     """
 
-    def __init__(self, app: ASGIApp, max_body: int, carries_images: Callable[[str, str], bool]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_body: int,
+        carries_images: Callable[[str, str], bool],
+        memory: MemoryBudget,
+    ) -> None:
         self._app, self._max_body, self._carries_images = app, max_body, carries_images
+        self._memory = memory
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -34,16 +43,18 @@ class BodyLimit:
             return
         is_large = self._carries_images(scope["method"], scope["path"])
         limit = self._max_body if is_large else MAX_CONTROL
-        limited = _counting(receive, limit, _too_large(limit, is_large))
+        body = _Body(receive, limit, _too_large(limit, is_large), self._memory if is_large else None)
         try:
             if _announced(scope) > limit:
                 raise _too_large(limit, is_large)
-            if not is_large:
-                limited = await _received(limited, receive)
+            limited = body.receive if is_large else await _received(body.receive, receive)
         except RequestRefused as refusal:
             await errors.respond(refusal, close=True)(scope, receive, send)
             return
-        await self._app(scope, limited, send)
+        try:
+            await self._app(scope, limited, send)
+        finally:
+            body.release()
 
 
 def _announced(scope: Scope) -> int:
@@ -71,25 +82,41 @@ def _replay(messages: list[Message], rest: Receive) -> Receive:
     return receive
 
 
-def _counting(receive: Receive, limit: int, refusal: RequestRefused) -> Receive:
-    received, is_complete = 0, False
-    start = asyncio.get_running_loop().time()
+class _Body:
+    """A body while it arrives: its size and its time are limited, and it counts in ``memory``."""
 
-    async def count() -> Message:
-        nonlocal received, is_complete
-        if is_complete:
-            return await receive()
+    def __init__(
+        self, receive: Receive, limit: int, too_large: RequestRefused, memory: MemoryBudget | None
+    ) -> None:
+        self._receive, self._limit, self._too_large, self._memory = receive, limit, too_large, memory
+        self._start = asyncio.get_running_loop().time()
+        self._received = self._held = 0
+        self._is_complete = False
+
+    async def receive(self) -> Message:
+        """Return the next message; raise RequestRefused: 413, too large; 408, too slow; 503, no memory."""
+        if self._is_complete:
+            return await self._receive()
         try:
-            async with asyncio.timeout_at(start + _FIRST_S + received / _LEAST_RATE):
-                message = await receive()
+            async with asyncio.timeout_at(self._start + _FIRST_S + self._received / _LEAST_RATE):
+                message = await self._receive()
         except TimeoutError:
             raise _too_slow() from None
-        received, is_complete = received + len(message.get("body", b"")), not message.get("more_body", False)
-        if received > limit:
-            raise refusal
+        size = len(message.get("body", b""))
+        self._received += size
+        self._is_complete = not message.get("more_body", False)
+        if self._received > self._limit:
+            raise self._too_large
+        if self._memory is not None:
+            self._memory.take(size)
+            self._held += size
         return message
 
-    return count
+    def release(self) -> None:
+        """Give back the memory of the body."""
+        if self._memory is not None:
+            self._memory.give(self._held)
+            self._held = 0
 
 
 def _too_large(limit: int, is_large: bool) -> RequestRefused:

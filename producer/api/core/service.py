@@ -13,8 +13,9 @@ from producer.api.live.network_cache import NetworkCache
 from producer.api.live.notifier import Notifier
 from producer.api.live.progress_feed import ProgressFeed
 from producer.api.live.prometheus_metrics import PrometheusMetrics
-from producer.api.live.readiness import Readiness
+from producer.api.live.readiness import ReadinessCheck
 from producer.api.live.snapshots import Snapshots
+from producer.api.load.memory import MemoryBudget
 from producer.api.load.pools import Pools
 from schema.database import Database
 from schema.settings import Settings
@@ -34,7 +35,9 @@ class Service:
     snapshots: Snapshots
     networks: NetworkCache
     pools: Pools
-    readiness: Readiness
+    bodies: MemoryBudget
+    decoded: MemoryBudget
+    readiness: ReadinessCheck
 
     @classmethod
     def build(cls, settings: Settings, api: ApiSettings, *, is_private: bool) -> Service:
@@ -58,7 +61,9 @@ class Service:
             Snapshots(database, pools.live),
             NetworkCache(database),
             pools,
-            Readiness(database, settings.broker_url, pools.health),
+            MemoryBudget("bodies", api.memory // 2),
+            MemoryBudget("images", api.memory, waiting=32),
+            ReadinessCheck(database, settings.broker_url, pools.health),
         )
 
 

@@ -26,6 +26,13 @@ class ApiSettings(TomlSettings):
         default=512.0, gt=0, le=2048, description="Megabytes of one request's images after unpacking."
     )
     threads: int = Field(default=8, ge=1, le=64, description="Requests that one process handles at a time.")
+    memory_mb: float = Field(
+        default=512.0,
+        gt=0,
+        le=65_536,
+        description="Megabytes (10^6) for the images that all requests decode at a time; half as many for "
+        "their bodies.",
+    )
     webhook_private: bool = Field(
         default=False, description="Allow webhooks over plain http and at private addresses."
     )
@@ -45,6 +52,11 @@ class ApiSettings(TomlSettings):
     def max_decoded(self) -> int:
         """Return the limit of one request's images after unpacking, in bytes."""
         return int(self.max_decoded_mb * 1e6)
+
+    @property
+    def memory(self) -> int:
+        """Return the memory for images that are decoded, in bytes."""
+        return int(self.memory_mb * 1e6)
 
 
 def load(**overrides: Any) -> ApiSettings:

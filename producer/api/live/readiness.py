@@ -15,7 +15,7 @@ READY = "ready"
 _FRESH_S = 1.0
 
 
-class Readiness:
+class ReadinessCheck:
     """State of ``database`` and of the broker at ``broker_url``, checked in ``pool``.
 
     Use it in one event loop. Requests that arrive during a check wait for it, and need no thread.
