@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +15,7 @@ from producer.api.app import build
 from producer.api.core.service import Service
 from producer.api.core.settings import ApiSettings
 from producer.api.core.settings import load as load_api
-from producer.api.server import Server
+from producer.api.server import Server, listen
 from schema.settings import load
 from tests import described
 
@@ -34,6 +36,45 @@ def serving(database_url: str, api: ApiSettings | None = None, *, is_private: bo
             server.should_exit = True
             thread.join(20)
     assert not thread.is_alive()
+
+
+def serve_forever(database_url: str, port: int) -> None:
+    """Serve on ``port`` of this machine: the whole life of a process that a test starts and kills."""
+    service = Service.build(load(database_url=database_url), load_api(), is_private=True)
+    with listen("127.0.0.1", port) as listening:
+        Server(build(service), listening, lambda _line: None, service.progress_feed.close).run([listening])
+
+
+class ServerProcess:
+    """The API in a process of its own, which a test kills; it starts again on the same port."""
+
+    def __init__(self, database_url: str) -> None:
+        # A server that has its imports already, so that each start takes a fraction of a second.
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["tests.serving"])
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port = free.getsockname()[1]
+        self._database_url = database_url
+        self.address = f"http://127.0.0.1:{self._port}"
+        self.kills = 0
+        self._start()
+
+    def restart(self, after_s: float) -> None:
+        """Kill the process after some seconds, as `kill -9` does, and start another one."""
+        time.sleep(after_s)
+        self._process.kill()
+        self._process.join()
+        self.kills += 1
+        self._start()
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.join()
+
+    def _start(self) -> None:
+        arguments = (self._database_url, self._port)
+        self._process = self._context.Process(target=serve_forever, args=arguments, daemon=True)
+        self._process.start()
 
 
 @contextmanager

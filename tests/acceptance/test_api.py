@@ -20,12 +20,11 @@ import numpy as np
 import pytest
 from celery import Celery
 
-from producer.client import Client
+from producer.client import Client, RequestRejected, RunUnsuccessful
 from producer.images.imageset import ImageSet
 from producer.networks import choose
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
-from schema.errors import AnnealqError, RequestRefused
 from schema.parameters import Parameters, Solver
 from schema.settings import load
 from schema.states import RunState
@@ -72,7 +71,7 @@ def test_another_service_sends_images_and_reads_what_became_of_them(
     images, labels = digits[0][:200], digits[1][:200]
     made = json.loads(annealq("keys", "add", "service", "--json").stdout)
     with receiving() as receiver, running_stack(empty), served(empty) as address:
-        with Client(address) as stranger, pytest.raises(RequestRefused, match="no API key"):
+        with Client(address) as stranger, pytest.raises(RequestRejected, match="no API key"):
             stranger.run(1)
         with Client(address, made["key"]) as client:
             assert httpx.get(f"{address}/readyz", trust_env=False).json()["status"] == "ready"
@@ -80,7 +79,7 @@ def test_another_service_sends_images_and_reads_what_became_of_them(
             run = client.submit(images, labels, idempotency_key="a", webhook={"url": receiver.url}, **options)
             assert client.submit(images, labels, idempotency_key="a", **options) == run
             seen = list(client.events(run))
-            assert seen[-1].state is RunState.DONE
+            assert seen[-1].state == RunState.DONE
             assert [progress.scored for progress in seen] == sorted(progress.scored for progress in seen)
             results = list(client.results(run))
             shown = client.wait(run)
@@ -110,12 +109,12 @@ def test_a_client_without_workers_waits_and_may_cancel(
         assert client.run(run)["state"] == "queued"
         assert next(client.events(run)).scored == 0
         assert client.cancel(run)["state"] == "cancelled"
-        with pytest.raises(AnnealqError, match="cancelled"):
+        with pytest.raises(RunUnsuccessful, match="cancelled"):
             client.wait(run)
         assert list(client.results(run)) == []
-        with pytest.raises(RequestRefused, match="no run 99"):
+        with pytest.raises(RequestRejected, match="no run 99"):
             client.run(99)
-        with pytest.raises(RequestRefused, match="8 x 8"):
+        with pytest.raises(RequestRejected, match="8 x 8"):
             client.submit(np.zeros((3, 9, 9)), network="digits")
 
 

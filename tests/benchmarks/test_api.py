@@ -164,7 +164,7 @@ def test_one_image_through_an_idle_stack(record: Record, tmp_path: Path) -> None
             last = list(client.events(run))[-1]
             found = list(client.results(run))
             times.append(1000 * (time.perf_counter() - start))
-            assert last.state is RunState.DONE
+            assert last.state == RunState.DONE
             assert len(found) == 1
             time.sleep(0.2)
     record("one image, from POST to its result, p50", percentile(times[3:], 50), "ms", 250, at_least=False)

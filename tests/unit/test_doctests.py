@@ -8,6 +8,11 @@ import importlib
 import pytest
 
 MODULES = [
+    "producer.client.blocking",
+    "producer.client.errors",
+    "producer.client.events",
+    "producer.client.files",
+    "producer.client.patience",
     "schema.codecs.samples",
     "schema.codecs.tiling",
     "worker.annealers.exact",

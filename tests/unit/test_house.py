@@ -115,14 +115,24 @@ def _imports() -> dict[str, set[str]]:
     for name, (_, tree) in modules.items():
         targets = set()
         for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module in modules:
+            if isinstance(node, ast.ImportFrom) and (module := _source(name, node)) in modules:
                 for alias in node.names:
-                    submodule = f"{node.module}.{alias.name}"
-                    targets.add(submodule if submodule in modules else node.module)
+                    submodule = f"{module}.{alias.name}"
+                    targets.add(submodule if submodule in modules else module)
             elif isinstance(node, ast.Import):
                 targets.update(alias.name for alias in node.names if alias.name in modules)
         imports[name] = targets - {name}
     return imports
+
+
+def _source(name: str, node: ast.ImportFrom) -> str:
+    """Return the dotted name of what the module ``name`` imports from, also by a relative import."""
+    if not node.level:
+        return node.module or ""
+    is_room = _modules()[name][0].name == "__init__.py"
+    parts = name.split(".")
+    package = parts[: len(parts) - node.level + is_room]
+    return ".".join([*package, *filter(None, [node.module])])
 
 
 def test_imports_make_no_circle_and_no_long_path() -> None:

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from producer.client import Client
+from producer.client import Client, RequestRejected
 from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
-from schema.errors import RequestRefused
 from schema.tables import Run
 from tests.integration.api.conftest import npz, refused, send
 from tests.integration.conftest import some_images
@@ -170,7 +169,7 @@ def test_the_client_takes_them(address: str, network: ChosenNetwork) -> None:
         assert client.pause(run)["state"] == "paused"
         one = client.submit(np.asarray(images), window="00:00-24:00")
         assert client.run(one)["window"] == {"spans": ["00:00-24:00"], "zone": "UTC"}
-        with pytest.raises(RequestRefused, match="examples: Europe/London"):
+        with pytest.raises(RequestRejected, match="examples: Europe/London"):
             client.submit(np.asarray(images), window=text, tz="Mars")
 
 

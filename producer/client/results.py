@@ -1,0 +1,190 @@
+"""What a client returns: progress of a run, a run as it is shown, and classified images."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from .errors import MissingExtra
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+FINISHED = ("done", "failed", "cancelled")  # states in which a run stays, unless a user resumes it
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """Images of a run that are sampled (including scored ones), scored, or in failed batches.
+
+    ``event_id`` is the id of the event that brought it: `Client.events` resumes after it.
+    """
+
+    run_id: int
+    state: str
+    images: int
+    sampled: int
+    scored: int
+    failed: int
+    error: str | None
+    event_id: str | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """A classified image. ``scores`` has one score in [0, 1] for each class, in the network's order."""
+
+    index: int
+    predicted: int | None
+    predicted_class: str | None
+    status: str
+    scores: tuple[float, ...]
+    margin: float
+    energy_gap: float | None
+    probability: float | None
+    label: int | None
+    source: str | None
+
+
+class RunInfo(dict[str, Any]):
+    """A run as the server shows it: the object of `annealq runs show RUN --json`. Notebooks render it."""
+
+    @property
+    def id(self) -> int:
+        """Return the number of the run."""
+        return int(self["run_id"])
+
+    @property
+    def state(self) -> str:
+        """Return the state of the run: queued, running, done ..."""
+        return str(self["state"])
+
+    @property
+    def is_finished(self) -> bool:
+        """Return whether the run ended: it is done, failed or cancelled."""
+        return self.state in FINISHED
+
+    def _repr_html_(self) -> str:
+        """Return a table of the main figures, for notebooks."""
+        rows = "".join(
+            f"<tr><th style='text-align: left'>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
+            for name, value in _figures(self)
+        )
+        title = html.escape(f"run {self.get('run_id')}: {self.get('name') or ''} {self.get('state')}")
+        return f"<table><caption style='text-align: left'><b>{title}</b></caption>{rows}</table>"
+
+
+@dataclass(frozen=True)
+class ResultArrays:
+    """The classified images of a run as arrays of one length n, in the order of the images.
+
+    Attributes:
+        classes: names of the C classes, in the order of scores.
+        index: (n,) int64, of the image in the run.
+        predicted: (n,) int64, the class; -1: undecided.
+        label: (n,) int64, the true class; -1: unknown.
+        scores: (n, C) float64, in [0, 1].
+        margin: (n,) float64, the best score minus the second best.
+        probability: (n,) float64, calibrated, of the predicted class; NaN: unknown.
+        energy_gap: (n,) float64, to the best other class; NaN: unknown.
+    """
+
+    classes: tuple[str, ...]
+    index: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    label: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    margin: NDArray[np.float64]
+    probability: NDArray[np.float64]
+    energy_gap: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, images: Sequence[ImageResult], classes: Sequence[str]) -> ResultArrays:
+        """Return ``images`` as arrays; their scores are those of ``classes``."""
+        import numpy as np
+
+        return cls(
+            tuple(classes),
+            np.array([image.index for image in images], np.int64),
+            np.array([-1 if image.predicted is None else image.predicted for image in images], np.int64),
+            np.array([-1 if image.label is None else image.label for image in images], np.int64),
+            np.array([image.scores for image in images], np.float64).reshape(len(images), len(classes)),
+            _floats(image.margin for image in images),
+            _floats(image.probability for image in images),
+            _floats(image.energy_gap for image in images),
+        )
+
+    @property
+    def accuracy(self) -> float | None:
+        """Return the share of labelled images whose class is right; None without labels.
+
+        Undecided images count as wrong.
+        """
+        labelled = self.label >= 0
+        if not labelled.any():
+            return None
+        return float((self.predicted[labelled] == self.label[labelled]).mean())
+
+
+def image_result(row: Mapping[str, Any]) -> ImageResult:
+    """Return a row of the server's results."""
+    values = {each.name: row.get(each.name) for each in fields(ImageResult)}
+    return ImageResult(**{**values, "index": row["image"], "scores": tuple(row["scores"])})
+
+
+def run_progress(values: Mapping[str, Any], event_id: str | None) -> RunProgress:
+    """Return the progress in the data of an event with ``event_id``."""
+    known: dict[str, Any] = {each.name: values.get(each.name) for each in fields(RunProgress)}
+    return RunProgress(**known | {"event_id": event_id})
+
+
+def data_frame(rows: Iterable[Mapping[str, Any]], classes: Sequence[str]) -> pd.DataFrame:
+    """Return ``rows`` of the server's results as a table, with the columns of `annealq runs export`.
+
+    Raises:
+        MissingExtra: pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError:
+        raise MissingExtra("pandas is not installed: pip install 'annealq-client[pandas]'") from None
+    flat = []
+    for row in rows:
+        scores = {f"score_{name}": score for name, score in zip(classes, row["scores"], strict=True)}
+        flat.append({name: value for name, value in row.items() if name != "scores"} | scores)
+    frame = pd.DataFrame.from_records(flat)
+    whole = [name for name in ("image", "label", "predicted") if name in frame]
+    return frame.astype(dict.fromkeys(whole, "Int64"))
+
+
+def _floats(values: Iterable[float | None]) -> NDArray[np.float64]:
+    import numpy as np
+
+    return np.array([math.nan if value is None else value for value in values], np.float64)
+
+
+def _figures(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the figures of ``run`` that a reader looks for first, with their units."""
+    statistics = run.get("statistics") or {}
+    accuracy, seconds = run.get("accuracy"), statistics.get("qpu_access_time_us")
+    shown = {
+        "network": run.get("network"),
+        "solver": run.get("solver"),
+        "images": _count(run.get("images")),
+        "decided": _count(run.get("decided")),
+        "undecided": _count(run.get("undecided")),
+        "accuracy": None if accuracy is None else f"{accuracy:.2%}",
+        "images per second": _count(statistics.get("images_per_second")),
+        "QPU time": None if not seconds else f"{seconds / 1e6:,.3f} s",
+        "error": run.get("error"),
+    }
+    return [(name, str(value)) for name, value in shown.items() if value is not None]
+
+
+def _count(value: float | None) -> str | None:
+    return None if value is None else f"{value:,.0f}"
