@@ -1,6 +1,7 @@
 """How far runs are, and what they wait for: one answer for terminal, pages, API and metrics.
 
 stages.py   counts the images of a run in each stage, and estimates when it is done
+batches.py  says how far batches are that are sampled without qubits
 reasons.py  says why a run does not continue: its solver fails, no worker is there, others go first
 backlog.py  counts the batches that wait for a worker, and those that do not
 access.py   says whether a worker can reach a solver with qubits

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from producer.progress.batches import BatchesUnderWay, batches_under_way
 from producer.progress.reasons import why_waiting
 from schema.errors import NotFound
 from schema.parameters import Solver
@@ -39,7 +40,8 @@ class ImageProgress:
         search: step and fraction of a running search for an embedding.
         waits: why it does not continue, if it will without a user.
         began_at: when its first problem was sent, or, without qubits, its first batch was begun.
-        latest_at: when images were sampled last.
+        latest_at: when images were sampled last, or ``under_way`` was read.
+        under_way: what is done of batches that are sampled without qubits, if that can be told.
     """
 
     state: RunState
@@ -52,18 +54,24 @@ class ImageProgress:
     waits: str | None = None
     began_at: datetime | None = None
     latest_at: datetime | None = None
+    under_way: BatchesUnderWay | None = None
 
     def left_s(self, now: datetime) -> float | None:
         """Estimate the seconds from ``now`` until all images are sampled, by the mean rate so far.
 
-        The rate is that until images were sampled last, since they come in whole batches or problems. None:
-        it is not known, as nothing is sampled yet, or the run waits.
+        The rate is that until images were sampled last, since they come in whole batches or problems; of
+        batches without qubits, what is under way counts. None: it is not known, as nothing is sampled yet, or
+        the run waits.
         """
-        done, left = self.sampled + self.failed, self.images - self.sampled - self.failed
+        done = self.sampled + self.failed
         if self.began_at is None or self.latest_at is None or self.waits is not None or not done:
             return None
-        took_s = (self.latest_at - self.began_at).total_seconds()
-        return max(took_s / done * left - (now - self.latest_at).total_seconds(), 0.0)
+        took_s, least_s = (self.latest_at - self.began_at).total_seconds(), 0.0
+        left = float(self.images - done)
+        if self.under_way is not None:
+            left, least_s = left - self.under_way.images, self.under_way.least_s
+        left_s = max(took_s / (self.images - left) * left, least_s)
+        return max(left_s - (now - self.latest_at).total_seconds(), 0.0)
 
 
 def progress_of(session: Session, run_id: int, now: datetime) -> ImageProgress:
@@ -82,13 +90,15 @@ def progress_of(session: Session, run_id: int, now: datetime) -> ImageProgress:
         classified = select(func.count()).where(Classification.run_id == run_id)
         partly = min(max(session.execute(classified).scalar_one() - scored, 0), failed)
         scored, failed = scored + partly, failed - partly
-    answered, search, began_at = 0, None, row.started_at
+    answered, search, under_way, began_at = 0, None, None, row.started_at
     latest = select(func.max(Batch.sampled_at)).where(Batch.run_id == run_id)
     latest_at = session.execute(latest).scalar()
     if Solver(row.solver).is_remote:
         began_at, latest_at = _problem_times(session, run_id)
         if {BatchState.PENDING, BatchState.SAMPLING} & stages.keys():
             answered, search = _under_way(session, run_id)
+    elif BatchState.SAMPLING in stages and (under_way := batches_under_way(session, run_id, now)) is not None:
+        latest_at = now
     return ImageProgress(
         state=row.state,
         images=row.images,
@@ -100,6 +110,7 @@ def progress_of(session: Session, run_id: int, now: datetime) -> ImageProgress:
         waits=why_waiting(session, row, frozenset(stages), now),
         began_at=began_at,
         latest_at=latest_at,
+        under_way=under_way,
     )
 
 

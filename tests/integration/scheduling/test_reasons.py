@@ -12,7 +12,7 @@ from producer.progress.stages import ImageProgress, progress_of, waits_of
 from producer.runs import control
 from schema.database import Database
 from schema.states import BatchState, RunState
-from schema.tables import Batch, Worker
+from schema.tables import Batch, Run, Worker
 from tests.integration.conftest import START, Clock
 
 Enqueue = Callable[..., Enqueued]
@@ -76,3 +76,40 @@ def test_the_time_left_follows_from_the_mean_rate() -> None:
     assert ImageProgress(RunState.RUNNING, 100, 0, 0, 0, None, began_at=START).left_s(at) is None
     waiting = ImageProgress(RunState.RUNNING, 100, 40, 0, 0, None, None, "x", began_at=START, latest_at=at)
     assert waiting.left_s(at) is None
+
+
+def test_batches_that_are_sampled_count_by_the_time_of_finished_ones(
+    timed: Database, clock: Clock, enqueue: Enqueue
+) -> None:
+    run = enqueue(50).id  # five batches of ten images
+
+    def begin(ordinal: int, at_s: float, ended_s: float | None = None) -> None:
+        at, until = START + timedelta(seconds=at_s), START + timedelta(seconds=600)
+        values: dict[str, object] = {"state": BatchState.SAMPLING, "started_at": at, "lease_until": until}
+        if ended_s is not None:
+            values = {"state": BatchState.SAMPLED, "started_at": at, "lease_until": None}
+            values["sampled_at"] = START + timedelta(seconds=ended_s)
+        with timed.transaction() as session:
+            this = (Batch.run_id == run, Batch.ordinal == ordinal)
+            session.execute(update(Batch).where(*this).values(values))
+            session.execute(update(Run).where(Run.id == run).values(started_at=START, state=RunState.RUNNING))
+
+    def left_s() -> float | None:
+        with timed.reading() as session:
+            return progress_of(session, run, clock()).left_s(clock())
+
+    begin(0, 0)
+    clock.forward(10)
+    assert left_s() is None  # nothing is known of the time that a batch takes
+    begin(0, 0, 10)
+    begin(1, 10)
+    clock.forward(5)
+    assert left_s() == 35.0  # one and a half of five batches in 15 s
+    begin(2, 15)
+    clock.forward(5)
+    assert left_s() == 20 / 24.5 * 25.5  # the second takes as long as the first: it is nearly done
+    begin(1, 10, 20)
+    begin(2, 15, 20)
+    begin(3, 15, 20)
+    begin(4, 19)
+    assert left_s() == 7.5 - 1  # the last batch needs its time, though the mean rate is higher
