@@ -206,13 +206,20 @@ def submit_training(
     return network
 
 
-def submit_rescoring(app: AppContext, run: int, changes: Mapping[str, Any]) -> Enqueued:
+def submit_rescoring(
+    app: AppContext,
+    run: int,
+    changes: Mapping[str, Any],
+    also: Callable[[Session, int], None] | None = None,
+) -> Enqueued:
     """Enqueue a run that rescores ``run`` with ``changes``, and notify the workers of ``app``.
+
+    ``also`` writes more about the new run, given its id, in the same transaction.
 
     Raises:
         AnnealqError: as :func:`producer.runs.rescore.enqueue_rescored` says; nothing was written.
     """
-    rescored = enqueue_rescored(app.database, run, changes)
+    rescored = enqueue_rescored(app.database, run, changes, also)
     with app.database.reading() as session:
         batches = rescore.hinted_batches(session, rescored.id)
     hints.send(app.settings.broker_url, *(Message(Task.AGGREGATE_BATCH, batch) for batch in batches))

@@ -20,7 +20,7 @@ from producer.api.core.service import Service
 from producer.api.reference import openapi, page
 from producer.api.routes import health, metrics, pages, problems, webhooks
 from producer.api.routes.catalogue import embeddings, networks, schedules
-from producer.api.routes.runs import control, events, listing, results, run
+from producer.api.routes.runs import control, events, listing, rescoring, results, run
 from producer.api.routes.submissions import options, submissions
 from producer.webhooks.sender import WebhookSender
 
@@ -29,7 +29,7 @@ _FILE_THREADS = 8
 ROUTERS = tuple(
     routes.router
     for routes in (
-        *(submissions, listing, run, control, results, events),
+        *(submissions, listing, run, control, rescoring, results, events),
         *(networks, embeddings, schedules, health, metrics, problems, page),
     )
 )

@@ -44,6 +44,7 @@ def list_runs(
         datetime | None,
         typer.Option("--since", formats=_TIMES, help="Only runs enqueued from then on, in local time."),
     ] = None,
+    tag: Annotated[str | None, typer.Option("--tag", help="Only runs that have this tag.")] = None,
     json: Json = False,
 ) -> None:
     """List the newest runs.
@@ -54,11 +55,14 @@ def list_runs(
     from producer.reports import run as reports_run
     from producer.reports.terminal import page, print_json
     from producer.runs import queries
+    from producer.runs.filters import RunFilter
     from producer.runs.summary import outage_values
 
     with database() as opened, opened.reading() as session:
         from_then_on = None if since is None else since.astimezone(UTC)
-        summaries = queries.runs(session, limit, state=state, name=name, network=network, since=from_then_on)
+        wanted = RunFilter(state=state, name=name, network=network, since=from_then_on, tag=tag)
+        summaries = queries.runs(session, limit, **wanted)
+        tags = queries.tags(session, [run.run_id for run in summaries])
         outages = outages_of(session, summaries)
         accuracies, owners = queries.accuracies(session, summaries), queries.owners(session, summaries)
     if json:
@@ -66,13 +70,14 @@ def list_runs(
             [
                 asdict(run)
                 | {"accuracy": accuracies.get(run.run_id), "owner": owners.get(run.run_id)}
+                | {"tags": tags.get(run.run_id, [])}
                 | outage_values(outages.get(run.run_id))
                 for run in summaries
             ]
         )
     elif summaries:
-        page().print(reports_run.runs_table(summaries, outages, accuracies, owners))
-    elif state or name or network or since:
+        page().print(reports_run.runs_table(summaries, outages, accuracies, owners, tags))
+    elif any(wanted.values()):
         typer.echo("no such runs: `annealq runs list` shows all")
     else:
         typer.echo("no runs yet: `annealq classify DATA`")

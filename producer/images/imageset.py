@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_BRIGHTEST = 255
+
 MOST_OFFERED = 20
 """Largest number of classes in a message."""
 
@@ -33,7 +35,7 @@ class DataOrigin:
         sha256: of the bytes of the file ``data``; None: it is not a file.
         labels_sha256: of the bytes of the file ``labels``.
         uploaded: the images were sent, so that no file on this machine has them.
-        resize, fit, invert, skip_unreadable: as `producer.runs.request.RunRequest` has them.
+        resize, fit, invert, skip_unreadable, scale_pixels: as `producer.runs.request.RunRequest` has them.
         classes, limit: what was taken of the images, first the classes, then the first N.
         schedule, due_at: the schedule that read them, and the time for which it did.
     """
@@ -48,6 +50,7 @@ class DataOrigin:
     fit: str | None = None
     invert: bool = False
     skip_unreadable: bool = False
+    scale_pixels: bool = False
     classes: tuple[str, ...] | None = None
     limit: int | None = None
     schedule: str | None = None
@@ -74,8 +77,12 @@ class DataOrigin:
             words += ["--limit", str(self.limit)]
         if self.resize is not None:
             words += ["--resize", self.resize, *(["--fit", self.fit] if self.fit else [])]
-        flags = (("--invert", self.invert), ("--skip-unreadable", self.skip_unreadable))
-        return words + [flag for flag, is_set in flags if is_set]
+        flags = {
+            "--invert": self.invert,
+            "--skip-unreadable": self.skip_unreadable,
+            "--scale-pixels": self.scale_pixels,
+        }
+        return words + [flag for flag, is_set in flags.items() if is_set]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +103,8 @@ class ImageSet:
     """What was changed or left out when the source was read, for display."""
     origin: DataOrigin | None = None
     """Where they came from; None: no command names these images."""
+    scales: bool = False
+    """Pixels from 0 to 255 are scaled to the range that a network takes."""
 
     def limit(self, n: int) -> ImageSet:
         """Return the first ``n`` images, or all if there are fewer; raise ParameterError if ``n`` < 1."""
@@ -139,6 +148,18 @@ class ImageSet:
             is_first = origin.classes is None and origin.limit is None
             origin = replace(origin, classes=tuple(chosen)) if is_first else None
         return self._take(np.flatnonzero(np.isin(self.labels, list(chosen.values()))), origin)
+
+    def scalable(self) -> ImageSet:
+        """Return the same images, whose pixels are scaled to the range of the network that takes them."""
+        origin = None if self.origin is None else replace(self.origin, scale_pixels=True)
+        return replace(self, scales=True, origin=origin)
+
+    def scaled(self, maximum: int) -> ImageSet:
+        """Return the images with 0 to 255 scaled to 0 to ``maximum``, if they are scalable."""
+        if not self.scales or maximum == _BRIGHTEST:
+            return self
+        table = np.rint(np.arange(_BRIGHTEST + 1) * (maximum / _BRIGHTEST)).astype(np.uint8)
+        return replace(self, images=table[self.images], scales=False)
 
     def _take(self, rows: NDArray[np.intp], origin: DataOrigin | None) -> ImageSet:
         return replace(

@@ -15,7 +15,7 @@ from schema.quantities import count_text
 
 
 def match_images(images: ImageSet, network: ChosenNetwork) -> ImageSet:
-    """Check that ``network`` can take ``images``; return them with labels numbered as the network does.
+    """Check that ``network`` can take ``images``; return them with pixels and labels as the network has them.
 
     Raises:
         ImageError: names what does not match, and what would.
@@ -27,11 +27,13 @@ def match_images(images: ImageSet, network: ChosenNetwork) -> ImageSet:
             f"{network.height} x {network.width}: add --resize {network.height}x{network.width}, or write "
             "layers for these images: `annealq networks new --data DATA --out mine.toml`"
         )
+    images = images.scaled(network.image_max)
     brightest = int(images.images.max())
     if brightest > network.image_max:
         raise ImageError(
             f"{images.name}: pixels go up to {brightest}, "
-            f"network {network.name!r} takes 0 to {network.image_max}: scale them, or name another network"
+            f"network {network.name!r} takes 0 to {network.image_max}: add --scale-pixels (over HTTP: "
+            "scale_pixels), or name another network"
         )
     if images.labels is None:
         return images

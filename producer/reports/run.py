@@ -52,7 +52,10 @@ def run_text(
     names = queries.classes(session, run_id)
     certainty = read_certainty(session, run_id, run.statistics)
     now = now or datetime.now(UTC)
-    parts: list[RenderableType] = [_figures(run, counts, certainty, now, waits_of(session, run_id, now))]
+    figures = _figures(run, counts, certainty, now, waits_of(session, run_id, now))
+    if tags := queries.tags(session, [run_id]).get(run_id):
+        figures.add_row("tags", ", ".join(tags))
+    parts: list[RenderableType] = [figures]
     if Solver(run.solver).is_remote:
         uses, units = qpus.uses(session, run_id), embeddings_queries.layers_of_run(session, run_id)
         parts.append(solver.solver_figures(uses, run.statistics, units))
@@ -224,14 +227,16 @@ def runs_table(
     outages: Mapping[int, Outage],
     accuracies: Mapping[int, float],
     owners: Mapping[int, str],
+    tags: Mapping[int, Sequence[str]],
 ) -> RenderableType:
     """Return the table of `runs list`, and under it the ``outages`` that some of them wait for.
 
-    Outages, ``accuracies`` and the names of ``owners`` are by the number of a run.
+    Outages, ``accuracies``, the names of ``owners`` and ``tags`` are by the number of a run.
     """
     numbers = ("images", "scored", "accuracy", "images/s", "created")
     columns = ("run", "data", "network", "solver", "state", *numbers, *(("owner",) if owners else ()))
-    first_out = ("images/s", "owner", "created", "solver", "network", "scored", "images", "accuracy")
+    columns += ("tags",) if tags else ()
+    first_out = ("images/s", "owner", "tags", "created", "solver", "network", "scored", "images", "accuracy")
     table = new_table(
         *columns,
         right=("run", *numbers),
@@ -253,5 +258,6 @@ def runs_table(
             "" if rate is None else f"{rate:,.1f}",
             f"{run.created_at.astimezone():%Y-%m-%d %H:%M}",
             *((owners.get(run.run_id, ""),) if owners else ()),
+            *((", ".join(tags.get(run.run_id, ())),) if tags else ()),
         )
     return Group(table, *(Text(text) for text in sorted({outage.text for outage in outages.values()})))

@@ -1,24 +1,29 @@
-"""Pauses, resumes and cancels runs by a user's command. Workers react within a second."""
+"""Pauses, resumes, cancels and changes runs by a user's command. Workers react within a second."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from producer.runs import queries
+from producer.runs.filters import put_tags
+from producer.runs.request import RunOptions
 from schema.calendar.run_hours import RunHours, format_time
+from schema.calendar.windows import Windows
 from schema.database import Database, record_event, transition, transition_all
 from schema.errors import ParameterError, StaleState
 from schema.parameters import Parameters, Solver
-from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
-from schema.tables import Batch, Problem, Run
+from schema.states import FINISHED_RUNS, LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
+from schema.tables import Batch, Problem, Run, RunTag
 from schema.tables.costs import IN_FLIGHT, charged_us, in_flight_us, round_charge
 
 _HOURS = (Run.window, Run.opened_until, Run.deadline_at)
+_CHANGED_LATE = ("name", "tags")  # of finished runs, too
 _TRIES = 5  # a worker may change the state between our read and our update
 
 
@@ -37,10 +42,11 @@ class RunSpending:
     in_flight_us: int
 
 
-def pause(database: Database, run: int, reason: str = "by hand") -> None:
+def pause(database: Database, run: int, reason: str = "by hand", *, again: bool = False) -> None:
     """Pause ``run`` in ``database`` for ``reason``. Problems in flight are still collected and stored.
 
-    A run that its window or the budget of a day or month has paused no longer resumes automatically.
+    A run that its window or the budget of a day or month has paused no longer resumes automatically. With
+    ``again`` it may be paused already.
 
     Raises:
         NotFound: the run does not exist. ParameterError: it is not queued or running.
@@ -55,11 +61,13 @@ def pause(database: Database, run: int, reason: str = "by hand") -> None:
                 session, "runs", run, RunState.PAUSED, RunState.PAUSED, now=now, why="paused by hand"
             )
             return
-    _move(database, run, RunState.PAUSED, LIVE_RUNS, "paused", **values)
+    _move(database, run, RunState.PAUSED, LIVE_RUNS, "paused", again=again, **values)
 
 
-def cancel(database: Database, run: int) -> RunSpending:
+def cancel(database: Database, run: int, *, again: bool = False) -> RunSpending:
     """Cancel ``run`` in ``database`` for good; scored images stay. Workers cancel its problems in flight.
+
+    With ``again`` it may be cancelled already.
 
     Returns:
         What was charged already, and what is still in flight.
@@ -67,7 +75,8 @@ def cancel(database: Database, run: int) -> RunSpending:
     Raises:
         NotFound: the run does not exist. ParameterError: it has finished already.
     """
-    _move(database, run, RunState.CANCELLED, (*LIVE_RUNS, RunState.PAUSED), "cancelled", **RESUMED)
+    sources = (*LIVE_RUNS, RunState.PAUSED)
+    _move(database, run, RunState.CANCELLED, sources, "cancelled", again=again, **RESUMED)
     with database.reading() as session:
         return spending_of_run(session, run)
 
@@ -79,6 +88,7 @@ def resume(
     *,
     at_once: bool = False,
     qpu: str | None = None,
+    again: bool = False,
 ) -> int:
     """Resume ``run`` if it is paused, or reopen its failed batches; return the number of pending batches.
 
@@ -89,6 +99,7 @@ def resume(
             solver moves, too.
         at_once: open the window of the run now, until its next window closes; otherwise the run resumes in
             its next window.
+        again: the run may be resumed already; nothing is changed then.
 
     Raises:
         NotFound: the run does not exist. ParameterError: it is neither paused nor failed, its budget is
@@ -102,7 +113,8 @@ def resume(
         if row is None:
             queries.run(session, run)  # raises NotFound
             raise AssertionError("unreachable")
-        if qpu is not None and row.state in LIVE_RUNS and budget_us is None and not at_once:
+        is_continuing = row.state in LIVE_RUNS and budget_us is None
+        if is_continuing and (again or (qpu is not None and not at_once)):
             return _count_pending(session, run)
         if row.state not in (RunState.PAUSED, RunState.FAILED):
             raise ParameterError(f"run {run} is {row.state}: only paused and failed runs can be resumed")
@@ -148,6 +160,89 @@ def _move_to(session: Session, run: int, qpu: str, now: datetime) -> None:
     record_event(session, "runs", run, row.state, row.state, now=now, why=why)
 
 
+def change_run(database: Database, run: int, changes: Mapping[str, Any]) -> None:
+    """Change ``run`` in ``database``; either all of ``changes`` are made or none.
+
+    A run that is outside of its new hours is paused by the workers, and one that waited for its old hours is
+    resumed by them.
+
+    Args:
+        changes: any of name, tags, priority, budget_us, window (texts), tz, deadline (text); None removes a
+            budget, a window or a deadline.
+
+    Raises:
+        NotFound: there is no such run.
+        ParameterError: a value cannot be used: out of range, a budget below what is spent, a past deadline.
+        StaleState: the run is finished, so that only its name and tags can be changed.
+    """
+    with database.transaction() as session:
+        row = queries.run(session, run)
+        if row.state in FINISHED_RUNS and (late := sorted(changes.keys() - set(_CHANGED_LATE))):
+            raise StaleState(f"run {run} is {row.state}: its {late[0]} can no longer be changed")
+        now = database.now(session)
+        values = _new_values(session, row, changes, now)
+        if values:
+            session.execute(update(Run).where(Run.id == run).values(**values))
+        if "window" in values and row.paused_by is PausedBy.WINDOW:
+            _resume_in_window(session, run, row, values["window"], now)
+        if "tags" in changes:
+            session.execute(delete(RunTag).where(RunTag.run_id == run))
+            put_tags(session, run, changes["tags"])
+        why = f"changed {', '.join(sorted(changes))}"
+        record_event(session, "runs", run, row.state, row.state, now=now, why=why)
+
+
+def _resume_in_window(
+    session: Session, run: int, row: queries.RunSummary, window: Mapping[str, Any] | None, now: datetime
+) -> None:
+    """Resume a run that waited for its window, if the new ``window`` is open."""
+    if RunHours.of(window, None, None).is_open(now):
+        target = RunState.QUEUED if row.started_at is None else RunState.RUNNING
+        transition(session, run, RunState.PAUSED, target, now=now, why="its window is open", **RESUMED)
+
+
+def _new_values(
+    session: Session, run: queries.RunSummary, changes: Mapping[str, Any], now: datetime
+) -> dict[str, Any]:
+    """Return the columns of ``run`` that ``changes`` set; raise ParameterError if one cannot be."""
+    RunOptions(**{name: changes[name] for name in ("priority", "tags") if name in changes})  # checks them
+    values = {name: changes[name] for name in ("name", "priority") if name in changes}
+    if "budget_us" in changes:
+        values["budget_us"] = _new_budget(session, run.run_id, changes["budget_us"])
+    if {"window", "deadline", "tz"} & changes.keys():
+        values |= _new_hours(run, changes, now)
+    return values
+
+
+def _new_budget(session: Session, run: int, budget_us: int | None) -> int | None:
+    spending = spending_of_run(session, run)
+    spent_us = spending.charged_us + spending.in_flight_us
+    if budget_us is not None and budget_us < spent_us:
+        raise ParameterError(
+            f"run {run} has spent {spent_us / 1e6:g} s, more than a budget of {budget_us / 1e6:g} s: "
+            "give a higher budget, or cancel the run"
+        )
+    return budget_us
+
+
+def _new_hours(run: queries.RunSummary, changes: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """Return window and deadline; what is not changed stays, in the zone that it has."""
+    before = RunHours.of(run.window, run.opened_until, run.deadline_at)
+    stored = before.windows
+    zone = changes.get("tz") or ("UTC" if stored is None else stored.zone_name)
+    texts = () if stored is None else tuple(span.text for span in stored.spans)
+    texts = tuple(changes.get("window", texts) or ())
+    windows = Windows.parse(texts, zone) if texts else None
+    deadline_at = run.deadline_at
+    if "deadline" in changes:
+        deadline_at = None
+        if changes["deadline"] is not None:
+            deadline_at = RunHours.parse((), zone, changes["deadline"], now).deadline_at
+    if deadline_at is not None and deadline_at <= now:
+        raise ParameterError(f"the deadline {format_time(deadline_at)} has passed: it is {format_time(now)}")
+    return {"window": None if windows is None else windows.to_dict(), "deadline_at": deadline_at}
+
+
 def spending_of_run(session: Session, run: int) -> RunSpending:
     """Return the QPU time that ``run`` has used so far, as read by ``session``."""
     row = session.execute(
@@ -164,11 +259,20 @@ def spending_of_run(session: Session, run: int) -> RunSpending:
 
 
 def _move(
-    database: Database, run: int, target: RunState, sources: tuple[RunState, ...], word: str, **values: Any
+    database: Database,
+    run: int,
+    target: RunState,
+    sources: tuple[RunState, ...],
+    word: str,
+    *,
+    again: bool,
+    **values: Any,
 ) -> None:
     for _ in range(_TRIES):
         with database.transaction() as session:
             state = queries.run(session, run).state
+            if again and state is target:
+                return
             if state not in sources:
                 raise ParameterError(f"run {run} is {state}: it can no longer be {word}")
             now = database.now(session)

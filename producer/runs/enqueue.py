@@ -18,6 +18,7 @@ from producer.networks.chip_limits import refuse_unfit
 from producer.networks.chosen import ChosenNetwork
 from producer.networks.compatibility import match_images
 from producer.runs.batch_size import batch_size
+from producer.runs.filters import put_tags
 from producer.runs.request import RunOptions
 from schema.calendar.run_hours import RunHours, format_time
 from schema.codecs import arrays
@@ -63,8 +64,10 @@ def enqueue_run(
         with database.transaction() as session:
             now = database.now(session)
             enqueued = _find_or_insert(session, run, batches, options.asked, now=now)
-            if enqueued.created and also is not None:
-                also(session, enqueued.id)
+            if enqueued.created:
+                put_tags(session, enqueued.id, options.tags)
+                if also is not None:
+                    also(session, enqueued.id)
             return enqueued
     except IntegrityError:
         # Another producer committed the same key between our read and our insert.

@@ -1,12 +1,12 @@
-"""Which runs a list shows, and which owner of API keys submitted a run: conditions on rows."""
+"""Which runs a list shows: conditions on rows, the owners of API keys that submitted runs, and tags."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Any, TypedDict
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Select, insert, select
 from sqlalchemy.orm import Session
 
 from schema.network.names import parse
@@ -81,3 +81,9 @@ def has_sent(session: Session, owners: Collection[int], run: int) -> bool:
     """Return whether ``run`` exists and one of ``owners`` submitted it, as read by ``session``."""
     query = select(RunSubmission.run_id).where(RunSubmission.run_id == run)
     return session.execute(query.where(RunSubmission.owner_id.in_(owners))).first() is not None
+
+
+def put_tags(session: Session, run: int, tags: Iterable[str]) -> None:
+    """Write ``tags`` of ``run``, which has none, by ``session``."""
+    if rows := [{"run_id": run, "tag": tag} for tag in sorted(set(tags))]:
+        session.execute(insert(RunTag), rows)

@@ -60,6 +60,18 @@ Invert = Annotated[
 SkipUnreadable = Annotated[
     bool, Field(description="Leave out pictures of a folder that cannot be read, instead of refusing it.")
 ]
+ScalePixels = Annotated[
+    bool, Field(description="Scale pixels from 0..255 to the range that the network takes.")
+]
+Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}$", title="tag")]
+Tags = Annotated[
+    tuple[Tag, ...],
+    Field(
+        max_length=20,
+        title="tags",
+        description="Words by which runs are found again: letters, digits and . _ : / - in each.",
+    ),
+]
 Priority = Annotated[int, Field(ge=-1000, le=1000, description="Runs of higher priority go first.")]
 Budget = Annotated[int | None, Field(ge=1, le=MAX_BUDGET_US, title="QPU time in microseconds")]
 
@@ -86,6 +98,7 @@ class RunOptions(Validated):
     calibrated_by: int | None = None
     budget_us: Budget = None
     hours: InstanceOf[RunHours] = ALWAYS_OPEN
+    tags: Tags = ()
     asked: Mapping[str, Any] | None = None
 
 
@@ -115,10 +128,12 @@ class RunRequest(Validated):
     fit: Chosen = Fit.CROP
     invert: Invert = False
     skip_unreadable: SkipUnreadable = False
+    scale_pixels: ScalePixels = False
     asked: Mapping[str, Any] = field(default_factory=dict)
     calibrated: bool = True
     batch_size: BatchSize = None
     priority: Priority = 0
+    tags: Tags = ()
     budget_us: Budget = None
     windows: Annotated[tuple[str, ...], Field(max_length=MAX_WINDOWS)] = ()
     zone: str | None = None
@@ -165,12 +180,15 @@ class RunRequest(Validated):
         """Return those of ``images`` that the request is about: the classes, then the limit."""
         if self.classes is not None:
             images = images.only(list(self.classes))
+        if self.scale_pixels:
+            images = images.scalable()
         return images if self.limit is None else images.limit(self.limit)
 
     def besides_content(self) -> dict[str, Any]:
         """Return what is asked besides images, network and parameters, as it was written, for JSON."""
         asked = {
             "priority": self.priority or None,
+            "tags": sorted(set(self.tags)) or None,
             "batch_size": self.batch_size,
             "budget_s": None if self.budget_us is None else self.budget_us / 1e6,
             "window": list(self.windows) or None,
@@ -186,7 +204,9 @@ class RunRequest(Validated):
             ParameterError: the deadline has passed, for a key that cannot belong to an earlier run.
         """
         hours = RunHours.parse(self.windows, self._zone, self.deadline, now, again=key is not None)
-        return RunOptions(self.batch_size, self.priority, key, calibrated_by, self.budget_us, hours)
+        return RunOptions(
+            self.batch_size, self.priority, key, calibrated_by, self.budget_us, hours, tags=self.tags
+        )
 
 
 @dataclass(frozen=True)
@@ -231,5 +251,5 @@ class ClassificationRequest(RunRequest):
         """Return what `to_dict` made ``values`` of; raise ParameterError for an unknown name."""
         if unknown := set(values) - {field.name for field in fields(cls)}:
             raise ParameterError(f"unknown {min(unknown)!r} in a request: a newer annealq has written it")
-        lists = {name: tuple(values[name]) for name in ("classes", "windows") if name in values}
+        lists = {name: tuple(values[name]) for name in ("classes", "windows", "tags") if name in values}
         return cls(**{**values, **lists, "solver": solver(values.get("solver", Solver.LOCAL))})

@@ -5,7 +5,7 @@ Its batches start as `sampled`. They are copies of the source's batches; the sam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -34,13 +34,19 @@ _IMAGES = (BatchImages.images, BatchImages.images_sha256, BatchImages.labels, Ba
 _STAMPS = ("due_at", "created_at", "started_at", "sampled_at")
 
 
-def enqueue_rescored(database: Database, run: int, changes: Mapping[str, Any]) -> Enqueued:
+def enqueue_rescored(
+    database: Database,
+    run: int,
+    changes: Mapping[str, Any],
+    also: Callable[[Session, int], None] | None = None,
+) -> Enqueued:
     """Commit to ``database`` a run that scores the raw samples behind ``run`` with other parameters.
 
     Args:
         run: if it scored the samples of a third run itself, those are scored again.
         changes: any of reads (the first N stored ones), rule, fraction, beta and, for samples of qubits,
             unembedding; other parameters stay.
+        also: writes more about the new run, given its id, in the same transaction.
 
     Raises:
         NotFound: the run does not exist.
@@ -71,6 +77,8 @@ def enqueue_rescored(database: Database, run: int, changes: Mapping[str, Any]) -
         names = ["batch_id", *(c.key for c in _IMAGES)]
         session.execute(insert(BatchImages).from_select(names, _copied_images(new, source)))
         record_event(session, "runs", new, None, RunState.RUNNING, now=now, why=f"scores run {source} again")
+        if also is not None:
+            also(session, new)
     return Enqueued(new, created=True)
 
 

@@ -48,6 +48,7 @@ def run_object(session: Session, run_id: int, now: datetime | None = None) -> di
     values = plain(asdict(run))
     return {
         **values,
+        "tags": queries.tags(session, [run_id]).get(run_id, []),
         "decided": counts.decided,
         "tied": counts.tied,
         "undecided": counts.undecided,

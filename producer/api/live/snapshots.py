@@ -20,7 +20,7 @@ from producer.api.live.links import links
 from producer.api.load.pools import Pool
 from producer.embeddings import chips
 from producer.progress.reasons import current_outages
-from producer.runs import summary
+from producer.runs import queries, summary
 from schema.database import Database
 from schema.errors import AnnealqError
 from schema.tables import Run
@@ -31,13 +31,16 @@ _RUNS_PER_QUERY = 500
 # Every column of a run that changes. Classifications are written together with a count of their batches.
 _ROWS = select(
     Run.id,
+    Run.name,
     Run.state,
     Run.priority,
     Run.batches_scored,
     Run.batches_failed,
     Run.budget_us,
     Run.pause_reason,
+    Run.window,
     Run.opened_until,
+    Run.deadline_at,
     Run.error,
     Run.started_at,
     Run.finished_at,
@@ -87,8 +90,12 @@ class Snapshots:
         with self._database.reading() as session:
             rows = {row[0]: tuple(row) for row in session.execute(_ROWS, {"runs": list(runs)})}
             now = self._database.now(session)
+            tags = queries.tags(session, rows)
             others = (tuple(current_outages(session).values()), tuple(chips.alarms(session).items()))
-            return {run: self._render(session, run, (*rows.get(run, ()), *others), now) for run in runs}
+            return {
+                run: self._render(session, run, (*rows.get(run, ()), tags.get(run), *others), now)
+                for run in runs
+            }
 
     def _render(
         self, session: Session, run: int, row: tuple[object, ...], now: datetime

@@ -36,6 +36,8 @@ class ListedRun(RunSummary):
 
     __pydantic_config__ = ConfigDict(json_schema_extra=_only_number_required)
 
+    owner: str | None  # of the keys that submitted it
+    tags: list[str]
     waits: str | None  # why it does not continue, if its solver fails
     outage: Outage | None
 
@@ -44,6 +46,7 @@ class ListedRun(RunSummary):
 class ShownRun(RunSummary):
     """A run with its figures, as `annealq runs show RUN --json` prints it."""
 
+    tags: list[str]
     decided: int
     tied: int
     undecided: int

@@ -86,6 +86,10 @@ Window = Annotated[
         "time, also when clocks change.",
     ),
 ]
+Tag = Annotated[
+    list[str] | None,
+    typer.Option("--tag", help="A word by which the run is found again; may be given several times."),
+]
 Zone = Annotated[
     str | None,
     typer.Option(

@@ -58,6 +58,7 @@ _WRITTEN: dict[str, tuple[str, Any, Any]] = {
     "budget_us": ("budget", o.Budget, None),
     "windows": ("window", o.Window, None),
     "zone": ("tz", o.Zone, None),
+    "tags": ("tag", o.Tag, None),
 }
 
 
@@ -96,6 +97,7 @@ def request_of(values: Mapping[str, Any]) -> ClassificationRequest:
             "calibrated": not values["no_calibration"],
             "budget_us": o.microseconds(values["budget"]),
             "windows": tuple(values["window"] or ()),
+            "tags": tuple(values["tag"] or ()),
             "zone": values["tz"],
         }
     )

@@ -3,5 +3,5 @@
 listing.py  list and search runs               run.py        show, change and delete one
 control.py  pause, resume and cancel           rescoring.py  score the reads of a run in another way
 results.py  classified images, and downloads   images.py     one image: pixels, scores and reads
-events.py   progress as server-sent events
+events.py   progress as server-sent events     conflicts.py  what several of these refuse
 """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 
 from fastapi import APIRouter
@@ -13,12 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from producer.api.core.run_permissions import OwnRun
 from producer.api.core.service import Shared
 from producer.api.keys.authentication import Submitter
-from producer.api.keys.keys import Scope
 from producer.api.load.routing import PooledRoute
 from producer.api.models.runs import CancelledRun, ResumedRun, RunStateNow
+from producer.api.routes.runs.conflicts import conflicts, new_budget_us
 from producer.runs import control
 from producer.runs.request import MAX_BUDGET_US
-from schema.errors import ParameterError, RequestRefused
 from schema.states import RunState
 
 router = APIRouter(route_class=PooledRoute, tags=["runs"])
@@ -49,17 +46,23 @@ class Resumption(BaseModel):
 
 @router.post("/v1/runs/{run}/cancel", summary="Cancel a run", response_model=CancelledRun)
 def cancel_run(run: OwnRun, service: Shared) -> JSONResponse:
-    """Cancel the `run`, and return its charges and problems still in flight. Scored images stay stored."""
-    with _conflicts():
-        spent = control.cancel(service.database, run)
+    """Cancel the `run`, and return its charges and problems still in flight. Scored images stay stored.
+
+    A run that is cancelled already stays so.
+    """
+    with conflicts():
+        spent = control.cancel(service.database, run, again=True)
     return JSONResponse({"run_id": run, "state": RunState.CANCELLED, **asdict(spent)})
 
 
 @router.post("/v1/runs/{run}/pause", summary="Pause a run", response_model=RunStateNow)
 def pause_run(run: OwnRun, service: Shared) -> JSONResponse:
-    """Pause the `run`. Problems already submitted are still collected and stored."""
-    with _conflicts():
-        control.pause(service.database, run)
+    """Pause the `run`. Problems already submitted are still collected and stored.
+
+    A run that is paused already stays so.
+    """
+    with conflicts():
+        control.pause(service.database, run, again=True)
     return JSONResponse({"run_id": run, "state": RunState.PAUSED})
 
 
@@ -67,28 +70,13 @@ def pause_run(run: OwnRun, service: Shared) -> JSONResponse:
 def resume_run(
     run: OwnRun, service: Shared, caller: Submitter, body: Resumption | None = None
 ) -> JSONResponse:
-    """Resume the paused `run`, or repeat its failed batches, as the `body` says.
+    """Resume the paused `run`, or repeat its failed batches, as the `body` says. A live run stays so.
 
     Only a `caller` of scope admin may change the budget.
     """
     body = body or Resumption()
-    budget_us = None if body.budget_s is None else max(round(body.budget_s * 1e6), 1)
-    if budget_us is not None and caller.scope is not Scope.ADMIN:
-        raise RequestRefused(
-            f"key {caller.name!r} has scope {caller.scope}; only scope admin may change a budget",
-            403,
-            "resume without budget_s, or use a key of scope admin",
-        )
-    with _conflicts('; POST /v1/runs/RUN/resume takes {"budget_s": SECONDS}, {"now": true}, {"qpu": NAME}'):
-        batches = control.resume(service.database, run, budget_us, at_once=body.now, qpu=body.qpu)
+    budget_us = None if body.budget_s is None else new_budget_us(caller, body.budget_s)
+    with conflicts('; POST /v1/runs/RUN/resume takes {"budget_s": SECONDS}, {"now": true}, {"qpu": NAME}'):
+        batches = control.resume(service.database, run, budget_us, at_once=body.now, qpu=body.qpu, again=True)
     service.notifier.notify()
     return JSONResponse({"run_id": run, "batches_left": batches})
-
-
-@contextmanager
-def _conflicts(more: str = "") -> Iterator[None]:
-    """Answer 409 if the state of the run does not allow the action."""
-    try:
-        yield
-    except ParameterError as error:
-        raise RequestRefused(str(error), 409, f"GET /v1/runs/RUN shows its state{more}") from None

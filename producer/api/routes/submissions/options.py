@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from producer.api.core.errors import InvalidFields
-from producer.runs.request import MAX_BUDGET_US, RunRequest
+from producer.runs.request import MAX_BUDGET_US, RunRequest, Tags
 from schema.calendar.windows import EXAMPLES, MAX_WINDOWS
 from schema.errors import ParameterError
 from schema.parameters import Parameters, fields_of, is_structured, limits_of, plain_type
@@ -48,7 +48,18 @@ class Webhook(BaseModel):
 
 
 # Fields of a request that have the same name, type and limits over HTTP.
-_SAME = ("network", "solver", "priority", "batch_size", "limit", "resize", "fit", "invert", "deadline")
+_SAME = (
+    "network",
+    "solver",
+    "priority",
+    "batch_size",
+    "limit",
+    "resize",
+    "fit",
+    "invert",
+    "scale_pixels",
+    "deadline",
+)
 
 
 class RunBodyOptions(BaseModel):
@@ -68,6 +79,7 @@ class RunBodyOptions(BaseModel):
     tz: Text | None = Field(
         None, description="Time zone of window and deadline, for example Europe/London; default: UTC."
     )
+    tags: Tags = Field((), description="Words by which the run is found again. In a form, several times.")
     classes: LongText | None = Field(None, description="Only images with these labels: 0,1,7 or names.")
     calibration: bool = Field(True, description="Take what is not given from the newest calibration.")
     webhook: Webhook | None = None
@@ -84,6 +96,7 @@ class RunBodyOptions(BaseModel):
         return RunRequest(
             **self.model_dump(include=set(_SAME)),
             asked=self.model_dump(include=set(fields_of(Parameters)), exclude_none=True),
+            tags=self.tags,
             classes=None if self.classes is None else tuple(self.classes.split(",")),
             calibrated=self.calibration,
             budget_us=None if self.budget_s is None else max(math.ceil(self.budget_s * 1e6), 1),
@@ -142,14 +155,15 @@ def from_json(body: bytes) -> RunBody:
 
 
 def from_form(fields: Sequence[tuple[str, str]]) -> RunBodyOptions:
-    """Return the form of ``fields``: names and values; `window` may come several times.
+    """Return the form of ``fields``: names and values; `window` and `tags` may come several times.
 
     Raises:
         ParameterError: it names each wrong field.
     """
     values: dict[str, Any] = dict(fields)
-    if "window" in values:
-        values["window"] = [value for name, value in fields if name == "window"]
+    for several in ("window", "tags"):
+        if several in values:
+            values[several] = [value for name, value in fields if name == several]
     for name in _STRUCTURED:
         if name in values:
             try:
