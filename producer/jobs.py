@@ -173,7 +173,9 @@ def submit_calibration(
     with app.database.reading() as session:
         _require_access(app, session, solver)
         trained_on = enqueue.count_trained_on(session, network.id, images)
-    calibration = enqueue_calibration(app.database, images, network, solver, grid, budget_us)
+    calibration = enqueue_calibration(
+        app.database, images, network, solver, grid, budget_us, trained_on=trained_on
+    )
     hints.send(app.settings.broker_url, Message(Task.DISPATCH))
     return calibration, trained_on
 

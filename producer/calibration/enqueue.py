@@ -59,6 +59,8 @@ def enqueue_calibration(
     solver: Solver,
     grid: ParameterGrid | None = None,
     budget_us: int | None = None,
+    *,
+    trained_on: int = 0,
 ) -> Enqueued:
     """Commit a calibration to ``database`` with one run for each point of ``grid``, or nothing.
 
@@ -66,6 +68,7 @@ def enqueue_calibration(
         images: the labelled validation set.
         network, solver: those that are calibrated.
         budget_us: QPU time, in microseconds, that all runs together may be charged; None: any.
+        trained_on: how many of the images the network was trained on.
 
     Raises:
         ImageError: the images have no labels or do not suit the network.
@@ -88,6 +91,7 @@ def enqueue_calibration(
         "images": len(images.images),
         "image_digests": overlap.seal(overlap.digests(images.images)),
         "budget_us": budget_us,
+        "measured": {"trained_on": trained_on},
     }
     batches = {size: batch_rows(images, size) for size in set(sizes.values())}
     options = RunOptions(budget_us=budget_us)

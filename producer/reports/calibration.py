@@ -12,6 +12,7 @@ from rich.table import Table
 from producer.calibration.queries import CalibrationSummary
 from producer.reports.parameters import controls_text, parameters_text
 from producer.reports.terminal import new_grid, new_table
+from schema.network import temperature
 from schema.quantities import count_text
 
 _SETTINGS = ("visible", "lam", "sweeps", "chain_strength", "scale")
@@ -31,6 +32,7 @@ def calibration_text(calibration: CalibrationSummary) -> RenderableType:
         about.add_row("", qubits)
     error = standard_error(calibration.accuracy, calibration.images)
     about.add_row("accuracy", f"{calibration.accuracy:.2%} +- {error:.2%} on these images")
+    about.add_row("probabilities", _probabilities(measured))
     if controls := controls_text(measured.get("controls")):
         about.add_row("controls", controls)
     if "chosen" not in measured or not measured["spent_us"]:  # without qubits, or by an earlier version
@@ -38,6 +40,11 @@ def calibration_text(calibration: CalibrationSummary) -> RenderableType:
     about.add_row("compared", _spent(measured, calibration))
     about.add_row("unembedding", _unembeddings(measured, calibration.images))
     return Group(about, _settings(measured, calibration.images))
+
+
+def _probabilities(measured: Mapping[str, Any]) -> str:
+    found = temperature.fitted(measured)
+    return "too few wrong images for a temperature: that of the network" if found is None else str(found)
 
 
 def standard_error(accuracy: float, images: int) -> float:

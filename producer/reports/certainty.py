@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import ColumnElement, Row, case, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from schema.network import temperature
-from schema.tables import Classification, Network, Run
+from schema.tables import Calibration, Classification, Network, Run
 
 BINS = 15  # of the statistics; see `worker.records.runs.RELIABILITY_BINS`
 _SATURATED = 0.99  # share of margins that are 1, above which margins tell nothing
@@ -68,11 +68,19 @@ def read(session: Session, run: int, statistics: dict[str, Any] | None) -> Certa
     c = Classification
     counts = select(func.count(), func.count(c.probability), func.count(case((c.margin >= _ONE, 1))))
     images, probabilities, full = session.execute(counts.where(c.run_id == run)).one()
-    metrics = session.execute(
-        select(Network.metrics).join(Run, Run.network_id == Network.id).where(Run.id == run)
-    ).scalar()
+    fitted = select(Network.metrics, Calibration.id, Calibration.measured["temperature"].label("temperature"))
+    fitted = fitted.join(Run, Run.network_id == Network.id).where(Run.id == run)
+    row = session.execute(fitted.outerjoin(Calibration, Calibration.id == Run.calibrated_by)).first()
+    source = "" if row is None else _temperature(row)
     error = (statistics or {}).get("calibration_error")
-    return Certainty(run, images, probabilities, full, temperature.describe(metrics), error)
+    return Certainty(run, images, probabilities, full, source, error)
+
+
+def _temperature(row: Row[Any]) -> str:
+    """Return which temperature a run's probabilities use: that of its calibration, or of its network."""
+    if row.temperature is None:
+        return temperature.describe(row.metrics)
+    return f"{temperature.describe({'temperature': row.temperature})} of calibration {row.id}"
 
 
 def least_certain_first() -> tuple[ColumnElement[Any] | InstrumentedAttribute[Any], ...]:

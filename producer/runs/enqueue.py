@@ -108,7 +108,7 @@ def run_row(
         "parameters": parameters.to_dict(),
         "priority": options.priority,
         "idempotency_key": options.key,
-        "content_sha256": _run_digest(images, network, solver, parameters),
+        "content_sha256": run_digest(images, network, solver, parameters),
         "calibrated_by": options.calibrated_by,
         "budget_us": options.budget_us,
         "window": None if options.hours.windows is None else options.hours.windows.to_dict(),
@@ -167,7 +167,8 @@ def _insert_batches(session: Session, run: int, batches: list[BatchRow], *, now:
     session.execute(insert(BatchImages), images)
 
 
-def _run_digest(images: ImageSet, network: ChosenNetwork, solver: Solver, parameters: Parameters) -> str:
+def run_digest(images: ImageSet, network: ChosenNetwork, solver: Solver, parameters: Parameters) -> str:
+    """Return the digest of what decides about the results of a run of ``images``."""
     labels = b"" if images.labels is None else arrays.encode_labels(images.labels)
     return arrays.digest(
         arrays.canonical({"network": network.id, "solver": solver, "parameters": parameters.to_dict()}),

@@ -9,9 +9,13 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from schema.codecs import arrays
 from schema.errors import AnnealqError
+from schema.network.temperature import Temperature
 from schema.states import RunState
 from worker.compute import candidates, scoring
+from worker.network.inference import scores_of_features
+from worker.network.temperature import fit_temperature
 from worker.network.trained import TrainedNetwork
 from worker.records.batches import BatchInput, StoredReads
 from worker.records.calibrations import CalibrationJob, Candidate, FittedParameters
@@ -59,10 +63,29 @@ def calibrate(network: TrainedNetwork, job: CalibrationJob, load: Load) -> Fitte
         "choices": [asdict(choice) for choice in among],
         "right": counts.tolist(),
         "chosen": [row, column],
+        "trained_on": job.trained_on,
         "spent_us": round(sum(candidate.spent_us for candidate in job.candidates), 1),
     }
+    temperature = _fit_temperature(network, job, load)
+    measured["temperature"] = None if temperature is None else temperature.to_dict()
     parameters = replace(job.candidates[row].parameters, **asdict(among[column]))
     return FittedParameters(parameters, int(counts[row, column]) / job.images, measured, _graph(job))
+
+
+def _fit_temperature(network: TrainedNetwork, job: CalibrationJob, load: Load) -> Temperature | None:
+    """Return the temperature of the probabilities of ``network`` on the images of ``job``.
+
+    None: the network itself has too few of them wrong to determine it.
+    """
+    scores, labels = [], []
+    for batch in job.candidates[0].batches:
+        batch_input, _ = load(batch)
+        count = batch_input.shape[0]
+        terms = scoring.linear_terms(network, batch_input)
+        scores.append(scores_of_features(network, terms.features(slice(0, count))))
+        labels.append(arrays.decode_labels(batch_input.labels or b"", count))
+    held_out = job.trained_on == 0
+    return fit_temperature(np.concatenate(scores), np.concatenate(labels), held_out=held_out)
 
 
 def _costs(

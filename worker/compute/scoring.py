@@ -111,6 +111,7 @@ def score(
     labels = (
         None if batch_input.labels is None else arrays.decode_labels(batch_input.labels, batch_input.shape[0])
     )
+    temperature = network.temperature if batch_input.temperature is None else batch_input.temperature
     rows: list[Scored] = []
     chain_breaks: dict[int, bytes] = {}
     terms = linear_terms(network, batch_input, cache)
@@ -123,7 +124,7 @@ def score(
             beta=parameters.beta,
             occurrences=reads.occurrences,
         )
-        certain = _certainty(network, terms, _images(part), reads, scored.predicted)
+        certain = _certainty(network, terms, _images(part), reads, scored.predicted, temperature)
         rows += _rows(scored, certain, None if labels is None else labels[_images(part)], reads.chain_breaks)
         if reads.chain_breaks is not None:
             chain_breaks[part.problem] = arrays.encode_chain_breaks(reads.chain_breaks)
@@ -288,12 +289,13 @@ def _certainty(
     images: slice,
     reads: Reads,
     predicted: NDArray[np.int16],
+    temperature: float,
 ) -> tuple[list[float | None], list[float | None]]:
     """Return the energy gap and the probability of the class of each of ``images``; None without a class."""
     minima = class_minima(terms.model, terms.take(images))
     gaps = certainty.energy_gaps(reads.class_bits, reads.energies, predicted, minima, reads.occurrences)
     scores = scores_of_features(network, terms.features(images))
-    shares = certainty.probabilities(scores, predicted, network.temperature)
+    shares = certainty.probabilities(scores, predicted, temperature)
     return _nullable(gaps), _nullable(shares)
 
 

@@ -17,7 +17,7 @@ from schema.database import record_event, transition
 from schema.errors import StaleState
 from schema.parameters import Parameters, QpuChoice, Solver, solver_key
 from schema.states import BatchState, ProblemState, RunState
-from schema.tables import Batch, BatchImages, Classification, Embedding, Problem, Run, SampleSet
+from schema.tables import Batch, BatchImages, Calibration, Classification, Embedding, Problem, Run, SampleSet
 from worker.process.crash_points import CrashPoint, reach
 from worker.records import runs
 
@@ -43,6 +43,7 @@ class BatchInput:
     images: bytes
     images_sha256: str
     labels: bytes | None
+    temperature: float | None = None  # of probabilities, by the run's calibration; None: the network's own
     # That it was given to, of several; else that the run's problems are sent to, once the first was.
     qpu: str | None = None
 
@@ -115,6 +116,7 @@ def load(session: Session, batch: int) -> BatchInput:
         images=row.images or b"",
         images_sha256=row.images_sha256 or "",
         labels=row.labels,
+        temperature=row.temperature,
         qpu=row.given_to if shared else row.qpu,
     )
 
@@ -134,8 +136,10 @@ _LOAD = (
         Run.parameters,
         Run.qpu,
         Batch.qpu.label("given_to"),
+        Calibration.measured["temperature"]["value"].as_float().label("temperature"),
     )
     .join(Run, Run.id == Batch.run_id)
+    .outerjoin(Calibration, Calibration.id == Run.calibrated_by)
     .outerjoin(BatchImages, BatchImages.batch_id == Batch.id)
     .where(Batch.id == bindparam("batch_"))
 )

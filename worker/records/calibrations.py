@@ -42,13 +42,18 @@ class Candidate:
 
 @dataclass(frozen=True)
 class CalibrationJob:
-    """A calibration with its runs, which all have the same number of reads."""
+    """A calibration with its runs, which all have the same number of reads.
+
+    Attributes:
+        trained_on: how many of its images the network was trained on.
+    """
 
     calibration: int
     network: int
     solver: Solver
     images: int
     budget_us: int | None
+    trained_on: int
     candidates: tuple[Candidate, ...]
 
 
@@ -82,6 +87,7 @@ def load(session: Session, calibration: int) -> CalibrationJob:
         solver=Solver(row.solver),
         images=row.images,
         budget_us=row.budget_us,
+        trained_on=(row.measured or {}).get("trained_on", 0),
         candidates=tuple(
             Candidate(
                 run,

@@ -12,6 +12,7 @@ from producer.calibration.budget import DEFAULT_US, SettingCost, affordable_imag
 from producer.calibration.enqueue import own_lams, refuse_shared_images
 from producer.calibration.grid import ParameterGrid
 from producer.calibration.queries import CalibrationSummary
+from producer.calibration.unfinished import find_unfinished
 from producer.context import AppContext
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
@@ -87,6 +88,8 @@ def enqueue(
 ) -> Enqueued:
     """Enqueue a calibration of ``network`` for ``solver`` on as many ``images`` as the budget suffices for.
 
+    The same calibration that is not finished is taken up instead: it was interrupted.
+
     Args:
         app: database, broker and workers.
         grid: parameters that are compared.
@@ -96,9 +99,15 @@ def enqueue(
         AnnealqError: the images cannot be used, or the budget is too small.
     """
     chosen = get_or_install_network(app.database, images, network)
-    if solver.is_remote:
-        budget_us = budget_us or DEFAULT_US
-        match_images(images, chosen)
+    images = match_images(images, chosen)
+    if solver.is_remote and budget_us is None:
+        budget_us = DEFAULT_US
+    with app.database.reading() as session:
+        unfinished = find_unfinished(session, images, chosen, solver, grid, budget_us)
+    if unfinished is not None:
+        screen().print(f"calibration {unfinished} has the same images and settings, and continues")
+        return Enqueued(unfinished, created=False)
+    if budget_us is not None:
         available = len(images.images)
         images = images.sample(_affordable(app, chosen, solver, grid, budget_us, available), grid.seed)
         used = len(images.images)

@@ -16,10 +16,12 @@ from producer.calibration import enqueue, overlap
 from producer.calibration import queries as calibration_queries
 from producer.calibration.enqueue import enqueue_calibration
 from producer.calibration.grid import FACTORS, ParameterGrid
+from producer.calibration.unfinished import find_unfinished
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
 from producer.networks.chosen import ChosenNetwork
-from producer.runs import queries
+from producer.reports import certainty
+from producer.runs import control, queries
 from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.runs.rescore import enqueue_rescored, hinted_batches
 from producer.stack.stack import Stack
@@ -27,11 +29,21 @@ from schema.codecs import arrays
 from schema.database import Database
 from schema.errors import ImageError, ParameterError
 from schema.messages import Message, Task
+from schema.network import temperature
 from schema.parameters import Parameters, Rule, Solver, Visible
 from schema.settings import load
 from schema.settings.worker import WorkerSettings
 from schema.states import BatchState, CalibrationState, RunState
-from schema.tables import Batch, BatchImages, Calibration, Network, Run, SampleSet, TrainingSet
+from schema.tables import (
+    Batch,
+    BatchImages,
+    Calibration,
+    Classification,
+    Network,
+    Run,
+    SampleSet,
+    TrainingSet,
+)
 from tests.integration.conftest import (
     START,
     USE_CASES,
@@ -123,6 +135,72 @@ def test_the_table_of_counts_is_that_of_the_runs(context: Context, working: Chos
     with context.database.reading() as session:
         for candidate, right in zip(measured["candidates"], measured["right"], strict=True):
             assert queries.counts(session, candidate["run"]).correct == right[column]
+
+
+def unfinished(database: Database, images: ImageSet, network: ChosenNetwork, **others: Any) -> int | None:
+    chosen = {"solver": Solver.LOCAL, "grid": SMALL, "budget_us": None, **others}
+    with database.reading() as session:
+        return find_unfinished(session, images, network, **chosen)
+
+
+def test_the_same_calibration_is_taken_up_until_it_is_finished(
+    context: Context, working: ChosenNetwork
+) -> None:
+    images, database = knowable(context, working, 20), context.database
+    assert unfinished(database, images, working) is None
+    first = enqueue_calibration(database, images, working, Solver.LOCAL, SMALL).id
+    assert unfinished(database, images, working) == first
+    assert unfinished(database, images, working, grid=replace(SMALL, seed=1)) is None
+    assert unfinished(database, images, working, budget_us=5) is None
+    assert unfinished(database, images, working, solver=Solver.EXACT) is None
+    assert images.labels is not None
+    assert unfinished(database, replace(images, labels=images.labels[::-1].copy()), working) is None
+    assert unfinished(database, images.limit(10), working) is None
+
+    with database.reading() as session:
+        run = session.execute(select(Run.id).where(Run.calibrates == first).limit(1)).scalar_one()
+    control.cancel(database, run)
+    assert unfinished(database, images, working) is None
+    second = calibrated(context, working, images)
+    assert found(database, second).state is CalibrationState.READY
+    assert unfinished(database, images, working) is None
+
+
+def test_a_sample_that_a_budget_allowed_is_taken_up(context: Context, working: ChosenNetwork) -> None:
+    images = knowable(context, working, 30)
+    used = images.sample(12, SMALL.seed)
+    first = enqueue_calibration(context.database, used, working, Solver.LOCAL, SMALL, 7).id
+    assert unfinished(context.database, images, working, budget_us=7) == first
+
+
+def test_its_runs_have_the_temperature_of_its_images(context: Context, working: ChosenNetwork) -> None:
+    """Half of the labels are wrong: the network is far too certain of itself, and a temperature says so."""
+    images = knowable(context, working, 40)
+    assert images.labels is not None
+    wrong = images.labels.copy()
+    wrong[::2] = (wrong[::2] + 1) % 10
+    images = replace(images, labels=wrong)
+    calibration = calibrated(context, working, images)
+    fitted = temperature.fitted(found(context.database, calibration).measured)
+    assert fitted is not None
+    assert (fitted.images, fitted.held_out) == (40, True)
+    assert fitted.value > 2.0
+
+    def classify(calibrated_by: int | None) -> tuple[np.ndarray, str]:
+        options = RunOptions(calibrated_by=calibrated_by, batch_size=20)
+        run = enqueue_run(context.database, images, working, Solver.LOCAL, Parameters(reads=10), options)
+        work_off(context, Message(Task.DISPATCH))
+        with context.database.reading() as session:
+            query = select(Classification.probability).where(Classification.run_id == run.id)
+            shares = session.execute(query.order_by(Classification.image)).scalars().all()
+            return np.array(shares, np.float64), certainty.read(session, run.id, None).temperature
+
+    own, own_source = classify(None)
+    ours, source = classify(calibration)
+    assert own_source == "temperature 1, not fitted"
+    assert source == f"{fitted} of calibration {calibration}"
+    assert np.nanmean(ours) < np.nanmean(own)
+    assert abs(np.nanmean(ours) - 0.5) < abs(np.nanmean(own) - 0.5)
 
 
 def test_sweeps_are_compared_and_cost_what_they_cost(context: Context, working: ChosenNetwork) -> None:
