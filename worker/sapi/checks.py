@@ -58,7 +58,7 @@ class ProblemChecks:
         while (question := self._questions.get()) is not None and not self._closed.is_set():
             outcome = self._outcome(*question)
             self._report(Verdict(*question, outcome))
-            if isinstance(outcome, Failed) and isinstance(outcome.error, Offline):
+            if isinstance(outcome, Failed) and not outcome.ended and isinstance(outcome.error, Offline):
                 self._answer_all(outcome)
             self._closed.wait(_PAUSE_S)
 

@@ -86,6 +86,11 @@ def is_offline(error: BaseException) -> bool:
     return code == _BUSY or code >= _SERVER_ERRORS
 
 
+def is_outage(text: str) -> bool:
+    """Return whether the service refuses or fails a problem with ``text`` because its solver is offline."""
+    return "solver is offline" in text.lower()
+
+
 def _map_refusal(text: str) -> SolverError:
     """Return what the refusal of one problem means: the client passes on its ``text``, not its code."""
     lower = text.lower()
@@ -93,7 +98,7 @@ def _map_refusal(text: str) -> SolverError:
         return QueueFull(f"the service queues no more problems for now: {text}")
     if "does not have access" in lower:
         return NoAccess(f"the service refuses access to the solver: {text}")
-    if "solver is offline" in lower:
+    if is_outage(text):
         return Offline(f"the solver is offline: {text}")
     return Refused(f"the solver refused the problem: {text}")
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from dwave.cloud import Client
 from dwave.cloud.computation import Future
-from dwave.cloud.exceptions import CanceledFutureError, SolverOfflineError
+from dwave.cloud.exceptions import CanceledFutureError
 
 from schema.errors import Corrupt, Offline, ProblemFailed, SolverError, Unavailable, Uncertain
 from worker.sapi import wire
-from worker.sapi.errors import is_offline, map_answer_error, map_submission_error
+from worker.sapi.errors import is_offline, is_outage, map_answer_error, map_submission_error
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,9 @@ def read_status(key: int, sapi_id: str, message: Any) -> Answered | Failed | Non
     except (Corrupt, KeyError, TypeError, ValueError, AttributeError) as error:
         text = f"problem {sapi_id}: its status or answer cannot be read: {error}"
         return Failed(key, sapi_id, Unavailable(text), ended=False)
-    failed = ProblemFailed(f"the solver failed problem {sapi_id}: {text}")
+    failed: SolverError = ProblemFailed(f"the solver failed problem {sapi_id}: {text}")
+    if is_outage(text):
+        failed = Offline(f"the solver went offline: {text}")
     return Failed(key, sapi_id, failed, ended=True, timing_us=timing_us)
 
 
@@ -96,8 +98,6 @@ def _failure(key: int, sapi_id: str, error: BaseException, retry_after_s: float 
     """Map an error of an accepted problem; None if it must be asked about alone."""
     if isinstance(error, CanceledFutureError):
         return _cancelled(key, sapi_id)
-    if isinstance(error, SolverOfflineError):
-        return Failed(key, sapi_id, Offline(f"the solver went offline: {error}"), ended=True)
     if is_offline(error):
         return Failed(key, sapi_id, map_answer_error(sapi_id, error, retry_after_s), ended=False)
     return None  # also of a problem that failed: it may have been charged

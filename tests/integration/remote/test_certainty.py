@@ -93,6 +93,10 @@ FAULTS: dict[str, tuple[dict[str, Any], int]] = {
     "one answer is lost": ({"target": "answer", "kind": "lose", "count": 1}, 1),
     "problems fail": ({"target": "problem", "kind": "fail", "count": 2}, 2),
     "problems fail and are charged": ({"target": "problem", "kind": "fail", "charged": True, "count": 2}, 2),
+    "problems fail offline, and are charged": (
+        {"target": "problem", "kind": "fail", "charged": True, "message": "Solver is offline", "count": 2},
+        2,
+    ),
     "polls are no list": ({"target": "poll", "kind": "corrupt", "damage": "types", "count": 2}, 0),
 }
 
