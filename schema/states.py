@@ -129,10 +129,10 @@ class BatchState(StrEnum):
     # Claimed by a worker, which samples its problems under a lease. If the worker does not renew the lease
     # for `lease_s`, the reconciler releases the batch.
     SAMPLING = "sampling"
-    # Raw sample sets are stored. A worker scores it at the next hint; a lost hint is sent again after
-    # `rehint_s`.
+    # Raw sample sets are stored, of all images unless it was given up. A worker scores it at the next hint; a
+    # lost hint is sent again after `rehint_s`.
     SAMPLED = "sampled"
-    # Its classifications are stored. Final. (A batch whose images were given up in part moves to `failed`.)
+    # Its classifications are stored. Final. (A batch of which images were given up moves to `failed`.)
     SCORED = "scored"
     # The `max_attempts` claims failed, an error was permanent, or the deadline passed; the error is stored.
     # Images whose problems were answered are classified, and the error names the others.
@@ -232,7 +232,7 @@ MOVES: Mapping[type[StrEnum], Mapping[StrEnum, Set[StrEnum]]] = {
         FiringState.FAILED: set(),
     },
     BatchState: {
-        BatchState.PENDING: {BatchState.SAMPLING, BatchState.FAILED},
+        BatchState.PENDING: {BatchState.SAMPLING, BatchState.SAMPLED, BatchState.FAILED},
         BatchState.SAMPLING: {BatchState.SAMPLED, BatchState.PENDING, BatchState.FAILED},
         BatchState.SAMPLED: {BatchState.SCORED, BatchState.FAILED},
         BatchState.SCORED: set(),

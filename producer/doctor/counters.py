@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from producer.doctor.finding import BACKUP, Finding
 from producer.doctor.repairs import COUNTERS, Recount, RemoveClassifications
 from schema.states import BatchState, ProblemState
-from schema.tables import Batch, Classification, Problem, Run
+from schema.tables import Batch, Classification, Event, Problem, Run
 
 RUN_COUNTS = "run-counts"
 BATCH_GAPS = "batch-gaps"
@@ -75,7 +75,7 @@ def batch_gaps(session: Session) -> Iterator[Finding]:
 def classifications(session: Session) -> Iterator[Finding]:
     """Check in ``session`` that scored batches have a classification for each image, others none.
 
-    A batch with failed problems may have one for each image in an answered problem.
+    A batch that has failed may have one for each image in an answered problem.
     """
     actual = (
         select(func.count())
@@ -87,15 +87,15 @@ def classifications(session: Session) -> Iterator[Finding]:
         .correlate(Batch)
         .scalar_subquery()
     )
-    of_batch = Problem.batch_id == Batch.id
     answered = (
         select(func.coalesce(func.sum(Problem.count), 0))
-        .where(of_batch, Problem.state == ProblemState.ANSWERED)
+        .where(Problem.batch_id == Batch.id, Problem.state == ProblemState.ANSWERED)
         .correlate(Batch)
         .scalar_subquery()
     )
-    has_failed = select(Problem.id).where(of_batch, Problem.state == ProblemState.FAILED).exists()
-    partly = and_(has_failed, actual > 0, actual <= answered)
+    failure = and_(Event.subject == Batch.__tablename__, Event.row == Batch.id)
+    has_failed = select(Event.id).where(failure, Event.target == BatchState.FAILED).exists()
+    partly = and_(actual > 0, actual <= answered, has_failed)
     expected = case((Batch.state == BatchState.SCORED, Batch.count), (partly, actual), else_=0)
     batches = select(
         Batch.id, Batch.run_id, Batch.state, expected.label("expected"), actual.label("actual")

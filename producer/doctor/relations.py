@@ -85,17 +85,27 @@ def images(session: Session) -> Iterator[Finding]:
 
 
 def coverage(session: Session) -> Iterator[Finding]:
-    """Check in ``session`` that each image of a sampled or scored batch is in one answered problem."""
+    """Check in ``session`` that each image of a sampled or scored batch is in one answered problem.
+
+    Those of a batch that was given up are not, until it is marked failed.
+    """
     covered = (
         select(func.coalesce(func.sum(Problem.count), 0))
         .where(Problem.batch_id == Batch.id, Problem.state == ProblemState.ANSWERED)
         .correlate(Batch)
         .scalar_subquery()
     )
+    given_up = (
+        select(Problem.id)
+        .where(Problem.batch_id == Batch.id, Problem.state == ProblemState.FAILED)
+        .correlate(Batch)
+        .exists()
+    )
+    is_complete = and_(Batch.state == BatchState.SAMPLED, Batch.error.is_(None), ~given_up)
     batches = (
         select(Batch.id, Batch.run_id, Batch.state, Batch.count, covered.label("covered"))
         .join(Run, Run.id == Batch.run_id)
-        .where(Run.rescored_from.is_(None), Batch.state.in_([BatchState.SAMPLED, BatchState.SCORED]))
+        .where(Run.rescored_from.is_(None), or_(Batch.state == BatchState.SCORED, is_complete))
         .subquery()
     )
     rows = session.execute(select(batches).where(batches.c.covered != batches.c.count).order_by(batches.c.id))

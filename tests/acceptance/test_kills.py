@@ -26,7 +26,7 @@ from schema.parameters import Parameters, Visible
 from schema.settings import socket_path
 from schema.states import EmbeddingState
 from schema.tables import Batch, Embedding, Event, Problem
-from tests.acceptance.conftest import wait_for
+from tests.acceptance.conftest import Say, wait_for
 from tests.acceptance.night import (
     LEASE_S,
     Night,
@@ -45,21 +45,6 @@ KILLS = 50  # on each database
 # (`worker.scheduling.circuit_breaker`).
 MOST_REQUESTS = 20.0
 VICTIMS = ("pool", "pool", "pool", "pool", "worker", "worker", "reconciler")
-
-
-Say = Callable[[str], None]
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    """Shows a line of figures, whatever becomes of the test."""
-
-    def say(line: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{line}\n")
-
-    return say
-
 
 # Celery's entry, with a witness of who claimed what: our tables say how often, not by whom.
 WITNESSED = """

@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 import random
 import re
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from schema.messages import Message, Task
 from schema.parameters import Parameters, Visible
 from schema.states import ProblemState, RunState
 from schema.tables import Batch, Breaker, Classification, Event, Problem, Run
-from tests.acceptance.conftest import wait_for
+from tests.acceptance.conftest import Say, wait_for
 from tests.acceptance.night import Night, lasting_emulator, night
 from tests.emulators import Emulator
 
@@ -31,23 +30,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 OUTAGE_S = 10.0
 FULL_QUEUE_S = float(os.environ.get("ANNEALQ_FULL_QUEUE_S", "20"))
-# As users have it: a batch that used up an attempt here would have failed after four more.
-ENV = {"ANNEALQ_WORKER_MAX_ATTEMPTS": "5", "ANNEALQ_WORKER_RETRY_BASE_S": "2", "ANNEALQ_WORKER_PROBE_S": "3"}
+ATTEMPTS = 5  # as users have it
+ENV = {
+    "ANNEALQ_WORKER_MAX_ATTEMPTS": str(ATTEMPTS),
+    "ANNEALQ_WORKER_RETRY_BASE_S": "2",
+    "ANNEALQ_WORKER_PROBE_S": "3",
+}
 FULL = Parameters(reads=10, tiles=10, qpu="tiny", visible=Visible.FOLDED)
 OFFLINE = {"target": "problem", "kind": "fail", "message": "Solver is offline"}
-
-Say = Callable[[str], None]
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
-    """Shows a line of figures, whatever becomes of the test."""
-
-    def say(line: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{line}\n")
-
-    return say
 
 
 @pytest.fixture
@@ -68,8 +58,8 @@ def test_a_refusal_of_ten_seconds_costs_no_batch(
     with night(tmp_path / "home", database_url, emulator, env=ENV) as at:
         runs = [at.enqueue(3000, batch_size=100, seed=seed, parameters=FULL) for seed in range(3)]
         wait_for(lambda: at.answered() >= 20, "20 answered problems")
-        fault = {"target": "any", "kind": "error", "status": status, "duration_s": OUTAGE_S}
-        emulator.break_down({"target": "any", "kind": "expire", "duration_s": OUTAGE_S} if status == 401 else fault)
+        kind = {"kind": "expire"} if status == 401 else {"kind": "error", "status": status}
+        emulator.break_down({"target": "any", **kind, "duration_s": OUTAGE_S})
         wait_for(lambda: count(at, Breaker) > 0, "the circuit breaker")
         time.sleep(OUTAGE_S)
         answered, back = at.answered(), time.monotonic()
@@ -83,8 +73,8 @@ def test_a_refusal_of_ten_seconds_costs_no_batch(
         claims = count(at, Event, Event.subject == "batches", Event.target == "sampling")
         accepted = len(emulator.ledger()["problems"])
         say(
-            f"{status} for {OUTAGE_S:.0f} s: {count(at, Batch)} batches done with {claims} claims, {accepted} "
-            f"problems accepted, {refused} after a refusal; the work resumed {resumed_s:.1f} s after the outage"
+            f"{status} for {OUTAGE_S:.0f} s: {count(at, Batch)} batches done with {claims} claims, "
+            f"{accepted} problems accepted, {refused} once refused; resumed {resumed_s:.1f} s after the end"
         )
         assert accepted == count(at, Problem) == 900  # none was accepted twice, none in vain
         assert sum(figure["duplicates"] for figure in figures) == 0
@@ -102,8 +92,8 @@ def test_a_solver_that_fails_a_tenth_of_the_problems(
         missing, named, sends = _missing(at, run), _named(at, run), _sends(at)
         failed = count(at, Problem, Problem.state == ProblemState.FAILED)
         say(
-            f"{failed} problems failed, an image was sent {max(sends.values())} times at most; {len(missing)} of "
-            "1,000 images have no answer, and are named"
+            f"{failed} problems failed, an image was sent {max(sends.values())} times at most; "
+            f"{len(missing)} of 1,000 images have no answer, and are named"
         )
         assert failed > 20
         assert missing == named
@@ -144,7 +134,9 @@ def _sends(at: Night) -> Counter[int]:
     sends: Counter[int] = Counter()
     columns = (Batch.first_image, Problem.first_image, Problem.count)
     with at.database.reading() as session:
-        query = select(*columns).join(Problem, Problem.batch_id == Batch.id).where(Problem.sapi_id.is_not(None))
+        query = (
+            select(*columns).join(Problem, Problem.batch_id == Batch.id).where(Problem.sapi_id.is_not(None))
+        )
         for batch, first, images in session.execute(query):
             sends.update(range(batch + first, batch + first + images))
     return sends
@@ -168,9 +160,7 @@ def test_a_solver_that_accepts_problems_and_is_offline_is_asked_seldom(
         requests = len(emulator.ledger()["problems"]) - sent
         elapsed_s, rows = time.monotonic() - started, count(at, Problem) - rows
         events = count(at, Event, Event.subject == "problems", Event.target == "failed")
-        say(
-            f"{listed}: {requests} problems in {elapsed_s:.0f} s, {rows} more rows, {events} events of failure"
-        )
+        say(f"{listed}: {requests} problems in {elapsed_s:.0f} s, {rows} more rows, {events} failures")
         emulator.break_down(clear=True, online=["tiny"])
         at.finish(run, 120)
         at.assert_every_image_once(run)
@@ -194,12 +184,9 @@ def test_a_worker_killed_every_4_s(database_url: str, tmp_path: Path, emulator: 
         at.assert_every_image_once(run)
         at.assert_books_agree()
         twice = count(at, Problem, Problem.duplicates > 0)
-        say(f"{kills} kills in {time.monotonic() - began:.0f} s, 2,000 images done, {twice} problems paid twice")
-        assert kills > ENV_ATTEMPTS
+        say(f"{kills} kills in {time.monotonic() - began:.0f} s, 2,000 images done, {twice} paid twice")
+        assert kills > ATTEMPTS
         assert twice == 0
-
-
-ENV_ATTEMPTS = int(ENV["ANNEALQ_WORKER_MAX_ATTEMPTS"])
 
 
 def test_a_full_queue_is_waited_for(database_url: str, tmp_path: Path, emulator: Emulator, say: Say) -> None:
@@ -220,7 +207,7 @@ def test_a_full_queue_is_waited_for(database_url: str, tmp_path: Path, emulator:
 
 
 def test_a_queue_that_stands_still_is_waited_for(database_url: str, tmp_path: Path, say: Say) -> None:
-    """Two hours, 120 times as fast: a worker waits 5 s for an answer instead of 600, which comes after 60 s."""
+    """Two hours, 120 times as fast: workers wait 5 s for an answer, not 600; the first comes after 60 s."""
     with (
         lasting_emulator(tmp_path, clock="scaled:0.004") as emulator,
         night(tmp_path / "home", database_url, emulator, env=ENV) as at,
@@ -234,7 +221,9 @@ def test_a_queue_that_stands_still_is_waited_for(database_url: str, tmp_path: Pa
         at.finish(run, 120)
         at.assert_every_image_once(run)
         waits = count(at, Event, Event.subject == "batches", Event.target == "pending")
-        say(f"an answer after {stood_s:.0f} s; batches were put back {waits} times, no problem was sent again")
-        assert waits > ENV_ATTEMPTS
+        say(
+            f"an answer after {stood_s:.0f} s; batches were put back {waits} times, no problem was sent again"
+        )
+        assert waits > ATTEMPTS
         assert count(at, Problem, Problem.times_sent > 1) == 0
         assert len(emulator.ledger()["problems"]) == count(at, Problem) + 1

@@ -116,6 +116,8 @@ def _finish(
             run = discard_pending(session, lease.row, decision.error, now=now)
     if run is not None:
         context.hints.send([Message(Task.AGGREGATE_RUN, run)])
+    elif lease.table is Batch and isinstance(decision, Discard):
+        context.hints.send([Message(Task.AGGREGATE_BATCH, lease.row)])  # it may have answers
 
 
 def _record_failure(

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from schema.database import transition, transition_all
 from schema.parameters import Solver
 from schema.settings.worker import WorkerSettings
-from schema.states import BatchState, State
+from schema.states import BatchState, ProblemState, State
 from schema.tables import Batch, Calibration, Embedding, Network, Preparation, Problem, Run
 from worker.records import runs
 from worker.records.leases import STATES, HintedTable, LeasedTable, SimplyClaimed
@@ -46,6 +46,8 @@ def finish_attempt(
 ) -> int | None:
     """Release ``row`` of ``table`` for a retry or mark it failed, by ``decision``, at ``now`` in ``session``.
 
+    A batch that is given up with answers is `sampled`: once these are scored, it is marked failed.
+
     Args:
         source: state of the row, if no lease is held on it.
 
@@ -56,10 +58,20 @@ def finish_attempt(
         StaleState: the row is no longer in ``source``.
     """
     states = STATES[table]
+    source = source or states.held
     target = states.waiting if isinstance(decision, Retry) else states.failed
     values = _values(table, decision, now)
-    transition(session, row, source or states.held, target, now=now, why=decision.error, **values)
+    if target is BatchState.FAILED and source is not BatchState.SAMPLED and _is_answered(session, row):
+        target = BatchState.SAMPLED
+        values["sampled_at"] = now
+    transition(session, row, source, target, now=now, why=decision.error, **values)
     return runs.count_failed(session, row) if table is Batch and target is states.failed else None
+
+
+def _is_answered(session: Session, batch: int) -> bool:
+    """Return whether a problem of ``batch`` was answered."""
+    answered = (Problem.batch_id == batch, Problem.state == ProblemState.ANSWERED)
+    return session.execute(select(Problem.id).where(*answered).limit(1)).first() is not None
 
 
 def discard_pending(session: Session, batch: int, error: str, *, now: datetime) -> int | None:

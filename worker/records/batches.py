@@ -220,7 +220,7 @@ def resume_scoring(session: Session, batch_input: BatchInput, *, now: datetime) 
 
 def _sampled(session: Session, batch: int, now: datetime, **values: Any) -> None:
     # The hint to score it is sent right after this transaction.
-    values |= {"sampled_at": now, "dispatched_at": now, "lease_until": None}
+    values |= {"sampled_at": now, "dispatched_at": now, "lease_until": None, "error": None}
     transition(session, batch, BatchState.SAMPLING, BatchState.SAMPLED, now=now, **values)
 
 
@@ -284,7 +284,8 @@ def store_scores(
     Raises:
         StaleState: the batch was already scored; nothing is stored twice.
     """
-    transition(session, batch_input.batch, BatchState.SAMPLED, BatchState.SCORED, now=now, scored_at=now)
+    values = {"scored_at": now, "error": None}
+    transition(session, batch_input.batch, BatchState.SAMPLED, BatchState.SCORED, now=now, **values)
     store_classifications(session, batch_input, dict(enumerate(rows)), chain_breaks)
     reach(CrashPoint.COUNTING)
     return runs.count_batch(session, batch_input.run, scored=1)
@@ -312,7 +313,8 @@ def store_classifications(
 def unanswered(session: Session, batch_input: BatchInput, stored: Sequence[StoredReads]) -> str | None:
     """Return which images of ``batch_input`` have no reads in ``stored``, and why; None if all have some.
 
-    None is also returned if not all of them were in failed problems, by ``session``: then reads are missing.
+    By ``session``, they were in failed problems, or the batch was given up. If neither is the case, None is
+    returned, too: then reads are missing.
     """
     covered = {image for part in stored for image in range(part.first_image, part.first_image + part.count)}
     missing = [image for image in range(batch_input.shape[0]) if image not in covered]
@@ -325,7 +327,10 @@ def unanswered(session: Session, batch_input: BatchInput, stored: Sequence[Store
     for first, count, error in session.execute(query.order_by(Problem.id)):
         errors |= dict.fromkeys(range(first, first + count), error or "")
     if any(image not in errors for image in missing):
-        return None
+        why = session.execute(select(Batch.error).where(Batch.id == batch_input.batch)).scalar()
+        if why is None:
+            return None
+        errors = dict.fromkeys(missing, why) | errors
     named = _ranges([batch_input.first_image + image for image in missing])
     return f"{runs.UNANSWERED} {named}: {errors[missing[0]]}"
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
+from producer.doctor import relations
 from producer.enqueued import Enqueued
 from producer.networks.choose import ChosenNetwork
 from schema.database import Database
@@ -77,6 +78,26 @@ def test_work_that_is_discarded_has_failed_now(
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("released", [False, True])
+def test_a_batch_that_is_given_up_with_answers_is_scored_first(
+    timed: Database, held: dict[Any, int], clock: Clock, *, released: bool
+) -> None:
+    batch, states = held[Batch], leases.STATES[Batch]
+    with timed.transaction() as session:
+        row = {"batch_id": batch, "ordinal": 0, "first_image": 0, "count": 2, "label": "annealq:1"}
+        times = {"reserved_at": clock(), "answered_at": clock()}
+        session.execute(insert(Problem).values(state=ProblemState.ANSWERED, **row, **times))
+        if released:  # as when its deadline passes
+            attempts.finish_attempt(session, Batch, batch, Retry(9.0, "busy"), now=clock())
+        source = states.waiting if released else states.held
+        assert (
+            attempts.finish_attempt(session, Batch, batch, Discard("no"), now=clock(), source=source) is None
+        )
+        found = session.get_one(Batch, batch)
+        assert (found.state, found.error, found.sampled_at) == (states.done, "no", clock())
+        assert [finding.what for finding in relations.coverage(session)] == []
+
+
 @pytest.mark.parametrize("counts", [True, False])
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.__tablename__)
 def test_work_that_is_retried_waits_and_is_not_finished(
@@ -131,4 +152,6 @@ def test_a_batch_whose_workers_are_killed_after_each_answer_uses_up_no_attempt(
         assert read(timed, Batch, batch).attempts == count
         with timed.transaction() as session:
             claims.claim_batch(session, batch, now=clock(), lease_s=60)
-    assert read(timed, Batch, batch).state is leases.STATES[Batch].failed
+    given_up = read(timed, Batch, batch)  # its answers are scored before it is marked failed
+    assert (given_up.state, given_up.sampled_at) == (leases.STATES[Batch].done, clock())
+    assert given_up.error == "the worker fell silent during attempt 2"

@@ -5,6 +5,7 @@ The emulator fails as D-Wave's service may; all times are short.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,7 +25,7 @@ from schema.settings import load as load_settings
 from schema.settings.worker import WorkerSettings
 from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, Breaker, Classification, Event, Problem, Run
-from tests.emulators import TOKEN, Emulator
+from tests.emulators import TOKEN, Emulator, wait_until
 from tests.integration.conftest import USE_CASES, Outbox, some_images
 from tests.ledgers import assert_spendings_agree
 from worker.context import Context
@@ -206,6 +207,38 @@ def test_a_request_that_is_always_wrong_is_final_after_the_attempts(
     assert work(context, run, 20.0) is RunState.FAILED
     with context.database.reading() as session:
         assert set(session.execute(select(Batch.attempts)).scalars()) == {SETTINGS.max_attempts}
+
+
+def test_a_batch_that_is_given_up_is_scored_as_far_as_it_was_answered(
+    context: Context, working: ChosenNetwork, emulator: Emulator, before: int
+) -> None:
+    run = enqueue(context, working, batch_size=IMAGES)
+    emulator.break_down({"target": "submit", "kind": "delay", "delay_s": 0.3})
+    breaking = threading.Thread(target=_refuse_after_the_first, args=(emulator, before))
+    breaking.start()
+    assert work(context, run, 20.0) is RunState.FAILED
+    breaking.join()
+    paid = answered(context)
+    assert 0 < paid < IMAGES // 2
+    with context.database.reading() as session:
+        row, batch = session.get_one(Run, run), session.execute(select(Batch)).scalar_one()
+        images = sorted(session.execute(select(Classification.image)).scalars())
+        assert len(images) == 2 * paid
+        assert batch.state is BatchState.FAILED
+        assert "no answer for images" in (row.error or "")
+        assert "refused a request with problems (400)" in (row.error or "")
+        assert (row.statistics or {})["images"] == len(images)
+        assert [finding.what for finding in counters.classifications(session)] == []
+    emulator.break_down(clear=True)
+    control.resume(context.database, run)
+    assert work(context, run, 20.0) is RunState.DONE
+    assert len(emulator.ledger()["problems"]) - before == IMAGES // 2  # only the others were sent
+    assert_all_classified_and_paid_once(context, emulator, before)
+
+
+def _refuse_after_the_first(emulator: Emulator, before: int) -> None:
+    wait_until(lambda: len(emulator.ledger()["problems"]) > before)
+    emulator.break_down({"target": "submit", "kind": "error", "status": 400})
 
 
 def test_a_solver_that_accepts_problems_and_fails_them_is_not_flooded(
