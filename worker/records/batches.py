@@ -284,7 +284,7 @@ def store_scores(
     Raises:
         StaleState: the batch was already scored; nothing is stored twice.
     """
-    values = {"scored_at": now, "error": None}
+    values: dict[str, Any] = {"scored_at": now, "error": None}
     transition(session, batch_input.batch, BatchState.SAMPLED, BatchState.SCORED, now=now, **values)
     store_classifications(session, batch_input, dict(enumerate(rows)), chain_breaks)
     reach(CrashPoint.COUNTING)
