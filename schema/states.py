@@ -162,14 +162,15 @@ class ProblemState(StrEnum):
 class DeliveryState(StrEnum):
     """States of a webhook delivery."""
 
-    # Enqueued by the API when a run ends, or released after a failed attempt until `due_at`.
+    # Enqueued by the API when there is something to tell, or released after a failed attempt until `due_at`.
     PENDING = "pending"
     # Claimed by an API process, which sends the request under a lease of a minute. If that expires, another
     # process sends it again, so it may arrive twice.
     SENDING = "sending"
-    # The receiver has answered with 2xx. Final.
+    # The receiver has answered with 2xx. Final, unless a user sends it again.
     DELIVERED = "delivered"
-    # The receiver refused it, or all attempts of about a day failed; the error is stored. Final.
+    # The receiver refused it, or all attempts of about a day failed; the error is stored. Final, unless a
+    # user sends it again.
     FAILED = "failed"
 
 
@@ -254,8 +255,8 @@ MOVES: Mapping[type[StrEnum], Mapping[StrEnum, Set[StrEnum]]] = {
     DeliveryState: {
         DeliveryState.PENDING: {DeliveryState.SENDING},
         DeliveryState.SENDING: {DeliveryState.DELIVERED, DeliveryState.PENDING, DeliveryState.FAILED},
-        DeliveryState.DELIVERED: set(),
-        DeliveryState.FAILED: set(),
+        DeliveryState.DELIVERED: {DeliveryState.PENDING},
+        DeliveryState.FAILED: {DeliveryState.PENDING},
     },
 }  # fmt: skip
 

@@ -12,9 +12,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Receiver:
-    """What came; ``statuses``: what the next messages are answered with, 200 after that."""
+    """What came; ``statuses``: what the next messages are answered with, 200 after that.
+
+    Answers wait until ``ready`` is set, as it is at first.
+    """
 
     port: int = 0
+    ready: threading.Event = field(default_factory=threading.Event)
     came: queue.Queue[tuple[dict[str, str], bytes]] = field(default_factory=queue.Queue)
     statuses: list[int] = field(default_factory=list)
 
@@ -30,17 +34,19 @@ class Receiver:
 @contextmanager
 def receiving() -> Iterator[Receiver]:
     receiver = Receiver()
+    receiver.ready.set()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             status = receiver.statuses.pop(0) if receiver.statuses else 200
+            receiver.came.put(({k.lower(): v for k, v in self.headers.items()}, body))
+            receiver.ready.wait(60)
             self.send_response(status)
             if 300 <= status < 400:
                 self.send_header("Location", "/elsewhere")
             self.send_header("Content-Length", "0")
             self.end_headers()
-            receiver.came.put(({k.lower(): v for k, v in self.headers.items()}, body))
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as its base calls it
             pass
@@ -52,5 +58,6 @@ def receiving() -> Iterator[Receiver]:
         try:
             yield receiver
         finally:
+            receiver.ready.set()
             server.shutdown()
             thread.join()

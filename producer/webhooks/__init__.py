@@ -1,6 +1,10 @@
-"""Webhooks: notify other services when a run ends or waits for its solver.
+"""Webhooks: tell other services what happens to their runs.
 
+kinds.py       what messages tell, and which of it a webhook is to receive
+notices.py     finds what is to be told, and enqueues it
+deliveries.py  messages as rows: claim, record the result, send again, test
+listing.py     messages for display
+signing.py     signatures and secrets of standardwebhooks.com
 addresses.py   check that a URL leads to a public address
-deliveries.py  messages as rows: enqueue, sign, claim, record the result
 sender.py      send messages that are due over HTTP
 """

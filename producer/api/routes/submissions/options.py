@@ -20,6 +20,8 @@ from pydantic.fields import FieldInfo
 
 from producer.api.core.errors import InvalidFields
 from producer.runs.request import MAX_BUDGET_US, RunRequest, Tags
+from producer.webhooks.kinds import Kind
+from producer.webhooks.signing import check_secret
 from schema.calendar.windows import EXAMPLES, MAX_WINDOWS
 from schema.errors import ParameterError
 from schema.parameters import Parameters, fields_of, is_structured, limits_of, plain_type
@@ -38,13 +40,27 @@ Text = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain
 LongText = Annotated[str, Field(min_length=1, max_length=2_000), AfterValidator(_plain)]
 
 
+def _secret(text: str) -> str:
+    try:
+        return check_secret(text)
+    except ParameterError as error:
+        raise ValueError(str(error)) from None
+
+
 class Webhook(BaseModel):
-    """Address that is notified when a run finishes; ``secret`` signs the message, by default the key's."""
+    """Address that is told what happens to a run, by default all but its progress."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: LongText
-    secret: Annotated[str, Field(min_length=16, max_length=128), AfterValidator(_plain)] | None = None
+    secret: Annotated[str, Field(max_length=200), AfterValidator(_secret)] | None = Field(
+        None,
+        description="Signs the messages, as standardwebhooks.com says: whsec_ and the base64 of 24 to 64 "
+        "random bytes. Default: the secret of the key's owner.",
+    )
+    events: Annotated[list[Kind], Field(min_length=1, max_length=len(Kind))] | None = Field(
+        None, description="The kinds of messages that are sent; default: all but `progress`."
+    )
 
 
 # Fields of a request that have the same name, type and limits over HTTP.

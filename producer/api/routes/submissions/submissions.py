@@ -203,7 +203,8 @@ def _named(body: RunBodyOptions) -> dict[str, Any]:
     if body.webhook is not None:
         secret = body.webhook.secret
         mark = None if secret is None else hashlib.sha256(secret.encode()).hexdigest()
-        named["webhook"] = {"url": body.webhook.url, "secret_sha256": mark}
+        events = None if body.webhook.events is None else sorted(body.webhook.events)
+        named["webhook"] = {"url": body.webhook.url, "secret_sha256": mark, "events": events}
     return named
 
 
@@ -222,6 +223,9 @@ def _webhook(service: Service, caller: Caller, body: RunBodyOptions) -> dict[str
         return {}
     if secret is None:
         raise ParameterError(
-            "webhook: without an API key a secret is needed for signatures; give one of 16 to 128 characters"
+            "webhook: without an API key a secret is needed for signatures: give whsec_ and the base64 of 24 "
+            "to 64 random bytes"
         )
-    return {"webhook_url": url, "webhook_secret": secret}
+    events = caller.webhook_events if body.webhook is None else body.webhook.events
+    chosen = None if events is None else [str(kind) for kind in events]
+    return {"webhook_url": url, "webhook_secret": secret, "webhook_events": chosen}

@@ -17,7 +17,7 @@ from tests.serving import client
 
 PIXELS = some_images(3).images.tolist()
 SECRET = "whsec_" + "A" * 32
-HOOK = {"url": "https://a.example/hook", "secret": SECRET}
+HOOK = {"url": "https://a.example.com/hook", "secret": SECRET}
 FIRST = {
     "images": PIXELS,
     "network": "digits",
@@ -38,7 +38,7 @@ OTHERS: list[tuple[dict[str, Any], set[str]]] = [
     ({"window": "22:00-05:00"}, {"window"}),
     ({"tz": "UTC"}, {"tz"}),
     ({"webhook": None}, {"webhook"}),
-    ({"webhook": {**HOOK, "url": "https://b.example"}}, {"webhook"}),
+    ({"webhook": {**HOOK, "url": "https://b.example.com"}}, {"webhook"}),
     ({"webhook": {**HOOK, "secret": "whsec_" + "B" * 32}}, {"webhook"}),
     ({"priority": 0}, {"priority"}),
     ({"name": "today"}, {"name"}),
