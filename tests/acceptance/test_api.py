@@ -72,8 +72,8 @@ def test_another_service_sends_images_and_reads_what_became_of_them(
             stranger.run(1)
         with Client(address, made["key"]) as client:
             assert httpx.get(f"{address}/readyz", trust_env=False).json()["status"] == "ready"
-            options = {"network": "digits", "reads": 50, "batch_size": 50}
-            run = client.submit(images, labels, idempotency_key="a", webhook={"url": receiver.url}, **options)
+            options = {"network": "digits", "reads": 50, "batch_size": 50, "webhook": {"url": receiver.url}}
+            run = client.submit(images, labels, idempotency_key="a", **options)
             assert client.submit(images, labels, idempotency_key="a", **options) == run
             seen = list(client.events(run))
             assert seen[-1].state == RunState.DONE
