@@ -42,6 +42,8 @@ OTHERS: list[tuple[dict[str, Any], set[str]]] = [
     ({"webhook": {**HOOK, "secret": "whsec_" + "B" * 32}}, {"webhook"}),
     ({"priority": 0}, {"priority"}),
     ({"name": "today"}, {"name"}),
+    ({"tags": ["nightly"]}, {"tags"}),
+    ({"webhook": {**HOOK, "events": ["ended"]}}, {"webhook"}),
     ({"batch_size": 2}, {"batch_size"}),
     ({"reads": 6}, {"reads"}),
     ({"solver": "local", "budget_s": None}, {"solver", "budget_s", "visible"}),
