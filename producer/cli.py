@@ -26,9 +26,11 @@ SUMMARIES = {
     "schedules": "Classify at given times: add, list, show, pause, resume, remove and run schedules.",
     "networks": "Train, import, calibrate, list, show, rename and remove networks; choose defaults.",
     "embeddings": "Find, list, show and remove embeddings, and look at chips.",
-    "keys": "Add, list and revoke keys of the HTTP API.",
+    "keys": "Add, list, rotate, expire and revoke keys of the HTTP API.",
+    "webhooks": "List, show, send again and test messages to webhooks.",
     "db": "Migrate the database and look at its revision.",
 }
+_ROOMS = {name: f"service.{name}" for name in ("serve", "keys", "webhooks")}
 
 
 class Commands(HelpGroup):
@@ -56,7 +58,7 @@ for _name, _summary in SUMMARIES.items():
 @cache
 def load_command(name: str) -> Any:
     """Return the command ``name``, or the group of commands, of the module of that name."""
-    module = import_module(f"producer.commands.{name}")
+    module = import_module(f"producer.commands.{_ROOMS.get(name, name)}")
     holder = App(add_completion=False)
     if hasattr(module, "app"):
         holder.add_typer(module.app, name=name)

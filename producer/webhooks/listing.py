@@ -93,6 +93,11 @@ def attempts(session: Session, delivery: int) -> list[PastAttempt]:
     return [PastAttempt(at, why) for at, why in rows]
 
 
+def body(session: Session, delivery: int) -> str:
+    """Return the JSON text of the message ``delivery`` in ``session``, exactly as it is signed."""
+    return session.execute(select(Delivery.body).where(Delivery.id == delivery)).scalar_one()
+
+
 def _query() -> Select[Delivery, str | None, str | None]:
     url = func.coalesce(Delivery.url, RunSubmission.webhook_url)
     return (
