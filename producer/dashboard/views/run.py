@@ -65,8 +65,6 @@ def _progress(progress: ImageProgress, now: datetime) -> dict[str, Any]:
     )
     if progress.failed:
         text += f", {progress.failed:,} failed"
-    if progress.search:
-        text += f"; searching an embedding: {progress.search['step']}, {progress.search['fraction']:.0%}"
     if (left_s := progress.left_s(now)) is not None:
         text += f"; about {duration_text(left_s)} left"
     scored_percent = 100.0 * progress.scored / progress.images
