@@ -33,6 +33,13 @@ class ApiSettings(TomlSettings):
         description="Megabytes (10^6) for the images that all requests decode at a time; half as many for "
         "their bodies.",
     )
+    connections: int = Field(default=2_048, ge=2, le=65_536, description="Open connections at a time.")
+    connections_per_address: int = Field(
+        default=1_200,
+        ge=1,
+        le=65_536,
+        description="Open connections of one address at a time; all clients of a proxy have its address.",
+    )
     webhook_private: bool = Field(
         default=False, description="Allow webhooks over plain http and at private addresses."
     )
