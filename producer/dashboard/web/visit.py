@@ -25,6 +25,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_MENU = (("/", "Runs"), ("/solvers", "Solvers"))
 _LARGEST = 2**63 - 1  # that a database takes
 
 
@@ -92,9 +93,10 @@ def render(
     defaults = {
         "root": root_of(request),
         "path": request.scope["path"],
-        "here": None,
-        "live": False,
-        "progress": None,
+        "menu": _MENU,
+        "title": None,
+        "icon": "none",
+        "poll": None,
         "said": request.query_params.get("said"),
         "who": None if visitor is None else visitor.name,
         "may_act": visitor is not None and visitor.may_act,

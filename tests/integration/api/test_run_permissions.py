@@ -32,7 +32,8 @@ from worker.context import Context
 # Routes of no single run. A new route is added here if every key may see what it shows.
 OF_NO_RUN = {
     *("/v1/runs", "/v1/networks", "/v1/embeddings", "/healthz", "/readyz", "/metrics"),
-    *("/", "/solvers", "/embeddings/{embedding:int}.png", "/login", "/logout"),
+    *("/", "/runs", "/runs/parts"),  # of these, only runs that the key sees
+    *("/solvers", "/embeddings/{embedding:int}.png", "/login", "/logout"),
     "/static/{digest:str}/{name:str}",
     *("/docs", "/docs/{file}", "/openapi.json", "/problems", "/problems/{code}"),
     *("/v1/networks/{name}", "/v1/embeddings/{embedding}"),
