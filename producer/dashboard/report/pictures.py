@@ -6,7 +6,6 @@ import base64
 import io
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
@@ -15,16 +14,9 @@ from PIL import Image
 from sqlalchemy.orm import Session
 
 from producer.dashboard.report import run_facts
+from producer.dashboard.report.run_facts import Picture
 
 _MAX_PICTURES = 20_000  # in memory, of a kilobyte or so each
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image for a page: its pixels as a `data:` address, and the name of its file, if it had one."""
-
-    address: str
-    source: str | None
 
 
 def draw(pixels: NDArray[np.uint8], white: int) -> str:

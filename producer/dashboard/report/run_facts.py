@@ -45,6 +45,14 @@ class ImageFacts:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """An image for a page: its pixels as a `data:` address, and the name of its file, if it had one."""
+
+    address: str
+    source: str | None
+
+
+@dataclass(frozen=True)
 class Provenance:
     """The inputs of a run, with which it can be repeated; ``origin`` is None for runs of earlier versions."""
 

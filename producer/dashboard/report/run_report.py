@@ -11,8 +11,7 @@ from sqlalchemy.orm import Session
 
 from producer.dashboard.charts import cells, energy_histograms
 from producer.dashboard.report import pictures, provenance, run_facts, run_values
-from producer.dashboard.report.pictures import Picture
-from producer.dashboard.report.run_facts import RunFacts
+from producer.dashboard.report.run_facts import Picture, RunFacts
 from producer.dashboard.web.rendering import environment
 from producer.embeddings import chips
 from producer.embeddings import queries as embeddings_queries

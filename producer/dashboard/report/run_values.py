@@ -12,8 +12,7 @@ from sqlalchemy.orm import Session
 from producer.dashboard.charts import cells, svg_charts
 from producer.dashboard.charts.svg_charts import Chart
 from producer.dashboard.report.aggregates import MARGIN_BINS
-from producer.dashboard.report.pictures import Picture
-from producer.dashboard.report.run_facts import RunResults
+from producer.dashboard.report.run_facts import Picture, RunResults
 from producer.embeddings import queries as embeddings_queries
 from producer.reports import solver as reports_solver
 from producer.reports.certainty import BINS

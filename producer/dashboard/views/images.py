@@ -14,7 +14,7 @@ from producer.dashboard.charts import energy_histograms
 from producer.dashboard.report import content, run_facts, run_values
 from producer.dashboard.views.run_parts import RunCaches
 from producer.dashboard.web import rendering
-from producer.dashboard.web.renderings import Drawing, digest
+from producer.dashboard.web.drawing import Drawing, digest
 from producer.dashboard.web.visit import Visit
 from producer.runs import queries
 from schema.errors import NotFound

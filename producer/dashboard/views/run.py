@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from producer.dashboard.report import content, run_report
 from producer.dashboard.views.run_parts import RunCaches, live_page
+from producer.dashboard.web.drawing import Drawing, digest
 from producer.dashboard.web.parts import LivePage
-from producer.dashboard.web.renderings import Drawing, digest
 from producer.dashboard.web.visit import Visit
 
 

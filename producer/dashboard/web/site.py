@@ -17,7 +17,8 @@ from starlette.routing import Route as HttpRoute
 
 from producer.context import RunInThread
 from producer.dashboard.web import assets
-from producer.dashboard.web.renderings import Drawing, Renderings
+from producer.dashboard.web.drawing import Drawing
+from producer.dashboard.web.renderings import Renderings
 from producer.dashboard.web.visit import HEADERS, View, Visit, refuse_foreign, render, root_of
 from producer.dashboard.web.visitor import Admit, Visitor
 from schema.database import Database, act_as

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from producer.dashboard.web import assets, rendering
-from producer.dashboard.web.renderings import Drawing
+from producer.dashboard.web.drawing import Drawing
 from producer.dashboard.web.visitor import Visitor
 from schema.database import Database
 from schema.errors import NotFound, RequestRefused
