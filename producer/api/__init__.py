@@ -6,6 +6,7 @@
     keys/      API keys, the caller of a request, and limits
     load/      what one process does at a time: pools of threads
     live/      what one process shares between requests: caches, progress of runs, the notifier of workers
+    transport/ HEAD, ETag, compression, other sites
     models/    the bodies of answers
     reference/ the description of the API, for programs and people
     routes/    the endpoints, one room for each kind of resource
