@@ -22,7 +22,7 @@ _REMOTE = [solver.value for solver in Solver if solver.is_remote]
 
 
 @dataclass(frozen=True)
-class Left:
+class LimitsLeft:
     """What is left of the limits of an owner: of this minute, and of this day (UTC); None: unlimited."""
 
     requests: int | None
@@ -49,7 +49,7 @@ def refuse_more(caller: Caller, rate: Rate) -> None:
         )
 
 
-def left(session: Session, caller: Caller, now: datetime) -> Left:
+def left(session: Session, caller: Caller, now: datetime) -> LimitsLeft:
     """Return what is left of the limits of ``caller`` in ``session`` at ``now``."""
     minute, limits = now.replace(second=0, microsecond=0), caller.limits
     requests, images, qpu_us = limits.requests_per_minute, limits.images_per_day, limits.qpu_us_per_day
@@ -62,7 +62,7 @@ def left(session: Session, caller: Caller, now: datetime) -> Left:
     if qpu_us is not None:
         qpu_us = int(max(qpu_us - _claimed_us(session, caller, 0, now), 0))
     ends = minute + timedelta(minutes=1), day_of(now) + timedelta(days=1)
-    return Left(requests, images, None if qpu_us is None else qpu_us / 1e6, *ends)
+    return LimitsLeft(requests, images, None if qpu_us is None else qpu_us / 1e6, *ends)
 
 
 def count_run(

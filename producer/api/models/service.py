@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from producer.api.keys.keys import Scope
-from producer.api.keys.limits import Left
+from producer.api.keys.limits import LimitsLeft
 
 
 class Liveness(BaseModel):
@@ -47,4 +47,4 @@ class ShownCaller(BaseModel):
     scope: Scope
     sees_all_runs: bool
     limits: CallerLimits
-    left: Left = Field(description="What is left of each limit; null where there is none.")
+    left: LimitsLeft = Field(description="What is left of each limit; null where there is none.")
