@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from producer.api.core import errors
 from producer.api.keys.authentication import Authenticator
-from producer.api.keys.rates import Rate
+from producer.api.keys.rates import RequestRate
 from schema.database import act_as
 from schema.errors import AnnealqError
 
@@ -32,7 +32,7 @@ class KeyCheck:
             request = Request(scope)
 
             async def answer(message: Message) -> None:
-                rate: Rate | None = getattr(request.state, "rate", None)
+                rate: RequestRate | None = getattr(request.state, "rate", None)
                 if message["type"] == "http.response.start" and rate is not None:
                     MutableHeaders(scope=message).update(rate.headers())
                 await send(message)

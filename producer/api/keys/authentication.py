@@ -14,7 +14,7 @@ from producer.api.keys import keys, limits
 from producer.api.keys.failed_logins import FailedLogins
 from producer.api.keys.keys import Caller, Scope
 from producer.api.keys.last_use import LastUse
-from producer.api.keys.rates import Rate
+from producer.api.keys.rates import RequestRate
 from producer.api.load.pools import Pools
 from schema.database import Database
 from schema.errors import RequestRefused
@@ -84,7 +84,7 @@ class Authenticator:
         self.last_use.note(key=caller.key_id)
         return caller
 
-    def _count(self, caller: Caller) -> Rate | None:
+    def _count(self, caller: Caller) -> RequestRate | None:
         """Count a request of ``caller``; return what is left, or None without a limit."""
         limit = caller.limits.requests_per_minute
         if caller.owner_id is None or limit is None:

@@ -9,7 +9,7 @@ from sqlalchemy import case, func, select, update
 from sqlalchemy.orm import Session
 
 from producer.api.keys.keys import Caller
-from producer.api.keys.rates import Rate
+from producer.api.keys.rates import RequestRate
 from schema.errors import RequestRefused
 from schema.parameters import Solver
 from schema.quantities import count_text
@@ -32,13 +32,13 @@ class LimitsLeft:
     day_ends_at: datetime
 
 
-def count_request(session: Session, owner: int, limit: int, now: datetime) -> Rate:
+def count_request(session: Session, owner: int, limit: int, now: datetime) -> RequestRate:
     """Count a request of ``owner`` in ``session`` at ``now``; return what is left of ``limit``, maybe -1."""
     left = limit - requests_in_minute(session, owner, now)
-    return Rate(limit, max(left, -1), 60 - now.second)
+    return RequestRate(limit, max(left, -1), 60 - now.second)
 
 
-def refuse_more(caller: Caller, rate: Rate) -> None:
+def refuse_more(caller: Caller, rate: RequestRate) -> None:
     """Raise RequestRefused (429) if the ``rate`` of ``caller`` is above its limit."""
     if rate.left < 0:
         raise RequestRefused(

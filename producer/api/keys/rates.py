@@ -8,7 +8,7 @@ _WINDOW_S = 60
 
 
 @dataclass(frozen=True)
-class Rate:
+class RequestRate:
     """Requests of a minute: the limit, how many are ``left``, and the seconds until the next minute.
 
     ``left`` is -1 if this request is too many.
