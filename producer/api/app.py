@@ -21,7 +21,7 @@ from producer.api.core.key_check import KeyCheck
 from producer.api.core.request_log import RequestLog
 from producer.api.core.service import Service
 from producer.api.reference import openapi, page
-from producer.api.routes import health, me, metrics, pages, problems, webhooks
+from producer.api.routes import deliveries, health, me, metrics, pages, problems, webhooks
 from producer.api.routes.catalogue import embeddings, networks, schedules
 from producer.api.routes.runs import control, events, listing, rescoring, results, run
 from producer.api.routes.submissions import options, submissions
@@ -36,7 +36,7 @@ ROUTERS = tuple(
     routes.router
     for routes in (
         *(submissions, listing, run, control, rescoring, results, events),
-        *(networks, embeddings, schedules, me, health, metrics, problems, page),
+        *(deliveries, networks, embeddings, schedules, me, health, metrics, problems, page),
     )
 )
 

@@ -36,6 +36,8 @@ OF_NO_RUN = {
     *("/solvers", "/embeddings/{embedding:int}.png", "/login", "/logout"),
     "/static/{digest:str}/{name:str}",
     *("/docs", "/docs/{file}", "/openapi.json", "/problems", "/problems/{code}"),
+    *("/v1/deliveries", "/v1/deliveries/{delivery}", "/v1/deliveries/{delivery}/redeliver"),
+    "/v1/webhooks/test",
     *("/v1/me", "/v1/networks/{name}", "/v1/embeddings/{embedding}"),
     *("/v1/schedules", "/v1/schedules/{name}", "/v1/schedules/{name}/pause"),
     *("/v1/schedules/{name}/resume", "/v1/schedules/{name}/run"),
