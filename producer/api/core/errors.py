@@ -178,7 +178,9 @@ def _field_error(problem: Any, location: str | None) -> FieldError:
     if location is None:
         location = parts.pop(0) if parts else "body"
     field = printable(".".join(parts)) or "the request"
-    return FieldError(field=field, location=location, detail=printable(problem["msg"]))
+    return FieldError(
+        field=field, location=location, detail=printable(problem["msg"].removeprefix("Value error, "))
+    )
 
 
 def _answer(
