@@ -10,24 +10,19 @@ from typing import Any
 
 import anyio.to_thread
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette_compress import CompressMiddleware
 
 from producer.api.core import errors
 from producer.api.core.body_limit import BodyLimit
 from producer.api.core.key_check import KeyCheck
 from producer.api.core.request_log import RequestLog
 from producer.api.core.service import Service
+from producer.api.metrics.requests import RequestMetrics
 from producer.api.reference import openapi, page
-from producer.api.routes import deliveries, health, me, metrics, pages, problems, webhooks
+from producer.api.routes import health, metrics, pages, problems, webhooks
 from producer.api.routes.catalogue import embeddings, networks, schedules
 from producer.api.routes.runs import control, events, listing, rescoring, results, run
 from producer.api.routes.submissions import options, submissions
-from producer.api.transport.entity_tags import EntityTags
-from producer.api.transport.heads import Heads
-from producer.api.transport.origins import cors_options
 from producer.webhooks.sender import WebhookSender
 
 _FILE_THREADS = 8
@@ -36,7 +31,7 @@ ROUTERS = tuple(
     routes.router
     for routes in (
         *(submissions, listing, run, control, rescoring, results, events),
-        *(deliveries, networks, embeddings, schedules, me, health, metrics, problems, page),
+        *(networks, embeddings, schedules, health, metrics, problems, page),
     )
 )
 
@@ -53,7 +48,6 @@ def build(service: Service) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
-    app.state.routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     for router in ROUTERS:
         app.include_router(router)
     app.router.default = _outside_api(app.router.default, pages.dashboard(service).app())
@@ -64,12 +58,8 @@ def build(service: Service) -> FastAPI:
         memory=service.bodies,
     )
     app.add_middleware(KeyCheck, authenticator=service.authenticator)
-    app.add_middleware(EntityTags)
-    app.add_middleware(Heads)
-    app.add_middleware(CompressMiddleware, brotli=False, gzip_level=2, zstd_level=3)
-    if service.api.cors_origins:
-        app.add_middleware(CORSMiddleware, **cors_options(service.api.cors_origins))
     app.add_middleware(RequestLog)
+    app.add_middleware(RequestMetrics, metrics=service.metrics.process)
     errors.install(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # as FastAPI's manual has it
     return app
@@ -93,7 +83,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service.notifier.start()
     service.authenticator.last_use.start()
     sender = WebhookSender(
-        service.database, service.pools.webhooks.run, allow_private=service.api.webhook_private
+        service.database,
+        service.pools.webhooks.run,
+        allow_private=service.api.webhook_private,
+        observe=lambda result: service.metrics.process.webhook(
+            is_delivered=result.error is None, latency_ms=result.latency_ms
+        ),
     )
     sending = asyncio.create_task(sender.run())
     try:
@@ -109,7 +104,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
     if not app.openapi_schema:
-        app.openapi_schema = openapi.describe(
-            app, app.state.routes, options.schemas(), webhooks.router.routes
-        )
+        served = [route for router in ROUTERS for route in router.routes]
+        app.openapi_schema = openapi.describe(app, served, options.schemas(), webhooks.router.routes)
     return app.openapi_schema

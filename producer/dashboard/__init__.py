@@ -5,5 +5,6 @@
     report/   the report of a run
     charts/   charts and coloured tables
 
-`producer.api.routes.pages` puts them together. `grafana.json` is a dashboard for Grafana.
+`producer.api.routes.pages` puts them together. `grafana.json` is a dashboard for Grafana,
+`alerts.yml` rules for Prometheus that alert.
 """

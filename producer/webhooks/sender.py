@@ -7,6 +7,7 @@ import logging
 import ssl
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -42,10 +43,19 @@ class WebhookSender:
     ``run`` calls a function in a thread. Private addresses are refused unless ``allow_private`` is set. A
     receiver that is slow delays its own messages only: each origin (scheme, host and port) has a limit of
     messages at a time, and names are resolved in as many threads as there are messages at a time.
+    ``observe`` is called with the result of each attempt.
     """
 
-    def __init__(self, database: Database, run: RunInThread, *, allow_private: bool) -> None:
+    def __init__(
+        self,
+        database: Database,
+        run: RunInThread,
+        *,
+        allow_private: bool,
+        observe: Callable[[DeliveryResult], None] = lambda _result: None,
+    ) -> None:
         self._database, self._run, self._allow_private = database, run, allow_private
+        self._observe = observe
         self._resolvers = ThreadPoolExecutor(_MAX_SENDING, "webhook-names")
         self._sending: dict[asyncio.Task[None], str] = {}  # and the origin that each sends to
         self._slow: TTLCache[str, bool] = TTLCache(_MAX_ORIGINS, _SLOW_S)
@@ -102,6 +112,7 @@ class WebhookSender:
 
     async def _deliver(self, http: httpx.AsyncClient, attempt: Attempt) -> None:
         result = await self._post(http, attempt)
+        self._observe(result)
         if result.error is not None:
             _LOG.warning("webhook %s, attempt %d: %s", attempt.event_id, attempt.number, result.error)
         try:

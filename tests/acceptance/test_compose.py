@@ -212,7 +212,13 @@ def test_what_monitors_asks_services_that_are_there(compose: dict[str, Any], hos
     texts = {
         name: yaml.safe_load(host.text(one["content"])) for name, one in configs.items() if "content" in one
     }
+    mounted = {one["target"]: one["source"] for one in services["prometheus"]["configs"]}
+    (rules,) = texts["prometheus"]["rule_files"]
+    assert (ROOT / configs[mounted[rules]]["file"]).is_file()
     api, workers = texts["prometheus"]["scrape_configs"]
+    names = yaml.safe_load((ROOT / configs[mounted[rules]]["file"]).read_text())
+    jobs = set(re.findall(r'job="([^"]+)"', str(names)))
+    assert jobs <= {api["job_name"], workers["job_name"]}
     ((target,),) = [one["targets"] for one in api["static_configs"]]
     name, port = target.split(":")
     assert port in services[name]["command"]

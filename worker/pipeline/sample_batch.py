@@ -16,7 +16,7 @@ from worker.network.trained import TrainedNetwork
 from worker.pipeline.attempt import attempt, load_network, writing
 from worker.process import activity, shutdown
 from worker.process.crash_points import CrashPoint, reach
-from worker.process.meter import BatchOutcome, Step
+from worker.process.meter import BatchOutcome, Step, Wait
 from worker.records import batches, claims, problems
 from worker.records.attempts import finish_attempt
 from worker.records.batches import BatchInput
@@ -63,7 +63,8 @@ def _claim(context: Context, batch: int) -> tuple[Lease, BatchInput] | None:
             finish_attempt(session, Batch, batch, retry, now=now)
             return None
         batches.start_run(session, batch_input.run, now=now)
-        return lease, batch_input
+    context.meter.waited(Wait.QUEUE, (now - batch_input.due_at).total_seconds())
+    return lease, batch_input
 
 
 def _defer(session: Session, context: Context, batch_input: BatchInput, now: datetime) -> Retry | None:

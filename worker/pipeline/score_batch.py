@@ -15,7 +15,7 @@ from worker.context import Context
 from worker.pipeline.attempt import load_network
 from worker.process import activity
 from worker.process.crash_points import CrashPoint, reach
-from worker.process.meter import BatchOutcome, Step
+from worker.process.meter import BatchOutcome, Step, Wait
 from worker.records import batches
 from worker.records.attempts import finish_attempt
 from worker.records.retries import Discard
@@ -69,6 +69,7 @@ def score_batch(context: Context, batch: int) -> None:
                 )
     except StaleState:
         return
+    context.meter.waited(Wait.LATENCY, (now - batch_input.created_at).total_seconds())
     _count_scored(context, rows)
     reach(CrashPoint.SCORED)
     if is_last:

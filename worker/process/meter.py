@@ -16,6 +16,13 @@ class Step(StrEnum):
     DECODE = "decode"  # raw reads become scores
 
 
+class Wait(StrEnum):
+    """A time between two moments of a batch, which other batches and solvers lengthen."""
+
+    QUEUE = "queue"  # from when it was due to its claim
+    LATENCY = "latency"  # from the creation of its run to its scores
+
+
 class BatchOutcome(StrEnum):
     """How the work of a process on a batch ended."""
 
@@ -40,6 +47,9 @@ class Meter:
     def timed(self, step: Step) -> AbstractContextManager[object]:  # noqa: ARG002 - for those that measure
         """Measure the time of the body as ``step``, even if it fails."""
         return nullcontext()
+
+    def waited(self, wait: Wait, seconds: float) -> None:
+        """Record ``seconds`` of a batch as ``wait``."""
 
     def batch(self, outcome: BatchOutcome) -> None:
         """Count a batch by its ``outcome``."""

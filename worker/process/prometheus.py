@@ -9,22 +9,28 @@ has named the folder.
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schema.errors import StackError
 from schema.settings.worker import WorkerSettings
-from worker.process.meter import BatchOutcome, Meter, ProblemOutcome, Step
+from worker.process.meter import BatchOutcome, Meter, ProblemOutcome, Step, Wait
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's name for it
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_STEP_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+_WAIT_S = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 120.0, 600.0, 3600.0, 14400.0, 43200.0)
+_RATIOS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 def prepare() -> None:
@@ -50,12 +56,14 @@ def serve(host: str, port: int) -> int:
     Raises:
         StackError: the port cannot be opened.
     """
-    from prometheus_client import CollectorRegistry, start_http_server
+    from prometheus_client import CollectorRegistry, Info, start_http_server
     from prometheus_client.multiprocess import MultiProcessCollector
 
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=os.environ[_FOLDER])  # type: ignore[no-untyped-call]
-    registry.register(_Memory())
+    about = Info("annealq_build", "The version of annealq that runs", registry=registry)
+    about.info({"version": version("annealq"), "python": platform.python_version(), "part": "worker"})
+    registry.register(_Processes())
     try:
         server, _ = start_http_server(port, addr=host, registry=registry)
     except OSError as error:
@@ -70,7 +78,7 @@ class Prometheus(Meter):
     """Counts in this process's file of the folder. Create one in each process, after the fork."""
 
     def __init__(self) -> None:
-        from prometheus_client import Counter, Summary
+        from prometheus_client import Counter, Histogram
 
         self._batches = Counter(
             "annealq_worker_batches", "Batches by outcome in this worker", ["outcome"], registry=None
@@ -78,12 +86,27 @@ class Prometheus(Meter):
         self._problems = Counter(
             "annealq_worker_problems", "Problems by outcome in this worker", ["outcome"], registry=None
         )
-        self._steps = Summary(
-            "annealq_worker_step_seconds", "Time of batches by step", ["step"], registry=None
+        self._steps = Histogram(
+            "annealq_worker_step_seconds", "Time of batches by step", ["step"], buckets=_STEP_S, registry=None
         )
-        self._chains = Summary(
-            "annealq_worker_chain_break_fraction",
+        self._waits = {
+            Wait.QUEUE: Histogram(
+                "annealq_worker_queue_wait_seconds",
+                "Time of batches from when they were due to their claim",
+                buckets=_WAIT_S,
+                registry=None,
+            ),
+            Wait.LATENCY: Histogram(
+                "annealq_worker_batch_latency_seconds",
+                "Time of batches from the creation of their run to their scores",
+                buckets=_WAIT_S,
+                registry=None,
+            ),
+        }
+        self._chains = Histogram(
+            "annealq_worker_chain_break_ratio",
             "Share of broken chains, mean over the reads of each batch",
+            buckets=_RATIOS,
             registry=None,
         )
         # So that a count of 0 differs from a missing one.
@@ -97,6 +120,9 @@ class Prometheus(Meter):
     def timed(self, step: Step) -> AbstractContextManager[object]:
         return self._steps.labels(step.value).time()
 
+    def waited(self, wait: Wait, seconds: float) -> None:
+        self._waits[wait].observe(max(seconds, 0.0))
+
     def batch(self, outcome: BatchOutcome) -> None:
         self._batches.labels(outcome.value).inc()
 
@@ -107,20 +133,34 @@ class Prometheus(Meter):
         self._chains.observe(fraction)
 
 
-class _Memory:
-    """Memory of the parent and its pool, on Linux only."""
+class _Processes:
+    """Memory and processor time of the parent and its pool, on Linux only."""
+
+    def __init__(self) -> None:
+        self._cpu_s: dict[int, float] = {}  # of each process, also of those that have ended
+        self._earlier_s = 0.0  # of processes whose id was given to another one
 
     def collect(self) -> Iterable[Metric]:
-        from prometheus_client.core import GaugeMetricFamily
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        resident = [size for size in map(_resident, _family()) if size is not None]
+        pids = _family()
+        resident = [size for size in map(_resident, pids) if size is not None]
         if not resident:
             return
+        for pid in pids:
+            if (seconds := _cpu_s(pid)) is not None:
+                before_s = self._cpu_s.get(pid, 0.0)
+                self._earlier_s += before_s if seconds < before_s else 0.0
+                self._cpu_s[pid] = seconds
         yield GaugeMetricFamily("annealq_worker_processes", "The parent and its pool", len(resident))
         yield GaugeMetricFamily(
             "annealq_worker_resident_bytes",
             "Resident memory of all; shared memory counts in each",
             sum(resident),
+        )
+        text = "Processor time of all, also of those that have ended"
+        yield CounterMetricFamily(
+            "annealq_worker_cpu_seconds", text, self._earlier_s + sum(self._cpu_s.values())
         )
 
 
@@ -137,5 +177,14 @@ def _resident(pid: int) -> int | None:
     """Return bytes; None if the process has ended, or the system does not tell."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _cpu_s(pid: int) -> float | None:
+    """Return the user and system time of a process in seconds; None as for `_resident`."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # after its name
+        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
     except (OSError, IndexError, ValueError):
         return None

@@ -43,6 +43,8 @@ class BatchInput:
     images: bytes
     images_sha256: str
     labels: bytes | None
+    due_at: datetime  # no worker takes it before
+    created_at: datetime  # of its run
     temperature: float | None = None  # of probabilities, by the run's calibration; None: the network's own
     # That it was given to, of several; else that the run's problems are sent to, once the first was.
     qpu: str | None = None
@@ -116,6 +118,8 @@ def load(session: Session, batch: int) -> BatchInput:
         images=row.images or b"",
         images_sha256=row.images_sha256 or "",
         labels=row.labels,
+        due_at=row.due_at,
+        created_at=row.created_at,
         temperature=row.temperature,
         qpu=row.given_to if shared else row.qpu,
     )
@@ -134,7 +138,9 @@ _LOAD = (
         Run.network_id,
         Run.solver,
         Run.parameters,
+        Run.created_at,
         Run.qpu,
+        Batch.due_at,
         Batch.qpu.label("given_to"),
         Calibration.measured["temperature"]["value"].as_float().label("temperature"),
     )

@@ -12,11 +12,12 @@ from producer.api.keys.authentication import Authenticator
 from producer.api.live.network_cache import NetworkCache
 from producer.api.live.notifier import Notifier
 from producer.api.live.progress_feed import ProgressFeed
-from producer.api.live.prometheus_metrics import PrometheusMetrics
 from producer.api.live.readiness import ReadinessCheck
 from producer.api.live.snapshots import Snapshots
 from producer.api.load.memory import MemoryBudget
 from producer.api.load.pools import Pools
+from producer.api.metrics.exposition import Metrics
+from producer.api.metrics.process import ProcessMetrics
 from schema.database import Database
 from schema.settings import Settings
 
@@ -31,7 +32,7 @@ class Service:
     authenticator: Authenticator
     notifier: Notifier
     progress_feed: ProgressFeed
-    metrics: PrometheusMetrics
+    metrics: Metrics
     snapshots: Snapshots
     networks: NetworkCache
     pools: Pools
@@ -50,19 +51,23 @@ class Service:
         """
         pools = Pools(api.threads)
         database = Database(settings.database_url, connections=pools.threads + 1)  # last use of keys
+        bodies = MemoryBudget("bodies", api.memory // 2)
+        decoded = MemoryBudget("images", api.memory, waiting=32)
+        progress_feed = ProgressFeed(database, pools.live)
+        process = ProcessMetrics(pools, (bodies, decoded), progress_feed.listeners)
         return cls(
             settings,
             api,
             database,
             Authenticator(database, pools, is_private=is_private),
             Notifier(settings.broker_url),
-            ProgressFeed(database, pools.live),
-            PrometheusMetrics(database),
+            progress_feed,
+            Metrics(database, process),
             Snapshots(database, pools.live),
             NetworkCache(database),
             pools,
-            MemoryBudget("bodies", api.memory // 2),
-            MemoryBudget("images", api.memory, waiting=32),
+            bodies,
+            decoded,
             ReadinessCheck(database, settings.broker_url, pools.health),
         )
 

@@ -77,6 +77,10 @@ class ProgressFeed:
             if not topic.listeners and self._topics.get(run) is topic:
                 del self._topics[run]
 
+    def listeners(self) -> int:
+        """Return how many listeners there are."""
+        return sum(topic.listeners for topic in list(self._topics.values()))
+
     def close(self) -> None:
         """Disconnect all listeners. Call it from the event loop only."""
         self._closed = True

@@ -21,22 +21,22 @@ class MemoryBudget:
     def __init__(self, what: str, total: int, waiting: int = 0) -> None:
         """Prepare a budget for ``what``, the word of the message when it is spent."""
         self.what, self.total, self.waiting = what, total, waiting
-        self._used = 0
+        self.used = 0  # bytes
         self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     def take(self, count: int) -> None:
         """Take ``count`` bytes until `give`; raise RequestRefused (503) if too few are left."""
-        if self._used + count > self.total or self._queue:
+        if self.used + count > self.total or self._queue:
             raise self._spent()
-        self._used += count
+        self.used += count
 
     def give(self, count: int) -> None:
         """Give ``count`` bytes back; those who wait get them in their order."""
-        self._used -= count
-        while self._queue and self._used + self._queue[0][0] <= self.total:
+        self.used -= count
+        while self._queue and self.used + self._queue[0][0] <= self.total:
             wanted, turn = self._queue.popleft()
             if not turn.done():
-                self._used += wanted
+                self.used += wanted
                 turn.set_result(None)
 
     @asynccontextmanager
@@ -53,10 +53,10 @@ class MemoryBudget:
                 413,
                 "send fewer or smaller images in each run; the operator sets ANNEALQ_API_MEMORY_MB",
             )
-        if self._queue or self._used + count > self.total:
+        if self._queue or self.used + count > self.total:
             await self._turn(count)
         else:
-            self._used += count
+            self.used += count
         try:
             yield
         finally:

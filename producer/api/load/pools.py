@@ -23,7 +23,8 @@ class Pool:
         """Prepare a pool for ``what``, the words of the message when it is full."""
         self.what, self.threads, self.waiting = what, threads, waiting
         self._limiter = anyio.CapacityLimiter(threads)
-        self._calls = 0
+        self.calls = 0  # running and waiting
+        self.refusals = 0  # so far
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what ``function`` returns in a thread of this pool.
@@ -31,18 +32,19 @@ class Pool:
         Raises:
             RequestRefused: 503, too many calls are running and waiting.
         """
-        if self._calls >= self.threads + self.waiting:
+        if self.calls >= self.threads + self.waiting:
+            self.refusals += 1
             raise RequestRefused(
                 f"the server has too much to do: {self.threads} {self.what} are running, {self.waiting} wait",
                 503,
                 f"try again in {_RETRY_AFTER_S} s",
                 retry_after_s=_RETRY_AFTER_S,
             )
-        self._calls += 1
+        self.calls += 1
         try:
             return await anyio.to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._limiter)
         finally:
-            self._calls -= 1
+            self.calls -= 1
 
 
 class Pools:

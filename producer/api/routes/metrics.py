@@ -19,8 +19,9 @@ router = APIRouter(route_class=PooledRoute, tags=["service"])
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 def read_metrics(service: Shared, caller: Reader) -> Response:
-    """Return counts of runs, batches, images and problems by state, QPU time, and the age of due batches.
+    """Return counts of runs, batches, images, problems and workers by state, QPU time, and the age of due
+    batches; and of the process that answers: requests, threads, listeners, webhooks and memory.
 
-    A caller who sees all runs also gets the metrics of each unfinished run.
+    A caller who sees all runs also gets the metrics of each unfinished run, and what owners used today.
     """
-    return Response(service.metrics.text(by_run=caller.only is None), media_type=CONTENT_TYPE_LATEST)
+    return Response(service.metrics.text(with_details=caller.only is None), media_type=CONTENT_TYPE_LATEST)

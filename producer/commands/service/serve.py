@@ -29,7 +29,6 @@ def serve(
     from producer.api.core.service import Service
     from producer.api.core.settings import load as load_api
     from producer.api.keys import keys
-    from producer.api.load.connections import ConnectionLimits
     from producer.context import database
 
     logs.configure()
@@ -46,8 +45,7 @@ def serve(
         if not has_keys:
             _report("until the first `annealq keys add NAME`, only programs on this machine are served")
         on_shutdown = service.progress_feed.close
-        limits = ConnectionLimits(api.connections, api.connections_per_address)
-        server.Server(app.build(service), listening, _report, on_shutdown, limits).run(sockets=[listening])
+        server.Server(app.build(service), listening, _report, on_shutdown).run(sockets=[listening])
 
 
 def _report(line: str) -> None:

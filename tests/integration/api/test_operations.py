@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -14,11 +15,16 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import insert, select, text, update
 
+from producer.api.keys import keys
+from producer.api.keys.keys import Scope
+from producer.api.metrics import usage
 from producer.networks.chosen import ChosenNetwork
+from producer.progress.workers import WorkerState
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.states import ProblemState
 from schema.tables import Batch, Breaker, Classification, Problem
+from schema.tables.processes import SILENT_S, Worker
 from tests.integration.api.conftest import npz, refused, send
 from tests.integration.conftest import START, work_off
 from tests.serving import client, serving
@@ -142,10 +148,10 @@ def test_metrics_are_what_the_database_holds(
     assert found["annealq_problems", "sent"] == 1
     assert found["annealq_problem_duplicates_total", ""] == 1
     assert found["annealq_problem_resubmissions_total", ""] == 2
-    assert found["annealq_qpu_microseconds_total", "emulator"] == 850
-    assert found["annealq_qpu_microseconds_total", "dwave"] == 0
-    assert found["annealq_run_qpu_microseconds", str(run)] == 850
-    assert found["annealq_run_chain_break_fraction", str(run)] == pytest.approx(0.2)
+    assert found["annealq_qpu_seconds_total", "emulator"] == pytest.approx(850e-6)
+    assert found["annealq_qpu_seconds_total", "dwave"] == 0
+    assert found["annealq_run_qpu_seconds", str(run)] == pytest.approx(850e-6)
+    assert found["annealq_run_chain_break_ratio", str(run)] == pytest.approx(0.2)
     assert found["annealq_batch_retries_total", ""] == 2
     assert found["annealq_solver_failures", "emulator"] == 3
     assert found["annealq_solver_outage_seconds", "emulator"] > 0
@@ -153,3 +159,35 @@ def test_metrics_are_what_the_database_holds(
     with database.reading() as session:
         age = (database.now(session) - START).total_seconds()
     assert found["annealq_oldest_due_seconds", ""] == pytest.approx(age, abs=60)
+
+
+def test_usage_is_of_a_limited_number_of_owners(
+    database_url: str, database: Database, network: ChosenNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "MOST_OWNERS", 2)
+    made = [keys.add(database, f"owner{k}", Scope.SUBMIT) for k in range(4)]
+    admin = keys.add(database, "admin", Scope.ADMIN)
+    with serving(database_url) as address:
+        for k, each in enumerate(made):
+            with client(address, each.key) as http:
+                assert send(http, npz(10 * (k + 1))).status_code == 202
+        with client(address, admin.key) as http:
+            found = figures(http)
+        with client(address, made[0].key) as http:
+            assert "annealq_owner" not in http.get("/metrics").text  # what others use is not theirs to know
+    images = {owner: found["annealq_owner_day_images", owner] for owner in ("owner3", "owner2", usage.OTHERS)}
+    assert images == {"owner3": 40, "owner2": 30, usage.OTHERS: 30}
+    assert found["annealq_owner_day_runs", usage.OTHERS] == 2
+    assert found["annealq_owner_day_qpu_seconds", usage.OTHERS] == 0
+
+
+def test_workers_are_counted_by_state(http: httpx.Client, database: Database) -> None:
+    with database.transaction() as session:
+        now = database.now(session)
+        row = {"host": "a", "pid": 1, "version": "1", "accounts": {}, "started_at": now, "seen_at": now}
+        silent = {"seen_at": now - timedelta(seconds=2 * SILENT_S)}
+        for name, values in {"w": {"task": "sample"}, "x": {}, "y": silent, "z": {"stopped_at": now}}.items():
+            session.execute(insert(Worker).values({"name": name, **row, **values}))
+    found = figures(http)
+    states = {state: found["annealq_workers", state] for state in WorkerState}
+    assert set(states.values()) == {1}

@@ -66,8 +66,7 @@ def repeat(
 ) -> tuple[list[str], int]:
     """Run the commands that the report of ``run`` prints, the last on ``fresh``; return them and its run."""
     with context.database.reading() as session:
-        facts = run_facts.read(session, run)
-        commands = provenance.commands(facts.run, facts.provenance)
+        commands = provenance.commands(run_facts.read(session, run))
     monkeypatch.chdir(tmp_path)
     for command in commands[:-1]:
         cli(*shlex.split(command)[1:])
@@ -103,8 +102,7 @@ def test_files_are_named_with_every_option_that_chose_their_images(
 
     np.save(folder / "truth.npy", rng.integers(0, 10, 40))  # other labels: the file is not what was read
     with context.database.reading() as session:
-        facts = run_facts.read(session, done["run_id"])
-        commands = provenance.commands(facts.run, facts.provenance)
+        commands = provenance.commands(run_facts.read(session, done["run_id"]))
     assert commands[0].startswith("annealq runs export")
 
 

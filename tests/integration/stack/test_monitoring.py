@@ -1,26 +1,34 @@
-"""Metrics for Prometheus, and the dashboard: every metric that a panel queries exists."""
+"""Metrics for Prometheus, the dashboard and the alerts: every metric that they query exists."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
+from typing import Any
 
+import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests import documents
 from tests.conftest import ROOT
 from tests.serving import client, serving
 
 DASHBOARD = ROOT / "producer" / "dashboard" / "grafana.json"
+ALERTS = ROOT / "producer" / "dashboard" / "alerts.yml"
+ALERT_TESTS = Path(__file__).parent / "alerts_test.yml"
 
 # As in a worker: the parent makes the folder, the processes of its pool count, the parent adds up.
 WORKER = """
 import multiprocessing, os, urllib.request
 from worker.process import prometheus
-from worker.process.meter import ProblemOutcome, BatchOutcome, Step
+from worker.process.meter import ProblemOutcome, BatchOutcome, Step, Wait
 from schema.settings import load_worker
 
 prometheus.prepare()
@@ -31,6 +39,8 @@ def count():
         meter.batch(outcome)
     meter.problem(ProblemOutcome.ANSWERED)
     meter.chain_breaks(0.25)
+    for wait in Wait:
+        meter.waited(wait, 2.0)
     with meter.timed(Step.WAIT):
         pass
 
@@ -76,24 +86,81 @@ def test_the_parent_adds_up_what_its_pool_has_counted() -> None:
     assert found["annealq_worker_batches_total:scored"] == 3
     assert found["annealq_worker_problems_total:answered"] == 3
     assert found["annealq_worker_problems_total:failed"] == 0
-    assert found["annealq_worker_chain_break_fraction_sum"] == 0.75
+    assert found["annealq_worker_chain_break_ratio_sum"] == 0.75
+    assert found["annealq_worker_queue_wait_seconds_sum"] == 6
+    assert found["annealq_worker_batch_latency_seconds_bucket:3.0"] == 3
     assert found["annealq_worker_step_seconds_count:wait"] == 3
     if sys.platform == "linux":
         assert found["annealq_worker_resident_bytes"] > 1e6
+        assert found["annealq_worker_cpu_seconds_total"] > 0
+    assert "annealq_build_info:worker" in {name.rpartition(":")[0].rpartition(":")[0] for name in found}
 
 
-def test_every_figure_of_the_dashboard_is_exported_and_every_one_is_shown(database_url: str) -> None:
+@pytest.fixture
+def exported(database_url: str) -> set[str]:
+    """Return the names of what the API and a worker export, with all that this system could tell."""
+    with serving(database_url) as address, client(address) as http:
+        http.get("/healthz")
+        found = names(http.get("/metrics").text) | names(of_a_worker())
+    if sys.platform != "linux":
+        found |= {f"annealq_worker_{name}" for name in ("processes", "resident_bytes", "cpu_seconds_total")}
+        found |= {
+            f"process_{name}"
+            for name in ("resident_memory_bytes", "cpu_seconds_total", "open_fds", "max_fds")
+        }
+    return found
+
+
+def queried(expression: str) -> set[str]:
+    return set(re.findall(r"\b(?:annealq|process)_\w+", re.sub(r"\{[^}]*\}", "", expression)))
+
+
+def test_every_figure_of_the_dashboard_is_exported_and_every_one_is_shown(exported: set[str]) -> None:
     dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    wanted = {name for expr in asked for name in re.findall(r"\bannealq_\w+", expr)}
-    with serving(database_url) as address, client(address) as http:
-        exported = names(http.get("/metrics").text) | names(of_a_worker())
-    if sys.platform != "linux":
-        exported |= {"annealq_worker_processes", "annealq_worker_resident_bytes"}
+    wanted = {name for expr in asked for name in queried(expr)}
     assert wanted <= exported
-    families = {name for name in exported if not name.endswith(("_total", "_created", "_sum", "_count"))}
-    shown = {re.sub(r"_(total|sum|count)$", "", name) for name in wanted}
-    assert {name for name in families if name.startswith("annealq_")} == shown
+    suffix = r"_(total|sum|count|bucket|created|info)$"
+    shown = {re.sub(suffix, "", name) for name in wanted}
+    assert {re.sub(suffix, "", name) for name in exported if name.startswith("annealq_")} - shown == set()
+
+
+def rules() -> list[dict[str, Any]]:
+    groups = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def test_every_metric_of_an_alert_is_exported_and_its_advice_can_be_followed(exported: set[str]) -> None:
+    for rule in rules():
+        assert queried(rule["expr"]) <= exported, rule["alert"]
+        for text in rule["annotations"].values():
+            for command in re.findall(r"`(annealq [^`]+)`", text):
+                documents.check_mention(re.sub(r" [A-Z]+\b", "", command).split())
+
+
+def test_every_alert_is_tested_to_fire_and_not_to_fire() -> None:
+    tests = yaml.safe_load(ALERT_TESTS.read_text(encoding="utf-8"))["tests"]
+    cases = {
+        (case["alertname"], bool(case["exp_alerts"])) for test in tests for case in test["alert_rule_test"]
+    }
+    assert cases == {(rule["alert"], fires) for rule in rules() for fires in (True, False)}
+
+
+def test_alerts_fire_when_they_should(tmp_path: Path) -> None:
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("promtool is not installed: it comes with Prometheus")
+    for file in (ALERTS, ALERT_TESTS):
+        shutil.copy(file, tmp_path)
+    for command in (("check", "rules", ALERTS.name), ("test", "rules", ALERT_TESTS.name)):
+        done = subprocess.run([promtool, *command], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_names_follow_the_conventions_of_prometheus(exported: set[str]) -> None:
+    ours = {name for name in exported if name.startswith("annealq_")}
+    assert not [
+        name for name in ours if re.search(r"micro|milli|_(us|ms|s|fraction|percent|minutes|mb)(_|$)", name)
+    ]
 
 
 def test_panels_do_not_cover_each_other() -> None:

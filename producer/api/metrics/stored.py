@@ -1,21 +1,18 @@
-"""Metrics of all runs, batches and problems in the database, in Prometheus' text format."""
+"""Metrics of all runs, batches, problems and workers in the database."""
 
 from __future__ import annotations
 
-import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from cachetools import TTLCache
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from producer.progress import backlog
-from schema.database import Database
+from producer.progress import backlog, workers
+from producer.progress.workers import WorkerState
 from schema.parameters import Solver
 from schema.states import LIVE_RUNS, DeliveryState, ProblemState, RunState
 from schema.tables import Batch, Breaker, Chip, Classification, Problem, Run
@@ -23,50 +20,10 @@ from schema.tables.api import Delivery
 from schema.tables.costs import charged_us, round_charge
 
 _UNFINISHED = (*LIVE_RUNS, RunState.PAUSED)
-_FRESH_S = 2.0  # several scrapers cost one query
 
 
-class PrometheusMetrics:
-    """Metrics of ``database`` as text, at most two seconds old.
-
-    Metrics of single runs are separate, for callers that see all runs. They cover unfinished runs only,
-    because Prometheus stores a series for every run that it has ever seen.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._lock = threading.Lock()
-        self._texts: TTLCache[bool, bytes] = TTLCache(2, _FRESH_S)
-
-    def text(self, *, by_run: bool) -> bytes:
-        """Return the metrics, with those of single runs if ``by_run``; raise StorageError."""
-        with self._lock:
-            text = self._texts.get(by_run)
-            if text is None:
-                with self._database.reading() as session:
-                    totals = _text(_collect(session, self._database.now(session)))
-                    text = totals + _text(_runs(session)) if by_run else totals
-                self._texts[by_run] = text
-            return text
-
-
-def _text(metrics: Iterable[Metric]) -> bytes:
-    registry = CollectorRegistry()
-    registry.register(_Collected(list(metrics)))
-    return generate_latest(registry)
-
-
-class _Collected(Collector):
-    """Metrics that were read already, as Prometheus' client expects them."""
-
-    def __init__(self, metrics: Iterable[Metric]) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterable[Metric]:
-        return self._metrics
-
-
-def _collect(session: Session, now: datetime) -> Iterator[Metric]:
+def collect(session: Session, now: datetime) -> Iterator[Metric]:
+    """Yield the metrics of the database behind ``session``, as they are ``now``."""
     yield _by_state("annealq_runs", "Runs by state", RunState, _counts(session, Run.state))
     counts = backlog.count_by_state(session)
     text = "by state; paused and cancelled with their run"
@@ -78,6 +35,9 @@ def _collect(session: Session, now: datetime) -> Iterator[Metric]:
     yield _by_state("annealq_webhook_deliveries", "Messages to webhooks by state", DeliveryState, sent)
     yield from _ledger(session)
     yield from _queue(session, now)
+    states = Counter(worker.state for worker in workers.list_workers(session, now))
+    text = "Processes of workers by state; the dead of the last hour"
+    yield _by_state("annealq_workers", text, WorkerState, states)
     failures = session.execute(select(Breaker.solver, func.max(Breaker.failures)).group_by(Breaker.solver))
     text = "Consecutive failures of a solver since its last answer"
     yield _fill(GaugeMetricFamily("annealq_solver_failures", text, labels=["solver"]), failures)
@@ -94,7 +54,8 @@ def _collect(session: Session, now: datetime) -> Iterator[Metric]:
     yield _fill(GaugeMetricFamily("annealq_solver_outage_seconds", text, labels=["solver"]), seconds)
 
 
-def _runs(session: Session) -> Iterator[Metric]:
+def collect_runs(session: Session) -> Iterator[Metric]:
+    """Yield the metrics of each unfinished run in ``session``."""
     charges = session.execute(
         select(Run.id, Run.solver, func.sum(charged_us()))
         .join(Batch, Batch.run_id == Run.id)
@@ -103,8 +64,8 @@ def _runs(session: Session) -> Iterator[Metric]:
         .group_by(Run.id, Run.solver)
     )
     text = "QPU time charged to a run so far"
-    rounded = ((run, solver, round_charge(us)) for run, solver, us in charges)
-    yield _fill(GaugeMetricFamily("annealq_run_qpu_microseconds", text, labels=["run", "solver"]), rounded)
+    seconds = ((run, solver, round_charge(us) / 1e6) for run, solver, us in charges)
+    yield _fill(GaugeMetricFamily("annealq_run_qpu_seconds", text, labels=["run", "solver"]), seconds)
     fractions = session.execute(
         select(Run.id, func.avg(Classification.chain_break_fraction))
         .join(Classification, Classification.run_id == Run.id)
@@ -112,7 +73,7 @@ def _runs(session: Session) -> Iterator[Metric]:
         .group_by(Run.id)
     )
     text = "Mean share of broken chains over the images of a run"
-    yield _fill(GaugeMetricFamily("annealq_run_chain_break_fraction", text, labels=["run"]), fractions)
+    yield _fill(GaugeMetricFamily("annealq_run_chain_break_ratio", text, labels=["run"]), fractions)
 
 
 def _ledger(session: Session) -> Iterator[Metric]:
@@ -132,9 +93,9 @@ def _ledger(session: Session) -> Iterator[Metric]:
         .join(Problem, Problem.batch_id == Batch.id)
         .group_by(Run.solver)
     ).all()
-    costs = {solver.value: 0.0 for solver in Solver} | {row[0]: round_charge(row[1]) for row in rows}
+    seconds = {solver.value: 0.0 for solver in Solver} | {row[0]: round_charge(row[1]) / 1e6 for row in rows}
     text = "QPU time charged for answers and duplicates"
-    yield _fill(CounterMetricFamily("annealq_qpu_microseconds", text, labels=["solver"]), costs.items())
+    yield _fill(CounterMetricFamily("annealq_qpu_seconds", text, labels=["solver"]), seconds.items())
 
 
 def _queue(session: Session, now: datetime) -> Iterator[Metric]:
