@@ -59,6 +59,19 @@ def reason(error: BaseException) -> str:
     return f"{kind}: {text}" if text else kind
 
 
+def validation_text(message: str, value: object) -> str:
+    """Return what is wrong with ``value`` by the ``message`` of a validator, which says it of an "input".
+
+    >>> validation_text("Input should be a valid integer, unable to parse string as an integer", "x")
+    "'x' should be a valid integer"
+    >>> validation_text("Value error, 'x' is not one of 'a', 'b'", "x")
+    "'x' is not one of 'a', 'b'"
+    """
+    text = message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    subject, _, rest = text.partition(" ")
+    return f"{value!r:.100} {rest.partition(', unable to')[0]}" if subject in ("Input", "String") else text
+
+
 class InputError(AnnealqError):
     """Base of errors in a user's input; nothing was enqueued or spent."""
 

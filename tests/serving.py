@@ -15,18 +15,29 @@ from producer.api.app import build
 from producer.api.core.service import Service
 from producer.api.core.settings import ApiSettings
 from producer.api.core.settings import load as load_api
+from producer.api.load.connections import ConnectionLimits
 from producer.api.server import Server, listen
 from schema.settings import load
 from tests import described
 
+_MANY = ConnectionLimits(1_000, 1_000)
+
 
 @contextmanager
-def serving(database_url: str, api: ApiSettings | None = None, *, is_private: bool = True) -> Iterator[str]:
+def serving(
+    database_url: str,
+    api: ApiSettings | None = None,
+    *,
+    is_private: bool = True,
+    limits: ConnectionLimits | None = None,
+) -> Iterator[str]:
     """Serve until the block ends; yields the address, once it answers."""
     service = Service.build(load(database_url=database_url), api or load_api(), is_private=is_private)
     with socket.socket(proto=socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", 0))
-        server = Server(build(service), listening, lambda _line: None, service.progress_feed.close)
+        server = Server(
+            build(service), listening, lambda _line: None, service.progress_feed.close, limits or _MANY
+        )
         thread = threading.Thread(target=server.run, args=([listening],))
         listening.listen(1024)
         thread.start()
@@ -42,7 +53,8 @@ def serve_forever(database_url: str, port: int) -> None:
     """Serve on ``port`` of this machine: the whole life of a process that a test starts and kills."""
     service = Service.build(load(database_url=database_url), load_api(), is_private=True)
     with listen("127.0.0.1", port) as listening:
-        Server(build(service), listening, lambda _line: None, service.progress_feed.close).run([listening])
+        close = service.progress_feed.close
+        Server(build(service), listening, lambda _line: None, close, _MANY).run([listening])
 
 
 class ServerProcess:

@@ -7,6 +7,7 @@
     load/      what one process does at a time: pools of threads
     metrics/   metrics for Prometheus: of the database, and of this process
     live/      what one process shares between requests: caches, progress of runs, the notifier of workers
+    transport/ HEAD, ETag, compression, other sites
     models/    the bodies of answers
     reference/ the description of the API, for programs and people
     routes/    the endpoints, one room for each kind of resource

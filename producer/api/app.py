@@ -10,7 +10,10 @@ from typing import Any
 
 import anyio.to_thread
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette_compress import CompressMiddleware
 
 from producer.api.core import errors
 from producer.api.core.body_limit import BodyLimit
@@ -19,10 +22,13 @@ from producer.api.core.request_log import RequestLog
 from producer.api.core.service import Service
 from producer.api.metrics.requests import RequestMetrics
 from producer.api.reference import openapi, page
-from producer.api.routes import health, metrics, pages, problems, webhooks
+from producer.api.routes import deliveries, health, me, metrics, pages, problems, webhooks
 from producer.api.routes.catalogue import embeddings, networks, schedules
 from producer.api.routes.runs import control, events, listing, rescoring, results, run
 from producer.api.routes.submissions import options, submissions
+from producer.api.transport.entity_tags import EntityTags
+from producer.api.transport.heads import Heads
+from producer.api.transport.origins import cors_options
 from producer.webhooks.sender import WebhookSender
 
 _FILE_THREADS = 8
@@ -31,7 +37,7 @@ ROUTERS = tuple(
     routes.router
     for routes in (
         *(submissions, listing, run, control, rescoring, results, events),
-        *(networks, embeddings, schedules, health, metrics, problems, page),
+        *(deliveries, networks, embeddings, schedules, me, health, metrics, problems, page),
     )
 )
 
@@ -48,6 +54,7 @@ def build(service: Service) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
+    app.state.routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     for router in ROUTERS:
         app.include_router(router)
     app.router.default = _outside_api(app.router.default, pages.dashboard(service).app())
@@ -58,6 +65,11 @@ def build(service: Service) -> FastAPI:
         memory=service.bodies,
     )
     app.add_middleware(KeyCheck, authenticator=service.authenticator)
+    app.add_middleware(EntityTags)
+    app.add_middleware(Heads)
+    app.add_middleware(CompressMiddleware, brotli=False, gzip_level=2, zstd_level=3)
+    if service.api.cors_origins:
+        app.add_middleware(CORSMiddleware, **cors_options(service.api.cors_origins))
     app.add_middleware(RequestLog)
     app.add_middleware(RequestMetrics, metrics=service.metrics.process)
     errors.install(app)
@@ -104,6 +116,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
     if not app.openapi_schema:
-        served = [route for router in ROUTERS for route in router.routes]
-        app.openapi_schema = openapi.describe(app, served, options.schemas(), webhooks.router.routes)
+        app.openapi_schema = openapi.describe(
+            app, app.state.routes, options.schemas(), webhooks.router.routes
+        )
     return app.openapi_schema

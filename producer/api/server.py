@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable
+from contextlib import suppress
+from math import ceil
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from producer.api.load.connections import (
+    ConnectionLimits,
+    Connections,
+    QuietErrors,
+    protocol,
+    within_descriptors,
+)
 from schema.errors import StackError
 
 _GRACE_S = 5
-_KEEP_ALIVE_S = 75  # longer than proxies reuse a connection, so that none is closed under a request
 
 
 class Server(uvicorn.Server):
     """Serves ``app`` on the bound socket ``listening``.
 
     Calls ``report`` with one line when it accepts connections, and ``on_shutdown`` before it waits for open
-    ones.
+    ones. ``limits`` are those of connections, lowered if the process may not open as many files.
     """
 
     def __init__(
@@ -28,15 +37,18 @@ class Server(uvicorn.Server):
         listening: socket.socket,
         report: Callable[[str], None],
         on_shutdown: Callable[[], None],
+        limits: ConnectionLimits,
     ) -> None:
+        self._connections = Connections(within_descriptors(limits))
         super().__init__(
             uvicorn.Config(
                 app,
+                http=protocol(self._connections),
                 ws="none",
                 log_config=None,  # `producer.api.core.logs`
                 access_log=False,
                 server_header=False,
-                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_keep_alive=ceil(limits.idle_s),
                 timeout_graceful_shutdown=_GRACE_S,
             )
         )
@@ -46,12 +58,18 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if not self.started:
             return
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(QuietErrors())
+        self._sweeping = loop.create_task(self._connections.sweep())
         host, port = self._listening.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self._report(f"annealq serves at {address}; documentation: {address}/docs; stop with Ctrl-C")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_shutdown()
+        self._sweeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._sweeping
         await super().shutdown(sockets)
 
 

@@ -3,6 +3,7 @@
 stages.py   counts the images of a run in each stage, and estimates when it is done
 batches.py  says how far batches are that are sampled without qubits
 reasons.py  says why a run does not continue: its solver fails, no worker is there, others go first
+searches.py says what a search for an embedding does, and how long it may take
 backlog.py  counts the batches that wait for a worker, and those that do not
 access.py   says whether a worker can reach a solver with qubits
 history.py  what users did to a run

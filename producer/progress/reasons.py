@@ -14,7 +14,9 @@ from typing import Any, Protocol
 from sqlalchemy import Row, func, or_, select
 from sqlalchemy.orm import Session
 
+from producer.progress.searches import search_of, search_text
 from producer.progress.workers import count_alive
+from schema.parameters.choices import Solver
 from schema.parameters.qpu_choice import solver_key
 from schema.quantities import count_text
 from schema.states import LIVE_RUNS, BatchState, NetworkState, PausedBy, RunState
@@ -105,7 +107,7 @@ def why_waiting(session: Session, run: Row[Any], states: frozenset[BatchState], 
     """Return why a run does not continue ``now``, if it will without a user; None: it does, or is over.
 
     Args:
-        run: id, state, solver, parameters, qpu, priority, paused_by and pause_reason of the run.
+        run: id, network_id, state, solver, parameters, qpu, priority, paused_by and pause_reason of the run.
         states: those of its batches.
     """
     if run.paused_by in _AUTOMATIC:
@@ -115,7 +117,10 @@ def why_waiting(session: Session, run: Row[Any], states: frozenset[BatchState], 
     outage = current_outages(session).get(solver_key(run.solver, run.parameters, run.qpu))
     if outage is not None:
         return outage.text
-    return None if BatchState.SAMPLING in states else _why_untouched(session, run, now)
+    if BatchState.SAMPLING not in states:
+        return _why_untouched(session, run, now)
+    search = search_of(session, run) if Solver(run.solver).is_remote else None
+    return None if search is None else f"an embedding is searched, once for this chip: {search_text(search)}"
 
 
 def _why_untouched(session: Session, run: Row[Any], now: datetime) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,13 +12,15 @@ from sqlalchemy.orm import Session
 
 from producer.progress.batches import BatchesUnderWay, batches_under_way
 from producer.progress.reasons import why_waiting
+from producer.progress.searches import search_of
 from schema.errors import NotFound
 from schema.parameters import Solver
-from schema.states import FINISHED_RUNS, BatchState, EmbeddingState, ProblemState, RunState
-from schema.tables import Batch, Classification, Embedding, Problem, Run
+from schema.states import FINISHED_RUNS, BatchState, ProblemState, RunState
+from schema.tables import Batch, Classification, Problem, Run
 
 _ROW = select(
     Run.id,
+    Run.network_id,
     Run.state,
     Run.images,
     Run.error,
@@ -37,7 +40,7 @@ class ImageProgress:
 
     Attributes:
         sampled: scored ones included.
-        search: step and fraction of a running search for an embedding.
+        search: step and fraction of a search for an embedding that it waits for.
         waits: why it does not continue, if it will without a user.
         began_at: when its first problem was sent, or, without qubits, its first batch was begun.
         latest_at: when images were sampled last, or ``under_way`` was read.
@@ -50,7 +53,7 @@ class ImageProgress:
     scored: int
     failed: int
     error: str | None
-    search: dict[str, Any] | None = None
+    search: Mapping[str, Any] | None = None
     waits: str | None = None
     began_at: datetime | None = None
     latest_at: datetime | None = None
@@ -96,7 +99,7 @@ def progress_of(session: Session, run_id: int, now: datetime) -> ImageProgress:
     if Solver(row.solver).is_remote:
         began_at, latest_at = _problem_times(session, run_id)
         if {BatchState.PENDING, BatchState.SAMPLING} & stages.keys():
-            answered, search = _under_way(session, run_id)
+            answered, search = _answered(session, run_id), search_of(session, row)
     elif BatchState.SAMPLING in stages and (under_way := batches_under_way(session, run_id, now)) is not None:
         latest_at = now
     return ImageProgress(
@@ -137,8 +140,8 @@ def _problem_times(session: Session, run_id: int) -> tuple[datetime | None, date
     return first, latest
 
 
-def _under_way(session: Session, run_id: int) -> tuple[int, dict[str, Any] | None]:
-    """Return the images with answered problems in unfinished batches, and the progress of a search."""
+def _answered(session: Session, run_id: int) -> int:
+    """Return the images with answered problems in unfinished batches."""
     answered = session.execute(
         select(func.coalesce(func.sum(Problem.count), 0))
         .join(Batch, Batch.id == Problem.batch_id)
@@ -148,5 +151,4 @@ def _under_way(session: Session, run_id: int) -> tuple[int, dict[str, Any] | Non
             Problem.state == ProblemState.ANSWERED,
         )
     ).scalar_one()
-    searches = select(Embedding.progress).where(Embedding.state == EmbeddingState.SEARCHING)
-    return int(answered), session.execute(searches.order_by(Embedding.id.desc()).limit(1)).scalar()
+    return int(answered)

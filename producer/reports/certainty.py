@@ -13,7 +13,7 @@ from schema.tables import Calibration, Classification, Network, Run
 
 BINS = 15  # of the statistics; see `worker.records.runs.RELIABILITY_BINS`
 _SATURATED = 0.99  # share of margins that are 1, above which margins tell nothing
-_ONE = 1.0 - 1e-9  # margins are differences of quotients: 1 up to rounding
+FULL_MARGIN = 1.0 - 1e-9  # margins are differences of quotients: 1 up to rounding
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,26 @@ class Certainty:
 def read(session: Session, run: int, statistics: dict[str, Any] | None) -> Certainty:
     """Return what ranks the images of ``run``, with these ``statistics``, in ``session``."""
     c = Classification
-    counts = select(func.count(), func.count(c.probability), func.count(case((c.margin >= _ONE, 1))))
+    counts = select(func.count(), func.count(c.probability), func.count(case((c.margin >= FULL_MARGIN, 1))))
     images, probabilities, full = session.execute(counts.where(c.run_id == run)).one()
+    return describe(session, run, statistics, images, probabilities, full)
+
+
+def describe(
+    session: Session,
+    run: int,
+    statistics: dict[str, Any] | None,
+    images: int,
+    probabilities: int,
+    full_margins: int,
+) -> Certainty:
+    """Do as `read` with known numbers of ``images``, ``probabilities`` and ``full_margins``."""
     fitted = select(Network.metrics, Calibration.id, Calibration.measured["temperature"].label("temperature"))
     fitted = fitted.join(Run, Run.network_id == Network.id).where(Run.id == run)
     row = session.execute(fitted.outerjoin(Calibration, Calibration.id == Run.calibrated_by)).first()
     source = "" if row is None else _temperature(row)
     error = (statistics or {}).get("calibration_error")
-    return Certainty(run, images, probabilities, full, source, error)
+    return Certainty(run, images, probabilities, full_margins, source, error)
 
 
 def _temperature(row: Row[Any]) -> str:

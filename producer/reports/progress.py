@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from producer.calibration import queries as calibration_queries
 from producer.networks import queries as networks_queries
+from producer.progress.searches import search_text
 from producer.progress.stages import ImageProgress, progress_of
 from producer.runs import dry_runs
 from schema.database import Database
@@ -66,7 +67,7 @@ def watch_run(
     reader = PatientReader(database, console, check)
     with _bars(console) as bars:
         stages: dict[str, TaskID] = {}
-        waits: str | None = None
+        told: str | None = None
         while True:
             progress, now = reader.read(lambda session, now: (progress_of(session, run_id, now), now))
             for stage, done in (("sampled", progress.sampled), ("scored", progress.scored)):
@@ -75,13 +76,15 @@ def watch_run(
                         f"run {run_id} {stage}", total=progress.images, unit="images"
                     )
                 bars.update(stages[stage], completed=done)
-            searching = "" if progress.search is None else ": {} {} %".format(*_step(progress.search))
+            searching = "" if progress.search is None else f": {search_text(progress.search)}"
             left = _left(progress, now)
-            bars.update(stages["sampled"], description=f"run {run_id} sampled{searching}", left=left)
+            bars.update(stages["sampled"], left=left)
             if progress.state in FINISHED_RUNS or (progress.state is RunState.PAUSED and not progress.waits):
                 return progress
-            if progress.waits != waits and (waits := progress.waits):
-                console.print(f"run {run_id} is waiting: {waits}", markup=False)
+            step = None if progress.search is None else progress.search["step"]
+            # The time of a search changes every second, its step does not.
+            if (reason := step or progress.waits) != told and (told := reason):
+                console.print(f"run {run_id} is waiting: {progress.waits}", markup=False)
             counts = (
                 f"{progress.sampled:,} sampled, {progress.scored:,} scored of "
                 f"{count_text(progress.images, 'image')}"
@@ -154,16 +157,20 @@ def watch_dry_run(
     lines = _Lines(console)
     with _bars(console) as bars:
         bar = bars.add_task("preparing", total=100, unit="%")
+        told: str | None = None
         while True:
             with database.reading() as session:
                 dry_run = dry_runs.get(session, preparation_id)
-            step, percent = _step(dry_run.progress)
-            bars.update(bar, completed=percent, description=step)
+            doing = dry_run.progress or {"step": "connecting to the solver", "fraction": 0.0}
+            bars.update(bar, completed=round(100 * doing["fraction"]))
+            if doing["step"] != told:
+                told = doing["step"]
+                console.print(f"preparing: {search_text(dry_run.progress)}", markup=False)
             if dry_run.state is PreparationState.READY:
                 return dry_run
             if dry_run.state is PreparationState.FAILED:
                 raise AnnealqError(f"{dry_run.network} on solver {dry_run.solver}: {dry_run.error}")
-            lines.print(f"{step}: {percent} %")
+            lines.print(search_text(dry_run.progress))
             check()
             time.sleep(_EVERY_S)
 
@@ -254,12 +261,6 @@ def _left(progress: ImageProgress, now: datetime) -> str:
     """Return how long a run takes from ``now``, for display; empty if that is not known."""
     left_s = progress.left_s(now)
     return "" if left_s is None else f"about {duration_text(left_s)} left"
-
-
-def _step(progress: dict[str, Any] | None) -> tuple[str, int]:
-    if progress is None:
-        return "preparing", 0
-    return str(progress["step"]), round(100 * progress["fraction"])
 
 
 def _epoch(history: list[dict[str, Any]]) -> str:

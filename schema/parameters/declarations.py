@@ -16,7 +16,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
-from schema.errors import ParameterError
+from schema.errors import ParameterError, validation_text
 from schema.parameters.choices import Solver
 
 _HUGE = 10**9  # an upper limit that protects the database, and tells a user nothing
@@ -131,8 +131,8 @@ def _problem(place: tuple[int | str, ...], value: object, message: str, kind: ty
     wanted = None if field is None else plain_type(field)
     if isinstance(wanted, type) and issubclass(wanted, StrEnum):
         return _unknown(name, value, wanted)
-    if field is None or not limits_of(field):
-        return f"{words(name)}: {message}"
+    if field is None or not limits_of(field) or wanted not in (str, int, float):
+        return f"{words(name)}: {validation_text(message, value)}"
     given = f"{len(value)} characters long" if isinstance(value, str) and wanted is str else repr(value)
     title = f"the {field.title}" if field.title else "it"
     return f"{words(name)} is {given}; {title} must be {_limits(field)}"

@@ -6,9 +6,8 @@ import os
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
-from schema.errors import ParameterError
+from schema.errors import ParameterError, validation_text
 from schema.settings.names import check_environment, check_file
 from schema.settings.shared import Settings
 from schema.settings.toml import TomlSettings, toml_files
@@ -52,16 +51,7 @@ def read(kind: type[Kind], **overrides: Any) -> Kind:
 def _describe(error: ValidationError, prefix: str) -> str:
     """Return one line for ``error``: each wrong setting, by its variable, and what is wrong with it."""
     return "; ".join(
-        f"{prefix}{'_'.join(map(str, item['loc'])).upper()}, or its line of annealq.toml: {_reason(item)}"
+        f"{prefix}{'_'.join(map(str, item['loc'])).upper()}, or its line of annealq.toml: "
+        f"{validation_text(item['msg'], item['input'])}"
         for item in error.errors()
-    )
-
-
-def _reason(item: ErrorDetails) -> str:
-    """Return what is wrong with one value, and the value; that of our own refusals has it already."""
-    reason = item["msg"].removeprefix("Value error, ")
-    return (
-        reason
-        if item["type"] == "value_error"
-        else f"{reason[:1].lower()}{reason[1:]}, not {item['input']!r:.60}"
     )

@@ -19,7 +19,7 @@ def plan_dry_run(context: Context, preparation: int) -> None:
 
     def report(step: str, fraction: float) -> None:
         with context.database.transaction() as session:
-            dry_runs.report(session, preparation, step, fraction)
+            dry_runs.report(session, preparation, step, fraction, request.time_limit_s)
 
     with attempt(context, lease):
         plan = estimate.estimate_dry_run(context, request, load_network(context, request.network), report)

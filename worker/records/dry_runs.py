@@ -77,12 +77,12 @@ def load(session: Session, preparation: int) -> DryRunRequest:
     )
 
 
-def report(session: Session, preparation: int, step: str, fraction: float) -> None:
-    """Store in ``session`` the progress of ``preparation``: the ``step`` and its done ``fraction``."""
+def report(session: Session, preparation: int, step: str, fraction: float, limit_s: float) -> None:
+    """Store in ``session`` the ``step`` of ``preparation``, and the used ``fraction`` of ``limit_s``."""
     session.execute(
         update(Preparation)
         .where(Preparation.id == preparation, Preparation.state == PreparationState.PREPARING)
-        .values(progress={"step": step, "fraction": round(fraction, 3)})
+        .values(progress={"step": step, "fraction": round(fraction, 3), "limit_s": limit_s})
     )
 
 

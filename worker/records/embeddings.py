@@ -63,13 +63,13 @@ class SearchJob:
     """What a search starts from and where it reports.
 
     Attributes:
-        report: stores the name of a step and the fraction done, for users.
+        report: stores the name of a step, the fraction done, and the time limit in seconds, for users.
         save: stores the best tiling so far: if this worker is killed, the next one continues from it.
         start: a tiling for an earlier graph of the solver.
         found: the best tiling of a search that was interrupted, and its seconds.
     """
 
-    report: Report
+    report: Callable[[str, float, float], None]
     save: Callable[[Tiling], None]
     start: Tiling | None = None
     found: tuple[Tiling, float] | None = None
@@ -362,13 +362,14 @@ class _SearchProgress:
     def spent_s(self) -> float:
         return self.earlier_s + time.monotonic() - self._started
 
-    def report(self, step: str, fraction: float) -> None:
-        """Store ``step`` and ``fraction`` for users, and the time used, twice a second at most."""
+    def report(self, step: str, fraction: float, limit_s: float) -> None:
+        """Store ``step`` and ``fraction`` of ``limit_s`` for users, and the time used, twice a second."""
         now = time.monotonic()
         if now - self._reported < _REPORT_EVERY_S:
             return
         self._reported = now
-        values: dict[str, Any] = {"progress": {"step": step, "fraction": round(float(fraction), 3)}}
+        done = {"step": step, "fraction": round(float(fraction), 3), "limit_s": limit_s}
+        values: dict[str, Any] = {"progress": done}
         with suppress(StorageError), self._database.transaction() as session:
             if now - self._started >= _PROGRESS_S and self.spent_s < _MOST_S:
                 values["saved_at"] = self._database.now(session)

@@ -139,7 +139,7 @@ def _search(
     def search(job: embeddings.SearchJob) -> FoundTiling:
         def on_progress(step: str, fraction: float) -> None:
             shutdown.check()
-            job.report(step, fraction)
+            job.report(step, fraction, time_limit_s)
             if report is not None:
                 report(step, fraction)
 

@@ -119,6 +119,8 @@ async def handle(request: Request, error: Exception) -> ProblemResponse:
     """Return the response to a ``request`` that raised ``error``; log an unexpected one."""
     if isinstance(error, AnnealqError):
         return respond(error)
+    if isinstance(error, RequestValidationError) and _is_of_other_type(request, error):
+        return respond(_not_json(request))
     if isinstance(error, RequestValidationError):
         return respond(InvalidFields(error.errors()))
     if isinstance(error, HTTPException):
@@ -126,11 +128,36 @@ async def handle(request: Request, error: Exception) -> ProblemResponse:
         hint = "GET /openapi.json lists all paths and methods"
         answer = _answer(error.status_code, _code(error.status_code), message, hint)
         answer.headers.update(error.headers or {})
+        if error.status_code == 405:
+            answer.headers["Allow"] = _allowed(request)
         return answer
     number = acting().request_id or secrets.token_hex(4)
     _LOG.error("request failed: %s %s", request.method, request.scope["path"], exc_info=error)
     message = f"the server failed; its log has the reason under {number}"
     return _answer(500, "failed", message, "try again, and tell the operator that number")
+
+
+def _allowed(request: Request) -> str:
+    """Return the methods of all routes that have the path of ``request``."""
+    methods: set[str] = set()
+    for route in request.app.state.routes:
+        if route.path_regex.match(request.scope["path"]):
+            methods |= route.methods
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+
+
+def _is_of_other_type(request: Request, error: RequestValidationError) -> bool:
+    """Return whether the body was not read because it does not say that it is JSON."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+    return not is_json and isinstance(error.body, bytes) and error.body != b""
+
+
+def _not_json(request: Request) -> RequestRefused:
+    kind = request.headers.get("content-type", "")
+    return RequestRefused(
+        f"the content type {kind!r:.100} is not supported", 415, "send `Content-Type: application/json`"
+    )
 
 
 def _code(status: int) -> str:
@@ -151,7 +178,9 @@ def _field_error(problem: Any, location: str | None) -> FieldError:
     if location is None:
         location = parts.pop(0) if parts else "body"
     field = printable(".".join(parts)) or "the request"
-    return FieldError(field=field, location=location, detail=printable(problem["msg"]))
+    return FieldError(
+        field=field, location=location, detail=printable(problem["msg"].removeprefix("Value error, "))
+    )
 
 
 def _answer(

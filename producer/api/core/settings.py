@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,8 @@ from pydantic import Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from schema.settings import TomlSettings, read
+
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 
 
 class ApiSettings(TomlSettings):
@@ -33,9 +36,30 @@ class ApiSettings(TomlSettings):
         description="Megabytes (10^6) for the images that all requests decode at a time; half as many for "
         "their bodies.",
     )
+    connections: int = Field(default=2_048, ge=2, le=65_536, description="Open connections at a time.")
+    connections_per_address: int = Field(
+        default=1_200,
+        ge=1,
+        le=65_536,
+        description="Open connections of one address at a time; all clients of a proxy have its address.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Sites whose pages may read answers, as https://example.com; separated by commas.",
+    )
     webhook_private: bool = Field(
         default=False, description="Allow webhooks over plain http and at private addresses."
     )
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: Any) -> Any:
+        parts = value.split(",") if isinstance(value, str) else value
+        origins = tuple(part.strip().rstrip("/") for part in parts if part.strip())
+        for origin in origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin: write https://example.com, or * for all")
+        return origins
 
     @field_validator("folders", mode="before")
     @classmethod

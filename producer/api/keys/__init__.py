@@ -6,5 +6,6 @@ sessions.py        browsers that are logged in to the pages
 last_use.py        a thread that writes when keys and sessions were used
 failed_logins.py   wrong keys: logged, and limited by address
 authentication.py  the caller of a request, by its key
+rates.py           headers that tell how many requests are left
 limits.py          requests per minute, images and QPU time per day
 """

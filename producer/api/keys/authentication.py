@@ -14,6 +14,7 @@ from producer.api.keys import keys, limits
 from producer.api.keys.failed_logins import FailedLogins
 from producer.api.keys.keys import Caller, Scope
 from producer.api.keys.last_use import LastUse
+from producer.api.keys.rates import RequestRate
 from producer.api.load.pools import Pools
 from schema.database import Database
 from schema.errors import RequestRefused
@@ -52,7 +53,9 @@ class Authenticator:
         if caller.owner_id is None:
             _refuse_foreign_pages(request)
         if caller.limits.requests_per_minute is not None:
-            await self._pools.writes.run(self._count, caller)
+            request.state.rate = rate = await self._pools.writes.run(self._count, caller)
+            if rate is not None:
+                limits.refuse_more(caller, rate)
         return caller
 
     def authenticate_browser(self, request: Request, scope: Scope, cookie: str | None) -> Caller:
@@ -61,8 +64,8 @@ class Authenticator:
         if caller.owner_id is None:
             _refuse_foreign_pages(request)
         _check(caller, scope)
-        if caller.limits.requests_per_minute is not None:
-            self._count(caller)
+        if (rate := self._count(caller)) is not None:
+            limits.refuse_more(caller, rate)
         return caller
 
     def _identify(self, key: str | None, address: str | None, *, counts: bool = True) -> Caller:
@@ -81,16 +84,13 @@ class Authenticator:
         self.last_use.note(key=caller.key_id)
         return caller
 
-    def _count(self, caller: Caller) -> None:
-        # The count is committed for a refused request, too.
-        refusal = None
+    def _count(self, caller: Caller) -> RequestRate | None:
+        """Count a request of ``caller``; return what is left, or None without a limit."""
+        limit = caller.limits.requests_per_minute
+        if caller.owner_id is None or limit is None:
+            return None
         with self._database.transaction() as session:
-            try:
-                limits.count_request(session, caller, self._database.now(session))
-            except RequestRefused as error:
-                refusal = error
-        if refusal is not None:
-            raise refusal
+            return limits.count_request(session, caller.owner_id, limit, self._database.now(session))
 
 
 def requires(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import case, func, select, update
 from sqlalchemy.orm import Session
 
 from producer.api.keys.keys import Caller
+from producer.api.keys.rates import RequestRate
 from schema.errors import RequestRefused
 from schema.parameters import Solver
 from schema.quantities import count_text
@@ -19,18 +21,48 @@ from schema.tables.costs import cost_us
 _REMOTE = [solver.value for solver in Solver if solver.is_remote]
 
 
-def count_request(session: Session, caller: Caller, now: datetime) -> None:
-    """Count a request of ``caller`` in ``session`` at ``now``; raise RequestRefused (429) above the limit."""
-    limit = caller.limits.requests_per_minute
-    if caller.owner_id is None or limit is None:
-        return
-    if requests_in_minute(session, caller.owner_id, now) > limit:
+@dataclass(frozen=True)
+class LimitsLeft:
+    """What is left of the limits of an owner: of this minute, and of this day (UTC); None: unlimited."""
+
+    requests: int | None
+    images: int | None
+    qpu_s: float | None
+    minute_ends_at: datetime
+    day_ends_at: datetime
+
+
+def count_request(session: Session, owner: int, limit: int, now: datetime) -> RequestRate:
+    """Count a request of ``owner`` in ``session`` at ``now``; return what is left of ``limit``, maybe -1."""
+    left = limit - requests_in_minute(session, owner, now)
+    return RequestRate(limit, max(left, -1), 60 - now.second)
+
+
+def refuse_more(caller: Caller, rate: RequestRate) -> None:
+    """Raise RequestRefused (429) if the ``rate`` of ``caller`` is above its limit."""
+    if rate.left < 0:
         raise RequestRefused(
-            f"key {caller.name!r} may send {limit:,} requests per minute",
+            f"key {caller.name!r} may send {rate.limit:,} requests per minute",
             429,
             "wait until the next minute; follow a run by its /events, which counts as one request",
-            retry_after_s=60 - now.second,
+            retry_after_s=rate.resets_s,
         )
+
+
+def left(session: Session, caller: Caller, now: datetime) -> LimitsLeft:
+    """Return what is left of the limits of ``caller`` in ``session`` at ``now``."""
+    minute, limits = now.replace(second=0, microsecond=0), caller.limits
+    requests, images, qpu_us = limits.requests_per_minute, limits.images_per_day, limits.qpu_us_per_day
+    if caller.owner_id is not None:
+        row = session.get_one(Owner, caller.owner_id)
+        if requests is not None and row.minute == minute:
+            requests = max(requests - row.requests, 0)
+        if images is not None and row.day == day_of(now):
+            images = max(images - row.images, 0)
+    if qpu_us is not None:
+        qpu_us = int(max(qpu_us - _claimed_us(session, caller, 0, now), 0))
+    ends = minute + timedelta(minutes=1), day_of(now) + timedelta(days=1)
+    return LimitsLeft(requests, images, None if qpu_us is None else qpu_us / 1e6, *ends)
 
 
 def count_run(

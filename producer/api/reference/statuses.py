@@ -31,7 +31,8 @@ _WITH_BODY = (408, 413, 415)
 
 def error_responses() -> dict[str, Any]:
     """Return the described error responses by name, for `components` of /openapi.json."""
-    return {f"Error{status}": _response(status) for status in _MEANINGS}
+    unchanged = {"description": "The client has this answer already: `If-None-Match` names its `ETag`."}
+    return {"Unchanged": unchanged} | {f"Error{status}": _response(status) for status in _MEANINGS}
 
 
 def add_statuses(path: str, method: str, operation: dict[str, Any], *, needs_key: bool) -> None:
@@ -51,6 +52,8 @@ def add_statuses(path: str, method: str, operation: dict[str, Any], *, needs_key
     responses = operation["responses"]
     if any(kind != "application/json" for kind in responses.get("200", {}).get("content", {})):
         statuses.add(406)
+    if method == "get" and needs_key:
+        responses["304"] = {"$ref": "#/components/responses/Unchanged"}
     for status in sorted(statuses):
         responses[str(status)] = {"$ref": f"#/components/responses/Error{status}"}
 

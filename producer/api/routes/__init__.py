@@ -3,7 +3,8 @@
 runs/         runs, their images and their progress
 submissions/  images that are sent
 catalogue/    networks, embeddings, calibrations and schedules
-health.py     liveness and readiness           metrics.py   metrics for Prometheus
-problems.py   what each kind of error means    webhooks.py  messages to webhooks, for /openapi.json
-pages.py      the dashboard, mounted at `/`
+me.py         the caller and their limits
+health.py     liveness and readiness           metrics.py     metrics for Prometheus
+problems.py   what each kind of error means    deliveries.py  messages to webhooks
+pages.py      the dashboard, mounted at `/`    webhooks.py    the same messages, for /openapi.json
 """

@@ -46,6 +46,19 @@ Sees = Annotated[
     ),
 ]
 
+WebhookUrl = Annotated[
+    str | None, typer.Option("--webhook", help="URL to which what happens to each of its runs is posted.")
+]
+WebhookEvents = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--webhook-event",
+        metavar="KIND",
+        help="ended, waiting, resumed, alarm, paused, budget or progress; several times for several. "
+        "Default: all but progress.",
+    ),
+]
+
 
 @app.command()
 def add(
@@ -63,9 +76,8 @@ def add(
     qpu_s_per_day: Annotated[
         float | None, typer.Option("--qpu-s-per-day", help="QPU seconds; default: no limit.")
     ] = None,
-    webhook: Annotated[
-        str | None, typer.Option("--webhook", help="URL to which the end of each of its runs is posted.")
-    ] = None,
+    webhook: WebhookUrl = None,
+    webhook_event: WebhookEvents = None,
     json: Json = False,
 ) -> None:
     """Add an owner and its first key, and print the key this once.
@@ -79,6 +91,7 @@ def add(
     from producer.commands.shared.options import microseconds
     from producer.context import database
     from producer.webhooks.addresses import check_url
+    from producer.webhooks.kinds import check_kinds
     from schema.calendar.durations import parse_duration
     from schema.errors import ParameterError
 
@@ -89,6 +102,7 @@ def add(
     limits = keys.KeyLimits(requests_per_minute, images_per_day, microseconds(qpu_s_per_day))
     if webhook is not None:
         check_url(webhook, allow_private=load_api().webhook_private)
+    events = None if webhook_event is None else check_kinds(webhook_event)
     lifetime = None if expires_in is None else parse_duration(expires_in)
     with database() as opened:
         key = keys.add(
@@ -100,6 +114,7 @@ def add(
             all_runs=all_runs,
             sees=sees or (),
             lifetime=lifetime,
+            webhook_events=events,
         )
     _show_new(key, json=json)
 

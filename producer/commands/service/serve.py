@@ -29,6 +29,7 @@ def serve(
     from producer.api.core.service import Service
     from producer.api.core.settings import load as load_api
     from producer.api.keys import keys
+    from producer.api.load.connections import ConnectionLimits
     from producer.context import database
 
     logs.configure()
@@ -45,7 +46,8 @@ def serve(
         if not has_keys:
             _report("until the first `annealq keys add NAME`, only programs on this machine are served")
         on_shutdown = service.progress_feed.close
-        server.Server(app.build(service), listening, _report, on_shutdown).run(sockets=[listening])
+        limits = ConnectionLimits(api.connections, api.connections_per_address)
+        server.Server(app.build(service), listening, _report, on_shutdown, limits).run(sockets=[listening])
 
 
 def _report(line: str) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from schema.errors import validation_text
+
 DATA, NETWORK, SAMPLING, QUBITS = "Data", "Network", "Sampling", "Sampling with qubits"
 LIMITS, OUTPUT = "Money and hours", "Output"
 _OPTIONS = "Options"
@@ -24,11 +26,30 @@ _PANELS = {
     OUTPUT: "name dry_run detach json since last",
 }
 _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names.split()}
+_TIMES = "2026-12-01 or 2026-12-01T22:00"
 _FEW = 12  # options that need no groups
 _EXAMPLE = re.compile(r"\n\s*Example: `([^`]+)`\.\s*$")
 
 
-class HelpCommand(TyperCommand):
+class ReadableErrors:
+    """Says what is wrong with an argument by its value, without the words of the library that checks it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Return what is left of ``args``; raise BadParameter for a value that cannot be used."""
+        try:
+            return super().parse_args(ctx, args)  # type: ignore[misc]
+        except typer.BadParameter as error:
+            from pydantic import ValidationError
+
+            if isinstance(error.__cause__, ValidationError):
+                value = error.__cause__.errors()[0]["input"]
+                text = validation_text(error.message, value)
+                of_time = text.partition(" does not match the formats ")
+                error.message = f"{of_time[0]} is no time: write {_TIMES}" if of_time[1] else text
+            raise
+
+
+class HelpCommand(ReadableErrors, TyperCommand):
     """A command whose docstring may end with "Example: `annealq ...`."."""
 
     def __init__(self, *args: Any, **values: Any) -> None:
@@ -58,7 +79,7 @@ class HelpCommand(TyperCommand):
             formatter.write(f"\nExample:\n  {self.example}\n")
 
 
-class HelpGroup(TyperGroup):
+class HelpGroup(ReadableErrors, TyperGroup):
     """A group that lists its commands with their whole first sentences."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

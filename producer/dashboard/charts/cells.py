@@ -22,8 +22,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class CellRow:
-    """The cells of a true class."""
+    """The cells of a true class, ``label``."""
 
+    label: int
     name: str
     cells: tuple[Cell, ...]
     share: str = ""
@@ -47,7 +48,7 @@ def confusion(table: ConfusionTable | None) -> CellTable | None:
             Cell(f"{count:,}" if count else "", 10 + _shade(count / sum(row.counts)), k == row.label)
             for k, count in enumerate(row.counts)
         )
-        rows.append(CellRow(row.name, cells, f"{row.share:.1%}"))
+        rows.append(CellRow(row.label, row.name, cells, f"{row.share:.1%}"))
     return CellTable(table.columns, tuple(rows))
 
 
@@ -57,6 +58,7 @@ def mean_scores(means: NDArray[np.float64] | None, names: Sequence[str]) -> Cell
         return None
     rows = tuple(
         CellRow(
+            label,
             names[label],
             tuple(Cell(f"{mean:.0f}", _shade(mean / 100.0), k == label) for k, mean in enumerate(row)),
         )

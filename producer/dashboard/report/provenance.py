@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from producer.dashboard.report.run_facts import RunFacts
+from producer.dashboard.report.run_facts import Provenance
 from producer.images.imageset import DataOrigin
 from producer.images.source import is_unchanged
 from producer.runs import queries
@@ -19,12 +19,12 @@ from schema.quantities import count_text, time_text
 _RESCORED = {"reads", "rule", "fraction", "beta", "unembedding"}
 
 
-def commands(facts: RunFacts) -> list[str]:
-    """Return the commands that repeat the run in ``facts``, the last one with all its parameters.
+def commands(run: queries.RunSummary, provenance: Provenance) -> list[str]:
+    """Return the commands that repeat ``run`` from its ``provenance``, the last one with all parameters.
 
     Images that are not on this machine as they were read are first written to a file, from the database.
     """
-    run, origin = facts.run, facts.provenance.origin
+    origin = provenance.origin
     if run.rescored_from is not None:
         options = _options({name: value for name, value in _parameters(run).items() if name in _RESCORED})
         return [shlex.join(["annealq", "runs", "rescore", str(run.rescored_from), *options])]
@@ -39,14 +39,13 @@ def commands(facts: RunFacts) -> list[str]:
     if run.name != name:
         words += ["--name", run.name]
     # Batches decide the last digits of energies, and which images share a problem of a QPU.
-    words += ["--batch-size", str(facts.provenance.batch_size)]
+    words += ["--batch-size", str(provenance.batch_size)]
     # Its parameters are all given, so that no calibration is wanted.
     return [*before, shlex.join([*words, *_options(_parameters(run)), "--no-calibration"])]
 
 
-def rows(facts: RunFacts) -> list[tuple[str, str]]:
-    """Return names and values of the inputs of the run in ``facts``."""
-    run, provenance = facts.run, facts.provenance
+def rows(run: queries.RunSummary, provenance: Provenance) -> list[tuple[str, str]]:
+    """Return names and values of the inputs of ``run`` in its ``provenance``."""
     network, calibration = provenance.network, provenance.calibration
     training = json.dumps(network.training, sort_keys=True)
     values = [

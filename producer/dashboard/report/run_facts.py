@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from producer.calibration import queries as calibration_queries
 from producer.dashboard.charts.svg_charts import TimedAmount
+from producer.dashboard.report import aggregates
+from producer.dashboard.report.aggregates import AggregateCache
 from producer.embeddings import queries as embeddings
 from producer.images.imageset import DataOrigin
 from producer.networks import queries as networks_queries
@@ -22,10 +24,7 @@ from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
 from schema.errors import Corrupt
 from schema.network.architecture import Architecture
-from schema.tables import Batch, BatchImages, Classification, Network, Problem, Run
-
-LEAST_CERTAIN = 24  # images
-MARGIN_BINS = 25
+from schema.tables import Batch, BatchImages, Network, Problem, Run
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +45,14 @@ class ImageFacts:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """An image for a page: its pixels as a `data:` address, and the name of its file, if it had one."""
+
+    address: str
+    source: str | None
+
+
+@dataclass(frozen=True)
 class Provenance:
     """The inputs of a run, with which it can be repeated; ``origin`` is None for runs of earlier versions."""
 
@@ -58,16 +65,15 @@ class Provenance:
 
 
 @dataclass(frozen=True, eq=False)
-class RunFacts:
-    """All facts about a run.
+class RunResults:
+    """What changes about a run while it is worked on.
 
     Attributes:
         confusion: true class, predicted class or None, number of images.
         predictions: predicted class or None, number of images.
-        mean_scores: (K, K) in 0..100 by true class, NaN without images; None without labels, or if not
-            wanted.
         certainty: what ranks the images.
         margins: (25,) numbers of images by margin, from 0 to 1.
+        ranked: wrong and least certain images, wrong ones first.
     """
 
     run: queries.RunSummary
@@ -75,84 +81,105 @@ class RunFacts:
     classes: tuple[str, ...]
     confusion: tuple[tuple[int, int | None, int], ...]
     predictions: tuple[tuple[int | None, int], ...]
-    mean_scores: NDArray[np.float64] | None
     certainty: Certainty
     margins: NDArray[np.int64]
     scored: tuple[TimedAmount, ...]
     charged: tuple[TimedAmount, ...]
+    ranked: tuple[queries.Classified, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class RunFacts(RunResults):
+    """All facts about a run.
+
+    Attributes:
+        mean_scores: (K, K) in 0..100 by true class, NaN without images; None without labels.
+        least_certain: the images in ``ranked``, with their pixels.
+    """
+
+    mean_scores: NDArray[np.float64] | None
     least_certain: tuple[ImageFacts, ...]
     provenance: Provenance
 
 
-def read(session: Session, run: int, *, scores: bool = True) -> RunFacts:
-    """Return everything about ``run`` in ``session``.
+def read_results(session: Session, run: int, cache: AggregateCache | None = None) -> RunResults:
+    """Return the results of ``run`` in ``session`` so far; with a ``cache``, only new ones are read.
 
-    Mean ``scores``, for which every image is read, are optional.
+    Raises:
+        NotFound: there is no such run.
+    """
+    summary_row = queries.run(session, run)
+    classes = queries.classes(session, run)
+    if cache is None:
+        known = aggregates.read(session, run, len(classes))
+    else:
+        known = cache.read(session, run, content_of(session, run), len(classes))
+    counts = known.counts
+    shown = (counts.decided + counts.undecided, known.probabilities, known.full_margins)
+    return RunResults(
+        run=summary_row,
+        counts=counts,
+        classes=classes,
+        confusion=known.confusion,
+        predictions=known.predictions,
+        certainty=certainty.describe(session, run, summary_row.statistics, *shown),
+        margins=known.margins,
+        scored=known.scored,
+        charged=_charged(session, run),
+        ranked=known.least_certain,
+    )
+
+
+def read(session: Session, run: int) -> RunFacts:
+    """Return everything about ``run`` in ``session``.
 
     Raises:
         NotFound: there is no such run.
         Corrupt: stored data of the run are damaged.
     """
-    summary_row = queries.run(session, run)
-    classes = queries.classes(session, run)
-    confusion = tuple(queries.confusion(session, run))
+    results = read_results(session, run)
+    classes = len(results.classes)
     return RunFacts(
-        run=summary_row,
-        counts=queries.counts(session, run),
-        classes=classes,
-        confusion=confusion,
-        predictions=tuple(queries.predictions(session, run)),
-        mean_scores=summary.mean_scores(session, run, len(classes)) if confusion and scores else None,
-        certainty=certainty.read(session, run, summary_row.statistics),
-        margins=_margins(session, run),
-        scored=_scored(session, run),
-        charged=_charged(session, run),
-        least_certain=least_certain(session, run, len(classes)),
-        provenance=_provenance(session, summary_row),
+        **vars(results),
+        mean_scores=summary.mean_scores(session, run, classes) if results.confusion else None,
+        least_certain=images(session, run, results.ranked, classes),
+        provenance=provenance(session, results.run),
     )
 
 
-def least_certain(
-    session: Session, run: int, classes: int, limit: int = LEAST_CERTAIN
-) -> tuple[ImageFacts, ...]:
-    """Return the ``limit`` wrong and least certain images of ``run`` in ``session``, wrong ones first.
-
-    At most half of them are undecided; ``classes`` is the number of classes.
-    """
-    undecided = classified(session, run, limit // 2, Classification.predicted.is_(None))
-    decided = classified(session, run, limit - len(undecided), Classification.predicted.is_not(None))
-    return images(session, run, undecided + decided, classes)
-
-
-def classified(
-    session: Session, run: int, limit: int, condition: ColumnElement[bool]
-) -> list[queries.Classified]:
-    """Return ``limit`` images of ``run`` in ``session`` that meet ``condition``, the least certain first."""
-    rows = session.execute(
-        select(*queries.CLASSIFIED)
-        .where(Classification.run_id == run, condition)
-        .order_by(*certainty.least_certain_first())
-        .limit(limit)
-    )
-    return [queries.Classified(*row) for row in rows]
+def content_of(session: Session, run: int) -> str:
+    """Return the digest of the content of ``run`` in ``session``; numbers of deleted runs are used again."""
+    return session.execute(select(Run.content_sha256).where(Run.id == run)).scalar_one()
 
 
 def images(
     session: Session, run: int, classified: Sequence[queries.Classified], classes: int
 ) -> tuple[ImageFacts, ...]:
     """Return the ``classified`` images of ``run`` in ``session`` with their pixels and ``classes`` scores."""
-    numbers = {result.image for result in classified}
-    pixels: dict[int, tuple[NDArray[np.uint8], str | None]] = {}
-    for result in classified:
-        if result.image not in pixels:
-            pixels |= _read_batch(session, run, result.image, numbers)
-    with stored_in(f"run {run}", f"score it again: `annealq runs rescore {run}`"):
-        scores = arrays.decode_scores([result.scores for result in classified], classes)
-    white = _white(session, run)
+    pixels = read_pixels(session, run, [result.image for result in classified])
+    scores = scores_of(run, classified, classes)
+    white = white_of(session, run)
     return tuple(
         ImageFacts(result, pixels[result.image][1], pixels[result.image][0], white, row)
         for result, row in zip(classified, scores, strict=True)
     )
+
+
+def scores_of(run: int, classified: Sequence[queries.Classified], classes: int) -> NDArray[np.float32]:
+    """Return the (B, ``classes``) scores of B ``classified`` images of ``run``; raise Corrupt if damaged."""
+    with stored_in(f"run {run}", f"score it again: `annealq runs rescore {run}`"):
+        return arrays.decode_scores([result.scores for result in classified], classes)
+
+
+def read_pixels(
+    session: Session, run: int, images: Sequence[int]
+) -> dict[int, tuple[NDArray[np.uint8], str | None]]:
+    """Return pixels and file name of ``images`` of ``run`` in ``session``; each batch is read once."""
+    pixels: dict[int, tuple[NDArray[np.uint8], str | None]] = {}
+    for image in images:
+        if image not in pixels:
+            pixels |= _read_batch(session, run, image, set(images))
+    return pixels
 
 
 def _read_batch(
@@ -180,27 +207,12 @@ def _read_batch(
     }
 
 
-def _white(session: Session, run: int) -> int:
+def white_of(session: Session, run: int) -> int:
+    """Return the largest value of a pixel that the network of ``run`` takes."""
     architecture = session.execute(
         select(Network.architecture).join(Run, Run.network_id == Network.id).where(Run.id == run)
     ).scalar_one()
     return Architecture.from_dict(architecture).input.image_max
-
-
-def _margins(session: Session, run: int) -> NDArray[np.int64]:
-    at_least = [func.count(case((Classification.margin >= k / MARGIN_BINS, 1))) for k in range(MARGIN_BINS)]
-    row = session.execute(select(*at_least).where(Classification.run_id == run)).one()
-    counts = np.array([*row, 0], dtype=np.int64)
-    return counts[:-1] - counts[1:]
-
-
-def _scored(session: Session, run: int) -> tuple[TimedAmount, ...]:
-    rows = session.execute(
-        select(Batch.scored_at, Batch.count)
-        .where(Batch.run_id == run, Batch.scored_at.is_not(None))
-        .order_by(Batch.scored_at)
-    )
-    return tuple(TimedAmount(when, count) for when, count in rows if when is not None)
 
 
 def _charged(session: Session, run: int) -> tuple[TimedAmount, ...]:
@@ -213,7 +225,8 @@ def _charged(session: Session, run: int) -> tuple[TimedAmount, ...]:
     return tuple(TimedAmount(when, us or 0) for when, us in rows if when is not None)
 
 
-def _provenance(session: Session, run: queries.RunSummary) -> Provenance:
+def provenance(session: Session, run: queries.RunSummary) -> Provenance:
+    """Return the inputs of ``run``, read by ``session``."""
     row = session.execute(
         select(Run.network_id, Run.content_sha256, Run.rescored_from, Run.data).where(Run.id == run.run_id)
     ).one()

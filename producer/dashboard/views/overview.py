@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import case, func, select
@@ -107,5 +107,5 @@ def run_row(run: queries.RunSummary, outage: Outage | None) -> dict[str, Any]:
         "percent": 100 * run.batches_scored // run.batches,
         "rate": "" if rate is None else f"{rate:,.1f}",
         "qpu": f"{charged / 1e6:,.3f} s" if charged else "",
-        "created": f"{run.created_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+        "created": run.created_at,
     }

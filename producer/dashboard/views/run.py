@@ -1,38 +1,43 @@
-"""One run: its page, its report and its buttons."""
+"""One run: its page, and what changes about it."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from starlette.responses import Response
 
 from producer.dashboard.report import content, run_report
-from producer.dashboard.web.renderings import Drawing, digest
+from producer.dashboard.views.run_parts import RunCaches, live_page
+from producer.dashboard.web.drawing import Drawing, digest
+from producer.dashboard.web.parts import LivePage
 from producer.dashboard.web.visit import Visit
-from producer.progress.stages import ImageProgress, progress_of
-from producer.runs import queries
-from schema.errors import NotFound
-from schema.quantities import count_text, duration_text
-from schema.states import LIVE_RUNS
-
-_MAX_AVERAGED = 20_000  # images of a run whose page shows mean scores
-_DONE = {"pause": "paused", "resume": "resumed", "cancel": "cancelled"}
 
 
-def show(visit: Visit) -> Response:
-    """Show the run of ``visit``, live until it is finished."""
-    number = visit.number("run")
-    with visit.database.reading() as session:
-        run = queries.run(session, number)
-        finished = run.state not in LIVE_RUNS
-        values = run_report.live(session, number, scores=finished and run.images <= _MAX_AVERAGED)
-        now = visit.database.now(session)
-        progress = None if finished else _progress(progress_of(session, number, now), now)
-    if (source := values.pop("embedding", None)) is not None:
-        values["chip"] = {"source": f"{visit.root}/embeddings/{source[0]}.png", "text": source[1]}
-    values |= {"here": f"{visit.root}/runs/{number}", "progress": progress, "live": not finished}
-    return visit.render("run.html.j2", **values)
+class RunPages:
+    """The page of a run; ``caches`` are shared with other pages."""
+
+    def __init__(self, caches: RunCaches) -> None:
+        self._caches = caches
+
+    def show(self, visit: Visit) -> Response:
+        """Show the run of ``visit``; the page updates itself until the run is finished."""
+        page = self._page(visit, whole=True)
+        here = _here(visit)
+        return visit.render("run.html.j2", here=here, **page.values(f"{here}/parts"))
+
+    def update(self, visit: Visit) -> Response:
+        """Send the parts that differ from those that the browser of ``visit`` shows."""
+        return self._page(visit, whole=False).update(visit, f"{_here(visit)}/parts")
+
+    def _page(self, visit: Visit, *, whole: bool) -> LivePage:
+        about: dict[str, Any] = {
+            "root": visit.root,
+            "here": _here(visit),
+            "may_act": visit.visitor.may_act,
+        }
+        with visit.database.reading() as session:
+            now = visit.database.now(session)
+            return live_page(session, visit.number("run"), now, self._caches, about, whole=whole)
 
 
 def report(visit: Visit) -> Drawing:
@@ -48,34 +53,5 @@ def report(visit: Visit) -> Drawing:
     return Drawing(number, "report", digest(decides), "text/html", draw, {})
 
 
-def act(visit: Visit) -> Response:
-    """Pause, resume or cancel the run of ``visit`` if its visitor may, then show it."""
-    number, action = visit.number("run"), visit.request.path_params["act"]
-    if action not in _DONE:
-        raise NotFound(f"there is no page /runs/{number}/{action}")
-    visit.check_may_act()
-    visit.visitor.change(number, action)
-    return visit.go(f"/runs/{number}", f"run {number} is {_DONE[action]}")
-
-
-def _progress(progress: ImageProgress, now: datetime) -> dict[str, Any]:
-    text = (
-        f"{progress.scored:,} of {count_text(progress.images, 'image')} are scored, "
-        f"{progress.sampled:,} sampled"
-    )
-    if progress.failed:
-        text += f", {progress.failed:,} failed"
-    if progress.search:
-        text += f"; searching an embedding: {progress.search['step']}, {progress.search['fraction']:.0%}"
-    if (left_s := progress.left_s(now)) is not None:
-        text += f"; about {duration_text(left_s)} left"
-    scored_percent = 100.0 * progress.scored / progress.images
-    sampled_percent = 100.0 * progress.sampled / progress.images
-    return {
-        "images": progress.images,
-        "scored": progress.scored,
-        "scored_percent": round(scored_percent, 1),
-        "sampled_percent": round(max(sampled_percent - scored_percent, 0.0), 1),
-        "text": text,
-        "waits": progress.waits,
-    }
+def _here(visit: Visit) -> str:
+    return f"{visit.root}/runs/{visit.number('run')}"

@@ -22,7 +22,7 @@ def show(visit: Visit) -> Response:
             "deprecations": chips.deprecations(session),
             "chips": chips.summaries(session),
         }
-    return visit.render("solvers.html.j2", live=True, **values)
+    return visit.render("solvers.html.j2", title="Solvers", **values)
 
 
 def embedding_png(visit: Visit) -> Response:

@@ -3,7 +3,9 @@
 visitor.py    a visitor, and what they may do
 visit.py      one request for a page, and the responses to it
 site.py       the pages as one application: who is admitted, and what errors look like
-renderings.py charts and reports that take seconds, drawn once
+drawing.py    a chart or a report that takes seconds
+renderings.py drawings, drawn once for their content
+parts.py      pages that update in parts
 rendering.py  the templates, their filters, and times
 assets.py     style sheet and scripts, at addresses that change with their content
 """

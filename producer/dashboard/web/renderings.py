@@ -3,53 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from importlib.metadata import version
-from typing import Any
 
 from sqlalchemy import delete, insert, select
 from starlette.responses import Response
 
 from producer.context import RunInThread
+from producer.dashboard.web.drawing import Drawing, DrawingKey
 from schema.database import Database
 from schema.errors import StorageError
 from schema.tables import Rendering
 
 _LOG = logging.getLogger("annealq.pages")
-_Key = tuple[int, str, str]
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """What a page wants to have drawn of a run.
-
-    Attributes:
-        kind: of the drawing, unique for the run.
-        content_sha256: of everything that decides it; see `digest`.
-        draw: returns the body. It may take seconds, and raise any AnnealqError.
-        headers: of the response.
-    """
-
-    run: int
-    kind: str
-    content_sha256: str
-    media_type: str
-    draw: Callable[[], bytes]
-    headers: Mapping[str, str]
-
-    @property
-    def key(self) -> _Key:
-        return self.run, self.kind, self.content_sha256
-
-
-def digest(*values: Any) -> str:
-    """Return the SHA-256 of ``values`` and of this version of annealq."""
-    text = json.dumps([version("annealq"), *values], sort_keys=True, default=repr)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Renderings:
@@ -60,7 +25,7 @@ class Renderings:
 
     def __init__(self, database: Database, run: RunInThread) -> None:
         self._database, self._run = database, run
-        self._drawing: dict[_Key, asyncio.Task[bytes]] = {}
+        self._drawing: dict[DrawingKey, asyncio.Task[bytes]] = {}
 
     def find(self, drawing: Drawing) -> Response | None:
         """Return the stored ``drawing``, or None if its content has changed or it was never drawn."""

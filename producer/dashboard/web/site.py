@@ -13,11 +13,12 @@ from starlette.applications import Starlette
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route as HttpRoute
 
 from producer.context import RunInThread
 from producer.dashboard.web import assets
-from producer.dashboard.web.renderings import Drawing, Renderings
+from producer.dashboard.web.drawing import Drawing
+from producer.dashboard.web.renderings import Renderings
 from producer.dashboard.web.visit import HEADERS, View, Visit, refuse_foreign, render, root_of
 from producer.dashboard.web.visitor import Admit, Visitor
 from schema.database import Database, act_as
@@ -38,14 +39,17 @@ _MAX_FIELDS = 1_100  # of a form that is not an upload: a thousand chosen runs, 
 _YEAR = "public, max-age=31536000, immutable"
 
 
+Route = tuple[str, str, View]
+"""Method, path and function of a page."""
+
+
 @dataclass(frozen=True)
 class Site:
     """The pages over a database; ``admit`` identifies visitors, ``refuse`` answers programs with an error.
 
     ``run`` calls functions in threads; ``renderings`` has the threads for what takes seconds.
 
-    ``views`` are the methods, the path and the function of each page. Paths that end in a word for an action
-    take POST.
+    ``routes`` are the pages.
     """
 
     database: Database
@@ -53,15 +57,15 @@ class Site:
     run: RunInThread
     renderings: Renderings
     refuse: Callable[[AnnealqError], Response]
-    views: Sequence[tuple[str, str, View]]
+    routes: Sequence[Route]
 
     def app(self) -> Starlette:
         """Return the pages as an application for `/`."""
-        routes = [Route(path, self._page(view), methods=[method]) for method, path, view in self.views]
+        routes = [HttpRoute(path, self._page(view), methods=[method]) for method, path, view in self.routes]
         routes += [
-            Route("/login", self.login, methods=["POST"]),
-            Route("/logout", self.logout, methods=["POST"]),
-            Route("/static/{digest:str}/{name:str}", self.asset),
+            HttpRoute("/login", self.login, methods=["POST"]),
+            HttpRoute("/logout", self.logout, methods=["POST"]),
+            HttpRoute("/static/{digest:str}/{name:str}", self.asset),
         ]
         return Starlette(routes=routes, exception_handlers={404: self._not_found})
 
@@ -73,7 +77,7 @@ class Site:
             refuse_foreign(request)
             await self.run(self.admit, request, key)
         except RequestRefused as refused:
-            return render(request, None, "login.html.j2", refused.status, wrong=str(refused))
+            return render(request, None, "login.html.j2", refused.status, title="Log in", wrong=str(refused))
         answer = RedirectResponse(f"{root_of(request)}/", 303)
         is_secure = request.scope["scheme"] == "https"
         answer.set_cookie(COOKIE, key, httponly=True, samesite="strict", secure=is_secure, path="/")
@@ -133,7 +137,7 @@ class Site:
         path = request.scope["path"]
         message, hint = f"there is no page {path}", "start from the list of runs, /"
         if "text/html" in request.headers.get("accept", ""):
-            return render(request, None, "problem.html.j2", 404, message=message, hint=hint)
+            return render(request, None, "problem.html.j2", 404, title="404", message=message, hint=hint)
         answer = self.refuse(RequestRefused(message, 404, hint))
         answer.headers.update(HEADERS)
         return answer
@@ -142,7 +146,7 @@ class Site:
 def _refusal(request: Request, visitor: Visitor | None, error: AnnealqError) -> Response:
     """Return the page for an ``error``. Addresses of database and broker are only for the operator's log."""
     if isinstance(error, RequestRefused) and error.status == HTTPStatus.UNAUTHORIZED:
-        answer = render(request, None, "login.html.j2", 401, wrong=None)
+        answer = render(request, None, "login.html.j2", 401, title="Log in", wrong=None)
         if "hx-request" in request.headers:
             answer.headers["HX-Refresh"] = "true"
         return answer
@@ -153,7 +157,8 @@ def _refusal(request: Request, visitor: Visitor | None, error: AnnealqError) -> 
         _LOG.warning("%s: %s", type(error).__name__, error)
         what = "broker" if isinstance(error, BrokerUnavailable) else "database"
         message, hint = f"the {what} cannot be used", "try again in a moment"
-    return render(request, visitor, "problem.html.j2", _status(error), message=message, hint=hint)
+    values = {"title": message, "message": message, "hint": hint}
+    return render(request, visitor, "problem.html.j2", _status(error), **values)
 
 
 def _status(error: AnnealqError) -> int:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from producer.dashboard.web import assets, rendering
-from producer.dashboard.web.renderings import Drawing
+from producer.dashboard.web.drawing import Drawing
 from producer.dashboard.web.visitor import Visitor
 from schema.database import Database
 from schema.errors import NotFound, RequestRefused
@@ -25,6 +25,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_MENU = (("/", "Runs"), ("/solvers", "Solvers"))
 _LARGEST = 2**63 - 1  # that a database takes
 
 
@@ -92,9 +93,10 @@ def render(
     defaults = {
         "root": root_of(request),
         "path": request.scope["path"],
-        "here": None,
-        "live": False,
-        "progress": None,
+        "menu": _MENU,
+        "title": None,
+        "icon": "none",
+        "poll": None,
         "said": request.query_params.get("said"),
         "who": None if visitor is None else visitor.name,
         "may_act": visitor is not None and visitor.may_act,

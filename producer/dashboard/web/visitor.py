@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from starlette.requests import Request
+
+
+class Change(Protocol):
+    """Performs ``action`` on ``run`` with its ``options``."""
+
+    def __call__(self, run: int, action: str, **options: Any) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -17,14 +24,15 @@ class Visitor:
         may_act: the visitor may pause, resume and cancel runs.
         only: the owners whose runs the visitor sees; None for all runs.
         check: raises NotFound for a run that the visitor does not see.
-        change: performs an action on a run; raises RequestRefused if the run belongs to another key.
+        change: performs an action on a run, with the options of the action; raises RequestRefused if the run
+            belongs to another owner, or the visitor may not use an option.
     """
 
     name: str | None
     may_act: bool
     only: tuple[int, ...] | None
     check: Callable[[int], None]
-    change: Callable[[int, str], None]
+    change: Change
 
 
 Admit = Callable[[Request, str | None], Visitor]

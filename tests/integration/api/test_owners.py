@@ -88,6 +88,7 @@ def test_keys_expire_and_are_revoked_one_by_one(timed: Database, clock: Clock) -
         (("revoke", "a", "--key", "aq_00000000"), NotFound, "'a' has no valid key aq_00000000"),
         (("add", "b", "--sees", "nobody"), NotFound, "no key is called 'nobody'"),
         (("add", "b", "--sees", "a", "--all-runs"), ParameterError, "sees all runs: omit one"),
+        (("add", "b", "--webhook-event", "end"), ParameterError, "unknown webhook event 'end'.*progress"),
         (("add", "a"), ParameterError, "annealq keys rotate a"),
     ],
 )

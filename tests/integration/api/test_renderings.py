@@ -9,7 +9,8 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 
-from producer.dashboard.web.renderings import Drawing, Renderings, digest
+from producer.dashboard.web.drawing import Drawing, digest
+from producer.dashboard.web.renderings import Renderings
 from producer.networks.chosen import ChosenNetwork
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database

@@ -33,7 +33,9 @@ from tests.integration.conftest import network_row, some_images
 
 _TABLE = tomllib.loads((Path(__file__).parent / "hostile.toml").read_text(encoding="utf-8"))
 _HANGS_S = 60  # far above what a loaded machine needs
-_CLASS_NAME = re.compile(r"\b[A-Z]\w*(Error|Exception|Warning)\b|\b(Refused|Unavailable|Offline|Uncertain):")
+_CLASS_NAME = re.compile(
+    r"\b[A-Z]\w*(Error|Exception|Warning)\b|\b(Refused|Unavailable|Offline|Uncertain):|Value error,"
+)
 _WAY_OUT = re.compile(r"Try 'annealq|: .|; ")
 _EACH = 4  # of the values for each option and argument, others for each
 

@@ -66,7 +66,8 @@ def repeat(
 ) -> tuple[list[str], int]:
     """Run the commands that the report of ``run`` prints, the last on ``fresh``; return them and its run."""
     with context.database.reading() as session:
-        commands = provenance.commands(run_facts.read(session, run))
+        facts = run_facts.read(session, run)
+        commands = provenance.commands(facts.run, facts.provenance)
     monkeypatch.chdir(tmp_path)
     for command in commands[:-1]:
         cli(*shlex.split(command)[1:])
@@ -102,7 +103,8 @@ def test_files_are_named_with_every_option_that_chose_their_images(
 
     np.save(folder / "truth.npy", rng.integers(0, 10, 40))  # other labels: the file is not what was read
     with context.database.reading() as session:
-        commands = provenance.commands(run_facts.read(session, done["run_id"]))
+        facts = run_facts.read(session, done["run_id"])
+        commands = provenance.commands(facts.run, facts.provenance)
     assert commands[0].startswith("annealq runs export")
 
 

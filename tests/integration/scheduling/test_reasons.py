@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from sqlalchemy import insert, update
 
 from producer.enqueued import Enqueued
+from producer.progress.searches import STEPS
 from producer.progress.stages import ImageProgress, progress_of, waits_of
 from producer.runs import control
 from schema.database import Database
-from schema.states import BatchState, RunState
-from schema.tables import Batch, Run, Worker
+from schema.parameters import Solver
+from schema.states import BatchState, EmbeddingState, RunState
+from schema.tables import Batch, Chip, Embedding, Run, Worker
+from tests.conftest import ROOT
 from tests.integration.conftest import START, Clock
 
 Enqueue = Callable[..., Enqueued]
@@ -113,3 +117,34 @@ def test_batches_that_are_sampled_count_by_the_time_of_finished_ones(
     begin(3, 15, 20)
     begin(4, 19)
     assert left_s() == 7.5 - 1  # the last batch needs its time, though the mean rate is higher
+
+
+def test_a_search_for_an_embedding_is_explained(timed: Database, clock: Clock, enqueue: Enqueue) -> None:
+    run = enqueue(solver=Solver.EMULATOR).id
+    hold(timed, run, START + timedelta(seconds=60))
+
+    def search(name: str, solver: str = "emulator", **progress: object) -> None:
+        with timed.transaction() as session:
+            chip = {"solver": solver, "name": name, "graph_id": "g", "properties": {}, "graph": b""}
+            chip |= {"qubits": 1, "couplers": 1, "created_at": START, "seen_at": START}
+            chip_id = session.execute(insert(Chip).values(chip).returning(Chip.id)).scalar_one()
+            row = {"graph_sha256": name, "chip_id": chip_id, "tiles_wanted": 0, "name": name, "units": 2}
+            row |= {"state": EmbeddingState.SEARCHING, "lease_until": clock(), "created_at": START}
+            session.execute(insert(Embedding).values(**row, progress=progress or None))
+
+    assert waits(timed, run) is None
+    search("other folded (3 units)", step="fill", fraction=0.5, limit_s=60.0)
+    search("digits folded (1 units)", solver="dwave", step="fill", fraction=0.5, limit_s=60.0)
+    assert waits(timed, run) is None  # neither is for this run
+    search("digits sampled (12 units)", step="fill", fraction=0.5, limit_s=60.0)
+    said = "an embedding is searched, once for this chip: adding copies on free qubits, 30 s of 60 s at most"
+    assert waits(timed, run) == said
+    with timed.reading() as session:
+        assert progress_of(session, run, clock()).left_s(clock()) is None
+
+
+def test_every_step_of_a_search_has_its_words() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "worker" / "embedding").rglob("*.py"))
+    reported = set(re.findall(r'report_step\(\s*"(\w+)"', source))
+    assert reported
+    assert reported == set(STEPS)

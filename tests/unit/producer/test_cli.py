@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
 from producer import cli
+from producer.cli import app
 
 
 @pytest.mark.parametrize("name", cli.SUMMARIES)
@@ -27,3 +29,19 @@ def test_help_imports_no_command_and_no_heavy_library() -> None:
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert "classify" in printed
     assert printed.endswith("imported set()\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("classify digits --rule foo", "'foo' is not one of 'lowest_energy_mean', "),
+        ("classify digits --priority x", "'x' should be a valid integer"),
+        ("classify digits --workers 0", "'0' should be greater than or equal to 1"),
+        ("runs show abc", "'abc' should be a valid integer"),
+        ("runs list --since yesterday", "'yesterday' is no time: write 2026-12-01 or 2026-12-01T22:00"),
+    ],
+)
+def test_a_wrong_value_is_named_in_plain_words(arguments: str, says: str) -> None:
+    done = CliRunner().invoke(app, arguments.split())
+    assert done.exit_code == 2
+    assert f": {says}" in done.output

@@ -1,0 +1,155 @@
+"""What is shown about a run, as values of templates: for its page and for its report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session
+
+from producer.dashboard.charts import cells, svg_charts
+from producer.dashboard.charts.svg_charts import Chart
+from producer.dashboard.report.aggregates import MARGIN_BINS
+from producer.dashboard.report.run_facts import Picture, RunResults
+from producer.embeddings import queries as embeddings_queries
+from producer.reports import solver as reports_solver
+from producer.reports.certainty import BINS
+from producer.reports.parameters import consensus_text
+from producer.runs import qpus, queries
+from producer.runs.summary import accuracy_note, confusion_table
+from schema.parameters import Solver
+from schema.quantities import count_text
+
+BEST_CLASSES = 3  # shown for an image
+
+
+def results_values(results: RunResults) -> dict[str, Any]:
+    """Return the template's values for ``results``: figures, charts, tables; without images."""
+    run, names = results.run, results.classes
+    return {
+        "run": run,
+        "consensus": consensus_text(run.parameters),
+        "tiles": _tiles(results),
+        "charts": _over_time(results),
+        "confusion": cells.confusion(confusion_table(results.confusion, names)),
+        "predictions": [
+            (k, "undecided" if k is None else names[k], f"{count:,}") for k, count in results.predictions
+        ],
+        "certainty": _certainty(results),
+        "ranking": results.certainty.ranking,
+    }
+
+
+def _tiles(results: RunResults) -> list[tuple[str, str, str]]:
+    run, counts, figures = results.run, results.counts, results.run.statistics or {}
+    tiles = [("images", f"{run.images:,}", f"{counts.decided:,} decided, {counts.undecided:,} undecided")]
+    if counts.accuracy is not None:
+        tiles.insert(0, ("accuracy", f"{counts.accuracy:.2%}", accuracy_note(run, counts)))
+    if controls := figures.get("controls"):
+        for at, (name, key) in enumerate((("network itself", "network"), ("random bits", "random_bits"))):
+            share = controls[key]
+            text = f"accuracy without annealing, {count_text(share['images'], 'image')}"
+            tiles.insert(1 + at, (name, f"{share['accuracy']:.2%}", text))
+    if rate := figures.get("images_per_second"):
+        tiles.append(("throughput", f"{rate:,.1f} / s", f"images, over {figures['elapsed_seconds']:,.1f} s"))
+    if charged := figures.get("qpu_access_time_us"):
+        each = figures["qpu_access_time_us_per_image"]
+        guessed = reports_solver.estimated_part(figures.get("qpu_charge_estimated_us"))
+        tiles.append(("QPU time", f"{charged / 1e6:,.3f} s", f"{each:,.1f} us per image{guessed}"))
+        tiles.append(
+            ("problems", f"{figures['problems_sent']:,}", count_text(figures["duplicates"], "duplicate"))
+        )
+    if (latency := figures.get("latency_ms", {}).get("p50")) is not None:
+        p99 = figures["latency_ms"]["p99"]
+        tiles.append(("latency, median", f"{latency / 1e3:,.2f} s", f"99 % within {p99 / 1e3:,.2f} s"))
+    return tiles
+
+
+def _over_time(results: RunResults) -> list[Chart]:
+    start, ends = results.run.started_at, [done.when for done in (*results.scored, *results.charged)]
+    if start is None or not ends:
+        return []
+    charts = []
+    if results.scored:
+        charts.append(svg_charts.rate("Throughput", "images/s", results.scored, start, max(ends), 1.0))
+    if results.charged:
+        title, label = "QPU time charged", "ms of QPU time per second"
+        charts.append(svg_charts.rate(title, label, results.charged, start, max(ends), 1e-3))
+    return charts
+
+
+def _certainty(results: RunResults) -> dict[str, Any] | None:
+    """Return notes on the certainty of the classes, charts, and the bins of the reliability diagram."""
+    if not results.certainty.images:
+        return None
+    figures = results.run.statistics or {}
+    bins, error, saturation = (
+        figures.get("reliability"),
+        results.certainty.calibration,
+        results.certainty.saturation,
+    )
+    charts = [] if saturation else [_margins(results)]
+    if bins and error:
+        charts.insert(0, svg_charts.reliability(bins, BINS, error))
+    rows = [
+        (
+            f"{each['index'] / BINS:.3f} to {(each['index'] + 1) / BINS:.3f}",
+            f"{each['images']:,}",
+            f"{each['probability']:.2%}",
+            f"{each['correct'] / each['images']:.2%}",
+        )
+        for each in bins or ()
+    ]
+    return {"notes": [saturation] if saturation else [], "charts": charts, "rows": rows, "error": error}
+
+
+def _margins(results: RunResults) -> Chart:
+    edges = np.linspace(0.0, 1.0, MARGIN_BINS + 1)
+    label = "score of the best class minus score of the second"
+    return svg_charts.histogram("Margins", label, "images", edges, [("images", results.margins)])
+
+
+def solver_values(session: Session, run: queries.RunSummary) -> list[tuple[str, str]] | None:
+    """Return names and values of the QPU figures of ``run`` in ``session``; None for solvers without one."""
+    if not Solver(run.solver).is_remote:
+        return None
+    rows = reports_solver.qpu_rows(qpus.uses(session, run.run_id))
+    if run.statistics:
+        layers = embeddings_queries.layers_of_run(session, run.run_id)
+        rows += reports_solver.solver_rows(run.statistics, layers)
+    return rows
+
+
+def image_values(
+    result: queries.Classified,
+    scores: NDArray[np.float32],
+    picture: Picture,
+    names: Sequence[str],
+    best: int | None = None,
+) -> dict[str, Any]:
+    """Return the template's values for the image ``result`` with its (K,) ``scores`` and ``picture``.
+
+    ``names`` are those of all classes. Only the ``best`` highest scores above 0 are shown, or all if it is
+    None.
+    """
+    order = range(len(names))
+    if best is not None:
+        order = np.argsort(-scores, kind="stable")[:best].tolist()
+    is_wrong = result.label is not None and result.predicted != result.label
+    shares = [(names[k], round(100.0 * float(scores[k]), 1)) for k in order]
+    return {
+        "number": result.image,
+        "file": picture.source,
+        "source": picture.address,
+        "predicted": None if result.predicted is None else names[result.predicted],
+        "label": None if result.label is None else names[result.label],
+        "verdict": "" if result.label is None else "wrong" if is_wrong else "right",
+        "tied": result.status == "tied",
+        "probability": "" if result.probability is None else f"{result.probability:.4f}",
+        "gap": "" if result.energy_gap is None else f"{result.energy_gap:.3f}",
+        "margin": f"{result.margin:.3f}",
+        "scores": [(name, share) for name, share in shares if share or best is None],
+        "energies": None,
+    }

@@ -1,0 +1,156 @@
+"""The page of a run as parts: while the run is worked on, only those that changed are sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from producer.dashboard.charts import cells
+from producer.dashboard.report import provenance, run_facts, run_values
+from producer.dashboard.report.aggregates import AggregateCache
+from producer.dashboard.report.pictures import PictureCache
+from producer.dashboard.report.run_facts import RunResults
+from producer.dashboard.views import run_history
+from producer.dashboard.web.parts import LivePage, render_part
+from producer.progress.stages import ImageProgress, progress_of
+from producer.runs import control, summary
+from schema.parameters import Solver
+from schema.quantities import count_text, duration_text
+from schema.states import FINISHED_RUNS, RunState
+
+# In their order on the page; the last ones cost more, and come once a run is finished.
+_CHANGING = ("head", "progress", "figures", "failures", "confusion", "images", "charts", "timeline")
+_FINAL = ("certainty", "scores", "solver", "provenance")
+_EVERY_S, _PAUSED_EVERY_S = 2, 10
+_MAX_AVERAGED = 20_000  # images of a run whose page shows mean scores
+_SHOWN_FAILURES, _SHOWN_EVENTS = 5, 8
+
+
+@dataclass(frozen=True)
+class RunCaches:
+    """What a process stores between two requests for pages of runs."""
+
+    aggregates: AggregateCache = field(default_factory=AggregateCache)
+    pictures: PictureCache = field(default_factory=PictureCache)
+
+
+def live_page(
+    session: Session, run: int, now: datetime, caches: RunCaches, about: Mapping[str, Any], *, whole: bool
+) -> LivePage:
+    """Return the page of ``run`` in ``session`` as it is ``now``.
+
+    Args:
+        about: the template's values that belong to the visitor: root, here, may_act.
+        whole: with all parts; otherwise without those that do not change before the run is finished.
+
+    Raises:
+        NotFound: there is no such run.
+        Corrupt: stored data of the run are damaged.
+    """
+    results = run_facts.read_results(session, run, caches.aggregates)
+    summary_row, finished = results.run, results.run.state in FINISHED_RUNS
+    values = _changing_values(session, results, now, caches) | dict(about)
+    names: tuple[str, ...] = _CHANGING
+    if whole or finished:
+        values |= _final_values(session, results, str(about["root"]))
+        names += _FINAL
+    parts = {name: render_part(f"run/{name}.html.j2", values) for name in names}
+    every_s = None if finished else _PAUSED_EVERY_S if summary_row.state is RunState.PAUSED else _EVERY_S
+    return LivePage(parts, _title(results, values["progress"]), summary_row.state, every_s)
+
+
+def _title(results: RunResults, progress: dict[str, Any] | None) -> str:
+    run = results.run
+    share = "" if progress is None else f" {progress['scored_percent']:.0f} %"
+    return f"{run.state}{share}: run {run.run_id}, {run.name}"
+
+
+def _changing_values(
+    session: Session, results: RunResults, now: datetime, caches: RunCaches
+) -> dict[str, Any]:
+    run, number = results.run, results.run.run_id
+    finished = run.state in FINISHED_RUNS
+    return {
+        **run_values.results_values(results),
+        "classes": len(results.classes),
+        "wrong": results.counts.labelled - results.counts.correct,
+        "progress": None if finished else _progress(progress_of(session, number, now), now),
+        "costs": _costs(session, results),
+        "images": _images(session, results, caches.pictures),
+        "failures": run_history.failures(session, number, _SHOWN_FAILURES),
+        "events": run_history.events(session, number, _SHOWN_EVENTS),
+    }
+
+
+def _images(session: Session, results: RunResults, pictures: PictureCache) -> list[dict[str, Any]]:
+    run, ranked, names = results.run.run_id, results.ranked, results.classes
+    drawn = pictures.read(session, run, [result.image for result in ranked])
+    scores = run_facts.scores_of(run, ranked, len(names))
+    return [
+        run_values.image_values(result, row, drawn[result.image], names, run_values.BEST_CLASSES)
+        for result, row in zip(ranked, scores, strict=True)
+    ]
+
+
+def _final_values(session: Session, results: RunResults, root: str) -> dict[str, Any]:
+    run = results.run
+    origin = run_facts.provenance(session, run)
+    chip = None
+    if origin.embeddings:
+        newest = origin.embeddings[-1]
+        text = f"embedding {newest.embedding_id}: {count_text(newest.tiles or 1, 'tile')}"
+        chip = {"source": f"{root}/embeddings/{newest.embedding_id}.png", "text": text}
+    means = None
+    if results.confusion and run.state in FINISHED_RUNS and run.images <= _MAX_AVERAGED:
+        means = summary.mean_scores(session, run.run_id, len(results.classes))
+    return {
+        "scores": cells.mean_scores(means, results.classes),
+        "solver": run_values.solver_values(session, run),
+        "chip": chip,
+        "commands": provenance.commands(run, origin),
+        "provenance": provenance.rows(run, origin),
+        "notes": [],
+    }
+
+
+def _progress(progress: ImageProgress, now: datetime) -> dict[str, Any]:
+    text = (
+        f"{progress.scored:,} of {count_text(progress.images, 'image')} are scored, "
+        f"{progress.sampled:,} sampled"
+    )
+    if progress.failed:
+        text += f", {progress.failed:,} failed"
+    left_s = progress.left_s(now)
+    if left_s is not None:
+        text += f"; about {duration_text(left_s)} left"
+    scored_percent = 100.0 * progress.scored / progress.images
+    sampled_percent = 100.0 * progress.sampled / progress.images
+    return {
+        "images": progress.images,
+        "scored": progress.scored,
+        "scored_percent": round(scored_percent, 1),
+        "sampled_percent": round(max(sampled_percent - scored_percent, 0.0), 1),
+        "text": text,
+        "done_at": None if left_s is None or left_s < 60 else now + timedelta(seconds=left_s),
+        "waits": progress.waits,
+    }
+
+
+def _costs(session: Session, results: RunResults) -> str | None:
+    """Return what the run was charged, and what is left of its budget; None without qubits."""
+    run = results.run
+    if not Solver(run.solver).is_remote:
+        return None
+    spending = control.spending_of_run(session, run.run_id)
+    text = f"QPU time: {spending.charged_us / 1e6:,.3f} s charged"
+    if spending.in_flight:
+        problems = count_text(spending.in_flight, "problem")
+        text += f", {spending.in_flight_us / 1e6:,.3f} s expected for {problems} in flight"
+    if run.budget_us is None:
+        return f"{text}; no budget"
+    left_us = max(run.budget_us - spending.charged_us - spending.in_flight_us, 0.0)
+    return f"{text}; {left_us / 1e6:,.3f} s left of the budget of {run.budget_us / 1e6:,.3f} s"
