@@ -209,7 +209,7 @@ def test_a_full_queue_is_waited_for(database_url: str, tmp_path: Path, emulator:
 def test_a_queue_that_stands_still_is_waited_for(database_url: str, tmp_path: Path, say: Say) -> None:
     """Two hours, 120 times as fast: workers wait 5 s for an answer, not 600; the first comes after 60 s."""
     with (
-        lasting_emulator(tmp_path, clock="scaled:0.004") as emulator,
+        lasting_emulator(tmp_path, clock="scaled:0.003") as emulator,
         night(tmp_path / "home", database_url, emulator, env=ENV) as at,
     ):
         began = time.monotonic()

@@ -61,12 +61,16 @@ def resolve(context: Context, lease: leases.Lease, batch: int, qpu: SolverConnec
 def look_again(
     context: Context, solver: Solver, parameters: Parameters, problems: Sequence[PossibleDuplicate]
 ) -> None:
-    """Look for the claimed ``problems`` at ``solver``, and book what is found."""
+    """Look for the claimed ``problems`` at ``solver``, and book what is found.
+
+    If the solver does not answer, they are looked for again soon, and this look does not count.
+    """
     try:
         looks = _look(context.solvers.connect(solver, parameters), problems)
     except SolverError as error:
         log.warning("duplicates not looked for", problems=len(problems), error=str(error))
-        looks = [Look(each, each.duplicates, each.wasted_us, unfinished=False) for each in problems]
+        again = isinstance(error, Unavailable)
+        looks = [Look(each, each.duplicates, each.wasted_us, unfinished=again) for each in problems]
     rechecks.store_claimed(context.database, looks, recheck_s=context.settings.recheck_s)
     _log(looks)
 

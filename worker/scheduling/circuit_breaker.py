@@ -25,7 +25,8 @@ from sqlalchemy.orm import Session
 
 from schema.parameters import Solver
 from schema.settings.worker import WorkerSettings
-from schema.tables import Breaker
+from schema.states import LIVE_RUNS, BatchState
+from schema.tables import Batch, Breaker, Run
 
 log = structlog.get_logger()
 
@@ -162,7 +163,7 @@ def record_success(session: Session, solver: str, account: str, *, batch: int, n
     """Close the breaker of ``solver`` for ``account`` in ``session``: it has answered ``batch`` at ``now``.
 
     A breaker of another token is closed, too, if its turn to ask had come: the token may have been replaced.
-    If it is still used, its next failure opens it again.
+    If it is still used, its next failure opens it again. Batches that wait for the next probe are due now.
     """
     replaced = or_(Breaker.probe == batch, Breaker.retry_at <= now)
     closed = session.execute(
@@ -172,6 +173,9 @@ def record_success(session: Session, solver: str, account: str, *, batch: int, n
     )
     if (failures := max(closed.scalars(), default=None)) is not None:
         log.info("solver answers again", solver=solver, failures=failures)
+        runs = select(Run.id).where(Run.solver == solver.partition(":")[0], Run.state.in_(LIVE_RUNS))
+        waiting = (Batch.run_id.in_(runs), Batch.state == BatchState.PENDING, Batch.due_at > now)
+        session.execute(update(Batch).where(*waiting).values(due_at=now))
 
 
 def _key(solver: str, account: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

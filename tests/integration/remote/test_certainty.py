@@ -169,6 +169,12 @@ def test_problems_that_are_listed_late_are_booked_when_they_are_found(
     assert count(context, Problem, Problem.recheck_at.is_not(None)) == twice
     find_duplicates(context, run)  # the run has ended: nothing is found
     emulator.break_down(clear=True)
+    for status in (401, 503):  # what the solver does not answer is not a look: they would be missed for good
+        emulator.break_down({"target": "list", "kind": "error", "status": status})
+        for _ in range(6):
+            _look_now(context, run)
+        assert count(context, Problem, Problem.recheck_at.is_not(None)) == twice
+        emulator.break_down(clear=True)
     requests = emulator.ledger()["problems"]
     _look_now(context, run)
     assert emulator.ledger()["problems"] == requests

@@ -30,6 +30,8 @@ from tests.integration.conftest import USE_CASES, Outbox, some_images
 from tests.ledgers import assert_spendings_agree
 from worker.context import Context
 from worker.pipeline.sample_batch import sample_batch
+from worker.records import batches
+from worker.scheduling import circuit_breaker
 from worker.scheduling.dispatch import dispatch
 
 PARAMETERS = Parameters(reads=20, tiles=2, qpu="tiny", visible=Visible.FOLDED)
@@ -176,6 +178,34 @@ def test_batches_wait_for_a_token_from_the_beginning_and_only_a_probe_asks(
     context.solvers.shared = load_settings(emulator_url=emulator.endpoint, emulator_token=TOKEN)
     assert work(context, run, 20.0) is RunState.DONE
     assert_all_classified_and_paid_once(context, emulator, before)
+
+
+def test_answers_are_collected_while_the_solver_takes_no_problems(
+    context: Context, working: ChosenNetwork, emulator: Emulator, before: int
+) -> None:
+    run = enqueue(context, working)
+    first, second = _batches(context)[:2]
+    emulator.break_down({"target": "poll", "kind": "error", "status": 503})
+    sample_batch(context, first)
+    assert count(context, Problem, Problem.state == ProblemState.SENT) == 2
+    emulator.break_down(clear=True)
+    with context.database.transaction() as session:  # another worker's batch has opened the breaker
+        circuit_breaker.record_failure(
+            session, batches.load(session, second).solver_keys[0], context.solvers.account(Solver.EMULATOR),
+            "no answer", batch=second, now=context.database.now(session), opens=True,
+            settings=SETTINGS.model_copy(update={"probe_s": 300.0, "retry_limit_s": 300.0}),
+        )  # fmt: skip
+    work(context, run, 20.0, until=lambda: answered(context) == 2)
+    assert answered(context) == 2
+    assert len(emulator.ledger()["problems"]) - before == 2
+    assert breaker_error(context) is None  # an answer closes it
+    assert work(context, run, 20.0) is RunState.DONE
+    assert_all_classified_and_paid_once(context, emulator, before)
+
+
+def _batches(context: Context) -> list[int]:
+    with context.database.reading() as session:
+        return list(session.execute(select(Batch.id).order_by(Batch.ordinal)).scalars())
 
 
 @pytest.mark.parametrize(
