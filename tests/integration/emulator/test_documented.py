@@ -22,7 +22,7 @@ from dwave.cloud.api.exceptions import (
     ResourceNotFoundError,
 )
 from dwave.cloud.api.models import ProblemCancelError, ProblemJob, SolverIdentity
-from dwave.cloud.exceptions import CanceledFutureError, SolverFailureError
+from dwave.cloud.exceptions import CanceledFutureError, SolverError, SolverFailureError
 from dwave.cloud.solver import StructuredSolver
 from dwave.system import DWaveSampler
 from dwave.system.schedules import ramp
@@ -286,6 +286,21 @@ def test_definitions_may_be_cached_as_long_as_their_shortest_lived_field(tmp_pat
 
 def test_a_problem_was_submitted_by_its_token(problems: Problems, emulator: Emulator) -> None:
     assert problems.get_problem_info(_completed(emulator)).metadata.submitted_by == TOKEN
+
+
+def test_another_client_retrieves_an_answer_by_its_id(emulator: Emulator, solver: StructuredSolver) -> None:
+    future = solver.sample_ising(dict.fromkeys(solver.nodes, -1.0), {})
+    sapi_id = future.wait_id()
+    with Client.from_config(client="qpu", **emulator.config) as other:
+        assert other.retrieve_answer(sapi_id).result()["energies"] == future.result()["energies"]
+        with pytest.raises(SolverError, match="does not exist"):
+            other.retrieve_answer("invalid_id").result()
+
+
+def test_twice_the_anneal_allows_half_of_the_reads(solver: StructuredSolver) -> None:
+    annealing_time = 10 * solver.properties["default_annealing_time"]
+    reads = solver.max_num_reads(annealing_time=annealing_time)
+    assert solver.max_num_reads(annealing_time=2 * annealing_time) == reads // 2
 
 
 def test_a_batch_is_solved_or_cancelled(emulator: Emulator, solver: StructuredSolver) -> None:
