@@ -19,6 +19,8 @@ from worker.records.retries import Discard, Retry, after_silence
 
 _TABLES: tuple[HintedTable, ...] = (Batch, Network, Calibration, Preparation)
 _REMOTE = [solver for solver in Solver if solver.is_remote]
+# Later than this, a worker is more likely to die of an answer than while it waits for one.
+_AWAITED = timedelta(days=1)
 _AT_ONCE = 500  # rows released in one transaction; the next pass takes the rest
 
 
@@ -103,7 +105,7 @@ def release_expired(session: Session, *, now: datetime, settings: WorkerSettings
     finished = []
     for table in _TABLES:
         is_held = table.state == STATES[table].held
-        progressed = _progressed() if table is Batch else false()
+        progressed = _progressed(now) if table is Batch else false()
         query = select(table.id, table.attempts, progressed).where(is_held, table.lease_until < now)
         alike: dict[tuple[int, bool], list[int]] = {}
         for row, attempts, has_progressed in session.execute(query.limit(_AT_ONCE)).all():
@@ -114,15 +116,17 @@ def release_expired(session: Session, *, now: datetime, settings: WorkerSettings
     return finished
 
 
-def _progressed() -> ColumnElement[bool]:
-    """Build the condition that a batch made progress since it was claimed.
+def _progressed(now: datetime) -> ColumnElement[bool]:
+    """Build the condition that a batch made progress since it was claimed, or waits at ``now``.
 
-    A problem of it was answered, or it has none yet and a search for an embedding made progress.
+    A problem of it was answered, or one was accepted within a day and is not answered yet, or it has none and
+    a search for an embedding made progress.
     """
     own = exists().where(Problem.batch_id == Batch.id)
     searched = exists().where(Embedding.saved_at >= Batch.started_at)
     remote = exists().where(Run.id == Batch.run_id, Run.solver.in_(_REMOTE))
-    return or_(own.where(Problem.answered_at >= Batch.started_at), and_(~own, remote, searched))
+    awaited = own.where(Problem.state == ProblemState.SENT, Problem.sent_at >= now - _AWAITED)
+    return or_(own.where(Problem.answered_at >= Batch.started_at), awaited, and_(~own, remote, searched))
 
 
 def _release(

@@ -17,7 +17,7 @@ from schema.database import Database
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver
 from schema.states import ProblemState, RunState
-from schema.tables import Batch, BatchImages, Breaker, Problem, Run
+from schema.tables import Batch, BatchImages, Breaker, Chip, Problem, Run
 from tests.integration.conftest import START, Cli, some_images, work_off
 from tests.serving import client
 from worker.context import Context
@@ -96,6 +96,24 @@ def test_solvers_are_shown_with_their_problems_and_charges(
         "it is asked again at 2026-01-01 00:00:00 UTC|0|0|0|0.000 s|0.000 s|0.000 s|",
         "emulator|answers|1|0|0|0.000 s|0.000 s|1.234 s|",
     ]
+
+
+def test_pages_say_which_solver_is_withdrawn_and_what_a_run_waits_for(
+    http: httpx.Client, database: Database, working: ChosenNetwork
+) -> None:
+    run = enqueue_run(database, some_images(5), working, Solver.EMULATOR, Parameters(), RunOptions()).id
+    announced = {"context": "solver", "message": "large is withdrawn.", "sunset": "2027-01-31", "link": None}
+    announced["seen_on"] = START.date().isoformat()
+    with database.transaction() as session:
+        facts = {"solver": "emulator", "qubits": 1, "couplers": 1, "graph": b"", "graph_id": "1f"}
+        properties = {"topology": {"type": "pegasus", "shape": [16]}, "deprecations": [announced]}
+        facts |= {"created_at": START, "seen_at": START, "properties": properties}
+        session.execute(insert(Chip).values(name="large", **facts))
+        broken = {"error": "the token is refused", "since": START, "retry_at": START, "opened_at": START}
+        session.execute(insert(Breaker).values(solver="emulator", account="0a1b", failures=3, **broken))
+    assert "large is withdrawn: withdrawn after 2027-01-31" in http.get("/solvers").text
+    page = http.get(f"/runs/{run}").text
+    assert "Waits: solver emulator has failed since 2026-01-01 00:00:00 UTC: the token is refused" in page
 
 
 def test_nothing_is_asked_of_others(http: httpx.Client, finished: int) -> None:

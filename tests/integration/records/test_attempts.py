@@ -78,6 +78,23 @@ def test_work_that_is_discarded_has_failed_now(
     ]  # fmt: skip
 
 
+def test_a_batch_whose_workers_are_killed_while_it_waits_for_its_solver_uses_up_no_attempt(
+    timed: Database, held: dict[Any, int], clock: Clock
+) -> None:
+    settings, batch = WorkerSettings(max_attempts=2), held[Batch]
+    row = {"batch_id": batch, "ordinal": 0, "first_image": 0, "count": 2, "label": "annealq:1"}
+    with timed.transaction() as session:
+        sent = {"state": ProblemState.SENT, "sapi_id": "one", "reserved_at": clock(), "sent_at": clock()}
+        session.execute(insert(Problem).values(**row, **sent))
+    for hours, attempts_left in ((1, 2), (22, 2), (2, 1)):  # for a day: then the answer itself is suspected
+        clock.forward(3600 * hours)
+        with timed.transaction() as session:
+            attempts.release_expired(session, now=clock(), settings=settings)
+        assert read(timed, Batch, batch).attempts == 2 - attempts_left
+        with timed.transaction() as session:
+            assert claims.claim_batch(session, batch, now=clock(), lease_s=60)
+
+
 @pytest.mark.parametrize("released", [False, True])
 def test_a_batch_that_is_given_up_with_answers_is_scored_first(
     timed: Database, held: dict[Any, int], clock: Clock, *, released: bool
