@@ -18,7 +18,6 @@ from producer.progress.searches import search_of, search_text
 from producer.progress.workers import count_alive
 from schema.parameters.choices import Solver
 from schema.parameters.qpu_choice import solver_key
-from schema.quantities import count_text
 from schema.states import LIVE_RUNS, BatchState, NetworkState, PausedBy, RunState
 from schema.tables import Batch, Breaker, Network, Run
 
@@ -151,10 +150,9 @@ def _why_untouched(session: Session, run: Row[Any], now: datetime) -> str | None
 def _no_worker(session: Session, since: datetime, now: datetime) -> str:
     """Return why batches that were due ``since`` wait, where no other run keeps the workers busy."""
     untouched = f"no worker has taken its batches since {since.astimezone(UTC):%H:%M:%S} UTC"
-    alive = count_alive(session, now)
-    if alive:
-        are = "is" if alive == 1 else "are"
-        return f"{untouched}, though {count_text(alive, 'worker')} {are} alive: see `annealq workers`"
+    if count_alive(session, now):
+        # Without their number: a watcher prints each reason that differs from the one before.
+        return f"{untouched}, though workers are alive: see `annealq workers`"
     return (
         f"{untouched}, as none is alive: one that starts needs some seconds; if none does, run `annealq up`"
     )

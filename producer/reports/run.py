@@ -73,7 +73,8 @@ def run_text(
         parts.append(Text(_CHANCE.format(classes=len(names))))
     if run.error:
         parts.append(Text(run.error, style="red"))
-    if done := history.actions(session, run_id):
+    done = history.actions(session, run_id)
+    if any(action.why or action.state != RunState.QUEUED for action in done):  # more than the enqueuing
         parts.append(_actions(done))
     return Group(*parts)
 

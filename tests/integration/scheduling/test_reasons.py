@@ -46,7 +46,7 @@ def test_without_a_worker_it_says_so_and_since_when(timed: Database, clock: Cloc
     with timed.transaction() as session:
         row = {"name": "a", "host": "b", "pid": 1, "version": "0", "accounts": {}}
         session.execute(insert(Worker).values(**row, started_at=START, seen_at=clock()))
-    assert waits(timed, run) == f"{untouched}, though 1 worker is alive: see `annealq workers`"
+    assert waits(timed, run) == f"{untouched}, though workers are alive: see `annealq workers`"
     hold(timed, run, START + timedelta(seconds=60))
     assert waits(timed, run) is None
 
