@@ -117,6 +117,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 def _openapi(app: FastAPI) -> dict[str, Any]:
     if not app.openapi_schema:
         app.openapi_schema = openapi.describe(
-            app, app.state.routes, options.schemas(), webhooks.router.routes
+            app, app.state.routes, options.schemas() | events.event_schemas(), webhooks.router.routes
         )
     return app.openapi_schema

@@ -25,6 +25,7 @@ from schema.messages import Message, Task
 from schema.states import ProblemState
 from schema.tables import Batch, Breaker, Classification, Problem
 from schema.tables.processes import SILENT_S, Worker
+from tests.described import validate
 from tests.integration.api.conftest import npz, refused, send
 from tests.integration.conftest import START, work_off
 from tests.serving import client, serving
@@ -62,6 +63,93 @@ def test_events_tell_of_a_run_to_its_end(
     assert scored == sorted(scored)
     # Who comes later hears the end at once.
     assert [kind for kind, _ in events(http, run)] == ["end"]
+
+
+class Stream:
+    """A stream of events: their ids, kinds and data."""
+
+    def __init__(self, http: httpx.Client, path: str, after: str | None = None) -> None:
+        headers = {} if after is None else {"Last-Event-ID": after}
+        self._context = http.stream("GET", path, headers=headers)
+        self.answer = self._context.__enter__()
+        self._lines = self.answer.iter_lines()
+
+    def __iter__(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        event: dict[str, str] = {}
+        for line in self._lines:
+            name, _, value = line.partition(": ")
+            event[name] = value
+            if name == "data":
+                validate({"$ref": "#/components/schemas/ProgressEvent"}, json.loads(value), "event")
+                yield event["id"], event["event"], json.loads(value)
+
+    def close(self) -> None:
+        self._context.__exit__(None, None, None)
+
+
+def test_a_client_continues_after_the_last_event_that_it_has_seen(
+    http: httpx.Client, database_url: str, context: Context, working: ChosenNetwork
+) -> None:
+    run = send(http, npz(20), batch_size=10, reads=5).json()["run_id"]
+    path = f"/v1/runs/{run}/events"
+    first = Stream(http, path)
+    seen, _, data = next(iter(first))
+    first.close()
+    assert data["state"] == "queued"
+    # Another process serves the same database: ids last.
+    with serving(database_url) as other, client(other) as again:
+        following = Stream(again, path, seen)
+        http.post(f"/v1/runs/{run}/pause")
+        number, kind, data = next(iter(following))
+        following.close()
+        assert (kind, data["state"]) == ("progress", "paused")  # not "queued" again
+        assert int(number) > int(seen)
+        http.post(f"/v1/runs/{run}/resume")
+        work_off(context, Message(Task.DISPATCH))
+        [(end, kind, data)] = list(Stream(again, path, number))
+        assert (kind, data["state"], data["scored"]) == ("end", "done", 20)
+        assert again.get(path, headers={"Last-Event-ID": end}).status_code == 204
+    assert [kind for _, kind, _ in Stream(http, path, "of another server")] == ["end"]
+
+
+def test_one_stream_follows_several_runs(
+    address: str, http: httpx.Client, database: Database, context: Context, working: ChosenNetwork
+) -> None:
+    runs = [send(http, npz(4, seed=seed), reads=5).json()["run_id"] for seed in range(3)]
+    stream = Stream(http, f"/v1/events?run={runs[0]}&run={runs[1]}")
+    events_ = iter(stream)
+    assert {next(events_)[2]["run_id"] for _ in range(2)} == {*runs[:2]}
+    worker = threading.Thread(target=work_off, args=(context, Message(Task.DISPATCH)))
+    worker.start()
+    rest = list(events_)
+    worker.join()
+    assert {data["run_id"] for _, kind, data in rest if kind == "end"} == {*runs[:2]}
+    last = rest[-1][0]
+    assert (
+        http.get(f"/v1/events?run={runs[0]}&run={runs[1]}", headers={"Last-Event-ID": last}).status_code
+        == 204
+    )
+    refused(http.get(f"/v1/events?run={runs[0]}&run=999"), 404)
+    refused(http.get("/v1/events?run=0"), 422)
+
+
+def test_one_stream_follows_all_that_the_caller_sees(
+    address: str, http: httpx.Client, database: Database, network: ChosenNetwork
+) -> None:
+    made = {name: keys.add(database, name, Scope.SUBMIT).key for name in ("one", "two")}
+    with client(address, made["one"]) as one, client(address, made["two"]) as two:
+        send(two, npz(2))
+        own = send(one, npz(3)).json()["run_id"]
+        stream = Stream(one, "/v1/events")
+        events_ = iter(stream)
+        assert next(events_)[2]["run_id"] == own
+        later = send(one, npz(4)).json()["run_id"]
+        assert next(events_)[2]["run_id"] == later
+        one.post(f"/v1/runs/{own}/cancel")
+        _, kind, data = next(events_)
+        assert (kind, data["run_id"]) == ("end", own)
+        stream.close()
+        refused(two.get(f"/v1/events?run={own}"), 404)
 
 
 def test_listeners_are_let_go_when_the_server_stops(database_url: str, network: ChosenNetwork) -> None:
