@@ -110,7 +110,7 @@ class ProgressFeed:
 
     def listeners(self) -> int:
         """Return how many listeners there are."""
-        return sum(topic.listeners for topic in list(self._topics.values()))
+        return len({event for topic in list(self._topics.values()) for event in set(topic.listeners)})
 
     def close(self) -> None:
         """Disconnect all listeners. Call it from the event loop only."""
