@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -42,7 +43,9 @@ def serve(app: AppContext, stop: threading.Event) -> None:
                 enqueue_firing(app, firing)
 
     def report(error: StorageError) -> None:
-        sys.stderr.write(f"database not reachable: {error}\n")
+        with suppress(OSError):  # its log may be on the disk that is full
+            sys.stderr.write(f"database not reachable: {error}\n")
+            sys.stderr.flush()
 
     run_while_leading(
         app.database, ROLE, enqueue_due, stop, lease_s=LEASE_S, every_s=EVERY_S, on_outage=report

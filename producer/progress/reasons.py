@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from producer.progress.searches import search_of, search_text
 from producer.progress.workers import count_alive
+from schema.database.disk import is_full_for
 from schema.parameters.choices import Solver
 from schema.parameters.qpu_choice import solver_key
 from schema.states import LIVE_RUNS, BatchState, NetworkState, PausedBy, RunState
@@ -113,6 +114,9 @@ def why_waiting(session: Session, run: Row[Any], states: frozenset[BatchState], 
         return str(run.pause_reason)
     if run.state not in LIVE_RUNS or not states & {BatchState.PENDING, BatchState.SAMPLING}:
         return None
+    url = session.get_bind().engine.url
+    if is_full_for(url):
+        return f"no space left for the database {url.database}: free some, and the run continues"
     outage = current_outages(session).get(solver_key(run.solver, run.parameters, run.qpu))
     if outage is not None:
         return outage.text

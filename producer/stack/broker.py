@@ -124,6 +124,10 @@ def check(broker_url: str) -> None:
             "ANNEALQ_BROKER_URL, as in redis://USER:PASSWORD@HOST:6379/0"
         ) from error
     except (RedisError, OSError) as error:
+        if "No space left" in str(error):
+            raise BrokerUnavailable(
+                f"no space left for the broker at {redacted(broker_url)}: free some, and try again"
+            ) from error
         raise BrokerUnavailable(
             f"no broker answers at {redacted(broker_url)} ({str(error).rstrip('.')}): start the local "
             "stack with `annealq up`, add --embedded to this command, or set ANNEALQ_BROKER_URL to a "

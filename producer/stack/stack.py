@@ -25,6 +25,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from producer.stack import broker, lock
+from producer.stack.disk import Disk
 from producer.stack.emulator import NAME as EMULATOR
 from producer.stack.emulator import Emulator
 from producer.stack.home import broker_folder, log_folder, make_home, make_private
@@ -99,7 +100,7 @@ class Stack:
         self._children = tuple(standard_children(workers) if children is None else children)
         self._report = _ignoring_closed_output(on_event)
         self._supervisor = Supervisor(
-            log_folder(settings.home), restart_policy or RestartPolicy(), self._report
+            log_folder(settings.home), restart_policy or RestartPolicy(), self._report, Disk(settings.home)
         )
         self._owns_socket = False
         self._stopping = False

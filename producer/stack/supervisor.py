@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from producer.stack.disk import Disk
 from producer.stack.process import Child, Process, tail
 from schema.errors import InputError, StackError
 
@@ -60,8 +61,17 @@ class Supervisor:
     thread; it must return soon and not raise.
     """
 
-    def __init__(self, logs: Path, policy: RestartPolicy, on_event: OnEvent) -> None:
+    def __init__(
+        self, logs: Path, policy: RestartPolicy, on_event: OnEvent, disk: Disk | None = None
+    ) -> None:
+        """Prepare to supervise.
+
+        Args:
+            logs: the folder of one log for each child.
+            disk: while it is full, children may die as often as they like.
+        """
         self._logs = logs
+        self._disk = disk
         self._policy = policy
         self._report = on_event
         self._inbox: queue.SimpleQueue[Child | None] = queue.SimpleQueue()  # None: stop
@@ -115,6 +125,8 @@ class Supervisor:
     def _run(self) -> None:
         try:
             while self._receive():
+                if self._disk is not None and (news := self._disk.news()):
+                    self._report(news)
                 if self._error is None:
                     for supervised in self._supervised:
                         self._watch(supervised)
@@ -158,6 +170,8 @@ class Supervisor:
             self._fail(StackError(f"the {name} cannot start: {lines[-1].removeprefix('error: ')}"))
             return
         delay = self._policy.delay_s(supervised.deaths, now)
+        if delay is None and self._disk is not None and self._disk.is_full:
+            delay = self._policy.longest_delay_s
         if delay is None:
             self._fail(
                 StackError(
@@ -167,7 +181,8 @@ class Supervisor:
             )
             return
         supervised.due = now + delay
-        self._report(f"the {name} died ({ending}): starting it again in {delay:.1f} s")
+        if self._disk is None or not self._disk.is_full:  # which has been said
+            self._report(f"the {name} died ({ending}): starting it again in {delay:.1f} s")
 
     def _fail(self, error: StackError) -> None:
         self._error = error

@@ -21,6 +21,7 @@ from schema.errors import (
     Offline,
     ProblemFailed,
     Refused,
+    StorageError,
     Uncertain,
 )
 from schema.messages import Message, Task
@@ -72,7 +73,12 @@ def attempt(context: Context, lease: Lease) -> Iterator[None]:
         level = logging.INFO if isinstance(error, Offline | Deferred) and patient else logging.WARNING
         log.log(level, "attempt failed", row=lease.row, attempt=lease.attempt, decision=repr(decision))
         whole_run = isinstance(error, Refused) and error.whole_run
-        _finish(context, lease, decision, error if _concerns_solver(error) else None, whole_run=whole_run)
+        try:
+            _finish(context, lease, decision, error if _concerns_solver(error) else None, whole_run=whole_run)
+        except StorageError as unwritten:
+            # The lease runs out, and the reconciler gives the row to another attempt.
+            log.warning("attempt not recorded", row=lease.row, error=str(unwritten))
+            return
         _count(context, lease, _outcome(decision))
         if not isinstance(error, AnnealqError):
             raise
