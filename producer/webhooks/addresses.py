@@ -70,7 +70,10 @@ async def resolve(host: str, port: int, threads: Executor, *, allow_private: boo
     """
     loop = asyncio.get_running_loop()
     look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-    entries = await loop.run_in_executor(threads, look_up)
+    try:
+        entries = await loop.run_in_executor(threads, look_up)
+    except socket.gaierror as error:
+        raise OSError(f"the name {host!r:.100} has no address now ({error.strerror})") from None
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in entries))
     if not allow_private and not all(is_public(ipaddress.ip_address(address)) for address in addresses):
         raise ParameterError(_private(host))

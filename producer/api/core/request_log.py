@@ -19,7 +19,8 @@ HEADER = "X-Request-Id"
 _VALID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _MAX_PATH = 200
 _ABORTED = 499  # the client went before an answer; nginx's number for it
-_QUIET = ("/healthz", "/readyz", "/metrics", "/static/")  # asked every few seconds
+_QUIET = ("/healthz", "/readyz", "/metrics", "/static/")  # asked every few seconds, as are ...
+_UPDATES = "/parts"  # ... those of a page that is open
 
 
 class RequestLog:
@@ -60,7 +61,7 @@ def request_id_of(scope: Scope) -> str:
 
 def _log(scope: Scope, status: int, elapsed_ms: float) -> None:
     path = scope["path"]
-    is_quiet = status < 400 and path.startswith(_QUIET)
+    is_quiet = status < 400 and (path.startswith(_QUIET) or path.endswith(_UPDATES))
     caller = scope.get("state", {}).get("caller")
     log(
         logging.DEBUG if is_quiet else logging.INFO,
