@@ -42,7 +42,7 @@ def read_results(
     service: Shared,
     cursor: Annotated[int, Query(ge=0, le=2**31 - 1, description="Index of the first image.")] = 0,
     limit: Annotated[int | None, Query(ge=1, le=_MAX_PAGE, description="JSON: 1,000 by default.")] = None,
-    accept: Annotated[str, Header()] = _JSON,
+    accept: Annotated[str, Header(include_in_schema=False)] = _JSON,
 ) -> Response:
     """Return the images of the run in order, up to the first whose result may still change.
 
