@@ -57,7 +57,9 @@ def build(service: Service) -> FastAPI:
     app.state.routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     for router in ROUTERS:
         app.include_router(router)
-    app.router.default = _outside_api(app.router.default, pages.dashboard(service).app())
+    app.router.default = _outside_api(
+        app.router.default, pages.dashboard(service, submissions.enqueue_parts).app()
+    )
     app.add_middleware(
         BodyLimit,
         max_body=service.api.max_body,

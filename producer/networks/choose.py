@@ -15,7 +15,7 @@ from producer.networks.versions import install
 from schema.database import Database
 from schema.errors import NetworkError
 from schema.network.names import parse
-from schema.parameters import Origin
+from schema.parameters.choices import Origin
 from schema.states import NetworkState
 from schema.tables import Network
 

@@ -13,7 +13,7 @@ from producer.networks.queries import NetworkSummary
 from schema.database import Database, record_event
 from schema.errors import NetworkError
 from schema.network.names import check_name, parse
-from schema.parameters import Origin
+from schema.parameters.choices import Origin
 from schema.quantities import count_text
 from schema.states import NetworkState
 from schema.tables import Calibration, Network, Run, Schedule

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from producer.images.imageset import DataOrigin
 from schema.errors import NetworkError, NotFound
 from schema.network.names import parse
-from schema.parameters import Origin
+from schema.parameters.choices import Origin
 from schema.states import NetworkState
 from schema.tables import Network, TrainingSet
 

@@ -19,7 +19,7 @@ from schema.codecs import arrays
 from schema.database import Database, transition
 from schema.errors import ImageError
 from schema.network.architecture import Architecture
-from schema.parameters import Origin
+from schema.parameters.choices import Origin
 from schema.states import NetworkState
 from schema.tables import Network, TrainingSet
 

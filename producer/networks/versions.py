@@ -15,7 +15,7 @@ from producer.networks.bundle import Bundle
 from schema.codecs import arrays
 from schema.database import Database, record_event
 from schema.network import weights
-from schema.parameters import Origin
+from schema.parameters.choices import Origin
 from schema.states import NetworkState
 from schema.tables import Network
 

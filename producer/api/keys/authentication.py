@@ -138,9 +138,12 @@ def _bearer(request: Request) -> str | None:
 
 def _refuse_foreign_pages(request: Request) -> None:
     """Refuse requests that a page of another site sends from a browser on this machine."""
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname
     origin = request.headers.get("origin")
-    is_foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    try:
+        host = urlsplit(f"//{request.headers.get('host', '')}").hostname
+        is_foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    except ValueError:  # brackets that do not match
+        host, is_foreign = None, True
     if host not in _LOCAL or is_foreign:
         raise RequestRefused(
             "without an API key, only programs on this machine are served",

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
+from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from producer.api.core.errors import respond
 from producer.api.core.run_permissions import check_own, check_seen
 from producer.api.core.service import Service
+from producer.api.keys import listing as keys_listing
 from producer.api.keys.keys import Caller, Scope
-from producer.dashboard.views import actions, images, run, run_history, runs, solvers
+from producer.dashboard.views import actions, compare, downloads, images, run, run_history, runs, submit
 from producer.dashboard.views.images import ImagePages
+from producer.dashboard.views.lists import networks, schedules, solvers, workers
+from producer.dashboard.views.lists.deliveries import DeliveryPages
+from producer.dashboard.views.lists.keys import KeyPage
 from producer.dashboard.views.run import RunPages
 from producer.dashboard.views.run_parts import RunCaches
 from producer.dashboard.web.renderings import Renderings
 from producer.dashboard.web.site import Route, Site
+from producer.dashboard.web.visit import Visit
 from producer.dashboard.web.visitor import Visitor
+from producer.enqueued import Enqueued
 from producer.runs import control, prune
+from producer.webhooks import deliveries
+from producer.webhooks import listing as deliveries_listing
 from schema.errors import RequestRefused
 
+Enqueue = Callable[[Service, Caller, list[tuple[str, UploadFile | str]], str | None], Enqueued]
+_MAX_FILES = 10_001
 
-def dashboard(service: Service) -> Site:
-    """Return the pages over ``service``."""
+
+def dashboard(service: Service, enqueue: Enqueue) -> Site:
+    """Return the pages over ``service``; ``enqueue`` submits a form."""
 
     def admit(request: Request, key: str | None) -> Visitor:
         caller = service.authenticator.authenticate_browser(request, Scope.READ, key)
@@ -36,33 +50,62 @@ def dashboard(service: Service) -> Site:
             _change(service, caller, run, action, **options)
             service.notifier.notify()
 
+        def send(parts: list[tuple[str, UploadFile | str]], key: str) -> int:
+            return enqueue(service, caller, parts, key).id
+
         name = None if caller.owner_id is None else caller.name
-        return Visitor(name, caller.scope.allows(Scope.SUBMIT), caller.only, check, change)
+        may_act, is_admin = (caller.scope.allows(scope) for scope in (Scope.SUBMIT, Scope.ADMIN))
+        return Visitor(name, may_act, is_admin, caller.only, check, send, change)
 
     renderings = Renderings(service.database, service.pools.programs.run)
-    return Site(service.database, admit, service.pools.pages.run, renderings, respond, _routes())
+    return Site(service.database, admit, service.pools.pages.run, renderings, respond, _routes(service))
 
 
-def _routes() -> list[Route]:
+def _routes(service: Service) -> list[Route]:
     caches = RunCaches()
     run_pages, image_pages = RunPages(caches), ImagePages(caches)
+    key_page = KeyPage(keys_listing.summaries)
+    delivery_pages = DeliveryPages(deliveries_listing.summaries, functools.partial(_redeliver, service))
     here = "/runs/{run:int}"
     return [
-        ("GET", "/", runs.show),
-        ("GET", "/runs/parts", runs.update),
-        ("POST", "/runs", actions.choose),
-        ("GET", "/solvers", solvers.show),
-        ("GET", "/embeddings/{embedding:int}.png", solvers.embedding_png),
-        ("GET", here, run_pages.show),
-        ("GET", f"{here}/parts", run_pages.update),
-        ("GET", f"{here}/report.html", run.report),
-        ("GET", f"{here}/history", run_history.show),
-        ("GET", f"{here}/images", image_pages.grid),
-        ("GET", f"{here}/images/{{image:int}}", image_pages.show),
-        ("GET", f"{here}/images/{{image:int}}/energies.svg", images.energies),
-        ("GET", f"{here}/{{act:str}}", actions.ask),
-        ("POST", f"{here}/{{act:str}}", actions.act),
+        Route("GET", "/", runs.show),
+        Route("GET", "/runs/parts", runs.update),
+        Route("POST", "/runs", actions.choose),
+        Route("GET", "/compare", compare.show),
+        Route("GET", "/submit", submit.ask),
+        Route("POST", "/submit", submit.send, _MAX_FILES),
+        Route("GET", "/networks", networks.show),
+        Route("POST", "/networks", networks.choose),
+        Route("GET", "/workers", workers.show),
+        Route("GET", "/workers/parts", workers.update),
+        Route("GET", "/solvers", solvers.show),
+        Route("GET", "/embeddings/{embedding:int}.png", solvers.embedding_png),
+        Route("GET", "/schedules", schedules.show),
+        Route("POST", "/schedules/{name:str}/{act:str}", schedules.act),
+        Route("GET", "/deliveries", delivery_pages.show),
+        Route("POST", "/deliveries/{delivery:int}/redeliver", delivery_pages.send_again),
+        Route("GET", "/keys", key_page.show),
+        Route("GET", here, run_pages.show),
+        Route("GET", f"{here}/parts", run_pages.update),
+        Route("GET", f"{here}/report.html", run.report),
+        Route("GET", f"{here}/results.{{suffix:str}}", downloads.send),
+        Route("GET", f"{here}/history", run_history.show),
+        Route("GET", f"{here}/images", image_pages.grid),
+        Route("GET", f"{here}/images/{{image:int}}", image_pages.show),
+        Route("GET", f"{here}/images/{{image:int}}/energies.svg", images.energies),
+        Route("GET", f"{here}/{{act:str}}", actions.ask),
+        Route("POST", f"{here}/{{act:str}}", actions.act),
     ]
+
+
+def _redeliver(service: Service, visit: Visit, number: int) -> None:
+    only = visit.visitor.only
+    with service.database.reading() as session:
+        found = deliveries_listing.summary(session, number, only)
+    if not visit.visitor.is_admin and found.owner != visit.visitor.name:
+        message = f"message {number} is not one of key {visit.visitor.name!r}"
+        raise RequestRefused(message, 403, "log in with a key of its owner, or one of scope admin")
+    deliveries.redeliver(service.database, number)
 
 
 def _change(

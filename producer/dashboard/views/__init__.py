@@ -1,8 +1,15 @@
-"""The pages, one file for each; each is a function from a visit to a response.
+"""The pages of runs, one file for each; each is a function from a visit to a response.
 
-runs.py      the list of runs
-run.py       one run, its report and its buttons
-image.py     one image, and the energies of its reads
-solvers.py   the solvers with qubits, chips and embeddings
-overview.py  queries behind the lists of runs and solvers
+    lists/  pages that are tables of everything else
+
+runs.py         the list of runs: search, filters, orders
+run.py          one run, and its report
+run_parts.py    the parts of that page, of which only those that changed are sent
+run_history.py  what failed, and what happened
+actions.py      pause, resume, cancel and delete, for one run or chosen ones
+images.py       a grid of the images of a run, and one image
+compare.py      two runs of the same images
+downloads.py    results as a file
+submit.py       a form that submits images
+overview.py     queries behind the lists of runs and solvers
 """

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from producer.dashboard.web.listing import kind_of
 from schema.quantities import time_text
 
 
@@ -21,7 +22,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"time": time_text, "cell": _table_cell, "when": time_tag}
+    templates.filters |= {"time": time_text, "cell": _table_cell, "when": time_tag, "kind": kind_of}
     return templates
 
 

@@ -26,6 +26,7 @@ from schema.errors import (
     AnnealqError,
     BrokerUnavailable,
     Corrupt,
+    InputError,
     NotFound,
     ParameterError,
     RequestRefused,
@@ -39,8 +40,14 @@ _MAX_FIELDS = 1_100  # of a form that is not an upload: a thousand chosen runs, 
 _YEAR = "public, max-age=31536000, immutable"
 
 
-Route = tuple[str, str, View]
-"""Method, path and function of a page."""
+@dataclass(frozen=True)
+class Route:
+    """Method, path and function of a page; its form may carry up to ``max_files`` files."""
+
+    method: str
+    path: str
+    view: View
+    max_files: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ class Site:
 
     def app(self) -> Starlette:
         """Return the pages as an application for `/`."""
-        routes = [HttpRoute(path, self._page(view), methods=[method]) for method, path, view in self.routes]
+        routes = [HttpRoute(each.path, self._page(each), methods=[each.method]) for each in self.routes]
         routes += [
             HttpRoute("/login", self.login, methods=["POST"]),
             HttpRoute("/logout", self.logout, methods=["POST"]),
@@ -97,29 +104,29 @@ class Site:
             return await self._not_found(request, None)
         return Response(asset.body, media_type=asset.media_type, headers={**HEADERS, "Cache-Control": _YEAR})
 
-    def _page(self, view: View) -> Callable[[Request], Any]:
+    def _page(self, route: Route) -> Callable[[Request], Any]:
 
-        @functools.wraps(view)
+        @functools.wraps(route.view)
         async def answer(request: Request) -> Response:
+            visitor = None
             try:
                 visitor = await self.run(self._admit, request)
-            except AnnealqError as error:
-                return _refusal(request, None, error)
-            # Nothing of the body is read before the visitor is known.
-            form = FormData()
-            if request.method == "POST":
-                form = await request.form(max_files=0, max_fields=_MAX_FIELDS)
-            visit = Visit(self.database, request, visitor, form)
-            try:
-                answer = await self.run(self._view, view, visit)
-                if isinstance(answer, Drawing):
-                    answer = await self.renderings.get(answer)
+                # Nothing of the body is read before the visitor is known.
+                if request.method != "POST":
+                    return await self._answer(route.view, Visit(self.database, request, visitor, FormData()))
+                async with request.form(max_files=route.max_files, max_fields=_MAX_FIELDS) as form:
+                    return await self._answer(route.view, Visit(self.database, request, visitor, form))
             except AnnealqError as error:
                 return _refusal(request, visitor, error)
-            for name, value in HEADERS.items():
-                answer.headers.setdefault(name, value)
-            return answer
 
+        return answer
+
+    async def _answer(self, view: View, visit: Visit) -> Response:
+        answer = await self.run(self._view, view, visit)
+        if isinstance(answer, Drawing):
+            answer = await self.renderings.get(answer)
+        for name, value in HEADERS.items():
+            answer.headers.setdefault(name, value)
         return answer
 
     def _admit(self, request: Request) -> Visitor:
@@ -168,4 +175,6 @@ def _status(error: AnnealqError) -> int:
         return 404
     if isinstance(error, ParameterError | StaleState):
         return 409
+    if isinstance(error, InputError):
+        return 422
     return 500 if isinstance(error, Corrupt) else 503

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from producer.dashboard.web import assets, rendering
 from producer.dashboard.web.drawing import Drawing
+from producer.dashboard.web.listing import Listing
 from producer.dashboard.web.visitor import Visitor
 from schema.database import Database
 from schema.errors import NotFound, RequestRefused
@@ -25,7 +26,10 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_MENU = (("/", "Runs"), ("/solvers", "Solvers"))
+_MENU = (
+    *(("/", "Runs"), ("/submit", "Submit"), ("/networks", "Networks"), ("/workers", "Workers")),
+    *(("/solvers", "Solvers"), ("/schedules", "Schedules"), ("/deliveries", "Deliveries"), ("/keys", "Keys")),
+)
 _LARGEST = 2**63 - 1  # that a database takes
 
 
@@ -65,20 +69,34 @@ class Visit:
         """Return ``template`` with ``values`` as a page."""
         return render(self.request, self.visitor, template, status, **values)
 
+    def render_listings(
+        self, title: str, listings: Sequence[Listing], *, text: str | None = None, older: str | None = None
+    ) -> Response:
+        """Return a page of ``listings`` with ``title``, ``text`` above them, and a link to ``older`` rows."""
+        return self.render("listings.html.j2", title=title, listings=listings, text=text, older=older)
+
     def go(self, path: str, said: str | None = None) -> Response:
         """Lead the browser to ``path`` below the root, which then shows the message ``said``."""
         message = "" if said is None else f"{'&' if '?' in path else '?'}said={quote(said)}"
         return RedirectResponse(f"{self.root}{path}{message}", 303)
 
-    def check_may_act(self) -> None:
-        """Raise RequestRefused (403) if the visitor may only look, or another site sent the request."""
+    def check_may_act(self, *, admin: bool = False) -> None:
+        """Raise RequestRefused (403) if the visitor may only look, or another site sent the request.
+
+        With ``admin``, only admins may act.
+        """
         refuse_foreign(self.request)
+        if admin:
+            self.check_admin()
         if not self.visitor.may_act:
-            raise RequestRefused(
-                f"key {self.visitor.name!r} may only look",
-                403,
-                "log in with a key of scope submit to change runs",
-            )
+            message = f"key {self.visitor.name!r} may only look"
+            raise RequestRefused(message, 403, "log in with a key of scope submit to change runs")
+
+    def check_admin(self) -> None:
+        """Raise RequestRefused (403) if the visitor is no admin."""
+        if not self.visitor.is_admin:
+            message = f"key {self.visitor.name!r} has no scope admin, which this page needs"
+            raise RequestRefused(message, 403, "log in with a key of scope admin")
 
 
 View = Callable[[Visit], Response | Drawing]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 
@@ -21,17 +22,22 @@ class Visitor:
 
     Attributes:
         name: of the owner of the API key; None for this machine.
-        may_act: the visitor may pause, resume and cancel runs.
+        may_act: the visitor may submit runs, and pause, resume and cancel them.
+        is_admin: the visitor may also change what belongs to nobody: networks, schedules, budgets.
         only: the owners whose runs the visitor sees; None for all runs.
         check: raises NotFound for a run that the visitor does not see.
+        submit: enqueues a run from the fields and files of a form and an idempotency key; returns its number,
+            or raises InputError for what cannot be used.
         change: performs an action on a run, with the options of the action; raises RequestRefused if the run
             belongs to another owner, or the visitor may not use an option.
     """
 
     name: str | None
     may_act: bool
+    is_admin: bool
     only: tuple[int, ...] | None
     check: Callable[[int], None]
+    submit: Callable[[list[tuple[str, UploadFile | str]], str], int]
     change: Change
 
 

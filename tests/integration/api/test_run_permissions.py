@@ -18,6 +18,7 @@ from producer.api.core.settings import load as load_api
 from producer.api.keys import keys
 from producer.api.keys.keys import Scope
 from producer.api.routes import pages
+from producer.api.routes.submissions.submissions import enqueue_parts
 from producer.networks.chosen import ChosenNetwork
 from producer.runs.enqueue import enqueue_run
 from schema.database import Database
@@ -37,7 +38,7 @@ def routes() -> list[tuple[str, str]]:
     """Return method and path of every route of the API and of the pages."""
     service = Service.build(load(database_url="sqlite://"), load_api(), is_private=True)
     try:
-        api, shown = app.build(service), pages.dashboard(service).app()
+        api, shown = app.build(service), pages.dashboard(service, enqueue_parts).app()
     finally:
         service.database.dispose()
     included = [route for router in app.ROUTERS for route in router.routes]
@@ -55,7 +56,11 @@ def of_a_run(run: int) -> list[tuple[str, str]]:
     for method, path in routes():
         if "{run" not in path:
             continue
-        filled = re.sub(r"\{run(:int)?\}", str(run), path).replace("{image:int}", "0")
+        filled = (
+            re.sub(r"\{run(:int)?\}", str(run), path)
+            .replace("{image:int}", "0")
+            .replace("{suffix:str}", "csv")
+        )
         acts = CHANGES if "{act:str}" in filled else ("",)
         found += [(method, filled.replace("{act:str}", act)) for act in acts]
     return found

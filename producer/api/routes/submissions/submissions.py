@@ -54,7 +54,7 @@ IdempotencyKey = Annotated[
 
 def carries_images(method: str, path: str) -> bool:
     """Return whether a request with ``method`` to ``path`` sends images, so that its body may be large."""
-    return method == "POST" and path == "/v1/runs"
+    return method == "POST" and path in ("/v1/runs", "/submit")
 
 
 @router.post(
@@ -104,18 +104,20 @@ def _from_json(service: Service, caller: Caller, body: bytes, key: str | None) -
         images = uploads.read_uri(sent.uri, sent, service.api)
     else:
         images = uploads.read_numbers(sent)
-    return _respond(service, caller, images, sent, key)
+    return _respond(service, enqueue(service, caller, images, sent, key))
 
 
 async def _from_form(request: HttpRequest, service: Service, caller: Caller, key: str | None) -> JSONResponse:
     form = request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD)
     async with form as parts:
-        return await service.pools.writes.run(_with_form, service, caller, parts.multi_items(), key)
+        enqueued = await service.pools.writes.run(enqueue_parts, service, caller, parts.multi_items(), key)
+        return await service.pools.writes.run(_respond, service, enqueued)
 
 
-def _with_form(
+def enqueue_parts(
     service: Service, caller: Caller, parts: list[tuple[str, UploadFile | str]], key: str | None
-) -> JSONResponse:
+) -> Enqueued:
+    """Enqueue a run from the fields and files of a form, as `enqueue` does with ``key``; raise as it does."""
     sent = options.from_form([(name, part) for name, part in parts if isinstance(part, str)])
     files = _files(parts)
     if len(files["labels"]) > 1 or bool(files["images"]) == (sent.uri is not None):
@@ -126,7 +128,7 @@ def _with_form(
         images = uploads.read_uri(sent.uri, sent, service.api)
     else:
         images = uploads.read_files(files["images"], next(iter(files["labels"]), None), sent, service.api)
-    return _respond(service, caller, images, sent, key)
+    return enqueue(service, caller, images, sent, key)
 
 
 def _files(parts: list[tuple[str, UploadFile | str]]) -> dict[str, list[SentFile]]:
@@ -140,10 +142,7 @@ def _files(parts: list[tuple[str, UploadFile | str]]) -> dict[str, list[SentFile
     return files
 
 
-def _respond(
-    service: Service, caller: Caller, images: ImageSet, body: RunBodyOptions, key: str | None
-) -> JSONResponse:
-    run = enqueue(service, caller, images, body, key)
+def _respond(service: Service, run: Enqueued) -> JSONResponse:
     state = RunState.QUEUED if run.created else _state(service, run.id)
     answer = {"run_id": run.id, "state": state, "created": run.created, "links": links(run.id)}
     return JSONResponse(answer, 202 if run.created else 200, {"Location": links(run.id)["self"]})

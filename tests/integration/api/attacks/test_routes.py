@@ -74,14 +74,17 @@ RULES = {
             *("GET /v1/networks", "GET /v1/networks/{name}"),
             *("GET /v1/embeddings", "GET /v1/embeddings/{embedding}"),
             *("GET /", "GET /runs/parts", "GET /solvers", "GET /embeddings/{embedding:int}.png"),
+            *("GET /compare", "GET /submit", "GET /networks", "GET /workers", "GET /workers/parts"),
+            *("GET /deliveries", "GET /keys"),
         ),
         Needs.READ,
     ),
-    **dict.fromkeys(("POST /v1/runs", "POST /v1/webhooks/test", "POST /runs"), Needs.SUBMIT),
+    **dict.fromkeys(("POST /v1/runs", "POST /v1/webhooks/test", "POST /runs", "POST /submit"), Needs.SUBMIT),
     **dict.fromkeys(
         (
             *("GET /v1/schedules", "GET /v1/schedules/{name}", "DELETE /v1/schedules/{name}"),
             *(f"POST /v1/schedules/{{name}}/{action}" for action in ("pause", "resume", "run")),
+            *("GET /schedules", "POST /schedules/{name:str}/{act:str}", "POST /networks"),
         ),
         Needs.ADMIN,
     ),
@@ -91,7 +94,7 @@ RULES = {
             *(f"GET /v1/runs/{{run}}/{part}" for part in ("results", "events", "deliveries")),
             *("GET /runs/{run:int}", "GET /runs/{run:int}/{act:str}"),
             *(f"GET /runs/{{run:int}}/{part}" for part in ("parts", "report.html", "history", "images")),
-            "GET /runs/{run:int}/images/{image:int}",
+            *("GET /runs/{run:int}/results.{suffix:str}", "GET /runs/{run:int}/images/{image:int}"),
             "GET /runs/{run:int}/images/{image:int}/energies.svg",
         ),
         Needs.SEES,
@@ -100,13 +103,13 @@ RULES = {
         (
             *("PATCH /v1/runs/{run}", "DELETE /v1/runs/{run}", "POST /runs/{run:int}/{act:str}"),
             *(f"POST /v1/runs/{{run}}/{action}" for action in ("cancel", "pause", "resume", "rescore")),
-            "POST /v1/deliveries/{delivery}/redeliver",
+            *("POST /v1/deliveries/{delivery}/redeliver", "POST /deliveries/{delivery:int}/redeliver"),
         ),
         Needs.OWNS,
     ),
 }
 # Allowed callers of these learn that there is no such thing, of which they may know.
-NAMES_NOTHING = re.compile(r"\{(name|code|file|digest|embedding)[:}]")
+NAMES_NOTHING = re.compile(r"\{(name|code|file|digest|embedding|suffix)[:}]")
 COSTLY = "GET /runs/{run:int}/images/{image:int}/energies.svg"  # starts a program
 UNKNOWN, FORBIDDEN, MISSING = 401, 403, 404
 
@@ -167,7 +170,7 @@ def test_each_caller_may_do_what_its_key_permits_and_nothing_else(
         # Another run for each route that may change it.
         run = finished if method == "GET" else send(callers["owner"], npz(2), reads=5).json()["run_id"]
         filled = re.sub(r"\{run(:int)?\}", str(run), path).replace("{act:str}", "pause")
-        filled = filled.replace("{delivery}", str(message)).replace("{image:int}", "0")
+        filled = re.sub(r"\{delivery(:int)?\}", str(message), filled).replace("{image:int}", "0")
         filled = filled.replace("/v1/events", f"/v1/events?run={run}")
         filled = re.sub(r"\{embedding(:int)?\}", "999", filled)
         filled = re.sub(r"\{\w+(:str)?\}", "nothing", filled)

@@ -1,0 +1,9 @@
+"""Pages that are tables of everything but runs, one file for each.
+
+workers.py     workers: who is alive, and what they do
+networks.py    networks with their accuracies, and their calibrations
+solvers.py     QPUs with their queue, price and health; chips and embeddings
+schedules.py   schedules, and the plan of the coming windows
+keys.py        API keys and what was used of their limits
+deliveries.py  messages to webhooks, which can be sent again
+"""

@@ -1,0 +1,93 @@
+"""Networks with their accuracies, and the calibrations of each."""
+
+from __future__ import annotations
+
+import json
+
+from starlette.responses import Response
+
+from producer.calibration import queries as calibrations
+from producer.calibration.queries import CalibrationSummary
+from producer.dashboard.web.listing import Button, Cell, Listing, Mark
+from producer.dashboard.web.visit import Visit
+from producer.networks import naming, queries
+from producer.networks.queries import NetworkSummary
+from schema.errors import ParameterError
+from schema.quantities import count_text
+
+
+def show(visit: Visit) -> Response:
+    """Show all networks and calibrations for ``visit``."""
+    with visit.database.reading() as session:
+        networks = queries.networks(session)
+        fitted = [each for one in networks for each in calibrations.of_network(session, one.network_id)]
+    is_admin = visit.visitor.is_admin
+    columns = ("network", "state", "images", "classes", "origin", "held-out accuracy", "default", "created")
+    listings = [
+        Listing(
+            title="",
+            caption="newest first",
+            columns=(*columns, "") if is_admin else columns,
+            rows=[[*_network(one), *([_button(one)] if is_admin else [])] for one in networks],
+            empty="No network yet: annealq networks train, or the first run installs a shipped one.",
+        ),
+        Listing(
+            title="Calibrations",
+            caption="parameters fitted on labelled images, by network",
+            columns=("id", "network", "solver", "state", "images", "accuracy", "parameters", "finished"),
+            rows=[_calibration(each) for each in fitted],
+            empty="No calibration yet: annealq networks calibrate NETWORK DATA.",
+        ),
+    ]
+    return visit.render(
+        "listings.html.j2", title="Networks", text=None, older=None, parts=None, listings=listings
+    )
+
+
+def choose(visit: Visit) -> Response:
+    """Make the network in the form of ``visit`` the default of its size, or no longer."""
+    visit.check_may_act(admin=True)
+    name = str(visit.form.get("network", ""))
+    if not name:
+        raise ParameterError("no network was named: use the buttons of this page")
+    if visit.form.get("default") == "yes":
+        network = naming.set_default(visit.database, name)
+        return visit.go("/networks", f"{network.pinned} is the default for {network.size}")
+    network = naming.unset_default(visit.database, name)
+    return visit.go("/networks", f"{network.pinned} is no longer the default for {network.size}")
+
+
+def _network(network: NetworkSummary) -> list[Cell]:
+    accuracy = network.own_accuracy
+    state = Mark(network.state, "wrong") if network.error else network.state
+    return [
+        network.pinned,
+        state,
+        f"{network.height} x {network.width}",
+        len(network.classes),
+        network.origin,
+        "" if accuracy is None else f"{accuracy:.2%}",
+        "default" if network.is_default else "",
+        network.created_at,
+    ]
+
+
+def _button(network: NetworkSummary) -> Cell:
+    if network.state != "ready":
+        return None
+    text = "No default" if network.is_default else "Make default"
+    fields = (("network", network.pinned), ("default", "" if network.is_default else "yes"))
+    return Button(text, "/networks", f"{text}: {network.pinned}", fields)
+
+
+def _calibration(calibration: CalibrationSummary) -> list[Cell]:
+    return [
+        str(calibration.calibration_id),
+        calibration.network,
+        calibration.solver,
+        Mark(calibration.state, "wrong") if calibration.error else calibration.state,
+        f"{count_text(calibration.images, 'image')} of {calibration.name}",
+        "" if calibration.accuracy is None else f"{calibration.accuracy:.2%}",
+        calibration.error or json.dumps(calibration.parameters or {}, sort_keys=True),
+        calibration.finished_at,
+    ]
