@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from producer.dashboard.web.listing import Link, Listing
+from producer.dashboard.web.tables import Link, PageTable
 from producer.dashboard.web.visit import Visit
 from producer.reports.comparison import RunComparison, compare_runs
 from producer.runs import queries
 from schema.errors import ParameterError
+from schema.quantities import count_text
 
 _MAX_CHOICES = 50  # newest runs that are offered
 _MAX_IMAGES = 200_000  # of a run; more take seconds
@@ -46,18 +47,18 @@ def _compare(visit: Visit, first: int, second: int) -> RunComparison:
         images = queries.run(session, first).images
         if images > _MAX_IMAGES:
             raise ParameterError(
-                f"run {first} has {images:,} images, and a page compares at most {_MAX_IMAGES:,}: use "
+                f"run {first} has more images than the {_MAX_IMAGES:,} that a page compares: use "
                 f"`annealq runs compare {first} {second}`"
             )
         return compare_runs(session, first, second)
 
 
-def _differences(comparison: RunComparison) -> Listing:
+def _differences(comparison: RunComparison) -> PageTable:
     first, second = comparison.runs
     shown = comparison.differences[:_SHOWN]
-    return Listing(
+    return PageTable(
         title="Where they differ",
-        caption=f"{len(comparison.differences):,} images, the first {len(shown):,} of them",
+        caption=f"{count_text(len(comparison.differences), 'image')}, of which {len(shown):,} are shown",
         columns=("image", "true class", f"run {first}", f"run {second}"),
         rows=[
             [

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from producer.dashboard.web.listing import kind_of
+from producer.dashboard.web.tables import kind_of
 from schema.quantities import time_text
 
 

@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from producer.dashboard.web import assets, rendering
 from producer.dashboard.web.drawing import Drawing
-from producer.dashboard.web.listing import Listing
+from producer.dashboard.web.tables import PageTable
 from producer.dashboard.web.visitor import Visitor
 from schema.database import Database
 from schema.errors import NotFound, RequestRefused
@@ -70,7 +70,7 @@ class Visit:
         return render(self.request, self.visitor, template, status, **values)
 
     def render_listings(
-        self, title: str, listings: Sequence[Listing], *, text: str | None = None, older: str | None = None
+        self, title: str, listings: Sequence[PageTable], *, text: str | None = None, older: str | None = None
     ) -> Response:
         """Return a page of ``listings`` with ``title``, ``text`` above them, and a link to ``older`` rows."""
         return self.render("listings.html.j2", title=title, listings=listings, text=text, older=older)

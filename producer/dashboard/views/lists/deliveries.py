@@ -9,7 +9,7 @@ from typing import Protocol
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from producer.dashboard.web.listing import Button, Cell, Link, Listing, Mark
+from producer.dashboard.web.tables import Button, Cell, Link, Mark, PageTable
 from producer.dashboard.web.visit import Visit
 from schema.states import DeliveryState
 
@@ -63,7 +63,7 @@ class DeliveryPages:
         before = visit.asked_number("before")
         with visit.database.reading() as session:
             found = self._read(session, _PAGE, before=before, owned_by=visit.visitor.only)
-        listing = Listing(
+        listing = PageTable(
             title="",
             caption="newest first",
             columns=(

@@ -9,7 +9,7 @@ from typing import Protocol
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from producer.dashboard.web.listing import Cell, Listing, Mark
+from producer.dashboard.web.tables import Cell, Mark, PageTable
 from producer.dashboard.web.visit import Visit
 
 
@@ -54,7 +54,7 @@ class KeyPage:
             keys = self._read(session, now)
         if not visit.visitor.is_admin:
             keys = [key for key in keys if key.name == visit.visitor.name]
-        listing = Listing(
+        listing = PageTable(
             title="",
             caption="newest first; days are UTC",
             columns=(

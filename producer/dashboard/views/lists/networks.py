@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from producer.calibration import queries as calibrations
 from producer.calibration.queries import CalibrationSummary
-from producer.dashboard.web.listing import Button, Cell, Listing, Mark
+from producer.dashboard.web.tables import Button, Cell, Mark, PageTable
 from producer.dashboard.web.visit import Visit
 from producer.networks import naming, queries
 from producer.networks.queries import NetworkSummary
@@ -24,14 +24,14 @@ def show(visit: Visit) -> Response:
     is_admin = visit.visitor.is_admin
     columns = ("network", "state", "images", "classes", "origin", "held-out accuracy", "default", "created")
     listings = [
-        Listing(
+        PageTable(
             title="",
             caption="newest first",
             columns=(*columns, "") if is_admin else columns,
             rows=[[*_network(one), *([_button(one)] if is_admin else [])] for one in networks],
             empty="No network yet: annealq networks train, or the first run installs a shipped one.",
         ),
-        Listing(
+        PageTable(
             title="Calibrations",
             caption="parameters fitted on labelled images, by network",
             columns=("id", "network", "solver", "state", "images", "accuracy", "parameters", "finished"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from producer.dashboard.web.listing import Button, Cell, Link, Listing, Mark
+from producer.dashboard.web.tables import Button, Cell, Link, Mark, PageTable
 from producer.dashboard.web.visit import Visit
 from producer.planning import schedules, workload
 from producer.planning.forecast import Forecast, forecast
@@ -21,14 +21,14 @@ def show(visit: Visit) -> Response:
         found = schedules.list_all(session)
         plan = forecast(workload.waiting_runs(session), visit.database.now(session))
     listings = [
-        Listing(
+        PageTable(
             title="",
             caption="requests that become runs when they are due",
             columns=("schedule", "state", "due", "time zone", "next", "latest", "", ""),
             rows=[_schedule(each) for each in found],
             empty="No schedule yet: annealq schedules add NAME CRON DATA.",
         ),
-        Listing(
+        PageTable(
             title="The plan",
             caption=f"until {time_text(plan.until)}: {plan.qpu_us / 1e6:,.3f} s of QPU time expected",
             columns=(

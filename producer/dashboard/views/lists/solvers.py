@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from producer.dashboard.report import run_report
 from producer.dashboard.views import overview
-from producer.dashboard.web.listing import Cell, Link, Listing, Mark
+from producer.dashboard.web.tables import Cell, Link, Mark, PageTable
 from producer.dashboard.web.visit import Visit
 from producer.embeddings import chips
 from producer.embeddings import queries as embeddings
@@ -28,66 +30,7 @@ def show(visit: Visit) -> Response:
         qpus = _qpus(session)
         found, known = embeddings.summaries(session), chips.summaries(session)
         deprecated = [f"{one.solver}: {one.name}: {one.text}" for one in chips.deprecations(session)]
-    listings = [
-        Listing(
-            title="",
-            caption="open problems and charges of each solver",
-            columns=(
-                *("solver", "state", "reserved", "being submitted", "submitted"),
-                *("seconds charged today (UTC)", "this month", "in all"),
-            ),
-            rows=[
-                [
-                    each["name"],
-                    Mark(each["state"], each["colour"]),
-                    *(each[state] for state in ("reserved", "sending", "sent")),
-                    *(round(each[name] / 1e6, 3) for name in ("today_us", "month_us", "charged_us")),
-                ]
-                for each in solvers
-            ],
-            empty="No problems have been submitted to a solver with qubits yet.",
-        ),
-        Listing(
-            title="QPUs",
-            caption="queue and price: problems in flight, and what answered ones were charged",
-            columns=(
-                "QPU",
-                "in flight",
-                "answered",
-                "failed",
-                "us a problem",
-                "us an image",
-                "seconds in all",
-            ),
-            rows=qpus,
-            empty="No problem has been sent to a QPU yet.",
-        ),
-        Listing(
-            title="Chips",
-            caption="health of working graphs, those used last first",
-            columns=(
-                "chip",
-                "graph",
-                "qubits",
-                "couplers",
-                "good problems",
-                "compared with its past",
-                "seen",
-            ),
-            rows=[_chip(chip) for chip in known],
-            empty="No chip is known yet.",
-        ),
-        Listing(
-            title="Embeddings",
-            caption="newest first",
-            columns=(
-                *("id", "network", "chip", "graph", "state", "tiles", "qubits", "longest chain"),
-                *("search, seconds", "problems"),
-            ),
-            rows=[_embedding(each) for each in found],
-            empty="No embedding yet.",
-        ),
-    ]
+    listings = [_solver_table(solvers), _qpu_table(qpus), _chip_table(known), _embedding_table(found)]
     text = None if not deprecated else "Deprecated: " + "; ".join(deprecated)
     return visit.render(
         "listings.html.j2", title="Solvers", text=text, older=None, parts=None, listings=listings
@@ -100,6 +43,76 @@ def embedding_png(visit: Visit) -> Response:
         summary = embeddings.embedding(session, visit.number("embedding"))
         drawing, _ = run_report.chip_png(session, summary)
     return Response(drawing, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+
+
+def _solver_table(solvers: list[dict[str, Any]]) -> PageTable:
+    return PageTable(
+        title="",
+        caption="open problems and charges of each solver",
+        columns=(
+            *("solver", "state", "reserved", "being submitted", "submitted"),
+            *("seconds charged today (UTC)", "this month", "in all"),
+        ),
+        rows=[
+            [
+                each["name"],
+                Mark(each["state"], each["colour"]),
+                *(each[state] for state in ("reserved", "sending", "sent")),
+                *(round(each[name] / 1e6, 3) for name in ("today_us", "month_us", "charged_us")),
+            ]
+            for each in solvers
+        ],
+        empty="No problems have been submitted to a solver with qubits yet.",
+    )
+
+
+def _qpu_table(qpus: list[list[Cell]]) -> PageTable:
+    return PageTable(
+        title="QPUs",
+        caption="queue and price: problems in flight, and what answered ones were charged",
+        columns=(
+            "QPU",
+            "in flight",
+            "answered",
+            "failed",
+            "us a problem",
+            "us an image",
+            "seconds in all",
+        ),
+        rows=qpus,
+        empty="No problem has been sent to a QPU yet.",
+    )
+
+
+def _chip_table(known: list[ChipSummary]) -> PageTable:
+    return PageTable(
+        title="Chips",
+        caption="health of working graphs, those used last first",
+        columns=(
+            "chip",
+            "graph",
+            "qubits",
+            "couplers",
+            "good problems",
+            "compared with its past",
+            "seen",
+        ),
+        rows=[_chip(chip) for chip in known],
+        empty="No chip is known yet.",
+    )
+
+
+def _embedding_table(found: list[EmbeddingSummary]) -> PageTable:
+    return PageTable(
+        title="Embeddings",
+        caption="newest first",
+        columns=(
+            *("id", "network", "chip", "graph", "state", "tiles", "qubits", "longest chain"),
+            *("search, seconds", "problems"),
+        ),
+        rows=[_embedding(each) for each in found],
+        empty="No embedding yet.",
+    )
 
 
 def _qpus(session: Session) -> list[list[Cell]]:

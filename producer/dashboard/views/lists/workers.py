@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from producer.dashboard.web.listing import Cell, Link, Listing, Mark
 from producer.dashboard.web.parts import LivePage, render_part
+from producer.dashboard.web.tables import Cell, Link, Mark, PageTable
 from producer.dashboard.web.visit import Visit
 from producer.progress.workers import WorkerState, WorkerSummary, list_workers
 from schema.quantities import duration_text
@@ -34,8 +34,8 @@ def _page(visit: Visit) -> LivePage:
     return LivePage({"workers": part}, "Workers", "none", _EVERY_S)
 
 
-def _listing(session: Session, now: datetime, visit: Visit) -> Listing:
-    return Listing(
+def _listing(session: Session, now: datetime, visit: Visit) -> PageTable:
+    return PageTable(
         title="",
         caption="processes of workers, those seen last first",
         columns=("worker", "state", "does", "since", "run", "last seen", "started", "version"),

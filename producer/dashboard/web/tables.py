@@ -37,7 +37,7 @@ Cell = str | int | float | datetime | Link | Mark | Button | None
 
 
 @dataclass(frozen=True)
-class Listing:
+class PageTable:
     """A table. Numbers and their columns are aligned right; the first column names the row.
 
     Attributes:
