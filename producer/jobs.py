@@ -38,7 +38,7 @@ def submit(
     key: str | None = None,
     *,
     choose_network: Callable[[ImageSet, str | None], ChosenNetwork] | None = None,
-    asked: Mapping[str, Any] | None = None,
+    submission: Mapping[str, Any] | None = None,
     also: Callable[[Session, int], None] | None = None,
     notify: Callable[[], None] | None = None,
 ) -> tuple[Enqueued, CalibrationChoice | None]:
@@ -47,7 +47,7 @@ def submit(
     Args:
         key: idempotency key; the same key is the same run.
         choose_network: chooses the network for images by its name, instead of `provide`.
-        asked: what was asked besides the content, instead of what ``request`` says of it.
+        submission: as in `RunOptions`; by default what ``request`` asks besides the content, with a key.
         also: writes more about a new run, given its id, in the same transaction; an error undoes all.
         notify: notifies the workers of a new run, instead of a hint through the broker.
 
@@ -71,9 +71,9 @@ def submit(
     parameters, calibration = complete_parameters(app.database, request, network, key)
     calibrated_by = None if calibration is None else calibration.id
     options = request.options(_now(app.database, request), key, calibrated_by)
-    if key is not None and asked is None:
-        asked = request.besides_content()
-    options = replace(options, asked=asked)
+    if key is not None and submission is None:
+        submission = {"request": request.besides_content()}
+    options = replace(options, submission=submission)
     run = enqueue_run(app.database, images, network, request.solver, parameters, options, complete)
     if notify is None:
         hints.send(app.settings.broker_url, Message(Task.DISPATCH))

@@ -63,7 +63,7 @@ def enqueue_run(
     try:
         with database.transaction() as session:
             now = database.now(session)
-            enqueued = _find_or_insert(session, run, batches, options.asked, now=now)
+            enqueued = _find_or_insert(session, run, batches, options.submission, now=now)
             if enqueued.created:
                 put_tags(session, enqueued.id, options.tags)
                 if also is not None:
@@ -72,7 +72,7 @@ def enqueue_run(
     except IntegrityError:
         # Another producer committed the same key between our read and our insert.
         with database.reading() as session:
-            return _same_run(session, run, options.asked)
+            return _same_run(session, run, options.submission)
 
 
 def visible_of(session: Session, key: str | None) -> Visible | None:
@@ -204,29 +204,28 @@ def _find_or_insert(
     session: Session,
     run: dict[str, Any],
     batches: list[BatchRow],
-    asked: Mapping[str, Any] | None,
+    submission: Mapping[str, Any] | None,
     *,
     now: datetime,
 ) -> Enqueued:
     key = run["idempotency_key"]
     if key is not None and session.execute(select(Run.id).where(Run.idempotency_key == key)).first():
-        return _same_run(session, run, asked)
+        return _same_run(session, run, submission)
     refuse_unfit(session, run["network_id"], run["solver"], Parameters.from_dict(run["parameters"]))
     inserted = insert_run(session, run, batches, now=now)
-    if asked is not None:
-        values = {"run_id": inserted, "request": dict(asked), "created_at": now}
-        session.execute(insert(RunSubmission).values(values))
+    if submission is not None:
+        session.execute(insert(RunSubmission).values({**submission, "run_id": inserted, "created_at": now}))
     return Enqueued(inserted, created=True)
 
 
-def _same_run(session: Session, run: dict[str, Any], asked: Mapping[str, Any] | None) -> Enqueued:
+def _same_run(session: Session, run: dict[str, Any], submission: Mapping[str, Any] | None) -> Enqueued:
     """Return the run that has the key of ``run``; raise IdempotencyConflict if another request made it."""
     key = run["idempotency_key"]
     query = select(Run, RunSubmission.request).outerjoin(RunSubmission, RunSubmission.run_id == Run.id)
     earlier, request = session.execute(query.where(Run.idempotency_key == key)).one()
     other = _differing_content(earlier, run) if earlier.content_sha256 != run["content_sha256"] else []
-    if request is not None and asked is not None:  # an earlier version stored no request
-        again = json.loads(json.dumps(asked))
+    if request is not None and submission is not None:  # an earlier version stored no request
+        again = json.loads(json.dumps(submission["request"]))
         other += sorted(name for name in {*request, *again} if request.get(name) != again.get(name))
     if other:
         raise IdempotencyConflict(

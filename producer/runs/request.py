@@ -89,7 +89,8 @@ class RunOptions(Validated):
         key: idempotency key; the same key is the same run.
         calibrated_by: id of the calibration that the parameters come from.
         hours: when the run may work.
-        asked: with a key, what was asked besides the content; a repeated request must ask the same.
+        submission: columns of the run's row of `submissions`. Its `request` is what was asked besides the
+            content, which a repeated request must ask again.
     """
 
     batch_size: BatchSize = None
@@ -99,7 +100,7 @@ class RunOptions(Validated):
     budget_us: Budget = None
     hours: InstanceOf[RunHours] = ALWAYS_OPEN
     tags: Tags = ()
-    asked: Mapping[str, Any] | None = None
+    submission: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,9 @@ def serve(
     from schema.settings import load
 
     settings = load()  # a wrong setting is refused before the web framework is imported
-    if missing := [name for name in ("fastapi", "uvicorn", "httpx") if find_spec(name) is None]:
+    if missing := [
+        name for name in ("fastapi", "uvicorn", "httpx", "standardwebhooks") if find_spec(name) is None
+    ]:
         raise StackError(f"the API needs {', '.join(missing)}: pip install 'annealq[serve]'")
     from producer.api import app, server
     from producer.api.core import logs
@@ -32,7 +34,6 @@ def serve(
     from producer.api.load.connections import ConnectionLimits
     from producer.context import database
 
-    logs.configure()
     api, is_private = load_api(), server.is_loopback(host)
     with database(settings) as opened, opened.reading() as session:
         has_keys = keys.exist(session, opened.now(session))
@@ -42,6 +43,7 @@ def serve(
             "or omit --host"
         )
     with server.listen(host, port) as listening:
+        logs.configure()
         service = Service.build(settings, api, is_private=is_private)
         if not has_keys:
             _report("until the first `annealq keys add NAME`, only programs on this machine are served")

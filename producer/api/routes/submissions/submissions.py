@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header
 from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 from starlette.datastructures import UploadFile
 
@@ -31,7 +30,6 @@ from producer.runs import queries
 from producer.webhooks.addresses import check_url
 from schema.errors import ParameterError, RequestRefused
 from schema.states import RunState
-from schema.tables.api import RunSubmission
 
 router = APIRouter(route_class=PooledRoute, tags=["runs"])
 
@@ -175,8 +173,6 @@ def enqueue(
     def also(session: Session, run: int) -> None:
         now = service.database.now(session)
         limits.count_run(session, caller, run, len(images.images), request.solver, now=now)
-        values: dict[str, Any] = {"owner_id": caller.owner_id, **webhook}
-        session.execute(update(RunSubmission).where(RunSubmission.run_id == run).values(values))
 
     run, _ = jobs.submit(
         AppContext(service.settings, service.database),
@@ -184,7 +180,11 @@ def enqueue(
         images,
         None if key is None else _own_key(caller, key),
         choose_network=service.networks.choose,
-        asked=request.besides_content() | _named(body),
+        submission={
+            "owner_id": caller.owner_id,
+            "request": request.besides_content() | _named(body),
+            **webhook,
+        },
         also=also,
         notify=service.notifier.notify,
     )
