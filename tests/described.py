@@ -18,7 +18,7 @@ from schema.settings import load
 @cache
 def description() -> dict[str, Any]:
     """The content of /openapi.json; no database is opened for it."""
-    service = Service.build(load(database_url="sqlite:///absent.db"), load_api(), is_private=True)
+    service = Service.build(load(database_url="sqlite:///absent.db"), load_api())
     return build(service).openapi()
 
 

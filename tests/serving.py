@@ -15,12 +15,14 @@ from producer.api.app import build
 from producer.api.core.service import Service
 from producer.api.core.settings import ApiSettings
 from producer.api.core.settings import load as load_api
+from producer.api.keys.authentication import LocalAccess
 from producer.api.load.connections import ConnectionLimits
 from producer.api.server import Server, listen
 from schema.settings import load
 from tests import described
 
 _MANY = ConnectionLimits(1_000, 1_000)
+THIS_MACHINE = "aqt_" + "t" * 43  # this machine's token
 
 
 @contextmanager
@@ -28,11 +30,12 @@ def serving(
     database_url: str,
     api: ApiSettings | None = None,
     *,
-    is_private: bool = True,
+    local: LocalAccess | None = None,
     limits: ConnectionLimits | None = None,
 ) -> Iterator[str]:
     """Serve until the block ends; yields the address, once it answers."""
-    service = Service.build(load(database_url=database_url), api or load_api(), is_private=is_private)
+    access = local or LocalAccess(THIS_MACHINE)
+    service = Service.build(load(database_url=database_url), api or load_api(), access)
     with socket.socket(proto=socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", 0))
         server = Server(
@@ -51,7 +54,7 @@ def serving(
 
 def serve_forever(database_url: str, port: int) -> None:
     """Serve on ``port`` of this machine: the whole life of a process that a test starts and kills."""
-    service = Service.build(load(database_url=database_url), load_api(), is_private=True)
+    service = Service.build(load(database_url=database_url), load_api(), LocalAccess(THIS_MACHINE))
     with listen("127.0.0.1", port) as listening:
         close = service.progress_feed.close
         Server(build(service), listening, lambda _line: None, close, _MANY).run([listening])
@@ -90,7 +93,7 @@ class ServerProcess:
 
 
 @contextmanager
-def client(address: str, key: str | None = None) -> Iterator[httpx.Client]:
+def client(address: str, key: str | None = THIS_MACHINE) -> Iterator[httpx.Client]:
     """A plain HTTP client, with a key where one is given. Each answer must be one that is described."""
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     hooks = {"response": [described.check]}

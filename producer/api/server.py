@@ -27,8 +27,8 @@ _GRACE_S = 5
 class Server(uvicorn.Server):
     """Serves ``app`` on the bound socket ``listening``.
 
-    Calls ``report`` with one line when it accepts connections, and ``on_shutdown`` before it waits for open
-    ones. ``limits`` are those of connections, lowered if the process may not open as many files.
+    Calls ``report`` with its address when it accepts connections, and ``on_shutdown`` before it waits for
+    open ones. ``limits`` are those of connections, lowered if the process may not open as many files.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Server(uvicorn.Server):
         self._sweeping = loop.create_task(self._connections.sweep())
         host, port = self._listening.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        self._report(f"annealq serves at {address}; documentation: {address}/docs; stop with Ctrl-C")
+        self._report(address)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_shutdown()

@@ -17,6 +17,7 @@ import pytest
 from celery import Celery
 from standardwebhooks.webhooks import Webhook
 
+from producer.api.keys import local_token
 from producer.client import Client, RequestRejected, RunUnsuccessful
 from producer.images.imageset import ImageSet
 from producer.networks import choose
@@ -40,6 +41,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(name, value)
     done = annealq("db", "upgrade")
     assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("ANNEALQ_KEY", local_token.read_or_create(path))
     return path
 
 
@@ -68,7 +70,7 @@ def test_another_service_sends_images_and_reads_what_became_of_them(
     images, labels = digits[0][:200], digits[1][:200]
     made = json.loads(annealq("keys", "add", "service", "--json").stdout)
     with receiving() as receiver, running_stack(empty), served(empty) as address:
-        with Client(address) as stranger, pytest.raises(RequestRejected, match="no API key"):
+        with Client(address, "aq_wrong") as stranger, pytest.raises(RequestRejected, match="not valid"):
             stranger.run(1)
         with Client(address, made["key"]) as client:
             assert httpx.get(f"{address}/readyz", trust_env=False).json()["status"] == "ready"

@@ -47,7 +47,7 @@ def browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Chrome]
 
 @contextmanager
 def served(home: Path) -> Iterator[str]:
-    """`annealq serve` on a home; yields its address."""
+    """`annealq serve` on a home; yields the link that it prints."""
     with (home / "serve.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "producer.cli", "serve", "--port", "0"],
@@ -56,8 +56,8 @@ def served(home: Path) -> Iterator[str]:
             env=os.environ.copy(),
         )
     text = (home / "serve.log").read_text
-    wait_for(lambda: "serves at" in text(), "the API", 60)
-    yield text().split("serves at ")[1].split(";")[0]
+    wait_for(lambda: " in a browser" in text(), "the API", 60)
+    yield text().split("open ")[1].split(" in a browser")[0]
     process.send_signal(signal.SIGINT)
     process.wait(20)
 

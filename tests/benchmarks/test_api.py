@@ -23,6 +23,7 @@ import psutil
 import pytest
 
 import migrations
+from producer.api.keys import local_token
 from producer.client import Client
 from schema.states import RunState
 from tests.benchmarks.conftest import Record
@@ -39,6 +40,7 @@ class Served:
 
     address: str
     started: psutil.Process
+    token: str
 
     def cpu_ms(self) -> float:
         """Processor time, which other programs on the machine change less than they change waiting times."""
@@ -70,7 +72,8 @@ def served(env: dict[str, str], log: Path) -> Iterator[Served]:
     with process("serve", "--port", "0", env=env, says="serves at", log=log) as (said, pid):
         found = re.search(r"serves at (http://[^;]+);", said)
         assert found is not None
-        yield Served(urlsplit(found[1]).netloc, psutil.Process(pid))
+        token = local_token.read_or_create(Path(env["ANNEALQ_HOME"]))
+        yield Served(urlsplit(found[1]).netloc, psutil.Process(pid), token)
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
@@ -84,7 +87,7 @@ def mnist_like(count: int, seed: int) -> bytes:
     return file.getvalue()
 
 
-def post(connection: http.client.HTTPConnection, data: bytes) -> float:
+def post(connection: http.client.HTTPConnection, token: str, data: bytes) -> float:
     """Send images as a form; milliseconds until the run is committed and answered."""
     head = (
         f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="images"; filename="a.npy"\r\n'
@@ -92,7 +95,10 @@ def post(connection: http.client.HTTPConnection, data: bytes) -> float:
     )
     body = head.encode() + data + f"\r\n--{_BOUNDARY}--\r\n".encode()
     start = time.perf_counter()
-    kind = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
+    kind = {
+        "Content-Type": f"multipart/form-data; boundary={_BOUNDARY}",
+        "Authorization": f"Bearer {token}",
+    }
     connection.request("POST", "/v1/runs", body, kind)
     answer = connection.getresponse()
     said = answer.read()
@@ -100,19 +106,19 @@ def post(connection: http.client.HTTPConnection, data: bytes) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def submissions(address: str, clients: int, each: int, every_s: float) -> list[float]:
+def submissions(server: Served, clients: int, each: int, every_s: float) -> list[float]:
     """Milliseconds of every submission of so many clients, each sending one every so many seconds."""
     times: list[float] = []
 
     def send(number: int) -> None:
-        connection = http.client.HTTPConnection(address, timeout=60)
+        connection = http.client.HTTPConnection(server.address, timeout=60)
         bodies = [mnist_like(100, 1000 * number + k) for k in range(each)]
         barrier.wait()
         time.sleep(every_s * number / clients)
         begin = time.perf_counter()
         for k, body in enumerate(bodies):
             time.sleep(max(begin + k * every_s - time.perf_counter(), 0))
-            times.append(post(connection, body))
+            times.append(post(connection, server.token, body))
         connection.close()
 
     barrier = threading.Barrier(clients)
@@ -133,13 +139,12 @@ def test_submissions(record: Record, tmp_path: Path, kind: str, request: pytest.
         _, url = request.getfixturevalue("own_server")
     env = {"ANNEALQ_HOME": str(tmp_path / "home"), "ANNEALQ_DATABASE_URL": url}
     with served(env, tmp_path / "log") as server:
-        address = server.address
-        submissions(address, 2, 5, 0.0)  # the network is installed
+        submissions(server, 2, 5, 0.0)  # the network is installed
         before = server.cpu_ms()
-        paced = submissions(address, 8, 30, 0.5)
+        paced = submissions(server, 8, 30, 0.5)
         cost = (server.cpu_ms() - before) / len(paced)
         start = time.perf_counter()
-        pressed = submissions(address, 8, 25, 0.0)
+        pressed = submissions(server, 8, 25, 0.0)
         rate = len(pressed) / (time.perf_counter() - start)
     what = f"submit 100 MNIST images, {kind}, 8 clients"
     record(f"{what}, 16 a second, p50", percentile(paced, 50), "ms")
@@ -156,7 +161,7 @@ def test_one_image_through_an_idle_stack(record: Record, tmp_path: Path) -> None
     with (
         process("up", env=env, says="annealq is up", log=tmp_path / "up"),
         served(env, tmp_path / "log") as server,
-        Client(f"http://{server.address}") as client,
+        Client(f"http://{server.address}", server.token) as client,
     ):
         for seed in range(43):
             start = time.perf_counter()
@@ -176,9 +181,9 @@ def test_a_thousand_readers(record: Record, tmp_path: Path) -> None:
     migrations.upgrade(url)
     env = {"ANNEALQ_HOME": str(tmp_path / "home"), "ANNEALQ_DATABASE_URL": url}
     with served(env, tmp_path / "log") as server:
-        submissions(server.address, 2, 5, 0.0)
+        submissions(server, 2, 5, 0.0)
         before = server.cpu_ms()
-        times, errors = asyncio.run(readers(server.address, 1_000, every_s=5.0, seconds=60.0))
+        times, errors = asyncio.run(readers(server, 1_000, every_s=5.0, seconds=60.0))
         cost = (server.cpu_ms() - before) / len(times)
     record("1,000 readers of a run's state, each every 5 s, for 60 s: errors", errors, "", 0, at_least=False)
     record("the same, p50", percentile(times, 50), "ms")
@@ -186,9 +191,9 @@ def test_a_thousand_readers(record: Record, tmp_path: Path) -> None:
     record("the same, processor time of the server for each", cost, "ms")
 
 
-async def readers(address: str, count: int, every_s: float, seconds: float) -> tuple[list[float], int]:
+async def readers(server: Served, count: int, every_s: float, seconds: float) -> tuple[list[float], int]:
     """Milliseconds of all answers, and how many were none, for connections that stay open."""
-    host, _, port = address.partition(":")
+    host, _, port = server.address.partition(":")
     times: list[float] = []
     errors = 0
     loop = asyncio.get_running_loop()
@@ -198,7 +203,8 @@ async def readers(address: str, count: int, every_s: float, seconds: float) -> t
         nonlocal errors
         await asyncio.sleep(every_s * number / count)
         into, out = await asyncio.open_connection(host, int(port))
-        request = f"GET /v1/runs/{1 + number % 10} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode()
+        head = f"GET /v1/runs/{1 + number % 10} HTTP/1.1\r\nHost: {server.address}\r\n"
+        request = f"{head}Authorization: Bearer {server.token}\r\n\r\n".encode()
         due = loop.time()
         while due < end:
             await asyncio.sleep(max(due - loop.time(), 0))

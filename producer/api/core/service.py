@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from producer.api.core.settings import ApiSettings
-from producer.api.keys.authentication import Authenticator
+from producer.api.keys.authentication import Authenticator, LocalAccess
 from producer.api.live.network_cache import NetworkCache
 from producer.api.live.notifier import Notifier
 from producer.api.live.progress_feed import ProgressFeed
@@ -41,10 +41,10 @@ class Service:
     readiness: ReadinessCheck
 
     @classmethod
-    def build(cls, settings: Settings, api: ApiSettings, *, is_private: bool) -> Service:
+    def build(cls, settings: Settings, api: ApiSettings, local: LocalAccess | None = None) -> Service:
         """Return a service with the database and broker of ``settings``, without connecting to them.
 
-        ``api`` are settings of the API; ``is_private`` says that only this machine can reach it.
+        ``api`` are settings of the API; ``local`` says who needs no API key, by default nobody.
 
         Raises:
             ParameterError: the database's URL cannot be understood.
@@ -59,7 +59,7 @@ class Service:
             settings,
             api,
             database,
-            Authenticator(database, pools, is_private=is_private),
+            Authenticator(database, pools, local or LocalAccess()),
             Notifier(settings.broker_url),
             progress_feed,
             Metrics(database, process),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from producer.api.core.errors import respond
 from producer.api.core.run_permissions import check_own, check_seen
 from producer.api.core.service import Service
 from producer.api.keys import listing as keys_listing
+from producer.api.keys.authentication import SESSION
 from producer.api.keys.keys import Caller, Scope
 from producer.dashboard.views import actions, compare, downloads, images, run, run_history, runs, submit
 from producer.dashboard.views.images import ImagePages
@@ -24,7 +26,7 @@ from producer.dashboard.views.run_parts import RunCaches
 from producer.dashboard.web.renderings import Renderings
 from producer.dashboard.web.site import Route, Site
 from producer.dashboard.web.visit import Visit
-from producer.dashboard.web.visitor import Visitor
+from producer.dashboard.web.visitor import Door, Visitor
 from producer.enqueued import Enqueued
 from producer.runs import control, prune
 from producer.webhooks import deliveries
@@ -38,8 +40,10 @@ _MAX_FILES = 10_001
 def dashboard(service: Service, enqueue: Enqueue) -> Site:
     """Return the pages over ``service``; ``enqueue`` submits a form."""
 
-    def admit(request: Request, key: str | None) -> Visitor:
-        caller = service.authenticator.authenticate_browser(request, Scope.READ, key)
+    authenticator = service.authenticator
+
+    def admit(request: Request, cookie: str | None) -> Visitor:
+        caller = authenticator.identify_visitor(request, Scope.READ, cookie)
         request.state.caller = caller
 
         def check(number: int) -> None:
@@ -53,12 +57,15 @@ def dashboard(service: Service, enqueue: Enqueue) -> Site:
         def send(parts: list[tuple[str, UploadFile | str]], key: str) -> int:
             return enqueue(service, caller, parts, key).id
 
-        name = None if caller.owner_id is None else caller.name
+        name = None if caller.owner_id is None and authenticator.is_open else caller.name
         may_act, is_admin = (caller.scope.allows(scope) for scope in (Scope.SUBMIT, Scope.ADMIN))
         return Visitor(name, may_act, is_admin, caller.only, check, send, change)
 
     renderings = Renderings(service.database, service.pools.programs.run)
-    return Site(service.database, admit, service.pools.pages.run, renderings, respond, _routes(service))
+    # Cookies are not kept apart by port: another server on this machine must not take ours for its own.
+    cookie = f"annealq-{hashlib.sha256(str(service.database.url).encode()).hexdigest()[:8]}"
+    door = Door(cookie, SESSION, admit, authenticator.begin_session, authenticator.end_session)
+    return Site(service.database, door, service.pools.pages.run, renderings, respond, _routes(service))
 
 
 def _routes(service: Service) -> list[Route]:

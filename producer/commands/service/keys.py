@@ -224,6 +224,23 @@ def revoke(name: Name, key: Prefix = None) -> None:
     typer.echo(f"{which} revoked")
 
 
+@app.command()
+def token() -> None:
+    """Print the token of this machine's user, a key of scope admin for the API on this machine.
+
+    It is made when it is first asked for, or by `annealq serve`. To replace it, delete the file `api-token`
+    in the home folder, and start `annealq serve` again.
+
+    A shell stores it for programs by `export ANNEALQ_KEY=$(annealq keys token)`.
+
+    Example: `annealq keys token`.
+    """
+    from producer.api.keys import local_token
+    from schema.settings import load
+
+    typer.echo(local_token.read_or_create(load().home))
+
+
 def _show_new(key: NewKey, *, json: bool) -> None:
     from producer.reports.terminal import print_json
     from schema.quantities import time_text

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.datastructures import FormData
@@ -20,7 +21,7 @@ from producer.dashboard.web import assets
 from producer.dashboard.web.drawing import Drawing
 from producer.dashboard.web.renderings import Renderings
 from producer.dashboard.web.visit import HEADERS, View, Visit, refuse_foreign, render, root_of
-from producer.dashboard.web.visitor import Admit, Visitor
+from producer.dashboard.web.visitor import Door, Visitor
 from schema.database import Database, act_as
 from schema.errors import (
     AnnealqError,
@@ -34,7 +35,6 @@ from schema.errors import (
     StorageError,
 )
 
-COOKIE = "annealq-key"
 _LOG = logging.getLogger("annealq.pages")
 _MAX_FIELDS = 1_100  # of a form that is not an upload: a thousand chosen runs, and a few more
 _YEAR = "public, max-age=31536000, immutable"
@@ -52,7 +52,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Site:
-    """The pages over a database; ``admit`` identifies visitors, ``refuse`` answers programs with an error.
+    """The pages over a database; ``door`` admits visitors, ``refuse`` answers programs with an error.
 
     ``run`` calls functions in threads; ``renderings`` has the threads for what takes seconds.
 
@@ -60,7 +60,7 @@ class Site:
     """
 
     database: Database
-    admit: Admit
+    door: Door
     run: RunInThread
     renderings: Renderings
     refuse: Callable[[AnnealqError], Response]
@@ -77,23 +77,45 @@ class Site:
         return Starlette(routes=routes, exception_handlers={404: self._not_found})
 
     async def login(self, request: Request) -> Response:
-        """Store the API key of ``request`` in a cookie that is hidden from scripts and other sites."""
+        """Begin a session with the API key of ``request``."""
         form = await request.form(max_files=0, max_fields=4)
-        key = str(form.get("key", "")).strip()
-        try:
-            refuse_foreign(request)
-            await self.run(self.admit, request, key)
-        except RequestRefused as refused:
-            return render(request, None, "login.html.j2", refused.status, title="Log in", wrong=str(refused))
-        answer = RedirectResponse(f"{root_of(request)}/", 303)
-        is_secure = request.scope["scheme"] == "https"
-        answer.set_cookie(COOKIE, key, httponly=True, samesite="strict", secure=is_secure, path="/")
-        return answer
+        return await self._enter(request, str(form.get("key", "")).strip(), "/")
 
     async def logout(self, request: Request) -> Response:
-        """Delete the cookie of ``request``."""
+        """End the session of ``request``."""
         answer = RedirectResponse(f"{root_of(request)}/", 303)
-        answer.delete_cookie(COOKIE, path="/")
+        try:
+            refuse_foreign(request)
+            if (cookie := request.cookies.get(self.door.cookie)) is not None:
+                await self.run(self.door.end, cookie)
+        except AnnealqError as error:
+            return _refusal(request, None, error)
+        answer.delete_cookie(self.door.cookie, path="/")
+        return answer
+
+    async def _enter(self, request: Request, key: str, path: str) -> Response:
+        """Begin a session with ``key``, and lead the browser to ``path``.
+
+        Its cookie is hidden from scripts and from other sites, and has nothing of the key.
+        """
+        try:
+            if request.method == "POST":
+                refuse_foreign(request)
+            cookie = await self.run(self.door.begin, request, key)
+        except RequestRefused as refused:
+            return render(request, None, "login.html.j2", refused.status, title="Log in", wrong=str(refused))
+        except AnnealqError as error:
+            return _refusal(request, None, error)
+        answer = RedirectResponse(f"{root_of(request)}{path}", 303, HEADERS)
+        answer.set_cookie(
+            self.door.cookie,
+            cookie,
+            max_age=int(self.door.lifetime.total_seconds()),
+            httponly=True,
+            samesite="strict",
+            secure=request.scope["scheme"] == "https",
+            path="/",
+        )
         return answer
 
     async def asset(self, request: Request) -> Response:
@@ -108,6 +130,8 @@ class Site:
 
         @functools.wraps(route.view)
         async def answer(request: Request) -> Response:
+            if request.method == "GET" and (token := request.query_params.get("token")):
+                return await self._enter(request, token, quote(request.scope["path"]))
             visitor = None
             try:
                 visitor = await self.run(self._admit, request)
@@ -130,7 +154,7 @@ class Site:
         return answer
 
     def _admit(self, request: Request) -> Visitor:
-        return self.admit(request, request.cookies.get(COOKIE))
+        return self.door.admit(request, request.cookies.get(self.door.cookie))
 
     def _view(self, view: View, visit: Visit) -> Response | Drawing:
         """Return what ``view`` answers to ``visit``; a drawing that is stored as its response."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 
 from starlette.datastructures import UploadFile
@@ -41,5 +42,20 @@ class Visitor:
     change: Change
 
 
-Admit = Callable[[Request, str | None], Visitor]
-"""Returns the visitor for a request and the API key of its cookie; raises RequestRefused (401, 403)."""
+@dataclass(frozen=True)
+class Door:
+    """How visitors come in and leave. Each function may raise RequestRefused (401, 403, 429).
+
+    Attributes:
+        cookie: name of the cookie that stores a session.
+        lifetime: of a session.
+        admit: returns the visitor for a request and its cookie, if any.
+        begin: begins a session for a request with a key; returns the value of the cookie.
+        end: ends the session of a cookie.
+    """
+
+    cookie: str
+    lifetime: timedelta
+    admit: Callable[[Request, str | None], Visitor]
+    begin: Callable[[Request, str], str]
+    end: Callable[[str], None]

@@ -10,18 +10,19 @@ import numpy as np
 import pytest
 
 from tests.integration.conftest import some_images
-from tests.serving import client, serving
+from tests.serving import THIS_MACHINE, client, serving
 
 
 @pytest.fixture
-def address(database_url: str) -> Iterator[str]:
+def address(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("ANNEALQ_KEY", THIS_MACHINE)  # for clients
     with serving(database_url) as found:
         yield found
 
 
 @pytest.fixture
 def http(address: str) -> Iterator[httpx.Client]:
-    """Return a client without a key."""
+    """Return a client with this machine's token."""
     with client(address) as opened:
         yield opened
 

@@ -13,6 +13,7 @@ from sqlalchemy import insert, select, update
 
 from producer.api.core.settings import load as load_api
 from producer.api.keys import keys, limits
+from producer.api.keys.authentication import LocalAccess
 from producer.api.keys.keys import KeyLimits, Scope
 from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
@@ -22,7 +23,7 @@ from schema.tables import Batch, Classification, Problem, Run
 from schema.tables.api import ApiKey, Owner
 from tests.integration.api.conftest import npz, refused, send
 from tests.integration.conftest import START, Cli, Clock
-from tests.serving import client, serving
+from tests.serving import THIS_MACHINE, client, serving
 
 
 def ask(address: str, key: str | None, method: str = "GET", path: str = "/v1/runs") -> httpx.Response:
@@ -67,26 +68,29 @@ def until_refused(asked: Callable[[], httpx.Response]) -> httpx.Response:
     return answer
 
 
-def test_without_keys_this_machine_is_served_and_nobody_else(
+def test_this_machines_token_is_a_key_where_only_this_machine_is_served(
     address: str, http: httpx.Client, database: Database, database_url: str
 ) -> None:
-    assert http.get("/v1/runs").status_code == 200
-    refused(http.get("/v1/runs", headers={"Host": "evil.example"}), 403)
-    refused(http.post("/v1/runs", headers={"Origin": "https://evil.example"}), 403)
-    key = keys.add(database, "first", Scope.READ).key
-    answer = until_refused(lambda: http.get("/v1/runs"))
+    answer = ask(address, None)
+    refused(answer, 401)
     assert answer.headers["WWW-Authenticate"] == "Bearer"
-    assert ask(address, key).status_code == 200
+    refused(ask(address, THIS_MACHINE[:-1] + "u"), 401)
+    key = keys.add(database, "first", Scope.READ).key
+    for valid in (THIS_MACHINE, key):
+        assert ask(address, valid).status_code == 200
     keys.revoke(database, "first")
     until_refused(lambda: ask(address, key))
-    refused(ask(address, None), 401)
-    with serving(database_url, is_private=False) as public:
+    assert http.get("/v1/runs").status_code == 200
+    with serving(database_url, local=LocalAccess()) as public:
+        refused(ask(public, THIS_MACHINE), 401)
         refused(ask(public, None), 401)
 
 
 def test_a_public_address_needs_a_key_first(cli: Cli) -> None:
     with pytest.raises(ParameterError, match="annealq keys add"):
         cli("serve", "--host", "0.0.0.0", "--port", "0")  # noqa: S104
+    with pytest.raises(ParameterError, match="--no-auth"):
+        cli("serve", "--host", "0.0.0.0", "--port", "0", "--no-auth")  # noqa: S104
 
 
 def test_scopes(address: str, database: Database, network: ChosenNetwork) -> None:

@@ -33,7 +33,7 @@ from schema.messages import Message, Task
 from schema.tables import Event, Run
 from tests.integration.conftest import some_images, work_off
 from tests.proxies import CUT, RESET, SWALLOW, Proxy, answer, proxying
-from tests.serving import ServerProcess
+from tests.serving import THIS_MACHINE, ServerProcess
 from worker.context import Context
 
 IMAGES = some_images(30).images
@@ -284,7 +284,7 @@ def test_kills_of_the_server_cost_seconds_and_no_result(
     server: ServerProcess, database: Database, context: Context, working: ChosenNetwork
 ) -> None:
     """kill -9 in mid-submit and in mid-wait: the client ends with one run and all of its results."""
-    with proxying(server.address) as proxy, Client(proxy.address) as annealq:
+    with proxying(server.address) as proxy, Client(proxy.address, THIS_MACHINE) as annealq:
         proxy.plan += [partial(server.restart, after_s=after_s) for after_s in (0, 0.1)]
         run = annealq.submit(some_images(2_000).images, reads=2, batch_size=1_000)
         proxy.plan[:] = [partial(server.restart, after_s=0.1)]

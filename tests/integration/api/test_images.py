@@ -19,9 +19,10 @@ from producer.api.core.settings import load as load_api
 from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
 from schema.tables import Batch, BatchImages
+from tests.integration.api.attacks.conftest import head
 from tests.integration.api.conftest import npz, refused, send
 from tests.integration.conftest import some_images
-from tests.serving import client, serving
+from tests.serving import THIS_MACHINE, client, serving
 
 
 @pytest.fixture
@@ -124,8 +125,8 @@ def test_too_much_is_refused_before_it_is_read(limited: httpx.Client, network: C
     refused(large, 413)
     # Without a length it is counted as it comes, and the connection is closed.
     with socket.create_connection((limited.base_url.host, limited.base_url.port or 0), 20) as connection:
-        connection.sendall(b"POST /v1/runs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
-        connection.sendall(b"Transfer-Encoding: chunked\r\n\r\n")
+        chunked = ("Content-Type: application/json", "Transfer-Encoding: chunked")
+        connection.sendall(head("POST", "/v1/runs", *chunked, key=THIS_MACHINE))
         for _ in range(25):  # 102,400 bytes, and more could come
             connection.sendall(b"1000\r\n" + b" " * 0x1000 + b"\r\n")
         answer = b"".join(iter(lambda: connection.recv(65_536), b""))

@@ -36,7 +36,7 @@ Opened = Callable[[str], httpx.Client]
 
 def routes() -> list[tuple[str, str]]:
     """Return method and path of every route of the API and of the pages."""
-    service = Service.build(load(database_url="sqlite://"), load_api(), is_private=True)
+    service = Service.build(load(database_url="sqlite://"), load_api())
     try:
         api, shown = app.build(service), pages.dashboard(service, enqueue_parts).app()
     finally:

@@ -83,7 +83,7 @@ def test_the_same_key_from_many_threads_is_one_run(
     answers: list[httpx.Response] = []
 
     def ask() -> None:
-        with httpx.Client(base_url=address, timeout=30, trust_env=False) as one:
+        with client(address) as one:
             answers.append(send(one, key="same"))
 
     threads = [threading.Thread(target=ask) for _ in range(6)]

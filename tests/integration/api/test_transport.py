@@ -124,7 +124,7 @@ def test_pages_of_named_sites_may_read_answers(database_url: str, database: Data
     key = keys.add(database, "page", Scope.READ).key
     api = load_api(cors_origins="https://a.example, https://b.example/")
     ask = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization"}
-    with serving(database_url, api, is_private=False) as address, client(address) as http:
+    with serving(database_url, api) as address, client(address, None) as http:
         asked = http.options("/v1/runs/1", headers={"Origin": "https://b.example", **ask})
         assert asked.headers["Access-Control-Allow-Origin"] == "https://b.example"
         assert "PATCH" in asked.headers["Access-Control-Allow-Methods"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import TypeAdapter
 
@@ -26,6 +27,7 @@ router = APIRouter(route_class=PooledRoute, tags=["events"])
 
 _HEARTBEAT_S = 15.0  # shorter than proxies wait for a silent server
 _RETRY_MS = 2_000
+_CHECK_S = 1.0  # between two looks whether a key is still valid
 _MAX_RUNS = 200  # of one stream
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
@@ -49,13 +51,16 @@ LastEventId = Annotated[
 @router.get(
     "/v1/runs/{run}/events", summary="Follow a run", response_class=StreamingResponse, responses=_STREAM
 )
-async def follow_run(run: SeenRun, service: Shared, last_event_id: LastEventId = None) -> Response:
+async def follow_run(
+    request: Request, run: SeenRun, service: Shared, last_event_id: LastEventId = None
+) -> Response:
     """Send events `progress` of the `run` (images sampled, scored, failed), and finally an event `end`.
 
-    With `last_event_id`, what the client has seen is not repeated; after the end the answer is 204.
+    With `last_event_id`, what the client has seen is not repeated; after the end the answer is 204. The
+    stream also ends when the key of the `request` expires or is revoked.
     """
     await service.pools.reads.run(_check, service, run)
-    return _answer(service, [run], last_event_id)
+    return _answer(service, request, [run], last_event_id)
 
 
 @router.get(
@@ -65,6 +70,7 @@ async def follow_run(run: SeenRun, service: Shared, last_event_id: LastEventId =
     responses=_STREAM | {404: {"description": "One of the runs does not exist."}},
 )
 async def follow_runs(
+    request: Request,
     service: Shared,
     caller: Reader,
     run: Annotated[
@@ -78,15 +84,14 @@ async def follow_runs(
     """Send events `progress` and `end` of several runs, in one stream.
 
     Without `run`, these are the unfinished runs that the `caller` sees, new ones included, and the stream
-    does not end. Otherwise it ends with the last of them.
+    does not end. Otherwise it ends with the last of them; in any case with the key of the `request`.
     """
     if run:
         runs = list(dict.fromkeys(run))
         await service.pools.reads.run(_check_all, service, caller, runs)
-        return _answer(service, runs, last_event_id)
-    return _answer(
-        service, await service.pools.reads.run(_unfinished, service, caller), last_event_id, caller
-    )
+        return _answer(service, request, runs, last_event_id)
+    unfinished = await service.pools.reads.run(_unfinished, service, caller)
+    return _answer(service, request, unfinished, last_event_id, caller)
 
 
 def event_schemas() -> dict[str, Any]:
@@ -114,22 +119,49 @@ def _unfinished(service: Service, caller: Caller) -> list[int]:
 
 
 def _answer(
-    service: Service, runs: Collection[int], last_event_id: str | None, follower: Caller | None = None
+    service: Service,
+    request: Request,
+    runs: Collection[int],
+    last_event_id: str | None,
+    follower: Caller | None = None,
 ) -> Response:
     """Return the stream of ``runs``, and of all others that ``follower`` sees, if it is given."""
     after, has_ended = parse_position(last_event_id)
     if has_ended and follower is None:
         return Response(status_code=204)
     return StreamingResponse(
-        _stream(service, runs, after, follower),
+        _while_valid(service, request, _stream(service, runs, after, follower)),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
+async def _while_valid(
+    service: Service, request: Request, stream: AsyncGenerator[str, None]
+) -> AsyncIterator[str]:
+    """Yield what ``stream`` yields for as long as the key of ``request`` is valid."""
+    upcoming: asyncio.Task[str] | None = None
+    try:
+        while True:
+            upcoming = upcoming or asyncio.ensure_future(anext(stream))
+            done, _ = await asyncio.wait({upcoming}, timeout=_CHECK_S)
+            if not await service.authenticator.is_still_valid(request):
+                return
+            if done:
+                yield upcoming.result()
+                upcoming = None
+    except StopAsyncIteration:
+        return
+    finally:
+        if upcoming is not None:
+            upcoming.cancel()
+            await asyncio.wait({upcoming})
+        await stream.aclose()
+
+
 async def _stream(
     service: Service, runs: Collection[int], after: int | None, follower: Caller | None
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str, None]:
     yield f"retry: {_RETRY_MS}\n\n"
     left = {*runs}
     find = None if follower is None else lambda: _unfinished(service, follower)

@@ -20,7 +20,7 @@ def test_an_address_that_guesses_keys_waits_and_a_valid_key_does_not(
     attacked: Attacked, caplog: pytest.LogCaptureFixture
 ) -> None:
     guesses = [WRONG, "guess", WRONG[:-1], "aq_0a1b2c3d_\u00e9"] * (LIMIT // 2)
-    with client(attacked.address) as http, caplog.at_level(logging.INFO, "annealq.api"):
+    with client(attacked.address, None) as http, caplog.at_level(logging.INFO, "annealq.api"):
         answers = [
             http.get("/v1/runs", headers={"Authorization": f"Bearer {key}".encode()}) for key in guesses
         ]

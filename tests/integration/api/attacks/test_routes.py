@@ -189,7 +189,7 @@ def test_each_caller_may_do_what_its_key_permits_and_nothing_else(
             elif NAMES_NOTHING.search(path):
                 assert status in (200, 404), where
             elif route == "POST /login":  # without a key in the form
-                assert status == (UNKNOWN if kind.scope is None else 303), where
+                assert status == UNKNOWN, where
             else:
                 assert status not in (UNKNOWN, FORBIDDEN, MISSING), where
                 assert status < 500 or route == "GET /readyz", where  # there is no broker
