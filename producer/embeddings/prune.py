@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from producer.embeddings import queries
 from producer.embeddings.queries import EmbeddingSummary
-from schema.database import Database
+from schema.database import Database, record_action
 from schema.errors import ParameterError
 from schema.states import EmbeddingState
 from schema.tables import Batch, Embedding, Preparation, Problem
@@ -48,7 +48,7 @@ def prune(database: Database, criteria: Criteria, *, dry_run: bool = False) -> l
             return _chosen(session, criteria, database)
     with database.transaction() as session:
         chosen = _chosen(session, criteria, database)
-        _remove(session, [embedding.embedding_id for embedding in chosen])
+        _remove(session, [embedding.embedding_id for embedding in chosen], database.now(session))
     return chosen
 
 
@@ -70,10 +70,12 @@ def _chosen(session: Session, criteria: Criteria, database: Database) -> list[Em
     ]
 
 
-def _remove(session: Session, ids: list[int]) -> None:
+def _remove(session: Session, ids: list[int], now: datetime) -> None:
     session.execute(update(Embedding).where(Embedding.repaired_from.in_(ids)).values(repaired_from=None))
     session.execute(update(Preparation).where(Preparation.embedding_id.in_(ids)).values(embedding_id=None))
-    session.execute(delete(Embedding).where(Embedding.id.in_(ids), ~_needed()))
+    gone = delete(Embedding).where(Embedding.id.in_(ids), ~_needed()).returning(Embedding.id)
+    for embedding in session.execute(gone).scalars().all():
+        record_action(session, "embeddings", embedding, "removed", now=now)
 
 
 def _needed() -> ColumnElement[bool]:

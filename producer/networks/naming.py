@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from producer.networks import queries
 from producer.networks.queries import NetworkSummary
-from schema.database import Database, record_event
+from schema.database import Database, record_action, record_event
 from schema.errors import NetworkError
 from schema.network.names import check_name, parse
 from schema.parameters.choices import Origin
@@ -123,6 +123,8 @@ def remove(database: Database, name: str) -> NetworkSummary:
                 )
         session.execute(delete(Calibration).where(Calibration.network_id == network.network_id))
         session.execute(delete(Network).where(Network.id == network.network_id))
+        now = database.now(session)
+        record_action(session, "networks", network.network_id, "removed", now=now, why=network.pinned)
         _note(database, session, network, "removed")
     return network
 

@@ -21,7 +21,7 @@ from producer.runs.request import ClassificationRequest
 from schema.calendar.cron import Cron
 from schema.calendar.windows import is_daily
 from schema.codecs import arrays
-from schema.database import Database, record_event, transition
+from schema.database import Database, record_action, record_event, transition
 from schema.database.rows import copy_row
 from schema.errors import NotFound, ParameterError
 from schema.states import FiringState, ScheduleState
@@ -128,7 +128,9 @@ def resume(database: Database, name: str, *, again: bool = False) -> datetime:
 def remove(database: Database, name: str) -> None:
     """Remove schedule ``name`` from ``database`` with its firings; its runs stay. Raises NotFound."""
     with database.transaction() as session:
-        session.execute(delete(Schedule).where(Schedule.id == get_row(session, name).id))
+        row = get_row(session, name)
+        record_action(session, "schedules", row.id, "removed", now=database.now(session), why=name)
+        session.execute(delete(Schedule).where(Schedule.id == row.id))
 
 
 def fire_now(database: Database, name: str) -> int:

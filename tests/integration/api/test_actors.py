@@ -5,19 +5,21 @@ from __future__ import annotations
 import getpass
 import json
 import socket
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from producer.api.core.request_log import HEADER
 from producer.api.keys import keys
 from producer.api.keys.keys import Scope
 from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
-from schema.tables import Event
+from schema.tables import Event, Network
 from tests.integration.api.conftest import send
-from tests.integration.conftest import Cli
+from tests.integration.conftest import Cli, network_row, some_images
 from tests.serving import client
 
 USER = f"{getpass.getuser()}@{socket.gethostname()}"
@@ -75,3 +77,17 @@ def test_a_user_without_a_name_is_a_number(
     monkeypatch.setattr(getpass, "getuser", lambda: {}["nobody"])
     cli("keys", "add", "night")
     assert events(database, "owners")[0][1].startswith("uid-")
+
+
+def test_what_users_remove_has_their_name(cli: Cli, database: Database, tmp_path: Path) -> None:
+    images = some_images(20)
+    data = tmp_path / "some.npz"
+    np.savez(data, images=images.images, labels=images.labels)
+    with database.transaction() as session:
+        session.execute(insert(Network).values({**network_row(), "name": "mine"}))
+    cli("schedules", "add", "nightly", "--cron", "0 22 * * *", "--", "classify", data, "--network", "mine@1")
+    cli("schedules", "pause", "nightly")
+    cli("schedules", "remove", "nightly")
+    cli("networks", "remove", "mine@1")
+    assert events(database, "schedules") == [(word, USER, None) for word in ("active", "paused", "removed")]
+    assert ("removed", USER, None) in events(database, "networks")
