@@ -4,7 +4,7 @@ It imports nothing else of annealq, so that it needs httpx and numpy only: `pip 
 
 clients.py     Client, which blocks, and AsyncClient
 operations.py  what both can ask of a server
-options.py     the options of a run
+options.py     the options of a run, of lists and of changes
 files.py       images and labels as the files of a form
 results.py     progress, runs and classified images; as arrays and tables
 connection.py  requests that are repeated, and streams of events
@@ -25,7 +25,7 @@ from .errors import (
     ServerUnavailable,
     UnusableImages,
 )
-from .options import SubmitOptions
+from .options import Rescoring, RunChanges, RunFilters, SubmitOptions
 from .results import ImageResult, ResultArrays, RunInfo, RunProgress
 
 __all__ = [
@@ -36,7 +36,10 @@ __all__ = [
     "MissingExtra",
     "OutcomeUnknown",
     "RequestRejected",
+    "Rescoring",
     "ResultArrays",
+    "RunChanges",
+    "RunFilters",
     "RunInfo",
     "RunProgress",
     "RunUnsuccessful",

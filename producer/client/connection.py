@@ -170,21 +170,21 @@ class Connection:
     ) -> None:
         """Wait before the next try; raise ``error`` if the client is patient no more."""
         rejection = error if isinstance(error, RequestRejected) else None
-        pause_s = patience.next_pause_s(None if rejection is None else rejection.retry_after_s)
         server = self.transport.http.base_url
+        reason = f"no answer from {server} ({error}): is `annealq serve` running there?"
+        pause_s = patience.next_pause_s(None if rejection is None else rejection.retry_after_s)
         if pause_s is None:
             if rejection is not None:
                 raise rejection
-            raise ServerUnavailable(
-                f"no answer from {server} ({error}): is `annealq serve` running there?"
-            ) from error
+            raise ServerUnavailable(reason) from error
         is_due = time.monotonic() - self._logged_at > _QUIET_S
         if is_due:
             self._logged_at = time.monotonic()
         _LOG.log(
             logging.WARNING if is_due else logging.DEBUG,
-            "%s: %s; trying again in %.1f s, for another %.0f s at most",
-            *(server, error, pause_s, patience.left_s()),
+            "%s Trying again in %.1f s, for another %.0f s at most.",
+            reason if rejection is None else f"{server} answers {rejection.status} ({rejection}).",
+            *(pause_s, patience.left_s()),
         )
         await self.transport.sleep(min(pause_s, max(deadline - time.monotonic(), 0.0)))
 

@@ -1,4 +1,4 @@
-"""Images and labels as the files of a form: from paths, bytes, open files, arrays, or lists of them."""
+"""Files: images and labels as those of a form, from paths, bytes, arrays or lists; and results to write."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
-from .errors import UnusableImages
+from .errors import ClientError, UnusableImages
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -36,6 +37,12 @@ _STARTS = (
     (re.compile(rb"\0\0\x08[\x01-\x03]"), ".idx"),
     (re.compile(rb"\x1f\x8b"), ".idx.gz"),
 )
+
+
+def form_files(images: Images | None, labels: Labels | None) -> list[tuple[str, File]]:
+    """Return the files of a form, with the names of their fields; raise UnusableImages."""
+    files = [] if images is None else [("images", file) for file in image_files(images)]
+    return files if labels is None else [*files, ("labels", label_file(labels))]
 
 
 def image_files(images: Images) -> list[File]:
@@ -141,3 +148,19 @@ def _suffix(content: bytes) -> str:
 
 def _is_zip(content: bytes) -> bool:
     return zipfile.is_zipfile(io.BytesIO(content))
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[BinaryIO]:
+    """Yield a file that becomes ``target`` at the end of the block, unless there is an error."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(target)
+    except OSError as error:
+        raise ClientError(
+            f"{target} cannot be written ({error.strerror or error}): give another path"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)

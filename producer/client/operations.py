@@ -6,15 +6,16 @@ import json
 import os
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
-from datetime import datetime
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
+from urllib.parse import quote
 
 from . import results
 from .errors import ClientError, RunUnsuccessful
-from .files import image_files, label_file
+from .files import form_files, replacing
+from .options import form_text, json_value, plain
 from .results import FINISHED, ImageResult, ResultArrays, RunInfo, RunProgress
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from .connection import Connection
     from .files import Images, Labels
-    from .options import SubmitOptions
+    from .options import Rescoring, RunChanges, RunFilters, SubmitOptions
 
 _PAGE = 1_000  # images of one request
 _RUNS_PAGE = 100
@@ -63,36 +64,30 @@ class Operations:
         Raises:
             UnusableImages: a file cannot be read, or the images are not numbers.
         """
-        files = await self._connection.transport.call(lambda: _form_files(images, labels))
-        form = {name: _text(value) for name, value in options.items() if value is not None}
+        files = await self._connection.transport.call(lambda: form_files(images, labels))
+        form = {name: form_text(value) for name, value in options.items() if value is not None}
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         # A form without files would be sent as another content type.
-        content = {"files": files, "data": form} if files else {"json": _plain(options)}
+        content = {"files": files, "data": form} if files else {"json": plain(options)}
         return int((await self._json("POST", "/v1/runs", headers=headers, **content))["run_id"])
 
     async def run(self, run: int) -> RunInfo:
         """Return what `annealq runs show RUN --json` prints about ``run``."""
         return RunInfo(await self._json("GET", f"/v1/runs/{run}"))
 
-    async def runs(self, /, *, limit: int | None = None, **filters: Any) -> AsyncIterator[RunInfo]:
+    async def runs(
+        self, /, *, limit: int | None = None, **filters: Unpack[RunFilters]
+    ) -> AsyncIterator[RunInfo]:
         """Yield runs, newest first.
 
         Args:
             limit: of the number of runs; None: all.
-            filters: as in GET /v1/runs, for example state="running", or before=RUN for older runs. A list
-                stands for a parameter that is given several times; None for one that is not given.
+            filters: as in GET /v1/runs, for example state="running"; None is as if it were not given.
         """
-        parameters: dict[str, Any] | None = _plain(filters) | {
-            "limit": _RUNS_PAGE if limit is None else min(limit, _RUNS_PAGE)
-        }
-        page: str | None = "/v1/runs"
-        left = limit
-        while page is not None and left != 0:
-            body = await self._json("GET", page, params=parameters)
-            for run in body["runs"][:left]:
-                yield RunInfo(run)
-            left = None if left is None else max(left - len(body["runs"]), 0)
-            page, parameters = body["next"], None  # the path of the next page has all parameters
+        parameters = plain(filters) | {"limit": _RUNS_PAGE if limit is None else min(limit, _RUNS_PAGE)}
+        async with aclosing(self._listed("/v1/runs", "runs", limit, parameters)) as rows:
+            async for row in rows:
+                yield RunInfo(row)
 
     async def networks(self) -> list[dict[str, Any]]:
         """Return the networks, newest first."""
@@ -104,15 +99,90 @@ class Operations:
         found: list[dict[str, Any]] = (await self._json("GET", "/v1/embeddings"))["embeddings"]
         return found
 
+    async def network(self, name: str) -> dict[str, Any]:
+        """Return the network NAME or NAME@VERSION, and which images it takes."""
+        return await self._object("GET", f"/v1/networks/{quote(name, safe='@')}")
+
+    async def me(self) -> dict[str, Any]:
+        """Return the owner of the key, its scope, its limits, and what is left of them today."""
+        return await self._object("GET", "/v1/me")
+
+    async def change(self, run: int, **changes: Unpack[RunChanges]) -> RunInfo:
+        """Change name, tags, priority, budget, window or deadline of ``run``, and return it.
+
+        Args:
+            changes: what is left out stays; None removes a budget, a window or a deadline.
+        """
+        body = {name: json_value(value) for name, value in changes.items()}
+        return RunInfo(await self._json("PATCH", f"/v1/runs/{run}", json=body))
+
+    async def delete(self, run: int, *, with_charges: bool = False) -> None:
+        """Delete a finished ``run`` with its images, reads and scores.
+
+        Args:
+            with_charges: also if it was charged QPU time, which budgets count.
+
+        Raises:
+            OutcomeUnknown: the connection broke after the request was sent.
+        """
+        parameters = {"with_charges": with_charges}
+        await self._json("DELETE", f"/v1/runs/{run}", params=parameters, is_idempotent=False)
+
+    async def rescore(self, run: int, **changes: Unpack[Rescoring]) -> int:
+        """Score the stored reads of a finished ``run`` again, as a new run, and return its number.
+
+        Raises:
+            OutcomeUnknown: the connection broke after the request was sent: look for the new run.
+        """
+        path = f"/v1/runs/{run}/rescore"
+        return int((await self._json("POST", path, json=plain(changes), is_idempotent=False))["run_id"])
+
+    async def deliveries(
+        self, run: int | None = None, *, limit: int | None = None, state: str | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Yield messages to webhooks, newest first.
+
+        Args:
+            run: only those about this run.
+            limit: of the number of messages; None: all.
+            state: pending, sending, delivered or failed.
+        """
+        path = "/v1/deliveries" if run is None else f"/v1/runs/{run}/deliveries"
+        async with aclosing(self._listed(path, "deliveries", limit, plain({"state": state}))) as rows:
+            async for row in rows:
+                yield row
+
+    async def delivery(self, delivery: int) -> dict[str, Any]:
+        """Return a message to a webhook, with its body and every attempt to send it."""
+        return await self._object("GET", f"/v1/deliveries/{delivery}")
+
+    async def redeliver(self, delivery: int) -> dict[str, Any]:
+        """Send a message to a webhook again.
+
+        Raises:
+            OutcomeUnknown: the connection broke after the request was sent.
+        """
+        return await self._object("POST", f"/v1/deliveries/{delivery}/redeliver", is_idempotent=False)
+
+    async def check_webhook(self, url: str | None = None) -> dict[str, Any]:
+        """Send a test message to a webhook; `delivery` then shows the receiver's answer.
+
+        Args:
+            url: of the receiver; default: that of the owner of the key.
+
+        Raises:
+            OutcomeUnknown: the connection broke after the request was sent.
+        """
+        body = plain({"url": url})
+        return await self._object("POST", "/v1/webhooks/test", json=body, is_idempotent=False)
+
     async def cancel(self, run: int) -> dict[str, Any]:
         """Cancel ``run``, and return its charges and the problems still in flight."""
-        answer: dict[str, Any] = await self._json("POST", f"/v1/runs/{run}/cancel")
-        return answer
+        return await self._object("POST", f"/v1/runs/{run}/cancel")
 
     async def pause(self, run: int) -> dict[str, Any]:
         """Pause ``run`` until it is resumed."""
-        answer: dict[str, Any] = await self._json("POST", f"/v1/runs/{run}/pause")
-        return answer
+        return await self._object("POST", f"/v1/runs/{run}/pause")
 
     async def resume(
         self, run: int, *, budget_s: float | None = None, now: bool = False, qpu: str | None = None
@@ -127,15 +197,16 @@ class Operations:
         Raises:
             OutcomeUnknown: the connection broke after the request was sent: look at the run.
         """
-        body = _plain({"budget_s": budget_s, "now": now, "qpu": qpu})
-        path = f"/v1/runs/{run}/resume"
-        answer: dict[str, Any] = await self._json("POST", path, json=body, is_idempotent=False)
-        return answer
+        body = plain({"budget_s": budget_s, "now": now, "qpu": qpu})
+        return await self._object("POST", f"/v1/runs/{run}/resume", json=body, is_idempotent=False)
 
-    async def events(self, run: int, *, after: str | None = None) -> AsyncIterator[RunProgress]:
-        """Yield the progress of ``run`` at every change until it is finished; reconnect where necessary.
+    async def events(
+        self, run: int | Sequence[int] | None = None, *, after: str | None = None
+    ) -> AsyncIterator[RunProgress]:
+        """Yield the progress of runs at every change until they are finished; reconnect where necessary.
 
         Args:
+            run: number of a run, or of several; None: of all unfinished runs, new ones included, without end.
             after: the `event_id` of the last progress that was seen, to resume after it.
         """
         async with aclosing(self._follow(run, after)) as following:
@@ -205,7 +276,7 @@ class Operations:
         if (accept := _FORMATS.get(target.suffix.lower())) is None:
             raise ClientError(f"{target}: unknown format: give a path that ends with {' or '.join(_FORMATS)}")
         await self._finish(run, float("inf"))
-        with _replacing(target) as file:
+        with replacing(target) as file:
             await self._connection.ask(
                 "GET", f"/v1/runs/{run}/results", headers={"Accept": accept}, into=file
             )
@@ -226,6 +297,10 @@ class Operations:
         answer = await self._connection.ask(method, path, **content)
         return answer.json() if answer.content else None
 
+    async def _object(self, method: str, path: str, **content: Any) -> dict[str, Any]:
+        found: dict[str, Any] = await self._json(method, path, **content)
+        return found
+
     async def _finish(self, run: int, deadline: float) -> None:
         """Return once ``run`` is finished; raise TimeoutError at ``deadline``, by `time.monotonic`."""
         async with aclosing(self._follow(run, None, deadline)) as following:
@@ -236,24 +311,41 @@ class Operations:
             raise TimeoutError(f"run {run} is not finished: wait longer, or look at why with run({run})")
 
     async def _follow(
-        self, run: int, after: str | None, deadline: float = float("inf")
+        self, run: int | Sequence[int] | None, after: str | None, deadline: float = float("inf")
     ) -> AsyncGenerator[RunProgress, None]:
-        last: RunProgress | None = None
-        path = f"/v1/runs/{run}/events"
+        path, left = _followed(run)
+        if left is not None and not left:
+            return
+        seen: dict[int, RunProgress] = {}
         async with aclosing(self._connection.events(path, after, deadline)) as events:
             async for event in events:
                 progress = results.run_progress(json.loads(event.data), event.id)
-                if progress != last:  # a server that has restarted begins with the present state
+                if progress != seen.get(progress.run_id):  # a server that restarted begins with the present
+                    seen[progress.run_id] = progress
                     yield progress
-                if progress.state in FINISHED:
-                    return
-                last = progress
+                if left is not None and progress.state in FINISHED:
+                    left.discard(progress.run_id)
+                    if not left:
+                        return
+
+    async def _listed(
+        self, path: str, name: str, limit: int | None, parameters: dict[str, Any] | None
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield what the pages from ``path`` list as ``name``, up to a ``limit``."""
+        page: str | None = path
+        left = limit
+        while page is not None and left != 0:
+            body = await self._json("GET", page, params=parameters)
+            for row in body[name][:left]:
+                yield row
+            left = None if left is None else max(left - len(body[name]), 0)
+            page, parameters = body["next"], None  # the path of the next page has all parameters
 
     async def _pages(
         self, run: int, start: int, filters: Mapping[str, Any]
     ) -> AsyncGenerator[dict[str, Any], None]:
         page: str | None = f"/v1/runs/{run}/results"
-        parameters: dict[str, Any] | None = {"cursor": start, "limit": _PAGE, **_plain(filters)}
+        parameters: dict[str, Any] | None = {"cursor": start, "limit": _PAGE, **plain(filters)}
         pause_s = _FIRST_PAUSE_S
         while page is not None:
             body = await self._json("GET", page, params=parameters)
@@ -264,40 +356,10 @@ class Operations:
                 await self._connection.transport.sleep(pause_s)
 
 
-def _form_files(images: Images | None, labels: Labels | None) -> list[tuple[str, tuple[str, bytes]]]:
-    files = [] if images is None else [("images", file) for file in image_files(images)]
-    return files if labels is None else [*files, ("labels", label_file(labels))]
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``values`` without None, and with times as text."""
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in values.items()
-        if value is not None
-    }
-
-
-def _text(value: Any) -> str | list[str]:
-    """Return ``value`` as a field of a form: text as it is, several texts as several fields, else JSON."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(x, str) for x in value):
-        return list(value)
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[BinaryIO]:
-    """Yield a file that becomes ``target`` at the end of the block, unless there is an error."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as file:
-            yield file
-        partial.replace(target)
-    except OSError as error:
-        raise ClientError(
-            f"{target} cannot be written ({error.strerror or error}): give another path"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+def _followed(run: int | Sequence[int] | None) -> tuple[str, set[int] | None]:
+    """Return the path of the events of a run, of several, or of all; and the runs, unless it is all."""
+    if run is None:
+        return "/v1/events", None
+    if isinstance(run, int):
+        return f"/v1/runs/{run}/events", {run}
+    return "/v1/events?" + "&".join(f"run={one}" for one in run), set(run)

@@ -1,7 +1,8 @@
-"""The options of a run, as POST /v1/runs takes them."""
+"""The options of requests, as the server takes them; its /docs has their meaning and limits."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypedDict
@@ -14,6 +15,7 @@ class SubmitOptions(TypedDict, total=False):
     """
 
     name: str | None  # of the run, for display
+    tags: Sequence[str] | None  # by which it is found again
     network: str | None  # NAME or NAME@VERSION
     solver: str | None  # local, exact, emulator or dwave
     priority: int | None
@@ -33,6 +35,7 @@ class SubmitOptions(TypedDict, total=False):
     resize: str | None  # HEIGHT or HEIGHTxWIDTH
     fit: str | None  # crop, pad or stretch
     invert: bool | None
+    scale_pixels: bool | None  # from 0..255 to the range that the network takes
 
     # How they are sampled and scored.
     reads: int | None
@@ -54,3 +57,60 @@ class SubmitOptions(TypedDict, total=False):
     anneal_schedule: Sequence[Sequence[float]] | None  # points [us, s]
     gauge: str | None
     unembedding: str | None
+
+
+class RunFilters(TypedDict, total=False):
+    """Which runs `runs` yields, as in GET /v1/runs."""
+
+    state: str | None
+    name: str | None  # the name contains it
+    network: str | None
+    solver: str | None
+    owner: str | None
+    tag: str | None
+    since: str | datetime | None  # when it was enqueued
+    until: str | datetime | None
+    before: int | None  # only runs older than this one
+    order: str | None
+    fields: str | None  # only these: "state,name"
+
+
+class RunChanges(TypedDict, total=False):
+    """What `change` changes of a run; None removes a budget, a window or a deadline."""
+
+    name: str
+    tags: Sequence[str]
+    priority: int
+    budget_s: float | None
+    window: str | Sequence[str] | None
+    tz: str | None
+    deadline: str | datetime | None
+
+
+class Rescoring(TypedDict, total=False):
+    """What is different when the reads of a run are scored again; all else stays."""
+
+    rule: str
+    fraction: float
+    beta: float
+    reads: int  # only the first N of each image
+    unembedding: str
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values`` without None, and with times as text."""
+    return {name: json_value(value) for name, value in values.items() if value is not None}
+
+
+def json_value(value: Any) -> Any:
+    """Return ``value`` for JSON or a query, with a time as text."""
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def form_text(value: Any) -> str | list[str]:
+    """Return ``value`` as a field of a form: text as it is, several texts as several fields, else JSON."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(x, str) for x in value):
+        return list(value)
+    return value if isinstance(value, str) else json.dumps(value)

@@ -37,4 +37,8 @@ class Heads:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 begun.set()
 
-        await self._app({**scope, "method": "GET"}, leave, send_headers)
+        asked = {**scope, "method": "GET"}
+        try:
+            await self._app(asked, leave, send_headers)
+        finally:
+            scope["route"] = asked.get("route")  # for the metrics

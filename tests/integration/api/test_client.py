@@ -10,13 +10,17 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import func, select
 
+from producer.api.keys import keys
+from producer.api.keys.keys import Scope
 from producer.client import (
     AsyncClient,
     Client,
@@ -120,7 +124,7 @@ def test_patience_ends_with_what_was_wrong(
         with pytest.raises(RequestRejected, match="a day") as rejected:
             hurried.networks()
         assert rejected.value.retry_after_s == 9999
-    assert "trying again in 0." in caplog.text
+    assert "is `annealq serve` running there? Trying again in 0." in caplog.text
     assert proxy.address in caplog.text
 
 
@@ -231,6 +235,67 @@ def test_runs_are_listed_page_by_page(
     assert annealq.networks()[0]["name"] == "digits"
     assert annealq.embeddings() == []
     assert annealq.ask("GET", "/healthz", is_idempotent=True) == {"status": "alive"}
+
+
+def test_runs_are_found_changed_scored_again_and_deleted(annealq: Client, done: int, proxy: Proxy) -> None:
+    proxy.plan += [SWALLOW]
+    changed = annealq.change(done, name="renamed", tags=["paper", "night"])
+    assert (changed["name"], changed["tags"]) == ("renamed", ["night", "paper"])
+    other = annealq.submit(IMAGES[:3], tags=["day"], scale_pixels=False, seed=5)
+    since = datetime.now(UTC) - timedelta(days=1)
+    assert [run.id for run in annealq.runs(tag="paper", since=since)] == [done]
+    assert [run["name"] for run in annealq.runs(fields="name", state="done")] == ["renamed"]
+    assert annealq.change(other, budget_s=None, priority=7)["priority"] == 7
+    again = annealq.rescore(done, fraction=0.5)
+    assert annealq.run(again)["rescored_from"] == done
+    annealq.cancel(other)
+    assert annealq.delete(other) is None
+    with pytest.raises(RequestRejected, match=f"no run {other}"):
+        annealq.run(other)
+    proxy.plan += [SWALLOW]
+    with pytest.raises(OutcomeUnknown, match="rescore"):
+        annealq.rescore(done, fraction=0.2)
+    assert annealq.network("digits")["name"] == "digits"
+    with pytest.raises(RequestRejected, match="a/b"):
+        annealq.network("a/b")
+
+
+def test_messages_to_webhooks_are_listed_and_sent_again(
+    address: str, database: Database, network: ChosenNetwork
+) -> None:
+    made = keys.add(database, "me", Scope.SUBMIT, webhook_url="https://192.0.2.1/hook")  # of no machine
+    with Client(address, made.key) as annealq:
+        assert annealq.me()["name"] == "me"
+        run = annealq.submit(IMAGES[:2])
+        annealq.cancel(run)
+        messages: list[dict[str, Any]] = []
+        while not messages:
+            messages = list(annealq.deliveries(run, state="failed"))
+            time.sleep(0.02)
+        number = messages[0]["delivery_id"]
+        assert [message["delivery_id"] for message in annealq.deliveries(limit=5)] == [number]
+        assert "192.0.2.1" in annealq.delivery(number)["error"]
+        assert annealq.redeliver(number)["delivery_id"] == number
+        test = annealq.check_webhook()["delivery_id"]
+        assert {message["delivery_id"] for message in annealq.deliveries()} == {number, test}
+
+
+def test_several_runs_are_followed_in_one_stream(
+    proxy: Proxy, annealq: Client, context: Context, working: ChosenNetwork
+) -> None:
+    runs = [annealq.submit(IMAGES[:5], reads=2, seed=seed) for seed in range(3)]
+    everything = annealq.events()
+    assert {next(everything).run_id for _ in runs} == set(runs)
+    everything.close()  # type: ignore[attr-defined] # a generator
+    proxy.plan += [CUT]
+    worker = threading.Thread(target=work_off, args=(context, Message(Task.DISPATCH)))
+    worker.start()
+    seen = list(annealq.events(runs))
+    worker.join()
+    assert {progress.run_id for progress in seen if progress.state == "done"} == set(runs)
+    assert list(annealq.events([])) == []
+    last = seen[-1]
+    assert list(annealq.events(last.run_id, after=list(annealq.events(last.run_id))[-1].event_id)) == []
 
 
 def test_the_async_client_does_the_same(

@@ -51,16 +51,18 @@ def test_requests_are_counted_by_the_template_of_their_route(http: httpx.Client)
     http.get("/runs/5")  # a page
     http.delete("/v1/networks")
     http.get("/v1/runs?limit=0")
+    http.head("/v1/runs")
     value = sampled(http)
     requests = "annealq_http_requests_total"
     assert value(requests, route="/v1/runs/{run}", method="GET", status="404") == 3
     assert (
-        value(requests, route="/v1/runs", status="200")
+        value(requests, route="/v1/runs", method="GET", status="200")
         == value(requests, route="/v1/runs", status="422")
         == 1
     )
     assert value(requests, route="/runs/{run:int}", status="404") == 1
     assert value(requests, route="/v1/networks", method="DELETE", status="405") == 1
+    assert value(requests, route="/v1/runs", method="HEAD", status="200") == 1
     assert value("annealq_http_request_duration_seconds_count", route="/v1/runs/{run}") == 3
     assert value("annealq_http_request_duration_seconds_bucket", route="/v1/runs/{run}", le="+Inf") == 3
     assert 0 < value("annealq_http_request_duration_seconds_sum", route="/v1/runs/{run}") < 60

@@ -14,8 +14,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from producer.api.routes.runs import rescoring, run
+from producer.api.routes.runs.listing import RunQuery
 from producer.api.routes.submissions import options
-from producer.client import MissingExtra, ResultArrays, RunInfo, SubmitOptions, results
+from producer.client import (
+    MissingExtra,
+    Rescoring,
+    ResultArrays,
+    RunChanges,
+    RunFilters,
+    RunInfo,
+    SubmitOptions,
+    results,
+)
 from producer.client.errors import read_rejection
 from producer.client.events import EventParser, ServerEvent
 from schema.states import FINISHED_RUNS
@@ -123,3 +134,6 @@ def test_client_and_server_know_the_same_states_and_options() -> None:
     missing = set(form) - {"images", "labels"} - set(SubmitOptions.__annotations__)
     assert not missing, "add these options to producer/client/options.py"
     assert set(SubmitOptions.__annotations__) <= set(form)
+    assert set(RunFilters.__annotations__) | {"limit", "following", "preceding"} == set(RunQuery.model_fields)
+    assert set(RunChanges.__annotations__) == set(run.RunChanges.model_fields)
+    assert set(Rescoring.__annotations__) == set(rescoring.Rescoring.model_fields)
