@@ -96,6 +96,8 @@ class ProgressFeed:
                             yield update
                     if topic.is_gone or (update is not None and update.is_end):
                         self._leave(run, changed, topics)
+                if not topics and find is None:
+                    return
                 now = time.monotonic()
                 if find is not None and now - found_at >= _FIND_S:
                     self._listen(await self._pool.run(find), changed, topics)
