@@ -25,21 +25,21 @@ from .errors import (
     ServerUnavailable,
     UnusableImages,
 )
-from .options import Rescoring, RunChanges, RunFilters, SubmitOptions
+from .options import ChangeOptions, FilterOptions, RescoreOptions, SubmitOptions
 from .results import ImageResult, ResultArrays, RunInfo, RunProgress
 
 __all__ = [
     "AsyncClient",
+    "ChangeOptions",
     "Client",
     "ClientError",
+    "FilterOptions",
     "ImageResult",
     "MissingExtra",
     "OutcomeUnknown",
     "RequestRejected",
-    "Rescoring",
+    "RescoreOptions",
     "ResultArrays",
-    "RunChanges",
-    "RunFilters",
     "RunInfo",
     "RunProgress",
     "RunUnsuccessful",

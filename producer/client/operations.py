@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .connection import Connection
     from .files import Images, Labels
-    from .options import Rescoring, RunChanges, RunFilters, SubmitOptions
+    from .options import ChangeOptions, FilterOptions, RescoreOptions, SubmitOptions
 
 _PAGE = 1_000  # images of one request
 _RUNS_PAGE = 100
@@ -76,7 +76,7 @@ class Operations:
         return RunInfo(await self._json("GET", f"/v1/runs/{run}"))
 
     async def runs(
-        self, /, *, limit: int | None = None, **filters: Unpack[RunFilters]
+        self, /, *, limit: int | None = None, **filters: Unpack[FilterOptions]
     ) -> AsyncIterator[RunInfo]:
         """Yield runs, newest first.
 
@@ -107,7 +107,7 @@ class Operations:
         """Return the owner of the key, its scope, its limits, and what is left of them today."""
         return await self._object("GET", "/v1/me")
 
-    async def change(self, run: int, **changes: Unpack[RunChanges]) -> RunInfo:
+    async def change(self, run: int, **changes: Unpack[ChangeOptions]) -> RunInfo:
         """Change name, tags, priority, budget, window or deadline of ``run``, and return it.
 
         Args:
@@ -128,7 +128,7 @@ class Operations:
         parameters = {"with_charges": with_charges}
         await self._json("DELETE", f"/v1/runs/{run}", params=parameters, is_idempotent=False)
 
-    async def rescore(self, run: int, **changes: Unpack[Rescoring]) -> int:
+    async def rescore(self, run: int, **changes: Unpack[RescoreOptions]) -> int:
         """Score the stored reads of a finished ``run`` again, as a new run, and return its number.
 
         Raises:

@@ -59,7 +59,7 @@ class SubmitOptions(TypedDict, total=False):
     unembedding: str | None
 
 
-class RunFilters(TypedDict, total=False):
+class FilterOptions(TypedDict, total=False):
     """Which runs `runs` yields, as in GET /v1/runs."""
 
     state: str | None
@@ -75,7 +75,7 @@ class RunFilters(TypedDict, total=False):
     fields: str | None  # only these: "state,name"
 
 
-class RunChanges(TypedDict, total=False):
+class ChangeOptions(TypedDict, total=False):
     """What `change` changes of a run; None removes a budget, a window or a deadline."""
 
     name: str
@@ -87,7 +87,7 @@ class RunChanges(TypedDict, total=False):
     deadline: str | datetime | None
 
 
-class Rescoring(TypedDict, total=False):
+class RescoreOptions(TypedDict, total=False):
     """What is different when the reads of a run are scored again; all else stays."""
 
     rule: str

@@ -18,11 +18,11 @@ from producer.api.routes.runs import rescoring, run
 from producer.api.routes.runs.listing import RunQuery
 from producer.api.routes.submissions import options
 from producer.client import (
+    ChangeOptions,
+    FilterOptions,
     MissingExtra,
-    Rescoring,
+    RescoreOptions,
     ResultArrays,
-    RunChanges,
-    RunFilters,
     RunInfo,
     SubmitOptions,
     results,
@@ -137,6 +137,8 @@ def test_client_and_server_know_the_same_states_and_options() -> None:
     missing = set(form) - {"images", "labels"} - set(SubmitOptions.__annotations__)
     assert not missing, "add these options to producer/client/options.py"
     assert set(SubmitOptions.__annotations__) <= set(form)
-    assert set(RunFilters.__annotations__) | {"limit", "following", "preceding"} == set(RunQuery.model_fields)
-    assert set(RunChanges.__annotations__) == set(run.RunChanges.model_fields)
-    assert set(Rescoring.__annotations__) == set(rescoring.Rescoring.model_fields)
+    assert set(FilterOptions.__annotations__) | {"limit", "following", "preceding"} == set(
+        RunQuery.model_fields
+    )
+    assert set(ChangeOptions.__annotations__) == set(run.RunChanges.model_fields)
+    assert set(RescoreOptions.__annotations__) == set(rescoring.Rescoring.model_fields)
