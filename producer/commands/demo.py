@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from producer.commands.shared.interrupting import explaining_interruption
 from producer.commands.shared.watching import follow_and_print
 from producer.context import AppContext
 from producer.images.imageset import ImageSet
@@ -76,7 +77,8 @@ def train(app: AppContext, architecture: str, images: ImageSet) -> str:
         console.print(
             f"training network {architecture} on {count_text(len(images.images), 'image')} of {images.name}"
         )
-    trained = watch_training(app.database, queued.id, console, app.check)
+    with explaining_interruption(f"the training of {architecture}", "give the same command again", ""):
+        trained = watch_training(app.database, queued.id, console, app.check)
     name = f"{trained.name}@{trained.version}"
     console.print(f"network {name} is ready")
     return name

@@ -10,6 +10,7 @@ import typer
 
 from producer.commands.shared import architectures, network_names, network_show
 from producer.commands.shared.help import App
+from producer.commands.shared.interrupting import explaining_interruption
 from producer.commands.shared.options import Detach, Workers, microseconds
 from producer.commands.shared.reading import Fitted, Invert, Resize, SkipUnreadable, read
 from producer.images.preprocessing import Fit, Preprocessing
@@ -277,7 +278,8 @@ def train(
     with open_app(embedded=embedded) as app_context:
         queued = submit_training(app_context, layers, images, transfer=transfer, seed=seed, epochs=epochs)
         if not detach:
-            watch_training(app_context.database, queued.id, screen(), app_context.check)
+            with explaining_interruption("the training", "the same command watches it", ""):
+                watch_training(app_context.database, queued.id, screen(), app_context.check)
         with app_context.database.reading() as session:
             network = networks_queries.network(session, queued.id)
     network_show.print_network(network, json=json)

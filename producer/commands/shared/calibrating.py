@@ -13,6 +13,7 @@ from producer.calibration.enqueue import own_lams, refuse_shared_images
 from producer.calibration.grid import ParameterGrid
 from producer.calibration.queries import CalibrationSummary
 from producer.calibration.unfinished import find_unfinished
+from producer.commands.shared.interrupting import explaining_interruption
 from producer.context import AppContext
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
@@ -45,7 +46,9 @@ def calibrate(
         AnnealqError: as `enqueue`, or a run failed or is paused.
     """
     queued = enqueue(app, images, network, solver, grid, budget_us)
-    return watch_calibration(app.database, queued.id, screen(), app.check)
+    again = "the same command takes it up"
+    with explaining_interruption(f"calibration {queued.id}", again, ""):
+        return watch_calibration(app.database, queued.id, screen(), app.check)
 
 
 def calibrate_and_print(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sys
 import tempfile
+import textwrap
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -44,7 +47,7 @@ def run(command: Callable[[], object]) -> None:
         text, code = _defect(error), 1
     else:
         return
-    typer.secho(f"error: {printable(text)}", err=True, fg="red")
+    typer.secho(fitting(f"error: {printable(text)}"), err=True, fg="red")
     sys.exit(code)
 
 
@@ -68,6 +71,16 @@ def printable(text: str) -> str:
     """Return ``text`` with characters that would control a terminal escaped, and with long lines cut."""
     lines = ("".join(map(_escaped, line)) for line in text.split("\n"))
     return "\n".join(line if len(line) <= _MAX_LINE else _cut(line) for line in lines)
+
+
+def fitting(text: str) -> str:
+    """Return ``text`` for standard error: on a terminal, lines end between words."""
+    if not sys.stderr.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    # Paths and commands are not broken: whoever copies them needs them whole.
+    wrap = partial(textwrap.fill, width=width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(wrap(line) if len(line) > width else line for line in text.split("\n"))
 
 
 def _escaped(letter: str) -> str:

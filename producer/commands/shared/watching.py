@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from producer.commands.shared.interrupting import explaining_interruption
 from schema.quantities import count_text
 from schema.states import RunState
 
@@ -106,17 +107,11 @@ def follow_and_print(app: AppContext, run: int, *, json: bool) -> None:
     """Follow ``run`` of ``app`` to its end, print it as ``json`` or tables, and exit with 1 unless done."""
     from producer.reports.progress import watch_run
     from producer.reports.terminal import screen
+    from producer.runs.control import cancel
 
-    console = screen()
-    try:
-        progress = watch_run(app.database, run, console, app.check)
-    except KeyboardInterrupt as interruption:
-        cancels = f"`annealq runs cancel {run}` cancels it"
-        if hasattr(interruption, "exit_code"):  # the workers stop with this command
-            console.print(f"run {run} continues when workers run again; {cancels}")
-            raise
-        console.print(f"run {run} continues: `annealq runs watch {run}`; {cancels}")
-        raise typer.Exit(130) from None
+    again, ends = f"`annealq runs watch {run}`", f"`annealq runs cancel {run}` cancels it"
+    with explaining_interruption(f"run {run}", again, ends, lambda: cancel(app.database, run)):
+        progress = watch_run(app.database, run, screen(), app.check)
     _show(app.database, run, scores=False, json=json)
     if progress.state is not RunState.DONE:
         raise typer.Exit(1)

@@ -1,0 +1,102 @@
+"""Ctrl-C at a real terminal says what continues, and asks whether to cancel it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import migrations
+from producer.networks.choose import choose_network
+from producer.runs.enqueue import enqueue_run
+from schema.database import Database
+from schema.parameters import Parameters, Solver
+from schema.states import RunState
+from schema.tables import Network, Run
+from tests.conftest import ROOT
+from tests.integration.conftest import network_row, some_images
+
+CONTINUES = "run 1 continues: `annealq runs watch 1`; `annealq runs cancel 1` cancels it"
+_LIMIT_S = 60.0
+
+
+class Terminal:
+    """A command at a terminal of its own."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._master, slave = pty.openpty()
+        command = [sys.executable, "-m", "producer.cli", *arguments]
+        # A session of its own, so that Ctrl-C reaches it as from a keyboard.
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", "--wait", *command], stdin=slave, stdout=slave, stderr=slave, cwd=ROOT
+        )
+        os.close(slave)
+        self.text = ""
+
+    def wait_for(self, text: str) -> None:
+        deadline = time.monotonic() + _LIMIT_S
+        while text not in self.text:
+            assert time.monotonic() < deadline, self.text
+            if select.select([self._master], [], [], 0.1)[0]:
+                try:
+                    self.text += os.read(self._master, 65_536).decode()
+                except OSError:  # it has ended
+                    assert text in self.text, self.text
+
+    def press(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(_LIMIT_S)
+        os.close(self._master)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says", "state"),
+    [
+        ("y\n", "run 1 is cancelled; what is scored stays", RunState.CANCELLED),
+        (
+            "\n",
+            CONTINUES,
+            RunState.QUEUED,
+        ),
+        (
+            "\x03",
+            CONTINUES,
+            RunState.QUEUED,
+        ),
+    ],
+)
+def test_ctrl_c_asks_whether_to_cancel_a_run(
+    answer: str, says: str, state: RunState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'annealq.db'}"
+    monkeypatch.setenv("ANNEALQ_DATABASE_URL", url)
+    monkeypatch.setenv("COLUMNS", "200")
+    migrations.upgrade(url)
+    database = Database(url)
+    with database.transaction() as session:
+        session.add(Network(**network_row()))
+        session.flush()
+        network = choose_network(session, "digits", 8, 8)
+    assert enqueue_run(database, some_images(20), network, Solver.LOCAL, Parameters()).id == 1
+    terminal = Terminal("runs", "watch", "1")
+    try:
+        terminal.wait_for("run 1 sampled")
+        terminal.press("\x03")
+        terminal.wait_for("cancel run 1? [y/N]: ")
+        terminal.press(answer)
+        terminal.wait_for(says)
+        assert terminal.process.wait(_LIMIT_S) == 130
+        with database.reading() as session:
+            assert session.get_one(Run, 1).state is state
+    finally:
+        terminal.close()
+        database.dispose()
