@@ -30,8 +30,9 @@ from tests.integration.conftest import USE_CASES, Outbox, some_images
 from tests.ledgers import assert_spendings_agree
 from worker.context import Context
 from worker.pipeline.sample_batch import sample_batch
+from worker.pipeline.score_batch import score_batch
 from worker.records import batches
-from worker.scheduling import circuit_breaker
+from worker.scheduling import circuit_breaker, run_windows
 from worker.scheduling.dispatch import dispatch
 
 PARAMETERS = Parameters(reads=20, tiles=2, qpu="tiny", visible=Visible.FOLDED)
@@ -264,6 +265,27 @@ def test_a_batch_that_is_given_up_is_scored_as_far_as_it_was_answered(
     assert work(context, run, 20.0) is RunState.DONE
     assert len(emulator.ledger()["problems"]) - before == IMAGES // 2  # only the others were sent
     assert_all_classified_and_paid_once(context, emulator, before)
+
+
+def test_what_was_answered_before_a_deadline_is_scored(
+    context: Context, working: ChosenNetwork, emulator: Emulator, before: int
+) -> None:
+    run = enqueue(context, working, batch_size=IMAGES)
+    (batch,) = _batches(context)
+    emulator.break_down({"target": "submit", "kind": "delay", "delay_s": 0.3})
+    breaking = threading.Thread(target=_refuse_after_the_first, args=(emulator, before))
+    breaking.start()
+    sample_batch(context, batch)
+    breaking.join()
+    with context.database.transaction() as session:
+        now = context.database.now(session)
+        session.execute(update(Run).where(Run.id == run).values(deadline_at=now))
+        run_windows.apply_windows(session, now=now)
+    score_batch(context, batch)
+    assert work(context, run, 20.0) is RunState.FAILED
+    assert count(context, Classification) == 2 * answered(context) > 0
+    with context.database.reading() as session:
+        assert "has passed" in (session.get_one(Run, run).error or "")
 
 
 def _refuse_after_the_first(emulator: Emulator, before: int) -> None:
