@@ -348,13 +348,13 @@ def test_a_queue_that_another_member_fills_is_waited_for(context: Context, worki
     # Two problems of another member run one after the other, each for some seconds.
     with Emulator("--solver=tiny=pegasus:6:6:10", clock="scaled:0.1") as shared:
         shared.break_down(max_queued=2, shared_queue=True)
-        theirs = [shared.job(params={"num_reads": 1000, "annealing_time": 100.0})] * 2
+        theirs = [shared.job(params={"num_reads": 2000, "annealing_time": 100.0})] * 2
         assert all("id" in item for item in shared.post(theirs, headers={"X-Auth-Token": "another"}).json())
         context.solvers.shared = load_settings(emulator_url=shared.endpoint, emulator_token=TOKEN)
         run = enqueue(context, working)
-        assert work(context, run, 1.0) is RunState.RUNNING
-        assert count(context, Problem, Problem.state == ProblemState.SENT) == 0
         assert work(context, run, 120.0) is RunState.DONE
+        refused = Event.why.contains("Maximum number of queued problems")
+        assert count(context, Event, Event.subject == "problems", refused) > 0
         assert_all_classified_and_paid_once(context, shared, len(theirs))
 
 
