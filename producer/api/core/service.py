@@ -52,7 +52,7 @@ class Service:
         pools = Pools(api.threads)
         database = Database(settings.database_url, connections=pools.threads + 1)  # last use of keys
         bodies = MemoryBudget("bodies", api.memory // 2)
-        decoded = MemoryBudget("images", api.memory, waiting=32)
+        decoded = MemoryBudget("images", api.memory)
         progress_feed = ProgressFeed(database, pools.live)
         process = ProcessMetrics(pools, (bodies, decoded), progress_feed.listeners)
         return cls(

@@ -26,7 +26,7 @@ class ApiSettings(TomlSettings):
     )
     max_body_mb: float = Field(default=64.0, gt=0, le=2048, description="Megabytes (10^6) of one request.")
     max_decoded_mb: float = Field(
-        default=512.0, gt=0, le=2048, description="Megabytes of one request's images after unpacking."
+        default=200.0, gt=0, le=2048, description="Megabytes of one request's images after unpacking."
     )
     threads: int = Field(default=8, ge=1, le=64, description="Requests that one process handles at a time.")
     memory_mb: float = Field(

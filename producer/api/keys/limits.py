@@ -65,6 +65,13 @@ def left(session: Session, caller: Caller, now: datetime) -> LimitsLeft:
     return LimitsLeft(requests, images, None if qpu_us is None else qpu_us / 1e6, *ends)
 
 
+def refuse_spent(session: Session, caller: Caller, now: datetime) -> None:
+    """Raise RequestRefused (429) if ``caller`` has sent all images that it may send on the day of ``now``."""
+    limit = caller.limits.images_per_day
+    if limit is not None and left(session, caller, now).images == 0:
+        raise _too_many(caller, limit, limit, 1, now)
+
+
 def count_run(
     session: Session, caller: Caller, run: int, images: int, solver: Solver, *, now: datetime
 ) -> None:

@@ -2,83 +2,72 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from schema.errors import RequestRefused
 
 _RETRY_AFTER_S = 5
 
+Take = Callable[[int], None]
+"""Takes bytes of a budget for the length of a block; raises RequestRefused (413, 503)."""
+
 
 class MemoryBudget:
-    """At most ``total`` bytes at a time, and at most ``waiting`` requests that wait.
+    """At most ``total`` bytes at a time; safe for use by several threads."""
 
-    Use it in one event loop.
-    """
-
-    def __init__(self, what: str, total: int, waiting: int = 0) -> None:
+    def __init__(self, what: str, total: int) -> None:
         """Prepare a budget for ``what``, the word of the message when it is spent."""
-        self.what, self.total, self.waiting = what, total, waiting
-        self.used = 0  # bytes
-        self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self.what, self.total = what, total
+        self._lock = threading.Lock()
+        self._used = 0
+
+    @property
+    def used(self) -> int:
+        """Return the bytes that are taken now."""
+        return self._used
 
     def take(self, count: int) -> None:
-        """Take ``count`` bytes until `give`; raise RequestRefused (503) if too few are left."""
-        if self.used + count > self.total or self._queue:
-            raise self._spent()
-        self.used += count
-
-    def give(self, count: int) -> None:
-        """Give ``count`` bytes back; those who wait get them in their order."""
-        self.used -= count
-        while self._queue and self.used + self._queue[0][0] <= self.total:
-            wanted, turn = self._queue.popleft()
-            if not turn.done():
-                self.used += wanted
-                turn.set_result(None)
-
-    @asynccontextmanager
-    async def reserve(self, count: int) -> AsyncIterator[None]:
-        """Hold ``count`` bytes for the length of the block, once they are there.
+        """Take ``count`` bytes until `give`.
 
         Raises:
-            RequestRefused: 413, there will never be as many; 503, too many others wait.
+            RequestRefused: 413, there will never be as many; 503, too few are left now.
         """
         if count > self.total:
             raise RequestRefused(
-                f"{self.what} of this request need {count / 1e6:,.0f} MB of memory, more than the server's "
-                f"{self.total / 1e6:,.0f} MB",
+                f"the {self.what} of this request need {count / 1e6:,.0f} MB of memory, and the server has "
+                f"{self.total / 1e6:,.0f} MB for all requests",
                 413,
                 "send fewer or smaller images in each run; the operator sets ANNEALQ_API_MEMORY_MB",
             )
-        if self._queue or self.used + count > self.total:
-            await self._turn(count)
-        else:
-            self.used += count
-        try:
-            yield
-        finally:
-            self.give(count)
-
-    async def _turn(self, count: int) -> None:
-        if len(self._queue) >= self.waiting:
-            raise self._spent()
-        turn = asyncio.get_running_loop().create_future()
-        self._queue.append((count, turn))
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.give(count)
-            turn.cancel()
-            raise
-
-    def _spent(self) -> RequestRefused:
-        return RequestRefused(
+        with self._lock:
+            if self._used + count <= self.total:
+                self._used += count
+                return
+        raise RequestRefused(
             f"the server has no memory left for more {self.what}",
             503,
             f"try again in {_RETRY_AFTER_S} s",
             retry_after_s=_RETRY_AFTER_S,
         )
+
+    def give(self, count: int) -> None:
+        """Give ``count`` bytes back."""
+        with self._lock:
+            self._used -= count
+
+    @contextmanager
+    def account(self) -> Iterator[Take]:
+        """Yield a function that takes bytes until the block ends."""
+        held = 0
+
+        def take(count: int) -> None:
+            nonlocal held
+            self.take(count)
+            held += count
+
+        try:
+            yield take
+        finally:
+            self.give(held)

@@ -33,7 +33,8 @@ from schema.states import RunState
 
 router = APIRouter(route_class=PooledRoute, tags=["runs"])
 
-MAX_JSON = 16_000_000  # bytes; Python objects need many times as much memory
+MAX_JSON = 16_000_000  # bytes
+_JSON_OBJECTS = 25  # bytes of Python objects for each byte of JSON: an empty list is 3 bytes, and 64 + 8
 _MAX_FILES = 10_001
 _MAX_FIELDS = 100
 _MAX_FIELD = 100_000
@@ -97,12 +98,25 @@ def _from_json(service: Service, caller: Caller, body: bytes, key: str | None) -
             413,
             "send that many images as a .npy or .npz file in a form",
         )
-    sent = options.from_json(body)
-    if sent.uri is not None:
-        images = uploads.read_uri(sent.uri, sent, service.api)
-    else:
-        images = uploads.read_numbers(sent)
-    return _respond(service, enqueue(service, caller, images, sent, key))
+    _refuse_spent(service, caller, key)
+    with service.decoded.account() as take:
+        take(_JSON_OBJECTS * len(body))
+        sent = options.from_json(body)
+        if sent.uri is not None:
+            images = uploads.read_uri(sent.uri, sent, service.api, take)
+        else:
+            images = uploads.read_numbers(sent)
+        return _respond(service, enqueue(service, caller, images, sent, key))
+
+
+def _refuse_spent(service: Service, caller: Caller, key: str | None) -> None:
+    """Raise RequestRefused (429) if the caller has no images left today: before images are decoded.
+
+    A request with an idempotency ``key`` may be a repetition, which costs nothing.
+    """
+    if key is None and caller.limits.images_per_day is not None:
+        with service.database.reading() as session:
+            limits.refuse_spent(session, caller, service.database.now(session))
 
 
 async def _from_form(request: HttpRequest, service: Service, caller: Caller, key: str | None) -> JSONResponse:
@@ -122,11 +136,14 @@ def enqueue_parts(
         raise ParameterError(
             "a form has either a `uri` or one file or more called `images`, and at most one called `labels`"
         )
-    if sent.uri is not None:
-        images = uploads.read_uri(sent.uri, sent, service.api)
-    else:
-        images = uploads.read_files(files["images"], next(iter(files["labels"]), None), sent, service.api)
-    return enqueue(service, caller, images, sent, key)
+    _refuse_spent(service, caller, key)
+    with service.decoded.account() as take:
+        if sent.uri is not None:
+            images = uploads.read_uri(sent.uri, sent, service.api, take)
+        else:
+            labels = next(iter(files["labels"]), None)
+            images = uploads.read_files(files["images"], labels, sent, service.api, take)
+        return enqueue(service, caller, images, sent, key)
 
 
 def _files(parts: list[tuple[str, UploadFile | str]]) -> dict[str, list[SentFile]]:

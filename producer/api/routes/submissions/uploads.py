@@ -6,6 +6,7 @@ The readers are those of `producer.images`, with their limits and those of the A
 from __future__ import annotations
 
 import gzip
+import math
 import shutil
 import tempfile
 import zipfile
@@ -20,11 +21,13 @@ import numpy as np
 
 from producer.api.core.errors import printable
 from producer.api.core.settings import ApiSettings
+from producer.api.load.memory import Take
 from producer.api.routes.submissions.options import RunBody, RunBodyOptions
 from producer.images.idx import find_labels_file
 from producer.images.imageset import DataOrigin, ImageSet
 from producer.images.labels import to_labels
-from producer.images.pictures.picture import SUFFIXES, is_picture, read_picture
+from producer.images.limits import MAX_PIXELS
+from producer.images.pictures.picture import DAMAGE, FORMATS, SUFFIXES, is_picture, read_picture
 from producer.images.pixels import to_pixels
 from producer.images.preprocessing import Changes, Preprocessing
 from producer.images.source import read_images, read_labels
@@ -33,6 +36,8 @@ from schema.quantities import count_text
 
 _GZIP = b"\x1f\x8b"
 _CHUNK = 2**20
+_COPIES = 2.5  # of what is unpacked: as it is read, as pixels, and as the rows of batches
+_PIXEL_BYTES = 8  # of a picture that is decoded: its colours, and what they are converted to
 _KNOWN = (".npz", ".npy", ".csv", ".txt", ".idx", ".zip", *SUFFIXES)
 
 
@@ -45,11 +50,16 @@ class SentFile:
 
 
 def read_files(
-    files: Sequence[SentFile], labels: SentFile | None, options: RunBodyOptions, limits: ApiSettings
+    files: Sequence[SentFile],
+    labels: SentFile | None,
+    options: RunBodyOptions,
+    limits: ApiSettings,
+    take: Take,
 ) -> ImageSet:
     """Return the images of ``files``: one file of any known format, or any number of pictures in order.
 
-    ``labels`` is a file, too; ``options`` may name a part of the file; ``limits`` are those of the API.
+    ``labels`` is a file, too; ``options`` may name a part of the file; ``limits`` are those of the API;
+    ``take`` reserves the memory.
 
     Raises:
         ImageError: the files cannot be read; it has the names that the sender gave them.
@@ -60,8 +70,8 @@ def read_files(
         label_path = None if labels is None else paths.pop()
         try:
             if len(paths) > 1:
-                return _read_pictures(files, paths, label_path, limits.max_decoded, preprocessing)
-            _refuse_bomb(paths[0], limits.max_decoded)
+                return _read_pictures(files, paths, label_path, limits.max_decoded, preprocessing, take)
+            _reserve(paths[0], limits.max_decoded, take)
             read = read_images(paths[0], label_path, preprocessing, part=options.part)
         except ImageError as error:
             message = str(error)
@@ -83,10 +93,10 @@ def read_numbers(request: RunBody) -> ImageSet:
     return ImageSet("images", pixels, labels, None, None, origin=_sent("images"))
 
 
-def read_uri(uri: str, options: RunBodyOptions, limits: ApiSettings) -> ImageSet:
+def read_uri(uri: str, options: RunBodyOptions, limits: ApiSettings, take: Take) -> ImageSet:
     """Return the images at ``uri``, a file or folder below the folders in ``limits``, as ``options`` say.
 
-    A part of an .npz file is named by the options, or after a colon.
+    ``take`` reserves the memory. A part of an .npz file is named by the options, or after a colon.
 
     Raises:
         RequestRefused: 403, the file, or the one with its labels, is not below one of the folders.
@@ -102,7 +112,7 @@ def read_uri(uri: str, options: RunBodyOptions, limits: ApiSettings) -> ImageSet
     if labels is not None and not _is_inside(_resolve(labels), limits.folders):
         raise _outside(str(labels))
     if real.is_file():
-        _refuse_bomb(real, limits.max_decoded)
+        _reserve(real, limits.max_decoded, take)
     return read_images(real, preprocessing=options.request().preprocessing, part=part)
 
 
@@ -160,6 +170,7 @@ def _read_pictures(
     labels: Path | None,
     max_bytes: int,
     preprocessing: Preprocessing,
+    take: Take,
 ) -> ImageSet:
     for file in files:
         if not is_picture(file.name):
@@ -167,11 +178,13 @@ def _read_pictures(
                 f"{_base(file.name)}: several files must all be pictures; send one .npz, .npy, CSV or IDX "
                 "file alone"
             )
+    take(max(map(_picture_bytes, paths)))  # they are decoded one by one
     first = read_picture(paths[0], preprocessing)
     if len(paths) * first.size > max_bytes:
         raise ImageError(
             f"{count_text(len(paths), 'picture')} of {first.size:,} pixels are too many: send fewer"
         )
+    take(math.ceil(_COPIES * len(paths) * first.size))
     pixels = np.empty((len(paths), *first.shape), np.uint8)
     for row, path in enumerate(paths):
         picture = read_picture(path, preprocessing)
@@ -199,10 +212,32 @@ def _array(values: object, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np
         ) from None
 
 
-def _refuse_bomb(path: Path, max_bytes: int) -> None:
-    """Refuse a file of more than ``max_bytes`` after unpacking; damaged files are left to the readers."""
-    if _unpacked_size(path, max_bytes) > max_bytes:
+def _reserve(path: Path, max_bytes: int, take: Take) -> None:
+    """Take the memory that decoding ``path`` needs; damaged files are left to the readers.
+
+    Raises:
+        ImageError: it is larger than ``max_bytes`` after unpacking.
+        RequestRefused: 413, 503, there is not enough memory.
+    """
+    if is_picture(path.name):
+        take(_picture_bytes(path))
+        return
+    size = _unpacked_size(path, max_bytes)
+    if size <= max_bytes:
+        take(math.ceil(_COPIES * size))
+    else:
         raise ImageError(f"{path}: unpacks to more than {max_bytes / 1e6:g} MB: send fewer images in a run")
+
+
+def _picture_bytes(path: Path) -> int:
+    """Return the memory that decoding the picture in ``path`` takes, by its header; 0 if it has none."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            return _PIXEL_BYTES * min(picture.width * picture.height, MAX_PIXELS)
+    except (*DAMAGE, Image.DecompressionBombError):
+        return 0
 
 
 def _unpacked_size(path: Path, max_bytes: int) -> int:

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from producer.api.core.settings import ApiSettings
 from producer.api.core.settings import load as load_api
+from producer.api.load.memory import MemoryBudget
 from producer.api.routes.submissions import options, uploads
 from producer.api.routes.submissions.options import RunBodyOptions
 from schema.errors import ImageError, RequestRefused
 
+TAKE = MemoryBudget("images", 10**9).take
 INSIDE, OUTSIDE = 7, 200  # the value of every pixel
 NAMES = ("a.npz", "b.npz", "a.npz:images", "b.NPZ:images", "a.npz:b.npz", "t10k-images-idx3-ubyte", "folder")
 TARGETS = (
@@ -77,7 +79,7 @@ def test_no_file_outside_is_read(
         text = str(folder / "/".join(names)) + more
         uri = f"file://{quote(text)}" if is_url else text
         try:
-            read = uploads.read_uri(uri, body(part), limits)
+            read = uploads.read_uri(uri, body(part), limits, TAKE)
         except (RequestRefused, ImageError):
             return
         assert set(np.unique(read.images).tolist()) == {INSIDE}
@@ -86,14 +88,32 @@ def test_no_file_outside_is_read(
 def test_a_part_is_read_and_the_limit_holds_for_it() -> None:
     with folders({"link.npz": "a.npz"}) as (folder, limits):
         for name in ("a.npz", "link.npz"):
-            assert len(uploads.read_uri(f"{folder}/{name}:images", body(None), limits).images) == 2
-            assert len(uploads.read_uri(f"{folder}/{name}", body("images"), limits).images) == 2
+            assert (
+                len(
+                    uploads.read_uri(
+                        f"{folder}/{name}:images", body(None), limits, MemoryBudget("images", 10**9).take
+                    ).images
+                )
+                == 2
+            )
+            assert (
+                len(
+                    uploads.read_uri(
+                        f"{folder}/{name}", body("images"), limits, MemoryBudget("images", 10**9).take
+                    ).images
+                )
+                == 2
+            )
         tight = load_api(folders=[folder], max_decoded_mb=0.0001)
         with pytest.raises(ImageError, match="unpacks to more"):
-            uploads.read_uri(f"{folder}/link.npz:images", body(None), tight)
+            uploads.read_uri(
+                f"{folder}/link.npz:images", body(None), tight, MemoryBudget("images", 10**9).take
+            )
 
 
 def test_labels_next_to_images_are_not_read_through_a_link() -> None:
     links = {"t10k-labels-idx1-ubyte": "../secret.npz"}
     with folders(links) as (folder, limits), pytest.raises(RequestRefused, match="labels"):
-        uploads.read_uri(f"{folder}/t10k-images-idx3-ubyte", body(None), limits)
+        uploads.read_uri(
+            f"{folder}/t10k-images-idx3-ubyte", body(None), limits, MemoryBudget("images", 10**9).take
+        )
