@@ -24,7 +24,7 @@ from producer.api.metrics.requests import RequestMetrics
 from producer.api.reference import openapi, page
 from producer.api.routes import deliveries, health, me, metrics, pages, problems, webhooks
 from producer.api.routes.catalogue import embeddings, networks, schedules
-from producer.api.routes.runs import control, events, listing, rescoring, results, run
+from producer.api.routes.runs import control, events, images, listing, rescoring, results, run
 from producer.api.routes.submissions import options, submissions
 from producer.api.transport.entity_tags import EntityTags
 from producer.api.transport.heads import Heads
@@ -36,7 +36,7 @@ _FILE_THREADS = 8
 ROUTERS = tuple(
     routes.router
     for routes in (
-        *(submissions, listing, run, control, rescoring, results, events),
+        *(submissions, listing, run, control, rescoring, results, images, events),
         *(deliveries, networks, embeddings, schedules, me, health, metrics, problems, page),
     )
 )

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Any, TypedDict
 
-from sqlalchemy import ColumnElement, Select, insert, select
+from sqlalchemy import ColumnElement, Select, func, insert, select
 from sqlalchemy.orm import Session
 
 from schema.network.names import parse
 from schema.states import RunState
-from schema.tables import Network, Owner, Run, RunSubmission, RunTag
+from schema.tables import Classification, Network, Owner, Run, RunSubmission, RunTag
 
 
 class RunFilter(TypedDict, total=False):
@@ -70,6 +70,39 @@ def _sent_by_name(owner: str) -> Select[int]:
         .join(Owner, Owner.id == RunSubmission.owner_id)
         .where(Owner.name == owner)
     )
+
+
+class ResultFilter(TypedDict, total=False):
+    """What is wanted of the images of a run; what is absent or None does not matter.
+
+    Attributes:
+        wrong: only labelled images that are classified wrongly, or that are not.
+        status: decided, tied or undecided.
+        label, predicted: only images of this class; that are predicted to be of it.
+        probability_below, margin_below: only images whose class is less certain.
+    """
+
+    wrong: bool | None
+    status: str | None
+    label: int | None
+    predicted: int | None
+    probability_below: float | None
+    margin_below: float | None
+
+
+def image_conditions(wanted: ResultFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions on classifications that ``wanted`` makes."""
+    c = Classification
+    made: dict[str, Any] = {
+        # Undecided images have no class, and are wrong, too.
+        "wrong": lambda wrong: func.coalesce(c.predicted, -1) != c.label if wrong else c.predicted == c.label,
+        "status": lambda status: c.status == status,
+        "label": lambda label: c.label == label,
+        "predicted": lambda predicted: c.predicted == predicted,
+        "probability_below": lambda limit: c.probability < limit,
+        "margin_below": lambda limit: c.margin < limit,
+    }
+    return [made[name](value) for name, value in wanted.items() if value is not None]
 
 
 def sent_by(owners: Collection[int]) -> ColumnElement[bool]:

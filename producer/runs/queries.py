@@ -245,15 +245,24 @@ def predictions(session: Session, run_id: int) -> list[tuple[int | None, int]]:
     return [(predicted, images) for predicted, images in rows]
 
 
-def classified(session: Session, run_id: int, first: int = 0, end: int | None = None) -> Iterator[Classified]:
-    """Yield the classified images of run ``run_id`` from index ``first`` to before ``end``, page by page."""
+def classified(
+    session: Session,
+    run_id: int,
+    first: int = 0,
+    end: int | None = None,
+    wanted: Sequence[ColumnElement[bool]] = (),
+) -> Iterator[Classified]:
+    """Yield the classified images of run ``run_id`` from index ``first`` to before ``end``, page by page.
+
+    ``wanted`` are further conditions on them.
+    """
     c = Classification
     last = first - 1
     bound = [] if end is None else [c.image < end]
     while True:
         page = session.execute(
             select(*CLASSIFIED)
-            .where(c.run_id == run_id, c.image > last, *bound)
+            .where(c.run_id == run_id, c.image > last, *bound, *wanted)
             .order_by(c.image)
             .limit(_PAGE)
         ).all()

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from producer.runs import qpus, queries
 from schema.codecs.arrays import decode_images, decode_labels, decode_scores
 from schema.codecs.corruption import stored_in
-from schema.errors import Corrupt
+from schema.codecs.samples import RawReads, decode
+from schema.errors import Corrupt, NotFound
 from schema.states import FINISHED_BATCHES, FINISHED_RUNS, RunState
-from schema.tables import Batch, BatchImages
+from schema.tables import Batch, BatchImages, Problem, Run, SampleSet
 
 _COLUMNS: dict[str, type] = {
     "image": int,
@@ -46,16 +47,22 @@ def columns(names: tuple[str, ...]) -> dict[str, type]:
 
 
 def rows(
-    session: Session, run: int, names: tuple[str, ...], first: int = 0, end: int | None = None
+    session: Session,
+    run: int,
+    names: tuple[str, ...],
+    first: int = 0,
+    end: int | None = None,
+    wanted: Sequence[ColumnElement[bool]] = (),
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each classified image of ``run`` from index ``first`` to before ``end``, in order.
 
     Args:
         names: class names of its network.
+        wanted: further conditions, as of `producer.runs.filters.image_conditions`.
     """
     sources = queries.sources(session, run)
     ran_on = qpus.of_images(session, run, first, end)
-    for image in queries.classified(session, run, first, end):
+    for image in queries.classified(session, run, first, end, wanted):
         with stored_in(f"image {image.image} of run {run}", f"score it again: `annealq runs rescore {run}`"):
             scores = decode_scores([image.scores], len(names))[0].tolist()
         row = asdict(image)
@@ -64,6 +71,67 @@ def rows(
         row["qpu"], row["graph_id"] = ran_on.get(image.image, (None, None))
         row["predicted_class"] = None if image.predicted is None else names[image.predicted]
         yield row | {f"score_{name}": score for name, score in zip(names, scores, strict=True)}
+
+
+def nested(row: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Return ``row`` with its scores as one list, in the order of the class ``names``."""
+    scores = [row.pop(f"score_{name}") for name in names]
+    return {**row, "scores": scores}
+
+
+def image(session: Session, run: int, index: int) -> tuple[NDArray[np.uint8], int | None]:
+    """Return the pixels of one image of ``run``, (H, W) uint8, and its label, if it has one.
+
+    Raises:
+        NotFound: the run has no image of this ``index``.
+        Corrupt: its batch is damaged.
+    """
+    batch = _batch_of(session, run, index)
+    if batch is None:
+        raise NotFound(f"run {run} has no image {index}; they are numbered from 0")
+    with stored_in(f"batch {batch.id} of run {run}", "classify the images again"):
+        stored = session.get(BatchImages, batch.id)
+        if stored is None:
+            raise Corrupt("its images are gone")
+        shape = (batch.count, batch.height, batch.width)
+        pixels = decode_images(stored.images, shape, stored.images_sha256, stored.labels)
+        labels = None if stored.labels is None else decode_labels(stored.labels, batch.count)
+    row = index - batch.first_image
+    return pixels[row], None if labels is None else int(labels[row])
+
+
+def reads_of(session: Session, run: int, index: int) -> RawReads | None:
+    """Return the stored reads of one image of ``run``, or of the whole problem that carried it.
+
+    The first axis has one entry. None: the image is not sampled, or its reads were removed.
+    """
+    source = session.execute(select(Run.rescored_from).where(Run.id == run)).scalar() or run
+    batch = _batch_of(session, source, index)
+    if batch is None:
+        return None
+    row = index - batch.first_image
+    problems = select(Problem.first_image, SampleSet.data).join(SampleSet, SampleSet.problem_id == Problem.id)
+    found = session.execute(
+        problems.where(
+            Problem.batch_id == batch.id,
+            Problem.first_image <= row,
+            Problem.first_image + Problem.count > row,
+        )
+    ).first()
+    if found is None:
+        return None
+    with stored_in(f"reads of image {index} of run {run}", "classify the images again"):
+        raw = decode(found.data)
+    if raw.packed.shape[0] == 1:
+        return raw
+    one = slice(row - found.first_image, row - found.first_image + 1)
+    occurrences = None if raw.occurrences is None else raw.occurrences[one]
+    return replace(raw, packed=raw.packed[one], energies=raw.energies[one], occurrences=occurrences)
+
+
+def _batch_of(session: Session, run: int, index: int) -> Batch | None:
+    query = select(Batch).where(Batch.run_id == run, Batch.first_image <= index)
+    return session.execute(query.where(Batch.first_image + Batch.count > index)).scalar()
 
 
 def images(session: Session, run: int) -> tuple[NDArray[np.uint8], NDArray[np.int16] | None]:

@@ -130,6 +130,39 @@ class ResultPage(BaseModel):
     next: str | None = Field(description="The path of the following page; null when it is complete.")
 
 
+class ShownImage(BaseModel):
+    """An image of a run. ``result`` is null until it is scored."""
+
+    run_id: int
+    image: int
+    height: int
+    width: int
+    pixels: list[list[int]] = Field(description="Rows of pixels, as the network takes them.")
+    label: int | None
+    result: ResultRow | None
+
+    @classmethod
+    def of(
+        cls, run: int, image: int, pixels: list[list[int]], label: int | None, result: dict[str, Any] | None
+    ) -> ShownImage:
+        """Return the ``image`` of ``run`` with these ``pixels``, ``label`` and ``result``."""
+        size = {"height": len(pixels), "width": len(pixels[0])}
+        row = None if result is None else ResultRow(**result)
+        return cls(run_id=run, image=image, pixels=pixels, label=label, result=row, **size)
+
+
+class ImageReads(BaseModel):
+    """The first of the stored reads of an image."""
+
+    run_id: int
+    image: int
+    reads: int = Field(description="All that are stored.")
+    variables: int = Field(description="Bits of a read.")
+    bits: list[str] = Field(description="For each read, a 0 or 1 for each variable.")
+    energies: list[float]
+    occurrences: list[int] | None = Field(description="How often the solver saw each; null: once.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProgressEvent(ImageProgress):
     """The data of an event `progress` or `end`."""

@@ -59,6 +59,7 @@ def of_a_run(run: int) -> list[tuple[str, str]]:
         filled = (
             re.sub(r"\{run(:int)?\}", str(run), path)
             .replace("{image:int}", "0")
+            .replace("{image}", "0")
             .replace("{suffix:str}", "csv")
         )
         acts = CHANGES if "{act:str}" in filled else ("",)

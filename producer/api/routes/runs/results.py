@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import FileResponse, JSONResponse, Response
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 from starlette.background import BackgroundTask
 
 from producer.api.core.run_permissions import SeenRun
 from producer.api.core.service import Shared
 from producer.api.load.routing import PooledRoute
+from producer.api.models.answers import links_header, page_path
 from producer.api.models.runs import ResultPage
 from producer.reports import export
 from producer.runs import queries, results
+from producer.runs.filters import ResultFilter, image_conditions
 from producer.runs.queries import RunSummary
 from schema.errors import RequestRefused
 
@@ -31,6 +37,48 @@ _FORMATS: dict[str, export.Format] = {_CSV: "csv", _PARQUET: "parquet"}
 _FILE = {"type": "string", "format": "binary"}
 
 
+class ResultQuery(BaseModel):
+    """Which images are wanted, and how many."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cursor: Annotated[int, Query(ge=0, le=2**31 - 1, description="Index of the first image.")] = 0
+    limit: Annotated[int | None, Query(ge=1, le=_MAX_PAGE, description="JSON: 1,000 by default.")] = None
+    wrong: Annotated[bool | None, Query(description="Labelled images that are wrong, or right.")] = None
+    status: Literal["decided", "tied", "undecided"] | None = None
+    label: Annotated[int | None, Query(ge=0, lt=2**31, description="Of this class, by number.")] = None
+    predicted: Annotated[int | None, Query(ge=0, lt=2**31, description="Predicted to be of it.")] = None
+    probability_below: Annotated[float | None, Query(ge=0, le=1)] = None
+    margin_below: Annotated[float | None, Query(ge=0, le=1)] = None
+
+    def wanted(self) -> list[ColumnElement[bool]]:
+        """Return the conditions on images."""
+        return image_conditions(
+            ResultFilter(
+                wrong=self.wrong,
+                status=self.status,
+                label=self.label,
+                predicted=self.predicted,
+                probability_below=self.probability_below,
+                margin_below=self.margin_below,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is wanted of a run: images before ``end``, whose results no longer change."""
+
+    run: RunSummary
+    names: tuple[str, ...]
+    query: ResultQuery
+    end: int | None
+
+    def rows(self, session: Session) -> Iterator[dict[str, Any]]:
+        first, wanted = self.query.cursor, self.query.wanted()
+        return results.rows(session, self.run.run_id, self.names, first, self.end, wanted)
+
+
 @router.get(
     "/v1/runs/{run}/results",
     summary="Read the classified images",
@@ -40,11 +88,10 @@ _FILE = {"type": "string", "format": "binary"}
 def read_results(
     run: SeenRun,
     service: Shared,
-    cursor: Annotated[int, Query(ge=0, le=2**31 - 1, description="Index of the first image.")] = 0,
-    limit: Annotated[int | None, Query(ge=1, le=_MAX_PAGE, description="JSON: 1,000 by default.")] = None,
+    query: Annotated[ResultQuery, Query()],
     accept: Annotated[str, Header(include_in_schema=False)] = _JSON,
 ) -> Response:
-    """Return the images of the run in order, up to the first whose result may still change.
+    """Return the images of the run that the `query` wants in order, up to the first that may still change.
 
     While the run continues, ask again with `next`: no image is repeated, and none is left out. `complete`
     says that there are no more. CSV and Parquet are one file with all images from `cursor`, or with `limit`
@@ -54,63 +101,50 @@ def read_results(
     with service.database.reading() as session:
         summary = queries.run(session, run)
         end = results.first_unsettled_image(session, run, summary.state)
-        names = queries.classes(session, run)
-        if media_type == _JSON:
-            return JSONResponse(_page(session, summary, names, cursor, limit or _PAGE, end))
-        return _file(session, summary, names, cursor, limit, end, media_type)
+        wanted = _Wanted(summary, queries.classes(session, run), query, end)
+        return _page(session, wanted) if media_type == _JSON else _file(session, wanted, media_type)
 
 
-def _page(
-    session: Session, run: RunSummary, names: tuple[str, ...], cursor: int, limit: int, end: int | None
-) -> dict[str, Any]:
-    rows = list(islice(results.rows(session, run.run_id, names, cursor, end), limit + 1))
+def _page(session: Session, wanted: _Wanted) -> JSONResponse:
+    query, run = wanted.query, wanted.run
+    limit = query.limit or _PAGE
+    rows = list(islice(wanted.rows(session), limit + 1))
     is_last = len(rows) <= limit
-    complete = is_last and end is None
-    following = rows[limit - 1]["image"] + 1 if not is_last else max(cursor, end or 0)
-    return {
+    complete = is_last and wanted.end is None
+    following = rows[limit - 1]["image"] + 1 if not is_last else max(query.cursor, wanted.end or 0)
+    again = query.model_dump(mode="json", exclude_none=True) | {"cursor": following, "limit": limit}
+    path = None if complete else page_path(f"/v1/runs/{run.run_id}/results", again)
+    page = {
         "run_id": run.run_id,
         "state": run.state,
-        "classes": names,
-        "results": [_nested(row, names) for row in rows[:limit]],
+        "classes": wanted.names,
+        "results": [results.nested(row, wanted.names) for row in rows[:limit]],
         "complete": complete,
-        "next": None if complete else f"/v1/runs/{run.run_id}/results?cursor={following}&limit={limit}",
+        "next": path,
     }
+    return JSONResponse(page, headers=links_header({"next": path}))
 
 
-def _nested(row: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """Return ``row`` with its scores as one list, in the order of the classes."""
-    scores = [row.pop(f"score_{name}") for name in names]
-    return {**row, "scores": scores}
-
-
-def _file(
-    session: Session,
-    run: RunSummary,
-    names: tuple[str, ...],
-    cursor: int,
-    limit: int | None,
-    end: int | None,
-    media_type: str,
-) -> FileResponse:
+def _file(session: Session, wanted: _Wanted, media_type: str) -> FileResponse:
     if media_type == _PARQUET and find_spec("pyarrow") is None:
         raise RequestRefused(
             "Parquet needs pyarrow, which the server does not have",
             406,
             "ask for text/csv, or let the operator `pip install 'annealq[parquet]'`",
         )
-    rows = islice(results.rows(session, run.run_id, names, cursor, end), limit)
+    rows = islice(wanted.rows(session), wanted.query.limit)
     with tempfile.NamedTemporaryFile(prefix="annealq-results-", delete=False) as file:
         path = Path(file.name)
     try:
-        export.write(rows, results.columns(names), path, _FORMATS[media_type])
+        export.write(rows, results.columns(wanted.names), path, _FORMATS[media_type])
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     return FileResponse(
         path,
         media_type=media_type,
-        filename=f"run-{run.run_id}.{_FORMATS[media_type]}",
-        headers={"Annealq-Complete": str(end is None).lower()},
+        filename=f"run-{wanted.run.run_id}.{_FORMATS[media_type]}",
+        headers={"Annealq-Complete": str(wanted.end is None).lower()},
         background=BackgroundTask(path.unlink, missing_ok=True),
     )
 

@@ -91,6 +91,7 @@ RULES = {
     **dict.fromkeys(
         (
             *("GET /v1/runs/{run}", "GET /v1/deliveries/{delivery}", "GET /v1/events"),
+            *("GET /v1/runs/{run}/images/{image}", "GET /v1/runs/{run}/images/{image}/reads"),
             *(f"GET /v1/runs/{{run}}/{part}" for part in ("results", "events", "deliveries")),
             *("GET /runs/{run:int}", "GET /runs/{run:int}/{act:str}"),
             *(f"GET /runs/{{run:int}}/{part}" for part in ("parts", "report.html", "history", "images")),
@@ -170,7 +171,8 @@ def test_each_caller_may_do_what_its_key_permits_and_nothing_else(
         # Another run for each route that may change it.
         run = finished if method == "GET" else send(callers["owner"], npz(2), reads=5).json()["run_id"]
         filled = re.sub(r"\{run(:int)?\}", str(run), path).replace("{act:str}", "pause")
-        filled = re.sub(r"\{delivery(:int)?\}", str(message), filled).replace("{image:int}", "0")
+        filled = re.sub(r"\{delivery(:int)?\}", str(message), filled)
+        filled = re.sub(r"\{image(:int)?\}", "0", filled)
         filled = filled.replace("/v1/events", f"/v1/events?run={run}")
         filled = re.sub(r"\{embedding(:int)?\}", "999", filled)
         filled = re.sub(r"\{\w+(:str)?\}", "nothing", filled)
