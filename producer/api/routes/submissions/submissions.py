@@ -28,7 +28,7 @@ from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
 from producer.runs import queries
 from producer.webhooks.addresses import check_url
-from schema.errors import ParameterError, RequestRefused
+from schema.errors import IdempotencyConflict, ParameterError, RequestRefused
 from schema.states import RunState
 
 router = APIRouter(route_class=PooledRoute, tags=["runs"])
@@ -191,20 +191,24 @@ def enqueue(
         now = service.database.now(session)
         limits.count_run(session, caller, run, len(images.images), request.solver, now=now)
 
-    run, _ = jobs.submit(
-        AppContext(service.settings, service.database),
-        request,
-        images,
-        None if key is None else _own_key(caller, key),
-        choose_network=service.networks.choose,
-        submission={
-            "owner_id": caller.owner_id,
-            "request": request.besides_content() | _named(body),
-            **webhook,
-        },
-        also=also,
-        notify=service.notifier.notify,
-    )
+    own_key = None if key is None else _own_key(caller, key)
+    try:
+        run, _ = jobs.submit(
+            AppContext(service.settings, service.database),
+            request,
+            images,
+            own_key,
+            choose_network=service.networks.choose,
+            submission={
+                "owner_id": caller.owner_id,
+                "request": request.besides_content() | _named(body),
+                **webhook,
+            },
+            also=also,
+            notify=service.notifier.notify,
+        )
+    except IdempotencyConflict as error:  # its key is shown as the caller chose it
+        raise IdempotencyConflict(str(error).replace(repr(own_key), repr(key)), error.fields) from None
     return run
 
 

@@ -69,7 +69,7 @@ def test_another_request_with_the_same_key_is_refused_with_the_fields_that_diffe
             assert problem["code"] == "idempotency_conflict"
             assert {error["field"] for error in problem["errors"]} == fields, changes
             assert all(field in problem["detail"] for field in fields)
-            assert f"run {run}" in problem["detail"]
+            assert f"key 'tonight' belongs to run {run}" in problem["detail"]
             assert SECRET not in answer.text
         again = submit(http)
         assert (again.status_code, again.json()["run_id"]) == (200, run)
