@@ -81,15 +81,25 @@ def test_a_run_is_watched_and_cancelled(browser: Chrome, home: Path, digits_file
         wait_for(lambda: scored() > 0, "the first images", 120)
         first = scored()
         ask("window.kept = true")
+        ask("getSelection().selectAllChildren(document.querySelector('#part-head .soft'))")
+        ask("document.querySelector('a.wrong').focus()")
+        chosen = ask("getSelection().toString()")
         wait_for(lambda: scored() > first, "the page to move by itself", 60)
         assert ask("window.kept"), "the page was loaded anew"
+        assert (ask("getSelection().toString()"), ask("document.activeElement.textContent")) == (
+            chosen,
+            "Cancel",
+        )
+        assert str(ask("document.title")).startswith("running ")
         ask("document.querySelector('.images a').click()")
         wait_for(lambda: "of its reads" in str(ask("document.body.innerText")), "the image's page")
         wait_for(lambda: ask("document.querySelector('img.energies').naturalWidth") > 0, "the energies")
-        browser.back()
-        wait_for(lambda: ask("!!document.querySelector('button.wrong')"), "the button")
-        ask("document.querySelector('button.wrong').click()")
+        browser.get(f"{address}/runs/{run}")
+        ask("document.querySelector('a.wrong').click()")
+        wait_for(lambda: f"Cancel run {run}?" in str(ask("document.body.innerText")), "the question")
+        ask("document.querySelector('main button.wrong').click()")
         wait_for(lambda: f"run {run} is cancelled" in str(ask("document.body.innerText")), "the word")
         wait_for(lambda: show(run)["state"] == "cancelled", "the run's end")
+        wait_for(lambda: ask("!document.querySelector('#poll[hx-get]')"), "the page to ask no more")
         errors = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
         assert not errors, errors

@@ -9,7 +9,6 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,43 +133,38 @@ class AggregateCache:
         self._runs: OrderedDict[tuple[int, str], _Stored] = OrderedDict()
         self._lock = threading.Lock()
 
-    def read(self, session: Session, run: int, content: str, classes: int) -> Aggregates:
+    def read(self, session: Session, run: queries.RunSummary, content: str, classes: int) -> Aggregates:
         """Return the aggregates of ``run``, read by ``session`` where its batches were scored since.
 
         Args:
             content: digest of the run's content: numbers of deleted runs are used again.
             classes: number of classes.
         """
+        key = (run.run_id, content)
         with self._lock:
-            stored = self._runs.setdefault((run, content), _Stored())
-            self._runs.move_to_end((run, content))
+            stored = self._runs.setdefault(key, _Stored())
+            self._runs.move_to_end(key)
             while len(self._runs) > _MAX_RUNS:
                 self._runs.popitem(last=False)
             return _update(session, run, classes, stored)
 
 
-def read(session: Session, run: int, classes: int) -> Aggregates:
+def read(session: Session, run: queries.RunSummary, classes: int) -> Aggregates:
     """Return the aggregates of ``run`` with that many ``classes``, read by ``session``."""
     return _update(session, run, classes, _Stored())
 
 
-def _update(session: Session, run: int, classes: int, stored: _Stored) -> Aggregates:
-    """Add to ``stored`` the batches that were scored since, and count images of unfinished batches anew."""
-    done, others = _batches(session, run)
-    if stored.batches - done.keys():  # sampled again after a repair
-        stored.__init__()  # type: ignore[misc]
-    new = [done[batch] for batch in done.keys() - stored.batches]
-    for ranges in _ranges([(first, count) for first, count, _ in new]):
-        stored.images += _count(session, run, classes, ranges)
-        stored.undecided = _merge(stored.undecided, _undecided(session, run, ranges))
-        stored.decided = _merge(stored.decided, _decided(session, run, ranges))
-    stored.scored = sorted(
-        [*stored.scored, *(TimedAmount(when, count) for _, count, when in new)], key=lambda each: each.when
-    )
-    stored.batches |= done.keys()
+def _update(session: Session, summary: queries.RunSummary, classes: int, stored: _Stored) -> Aggregates:
+    """Add to ``stored`` the batches that were scored since, and count images of failed batches anew."""
+    run = summary.run_id
+    if len(stored.batches) != summary.batches_scored:
+        _add(session, run, classes, stored)
     images, undecided, decided = stored.images, stored.undecided, stored.decided
-    if others and _classified(session, run) > images.total():  # some images of batches that failed
-        for ranges in _ranges(others):
+    if summary.batches_failed:  # some of their images may be classified
+        failed = select(Batch.first_image, Batch.count).where(
+            Batch.run_id == run, Batch.state == BatchState.FAILED
+        )
+        for ranges in _ranges([(first, count) for first, count in session.execute(failed)]):
             images = images + _count(session, run, classes, ranges)
             undecided = _merge(undecided, _undecided(session, run, ranges))
             decided = _merge(decided, _decided(session, run, ranges))
@@ -179,18 +173,21 @@ def _update(session: Session, run: int, classes: int, stored: _Stored) -> Aggreg
     return Aggregates(classes, keys, counts, tuple(undecided), tuple(decided), tuple(stored.scored))
 
 
-def _batches(
-    session: Session, run: int
-) -> tuple[dict[int, tuple[int, int, datetime]], list[tuple[int, int]]]:
-    """Return first image, number of images and time of each scored batch, and those of the others."""
-    columns = (Batch.id, Batch.state, Batch.first_image, Batch.count, Batch.scored_at)
-    done, others = {}, []
-    for batch, state, first, count, when in session.execute(select(*columns).where(Batch.run_id == run)):
-        if state is BatchState.SCORED and when is not None:
-            done[batch] = (first, count, when)
-        else:
-            others.append((first, count))
-    return done, others
+def _add(session: Session, run: int, classes: int, stored: _Stored) -> None:
+    """Add to ``stored`` the batches of ``run`` that were scored since."""
+    columns = (Batch.id, Batch.first_image, Batch.count, Batch.scored_at)
+    scored = select(*columns).where(Batch.run_id == run, Batch.state == BatchState.SCORED)
+    done = {batch: (first, count, when) for batch, first, count, when in session.execute(scored)}
+    if stored.batches - done.keys():  # sampled again after a repair
+        stored.__init__()  # type: ignore[misc]
+    new = [batch for key, batch in done.items() if key not in stored.batches]
+    for ranges in _ranges([(first, count) for first, count, _ in new]):
+        stored.images += _count(session, run, classes, ranges)
+        stored.undecided = _merge(stored.undecided, _undecided(session, run, ranges))
+        stored.decided = _merge(stored.decided, _decided(session, run, ranges))
+    times = [TimedAmount(when, count) for _, count, when in new if when is not None]
+    stored.scored = sorted([*stored.scored, *times], key=lambda each: each.when)
+    stored.batches |= done.keys()
 
 
 def _ranges(parts: Sequence[tuple[int, int]]) -> Iterator[ColumnElement[bool]]:
@@ -204,10 +201,6 @@ def _ranges(parts: Sequence[tuple[int, int]]) -> Iterator[ColumnElement[bool]]:
     c = Classification.image
     for start in range(0, len(joined), _RANGES):
         yield or_(*(and_(c >= first, c < end) for first, end in joined[start : start + _RANGES]))
-
-
-def _classified(session: Session, run: int) -> int:
-    return int(session.execute(select(func.count()).where(Classification.run_id == run)).scalar_one())
 
 
 def _count(session: Session, run: int, classes: int, ranges: ColumnElement[bool]) -> Counter[int]:

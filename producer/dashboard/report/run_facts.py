@@ -111,9 +111,9 @@ def read_results(session: Session, run: int, cache: AggregateCache | None = None
     summary_row = queries.run(session, run)
     classes = queries.classes(session, run)
     if cache is None:
-        known = aggregates.read(session, run, len(classes))
+        known = aggregates.read(session, summary_row, len(classes))
     else:
-        known = cache.read(session, run, content_of(session, run), len(classes))
+        known = cache.read(session, summary_row, content_of(session, run), len(classes))
     counts = known.counts
     shown = (counts.decided + counts.undecided, known.probabilities, known.full_margins)
     return RunResults(

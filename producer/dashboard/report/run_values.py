@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
@@ -142,7 +143,7 @@ def image_values(
     return {
         "number": result.image,
         "file": picture.source,
-        "source": picture.address,
+        "source": Markup(picture.address),  # noqa: S704 - base64: it need not be escaped
         "predicted": None if result.predicted is None else names[result.predicted],
         "label": None if result.label is None else names[result.label],
         "verdict": "" if result.label is None else "wrong" if is_wrong else "right",

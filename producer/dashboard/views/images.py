@@ -101,7 +101,7 @@ class ImagePages:
             more, results = len(results) > _PAGE, results[:_PAGE]
             images = self._values(session, number, results, names)
             known = run_facts.content_of(session, number)
-            counts = self._caches.aggregates.read(session, number, known, len(names)).counts
+            counts = self._caches.aggregates.read(session, run, known, len(names)).counts
         here = f"{visit.root}/runs/{number}"
         following = f"{wanted.query}&after={results[-1].image}" if more else None
         return visit.render(

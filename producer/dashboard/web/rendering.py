@@ -14,7 +14,7 @@ from schema.quantities import time_text
 
 @functools.cache
 def environment() -> Environment:
-    """Return the templates. Values are escaped in HTML, and by the filter `cell` in Markdown."""
+    """Return the templates, compiled. Values are escaped in HTML, and by the filter `cell` in Markdown."""
     templates = Environment(
         loader=PackageLoader("producer.dashboard"),
         autoescape=select_autoescape(["html.j2"]),
@@ -23,6 +23,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     templates.filters |= {"time": time_text, "cell": _table_cell, "when": time_tag, "kind": kind_of}
+    for name in templates.list_templates(extensions=["j2"]):
+        templates.get_template(name)
     return templates
 
 

@@ -68,6 +68,7 @@ class Site:
 
     def app(self) -> Starlette:
         """Return the pages as an application for `/`."""
+        assets.assets()  # the first page need not wait for templates to be compiled
         routes = [HttpRoute(each.path, self._page(each), methods=[each.method]) for each in self.routes]
         routes += [
             HttpRoute("/login", self.login, methods=["POST"]),
