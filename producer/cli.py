@@ -158,7 +158,7 @@ def workers(json: Json = False) -> None:
     if found:
         page().print(workers_table(found, now))
     if not any(worker.is_alive for worker in found):
-        typer.echo(NO_WORKER)
+        page().print(NO_WORKER, markup=False)
 
 
 @app.command()

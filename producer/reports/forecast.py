@@ -88,7 +88,9 @@ def plan_text(plan: WindowPlan, price: Price | None, zone: tzinfo, compared: Com
     numbers = ("images", "time", *charged)
     columns = ("run", "solver", "begins", *numbers, "remaining", "basis")
     title = f"from {format_time(plan.now, zone)} to {format_time(plan.until, zone)}"
-    table = new_table(*columns, right=numbers, title=title)
+    first_out = ("basis", "budget left", "problems", "solver", "begins", "remaining")
+    left_out = [name for name in first_out if name in columns]
+    table = new_table(*columns, right=numbers, title=title, first_out=left_out, wrapped=("basis",))
     for forecast in plan.runs:
         table.add_row(*_plan_row(forecast, price, zone, qubits=qubits))
     remaining = sum(forecast.left_images for forecast in plan.runs)
@@ -145,7 +147,9 @@ def activity_text(
         return f"nothing ran since {format_time(since, zone)}"
     numbers = ("images", "remaining", "problems", "charged s", "wasted s", *_cost_column(price))
     columns = ("run", "solver", "state", *numbers, "failed", "remarks")
-    table = new_table(*columns, right=numbers, title=f"since {format_time(since, zone)}")
+    left_out = ("wasted s", "problems", "remarks", "failed", "solver", "charged s", "remaining")
+    title = f"since {format_time(since, zone)}"
+    table = new_table(*columns, right=numbers, title=title, first_out=left_out, wrapped=("remarks",))
     for run in ran:
         table.add_row(
             f"{run.run_id}: {run.name}",

@@ -60,7 +60,9 @@ def network_text(
     elif network.train_accuracy is not None:
         about.add_row("own accuracy", f"{network.train_accuracy:.2%} on the images it was trained on")
     about.add_row("probabilities", temperature.describe(network.metrics))
-    layers = new_table("part", "kind", "shape", "units", right=("units",), title="layers")
+    layers = new_table(
+        "part", "kind", "shape", "units", right=("units",), title="layers", first_out=("shape",)
+    )
     summary = architecture.summary()
     for part, key in (("features", "features"), ("Q", "units")):
         for layer in summary[key]:

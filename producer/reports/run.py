@@ -21,7 +21,7 @@ from producer.reports import solver
 from producer.reports.certainty import Certainty
 from producer.reports.certainty import read as read_certainty
 from producer.reports.parameters import consensus_text, controls_text, parameters_text
-from producer.reports.terminal import new_grid, new_table
+from producer.reports.terminal import FirstThatFits, new_grid, new_table
 from producer.runs import qpus, queries
 from producer.runs.summary import (
     ConfusionTable,
@@ -177,7 +177,7 @@ def _add_throughput(table: Table, figures: dict[str, Any]) -> None:
         table.add_row(name, ", ".join(f"{p} {ms / 1000:,.2f} s" for p, ms in percentiles))
 
 
-def _confusion(confusion: ConfusionTable) -> Table:
+def _confusion(confusion: ConfusionTable) -> FirstThatFits:
     table = Table(title="images by true class (rows) and predicted class (columns)")
     table.add_column("true", style="bold")
     for name in (*confusion.columns, "correct"):
@@ -185,6 +185,20 @@ def _confusion(confusion: ConfusionTable) -> Table:
     for row in confusion.rows:
         cells = [_cell(images, k == row.label) for k, images in enumerate(row.counts)]
         table.add_row(row.name, *cells, f"{row.share:.1%}")
+    return FirstThatFits(table, _confused(confusion))
+
+
+def _confused(confusion: ConfusionTable) -> Table:
+    """Return the table of ``confusion`` for narrow screens: the most frequent wrong class of each."""
+    table = Table(title="images by true class")
+    for name in ("true", "images", "correct"):
+        table.add_column(name, justify="left" if name == "true" else "right")
+    table.add_column("most often instead", overflow="fold")
+    for row in confusion.rows:
+        wrong = {k: count for k, count in enumerate(row.counts) if count and k != row.label}
+        worst = max(wrong, key=wrong.__getitem__, default=None)
+        instead = "" if worst is None else f"{confusion.columns[worst]} ({wrong[worst]:,})"
+        table.add_row(row.name, f"{sum(row.counts):,}", f"{row.share:.1%}", instead)
     return table
 
 

@@ -199,10 +199,9 @@ def chain_lengths(tiling: Tiling) -> dict[int, int]:
 
 
 def _chain_lengths(tiling: Tiling) -> Table:
-    table = Table(title=f"chains by their qubits, {tiling.lengths.mean():.2f} on average")
-    table.add_column("qubits", justify="right", style="bold")
-    table.add_column("chains", justify="right")
-    table.add_column("")
+    title = f"chains by their qubits, {tiling.lengths.mean():.2f} on average"
+    numbers = ("qubits", "chains")
+    table = new_table(*numbers, "share", right=numbers, title=title, first_out=("share",))
     counts = chain_lengths(tiling)
     for length, count in counts.items():
         table.add_row(str(length), f"{count:,}", "▪" * max(1, round(_BAR * count / max(counts.values()))))

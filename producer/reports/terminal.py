@@ -64,6 +64,17 @@ class FittingTable(Table):
         return shown
 
 
+class FirstThatFits:
+    """Several tables of the same thing: the first one that fits is shown, or else the last one."""
+
+    def __init__(self, *tables: Table) -> None:
+        self._tables = tables
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the table."""
+        yield next((table for table in self._tables if _fits(table, console, options)), self._tables[-1])
+
+
 def _fits(table: Table, console: Console, options: ConsoleOptions) -> bool:
     return Measurement.get(console, options.update(width=_PIPE), table).maximum <= options.max_width
 

@@ -6,6 +6,7 @@ It is plain text, since boxes and colours take the room of words on 80 columns.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ _PANELS = {
 }
 _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names.split()}
 _TIMES = "2026-12-01 or 2026-12-01T22:00"
+_NARROW, _NARROWEST = 52, 30  # columns
 _FEW = 12  # options that need no groups
 _EXAMPLE = re.compile(r"\n\s*Example: `([^`]+)`\.\s*$")
 
@@ -49,7 +51,18 @@ class ReadableErrors:
             raise
 
 
-class HelpCommand(ReadableErrors, TyperCommand):
+class NarrowHelp:
+    """Wraps help to the width of narrow terminals, which the library takes for 50 columns."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Return the help of ``ctx`` in lines that fit."""
+        columns = shutil.get_terminal_size().columns
+        if columns < _NARROW:
+            ctx.terminal_width = max(columns - 1, _NARROWEST)
+        return super().get_help(ctx)  # type: ignore[misc,no-any-return]
+
+
+class HelpCommand(NarrowHelp, ReadableErrors, TyperCommand):
     """A command whose docstring may end with "Example: `annealq ...`."."""
 
     def __init__(self, *args: Any, **values: Any) -> None:
@@ -79,7 +92,7 @@ class HelpCommand(ReadableErrors, TyperCommand):
             formatter.write(f"\nExample:\n  {self.example}\n")
 
 
-class HelpGroup(ReadableErrors, TyperGroup):
+class HelpGroup(NarrowHelp, ReadableErrors, TyperGroup):
     """A group that lists its commands with their whole first sentences."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

@@ -6,8 +6,9 @@ import io
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
-from producer.reports.terminal import new_table, page
+from producer.reports.terminal import FirstThatFits, new_table, page
 
 ROW = ("12", "a-long-name-of-a-file.npz", "done", "2026-11-26 22:00", "an error that has many words in it")
 COLUMNS = ("run", "data", "state", "created", "result")
@@ -42,3 +43,16 @@ def test_nothing_is_lost_where_even_the_first_columns_do_not_fit() -> None:
 
 def test_a_pipe_gets_lines_of_full_length() -> None:
     assert page().width > 300
+
+
+def test_the_first_table_that_fits_is_shown() -> None:
+    wide, narrow = Table("a" * 50), Table("b")
+
+    def shown(width: int) -> str:
+        console = Console(width=width, file=io.StringIO())
+        console.print(FirstThatFits(wide, narrow))
+        return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+    assert "a" * 50 in shown(80)
+    assert "b" in shown(40)
+    assert "a" not in shown(40)
