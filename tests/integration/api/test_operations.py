@@ -100,9 +100,10 @@ def test_a_client_continues_after_the_last_event_that_it_has_seen(
     with serving(database_url) as other, client(other) as again:
         following = Stream(again, path, seen)
         http.post(f"/v1/runs/{run}/pause")
-        number, kind, data = next(iter(following))
+        # Before the pause is seen, the reason for waiting may change: without workers it does.
+        number, kind, data = next(found for found in following if found[2]["state"] == "paused")
         following.close()
-        assert (kind, data["state"]) == ("progress", "paused")  # not "queued" again
+        assert kind == "progress"
         assert int(number) > int(seen)
         http.post(f"/v1/runs/{run}/resume")
         work_off(context, Message(Task.DISPATCH))
@@ -144,9 +145,9 @@ def test_one_stream_follows_all_that_the_caller_sees(
         events_ = iter(stream)
         assert next(events_)[2]["run_id"] == own
         later = send(one, npz(4)).json()["run_id"]
-        assert next(events_)[2]["run_id"] == later
+        assert next(data for _, _, data in events_ if data["run_id"] != own)["run_id"] == later
         one.post(f"/v1/runs/{own}/cancel")
-        _, kind, data = next(events_)
+        _, kind, data = next(found for found in events_ if found[1] == "end")
         assert (kind, data["run_id"]) == ("end", own)
         stream.close()
         refused(two.get(f"/v1/events?run={own}"), 404)
