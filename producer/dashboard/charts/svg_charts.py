@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from schema.quantities import count_text, number_text
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 8, 40  # margins for the texts of the axes
+_MOST_DIGITS = 12  # of a number beside a tick
 _TICK = 42  # smallest distance of ticks
 _BINS = 60
 _FEW_IMAGES = 20  # in a bin: its share of correct ones has a standard error of up to 11 points
@@ -253,10 +254,25 @@ def nice(low: float, high: float, count: int) -> list[float]:
     return [k * step for k in range(first, last + 1)]
 
 
+def distinct(values: Sequence[float]) -> list[str]:
+    """Return ``values``, which differ, as short texts that differ.
+
+    >>> distinct([1.0, 2.5]), distinct([-3.3601, -3.36])
+    (['1', '2.5'], ['-3.3601', '-3.36'])
+    """
+    texts: list[str] = []
+    for digits in range(3, _MOST_DIGITS + 1):
+        texts = [number_text(value, digits) for value in values]
+        if len({*texts}) == len(texts):
+            break
+    return texts
+
+
 def _numbers(low: float, high: float, size: Size) -> tuple[Tick, ...]:
     span, width = (high - low) or 1.0, size.inner[0]
     values = nice(low, high, width // _TICK)
-    return tuple(Tick(_LEFT + (value - low) / span * width, number_text(value)) for value in values)
+    places = [_LEFT + (value - low) / span * width for value in values]
+    return tuple(map(Tick, places, distinct(values)))
 
 
 def _clock(start: datetime, length: float, size: Size) -> tuple[Tick, ...]:
