@@ -22,10 +22,10 @@ from producer.api.core.request_log import RequestLog
 from producer.api.core.service import Service
 from producer.api.metrics.requests import RequestMetrics
 from producer.api.reference import openapi, page
-from producer.api.routes import deliveries, health, me, metrics, pages, problems, webhooks
+from producer.api.routes import deliveries, health, keys, me, metrics, pages, problems, webhooks
 from producer.api.routes.catalogue import embeddings, networks, schedules
 from producer.api.routes.runs import control, events, images, listing, rescoring, results, run
-from producer.api.routes.submissions import options, submissions
+from producer.api.routes.submissions import dry_runs, options, submissions
 from producer.api.transport.entity_tags import EntityTags
 from producer.api.transport.heads import Heads
 from producer.api.transport.origins import cors_options
@@ -36,8 +36,8 @@ _FILE_THREADS = 8
 ROUTERS = tuple(
     routes.router
     for routes in (
-        *(submissions, listing, run, control, rescoring, results, images, events),
-        *(deliveries, networks, embeddings, schedules, me, health, metrics, problems, page),
+        *(submissions, dry_runs, listing, run, control, rescoring, results, images, events),
+        *(deliveries, networks, embeddings, schedules, keys, me, health, metrics, problems, page),
     )
 )
 

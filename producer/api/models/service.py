@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from producer.api.keys.keys import Scope
 from producer.api.keys.limits import LimitsLeft
+from producer.api.keys.listing import KeySummary
 
 
 class Liveness(BaseModel):
@@ -48,3 +49,9 @@ class ShownCaller(BaseModel):
     sees_all_runs: bool
     limits: CallerLimits
     left: LimitsLeft = Field(description="What is left of each limit; null where there is none.")
+
+
+class KeyList(BaseModel):
+    """Keys, newest first."""
+
+    keys: list[KeySummary]

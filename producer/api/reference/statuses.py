@@ -48,7 +48,7 @@ def add_statuses(path: str, method: str, operation: dict[str, Any], *, needs_key
     if "requestBody" in operation:
         statuses |= {*_WITH_BODY}
     if method != "get":
-        statuses |= {404, 409} if "{" in path else {409}
+        statuses |= {404, 409}
     responses = operation["responses"]
     statuses |= {int(status) for status in responses if int(status) in _MEANINGS}  # that the route names
     if any(kind != "application/json" for kind in responses.get("200", {}).get("content", {})):

@@ -140,7 +140,12 @@ def _declared() -> dict[str, Any]:
     """Return the fields of a request and the sampling parameters, which may be left out, by name."""
     request = fields_of(RunRequest)
     same = {name: _field(request[name]) for name in _SAME}
-    return same | {name: _field(field, optional=True) for name, field in fields_of(Parameters).items()}
+    return same | parameter_fields()
+
+
+def parameter_fields() -> dict[str, Any]:
+    """Return the fields of the sampling parameters by name; all may be left out."""
+    return {name: _field(field, optional=True) for name, field in fields_of(Parameters).items()}
 
 
 def _field(declared: FieldInfo, *, optional: bool = False) -> tuple[Any, Any]:

@@ -71,6 +71,7 @@ RULES = {
     **dict.fromkeys(
         (
             *("GET /metrics", "GET /v1/me", "GET /v1/runs", "GET /v1/deliveries"),
+            "GET /v1/dry-runs/{dry_run}",
             *("GET /v1/networks", "GET /v1/networks/{name}"),
             *("GET /v1/embeddings", "GET /v1/embeddings/{embedding}"),
             *("GET /", "GET /runs/parts", "GET /solvers", "GET /embeddings/{embedding:int}.png"),
@@ -79,9 +80,13 @@ RULES = {
         ),
         Needs.READ,
     ),
-    **dict.fromkeys(("POST /v1/runs", "POST /v1/webhooks/test", "POST /runs", "POST /submit"), Needs.SUBMIT),
+    **dict.fromkeys(
+        ("POST /v1/runs", "POST /v1/dry-runs", "POST /v1/webhooks/test", "POST /runs", "POST /submit"),
+        Needs.SUBMIT,
+    ),
     **dict.fromkeys(
         (
+            *("GET /v1/keys", "POST /v1/keys", "DELETE /v1/keys/{name}"),
             *("GET /v1/schedules", "GET /v1/schedules/{name}", "DELETE /v1/schedules/{name}"),
             *(f"POST /v1/schedules/{{name}}/{action}" for action in ("pause", "resume", "run")),
             *("GET /schedules", "POST /schedules/{name:str}/{act:str}", "POST /networks"),
@@ -110,7 +115,7 @@ RULES = {
     ),
 }
 # Allowed callers of these learn that there is no such thing, of which they may know.
-NAMES_NOTHING = re.compile(r"\{(name|code|file|digest|embedding|suffix)[:}]")
+NAMES_NOTHING = re.compile(r"\{(name|dry_run|code|file|digest|embedding|suffix)[:}]")
 COSTLY = "GET /runs/{run:int}/images/{image:int}/energies.svg"  # starts a program
 UNKNOWN, FORBIDDEN, MISSING = 401, 403, 404
 
@@ -174,7 +179,7 @@ def test_each_caller_may_do_what_its_key_permits_and_nothing_else(
         filled = re.sub(r"\{delivery(:int)?\}", str(message), filled)
         filled = re.sub(r"\{image(:int)?\}", "0", filled)
         filled = filled.replace("/v1/events", f"/v1/events?run={run}")
-        filled = re.sub(r"\{embedding(:int)?\}", "999", filled)
+        filled = re.sub(r"\{(embedding|dry_run)(:int)?\}", "999", filled)
         filled = re.sub(r"\{\w+(:str)?\}", "nothing", filled)
         for name, kind in CALLERS.items():
             expected = refusal(route, needs, kind)
