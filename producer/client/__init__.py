@@ -25,7 +25,7 @@ from .errors import (
     ServerUnavailable,
     UnusableImages,
 )
-from .options import ChangeOptions, FilterOptions, RescoreOptions, SubmitOptions
+from .options import ChangeOptions, FilterOptions, RescoreOptions, ResultOptions, SubmitOptions
 from .results import ImageResult, ResultArrays, RunInfo, RunProgress
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "RequestRejected",
     "RescoreOptions",
     "ResultArrays",
+    "ResultOptions",
     "RunInfo",
     "RunProgress",
     "RunUnsuccessful",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .connection import Connection
     from .files import Images, Labels
-    from .options import ChangeOptions, FilterOptions, RescoreOptions, SubmitOptions
+    from .options import ChangeOptions, FilterOptions, RescoreOptions, ResultOptions, SubmitOptions
 
 _PAGE = 1_000  # images of one request
 _RUNS_PAGE = 100
@@ -231,7 +231,9 @@ class Operations:
             raise RunUnsuccessful(f"run {run} is {found.state}: {reason}", run, found.state)
         return found
 
-    async def results(self, /, run: int, *, start: int = 0, **filters: Any) -> AsyncIterator[ImageResult]:
+    async def results(
+        self, /, run: int, *, start: int = 0, **filters: Unpack[ResultOptions]
+    ) -> AsyncIterator[ImageResult]:
         """Yield the images of ``run`` in order, each as soon as its result is final.
 
         Args:
@@ -243,7 +245,7 @@ class Operations:
                 for row in page["results"]:
                     yield results.image_result(row)
 
-    async def result_arrays(self, /, run: int, **filters: Any) -> ResultArrays:
+    async def result_arrays(self, /, run: int, **filters: Unpack[ResultOptions]) -> ResultArrays:
         """Return the images of ``run`` as arrays, once all are final; ``filters`` as in `results`."""
         images, classes = list[ImageResult](), list[str]()
         async with aclosing(self._pages(run, 0, filters)) as pages:
@@ -252,7 +254,7 @@ class Operations:
                 images += map(results.image_result, page["results"])
         return await self._connection.transport.call(lambda: ResultArrays.of(images, classes))
 
-    async def result_frame(self, /, run: int, **filters: Any) -> pd.DataFrame:
+    async def result_frame(self, /, run: int, **filters: Unpack[ResultOptions]) -> pd.DataFrame:
         """Return the images of ``run`` as a table, once all are final; ``filters`` as in `results`.
 
         Raises:
@@ -266,11 +268,14 @@ class Operations:
                 rows += page["results"]
         return await self._connection.transport.call(lambda: results.data_frame(rows, classes))
 
-    async def save_results(self, run: int, path: str | os.PathLike[str]) -> Path:
+    async def save_results(
+        self, /, run: int, path: str | os.PathLike[str], **filters: Unpack[ResultOptions]
+    ) -> Path:
         """Write the images of ``run`` to a file once the run is finished, and return its path.
 
         Args:
             path: ends with .parquet or .csv. A file with this name is replaced when all is there.
+            filters: as in `results`.
         """
         target = Path(path).expanduser()
         if (accept := _FORMATS.get(target.suffix.lower())) is None:
@@ -278,7 +283,11 @@ class Operations:
         await self._finish(run, float("inf"))
         with replacing(target) as file:
             await self._connection.ask(
-                "GET", f"/v1/runs/{run}/results", headers={"Accept": accept}, into=file
+                "GET",
+                f"/v1/runs/{run}/results",
+                params=plain(filters),
+                headers={"Accept": accept},
+                into=file,
             )
         return target
 

@@ -75,6 +75,17 @@ class FilterOptions(TypedDict, total=False):
     fields: str | None  # only these: "state,name"
 
 
+class ResultOptions(TypedDict, total=False):
+    """Which images the results of a run have, as in GET /v1/runs/RUN/results."""
+
+    wrong: bool | None  # labelled images that are wrong, or right
+    status: str | None  # decided, tied or undecided
+    label: int | None  # of this class
+    predicted: int | None  # predicted to be of this class
+    probability_below: float | None
+    margin_below: float | None
+
+
 class ChangeOptions(TypedDict, total=False):
     """What `change` changes of a run; None removes a budget, a window or a deadline."""
 

@@ -196,6 +196,8 @@ def test_results_come_in_every_form(proxy: Proxy, annealq: Client, done: int, tm
     images = list(annealq.results(done))
     assert [image.index for image in images] == list(range(30))
     assert [image.index for image in annealq.results(done, start=25)] == list(range(25, 30))
+    wrong = [image.index for image in images if image.predicted != image.label]
+    assert annealq.result_arrays(done, wrong=True).index.tolist() == wrong
     arrays = annealq.result_arrays(done)
     assert arrays.label.tolist() == [image.label for image in images]
     assert arrays.scores.tolist() == [list(image.scores) for image in images]
@@ -206,6 +208,8 @@ def test_results_come_in_every_form(proxy: Proxy, annealq: Client, done: int, tm
         rows = list(csv.DictReader(file))
     assert [int(row["image"]) for row in rows] == list(range(30))
     assert [path.name for path in tmp_path.iterdir()] == ["results.csv"]
+    few = annealq.save_results(done, tmp_path / "results.csv", wrong=True)
+    assert few.read_text().count("\n") == len(wrong) + 1
     with pytest.raises(ClientError, match=r"\.csv or \.parquet"):
         annealq.save_results(done, tmp_path / "results.xlsx")
     with pytest.raises(ClientError, match="cannot be written"):

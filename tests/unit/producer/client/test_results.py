@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from producer.api.routes.runs import rescoring, run
 from producer.api.routes.runs.listing import RunQuery
+from producer.api.routes.runs.results import ResultQuery
 from producer.api.routes.submissions import options
 from producer.client import (
     ChangeOptions,
@@ -23,6 +24,7 @@ from producer.client import (
     MissingExtra,
     RescoreOptions,
     ResultArrays,
+    ResultOptions,
     RunInfo,
     SubmitOptions,
     results,
@@ -140,5 +142,6 @@ def test_client_and_server_know_the_same_states_and_options() -> None:
     assert set(FilterOptions.__annotations__) | {"limit", "following", "preceding"} == set(
         RunQuery.model_fields
     )
+    assert set(ResultOptions.__annotations__) | {"cursor", "limit"} == set(ResultQuery.model_fields)
     assert set(ChangeOptions.__annotations__) == set(run.RunChanges.model_fields)
     assert set(RescoreOptions.__annotations__) == set(rescoring.Rescoring.model_fields)
