@@ -94,7 +94,7 @@ def test_a_run_is_watched_and_cancelled(browser: Chrome, home: Path, digits_file
         ask("document.querySelector('.images a').click()")
         wait_for(lambda: "of its reads" in str(ask("document.body.innerText")), "the image's page")
         wait_for(lambda: ask("document.querySelector('img.energies').naturalWidth") > 0, "the energies")
-        browser.get(f"{address}/runs/{run}")
+        browser.get(f"{address.partition('/?')[0]}/runs/{run}")
         ask("document.querySelector('a.wrong').click()")
         wait_for(lambda: f"Cancel run {run}?" in str(ask("document.body.innerText")), "the question")
         ask("document.querySelector('main button.wrong').click()")
