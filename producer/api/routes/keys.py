@@ -33,8 +33,8 @@ class KeyBody(BaseModel):
     requests_per_minute: int | None = _COUNT
     images_per_day: int | None = _COUNT
     qpu_s_per_day: float | None = Field(None, gt=0, le=1e9)
-    all_runs: bool = Field(False, description="It sees the runs of all owners.")
-    expires_after_days: float | None = Field(None, gt=0, le=36_500)
+    all_runs: bool = Field(False, strict=True, description="It sees the runs of all owners.")
+    expires_after_days: float | None = Field(None, ge=0.001, le=36_500)
 
 
 @router.get("/v1/keys", summary="List keys", response_model=KeyList)

@@ -34,6 +34,7 @@ class Resumption(BaseModel):
     )
     now: bool = Field(
         default=False,
+        strict=True,
         description="If the run waits for its window, open it now, until the next window closes.",
     )
     qpu: str | None = Field(
