@@ -33,7 +33,8 @@ from schema.states import RunState
 
 router = APIRouter(route_class=PooledRoute, tags=["runs"])
 
-MAX_JSON = 16_000_000  # bytes
+# Bytes. Parsing them and making an array of them stops all other threads of Python for 0.1 s.
+MAX_JSON = 4_000_000
 _JSON_OBJECTS = 25  # bytes of Python objects for each byte of JSON: an empty list is 3 bytes, and 64 + 8
 _MAX_FILES = 10_001
 _MAX_FIELDS = 100

@@ -38,6 +38,7 @@ _GZIP = b"\x1f\x8b"
 _CHUNK = 2**20
 _COPIES = 2.5  # of what is unpacked: as it is read, as pixels, and as the rows of batches
 _PIXEL_BYTES = 8  # of a picture that is decoded: its colours, and what they are converted to
+_MAX_DECODED_PIXELS = 2_000_000_000  # of all pictures of a request: about half a minute of one processor
 _KNOWN = (".npz", ".npy", ".csv", ".txt", ".idx", ".zip", *SUFFIXES)
 
 
@@ -178,7 +179,13 @@ def _read_pictures(
                 f"{_base(file.name)}: several files must all be pictures; send one .npz, .npy, CSV or IDX "
                 "file alone"
             )
-    take(max(map(_picture_bytes, paths)))  # they are decoded one by one
+    claims = [_picture_pixels(path) for path in paths]
+    if sum(claims) > _MAX_DECODED_PIXELS:
+        raise ImageError(
+            f"{count_text(len(paths), 'picture')} of {sum(claims):,} pixels; a request may have "
+            f"{_MAX_DECODED_PIXELS:,}: scale them down before they are sent, or send fewer"
+        )
+    take(_PIXEL_BYTES * max(claims))  # they are decoded one by one
     first = read_picture(paths[0], preprocessing)
     if len(paths) * first.size > max_bytes:
         raise ImageError(
@@ -220,7 +227,7 @@ def _reserve(path: Path, max_bytes: int, take: Take) -> None:
         RequestRefused: 413, 503, there is not enough memory.
     """
     if is_picture(path.name):
-        take(_picture_bytes(path))
+        take(_PIXEL_BYTES * _picture_pixels(path))
         return
     size = _unpacked_size(path, max_bytes)
     if size <= max_bytes:
@@ -229,13 +236,13 @@ def _reserve(path: Path, max_bytes: int, take: Take) -> None:
         raise ImageError(f"{path}: unpacks to more than {max_bytes / 1e6:g} MB: send fewer images in a run")
 
 
-def _picture_bytes(path: Path) -> int:
-    """Return the memory that decoding the picture in ``path`` takes, by its header; 0 if it has none."""
+def _picture_pixels(path: Path) -> int:
+    """Return the pixels that decoding the picture in ``path`` gives, by its header; 0 if it has none."""
     from PIL import Image
 
     try:
         with Image.open(path, formats=FORMATS) as picture:
-            return _PIXEL_BYTES * min(picture.width * picture.height, MAX_PIXELS)
+            return min(picture.width * picture.height, MAX_PIXELS)
     except (*DAMAGE, Image.DecompressionBombError):
         return 0
 

@@ -93,6 +93,23 @@ def test_json_is_not_parsed_without_memory_for_its_objects(small: httpx.Client, 
     assert "MB of memory" in answer.json()["detail"]
 
 
+def test_many_pictures_are_refused_by_the_sum_of_their_pixels(attacked: Attacked) -> None:
+    header = bomb(4_096, 4_096)[:200]
+    files = [("images", (f"{k}.png", header)) for k in range(120)]
+    with serving(str(attacked.database.url)) as address, client(address, attacked.key) as http:
+        answer = http.post("/v1/runs", files=files)
+    assert answer.status_code == 422
+    assert "120 pictures of 2,013,265,920 pixels" in answer.json()["detail"]
+
+
+def test_long_json_is_refused_before_it_is_parsed(attacked: Attacked) -> None:
+    headers = {"Content-Type": "application/json"}
+    with serving(str(attacked.database.url)) as address, client(address, attacked.key) as http:
+        answer = http.post("/v1/runs", content=b"[" + b"1," * 2_100_000, headers=headers)
+    assert answer.status_code == 413
+    assert "npz file in a form" in answer.json()["hint"]
+
+
 def test_what_fits_is_taken_again_and_again(small: httpx.Client) -> None:
     for seed in range(3):
         assert send(small, npz(20, seed=seed)).status_code == 202
