@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from producer.dashboard.charts import cells
@@ -15,12 +16,14 @@ from producer.dashboard.report.aggregates import AggregateCache
 from producer.dashboard.report.pictures import PictureCache
 from producer.dashboard.report.run_facts import RunResults
 from producer.dashboard.views import run_history
+from producer.dashboard.web.drawing import digest
 from producer.dashboard.web.parts import LivePage, render_part
 from producer.progress.stages import ImageProgress, progress_of
-from producer.runs import control, summary
+from producer.runs import control, queries, summary
 from schema.parameters import Solver
 from schema.quantities import count_text, duration_text
 from schema.states import FINISHED_RUNS, RunState
+from schema.tables import Batch
 
 # In their order on the page; the last ones cost more, and come once a run is finished.
 _CHANGING = ("head", "progress", "figures", "failures", "confusion", "images", "charts", "timeline")
@@ -38,29 +41,65 @@ class RunCaches:
     pictures: PictureCache = field(default_factory=PictureCache)
 
 
-def live_page(
-    session: Session, run: int, now: datetime, caches: RunCaches, about: Mapping[str, Any], *, whole: bool
-) -> LivePage:
-    """Return the page of ``run`` in ``session`` as it is ``now``.
+@dataclass(frozen=True, eq=False)
+class PageState:
+    """What decides the page of a run, read from a few rows.
+
+    Attributes:
+        values: of templates.
+        digest: of everything that decides the page, for this visitor.
+    """
+
+    run: queries.RunSummary
+    values: Mapping[str, Any]
+    digest: str
+
+
+def read_state(session: Session, run: int, now: datetime, about: Mapping[str, Any]) -> PageState:
+    """Return what decides the page of ``run`` in ``session`` as it is ``now``.
 
     Args:
         about: the template's values that belong to the visitor: root, here, may_act.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    summary_row = queries.run(session, run)
+    finished = summary_row.state in FINISHED_RUNS
+    values = {
+        "progress": None if finished else _progress(progress_of(session, run, now), now),
+        "costs": _costs(session, summary_row),
+        "failures": run_history.failures(session, run, _SHOWN_FAILURES),
+        "events": run_history.events(session, run, _SHOWN_EVENTS),
+        **about,
+    }
+    # A batch that is sampled again after a repair, and answers, change results and charts.
+    scored = session.execute(select(func.max(Batch.scored_at)).where(Batch.run_id == run)).scalar()
+    decides = digest(asdict(summary_row), values, run_facts.content_of(session, run), scored)
+    return PageState(summary_row, values, decides)
+
+
+def live_page(session: Session, state: PageState, caches: RunCaches, *, whole: bool) -> LivePage:
+    """Return the page of a run in ``session`` that is in ``state``.
+
+    Args:
         whole: with all parts; otherwise without those that do not change before the run is finished.
 
     Raises:
         NotFound: there is no such run.
         Corrupt: stored data of the run are damaged.
     """
-    results = run_facts.read_results(session, run, caches.aggregates)
-    summary_row, finished = results.run, results.run.state in FINISHED_RUNS
-    values = _changing_values(session, results, now, caches) | dict(about)
+    results = run_facts.read_results(session, state.run.run_id, caches.aggregates)
+    finished = state.run.state in FINISHED_RUNS
+    values = {**state.values, **_results_values(session, results, caches)}
     names: tuple[str, ...] = _CHANGING
     if whole or finished:
-        values |= _final_values(session, results, str(about["root"]))
+        values |= _final_values(session, results, str(values["root"]))
         names += _FINAL
     parts = {name: render_part(f"run/{name}.html.j2", values) for name in names}
-    every_s = None if finished else _PAUSED_EVERY_S if summary_row.state is RunState.PAUSED else _EVERY_S
-    return LivePage(parts, _title(results, values["progress"]), summary_row.state, every_s)
+    every_s = None if finished else _PAUSED_EVERY_S if state.run.state is RunState.PAUSED else _EVERY_S
+    title = _title(results, values["progress"])
+    return LivePage(parts, title, state.run.state, every_s, state.digest)
 
 
 def _title(results: RunResults, progress: dict[str, Any] | None) -> str:
@@ -69,20 +108,12 @@ def _title(results: RunResults, progress: dict[str, Any] | None) -> str:
     return f"{run.state}{share}: run {run.run_id}, {run.name}"
 
 
-def _changing_values(
-    session: Session, results: RunResults, now: datetime, caches: RunCaches
-) -> dict[str, Any]:
-    run, number = results.run, results.run.run_id
-    finished = run.state in FINISHED_RUNS
+def _results_values(session: Session, results: RunResults, caches: RunCaches) -> dict[str, Any]:
     return {
         **run_values.results_values(results),
         "classes": len(results.classes),
         "wrong": results.counts.labelled - results.counts.correct,
-        "progress": None if finished else _progress(progress_of(session, number, now), now),
-        "costs": _costs(session, results),
         "images": _images(session, results, caches.pictures),
-        "failures": run_history.failures(session, number, _SHOWN_FAILURES),
-        "events": run_history.events(session, number, _SHOWN_EVENTS),
     }
 
 
@@ -140,9 +171,8 @@ def _progress(progress: ImageProgress, now: datetime) -> dict[str, Any]:
     }
 
 
-def _costs(session: Session, results: RunResults) -> str | None:
-    """Return what the run was charged, and what is left of its budget; None without qubits."""
-    run = results.run
+def _costs(session: Session, run: queries.RunSummary) -> str | None:
+    """Return what ``run`` was charged, and what is left of its budget; None without qubits."""
     if not Solver(run.solver).is_remote:
         return None
     spending = control.spending_of_run(session, run.run_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -16,7 +17,7 @@ from producer.runs.queries import Classified
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver
-from schema.states import RunState
+from schema.states import BatchState, RunState
 from schema.tables import Batch, BatchImages, Run, RunTag
 from tests.integration.conftest import some_images, work_off
 from worker.context import Context
@@ -98,6 +99,42 @@ def test_only_parts_that_changed_are_sent(http: httpx.Client, enqueue: Enqueue, 
     ended = http.get(f"/runs/{run}/parts", params={"seen": seen(paused.text)})
     assert {"head", "figures", "confusion", "images", "scores", "provenance"} <= parts(ended)
     assert "hx-get" not in ended.text, "nothing changes any more"
+
+
+def test_what_decides_the_page_is_enough_to_answer(
+    http: httpx.Client, enqueue: Enqueue, database: Database
+) -> None:
+    run = enqueue()
+
+    def basis(page: str) -> str:
+        return next(part for part in seen(page).split() if part.startswith("basis-"))
+
+    def ask(shown: str) -> httpx.Response:
+        return http.get(f"/runs/{run}/parts", params={"seen": shown})
+
+    def change(table: type[Run] | type[Batch], **values: object) -> None:
+        of_run = Run.id == run if table is Run else (Batch.run_id == run) & (Batch.ordinal == 1)
+        with database.transaction() as session:
+            session.execute(update(table).where(of_run).values(values))
+
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+    shown = basis(http.get(f"/runs/{run}").text)
+    for table, values in (
+        (Run, {"name": "another"}),
+        (Run, {"priority": 7}),
+        (Batch, {"error": "its chip was away", "attempts": 1}),
+        (Batch, {"state": BatchState.SCORED, "sampled_at": now, "scored_at": now}),
+        (Batch, {"scored_at": now + timedelta(seconds=1)}),
+    ):
+        assert ask(shown).status_code == 204
+        change(table, **values)
+        answer = ask(shown)
+        assert answer.status_code == 200, values
+        assert basis(answer.text) != shown
+        shown = basis(answer.text)
+    both = seen(ask(shown[:-1]).text)  # as a browser that has all parts, and another basis
+    again = ask(both.replace(shown, "basis-0"))
+    assert (parts(again), basis(again.text)) == (set(), shown)
 
 
 def test_updates_have_what_a_new_page_has(http: httpx.Client, enqueue: Enqueue, context: Context) -> None:
