@@ -1,4 +1,4 @@
-"""Networks, embeddings and schedules as the API answers with them."""
+"""Networks, embeddings, schedules and the plan as the API answers with them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from producer.embeddings.queries import EmbeddingSummary
 from producer.networks.queries import NetworkSummary
 from producer.planning.schedules import FiringSummary, ScheduleSummary
 from schema.network.architecture import Architecture
-from schema.states import NetworkState
+from schema.states import NetworkState, PausedBy
 
 
 class TakenImages(BaseModel):
@@ -92,3 +92,39 @@ class ShownSchedule(ScheduleSummary):
     """A schedule with its latest firings, newest first."""
 
     firings: list[FiringSummary]
+
+
+class PlannedRun(BaseModel):
+    """The work on a run until the next windows close. QPU times are microseconds."""
+
+    run_id: int
+    name: str
+    solver: str
+    priority: int
+    paused_by: PausedBy | None
+    window: str | None
+    deadline_at: datetime | None
+    begins_at: datetime | None = Field(description="When work on it starts; null if it does not.")
+    images: int
+    problems: int
+    qpu_us: int
+    seconds: float = Field(description="How long it occupies the solver.")
+    cost: float | None
+    currency: str | None
+    budget_left_us: float | None
+    left_images: int
+    left_qpu_us: int | None
+    left: str | None = Field(description="Why images remain; null if none do.")
+    basis: str = Field(description="Where the estimates come from.")
+    qpus: list[dict[str, Any]] = Field(description="The QPUs that its dry run compares.")
+
+
+class Plan(BaseModel):
+    """A forecast from `now` until the next windows close, in 24 hours without any."""
+
+    now: datetime
+    until: datetime
+    qpu_us: int
+    cost: float | None
+    currency: str | None
+    runs: list[PlannedRun]

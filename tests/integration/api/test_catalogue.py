@@ -1,8 +1,9 @@
-"""Networks and schedules over HTTP."""
+"""Networks, schedules and the plan over HTTP."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +15,7 @@ from producer.networks.chosen import ChosenNetwork
 from producer.planning import schedule_runner
 from schema.database import Database
 from schema.settings import load
-from tests.integration.api.conftest import npz, refused
+from tests.integration.api.conftest import npz, refused, send
 from tests.integration.conftest import Cli
 from tests.serving import client
 
@@ -60,3 +61,91 @@ def test_only_administrators_see_and_change_schedules(address: str, database: Da
     with client(address, key) as http:
         refused(http.get("/v1/schedules"), 403)
         refused(http.delete(nightly), 403)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a file below the folder that the API may read."""
+    (tmp_path / "open").mkdir()
+    monkeypatch.setenv("ANNEALQ_API_FOLDERS", str(tmp_path / "open"))
+    path = tmp_path / "open" / "some.npz"
+    path.write_bytes(npz(4))
+    return path
+
+
+def test_a_schedule_is_added_with_the_fields_of_a_run(
+    data: Path, http: httpx.Client, database: Database, network: ChosenNetwork
+) -> None:
+    run = {"uri": f"{data}:images", "name": "night", "network": "digits", "reads": 5, "window": "22:00-06:00"}
+    run |= {"limit": 3, "tags": ["kept"], "budget_s": 2}
+    body = {"name": "nightly", "cron": "0 22 * * mon-fri", "tz": "Europe/London", "run": run}
+    added = http.post("/v1/schedules", json=body)
+    assert added.status_code == 201, added.text
+    assert added.headers["Location"] == "/v1/schedules/nightly"
+    assert added.json() == http.get("/v1/schedules/nightly").json()
+    request = added.json()["request"]
+    assert (request["data"], request["network"], request["zone"]) == (
+        f"{data}:images",
+        "digits@1",
+        "Europe/London",
+    )
+    fired = http.post("/v1/schedules/nightly/run").json()
+    schedule_runner.enqueue_firing(AppContext(load(), database), fired["firing_id"])
+    [firing] = http.get("/v1/schedules/nightly").json()["firings"]
+    started = http.get(f"/v1/runs/{firing['run_id']}").json()
+    assert (started["name"], started["images"], started["tags"]) == ("night", 3, ["kept"])
+    assert started["parameters"]["reads"] == 5
+    assert "choose another name" in refused(http.post("/v1/schedules", json=body), 422)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "run", "status", "named"),
+    [
+        ({"cron": "0 25 * * *"}, {}, 422, "25"),
+        ({"tz": "Mars/Olympus"}, {}, 422, "Mars/Olympus"),
+        ({"name": "two words"}, {}, 422, "two words"),
+        ({"colour": "red"}, {}, 422, "colour"),
+        ({}, {"reads": 0}, 422, "reads"),
+        ({}, {"webhook": {"url": "https://example.com/"}}, 422, "webhook"),
+        ({}, {"deadline": "2030-12-01T06:00"}, 422, "a schedule repeats"),
+        ({}, {"network": "nothing"}, 422, "nothing"),
+        ({}, {"part": "absent"}, 422, "absent"),
+        ({}, {"part": "linked"}, 422, "rename one of them"),
+        ({}, {"uri": "/etc/passwd"}, 403, "/etc/passwd"),
+        ({}, {"uri": "digits"}, 403, "digits"),
+    ],
+)
+def test_a_schedule_that_cannot_be_added(
+    data: Path,
+    http: httpx.Client,
+    network: ChosenNetwork,
+    wrong: dict[str, str],
+    run: dict[str, object],
+    status: int,
+    named: str,
+) -> None:
+    Path(f"{data}:linked").symlink_to("/etc/passwd")
+    asked = {"uri": str(data), "network": "digits", **run}
+    body = {"name": "nightly", "cron": "0 22 * * *", "run": asked, **wrong}
+    assert named in refused(http.post("/v1/schedules", json=body), status)
+    assert http.get("/v1/schedules").json() == {"schedules": []}
+
+
+def test_the_plan_has_the_runs_that_the_caller_sees(
+    address: str, http: httpx.Client, database: Database, network: ChosenNetwork
+) -> None:
+    runs: dict[str, Any] = {}
+    for name in ("one", "other"):
+        with client(address, keys.add(database, name, Scope.SUBMIT).key) as own:
+            runs[name] = send(own, network="digits", reads=5).json()["run_id"]
+            planned = own.get("/v1/plan").json()
+            assert [run["run_id"] for run in planned["runs"]] == [runs[name]]
+    plan = http.get("/v1/plan?price_per_minute=2.5&currency=EUR").json()
+    assert {run["run_id"] for run in plan["runs"]} == set(runs.values())
+    assert all(run["images"] + run["left_images"] == 30 for run in plan["runs"])
+    assert (plan["cost"], plan["currency"]) == (0, "EUR")
+
+
+@pytest.mark.parametrize("query", ["price_per_minute=-1", "price_per_minute=nan", "currency=EUR"])
+def test_a_price_that_cannot_be_used(http: httpx.Client, query: str) -> None:
+    refused(http.get(f"/v1/plan?{query}"), 422)

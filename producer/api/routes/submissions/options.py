@@ -78,8 +78,8 @@ _SAME = (
 )
 
 
-class RunBodyOptions(BaseModel):
-    """How to classify; `form` adds the fields that `RunRequest` and `Parameters` declare."""
+class RequestFields(BaseModel):
+    """How to classify; the models below add the fields that `RunRequest` and `Parameters` declare."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -98,8 +98,6 @@ class RunBodyOptions(BaseModel):
     tags: Tags = Field((), description="Words by which the run is found again. In a form, several times.")
     classes: LongText | None = Field(None, description="Only images with these labels: 0,1,7 or names.")
     calibration: bool = Field(True, description="Take what is not given from the newest calibration.")
-    webhook: Webhook | None = None
-    uri: LongText | None = Field(None, description="A file below the operator's folders, instead of images.")
     part: Text | None = Field(None, description="Which set of images to use when an .npz file has several.")
 
     def request(self) -> RunRequest:
@@ -119,6 +117,19 @@ class RunBodyOptions(BaseModel):
             windows=tuple(windows),
             zone=self.tz,
         )
+
+
+class RunBodyOptions(RequestFields):
+    """How to classify images that are sent, or that are at a `uri`."""
+
+    webhook: Webhook | None = None
+    uri: LongText | None = Field(None, description="A file below the operator's folders, instead of images.")
+
+
+class ScheduledFields(RequestFields):
+    """What a schedule classifies each time it is due, with the fields of POST /v1/runs."""
+
+    uri: LongText = Field(description="A file or folder below the operator's folders.")
 
 
 class RunBody(RunBodyOptions):
@@ -159,6 +170,9 @@ def _field(declared: FieldInfo, *, optional: bool = False) -> tuple[Any, Any]:
 
 _Form = create_model("Form", __base__=RunBodyOptions, __doc__=RunBodyOptions.__doc__, **_declared())
 _Request = create_model("Request", __base__=RunBody, __doc__=RunBody.__doc__, **_declared())
+ScheduledRun = create_model(
+    "ScheduledRun", __base__=ScheduledFields, __doc__=ScheduledFields.__doc__, **_declared()
+)
 
 
 def from_json(body: bytes) -> RunBody:

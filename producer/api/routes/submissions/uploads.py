@@ -103,10 +103,19 @@ def read_uri(uri: str, options: RunBodyOptions, limits: ApiSettings, take: Take)
         RequestRefused: 403, the file, or the one with its labels, is not below one of the folders.
         ImageError: the file cannot be read.
     """
+    path, part = find_uri(uri, options.part, limits, take)
+    return read_images(path, preprocessing=options.request().preprocessing, part=part)
+
+
+def find_uri(uri: str, part: str | None, limits: ApiSettings, take: Take) -> tuple[Path, str | None]:
+    """Return the path of ``uri`` without links, and the ``part`` of its images; raise as `read_uri` does.
+
+    ``take`` reserves the memory that reading needs.
+    """
     parts = urlsplit(uri)
     is_local = parts.scheme in ("", "file") and parts.netloc in ("", "localhost")
     text = unquote(parts.path) if parts.scheme else uri
-    real, part = _locate(text, options.part) if is_local and Path(text).is_absolute() else (None, None)
+    real, part = _locate(text, part) if is_local and Path(text).is_absolute() else (None, None)
     if real is None or not _is_inside(real, limits.folders):
         raise _outside(uri)
     labels = find_labels_file(real)
@@ -114,7 +123,7 @@ def read_uri(uri: str, options: RunBodyOptions, limits: ApiSettings, take: Take)
         raise _outside(str(labels))
     if real.is_file():
         _reserve(real, limits.max_decoded, take)
-    return read_images(real, preprocessing=options.request().preprocessing, part=part)
+    return real, part
 
 
 def _locate(text: str, part: str | None) -> tuple[Path | None, str | None]:

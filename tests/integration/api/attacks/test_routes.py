@@ -71,7 +71,7 @@ RULES = {
     **dict.fromkeys(
         (
             *("GET /metrics", "GET /v1/me", "GET /v1/runs", "GET /v1/deliveries"),
-            "GET /v1/dry-runs/{dry_run}",
+            *("GET /v1/dry-runs/{dry_run}", "GET /v1/plan"),
             *("GET /v1/networks", "GET /v1/networks/{name}"),
             *("GET /v1/embeddings", "GET /v1/embeddings/{embedding}"),
             *("GET /", "GET /runs/parts", "GET /solvers", "GET /embeddings/{embedding:int}.png"),
@@ -87,7 +87,8 @@ RULES = {
     **dict.fromkeys(
         (
             *("GET /v1/keys", "POST /v1/keys", "DELETE /v1/keys/{name}"),
-            *("GET /v1/schedules", "GET /v1/schedules/{name}", "DELETE /v1/schedules/{name}"),
+            *("GET /v1/schedules", "POST /v1/schedules"),
+            *("GET /v1/schedules/{name}", "DELETE /v1/schedules/{name}"),
             *(f"POST /v1/schedules/{{name}}/{action}" for action in ("pause", "resume", "run")),
             *("GET /schedules", "POST /schedules/{name:str}/{act:str}", "POST /networks"),
         ),
