@@ -147,7 +147,7 @@ def browsing(tmp_path: Path) -> Iterator[tuple[Served, http.client.HTTPConnectio
 def timed(server: Served, connection: http.client.HTTPConnection, path: str) -> tuple[float, float, int, str]:
     """Return milliseconds, those of processor time of the server, status and body of a GET."""
     start, before = time.perf_counter(), server.cpu_ms()
-    connection.request("GET", path)
+    connection.request("GET", path, headers={"Authorization": f"Bearer {server.token}"})
     answer = connection.getresponse()
     body = answer.read().decode()
     return 1000 * (time.perf_counter() - start), server.cpu_ms() - before, answer.status, body

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.datastructures import UploadFile
@@ -16,7 +16,17 @@ from producer.api.core.service import Service
 from producer.api.keys import listing as keys_listing
 from producer.api.keys.authentication import SESSION
 from producer.api.keys.keys import Caller, Scope
-from producer.dashboard.views import actions, compare, downloads, images, run, run_history, runs, submit
+from producer.dashboard.views import (
+    actions,
+    change,
+    compare,
+    downloads,
+    images,
+    run,
+    run_history,
+    runs,
+    submit,
+)
 from producer.dashboard.views.images import ImagePages
 from producer.dashboard.views.lists import networks, schedules, solvers, workers
 from producer.dashboard.views.lists.deliveries import DeliveryPages
@@ -49,7 +59,7 @@ def dashboard(service: Service, enqueue: Enqueue) -> Site:
         def check(number: int) -> None:
             check_seen(service.database, caller, number)
 
-        def change(run: int, action: str, **options: Any) -> None:
+        def perform(run: int, action: str, **options: Any) -> None:
             check_own(service.database, caller, run)
             _change(service, caller, run, action, **options)
             service.notifier.notify()
@@ -59,7 +69,7 @@ def dashboard(service: Service, enqueue: Enqueue) -> Site:
 
         name = None if caller.owner_id is None and authenticator.is_open else caller.name
         may_act, is_admin = (caller.scope.allows(scope) for scope in (Scope.SUBMIT, Scope.ADMIN))
-        return Visitor(name, may_act, is_admin, caller.only, check, send, change)
+        return Visitor(name, may_act, is_admin, caller.only, check, send, perform)
 
     renderings = Renderings(service.database, service.pools.programs.run)
     # Cookies are not kept apart by port: another server on this machine must not take ours for its own.
@@ -100,6 +110,8 @@ def _routes(service: Service) -> list[Route]:
         Route("GET", f"{here}/images", image_pages.grid),
         Route("GET", f"{here}/images/{{image:int}}", image_pages.show),
         Route("GET", f"{here}/images/{{image:int}}/energies.svg", images.energies),
+        Route("GET", f"{here}/change", change.ask),
+        Route("POST", f"{here}/change", change.send),
         Route("GET", f"{here}/{{act:str}}", actions.ask),
         Route("POST", f"{here}/{{act:str}}", actions.act),
     ]
@@ -123,8 +135,12 @@ def _change(
     *,
     budget_s: float | None = None,
     at_once: bool = False,
+    changes: Mapping[str, Any] | None = None,
 ) -> None:
-    if action == "pause":
+    if changes is not None:
+        if changes:
+            control.change_run(service.database, run, changes)
+    elif action == "pause":
         control.pause(service.database, run)
     elif action == "cancel":
         control.cancel(service.database, run)

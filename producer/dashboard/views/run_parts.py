@@ -71,6 +71,7 @@ def read_state(session: Session, run: int, now: datetime, about: Mapping[str, An
         "costs": _costs(session, summary_row),
         "failures": run_history.failures(session, run, _SHOWN_FAILURES),
         "events": run_history.events(session, run, _SHOWN_EVENTS),
+        "tags": queries.tags(session, [run]).get(run, []),
         **about,
     }
     # A batch that is sampled again after a repair, and answers, change results and charts.

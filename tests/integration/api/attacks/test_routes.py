@@ -99,7 +99,7 @@ RULES = {
             *("GET /v1/runs/{run}", "GET /v1/deliveries/{delivery}", "GET /v1/events"),
             *("GET /v1/runs/{run}/images/{image}", "GET /v1/runs/{run}/images/{image}/reads"),
             *(f"GET /v1/runs/{{run}}/{part}" for part in ("results", "events", "deliveries")),
-            *("GET /runs/{run:int}", "GET /runs/{run:int}/{act:str}"),
+            *("GET /runs/{run:int}", "GET /runs/{run:int}/{act:str}", "GET /runs/{run:int}/change"),
             *(f"GET /runs/{{run:int}}/{part}" for part in ("parts", "report.html", "history", "images")),
             *("GET /runs/{run:int}/results.{suffix:str}", "GET /runs/{run:int}/images/{image:int}"),
             "GET /runs/{run:int}/images/{image:int}/energies.svg",
@@ -110,6 +110,7 @@ RULES = {
         (
             *("PATCH /v1/runs/{run}", "DELETE /v1/runs/{run}", "POST /runs/{run:int}/{act:str}"),
             *(f"POST /v1/runs/{{run}}/{action}" for action in ("cancel", "pause", "resume", "rescore")),
+            "POST /runs/{run:int}/change",
             *("POST /v1/deliveries/{delivery}/redeliver", "POST /deliveries/{delivery:int}/redeliver"),
         ),
         Needs.OWNS,
