@@ -39,10 +39,10 @@ def _changes(visit: Visit, values: dict[str, str]) -> dict[str, Any]:
     asked: dict[str, Any] = {}
     if "name" in values:
         name = asked["name"] = values["name"].strip()
-        if not 1 <= len(name) <= _LONGEST_NAME or "\0" in name:
-            raise ParameterError(f"name: use 1 to {_LONGEST_NAME} characters")
+        if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
+            raise ParameterError(f"name: use 1 to {_LONGEST_NAME} printable characters")
     if "tags" in values:
-        asked["tags"] = sorted(set(values["tags"].replace(",", " ").split()))
+        asked["tags"] = tuple(sorted(set(values["tags"].replace(",", " ").split())))
     if "priority" in values:
         text = values["priority"].strip()
         try:
@@ -57,7 +57,7 @@ def _stored(visit: Visit) -> dict[str, Any]:
     number = visit.number("run")
     with visit.database.reading() as session:
         run, tags = queries.run(session, number), queries.tags(session, [number]).get(number, [])
-    return {"name": run.name, "tags": tags, "priority": run.priority, "state": run.state}
+    return {"name": run.name, "tags": tuple(tags), "priority": run.priority, "state": run.state}
 
 
 def _form(visit: Visit, values: dict[str, str], error: InputError | None) -> Response:
