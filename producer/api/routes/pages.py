@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from starlette.datastructures import UploadFile
@@ -13,9 +14,10 @@ from starlette.requests import Request
 from producer.api.core.errors import respond
 from producer.api.core.run_permissions import check_own, check_seen
 from producer.api.core.service import Service
+from producer.api.keys import keys
 from producer.api.keys import listing as keys_listing
 from producer.api.keys.authentication import SESSION
-from producer.api.keys.keys import Caller, Scope
+from producer.api.keys.keys import Caller, NewKey, Scope
 from producer.dashboard.views import (
     actions,
     change,
@@ -30,7 +32,7 @@ from producer.dashboard.views import (
 from producer.dashboard.views.images import ImagePages
 from producer.dashboard.views.lists import networks, schedules, solvers, workers
 from producer.dashboard.views.lists.deliveries import DeliveryPages
-from producer.dashboard.views.lists.keys import KeyPage
+from producer.dashboard.views.lists.keys import KeyPages
 from producer.dashboard.views.run import RunPages
 from producer.dashboard.views.run_parts import RunCaches
 from producer.dashboard.web.renderings import Renderings
@@ -41,6 +43,7 @@ from producer.enqueued import Enqueued
 from producer.runs import control, prune
 from producer.webhooks import deliveries
 from producer.webhooks import listing as deliveries_listing
+from schema.database import Database
 from schema.errors import RequestRefused
 
 Enqueue = Callable[[Service, Caller, list[tuple[str, UploadFile | str]], str | None], Enqueued]
@@ -81,7 +84,7 @@ def dashboard(service: Service, enqueue: Enqueue) -> Site:
 def _routes(service: Service) -> list[Route]:
     caches = RunCaches()
     run_pages, image_pages = RunPages(caches), ImagePages(caches)
-    key_page = KeyPage(keys_listing.summaries)
+    key_pages = KeyPages(keys_listing.summaries, _KeyChanges())
     delivery_pages = DeliveryPages(deliveries_listing.summaries, functools.partial(_redeliver, service))
     here = "/runs/{run:int}"
     return [
@@ -101,7 +104,10 @@ def _routes(service: Service) -> list[Route]:
         Route("POST", "/schedules/{name:str}/{act:str}", schedules.act),
         Route("GET", "/deliveries", delivery_pages.show),
         Route("POST", "/deliveries/{delivery:int}/redeliver", delivery_pages.send_again),
-        Route("GET", "/keys", key_page.show),
+        Route("GET", "/keys", key_pages.show),
+        Route("POST", "/keys", key_pages.add),
+        Route("GET", "/keys/{name:str}/{act:str}", key_pages.ask),
+        Route("POST", "/keys/{name:str}/{act:str}", key_pages.act),
         Route("GET", here, run_pages.show),
         Route("GET", f"{here}/parts", run_pages.update),
         Route("GET", f"{here}/report.html", run.report),
@@ -115,6 +121,21 @@ def _routes(service: Service) -> list[Route]:
         Route("GET", f"{here}/{{act:str}}", actions.ask),
         Route("POST", f"{here}/{{act:str}}", actions.act),
     ]
+
+
+class _KeyChanges:
+    """What the page of keys does."""
+
+    def add(
+        self, database: Database, name: str, scope: str, all_runs: bool, lifetime: timedelta | None
+    ) -> NewKey:
+        return keys.add(database, name, Scope(scope), all_runs=all_runs, lifetime=lifetime)
+
+    def rotate(self, database: Database, name: str, grace: timedelta, lifetime: timedelta | None) -> NewKey:
+        return keys.rotate(database, name, grace, lifetime)
+
+    def revoke(self, database: Database, name: str, prefix: str | None) -> int:
+        return keys.revoke(database, name, prefix)
 
 
 def _redeliver(service: Service, visit: Visit, number: int) -> None:

@@ -90,6 +90,7 @@ RULES = {
             *("GET /v1/schedules", "POST /v1/schedules"),
             *("GET /v1/schedules/{name}", "DELETE /v1/schedules/{name}"),
             *(f"POST /v1/schedules/{{name}}/{action}" for action in ("pause", "resume", "run")),
+            *("POST /keys", "GET /keys/{name:str}/{act:str}", "POST /keys/{name:str}/{act:str}"),
             *("GET /schedules", "POST /schedules/{name:str}/{act:str}", "POST /networks"),
         ),
         Needs.ADMIN,
