@@ -26,6 +26,7 @@ from producer.api.routes import deliveries, health, keys, me, metrics, pages, pr
 from producer.api.routes.catalogue import embeddings, networks, schedules
 from producer.api.routes.runs import control, events, images, listing, rescoring, results, run
 from producer.api.routes.submissions import dry_runs, options, submissions
+from producer.api.routes.submissions import networks as network_submissions
 from producer.api.transport.entity_tags import EntityTags
 from producer.api.transport.heads import Heads
 from producer.api.transport.origins import cors_options
@@ -37,7 +38,8 @@ ROUTERS = tuple(
     routes.router
     for routes in (
         *(submissions, dry_runs, listing, run, control, rescoring, results, images, events),
-        *(deliveries, networks, embeddings, schedules, keys, me, health, metrics, problems, page),
+        *(deliveries, network_submissions, networks, embeddings, schedules),
+        *(keys, me, health, metrics, problems, page),
     )
 )
 
@@ -118,7 +120,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
     if not app.openapi_schema:
-        app.openapi_schema = openapi.describe(
-            app, app.state.routes, options.schemas() | events.event_schemas(), webhooks.router.routes
-        )
+        app.openapi_schema = openapi.describe(app, app.state.routes, _schemas(), webhooks.router.routes)
     return app.openapi_schema
+
+
+def _schemas() -> dict[str, Any]:
+    return options.schemas() | network_submissions.schemas() | events.event_schemas()

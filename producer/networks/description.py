@@ -106,8 +106,28 @@ def read(path: Path) -> Description:
     """
     values = read_table(path)
     try:
-        if isinstance(values, dict) and "format" in values:
-            return Description.from_dict(values)
-        return describe(Architecture.from_dict(values))
+        return parse(values)
     except NetworkError as error:
         raise NetworkError(f"{path}: {error}") from None
+
+
+def parse(values: object) -> Description:
+    """Return the network that ``values`` describe, layers alone or a whole network; raise NetworkError."""
+    if isinstance(values, dict) and "format" in values:
+        return Description.from_dict(values)
+    return describe(Architecture.from_dict(values))
+
+
+def adapt(
+    found: Description, name: str | None, classes: Sequence[str] | None, transfer: str | None
+) -> Description:
+    """Return ``found`` with another ``name``, ``classes`` or ``transfer``, where they are not None.
+
+    Raises:
+        NetworkError: as `Description` does.
+    """
+    if transfer not in (None, found.transfer):
+        # Its metrics were measured with the other transfer.
+        found = found.replace(transfer=transfer, weights_sha256=None)
+    layers = found.architecture if name is None else found.architecture.replace(name=name)
+    return found.replace(architecture=layers, classes=found.classes if classes is None else tuple(classes))

@@ -65,8 +65,5 @@ def described(name: str, architecture: str, classes: str | None, transfer: str |
         raise NetworkError(
             f"{architecture}: an architecture is a .toml or .json file, or a preset: {', '.join(PRESETS)}"
         )
-    if transfer not in (None, found.transfer):
-        # Its metrics were measured with the other transfer.
-        found = found.replace(transfer=transfer, weights_sha256=None)
-    names = found.classes if classes is None else tuple(part.strip() for part in classes.split(","))
-    return found.replace(architecture=found.architecture.replace(name=name), classes=names)
+    names = None if classes is None else [part.strip() for part in classes.split(",")]
+    return description.adapt(found, name, names, transfer)

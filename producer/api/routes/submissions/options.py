@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from producer.api.core.errors import InvalidFields
+from producer.images.preprocessing import Preprocessing
 from producer.runs.request import MAX_BUDGET_US, RunRequest, Tags
 from producer.webhooks.kinds import Kind
 from producer.webhooks.signing import check_secret
@@ -118,6 +119,11 @@ class RequestFields(BaseModel):
             zone=self.tz,
         )
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Return what is done to each image; raise ParameterError as `request` does."""
+        return self.request().preprocessing
+
 
 class RunBodyOptions(RequestFields):
     """How to classify images that are sent, or that are at a `uri`."""
@@ -149,9 +155,13 @@ class RunBody(RunBodyOptions):
 
 def _declared() -> dict[str, Any]:
     """Return the fields of a request and the sampling parameters, which may be left out, by name."""
-    request = fields_of(RunRequest)
-    same = {name: _field(request[name]) for name in _SAME}
-    return same | parameter_fields()
+    return request_fields(*_SAME) | parameter_fields()
+
+
+def request_fields(*names: str) -> dict[str, Any]:
+    """Return the fields ``names`` of a request, with their limits and descriptions."""
+    declared = fields_of(RunRequest)
+    return {name: _field(declared[name]) for name in names}
 
 
 def parameter_fields() -> dict[str, Any]:

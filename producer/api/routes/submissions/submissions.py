@@ -22,7 +22,6 @@ from producer.api.load.routing import PooledRoute
 from producer.api.models.runs import SubmittedRun
 from producer.api.routes.submissions import options, uploads
 from producer.api.routes.submissions.options import RunBodyOptions
-from producer.api.routes.submissions.uploads import SentFile
 from producer.context import AppContext
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
@@ -36,9 +35,6 @@ router = APIRouter(route_class=PooledRoute, tags=["runs"])
 # Bytes. Parsing them and making an array of them stops all other threads of Python for 0.1 s.
 MAX_JSON = 4_000_000
 _JSON_OBJECTS = 25  # bytes of Python objects for each byte of JSON: an empty list is 3 bytes, and 64 + 8
-_MAX_FILES = 10_001
-_MAX_FIELDS = 100
-_MAX_FIELD = 100_000
 _MAX_KEY = 200
 
 IdempotencyKey = Annotated[
@@ -54,7 +50,7 @@ IdempotencyKey = Annotated[
 
 def carries_images(method: str, path: str) -> bool:
     """Return whether a request with ``method`` to ``path`` sends images, so that its body may be large."""
-    return method == "POST" and path in ("/v1/runs", "/submit")
+    return method == "POST" and path in ("/v1/runs", "/v1/networks", "/submit")
 
 
 @router.post(
@@ -121,8 +117,7 @@ def _refuse_spent(service: Service, caller: Caller, key: str | None) -> None:
 
 
 async def _from_form(request: HttpRequest, service: Service, caller: Caller, key: str | None) -> JSONResponse:
-    form = request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD)
-    async with form as parts:
+    async with uploads.read_form(request) as parts:
         enqueued = await service.pools.writes.run(enqueue_parts, service, caller, parts.multi_items(), key)
         return await service.pools.writes.run(_respond, service, enqueued)
 
@@ -132,7 +127,7 @@ def enqueue_parts(
 ) -> Enqueued:
     """Enqueue a run from the fields and files of a form, as `enqueue` does with ``key``; raise as it does."""
     sent = options.from_form([(name, part) for name, part in parts if isinstance(part, str)])
-    files = _files(parts)
+    files = uploads.sent_files(parts, "images", "labels")
     if len(files["labels"]) > 1 or bool(files["images"]) == (sent.uri is not None):
         raise ParameterError(
             "a form has either a `uri` or one file or more called `images`, and at most one called `labels`"
@@ -145,17 +140,6 @@ def enqueue_parts(
             labels = next(iter(files["labels"]), None)
             images = uploads.read_files(files["images"], labels, sent, service.api, take)
         return enqueue(service, caller, images, sent, key)
-
-
-def _files(parts: list[tuple[str, UploadFile | str]]) -> dict[str, list[SentFile]]:
-    files: dict[str, list[SentFile]] = {"images": [], "labels": []}
-    for name, part in parts:
-        if isinstance(part, str):
-            continue
-        if name not in files:
-            raise ParameterError(f"unknown file field {name!r:.100}; use `images` and `labels`")
-        files[name].append(SentFile(part.filename or name, part.file))
-    return files
 
 
 def _respond(service: Service, run: Enqueued) -> JSONResponse:

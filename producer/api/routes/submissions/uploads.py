@@ -11,18 +11,21 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
+from fastapi import Request
+from starlette.datastructures import FormData, UploadFile
 
 from producer.api.core.errors import printable
 from producer.api.core.settings import ApiSettings
 from producer.api.load.memory import Take
-from producer.api.routes.submissions.options import RunBody, RunBodyOptions
+from producer.api.routes.submissions.options import RunBody
 from producer.images.idx import find_labels_file
 from producer.images.imageset import DataOrigin, ImageSet
 from producer.images.labels import to_labels
@@ -31,7 +34,7 @@ from producer.images.pictures.picture import DAMAGE, FORMATS, SUFFIXES, is_pictu
 from producer.images.pixels import to_pixels
 from producer.images.preprocessing import Changes, Preprocessing
 from producer.images.source import read_images, read_labels
-from schema.errors import ImageError, RequestRefused
+from schema.errors import ImageError, NetworkError, ParameterError, RequestRefused
 from schema.quantities import count_text
 
 _GZIP = b"\x1f\x8b"
@@ -39,6 +42,9 @@ _CHUNK = 2**20
 _COPIES = 2.5  # of what is unpacked: as it is read, as pixels, and as the rows of batches
 _PIXEL_BYTES = 8  # of a picture that is decoded: its colours, and what they are converted to
 _MAX_DECODED_PIXELS = 2_000_000_000  # of all pictures of a request: about half a minute of one processor
+_MAX_FILES = 10_001
+_MAX_FIELDS = 100
+_MAX_FIELD = 100_000
 _KNOWN = (".npz", ".npy", ".csv", ".txt", ".idx", ".zip", *SUFFIXES)
 
 
@@ -50,10 +56,53 @@ class SentFile:
     file: BinaryIO
 
 
+class Reading(Protocol):
+    """How images are read."""
+
+    @property
+    def part(self) -> str | None:
+        """Return the set of images in an .npz file, or None."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Return what is done to each image."""
+
+
+def read_form(request: Request) -> AbstractAsyncContextManager[FormData]:
+    """Return the form of ``request``, whose files are deleted after the block."""
+    return request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD)
+
+
+def sent_files(parts: Sequence[tuple[str, UploadFile | str]], *names: str) -> dict[str, list[SentFile]]:
+    """Return the files of a form by name; raise ParameterError for one that is not among ``names``."""
+    files: dict[str, list[SentFile]] = {name: [] for name in names}
+    for name, part in parts:
+        if isinstance(part, str):
+            continue
+        if name not in files:
+            known = " and ".join(f"`{each}`" for each in names)
+            raise ParameterError(f"unknown file field {name!r:.100}; use {known}")
+        files[name].append(SentFile(part.filename or name, part.file))
+    return files
+
+
+@contextmanager
+def stored(sent: SentFile, name: str) -> Iterator[Path]:
+    """Store ``sent`` as a file called ``name`` until the block ends; errors have its sender's name for it."""
+    with tempfile.TemporaryDirectory(prefix="annealq-upload-") as folder:
+        path = Path(folder) / name
+        with path.open("wb") as file:
+            shutil.copyfileobj(sent.file, file)
+        try:
+            yield path
+        except NetworkError as error:
+            raise NetworkError(str(error).replace(str(path), _base(sent.name))) from error
+
+
 def read_files(
     files: Sequence[SentFile],
     labels: SentFile | None,
-    options: RunBodyOptions,
+    options: Reading,
     limits: ApiSettings,
     take: Take,
 ) -> ImageSet:
@@ -65,7 +114,7 @@ def read_files(
     Raises:
         ImageError: the files cannot be read; it has the names that the sender gave them.
     """
-    sent, preprocessing = files if labels is None else [*files, labels], options.request().preprocessing
+    sent, preprocessing = files if labels is None else [*files, labels], options.preprocessing
     with tempfile.TemporaryDirectory(prefix="annealq-upload-") as folder:
         paths = [_store(file, Path(folder), k) for k, file in enumerate(sent)]
         label_path = None if labels is None else paths.pop()
@@ -94,7 +143,7 @@ def read_numbers(request: RunBody) -> ImageSet:
     return ImageSet("images", pixels, labels, None, None, origin=_sent("images"))
 
 
-def read_uri(uri: str, options: RunBodyOptions, limits: ApiSettings, take: Take) -> ImageSet:
+def read_uri(uri: str, options: Reading, limits: ApiSettings, take: Take) -> ImageSet:
     """Return the images at ``uri``, a file or folder below the folders in ``limits``, as ``options`` say.
 
     ``take`` reserves the memory. A part of an .npz file is named by the options, or after a colon.
@@ -104,7 +153,7 @@ def read_uri(uri: str, options: RunBodyOptions, limits: ApiSettings, take: Take)
         ImageError: the file cannot be read.
     """
     path, part = find_uri(uri, options.part, limits, take)
-    return read_images(path, preprocessing=options.request().preprocessing, part=part)
+    return read_images(path, preprocessing=options.preprocessing, part=part)
 
 
 def find_uri(uri: str, part: str | None, limits: ApiSettings, take: Take) -> tuple[Path, str | None]:

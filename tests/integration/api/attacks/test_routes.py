@@ -87,7 +87,7 @@ RULES = {
     **dict.fromkeys(
         (
             *("GET /v1/keys", "POST /v1/keys", "DELETE /v1/keys/{name}"),
-            *("GET /v1/schedules", "POST /v1/schedules"),
+            *("GET /v1/schedules", "POST /v1/schedules", "POST /v1/networks"),
             *("GET /v1/schedules/{name}", "DELETE /v1/schedules/{name}"),
             *(f"POST /v1/schedules/{{name}}/{action}" for action in ("pause", "resume", "run")),
             *("POST /keys", "GET /keys/{name:str}/{act:str}", "POST /keys/{name:str}/{act:str}"),
