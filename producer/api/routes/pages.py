@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -43,8 +43,10 @@ from producer.enqueued import Enqueued
 from producer.runs import control, prune
 from producer.webhooks import deliveries
 from producer.webhooks import listing as deliveries_listing
+from producer.webhooks.addresses import check_url
+from producer.webhooks.listing import DeliverySummary, PastAttempt
 from schema.database import Database
-from schema.errors import RequestRefused
+from schema.errors import ParameterError, RequestRefused
 
 Enqueue = Callable[[Service, Caller, list[tuple[str, UploadFile | str]], str | None], Enqueued]
 _MAX_FILES = 10_001
@@ -85,7 +87,7 @@ def _routes(service: Service) -> list[Route]:
     caches = RunCaches()
     run_pages, image_pages = RunPages(caches), ImagePages(caches)
     key_pages = KeyPages(keys_listing.summaries, _KeyChanges())
-    delivery_pages = DeliveryPages(deliveries_listing.summaries, functools.partial(_redeliver, service))
+    delivery_pages = DeliveryPages(deliveries_listing.summaries, _DeliveryActions(service))
     here = "/runs/{run:int}"
     return [
         Route("GET", "/", runs.show),
@@ -103,6 +105,8 @@ def _routes(service: Service) -> list[Route]:
         Route("GET", "/schedules", schedules.show),
         Route("POST", "/schedules/{name:str}/{act:str}", schedules.act),
         Route("GET", "/deliveries", delivery_pages.show),
+        Route("GET", "/deliveries/{delivery:int}", delivery_pages.show_one),
+        Route("POST", "/deliveries/test", delivery_pages.test),
         Route("POST", "/deliveries/{delivery:int}/redeliver", delivery_pages.send_again),
         Route("GET", "/keys", key_pages.show),
         Route("POST", "/keys", key_pages.add),
@@ -138,14 +142,34 @@ class _KeyChanges:
         return keys.revoke(database, name, prefix)
 
 
-def _redeliver(service: Service, visit: Visit, number: int) -> None:
-    only = visit.visitor.only
-    with service.database.reading() as session:
-        found = deliveries_listing.summary(session, number, only)
-    if not visit.visitor.is_admin and found.owner != visit.visitor.name:
-        message = f"message {number} is not one of key {visit.visitor.name!r}"
-        raise RequestRefused(message, 403, "log in with a key of its owner, or one of scope admin")
-    deliveries.redeliver(service.database, number)
+@dataclass(frozen=True)
+class _DeliveryActions:
+    """What the pages of messages to webhooks do."""
+
+    service: Service
+
+    def find(self, visit: Visit, number: int) -> tuple[DeliverySummary, list[PastAttempt], str]:
+        with self.service.database.reading() as session:
+            found = deliveries_listing.summary(session, number, visit.visitor.only)
+            tries = deliveries_listing.attempts(session, number)
+            return found, tries, deliveries_listing.body(session, number)
+
+    def redeliver(self, visit: Visit, number: int) -> None:
+        found, *_ = self.find(visit, number)
+        if not visit.visitor.is_admin and found.owner != visit.visitor.name:
+            message = f"message {number} is not one of key {visit.visitor.name!r}"
+            raise RequestRefused(message, 403, "log in with a key of its owner, or one of scope admin")
+        deliveries.redeliver(self.service.database, number)
+
+    def send_test(self, visit: Visit, url: str | None) -> int:
+        caller: Caller = visit.request.state.caller
+        if caller.owner_id is None:
+            raise ParameterError(
+                "a test message is signed with the secret of a key's owner: log in with a key"
+            )
+        if url is not None:
+            check_url(url, allow_private=self.service.api.webhook_private)
+        return deliveries.send_test(self.service.database, caller.name, url)
 
 
 def _change(

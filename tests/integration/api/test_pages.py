@@ -270,8 +270,30 @@ def test_a_message_is_sent_again(
     page = http.get("/deliveries").text
     assert f"/deliveries/{number}/redeliver" in page
     assert HOSTILE not in page
+    one = http.get(f"/deliveries/{number}")
+    assert (one.status_code, "Send again" in one.text, HOSTILE in one.text) == (200, True, False)
+    assert "&lt;script&gt;" in one.text
     assert http.post(f"/deliveries/{number}/redeliver").status_code == 303
     with database.reading() as session:
         assert session.execute(select(Delivery.state)).scalar_one() is not DeliveryState.FAILED
     assert http.post("/deliveries/99/redeliver").status_code == 404
     assert page_of("submit", f"/deliveries/{number}/redeliver", "POST").status_code == 404, "of another owner"
+
+
+def test_a_webhook_is_tested(address: str, database: Database, http: httpx.Client) -> None:
+    made = keys.add(database, "lab", keys.Scope.SUBMIT)
+    assert "log in with a key" in http.post("/deliveries/test").text, "this machine has no secret"
+    with client(address, made.key) as own:
+        for url in ("", "ftp://example.com/", "http://127.0.0.1:9/"):
+            refused = own.post("/deliveries/test", data={"url": url})
+            assert (refused.status_code, 'role="alert"' in refused.text) == (422, True), url
+        sent = own.post("/deliveries/test", data={"url": "https://example.com/secret-path"})
+        assert sent.status_code == 303
+        page = own.get(sent.headers["location"]).text
+        assert "webhook.test" in page
+        assert "&#34;owner&#34;" in page, "the body as it is signed"
+        assert "secret-path" not in page
+        evil = {"Origin": "http://evil.example"}
+        assert own.post("/deliveries/test", headers=evil).status_code == 403
+    with client(address, keys.add(database, "other", keys.Scope.SUBMIT).key) as other:
+        assert other.get(sent.headers["location"]).status_code == 404

@@ -386,6 +386,7 @@ def test_history_shows_events_and_failures(
     page = http.get(f"/runs/{run}").text
     assert "What failed" in page
     assert "Try again" in page
+    assert "Try the failed batches again" in page
     history = http.get(f"/runs/{run}/history").text
     assert "Batches with errors" in history
     assert "10 to 19" in history

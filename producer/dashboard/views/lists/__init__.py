@@ -5,5 +5,5 @@ networks.py    networks with their accuracies, and their calibrations
 solvers.py     QPUs with their queue, price and health; chips and embeddings
 schedules.py   schedules, and the plan of the coming windows
 keys.py        API keys and what was used of their limits
-deliveries.py  messages to webhooks, which can be sent again
+deliveries.py messages to webhooks: listed, shown with their attempts, sent again, tested
 """

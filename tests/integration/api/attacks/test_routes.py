@@ -81,7 +81,14 @@ RULES = {
         Needs.READ,
     ),
     **dict.fromkeys(
-        ("POST /v1/runs", "POST /v1/dry-runs", "POST /v1/webhooks/test", "POST /runs", "POST /submit"),
+        (
+            "POST /v1/runs",
+            "POST /v1/dry-runs",
+            "POST /v1/webhooks/test",
+            "POST /runs",
+            "POST /submit",
+            "POST /deliveries/test",
+        ),
         Needs.SUBMIT,
     ),
     **dict.fromkeys(
@@ -103,7 +110,7 @@ RULES = {
             *("GET /runs/{run:int}", "GET /runs/{run:int}/{act:str}", "GET /runs/{run:int}/change"),
             *(f"GET /runs/{{run:int}}/{part}" for part in ("parts", "report.html", "history", "images")),
             *("GET /runs/{run:int}/results.{suffix:str}", "GET /runs/{run:int}/images/{image:int}"),
-            "GET /runs/{run:int}/images/{image:int}/energies.svg",
+            *("GET /runs/{run:int}/images/{image:int}/energies.svg", "GET /deliveries/{delivery:int}"),
         ),
         Needs.SEES,
     ),
