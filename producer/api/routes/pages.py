@@ -30,7 +30,7 @@ from producer.dashboard.views import (
     submit,
 )
 from producer.dashboard.views.images import ImagePages
-from producer.dashboard.views.lists import networks, schedules, solvers, workers
+from producer.dashboard.views.lists import chips, networks, schedules, solvers, workers
 from producer.dashboard.views.lists.deliveries import DeliveryPages
 from producer.dashboard.views.lists.keys import KeyPages
 from producer.dashboard.views.run import RunPages
@@ -101,6 +101,8 @@ def _routes(service: Service) -> list[Route]:
         Route("GET", "/workers", workers.show),
         Route("GET", "/workers/parts", workers.update),
         Route("GET", "/solvers", solvers.show),
+        Route("GET", "/chips/{chip:int}", chips.show),
+        Route("GET", "/chips/{chip:int}/heat-map.png", chips.heat_map),
         Route("GET", "/embeddings/{embedding:int}.png", solvers.embedding_png),
         Route("GET", "/schedules", schedules.show),
         Route("POST", "/schedules/{name:str}/{act:str}", schedules.act),

@@ -107,10 +107,13 @@ def test_pages_say_which_solver_is_withdrawn_and_what_a_run_waits_for(
         facts = {"solver": "emulator", "qubits": 1, "couplers": 1, "graph": b"", "graph_id": "1f"}
         properties = {"topology": {"type": "pegasus", "shape": [16]}, "deprecations": [announced]}
         facts |= {"created_at": START, "seen_at": START, "properties": properties}
-        session.execute(insert(Chip).values(name="large", **facts))
+        chip = session.execute(insert(Chip).values(name="large", **facts).returning(Chip.id)).scalar_one()
         broken = {"error": "the token is refused", "since": START, "retry_at": START, "opened_at": START}
         session.execute(insert(Breaker).values(solver="emulator", account="0a1b", failures=3, **broken))
     assert "large is withdrawn: withdrawn after 2027-01-31" in http.get("/solvers").text
+    assert "it has answered no problem" in http.get(f"/chips/{chip}").text
+    for path in (f"/chips/{chip}/heat-map.png", "/chips/99", "/chips/99/heat-map.png", f"/chips/{HUGE}"):
+        assert http.get(path).status_code == 404
     page = http.get(f"/runs/{run}").text
     assert "Waits: solver emulator has failed since 2026-01-01 00:00:00 UTC: the token is refused" in page
 

@@ -22,10 +22,11 @@ from schema.parameters import Gauge, Parameters, Solver, Visible
 from schema.settings import load as load_settings
 from schema.settings.worker import WorkerSettings
 from schema.states import ProblemState, RunState
-from schema.tables import Classification, Event, Problem, Run, SampleSet
+from schema.tables import Classification, Event, Problem, Rendering, Run, SampleSet
 from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import Cli, Outbox, some_images, work_off
 from tests.ledgers import assert_spendings_agree
+from tests.serving import client, serving
 from worker.context import Context
 from worker.emulator.qpu import imperfections, presets
 from worker.emulator.qpu.solver import EmulatedSolver
@@ -162,7 +163,12 @@ def test_a_chip_that_becomes_warmer_raises_an_alarm_until_it_is_as_before(
 
 
 def test_persistent_errors_of_h_show_in_the_map_of_the_chip(
-    database: Database, outbox: Outbox, working: ChosenNetwork, cli: Cli, tmp_path: Path
+    database: Database,
+    database_url: str,
+    outbox: Outbox,
+    working: ChosenNetwork,
+    cli: Cli,
+    tmp_path: Path,
 ) -> None:
     errors = "h_persistent=0.03"
     with Emulator("--solver=tiny=pegasus:6:6:10", f"--token={TOKEN}", f"--errors={errors}") as emulator:
@@ -182,6 +188,16 @@ def test_persistent_errors_of_h_show_in_the_map_of_the_chip(
     means = np.bincount(chain, true) / np.bincount(chain)
     assert np.corrcoef(estimates, means)[0, 1] > 0.65
     assert found["problems"] == 2 * IMAGES // TILES
+    with serving(database_url) as address, client(address) as http:
+        assert 'href="/chips/1"' in http.get("/solvers").text
+        assert 'src="/chips/1/heat-map.png"' in http.get("/chips/1").text
+        drawn = http.get("/chips/1/heat-map.png")
+        assert (drawn.status_code, drawn.headers["content-type"]) == (200, "image/png")
+        assert drawn.content.startswith(b"\x89PNG")
+        assert http.get("/chips/1/heat-map.png").content == drawn.content
+    with database.reading() as session:  # it is drawn once, and stored with the run of the newest problem
+        (stored,) = session.execute(select(Rendering.run_id, Rendering.kind, Rendering.body)).all()
+    assert (stored.run_id, stored.kind, stored.body) == (2, "chip/1", drawn.content)
 
 
 def test_h_makes_up_for_the_field_of_couplers(

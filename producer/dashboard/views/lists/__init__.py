@@ -3,6 +3,7 @@
 workers.py     workers: who is alive, and what they do
 networks.py    networks with their accuracies, and their calibrations
 solvers.py     QPUs with their queue, price and health; chips and embeddings
+chips.py       one chip, and a heat map of its qubits
 schedules.py   schedules, and the plan of the coming windows
 keys.py        API keys and what was used of their limits
 deliveries.py messages to webhooks: listed, shown with their attempts, sent again, tested

@@ -150,7 +150,7 @@ def _qpus(session: Session) -> list[list[Cell]]:
 def _chip(chip: ChipSummary) -> list[Cell]:
     usual = "as usual" if chip.measured >= _MEASURED else ""
     return [
-        f"{chip.solver}: {chip.name}",
+        Link(f"{chip.solver}: {chip.name}", f"/chips/{chip.chip_id}"),
         f"{chip.graph_id}{'' if chip.current else ', not its newest'}",
         chip.qubits,
         chip.couplers,
