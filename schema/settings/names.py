@@ -23,7 +23,12 @@ def _names(kind: type[TomlSettings]) -> frozenset[str]:
 TABLES: dict[str, frozenset[str]] = {
     "": _names(Settings),
     "worker": _names(WorkerSettings),
-    "api": frozenset({"folders", "max_body_mb", "max_decoded_mb", "memory_mb", "threads", "webhook_private"}),
+    "api": frozenset(
+        {
+            *("connections", "connections_per_address", "cors_origins", "folders"),
+            *("max_body_mb", "max_decoded_mb", "memory_mb", "threads", "webhook_private"),
+        }
+    ),
 }
 # Variables that are no settings: of logs, of crash points, and of examples in the guides.
 OTHERS = frozenset(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -33,9 +34,14 @@ class Terminal:
         self._master, slave = pty.openpty()
         command = [sys.executable, "-m", "producer.cli", *arguments]
         # A session of its own, so that Ctrl-C reaches it as from a keyboard.
-        self.process = subprocess.Popen(
-            ["setsid", "--ctty", "--wait", *command], stdin=slave, stdout=slave, stderr=slave, cwd=ROOT
-        )
+        # A process in the background of a shell ignores Ctrl-C, and so would its children.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            self.process = subprocess.Popen(
+                ["setsid", "--ctty", "--wait", *command], stdin=slave, stdout=slave, stderr=slave, cwd=ROOT
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
         os.close(slave)
         self.text = ""
 
