@@ -24,7 +24,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from schema.states import BatchState, CalibrationState, NetworkState, PausedBy, ProblemState, RunState
 from schema.tables.columns import Base, Key, Leased, known
 
-REVISION = "0014"  # the migration that creates exactly these tables
+REVISION = "0015"  # the migration that creates exactly these tables
 
 
 class Network(Leased, Base):
@@ -84,6 +84,8 @@ class Calibration(Leased, Base):
     accuracy: Mapped[float | None]  # with them, on the validation set
     measured: Mapped[dict[str, Any] | None]  # all combinations that were compared
     budget_us: Mapped[int | None] = mapped_column(BigInteger)  # the most QPU time that its runs may take
+    # How badly the right class of each validation image conforms to its reads.
+    nonconformity: Mapped[bytes | None]
     dispatched_at: Mapped[datetime | None]  # of the latest hint
     finished_at: Mapped[datetime | None]
 
@@ -114,6 +116,10 @@ class Run(Base):
     network_reason: Mapped[str | None] = mapped_column(Text)  # why that network was chosen
     solver: Mapped[str] = mapped_column(String(128))  # local, exact, emulator or dwave
     parameters: Mapped[dict[str, Any]]  # see `schema.parameters.Parameters`
+    round: Mapped[int] = mapped_column(server_default="1")  # of reads, that is in progress
+    reads_reason: Mapped[str | None] = mapped_column(Text)  # why its rounds have these numbers of reads
+    # A target that was asked for, and what was expected of the parameters that were chosen for it.
+    promise: Mapped[dict[str, Any] | None]
     state: Mapped[RunState]
     priority: Mapped[int] = mapped_column(default=0)  # higher first
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
@@ -179,10 +185,15 @@ class Batch(Leased, Base):
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
     ordinal: Mapped[int]  # within the run, from 0
-    first_image: Mapped[int]  # index of its first image within the run
+    # Index of its first image within the run. Images that are sent again are numbered on after the last one.
+    first_image: Mapped[int]
     count: Mapped[int]  # of images
     height: Mapped[int]  # of an image, pixels
     width: Mapped[int]
+    round: Mapped[int] = mapped_column(server_default="1")  # of reads; later ones send some images again
+    reads: Mapped[int | None]  # of each image; None: as the run's parameters say
+    # (count,) int32: indices within the run of the images that are sent again; None in the first round.
+    members: Mapped[bytes | None]
     state: Mapped[BatchState]
     due_at: Mapped[datetime]  # no worker takes it before
     dispatched_at: Mapped[datetime | None]  # of the latest hint
@@ -284,6 +295,12 @@ class Classification(Base):
     lowest_energy: Mapped[float]  # of all reads
     energy_gap: Mapped[float | None]  # from the lowest state of the winner to that of the best other class
     probability: Mapped[float | None]  # of the winner, by the free energies of the class states
+    probabilities: Mapped[bytes | None]  # of all classes: (classes,) little-endian float32; CRC-32
+    reads: Mapped[int | None]  # behind it, of all rounds; None: as the run's parameters say
+    # Class by the reads of the rounds before the latest, -1: undecided; None: it was read in one round.
+    earlier_predicted: Mapped[int | None]
+    class_set: Mapped[bytes | None]  # classes that hold the right one with the run's confidence: packed bits
+    set_size: Mapped[int | None]  # their number
 
     __table_args__ = (
         CheckConstraint("status IN ('decided', 'tied', 'undecided')", name="status_known"),
