@@ -39,6 +39,7 @@ class SubmitOptions(TypedDict, total=False):
 
     # How they are sampled and scored.
     reads: int | None
+    rounds: Sequence[Sequence[float]] | None  # further ones: [reads, gap, share]
     seed: int | None
     visible: str | None
     rule: str | None

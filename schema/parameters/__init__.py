@@ -2,6 +2,7 @@
 
 choices.py       what may be chosen by name: solvers, rules, ...
 qpu_choice.py    which QPUs a run may use
+rounds.py        further rounds of reads for uncertain images
 declarations.py  declares parameters: limits, descriptions, errors
 sampling.py      the parameters of a run
 """
@@ -17,19 +18,23 @@ from schema.parameters.declarations import (
     plain_type,
     scope,
     solver,
+    words,
 )
 from schema.parameters.qpu_choice import QpuChoice, solver_key
-from schema.parameters.sampling import MAX_BATCH_SIZE, MAX_READS, MAX_SWEEPS, Parameters
+from schema.parameters.rounds import MAX_READS, MAX_ROUNDS, Round
+from schema.parameters.sampling import MAX_BATCH_SIZE, MAX_SWEEPS, Parameters
 
 __all__ = [
     "MAX_BATCH_SIZE",
     "MAX_READS",
+    "MAX_ROUNDS",
     "MAX_SWEEPS",
     "TRANSFERS",
     "Gauge",
     "Origin",
     "Parameters",
     "QpuChoice",
+    "Round",
     "Rule",
     "Solver",
     "Unembedding",
@@ -42,4 +47,5 @@ __all__ = [
     "scope",
     "solver",
     "solver_key",
+    "words",
 ]

@@ -15,8 +15,8 @@ from schema.errors import ParameterError
 from schema.parameters.choices import Gauge, Rule, Solver, Unembedding, Visible
 from schema.parameters.declarations import Availability, Validated, declare, fields_of, scope, words
 from schema.parameters.qpu_choice import QpuChoice
+from schema.parameters.rounds import MAX_READS, Round, read_rounds
 
-MAX_READS = 10_000  # the most that D-Wave's solvers take in one problem
 MAX_SWEEPS = 1_000_000
 MAX_POINTS = 100
 MAX_ANNEAL_US = 10_000  # D-Wave's QPUs take 2,000 at most: `annealing_time_range` in their properties
@@ -53,6 +53,13 @@ class Parameters(Validated):
     """
 
     reads: int = declare(100, "Anneals for each image; default: 100.", ge=1, le=MAX_READS)
+    # None is left out of what is stored: digests of runs without rounds depend on it.
+    rounds: Annotated[tuple[Round, ...] | None, BeforeValidator(read_rounds)] = declare(
+        None,
+        "Further rounds [[reads, gap, share], ...]: images without a class or with an energy gap below `gap` "
+        "are read `reads` more times, the most uncertain first, at most that share of all; all reads of an "
+        "image count.",
+    )
     # Start of every random stream.
     seed: int = declare(
         0, "The same seed gives the same reads.", Availability(calibrated=False), ge=0, le=2**63 - 1
@@ -161,12 +168,16 @@ class Parameters(Validated):
                 )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values by name, ready for JSON; what only qubits have is left out where not chosen."""
-        of_qubits = {name: f.default for name, f in fields_of(Parameters).items() if scope(f) is _QUBITS}
+        """Return the values by name, ready for JSON; rounds, and what only qubits have, only where chosen."""
+        left_out = {
+            name: f.default
+            for name, f in fields_of(Parameters).items()
+            if scope(f) is _QUBITS or name == "rounds"
+        }
         return {
             name: value
             for name, value in asdict(self).items()
-            if name not in of_qubits or value != of_qubits[name]
+            if name not in left_out or value != left_out[name]
         }
 
     @classmethod

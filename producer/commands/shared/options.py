@@ -10,9 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from schema.errors import ParameterError
+from schema.parameters import words
 
 MAX_NUMBER = 2**63 - 1  # of a row of the database
-_MAX_SCHEDULE_BYTES = 100_000  # 100 points are far fewer
+_MAX_JSON_BYTES = 100_000  # 100 points of a schedule are far fewer
+# Of parameters that are lists.
+_EXAMPLES = {"anneal_schedule": "[[0, 0], [20, 1]]", "rounds": "[[50, 1, 0.05]]"}
 
 Workers = Annotated[
     int | None,
@@ -130,26 +133,27 @@ def zone_name(zone: str | None) -> str:
         return "UTC"
 
 
-def read_schedule(text: str) -> list[Any]:
-    """Return the points of an anneal schedule from ``text``: JSON or the path of a JSON file.
+def read_json(parameter: str, text: str) -> list[Any]:
+    """Return the list that is the value of ``parameter`` from ``text``: JSON or the path of a JSON file.
 
     Raises:
-        ParameterError: the file cannot be read, or the JSON is not a list. `Parameters` checks the points.
+        ParameterError: the file cannot be read, or the JSON is not a list. `Parameters` checks its content.
     """
+    name, example = words(parameter), _EXAMPLES[parameter]
     if not text.lstrip().startswith("["):
         path = Path(text)
         try:
             with path.open(encoding="utf-8") as file:
-                text = file.read(_MAX_SCHEDULE_BYTES)
+                text = file.read(_MAX_JSON_BYTES)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not a text file"
             raise ParameterError(
-                f"anneal schedule {path}: {reason}; give [[0, 0], [20, 1]], or a file with such points"
+                f"{name} {path}: {reason}; give a list such as {example}, or a file of one"
             ) from None
     try:
-        points = json.loads(text)
+        values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ParameterError(f"an anneal schedule must be JSON, such as [[0, 0], [20, 1]]: {error}") from None
-    if not isinstance(points, list):
-        raise ParameterError("an anneal schedule must be a list of points [microseconds, s]")
-    return points
+        raise ParameterError(f"{name}: write a list as JSON, such as {example}: {error}") from None
+    if not isinstance(values, list):
+        raise ParameterError(f"{name}: give a list, such as {example}")
+    return values

@@ -82,7 +82,7 @@ def request_of(values: Mapping[str, Any]) -> ClassificationRequest:
     if values["tz"] is not None and not values["window"] and values["deadline"] is None:
         raise ParameterError(f"--tz {values['tz']} is only valid with --window or --deadline")
     asked = {
-        name: o.read_schedule(values[name]) if is_structured(field) else values[name]
+        name: o.read_json(name, values[name]) if is_structured(field) else values[name]
         for name, field in fields_of(Parameters).items()
         if values[name] is not None
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schema.errors import ParameterError
-from schema.parameters import MAX_READS, Parameters, Rule, Solver, Visible, solver
+from schema.parameters import MAX_READS, Parameters, Round, Rule, Solver, Visible, solver
 
 parameters = st.builds(
     Parameters,
@@ -23,6 +24,10 @@ parameters = st.builds(
     lam=st.none() | st.floats(0, 100),
     beta=st.floats(0, 100, exclude_min=True),
     noise=st.floats(0, 1),
+    rounds=st.none()
+    | st.lists(
+        st.tuples(st.integers(1, MAX_READS), st.floats(0, 100), st.floats(0, 1, exclude_min=True)), max_size=4
+    ),
 )
 
 
@@ -64,6 +69,35 @@ def test_runs_that_were_stored_before_beta_was_a_choice_are_read() -> None:
     stored = Parameters(reads=7).to_dict()
     del stored["beta"]
     assert Parameters.from_dict(stored) == Parameters(reads=7, beta=1.0)
+
+
+def test_rounds_are_lists_of_three_numbers_and_not_stored_unless_chosen() -> None:
+    assert "rounds" not in Parameters().to_dict()
+    assert Parameters(rounds=[]) == Parameters()  # type: ignore[arg-type]
+    chosen = Parameters(rounds=[[50, 1, 0.25], (9, 0, 1)])  # type: ignore[list-item]
+    assert chosen.rounds == (Round(50, 1.0, 0.25), Round(9, 0.0, 1.0))
+    assert json.loads(json.dumps(chosen.to_dict()))["rounds"] == [[50, 1.0, 0.25], [9, 0.0, 1.0]]
+    chosen.check_for(Solver.LOCAL)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "why"),
+    [
+        (7, r"rounds must be a list of rounds \[reads, gap, share\].*, not 7"),
+        ([7], "round 2 is 7; rounds must be a list"),
+        ([[7, 1]], r"round 2 is \[7, 1\]; rounds must be a list"),
+        ([[5, 1, 0.5], [0, 1, 0.5]], "round 3 has 0 reads; they must be a whole number from 1 to 10,000"),
+        ([[5.0, 1, 0.5]], "round 2 has 5.0 reads"),
+        ([[5, -1, 0.5]], "round 2 has the gap -1; it must be a finite number at least 0"),
+        ([[5, math.inf, 0.5]], "round 2 has the gap Infinity"),
+        ([[5, 1, 0]], "round 2 has the share 0; it must be above 0 and at most 1"),
+        ([[5, 1, True]], "round 2 has the share true"),
+        ([[5, 1, 1]] * 5, "5 further rounds are too many: choose at most 4"),
+    ],
+)
+def test_what_are_no_rounds_is_said(rounds: object, why: str) -> None:
+    with pytest.raises(ParameterError, match=why):
+        Parameters(rounds=rounds)  # type: ignore[arg-type]
 
 
 def test_unknown_names_are_refused() -> None:

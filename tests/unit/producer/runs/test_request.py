@@ -18,6 +18,7 @@ from schema.parameters import Parameters, Solver, fields_of, limits_of, scope
 # A value of each parameter that is not its default; on the command line, in JSON, and as it is stored.
 CHOSEN: dict[str, tuple[str, Any]] = {
     "reads": ("7", 7),
+    "rounds": ("[[50, 1, 0.5]]", [[50, 1.0, 0.5]]),
     "seed": ("3", 3),
     "visible": ("folded", "folded"),
     "rule": ("boltzmann", "boltzmann"),
