@@ -87,7 +87,15 @@ class NetworkError(InputError):
 
 
 class ParameterError(InputError):
-    """A number, name, setting or option is unknown or out of range."""
+    """A number, name, setting or option is unknown or out of range.
+
+    Attributes:
+        wrong_fields: what is wrong with each field of a request, by name; empty where that is not known.
+    """
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.wrong_fields: dict[str, str] = {} if field is None else {field: message}
 
 
 class IdempotencyConflict(InputError):

@@ -220,7 +220,8 @@ def _new_budget(session: Session, run: int, budget_us: int | None) -> int | None
     if budget_us is not None and budget_us < spent_us:
         raise ParameterError(
             f"run {run} has spent {spent_us / 1e6:g} s, more than a budget of {budget_us / 1e6:g} s: "
-            "give a higher budget, or cancel the run"
+            "give a higher budget, or cancel the run",
+            "budget_s",
         )
     return budget_us
 
@@ -239,7 +240,9 @@ def _new_hours(run: queries.RunSummary, changes: Mapping[str, Any], now: datetim
         if changes["deadline"] is not None:
             deadline_at = RunHours.parse((), zone, changes["deadline"], now).deadline_at
     if deadline_at is not None and deadline_at <= now:
-        raise ParameterError(f"the deadline {format_time(deadline_at)} has passed: it is {format_time(now)}")
+        raise ParameterError(
+            f"the deadline {format_time(deadline_at)} has passed: it is {format_time(now)}", "deadline"
+        )
     return {"window": None if windows is None else windows.to_dict(), "deadline_at": deadline_at}
 
 

@@ -55,7 +55,8 @@ class RunHours:
         deadline_at = parse_deadline(deadline, find_zone(zone), now)
         if deadline_at <= now and not again:
             raise ParameterError(
-                f"deadline {deadline} has passed: the database's clock says {clock:%Y-%m-%d %H:%M %Z}"
+                f"deadline {deadline} has passed: the database's clock says {clock:%Y-%m-%d %H:%M %Z}",
+                "deadline",
             )
         return cls(spans, deadline_at=deadline_at)
 

@@ -55,11 +55,11 @@ class Span:
         """Parse ``text``; raise ParameterError that names the problem and shows how to write a window."""
         shaped = _SHAPE.fullmatch(text.strip().lower()) if len(text) <= MAX_TEXT else None
         if shaped is None:
-            raise ParameterError(f"window {text[:MAX_TEXT]!r} is not understood: write {EXAMPLES}")
+            raise ParameterError(f"window {text[:MAX_TEXT]!r} is not understood: write {EXAMPLES}", "window")
         days = _days(text, shaped["days"])
         start, end = _seconds(text, shaped["start"]), _seconds(text, shaped["end"])
         if start in (end, _DAY_S):
-            raise ParameterError(f"window {text!r} has no length: a whole day is 00:00-24:00")
+            raise ParameterError(f"window {text!r} has no length: a whole day is 00:00-24:00", "window")
         return cls(" ".join(text.split()).lower(), days, start, end)
 
     def shows(self, weekday: int, second: int) -> bool:
@@ -82,7 +82,7 @@ class Windows:
     def parse(cls, texts: Sequence[str], zone: str) -> Self:
         """Parse ``texts`` in ``zone``; raise ParameterError that names what cannot be used."""
         if not 1 <= len(texts) <= MAX_WINDOWS:
-            raise ParameterError(f"{len(texts)} windows; 1 to {MAX_WINDOWS} can be given")
+            raise ParameterError(f"{len(texts)} windows; 1 to {MAX_WINDOWS} can be given", "window")
         return cls(tuple(map(Span.parse, texts)), find_zone(zone), zone)
 
     @classmethod
@@ -158,7 +158,8 @@ def find_zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ParameterError(
-            f"time zone {name[:MAX_TEXT]!r} is not known; examples: Europe/London, America/New_York, UTC"
+            f"time zone {name[:MAX_TEXT]!r} is not known; examples: Europe/London, America/New_York, UTC",
+            "tz",
         ) from None
 
 
@@ -180,7 +181,8 @@ def parse_deadline(text: str, zone: ZoneInfo, now: datetime) -> datetime:
         deadline = datetime.fromisoformat(text.strip())
     except ValueError:
         raise ParameterError(
-            f"deadline {text[:MAX_TEXT]!r} is not understood: write 2026-12-01T06:00, or 06:00 (the next one)"
+            f"deadline {text[:MAX_TEXT]!r} is not understood: write 2026-12-01T06:00, or 06:00, the next one",
+            "deadline",
         ) from None
     return _utc(deadline if deadline.tzinfo else deadline.replace(tzinfo=zone))
 
@@ -195,7 +197,7 @@ def _utc(when: datetime) -> datetime:
     try:
         return when.astimezone(UTC)
     except OverflowError:
-        raise ParameterError(f"{when:%Y-%m-%d} is out of range") from None
+        raise ParameterError(f"{when:%Y-%m-%d} is out of range", "deadline") from None
 
 
 def _changes(zone: ZoneInfo, start: datetime) -> Iterator[datetime]:
@@ -226,7 +228,9 @@ def _days(text: str, names: str | None) -> frozenset[int]:
         first, dash, last = part.partition("-")
         last = last if dash else first
         if first not in DAYS or last not in DAYS:
-            raise ParameterError(f"window {text!r}: {part!r} is not a day: use {', '.join(DAYS)}, or mon-fri")
+            raise ParameterError(
+                f"window {text!r}: {part!r} is not a day: use {', '.join(DAYS)}, or mon-fri", "window"
+            )
         begin, end = DAYS.index(first), DAYS.index(last)
         days |= {(begin + step) % 7 for step in range((end - begin) % 7 + 1)}
     return frozenset(days)
@@ -236,5 +240,5 @@ def _seconds(text: str, time: str) -> int:
     hour, minute, second = (*map(int, time.split(":")), 0)[:3]
     total = hour * 3600 + minute * 60 + second
     if max(minute, second) > 59 or total > _DAY_S:
-        raise ParameterError(f"window {text!r}: {time} is not a time of day: use 00:00 to 24:00")
+        raise ParameterError(f"window {text!r}: {time} is not a time of day: use 00:00 to 24:00", "window")
     return total

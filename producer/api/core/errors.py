@@ -28,6 +28,7 @@ from schema.errors import (
     RequestRefused,
     StaleState,
     StorageError,
+    validation_text,
 )
 
 _RETRY_AFTER_S = 5
@@ -73,6 +74,11 @@ class InvalidFields(ParameterError):
         """Describe pydantic's ``problems``; without a ``location``, theirs begin with one."""
         self.errors = [_field_error(problem, location) for problem in problems]
         super().__init__("; ".join(f"{one.field}: {one.detail}" for one in self.errors))
+        # Of several problems of a field, pydantic's last one is about the type that it takes in a form.
+        self.wrong_fields = {
+            one.field.partition(".")[0]: _about_value(problem)
+            for one, problem in zip(self.errors, problems, strict=True)
+        }
 
 
 def install(app: FastAPI) -> None:
@@ -181,6 +187,13 @@ def _field_error(problem: Any, location: str | None) -> FieldError:
     return FieldError(
         field=field, location=location, detail=printable(problem["msg"].removeprefix("Value error, "))
     )
+
+
+def _about_value(problem: Any) -> str:
+    """Return what is wrong with the value of ``problem``, for a person who has typed it."""
+    if problem["type"] == "string_pattern_mismatch":
+        return printable(f"{problem['input']!r:.100} has characters that cannot be used")
+    return printable(validation_text(problem["msg"], problem["input"]))
 
 
 def _answer(

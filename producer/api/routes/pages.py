@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from producer.api.core.errors import respond
+from producer.api.core.errors import InvalidFields, respond
 from producer.api.core.run_permissions import check_own, check_seen
 from producer.api.core.service import Service
 from producer.api.keys import keys
 from producer.api.keys import listing as keys_listing
 from producer.api.keys.authentication import SESSION
 from producer.api.keys.keys import Caller, NewKey, Scope
+from producer.api.routes.runs.changes import RunChanges
+from producer.api.routes.runs.conflicts import new_budget_us
 from producer.dashboard.views import (
     actions,
     change,
@@ -185,8 +188,11 @@ def _change(
     changes: Mapping[str, Any] | None = None,
 ) -> None:
     if changes is not None:
-        if changes:
-            control.change_run(service.database, run, changes)
+        try:
+            made = RunChanges.model_validate(dict(changes)).made_by(caller)
+        except ValidationError as error:
+            raise InvalidFields(error.errors(), "body") from None
+        control.change_run(service.database, run, made)
     elif action == "pause":
         control.pause(service.database, run)
     elif action == "cancel":
@@ -194,11 +200,5 @@ def _change(
     elif action == "delete":
         prune.delete_run(service.database, run)
     else:
-        if budget_s is not None and caller.scope is not Scope.ADMIN:
-            raise RequestRefused(
-                f"key {caller.name!r} has scope {caller.scope}; only scope admin may change a budget",
-                403,
-                "resume without a new budget, or log in with a key of scope admin",
-            )
-        budget_us = None if budget_s is None else max(round(budget_s * 1e6), 1)
+        budget_us = None if budget_s is None else new_budget_us(caller, budget_s)
         control.resume(service.database, run, budget_us, at_once=at_once)

@@ -15,7 +15,15 @@ function setConnected(connected) {
   document.getElementById("lost").hidden = connected;
 }
 
+function showZone() {
+  for (const element of document.querySelectorAll("[data-zone]")) {
+    element.querySelector("b").textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    element.hidden = false;
+  }
+}
+
 document.addEventListener("DOMContentLoaded", localiseTimes);
+document.addEventListener("DOMContentLoaded", showZone);
 document.addEventListener("htmx:after:swap", localiseTimes);
 document.addEventListener("htmx:before:request", (event) => {
   if (isHidden()) event.preventDefault(); // nobody looks: ask again when the page is visible

@@ -7,7 +7,7 @@ run.py          one run, and its report
 run_parts.py    the parts of that page, of which only those that changed are sent
 run_history.py  what failed, and what happened
 actions.py      pause, resume, cancel and delete, for one run or chosen ones
-change.py       a form that changes name, tags and priority of a run
+change.py       a form that changes name, tags, priority, budget and hours of a run
 images.py       a grid of the images of a run, and one image
 compare.py      two runs of the same images
 downloads.py    results as a file

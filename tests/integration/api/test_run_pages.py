@@ -336,45 +336,6 @@ def test_a_finished_run_is_deleted_after_a_question(
     assert numbers(http.get(f"/runs/{again}/images").text) == []
 
 
-def test_name_tags_and_priority_are_changed_on_the_page(
-    http: httpx.Client, enqueue: Enqueue, database: Database
-) -> None:
-    run = enqueue(4, "before")
-    form = http.get(f"/runs/{run}/change").text
-    assert 'value="before"' in form
-    same = {"name": "before", "tags": "", "priority": "0"}
-    assert "nothing" in http.post(f"/runs/{run}/change", data=same).headers["location"]
-    changed = {"name": " <b>after</b> ", "tags": "night-1, second", "priority": "-7"}
-    assert http.post(f"/runs/{run}/change", data=changed).status_code == 303
-    page = http.get(f"/runs/{run}").text
-    for shown in ("&lt;b&gt;after&lt;/b&gt;", "Priority -7", 'href="/?tag=night-1"', 'href="/?tag=second"'):
-        assert shown in page
-    assert listed(http.get("/?tag=night-1").text) == [run]
-    for wrong in (
-        {"name": ""},
-        {"name": "a\0b"},
-        {"name": "n" * 201},
-        {"tags": "good /bad"},
-        {"tags": " ".join(f"t{k}" for k in range(21))},
-        {"priority": "1001"},
-        {"priority": "high"},
-        {"name": "not kept", "priority": ""},
-    ):
-        refused = http.post(f"/runs/{run}/change", data=changed | wrong)
-        assert refused.status_code == 422, wrong
-        assert 'role="alert"' in refused.text
-    with database.reading() as session:
-        stored = queries.run(session, run)
-        assert (stored.name, stored.priority) == ("<b>after</b>", -7)
-        assert queries.tags(session, [run])[run] == ["night-1", "second"]
-    http.post(f"/runs/{run}/cancel")
-    assert 'name="priority"' not in http.get(f"/runs/{run}/change").text
-    assert http.post(f"/runs/{run}/change", data={"name": "late"}).status_code == 303
-    assert http.post(f"/runs/{run}/change", data={"priority": "3"}).status_code == 409
-    foreign = http.post(f"/runs/{run}/change", data={"name": "x"}, headers={"Origin": "http://evil.example"})
-    assert (foreign.status_code, http.get(f"/runs/{run}").text.count("late") > 0) == (403, True)
-
-
 def test_history_shows_events_and_failures(
     http: httpx.Client, enqueue: Enqueue, context: Context, database: Database
 ) -> None:

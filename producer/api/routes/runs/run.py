@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
 
 from producer.api.core.run_permissions import OwnRun, SeenRun
 from producer.api.core.service import Service, Shared
@@ -14,42 +13,13 @@ from producer.api.keys.authentication import Submitter
 from producer.api.keys.keys import Scope
 from producer.api.load.routing import PooledRoute
 from producer.api.models.runs import ShownRun
-from producer.api.routes.runs.conflicts import conflicts, new_budget_us
-from producer.api.routes.submissions.options import LongText, Text
+from producer.api.routes.runs.changes import RunChanges
+from producer.api.routes.runs.conflicts import conflicts
 from producer.runs import control
 from producer.runs.prune import delete_run as remove
-from producer.runs.request import MAX_BUDGET_US, Priority, Tags
-from schema.calendar.windows import MAX_WINDOWS
 from schema.errors import RequestRefused
 
 router = APIRouter(route_class=PooledRoute, tags=["runs"])
-
-
-class RunChanges(BaseModel):
-    """What is changed of a run; what is left out stays. Null removes a budget, a window or a deadline."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    name: Text | None = Field(None, description="Its name, for display.")
-    tags: Tags = Field((), description="All of its tags.")
-    priority: Priority = 0
-    budget_s: float | None = Field(
-        None, gt=0, le=MAX_BUDGET_US / 1e6, description="QPU seconds; scope admin."
-    )
-    window: Text | Annotated[list[Text], Field(min_length=1, max_length=MAX_WINDOWS)] | None = Field(
-        None, description="Hours in which it may work, as for POST /v1/runs."
-    )
-    tz: Text | None = Field(None, description="Time zone of window and deadline; default: that of the run.")
-    deadline: LongText | None = Field(None, description="As for POST /v1/runs.")
-
-    def given(self) -> dict[str, Any]:
-        """Return what is changed, by name; of the name, null changes nothing."""
-        values = self.model_dump(include=self.model_fields_set)
-        if values.get("name", "") is None:
-            del values["name"]
-        if isinstance(values.get("window"), str):
-            values["window"] = [values["window"]]
-        return values
 
 
 @router.get("/v1/runs/{run}", summary="Show a run", response_model=ShownRun)
@@ -64,9 +34,7 @@ async def change_run(run: OwnRun, service: Shared, caller: Submitter, body: RunC
 
     Of a finished run only name and tags can be changed. Its budget is changed by a `caller` of scope admin.
     """
-    changes = body.given()
-    if "budget_s" in changes:
-        changes["budget_us"] = new_budget_us(caller, changes.pop("budget_s"))
+    changes = body.made_by(caller)
     await service.pools.writes.run(control.change_run, service.database, run, changes)
     service.notifier.notify()
     return await _shown(service, run)
