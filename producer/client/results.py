@@ -37,7 +37,11 @@ class RunProgress:
 
 @dataclass(frozen=True)
 class ImageResult:
-    """A classified image. ``scores`` has one score in [0, 1] for each class, in the network's order."""
+    """A classified image.
+
+    ``scores`` and ``probabilities`` have one value in [0, 1] for each class, in the network's order. The
+    probabilities are calibrated, and computed classically from the network, not from reads; empty: unknown.
+    """
 
     index: int
     predicted: int | None
@@ -49,6 +53,7 @@ class ImageResult:
     probability: float | None
     label: int | None
     source: str | None
+    probabilities: tuple[float, ...] = ()
 
 
 class RunInfo(dict[str, Any]):
@@ -92,6 +97,7 @@ class ResultArrays:
         margin: (n,) float64, the best score minus the second best.
         probability: (n,) float64, calibrated, of the predicted class; NaN: unknown.
         energy_gap: (n,) float64, to the best other class; NaN: unknown.
+        probabilities: (n, C) float64, calibrated, by the network itself and not by reads; NaN: unknown.
     """
 
     classes: tuple[str, ...]
@@ -102,6 +108,7 @@ class ResultArrays:
     margin: NDArray[np.float64]
     probability: NDArray[np.float64]
     energy_gap: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
 
     @classmethod
     def of(cls, images: Sequence[ImageResult], classes: Sequence[str]) -> ResultArrays:
@@ -117,6 +124,9 @@ class ResultArrays:
             _floats(image.margin for image in images),
             _floats(image.probability for image in images),
             _floats(image.energy_gap for image in images),
+            np.array(
+                [image.probabilities or (math.nan,) * len(classes) for image in images], np.float64
+            ).reshape(len(images), len(classes)),
         )
 
     @property
@@ -134,7 +144,8 @@ class ResultArrays:
 def image_result(row: Mapping[str, Any]) -> ImageResult:
     """Return a row of the server's results."""
     values = {each.name: row.get(each.name) for each in fields(ImageResult)}
-    return ImageResult(**{**values, "index": row["image"], "scores": tuple(row["scores"])})
+    lists = {name: tuple(row.get(name) or ()) for name in ("scores", "probabilities")}
+    return ImageResult(**{**values, "index": row["image"], **lists})
 
 
 def run_progress(values: Mapping[str, Any], event_id: str | None) -> RunProgress:
@@ -153,13 +164,17 @@ def data_frame(rows: Iterable[Mapping[str, Any]], classes: Sequence[str]) -> pd.
         import pandas as pd
     except ImportError:
         raise MissingExtra("pandas is not installed: pip install 'annealq-client[pandas]'") from None
-    flat = []
-    for row in rows:
-        scores = {f"score_{name}": score for name, score in zip(classes, row["scores"], strict=True)}
-        flat.append({name: value for name, value in row.items() if name != "scores"} | scores)
-    frame = pd.DataFrame.from_records(flat)
+    frame = pd.DataFrame.from_records([_flat(row, classes) for row in rows])
     whole = [name for name in ("image", "label", "predicted") if name in frame]
     return frame.astype(dict.fromkeys(whole, "Int64"))
+
+
+def _flat(row: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+    """Return ``row`` with a column for the score, and one for the probability, of each of ``classes``."""
+    flat = {name: value for name, value in row.items() if name not in ("scores", "probabilities")}
+    flat |= {f"score_{name}": score for name, score in zip(classes, row["scores"], strict=True)}
+    shares = row.get("probabilities") or [None] * len(classes)
+    return flat | {f"probability_{name}": share for name, share in zip(classes, shares, strict=True)}
 
 
 def _floats(values: Iterable[float | None]) -> NDArray[np.float64]:

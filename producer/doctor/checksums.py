@@ -215,8 +215,10 @@ ALL_STORED = (
     ),
     StoredBytes(
         Classification,
-        (Classification.scores, Network.classes),
-        lambda row: arrays.decode_scores([row.scores], len(row.classes)),
+        (Classification.scores, Classification.probabilities, Network.classes),
+        lambda row: arrays.decode_scores(
+            [data for data in (row.scores, row.probabilities) if data is not None], len(row.classes)
+        ),
         "score the run again: `annealq runs rescore {}`",
         page=1000,
         joined=((Run, Run.id == Classification.run_id), (Network, Network.id == Run.network_id)),

@@ -12,6 +12,7 @@ from schema.network import temperature
 from schema.tables import Calibration, Classification, Network, Run
 
 BINS = 15  # of the statistics; see `worker.records.runs.RELIABILITY_BINS`
+CLASSICAL = "of the network itself, computed without reads"  # probabilities, wherever they are shown
 _SATURATED = 0.99  # share of margins that are 1, above which margins tell nothing
 FULL_MARGIN = 1.0 - 1e-9  # margins are differences of quotients: 1 up to rounding
 
@@ -26,6 +27,8 @@ class Certainty:
         full_margins: of them with a margin of 1.
         temperature: of the probabilities, for display.
         error: expected calibration error in [0, 1]; None without labels, or until the run ends.
+        likelihood, brier: negative log-likelihood and Brier score of the probabilities of all classes; None
+            as above, or in runs of earlier versions.
     """
 
     run: int
@@ -34,12 +37,14 @@ class Certainty:
     full_margins: int
     temperature: str
     error: float | None
+    likelihood: float | None = None
+    brier: float | None = None
 
     @property
     def ranking(self) -> str:
         """Return what ranks the images, for display."""
         if self.probabilities:
-            return f"probability ({self.temperature}), then energy gap"
+            return f"probability ({CLASSICAL}; {self.temperature}), then energy gap"
         return (
             f"margin: an earlier version scored this run; `annealq runs rescore {self.run}` computes "
             "probabilities"
@@ -61,6 +66,16 @@ class Certainty:
         if self.error is None:
             return None
         return f"{self.error:.2%}, expected calibration error in {BINS} bins of equal width"
+
+    @property
+    def losses(self) -> str | None:
+        """Return the losses of the probabilities of all classes, for display; None if there are none."""
+        if self.likelihood is None or self.brier is None:
+            return None
+        return (
+            f"negative log-likelihood {self.likelihood:.4f}, Brier score {self.brier:.4f}; probabilities "
+            f"{CLASSICAL}"
+        )
 
 
 def read(session: Session, run: int, statistics: dict[str, Any] | None) -> Certainty:
@@ -84,8 +99,9 @@ def describe(
     fitted = fitted.join(Run, Run.network_id == Network.id).where(Run.id == run)
     row = session.execute(fitted.outerjoin(Calibration, Calibration.id == Run.calibrated_by)).first()
     source = "" if row is None else _temperature(row)
-    error = (statistics or {}).get("calibration_error")
-    return Certainty(run, images, probabilities, full_margins, source, error)
+    names = ("calibration_error", "negative_log_likelihood", "brier_score")
+    losses = [(statistics or {}).get(name) for name in names]
+    return Certainty(run, images, probabilities, full_margins, source, *losses)
 
 
 def _temperature(row: Row[Any]) -> str:

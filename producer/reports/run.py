@@ -158,6 +158,8 @@ def _add_certainty(table: Table, certainty: Certainty) -> None:
         return
     if certainty.calibration is not None:
         table.add_row("ECE", certainty.calibration)
+    if certainty.losses is not None:
+        table.add_row("losses", certainty.losses)
     table.add_row("certainty", f"by {certainty.ranking}")
 
 

@@ -98,6 +98,7 @@ class Classified:
     lowest_energy: float
     energy_gap: float | None  # None: scored by an earlier version, undecided, or not known
     probability: float | None  # of the predicted class; None as above
+    probabilities: bytes | None  # of all classes; None: scored by an earlier version
 
 
 CLASSIFIED = tuple(getattr(Classification, field.name) for field in fields(Classified))  # its columns

@@ -39,11 +39,12 @@ _COLUMNS: dict[str, type] = {
 
 
 def columns(names: tuple[str, ...]) -> dict[str, type]:
-    """Return names and types of a row's values, which may also be None; each class of ``names`` has a score.
+    """Return names and types of a row's values, which may also be None; each class of ``names`` has a score
+    and a probability.
 
     The types are the same for all runs: files of several runs can be read as one table.
     """
-    return _COLUMNS | {f"score_{name}": float for name in names}
+    return _COLUMNS | {f"{kind}_{name}": float for kind in ("score", "probability") for name in names}
 
 
 def rows(
@@ -70,13 +71,31 @@ def rows(
         row["true_class"] = None if image.label is None else names[image.label]
         row["qpu"], row["graph_id"] = ran_on.get(image.image, (None, None))
         row["predicted_class"] = None if image.predicted is None else names[image.predicted]
-        yield row | {f"score_{name}": score for name, score in zip(names, scores, strict=True)}
+        shares = probabilities_of(run, image, len(names))
+        row |= {f"score_{name}": score for name, score in zip(names, scores, strict=True)}
+        listed = [None] * len(names) if shares is None else shares.tolist()
+        yield row | {f"probability_{name}": share for name, share in zip(names, listed, strict=True)}
 
 
 def nested(row: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """Return ``row`` with its scores as one list, in the order of the class ``names``."""
+    """Return ``row`` with scores and probabilities as one list each, in the order of the class ``names``."""
     scores = [row.pop(f"score_{name}") for name in names]
-    return {**row, "scores": scores}
+    shares = [row.pop(f"probability_{name}") for name in names]
+    return {**row, "scores": scores, "probabilities": None if None in shares else shares}
+
+
+def probabilities_of(run: int, image: queries.Classified, classes: int) -> NDArray[np.float32] | None:
+    """Return the probability of each class of ``image`` of ``run``, (``classes``,) float32.
+
+    They are of the network itself, not of its reads. None: an earlier version scored the image.
+
+    Raises:
+        Corrupt: they are damaged.
+    """
+    if image.probabilities is None:
+        return None
+    with stored_in(f"image {image.image} of run {run}", f"score it again: `annealq runs rescore {run}`"):
+        return np.asarray(decode_scores([image.probabilities], classes)[0])
 
 
 def image(session: Session, run: int, index: int) -> tuple[NDArray[np.uint8], int | None]:

@@ -3,7 +3,7 @@
 linear_terms.py  linear terms of a batch's images
 scoring.py       images to raw reads, raw reads to scores
 consensus.py     reads to a class
-certainty.py     how certain a class is: energy gaps and probabilities
+certainty/       how certain a class is: energy gaps, probabilities, sets of classes
 problem_checks.py  what the reads of a problem say about the chip, and whether it was programmed wrongly
 chip_alarm.py    whether the newest problems of a chip differ from its past
 chip_map.py      field errors and broken chains of each chain, from many problems

@@ -18,7 +18,9 @@ from schema.parameters import Parameters, Solver, Unembedding
 from worker.annealers.base import LocalAnnealer
 from worker.annealers.exact import ExactAnnealer
 from worker.annealers.simulated import SimulatedAnnealer
-from worker.compute import candidates, certainty, consensus
+from worker.compute import candidates, consensus
+from worker.compute.certainty import probabilities
+from worker.compute.certainty.gaps import class_energies, energy_gaps, lowest_reads
 from worker.compute.linear_terms import LinearTerms, LinearTermsCache
 from worker.embedding.model.unembedding import unembed
 from worker.network.inference import scores_of_features
@@ -290,13 +292,18 @@ def _certainty(
     reads: Reads,
     predicted: NDArray[np.int16],
     temperature: float,
-) -> tuple[list[float | None], list[float | None]]:
-    """Return the energy gap and the probability of the class of each of ``images``; None without a class."""
-    minima = class_minima(terms.model, terms.take(images))
-    gaps = certainty.energy_gaps(reads.class_bits, reads.energies, predicted, minima, reads.occurrences)
-    scores = scores_of_features(network, terms.features(images))
-    shares = certainty.probabilities(scores, predicted, temperature)
-    return _nullable(gaps), _nullable(shares)
+) -> tuple[list[float | None], list[float | None], list[bytes]]:
+    """Return the energy gap and the probability of the class of each of ``images``, None without a class, and
+    the probabilities of all classes.
+    """
+    lowest = lowest_reads(reads.class_bits, reads.energies, reads.occurrences)
+    energies = class_energies(lowest, class_minima(terms.model, terms.take(images)))
+    shares = probabilities.probabilities(scores_of_features(network, terms.features(images)), temperature)
+    return (
+        _nullable(energy_gaps(energies, predicted)),
+        _nullable(probabilities.of_winners(shares, predicted)),
+        arrays.encode_scores(shares),
+    )
 
 
 def _nullable(values: NDArray[np.float64]) -> list[float | None]:
@@ -305,7 +312,7 @@ def _nullable(values: NDArray[np.float64]) -> list[float | None]:
 
 def _rows(
     scored: consensus.Consensus,
-    certain: tuple[list[float | None], list[float | None]],
+    certain: tuple[list[float | None], list[float | None], list[bytes]],
     labels: NDArray[np.int16] | None,
     chain_breaks: NDArray[np.float64] | None,
 ) -> list[Scored]:
@@ -336,6 +343,7 @@ def _rows(
             chain_break_fraction=share,
             energy_gap=gap,
             probability=probability,
+            probabilities=shares,
         )
-        for k, label, tied, scores, margin, one_hot, energy, share, gap, probability in columns
+        for k, label, tied, scores, margin, one_hot, energy, share, gap, probability, shares in columns
     ]

@@ -7,6 +7,7 @@ by the row's state and, for leased rows, by the lease.
     score_batch.py   classifies the images of a sampled batch        (AGGREGATE_BATCH)
     finish_run.py    computes a run's statistics and ends it         (AGGREGATE_RUN)
     controls.py      accuracies of a finished run without annealing
+    certainty.py     how reliable its probabilities and sets of classes are
     train.py         trains a network                                (TRAIN_NETWORK)
     calibrate.py     chooses the parameters of a calibration         (CALIBRATE_NETWORK)
     dry_run.py       works out what a run would need and cost        (PREPARE)

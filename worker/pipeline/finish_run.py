@@ -11,6 +11,7 @@ from schema.errors import Corrupt, StaleState
 from schema.messages import Message, Task
 from worker.compute import summary
 from worker.context import Context
+from worker.pipeline.certainty import certainty_of
 from worker.pipeline.controls import controls_of
 from worker.process.crash_points import CrashPoint, reach
 from worker.records import calibrations, runs
@@ -62,6 +63,7 @@ def _statistics(context: Context, run: int, figures: runs.Figures) -> dict[str, 
     """Return the statistics of a run, or the damage in the stored bytes that they are computed from."""
     try:
         with stored_in(f"run {run}", f"score it again: `annealq runs rescore {run}`"):
-            return summary.summarise(figures, controls_of(context, run))
+            computed = summary.summarise(figures, controls_of(context, run))
+            return computed | certainty_of(context, run)
     except Corrupt as error:
         return error

@@ -10,6 +10,7 @@ problems.py      the ledger of problems submitted to solvers
 spending.py      QPU time spent by runs and days
 embeddings.py    looks up stored embeddings, or has one worker search
 networks.py      loads trained networks, and what their training needs
+certainty/       reads what says how certain classifications are
 measurements.py  what answers say about a chip, and problems that were programmed wrongly
 calibrations.py, dry_runs.py    work other than batches
 """

@@ -98,6 +98,7 @@ class Scored:
     chain_break_fraction: float | None = None
     energy_gap: float | None = None
     probability: float | None = None
+    probabilities: bytes | None = None
 
 
 def load(session: Session, batch: int) -> BatchInput:

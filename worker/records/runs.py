@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from schema.database import transition
@@ -17,10 +17,10 @@ from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState
 from schema.tables import Batch, Classification, Embedding, Event, Problem, Run, SampleSet
 from schema.tables.costs import IN_FLIGHT
 from worker.records import measurements
+from worker.records.certainty import reliability
 
 UNANSWERED = "no answer for images"  # in the error of a batch, before its images that were given up
 _EARLIER = 200  # problems that show what is usual
-RELIABILITY_BINS = 15  # of equal width, as usual since Guo et al. 2017, arXiv 1706.04599
 _NAMED = 10  # batches whose errors are in the error of their run
 
 
@@ -68,16 +68,6 @@ class ProblemFacts:
 
 
 @dataclass(frozen=True)
-class ReliabilityBin:
-    """Labelled images whose probabilities lie in bin ``index`` of `RELIABILITY_BINS` equal ones."""
-
-    index: int
-    images: int
-    probability: float  # mean, of the predicted class
-    correct: int
-
-
-@dataclass(frozen=True)
 class Figures:
     """Rows that the statistics of a run are computed from."""
 
@@ -90,7 +80,7 @@ class Figures:
     earlier: tuple[
         dict[str, Any], ...
     ] = ()  # measured of the newest good problems of its kind before the run
-    reliability: tuple[ReliabilityBin, ...] = ()  # bins with images, in ascending order
+    reliability: tuple[reliability.ReliabilityBin, ...] = ()  # bins with images, in ascending order
 
 
 def start_aggregating(session: Session, run: int, *, now: datetime) -> bool:
@@ -221,30 +211,7 @@ def load_figures(session: Session, run: int) -> Figures:
         searches_s=tuple(session.execute(_batches(Batch.embedding_s, run)).scalars()),
         embeddings_s=_embeddings(session, run),
         earlier=tuple(measurements.before_run(session, run, _EARLIER)),
-        reliability=_reliability(session, run),
-    )
-
-
-def _reliability(session: Session, run: int) -> tuple[ReliabilityBin, ...]:
-    c = Classification
-    limits = [(c.probability >= k / RELIABILITY_BINS, k) for k in range(RELIABILITY_BINS - 1, 0, -1)]
-    labelled = (
-        select(
-            case(*limits, else_=0).label("index"),
-            c.probability.label("probability"),
-            case((c.predicted == c.label, 1), else_=0).label("right"),
-        )
-        .where(c.run_id == run, c.label.is_not(None), c.probability.is_not(None))
-        .subquery()
-        .c
-    )
-    rows = session.execute(
-        select(labelled.index, func.count(), func.avg(labelled.probability), func.sum(labelled.right))
-        .group_by(labelled.index)
-        .order_by(labelled.index)
-    )
-    return tuple(
-        ReliabilityBin(index, images, float(mean), int(right)) for index, images, mean, right in rows
+        reliability=reliability.bins(session, run),
     )
 
 

@@ -117,6 +117,10 @@ class ResultRow(BaseModel):
     qpu: str | None
     graph_id: str | None
     scores: list[float] = Field(description="One score from 0 to 1 for each class, in the network's order.")
+    probabilities: list[float] | None = Field(
+        description="Calibrated probability of each class, computed classically from the network's own "
+        "scores, not from reads; null if an earlier version scored the image."
+    )
 
 
 class ResultPage(BaseModel):

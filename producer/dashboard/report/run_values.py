@@ -103,7 +103,8 @@ def _certainty(results: RunResults) -> dict[str, Any] | None:
         )
         for each in bins or ()
     ]
-    return {"notes": [saturation] if saturation else [], "charts": charts, "rows": rows, "error": error}
+    notes = [note for note in (results.certainty.losses, saturation) if note]
+    return {"notes": notes, "charts": charts, "rows": rows, "error": error}
 
 
 def _margins(results: RunResults) -> Chart:

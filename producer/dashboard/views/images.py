@@ -16,7 +16,7 @@ from producer.dashboard.views.run_parts import RunCaches
 from producer.dashboard.web import rendering
 from producer.dashboard.web.drawing import Drawing, digest
 from producer.dashboard.web.visit import Visit
-from producer.runs import queries
+from producer.runs import queries, results
 from schema.errors import NotFound
 from schema.tables import Classification
 
@@ -97,13 +97,13 @@ class ImagePages:
         with visit.database.reading() as session:
             run, names = queries.run(session, number), queries.classes(session, number)
             wanted = ImageFilter.of(visit, len(names))
-            results = _page(session, number, wanted, visit.asked_number("after"))
-            more, results = len(results) > _PAGE, results[:_PAGE]
-            images = self._values(session, number, results, names)
+            found = _page(session, number, wanted, visit.asked_number("after"))
+            more, shown = len(found) > _PAGE, found[:_PAGE]
+            images = self._values(session, number, shown, names)
             known = run_facts.content_of(session, number)
             counts = self._caches.aggregates.read(session, run, known, len(names)).counts
         here = f"{visit.root}/runs/{number}"
-        following = f"{wanted.query}&after={results[-1].image}" if more else None
+        following = f"{wanted.query}&after={shown[-1].image}" if more else None
         return visit.render(
             "images.html.j2",
             title=f"Images of run {number}",
@@ -133,6 +133,7 @@ class ImagePages:
             run=run,
             image=values,
             about=_about(result),
+            probabilities=_probabilities(number, result, names),
             here=here,
             query=wanted.query,
             following=following[0].image if following else None,
@@ -142,15 +143,15 @@ class ImagePages:
         self,
         session: Session,
         run: int,
-        results: list[queries.Classified],
+        images: list[queries.Classified],
         names: tuple[str, ...],
         best: int | None = run_values.BEST_CLASSES,
     ) -> list[dict[str, Any]]:
-        drawn = self._caches.pictures.read(session, run, [result.image for result in results])
-        scores = run_facts.scores_of(run, results, len(names))
+        drawn = self._caches.pictures.read(session, run, [result.image for result in images])
+        scores = run_facts.scores_of(run, images, len(names))
         return [
             run_values.image_values(result, row, drawn[result.image], names, best)
-            for result, row in zip(results, scores, strict=True)
+            for result, row in zip(images, scores, strict=True)
         ]
 
 
@@ -222,6 +223,12 @@ def _about(result: queries.Classified) -> list[tuple[str, str]]:
     if result.chain_break_fraction is not None:
         rows.append(("broken chains", f"{result.chain_break_fraction:.2%}"))
     return rows
+
+
+def _probabilities(run: int, result: queries.Classified, names: tuple[str, ...]) -> list[tuple[str, float]]:
+    """Return each class of ``names`` with its probability in percent; empty in runs of earlier versions."""
+    shares = results.probabilities_of(run, result, len(names))
+    return [] if shares is None else [(name, 100.0 * float(p)) for name, p in zip(names, shares, strict=True)]
 
 
 def _classified(session: Session, run: int, image: int) -> queries.Classified:

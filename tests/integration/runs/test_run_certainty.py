@@ -19,11 +19,12 @@ from producer.reports import export
 from producer.runs import queries, results
 from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.runs.summary import accuracy_note, run_object
+from schema.codecs import arrays
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver
 from schema.tables import Classification
 from tests.integration.conftest import some_images, work_off
-from worker.compute import certainty as computed
+from worker.compute.certainty.probabilities import probabilities
 from worker.context import Context
 from worker.network.inference import scores_of_features
 
@@ -54,11 +55,15 @@ def test_every_decided_image_has_the_probability_of_its_network(
 ) -> None:
     with context.database.reading() as session:
         network = context.networks.get(session, working.id)
-        found = [(row.predicted, row.probability, row.energy_gap) for row in rows(session, run)]
+        stored = rows(session, run)
+        found = [(row.predicted, row.probability, row.energy_gap) for row in stored]
+        shares = arrays.decode_scores([row.probabilities or b"" for row in stored], 10)
     predicted = np.array([-1 if k is None else k for k, _, _ in found], dtype=np.int16)
     scores = scores_of_features(network, network.features(some_images(IMAGES).images))
-    expected = computed.probabilities(scores, predicted, 1.0)
-    assert [p for _, p, _ in found if p is not None] == pytest.approx(expected[predicted >= 0].tolist())
+    expected = probabilities(scores, 1.0)
+    np.testing.assert_allclose(shares, expected, atol=1e-5)
+    winners = expected[np.arange(IMAGES), predicted][predicted >= 0]
+    assert [p for _, p, _ in found if p is not None] == pytest.approx(winners.tolist())
     assert all((gap is None) == (k is None) for k, _, gap in found)
 
 
@@ -103,7 +108,10 @@ def test_margins_that_tell_nothing_are_named(context: Context, run: int) -> None
 def test_the_calibration_error_is_that_of_the_rows(context: Context, run: int) -> None:
     with context.database.reading() as session:
         statistics = run_object(session, run)["statistics"]
-        pairs = [(row.probability, row.predicted == row.label) for row in rows(session, run)]
+        stored = rows(session, run)
+        pairs = [(row.probability, row.predicted == row.label) for row in stored]
+        labels = [row.label for row in stored]
+        exported = list(results.rows(session, run, tuple("0123456789")))
     known = [(p, right) for p, right in pairs if p is not None]
     error = 0.0
     for k in range(15):
@@ -111,6 +119,14 @@ def test_the_calibration_error_is_that_of_the_rows(context: Context, run: int) -
         error += abs(sum(right - p for p, right in inside)) / len(known)
     assert statistics["calibration_error"] == pytest.approx(error)
     assert sum(each["images"] for each in statistics["reliability"]) == len(known)
+    shares = np.array([[row[f"probability_{k}"] for k in range(10)] for row in exported])
+    one_hot = np.eye(10)[labels]
+    likelihood = -np.log(shares[one_hot == 1]).mean()
+    assert statistics["negative_log_likelihood"] == pytest.approx(likelihood)
+    assert statistics["brier_score"] == pytest.approx(((shares - one_hot) ** 2).sum(axis=1).mean())
+    with context.database.reading() as session:
+        text = run_report.markdown(session, run)
+    assert f"negative log-likelihood {likelihood:.4f}" in text
 
 
 def test_missing_images_are_part_of_the_accuracy(context: Context, run: int) -> None:

@@ -36,6 +36,7 @@ from schema.states import FINISHED_RUNS
 ROW = {
     "image": 3, "source": "3.png", "label": 1, "true_class": "b", "predicted": None, "predicted_class": None,
     "status": "undecided", "probability": None, "energy_gap": None, "margin": 0.25, "scores": [0.25, 0.5],
+    "probabilities": None,
 }  # fmt: skip
 
 
@@ -93,21 +94,26 @@ def test_events_are_the_same_however_their_bytes_are_cut(data: st.DataObject) ->
 
 def test_arrays_have_a_place_for_what_is_unknown() -> None:
     images = [
-        results.image_result(row) for row in (ROW, ROW | {"image": 4, "predicted": 1, "probability": 0.5})
+        results.image_result(row)
+        for row in (ROW, ROW | {"image": 4, "predicted": 1, "probability": 0.5, "probabilities": [0.5, 0.5]})
     ]
     arrays = ResultArrays.of(images, ["a", "b"])
     assert (arrays.index.tolist(), arrays.predicted.tolist()) == ([3, 4], [-1, 1])
     assert (arrays.label.tolist(), arrays.scores.tolist()) == ([1, 1], [[0.25, 0.5]] * 2)
     assert np.isnan(arrays.probability).tolist() == [True, False]
+    np.testing.assert_array_equal(arrays.probabilities, [[np.nan, np.nan], [0.5, 0.5]])
     assert arrays.accuracy == 0.5
     empty = ResultArrays.of([], ["a", "b"])
-    assert (empty.scores.shape, empty.accuracy) == ((0, 2), None)
+    assert (empty.scores.shape, empty.probabilities.shape, empty.accuracy) == ((0, 2), (0, 2), None)
 
 
 def test_a_table_has_the_columns_of_an_export() -> None:
     pytest.importorskip("pandas", reason="pandas is not installed: `make test` installs it")
     frame = results.data_frame([ROW, ROW | {"image": 4, "predicted": 0}], ["a", "b"])
-    assert list(frame) == [name for name in ROW if name != "scores"] + ["score_a", "score_b"]
+    assert list(frame) == [
+        *(name for name in ROW if name not in ("scores", "probabilities")),
+        *("score_a", "score_b", "probability_a", "probability_b"),
+    ]
     assert frame["score_b"].tolist() == [0.5, 0.5]
     assert frame["predicted"].isna().tolist() == [True, False]
     assert str(frame["predicted"].dtype) == "Int64"

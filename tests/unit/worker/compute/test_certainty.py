@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from schema.network.architecture import preset
 from tests import models
-from worker.compute import certainty, consensus
+from worker.compute import consensus
+from worker.compute.certainty.gaps import class_energies, energy_gaps, lowest_reads
+from worker.compute.certainty.probabilities import of_winners, probabilities
 from worker.compute.linear_terms import LinearTerms
 from worker.network import inference
 from worker.network.layers import NetworkModule
@@ -53,7 +55,8 @@ def test_gaps_are_those_of_a_plain_search(model: EnergyModel, seed: int, reads: 
     counted[:, 0] = 1
     predicted = consensus.score(class_bits, energies, occurrences=counted).predicted
     minima = class_minima(model, linear)
-    gaps = certainty.energy_gaps(class_bits, energies, predicted, minima, counted)
+    lowest_read = lowest_reads(class_bits, energies, counted)
+    gaps = energy_gaps(class_energies(lowest_read, minima), predicted)
     for image, gap in enumerate(gaps):
         lowest = []
         for k in range(class_bits.shape[2]):
@@ -87,10 +90,11 @@ def test_probabilities_are_a_softmax_of_the_own_scores(name: str, transfer: str,
     own = inference.scores(architecture, weights, images, transfer)[2:]
     np.testing.assert_allclose(scores, own, rtol=1e-4, atol=1e-4)
     predicted = np.array([0, 1, 2, 3, 4, -1, 0], dtype=np.int16)
-    shares = certainty.probabilities(scores, predicted, 2.0)
+    shares = probabilities(scores, 2.0)
     expected = torch.softmax(torch.from_numpy(scores) / 2.0, dim=1).numpy()
-    np.testing.assert_allclose(shares[:5], expected[np.arange(5), predicted[:5]], rtol=1e-9)
-    assert np.isnan(shares[5])
+    np.testing.assert_allclose(shares, expected, rtol=1e-9)
+    np.testing.assert_array_equal(of_winners(shares, predicted)[:5], shares[np.arange(5), predicted[:5]])
+    assert np.isnan(of_winners(shares, predicted)[5])
 
 
 def test_the_fitted_temperature_is_that_of_the_labels() -> None:

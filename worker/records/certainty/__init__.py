@@ -1,0 +1,6 @@
+"""Reads of what says how certain classifications are.
+
+reliability.py  labelled images of a run by their probability
+labelled.py     probabilities and sets of classes of the labelled images of a run
+guarantees.py   what sets of classes are made of: the calibration of a run, and what was measured meanwhile
+"""

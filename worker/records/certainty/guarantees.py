@@ -1,0 +1,105 @@
+"""Reads what the guarantee of a run's sets of classes rests on: its calibration, and its images and chip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from schema.states import ProblemState
+from schema.tables import Batch, BatchImages, Calibration, Embedding, Problem, Run, SampleSet
+
+
+@dataclass(frozen=True, eq=False)
+class GuaranteeBasis:
+    """The calibration of a run, and what of it and of the run decides whether its guarantee holds.
+
+    Attributes:
+        run_graph_ids: graphs that the problems of the run were sent to.
+        run_at: when the run was enqueued.
+    """
+
+    calibration: int
+    nonconformity: bytes | None
+    image_digests: bytes
+    images: int
+    graph_id: str
+    calibrated_at: datetime
+    sampled_by: int | None  # the run of the calibration that its parameters were chosen from
+    run_at: datetime
+    run_graph_ids: frozenset[str]
+
+
+@dataclass(frozen=True)
+class MeasuredChip:
+    """What was measured of a good problem."""
+
+    measured: dict[str, Any]
+    reads: int
+    values: int  # of its units, in one read: images times units
+
+
+def nonconformity_of(session: Session, run: int) -> tuple[int, bytes | None] | None:
+    """Read from ``session`` the calibration of ``run`` and its scores of nonconformity; None without one."""
+    query = select(Calibration.id, Calibration.nonconformity).join(Run, Run.calibrated_by == Calibration.id)
+    row = session.execute(query.where(Run.id == run)).first()
+    return None if row is None else (row[0], row[1])
+
+
+def basis_of(session: Session, run: int) -> GuaranteeBasis | None:
+    """Read from ``session`` what the guarantee of ``run`` rests on; None without a calibration."""
+    query = select(Calibration, Run.created_at, Run.rescored_from)
+    row = session.execute(query.join(Run, Run.calibrated_by == Calibration.id).where(Run.id == run)).first()
+    if row is None or row.Calibration.finished_at is None:
+        return None
+    sampled = row.rescored_from or run
+    enqueued = session.execute(select(Run.created_at).where(Run.id == sampled)).scalar_one()
+    graphs = select(Problem.graph_id).join(Batch, Batch.id == Problem.batch_id)
+    graphs = graphs.where(Batch.run_id == sampled, Problem.graph_id.is_not(None)).distinct()
+    calibration = row.Calibration
+    return GuaranteeBasis(
+        calibration=calibration.id,
+        nonconformity=calibration.nonconformity,
+        image_digests=calibration.image_digests,
+        images=calibration.images,
+        graph_id=calibration.graph_id,
+        calibrated_at=calibration.finished_at,
+        sampled_by=_chosen_run(calibration.measured),
+        run_at=enqueued,
+        run_graph_ids=frozenset(graph or "" for graph in session.execute(graphs).scalars()),
+    )
+
+
+def measured_of(session: Session, run: int) -> list[MeasuredChip]:
+    """Read from ``session`` what was measured of the good problems whose reads ``run`` uses."""
+    source = session.execute(select(Run.rescored_from).where(Run.id == run)).scalar() or run
+    query = select(Problem.measured, SampleSet.reads, Problem.count.label("images"), Embedding.units)
+    query = query.join(SampleSet, SampleSet.problem_id == Problem.id)
+    query = query.join(Embedding, Embedding.id == Problem.embedding_id)
+    query = query.join(Batch, Batch.id == Problem.batch_id).where(
+        Batch.run_id == source, Problem.state == ProblemState.ANSWERED, Problem.measured.is_not(None)
+    )
+    rows = session.execute(query.order_by(Problem.id))
+    return [MeasuredChip(row.measured or {}, row.reads, row.images * row.units) for row in rows]
+
+
+def images_of(session: Session, run: int) -> Iterator[tuple[bytes, int]]:
+    """Yield from ``session`` the encoded images of each first batch of ``run``, and their number."""
+    query = select(Batch.id, Batch.count.label("images")).where(Batch.run_id == run, Batch.members.is_(None))
+    for batch, images in session.execute(query.order_by(Batch.ordinal)).all():
+        data = session.execute(select(BatchImages.images).where(BatchImages.batch_id == batch)).scalar()
+        if data is not None:
+            yield data, images
+
+
+def _chosen_run(measured: dict[str, Any] | None) -> int | None:
+    """Return the run of a calibration that its parameters were chosen from; None by an earlier version."""
+    found = measured or {}
+    if "chosen" not in found or "candidates" not in found:
+        return None
+    run: int | None = found["candidates"][found["chosen"][0]].get("run")
+    return run
