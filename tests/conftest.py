@@ -110,7 +110,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     server = request.getfixturevalue("postgresql")
     template = request.getfixturevalue("_postgresql_template")
     name = f"annealq_{uuid.uuid4().hex[:12]}"
-    administer(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    copy_database(server, template, name)
     yield named(server, name)
     administer(server, f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -133,11 +133,36 @@ def administer(server: str, statement: str) -> None:
     engine.dispose()
 
 
+def copy_database(server: str, template: str, name: str) -> None:
+    """Make a database like ``template``, by copying its files where the server gives the choice."""
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        has_choice = (connection.dialect.server_version_info or ()) >= (15,)
+        strategy = " STRATEGY file_copy" if has_choice else ""  # a third of the time of the default
+        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template}{strategy}")
+    engine.dispose()
+
+
 def _postgresql_binaries() -> Path | None:
     found = shutil.which("initdb")
     places = [Path(found).resolve().parent] if found else []
     places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     return next((place for place in places if (place / "postgres").exists()), None)
+
+
+# Tests need no data after a power cut, and make and drop a database each: what is written for that is spared.
+_QUICK_SERVER = {
+    "listen_addresses": "",
+    "max_connections": "100",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "1h",
+    "autovacuum": "off",
+}
 
 
 class _server:  # noqa: N801 - used as a context manager only
@@ -157,8 +182,8 @@ class _server:  # noqa: N801 - used as a context manager only
         return self
 
     def start(self) -> None:
-        options = ("-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=100")
         data = self.folder / "data"
+        options = [f"--{name}={value}" for name, value in _QUICK_SERVER.items()]
         command = [str(self.binaries / "postgres"), "-D", str(data), "-k", str(self.folder), *options]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, user=self.user, stdout=log, stderr=log, cwd="/")

@@ -98,6 +98,9 @@ def environment(settings: Settings) -> dict[str, str]:
         # There is a process per processor already: numpy's threads would compete with them. Not
         # OMP_NUM_THREADS: with it, training with two torch threads takes ten times as long.
         "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1"),
+        # torch's threads wait for each other in a loop by default: where other processes want their
+        # processors, training with two threads then takes ten times as long as with threads that sleep.
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
     }
 
 

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT, annealq
+from tests.once import made_once
 
 QUICK = {  # leases and patience short enough for tests that kill things
     "ANNEALQ_WORKER_LEASE_S": "2",
@@ -65,15 +66,17 @@ def digits_file(tmp_path_factory: pytest.TempPathFactory, digits: tuple[np.ndarr
 @pytest.fixture(scope="session")
 def trained_home(tmp_path_factory: pytest.TempPathFactory, digits_file: str) -> Path:
     """A home with `digits@1`, trained through the queue by the command line, shortly."""
-    home = tmp_path_factory.mktemp("trained")
-    done = annealq(
-        *("networks", "train", "digits", "--data", digits_file, "--epochs", "8", "--embedded", "--json"),
-        env={"ANNEALQ_HOME": str(home), **QUICK},
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["state"] == "ready"
-    return home
+
+    def train(home: Path) -> None:
+        done = annealq(
+            *("networks", "train", "digits", "--data", digits_file, "--epochs", "8", "--embedded", "--json"),
+            env={"ANNEALQ_HOME": str(home), **QUICK},
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["state"] == "ready"
+
+    return made_once(tmp_path_factory, "trained", train)
 
 
 @pytest.fixture

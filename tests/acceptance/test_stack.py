@@ -369,7 +369,8 @@ def test_a_command_that_does_not_exist_is_reported(settings: Settings) -> None:
 
 
 def test_children_know_where_everything_is(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
     say = 'env > "$ANNEALQ_HOME/new"; mv "$ANNEALQ_HOME/new" "$ANNEALQ_HOME/env"; exec sleep 600'
     with Stack(settings, children=[Child("worker", ["sh", "-c", say], {"OWN": "1"})]):
         wait_until((settings.home / "env").exists)
@@ -379,5 +380,6 @@ def test_children_know_where_everything_is(settings: Settings, monkeypatch: pyte
         f"ANNEALQ_DATABASE_URL={settings.database_url}",
         f"ANNEALQ_BROKER_URL={settings.broker_url}",
         "OPENBLAS_NUM_THREADS=1",
+        "OMP_WAIT_POLICY=passive",
         "OWN=1",
     }

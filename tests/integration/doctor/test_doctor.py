@@ -50,7 +50,7 @@ from schema.tables import (
     Problem,
     Run,
 )
-from tests.conftest import administer, named
+from tests.conftest import administer, copy_database, named
 from tests.integration.conftest import START, Outbox, some_images, work_off, working_network
 from tests.integration.doctor.damages import DAMAGES, LONG_AGO, PROBLEM, RUNNING, SAMPLING
 from tests.integration.doctor.test_damage import flip
@@ -148,7 +148,7 @@ def database_url(template: str, tmp_path: Path, request: pytest.FixtureRequest) 
         return
     server = request.getfixturevalue("postgresql")
     name = f"annealq_{uuid.uuid4().hex[:12]}"
-    administer(server, f"CREATE DATABASE {name} TEMPLATE {held.database}")
+    copy_database(server, str(held.database), name)
     yield named(server, name)
     administer(server, f"DROP DATABASE {name} WITH (FORCE)")
 
