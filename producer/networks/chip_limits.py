@@ -24,7 +24,7 @@ def refuse_unfit(session: Session, network: int, solver: Solver, parameters: Par
     Raises:
         ParameterError: names the limit, the chip, and what to do.
     """
-    chips = _known_chips(session, solver, parameters.qpu)
+    chips = _known_chips(session, solver, parameters.qpu) if solver.is_remote else []
     if not chips:
         return
     stored = session.execute(select(Network.architecture).where(Network.id == network)).scalar_one()

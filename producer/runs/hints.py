@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from producer.stack import broker
 from schema.messages import Message
 
@@ -14,25 +16,42 @@ def send(broker_url: str, *messages: Message) -> bool:
 
     The rows are committed by then: the reconciler sends lost hints again.
     """
-    from celery import Celery
-    from kombu.exceptions import OperationalError
+    with closing(HintSender(broker_url)) as sender:
+        return sender.send(*messages)
 
-    app = Celery("annealq-producer", broker=broker_url, set_as_current=False)
-    app.conf.update(
-        task_serializer="json",
-        task_default_exchange="annealq",
-        task_publish_retry=False,
-        broker_transport_options={
-            "socket_connect_timeout": broker.CONNECT_S,
-            "priority_steps": list(range(10)),
-            **_AT_ONCE,
-        },
-    )
-    try:
-        for message in messages:
-            app.send_task(message.task, kwargs=message.arguments(), queue=message.queue, ignore_result=True)
-    except (OperationalError, OSError):
-        return False
-    finally:
-        app.close()
-    return True
+
+class HintSender:
+    """Sends hints to the broker at ``broker_url``, over a connection that stays open until `close`."""
+
+    def __init__(self, broker_url: str) -> None:
+        from celery import Celery
+
+        self._app = Celery("annealq-producer", broker=broker_url, set_as_current=False)
+        self._app.conf.update(
+            task_serializer="json",
+            task_default_exchange="annealq",
+            task_publish_retry=False,
+            broker_transport_options={
+                "socket_connect_timeout": broker.CONNECT_S,
+                # A broker that stopped answering on an open connection would hold its sender for ever.
+                "socket_timeout": broker.CONNECT_S,
+                "priority_steps": list(range(10)),
+                **_AT_ONCE,
+            },
+        )
+
+    def send(self, *messages: Message) -> bool:
+        """Send ``messages``; return False if the broker did not take them all."""
+        from kombu.exceptions import OperationalError
+
+        try:
+            for message in messages:
+                arguments, queue = message.arguments(), message.queue
+                self._app.send_task(message.task, kwargs=arguments, queue=queue, ignore_result=True)
+        except (OperationalError, OSError):
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._app.close()

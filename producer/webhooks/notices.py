@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, insert, or_, select, true
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, insert, or_, select, true
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -30,6 +30,29 @@ _BATCH = 20
 _SHORT = timedelta(seconds=30)  # shorter outages are not told
 _SLACK = timedelta(hours=1)  # longer than from `finished_at` to its commit, and than clocks differ
 _SILENT = (PausedBy.WINDOW, PausedBy.DEADLINE)  # as was asked; and it ends, which is told
+# Statements that run every half second are built once: building one takes longer than running it.
+_UNFINISHED = (
+    select(Run.id)
+    .join(RunSubmission, RunSubmission.run_id == Run.id)
+    .where(Run.state.in_((*LIVE_RUNS, RunState.PAUSED)), RunSubmission.webhook_url.is_not(None))
+    .limit(1)
+)
+_UNTOLD_ENDS = (
+    select(Run.id, Run.finished_at)
+    .join(RunSubmission, RunSubmission.run_id == Run.id)
+    .outerjoin(
+        Delivery,
+        and_(
+            Delivery.run_id == Run.id,
+            Delivery.event == Kind.ENDED,
+            Delivery.happened_at == Run.finished_at,
+        ),
+    )
+    .where(wants(Kind.ENDED), Run.finished_at.is_not(None), Delivery.id.is_(None))
+    .order_by(Run.finished_at)
+    .limit(_BATCH)
+)
+_RECENT_ENDS = _UNTOLD_ENDS.where(Run.finished_at >= bindparam("since"))
 
 
 def enqueue_notices(database: Database, since: datetime | None = None) -> datetime | None:
@@ -39,6 +62,9 @@ def enqueue_notices(database: Database, since: datetime | None = None) -> dateti
     are. Returns the next ``since``: runs finished after it may still be missing.
     """
     following = enqueue_ends(database, since)
+    with database.reading() as session:
+        if session.execute(_UNFINISHED).first() is None:
+            return following  # all else is told about unfinished runs
     for enqueue in (enqueue_outages, enqueue_alarms, enqueue_pauses, enqueue_progress):
         enqueue(database)
     return following
@@ -51,7 +77,8 @@ def enqueue_ends(database: Database, since: datetime | None = None) -> datetime 
     """
     with database.reading() as session:
         now = database.now(session)
-        ends = session.execute(_untold_ends(since)).all()
+        query, values = (_UNTOLD_ENDS, {}) if since is None else (_RECENT_ENDS, {"since": since})
+        ends = session.execute(query, values).all()
     _insert_all(database, Kind.ENDED, ((run, at) for run, at in ends if at is not None))
     return since if len(ends) == _BATCH else now - _SLACK
 
@@ -154,21 +181,6 @@ def _insert(session: Session, run: int, event: str, happened_at: datetime, now: 
     }
     values = {"run_id": run, "owner_id": owner, "event": event, "happened_at": happened_at}
     insert_delivery(session, values, body, now)
-
-
-def _untold_ends(since: datetime | None) -> Select[int, datetime | None]:
-    told = and_(
-        Delivery.run_id == Run.id, Delivery.event == Kind.ENDED, Delivery.happened_at == Run.finished_at
-    )
-    is_recent = Run.finished_at.is_not(None) if since is None else Run.finished_at >= since
-    return (
-        select(Run.id, Run.finished_at)
-        .join(RunSubmission, RunSubmission.run_id == Run.id)
-        .outerjoin(Delivery, told)
-        .where(wants(Kind.ENDED), is_recent, Delivery.id.is_(None))
-        .order_by(Run.finished_at)
-        .limit(_BATCH)
-    )
 
 
 def _outage_changes(session: Session, now: datetime, run: int | None) -> dict[int, str]:

@@ -65,4 +65,6 @@ def _text(value: Any) -> str:
 
 def _clean(text: str) -> str:
     """Return ``text`` without characters that would begin another line or command a terminal."""
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() else "?" for letter in text)

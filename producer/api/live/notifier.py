@@ -1,19 +1,20 @@
 """Notifies the workers of new work: one hint for all runs that were committed in the meantime.
 
 It runs in its own thread, because a client should not wait for a broker that is away: the runs are stored by
-then.
+then. The connection to the broker stays open, since opening one takes longer than sending a hint.
 """
 
 from __future__ import annotations
 
 import threading
 
-from producer.runs import hints
+from producer.runs.hints import HintSender
 from producer.stack import broker
 from schema.errors import BrokerUnavailable
 from schema.messages import Message, Task
 
 _JOIN_S = 2.0
+_HINT = Message(Task.DISPATCH)
 
 
 class Notifier:
@@ -23,6 +24,7 @@ class Notifier:
         self._broker_url = broker_url
         self._wanted = threading.Event()
         self._closed = False
+        self._sender: HintSender | None = None
         self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
 
     def start(self) -> None:
@@ -41,13 +43,25 @@ class Notifier:
         while not self._closed:
             self._wanted.wait()
             if self._closed:
-                return
+                break
             self._wanted.clear()
             self._send()
+        self._disconnect()
 
     def _send(self) -> None:
+        if self._sender is not None:
+            if self._sender.send(_HINT):
+                return
+            self._disconnect()  # the broker may have restarted since
         try:
             broker.check(self._broker_url)  # fails at once, while sending would try for seconds
         except BrokerUnavailable:
             return  # the reconciler sends the hint again
-        hints.send(self._broker_url, Message(Task.DISPATCH))
+        self._sender = HintSender(self._broker_url)
+        if not self._sender.send(_HINT):
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._sender is not None:
+            self._sender.close()
+            self._sender = None

@@ -17,7 +17,10 @@ from schema.errors import NotFound, StorageError
 from schema.states import FINISHED_RUNS
 from schema.tables import Event, Run
 
-_EVERY_S = 0.05  # between two queries of the runs' rows
+_EVERY_S = 0.05  # between two queries of the runs' rows, while nothing changes
+_SOON_S = 0.01  # between two, just after a change: the next one often follows
+_PART = 0.25  # of the time since the latest change, for which the next query waits
+_PAUSES = 4.0  # at least this many times as long as the query took, which bounds its load
 _DETAIL_S = 1.0  # between two queries of the images of a run whose row is unchanged
 _AWAY_S = 1.0  # while the database does not answer
 _FIND_S = 1.0  # between two searches for new runs
@@ -61,6 +64,7 @@ class ProgressFeed:
         self._database, self._pool = database, pool
         self._topics: dict[int, _Topic] = {}
         self._polling: asyncio.Task[None] | None = None
+        self._changed_at = float("-inf")
         self._closed = False
 
     async def follow(
@@ -149,14 +153,18 @@ class ProgressFeed:
     async def _poll(self) -> None:
         while self._topics and not self._closed:
             topics = dict(self._topics)
-            pause_s = _EVERY_S
+            begun = time.monotonic()
             try:
                 changed = await self._pool.run(self._update, topics)
             except StorageError:
-                changed, pause_s = [], _AWAY_S
+                await asyncio.sleep(_AWAY_S)
+                continue
+            now = time.monotonic()
+            if changed:
+                self._changed_at = now
             for topic in changed:
                 topic.wake_listeners()
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(_pause_s(now - begun, now - self._changed_at))
 
     def _update(self, topics: dict[int, _Topic]) -> list[_Topic]:
         """Update ``topics`` from the database, and return those that have changed. Runs in a thread."""
@@ -188,6 +196,11 @@ async def _wait(changed: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(changed.wait(), seconds)
     except TimeoutError:
         return
+
+
+def _pause_s(took_s: float, unchanged_s: float) -> float:
+    """Return how long to wait after a query that ``took_s``, when nothing has changed for ``unchanged_s``."""
+    return min(max(_SOON_S, _PART * unchanged_s, _PAUSES * took_s), _EVERY_S)
 
 
 def _is_due(topic: _Topic, row: tuple[object, ...] | None, topics: int) -> bool:

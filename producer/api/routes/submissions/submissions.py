@@ -118,8 +118,10 @@ def _refuse_spent(service: Service, caller: Caller, key: str | None) -> None:
 
 async def _from_form(request: HttpRequest, service: Service, caller: Caller, key: str | None) -> JSONResponse:
     async with uploads.read_form(request) as parts:
-        enqueued = await service.pools.writes.run(enqueue_parts, service, caller, parts.multi_items(), key)
-        return await service.pools.writes.run(_respond, service, enqueued)
+        sent = parts.multi_items()
+        return await service.pools.writes.run(
+            lambda: _respond(service, enqueue_parts(service, caller, sent, key))
+        )
 
 
 def enqueue_parts(

@@ -1,0 +1,51 @@
+"""Notifies workers through a private broker, which is away, comes, and restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from producer.api.live.notifier import Notifier
+from schema.messages import Message, Task
+from tests.integration.stack.test_broker import client, server, url_of, wait_until
+
+_QUEUE = Message(Task.DISPATCH).queue
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "broker.sock"
+
+
+@pytest.fixture
+def notifier(path: Path) -> Iterator[Notifier]:
+    made = Notifier(url_of(path))
+    made.start()
+    with closing(made):
+        yield made
+
+
+def has_hint(redis: Redis) -> bool:
+    return redis.llen(_QUEUE) > 0
+
+
+def test_a_hint_is_sent_before_and_after_the_broker_restarts(path: Path, notifier: Notifier) -> None:
+    notifier.notify()  # nobody is there: the reconciler would send this hint
+    for _ in range(2):  # processes of the broker
+        with server(path), client(path) as redis:
+            notifier.notify()
+            wait_until(lambda: has_hint(redis), 30)
+
+
+def test_hints_use_one_connection(path: Path, notifier: Notifier) -> None:
+    with server(path), client(path) as redis:
+        for _ in range(3):
+            before = redis.info("stats")["total_connections_received"]
+            notifier.notify()
+            wait_until(lambda: has_hint(redis), 30)
+            redis.delete(_QUEUE)
+        assert redis.info("stats")["total_connections_received"] == before
