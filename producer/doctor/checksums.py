@@ -13,7 +13,7 @@ from producer.calibration import overlap
 from producer.doctor import relations
 from producer.doctor.finding import BACKUP, Finding
 from producer.embeddings import chips
-from schema.codecs import arrays, samples, tiling
+from schema.codecs import arrays, nonconformity, samples, tiling
 from schema.database import Database
 from schema.errors import Corrupt, NetworkError
 from schema.network import weights
@@ -140,6 +140,15 @@ def _network(row: Any) -> None:
         raise Corrupt(f"its weights cannot be used: {error}") from None
 
 
+def _calibration(row: Any) -> None:
+    overlap.unseal(row.image_digests, row.images)
+    if row.nonconformity is not None:
+        scores = nonconformity.decode(row.nonconformity)
+        if len(scores.labels) != row.images:
+            images = count_text(len(scores.labels), "image")
+            raise Corrupt(f"it holds the nonconformity of {images}, but its row says {row.images:,}")
+
+
 def _embedding(row: Any) -> None:
     decoded = tiling.decode(row.tiling)
     expected = (row.tiles, row.units, row.qubits, row.longest_chain)
@@ -173,8 +182,8 @@ ALL_STORED = (
     ),
     StoredBytes(
         Calibration,
-        (Calibration.image_digests, Calibration.images),
-        lambda row: overlap.unseal(row.image_digests, row.images),
+        (Calibration.image_digests, Calibration.images, Calibration.nonconformity),
+        _calibration,
         "use `--no-calibration`, and calibrate again",
         page=100,
     ),

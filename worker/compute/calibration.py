@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.codecs import arrays
+from schema.codecs import nonconformity as codec
 from schema.errors import AnnealqError
 from schema.network.temperature import Temperature
 from schema.states import RunState
-from worker.compute import candidates, scoring
+from worker.compute import candidates, nonconformity, scoring
 from worker.network.inference import scores_of_features
 from worker.network.temperature import fit_temperature
 from worker.network.trained import TrainedNetwork
@@ -69,7 +70,10 @@ def calibrate(network: TrainedNetwork, job: CalibrationJob, load: Load) -> Fitte
     temperature = _fit_temperature(network, job, load)
     measured["temperature"] = None if temperature is None else temperature.to_dict()
     parameters = replace(job.candidates[row].parameters, **asdict(among[column]))
-    return FittedParameters(parameters, int(counts[row, column]) / job.images, measured, _graph(job))
+    numbers = sorted({choice.reads for choice in among})
+    scores = nonconformity.of_batches(network, job.candidates[row].batches, parameters, numbers, load)
+    accuracy = int(counts[row, column]) / job.images
+    return FittedParameters(parameters, accuracy, measured, _graph(job), codec.encode(scores))
 
 
 def _fit_temperature(network: TrainedNetwork, job: CalibrationJob, load: Load) -> Temperature | None:

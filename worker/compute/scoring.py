@@ -186,6 +186,28 @@ def find_right(
     return right
 
 
+def reads_of_images(
+    terms: LinearTerms, batch_input: BatchInput, stored: Sequence[StoredReads]
+) -> Iterator[tuple[slice, Reads]]:
+    """Yield the images of each of the ``stored`` sample sets of ``batch_input``, with their reads.
+
+    ``terms`` are those of the batch. Raise Corrupt as `score` does.
+    """
+    for part, reads in _reads(terms, batch_input, stored):
+        yield _images(part), reads
+
+
+def first_reads(reads: Reads, number: int) -> Reads:
+    """Return the first ``number`` of ``reads`` of each image."""
+    first = slice(number)
+    bits, energies = reads.class_bits[:, first], reads.energies[:, first]
+    if reads.counted is None:
+        return Reads(bits, energies)
+    counted = reads.counted[:, first]
+    bits, occurrences = consensus.discard_reads(bits, counted)
+    return Reads(bits, energies, counted, occurrences)
+
+
 def sweeps(solver: Solver, parameters: Parameters) -> int:
     """Return the sweeps of a read of ``solver`` with ``parameters``; 1 if it has none."""
     local = local_annealer(solver, parameters)

@@ -65,12 +65,14 @@ class FittedParameters:
         accuracy: of the parameters on the validation set, in [0, 1].
         measured: figures of every candidate.
         graph_id: the solver's graph that the parameters are valid for; empty for a solver without graph.
+        nonconformity: of its images, see `schema.codecs.nonconformity`.
     """
 
     parameters: Parameters
     accuracy: float
     measured: dict[str, Any]
     graph_id: str = ""
+    nonconformity: bytes | None = None
 
 
 def load(session: Session, calibration: int) -> CalibrationJob:
@@ -110,7 +112,7 @@ def waits_for(session: Session, run: int) -> int | None:
 
 def store(session: Session, calibration: int, fitted: FittedParameters, *, now: datetime) -> None:
     """Store ``fitted`` in ``session`` and make ``calibration``, whose lease is held, ready at ``now``."""
-    names = ("graph_id", "accuracy", "measured")
+    names = ("graph_id", "accuracy", "measured", "nonconformity")
     values = {name: getattr(fitted, name) for name in names} | {"parameters": fitted.parameters.to_dict()}
     values["visible"] = fitted.parameters.visible
     complete_attempt(session, Calibration, calibration, now=now, **values)
