@@ -20,7 +20,6 @@ from producer.networks.chosen import ChosenNetwork
 from producer.networks.training import enqueue_training
 from producer.progress.access import require_access
 from producer.runs import hints, rescore
-from producer.runs.batch_size import REMOTE_BATCH_SIZE
 from producer.runs.dry_runs import TIME_LIMIT_S, enqueue_dry_run
 from producer.runs.enqueue import enqueue_run, visible_of
 from producer.runs.request import RunRequest
@@ -29,6 +28,7 @@ from schema.database import Database
 from schema.messages import Message, Task
 from schema.network.architecture import Architecture
 from schema.parameters import Origin, Parameters, Solver, Visible
+from schema.parameters.batch_sizes import REMOTE_BATCH_SIZE
 
 
 def submit(
@@ -156,28 +156,29 @@ def submit_calibration(
     solver: Solver,
     grid: ParameterGrid,
     budget_us: int | None = None,
-) -> tuple[Enqueued, int]:
+    *,
+    key: str | None = None,
+    owner: int | None = None,
+    also: Callable[[Session, int], None] | None = None,
+) -> Enqueued:
     """Enqueue a calibration of ``network`` for ``solver``, and notify the workers of ``app``.
 
     Args:
         images: the labelled validation set.
         grid: parameters that are compared.
         budget_us: QPU time that all of its runs together may be charged, in microseconds; None: any.
-
-    Returns:
-        The calibration, and how many of its images the network was trained on.
+        key, owner, also: as for `enqueue_calibration`.
 
     Raises:
-        InputError: as for `submit`.
+        InputError: as `enqueue_calibration` says, or no worker can reach the solver; nothing was written.
     """
     with app.database.reading() as session:
         _require_access(app, session, solver)
-        trained_on = enqueue.count_trained_on(session, network.id, images)
     calibration = enqueue_calibration(
-        app.database, images, network, solver, grid, budget_us, trained_on=trained_on
+        app.database, images, network, solver, grid, budget_us, key=key, owner=owner, also=also
     )
-    hints.send(app.settings.broker_url, Message(Task.DISPATCH))
-    return calibration, trained_on
+    hints.send(app.settings.broker_url, Message(Task.PLAN_CALIBRATION, calibration.id))
+    return calibration
 
 
 def submit_training(

@@ -29,6 +29,7 @@ class Task(StrEnum):
     AGGREGATE_BATCH = "annealq.aggregate_batch"
     AGGREGATE_RUN = "annealq.aggregate_run"
     TRAIN_NETWORK = "annealq.train_network"
+    PLAN_CALIBRATION = "annealq.plan_calibration"
     CALIBRATE_NETWORK = "annealq.calibrate_network"
     PREPARE = "annealq.prepare"
     FIND_DUPLICATES = "annealq.find_duplicates"
@@ -48,6 +49,7 @@ QUEUE_OF: Mapping[Task, Queue] = {
     Task.AGGREGATE_BATCH: Queue.AGGREGATE,
     Task.AGGREGATE_RUN: Queue.AGGREGATE,
     Task.TRAIN_NETWORK: Queue.TRAIN,
+    Task.PLAN_CALIBRATION: Queue.SAMPLE,
     Task.CALIBRATE_NETWORK: Queue.AGGREGATE,
     Task.PREPARE: Queue.SAMPLE,
     Task.FIND_DUPLICATES: Queue.SAMPLE,

@@ -26,10 +26,26 @@ class NetworkState(StrEnum):
     FAILED = "failed"
 
 
+class PlanState(StrEnum):
+    """States of the plan of a calibration: what is compared, until it has runs."""
+
+    # Enqueued by a producer, or released by a worker whose attempt failed. A worker claims it at a hint.
+    QUEUED = "queued"
+    # Claimed by a worker, which finds out under a lease what the settings cost. If the worker does not renew
+    # the lease for `lease_s`, the reconciler releases the plan.
+    PLANNING = "planning"
+    # Its runs are enqueued. Final.
+    READY = "ready"
+    # The budget is too small, the solver refused, or all attempts failed; the error is stored, and becomes
+    # that of the calibration. Final.
+    FAILED = "failed"
+
+
 class CalibrationState(StrEnum):
     """States of a calibration, which compares runs with different parameters."""
 
-    # Enqueued by a producer together with its runs. A worker claims it when all of them have finished.
+    # Enqueued by a producer together with its plan. A worker claims it when the plan and all runs that were
+    # made of it have finished.
     WAITING = "waiting"
     # Claimed by a worker, which compares the raw samples of its runs under a lease. If the worker does not
     # renew the lease for `lease_s`, the reconciler releases the calibration.
@@ -176,6 +192,7 @@ class DeliveryState(StrEnum):
 
 State = (
     NetworkState
+    | PlanState
     | CalibrationState
     | EmbeddingState
     | PreparationState
@@ -193,6 +210,12 @@ MOVES: Mapping[type[StrEnum], Mapping[StrEnum, Set[StrEnum]]] = {
         NetworkState.TRAINING: {NetworkState.READY, NetworkState.FAILED, NetworkState.QUEUED},
         NetworkState.READY: set(),
         NetworkState.FAILED: {NetworkState.QUEUED},
+    },
+    PlanState: {
+        PlanState.QUEUED: {PlanState.PLANNING, PlanState.FAILED},
+        PlanState.PLANNING: {PlanState.READY, PlanState.FAILED, PlanState.QUEUED},
+        PlanState.READY: set(),
+        PlanState.FAILED: set(),
     },
     CalibrationState: {
         CalibrationState.WAITING: {CalibrationState.FITTING, CalibrationState.FAILED},

@@ -25,8 +25,8 @@ from schema.messages import QUEUE_OF, Message, Queue, Task
 from schema.settings import load as load_settings
 from schema.settings import load_worker
 from schema.settings.worker import WorkerSettings
-from schema.states import BatchState, NetworkState, PreparationState, RunState
-from schema.tables import Batch, Calibration, Network, Preparation, Run
+from schema.states import BatchState, NetworkState, PlanState, PreparationState, RunState
+from schema.tables import Batch, Calibration, CalibrationPlan, Network, Preparation, Run
 from worker.process import presence
 from worker.process.crash_points import CrashPoint, reach
 from worker.process.hints import CeleryHints, Hints
@@ -64,6 +64,7 @@ def _ready(now: datetime) -> dict[Task, tuple[leases.HintedTable | type[Run], Co
                 runs.awaits_statistics(),
             ),
         ),
+        Task.PLAN_CALIBRATION: (CalibrationPlan, CalibrationPlan.state == PlanState.QUEUED),
         Task.CALIBRATE_NETWORK: (Calibration, claims.calibration_due()),
         Task.FIND_DUPLICATES: (Run, rechecks.due_runs(now)),
         Task.PREPARE: (Preparation, Preparation.state == PreparationState.QUEUED),

@@ -16,6 +16,7 @@ from worker.pipeline.calibrate import calibrate_network
 from worker.pipeline.dry_run import plan_dry_run
 from worker.pipeline.find_duplicates import find_duplicates
 from worker.pipeline.finish_run import finish_run
+from worker.pipeline.plan_calibration import plan_calibration
 from worker.pipeline.sample_batch import sample_batch
 from worker.pipeline.score_batch import score_batch
 from worker.pipeline.train import train_network
@@ -64,4 +65,5 @@ _register(Task.AGGREGATE_RUN, finish_run, "run")
 _register(Task.TRAIN_NETWORK, train_network, "network")
 _register(Task.FIND_DUPLICATES, find_duplicates, "run")
 _register(Task.PREPARE, plan_dry_run, "preparation")
+_register(Task.PLAN_CALIBRATION, plan_calibration, "calibration")
 _register(Task.CALIBRATE_NETWORK, calibrate_network, "calibration")

@@ -23,8 +23,9 @@ from producer.api.core.service import Service
 from producer.api.metrics.requests import RequestMetrics
 from producer.api.reference import openapi, page
 from producer.api.routes import deliveries, health, keys, me, metrics, pages, problems, webhooks
-from producer.api.routes.catalogue import embeddings, networks, schedules
+from producer.api.routes.catalogue import calibrations, embeddings, networks, schedules
 from producer.api.routes.runs import control, events, images, listing, rescoring, results, run
+from producer.api.routes.submissions import calibrations as calibration_submissions
 from producer.api.routes.submissions import dry_runs, options, submissions
 from producer.api.routes.submissions import networks as network_submissions
 from producer.api.transport.entity_tags import EntityTags
@@ -39,6 +40,7 @@ ROUTERS = tuple(
     for routes in (
         *(submissions, dry_runs, listing, run, control, rescoring, results, images, events),
         *(deliveries, network_submissions, networks, embeddings, schedules),
+        *(calibration_submissions, calibrations),
         *(keys, me, health, metrics, problems, page),
     )
 )
@@ -125,4 +127,5 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    return options.schemas() | network_submissions.schemas() | events.event_schemas()
+    submitted = options.schemas() | network_submissions.schemas() | calibration_submissions.schemas()
+    return submitted | events.event_schemas()

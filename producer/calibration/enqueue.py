@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,26 +11,27 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from producer.calibration import overlap
 from producer.calibration.grid import ParameterGrid
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
-from producer.networks.chip_limits import refuse_unfit
+from producer.networks import versions
+from producer.networks.chip_limits import least_problem_us, refuse_unfit
 from producer.networks.chosen import ChosenNetwork
 from producer.networks.compatibility import match_images
-from producer.runs.batch_size import batch_size
-from producer.runs.enqueue import batch_rows, insert_run, run_row
-from producer.runs.request import RunOptions
-from schema.codecs import arrays
+from producer.networks.training import store_training_set, training_set_row
+from schema.codecs import arrays, image_digests
 from schema.codecs.corruption import stored_in
 from schema.database import Database, record_event
-from schema.errors import ImageError
+from schema.errors import IdempotencyConflict, ImageError, ParameterError
 from schema.network.architecture import Architecture
 from schema.parameters import Parameters, Solver, Visible, fields_of, scope
 from schema.quantities import count_text
-from schema.states import CalibrationState
-from schema.tables import Calibration, Chip, Network, Run, TrainingSet
+from schema.states import CalibrationState, PlanState, RunState
+from schema.tables import Calibration, CalibrationPlan, Chip, Network, Run, TrainingSet
 
+DEFAULT_US = 2_000_000  # of QPU time, from the command line: some cents to dollars
+UNFINISHED = (CalibrationState.WAITING, CalibrationState.FITTING)
+_GIVEN_UP = (RunState.CANCELLED, RunState.FAILED)
 NO_GRAPH = ""  # graph id of a solver without qubits
 _PAPER_LAM = 1.0  # Higham and Bedford, 3.4
 
@@ -60,50 +62,53 @@ def enqueue_calibration(
     grid: ParameterGrid | None = None,
     budget_us: int | None = None,
     *,
-    trained_on: int = 0,
+    key: str | None = None,
+    owner: int | None = None,
+    also: Callable[[Session, int], None] | None = None,
 ) -> Enqueued:
-    """Commit a calibration to ``database`` with one run for each point of ``grid``, or nothing.
+    """Commit what a calibration compares to ``database``, or nothing; a worker makes runs of it.
+
+    The same calibration that is not finished is returned instead: it was interrupted, or sent twice.
 
     Args:
-        images: the labelled validation set.
+        images: the labelled validation set; the runs use as many of them as the budget suffices for.
         network, solver: those that are calibrated.
+        grid: parameters that are compared.
         budget_us: QPU time, in microseconds, that all runs together may be charged; None: any.
-        trained_on: how many of the images the network was trained on.
+        key: idempotency key; the same key is the same calibration.
+        owner: who asks for it by HTTP; its runs are the owner's.
+        also: given the session and the number of settings, does more in the same transaction if the
+            calibration is new; an error undoes all.
 
     Raises:
         ImageError: the images have no labels or do not suit the network.
-        ParameterError: a value of the grid is out of range, or the solver does not have the parameter.
+        ParameterError: a value of the grid is out of range, the solver or its known chips do not have it, or
+            the budget does not suffice for one problem of each setting.
+        IdempotencyConflict: the key was used before, for another calibration.
     """
     images, grid = match_images(images, network), grid or ParameterGrid()
-    with database.reading() as session:
-        candidates = grid.parameters(own_lams(session, network.id))
-        for parameters in candidates:
-            parameters.check_for(solver)
-        sizes = {each: batch_size(session, network.id, solver, each) for each in candidates}
     if images.labels is None:
         raise ImageError(f"{images.name}: calibration needs labels; add a file of labels")
-    row = {
-        "network_id": network.id,
-        "solver": solver,
-        "graph_id": NO_GRAPH,
-        "visible": grid.visibles[0],  # that of the chosen parameters, once they are
-        "name": images.name,
-        "images": len(images.images),
-        "image_digests": overlap.seal(overlap.digests(images.images)),
-        "budget_us": budget_us,
-        "measured": {"trained_on": trained_on},
-    }
-    batches = {size: batch_rows(images, size) for size in set(sizes.values())}
-    options = RunOptions(budget_us=budget_us)
-    with database.transaction() as session:
+    with database.reading() as session:
+        settings = _settings(session, network.id, solver, grid, budget_us)
+    training_set = training_set_row(images, images.labels)
+    row = _row(images, network, solver, grid.visibles[0], budget_us)
+    plan = _plan(row, settings, training_set["sha256"]) | {"idempotency_key": key, "owner_id": owner}
+
+    def find_or_insert(session: Session) -> Enqueued:
         now = database.now(session)
-        calibration = _insert(session, row, now=now)
-        for parameters in candidates:
-            refuse_unfit(session, network.id, solver, parameters)
-            parts = batches[sizes[parameters]]
-            run = run_row(images, network, solver, parameters, options, len(parts))
-            insert_run(session, {**run, "calibrates": calibration}, parts, now=now)
-    return Enqueued(calibration, created=True)
+        found = _find(session, row, plan, training_set["sha256"])
+        if found is None:
+            if also is not None:
+                also(session, len(settings))
+            stored = store_training_set(session, training_set, now=now)
+            found = Enqueued(
+                _insert(session, row, {**plan, "training_set_id": stored}, now=now), created=True
+            )
+        return found
+
+    # If another producer commits the same key or images first, the second attempt finds them.
+    return versions.find_or_insert(database, find_or_insert)
 
 
 def own_lams(session: Session, network: int) -> dict[Visible, float | None]:
@@ -170,7 +175,9 @@ def choose_calibration(
 
 def refuse_shared_images(images: ImageSet, test: ImageSet) -> None:
     """Raise ImageError if one of ``images``, to calibrate with, is also in ``test``."""
-    shared = overlap.shared_images(overlap.digests(images.images), overlap.digests(test.images))
+    shared = image_digests.shared_images(
+        image_digests.digests(images.images), image_digests.digests(test.images)
+    )
     if shared:
         raise ImageError(
             f"{len(shared):,} of the {count_text(len(images.images), 'image')} of {images.name} are "
@@ -192,14 +199,103 @@ def count_trained_on(session: Session, network: int, images: ImageSet) -> int:
     with stored_in(f"training set {row.id}", "train again with the same images: `annealq networks train`"):
         shape = (row.count, row.height, row.width)
         training_images, _ = arrays.decode_training_set(row.images, row.labels, shape, row.sha256)
-    return len(overlap.shared_images(overlap.digests(images.images), overlap.digests(training_images)))
+    return len(
+        image_digests.shared_images(
+            image_digests.digests(images.images), image_digests.digests(training_images)
+        )
+    )
 
 
-def _insert(session: Session, row: dict[str, Any], *, now: datetime) -> int:
+def _settings(
+    session: Session, network: int, solver: Solver, grid: ParameterGrid, budget_us: int | None
+) -> list[Parameters]:
+    """Return the settings of ``grid`` for ``network``; raise ParameterError as `enqueue_calibration` does.
+
+    Chips that no worker has used yet are left to the worker, which finds out what all images cost.
+    """
+    settings = grid.parameters(own_lams(session, network))
+    for parameters in settings:
+        parameters.check_for(solver)
+        refuse_unfit(session, network, solver, parameters)
+    least_us = sum(least_problem_us(session, solver, parameters) for parameters in settings)
+    if budget_us is not None and least_us > budget_us:
+        raise ParameterError(
+            f"a budget of {budget_us / 1e6:g} s does not suffice for one problem with each of "
+            f"{count_text(len(settings), 'setting')}, which takes {least_us / 1e6:.3g} s or more: raise it, "
+            "or compare fewer settings or reads"
+        )
+    return settings
+
+
+def _row(
+    images: ImageSet, network: ChosenNetwork, solver: Solver, visible: Visible, budget_us: int | None
+) -> dict[str, Any]:
+    return {
+        "network_id": network.id,
+        "solver": solver,
+        "graph_id": NO_GRAPH,
+        "visible": visible,  # that of the chosen parameters, once they are
+        "name": images.name,
+        "images": len(images.images),
+        "image_digests": image_digests.seal(image_digests.digests(images.images)),
+        "budget_us": budget_us,
+    }
+
+
+def _plan(row: Mapping[str, Any], settings: Sequence[Parameters], sha256: str) -> dict[str, Any]:
+    """Return the plan of the calibration ``row`` that compares ``settings`` on images of ``sha256``."""
+    values = [parameters.to_dict() for parameters in settings]
+    asked = {name: row[name] for name in ("network_id", "solver", "budget_us")} | {"settings": values}
+    content = arrays.digest(arrays.canonical(asked), sha256.encode())
+    return {"content_sha256": content, "settings": values}
+
+
+def _find(session: Session, row: Mapping[str, Any], plan: Mapping[str, Any], sha256: str) -> Enqueued | None:
+    """Return the calibration with the key of ``plan``, or else an unfinished one of the same content.
+
+    Raises:
+        IdempotencyConflict: the key belongs to another one than ``row`` and images of ``sha256``.
+    """
+    query = select(Calibration, CalibrationPlan, TrainingSet.sha256).join(
+        CalibrationPlan, CalibrationPlan.id == Calibration.id
+    )
+    query = query.join(TrainingSet, TrainingSet.id == CalibrationPlan.training_set_id)
+    if (key := plan["idempotency_key"]) is not None:
+        same = session.execute(query.where(CalibrationPlan.idempotency_key == key)).first()
+        if same is None:
+            return None
+        earlier, stored, earlier_sha256 = same
+        names = {"network_id": "network", "solver": "solver", "budget_us": "budget"}
+        fields = [name for column, name in names.items() if getattr(earlier, column) != row[column]]
+        fields += ["settings"] if stored.settings != json.loads(json.dumps(plan["settings"])) else []
+        fields += ["images"] if earlier_sha256 != sha256 else []
+        if fields:
+            raise IdempotencyConflict(
+                f"idempotency key {key!r} belongs to calibration {earlier.id}, a request with other values "
+                f"of {', '.join(fields)}: use another key, or submit exactly the same",
+                fields,
+            )
+        return Enqueued(earlier.id, created=False)
+    given_up = select(Run.id).where(Run.calibrates == Calibration.id, Run.state.in_(_GIVEN_UP)).exists()
+    alike = query.where(
+        CalibrationPlan.content_sha256 == plan["content_sha256"],
+        CalibrationPlan.state != PlanState.FAILED,
+        CalibrationPlan.owner_id.is_not_distinct_from(plan["owner_id"]),
+        Calibration.state.in_(UNFINISHED),
+        ~given_up,
+    )
+    unfinished = session.execute(alike.order_by(Calibration.id.desc()).limit(1)).first()
+    return None if unfinished is None else Enqueued(unfinished[0].id, created=False)
+
+
+def _insert(session: Session, row: dict[str, Any], plan: dict[str, Any], *, now: datetime) -> int:
     stamped = {**row, "state": CalibrationState.WAITING, "created_at": now}
     statement = insert(Calibration).values(stamped).returning(Calibration.id)
     calibration = session.execute(statement).scalar_one()
     record_event(session, "calibrations", calibration, None, CalibrationState.WAITING, now=now)
+    planned = {**plan, "id": calibration, "state": PlanState.QUEUED, "dispatched_at": now, "created_at": now}
+    session.execute(insert(CalibrationPlan).values(planned))
+    record_event(session, "calibration_plans", calibration, None, PlanState.QUEUED, now=now)
     return calibration
 
 
@@ -207,5 +303,5 @@ def _chosen(row: Calibration | None) -> CalibrationChoice | None:
     if row is None or row.parameters is None or row.accuracy is None:
         return None
     with stored_in(f"calibration {row.id}", "omit it with `--no-calibration`, and calibrate again"):
-        digests = overlap.unseal(row.image_digests, row.images)
+        digests = image_digests.unseal(row.image_digests, row.images)
     return CalibrationChoice(row.id, row.name, row.images, row.accuracy, row.parameters, digests)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 from typing import Any
 
 from schema.errors import ParameterError
-from schema.parameters import Parameters, QpuChoice, Visible
+from schema.parameters import Parameters, QpuChoice, Solver, Visible
 
 READS = 1_000  # as many as the paper made; fewer are compared from the same samples
 # Multiples of the network's own one-hot penalty. The first one wins a tie.
@@ -18,6 +19,17 @@ EMBEDDED_READS = 100
 EMBEDDED_FACTORS = (1.0, 2.0)
 CHAIN_STRENGTHS = (1.414, 1.0)  # Ocean's prefactor first
 SCALES = (1.0, 2.0)
+
+
+MAX_SETTINGS = 200  # each is a run over all images
+# Values that belong to a QPU, by the words of a message.
+_QPU_ONLY = {
+    "chain_strengths": "chain strengths belong",
+    "scales": "scales belong",
+    "qpu": "qpu belongs",
+    "tiles": "tiles belongs",
+    "crossed": "crossed belongs",
+}
 
 
 VISIBLES = (Visible.FOLDED, Visible.SAMPLED)  # sampling them costs about ten times as much
@@ -52,6 +64,21 @@ class ParameterGrid:
     crossed: bool = True
 
     @classmethod
+    def of(cls, solver: Solver, **values: Any) -> ParameterGrid:
+        """Return the grid of the fields ``values`` for ``solver``; those that are None have their defaults.
+
+        Raises:
+            ParameterError: ``solver`` does not have one of them, or a value is out of range.
+        """
+        given = {name: value for name, value in values.items() if value is not None and value is not False}
+        foreign = [words for name, words in _QPU_ONLY.items() if name in given and not solver.is_remote]
+        if foreign:
+            raise ParameterError(f"solver {solver} has no qubits: {foreign[0]} to a QPU")
+        grid = cls.embedded(**given) if solver.is_remote else cls(**given)
+        grid.parameters(dict.fromkeys(Visible, 1.0))  # checks them
+        return grid
+
+    @classmethod
     def embedded(cls, **values: Any) -> ParameterGrid:
         """Return a grid with the fields ``values`` for qubits.
 
@@ -80,17 +107,19 @@ class ParameterGrid:
                 not varied unless ``lams`` are given.
 
         Raises:
-            ParameterError: a value is out of range.
+            ParameterError: a value is out of range, or there are more than `MAX_SETTINGS` combinations.
         """
         fixed = Parameters(reads=self.reads, seed=self.seed, qpu=self.qpu, tiles=self.tiles)
         lams = self.factors if self.lams is None else self.lams
         axes = (self.visibles, lams, self.sweeps, self.chain_strengths, self.scales)
-        first = tuple(values[0] for values in axes)
+        number = prod(map(len, axes)) if self.crossed else 1 + sum(len(values) - 1 for values in axes)
+        if number > MAX_SETTINGS:
+            raise ParameterError(
+                f"a calibration compares at most {MAX_SETTINGS} settings, and these are {number:,}: give "
+                "fewer values, or do not cross them"
+            )
         chosen: dict[Parameters, None] = {}
-        for point in product(*axes):
-            if not self.crossed and sum(a != b for a, b in zip(point, first, strict=True)) > 1:
-                continue
-            visible, lam, sweeps, strength, scale = point
+        for visible, lam, sweeps, strength, scale in product(*axes) if self.crossed else _in_turns(axes):
             own = own_lams[visible]
             penalty = lam if self.lams is not None else None if own is None else lam * own
             chosen[
@@ -104,3 +133,12 @@ class ParameterGrid:
                 )
             ] = None
         return list(chosen)
+
+
+def _in_turns(axes: Sequence[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
+    """Yield the first values of all ``axes``, then each other value with the first ones of the rest."""
+    first = tuple(values[0] for values in axes)
+    yield first
+    for axis in reversed(range(len(axes))):
+        for value in axes[axis][1:]:
+            yield (*first[:axis], value, *first[axis + 1 :])

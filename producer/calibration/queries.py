@@ -7,23 +7,33 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, Select, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from schema.database.rows import copy_row
 from schema.errors import NotFound
-from schema.states import BatchState, CalibrationState, RunState
-from schema.tables import Batch, Calibration, Network, Run
+from schema.states import BatchState, CalibrationState, PlanState, RunState
+from schema.tables import Batch, Calibration, CalibrationPlan, Network, Run
 
 
 @dataclass(frozen=True)
 class CalibrationSummary:
-    """A calibration as `networks calibrate` and `networks show` print it."""
+    """A calibration as `networks calibrate`, `networks show` and the API show it.
+
+    Attributes:
+        plan_state: of its plan; None: an earlier version enqueued it.
+        progress: step and fraction of the search for an embedding that its plan needs, while it runs.
+        runs: number of settings that are compared; 0 until it is planned.
+        images: in each run; until it is planned, those that were offered.
+    """
 
     calibration_id: int
     network: str
     solver: str
     visible: str
     state: CalibrationState
+    plan_state: PlanState | None
+    progress: dict[str, Any] | None
+    runs: int
     name: str  # of the validation set
     images: int
     parameters: dict[str, Any] | None
@@ -35,9 +45,21 @@ class CalibrationSummary:
     finished_at: datetime | None
 
 
-def of_network(session: Session, network_id: int) -> list[CalibrationSummary]:
-    """Return all calibrations of network ``network_id``, newest first, read by ``session``."""
-    query = _calibrations().where(Calibration.network_id == network_id).order_by(Calibration.id.desc())
+def list_calibrations(
+    session: Session, network_id: int | None = None, *, limit: int | None = None, before: int | None = None
+) -> list[CalibrationSummary]:
+    """Return calibrations, newest first, read by ``session``.
+
+    Args:
+        network_id: only those of this network.
+        limit: of their number.
+        before: only calibrations older than this one.
+    """
+    query = _calibrations().order_by(Calibration.id.desc()).limit(limit)
+    if network_id is not None:
+        query = query.where(Calibration.network_id == network_id)
+    if before is not None:
+        query = query.where(Calibration.id < before)
     return [_calibration(row) for row in session.execute(query)]
 
 
@@ -71,13 +93,20 @@ def progress(session: Session, calibration_id: int) -> tuple[int, int]:
     return int(session.execute(scored).scalar_one()), int(session.execute(images).scalar_one())
 
 
-def _calibrations() -> Select[Calibration, str, int]:
-    return select(Calibration, Network.name, Network.version).join(
-        Network, Network.id == Calibration.network_id
-    )
+def _calibrations() -> Select[Any]:
+    runs = select(func.count()).where(Run.calibrates == Calibration.id).scalar_subquery()
+    columns = (Calibration, Network.name, Network.version, CalibrationPlan, runs.label("runs"))
+    query = select(*columns).join(Network, Network.id == Calibration.network_id)
+    query = query.outerjoin(CalibrationPlan, CalibrationPlan.id == Calibration.id)
+    long = (Calibration.image_digests, Calibration.nonconformity, CalibrationPlan.settings)
+    return query.options(*map(defer, long))
 
 
-def _calibration(row: Row[Calibration, str, int]) -> CalibrationSummary:
-    calibration, name, version = row
-    named = f"{name}@{version}"
-    return copy_row(calibration, CalibrationSummary, calibration_id=calibration.id, network=named)
+def _calibration(row: Row[Any]) -> CalibrationSummary:
+    calibration, plan = row.Calibration, row.CalibrationPlan
+    values: dict[str, Any] = {"calibration_id": calibration.id, "network": f"{row.name}@{row.version}"}
+    values |= {"runs": row.runs, "plan_state": None if plan is None else plan.state}
+    values |= {"progress": None if plan is None else plan.progress}
+    if plan is not None and calibration.error is None:
+        values["error"] = plan.error if calibration.state is CalibrationState.WAITING else None
+    return copy_row(calibration, CalibrationSummary, **values)

@@ -4,6 +4,7 @@ It imports nothing else of annealq, so that it needs httpx and numpy only: `pip 
 
 clients.py     Client, which blocks, and AsyncClient
 operations.py  what both can ask of a server
+submissions.py the same for what sends images
 options.py     the options of a run, of lists and of changes
 files.py       images and labels as the files of a form
 results.py     progress, runs and classified images; as arrays and tables
@@ -25,11 +26,19 @@ from .errors import (
     ServerUnavailable,
     UnusableImages,
 )
-from .options import ChangeOptions, FilterOptions, RescoreOptions, ResultOptions, SubmitOptions
+from .options import (
+    CalibrateOptions,
+    ChangeOptions,
+    FilterOptions,
+    RescoreOptions,
+    ResultOptions,
+    SubmitOptions,
+)
 from .results import ImageResult, ResultArrays, RunInfo, RunProgress
 
 __all__ = [
     "AsyncClient",
+    "CalibrateOptions",
     "ChangeOptions",
     "Client",
     "ClientError",

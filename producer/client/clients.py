@@ -106,6 +106,9 @@ class Client:
         complete(self._connection.transport.close())
 
     submit = blocking(Operations.submit)
+    calibrate = blocking(Operations.calibrate)
+    calibration = blocking(Operations.calibration)
+    calibrations = blocking_iterator(Operations.calibrations)
     run = blocking(Operations.run)
     runs = blocking_iterator(Operations.runs)
     networks = blocking(Operations.networks)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -14,16 +13,15 @@ from urllib.parse import quote
 
 from . import results
 from .errors import ClientError, RunUnsuccessful
-from .files import form_files, replacing
-from .options import form_text, json_value, plain
+from .files import replacing
+from .options import json_value, plain
 from .results import FINISHED, ImageResult, ResultArrays, RunInfo, RunProgress
+from .submissions import Submissions
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .connection import Connection
-    from .files import Images, Labels
-    from .options import ChangeOptions, FilterOptions, RescoreOptions, ResultOptions, SubmitOptions
+    from .options import ChangeOptions, FilterOptions, RescoreOptions, ResultOptions
 
 _PAGE = 1_000  # images of one request
 _RUNS_PAGE = 100
@@ -31,45 +29,30 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0  # until more results are final
 _FORMATS = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
 
 
-class Operations:
+class Operations(Submissions):
     """Requests to one server. A run is named by its number.
 
     Every method may raise RequestRejected, if the server refuses the request, and ServerUnavailable, if it
     does not answer for as long as the client is patient.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    async def calibration(self, calibration: int) -> dict[str, Any]:
+        """Return a calibration: its `state`, and its `parameters` once that is "ready"."""
+        return await self._object("GET", f"/v1/calibrations/{calibration}")
 
-    async def submit(
-        self,
-        images: Images | None = None,
-        labels: Labels | None = None,
-        *,
-        idempotency_key: str | None = None,
-        **options: Unpack[SubmitOptions],
-    ) -> int:
-        """Send images as a run, and return its number.
-
-        The request is repeated until it is answered; its key makes sure that there is one run.
+    async def calibrations(
+        self, *, network: str | None = None, limit: int | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Yield calibrations, newest first.
 
         Args:
-            images: an array (N, H, W); the path of a file in any format that the server reads, or of a folder
-                with a subfolder of pictures for each class; the bytes of a file, or an open file; or a list
-                of paths or bytes of pictures. Without them, ``uri`` names a file of the server.
-            labels: (N,) numbers, one class for each image; or a file of them.
-            idempotency_key: a second run with the same key and request is not created; random by default.
-            options: as in POST /v1/runs: network, solver, reads, priority, budget_s, webhook ...
-
-        Raises:
-            UnusableImages: a file cannot be read, or the images are not numbers.
+            network: only those of this network, NAME or NAME@VERSION.
+            limit: of the number of calibrations; None: all.
         """
-        files = await self._connection.transport.call(lambda: form_files(images, labels))
-        form = {name: form_text(value) for name, value in options.items() if value is not None}
-        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        # A form without files would be sent as another content type.
-        content = {"files": files, "data": form} if files else {"json": plain(options)}
-        return int((await self._json("POST", "/v1/runs", headers=headers, **content))["run_id"])
+        path, parameters = "/v1/calibrations", plain({"network": network})
+        async with aclosing(self._listed(path, "calibrations", limit, parameters)) as rows:
+            async for row in rows:
+                yield row
 
     async def run(self, run: int) -> RunInfo:
         """Return what `annealq runs show RUN --json` prints about ``run``."""
@@ -301,14 +284,6 @@ class Operations:
             content: params, json, data, files, headers, as httpx takes them.
         """
         return await self._json(method, path, is_idempotent=is_idempotent, **content)
-
-    async def _json(self, method: str, path: str, **content: Any) -> Any:
-        answer = await self._connection.ask(method, path, **content)
-        return answer.json() if answer.content else None
-
-    async def _object(self, method: str, path: str, **content: Any) -> dict[str, Any]:
-        found: dict[str, Any] = await self._json(method, path, **content)
-        return found
 
     async def _finish(self, run: int, deadline: float) -> None:
         """Return once ``run`` is finished; raise TimeoutError at ``deadline``, by `time.monotonic`."""

@@ -60,6 +60,35 @@ class SubmitOptions(TypedDict, total=False):
     unembedding: str | None
 
 
+class CalibrateOptions(TypedDict, total=False):
+    """What `calibrate` takes beside images and labels; the server's defaults stand for what is left out."""
+
+    network: str  # NAME or NAME@VERSION
+    name: str | None  # of the images, for display
+    solver: str | None  # local, exact, emulator or dwave
+    budget_s: float | None  # QPU seconds that all of it may be charged; necessary for a QPU
+    reads: int | None  # the most to consider
+    seed: int | None
+    visible: str | None
+    lam: Sequence[float] | None  # values to compare, as the next three
+    sweeps: Sequence[int] | None
+    chain_strength: Sequence[float] | None
+    scale: Sequence[float] | None
+    cross: bool | None  # compare all combinations
+    qpu: str | None
+    tiles: int | None
+
+    # Which images, and how they are read.
+    uri: str | None
+    part: str | None
+    classes: str | None
+    limit: int | None
+    resize: str | None
+    fit: str | None
+    invert: bool | None
+    scale_pixels: bool | None
+
+
 class FilterOptions(TypedDict, total=False):
     """Which runs `runs` yields, as in GET /v1/runs."""
 
@@ -120,9 +149,22 @@ def json_value(value: Any) -> Any:
 
 
 def form_text(value: Any) -> str | list[str]:
-    """Return ``value`` as a field of a form: text as it is, several texts as several fields, else JSON."""
+    """Return ``value`` as a field of a form.
+
+    Text stays as it is, several texts become several fields, several numbers have commas between them, and
+    everything else is JSON.
+
+    >>> form_text([1, 2.5]), form_text(["a", "b"]), form_text(True)
+    ('1,2.5', ['a', 'b'], 'true')
+    """
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(x, str) for x in value):
         return list(value)
+    if isinstance(value, Sequence) and not isinstance(value, str) and all(map(_is_number, value)):
+        return ",".join(map(str, value))
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -331,8 +331,9 @@ def calibrate(
         )
     chosen, budget_us = solver(solver_name), microseconds(budget)
     lists = {"lam": lam, "sweeps": sweeps, "chain_strength": chain_strength, "scale": scale}
-    others = {"crossed": cross, "budget": budget_us}
-    grid = grid_of(chosen, lists, reads, visible=visible, seed=seed, qpu=qpu, **others)
+    grid = grid_of(chosen, lists, reads, visible=visible, seed=seed, qpu=qpu, crossed=cross)
+    if budget_us is not None and not chosen.is_remote:
+        raise ParameterError(f"solver {chosen} has no qubits, and charges nothing: omit --budget")
     preprocessing = Preprocessing.parse(resize, fit, invert, skip_unreadable)
     images = read(data, labels, limit, preprocessing)
     refuse_shared(images, None if allow_overlap else test, preprocessing)

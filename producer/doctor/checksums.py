@@ -9,11 +9,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from producer.calibration import overlap
 from producer.doctor import relations
 from producer.doctor.finding import BACKUP, Finding
 from producer.embeddings import chips
-from schema.codecs import arrays, nonconformity, samples, tiling
+from schema.codecs import arrays, image_digests, nonconformity, samples, tiling
 from schema.database import Database
 from schema.errors import Corrupt, NetworkError
 from schema.network import weights
@@ -141,7 +140,7 @@ def _network(row: Any) -> None:
 
 
 def _calibration(row: Any) -> None:
-    overlap.unseal(row.image_digests, row.images)
+    image_digests.unseal(row.image_digests, row.images)
     if row.nonconformity is not None:
         scores = nonconformity.decode(row.nonconformity)
         if len(scores.labels) != row.images:

@@ -18,12 +18,23 @@ from schema.states import (
     CalibrationState,
     EmbeddingState,
     NetworkState,
+    PlanState,
     PreparationState,
     ProblemState,
     RunState,
     State,
 )
-from schema.tables import Base, Batch, Calibration, Embedding, Network, Preparation, Problem, Run
+from schema.tables import (
+    Base,
+    Batch,
+    Calibration,
+    CalibrationPlan,
+    Embedding,
+    Network,
+    Preparation,
+    Problem,
+    Run,
+)
 from schema.tables.costs import IN_FLIGHT
 
 _LEASES = 5  # an older one that has expired no running reconciler would leave
@@ -37,6 +48,7 @@ SENDING = "sending"
 _LEASED: tuple[tuple[type[Base], State, State], ...] = (
     (Batch, BatchState.SAMPLING, BatchState.PENDING),
     (Network, NetworkState.TRAINING, NetworkState.QUEUED),
+    (CalibrationPlan, PlanState.PLANNING, PlanState.QUEUED),
     (Calibration, CalibrationState.FITTING, CalibrationState.WAITING),
     (Preparation, PreparationState.PREPARING, PreparationState.QUEUED),
     (Embedding, EmbeddingState.SEARCHING, EmbeddingState.FAILED),

@@ -44,6 +44,31 @@ def refuse_unfit(session: Session, network: int, solver: Solver, parameters: Par
     raise ParameterError(refusals[0])
 
 
+def least_problem_us(session: Session, solver: Solver, parameters: Parameters) -> float:
+    """Return the least that a problem with ``parameters`` may be charged on ``solver``, microseconds.
+
+    It counts programming, anneals and pauses of the chip that takes the least, among those that ``session``
+    knows and the run may use, without any readout; 0 if one of them is not known.
+    """
+    chips = _known_chips(session, solver, parameters.qpu)
+    return min((_least_us(chip.properties, parameters) for chip in chips), default=0.0)
+
+
+def _least_us(properties: dict[str, Any], parameters: Parameters) -> float:
+    def number(values: Any, name: str, default: float = 0.0) -> float:
+        value = values.get(name) if isinstance(values, dict) else None
+        return float(value) if isinstance(value, int | float) and value > 0 else default
+
+    timing = properties.get("problem_timing_data")
+    if parameters.anneal_schedule is not None:
+        anneal_us = parameters.anneal_schedule[-1][0]
+    else:
+        anneal_us = parameters.annealing_time_us or number(properties, "default_annealing_time")
+    pause_us = number(timing, "qpu_delay_time_per_sample")
+    access_us = number(timing, "typical_programming_time") + parameters.reads * (anneal_us + pause_us)
+    return access_us / number(properties, "quota_conversion_rate", 1.0)
+
+
 def _known_chips(session: Session, solver: Solver, qpu: str | None) -> list[Any]:
     """Return the newest graph of each chip that a run may use; none if one of them is not known."""
     columns = (Chip.name, Chip.properties, Chip.qubits, Chip.couplers, Chip.seen_at)

@@ -6,6 +6,8 @@ import zlib
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
@@ -55,27 +57,15 @@ def enqueue_training(
     if images.labels is None:
         raise ImageError(f"{images.name}: training needs labels, and it has none")
     training = {"transfer": transfer, "seed": seed, "epochs": epochs}
-    pixels, labels = arrays.encode_images(images.images), arrays.encode_labels(images.labels)
-    count, height, width = images.images.shape
-    data_sha256 = arrays.training_checksum((count, height, width), pixels, labels)
-    training_set = {
-        "sha256": data_sha256,
-        "name": images.name,
-        "data": None if images.origin is None else images.origin.to_dict(),
-        "count": count,
-        "height": height,
-        "width": width,
-        "images": zlib.compress(pixels, _DEFLATE_LEVEL),
-        "labels": labels,
-    }
+    training_set = training_set_row(images, images.labels)
     plan = {"architecture": architecture.to_dict(), "training": training, "classes": classes}
     values = {
         **plan,
         "name": architecture.name,
         "state": NetworkState.QUEUED,
-        "content_sha256": arrays.digest(arrays.canonical(plan), data_sha256.encode()),
-        "height": height,
-        "width": width,
+        "content_sha256": arrays.digest(arrays.canonical(plan), training_set["sha256"].encode()),
+        "height": training_set["height"],
+        "width": training_set["width"],
     }
     if origin is not Origin.TRAINED:
         values["training"] = {**training, "origin": origin.value}
@@ -84,26 +74,23 @@ def enqueue_training(
     )
 
 
-def _find_or_insert(
-    session: Session, values: dict[str, Any], training_set: dict[str, Any], *, now: datetime
-) -> Enqueued:
-    same = select(Network.id, Network.state).where(Network.content_sha256 == values["content_sha256"])
-    network = session.execute(same.add_columns(Network.training)).first()
-    training_set_id = _store_training_set(session, training_set, now=now)
-    if network is None:
-        row = {**values, "training_set_id": training_set_id, "dispatched_at": now}
-        return Enqueued(insert_version(session, row, now=now), created=True)
-    if "origin" in network.training and "origin" not in values["training"]:
-        # What an experiment trained is now wanted for itself.
-        session.execute(update(Network).where(Network.id == network.id).values(training=values["training"]))
-    if network.state is NetworkState.FAILED:
-        again: dict[str, Any] = {"attempts": 0, "error": None, "dispatched_at": now, "finished_at": None}
-        move = (session, network.id, NetworkState.FAILED, NetworkState.QUEUED)
-        transition(*move, now=now, why="asked again", **again)
-    return Enqueued(network.id, created=False)
+def training_set_row(images: ImageSet, labels: NDArray[np.int64]) -> dict[str, Any]:
+    """Return the row of ``images`` and their ``labels`` (N,), without a time."""
+    pixels, encoded = arrays.encode_images(images.images), arrays.encode_labels(labels)
+    count, height, width = images.images.shape
+    return {
+        "sha256": arrays.training_checksum((count, height, width), pixels, encoded),
+        "name": images.name,
+        "data": None if images.origin is None else images.origin.to_dict(),
+        "count": count,
+        "height": height,
+        "width": width,
+        "images": zlib.compress(pixels, _DEFLATE_LEVEL),
+        "labels": encoded,
+    }
 
 
-def _store_training_set(session: Session, training_set: dict[str, Any], *, now: datetime) -> int:
+def store_training_set(session: Session, training_set: dict[str, Any], *, now: datetime) -> int:
     """Return the row of these images and labels; replace bytes that differ under their digest: damage."""
     same = TrainingSet.sha256 == training_set["sha256"]
     row = session.execute(select(TrainingSet.id).where(same)).scalar()
@@ -116,3 +103,22 @@ def _store_training_set(session: Session, training_set: dict[str, Any], *, now: 
     differs = (TrainingSet.images != images) | (TrainingSet.labels != labels)
     session.execute(update(TrainingSet).where(same, differs).values(images=images, labels=labels))
     return row
+
+
+def _find_or_insert(
+    session: Session, values: dict[str, Any], training_set: dict[str, Any], *, now: datetime
+) -> Enqueued:
+    same = select(Network.id, Network.state).where(Network.content_sha256 == values["content_sha256"])
+    network = session.execute(same.add_columns(Network.training)).first()
+    training_set_id = store_training_set(session, training_set, now=now)
+    if network is None:
+        row = {**values, "training_set_id": training_set_id, "dispatched_at": now}
+        return Enqueued(insert_version(session, row, now=now), created=True)
+    if "origin" in network.training and "origin" not in values["training"]:
+        # What an experiment trained is now wanted for itself.
+        session.execute(update(Network).where(Network.id == network.id).values(training=values["training"]))
+    if network.state is NetworkState.FAILED:
+        again: dict[str, Any] = {"attempts": 0, "error": None, "dispatched_at": now, "finished_at": None}
+        move = (session, network.id, NetworkState.FAILED, NetworkState.QUEUED)
+        transition(*move, now=now, why="asked again", **again)
+    return Enqueued(network.id, created=False)

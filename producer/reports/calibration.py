@@ -10,10 +10,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from producer.calibration.queries import CalibrationSummary
+from producer.progress.searches import search_text
 from producer.reports.parameters import controls_text, parameters_text
 from producer.reports.terminal import new_grid, new_table
 from schema.network import temperature
 from schema.quantities import count_text
+from schema.states import CalibrationState, PlanState
 
 _SETTINGS = ("visible", "lam", "sweeps", "chain_strength", "scale")
 
@@ -21,7 +23,7 @@ _SETTINGS = ("visible", "lam", "sweeps", "chain_strength", "scale")
 def calibration_text(calibration: CalibrationSummary) -> RenderableType:
     """Return the text of `networks calibrate`: the parameters of ``calibration``, and all candidates."""
     about = new_grid()
-    about.add_row("calibration", f"{calibration.calibration_id}, {calibration.state}")
+    about.add_row("calibration", f"{calibration.calibration_id}, {state_text(calibration)}")
     about.add_row("network", f"{calibration.network}, solver {calibration.solver}")
     about.add_row("images", f"{calibration.images:,} of {calibration.name}")
     measured = calibration.measured
@@ -40,6 +42,17 @@ def calibration_text(calibration: CalibrationSummary) -> RenderableType:
     about.add_row("compared", _spent(measured, calibration))
     about.add_row("unembedding", _unembeddings(measured, calibration.images))
     return Group(about, _settings(measured, calibration.images))
+
+
+def state_text(calibration: CalibrationSummary) -> str:
+    """Return the state of ``calibration``, and what it waits for."""
+    if calibration.state is not CalibrationState.WAITING:
+        return calibration.state
+    if calibration.plan_state is PlanState.PLANNING:
+        return f"planning: {search_text(calibration.progress)}"
+    if calibration.plan_state is PlanState.QUEUED:
+        return "waiting for a worker that plans it"
+    return f"waiting for {count_text(calibration.runs, 'run')}"
 
 
 def _probabilities(measured: Mapping[str, Any]) -> str:
@@ -132,7 +145,7 @@ def calibrations_table(calibrations: Sequence[CalibrationSummary]) -> Table:
         table.add_row(
             str(calibration.calibration_id),
             calibration.solver,
-            calibration.state,
+            state_text(calibration),
             "" if calibration.parameters is None else parameters_text(calibration.parameters),
             "" if calibration.accuracy is None else f"{calibration.accuracy:.2%}",
             f"{count_text(calibration.images, 'image')} of {calibration.name}",

@@ -122,12 +122,13 @@ def watch_training(
 def watch_calibration(
     database: Database, calibration_id: int, console: Console, check: Check = lambda: None
 ) -> calibration_queries.CalibrationSummary:
-    """Show the scored images of ``calibration_id`` on ``console``.
+    """Show on ``console`` how ``calibration_id`` is planned, then its scored images.
 
     Raises:
         AnnealqError: it failed, or one of its runs is paused.
     """
     lines = _Lines(console)
+    told: tuple[Any, ...] = ()
     with _bars(console) as bars:
         bar = bars.add_task("calibration", total=None, unit="images")
         while True:
@@ -135,7 +136,13 @@ def watch_calibration(
                 calibration = calibration_queries.get(session, calibration_id)
                 scored, images = calibration_queries.progress(session, calibration_id)
                 paused = calibration_queries.pause_of(session, calibration_id)
-            bars.update(bar, completed=scored, total=images)
+            bars.update(bar, completed=scored, total=images or None)
+            # The time of a search changes every second, its step does not.
+            state = (calibration.runs, (calibration.progress or {}).get("step"), calibration.error)
+            if state != told:
+                told = state
+                for text in _planning_texts(calibration):
+                    console.print(text, markup=False)
             if calibration.state is CalibrationState.READY:
                 return calibration
             if calibration.state is CalibrationState.FAILED:
@@ -145,9 +152,26 @@ def watch_calibration(
             if paused is not None:
                 run, why = paused
                 raise AnnealqError(f"calibration {calibration_id} waits: its run {run} is paused: {why}")
-            lines.print(f"calibration {calibration_id}: {scored} of {count_text(images, 'image')}")
+            if images:
+                lines.print(f"calibration {calibration_id}: {scored} of {count_text(images, 'image')}")
             check()
             time.sleep(_EVERY_S)
+
+
+def _planning_texts(calibration: calibration_queries.CalibrationSummary) -> list[str]:
+    """Return what a worker does before ``calibration`` has runs, or else what these compare."""
+    name = f"calibration {calibration.calibration_id}"
+    if calibration.error is not None:
+        return [f"{name} is planned again: {calibration.error}"]
+    if calibration.runs == 0:
+        doing = search_text(calibration.progress) if calibration.progress else "waiting for a worker"
+        return [f"planning {name}: {doing}"]
+    total, budget_us = count_text(calibration.images, "image"), calibration.budget_us
+    within = "" if budget_us is None else f", for {budget_us / 1e6:g} s at most"
+    texts = [f"comparing {count_text(calibration.runs, 'setting')} on {total}{within}"]
+    if trained_on := (calibration.measured or {}).get("trained_on", 0):
+        texts.append(f"{trained_on:,} of the {total} are among those the network was trained on")
+    return texts
 
 
 def watch_dry_run(

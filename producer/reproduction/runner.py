@@ -22,12 +22,12 @@ from producer.reproduction import baseline
 from producer.reproduction.scores import ScoreTable
 from producer.reproduction.trial import Data, ExperimentResult, ExperimentRun, Scale, Trial
 from producer.runs import queries
-from producer.runs.batch_size import BATCH_SIZE
 from producer.runs.request import RunRequest
 from schema.codecs import arrays
 from schema.errors import AnnealqError, ImageError, NetworkError
 from schema.network.architecture import preset
 from schema.parameters import Origin, Parameters
+from schema.parameters.batch_sizes import BATCH_SIZE
 from schema.quantities import count_text
 from schema.states import NetworkState, RunState
 

@@ -1,4 +1,4 @@
-"""Chooses the size of batches: a solver with qubits charges a full problem, however few images it holds."""
+"""Chooses the size of batches by the embeddings that are known."""
 
 from __future__ import annotations
 
@@ -8,34 +8,21 @@ from typing import Any
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from schema.parameters import MAX_BATCH_SIZE, Parameters, Solver, Visible
+from schema.parameters import Parameters, Solver
+from schema.parameters.batch_sizes import default_batch_size
 from schema.states import EmbeddingState
 from schema.tables import Batch, Embedding, Preparation, Run
 
-BATCH_SIZE = 100  # images; large enough that the queue costs under 1 % of sampling them
-REMOTE_BATCH_SIZE = 1_000
-# A problem of a small folded network holds hundreds of images: of 1,000 images the last problem holds few.
-_FIRST_FOLDED = 3_000
-# With three problems in a batch, worker and solver wait for each other: up to 20 % fewer images per second.
-_PROBLEMS = 8
 _LATEST = 50  # runs and dry runs that are searched
 
 
 def batch_size(session: Session, network: int, solver: Solver, parameters: Parameters) -> int:
     """Return the default number of images in a batch of ``network`` with ``parameters`` on ``solver``.
 
-    For a solver with qubits it is that of the whole problems nearest to `REMOTE_BATCH_SIZE`, at least eight,
-    once the number of images in a problem is known or limited.
+    It is that of `default_batch_size`, by the images in a problem that ``session`` knows.
     """
-    if not solver.is_remote:
-        return BATCH_SIZE
-    tiles = tiles_known(session, network, solver, parameters) or parameters.tiles
-    if tiles is None and parameters.visible == Visible.FOLDED:
-        return _FIRST_FOLDED
-    if tiles is None or tiles > MAX_BATCH_SIZE:
-        return REMOTE_BATCH_SIZE
-    problems = max(round(REMOTE_BATCH_SIZE / tiles), _PROBLEMS)
-    return tiles * min(problems, MAX_BATCH_SIZE // tiles)
+    tiles = tiles_known(session, network, solver, parameters) if solver.is_remote else None
+    return default_batch_size(solver, parameters, tiles)
 
 
 def tiles_known(session: Session, network: int, solver: Solver, parameters: Parameters) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -20,13 +19,12 @@ from producer.networks.compatibility import match_images
 from producer.runs.batch_size import batch_size
 from producer.runs.filters import put_tags
 from producer.runs.request import RunOptions
-from schema.calendar.run_hours import RunHours, format_time
-from schema.codecs import arrays
-from schema.database import Database, record_event, transition
-from schema.errors import IdempotencyConflict, ParameterError
+from schema.codecs.batches import BatchRow, encode_batches, run_digest
+from schema.database import Database
+from schema.database.new_runs import insert_run
+from schema.errors import IdempotencyConflict
 from schema.parameters import Parameters, Solver, Visible
-from schema.states import BatchState, PausedBy, RunState
-from schema.tables import Batch, BatchImages, Run, RunSubmission
+from schema.tables import Run, RunSubmission
 
 
 def enqueue_run(
@@ -58,8 +56,8 @@ def enqueue_run(
     if size is None:
         with database.reading() as session:
             size = batch_size(session, network.id, solver, parameters)
-    batches = batch_rows(images, size)
-    run = run_row(images, network, solver, parameters, options, len(batches))
+    batches = encode_batches(images.images, images.labels, images.sources, size)
+    run = _run_row(images, network, solver, parameters, options, len(batches))
     try:
         with database.transaction() as session:
             now = database.now(session)
@@ -86,7 +84,7 @@ def visible_of(session: Session, key: str | None) -> Visible | None:
     return None if parameters is None else Visible(parameters["visible"])
 
 
-def run_row(
+def _run_row(
     images: ImageSet,
     network: ChosenNetwork,
     solver: Solver,
@@ -94,11 +92,7 @@ def run_row(
     options: RunOptions,
     batches: int,
 ) -> dict[str, Any]:
-    """Return the row of a run over ``images`` that match ``network``, in that many ``batches``.
-
-    Args:
-        solver, parameters, options: as for `enqueue_run`.
-    """
+    """Return the row of a run over ``images`` that match ``network``, in that many ``batches``."""
     return {
         "name": images.name,
         "data": None if images.origin is None else images.origin.to_dict(),
@@ -108,7 +102,7 @@ def run_row(
         "parameters": parameters.to_dict(),
         "priority": options.priority,
         "idempotency_key": options.key,
-        "content_sha256": run_digest(images, network, solver, parameters),
+        "content_sha256": run_digest(network.id, solver, parameters.to_dict(), images.images, images.labels),
         "calibrated_by": options.calibrated_by,
         "budget_us": options.budget_us,
         "window": None if options.hours.windows is None else options.hours.windows.to_dict(),
@@ -117,87 +111,6 @@ def run_row(
         "batches": batches,
         "labelled": images.labels is not None,
     }
-
-
-@dataclass(frozen=True)
-class BatchRow:
-    """A batch: its rows of `batches` and `batch_images`."""
-
-    row: dict[str, Any]
-    images: dict[str, Any]
-
-
-def batch_rows(images: ImageSet, size: int) -> list[BatchRow]:
-    """Return the rows of ``images`` in batches of ``size``."""
-    return [
-        _batch(images, ordinal, slice(ordinal * size, (ordinal + 1) * size))
-        for ordinal in range(-(-len(images.images) // size))
-    ]
-
-
-def insert_run(session: Session, run: dict[str, Any], batches: list[BatchRow], *, now: datetime) -> int:
-    """Write the row ``run`` and its ``batches`` by ``session``; return its id.
-
-    Outside of its windows the run is paused.
-
-    Raises:
-        ParameterError: the deadline of the run has passed at ``now``.
-    """
-    if run.get("deadline_at") is not None and run["deadline_at"] <= now:
-        raise ParameterError(
-            f"the deadline {format_time(run['deadline_at'])} has passed: "
-            f"the database's clock says {format_time(now)}"
-        )
-    stamped = {**run, "state": RunState.QUEUED, "created_at": now}
-    run_id = session.execute(insert(Run).values(stamped).returning(Run.id)).scalar_one()
-    _insert_batches(session, run_id, batches, now=now)
-    record_event(session, "runs", run_id, None, RunState.QUEUED, now=now)
-    hours = RunHours.of(run.get("window"), None, run.get("deadline_at"))
-    if not hours.is_open(now):
-        why = hours.explain(now)
-        values = {"paused_by": PausedBy.WINDOW, "pause_reason": why, "paused_at": now}
-        transition(session, run_id, RunState.QUEUED, RunState.PAUSED, now=now, why=why, **values)
-    return run_id
-
-
-def _insert_batches(session: Session, run: int, batches: list[BatchRow], *, now: datetime) -> None:
-    stamped = [{**batch.row, "run_id": run, "due_at": now, "created_at": now} for batch in batches]
-    ids = session.execute(insert(Batch).returning(Batch.id, sort_by_parameter_order=True), stamped).scalars()
-    images = [{**batch.images, "batch_id": id_} for id_, batch in zip(ids, batches, strict=True)]
-    session.execute(insert(BatchImages), images)
-
-
-def run_digest(images: ImageSet, network: ChosenNetwork, solver: Solver, parameters: Parameters) -> str:
-    """Return the digest of what decides about the results of a run of ``images``."""
-    labels = b"" if images.labels is None else arrays.encode_labels(images.labels)
-    return arrays.digest(
-        arrays.canonical({"network": network.id, "solver": solver, "parameters": parameters.to_dict()}),
-        str(images.images.shape).encode(),
-        arrays.encode_images(images.images),
-        labels,
-    )
-
-
-def _batch(images: ImageSet, ordinal: int, part: slice) -> BatchRow:
-    pixels = images.images[part]
-    data = arrays.encode_images(pixels)
-    labels = None if images.labels is None else arrays.encode_labels(images.labels[part])
-    count, height, width = pixels.shape
-    row = {
-        "ordinal": ordinal,
-        "first_image": part.start,
-        "count": count,
-        "height": height,
-        "width": width,
-        "state": BatchState.PENDING,
-    }
-    stored = {
-        "images": data,
-        "images_sha256": arrays.batch_checksum(data, labels),
-        "labels": labels,
-        "sources": None if images.sources is None else list(images.sources[part]),
-    }
-    return BatchRow(row, stored)
 
 
 def _find_or_insert(

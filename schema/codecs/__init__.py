@@ -1,6 +1,8 @@
 """Arrays as the bytes that tables store, each with a checksum.
 
 arrays.py      images, labels, scores, chain breaks; digests
+batches.py     the batches of a run
+image_digests.py  digests of images, by which two data sets are compared
 samples.py     raw reads of a problem
 tiling.py      copies of an embedding
 nonconformity.py  how badly right classes conform to their reads, of a calibration

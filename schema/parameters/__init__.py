@@ -5,6 +5,7 @@ qpu_choice.py    which QPUs a run may use
 rounds.py        further rounds of reads for uncertain images
 declarations.py  declares parameters: limits, descriptions, errors
 sampling.py      the parameters of a run
+batch_sizes.py   the default size of its batches
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from schema.tables.api import ApiKey, Delivery, Owner, PageSession, RunSubmission
 from schema.tables.blobs import BatchImages, Rendering, SampleSet, TrainingSet
+from schema.tables.calibrations import Calibration, CalibrationPlan
 from schema.tables.columns import Base
 from schema.tables.embeddings import Chip, Embedding, Preparation
 from schema.tables.processes import Leader, Worker
@@ -11,7 +12,6 @@ from schema.tables.runs import (
     REVISION,
     Batch,
     Breaker,
-    Calibration,
     Classification,
     Event,
     Ledger,
@@ -31,6 +31,7 @@ __all__ = [
     "BatchImages",
     "Breaker",
     "Calibration",
+    "CalibrationPlan",
     "Chip",
     "Classification",
     "Delivery",

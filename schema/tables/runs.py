@@ -21,10 +21,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from schema.states import BatchState, CalibrationState, NetworkState, PausedBy, ProblemState, RunState
+from schema.states import BatchState, NetworkState, PausedBy, ProblemState, RunState
 from schema.tables.columns import Base, Key, Leased, known
 
-REVISION = "0015"  # the migration that creates exactly these tables
+REVISION = "0016"  # the migration that creates exactly these tables
 
 
 class Network(Leased, Base):
@@ -62,44 +62,6 @@ class Network(Leased, Base):
             name="ready_has_weights",
         ),
         CheckConstraint("state <> 'training' OR lease_until IS NOT NULL", name="training_has_lease"),
-        CheckConstraint("state <> 'failed' OR error IS NOT NULL", name="failed_says_why"),
-    )
-
-
-class Calibration(Leased, Base):
-    """Sampling parameters fitted for one network on one solver graph, by runs over a validation set."""
-
-    __tablename__ = "calibrations"
-
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
-    network_id: Mapped[int] = mapped_column(ForeignKey("networks.id"))
-    solver: Mapped[str] = mapped_column(String(128))  # local, exact, emulator or dwave
-    graph_id: Mapped[str] = mapped_column(String(64))  # empty for a solver without a graph
-    visible: Mapped[str] = mapped_column(String(16))  # sampled or folded
-    state: Mapped[CalibrationState]
-    name: Mapped[str] = mapped_column(Text)  # of the validation set
-    images: Mapped[int]  # in the validation set
-    image_digests: Mapped[bytes]  # (images, 32) uint8: SHA-256 of each image's pixels
-    parameters: Mapped[dict[str, Any] | None]  # the best of those compared
-    accuracy: Mapped[float | None]  # with them, on the validation set
-    measured: Mapped[dict[str, Any] | None]  # all combinations that were compared
-    budget_us: Mapped[int | None] = mapped_column(BigInteger)  # the most QPU time that its runs may take
-    # How badly the right class of each validation image conforms to its reads.
-    nonconformity: Mapped[bytes | None]
-    dispatched_at: Mapped[datetime | None]  # of the latest hint
-    finished_at: Mapped[datetime | None]
-
-    __table_args__ = (
-        Index(None, "network_id", "solver", "graph_id"),
-        Index(None, "state"),
-        known(CalibrationState),
-        CheckConstraint("images > 0", name="sizes_positive"),
-        CheckConstraint("state <> 'fitting' OR lease_until IS NOT NULL", name="fitting_has_lease"),
-        CheckConstraint(
-            "state <> 'ready' OR "
-            "(parameters IS NOT NULL AND accuracy IS NOT NULL AND finished_at IS NOT NULL)",
-            name="ready_has_parameters",
-        ),
         CheckConstraint("state <> 'failed' OR error IS NOT NULL", name="failed_says_why"),
     )
 

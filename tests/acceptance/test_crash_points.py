@@ -6,16 +6,21 @@ docs/reliability.md says what a restart finds after each.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
+from producer.calibration.enqueue import enqueue_calibration
+from producer.calibration.grid import ParameterGrid
+from producer.networks.choose import choose_network
 from producer.networks.training import enqueue_training
 from producer.runs import hints
 from schema.messages import Message, Task
 from schema.network.architecture import preset
-from schema.states import NetworkState
-from schema.tables import Network, Run
+from schema.parameters import Solver, Visible
+from schema.states import CalibrationState, NetworkState
+from schema.tables import Calibration, Network, Run
 from tests.acceptance.conftest import wait_for
 from tests.acceptance.night import LEASE_S, Night, lasting_emulator, night
 from tests.integration.conftest import some_images
@@ -61,13 +66,32 @@ def train(at: Night, *, hinted: bool = True) -> int:
     return network
 
 
+def calibrate(at: Night) -> int:
+    """Ask for a calibration of one setting on the emulator; returns it."""
+    values: dict[str, Any] = {"visibles": (Visible.FOLDED,), "chain_strengths": (1.0,), "scales": (1.0,)}
+    grid = ParameterGrid.embedded(reads=10, qpu="tiny", tiles=2, factors=(1.0,), **values)
+    with at.database.reading() as session:
+        network = choose_network(session, "digits", 8, 8)
+    images = some_images(10, seed=8)
+    made = enqueue_calibration(at.database, images, network, Solver.EMULATOR, grid, 10_000_000).id
+    hints.send(at.settings.broker_url, Message(Task.PLAN_CALIBRATION, made))
+    return made
+
+
+def is_calibrated(at: Night, calibration: int) -> bool:
+    with at.database.reading() as session:
+        row = session.get_one(Calibration, calibration)
+        assert row.state is not CalibrationState.FAILED, row.error
+        return row.state is CalibrationState.READY
+
+
 def is_ready(at: Night, network: int) -> bool:
     with at.database.reading() as session:
         state = session.execute(select(Network.state).where(Network.id == network)).scalar_one()
     return state is NetworkState.READY
 
 
-def finished_at(at: Night, table: type[Network | Run], row: int) -> float:
+def finished_at(at: Night, table: type[Network | Run | Calibration], row: int) -> float:
     """When a row came to its end, in seconds since the epoch."""
     with at.database.reading() as session:
         moment = session.execute(select(table.finished_at).where(table.id == row)).scalar_one()
@@ -84,9 +108,12 @@ def test_a_run_survives_a_crash_at_every_point(database_url: str, tmp_path: Path
         lasting_emulator(tmp_path) as emulator,
         night(tmp_path / "home", database_url, emulator, env=env) as at,
     ):
-        run, network = at.enqueue(IMAGES), train(at)
+        run, network, calibration = at.enqueue(IMAGES), train(at), calibrate(at)
         figures = at.finish(run, seconds=200)
         wait_for(lambda: is_ready(at, network), "the network to be trained")
+        wait_for(lambda: is_calibrated(at, calibration), "the calibration to be fitted")
+        with at.database.reading() as session:
+            assert session.execute(select(func.count()).where(Run.calibrates == calibration)).scalar() == 1
         assert set(crashes(folder)) == points
         at.assert_every_image_once(run)
         at.assert_books_agree()
@@ -102,10 +129,15 @@ def test_a_crash_costs_a_lease_and_little_more(database_url: str, tmp_path: Path
         night(tmp_path / "home", database_url, emulator, env=traps(folder, point)) as at,
     ):
         run, network = at.enqueue(IMAGES // 2), train(at, hinted=point is not CrashPoint.RECONCILED)
+        calibration = calibrate(at) if point in (CrashPoint.PLANNING, CrashPoint.PLANNED) else None
         at.finish(run)
         wait_for(lambda: is_ready(at, network), "the network to be trained")
+        if calibration is not None:
+            wait_for(lambda: is_calibrated(at, calibration), "the calibration to be fitted")
         died = crashes(folder)[point]
         ended = max(finished_at(at, Run, run), finished_at(at, Network, network))
+        if calibration is not None:
+            ended = max(ended, finished_at(at, Calibration, calibration))
         assert ended - died <= LEASE_S + MARGIN_S, f"{ended - died:.1f} s from the crash to the end"
         at.assert_every_image_once(run)
         at.assert_books_agree()

@@ -32,6 +32,7 @@ from worker.context import Context
 from worker.pipeline.calibrate import calibrate_network
 from worker.pipeline.find_duplicates import find_duplicates
 from worker.pipeline.finish_run import finish_run
+from worker.pipeline.plan_calibration import plan_calibration
 from worker.pipeline.sample_batch import sample_batch
 from worker.pipeline.score_batch import score_batch
 from worker.scheduling.dispatch import dispatch
@@ -173,6 +174,7 @@ USE_CASES: dict[Task, Callable[[Context, int], None]] = {
     Task.SAMPLE_BATCH: sample_batch,
     Task.AGGREGATE_BATCH: score_batch,
     Task.AGGREGATE_RUN: finish_run,
+    Task.PLAN_CALIBRATION: plan_calibration,
     Task.CALIBRATE_NETWORK: calibrate_network,
     Task.FIND_DUPLICATES: find_duplicates,
 }

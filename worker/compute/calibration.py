@@ -119,7 +119,7 @@ def _graph(job: CalibrationJob) -> str:
 
 def _refuse_failed(job: CalibrationJob) -> None:
     if not job.candidates:
-        raise AnnealqError("the calibration has no runs")
+        raise AnnealqError(job.refusal or "the calibration has no runs")
     for candidate in job.candidates:
         if candidate.state is not RunState.DONE:
             why = f": {candidate.error}" if candidate.error else ""

@@ -9,6 +9,7 @@ by the row's state and, for leased rows, by the lease.
     controls.py      accuracies of a finished run without annealing
     certainty.py     how reliable its probabilities and sets of classes are
     train.py         trains a network                                (TRAIN_NETWORK)
+    plan_calibration.py  makes the runs of a calibration         (PLAN_CALIBRATION)
     calibrate.py     chooses the parameters of a calibration         (CALIBRATE_NETWORK)
     dry_run.py       works out what a run would need and cost        (PREPARE)
     find_duplicates.py  looks again for problems that were sent twice    (FIND_DUPLICATES)

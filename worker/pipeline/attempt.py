@@ -25,7 +25,7 @@ from schema.errors import (
     Uncertain,
 )
 from schema.messages import Message, Task
-from schema.tables import Batch, Preparation
+from schema.tables import Batch, CalibrationPlan, Preparation
 from worker.context import Context
 from worker.network.trained import TrainedNetwork
 from worker.process.meter import BatchOutcome
@@ -122,6 +122,8 @@ def _finish(
             run = discard_pending(session, lease.row, decision.error, now=now)
     if run is not None:
         context.hints.send([Message(Task.AGGREGATE_RUN, run)])
+    elif lease.table is CalibrationPlan and isinstance(decision, Discard):
+        context.hints.send([Message(Task.CALIBRATE_NETWORK, lease.row)])  # it fails, too
     elif lease.table is Batch and isinstance(decision, Discard):
         context.hints.send([Message(Task.AGGREGATE_BATCH, lease.row)])  # it may have answers
 

@@ -43,6 +43,8 @@ class CrashPoint(StrEnum):
     AGGREGATED = "aggregated"  # finished; whatever waits for the run is not notified
     TRAINING = "training"  # between two epochs: only the dead process had the weights
     SEARCHING = "searching"  # an embedding was found and not stored; others wait for it
+    PLANNING = "planning"  # what a calibration costs is known, and none of its runs is enqueued
+    PLANNED = "planned"  # its runs are enqueued, and the hint to sample them is lost
     RECONCILED = "reconciled"  # the reconciler has marked hints as sent and has not sent them
 
 

@@ -12,12 +12,21 @@ from schema.database import transition, transition_all
 from schema.parameters import Solver
 from schema.settings.worker import WorkerSettings
 from schema.states import BatchState, ProblemState, State
-from schema.tables import Batch, Calibration, Embedding, Network, Preparation, Problem, Run
+from schema.tables import (
+    Batch,
+    Calibration,
+    CalibrationPlan,
+    Embedding,
+    Network,
+    Preparation,
+    Problem,
+    Run,
+)
 from worker.records import runs
 from worker.records.leases import STATES, HintedTable, LeasedTable, SimplyClaimed
 from worker.records.retries import Discard, Retry, after_silence
 
-_TABLES: tuple[HintedTable, ...] = (Batch, Network, Calibration, Preparation)
+_TABLES: tuple[HintedTable, ...] = (Batch, Network, CalibrationPlan, Calibration, Preparation)
 _REMOTE = [solver for solver in Solver if solver.is_remote]
 # Later than this, a worker is more likely to die of an answer than while it waits for one.
 _AWAITED = timedelta(days=1)

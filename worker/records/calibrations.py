@@ -1,17 +1,31 @@
-"""Reads and writes of calibrations."""
+"""Reads and writes of calibrations and their plans."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
+from schema.codecs.batches import BatchRow
+from schema.database.new_runs import insert_run
 from schema.parameters import Parameters, Solver
-from schema.states import RunState
-from schema.tables import Batch, Calibration, Embedding, Problem, Run, SampleSet
+from schema.states import PlanState, RunState
+from schema.tables import (
+    Batch,
+    Calibration,
+    CalibrationPlan,
+    Embedding,
+    Network,
+    Problem,
+    Run,
+    RunSubmission,
+    SampleSet,
+    TrainingSet,
+)
 from worker.records import spending
 from worker.records.attempts import complete_attempt
 
@@ -46,6 +60,7 @@ class CalibrationJob:
 
     Attributes:
         trained_on: how many of its images the network was trained on.
+        refusal: why its plan failed, so that it has no runs.
     """
 
     calibration: int
@@ -55,6 +70,53 @@ class CalibrationJob:
     budget_us: int | None
     trained_on: int
     candidates: tuple[Candidate, ...]
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class StoredImages:
+    """A row of `training_sets`: deflated images of ``shape`` (N, H, W), and their labels."""
+
+    row: int
+    shape: tuple[int, int, int]
+    images: bytes
+    labels: bytes
+    sha256: str
+    data: dict[str, Any] | None  # where they came from
+
+
+@dataclass(frozen=True, eq=False)
+class PlanJob:
+    """What a calibration was asked to compare.
+
+    Attributes:
+        name: of the images.
+        budget_us: of all runs together; None: any.
+        settings: parameters of each run.
+        offered: the images to compare on, or to draw from.
+        training: the images that the network was trained on, if they are stored.
+        owner: who asked by HTTP.
+    """
+
+    calibration: int
+    network: int
+    solver: Solver
+    name: str
+    budget_us: int | None
+    settings: tuple[Parameters, ...]
+    offered: StoredImages
+    training: StoredImages | None
+    owner: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationRun:
+    """A run that a plan makes; ``digest`` is that of its content."""
+
+    parameters: Parameters
+    digest: str
+    images: int
+    batches: Sequence[BatchRow]
 
 
 @dataclass(frozen=True)
@@ -83,6 +145,7 @@ def load(session: Session, calibration: int) -> CalibrationJob:
         .where(Run.calibrates == calibration)
         .order_by(Run.id)
     ).all()
+    plan = session.get(CalibrationPlan, calibration)
     return CalibrationJob(
         calibration=calibration,
         network=row.network_id,
@@ -102,7 +165,73 @@ def load(session: Session, calibration: int) -> CalibrationJob:
             )
             for run, state, error, values in rows
         ),
+        refusal=plan.error if plan is not None and plan.state is PlanState.FAILED else None,
     )
+
+
+def load_plan(session: Session, calibration: int) -> PlanJob:
+    """Read from ``session`` the plan of ``calibration``, which exists, with its images."""
+    plan, row = session.get_one(CalibrationPlan, calibration), session.get_one(Calibration, calibration)
+    trained = select(Network.training_set_id).where(Network.id == row.network_id)
+    training = session.execute(trained).scalar_one()
+    return PlanJob(
+        calibration=calibration,
+        network=row.network_id,
+        solver=Solver(row.solver),
+        name=row.name,
+        budget_us=row.budget_us,
+        settings=tuple(Parameters.from_dict(values) for values in plan.settings),
+        offered=_stored(session.get_one(TrainingSet, plan.training_set_id)),
+        training=None if training is None else _stored(session.get_one(TrainingSet, training)),
+        owner=plan.owner_id,
+    )
+
+
+def report_plan(session: Session, calibration: int, step: str, fraction: float, limit_s: float) -> None:
+    """Store in ``session`` the ``step`` of a search for ``calibration``, and the ``fraction`` of its time."""
+    session.execute(
+        update(CalibrationPlan)
+        .where(CalibrationPlan.id == calibration, CalibrationPlan.state == PlanState.PLANNING)
+        .values(progress={"step": step, "fraction": round(fraction, 3), "limit_s": limit_s})
+    )
+
+
+def store_plan(
+    session: Session,
+    job: PlanJob,
+    runs: Sequence[CalibrationRun],
+    digests: bytes,
+    *,
+    trained_on: int,
+    now: datetime,
+) -> None:
+    """Enqueue ``runs`` in ``session`` and end the plan of ``job`` at ``now``; the caller holds its lease.
+
+    Args:
+        digests: of the images that the runs use, sealed.
+        trained_on: how many of them the network was trained on.
+    """
+    used = {"images": runs[0].images, "image_digests": digests, "measured": {"trained_on": trained_on}}
+    session.execute(update(Calibration).where(Calibration.id == job.calibration).values(used))
+    for run in runs:
+        row = {
+            "name": job.name,
+            "data": job.offered.data if run.images == job.offered.shape[0] else None,
+            "network_id": job.network,
+            "solver": job.solver,
+            "parameters": run.parameters.to_dict(),
+            "content_sha256": run.digest,
+            "budget_us": job.budget_us,
+            "images": run.images,
+            "batches": len(run.batches),
+            "labelled": True,
+            "calibrates": job.calibration,
+        }
+        inserted = insert_run(session, row, run.batches, now=now)
+        if job.owner is not None:
+            submission = {"run_id": inserted, "owner_id": job.owner, "created_at": now}
+            session.execute(insert(RunSubmission).values(submission))
+    complete_attempt(session, CalibrationPlan, job.calibration, now=now, progress=None)
 
 
 def waits_for(session: Session, run: int) -> int | None:
@@ -133,6 +262,11 @@ def _charges(session: Session, run: int) -> tuple[frozenset[str], float, float, 
     sampling = sum((row.timing or {}).get("qpu_sampling_time", 0.0) / row.reads for row in rows)
     graphs = frozenset(row.graph_id for row in rows)
     return graphs, fixed / len(rows), sampling / len(rows), max(row.tiles or 1 for row in rows)
+
+
+def _stored(row: TrainingSet) -> StoredImages:
+    shape = (row.count, row.height, row.width)
+    return StoredImages(row.id, shape, row.images, row.labels, row.sha256, row.data)
 
 
 def _batches(session: Session, run: int) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from schema.database import transition_if
 from schema.states import HALTED_RUNS, LIVE_RUNS, CalibrationState, EmbeddingState, State
-from schema.tables import Batch, Calibration, Embedding, Problem, Run
+from schema.tables import Batch, Calibration, CalibrationPlan, Embedding, Problem, Run
 from schema.tables.costs import IN_FLIGHT
 from worker.records.leases import STATES, Lease, LeasedTable, SimplyClaimed
 
@@ -28,7 +28,7 @@ def claim_batch(session: Session, batch: int, *, now: datetime, lease_s: float) 
 def claim(session: Session, table: SimplyClaimed, row: int, *, now: datetime, lease_s: float) -> Lease | None:
     """Claim ``row`` of ``table`` in ``session`` for ``lease_s`` seconds from ``now``, if it is waiting.
 
-    A calibration is claimed once all of its runs are finished.
+    A calibration is claimed once its plan and all of its runs are finished.
     """
     condition = calibration_due() if table is Calibration else true()
     return _claim(session, table, row, condition, now, lease_s)
@@ -55,9 +55,12 @@ def left_in_flight() -> ColumnElement[bool]:
 
 
 def calibration_due() -> ColumnElement[bool]:
-    """Build the condition that a calibration waits and all of its runs have finished."""
-    unfinished = select(Run.id).where(Run.calibrates == Calibration.id, Run.finished_at.is_(None)).exists()
-    return and_(Calibration.state == CalibrationState.WAITING, ~unfinished)
+    """Build the condition that a calibration waits, and that its plan and all of its runs have finished."""
+    plan = select(CalibrationPlan.id).where(
+        CalibrationPlan.id == Calibration.id, CalibrationPlan.finished_at.is_(None)
+    )
+    runs = select(Run.id).where(Run.calibrates == Calibration.id, Run.finished_at.is_(None))
+    return and_(Calibration.state == CalibrationState.WAITING, ~plan.exists(), ~runs.exists())
 
 
 def _claim(

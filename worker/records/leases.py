@@ -26,14 +26,15 @@ from schema.states import (
     CalibrationState,
     EmbeddingState,
     NetworkState,
+    PlanState,
     PreparationState,
     State,
 )
-from schema.tables import Batch, Calibration, Embedding, Network, Preparation
+from schema.tables import Batch, Calibration, CalibrationPlan, Embedding, Network, Preparation
 
 log = structlog.get_logger()
 
-SimplyClaimed = type[Network] | type[Calibration] | type[Preparation]
+SimplyClaimed = type[Network] | type[CalibrationPlan] | type[Calibration] | type[Preparation]
 HintedTable = type[Batch] | SimplyClaimed
 LeasedTable = HintedTable | type[Embedding]
 
@@ -52,6 +53,7 @@ STATES: dict[LeasedTable, LeaseStates] = {
     Batch: LeaseStates(_B.PENDING, _B.SAMPLING, _B.SAMPLED, _B.FAILED),
     Network: LeaseStates(_N.QUEUED, _N.TRAINING, _N.READY, _N.FAILED),
     Calibration: LeaseStates(_C.WAITING, _C.FITTING, _C.READY, _C.FAILED),
+    CalibrationPlan: LeaseStates(PlanState.QUEUED, PlanState.PLANNING, PlanState.READY, PlanState.FAILED),
     Preparation: LeaseStates(_P.QUEUED, _P.PREPARING, _P.READY, _P.FAILED),
     # A failed search waits until another batch needs the embedding.
     Embedding: LeaseStates(_E.FAILED, _E.SEARCHING, _E.READY, _E.FAILED),

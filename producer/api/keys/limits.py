@@ -10,11 +10,12 @@ from sqlalchemy.orm import Session
 
 from producer.api.keys.keys import Caller
 from producer.api.keys.rates import RequestRate
+from schema.database import Database
 from schema.errors import RequestRefused
 from schema.parameters import Solver
 from schema.quantities import count_text
 from schema.states import FINISHED_RUNS
-from schema.tables import Batch, Problem, Run
+from schema.tables import Batch, Calibration, CalibrationPlan, Problem, Run
 from schema.tables.api import Owner, RunSubmission
 from schema.tables.costs import cost_us
 
@@ -65,11 +66,18 @@ def left(session: Session, caller: Caller, now: datetime) -> LimitsLeft:
     return LimitsLeft(requests, images, None if qpu_us is None else qpu_us / 1e6, *ends)
 
 
-def refuse_spent(session: Session, caller: Caller, now: datetime) -> None:
-    """Raise RequestRefused (429) if ``caller`` has sent all images that it may send on the day of ``now``."""
+def refuse_spent(database: Database, caller: Caller, key: str | None) -> None:
+    """Raise RequestRefused (429) if ``caller`` has no images left today: before images are decoded.
+
+    A request with an idempotency ``key`` may be a repetition, which costs nothing.
+    """
     limit = caller.limits.images_per_day
-    if limit is not None and left(session, caller, now).images == 0:
-        raise _too_many(caller, limit, limit, 1, now)
+    if key is not None or limit is None:
+        return
+    with database.reading() as session:
+        now = database.now(session)
+        if left(session, caller, now).images == 0:
+            raise _too_many(caller, limit, limit, 1, now)
 
 
 def count_run(
@@ -91,6 +99,29 @@ def count_run(
         raise _too_many(caller, limit, used - images, images, now)
     if solver.is_remote and caller.limits.qpu_us_per_day is not None:
         _reserve_time(session, caller, run, caller.limits.qpu_us_per_day, now)
+
+
+def count_calibration(
+    session: Session, caller: Caller, images: int, budget_us: int | None, *, now: datetime
+) -> None:
+    """Count the ``images`` of all runs of a new calibration, in the ``session`` that inserts it ``now``.
+
+    Args:
+        budget_us: QPU time that it may be charged; None: none is charged.
+
+    Raises:
+        RequestRefused: 429, the images or the QPU time of the key of ``caller`` for this day do not suffice.
+    """
+    if caller.owner_id is None:
+        return
+    limit, limit_us = caller.limits.images_per_day, caller.limits.qpu_us_per_day
+    used = images_on_day(session, caller.owner_id, images, now)
+    if limit is not None and used > limit:
+        raise _too_many(caller, limit, used - images, images, now, what="this calibration, in all settings,")
+    if budget_us is not None and limit_us is not None:
+        left_us = int(limit_us - _claimed_us(session, caller, 0, now))
+        if budget_us > left_us:
+            raise _too_long(caller, limit_us, left_us, now)
 
 
 def requests_in_minute(session: Session, owner: int, now: datetime) -> int:
@@ -117,11 +148,13 @@ def day_of(now: datetime) -> datetime:
     return now.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _too_many(caller: Caller, limit: int, used: int, images: int, now: datetime) -> RequestRefused:
+def _too_many(
+    caller: Caller, limit: int, used: int, images: int, now: datetime, what: str = "this run"
+) -> RequestRefused:
     hint = "send fewer images" if used < limit else "wait until the next day (UTC)"
     return RequestRefused(
         f"key {caller.name!r} may send {count_text(limit, 'image')} per day, has sent {used:,}; "
-        f"this run has {images:,}",
+        f"{what} has {images:,}",
         429,
         f"{hint}, or ask for a higher limit",
         retry_after_s=_until_tomorrow_s(now),
@@ -132,22 +165,29 @@ def _reserve_time(session: Session, caller: Caller, run: int, limit_us: int, now
     left_us = int(limit_us - _claimed_us(session, caller, run, now))
     budget = session.execute(select(Run.budget_us).where(Run.id == run)).scalar_one()
     if left_us <= 0 or (budget is not None and budget > left_us):
-        raise RequestRefused(
-            f"key {caller.name!r} may use {limit_us / 1e6:g} s of QPU time per day; today's runs used or "
-            f"reserved all but {max(left_us, 0) / 1e6:g} s",
-            429,
-            "give each run a smaller budget_s (a run without one reserves the rest), or wait until "
-            "the next day (UTC)",
-            retry_after_s=_until_tomorrow_s(now),
-        )
+        raise _too_long(caller, limit_us, left_us, now)
     if budget is None:
         session.execute(update(Run).where(Run.id == run).values(budget_us=left_us))
 
 
+def _too_long(caller: Caller, limit_us: int, left_us: int, now: datetime) -> RequestRefused:
+    return RequestRefused(
+        f"key {caller.name!r} may use {limit_us / 1e6:g} s of QPU time per day; today's runs used or "
+        f"reserved all but {max(left_us, 0) / 1e6:g} s",
+        429,
+        "give each run a smaller budget_s (a run without one reserves the rest), or wait until "
+        "the next day (UTC)",
+        retry_after_s=_until_tomorrow_s(now),
+    )
+
+
 def _claimed_us(session: Session, caller: Caller, run: int, now: datetime) -> float:
-    """Return the QPU time that today's other runs of ``caller`` were charged, or may still be charged."""
+    """Return the QPU time that today's other runs of ``caller`` were charged, or may still be charged.
+
+    The runs of a calibration share its budget, which counts from the request on.
+    """
     rows = session.execute(
-        select(Run.state, func.coalesce(Run.budget_us, 0), func.coalesce(func.sum(cost_us()), 0))
+        select(Run.id, Run.calibrates, Run.state, Run.budget_us, func.coalesce(func.sum(cost_us()), 0))
         .join(RunSubmission, RunSubmission.run_id == Run.id)
         .outerjoin(Batch, Batch.run_id == Run.id)
         .outerjoin(Problem, Problem.batch_id == Batch.id)
@@ -157,9 +197,26 @@ def _claimed_us(session: Session, caller: Caller, run: int, now: datetime) -> fl
             Run.id != run,
             Run.solver.in_(_REMOTE),
         )
-        .group_by(Run.id, Run.state, Run.budget_us)
+        .group_by(Run.id, Run.calibrates, Run.state, Run.budget_us)
     )
-    return sum(spent if state in FINISHED_RUNS else max(budget, spent) for state, budget, spent in rows)
+    spent: dict[tuple[int | None, int | None], float] = {}
+    reserved: dict[tuple[int | None, int | None], float] = {}
+    for row, calibration, state, budget, us in rows:
+        sharing = (calibration, row if calibration is None else None)
+        spent[sharing] = spent.get(sharing, 0.0) + us
+        if state not in FINISHED_RUNS:
+            reserved[sharing] = budget or 0
+    planned = (
+        select(func.coalesce(func.sum(Calibration.budget_us), 0))
+        .join(CalibrationPlan, CalibrationPlan.id == Calibration.id)
+        .where(
+            CalibrationPlan.owner_id == caller.owner_id,
+            CalibrationPlan.finished_at.is_(None),
+            CalibrationPlan.created_at >= day_of(now),
+        )
+    )
+    claimed = sum(max(us, reserved.get(sharing, 0.0)) for sharing, us in spent.items())
+    return claimed + (session.execute(planned).scalar_one() or 0)
 
 
 def _until_tomorrow_s(now: datetime) -> int:

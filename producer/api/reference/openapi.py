@@ -28,6 +28,7 @@ _TAGS = {
     "results": "The classes of the images of a run.",
     "events": "Progress as server-sent events.",
     "networks": "The networks that classify images.",
+    "calibrations": "Sampling parameters that were fitted on labelled images.",
     "embeddings": "Networks on the qubits of solvers.",
     "schedules": "Requests that become runs at given times.",
     "keys": "API keys and their limits.",

@@ -51,7 +51,7 @@ def show(
     with database() as opened:
         network = find_network(opened, name)
         with opened.reading() as session:
-            calibrations = calibration_queries.of_network(session, network.network_id)
+            calibrations = calibration_queries.list_calibrations(session, network.network_id)
             made_by = bundle.made_by(network, networks_queries.training_set(session, network.network_id))
         if plot is not None:
             _draw(opened, network, plot, image)

@@ -19,9 +19,11 @@ from producer.progress.access import other_account
 from producer.reports import solver as reports_solver
 from producer.reports.progress import watch_dry_run
 from producer.reports.terminal import page, print_json, screen
-from producer.runs import batch_size, qpus, queries
+from producer.runs import qpus, queries
+from producer.runs.batch_size import batch_size, tiles_known
 from producer.runs.dry_runs import DryRunSummary
 from producer.runs.request import RunRequest
+from schema.parameters.batch_sizes import REMOTE_BATCH_SIZE
 from schema.quantities import count_text
 
 
@@ -135,11 +137,11 @@ def _dry_run(app: AppContext, request: RunRequest, images: ImageSet, key: str | 
     size, searched = request.batch_size, None
     if size is None:
         with app.database.reading() as session:
-            tiles = batch_size.tiles_known(session, network.id, request.solver, parameters)
+            tiles = tiles_known(session, network.id, request.solver, parameters)
         if tiles is None:
-            searched = prepare(0, batch_size.REMOTE_BATCH_SIZE)
+            searched = prepare(0, REMOTE_BATCH_SIZE)
         with app.database.reading() as session:
-            size = batch_size.batch_size(session, network.id, request.solver, parameters)
+            size = batch_size(session, network.id, request.solver, parameters)
     costs = prepare(len(images.images), size)
     if searched is not None:  # the second dry run found the embedding that the first one searched
         costs = replace(costs, plan={**costs.plan, **{k: searched.plan[k] for k in ("found", "search_s")}})

@@ -48,9 +48,9 @@ def print_calibration_notice(
         images: those of the run; accuracy on images that were calibrated with is too optimistic.
         asked: the parameters that the user gave, by name.
     """
-    from producer.calibration import overlap
     from producer.reports.parameters import parameters_text
     from producer.reports.terminal import screen
+    from schema.codecs import image_digests
 
     if calibration is None:
         return
@@ -65,7 +65,7 @@ def print_calibration_notice(
     )
     if images.labels is None:
         return
-    shared = len(overlap.shared_images(overlap.digests(images.images), calibration.image_digests))
+    shared = len(image_digests.shared_images(image_digests.digests(images.images), calibration.image_digests))
     if shared:
         screen().print(
             f"warning: {shared:,} of the {count_text(len(images.images), 'image')} were used for "

@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
-from producer.calibration import overlap
 from producer.calibration.enqueue import count_trained_on, newest_calibration
 from producer.embeddings import chips
 from producer.embeddings import queries as embeddings_queries
@@ -19,7 +18,7 @@ from producer.networks.chosen import ChosenNetwork
 from producer.networks.training import enqueue_training
 from producer.runs import queries, summary
 from producer.runs.enqueue import RunOptions, enqueue_run
-from schema.codecs import arrays
+from schema.codecs import arrays, image_digests
 from schema.database import Database
 from schema.errors import Corrupt
 from schema.messages import Message, Task
@@ -315,7 +314,7 @@ def test_damaged_digests_of_a_calibration_are_named(
         "visible": "sampled",
         "name": "x",
         "images": 3,
-        "image_digests": overlap.seal(overlap.digests(some_images(3).images)),
+        "image_digests": image_digests.seal(image_digests.digests(some_images(3).images)),
         "state": CalibrationState.READY,
         "parameters": {},
         "accuracy": 0.5,
@@ -327,7 +326,9 @@ def test_damaged_digests_of_a_calibration_are_named(
     with database.reading() as session:
         fitted = newest_calibration(session, network.id, Solver.LOCAL, None)
     assert fitted is not None
-    assert overlap.shared_images(overlap.digests(some_images(3).images), fitted.image_digests) == [0, 1, 2]
+    assert image_digests.shared_images(
+        image_digests.digests(some_images(3).images), fitted.image_digests
+    ) == [0, 1, 2]
     flip(database, Calibration.image_digests, Calibration.id == 1, byte)
     with (
         database.reading() as session,

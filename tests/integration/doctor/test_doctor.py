@@ -22,7 +22,6 @@ from sqlalchemy.engine import make_url
 from typer.testing import CliRunner
 
 import migrations
-from producer.calibration import overlap
 from producer.cli import app
 from producer.doctor import examination
 from producer.doctor.finding import Diagnosis, Finding
@@ -30,7 +29,7 @@ from producer.networks.choose import choose_network
 from producer.networks.training import enqueue_training
 from producer.runs import control, queries
 from producer.runs.enqueue import RunOptions, enqueue_run
-from schema.codecs import arrays
+from schema.codecs import arrays, image_digests
 from schema.database import Database
 from schema.errors import AnnealqError
 from schema.messages import Message, Task
@@ -302,7 +301,7 @@ def calibration() -> dict[str, Any]:
         "visible": "sampled",
         "name": "x",
         "images": 3,
-        "image_digests": overlap.seal(overlap.digests(some_images(3).images)),
+        "image_digests": image_digests.seal(image_digests.digests(some_images(3).images)),
         "state": CalibrationState.READY,
         "parameters": {},
         "accuracy": 0.5,

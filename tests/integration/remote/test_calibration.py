@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from rich.console import Console
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from producer.calibration import queries
 from producer.calibration.enqueue import enqueue_calibration
@@ -20,17 +21,22 @@ from producer.runs import dry_runs
 from producer.runs import queries as runs_queries
 from producer.runs.dry_runs import enqueue_dry_run
 from producer.runs.rescore import enqueue_rescored, hinted_batches
-from schema.errors import AnnealqError
+from schema.errors import AnnealqError, ParameterError
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver, Unembedding, Visible
 from schema.settings import load as load_settings
 from schema.settings.worker import WorkerSettings
-from schema.states import CalibrationState, PausedBy, RunState
+from schema.states import CalibrationState, PausedBy, PlanState, RunState
 from schema.tables import Run, Spending
 from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import Outbox, some_images, work_off
+from worker import reconcile
 from worker.context import Context
+from worker.pipeline import plan_calibration as planning
 from worker.pipeline.dry_run import plan_dry_run
+from worker.pipeline.plan_calibration import plan_calibration
+from worker.process.crash_points import CrashPoint
+from worker.records import attempts
 
 GRID = ParameterGrid.embedded(reads=40, qpu="tiny", tiles=2, visibles=(Visible.FOLDED,), factors=(1.0,))
 IMAGES = 12
@@ -51,13 +57,17 @@ def context(database: Any, outbox: Outbox, emulator: Emulator) -> Iterator[Conte
 
 
 def calibrate(
-    context: Context, network: ChosenNetwork, budget_us: int | None = None
+    context: Context, network: ChosenNetwork, budget_us: int | None = None, images: int = IMAGES
 ) -> queries.CalibrationSummary:
-    images = some_images(IMAGES)
-    made = enqueue_calibration(context.database, images, network, Solver.EMULATOR, GRID, budget_us)
-    work_off(context, Message(Task.DISPATCH))
+    offered = some_images(images)
+    made = enqueue_calibration(context.database, offered, network, Solver.EMULATOR, GRID, budget_us)
+    work_off(context, Message(Task.PLAN_CALIBRATION, made.id))
+    return found(context, made.id)
+
+
+def found(context: Context, calibration: int) -> queries.CalibrationSummary:
     with context.database.reading() as session:
-        return queries.get(session, made.id)
+        return queries.get(session, calibration)
 
 
 def spent_us(context: Context) -> float:
@@ -110,7 +120,13 @@ def test_its_runs_share_one_budget_and_the_pause_is_told(context: Context, worki
     calibrate(context, working)
     whole = spent_us(context)
     budget_us = round(0.6 * whole)  # each run alone would need a third
-    waiting = calibrate(context, working, budget_us)
+    images = some_images(IMAGES, seed=1)
+    made = enqueue_calibration(context.database, images, working, Solver.EMULATOR, GRID, 10_000_000)
+    plan_calibration(context, made.id)
+    with context.database.transaction() as session:  # charges turn out to be far above their estimates
+        session.execute(update(Run).where(Run.calibrates == made.id).values(budget_us=budget_us))
+    work_off(context, Message(Task.DISPATCH))
+    waiting = found(context, made.id)
     assert waiting.state is CalibrationState.WAITING
     assert 0.4 * whole < spent_us(context) - whole <= budget_us
     with context.database.reading() as session:
@@ -120,6 +136,88 @@ def test_its_runs_share_one_budget_and_the_pause_is_told(context: Context, worki
     assert "the calibration's budget" in (reason or "")
     with pytest.raises(AnnealqError, match=r"is paused: .*calibration's budget"):
         watch_calibration(context.database, waiting.calibration_id, Console(file=io.StringIO()))
+
+
+def runs_of(context: Context, calibration: int) -> list[tuple[int, str]]:
+    with context.database.reading() as session:
+        query = select(Run.images, Run.content_sha256).where(Run.calibrates == calibration).order_by(Run.id)
+        return [(images, digest) for images, digest in session.execute(query)]
+
+
+def test_a_budget_decides_about_the_images_before_any_problem_is_sent(
+    context: Context, working: ChosenNetwork, emulator: Emulator
+) -> None:
+    calibrate(context, working)
+    sent, whole = emulator.ledger(), spent_us(context)  # 12 images, 2 in a problem
+    offered, budget_us = some_images(60, seed=2), round(2.5 * whole)
+    made = enqueue_calibration(context.database, offered, working, Solver.EMULATOR, GRID, budget_us)
+    assert (found(context, made.id).plan_state, found(context, made.id).runs) == (PlanState.QUEUED, 0)
+    plan_calibration(context, made.id)
+    planned = found(context, made.id)
+    assert (planned.state, planned.plan_state) == (CalibrationState.WAITING, PlanState.READY)
+    assert planned.runs == 3
+    assert 20 <= planned.images <= 28
+    assert {images for images, _ in runs_of(context, made.id)} == {planned.images}
+    assert emulator.ledger() == sent
+    work_off(context, Message(Task.DISPATCH))
+    assert found(context, made.id).state is CalibrationState.READY
+    assert spent_us(context) - whole <= budget_us
+
+
+def test_a_budget_for_too_few_images_fails_the_calibration_and_names_one_that_suffices(
+    context: Context, working: ChosenNetwork
+) -> None:
+    calibrate(context, working)
+    whole = spent_us(context)
+    with pytest.raises(ParameterError, match=r"does not suffice for one problem with each of 3 settings"):
+        calibrate(context, working, 1_000)
+    failed = calibrate(context, working, round(0.5 * whole), images=30)
+    assert (failed.state, failed.plan_state, failed.runs) == (CalibrationState.FAILED, PlanState.FAILED, 0)
+    assert "raise it to" in (failed.error or "")
+    assert spent_us(context) == whole
+
+
+def test_a_worker_that_dies_while_it_plans_leaves_no_run_and_another_plans_the_same(
+    context: Context, working: ChosenNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process dies where it would be killed: just before, and just after, the runs are committed."""
+
+    class Killed(BaseException):
+        pass
+
+    def die(at: CrashPoint) -> None:
+        def reach(point: CrashPoint) -> None:
+            if point is at:
+                raise Killed
+
+        monkeypatch.setattr(planning, "reach", reach)
+
+    made = enqueue_calibration(context.database, some_images(IMAGES), working, Solver.EMULATOR, GRID)
+    die(CrashPoint.PLANNING)
+    with pytest.raises(Killed):
+        plan_calibration(context, made.id)
+    assert runs_of(context, made.id) == []
+    assert found(context, made.id).plan_state is PlanState.PLANNING
+    plan_calibration(context, made.id)  # the lease has not expired: it is another worker's
+    assert runs_of(context, made.id) == []
+    with context.database.transaction() as session:
+        expired = context.database.now(session) + timedelta(seconds=context.settings.lease_s + 1)
+        attempts.release_expired(session, now=expired, settings=context.settings)
+    assert found(context, made.id).plan_state is PlanState.QUEUED
+    die(CrashPoint.PLANNED)
+    with pytest.raises(Killed):
+        plan_calibration(context, made.id)
+    planned = runs_of(context, made.id)
+    assert len(planned) == 3
+    monkeypatch.undo()
+    plan_calibration(context, made.id)
+    assert runs_of(context, made.id) == planned
+    outbox = context.hints
+    assert isinstance(outbox, Outbox)
+    reconcile.reconcile(context.database, context.settings, outbox)
+    work_off(context, *outbox.take())
+    assert found(context, made.id).state is CalibrationState.READY
+    assert runs_of(context, made.id) == planned
 
 
 def test_visible_units_that_are_asked_for_are_the_only_ones_compared() -> None:

@@ -19,6 +19,7 @@ from producer.networks.chosen import ChosenNetwork
 from producer.progress.stages import progress_of
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
+from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import load as load_settings
 from schema.settings.worker import WorkerSettings
@@ -27,6 +28,7 @@ from schema.tables import Breaker, Embedding, Event, Problem, Run
 from tests.emulators import TOKEN, Emulator, wait_until
 from tests.integration.conftest import USE_CASES, Cli, Outbox, some_images
 from worker.context import Context
+from worker.pipeline.plan_calibration import plan_calibration
 from worker.scheduling.dispatch import dispatch
 
 PARAMETERS = Parameters(reads=20, tiles=2, visible=Visible.FOLDED)
@@ -208,7 +210,10 @@ def test_a_renamed_qpu_keeps_its_runs_embeddings_and_calibrations(
     grid = ParameterGrid.embedded(
         lams=(1.0,), scales=(1.0,), reads=20, visibles=(Visible.FOLDED,), qpu="large", tiles=2
     )
-    enqueue_calibration(context.database, some_images(2), working, Solver.EMULATOR, grid)
+    made = enqueue_calibration(context.database, some_images(2), working, Solver.EMULATOR, grid)
+    plan_calibration(context, made.id)
+    assert isinstance(context.hints, Outbox)
+    assert context.hints.take() == [Message(Task.DISPATCH)]
     with context.database.reading() as session:
         runs = list(session.execute(select(Run.id)).scalars())
     assert {work(context, run) for run in runs} == {RunState.DONE}

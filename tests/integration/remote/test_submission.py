@@ -30,6 +30,7 @@ from schema.tables import Batch, Calibration, Chip, Classification, Embedding, P
 from tests.emulators import TOKEN, Emulator
 from tests.integration.conftest import Outbox, some_images, work_off
 from worker.context import Context
+from worker.pipeline.plan_calibration import plan_calibration
 from worker.pipeline.sample_batch import sample_batch
 from worker.sapi.qpu import SolverConnection
 
@@ -381,7 +382,8 @@ def test_a_calibration_holds_for_the_graph_it_was_made_on(
     grid = ParameterGrid.embedded(
         lams=(1.0, 3.0), scales=(1.0,), reads=20, visibles=(Visible.FOLDED,), qpu="tiny", tiles=2
     )
-    enqueue_calibration(context.database, some_images(8), working, Solver.EMULATOR, grid)
+    made = enqueue_calibration(context.database, some_images(8), working, Solver.EMULATOR, grid)
+    plan_calibration(context, made.id)
     with context.database.reading() as session:
         batches = list(session.execute(select(Batch.id)).scalars())
     work_off(context, *(Message(Task.SAMPLE_BATCH, batch) for batch in batches))

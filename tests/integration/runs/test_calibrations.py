@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from producer.calibration import enqueue, overlap
+from producer.calibration import enqueue
 from producer.calibration import queries as calibration_queries
 from producer.calibration.enqueue import enqueue_calibration
 from producer.calibration.grid import FACTORS, ParameterGrid
-from producer.calibration.unfinished import find_unfinished
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
 from producer.networks.chosen import ChosenNetwork
@@ -25,7 +24,7 @@ from producer.runs import control, queries
 from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.runs.rescore import enqueue_rescored, hinted_batches
 from producer.stack.stack import Stack
-from schema.codecs import arrays
+from schema.codecs import arrays, image_digests
 from schema.database import Database
 from schema.errors import ImageError, ParameterError
 from schema.messages import Message, Task
@@ -38,6 +37,7 @@ from schema.tables import (
     Batch,
     BatchImages,
     Calibration,
+    CalibrationPlan,
     Classification,
     Network,
     Run,
@@ -59,6 +59,7 @@ from worker.annealers.simulated import SimulatedAnnealer
 from worker.compute.candidates import Choice
 from worker.context import Context
 from worker.network import inference
+from worker.pipeline.plan_calibration import plan_calibration
 from worker.records import attempts, claims
 
 SMALL = ParameterGrid(reads=20)
@@ -78,7 +79,7 @@ def calibrated(
     context: Context, network: ChosenNetwork, images: ImageSet, grid: ParameterGrid = SMALL
 ) -> int:
     calibration = enqueue_calibration(context.database, images, network, Solver.LOCAL, grid)
-    work_off(context, Message(Task.DISPATCH))
+    work_off(context, Message(Task.PLAN_CALIBRATION, calibration.id))
     return calibration.id
 
 
@@ -137,40 +138,38 @@ def test_the_table_of_counts_is_that_of_the_runs(context: Context, working: Chos
             assert queries.counts(session, candidate["run"]).correct == right[column]
 
 
-def unfinished(database: Database, images: ImageSet, network: ChosenNetwork, **others: Any) -> int | None:
-    chosen = {"solver": Solver.LOCAL, "grid": SMALL, "budget_us": None, **others}
-    with database.reading() as session:
-        return find_unfinished(session, images, network, **chosen)
-
-
 def test_the_same_calibration_is_taken_up_until_it_is_finished(
     context: Context, working: ChosenNetwork
 ) -> None:
     images, database = knowable(context, working, 20), context.database
-    assert unfinished(database, images, working) is None
-    first = enqueue_calibration(database, images, working, Solver.LOCAL, SMALL).id
-    assert unfinished(database, images, working) == first
-    assert unfinished(database, images, working, grid=replace(SMALL, seed=1)) is None
-    assert unfinished(database, images, working, budget_us=5) is None
-    assert unfinished(database, images, working, solver=Solver.EXACT) is None
     assert images.labels is not None
-    assert unfinished(database, replace(images, labels=images.labels[::-1].copy()), working) is None
-    assert unfinished(database, images.limit(10), working) is None
+
+    def ask(sent: ImageSet = images, grid: ParameterGrid = SMALL, **others: Any) -> Enqueued:
+        chosen = {"solver": Solver.LOCAL, "budget_us": None, **others}
+        return enqueue_calibration(database, sent, working, chosen["solver"], grid, chosen["budget_us"])
+
+    first = ask()
+    assert first.created
+    assert ask() == Enqueued(first.id, created=False)
+    others = [
+        ask(grid=replace(SMALL, seed=1)),
+        ask(budget_us=5),
+        ask(solver=Solver.EXACT),
+        ask(replace(images, labels=images.labels[::-1].copy())),
+        ask(images.limit(10)),
+    ]
+    assert len({first.id, *(each.id for each in others)}) == 6
+    plan_calibration(context, first.id)
+    assert ask() == Enqueued(first.id, created=False)
 
     with database.reading() as session:
-        run = session.execute(select(Run.id).where(Run.calibrates == first).limit(1)).scalar_one()
+        run = session.execute(select(Run.id).where(Run.calibrates == first.id).limit(1)).scalar_one()
     control.cancel(database, run)
-    assert unfinished(database, images, working) is None
-    second = calibrated(context, working, images)
-    assert found(database, second).state is CalibrationState.READY
-    assert unfinished(database, images, working) is None
-
-
-def test_a_sample_that_a_budget_allowed_is_taken_up(context: Context, working: ChosenNetwork) -> None:
-    images = knowable(context, working, 30)
-    used = images.sample(12, SMALL.seed)
-    first = enqueue_calibration(context.database, used, working, Solver.LOCAL, SMALL, 7).id
-    assert unfinished(context.database, images, working, budget_us=7) == first
+    second = ask()
+    assert second.created
+    work_off(context, Message(Task.PLAN_CALIBRATION, second.id))
+    assert found(database, second.id).state is CalibrationState.READY
+    assert ask().created
 
 
 def test_its_runs_have_the_temperature_of_its_images(context: Context, working: ChosenNetwork) -> None:
@@ -280,6 +279,7 @@ def test_the_same_key_is_the_same_run_whatever_was_calibrated_since(
 def test_a_run_that_failed_fails_its_calibration(context: Context, working: ChosenNetwork) -> None:
     database = context.database
     calibration = enqueue_calibration(database, knowable(context, working, 5), working, Solver.LOCAL, SMALL)
+    plan_calibration(context, calibration.id)
     with database.transaction() as session:
         damaged = select(Batch.id).order_by(Batch.id).limit(1).scalar_subquery()
         changed = update(BatchImages).where(BatchImages.batch_id == damaged)
@@ -299,6 +299,10 @@ def test_it_waits_for_all_of_its_runs_and_needs_no_hint(
     calibration = enqueue_calibration(
         database, knowable(context, working, 5), working, Solver.LOCAL, SMALL
     ).id
+    with database.transaction() as session:
+        now = database.now(session)
+        assert claims.claim(session, Calibration, calibration, now=now, lease_s=60) is None
+    work_one(context, outbox, Message(Task.PLAN_CALIBRATION, calibration))
     with database.transaction() as session:
         now = database.now(session)
         assert claims.claim(session, Calibration, calibration, now=now, lease_s=60) is None
@@ -363,7 +367,7 @@ def test_bad_input_leaves_nothing(context: Context, working: ChosenNetwork) -> N
     for images, grid, error, message in cases:
         with pytest.raises(error, match=message):
             enqueue_calibration(context.database, images, working, Solver.LOCAL, grid)
-    for table in (Calibration, Run, Batch, SampleSet):
+    for table in (Calibration, CalibrationPlan, TrainingSet, Run, Batch, SampleSet):
         assert rows(context.database, table) == 0
 
 
@@ -402,7 +406,8 @@ def test_images_in_both_sets_are_found() -> None:
     mixed = replace(others, images=np.concatenate([others.images[:5], some.images[[7, 3]]]))
     with pytest.raises(ImageError, match=r"2 of the 20 images.*image 3.*--allow-overlap"):
         enqueue.refuse_shared_images(some, mixed)
-    assert overlap.shared_images(overlap.digests(mixed.images), overlap.digests(some.images)) == [5, 6]
+    digests = [image_digests.digests(each.images) for each in (mixed, some)]
+    assert image_digests.shared_images(*digests) == [5, 6]
 
 
 def test_images_the_network_was_trained_on_are_counted(context: Context, working: ChosenNetwork) -> None:
@@ -425,6 +430,8 @@ def test_images_the_network_was_trained_on_are_counted(context: Context, working
         session.execute(update(Network).values(training_set_id=held))
     with context.database.reading() as session:
         assert enqueue.count_trained_on(session, working.id, images) == 3
+    calibration = found(context.database, calibrated(context, working, images.limit(9)))
+    assert (calibration.measured or {})["trained_on"] == 2
 
 
 def test_calibrating_runs_are_ordinary_runs(context: Context, working: ChosenNetwork) -> None:
@@ -446,5 +453,5 @@ def test_the_command_line_enqueues_and_returns(
     with Stack(load(), children=()):  # a broker alone
         queued = json.loads(cli("networks", "calibrate", "digits", *options))
     assert found(context.database, queued["calibration_id"]).state is CalibrationState.WAITING
-    work_off(context, Message(Task.DISPATCH))
+    work_off(context, Message(Task.PLAN_CALIBRATION, queued["calibration_id"]))
     assert found(context.database, queued["calibration_id"]).state is CalibrationState.READY

@@ -17,9 +17,9 @@ from producer.api.routes.submissions.options import Text, parameter_fields
 from producer.context import AppContext
 from producer.networks.choose import find_network
 from producer.runs import dry_runs
-from producer.runs.batch_size import REMOTE_BATCH_SIZE
 from producer.runs.dry_runs import DryRunSummary
 from schema.parameters import MAX_BATCH_SIZE, Parameters, Solver, fields_of
+from schema.parameters.batch_sizes import REMOTE_BATCH_SIZE
 
 router = APIRouter(route_class=PooledRoute, tags=["runs"])
 

@@ -185,14 +185,8 @@ ScheduledRun = create_model(
 )
 
 
-def from_json(body: bytes) -> RunBody:
-    """Return the JSON object ``body``; raise ParameterError that names each wrong field."""
-    try:
-        values = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise ParameterError(f"the body is not valid JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise ParameterError('the body must be a JSON object: {"images": [...], "network": "digits"}')
+def from_json(values: dict[str, Any]) -> RunBody:
+    """Return the body of ``values``; raise ParameterError that names each wrong field."""
     try:
         return _Request.model_validate(values)
     except ValidationError as error:

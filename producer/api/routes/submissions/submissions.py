@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter
 from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
@@ -21,36 +21,22 @@ from producer.api.live.links import links
 from producer.api.load.routing import PooledRoute
 from producer.api.models.runs import SubmittedRun
 from producer.api.routes.submissions import options, uploads
+from producer.api.routes.submissions.bodies import IdempotencyKey, own_key, parse_json, unsupported
 from producer.api.routes.submissions.options import RunBodyOptions
 from producer.context import AppContext
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
 from producer.runs import queries
 from producer.webhooks.addresses import check_url
-from schema.errors import IdempotencyConflict, ParameterError, RequestRefused
+from schema.errors import IdempotencyConflict, ParameterError
 from schema.states import RunState
 
 router = APIRouter(route_class=PooledRoute, tags=["runs"])
 
-# Bytes. Parsing them and making an array of them stops all other threads of Python for 0.1 s.
-MAX_JSON = 4_000_000
-_JSON_OBJECTS = 25  # bytes of Python objects for each byte of JSON: an empty list is 3 bytes, and 64 + 8
-_MAX_KEY = 200
-
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        min_length=1,
-        max_length=_MAX_KEY,
-        pattern=r"^[!-~]+$",
-        description="Makes retries safe: the same key and request return the existing run.",
-    ),
-]
-
 
 def carries_images(method: str, path: str) -> bool:
     """Return whether a request with ``method`` to ``path`` sends images, so that its body may be large."""
-    return method == "POST" and path in ("/v1/runs", "/v1/networks", "/submit")
+    return method == "POST" and path in ("/v1/runs", "/v1/networks", "/v1/calibrations", "/submit")
 
 
 @router.post(
@@ -81,39 +67,18 @@ async def submit_run(
         return await service.pools.writes.run(_from_json, service, caller, body, idempotency_key)
     if kind == "multipart/form-data":
         return await _from_form(request, service, caller, idempotency_key)
-    raise RequestRefused(
-        f"the content type {kind!r:.100} is not supported",
-        415,
-        "send multipart/form-data with files called `images`, or application/json",
-    )
+    raise unsupported(kind)
 
 
 def _from_json(service: Service, caller: Caller, body: bytes, key: str | None) -> JSONResponse:
-    if len(body) > MAX_JSON:
-        raise RequestRefused(
-            f"{len(body) / 1e6:.1f} MB of JSON; at most {MAX_JSON / 1e6:g} MB",
-            413,
-            "send that many images as a .npy or .npz file in a form",
-        )
-    _refuse_spent(service, caller, key)
+    limits.refuse_spent(service.database, caller, key)
     with service.decoded.account() as take:
-        take(_JSON_OBJECTS * len(body))
-        sent = options.from_json(body)
+        sent = options.from_json(parse_json(body, take))
         if sent.uri is not None:
             images = uploads.read_uri(sent.uri, sent, service.api, take)
         else:
             images = uploads.read_numbers(sent)
         return _respond(service, enqueue(service, caller, images, sent, key))
-
-
-def _refuse_spent(service: Service, caller: Caller, key: str | None) -> None:
-    """Raise RequestRefused (429) if the caller has no images left today: before images are decoded.
-
-    A request with an idempotency ``key`` may be a repetition, which costs nothing.
-    """
-    if key is None and caller.limits.images_per_day is not None:
-        with service.database.reading() as session:
-            limits.refuse_spent(session, caller, service.database.now(session))
 
 
 async def _from_form(request: HttpRequest, service: Service, caller: Caller, key: str | None) -> JSONResponse:
@@ -134,7 +99,7 @@ def enqueue_parts(
         raise ParameterError(
             "a form has either a `uri` or one file or more called `images`, and at most one called `labels`"
         )
-    _refuse_spent(service, caller, key)
+    limits.refuse_spent(service.database, caller, key)
     with service.decoded.account() as take:
         if sent.uri is not None:
             images = uploads.read_uri(sent.uri, sent, service.api, take)
@@ -178,13 +143,13 @@ def enqueue(
         now = service.database.now(session)
         limits.count_run(session, caller, run, len(images.images), request.solver, now=now)
 
-    own_key = None if key is None else _own_key(caller, key)
+    key_of_owner = None if key is None else own_key(caller, key)
     try:
         run, _ = jobs.submit(
             AppContext(service.settings, service.database),
             request,
             images,
-            own_key,
+            key_of_owner,
             choose_network=service.networks.choose,
             submission={
                 "owner_id": caller.owner_id,
@@ -195,13 +160,8 @@ def enqueue(
             notify=service.notifier.notify,
         )
     except IdempotencyConflict as error:  # its key is shown as the caller chose it
-        raise IdempotencyConflict(str(error).replace(repr(own_key), repr(key)), error.fields) from None
+        raise IdempotencyConflict(str(error).replace(repr(key_of_owner), repr(key)), error.fields) from None
     return run
-
-
-def _own_key(caller: Caller, key: str) -> str:
-    """Return ``key`` with the caller's name: two callers may choose the same key for different runs."""
-    return key if caller.owner_id is None else f"{caller.name}/{key}"
 
 
 def _named(body: RunBodyOptions) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -25,7 +25,6 @@ from starlette.datastructures import FormData, UploadFile
 from producer.api.core.errors import printable
 from producer.api.core.settings import ApiSettings
 from producer.api.load.memory import Take
-from producer.api.routes.submissions.options import RunBody
 from producer.images.idx import find_labels_file
 from producer.images.imageset import DataOrigin, ImageSet
 from producer.images.labels import to_labels
@@ -62,6 +61,22 @@ class Reading(Protocol):
     @property
     def part(self) -> str | None:
         """Return the set of images in an .npz file, or None."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Return what is done to each image."""
+
+
+class Numbers(Protocol):
+    """Images and labels as numbers, and what is done to each image."""
+
+    @property
+    def images(self) -> list[Any] | None:
+        """Return rows of pixels of each image."""
+
+    @property
+    def labels(self) -> list[Any] | None:
+        """Return a label for each image, or None."""
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -133,10 +148,10 @@ def read_files(
     return replace(read, name=name, sources=sources, origin=_sent(name))
 
 
-def read_numbers(request: RunBody) -> ImageSet:
+def read_numbers(request: Numbers) -> ImageSet:
     """Return the images in the JSON body ``request``; raise ImageError if pixels or labels are invalid."""
     pixels = to_pixels(_array(request.images, "images"), "images")
-    pixels = request.request().preprocessing.apply_to_all(pixels, Changes())
+    pixels = request.preprocessing.apply_to_all(pixels, Changes())
     labels = None
     if request.labels is not None:
         labels = to_labels(_array(request.labels, "labels"), len(pixels), "labels")

@@ -12,6 +12,7 @@ from producer.dashboard.web.tables import Button, Cell, Mark, PageTable
 from producer.dashboard.web.visit import Visit
 from producer.networks import naming, queries
 from producer.networks.queries import NetworkSummary
+from producer.reports.calibration import state_text
 from schema.errors import ParameterError
 from schema.quantities import count_text
 
@@ -20,7 +21,7 @@ def show(visit: Visit) -> Response:
     """Show all networks and calibrations for ``visit``."""
     with visit.database.reading() as session:
         networks = queries.networks(session)
-        fitted = [each for one in networks for each in calibrations.of_network(session, one.network_id)]
+        fitted = calibrations.list_calibrations(session)
     is_admin = visit.visitor.is_admin
     columns = ("network", "state", "images", "classes", "origin", "held-out accuracy", "default", "created")
     listings = [
@@ -33,7 +34,7 @@ def show(visit: Visit) -> Response:
         ),
         PageTable(
             title="Calibrations",
-            caption="parameters fitted on labelled images, by network",
+            caption="parameters fitted on labelled images, newest first",
             columns=("id", "network", "solver", "state", "images", "accuracy", "parameters", "finished"),
             rows=[_calibration(each) for each in fitted],
             empty="No calibration yet: annealq networks calibrate NETWORK DATA.",
@@ -85,7 +86,7 @@ def _calibration(calibration: CalibrationSummary) -> list[Cell]:
         str(calibration.calibration_id),
         calibration.network,
         calibration.solver,
-        Mark(calibration.state, "wrong") if calibration.error else calibration.state,
+        Mark(state_text(calibration), "wrong") if calibration.error else state_text(calibration),
         f"{count_text(calibration.images, 'image')} of {calibration.name}",
         "" if calibration.accuracy is None else f"{calibration.accuracy:.2%}",
         calibration.error or json.dumps(calibration.parameters or {}, sort_keys=True),

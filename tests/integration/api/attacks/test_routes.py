@@ -73,6 +73,7 @@ RULES = {
             *("GET /metrics", "GET /v1/me", "GET /v1/runs", "GET /v1/deliveries"),
             *("GET /v1/dry-runs/{dry_run}", "GET /v1/plan"),
             *("GET /v1/networks", "GET /v1/networks/{name}"),
+            *("GET /v1/calibrations", "GET /v1/calibrations/{calibration}"),
             *("GET /v1/embeddings", "GET /v1/embeddings/{embedding}"),
             *("GET /", "GET /runs/parts", "GET /solvers", "GET /embeddings/{embedding:int}.png"),
             *("GET /compare", "GET /submit", "GET /networks", "GET /workers", "GET /workers/parts"),
@@ -83,6 +84,7 @@ RULES = {
     **dict.fromkeys(
         (
             "POST /v1/runs",
+            "POST /v1/calibrations",
             "POST /v1/dry-runs",
             "POST /v1/webhooks/test",
             "POST /runs",
@@ -125,7 +127,7 @@ RULES = {
     ),
 }
 # Allowed callers of these learn that there is no such thing, of which they may know.
-NAMES_NOTHING = re.compile(r"\{(name|dry_run|code|file|digest|embedding|chip|suffix)[:}]")
+NAMES_NOTHING = re.compile(r"\{(name|dry_run|calibration|code|file|digest|embedding|chip|suffix)[:}]")
 # A program is started, or figures are drawn: tests of the pages send these for callers who see the run.
 COSTLY = ("GET /runs/{run:int}/images/{image:int}/energies.svg", "GET /runs/{run:int}/report.html")
 UNKNOWN, FORBIDDEN, MISSING = 401, 403, 404
@@ -190,7 +192,7 @@ def test_each_caller_may_do_what_its_key_permits_and_nothing_else(
         filled = re.sub(r"\{delivery(:int)?\}", str(message), filled)
         filled = re.sub(r"\{image(:int)?\}", "0", filled)
         filled = filled.replace("/v1/events", f"/v1/events?run={run}")
-        filled = re.sub(r"\{(embedding|chip|dry_run)(:int)?\}", "999", filled)
+        filled = re.sub(r"\{(embedding|chip|dry_run|calibration)(:int)?\}", "999", filled)
         filled = re.sub(r"\{\w+(:str)?\}", "nothing", filled)
         for name, kind in CALLERS.items():
             expected = refusal(route, needs, kind)

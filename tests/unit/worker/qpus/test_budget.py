@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer.calibration.budget import SettingCost, affordable_images
 from schema.errors import ParameterError
+from worker.qpus.budget import SettingCost, affordable_images
 
 SETTINGS = st.lists(
     st.builds(SettingCost, st.integers(1, 300), st.floats(1_000, 40_000)), min_size=1, max_size=12

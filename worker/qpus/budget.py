@@ -1,4 +1,4 @@
-"""Plans a calibration on qubits: how many images of the validation set a budget of QPU time suffices for.
+"""How many images of its validation set a calibration on qubits can use within its budget of QPU time.
 
 All settings are compared on the same images, so that the differences between them have small errors.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from schema.errors import ParameterError
 
-DEFAULT_US = 2_000_000  # of QPU time: some cents to dollars
 # The rest is for problems that are sent again, and for charges above the estimates.
 _PLANNED = 0.9
 _FEWEST = 10  # images: fewer say nothing
@@ -54,6 +56,14 @@ def affordable_images(settings: Sequence[SettingCost], budget_us: int, available
             f"settings: raise it to {least_us / 1e6:.3g} s or more, or compare fewer settings or reads"
         )
     return low
+
+
+def draw(available: int, count: int, seed: int) -> NDArray[np.intp]:
+    """Return the indices of ``count`` of ``available`` images, ascending, drawn with ``seed``.
+
+    Those of a smaller count are among those of a larger one.
+    """
+    return np.sort(np.random.default_rng(seed).permutation(available)[:count])
 
 
 def _total_us(settings: Sequence[SettingCost], images: int) -> float:
