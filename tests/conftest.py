@@ -60,7 +60,7 @@ def postgresql() -> Iterator[str]:
         if os.environ.get("ANNEALQ_TEST_REQUIRE_POSTGRESQL"):
             pytest.fail("PostgreSQL is required here, and neither initdb nor a server's URL was found")
         pytest.skip("no PostgreSQL: install it, or set ANNEALQ_TEST_DATABASE_URL")
-    folder = Path(tempfile.mkdtemp(prefix="annealq-pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="annealq-pg-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")))
     try:
         with _server(binaries, folder):
             yield f"postgresql+psycopg://postgres@/postgres?host={folder}"
@@ -74,7 +74,7 @@ def own_server() -> Iterator[tuple[_server, str]]:
     binaries = _postgresql_binaries()
     if binaries is None:
         pytest.skip("no PostgreSQL on this machine")
-    folder = Path(tempfile.mkdtemp(prefix="annealq-pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="annealq-pg-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")))
     try:
         with _server(binaries, folder) as server:
             url = f"postgresql+psycopg://postgres@/postgres?host={folder}"

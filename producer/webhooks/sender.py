@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 
 import httpx
 from cachetools import TTLCache
@@ -73,7 +74,7 @@ class WebhookSender:
 
     def client(self) -> httpx.AsyncClient:
         """Return an HTTP client without proxies, which would resolve names again."""
-        return httpx.AsyncClient(trust_env=False, verify=ssl.create_default_context())
+        return httpx.AsyncClient(trust_env=False, verify=_tls())
 
     async def wait(self) -> None:
         """Wait for all attempts that have started."""
@@ -187,3 +188,9 @@ def _judged(status: int) -> DeliveryResult:
         return DeliveryResult("the receiver has unsubscribed (410)", is_final=True, status=status)
     what = "redirects are not followed" if 300 <= status < 400 else "expected 2xx"
     return DeliveryResult(f"the receiver answered {status}; {what}", status=status)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Return the context of all connections of this process: loading certificates takes 30 ms."""
+    return ssl.create_default_context()
