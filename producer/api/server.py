@@ -22,6 +22,8 @@ from producer.api.load.connections import (
 from schema.errors import StackError
 
 _GRACE_S = 5
+_ACCEPTED_AT_ONCE = 64  # connections; then it is the turn of those that are open
+_ARRIVING = 2_048  # connections that the system holds until they are accepted
 
 
 class Server(uvicorn.Server):
@@ -48,6 +50,7 @@ class Server(uvicorn.Server):
                 log_config=None,  # `producer.api.core.logs`
                 access_log=False,
                 server_header=False,
+                backlog=_ACCEPTED_AT_ONCE,
                 timeout_keep_alive=ceil(limits.idle_s),
                 timeout_graceful_shutdown=_GRACE_S,
             )
@@ -58,6 +61,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if not self.started:
             return
+        self._listening.listen(_ARRIVING)  # asyncio has one number for both
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(QuietErrors())
         self._sweeping = loop.create_task(self._connections.sweep())

@@ -13,7 +13,7 @@ import resource
 import socket
 import struct
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
@@ -34,6 +34,9 @@ class _Phase(Enum):
     HEAD = auto()
     REQUEST = auto()
     CLOSING = auto()
+
+
+_WAITING = frozenset((_Phase.IDLE, _Phase.HEAD))
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,9 @@ class Connections:
         self.limits = limits
         self._open: dict[LimitedProtocol, None] = {}
         self._by_address: Counter[str] = Counter()
+        # Those that wait, in the order in which they began to: by address, and of all addresses at None. A
+        # search through all connections at each new one would stop everything else while many arrive.
+        self._waiting: defaultdict[str | None, dict[LimitedProtocol, None]] = defaultdict(dict)
 
     def add(self, connection: LimitedProtocol) -> bool:
         """Add ``connection``, if there is room or another one makes room; return whether it may stay."""
@@ -73,27 +79,39 @@ class Connections:
             return False
         self._open[connection] = None
         self._by_address[address] += 1
+        self.order(connection)
         return True
+
+    def order(self, connection: LimitedProtocol) -> None:
+        """Note that ``connection``, which was added, has entered another phase just now."""
+        if connection not in self._open:
+            return
+        self._stop_waiting(connection)
+        if connection.phase in _WAITING:
+            self._waiting[None][connection] = self._waiting[connection.address][connection] = None
 
     def remove(self, connection: LimitedProtocol) -> None:
         """Forget ``connection``, which may have been refused."""
         if self._open.pop(connection, 0) is None:
+            self._stop_waiting(connection)
             self._by_address[connection.address] -= 1
             if not self._by_address[connection.address]:
                 del self._by_address[connection.address]
 
     def _make_room(self, address: str | None) -> bool:
-        waiting = [
-            each
-            for each in self._open
-            if each.phase in (_Phase.IDLE, _Phase.HEAD) and address in (None, each.address)
-        ]
-        if not waiting:
+        oldest = next(iter(self._waiting.get(address, ())), None)
+        if oldest is None:
             return False
-        oldest = min(waiting, key=lambda each: each.since)
         self.remove(oldest)
         oldest.end()
         return True
+
+    def _stop_waiting(self, connection: LimitedProtocol) -> None:
+        for key in (None, connection.address):
+            waiting = self._waiting[key]
+            waiting.pop(connection, None)
+            if not waiting:
+                del self._waiting[key]
 
     async def sweep(self) -> None:
         """Close connections that wait too long, until cancelled."""
@@ -129,7 +147,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.phase is _Phase.CLOSING:
             return
         if self.phase is _Phase.IDLE:
-            self.phase, self.since = _Phase.HEAD, time.monotonic()
+            self._enter(_Phase.HEAD)
         is_head = self.phase is _Phase.HEAD and not self._is_message_open
         super().data_received(data)
         if is_head and self.phase is _Phase.HEAD:
@@ -138,7 +156,8 @@ class LimitedProtocol(HttpToolsProtocol):
                 self.end(b"431 Request Header Fields Too Large")
 
     def on_headers_complete(self) -> None:
-        self.phase, self._head_bytes, self._is_message_open = _Phase.REQUEST, 0, True
+        self._enter(_Phase.REQUEST)
+        self._head_bytes, self._is_message_open = 0, True
         super().on_headers_complete()
         self.cycle.transport = _Lingering(self)  # type: ignore[assignment] # all that a cycle uses of it
 
@@ -149,7 +168,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.phase is _Phase.REQUEST and self.cycle.response_complete:
-            self.phase, self.since = _Phase.IDLE, time.monotonic()
+            self._enter(_Phase.IDLE)
 
     def pause_writing(self) -> None:
         self._stalled_at = time.monotonic()
@@ -158,6 +177,10 @@ class LimitedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self._stalled_at = None
         super().resume_writing()
+
+    def _enter(self, phase: _Phase) -> None:
+        self.phase, self.since = phase, time.monotonic()
+        self.registry.order(self)
 
     def check(self, now: float) -> None:
         """Close the connection if it has waited too long at ``now``."""
@@ -178,7 +201,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if status is not None and not self.transport.is_closing():
             head = b"HTTP/1.1 " + status + b"\r\n" + headers
             self.transport.write(head + b"Connection: close\r\nContent-Length: 0\r\n\r\n")
-        self.phase, self.since = _Phase.CLOSING, time.monotonic()
+        self._enter(_Phase.CLOSING)
         self.transport.close()
 
     def linger(self) -> None:
@@ -189,7 +212,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if not self._is_message_open or self.transport.is_closing() or not self.transport.can_write_eof():
             self.transport.close()
             return
-        self.phase, self.since = _Phase.CLOSING, time.monotonic()
+        self._enter(_Phase.CLOSING)
         self.transport.write_eof()
 
 

@@ -81,6 +81,27 @@ def test_one_that_waits_makes_room(small: Attacked) -> None:
         connection.close()
 
 
+def is_served(connection: socket.socket) -> bool:
+    """Send a request, and return whether a whole answer comes."""
+    connection.sendall(head("GET", "/healthz"))
+    answer = b""
+    while not answer.endswith(b"}"):
+        answer += (part := connection.recv(1_000))
+        if not part:
+            return False
+    return answer.startswith(b"HTTP/1.1 200")
+
+
+def test_the_one_that_has_waited_longest_makes_room(small: Attacked) -> None:
+    with contextlib.ExitStack() as stack:
+        used, silent, other, _ = (stack.enter_context(small.connect()) for _ in range(4))
+        for _ in range(2):  # new ones that come between two requests
+            assert is_served(used)
+            stack.enter_context(small.connect()).sendall(b"GET /")
+        assert (silent.recv(100), other.recv(100)) == (b"", b"")
+        assert is_served(used)
+
+
 def test_where_none_waits_the_next_is_refused(small: Attacked) -> None:
     more = ("Content-Type: application/json", "Content-Length: 9", "Expect: 100-continue")
     with contextlib.ExitStack() as stack:
