@@ -1,7 +1,8 @@
 """API keys: who sends a request, and what its owner may do.
 
 keys.py            add, rotate, expire, revoke and identify keys of owners
-listing.py         owners and keys for display
+owners.py          owners: shown, and changed
+listing.py         keys for display
 sessions.py        browsers that are logged in to the pages
 last_use.py        a thread that writes when keys and sessions were used
 failed_logins.py   wrong keys: logged, and limited by address

@@ -128,13 +128,16 @@ def add(
         NotFound: there is no owner whose runs it is to see.
     """
     if not _NAME.fullmatch(name):
-        raise ParameterError(f"key name {name!r}: use 1 to 64 letters, digits, dots, dashes or underscores")
+        raise ParameterError(
+            f"key name {name!r:.100}: use 1 to 64 letters, digits, dots, dashes or underscores", "name"
+        )
     secret = new_secret()
     with database.transaction() as session:
         if session.execute(select(Owner.id).where(Owner.name == name)).first():
             raise ParameterError(
                 f"a key {name!r} already exists: choose another name, or replace it with "
-                f"`annealq keys rotate {name}`"
+                f"`annealq keys rotate {name}`",
+                "name",
             )
         now = database.now(session)
         values = {

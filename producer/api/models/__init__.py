@@ -5,4 +5,5 @@ runs.py        runs, their results and their progress
 deliveries.py  messages to webhooks
 catalogue.py   networks, embeddings, calibrations and schedules
 service.py     the caller, keys and health
+owners.py      requests about owners of keys
 """

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable
 from typing import Any
 
-from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from producer.api.core.errors import InvalidFields, respond
+from producer.api.core.errors import respond
 from producer.api.core.run_permissions import check_own, check_seen
 from producer.api.core.service import Service
-from producer.api.keys import keys
 from producer.api.keys import listing as keys_listing
 from producer.api.keys.authentication import SESSION
-from producer.api.keys.keys import Caller, NewKey, Scope
-from producer.api.routes.runs.changes import RunChanges
-from producer.api.routes.runs.conflicts import new_budget_us
+from producer.api.keys.keys import Caller, Scope
+from producer.api.routes.page_actions import DeliveryPageActions, OwnerPageActions, change_run
 from producer.dashboard.views import (
     actions,
     change,
@@ -36,20 +31,14 @@ from producer.dashboard.views.images import ImagePages
 from producer.dashboard.views.lists import chips, networks, schedules, solvers, workers
 from producer.dashboard.views.lists.deliveries import DeliveryPages
 from producer.dashboard.views.lists.keys import KeyPages
+from producer.dashboard.views.lists.owners import OwnerPages
 from producer.dashboard.views.run import RunPages
 from producer.dashboard.views.run_parts import RunCaches
 from producer.dashboard.web.renderings import Renderings
 from producer.dashboard.web.site import Route, Site
-from producer.dashboard.web.visit import Visit
 from producer.dashboard.web.visitor import Door, Visitor
 from producer.enqueued import Enqueued
-from producer.runs import control, prune
-from producer.webhooks import deliveries
 from producer.webhooks import listing as deliveries_listing
-from producer.webhooks.addresses import check_url
-from producer.webhooks.listing import DeliverySummary, PastAttempt
-from schema.database import Database
-from schema.errors import ParameterError, RequestRefused
 
 Enqueue = Callable[[Service, Caller, list[tuple[str, UploadFile | str]], str | None], Enqueued]
 _MAX_FILES = 10_001
@@ -69,7 +58,7 @@ def dashboard(service: Service, enqueue: Enqueue) -> Site:
 
         def perform(run: int, action: str, **options: Any) -> None:
             check_own(service.database, caller, run)
-            _change(service, caller, run, action, **options)
+            change_run(service.database, caller, run, action, **options)
             service.notifier.notify()
 
         def send(parts: list[tuple[str, UploadFile | str]], key: str) -> int:
@@ -89,8 +78,11 @@ def dashboard(service: Service, enqueue: Enqueue) -> Site:
 def _routes(service: Service) -> list[Route]:
     caches = RunCaches()
     run_pages, image_pages = RunPages(caches), ImagePages(caches)
-    key_pages = KeyPages(keys_listing.summaries, _KeyChanges())
-    delivery_pages = DeliveryPages(deliveries_listing.summaries, _DeliveryActions(service))
+    webhooks = service.database, service.api.webhook_private
+    actions_of_owners = OwnerPageActions(*webhooks)
+    key_pages = KeyPages(keys_listing.summaries, actions_of_owners.add)
+    owner_pages = OwnerPages(actions_of_owners)
+    delivery_pages = DeliveryPages(deliveries_listing.summaries, DeliveryPageActions(*webhooks))
     here = "/runs/{run:int}"
     return [
         Route("GET", "/", runs.show),
@@ -115,8 +107,10 @@ def _routes(service: Service) -> list[Route]:
         Route("POST", "/deliveries/{delivery:int}/redeliver", delivery_pages.send_again),
         Route("GET", "/keys", key_pages.show),
         Route("POST", "/keys", key_pages.add),
-        Route("GET", "/keys/{name:str}/{act:str}", key_pages.ask),
-        Route("POST", "/keys/{name:str}/{act:str}", key_pages.act),
+        Route("GET", "/keys/{name:str}", owner_pages.show),
+        Route("POST", "/keys/{name:str}", owner_pages.change),
+        Route("GET", "/keys/{name:str}/{act:str}", owner_pages.ask),
+        Route("POST", "/keys/{name:str}/{act:str}", owner_pages.act),
         Route("GET", here, run_pages.show),
         Route("GET", f"{here}/parts", run_pages.update),
         Route("GET", f"{here}/report.html", run.report),
@@ -130,75 +124,3 @@ def _routes(service: Service) -> list[Route]:
         Route("GET", f"{here}/{{act:str}}", actions.ask),
         Route("POST", f"{here}/{{act:str}}", actions.act),
     ]
-
-
-class _KeyChanges:
-    """What the page of keys does."""
-
-    def add(
-        self, database: Database, name: str, scope: str, all_runs: bool, lifetime: timedelta | None
-    ) -> NewKey:
-        return keys.add(database, name, Scope(scope), all_runs=all_runs, lifetime=lifetime)
-
-    def rotate(self, database: Database, name: str, grace: timedelta, lifetime: timedelta | None) -> NewKey:
-        return keys.rotate(database, name, grace, lifetime)
-
-    def revoke(self, database: Database, name: str, prefix: str | None) -> int:
-        return keys.revoke(database, name, prefix)
-
-
-@dataclass(frozen=True)
-class _DeliveryActions:
-    """What the pages of messages to webhooks do."""
-
-    service: Service
-
-    def find(self, visit: Visit, number: int) -> tuple[DeliverySummary, list[PastAttempt], str]:
-        with self.service.database.reading() as session:
-            found = deliveries_listing.summary(session, number, visit.visitor.only)
-            tries = deliveries_listing.attempts(session, number)
-            return found, tries, deliveries_listing.body(session, number)
-
-    def redeliver(self, visit: Visit, number: int) -> None:
-        found, *_ = self.find(visit, number)
-        if not visit.visitor.is_admin and found.owner != visit.visitor.name:
-            message = f"message {number} is not one of key {visit.visitor.name!r}"
-            raise RequestRefused(message, 403, "log in with a key of its owner, or one of scope admin")
-        deliveries.redeliver(self.service.database, number)
-
-    def send_test(self, visit: Visit, url: str | None) -> int:
-        caller: Caller = visit.request.state.caller
-        if caller.owner_id is None:
-            raise ParameterError(
-                "a test message is signed with the secret of a key's owner: log in with a key"
-            )
-        if url is not None:
-            check_url(url, allow_private=self.service.api.webhook_private)
-        return deliveries.send_test(self.service.database, caller.name, url)
-
-
-def _change(
-    service: Service,
-    caller: Caller,
-    run: int,
-    action: str,
-    *,
-    budget_s: float | None = None,
-    at_once: bool = False,
-    changes: Mapping[str, Any] | None = None,
-) -> None:
-    if changes is not None:
-        try:
-            made = RunChanges.model_validate(dict(changes)).made_by(caller)
-        except ValidationError as error:
-            raise InvalidFields(error.errors(), "body") from None
-        control.change_run(service.database, run, made)
-    elif action == "pause":
-        control.pause(service.database, run)
-    elif action == "cancel":
-        control.cancel(service.database, run)
-    elif action == "delete":
-        prune.delete_run(service.database, run)
-    else:
-        budget_us = None if budget_s is None else new_budget_us(caller, budget_s)
-        control.resume(service.database, run, budget_us, at_once=at_once)

@@ -22,8 +22,21 @@ function showZone() {
   }
 }
 
-document.addEventListener("DOMContentLoaded", localiseTimes);
-document.addEventListener("DOMContentLoaded", showZone);
+function offerCopies() {
+  if (!navigator.clipboard) return; // a page that is not from this machine and not encrypted
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    const status = button.parentElement.querySelector("[role=status]");
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent).then(
+        () => { status.textContent = "Copied."; },
+        () => { status.textContent = "The browser does not allow it: select the text."; },
+      );
+    });
+  }
+}
+
+for (const begin of [localiseTimes, showZone, offerCopies]) document.addEventListener("DOMContentLoaded", begin);
 document.addEventListener("htmx:after:swap", localiseTimes);
 document.addEventListener("htmx:before:request", (event) => {
   if (isHidden()) event.preventDefault(); // nobody looks: ask again when the page is visible

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from starlette.responses import Response
 
+from producer.dashboard.web.forms import seen_texts
 from producer.dashboard.web.visit import Visit
 from producer.runs import queries
 from schema.calendar.run_hours import RunHours
@@ -31,7 +32,7 @@ def send(visit: Visit) -> Response:
     visit.check_may_act()
     number = visit.number("run")
     values = {name: _clean(name, str(visit.form[name])) for name in _NAMES if name in visit.form}
-    changes = _changes(_seen(visit), values)
+    changes = _changes(seen_texts(visit, _NAMES) or _stored(visit)[1], values)
     try:
         visit.visitor.change(number, "change", changes=changes)
     except RequestRefused:
@@ -50,15 +51,6 @@ def _clean(name: str, text: str) -> str:
         if name == "window"
         else text.strip()
     )
-
-
-def _seen(visit: Visit) -> dict[str, str]:
-    """Return the texts that the visitor saw in the form: another one may have changed the run since."""
-    try:
-        seen = json.loads(str(visit.form["seen"]))
-        return {name: str(seen[name]) for name in _NAMES}
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return _stored(visit)[1]
 
 
 def _changes(seen: dict[str, str], values: dict[str, str]) -> dict[str, Any]:
@@ -118,7 +110,7 @@ def _form(visit: Visit, values: dict[str, str], error: InputError | StaleState |
         title=f"Change run {number}",
         here=f"{visit.root}/runs/{number}",
         values=stored | values,
-        seen=json.dumps(stored if error is None else _seen(visit)),
+        seen=json.dumps(seen_texts(visit, _NAMES) or stored),
         finished=run.state in FINISHED_RUNS,
         has_budget=visit.visitor.is_admin and Solver(run.solver).is_remote,
         now=now,

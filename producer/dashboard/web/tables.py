@@ -13,6 +13,7 @@ class Link:
 
     text: str
     address: str
+    about: str = ""  # for screen readers, instead of the text
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
+from urllib.parse import urlencode
 
 from sqlalchemy.orm import Session
 from starlette.responses import Response
@@ -47,10 +48,17 @@ class DeliveryRow(Protocol):
 
 
 class ReadDeliveries(Protocol):
-    """Returns the newest messages; those of some owners, and those before a number."""
+    """Returns the newest messages: of some owners, about a run, in a state, before a number."""
 
     def __call__(
-        self, session: Session, limit: int, *, before: int | None, owned_by: Collection[int] | None
+        self,
+        session: Session,
+        limit: int,
+        *,
+        before: int | None,
+        run: int | None,
+        state: DeliveryState | None,
+        owned_by: Collection[int] | None,
     ) -> Sequence[DeliveryRow]: ...
 
 
@@ -126,9 +134,14 @@ class DeliveryPages:
         )
 
     def _listing(self, visit: Visit, error: InputError | None) -> Response:
-        before = visit.asked_number("before")
+        before, run = visit.asked_number("before"), visit.asked_number("run")
+        state = visit.asked("state")
+        wanted = DeliveryState(state) if state in list(DeliveryState) else None
         with visit.database.reading() as session:
-            found = self._read(session, _PAGE, before=before, owned_by=visit.visitor.only)
+            found = self._read(
+                session, _PAGE, before=before, run=run, state=wanted, owned_by=visit.visitor.only
+            )
+        chosen = {name: value for name, value in (("state", wanted), ("run", run)) if value is not None}
         listing = PageTable(
             title="",
             caption="newest first",
@@ -137,14 +150,20 @@ class DeliveryPages:
                 *("next attempt", "created", ""),
             ),
             rows=[_row(each, may_act=visit.visitor.may_act) for each in found],
-            empty="No message yet: a run that is submitted with a webhook sends one when it ends.",
+            empty="No message matches."
+            if chosen
+            else "No message yet: a run that is submitted with a webhook sends one when it ends.",
         )
         return visit.render(
             "deliveries.html.j2",
             200 if error is None else 422,
             title="Deliveries",
             listing=listing,
-            older=f"/deliveries?before={found[-1].delivery_id}" if len(found) == _PAGE else None,
+            older=None
+            if len(found) < _PAGE
+            else "/deliveries?" + urlencode(chosen | {"before": found[-1].delivery_id}),
+            states=list(DeliveryState),
+            wanted={"state": wanted, "run": "" if run is None else run},
             url=str(visit.form.get("url", "")),
             error=error,
         )

@@ -1,25 +1,29 @@
-"""API keys, and what was used of their limits; admins add, rotate and revoke them."""
+"""API keys, and what was used of their limits; admins add owners with a first key."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
+from producer.dashboard.web import forms
 from producer.dashboard.web.tables import Cell, Link, Mark, PageTable
 from producer.dashboard.web.visit import Visit
-from schema.database import Database
-from schema.errors import InputError, NotFound, ParameterError, RequestRefused
-from schema.quantities import count_text
+from producer.webhooks.kinds import BY_DEFAULT, Kind
+from schema.errors import InputError, ParameterError, RequestRefused
 
-_SCOPES = ("submit", "read", "admin")
-_ACTIONS = ("rotate", "revoke")
-_GRACE_HOURS, _MOST_HOURS = 24.0, 8_760.0
-_MOST_DAYS = 36_500.0
+SCOPES = ("submit", "read", "admin")
+SETTINGS = (
+    *("scope", "all_runs", "sees", "requests_per_minute", "images_per_day", "qpu_s_per_day"),
+    *("webhook_url", "webhook_events"),
+)
+"""The fields of an owner, by the names that the API has for them."""
+
+_DAY = timedelta(days=1)
+_NEW = {"scope": "submit", "webhook_events": " ".join(BY_DEFAULT)}
 
 
 class KeyRow(Protocol):
@@ -44,6 +48,8 @@ class KeyRow(Protocol):
     @property
     def qpu_s_per_day(self) -> float | None: ...
     @property
+    def created_at(self) -> datetime: ...
+    @property
     def expires_at(self) -> datetime | None: ...
     @property
     def last_used_at(self) -> datetime | None: ...
@@ -63,87 +69,36 @@ class MadeKey(Protocol):
     def webhook_secret(self) -> str | None: ...
 
 
-class KeyChanges(Protocol):
-    """Makes and ends keys of owners; each function raises what `producer.api.keys.keys` says."""
-
-    def add(
-        self, database: Database, name: str, scope: str, all_runs: bool, lifetime: timedelta | None
-    ) -> MadeKey: ...
-    def rotate(
-        self, database: Database, name: str, grace: timedelta, lifetime: timedelta | None
-    ) -> MadeKey: ...
-    def revoke(self, database: Database, name: str, prefix: str | None) -> int: ...
-
-
 class KeyPages:
-    """Keys: ``read`` returns all of them at a time, ``changes`` makes and ends them."""
+    """Keys: ``read`` returns all of them at a time; ``add`` adds an owner from the body of POST /v1/keys."""
 
-    def __init__(self, read: Callable[[Session, datetime], Sequence[KeyRow]], changes: KeyChanges) -> None:
-        self._read, self._changes = read, changes
+    def __init__(
+        self,
+        read: Callable[[Session, datetime], Sequence[KeyRow]],
+        add: Callable[[Mapping[str, Any]], MadeKey],
+    ) -> None:
+        self._read, self._add = read, add
 
     def show(self, visit: Visit) -> Response:
         """Show all keys to an admin, and to others those of the owner of ``visit``."""
-        return self._listing(visit, None)
+        return self._listing(visit, _NEW, None)
 
     def add(self, visit: Visit) -> Response:
         """Add the owner in the form of ``visit`` with its first key, and show that once."""
         visit.check_may_act(admin=True)
+        texts = forms.sent_texts(visit, ("name", "expires_in", *SETTINGS))
         try:
-            scope = str(visit.form.get("scope", ""))
-            if scope not in _SCOPES:
-                raise ParameterError(f"scope {scope!r:.50} is not known: choose {', '.join(_SCOPES)}")
-            name = str(visit.form.get("name", "")).strip()
-            all_runs = visit.form.get("all_runs") == "yes"
-            made = self._changes.add(visit.database, name, scope, all_runs, _lifetime(visit))
+            values = typed_settings(texts, SETTINGS) | {"name": texts["name"]}
+            if (lifetime := lifetime_of(visit)) is not None:
+                values["expires_after_days"] = lifetime / _DAY
+            made = self._add(values)
         except RequestRefused:
             raise
         except InputError as error:
-            return self._listing(visit, error)
-        return _show_once(visit, made, "added")
+            return self._listing(visit, texts, error)
+        return show_once(visit, made, "added")
 
-    def ask(self, visit: Visit) -> Response:
-        """Ask whether keys of the owner in ``visit`` are to be replaced or revoked."""
-        visit.check_admin()
-        return self._ask(visit, None)
-
-    def act(self, visit: Visit) -> Response:
-        """Replace the keys of the owner in ``visit`` by a new one, which is shown once, or revoke them."""
-        visit.check_may_act(admin=True)
-        name, action = _asked(visit)
-        if action == "revoke":
-            prefix = str(visit.form.get("key", "")) or None
-            if prefix is not None and not prefix.isprintable():
-                raise NotFound(f"{name!r} has no key {prefix!r:.50}: choose one of the page")
-            count = self._changes.revoke(visit.database, name, prefix)
-            return visit.go("/keys", f"{count_text(count, 'key')} of {name} revoked")
-        try:
-            hours = _number(visit, "grace_hours", 0.0, _MOST_HOURS)
-            grace = timedelta(hours=_GRACE_HOURS if hours is None else hours)
-            made = self._changes.rotate(visit.database, name, grace, _lifetime(visit))
-        except ParameterError as error:
-            return self._ask(visit, error)
-        return _show_once(visit, made, "replaced")
-
-    def _ask(self, visit: Visit, error: InputError | None) -> Response:
-        name, action = _asked(visit)
-        with visit.database.reading() as session:
-            now = visit.database.now(session)
-            keys = [key for key in self._read(session, now) if key.name == name and key.state(now) == "valid"]
-        if not keys and action == "revoke":
-            raise NotFound(f"{name!r} has no valid key: the page of keys lists all of them")
-        return visit.render(
-            "ask_key.html.j2",
-            200 if error is None else 422,
-            title=f"{action.capitalize()} keys of {name}?",
-            name=name,
-            action=action,
-            chosen=visit.asked("key"),
-            keys=[key.prefix for key in keys],
-            grace_hours=f"{_GRACE_HOURS:g}",
-            error=error,
-        )
-
-    def _listing(self, visit: Visit, error: InputError | None) -> Response:
+    def _listing(self, visit: Visit, texts: Mapping[str, str], error: InputError | None) -> Response:
         is_admin = visit.visitor.is_admin
         with visit.database.reading() as session:
             now = visit.database.now(session)
@@ -157,9 +112,9 @@ class KeyPages:
         listing = PageTable(
             title="",
             caption="newest first; days are UTC",
-            columns=(*columns, "", "") if is_admin else columns,
-            rows=[[*_row(key, now), *(_links(key, now) if is_admin else ())] for key in keys],
-            empty="No key yet: annealq keys add NAME.",
+            columns=(*columns, "") if is_admin else columns,
+            rows=[_row(key, now, is_admin=is_admin) for key in keys],
+            empty="No key yet: add an owner below." if is_admin else "No key yet: annealq keys add NAME.",
         )
         return visit.render(
             "keys.html.j2",
@@ -167,55 +122,61 @@ class KeyPages:
             title="Keys",
             listing=listing,
             is_admin=is_admin,
-            scopes=_SCOPES,
-            values={name: str(visit.form.get(name, "")) for name in ("name", "scope", "expires_days")},
+            values={"name": "", "expires_in": "", **dict.fromkeys(SETTINGS, ""), **texts},
+            scopes=SCOPES,
+            kinds=list(Kind),
             error=error,
         )
 
 
-def _asked(visit: Visit) -> tuple[str, str]:
-    """Return owner and action of the path; raise NotFound for another action."""
-    name, action = visit.request.path_params["name"], visit.request.path_params["act"]
-    if action not in _ACTIONS or not name.isprintable():
-        raise NotFound(f"there is no page /keys/{name!r:.80}/{action!r:.80}")
-    return name, action
+def typed_settings(texts: Mapping[str, str], names: Sequence[str]) -> dict[str, Any]:
+    """Return the fields ``names`` of an owner from their ``texts``, as the JSON of the API has them.
+
+    Raises:
+        ParameterError: there is a webhook without any kind of messages.
+    """
+    values: dict[str, Any] = {}
+    for name in names:
+        text = texts[name]
+        if name == "all_runs":
+            values[name] = text == "yes"
+        elif name == "sees":
+            values[name] = text.replace(",", " ").split()
+        elif name == "webhook_events":
+            values[name] = _kinds(text.split(), has_webhook=bool(texts["webhook_url"]))
+        else:
+            values[name] = text if name == "scope" else text or None
+    return values
 
 
-def _show_once(visit: Visit, made: MadeKey, done: str) -> Response:
+def _kinds(names: Sequence[str], *, has_webhook: bool) -> list[str] | None:
+    if has_webhook and not names:
+        raise ParameterError("choose at least one kind of messages, or remove the address", "webhook_events")
+    return list(names) if names and set(names) != set(BY_DEFAULT) else None
+
+
+def lifetime_of(visit: Visit) -> timedelta | None:
+    """Return the time after which the key in the form of ``visit`` expires; None: never.
+
+    Raises:
+        ParameterError: it is not a length of time, or none at all.
+    """
+    lifetime = forms.duration(visit, "expires_in")
+    if lifetime is not None and not lifetime:
+        raise ParameterError("the key would have expired at once: give more than 0", "expires_in")
+    return lifetime
+
+
+def show_once(visit: Visit, made: MadeKey, done: str) -> Response:
+    """Show the key that was ``made``, which no other page does."""
     return visit.render("new_key.html.j2", title=f"A key of {made.name} was {done}", made=made)
 
 
-def _lifetime(visit: Visit) -> timedelta | None:
-    days = _number(visit, "expires_days", 0.001, _MOST_DAYS)
-    return None if days is None else timedelta(days=days)
-
-
-def _number(visit: Visit, name: str, least: float, most: float) -> float | None:
-    """Return the number ``name`` of the form of ``visit``, None without one; raise ParameterError."""
-    text = str(visit.form.get(name, "")).strip()
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not least <= value <= most:
-        words = name.replace("_", " in ")
-        raise ParameterError(f"{words}: {text!r:.50} is not a number from {least:g} to {most:,g}: correct it")
-    return value
-
-
-def _links(key: KeyRow, now: datetime) -> tuple[Cell, Cell]:
-    at = f"/keys/{key.name}"
-    revoke = Link("Revoke", f"{at}/revoke?key={key.prefix}") if key.state(now) == "valid" else None
-    return Link("Rotate", f"{at}/rotate"), revoke
-
-
-def _row(key: KeyRow, now: datetime) -> list[Cell]:
+def _row(key: KeyRow, now: datetime, *, is_admin: bool) -> list[Cell]:
     state = key.state(now)
     sees = "all" if key.all_runs or key.scope == "admin" else ", ".join(key.sees) or "its own"
-    return [
-        key.name,
+    cells: list[Cell] = [
+        Link(key.name, f"/keys/{key.name}") if is_admin else key.name,
         f"{key.prefix}_...",
         Mark(state, "right" if state == "valid" else "soft"),
         key.scope,
@@ -227,3 +188,4 @@ def _row(key: KeyRow, now: datetime) -> list[Cell]:
         key.last_used_at,
         key.expires_at,
     ]
+    return [*cells, Link("Change", f"/keys/{key.name}")] if is_admin else cells
