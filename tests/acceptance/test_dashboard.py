@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.acceptance.conftest import running_stack, show, wait_for
+from tests.browsers import opened_browser
 from tests.conftest import ROOT, annealq
 
 if TYPE_CHECKING:
@@ -25,24 +25,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Chrome]:
-    """Headless, with nothing that it would ask of the network by itself."""
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if binary is None or driver is None:
-        pytest.skip("no chromium and chromedriver on this machine")
-    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
-
-    monkeypatch.setenv("SE_AVOID_STATS", "true")
-    options = ChromeOptions()
-    options.binary_location = binary
-    quiet = ("background-networking", "component-update", "sync", "gpu", "quic")
-    for flag in ("headless", "no-sandbox", "no-first-run", *(f"disable-{name}" for name in quiet)):
-        options.add_argument(f"--{flag}")
-    options.add_argument(f"--user-data-dir={tmp_path / 'browser'}")
-    options.add_argument("--window-size=1200,900")
-    opened = Chrome(options, ChromeService(driver))
-    yield opened
-    opened.quit()
+def browser(tmp_path: Path) -> Iterator[Chrome]:
+    with opened_browser(tmp_path) as opened:
+        yield opened
 
 
 @contextmanager
