@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from schema.database import Database, refuse_newer
 from schema.database.transactions import mapping_driver_errors
 from schema.errors import DatabaseUnavailable, ParameterError
+from schema.tables.runs import REVISION
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -17,15 +18,20 @@ if TYPE_CHECKING:
 def upgrade(url: str, revision: str = "head") -> None:
     """Bring the database at ``url`` to ``revision``, from nothing or from any older one.
 
+    Alembic is not imported for a database that is at the head already, as it takes half a second.
+
     Raises:
         DatabaseTooNew: it is newer than this code; nothing was changed.
         DatabaseUnavailable, DatabaseFull: it cannot be opened, reached or written.
     """
-    from alembic import command
-
     database = Database(url)
     try:
-        refuse_newer(database.name, database.revision())
+        found = database.revision()
+        refuse_newer(database.name, found)
+        if (found, revision) == (REVISION, "head"):
+            return
+        from alembic import command
+
         _make_file(database)
         with mapping_driver_errors(database.name):
             command.upgrade(_config(url), revision)

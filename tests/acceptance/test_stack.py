@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,8 +66,11 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has 
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path, _sqlite_template: Path) -> Settings:
+    """Of a home whose database is there: migrations have their own tests."""
     home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    shutil.copy(_sqlite_template, home)
     return load(
         home=home,
         database_url=f"sqlite:///{quote(str(home / 'annealq.db'))}",
@@ -278,7 +282,6 @@ def test_a_second_owner_is_refused_and_changes_nothing(settings: Settings) -> No
 
 @pytest.mark.parametrize("content", ["", "no JSON", '{"pid": 1, "since": "2020-01-01T00:00:00+00:00"}'])
 def test_a_lock_file_without_its_lock_means_nothing(settings: Settings, content: str) -> None:
-    settings.home.mkdir()
     (settings.home / "stack.lock").write_text(content)
     assert running_pid(settings.home) is None
     with Stack(settings, children=[]):

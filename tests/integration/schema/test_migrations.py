@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +26,7 @@ from schema.errors import DatabaseOutdated, DatabaseTooNew
 from schema.settings import load
 from schema.states import ProblemState, RunState
 from schema.tables import REVISION, Base, Batch, Problem, Run, Spending
+from tests.conftest import ROOT
 from tests.integration.conftest import START
 
 Enqueue = Callable[..., Enqueued]
@@ -31,6 +34,13 @@ Enqueue = Callable[..., Enqueued]
 
 def test_upgrade_makes_what_the_tables_say(database_url: str) -> None:
     migrations.check(database_url)
+
+
+def test_an_upgrade_of_a_database_at_the_head_imports_no_alembic(database_url: str) -> None:
+    program = "import sys, migrations; migrations.upgrade(sys.argv[1]); print('alembic' in sys.modules)"
+    command = [sys.executable, "-c", program, database_url]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_downgrade_leaves_nothing_and_upgrade_comes_back(database_url: str, database: Database) -> None:
