@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from schema.errors import AnnealqError
 from schema.network.temperature import Temperature
 from schema.states import RunState
 from worker.compute import candidates, nonconformity, scoring
+from worker.compute.plans.choice import Prices, compare_plans
+from worker.compute.plans.outcomes import find_outcomes, join
+from worker.compute.plans.simulation import numbers_of_reads
 from worker.network.inference import scores_of_features
 from worker.network.temperature import fit_temperature
 from worker.network.trained import TrainedNetwork
@@ -69,11 +73,28 @@ def calibrate(network: TrainedNetwork, job: CalibrationJob, load: Load) -> Fitte
     }
     temperature = _fit_temperature(network, job, load)
     measured["temperature"] = None if temperature is None else temperature.to_dict()
+    measured["plans"] = _compare_plans(network, job, job.candidates[row], among[column], load)
     parameters = replace(job.candidates[row].parameters, **asdict(among[column]))
     numbers = sorted({choice.reads for choice in among})
     scores = nonconformity.of_batches(network, job.candidates[row].batches, parameters, numbers, load)
     accuracy = int(counts[row, column]) / job.images
     return FittedParameters(parameters, accuracy, measured, _graph(job), codec.encode(scores))
+
+
+def _compare_plans(
+    network: TrainedNetwork,
+    job: CalibrationJob,
+    candidate: Candidate,
+    choice: candidates.Choice,
+    load: Load,
+) -> dict[str, Any]:
+    """Return the plans of reads for ``candidate`` and ``choice`` that are worth their cost."""
+    numbers = numbers_of_reads(candidate.parameters.reads)
+    parts = [find_outcomes(network, *load(batch), choice, numbers) for batch in candidate.batches]
+    prices = Prices(1, 0.0, float(scoring.sweeps(job.solver, candidate.parameters)))
+    if job.solver.is_remote:
+        prices = Prices(candidate.tiles, *_charges(candidate, job))
+    return compare_plans(join(parts), prices)
 
 
 def _fit_temperature(network: TrainedNetwork, job: CalibrationJob, load: Load) -> Temperature | None:
@@ -103,9 +124,14 @@ def _costs(
     reads = np.array([choice.reads for choice in among], dtype=np.float64)
     if not job.solver.is_remote:
         return scoring.sweeps(job.solver, candidate.parameters) * reads
-    alike = [one for one in job.candidates if one.parameters.visible is candidate.parameters.visible]
-    fixed_us, read_us = fmean(one.fixed_us for one in alike), fmean(one.read_us for one in alike)
+    fixed_us, read_us = _charges(candidate, job)
     return np.round((fixed_us + read_us * reads) / candidate.tiles, 1)
+
+
+def _charges(candidate: Candidate, job: CalibrationJob) -> tuple[float, float]:
+    """Return the charge of a problem of ``candidate`` apart from its reads, and that of a read, in us."""
+    alike = [one for one in job.candidates if one.parameters.visible is candidate.parameters.visible]
+    return fmean(one.fixed_us for one in alike), fmean(one.read_us for one in alike)
 
 
 def _graph(job: CalibrationJob) -> str:

@@ -122,14 +122,26 @@ def choose_cheapest(right: BoolArray, costs: FloatArray) -> tuple[int, int]:
     """
     if right.shape[:2] != costs.shape or right.size == 0:
         raise ParameterError(f"images {right.shape} and costs {costs.shape} leave nothing to choose from")
-    flat, images = right.reshape(costs.size, -1), right.shape[2]
-    counts = flat.sum(axis=1, dtype=np.int64)
-    order = np.lexsort((-counts, costs.ravel()))
-    best = order[counts[order].argmax()]
+    flat = right.reshape(costs.size, -1)
+    order = np.lexsort((-flat.sum(axis=1, dtype=np.int64), costs.ravel()))
+    first = int(order[about_as_accurate(flat, costs.ravel())[order]][0])
+    return first // costs.shape[1], first % costs.shape[1]
+
+
+def about_as_accurate(right: BoolArray, costs: FloatArray) -> BoolArray:
+    """Return which of C entries are about as accurate as the most accurate one, (C,) bool.
+
+    See `choose_cheapest`; of equally accurate entries the cheapest is compared with.
+
+    Args:
+        right: (C, N) bool, images predicted right.
+        costs: (C,) float64.
+    """
+    images = right.shape[1]
+    counts = right.sum(axis=1, dtype=np.int64)
+    best = np.lexsort((costs, -counts))[0]
     fewer = counts[best] - counts
     # In whole numbers. The images that differ have the mean square `different` / N, and the standard error
     # of the mean difference d is sqrt((different / N - d^2) / N).
-    different = (flat != flat[best]).sum(axis=1, dtype=np.int64)
-    eligible = (fewer * _ONE_IN <= images) | (fewer**2 * (images + 1) <= different * images)
-    first = int(order[eligible[order]][0])
-    return first // costs.shape[1], first % costs.shape[1]
+    different = (right != right[best]).sum(axis=1, dtype=np.int64)
+    return np.asarray((fewer * _ONE_IN <= images) | (fewer**2 * (images + 1) <= different * images))
