@@ -160,6 +160,7 @@ def submit_calibration(
     key: str | None = None,
     owner: int | None = None,
     also: Callable[[Session, int], None] | None = None,
+    notify: Callable[[Message], None] | None = None,
 ) -> Enqueued:
     """Enqueue a calibration of ``network`` for ``solver``, and notify the workers of ``app``.
 
@@ -168,6 +169,7 @@ def submit_calibration(
         grid: parameters that are compared.
         budget_us: QPU time that all of its runs together may be charged, in microseconds; None: any.
         key, owner, also: as for `enqueue_calibration`.
+        notify: sends a message to the workers, instead of this call itself.
 
     Raises:
         InputError: as `enqueue_calibration` says, or no worker can reach the solver; nothing was written.
@@ -177,7 +179,11 @@ def submit_calibration(
     calibration = enqueue_calibration(
         app.database, images, network, solver, grid, budget_us, key=key, owner=owner, also=also
     )
-    hints.send(app.settings.broker_url, Message(Task.PLAN_CALIBRATION, calibration.id))
+    message = Message(Task.PLAN_CALIBRATION, calibration.id)
+    if notify is None:
+        hints.send(app.settings.broker_url, message)
+    elif calibration.created:
+        notify(message)
     return calibration
 
 

@@ -33,6 +33,7 @@ class Task(StrEnum):
     CALIBRATE_NETWORK = "annealq.calibrate_network"
     PREPARE = "annealq.prepare"
     FIND_DUPLICATES = "annealq.find_duplicates"
+    COMPUTE_HISTOGRAMS = "annealq.compute_histograms"  # of a run's images that somebody looks at
 
 
 class Queue(StrEnum):
@@ -53,7 +54,12 @@ QUEUE_OF: Mapping[Task, Queue] = {
     Task.CALIBRATE_NETWORK: Queue.AGGREGATE,
     Task.PREPARE: Queue.SAMPLE,
     Task.FIND_DUPLICATES: Queue.SAMPLE,
+    Task.COMPUTE_HISTOGRAMS: Queue.AGGREGATE,
 }
+
+# What somebody only looks at: workers take it when nothing else waits, and not after so many seconds.
+EXPIRES_S: Mapping[Task, float] = {Task.COMPUTE_HISTOGRAMS: 60.0}
+_LAST = 9  # of the priorities of messages; 0 is the first and the default
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,12 @@ class Message:
     @property
     def queue(self) -> str:
         return queue_name(QUEUE_OF[self.task], self.version)
+
+    @property
+    def options(self) -> dict[str, float]:
+        """Return how the message is sent: its priority and its expiry, if it has them."""
+        expires_s = EXPIRES_S.get(self.task)
+        return {} if expires_s is None else {"priority": _LAST, "expires": expires_s}
 
     def arguments(self) -> dict[str, int]:
         """Return the keyword arguments of the Celery task."""

@@ -37,8 +37,9 @@ from worker.scheduling.dispatch import dispatch
 
 _AT_ONCE = 500  # rows repaired in one transaction; the next pass takes the rest
 
+_NOT_REPEATED = (Task.DISPATCH, Task.COMPUTE_HISTOGRAMS)
 _TASKS_OF = {
-    queue: [task for task in Task if QUEUE_OF[task] is queue and task is not Task.DISPATCH] for queue in Queue
+    queue: [task for task in Task if QUEUE_OF[task] is queue and task not in _NOT_REPEATED] for queue in Queue
 }
 
 log = structlog.get_logger()

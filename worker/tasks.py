@@ -14,6 +14,7 @@ from worker.celery import app
 from worker.context import Context
 from worker.pipeline.calibrate import calibrate_network
 from worker.pipeline.dry_run import plan_dry_run
+from worker.pipeline.energy_histograms import compute_histograms
 from worker.pipeline.find_duplicates import find_duplicates
 from worker.pipeline.finish_run import finish_run
 from worker.pipeline.plan_calibration import plan_calibration
@@ -67,3 +68,4 @@ _register(Task.FIND_DUPLICATES, find_duplicates, "run")
 _register(Task.PREPARE, plan_dry_run, "preparation")
 _register(Task.PLAN_CALIBRATION, plan_calibration, "calibration")
 _register(Task.CALIBRATE_NETWORK, calibrate_network, "calibration")
+_register(Task.COMPUTE_HISTOGRAMS, compute_histograms, "run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from typing import Any
 
 from producer.stack import broker
 from schema.messages import Message
@@ -47,7 +48,8 @@ class HintSender:
         try:
             for message in messages:
                 arguments, queue = message.arguments(), message.queue
-                self._app.send_task(message.task, kwargs=arguments, queue=queue, ignore_result=True)
+                options: dict[str, Any] = {**message.options, "ignore_result": True}
+                self._app.send_task(message.task, kwargs=arguments, queue=queue, **options)
         except (OperationalError, OSError):
             return False
         return True

@@ -5,6 +5,7 @@ transactions.py  opens transactions, maps errors, checks the revision
 transitions.py   performs guarded transitions and records them in `events`
 actors.py        who acts: the actor and the request of events
 new_runs.py      inserts a run with all of its batches
+renderings.py    stored charts and reports, and charts that workers are asked for
 disk.py          finds out whether the disk of a database is full
 rows.py          copies rows into dataclasses
 leader_lease.py  elects one leader among processes of a kind

@@ -78,7 +78,8 @@ def test_a_run_is_watched_and_cancelled(browser: Chrome, home: Path, digits_file
         assert str(ask("document.title")).startswith("running ")
         ask("document.querySelector('.images a').click()")
         wait_for(lambda: "of its reads" in str(ask("document.body.innerText")), "the image's page")
-        wait_for(lambda: ask("document.querySelector('img.energies').naturalWidth") > 0, "the energies")
+        wait_for(lambda: ask("!!document.querySelector('#energies')"), "the energies, or why there are none")
+        image = str(ask("location.href"))
         browser.get(f"{address.partition('/?')[0]}/runs/{run}")
         ask("document.querySelector('a.wrong').click()")
         wait_for(lambda: f"Cancel run {run}?" in str(ask("document.body.innerText")), "the question")
@@ -86,5 +87,8 @@ def test_a_run_is_watched_and_cancelled(browser: Chrome, home: Path, digits_file
         wait_for(lambda: f"run {run} is cancelled" in str(ask("document.body.innerText")), "the word")
         wait_for(lambda: show(run)["state"] == "cancelled", "the run's end")
         wait_for(lambda: ask("!document.querySelector('#poll[hx-get]')"), "the page to ask no more")
+        browser.get(image)  # workers have time for it now
+        drawn = "document.querySelector('img.energies')?.naturalWidth ?? 0"
+        wait_for(lambda: ask(drawn) > 0, "the energies", 60)
         errors = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
         assert not errors, errors

@@ -30,6 +30,7 @@ from schema.states import NetworkState
 from schema.tables import Network
 from worker.context import Context
 from worker.pipeline.calibrate import calibrate_network
+from worker.pipeline.energy_histograms import compute_histograms
 from worker.pipeline.find_duplicates import find_duplicates
 from worker.pipeline.finish_run import finish_run
 from worker.pipeline.plan_calibration import plan_calibration
@@ -177,6 +178,7 @@ USE_CASES: dict[Task, Callable[[Context, int], None]] = {
     Task.PLAN_CALIBRATION: plan_calibration,
     Task.CALIBRATE_NETWORK: calibrate_network,
     Task.FIND_DUPLICATES: find_duplicates,
+    Task.COMPUTE_HISTOGRAMS: compute_histograms,
 }
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from isal import isal_zlib
@@ -31,6 +32,7 @@ from worker.qubo.ising import spin_form
 from worker.qubo.noise import noise_for
 from worker.records.batches import BatchInput, Scored, StoredReads
 
+_BINS = 30  # of a histogram
 _AGAIN = "classify the images again"
 
 
@@ -157,6 +159,19 @@ def read_energies(
             counts = np.ones(len(bits), np.int64) if reads.occurrences is None else reads.occurrences[k]
             energies[image] = (np.repeat(reads.energies[k], counts), np.repeat(classes, counts))
     return energies
+
+
+def energy_histogram(energies: NDArray[np.float64], classes: NDArray[np.int64]) -> dict[str, Any]:
+    """Return the histogram of ``energies`` (R,) by ``classes`` (R,), -1: none or several.
+
+    Returns:
+        ``edges``: (31,) bounds of the bins. ``classes``: the counts (30,) by class, without classes that no
+        read has.
+    """
+    low, high = float(energies.min()), float(energies.max())
+    edges = np.linspace(low, high if high > low else low + 1e-6, _BINS + 1)
+    counts = {int(k): np.histogram(energies[classes == k], edges)[0].tolist() for k in np.unique(classes)}
+    return {"edges": edges.tolist(), "classes": counts}
 
 
 def find_right(

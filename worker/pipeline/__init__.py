@@ -13,5 +13,6 @@ by the row's state and, for leased rows, by the lease.
     calibrate.py     chooses the parameters of a calibration         (CALIBRATE_NETWORK)
     dry_run.py       works out what a run would need and cost        (PREPARE)
     find_duplicates.py  looks again for problems that were sent twice    (FIND_DUPLICATES)
+    energy_histograms.py  histograms of single images' reads     (COMPUTE_HISTOGRAMS)
     attempt.py       what leased work shares: claim, heartbeat, transactions, release after a failure
 """

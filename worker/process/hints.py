@@ -34,7 +34,9 @@ class CeleryHints:
     def send(self, messages: Iterable[Message]) -> None:
         for message in messages:
             try:
-                self._app.send_task(message.task, kwargs=message.arguments(), queue=message.queue)
+                self._app.send_task(
+                    message.task, kwargs=message.arguments(), queue=message.queue, **message.options
+                )
             except (OperationalError, OSError) as error:
                 log.warning("hint not sent", task=message.task, row=message.row, error=str(error))
                 return

@@ -1,4 +1,4 @@
-"""Notifies the workers of new work: one hint for all runs that were committed in the meantime.
+"""Notifies the workers of new work: each hint once for all who have asked for it in the meantime.
 
 It runs in its own thread, because a client should not wait for a broker that is away: the runs are stored by
 then. The connection to the broker stays open, since opening one takes longer than sending a hint.
@@ -23,6 +23,8 @@ class Notifier:
     def __init__(self, broker_url: str) -> None:
         self._broker_url = broker_url
         self._wanted = threading.Event()
+        self._lock = threading.Lock()
+        self._messages: set[Message] = set()
         self._closed = False
         self._sender: HintSender | None = None
         self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
@@ -30,7 +32,10 @@ class Notifier:
     def start(self) -> None:
         self._thread.start()
 
-    def notify(self) -> None:
+    def notify(self, message: Message = _HINT) -> None:
+        """Send ``message`` soon; by default that there are new runs."""
+        with self._lock:
+            self._messages.add(message)
         self._wanted.set()
 
     def close(self) -> None:
@@ -45,12 +50,15 @@ class Notifier:
             if self._closed:
                 break
             self._wanted.clear()
-            self._send()
+            with self._lock:
+                messages, self._messages = self._messages, set()
+            if messages:
+                self._send(messages)
         self._disconnect()
 
-    def _send(self) -> None:
+    def _send(self, messages: set[Message]) -> None:
         if self._sender is not None:
-            if self._sender.send(_HINT):
+            if self._sender.send(*messages):
                 return
             self._disconnect()  # the broker may have restarted since
         try:
@@ -58,7 +66,7 @@ class Notifier:
         except BrokerUnavailable:
             return  # the reconciler sends the hint again
         self._sender = HintSender(self._broker_url)
-        if not self._sender.send(_HINT):
+        if not self._sender.send(*messages):
             self._disconnect()
 
     def _disconnect(self) -> None:

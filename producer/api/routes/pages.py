@@ -21,12 +21,12 @@ from producer.dashboard.views import (
     change,
     compare,
     downloads,
-    images,
     run,
     run_history,
     runs,
     submit,
 )
+from producer.dashboard.views.energies import EnergyCharts
 from producer.dashboard.views.images import ImagePages
 from producer.dashboard.views.lists import chips, networks, schedules, solvers, workers
 from producer.dashboard.views.lists.deliveries import DeliveryPages
@@ -77,7 +77,7 @@ def dashboard(service: Service, enqueue: Enqueue) -> Site:
 
 def _routes(service: Service) -> list[Route]:
     caches = RunCaches()
-    run_pages, image_pages = RunPages(caches), ImagePages(caches)
+    run_pages, image_pages = RunPages(caches), ImagePages(caches, EnergyCharts(service.notifier.notify))
     webhooks = service.database, service.api.webhook_private
     actions_of_owners = OwnerPageActions(*webhooks)
     key_pages = KeyPages(keys_listing.summaries, actions_of_owners.add)
@@ -118,7 +118,7 @@ def _routes(service: Service) -> list[Route]:
         Route("GET", f"{here}/history", run_history.show),
         Route("GET", f"{here}/images", image_pages.grid),
         Route("GET", f"{here}/images/{{image:int}}", image_pages.show),
-        Route("GET", f"{here}/images/{{image:int}}/energies.svg", images.energies),
+        Route("GET", f"{here}/images/{{image:int}}/energies.svg", image_pages.energies),
         Route("GET", f"{here}/change", change.ask),
         Route("POST", f"{here}/change", change.send),
         Route("GET", f"{here}/{{act:str}}", actions.ask),

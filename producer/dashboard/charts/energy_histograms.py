@@ -1,4 +1,4 @@
-"""Energy histograms of images, computed by a program with the worker's packages."""
+"""Energy histograms of images as charts; those of a report are computed by a program with torch."""
 
 from __future__ import annotations
 
@@ -17,18 +17,10 @@ from producer.stack.programs import Program
 from schema.errors import AnnealqError
 from schema.settings import load
 
-_ONE_IMAGE_S = 60.0
 _REPORT_S = 120.0
 
 Histogram = Mapping[str, Any]
 """`edges` of the bins, (n + 1,); `classes`: (n,) counts by class, -1 for none or several classes."""
-
-
-def of_image(run: int, image: int) -> Histogram:
-    """Return the histogram of ``image`` in ``run``; raise AnnealqError if it cannot be computed."""
-    text = programs.run(Program.ENERGY_HISTOGRAMS, [str(run), str(image)], load(), timeout_s=_ONE_IMAGE_S)
-    histogram: Histogram = json.loads(text)[str(image)]
-    return histogram
 
 
 @contextmanager

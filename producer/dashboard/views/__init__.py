@@ -9,6 +9,7 @@ run_history.py  what failed, and what happened
 actions.py      pause, resume, cancel and delete, for one run or chosen ones
 change.py       a form that changes name, tags, priority, budget and hours of a run
 images.py       a grid of the images of a run, and one image
+energies.py     the energies of its reads, which workers compute
 compare.py      two runs of the same images
 downloads.py    results as a file
 submit.py       a form that submits images

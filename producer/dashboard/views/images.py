@@ -10,14 +10,12 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from producer.dashboard.charts import energy_histograms
-from producer.dashboard.report import content, run_facts, run_values
+from producer.dashboard.report import run_facts, run_values
+from producer.dashboard.views.energies import AGAIN_S, EnergyCharts, svg
 from producer.dashboard.views.run_parts import RunCaches
-from producer.dashboard.web import rendering
-from producer.dashboard.web.drawing import Drawing, digest
 from producer.dashboard.web.visit import Visit
 from producer.runs import queries, results
-from schema.errors import NotFound
+from schema.errors import AnnealqError, NotFound
 from schema.tables import Classification
 
 _PAGE = 60  # images
@@ -86,10 +84,10 @@ class ImageFilter:
 
 
 class ImagePages:
-    """The images of runs; ``caches`` are shared with other pages."""
+    """The images of runs; ``caches`` are shared with other pages, and ``charts`` have their energies."""
 
-    def __init__(self, caches: RunCaches) -> None:
-        self._caches = caches
+    def __init__(self, caches: RunCaches, charts: EnergyCharts) -> None:
+        self._caches, self._charts = caches, charts
 
     def grid(self, visit: Visit) -> Response:
         """Show the images of a run that the visitor of ``visit`` looks for."""
@@ -137,7 +135,23 @@ class ImagePages:
             here=here,
             query=wanted.query,
             following=following[0].image if following else None,
+            energies=self._charts.find(visit.database, number, image),
+            again_s=AGAIN_S,
         )
+
+    def energies(self, visit: Visit) -> Response:
+        """Send the energy histogram of the image of ``visit``; 202 until a worker has computed it."""
+        number, image = visit.number("run"), visit.number("image")
+        with visit.database.reading() as session:
+            result = _classified(session, number, image)
+            names = queries.classes(session, number)
+        state = self._charts.find(visit.database, number, image)
+        if state.error is not None:
+            raise AnnealqError(state.error)
+        if state.histogram is None:
+            return Response(state.text, 202, {"Retry-After": str(AGAIN_S)}, "text/plain")
+        headers = {"Cache-Control": "private, max-age=3600"}
+        return Response(svg(state.histogram, result.predicted, names), 200, headers, "image/svg+xml")
 
     def _values(
         self,
@@ -153,25 +167,6 @@ class ImagePages:
             run_values.image_values(result, row, drawn[result.image], names, best)
             for result, row in zip(images, scores, strict=True)
         ]
-
-
-def energies(visit: Visit) -> Drawing:
-    """Send the energy histogram of the image of ``visit``."""
-    number, image = visit.number("run"), visit.number("image")
-    with visit.database.reading() as session:
-        result = _classified(session, number, image)
-        names = queries.classes(session, number)
-        decides = content.of_energies(session, number, image)
-
-    def draw() -> bytes:
-        histogram = energy_histograms.of_image(number, image)
-        chart = energy_histograms.chart(histogram, result.predicted, names, large=True)
-        return rendering.environment().get_template("energies.svg.j2").render(c=chart).encode()
-
-    headers = {"Cache-Control": "private, max-age=3600"}
-    return Drawing(
-        number, f"energies/{image}", digest(result, names, decides), "image/svg+xml", draw, headers
-    )
 
 
 def _page(

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from sqlalchemy import delete, insert, select
 from starlette.responses import Response
 
 from producer.context import RunInThread
 from producer.dashboard.web.drawing import Drawing, DrawingKey
-from schema.database import Database
+from schema.database import Database, renderings
 from schema.errors import StorageError
-from schema.tables import Rendering
 
 _LOG = logging.getLogger("annealq.pages")
 
@@ -29,13 +27,9 @@ class Renderings:
 
     def find(self, drawing: Drawing) -> Response | None:
         """Return the stored ``drawing``, or None if its content has changed or it was never drawn."""
-        row = Rendering
-        query = select(row.body).where(
-            row.run_id == drawing.run, row.kind == drawing.kind, row.content_sha256 == drawing.content_sha256
-        )
         with self._database.reading() as session:
-            body = session.execute(query).scalar()
-        return None if body is None else _response(drawing, body)
+            found = renderings.find(session, *drawing.key)
+        return None if found is None or found.body is None else _response(drawing, found.body)
 
     async def get(self, drawing: Drawing) -> Response:
         """Return ``drawing``, drawn now; raise what drawing it raises, or RequestRefused (503)."""
@@ -54,12 +48,9 @@ class Renderings:
         return body
 
     def _store(self, drawing: Drawing, body: bytes) -> None:
-        values = {"content_sha256": drawing.content_sha256, "media_type": drawing.media_type, "body": body}
-        which = {"run_id": drawing.run, "kind": drawing.kind}
         with self._database.transaction() as session:
             now = self._database.now(session)
-            session.execute(delete(Rendering).filter_by(**which))
-            session.execute(insert(Rendering).values(**which, **values, created_at=now))
+            renderings.store(session, *drawing.key, drawing.media_type, body, now=now)
 
 
 def _response(drawing: Drawing, body: bytes) -> Response:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -49,3 +52,16 @@ def test_hints_use_one_connection(path: Path, notifier: Notifier) -> None:
             wait_until(lambda: has_hint(redis), 30)
             redis.delete(_QUEUE)
         assert redis.info("stats")["total_connections_received"] == before
+
+
+def test_what_somebody_only_looks_at_is_taken_last_and_expires(path: Path, notifier: Notifier) -> None:
+    message = Message(Task.COMPUTE_HISTOGRAMS, 7)
+    last = f"{message.queue}\x06\x169"  # kombu's list for messages of priority 9
+    with server(path), client(path) as redis:
+        notifier.notify(message)
+        wait_until(lambda: redis.llen(last) == 1, 30)
+        held: Any = json.loads(redis.lindex(last, 0))  # type: ignore[arg-type]
+        assert held["headers"]["task"] == message.task
+        expires = datetime.fromisoformat(held["headers"]["expires"])
+        assert timedelta(0) < expires - datetime.now(UTC) <= timedelta(seconds=60)
+        assert not has_hint(redis)

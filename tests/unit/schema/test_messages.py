@@ -33,3 +33,8 @@ def test_a_row_is_a_whole_number(row: object) -> None:
     assert not is_newer("2")
     with pytest.raises(InputError, match="row id"):
         accept(row, VERSION)
+
+
+def test_what_somebody_only_looks_at_comes_last_and_expires() -> None:
+    assert Message(Task.COMPUTE_HISTOGRAMS, 1).options == {"priority": 9, "expires": 60.0}
+    assert all(not Message(task, 1).options for task in Task if task is not Task.COMPUTE_HISTOGRAMS)

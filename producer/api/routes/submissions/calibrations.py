@@ -258,6 +258,7 @@ def _enqueue(
             key=key_of_owner,
             owner=caller.owner_id,
             also=count,
+            notify=service.notifier.notify,
         )
     except IdempotencyConflict as error:  # its key is shown as the caller chose it
         raise IdempotencyConflict(str(error).replace(repr(key_of_owner), repr(key)), error.fields) from None

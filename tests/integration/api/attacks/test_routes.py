@@ -134,8 +134,8 @@ RULES = {
 }
 # Allowed callers of these learn that there is no such thing, of which they may know.
 NAMES_NOTHING = re.compile(r"\{(name|dry_run|calibration|code|file|digest|embedding|chip|suffix)[:}]")
-# A program is started, or figures are drawn: tests of the pages send these for callers who see the run.
-COSTLY = ("GET /runs/{run:int}/images/{image:int}/energies.svg", "GET /runs/{run:int}/report.html")
+# A program is started: tests of the pages send it for callers who see the run.
+COSTLY = ("GET /runs/{run:int}/report.html",)
 UNKNOWN, FORBIDDEN, MISSING = 401, 403, 404
 
 

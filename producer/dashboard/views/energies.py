@@ -1,0 +1,67 @@
+"""Energy histograms of single images: computed by workers once for their content, and drawn here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from producer.dashboard.charts import energy_histograms
+from producer.dashboard.report import content
+from producer.dashboard.web import rendering
+from producer.dashboard.web.drawing import digest
+from producer.progress.workers import count_alive
+from schema.database import Database, renderings
+from schema.messages import Message, Task
+
+AGAIN_S = 2  # until a browser asks again
+
+
+@dataclass(frozen=True)
+class EnergyState:
+    """The histogram of an image, or why there is none yet.
+
+    Attributes:
+        text: what is awaited, for people.
+        error: why a worker could not compute it; it is asked for again after a minute.
+    """
+
+    histogram: dict[str, Any] | None
+    text: str = ""
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class EnergyCharts:
+    """Finds histograms, and asks workers for those that are missing; ``send`` sends a message soon."""
+
+    send: Callable[[Message], None]
+
+    def find(self, database: Database, run: int, image: int) -> EnergyState:
+        """Return the state of the histogram of ``image``, which is scored, of ``run`` in ``database``."""
+        kind = renderings.histogram_kind(image)
+        with database.reading() as session:
+            key = run, kind, digest(content.of_energies(session, run, image))
+            found = renderings.find(session, *key)
+        if found is not None and found.body is not None:
+            return EnergyState(json.loads(found.body))
+        with database.transaction() as session:
+            now = database.now(session)
+            is_new = renderings.ask(session, *key, now=now)
+            alive = count_alive(session, now)
+        if is_new:
+            self.send(Message(Task.COMPUTE_HISTOGRAMS, run))
+        if found is not None and found.error is not None and not is_new:
+            return EnergyState(None, f"The energies cannot be computed: {found.error}", found.error)
+        if alive:
+            return EnergyState(None, "Computing: a worker does it when no batch waits for it.")
+        return EnergyState(
+            None, "No worker is alive: the energies are computed once `annealq up` starts one."
+        )
+
+
+def svg(histogram: dict[str, Any], predicted: int | None, names: Sequence[str]) -> str:
+    """Return ``histogram`` as a drawing; ``predicted`` and ``names`` as for `energy_histograms.chart`."""
+    chart = energy_histograms.chart(histogram, predicted, names, large=True)
+    return rendering.environment().get_template("energies.svg.j2").render(c=chart)

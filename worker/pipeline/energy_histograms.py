@@ -1,0 +1,78 @@
+"""Computes the energy histograms of single images that somebody looks at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from schema.database import renderings
+from schema.errors import AnnealqError, reason
+from schema.states import BatchState
+from schema.tables import Batch
+from worker.compute.scoring import energy_histogram, read_energies
+from worker.records import batches
+from worker.records.networks import Registry
+
+if TYPE_CHECKING:
+    from worker.context import Context
+
+log = structlog.get_logger()
+
+_AT_ONCE = 50  # images
+_NO_READS = "the reads of this image are not stored: they were removed by `annealq runs prune`"
+
+
+def compute_histograms(context: Context, run: int) -> None:
+    """Compute in ``context`` the histograms of ``run`` that are asked for, and store them.
+
+    It takes no lease: two workers that do it at the same time store the same.
+    """
+    database, error = context.database, _NO_READS
+    with database.reading() as session:
+        asked = renderings.asked_histograms(session, run, _AT_ONCE)
+    if not asked:
+        return
+    found: dict[int, dict[str, Any]] = {}
+    try:
+        with database.reading() as session:
+            found = read_histograms(session, run, list(asked), context.networks)
+    except AnnealqError as failure:
+        error = reason(failure)
+        log.warning("energies cannot be computed", error=error)
+    bodies = {image: json.dumps(values).encode() for image, values in found.items()}
+    with database.transaction() as session:
+        renderings.answer_histograms(session, run, asked, bodies, error)
+
+
+def read_histograms(
+    session: Session, run: int, images: Sequence[int], networks: Registry
+) -> dict[int, dict[str, Any]]:
+    """Return the energy histogram of each of ``images`` of ``run`` by number, without those not scored.
+
+    Args:
+        session: reads the images and their reads.
+        networks: the networks that are loaded.
+
+    Raises:
+        Corrupt: what is stored for an image is damaged.
+    """
+    histograms: dict[int, dict[str, Any]] = {}
+    rows = session.execute(
+        select(Batch.id, Batch.first_image, Batch.count)
+        .where(Batch.run_id == run, Batch.state == BatchState.SCORED)
+        .order_by(Batch.first_image)
+    )
+    for batch, first, count in rows:
+        wanted = [image - first for image in images if first <= image < first + count]
+        if wanted:
+            batch_input = batches.load(session, batch)
+            network = networks.get(session, batch_input.network)
+            stored = batches.load_samples(session, batch)
+            reads = read_energies(network, batch_input, stored, wanted)
+            histograms |= {first + image: energy_histogram(*energies) for image, energies in reads.items()}
+    return histograms
