@@ -1,15 +1,16 @@
-"""Writes files atomically: a file is complete, or as it was before."""
+"""Writes files atomically: a file is complete, or as it was before. Names the place of a full disk."""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schema.errors import ParameterError, StorageError
+from schema.errors import DiskFull, ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,14 +35,31 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _translate_errors(path: Path) -> Iterator[None]:
+def out_of_space(place: str | Path, remedy: str) -> Iterator[None]:
+    """Raise DiskFull with ``place`` and ``remedy`` instead of the system's errors of a full disk."""
     try:
         yield
     except OSError as error:
-        if error.errno in OUT_OF_SPACE:
-            raise StorageError(
-                f"{path}: no space left; nothing was written; free some space and try again"
-            ) from error
+        if error.errno not in OUT_OF_SPACE:
+            raise
+        raise DiskFull(f"disk full: {place}: {remedy}") from error
+
+
+@contextmanager
+def temporary() -> Iterator[str]:
+    """Yield the folder of temporary files; a full disk in the block raises DiskFull that names it."""
+    folder = tempfile.gettempdir()
+    with out_of_space(folder, "free some space there, or set TMPDIR to a folder that has more"):
+        yield folder
+
+
+@contextmanager
+def _translate_errors(path: Path) -> Iterator[None]:
+    remedy = "nothing was written; free some space and try again, or name a file on another disk"
+    try:
+        with out_of_space(path, remedy):
+            yield
+    except OSError as error:
         raise ParameterError(
             f"{path}: cannot be written ({error.strerror or error}); name another file"
         ) from error

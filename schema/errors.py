@@ -13,6 +13,7 @@
     - DatabaseOutdated
     - DatabaseTooNew
     - DatabaseFull
+    - DiskFull
     - Corrupt
   + BrokerUnavailable
   + StackError
@@ -144,6 +145,10 @@ class DatabaseTooNew(StorageError):
 
 class DatabaseFull(StorageError):
     """No space is left for the database."""
+
+
+class DiskFull(StorageError):
+    """No space is left for a file: a temporary one, or one that a user asked for."""
 
 
 class Corrupt(StorageError):

@@ -6,6 +6,7 @@
     foreign.py   refuses other formats, and names what to convert them to
     preprocessing.py  resizes and inverts on request; counts what was changed or left out
     pixels.py    any array -> grey uint8
+    pieces/      arrays and pictures of any size in bounded memory
     labels.py    any array -> int64 labels
     stream.py    bytes of unknown origin, never more of them than announced
     limits.py    how many bytes, images and pixels are accepted

@@ -7,48 +7,55 @@ dimensions, each dimension as a big-endian uint32, then the values, big-endian, 
 from __future__ import annotations
 
 import struct
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from producer.images.limits import MAX_DIMENSIONS
+from producer.images.pieces.stored import Header, StoredArray
 from producer.images.stream import open_stream, printable
 from schema.errors import ImageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from producer.images.pieces.allowance import Allowance
+    from producer.images.stream import Stream
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
-def read_idx(path: Path) -> NDArray[np.generic]:
-    """Return the array in the file ``path``, with its own type and 1 to 4 dimensions.
+def open_idx(path: Path, allowance: Allowance | None = None) -> StoredArray:
+    """Return the array in the file ``path``, with its own type and 1 to 4 dimensions, within ``allowance``.
 
     Raises:
-        ImageError: wrong magic number, too many dimensions, or data shorter or longer than announced.
+        ImageError: wrong magic number, or too many dimensions.
     """
-    with open_stream(path) as stream:
-        zeros, code, dimensions = struct.unpack(">HBB", stream.take(4))
-        if zeros or code not in TYPES:
-            magic = (zeros << 16) + (code << 8) + dimensions
-            raise ImageError(
-                f"{stream.name} is not an IDX file (its magic number is 0x{magic:08x}): give one that begins "
-                "with 0x00000803 for images, or 0x00000801 for labels"
-            )
-        if not 1 <= dimensions <= MAX_DIMENSIONS:
-            raise ImageError(f"{stream.name} has {dimensions} dimensions: images need 3, labels 1")
-        shape = struct.unpack(f">{dimensions}I", stream.take(4 * dimensions))
-        return stream.array(np.dtype(TYPES[code]), shape)
+    announce = None if allowance is None else allowance.values
+    return StoredArray(partial(open_stream, path), _read_header, announce)
 
 
-def read_idx_images(path: Path) -> NDArray[np.generic]:
-    """Return the images in the file ``path`` as ``read_idx`` does; raise ImageError if it holds labels."""
-    array = read_idx(path)
-    if array.ndim == 1:
+def open_idx_images(path: Path, allowance: Allowance | None = None) -> StoredArray:
+    """Return the images in the file ``path`` as `open_idx` does; raise ImageError if it holds labels."""
+    array = open_idx(path, allowance)
+    if len(array.shape) == 1:
         raise ImageError(f"{printable(path)} holds labels (1 dimension): name the file of images first")
     return array
+
+
+def _read_header(stream: Stream) -> Header:
+    zeros, code, dimensions = struct.unpack(">HBB", stream.take(4))
+    if zeros or code not in TYPES:
+        magic = (zeros << 16) + (code << 8) + dimensions
+        raise ImageError(
+            f"{stream.name} is not an IDX file (its magic number is 0x{magic:08x}): give one that begins "
+            "with 0x00000803 for images, or 0x00000801 for labels"
+        )
+    if not 1 <= dimensions <= MAX_DIMENSIONS:
+        raise ImageError(f"{stream.name} has {dimensions} dimensions: images need 3, labels 1")
+    shape = struct.unpack(f">{dimensions}I", stream.take(4 * dimensions))
+    return Header(np.dtype(TYPES[code]), shape)
 
 
 def find_labels_file(path: Path) -> Path | None:

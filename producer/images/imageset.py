@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from producer.images.limits import MAX_LABEL
+from producer.images.pieces.collector import in_pieces, take_rows
 from producer.images.stream import printable
+from schema.codecs.batches import images_digest
+from schema.codecs.pieces import pieces
 from schema.errors import ImageError, ParameterError
 from schema.quantities import count_text
 
@@ -92,7 +95,7 @@ class ImageSet:
     name: str
     """Name for display: ``digits``, or the name of the file or folder."""
     images: NDArray[np.uint8]
-    """(N, H, W) uint8 grey, C order."""
+    """(N, H, W) uint8 grey, C order; many images are in a file that is mapped, and read-only."""
     labels: NDArray[np.int64] | None
     """(N,) int64; each an index into ``classes`` when there are class names; None when unlabelled."""
     classes: tuple[str, ...] | None
@@ -112,7 +115,7 @@ class ImageSet:
             raise ParameterError(f"a limit of {count_text(n, 'image')} is too small: give 1 or more")
         if n >= len(self.images):
             return self
-        return self._take(np.arange(n), None if self.origin is None else replace(self.origin, limit=n))
+        return self._take(slice(n), None if self.origin is None else replace(self.origin, limit=n))
 
     def skip(self, n: int) -> ImageSet:
         """Return all but the first ``n`` images; raise ParameterError if none would be left, or ``n`` < 0."""
@@ -120,7 +123,7 @@ class ImageSet:
             raise ParameterError(
                 f"{self.name} has {count_text(len(self.images), 'image')}: {n} cannot be skipped"
             )
-        return self._take(np.arange(n, len(self.images)), None)
+        return self._take(slice(n, None), None)
 
     def sample(self, n: int, seed: int) -> ImageSet:
         """Return ``n`` images drawn with ``seed``, in their order; those of fewer are among those of more."""
@@ -159,16 +162,26 @@ class ImageSet:
         if not self.scales or maximum == _BRIGHTEST:
             return self
         table = np.rint(np.arange(_BRIGHTEST + 1) * (maximum / _BRIGHTEST)).astype(np.uint8)
-        return replace(self, images=table[self.images], scales=False)
+        return replace(self, images=in_pieces(table.__getitem__, self.images), scales=False)
 
-    def _take(self, rows: NDArray[np.intp], origin: DataOrigin | None) -> ImageSet:
-        return replace(
-            self,
-            images=self.images[rows],
-            labels=None if self.labels is None else self.labels[rows],
-            sources=None if self.sources is None else tuple(self.sources[row] for row in rows.tolist()),
-            origin=origin,
-        )
+    def brightest(self) -> int:
+        """Return the largest value of a pixel."""
+        return max(int(piece.max()) for piece in pieces(self.images))
+
+    def digest(self, *before: bytes) -> str:
+        """Return the SHA-256 of ``before``, and of size, pixels and labels of the images."""
+        return images_digest(before, self.images, self.labels)
+
+    def _take(self, rows: NDArray[np.intp] | slice, origin: DataOrigin | None) -> ImageSet:
+        images, labels, sources = self.images, self.labels, self.sources
+        if isinstance(rows, slice):
+            sources = None if sources is None else sources[rows]
+            images = images[rows]
+        else:
+            sources = None if sources is None else tuple(sources[row] for row in rows.tolist())
+            images = take_rows(images, rows)
+        labels = None if labels is None else labels[rows]
+        return replace(self, images=images, labels=labels, sources=sources, origin=origin)
 
 
 def _label(name: str, classes: tuple[str, ...] | None) -> int:

@@ -43,10 +43,10 @@ DEFLATE_RATIO = 1032
 """Deflate cannot shrink data more (zlib.net/zlib_tech.html), so a larger claim is false."""
 
 CHUNK_BYTES = 2**20
-"""Bytes read from a stream at a time."""
+"""Bytes that are read and converted at a time, so that conversions need little memory."""
 
-CHUNK_PIXELS = 2**22
-"""Pixels converted at a time, so that a conversion needs little memory in addition to its result."""
+MAX_FORTRAN_BYTES = 8 * 2**20
+"""Bytes of an array in Fortran order: its first image is complete only after its last byte."""
 
 UNITS = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import ast
 import re
 import struct
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from producer.images.limits import MAX_NPY_HEADER
+from producer.images.pieces.stored import Header, StoredArray
 from producer.images.stream import open_stream, printable
 from schema.errors import ImageError
 from schema.quantities import count_text
@@ -21,8 +23,7 @@ from schema.quantities import count_text
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from producer.images.pieces.allowance import Allowance
     from producer.images.stream import Stream
 
 MAGIC = b"\x93NUMPY"
@@ -32,18 +33,18 @@ REAL_NUMBERS = re.compile(r"[<>|=]?[buif][0-9]{1,2}")
 HINT = "save it with numpy.save(path, array) where array is a plain array of numbers"
 
 
-def read_npy(path: Path) -> NDArray[np.generic]:
-    """Return the array in the file ``path``, with its own dtype and shape.
+def open_npy(path: Path, allowance: Allowance | None = None) -> StoredArray:
+    """Return the array in the file ``path``, with its own dtype and shape, within ``allowance``.
 
     Raises:
-        ImageError: not .npy, pickled, not of numbers, or data shorter or longer than announced.
+        ImageError: not .npy, pickled, or not of numbers.
     """
-    with open_stream(path) as stream:
-        return read_array(stream)
+    announce = None if allowance is None else allowance.values
+    return StoredArray(partial(open_stream, path), read_header, announce)
 
 
-def read_array(stream: Stream) -> NDArray[np.generic]:
-    """Return the array in ``stream`` as ``read_npy`` does."""
+def read_header(stream: Stream) -> Header:
+    """Return the header that ``stream`` begins with; raise ImageError as `open_npy` does."""
     magic = stream.take(len(MAGIC))
     if magic != MAGIC:
         if magic.startswith(PICKLE_MAGIC):
@@ -57,13 +58,10 @@ def read_array(stream: Stream) -> NDArray[np.generic]:
             f"{stream.name} has .npy version {major} and a header of {count_text(size, 'byte')}, "
             f"unsupported: {HINT}"
         )
-    dtype, fortran_order, shape = _header(stream.take(size), stream.name)
-    if fortran_order:
-        return stream.array(dtype, shape[::-1]).T
-    return stream.array(dtype, shape)
+    return _header(stream.take(size), stream.name)
 
 
-def _header(raw: bytes, name: str) -> tuple[np.dtype[np.generic], bool, tuple[int, ...]]:
+def _header(raw: bytes, name: str) -> Header:
     try:
         header = ast.literal_eval(raw.decode("utf-8").strip())
         descr, fortran_order, shape = header["descr"], header["fortran_order"], header["shape"]
@@ -71,7 +69,7 @@ def _header(raw: bytes, name: str) -> tuple[np.dtype[np.generic], bool, tuple[in
         raise ImageError(f"{name} has a damaged .npy header: {HINT}") from error
     if not isinstance(shape, tuple) or not all(type(size) is int and 0 <= size < 2**63 for size in shape):
         raise ImageError(f"{name} has a damaged .npy header (shape {printable(shape)[:80]}): {HINT}")
-    return _dtype(descr, name), bool(fortran_order), shape
+    return Header(_dtype(descr, name), shape, bool(fortran_order) and len(shape) > 1)
 
 
 def _dtype(descr: object, name: str) -> np.dtype[np.generic]:

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import zipfile
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from producer.images.limits import DEFLATE_RATIO
-from producer.images.npy import read_array
-from producer.images.stream import Stream, open_regular, printable
+from producer.images.npy import read_header
+from producer.images.pieces.stored import StoredArray
+from producer.images.stream import PACKINGS, Stream, open_archive, printable
 from schema.errors import ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
+    from producer.images.pieces.allowance import Allowance
 
 IMAGES = ("images", "x")
 LABELS = ("labels", "y")
@@ -31,9 +32,6 @@ LABELS = ("labels", "y")
 OTHER_LABELS = (*LABELS, "label", "target", "targets")
 """Names under which labels are searched for next, with the same split."""
 
-PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""The methods of numpy.savez and numpy.savez_compressed."""
-
 MOST_OFFERED = 8
 """Largest number of arrays in a message."""
 
@@ -41,52 +39,42 @@ MOST_OFFERED = 8
 class Arrays(NamedTuple):
     """The images of an .npz file, its labels, and their name if it is not the partner of the images' name."""
 
-    images: NDArray[np.generic]
-    labels: NDArray[np.generic] | None
+    images: StoredArray
+    labels: StoredArray | None
     other_name: str | None
 
 
-def read_npz(path: Path, part: str | None) -> Arrays:
-    """Return the images in ``path`` and its labels, if any; ``part`` names a split or an array of images.
+def open_npz(path: Path, part: str | None, allowance: Allowance | None = None) -> Arrays:
+    """Return the images in ``path`` and its labels, if any, within ``allowance``.
+
+    ``part`` names a split or an array of images.
 
     Raises:
-        ImageError: not an intact .npz, none or several sets of images, or an array that cannot be read.
+        ImageError: not an intact .npz, none or several sets of images, or an array that cannot be used.
     """
     with open_archive(path) as archive:
         arrays = _arrays(archive)
-        images = _pick(path, arrays, part, IMAGES)
-        labels = _labels_of(images, arrays)
-        pixels = _read(archive, arrays[images], path)
-        if labels is not None:
-            return Arrays(pixels, _read(archive, arrays[labels], path), None)
-        other = _other_labels(images, arrays)
-        values = None if other is None else _read(archive, arrays[other], path)
-        if values is None or values.shape[:1] != pixels.shape[:1]:
-            return Arrays(pixels, None, None)
-        return Arrays(pixels, values, other)
+    images = _pick(path, arrays, part, IMAGES)
+    labels = _labels_of(images, arrays)
+    pixels = _open(path, arrays[images], allowance)
+    if labels is not None:
+        return Arrays(pixels, _open(path, arrays[labels], allowance), None)
+    other = _other_labels(images, arrays)
+    values = None if other is None else _open(path, arrays[other], allowance)
+    if values is None or values.shape[:1] != pixels.shape[:1]:
+        return Arrays(pixels, None, None)
+    return Arrays(pixels, values, other)
 
 
-def read_npz_labels(path: Path, part: str | None) -> NDArray[np.generic]:
+def open_npz_labels(path: Path, part: str | None, allowance: Allowance | None = None) -> StoredArray:
     """Return the labels in the file of labels ``path``; ``part`` names a split or an array.
 
     Raises:
-        ImageError: not an intact .npz, none or several arrays of labels, or an array that cannot be read.
+        ImageError: not an intact .npz, none or several arrays of labels, or an array that cannot be used.
     """
     with open_archive(path) as archive:
         arrays = _arrays(archive)
-        return _read(archive, arrays[_pick(path, arrays, part, LABELS)], path)
-
-
-@contextmanager
-def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open the zip archive ``path``; raise ImageError if it is not an intact one."""
-    with open_regular(path) as file:
-        try:
-            archive = zipfile.ZipFile(file)
-        except (NotImplementedError, ValueError) as error:
-            raise zipfile.BadZipFile(str(error)) from error
-        with archive:
-            yield archive
+    return _open(path, arrays[_pick(path, arrays, part, LABELS)], allowance)
 
 
 def _arrays(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -157,14 +145,21 @@ def _offer(path: Path, choices: Iterable[str], names: list[str]) -> str:
     return f"choose one of {offered}{', ...' if len(available) > MOST_OFFERED else ''}"
 
 
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> NDArray[np.generic]:
+def _open(path: Path, info: zipfile.ZipInfo, allowance: Allowance | None) -> StoredArray:
+    announce = None if allowance is None else allowance.values
+    return StoredArray(partial(_open_member, path, info), read_header, announce)
+
+
+@contextmanager
+def _open_member(path: Path, info: zipfile.ZipInfo) -> Iterator[Stream]:
     name = printable(f"{path}:{info.filename}")
     if info.compress_type not in PACKINGS:
         raise ImageError(f"{name} has an unknown compression: save it with numpy.savez or savez_compressed")
-    try:
-        member = archive.open(info)
-    except (NotImplementedError, RuntimeError) as error:
-        raise ImageError(f"{name} cannot be unpacked ({error}): save it with numpy.savez") from error
-    with member:
-        most = min(info.file_size, info.compress_size * DEFLATE_RATIO)
-        return read_array(Stream(member, name, most))
+    with open_archive(path) as archive:
+        try:
+            member = archive.open(info)
+        except (NotImplementedError, RuntimeError) as error:
+            raise ImageError(f"{name} cannot be unpacked ({error}): save it with numpy.savez") from error
+        with member:
+            most = min(info.file_size, info.compress_size * DEFLATE_RATIO)
+            yield Stream(member, name, most)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from producer.images.limits import CHUNK_PIXELS, MAX_IMAGES, MAX_PIXELS
+from producer.images.limits import MAX_IMAGES, MAX_PIXELS
+from producer.images.pieces.collector import collect
+from producer.images.pieces.stored import ArrayValues, StoredArray, Values
 from schema.errors import ImageError
 from schema.quantities import count_text
 
@@ -15,53 +19,80 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from producer.images.pieces.allowance import Allowance
+
 LUMA = (19595, 38470, 7471)
 """0.299, 0.587 and 0.114 of red, green and blue (ITU-R BT.601), in 65,536ths as Pillow has them."""
 
 
-def to_pixels(array: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
-    """Return the pixels in ``array`` as (N, H, W) uint8, C order, writable.
+def to_pixels(
+    array: NDArray[np.generic] | StoredArray, name: str, allowance: Allowance | None = None
+) -> NDArray[np.uint8]:
+    """Return the pixels in ``array`` as (N, H, W) uint8, C order; those of a large array are in a file.
 
     Args:
         array: (N, H, W); (H, W), one image; (N, H, W, 1); (N, H, W, 3), colour, turned to grey by ITU-R
             BT.601. bool becomes 0 and 255; integers must lie in 0..255; floats are scaled by 255 when all lie
             in [0, 1], else must lie in [0, 255], and are rounded half to even.
         name: name of the source in messages.
+        allowance: is asked for the number of images, before they are decoded.
 
     Raises:
         ImageError: another shape or dtype, no images, values out of range, NaN or infinite.
     """
-    stack = _stacked(array, name)
-    _check_size(stack.shape, name)
-    match stack.dtype.kind:
+    values: Values = array if isinstance(array, StoredArray) else ArrayValues(array)
+    (count, height, width), channels = _image_shape(values.shape, name)
+    if allowance is not None:
+        allowance.images(count)
+    if isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == 3:
+        return np.require(array.astype(np.uint8, copy=False), requirements=["C"])
+    stack = _Stack(values, channels, height * width * channels, name)
+
+    def collected(converted: Iterator[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        return collect(count, (height, width), map(_grey, converted) if channels == 3 else converted)
+
+    match values.dtype.kind:
         case "b":
-            # A stored bool may be any byte; all but 0 are true.
-            pixels = np.multiply(stack.view(np.uint8) != 0, np.uint8(255))
+            return collected(_from_bools(stack))
         case "u" | "i":
-            pixels = _from_integers(stack, name)
+            return collected(_from_integers(stack))
         case "f":
-            pixels = _from_floats(stack, name)
-        case _:
-            raise ImageError(f"{name} has pixels of type {stack.dtype}: save them as uint8")
-    return _grey(pixels) if pixels.ndim == 4 else pixels
+            try:
+                return collected(_from_floats(stack, 255.0))
+            except _AboveOneError:
+                return collected(_from_floats(stack, 1.0))
+    raise ImageError(f"{name} has pixels of type {values.dtype}: save them as uint8")
 
 
-def _stacked(array: NDArray[np.generic], name: str) -> NDArray[np.generic]:
-    """Return (N, H, W) or, in colour, (N, H, W, 3)."""
-    if array.ndim == 2:
-        return array[np.newaxis]
-    if array.ndim == 3 or (array.ndim == 4 and array.shape[3] == 3):
-        return array
-    if array.ndim == 4 and array.shape[3] == 1:
-        return array[..., 0]
-    raise ImageError(
-        f"{name} has shape {array.shape}, not (N, H, W), (H, W), (N, H, W, 1) or (N, H, W, 3): "
-        "reshape flattened rows, put a channel axis last, drop an alpha channel"
-    )
+@dataclass(frozen=True)
+class _Stack:
+    """Images: ``values`` of so many ``channels`` a pixel, and so many ``per_image``."""
+
+    values: Values
+    channels: int
+    per_image: int
+    name: str
+
+    def pieces(self) -> Iterator[NDArray[np.generic]]:
+        return self.values.pieces(self.channels)
 
 
-def _check_size(shape: tuple[int, ...], name: str) -> None:
-    count, height, width = shape[:3]
+class _AboveOneError(Exception):
+    """A float is above 1, so that floats are not scaled by 255."""
+
+
+def _image_shape(shape: tuple[int, ...], name: str) -> tuple[tuple[int, int, int], int]:
+    """Return (N, H, W) and the number of channels; raise ImageError for other shapes and too many images."""
+    if len(shape) == 2:
+        stacked, channels = (1, *shape), 1
+    elif len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3)):
+        stacked, channels = shape[:3], shape[3] if len(shape) == 4 else 1
+    else:
+        raise ImageError(
+            f"{name} has shape {shape}, not (N, H, W), (H, W), (N, H, W, 1) or (N, H, W, 3): "
+            "reshape flattened rows, put a channel axis last, drop an alpha channel"
+        )
+    count, height, width = stacked
     if count == 0 or height == 0 or width == 0:
         raise ImageError(f"{name} holds no images (shape {shape})")
     if count > MAX_IMAGES:
@@ -70,58 +101,60 @@ def _check_size(shape: tuple[int, ...], name: str) -> None:
         raise ImageError(
             f"{name} has images of {height:,} x {width:,} pixels, more than {MAX_PIXELS:,}: scale them down"
         )
+    return (count, height, width), channels
 
 
-def _from_integers(stack: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
-    if stack.dtype != np.uint8:
-        low, high = int(stack.min()), int(stack.max())
-        if low < 0 or high > 255:
-            raise ImageError(
-                f"{name} has pixels from {low} to {high}, but integers must lie in 0..255: scale them"
-            )
-    return np.require(stack.astype(np.uint8, copy=False), requirements=["C", "W"])
+def _from_bools(stack: _Stack) -> Iterator[NDArray[np.uint8]]:
+    for piece in stack.pieces():
+        # A stored bool may be any byte; all but 0 are true.
+        yield np.multiply(piece.view(np.uint8) != 0, np.uint8(255))
 
 
-def _from_floats(stack: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
-    low, high = np.inf, -np.inf
-    for chunk in _chunks(stack):
-        part = stack[chunk]
-        if not np.isfinite(part).all():
-            _refuse_not_finite(part, chunk.start, name)
-        low, high = min(low, float(part.min())), max(high, float(part.max()))
+def _from_integers(stack: _Stack) -> Iterator[NDArray[np.uint8]]:
+    low, high = math.inf, -math.inf
+    for piece in stack.pieces():
+        if piece.dtype != np.uint8:
+            low, high = min(low, int(piece.min())), max(high, int(piece.max()))
+        yield piece.astype(np.uint8, copy=False)
     if low < 0 or high > 255:
         raise ImageError(
-            f"{name} has pixels from {low:g} to {high:g}, but floats must lie in [0, 1] or [0, 255]: "
+            f"{stack.name} has pixels from {low} to {high}, but integers must lie in 0..255: scale them"
+        )
+
+
+def _from_floats(stack: _Stack, scale: float) -> Iterator[NDArray[np.uint8]]:
+    low, high, start = math.inf, -math.inf, 0
+    for piece in stack.pieces():
+        finite = np.isfinite(piece)
+        if not finite.all():
+            _refuse_not_finite(piece, finite, start, stack)
+        low, high = min(low, float(piece.min())), max(high, float(piece.max()))
+        if scale > 1 and high > 1:
+            raise _AboveOneError
+        if low >= 0 and high <= 255:
+            yield np.rint(piece.astype(np.float64) * scale).astype(np.uint8)
+        start += len(piece)
+    if low < 0 or high > 255:
+        raise ImageError(
+            f"{stack.name} has pixels from {low:g} to {high:g}, but floats must lie in [0, 1] or [0, 255]: "
             "scale them"
         )
-    scale = 255.0 if high <= 1 else 1.0
-    pixels = np.empty(stack.shape, np.uint8)
-    for chunk in _chunks(stack):
-        pixels[chunk] = np.rint(stack[chunk].astype(np.float64) * scale)
-    return pixels
 
 
-def _refuse_not_finite(part: NDArray[np.generic], start: int, name: str) -> None:
-    finite = np.isfinite(part).all(axis=tuple(range(1, part.ndim)))
-    first = int(np.argmin(finite))
-    what = "NaN" if np.isnan(part[first]).any() else "infinite"
-    raise ImageError(
-        f"{name} has {what} pixels in image {start + first:,} (counted from 0): repair or drop it"
-    )
+def _refuse_not_finite(
+    piece: NDArray[np.generic], finite: NDArray[np.bool_], start: int, stack: _Stack
+) -> None:
+    """Raise ImageError for the first image of ``piece``, whose first value is number ``start``."""
+    image = (start + int(np.argmin(finite))) // stack.per_image
+    own = piece[max(image * stack.per_image - start, 0) : (image + 1) * stack.per_image - start]
+    what = "NaN" if np.isnan(own).any() else "infinite"
+    raise ImageError(f"{stack.name} has {what} pixels in image {image:,} (counted from 0): repair or drop it")
 
 
 def _grey(colour: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the grey values of ``colour``: red, green and blue of one pixel after the other."""
     red, green, blue = (np.uint32(share) for share in LUMA)
-    grey = np.empty(colour.shape[:3], np.uint8)
-    for chunk in _chunks(colour):
-        part = colour[chunk].astype(np.uint32)
-        total = part[..., 0] * red + part[..., 1] * green + part[..., 2] * blue
-        grey[chunk] = (total + np.uint32(0x8000)) >> np.uint32(16)
-    return grey
-
-
-def _chunks(stack: NDArray[np.generic]) -> Iterator[slice]:
-    """Yield slices along the first axis of about ``CHUNK_PIXELS`` values each."""
-    step = max(1, CHUNK_PIXELS // (stack.size // stack.shape[0]))
-    for start in range(0, stack.shape[0], step):
-        yield slice(start, start + step)
+    part = colour.reshape(-1, 3).astype(np.uint32)
+    total = part[:, 0] * red + part[:, 1] * green + part[:, 2] * blue
+    grey: NDArray[np.uint32] = (total + np.uint32(0x8000)) >> np.uint32(16)
+    return grey.astype(np.uint8)

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
-from producer.images.limits import MAX_BYTES, format_bytes
-from schema.errors import ImageError, ParameterError
-from schema.quantities import count_text
+from schema.errors import ParameterError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,25 +70,6 @@ class Preprocessing:
             return image
         changes.counts[f"resized to {self.size[0]} x {self.size[1]} ({self.fit})"] += 1
         return _resized(image, self.size, self.fit)
-
-    def apply_to_all(self, images: NDArray[np.uint8], changes: Changes) -> NDArray[np.uint8]:
-        """Return ``images``, (N, H, W) uint8, as `apply` makes them; raise ImageError for too many bytes."""
-        if not self.changes_pixels:
-            return images
-        import numpy as np
-
-        size = images.shape[1:] if self.size is None else self.size
-        needed = len(images) * size[0] * size[1]
-        if needed > MAX_BYTES:
-            raise ImageError(
-                f"{count_text(len(images), 'image')} of {size[0]} x {size[1]} pixels are "
-                f"{format_bytes(needed)}, more "
-                f"than {format_bytes(MAX_BYTES)}: choose a smaller size"
-            )
-        prepared = np.empty((len(images), *size), np.uint8)
-        for row, image in enumerate(images):
-            prepared[row] = self.apply(image, changes)
-        return prepared
 
 
 AS_IS = Preprocessing()

@@ -9,20 +9,22 @@ import stat
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
 from producer.images import foreign
 from producer.images.digits import read_digits
-from producer.images.idx import find_labels_file, read_idx, read_idx_images
+from producer.images.idx import find_labels_file, open_idx, open_idx_images
 from producer.images.imageset import DataOrigin, ImageSet
 from producer.images.labels import to_labels
-from producer.images.npy import MAGIC, read_npy
-from producer.images.npz import read_npz, read_npz_labels
+from producer.images.npy import MAGIC, open_npy
+from producer.images.npz import open_npz, open_npz_labels
 from producer.images.pictures.archive import read_archive
 from producer.images.pictures.folder import read_folder
 from producer.images.pictures.picture import is_picture, read_picture
+from producer.images.pieces.allowance import Allowance
+from producer.images.pieces.preparation import prepare
 from producer.images.pixels import to_pixels
 from producer.images.preprocessing import AS_IS, COLOURED, Changes, Preprocessing
 from producer.images.stream import open_stream, printable, translate_errors
@@ -32,6 +34,10 @@ from schema.quantities import count_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from producer.images.pieces.stored import StoredArray
+
+Array: TypeAlias = "NDArray[np.generic] | StoredArray"
 
 DIGITS = "digits"
 EXPLICIT_DIGITS = "sklearn:digits"
@@ -52,8 +58,8 @@ class SourceKind(StrEnum):
 class _Raw(NamedTuple):
     """The result of a reader, before images and labels are validated; ``labels_name`` is for messages."""
 
-    images: NDArray[np.generic]
-    labels: NDArray[np.generic] | None = None
+    images: Array
+    labels: Array | None = None
     labels_name: str | None = None
     classes: tuple[str, ...] | None = None
     sources: tuple[str, ...] | None = None
@@ -65,6 +71,7 @@ def read_images(
     preprocessing: Preprocessing = AS_IS,
     *,
     part: str | None = None,
+    allowance: Allowance | None = None,
 ) -> ImageSet:
     """Return the validated images that ``source`` names, with their labels, if any.
 
@@ -76,6 +83,7 @@ def read_images(
             Without it, the labels of IDX images are searched for next to them.
         preprocessing: what is done to each image; ``ImageSet.notes`` says what was changed or left out.
         part: a split or an array of the .npz ``source``, whose name is then taken as it is, colons included.
+        allowance: what reading may need, in addition to the limits of `producer.images.limits`.
 
     Raises:
         ImageError: a file is missing, damaged, hostile or inconsistent; nothing is unpickled.
@@ -84,7 +92,7 @@ def read_images(
         return _named(source, labels, preprocessing)
     try:
         path, part = _locate(source) if part is None else (Path(source), part)
-        return _read_path(source, path, part, labels, preprocessing)
+        return _read_path(source, path, part, labels, preprocessing, allowance or Allowance())
     except MemoryError as error:
         raise ImageError(
             f"{printable(source)} needs more memory than this process may use: split it, or scale it down"
@@ -92,19 +100,24 @@ def read_images(
 
 
 def _read_path(
-    source: str | Path, path: Path, part: str | None, labels: str | Path | None, preprocessing: Preprocessing
+    source: str | Path,
+    path: Path,
+    part: str | None,
+    labels: str | Path | None,
+    preprocessing: Preprocessing,
+    allowance: Allowance,
 ) -> ImageSet:
     kind, changes = _kind(path), Changes()
     if part is not None and kind is not SourceKind.NPZ:
         raise ImageError(
             f"{printable(path)} is a {kind} and has one set of images: leave {printable(part)!r} out"
         )
-    raw = _read(kind, path, part, preprocessing, changes)
+    raw = _read(kind, path, part, preprocessing, changes, allowance)
     if labels is None and kind is SourceKind.IDX:
         labels = find_labels_file(path)
     if labels is not None:
-        raw = _relabel(raw, path, labels)
-    images = _validated(_name(path, part), printable(source), raw, preprocessing, changes)
+        raw = _relabel(raw, path, labels, allowance)
+    images = _validated(_name(path, part), printable(source), raw, preprocessing, changes, allowance)
     return replace(images, origin=_origin(images.name, path, part, labels, preprocessing))
 
 
@@ -232,77 +245,91 @@ def _sniffed(path: Path) -> SourceKind:
 
 
 def _read(
-    kind: SourceKind, path: Path, part: str | None, preprocessing: Preprocessing, changes: Changes
+    kind: SourceKind,
+    path: Path,
+    part: str | None,
+    preprocessing: Preprocessing,
+    changes: Changes,
+    allowance: Allowance,
 ) -> _Raw:
     match kind:
         case SourceKind.NPZ:
-            images, labels, other_name = read_npz(path, part)
-            if other_name is not None:
-                changes.remarks.append(f"labels are those of {printable(other_name)!r}")
-            return _Raw(images, labels)
+            arrays = open_npz(path, part, allowance)
+            if arrays.other_name is not None:
+                changes.remarks.append(f"labels are those of {printable(arrays.other_name)!r}")
+            return _Raw(arrays.images, arrays.labels)
         case SourceKind.NPY:
-            return _Raw(read_npy(path))
+            return _Raw(open_npy(path, allowance))
         case SourceKind.CSV:
-            images, labels = read_table(path, changes)
+            images, labels = read_table(path, changes, allowance)
             return _Raw(images, labels)
         case SourceKind.PICTURE:
-            picture = read_picture(path, preprocessing, changes)
+            picture = read_picture(path, preprocessing, changes, allowance)
             return _Raw(picture[np.newaxis], sources=(printable(path.name),))
         case SourceKind.FOLDER | SourceKind.ZIP:
             read = read_folder if kind is SourceKind.FOLDER else read_archive
-            folder = read(path, preprocessing, changes)
+            folder = read(path, preprocessing, changes, allowance)
             return _Raw(folder.images, folder.labels, None, folder.classes, folder.sources)
         case SourceKind.IDX:
-            return _Raw(read_idx_images(path))
+            return _Raw(open_idx_images(path, allowance))
 
 
-def _relabel(raw: _Raw, path: Path, labels: str | Path) -> _Raw:
+def _relabel(raw: _Raw, path: Path, labels: str | Path, allowance: Allowance) -> _Raw:
     if raw.classes is not None:
         raise ImageError(
             f"{printable(path)} takes its labels from its folders: leave {printable(labels)} out"
         )
-    return raw._replace(labels=read_labels(labels), labels_name=printable(labels))
+    return raw._replace(labels=read_labels(labels, allowance), labels_name=printable(labels))
 
 
-def read_labels(source: str | Path) -> NDArray[np.generic]:
-    """Return the unvalidated array in a file of labels ``source``; raise ImageError if it holds none."""
+def read_labels(source: str | Path, allowance: Allowance | None = None) -> Array:
+    """Return the unvalidated array in a file of labels ``source``; raise ImageError if it holds none.
+
+    ``allowance`` is what it may need.
+    """
     path, part = _locate(source)
     name = path.name.lower().removesuffix(".gz")
     if name.endswith((".csv", ".txt")):
-        return read_label_table(path)
+        return read_label_table(path, allowance)
     match _kind(path):
         case SourceKind.NPZ:
-            return read_npz_labels(path, part)
+            return open_npz_labels(path, part, allowance)
         case SourceKind.NPY:
-            return read_npy(path)
+            return open_npy(path, allowance)
         case SourceKind.IDX:
-            return read_idx(path)
+            return open_idx(path, allowance)
         case kind:
             raise ImageError(
                 f"{printable(path)} is a {kind}, which holds no labels: give IDX, .npy, .npz, .csv or .txt"
             )
 
 
-def _validated(name: str, source: str, raw: _Raw, preprocessing: Preprocessing, changes: Changes) -> ImageSet:
+def _validated(
+    name: str, source: str, raw: _Raw, preprocessing: Preprocessing, changes: Changes, allowance: Allowance
+) -> ImageSet:
     _refuse_flattened_images(raw, source)
-    images = to_pixels(raw.images, source)
-    if raw.images.ndim == 4 and raw.images.shape[3] == 3:
+    is_picture_file = raw.sources is not None  # they were counted and prepared one by one, as they were read
+    images = to_pixels(raw.images, source, None if is_picture_file else allowance)
+    if len(raw.images.shape) == 4 and raw.images.shape[3] == 3:
         changes.counts[COLOURED] += len(images)
-    labels = None if raw.labels is None else to_labels(raw.labels, len(images), raw.labels_name or source)
-    if raw.sources is None:  # pictures were prepared one by one, as they were read
-        images = preprocessing.apply_to_all(images, changes)
+    labels = None
+    if raw.labels is not None:
+        allowance.labels(len(images))
+        labels = to_labels(raw.labels, len(images), raw.labels_name or source)
+    if not is_picture_file:
+        images = prepare(images, preprocessing, changes)
     return ImageSet(name, images, labels, raw.classes, raw.sources, changes.notes())
 
 
 def _refuse_flattened_images(raw: _Raw, source: str) -> None:
     """Raise ImageError for flattened images, which look like one image: several labels, or square rows."""
-    if raw.images.ndim != 2:
+    if len(raw.images.shape) != 2:
         return
     rows, columns = raw.images.shape
     side = math.isqrt(columns)
     is_square = side * side == columns
     reshape = f"reshape(-1, {side}, {side})" if is_square else "reshape(-1, H, W)"
-    if raw.labels is not None and len(raw.labels) == rows != 1:
+    if raw.labels is not None and raw.labels.shape[:1] == (rows,) and rows != 1:
         raise ImageError(
             f"{source} has {count_text(rows, 'label')} for an array of shape {raw.images.shape}, "
             "which is one image: "

@@ -1,4 +1,4 @@
-"""Opens a file, perhaps compressed by gzip, and reads no more bytes than announced.
+"""Opens a file, perhaps compressed by gzip, or a zip archive, and reads no more bytes than announced.
 
 The errors of files, gzip and zip are turned into ImageError here and nowhere else.
 """
@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from producer.images.limits import (
     CHUNK_BYTES,
     DEFLATE_RATIO,
@@ -29,13 +27,16 @@ from schema.errors import ImageError
 from schema.quantities import count_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from io import BufferedReader
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    import numpy as np
 
 GZIP_MAGIC = b"\x1f\x8b"
+
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""The methods of numpy.savez and numpy.savez_compressed."""
 
 
 class Readable(Protocol):
@@ -61,32 +62,17 @@ class Stream:
             raise ImageError(f"{self.name} is truncated or empty (it ends inside its header): fetch it again")
         return data
 
-    def array(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
-        """Return the rest of the stream as a writable array of this ``dtype`` and ``shape``, C order.
+    def read(self, count: int) -> bytes:
+        """Return ``count`` bytes, or fewer where the stream ends."""
+        data = self.file.read(count)
+        while 0 < len(data) < count and (more := self.file.read(count - len(data))):
+            data += more
+        return data
 
-        Raises:
-            ImageError: ``shape`` and ``dtype`` need more than ``MAX_BYTES`` or more than the file can hold
-                (both checked before memory is allocated), or the rest is shorter or longer.
-        """
-        self._check_claim(dtype, shape)
-        array = np.empty(shape, dtype)
-        got = self._fill(array.reshape(-1).view(np.uint8).data)
-        if got < array.nbytes:
-            raise ImageError(
-                f"{self.name} is truncated ({count_text(array.nbytes, 'byte')} of data announced, "
-                f"{got:,} found): "
-                "fetch it again"
-            )
-        if self.file.read(1):
-            raise ImageError(
-                f"{self.name} has bytes after the {count_text(array.nbytes, 'byte')} of data "
-                "announced: fetch it again, "
-                "or save one array to a file"
-            )
-        return array
-
-    def text(self) -> str:
+    def text(self, announce: Callable[[str, int], None] | None = None) -> str:
         """Return the rest of the stream as UTF-8, without a byte order mark.
+
+        ``announce`` is called with its name and the bytes so far, and may refuse more.
 
         Raises:
             ImageError: more than ``MAX_TEXT_BYTES`` when decompressed, or not UTF-8.
@@ -94,6 +80,8 @@ class Stream:
         data = bytearray()
         while chunk := self.file.read(CHUNK_BYTES):
             data += chunk
+            if announce is not None:
+                announce(self.name, len(data))
             if len(data) > MAX_TEXT_BYTES:
                 raise ImageError(
                     f"{self.name} is text of more than {format_bytes(MAX_TEXT_BYTES)}: "
@@ -106,7 +94,12 @@ class Stream:
                 f"{self.name} is not UTF-8 text (byte {error.start:,}): save it as CSV in UTF-8"
             ) from error
 
-    def _check_claim(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> None:
+    def check_claim(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> None:
+        """Check an array of this ``dtype`` and ``shape`` that the rest of the stream announces.
+
+        Raises:
+            ImageError: it has more than ``MAX_BYTES``, more than the file can hold, or too many dimensions.
+        """
         if len(shape) > MAX_DIMENSIONS:
             raise ImageError(
                 f"{self.name} has {len(shape):,} dimensions, more than {MAX_DIMENSIONS}: reshape it"
@@ -125,16 +118,6 @@ class Stream:
                 f"{self.name} is truncated (it announces {sizes} values, {count_text(claimed, 'byte')}, "
                 f"and can hold {max(left, 0):,} at most): fetch it again"
             )
-
-    def _fill(self, target: memoryview) -> int:
-        got = 0
-        while got < len(target):
-            chunk = self.file.read(min(CHUNK_BYTES, len(target) - got))
-            if not chunk:
-                break
-            target[got : got + len(chunk)] = chunk
-            got += len(chunk)
-        return got
 
 
 @contextmanager
@@ -167,6 +150,18 @@ def open_regular(path: Path) -> Iterator[BufferedReader]:
             raise ImageError(f"{printable(path)} is not a regular file: save it to one first")
         with path.open("rb") as file:
             yield file
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open the zip archive ``path``; raise ImageError if it is not an intact one."""
+    with open_regular(path) as file:
+        try:
+            archive = zipfile.ZipFile(file)
+        except (NotImplementedError, ValueError) as error:
+            raise zipfile.BadZipFile(str(error)) from error
+        with archive:
+            yield archive
 
 
 def is_regular(mode: int) -> bool:

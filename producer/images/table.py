@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from producer.images.pieces.allowance import Allowance
     from producer.images.preprocessing import Changes
 
 LABELS = ("label", "labels", "class", "target", "y")
@@ -39,16 +40,19 @@ class _Table(NamedTuple):
     header: list[str] | None
 
 
-def read_table(path: Path, changes: Changes) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
+def read_table(
+    path: Path, changes: Changes, allowance: Allowance | None = None
+) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
     """Return the (N, H, H) uint8, int64 or float64 pixels in ``path``, and its (N,) labels or None.
 
-    ``changes`` receives a remark on labels whose column is called otherwise, or may be another.
+    ``changes`` receives a remark on labels whose column is called otherwise, or may be another;
+    ``allowance`` is what it may need.
 
     Raises:
         ImageError: no lines, too many, a field that is not a number, lines of different lengths, or a number
             of columns that does not make a square image.
     """
-    table = _parse(path)
+    table = _parse(path, allowance)
     column = _label_column(table)
     labels = None if column is None else table.values[:, column]
     if column is not None and table.header is not None and table.header[column] != LABELS[0]:
@@ -65,13 +69,13 @@ def read_table(path: Path, changes: Changes) -> tuple[NDArray[np.generic], NDArr
     return pixels.reshape(-1, side, side), labels
 
 
-def read_label_table(path: Path) -> NDArray[np.generic]:
+def read_label_table(path: Path, allowance: Allowance | None = None) -> NDArray[np.generic]:
     """Return the (N,) labels in ``path``: its only column, or the one called ``label``.
 
     Raises:
         ImageError: as ``read_table``, or several columns and none called ``label``.
     """
-    table = _parse(path)
+    table = _parse(path, allowance)
     named = _named_label(table)
     if named is None and table.values.shape[1] != 1:
         raise ImageError(
@@ -104,10 +108,10 @@ def _label_column(table: _Table) -> int | None:
     return 0 if pixels > 0 and math.isqrt(pixels) ** 2 == pixels else None
 
 
-def _parse(path: Path) -> _Table:
+def _parse(path: Path, allowance: Allowance | None = None) -> _Table:
     name = printable(path)
     with open_stream(path) as stream:
-        lines = stream.text().splitlines()
+        lines = stream.text(None if allowance is None else allowance.text).splitlines()
     first = next((row for row, line in enumerate(lines) if line.strip()), None)
     if first is None:
         raise ImageError(f"{name} holds no images: it has no lines")

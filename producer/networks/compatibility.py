@@ -28,7 +28,7 @@ def match_images(images: ImageSet, network: ChosenNetwork) -> ImageSet:
             "layers for these images: `annealq networks new --data DATA --out mine.toml`"
         )
     images = images.scaled(network.image_max)
-    brightest = int(images.images.max())
+    brightest = images.brightest()
     if brightest > network.image_max:
         raise ImageError(
             f"{images.name}: pixels go up to {brightest}, "

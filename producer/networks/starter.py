@@ -40,7 +40,7 @@ def starter_text(images: ImageSet, name: str | None = None) -> str:
     convolutions = _convolutions(height // block, width // block)
     small = count < _SMALL
     batch = 32 if small else 128
-    brightest = int(images.images.max())
+    brightest = images.brightest()
     lines = [
         f"# A starter for {printable(images.name)}: {count_text(count, 'image')} of {height} x "
         f"{width} pixels.",

@@ -20,7 +20,6 @@ from sqlalchemy import select, update
 
 from producer import jobs
 from producer.context import AppContext
-from producer.planning import schedules
 from producer.runs.request import ClassificationRequest
 from schema.database import transition
 from schema.database.leader_lease import run_while_leading
@@ -108,7 +107,7 @@ def _enqueue(app: AppContext, firing: int) -> tuple[int, str | None]:
         due = replace(images.origin, schedule=row.name, due_at=row.due_at.isoformat())
         images = replace(images, origin=due)
     run, _ = jobs.submit(app, request, images, key)
-    return run.id, schedules.digest(images)
+    return run.id, images.digest()
 
 
 def key_of(name: str, due_at: datetime) -> str:

@@ -15,12 +15,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from producer.images.imageset import ImageSet
+from producer.images.pieces.allowance import Allowance
 from producer.networks import choose
 from producer.networks.compatibility import match_images
 from producer.runs.request import ClassificationRequest
 from schema.calendar.cron import Cron
 from schema.calendar.windows import is_daily
-from schema.codecs import arrays
 from schema.database import Database, record_action, record_event, transition
 from schema.database.rows import copy_row
 from schema.errors import NotFound, ParameterError
@@ -64,10 +64,17 @@ class ScheduleSummary:
     last: FiringSummary | None
 
 
-def add(database: Database, name: str, cron: Cron, request: ClassificationRequest) -> ImageSet:
+def add(
+    database: Database,
+    name: str,
+    cron: Cron,
+    request: ClassificationRequest,
+    allowance: Allowance | None = None,
+) -> ImageSet:
     """Store ``request`` in ``database`` as schedule ``name``; it becomes a run whenever ``cron`` is due.
 
-    Its images are read now and returned, so that a request that cannot be classified is refused immediately.
+    Its images are read now, within ``allowance``, and returned, so that a request that cannot be classified
+    is refused immediately.
 
     Raises:
         InputError: the name is taken or not valid, the request cannot be classified, or its deadline is a
@@ -81,7 +88,7 @@ def add(database: Database, name: str, cron: Cron, request: ClassificationReques
         raise ParameterError(
             f"deadline {request.deadline} is a single date, but a schedule repeats: give a time, as in 06:00"
         )
-    images = request.read()
+    images = request.read(allowance)
     network = choose.get_or_install_network(database, images, request.network)
     match_images(images, network)
     request = replace(request, network=network.pinned)  # a default that changes later changes no schedule
@@ -93,7 +100,7 @@ def add(database: Database, name: str, cron: Cron, request: ClassificationReques
             "cron": cron.text,
             "zone": cron.zone_name,
             "request": request.to_dict(),
-            "data_sha256": digest(images),
+            "data_sha256": images.digest(),
             "next_at": cron.after(now),
             "planned_at": now,
             "created_at": now,
@@ -172,13 +179,6 @@ def get_row(session: Session, name: str) -> Schedule:
     if row is None:
         raise NotFound(f"no schedule {name[:64]!r}: `annealq schedules list` shows all")
     return row
-
-
-def digest(images: ImageSet) -> str:
-    """Return the SHA-256 of ``images`` and their labels."""
-    labels = b"" if images.labels is None else arrays.encode_labels(images.labels)
-    shape = str(images.images.shape).encode()
-    return arrays.digest(shape, arrays.encode_images(images.images), labels)
 
 
 def _move(

@@ -165,13 +165,7 @@ def one_of_each(images: ImageSet, classes: int, seed: int) -> ImageSet:
 def _key(request: ExperimentRun) -> str:
     """Return an idempotency key that follows from everything that decides the result."""
     what = {"network": request.network, "solver": request.solver, **request.parameters.to_dict()}
-    labels = request.images.labels
-    return "reproduce:" + arrays.digest(
-        json.dumps(what, sort_keys=True).encode(),
-        str(request.images.images.shape).encode(),
-        arrays.encode_images(request.images.images),
-        b"" if labels is None else arrays.encode_labels(labels),
-    )
+    return "reproduce:" + request.images.digest(json.dumps(what, sort_keys=True).encode())
 
 
 def _result(run: queries.RunSummary, rows: list[queries.Classified], classes: int) -> ExperimentResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from producer.networks.compatibility import match_images
 from producer.runs.batch_size import batch_size
 from producer.runs.filters import put_tags
 from producer.runs.request import RunOptions
-from schema.codecs.batches import BatchRow, encode_batches, run_digest
+from schema.codecs.batches import BatchRow, batch_count, encode_batches, run_digest
 from schema.database import Database
 from schema.database.new_runs import insert_run
 from schema.errors import IdempotencyConflict
@@ -56,8 +56,9 @@ def enqueue_run(
     if size is None:
         with database.reading() as session:
             size = batch_size(session, network.id, solver, parameters)
+    count = batch_count(len(images.images), size)
+    run = _run_row(images, network, solver, parameters, options, count)
     batches = encode_batches(images.images, images.labels, images.sources, size)
-    run = _run_row(images, network, solver, parameters, options, len(batches))
     try:
         with database.transaction() as session:
             now = database.now(session)
@@ -116,7 +117,7 @@ def _run_row(
 def _find_or_insert(
     session: Session,
     run: dict[str, Any],
-    batches: list[BatchRow],
+    batches: Iterable[BatchRow],
     submission: Mapping[str, Any] | None,
     *,
     now: datetime,

@@ -24,6 +24,7 @@ from schema.parameters import MAX_BATCH_SIZE, Parameters, Solver, Validated, sol
 
 if TYPE_CHECKING:
     from producer.images.imageset import ImageSet
+    from producer.images.pieces.allowance import Allowance
 
 MAX_BUDGET_US = 10**15  # 31 years
 _NAMED = ("digits", "sklearn:digits")
@@ -226,11 +227,11 @@ class ClassificationRequest(RunRequest):
         Field(min_length=1, max_length=200, description="Name of the run; default: that of its data."),
     ] = None
 
-    def read(self) -> ImageSet:
-        """Return the images; raise ImageError where they cannot be used."""
+    def read(self, allowance: Allowance | None = None) -> ImageSet:
+        """Return the images, within ``allowance``; raise ImageError where they cannot be used."""
         from producer.images.source import read_images
 
-        images = self.select(read_images(self.data, self.labels, self.preprocessing))
+        images = self.select(read_images(self.data, self.labels, self.preprocessing, allowance=allowance))
         return images if self.name is None else replace(images, name=self.name)
 
     def besides_content(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import zlib
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,7 +25,9 @@ def encode_images(images: NDArray[np.uint8]) -> bytes:
 
 def batch_checksum(images: bytes, labels: bytes | None) -> str:
     """Return the SHA-256 of a batch: of its encoded ``images``, then of its encoded ``labels``, if any."""
-    return checksum(images + (labels or b""))
+    state = hashlib.sha256(images)
+    state.update(labels or b"")
+    return state.hexdigest()
 
 
 def decode_images(
@@ -150,13 +153,33 @@ def checksum(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+class Digest:
+    """The SHA-256 of parts, each with its length, so that no two lists of parts collide."""
+
+    def __init__(self) -> None:
+        self._state = hashlib.sha256()
+
+    def add(self, *parts: bytes) -> None:
+        """Add ``parts``."""
+        for part in parts:
+            self.add_pieces(len(part), [part])
+
+    def add_pieces(self, length: int, pieces: Iterable[bytes]) -> None:
+        """Add one part of ``length`` bytes that comes in ``pieces``."""
+        self._state.update(length.to_bytes(8, "little"))
+        for piece in pieces:
+            self._state.update(piece)
+
+    def text(self) -> str:
+        """Return the digest of what was added, in hexadecimal."""
+        return self._state.hexdigest()
+
+
 def digest(*parts: bytes) -> str:
-    """Return the SHA-256 of ``parts``, each with its length, so that no two lists of parts collide."""
-    state = hashlib.sha256()
-    for part in parts:
-        state.update(len(part).to_bytes(8, "little"))
-        state.update(part)
-    return state.hexdigest()
+    """Return the `Digest` of ``parts``."""
+    state = Digest()
+    state.add(*parts)
+    return state.text()
 
 
 def canonical(value: dict[str, Any]) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.codecs import arrays
+from schema.codecs.pieces import pieces, release
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,22 @@ def encode_batches(
     labels: NDArray[np.integer] | None,
     sources: Sequence[str] | None,
     size: int,
-) -> list[BatchRow]:
-    """Return the rows of ``images`` in batches of ``size``.
+) -> Iterator[BatchRow]:
+    """Yield the rows of ``images`` in batches of ``size``, each encoded when it is asked for.
 
     Args:
         images: (N, H, W), as the network takes them.
         labels: (N,), by the network's numbering.
         sources: N file names.
     """
-    return [_batch(images, labels, sources, first, size) for first in range(0, len(images), size)]
+    for first in range(0, len(images), size):
+        yield _batch(images, labels, sources, first, size)
+        release(images)
+
+
+def batch_count(images: int, size: int) -> int:
+    """Return the number of batches of ``size`` that so many ``images`` make."""
+    return -(-images // size)
 
 
 def run_digest(
@@ -44,12 +52,19 @@ def run_digest(
     labels: NDArray[np.integer] | None,
 ) -> str:
     """Return the digest of what decides about the results of a run of ``images`` (N, H, W)."""
-    return arrays.digest(
-        arrays.canonical({"network": network, "solver": solver, "parameters": dict(parameters)}),
-        str(images.shape).encode(),
-        arrays.encode_images(images),
-        b"" if labels is None else arrays.encode_labels(labels),
-    )
+    what = {"network": network, "solver": solver, "parameters": dict(parameters)}
+    return images_digest([arrays.canonical(what)], images, labels)
+
+
+def images_digest(
+    before: Sequence[bytes], images: NDArray[np.uint8], labels: NDArray[np.integer] | None
+) -> str:
+    """Return the digest of the parts ``before``, and of shape, pixels and ``labels`` of ``images``."""
+    state = arrays.Digest()
+    state.add(*before, str(images.shape).encode())
+    state.add_pieces(images.size, map(arrays.encode_images, pieces(images)))
+    state.add(b"" if labels is None else arrays.encode_labels(labels))
+    return state.text()
 
 
 def _batch(

@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
+from schema.codecs.pieces import pieces
 from schema.errors import Corrupt
 from schema.quantities import count_text
 
@@ -16,8 +17,7 @@ _BYTES = hashlib.sha256().digest_size
 
 def digests(images: NDArray[np.uint8]) -> bytes:
     """Return the SHA-256 of the pixels of each of (N, H, W) ``images``, concatenated: N x 32 bytes."""
-    rows = np.ascontiguousarray(images).reshape(len(images), -1)
-    return b"".join(hashlib.sha256(row.tobytes()).digest() for row in rows)
+    return b"".join(hashlib.sha256(image.tobytes()).digest() for piece in pieces(images) for image in piece)
 
 
 def shared_images(some: bytes, others: bytes) -> list[int]:

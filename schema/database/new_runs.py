@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,8 +16,12 @@ from schema.errors import ParameterError
 from schema.states import BatchState, PausedBy, RunState
 from schema.tables import Batch, BatchImages, Run
 
+# Images and rows of batches that are in memory, and sent to the database, at a time.
+_INSERTED_BYTES = 4 * 2**20
+_INSERTED_ROWS = 1_000
 
-def insert_run(session: Session, run: dict[str, Any], batches: Sequence[BatchRow], *, now: datetime) -> int:
+
+def insert_run(session: Session, run: dict[str, Any], batches: Iterable[BatchRow], *, now: datetime) -> int:
     """Write the row ``run`` and its ``batches`` by ``session``; return its id.
 
     Outside of its windows the run is paused.
@@ -42,7 +46,21 @@ def insert_run(session: Session, run: dict[str, Any], batches: Sequence[BatchRow
     return run_id
 
 
-def _insert_batches(session: Session, run: int, batches: Sequence[BatchRow], *, now: datetime) -> None:
+def _insert_batches(session: Session, run: int, batches: Iterable[BatchRow], *, now: datetime) -> None:
+    """Insert ``batches`` a few at a time, so that not all of their images are in memory."""
+    few: list[BatchRow] = []
+    size = 0
+    for batch in batches:
+        few.append(batch)
+        size += len(batch.images["images"])
+        if size >= _INSERTED_BYTES or len(few) >= _INSERTED_ROWS:
+            _insert_few(session, run, few, now=now)
+            few, size = [], 0
+    if few:
+        _insert_few(session, run, few, now=now)
+
+
+def _insert_few(session: Session, run: int, batches: Sequence[BatchRow], *, now: datetime) -> None:
     common = {"run_id": run, "state": BatchState.PENDING, "due_at": now, "created_at": now}
     stamped = [{**batch.row, **common} for batch in batches]
     ids = session.execute(insert(Batch).returning(Batch.id, sort_by_parameter_order=True), stamped).scalars()

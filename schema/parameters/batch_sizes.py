@@ -8,7 +8,7 @@ from schema.parameters.sampling import MAX_BATCH_SIZE, Parameters
 BATCH_SIZE = 100  # images; large enough that the queue costs under 1 % of sampling them
 REMOTE_BATCH_SIZE = 1_000
 # A problem of a small folded network holds hundreds of images: of 1,000 images the last problem holds few.
-_FIRST_FOLDED = 3_000
+LARGEST_DEFAULT = 3_000
 # With three problems in a batch, worker and solver wait for each other: up to 20 % fewer images per second.
 _PROBLEMS = 8
 
@@ -23,7 +23,7 @@ def default_batch_size(solver: Solver, parameters: Parameters, tiles: int | None
         return BATCH_SIZE
     tiles = tiles or parameters.tiles
     if tiles is None and parameters.visible == Visible.FOLDED:
-        return _FIRST_FOLDED
+        return LARGEST_DEFAULT
     if tiles is None or tiles > MAX_BATCH_SIZE:
         return REMOTE_BATCH_SIZE
     problems = max(round(REMOTE_BATCH_SIZE / tiles), _PROBLEMS)

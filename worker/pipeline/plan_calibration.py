@@ -96,7 +96,7 @@ def _runs(
         tiles = costs[number].tiles if costs else None
         size = default_batch_size(job.solver, parameters, tiles)
         if size not in by_size:
-            by_size[size] = encode_batches(images, labels, None, size)
+            by_size[size] = list(encode_batches(images, labels, None, size))
         digest = run_digest(job.network, job.solver, parameters.to_dict(), images, labels)
         runs.append(CalibrationRun(parameters, digest, len(images), by_size[size]))
     return runs

@@ -66,8 +66,8 @@ def left(session: Session, caller: Caller, now: datetime) -> LimitsLeft:
     return LimitsLeft(requests, images, None if qpu_us is None else qpu_us / 1e6, *ends)
 
 
-def refuse_spent(database: Database, caller: Caller, key: str | None) -> None:
-    """Raise RequestRefused (429) if ``caller`` has no images left today: before images are decoded.
+def refuse_above(database: Database, caller: Caller, key: str | None, images: int = 1) -> None:
+    """Raise RequestRefused (429) if ``caller`` may not send ``images`` more today: before they are decoded.
 
     A request with an idempotency ``key`` may be a repetition, which costs nothing.
     """
@@ -76,8 +76,9 @@ def refuse_spent(database: Database, caller: Caller, key: str | None) -> None:
         return
     with database.reading() as session:
         now = database.now(session)
-        if left(session, caller, now).images == 0:
-            raise _too_many(caller, limit, limit, 1, now)
+        remaining = left(session, caller, now).images
+        if remaining is not None and images > remaining:
+            raise _too_many(caller, limit, limit - remaining, images, now)
 
 
 def count_run(

@@ -9,7 +9,6 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
 from producer.images.limits import MAX_MEMBER_BYTES, MAX_MEMBERS, format_bytes
-from producer.images.npz import PACKINGS, open_archive
 from producer.images.pictures.entries import (
     NOT_PICTURES,
     Entry,
@@ -21,7 +20,8 @@ from producer.images.pictures.entries import (
     suffixes,
 )
 from producer.images.pictures.picture import is_picture
-from producer.images.stream import printable, translate_errors
+from producer.images.pieces.allowance import Allowance
+from producer.images.stream import PACKINGS, open_archive, printable, translate_errors
 from schema.errors import ImageError
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from producer.images.preprocessing import Changes, Preprocessing
 
 
-def read_archive(path: Path, preprocessing: Preprocessing, changes: Changes) -> Folder:
+def read_archive(
+    path: Path, preprocessing: Preprocessing, changes: Changes, allowance: Allowance | None = None
+) -> Folder:
     """Return the pictures in the zip archive ``path`` as `read_folder` does for a folder.
 
     A folder that holds everything else is passed over. Links are never followed: a member is only read as
@@ -42,6 +44,7 @@ def read_archive(path: Path, preprocessing: Preprocessing, changes: Changes) -> 
         ImageError: as `read_listing`; not an intact archive; too many members or too large ones, compressed
             otherwise than by deflate, or encrypted.
     """
+    allowance = allowance or Allowance()
     with open_archive(path) as archive:
         members = _members(archive, path)
         prefix = _common_folder([parts for parts, _ in members])
@@ -53,12 +56,13 @@ def read_archive(path: Path, preprocessing: Preprocessing, changes: Changes) -> 
             if len(inner) > 2 or not is_picture(inner[-1]):
                 changes.leave_out(source, NOT_PICTURES)
                 continue
-            entry = Entry(printable(f"{path}/{info.filename}"), source, partial(_open, archive, info, path))
+            opened = partial(_open, archive, info, path, allowance)
+            entry = Entry(printable(f"{path}/{info.filename}"), source, opened)
             (top if len(inner) == 1 else classes.setdefault(printable(inner[0]), [])).append(entry)
         if not top and not classes:
             raise ImageError(f"{printable(path)} has no pictures ({suffixes()}) in it or its folders")
         by_class = {name: classes[name] for name in sort_classes(list(classes))}
-        return read_listing(Listing(printable(path), top, by_class), preprocessing, changes)
+        return read_listing(Listing(printable(path), top, by_class), preprocessing, changes, allowance)
 
 
 def _members(archive: zipfile.ZipFile, path: Path) -> list[tuple[tuple[str, ...], zipfile.ZipInfo]]:
@@ -76,7 +80,9 @@ def _common_folder(names: list[tuple[str, ...]]) -> int:
 
 
 @contextmanager
-def _open(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Iterator[BinaryIO]:
+def _open(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, allowance: Allowance
+) -> Iterator[BinaryIO]:
     name = printable(f"{path}/{info.filename}")
     if info.compress_type not in PACKINGS:
         raise ImageError(f"{name} has an unknown compression: unpack the archive, and give the folder")
@@ -85,6 +91,7 @@ def _open(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Iterat
             f"{name} has {format_bytes(info.file_size)}, more than {format_bytes(MAX_MEMBER_BYTES)}: "
             "scale it down"
         )
+    allowance.whole(info.file_size)
     with translate_errors(path):
         try:
             with archive.open(info) as member:

@@ -9,6 +9,8 @@ import numpy as np
 
 from producer.images.limits import MAX_BYTES, MAX_IMAGES, format_bytes
 from producer.images.pictures.picture import SUFFIXES, decode
+from producer.images.pieces.allowance import Allowance
+from producer.images.pieces.collector import collect
 from schema.errors import ImageError
 from schema.quantities import count_text
 
@@ -64,16 +66,21 @@ def sort_classes(names: list[str]) -> list[str]:
     return sorted(names, key=lambda name: (int(name[:20]) if numbered else 0, name))
 
 
-def read_listing(listing: Listing, preprocessing: Preprocessing, changes: Changes) -> Folder:
+def read_listing(
+    listing: Listing, preprocessing: Preprocessing, changes: Changes, allowance: Allowance | None = None
+) -> Folder:
     """Return the pictures of ``listing``, prepared; ``changes`` counts what was changed and left out.
+
+    ``allowance`` is what they may need.
 
     Raises:
         ImageError: no pictures, pictures both next to and inside class folders, a class folder without any,
             a picture that cannot be read, or pictures of different sizes.
     """
+    allowance = allowance or Allowance()
     if listing.top:
         _refuse_mixture(listing)
-        images, kept = _read_all(listing.name, listing.top, preprocessing, changes)
+        images, kept = _read_all(listing.name, listing.top, preprocessing, changes, allowance)
         return Folder(images, None, None, tuple(listing.top[row].source for row in kept))
     for name, entries in listing.by_class.items():
         if not entries:
@@ -83,7 +90,7 @@ def read_listing(listing: Listing, preprocessing: Preprocessing, changes: Change
     pictures = [entry for entries in listing.by_class.values() for entry in entries]
     counts = [len(entries) for entries in listing.by_class.values()]
     labels = np.repeat(np.arange(len(counts)), counts)
-    images, kept = _read_all(listing.name, pictures, preprocessing, changes)
+    images, kept = _read_all(listing.name, pictures, preprocessing, changes, allowance)
     sources = tuple(pictures[row].source for row in kept)
     return Folder(images, labels[kept], tuple(listing.by_class), sources)
 
@@ -94,33 +101,41 @@ def suffixes() -> str:
 
 
 def _read_all(
-    name: str, pictures: list[Entry], preprocessing: Preprocessing, changes: Changes
+    name: str, pictures: list[Entry], preprocessing: Preprocessing, changes: Changes, allowance: Allowance
 ) -> tuple[NDArray[np.uint8], list[int]]:
     """Return the pictures, (N, H, W) uint8, and their rows in ``pictures``."""
-    images = np.empty((0, 0, 0), np.uint8)
-    kept: list[int] = []
-    for row, image in _readable(pictures, preprocessing, changes):
-        if not kept:
-            images = _allocate(name, len(pictures), image)
-        elif image.shape != images.shape[1:]:
-            raise ImageError(
-                f"{name} has pictures of different sizes ({_size(pictures[kept[0]], images[0])}, "
-                f"{_size(pictures[row], image)}): scale them to one size with --resize, as in --resize 28"
-            )
-        images[len(kept)] = image
-        kept.append(row)
-    if not kept:
+    allowance.names(len(pictures))
+    allowance.images(1 if preprocessing.skip_unreadable else len(pictures))
+    readable = _readable(pictures, preprocessing, changes, allowance)
+    row, first = next(readable, (0, None))
+    if first is None:
         raise ImageError(f"{name} has no pictures that can be read: remove or repair them")
-    return images[: len(kept)], kept
+    _check_size(name, len(pictures), first)
+    allowance.values(name, len(pictures) * first.size)
+    size, kept = first.shape, [row]
+
+    def prepared() -> Iterator[NDArray[np.uint8]]:
+        yield first
+        for row, image in readable:
+            if image.shape != size:
+                raise ImageError(
+                    f"{name} has pictures of different sizes ({_size(pictures[kept[0]], size)}, "
+                    f"{_size(pictures[row], image.shape)}): scale them to one size with --resize, as in "
+                    "--resize 28"
+                )
+            kept.append(row)
+            yield image
+
+    return collect(len(pictures), size, prepared()), kept
 
 
 def _readable(
-    pictures: list[Entry], preprocessing: Preprocessing, changes: Changes
+    pictures: list[Entry], preprocessing: Preprocessing, changes: Changes, allowance: Allowance
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     for row, picture in enumerate(pictures):
         try:
             with picture.open() as file:
-                image = decode(file, picture.name, preprocessing, changes)
+                image = decode(file, picture.name, preprocessing, changes, allowance)
         except ImageError as error:
             if not preprocessing.skip_unreadable:
                 raise ImageError(f"{error}; --skip-unreadable leaves such files out") from error
@@ -129,19 +144,17 @@ def _readable(
         yield row, image
 
 
-def _allocate(name: str, count: int, first: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _check_size(name: str, count: int, first: NDArray[np.uint8]) -> None:
     needed = count * first.size
     if count > MAX_IMAGES or needed > MAX_BYTES:
         raise ImageError(
             f"{name} has {count_text(count, 'picture')}, {format_bytes(needed)}, more than {MAX_IMAGES:,} or "
             f"{format_bytes(MAX_BYTES)}: split it, or scale them down with --resize"
         )
-    return np.empty((count, *first.shape), np.uint8)
 
 
-def _size(picture: Entry, image: NDArray[np.uint8]) -> str:
-    height, width = image.shape
-    return f"{picture.name} is {height} x {width}"
+def _size(picture: Entry, size: tuple[int, ...]) -> str:
+    return f"{picture.name} is {size[0]} x {size[1]}"
 
 
 def _refuse_mixture(listing: Listing) -> None:

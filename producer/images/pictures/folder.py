@@ -24,6 +24,7 @@ from schema.errors import ImageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from producer.images.pieces.allowance import Allowance
     from producer.images.preprocessing import Preprocessing
 
 DATA_SUFFIXES = (".npz", ".npy", ".csv", ".zip", "-ubyte", ".npy.gz", ".csv.gz", "-ubyte.gz")
@@ -35,7 +36,12 @@ class _Contents(NamedTuple):
     others: list[Path]
 
 
-def read_folder(path: Path, preprocessing: Preprocessing = AS_IS, changes: Changes | None = None) -> Folder:
+def read_folder(
+    path: Path,
+    preprocessing: Preprocessing = AS_IS,
+    changes: Changes | None = None,
+    allowance: Allowance | None = None,
+) -> Folder:
     """Return all pictures in ``path``, prepared, sorted by class folder, then by name.
 
     Class folders are sorted by name, or by value if all are numbers. Hidden files, ``Thumbs.db`` and the
@@ -58,9 +64,8 @@ def read_folder(path: Path, preprocessing: Preprocessing = AS_IS, changes: Chang
             changes.leave_out(printable(other.relative_to(path).as_posix()), NOT_PICTURES)
     by_name = {folder.name: contents.pictures for folder, contents in inside.items()}
     by_class = {printable(name): _entries(path, by_name[name]) for name in sort_classes(list(by_name))}
-    return read_listing(
-        Listing(printable(path), _entries(path, top.pictures), by_class), preprocessing, changes
-    )
+    listing = Listing(printable(path), _entries(path, top.pictures), by_class)
+    return read_listing(listing, preprocessing, changes, allowance)
 
 
 def _entries(path: Path, pictures: list[Path]) -> list[Entry]:

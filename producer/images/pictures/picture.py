@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+    from producer.images.pieces.allowance import Allowance
     from producer.images.preprocessing import Preprocessing
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF")
@@ -67,15 +68,33 @@ def is_picture(name: str) -> bool:
 
 
 def read_picture(
-    path: Path, preprocessing: Preprocessing = AS_IS, changes: Changes | None = None
+    path: Path,
+    preprocessing: Preprocessing = AS_IS,
+    changes: Changes | None = None,
+    allowance: Allowance | None = None,
 ) -> NDArray[np.uint8]:
     """Return the picture in the file ``path`` as `decode` does."""
     with open_regular(path) as file:
-        return decode(file, printable(path), preprocessing, changes)
+        return decode(file, printable(path), preprocessing, changes, allowance)
+
+
+def announced_pixels(path: Path) -> int:
+    """Return the pixels of the picture in ``path`` by its header; 0 if it has none that can be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            return picture.width * picture.height
+    except (*DAMAGE, Image.DecompressionBombError):
+        return 0
 
 
 def decode(
-    file: BinaryIO, name: str, preprocessing: Preprocessing = AS_IS, changes: Changes | None = None
+    file: BinaryIO,
+    name: str,
+    preprocessing: Preprocessing = AS_IS,
+    changes: Changes | None = None,
+    allowance: Allowance | None = None,
 ) -> NDArray[np.uint8]:
     """Return the picture in ``file``, (H, W) uint8, turned as its EXIF says and prepared.
 
@@ -87,6 +106,7 @@ def decode(
         name: for messages.
         preprocessing: what is done to it.
         changes: counts what was changed.
+        allowance: what it may need.
 
     Raises:
         ImageError: not a picture of a known format, damaged, of more than ``MAX_PIXELS``, animated, partly
@@ -102,6 +122,8 @@ def decode(
                 height, width = preprocessing.size
                 picture.draft(None, (2 * max(width, height),) * 2)  # only readers of JPEG do anything
             _check(picture, name)
+            if allowance is not None:
+                allowance.picture(name, picture.height * picture.width)
             return preprocessing.apply(_upright_grey(picture, name, changes), changes)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name} is larger than {MAX_PIXELS:,} pixels: scale it down") from error

@@ -139,8 +139,11 @@ def test_what_unpacks_to_too_much_is_refused(limited: httpx.Client, network: Cho
     np.savez_compressed(file, images=np.zeros((5_000, 8, 8), np.uint8))
     assert len(file.getvalue()) < 100_000
     assert "unpacks" in refused(send(limited, file.getvalue()), 422)
-    bomb = gzip.compress(bytes(10_000_000))
-    assert "unpacks" in refused(limited.post("/v1/runs", files={"images": ("a.npy.gz", bomb)}), 422)
+    array = io.BytesIO()
+    np.save(array, np.zeros((200_000, 8, 8), np.uint8))
+    for name, bomb in (("a.npy.gz", array.getvalue()), ("a.csv.gz", b"0," * 5_000_000)):
+        files = {"images": (name, gzip.compress(bomb))}
+        assert "unpacks" in refused(limited.post("/v1/runs", files=files), 422)
     lying = io.BytesIO()
     with zipfile.ZipFile(lying, "w") as archive:
         archive.writestr("images.npy", b"no array")

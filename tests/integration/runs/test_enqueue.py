@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from producer import jobs
 from producer.context import AppContext
 from producer.enqueued import Enqueued
+from producer.images.pieces import collector, stored
+from producer.images.source import read_images
 from producer.networks.choose import choose_network
 from producer.networks.chosen import ChosenNetwork
 from producer.networks.naming import set_default
 from producer.networks.training import enqueue_training
 from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.runs.request import ClassificationRequest
-from schema.codecs import arrays
-from schema.database import Database
+from schema.codecs import arrays, pieces
+from schema.database import Database, new_runs
 from schema.errors import IdempotencyConflict, ImageError, NetworkError, ParameterError
 from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver
@@ -53,6 +59,76 @@ def test_batches_hold_every_image_once_and_in_order(database: Database, network:
     np.testing.assert_array_equal(np.concatenate(stored), images.images)
     labels = [arrays.decode_labels(data or b"", n) for _, n, _, _, data in parts]
     np.testing.assert_array_equal(np.concatenate(labels), images.labels)
+
+
+def stored_rows(database: Database, run: int) -> list[tuple[Any, ...]]:
+    columns = (Batch.ordinal, Batch.first_image, Batch.count, Batch.height, Batch.width)
+    parts = (BatchImages.images, BatchImages.images_sha256, BatchImages.labels, BatchImages.sources)
+    query = select(*columns, *parts).join(BatchImages, BatchImages.batch_id == Batch.id)
+    with database.reading() as session:
+        found = session.execute(query.where(Batch.run_id == run).order_by(Batch.ordinal)).all()
+        digest = session.execute(select(Run.content_sha256).where(Run.id == run)).scalar_one()
+    return [(digest,), *(tuple(row) for row in found)]
+
+
+def test_images_of_a_file_make_the_same_rows_a_few_at_a_time(
+    database: Database, network: ChosenNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = some_images(33)
+    np.savez_compressed(tmp_path / "a.npz", images=images.images, labels=images.labels)
+    options = RunOptions(batch_size=5, key="once")
+    whole = read_images(tmp_path / "a.npz")
+    expected = enqueue_run(database, whole, network, Solver.LOCAL, Parameters(), RunOptions(batch_size=5))
+    monkeypatch.setattr(stored, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 100)
+    monkeypatch.setattr(collector, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(new_runs, "_INSERTED_ROWS", 2)
+    in_pieces = read_images(tmp_path / "a.npz")
+
+    def fail(_session: Session, _run: int) -> None:
+        raise ParameterError("after the last batch")
+
+    with pytest.raises(ParameterError, match="after the last"):
+        enqueue_run(database, in_pieces, network, Solver.LOCAL, Parameters(), options, fail)
+    assert (rows(database, Run), rows(database, Batch), rows(database, BatchImages)) == (1, 7, 7)
+    run = enqueue_run(database, in_pieces, network, Solver.LOCAL, Parameters(), options)
+    assert stored_rows(database, run.id) == stored_rows(database, expected.id)
+    # Read at once, they are the same request.
+    again = enqueue_run(database, whole, network, Solver.LOCAL, Parameters(), options)
+    assert (again.id, again.created) == (run.id, False)
+
+
+CHILD = """
+import re, sys
+from pathlib import Path
+from producer.images.source import read_images
+from producer.networks.choose import choose_network
+from producer.runs.enqueue import enqueue_run
+from schema.database import Database, new_runs
+from schema.parameters import Parameters, Solver
+
+database = Database(sys.argv[1])
+for path in sys.argv[2:]:
+    images = read_images(path)
+    with database.reading() as session:
+        network = choose_network(session, "digits", 8, 8)
+    enqueue_run(database, images, network, Solver.LOCAL, Parameters())
+    print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+
+
+def test_memory_does_not_grow_with_the_images_of_a_run(
+    database: Database, network: ChosenNetwork, tmp_path: Path
+) -> None:
+    for name, count in (("small", 1_000), ("large", 500_000)):
+        np.savez_compressed(tmp_path / f"{name}.npz", images=np.zeros((count, 8, 8), np.uint8))
+    arguments = [str(database.url), str(tmp_path / "small.npz"), str(tmp_path / "large.npz")]
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, *arguments], capture_output=True, text=True, check=True
+    )
+    small, large = map(int, done.stdout.split())
+    assert rows(database, Batch) == 10 + 5_000
+    assert (large - small) * 1024 < 24 * 2**20  # of 32 MB of pixels, and as much again of rows
 
 
 def test_the_same_key_is_the_same_run(enqueue: Enqueue, database: Database) -> None:

@@ -86,10 +86,11 @@ def add_schedule(service: Shared, _caller: Admin, body: ScheduleBody) -> JSONRes
     cron = Cron.parse(body.cron, body.tz)
     with service.decoded.account() as take:
         run: ScheduledFields = body.run
-        path, part = uploads.find_uri(run.uri, run.part, service.api, take)
+        path, part = uploads.find_uri(run.uri, run.part, service.api)
         asked: dict[str, Any] = vars(run.request())
         request = ClassificationRequest(**asked, data=_data(path, part), name=run.name)
-        schedules.add(service.database, body.name, cron, request.in_zone(cron.zone_name))
+        allowed = uploads.allowance(service.api, take)
+        schedules.add(service.database, body.name, cron, request.in_zone(cron.zone_name), allowed)
     return _show(service, body.name, 201, {"Location": f"/v1/schedules/{body.name}"})
 
 

@@ -37,6 +37,7 @@ from producer.calibration.grid import ParameterGrid
 from producer.context import AppContext
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
+from producer.images.pieces.allowance import Allowance
 from producer.images.preprocessing import Preprocessing
 from producer.runs.request import MAX_BUDGET_US, RunRequest
 from schema.errors import IdempotencyConflict, ParameterError
@@ -198,14 +199,15 @@ async def submit_calibration(
 
 
 def _from_json(service: Service, caller: Caller, body: bytes, key: str | None) -> JSONResponse:
-    limits.refuse_spent(service.database, caller, key)
+    limits.refuse_above(service.database, caller, key)
     with service.decoded.account() as take:
         asked: Any = _validated(CalibrationRequest, parse_json(body, take))
+        allowed = uploads.allowance(service.api, take)
         if asked.uri is not None:
-            images = uploads.read_uri(asked.uri, asked, service.api, take)
+            images = uploads.read_uri(asked.uri, asked, service.api, allowed)
         else:
             images = uploads.read_numbers(asked)
-        return _enqueue(service, caller, asked, images, key)
+        return _enqueue(service, caller, asked, images, key, allowed)
 
 
 def _from_form(
@@ -217,14 +219,15 @@ def _from_form(
         raise ParameterError(
             "a form has either a `uri` or one file or more called `images`, and at most one called `labels`"
         )
-    limits.refuse_spent(service.database, caller, key)
+    limits.refuse_above(service.database, caller, key)
     with service.decoded.account() as take:
+        allowed = uploads.allowance(service.api, take)
         if asked.uri is not None:
-            images = uploads.read_uri(asked.uri, asked, service.api, take)
+            images = uploads.read_uri(asked.uri, asked, service.api, allowed)
         else:
             labels = next(iter(files["labels"]), None)
-            images = uploads.read_files(files["images"], labels, asked, service.api, take)
-        return _enqueue(service, caller, asked, images, key)
+            images = uploads.read_files(files["images"], labels, asked, allowed)
+        return _enqueue(service, caller, asked, images, key, allowed)
 
 
 def _validated(model: type[BaseModel], values: dict[str, Any]) -> BaseModel:
@@ -235,10 +238,16 @@ def _validated(model: type[BaseModel], values: dict[str, Any]) -> BaseModel:
 
 
 def _enqueue(
-    service: Service, caller: Caller, asked: CalibrationFields, images: ImageSet, key: str | None
+    service: Service,
+    caller: Caller,
+    asked: CalibrationFields,
+    images: ImageSet,
+    key: str | None,
+    allowed: Allowance,
 ) -> JSONResponse:
     request, grid, budget_us = asked.request(), asked.grid(), asked.budget_us()
     images = request.select(images)
+    allowed.training_set(images.images.size)
     if asked.name is not None:
         images = replace(images, name=asked.name)
 

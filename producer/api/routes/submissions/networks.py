@@ -163,13 +163,15 @@ def _train(service: Service, asked: Any, files: dict[str, list[SentFile]]) -> En
         raise ParameterError("classes belongs to weights: a training takes them from images and architecture")
     found = _described(asked)
     with service.decoded.account() as take:
+        allowed = uploads.allowance(service.api, take)
         if asked.uri is not None:
-            images = uploads.read_uri(asked.uri, asked, service.api, take)
+            images = uploads.read_uri(asked.uri, asked, service.api, allowed)
         else:
             labels = next(iter(files["labels"]), None)
-            images = uploads.read_files(files["images"], labels, asked, service.api, take)
+            images = uploads.read_files(files["images"], labels, asked, allowed)
         if asked.limit is not None:
             images = images.limit(asked.limit)
+        allowed.training_set(images.images.size)
         if found is None:
             layers = starter.architecture_of(starter.starter_text(images, asked.name))
         else:

@@ -18,6 +18,7 @@ from producer.api.keys import limits
 from producer.api.keys.authentication import Submitter
 from producer.api.keys.keys import Caller
 from producer.api.live.links import links
+from producer.api.load.memory import Take
 from producer.api.load.routing import PooledRoute
 from producer.api.models.runs import SubmittedRun
 from producer.api.routes.submissions import options, uploads
@@ -26,12 +27,16 @@ from producer.api.routes.submissions.options import RunBodyOptions
 from producer.context import AppContext
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
+from producer.images.pieces.allowance import Allowance
 from producer.runs import queries
 from producer.webhooks.addresses import check_url
 from schema.errors import IdempotencyConflict, ParameterError
+from schema.parameters.batch_sizes import LARGEST_DEFAULT
 from schema.states import RunState
 
 router = APIRouter(route_class=PooledRoute, tags=["runs"])
+
+_BATCH_COPIES = 4  # as its row, and as the database's driver sends it
 
 
 def carries_images(method: str, path: str) -> bool:
@@ -71,14 +76,31 @@ async def submit_run(
 
 
 def _from_json(service: Service, caller: Caller, body: bytes, key: str | None) -> JSONResponse:
-    limits.refuse_spent(service.database, caller, key)
+    limits.refuse_above(service.database, caller, key)
     with service.decoded.account() as take:
         sent = options.from_json(parse_json(body, take))
+        allowed = _allowance(service, caller, sent, key, take)
         if sent.uri is not None:
-            images = uploads.read_uri(sent.uri, sent, service.api, take)
+            images = uploads.read_uri(sent.uri, sent, service.api, allowed)
         else:
             images = uploads.read_numbers(sent)
-        return _respond(service, enqueue(service, caller, images, sent, key))
+        return _respond(service, enqueue(service, caller, images, sent, key, allowed))
+
+
+def _allowance(
+    service: Service, caller: Caller, body: RunBodyOptions, key: str | None, take: Take
+) -> Allowance:
+    """Return what the images of a request may need.
+
+    More images than ``caller`` has left today are refused before they are decoded: as many as ``body`` takes
+    of them, which is not known if it chooses classes.
+    """
+
+    def expect(count: int) -> None:
+        wanted = 1 if body.classes is not None else min(count, body.request().limit or count)
+        limits.refuse_above(service.database, caller, key, wanted)
+
+    return uploads.allowance(service.api, take, expect)
 
 
 async def _from_form(request: HttpRequest, service: Service, caller: Caller, key: str | None) -> JSONResponse:
@@ -99,14 +121,15 @@ def enqueue_parts(
         raise ParameterError(
             "a form has either a `uri` or one file or more called `images`, and at most one called `labels`"
         )
-    limits.refuse_spent(service.database, caller, key)
+    limits.refuse_above(service.database, caller, key)
     with service.decoded.account() as take:
+        allowed = _allowance(service, caller, sent, key, take)
         if sent.uri is not None:
-            images = uploads.read_uri(sent.uri, sent, service.api, take)
+            images = uploads.read_uri(sent.uri, sent, service.api, allowed)
         else:
             labels = next(iter(files["labels"]), None)
-            images = uploads.read_files(files["images"], labels, sent, service.api, take)
-        return enqueue(service, caller, images, sent, key)
+            images = uploads.read_files(files["images"], labels, sent, allowed)
+        return enqueue(service, caller, images, sent, key, allowed)
 
 
 def _respond(service: Service, run: Enqueued) -> JSONResponse:
@@ -121,7 +144,12 @@ def _state(service: Service, run: int) -> RunState:
 
 
 def enqueue(
-    service: Service, caller: Caller, images: ImageSet, body: RunBodyOptions, key: str | None
+    service: Service,
+    caller: Caller,
+    images: ImageSet,
+    body: RunBodyOptions,
+    key: str | None,
+    allowed: Allowance,
 ) -> Enqueued:
     """Commit a run of ``images`` with its webhook, and count it against the limits of ``caller``.
 
@@ -129,6 +157,7 @@ def enqueue(
         service: settings, database and notifier of the API.
         body: how to classify.
         key: idempotency key, as the caller chose it.
+        allowed: what the images may need; reserves the memory of a batch, which is one row.
 
     Raises:
         InputError: images, network, parameters or key cannot be used. RequestRefused: 429, a limit of the
@@ -138,6 +167,9 @@ def enqueue(
     images = request.select(images)
     if body.name is not None:
         images = replace(images, name=body.name)
+
+    images_of_batch = min(len(images.images), body.request().batch_size or LARGEST_DEFAULT)
+    allowed.whole(_BATCH_COPIES * images_of_batch * images.images[0].size)
 
     def also(session: Session, run: int) -> None:
         now = service.database.now(session)

@@ -5,13 +5,9 @@ The readers are those of `producer.images`, with their limits and those of the A
 
 from __future__ import annotations
 
-import gzip
-import math
 import shutil
 import tempfile
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -20,26 +16,27 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from fastapi import Request
+from numpy.typing import NDArray
 from starlette.datastructures import FormData, UploadFile
 
 from producer.api.core.errors import printable
 from producer.api.core.settings import ApiSettings
 from producer.api.load.memory import Take
+from producer.dashboard.web import transfers
+from producer.files import temporary
 from producer.images.idx import find_labels_file
 from producer.images.imageset import DataOrigin, ImageSet
 from producer.images.labels import to_labels
-from producer.images.limits import MAX_PIXELS
-from producer.images.pictures.picture import DAMAGE, FORMATS, SUFFIXES, is_picture, read_picture
+from producer.images.pictures.picture import SUFFIXES, announced_pixels, is_picture, read_picture
+from producer.images.pieces.allowance import Allowance
+from producer.images.pieces.collector import collect
+from producer.images.pieces.preparation import prepare
 from producer.images.pixels import to_pixels
 from producer.images.preprocessing import Changes, Preprocessing
 from producer.images.source import read_images, read_labels
 from schema.errors import ImageError, NetworkError, ParameterError, RequestRefused
 from schema.quantities import count_text
 
-_GZIP = b"\x1f\x8b"
-_CHUNK = 2**20
-_COPIES = 2.5  # of what is unpacked: as it is read, as pixels, and as the rows of batches
-_PIXEL_BYTES = 8  # of a picture that is decoded: its colours, and what they are converted to
 _MAX_DECODED_PIXELS = 2_000_000_000  # of all pictures of a request: about half a minute of one processor
 _MAX_FILES = 10_001
 _MAX_FIELDS = 100
@@ -84,8 +81,10 @@ class Numbers(Protocol):
 
 
 def read_form(request: Request) -> AbstractAsyncContextManager[FormData]:
-    """Return the form of ``request``, whose files are deleted after the block."""
-    return request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD)
+    """Return the form of ``request``, whose files are deleted after the block; raise DiskFull."""
+    return transfers.read_form(
+        request, max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD
+    )
 
 
 def sent_files(parts: Sequence[tuple[str, UploadFile | str]], *names: str) -> dict[str, list[SentFile]]:
@@ -104,7 +103,7 @@ def sent_files(parts: Sequence[tuple[str, UploadFile | str]], *names: str) -> di
 @contextmanager
 def stored(sent: SentFile, name: str) -> Iterator[Path]:
     """Store ``sent`` as a file called ``name`` until the block ends; errors have its sender's name for it."""
-    with tempfile.TemporaryDirectory(prefix="annealq-upload-") as folder:
+    with temporary(), tempfile.TemporaryDirectory(prefix="annealq-upload-") as folder:
         path = Path(folder) / name
         with path.open("wb") as file:
             shutil.copyfileobj(sent.file, file)
@@ -114,30 +113,34 @@ def stored(sent: SentFile, name: str) -> Iterator[Path]:
             raise NetworkError(str(error).replace(str(path), _base(sent.name))) from error
 
 
+def allowance(limits: ApiSettings, take: Take, expect: Callable[[int], None] | None = None) -> Allowance:
+    """Return what the images of a request may need by the ``limits`` of the API.
+
+    ``take`` reserves memory; ``expect`` is asked for the number of images, before they are decoded.
+    """
+    return Allowance(limits.max_decoded, take, max_pixels=_MAX_DECODED_PIXELS, expect=expect)
+
+
 def read_files(
-    files: Sequence[SentFile],
-    labels: SentFile | None,
-    options: Reading,
-    limits: ApiSettings,
-    take: Take,
+    files: Sequence[SentFile], labels: SentFile | None, options: Reading, allowed: Allowance
 ) -> ImageSet:
     """Return the images of ``files``: one file of any known format, or any number of pictures in order.
 
-    ``labels`` is a file, too; ``options`` may name a part of the file; ``limits`` are those of the API;
-    ``take`` reserves the memory.
+    ``labels`` is a file, too; ``options`` may name a part of the file; ``allowed`` is what they may need.
 
     Raises:
         ImageError: the files cannot be read; it has the names that the sender gave them.
+        RequestRefused: 413, 503, there is not enough memory.
+        DiskFull: no space is left for temporary files.
     """
     sent, preprocessing = files if labels is None else [*files, labels], options.preprocessing
-    with tempfile.TemporaryDirectory(prefix="annealq-upload-") as folder:
+    with temporary(), tempfile.TemporaryDirectory(prefix="annealq-upload-") as folder:
         paths = [_store(file, Path(folder), k) for k, file in enumerate(sent)]
         label_path = None if labels is None else paths.pop()
         try:
             if len(paths) > 1:
-                return _read_pictures(files, paths, label_path, limits.max_decoded, preprocessing, take)
-            _reserve(paths[0], limits.max_decoded, take)
-            read = read_images(paths[0], label_path, preprocessing, part=options.part)
+                return _read_pictures(files, paths, label_path, preprocessing, allowed)
+            read = read_images(paths[0], label_path, preprocessing, part=options.part, allowance=allowed)
         except ImageError as error:
             message = str(error)
             for path, file in zip([*paths, label_path], sent, strict=False):
@@ -151,31 +154,29 @@ def read_files(
 def read_numbers(request: Numbers) -> ImageSet:
     """Return the images in the JSON body ``request``; raise ImageError if pixels or labels are invalid."""
     pixels = to_pixels(_array(request.images, "images"), "images")
-    pixels = request.preprocessing.apply_to_all(pixels, Changes())
+    pixels = prepare(pixels, request.preprocessing, Changes())
     labels = None
     if request.labels is not None:
         labels = to_labels(_array(request.labels, "labels"), len(pixels), "labels")
     return ImageSet("images", pixels, labels, None, None, origin=_sent("images"))
 
 
-def read_uri(uri: str, options: Reading, limits: ApiSettings, take: Take) -> ImageSet:
+def read_uri(uri: str, options: Reading, limits: ApiSettings, allowed: Allowance) -> ImageSet:
     """Return the images at ``uri``, a file or folder below the folders in ``limits``, as ``options`` say.
 
-    ``take`` reserves the memory. A part of an .npz file is named by the options, or after a colon.
+    ``allowed`` is what they may need. A part of an .npz file is named by the options, or after a colon.
 
     Raises:
-        RequestRefused: 403, the file, or the one with its labels, is not below one of the folders.
+        RequestRefused: 403, the file, or the one with its labels, is not below one of the folders; 413, 503,
+            there is not enough memory.
         ImageError: the file cannot be read.
     """
-    path, part = find_uri(uri, options.part, limits, take)
-    return read_images(path, preprocessing=options.preprocessing, part=part)
+    path, part = find_uri(uri, options.part, limits)
+    return read_images(path, preprocessing=options.preprocessing, part=part, allowance=allowed)
 
 
-def find_uri(uri: str, part: str | None, limits: ApiSettings, take: Take) -> tuple[Path, str | None]:
-    """Return the path of ``uri`` without links, and the ``part`` of its images; raise as `read_uri` does.
-
-    ``take`` reserves the memory that reading needs.
-    """
+def find_uri(uri: str, part: str | None, limits: ApiSettings) -> tuple[Path, str | None]:
+    """Return the path of ``uri`` without links, and the ``part`` of its images; raise as `read_uri` does."""
     parts = urlsplit(uri)
     is_local = parts.scheme in ("", "file") and parts.netloc in ("", "localhost")
     text = unquote(parts.path) if parts.scheme else uri
@@ -185,8 +186,6 @@ def find_uri(uri: str, part: str | None, limits: ApiSettings, take: Take) -> tup
     labels = find_labels_file(real)
     if labels is not None and not _is_inside(_resolve(labels), limits.folders):
         raise _outside(str(labels))
-    if real.is_file():
-        _reserve(real, limits.max_decoded, take)
     return real, part
 
 
@@ -242,9 +241,8 @@ def _read_pictures(
     files: Sequence[SentFile],
     paths: Sequence[Path],
     labels: Path | None,
-    max_bytes: int,
     preprocessing: Preprocessing,
-    take: Take,
+    allowed: Allowance,
 ) -> ImageSet:
     for file in files:
         if not is_picture(file.name):
@@ -252,29 +250,26 @@ def _read_pictures(
                 f"{_base(file.name)}: several files must all be pictures; send one .npz, .npy, CSV or IDX "
                 "file alone"
             )
-    claims = [_picture_pixels(path) for path in paths]
-    if sum(claims) > _MAX_DECODED_PIXELS:
-        raise ImageError(
-            f"{count_text(len(paths), 'picture')} of {sum(claims):,} pixels; a request may have "
-            f"{_MAX_DECODED_PIXELS:,}: scale them down before they are sent, or send fewer"
-        )
-    take(_PIXEL_BYTES * max(claims))  # they are decoded one by one
-    first = read_picture(paths[0], preprocessing)
-    if len(paths) * first.size > max_bytes:
-        raise ImageError(
-            f"{count_text(len(paths), 'picture')} of {first.size:,} pixels are too many: send fewer"
-        )
-    take(math.ceil(_COPIES * len(paths) * first.size))
-    pixels = np.empty((len(paths), *first.shape), np.uint8)
-    for row, path in enumerate(paths):
-        picture = read_picture(path, preprocessing)
-        if picture.shape != first.shape:
-            raise ImageError(
-                f"{_base(files[row].name)}: is {picture.shape[0]} x {picture.shape[1]} pixels, the first is "
-                f"{first.shape[0]} x {first.shape[1]}; scale them to one size, or ask for one by resize"
-            )
-        pixels[row] = picture
-    numbers = None if labels is None else to_labels(read_labels(labels), len(pixels), "labels")
+    allowed.images(len(paths))
+    allowed.pictures(len(paths), sum(map(announced_pixels, paths)))
+    first = read_picture(paths[0], preprocessing, allowance=allowed)
+    allowed.values(count_text(len(paths), "picture"), len(paths) * first.size)
+
+    def pictures() -> Iterator[NDArray[np.uint8]]:
+        yield first
+        for path, file in zip(paths[1:], files[1:], strict=True):
+            picture = read_picture(path, preprocessing, allowance=allowed)
+            if picture.shape != first.shape:
+                raise ImageError(
+                    f"{_base(file.name)}: is {picture.shape[0]} x {picture.shape[1]} pixels, the first is "
+                    f"{first.shape[0]} x {first.shape[1]}; scale them to one size, or ask for one by resize"
+                )
+            yield picture
+
+    pixels = collect(len(paths), first.shape, pictures())
+    numbers = None
+    if labels is not None:
+        numbers = to_labels(read_labels(labels, allowed), len(pixels), "labels")
     names = tuple(_base(file.name) for file in files)
     return ImageSet("pictures", pixels, numbers, None, names, origin=_sent("pictures"))
 
@@ -290,53 +285,3 @@ def _array(values: object, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np
         raise ImageError(
             f"{name}: rows or images of different sizes: give all rows one length, all images one size"
         ) from None
-
-
-def _reserve(path: Path, max_bytes: int, take: Take) -> None:
-    """Take the memory that decoding ``path`` needs; damaged files are left to the readers.
-
-    Raises:
-        ImageError: it is larger than ``max_bytes`` after unpacking.
-        RequestRefused: 413, 503, there is not enough memory.
-    """
-    if is_picture(path.name):
-        take(_PIXEL_BYTES * _picture_pixels(path))
-        return
-    size = _unpacked_size(path, max_bytes)
-    if size <= max_bytes:
-        take(math.ceil(_COPIES * size))
-    else:
-        raise ImageError(f"{path}: unpacks to more than {max_bytes / 1e6:g} MB: send fewer images in a run")
-
-
-def _picture_pixels(path: Path) -> int:
-    """Return the pixels that decoding the picture in ``path`` gives, by its header; 0 if it has none."""
-    from PIL import Image
-
-    try:
-        with Image.open(path, formats=FORMATS) as picture:
-            return min(picture.width * picture.height, MAX_PIXELS)
-    except (*DAMAGE, Image.DecompressionBombError):
-        return 0
-
-
-def _unpacked_size(path: Path, max_bytes: int) -> int:
-    with path.open("rb") as file:
-        is_gzip = file.read(len(_GZIP)) == _GZIP
-    try:
-        if is_gzip:
-            return _gunzipped_size(path, max_bytes)
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                return sum(info.file_size for info in archive.infolist())
-    except (OSError, EOFError, ValueError, NotImplementedError, zlib.error, zipfile.BadZipFile):
-        return 0
-    return path.stat().st_size
-
-
-def _gunzipped_size(path: Path, max_bytes: int) -> int:
-    size = 0
-    with gzip.open(path) as file:
-        while size <= max_bytes and (chunk := file.read(_CHUNK)):
-            size += len(chunk)
-    return size

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from PIL import Image
 
 from producer.api.core.settings import ApiSettings
 from producer.api.core.settings import load as load_api
@@ -21,6 +22,7 @@ from producer.api.routes.submissions.options import RunBodyOptions
 from schema.errors import ImageError, RequestRefused
 
 TAKE = MemoryBudget("images", 10**9).take
+ALLOWED = uploads.allowance(load_api(), TAKE)
 INSIDE, OUTSIDE = 7, 200  # the value of every pixel
 NAMES = ("a.npz", "b.npz", "a.npz:images", "b.NPZ:images", "a.npz:b.npz", "t10k-images-idx3-ubyte", "folder")
 TARGETS = (
@@ -79,7 +81,7 @@ def test_no_file_outside_is_read(
         text = str(folder / "/".join(names)) + more
         uri = f"file://{quote(text)}" if is_url else text
         try:
-            read = uploads.read_uri(uri, body(part), limits, TAKE)
+            read = uploads.read_uri(uri, body(part), limits, ALLOWED)
         except (RequestRefused, ImageError):
             return
         assert set(np.unique(read.images).tolist()) == {INSIDE}
@@ -88,32 +90,30 @@ def test_no_file_outside_is_read(
 def test_a_part_is_read_and_the_limit_holds_for_it() -> None:
     with folders({"link.npz": "a.npz"}) as (folder, limits):
         for name in ("a.npz", "link.npz"):
-            assert (
-                len(
-                    uploads.read_uri(
-                        f"{folder}/{name}:images", body(None), limits, MemoryBudget("images", 10**9).take
-                    ).images
-                )
-                == 2
-            )
-            assert (
-                len(
-                    uploads.read_uri(
-                        f"{folder}/{name}", body("images"), limits, MemoryBudget("images", 10**9).take
-                    ).images
-                )
-                == 2
-            )
-        tight = load_api(folders=[folder], max_decoded_mb=0.0001)
+            assert len(uploads.read_uri(f"{folder}/{name}:images", body(None), limits, ALLOWED).images) == 2
+            assert len(uploads.read_uri(f"{folder}/{name}", body("images"), limits, ALLOWED).images) == 2
+        tight = uploads.allowance(load_api(max_decoded_mb=0.0001), TAKE)
         with pytest.raises(ImageError, match="unpacks to more"):
-            uploads.read_uri(
-                f"{folder}/link.npz:images", body(None), tight, MemoryBudget("images", 10**9).take
-            )
+            uploads.read_uri(f"{folder}/link.npz:images", body(None), limits, tight)
 
 
 def test_labels_next_to_images_are_not_read_through_a_link() -> None:
     links = {"t10k-labels-idx1-ubyte": "../secret.npz"}
     with folders(links) as (folder, limits), pytest.raises(RequestRefused, match="labels"):
-        uploads.read_uri(
-            f"{folder}/t10k-images-idx3-ubyte", body(None), limits, MemoryBudget("images", 10**9).take
-        )
+        uploads.read_uri(f"{folder}/t10k-images-idx3-ubyte", body(None), limits, ALLOWED)
+
+
+def test_a_folder_of_pictures_reserves_memory_and_gives_it_back() -> None:
+    memory = MemoryBudget("images", 3_000_000)
+    with folders({}) as (folder, limits), memory.account() as take:
+        (folder / "pictures").mkdir()
+        for k in range(3):
+            Image.new("L", (64, 64)).save(folder / "pictures" / f"{k}.png")
+        uri = f"{folder}/pictures"
+        assert len(uploads.read_uri(uri, body(None), limits, uploads.allowance(limits, take)).images) == 3
+        # Colours of one picture, three decoded ones in 2.5 copies, and three names.
+        assert memory.used == 64 * 64 * 8 + 3 * 64 * 64 * 2.5 + 3 * 1_000
+        Image.new("L", (1_000, 1_000)).save(folder / "pictures" / "0.png")  # 8 MB of colours
+        with pytest.raises(RequestRefused, match="MB of memory"):
+            uploads.read_uri(uri, body(None), limits, uploads.allowance(limits, take))
+    assert memory.used == 0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from producer.images import stream
-from producer.images.idx import find_labels_file, read_idx
+from producer.images.idx import find_labels_file, open_idx
 from producer.images.source import read_images
 from schema.errors import ImageError
 
@@ -37,7 +37,7 @@ def idx(array: np.ndarray) -> bytes:
 def test_round_trip(tmp_path: Path, array: np.ndarray, packed: bool) -> None:
     path = tmp_path / ("a-idx3-ubyte.gz" if packed else "a-idx3-ubyte")
     path.write_bytes(gzip.compress(idx(array)) if packed else idx(array))
-    found = read_idx(path)
+    found = open_idx(path).whole()
     np.testing.assert_array_equal(found, array)
     assert found.dtype == array.dtype
 

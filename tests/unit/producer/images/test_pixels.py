@@ -13,6 +13,7 @@ from PIL import Image
 
 from producer.images import pixels
 from producer.images.labels import to_labels
+from producer.images.pieces import stored
 from producer.images.pixels import to_pixels
 from producer.images.source import read_images
 from schema.errors import ImageError
@@ -37,7 +38,7 @@ def test_floats_up_to_one_are_scaled_back(images: np.ndarray, dtype: str) -> Non
 def test_floats_are_converted_in_pieces_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
     images = np.random.default_rng(0).random((50, 4, 4))
     whole = to_pixels(images, "x")
-    monkeypatch.setattr(pixels, "CHUNK_PIXELS", 7 * 16)
+    monkeypatch.setattr(stored, "CHUNK_BYTES", 7 * 13 * 8)
     np.testing.assert_array_equal(to_pixels(images, "x"), whole)
     images[33, 1, 1] = np.nan
     with pytest.raises(ImageError, match="pixels in image 33 "):

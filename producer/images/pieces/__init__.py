@@ -1,0 +1,7 @@
+"""Arrays and pictures of any size in bounded memory: read, converted and collected in pieces.
+
+allowance.py  what reading one source may need, checked against headers before anything is decoded
+stored.py     an array of a file: its header, and its values in pieces
+collector.py  pixels in their order: in memory if they are few, else in a temporary file
+preparation.py  resizes and inverts collected images
+"""
