@@ -291,14 +291,14 @@ def export(
     if chosen not in FORMATS:
         raise ParameterError(f"unknown format {chosen!r}; choose one of: {', '.join(FORMATS)}")
     with database() as opened, opened.reading() as session:
-        queries.run(session, run)
+        about = results.about(session, queries.run(session, run))
         if images is not None:
-            write_images(images, *results.images(session, run))
+            write_images(images, *results.images(session, run), about)
             typer.echo(f"{images}: `annealq classify {images}`", err=True)
             if output is None and format_name is None:
                 return
         names = queries.classes(session, run)
-        write(results.rows(session, run, names), results.columns(names), output, chosen)
+        write(results.rows(session, run, names), results.columns(names), output, chosen, about)
 
 
 @app.command()

@@ -11,12 +11,13 @@ import csv
 import json
 import math
 import sys
+import tempfile
 from collections.abc import Mapping
 from datetime import date
 from enum import Enum
 from itertools import islice
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Literal, TextIO, get_args
+from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args
 from uuid import UUID
 
 import numpy as np
@@ -28,13 +29,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-from producer.files import replacing
+from producer.files import replacing, temporary
 
 Format = Literal["csv", "json", "parquet"]
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+
+ABOUT = "annealq"
+"""Name of what a file says about its run."""
 
 ROWS_PER_TABLE = 10_000
 """Python objects in memory at a time, in rows, before Arrow packs them."""
@@ -55,6 +59,7 @@ def write(
     columns: Sequence[str] | Mapping[str, type],
     path: Path | None,
     format: Format,  # noqa: A002 - as the command line calls it
+    about: Mapping[str, object] | None = None,
 ) -> None:
     """Write ``columns`` of every row in ``rows`` to ``path``, in that order.
 
@@ -65,11 +70,12 @@ def write(
     changed. None as ``path`` is standard output, whose errors are left to the caller.
 
     Where ``columns`` names types (int, float or str), a Parquet file has these types in any case, also if all
-    values are null. Otherwise types are those of the values.
+    values are null. Otherwise types are those of the values. ``about`` is JSON under the key ``annealq`` of
+    the metadata of a Parquet file; CSV and JSON, which are rows alone, have no place for it.
 
     Raises:
         ParameterError: Parquet to standard output or without pyarrow; the file cannot be created.
-        StorageError: no space left.
+        DiskFull: no space left.
     """
     if path is None:
         if format == "parquet":
@@ -78,26 +84,68 @@ def write(
             )
         _write_text(rows, list(columns), sys.stdout, format)
         sys.stdout.flush()
-    elif format == "parquet":
-        with replacing(path) as unfinished:
-            _write_parquet(rows, list(columns), unfinished, columns if isinstance(columns, Mapping) else {})
     else:
-        with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
-            _write_text(rows, list(columns), file, format)
+        with replacing(path) as unfinished:
+            _write_file(rows, columns, unfinished, format, about)
 
 
-def write_images(path: Path, images: NDArray[np.uint8], labels: NDArray[np.integer] | None) -> None:
+def write_temporary(
+    rows: Iterable[Mapping[str, object]],
+    columns: Mapping[str, type],
+    format: Format,  # noqa: A002
+    about: Mapping[str, object],
+) -> Path:
+    """Return a new temporary file, which the caller deletes, of ``rows`` as `write` writes them.
+
+    Raises:
+        DiskFull: no space is left for it; it names the folder.
+    """
+    with temporary():
+        with tempfile.NamedTemporaryFile(prefix="annealq-results-", delete=False) as file:
+            path = Path(file.name)
+        try:
+            _write_file(rows, columns, path, format, about)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+    return path
+
+
+def write_images(
+    path: Path,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.integer] | None,
+    about: Mapping[str, object],
+) -> None:
     """Write ``images`` (N, H, W) and ``labels`` (N,) to the .npz file ``path``, as `classify` reads them.
+
+    Its array ``annealq`` is a text, ``about`` as JSON.
 
     Raises:
         ParameterError: the suffix is wrong, or the file cannot be created.
-        StorageError: no space left.
+        DiskFull: no space left.
     """
     if path.suffix != ".npz":
         raise ParameterError(f"{path}: images are written as NAME.npz: use that suffix")
-    arrays = {"images": images} if labels is None else {"images": images, "labels": labels}
+    arrays: dict[str, Any] = {"images": images, ABOUT: np.array(_json(about))}
+    if labels is not None:
+        arrays["labels"] = labels
     with replacing(path) as unfinished, unfinished.open("wb") as file:
         np.savez(file, **arrays)
+
+
+def _write_file(
+    rows: Iterable[Mapping[str, object]],
+    columns: Sequence[str] | Mapping[str, type],
+    path: Path,
+    kind: Format,
+    about: Mapping[str, object] | None,
+) -> None:
+    if kind == "parquet":
+        _write_parquet(rows, columns, path, about)
+    else:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            _write_text(rows, list(columns), file, kind)
 
 
 def _write_text(
@@ -126,7 +174,10 @@ def _write_json(rows: Iterable[Mapping[str, object]], columns: Sequence[str], fi
 
 
 def _write_parquet(
-    rows: Iterable[Mapping[str, object]], columns: Sequence[str], path: Path, types: Mapping[str, type]
+    rows: Iterable[Mapping[str, object]],
+    columns: Sequence[str] | Mapping[str, type],
+    path: Path,
+    about: Mapping[str, object] | None,
 ) -> None:
     try:
         import pyarrow as pa
@@ -135,6 +186,7 @@ def _write_parquet(
         raise ParameterError(
             "Parquet needs pyarrow: pip install 'annealq[parquet]', or choose csv"
         ) from error
+    types = columns if isinstance(columns, Mapping) else {}
     arrow_types = {int: pa.int64(), float: pa.float64(), str: pa.string()}
     declared = [arrow_types[types[column]] if column in types else None for column in columns]
     tables = []
@@ -147,7 +199,10 @@ def _write_parquet(
         tables.append(pa.table(arrays, names=list(columns)))
     # A column may be empty in one chunk and of numbers in the next.
     empty = pa.table([pa.nulls(0, kind) for kind in declared], names=list(columns))
-    parquet.write_table(pa.concat_tables([empty, *tables], promote_options="permissive"), path)
+    table = pa.concat_tables([empty, *tables], promote_options="permissive")
+    if about is not None:
+        table = table.replace_schema_metadata({ABOUT: _json(about)})
+    parquet.write_table(table, path)
 
 
 def _cell(value: object) -> object:

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from producer.runs import qpus, queries
+from producer.runs.queries import RunSummary
 from schema.codecs.arrays import decode_images, decode_labels, decode_scores
 from schema.codecs.corruption import stored_in
 from schema.codecs.samples import RawReads, decode
@@ -75,6 +76,20 @@ def rows(
         row |= {f"score_{name}": score for name, score in zip(names, scores, strict=True)}
         listed = [None] * len(names) if shares is None else shares.tolist()
         yield row | {f"probability_{name}": share for name, share in zip(names, listed, strict=True)}
+
+
+def about(session: Session, run: RunSummary) -> dict[str, Any]:
+    """Return what files of the results or images of ``run`` say about it; ``session`` reads its tags."""
+    return {
+        "run_id": run.run_id,
+        "name": run.name,
+        "tags": queries.tags(session, [run.run_id]).get(run.run_id, []),
+        "network": run.network,
+        "solver": run.solver,
+        "parameters": run.parameters,
+        "state": run.state,
+        "created_at": run.created_at,
+    }
 
 
 def nested(row: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from schema.errors import (
     AnnealqError,
     BrokerUnavailable,
     Corrupt,
+    DiskFull,
     IdempotencyConflict,
     ImageError,
     InputError,
@@ -49,6 +50,7 @@ _CODES = {
     422: "unusable",
     429: "limit_reached",
     503: "busy",
+    507: "disk_full",
 }
 # Messages of the command line end with a command, which does not help over HTTP.
 _COMMAND = re.compile(r": (run )?`annealq .*", re.DOTALL)
@@ -62,6 +64,7 @@ _STATUS: Sequence[tuple[type[AnnealqError], int, str, str]] = (
     (NotFound, 404, "not_found", "GET /v1/runs, /v1/networks and /v1/embeddings list what exists"),
     (StaleState, 409, "conflict", "look at the run's state, then try again"),
     (Corrupt, 500, "damaged", "tell the operator: stored data does not match its checksum"),
+    (DiskFull, 507, "disk_full", "send it again once the operator has made space"),
     (StorageError, 503, "database_away", "try again in a moment; GET /readyz reports what is wrong"),
     (BrokerUnavailable, 503, "broker_away", "try again in a moment; GET /readyz reports what is wrong"),
 )

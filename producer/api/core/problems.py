@@ -37,6 +37,7 @@ TITLES = {
     "busy": "The server has too much to do",
     "database_away": "The database cannot be used",
     "broker_away": "The broker does not answer",
+    "disk_full": "The server's disk is full",
     "not_ready": "A part of the server is not ready",
 }
 

@@ -22,11 +22,12 @@ _MEANINGS = {
     429: "A limit of the key is reached.",
     500: "The server failed.",
     503: "The database cannot be used, or the server has too much to do.",
+    507: "The server's disk is full.",
 }
 _WITH_RETRY_AFTER = (429, 503)
 _ALWAYS = (400, 422, 500, 503)
 _WITH_KEY = (401, 403, 429)
-_WITH_BODY = (408, 413, 415)
+_WITH_BODY = (408, 413, 415, 507)
 
 
 def error_responses() -> dict[str, Any]:
@@ -52,7 +53,7 @@ def add_statuses(path: str, method: str, operation: dict[str, Any], *, needs_key
     responses = operation["responses"]
     statuses |= {int(status) for status in responses if int(status) in _MEANINGS}  # that the route names
     if any(kind != "application/json" for kind in responses.get("200", {}).get("content", {})):
-        statuses.add(406)
+        statuses |= {406, 507}
     if method == "get" and needs_key:
         responses["304"] = {"$ref": "#/components/responses/Unchanged"}
     for status in sorted(statuses):

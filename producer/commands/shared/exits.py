@@ -16,10 +16,11 @@ from typing import TextIO
 
 import typer
 
+from producer.files import OUT_OF_SPACE
 from schema.errors import AnnealqError, ParameterError
 
 _MAX_LINE = 1_000  # characters: a value that is longer is cut in the middle of the line
-_OF_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
+_OF_OUTPUT = (*OUT_OF_SPACE, errno.EIO, errno.EBADF)
 
 
 def run(command: Callable[[], object]) -> None:
@@ -37,10 +38,9 @@ def run(command: Callable[[], object]) -> None:
         text, code = "the memory of this machine does not suffice: use --limit N, or smaller images", 1
     except OSError as error:
         if error.filename is not None:
-            place = f"{os.fsdecode(error.filename)}: {error.strerror}"
-            text, code = f"{place}: check that it exists, that you may use it, and that there is space", 1
+            text, code = _of_file(os.fsdecode(error.filename), error), 1
         elif error.strerror and error.errno in _OF_OUTPUT:
-            text, code = f"standard output: {error.strerror}: write to another place", 1
+            text, code = _of_output(error), 1
         else:
             text, code = _defect(error), 1
     except Exception as error:  # noqa: BLE001 - the boundary to a person: never a traceback
@@ -81,6 +81,18 @@ def fitting(text: str) -> str:
     # Paths and commands are not broken: whoever copies them needs them whole.
     wrap = partial(textwrap.fill, width=width, break_long_words=False, break_on_hyphens=False)
     return "\n".join(wrap(line) if len(line) > width else line for line in text.split("\n"))
+
+
+def _of_file(name: str, error: OSError) -> str:
+    if error.errno in OUT_OF_SPACE:
+        return f"disk full: {name}: free some space, or name a file on another disk"
+    return f"{name}: {error.strerror}: check that it exists, and that you may use it"
+
+
+def _of_output(error: OSError) -> str:
+    if error.errno in OUT_OF_SPACE:
+        return "disk full: standard output: free some space, or write to a file on another disk"
+    return f"standard output: {error.strerror}: write to another place"
 
 
 def _escaped(letter: str) -> str:

@@ -6,6 +6,7 @@ site.py       the pages as one application: who is admitted, and what errors loo
 drawing.py    a chart or a report that takes seconds
 renderings.py drawings, drawn once for their content
 forms.py      texts of forms, as they were seen and as they were sent
+transfers.py  forms with files, and results as files
 parts.py      pages that update in parts
 tables.py     tables as values, which one template writes
 rendering.py  the templates, their filters, and times

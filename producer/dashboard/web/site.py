@@ -20,6 +20,7 @@ from producer.context import RunInThread
 from producer.dashboard.web import assets
 from producer.dashboard.web.drawing import Drawing
 from producer.dashboard.web.renderings import Renderings
+from producer.dashboard.web.transfers import read_form
 from producer.dashboard.web.visit import HEADERS, View, Visit, refuse_foreign, render, root_of
 from producer.dashboard.web.visitor import Door, Visitor
 from schema.database import Database, act_as
@@ -27,6 +28,7 @@ from schema.errors import (
     AnnealqError,
     BrokerUnavailable,
     Corrupt,
+    DiskFull,
     InputError,
     NotFound,
     ParameterError,
@@ -139,7 +141,7 @@ class Site:
                 # Nothing of the body is read before the visitor is known.
                 if request.method != "POST":
                     return await self._answer(route.view, Visit(self.database, request, visitor, FormData()))
-                async with request.form(max_files=route.max_files, max_fields=_MAX_FIELDS) as form:
+                async with read_form(request, max_files=route.max_files, max_fields=_MAX_FIELDS) as form:
                     return await self._answer(route.view, Visit(self.database, request, visitor, form))
             except AnnealqError as error:
                 return _refusal(request, visitor, error)
@@ -184,7 +186,7 @@ def _refusal(request: Request, visitor: Visitor | None, error: AnnealqError) -> 
         return answer
     message, hint = str(error), error.hint if isinstance(error, RequestRefused) else None
     if isinstance(error, BrokerUnavailable) or (
-        isinstance(error, StorageError) and not isinstance(error, Corrupt)
+        isinstance(error, StorageError) and not isinstance(error, Corrupt | DiskFull)
     ):
         _LOG.warning("%s: %s", type(error).__name__, error)
         what = "broker" if isinstance(error, BrokerUnavailable) else "database"
@@ -202,4 +204,6 @@ def _status(error: AnnealqError) -> int:
         return 409
     if isinstance(error, InputError):
         return 422
+    if isinstance(error, DiskFull):
+        return 507
     return 500 if isinstance(error, Corrupt) else 503

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import threading
 from typing import Any
 
@@ -174,7 +175,7 @@ def test_results_come_as_they_are_certain_and_each_once(
 def test_results_as_csv_and_parquet(http: httpx.Client, context: Context, working: ChosenNetwork) -> None:
     from pyarrow import parquet
 
-    run = send(http, npz(12), reads=5).json()["run_id"]
+    run = send(http, npz(12), reads=5, tags=["site/3", "night"]).json()["run_id"]
     work_off(context, Message(Task.SAMPLE_BATCH, _batches(context.database, run)[0]))
     page = http.get(f"/v1/runs/{run}/results").json()
     text = http.get(f"/v1/runs/{run}/results", headers={"Accept": "text/csv"})
@@ -183,7 +184,10 @@ def test_results_as_csv_and_parquet(http: httpx.Client, context: Context, workin
     assert [line["status"] for line in lines] == [row["status"] for row in page["results"]]
     assert [float(line["score_3"]) for line in lines] == [row["scores"][3] for row in page["results"]]
     table = http.get(f"/v1/runs/{run}/results", headers={"Accept": "application/vnd.apache.parquet"})
-    assert parquet.read_table(io.BytesIO(table.content)).column("image").to_pylist() == list(range(12))
+    stored = parquet.read_table(io.BytesIO(table.content))
+    assert stored.column("image").to_pylist() == list(range(12))
+    about = json.loads(stored.schema.metadata[b"annealq"])
+    assert (about["run_id"], about["tags"], about["parameters"]["reads"]) == (run, ["night", "site/3"], 5)
     refused(http.get(f"/v1/runs/{run}/results", headers={"Accept": "image/png"}), 406)
 
 

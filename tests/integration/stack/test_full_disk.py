@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import time
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import func, insert, select
 
@@ -25,6 +27,7 @@ from schema.parameters import Parameters, Solver
 from schema.tables import Batch, Network, Run
 from tests.conftest import annealq
 from tests.integration.conftest import network_row, some_images
+from tests.serving import client, serving
 
 
 @pytest.fixture
@@ -67,6 +70,37 @@ def test_a_full_disk_leaves_nothing_behind(small_disk: Path) -> None:
     run = enqueue_run(database, some_images(100), chosen, Solver.LOCAL, Parameters())
     assert run.created
     database.dispose()
+
+
+def test_a_full_temporary_folder_is_named_over_http_and_on_pages(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'annealq.db'}"
+    migrations.upgrade(url)
+    database = Database(url)
+    with database.transaction() as session:
+        network = session.execute(insert(Network).values(network_row()).returning(Network.id)).scalar_one()
+    chosen = ChosenNetwork(network, "digits", 8, 8, 16, tuple("0123456789"))
+    run = enqueue_run(database, some_images(10), chosen, Solver.LOCAL, Parameters()).id
+    database.dispose()
+    monkeypatch.setattr("tempfile.tempdir", str(small_disk))
+    array = io.BytesIO()
+    np.save(array, np.zeros((40_000, 8, 8), np.uint8))  # more than a form has in memory
+    csv = {"Accept": "text/csv"}
+    with serving(url) as address, client(address) as http:
+        filler = fill(small_disk)
+        answers = [
+            http.post("/v1/runs", files={"images": ("a.npy", array.getvalue())}),
+            http.get(f"/v1/runs/{run}/results", headers=csv),
+            http.get(f"/runs/{run}/results.csv"),
+        ]
+        for answer in answers:
+            assert answer.status_code == 507, answer.text
+            assert f"disk full: {small_disk}: free some space there" in answer.text
+        assert [answer.json()["code"] for answer in answers[:2]] == ["disk_full"] * 2
+        filler.unlink()
+        assert http.get(f"/v1/runs/{run}/results", headers=csv).status_code == 200
+    assert list(small_disk.iterdir()) == []
 
 
 def fill(place: Path) -> Path:

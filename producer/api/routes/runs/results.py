@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import islice
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query
@@ -15,13 +12,13 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
-from starlette.background import BackgroundTask
 
 from producer.api.core.run_permissions import SeenRun
 from producer.api.core.service import Shared
 from producer.api.load.routing import PooledRoute
 from producer.api.models.answers import links_header, page_path
 from producer.api.models.runs import ResultPage
+from producer.dashboard.web.transfers import MEDIA_TYPES, send_rows
 from producer.reports import export
 from producer.runs import queries, results
 from producer.runs.filters import ResultFilter, image_conditions
@@ -32,7 +29,7 @@ router = APIRouter(route_class=PooledRoute, tags=["results"])
 
 _MAX_PAGE = 10_000
 _PAGE = 1_000
-_JSON, _CSV, _PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
+_JSON, _CSV, _PARQUET = (MEDIA_TYPES[kind] for kind in ("json", "csv", "parquet"))
 _FORMATS: dict[str, export.Format] = {_CSV: "csv", _PARQUET: "parquet"}
 _FILE = {"type": "string", "format": "binary"}
 
@@ -126,26 +123,13 @@ def _page(session: Session, wanted: _Wanted) -> JSONResponse:
 
 
 def _file(session: Session, wanted: _Wanted, media_type: str) -> FileResponse:
-    if media_type == _PARQUET and find_spec("pyarrow") is None:
-        raise RequestRefused(
-            "Parquet needs pyarrow, which the server does not have",
-            406,
-            "ask for text/csv, or let the operator `pip install 'annealq[parquet]'`",
-        )
-    rows = islice(wanted.rows(session), wanted.query.limit)
-    with tempfile.NamedTemporaryFile(prefix="annealq-results-", delete=False) as file:
-        path = Path(file.name)
-    try:
-        export.write(rows, results.columns(wanted.names), path, _FORMATS[media_type])
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return FileResponse(
-        path,
-        media_type=media_type,
-        filename=f"run-{wanted.run.run_id}.{_FORMATS[media_type]}",
+    return send_rows(
+        islice(wanted.rows(session), wanted.query.limit),
+        results.columns(wanted.names),
+        _FORMATS[media_type],
+        f"run-{wanted.run.run_id}",
+        about=results.about(session, wanted.run),
         headers={"Annealq-Complete": str(wanted.end is None).lower()},
-        background=BackgroundTask(path.unlink, missing_ok=True),
     )
 
 

@@ -20,9 +20,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import producer
+from producer.images.source import read_images
 from producer.reports import export
-from producer.reports.export import guess_format, write
-from schema.errors import ParameterError, StorageError
+from producer.reports.export import guess_format, write, write_images
+from schema.errors import ParameterError
 
 ROOT = Path(producer.__file__).parents[1]
 NOON = datetime(2031, 5, 6, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -270,6 +271,14 @@ def test_rows_that_fail_leave_the_folder_as_it_was(tmp_path: Path, kind: str) ->
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_full_temporary_folder_is_named(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FULL, "temporary", "csv"]
+    place = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=place)
+    assert done.stdout.startswith(f"DiskFull disk full: {tmp_path}: free some space there, or set TMPDIR")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("before")
@@ -312,17 +321,34 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         write([], COLUMNS, tmp_path / "none" / "a.csv", "csv")
 
 
+def test_a_run_is_named_where_a_file_has_a_place_for_it(tmp_path: Path) -> None:
+    about = {"run_id": 7, "tags": ["\u00fcbung"], "created_at": datetime(2026, 5, 1, tzinfo=UTC)}
+    images = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    write_images(tmp_path / "a.npz", images, np.array([1, 0]), about)
+    with np.load(tmp_path / "a.npz") as stored:
+        assert json.loads(stored["annealq"].item())["tags"] == ["\u00fcbung"]
+    read = read_images(tmp_path / "a.npz")
+    np.testing.assert_array_equal(read.images, images)
+    assert read.labels is not None
+    assert read.labels.tolist() == [1, 0]
+    write([{"image": 0}], ["image"], tmp_path / "a.csv", "csv", about)
+    assert (tmp_path / "a.csv").read_text() == "image\n0\n"
+
+
 FULL = """
 import resource, sys
 from pathlib import Path
-from producer.reports.export import write
+from producer.reports.export import write, write_temporary
 from schema.errors import AnnealqError
 if sys.argv[2] == "parquet":
     import pyarrow.parquet
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 rows = ({"image": row, "value": str(row**3)} for row in range(30_000))
 try:
-    write(rows, ["image", "value"], Path(sys.argv[1]), sys.argv[2])
+    if sys.argv[1] == "temporary":
+        write_temporary(rows, {"image": int, "value": str}, sys.argv[2], {})
+    else:
+        write(rows, ["image", "value"], Path(sys.argv[1]), sys.argv[2])
 except AnnealqError as error:
     print(type(error).__name__, error)
 """
@@ -336,6 +362,6 @@ def test_no_space_left(tmp_path: Path, kind: str) -> None:
     path.write_text("before")
     command = [sys.executable, "-c", FULL, str(path), kind]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
-    assert done.stdout.startswith(f"{StorageError.__name__} {path}: no space left; nothing was written")
+    assert done.stdout.startswith(f"DiskFull disk full: {path}: nothing was written; free some space")
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
