@@ -5,6 +5,7 @@ docs/reliability.md says what a restart finds after each.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,12 @@ from schema.network.architecture import preset
 from schema.parameters import Solver, Visible
 from schema.states import CalibrationState, NetworkState
 from schema.tables import Calibration, Network, Run
-from tests.acceptance.conftest import wait_for
+from tests.acceptance.conftest import QUICK, wait_for
 from tests.acceptance.night import LEASE_S, Night, lasting_emulator, night
 from tests.integration.conftest import some_images
 from worker.process.crash_points import CrashPoint
 
 IMAGES = 40
-MARGIN_S = 5.0
 # What is committed, and who holds the row: the server decides, not a lock on a file.
 ON_A_SERVER = {
     CrashPoint.CLAIMED,
@@ -123,7 +123,8 @@ def test_a_run_survives_a_crash_at_every_point(database_url: str, tmp_path: Path
 @pytest.mark.slow
 @pytest.mark.parametrize("point", CrashPoint)
 def test_a_crash_costs_a_lease_and_little_more(database_url: str, tmp_path: Path, point: CrashPoint) -> None:
-    folder = tmp_path / "crashes"
+    """What a crash costs beyond a lease is told in terms of this run until the crash, on this machine."""
+    folder, began = tmp_path / "crashes", time.time()
     with (
         lasting_emulator(tmp_path) as emulator,
         night(tmp_path / "home", database_url, emulator, env=traps(folder, point)) as at,
@@ -138,6 +139,8 @@ def test_a_crash_costs_a_lease_and_little_more(database_url: str, tmp_path: Path
         ended = max(finished_at(at, Run, run), finished_at(at, Network, network))
         if calibration is not None:
             ended = max(ended, finished_at(at, Calibration, calibration))
-        assert ended - died <= LEASE_S + MARGIN_S, f"{ended - died:.1f} s from the crash to the end"
+        # A process starts anew and works as before; a hint that was noted and not sent is due again.
+        limit_s = max(LEASE_S, float(QUICK["ANNEALQ_WORKER_REHINT_S"])) + 2 * (died - began)
+        assert ended - died <= limit_s, f"{ended - died:.1f} s from the crash to the end, of {limit_s:.1f}"
         at.assert_every_image_once(run)
         at.assert_books_agree()

@@ -15,13 +15,13 @@ from schema.settings import socket_path
 from tests.acceptance.conftest import Up, running_stack, show, wait_for
 from tests.conftest import annealq
 
-IMAGES = 600
+IMAGES = 300
 
 
 def enqueue(digits_file: str) -> int:
     done = annealq(
         *("classify", digits_file, "-l", str(IMAGES), "-r", "100", "--sweeps", "200"),
-        *("--batch-size", "20", "--detach", "--json"),
+        *("--batch-size", "10", "--detach", "--json"),
     )
     assert done.returncode == 0, done.stderr
     run: int = json.loads(done.stdout)["run_id"]
@@ -117,7 +117,7 @@ def test_ctrl_c_in_an_embedded_run_keeps_the_work(home: Path, digits_file: str) 
 
     command = [sys.executable, "-m", "producer.cli", "classify", digits_file, "-l", str(IMAGES)]
     process = subprocess.Popen(
-        [*command, "--sweeps", "200", "--batch-size", "20", "--embedded"],
+        [*command, "--sweeps", "200", "--batch-size", "10", "--embedded"],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

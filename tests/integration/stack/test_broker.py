@@ -82,7 +82,7 @@ def listens(path: Path) -> bool:
         return probe.connect_ex(str(path)) == 0
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not so within {seconds} s"
@@ -233,10 +233,8 @@ def test_a_server_that_dies_at_its_start_is_quoted(settings: Settings) -> None:
     manifest = settings.home / "broker" / "appendonlydir" / "appendonly.aof.manifest"
     manifest.parent.mkdir(parents=True)
     manifest.write_text("no manifest at all\n")
-    started = time.monotonic()
     with pytest.raises(StackError, match="died while starting") as refusal, broker_only(settings):
-        pass
-    assert time.monotonic() - started < 3.0
+        pass  # one that is waited for in vain is told in other words
     assert "manifest" in str(refusal.value).split("broker.log", 1)[1]
     assert running_pid(settings.home) is None
 
@@ -325,14 +323,13 @@ def test_a_closed_port_is_named_without_the_password() -> None:
     assert "secret" not in str(refusal.value)
 
 
-def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
+def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker, "CONNECT_S", 0.2)
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(tmp_path / "mute.sock"))
         mute.listen()
-        started = time.monotonic()
-        with pytest.raises(BrokerUnavailable):
+        with pytest.raises(BrokerUnavailable, match="Timeout"):
             broker.check(url_of(tmp_path / "mute.sock"))
-    assert time.monotonic() - started < 5.0
 
 
 def test_a_password_is_required_and_taken_from_the_url(tmp_path: Path) -> None:
