@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from schema.errors import ParameterError
-from schema.parameters import words
 
 MAX_NUMBER = 2**63 - 1  # of a row of the database
 _MAX_JSON_BYTES = 100_000  # 100 points of a schedule are far fewer
@@ -139,6 +138,8 @@ def read_json(parameter: str, text: str) -> list[Any]:
     Raises:
         ParameterError: the file cannot be read, or the JSON is not a list. `Parameters` checks its content.
     """
+    from schema.parameters import words
+
     name, example = words(parameter), _EXAMPLES[parameter]
     if not text.lstrip().startswith("["):
         path = Path(text)
