@@ -16,8 +16,10 @@ _DEGREES = {"chimera": 6, "pegasus": 15, "zephyr": 20}
 def check_parameters(name: str, properties: Mapping[str, Any], parameters: Parameters) -> None:
     """Raise Refused if ``parameters`` are out of the ranges in the ``properties`` of solver ``name``."""
     low, high = properties.get("num_reads_range", (1, math.inf))
-    if not low <= parameters.reads <= high:
-        raise Refused(f"{parameters.reads:,} reads: {name} takes {low:,} to {high:,} in a problem")
+    in_rounds = [parameters.reads, *(each.reads for each in parameters.rounds or ())]
+    for reads in in_rounds:
+        if not low <= reads <= high:
+            raise Refused(f"{reads:,} reads: {name} takes {low:,} to {high:,} in a problem")
     time_us, schedule = parameters.annealing_time_us, parameters.anneal_schedule
     if time_us is not None:
         low, high = properties.get("annealing_time_range", (0.0, math.inf))
@@ -35,9 +37,10 @@ def check_parameters(name: str, properties: Mapping[str, Any], parameters: Param
             )
         time_us = schedule[-1][0]
     _, high = properties.get("problem_run_duration_range", (0.0, math.inf))
-    if parameters.reads * (time_us or 0.0) > high:  # without readout, which depends on the qubits
+    reads = max(in_rounds)
+    if reads * (time_us or 0.0) > high:  # without readout, which depends on the qubits
         raise Refused(
-            f"{parameters.reads:,} reads of {time_us:,.0f} us: a problem on {name} may run for {high:,.0f} "
+            f"{reads:,} reads of {time_us:,.0f} us: a problem on {name} may run for {high:,.0f} "
             "us: use fewer reads"
         )
 

@@ -32,6 +32,7 @@ from worker.process.crash_points import CrashPoint, reach
 from worker.process.hints import CeleryHints, Hints
 from worker.process.logs import configure
 from worker.records import attempts, claims, leases, runs
+from worker.rounds import begin
 from worker.scheduling import due_schedules, rechecks, run_windows
 from worker.scheduling.dispatch import dispatch
 
@@ -61,6 +62,7 @@ def _ready(now: datetime) -> dict[Task, tuple[leases.HintedTable | type[Run], Co
                 and_(
                     Run.state.in_([RunState.RUNNING, RunState.PAUSED, RunState.AGGREGATING]),
                     Run.batches_scored + Run.batches_failed == Run.batches,
+                    ~begin.waits(),
                 ),
                 runs.awaits_statistics(),
             ),

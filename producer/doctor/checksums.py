@@ -130,6 +130,12 @@ def _batch(row: Any) -> None:
         arrays.decode_labels(row.labels, row.count)
 
 
+def _members(row: Any) -> None:
+    members = arrays.decode_members(row.members, row.count)
+    if (last := int(members.max())) >= row.images:
+        raise Corrupt(f"it has image {last} of a run of {row.images:,}")
+
+
 def _network(row: Any) -> None:
     if arrays.checksum(row.weights) != row.weights_sha256:
         raise Corrupt("its weights are damaged: their checksum does not match")
@@ -206,6 +212,15 @@ ALL_STORED = (
         _batch,
         "classify the images again",
         joined=((Batch, Batch.id == BatchImages.batch_id),),
+    ),
+    StoredBytes(
+        Batch,
+        (Batch.members, Batch.count, Run.images),
+        _members,
+        "classify the images again",
+        where=Batch.members.is_not(None),
+        page=20,
+        joined=((Run, Run.id == Batch.run_id),),
     ),
     StoredBytes(
         Problem,

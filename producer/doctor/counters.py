@@ -75,7 +75,8 @@ def batch_gaps(session: Session) -> Iterator[Finding]:
 def classifications(session: Session) -> Iterator[Finding]:
     """Check in ``session`` that scored batches have a classification for each image, others none.
 
-    A batch that has failed may have one for each image in an answered problem.
+    A batch that has failed may have one for each image in an answered problem. Those of later rounds of reads
+    have images of the first.
     """
     actual = (
         select(func.count())
@@ -97,9 +98,8 @@ def classifications(session: Session) -> Iterator[Finding]:
     has_failed = select(Event.id).where(failure, Event.target == BatchState.FAILED).exists()
     partly = and_(actual > 0, actual <= answered, has_failed)
     expected = case((Batch.state == BatchState.SCORED, Batch.count), (partly, actual), else_=0)
-    batches = select(
-        Batch.id, Batch.run_id, Batch.state, expected.label("expected"), actual.label("actual")
-    ).subquery()
+    every = select(Batch.id, Batch.run_id, Batch.state, expected.label("expected"), actual.label("actual"))
+    batches = every.where(Batch.round == 1).subquery()
     rows = session.execute(
         select(batches).where(batches.c.actual != batches.c.expected).order_by(batches.c.id)
     )

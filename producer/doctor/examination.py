@@ -41,6 +41,7 @@ _TIMELESS: tuple[Callable[[Session], Iterator[Finding]], ...] = (
     relations.orphans,
     relations.images,
     relations.coverage,
+    relations.rounds,
     relations.sample_sets,
     spendings.spendings,
 )

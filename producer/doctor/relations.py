@@ -18,6 +18,7 @@ from schema.tables import Base, Batch, BatchImages, Classification, Problem, Run
 ORPHANS = "orphans"
 IMAGES = "images"
 COVERAGE = "coverage"
+ROUNDS = "rounds"
 SAMPLE_SETS = "sample-sets"
 
 _ENTITIES: dict[str, type[Base]] = {
@@ -87,7 +88,8 @@ def images(session: Session) -> Iterator[Finding]:
 def coverage(session: Session) -> Iterator[Finding]:
     """Check in ``session`` that each image of a sampled or scored batch is in one answered problem.
 
-    Those of a batch that was given up are not, until it is marked failed.
+    Those of a batch that was given up are not, until it is marked failed, nor those of a later round of reads
+    that a budget did not pay: their problems were cancelled.
     """
     covered = (
         select(func.coalesce(func.sum(Problem.count), 0))
@@ -102,16 +104,33 @@ def coverage(session: Session) -> Iterator[Finding]:
         .exists()
     )
     is_complete = and_(Batch.state == BatchState.SAMPLED, Batch.error.is_(None), ~given_up)
+    cancelled = select(Problem.id).where(
+        Problem.batch_id == Batch.id, Problem.state == ProblemState.CANCELLED, Batch.round > 1
+    )
     batches = (
         select(Batch.id, Batch.run_id, Batch.state, Batch.count, covered.label("covered"))
         .join(Run, Run.id == Batch.run_id)
         .where(Run.rescored_from.is_(None), or_(Batch.state == BatchState.SCORED, is_complete))
+        .where(~cancelled.correlate(Batch).exists())
         .subquery()
     )
     rows = session.execute(select(batches).where(batches.c.covered != batches.c.count).order_by(batches.c.id))
     for row in rows.all():
         what = f"it is {row.state}, but its answered problems contain {row.covered} of its {row.count} images"
         yield Finding(COVERAGE, "batches", row.id, what, f"{BACKUP}, or classify the images again")
+
+
+def rounds(session: Session) -> Iterator[Finding]:
+    """Check in ``session`` that batches of later rounds say which images they read, and how often."""
+    is_first = Batch.round == 1
+    lacks = or_(Batch.members.is_(None), Batch.reads.is_(None))
+    wrong = or_(
+        and_(is_first, Batch.members.is_not(None)), and_(~is_first, lacks), ~Batch.round.between(1, Run.round)
+    )
+    query = select(Batch.id, Batch.round, Run.round).join(Run, Run.id == Batch.run_id).where(wrong)
+    for batch, number, latest in session.execute(query.order_by(Batch.id)):
+        what = f"it is of round {number} of {latest}, and has other images or reads than such a batch"
+        yield Finding(ROUNDS, "batches", batch, what, f"{BACKUP}, or classify the images again")
 
 
 def sample_sets(session: Session) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from schema.tables import Base, Batch, Classification, Event, Problem, Run, Samp
 DOCTOR = "doctor: "
 # The counters of a run, and what they count.
 COUNTERS: dict[str, ColumnElement[int]] = {
-    "images": func.coalesce(func.sum(Batch.count), 0),
+    "images": func.coalesce(func.sum(Batch.count).filter(Batch.round == 1), 0),
     "batches": func.count(Batch.id),
     "batches_scored": func.count().filter(Batch.state == BatchState.SCORED),
     "batches_failed": func.count().filter(Batch.state == BatchState.FAILED),

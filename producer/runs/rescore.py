@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Integer, Row, Select, case, func, insert, literal, null, select
+from sqlalchemy import ColumnElement, Integer, Row, Select, and_, case, func, insert, literal, null, select
 from sqlalchemy.orm import Session, aliased
 
 from producer.enqueued import Enqueued
@@ -29,6 +29,9 @@ _COPIED = (
     Batch.count,
     Batch.height,
     Batch.width,
+    Batch.round,
+    Batch.reads,
+    Batch.members,
 )
 _IMAGES = (BatchImages.images, BatchImages.images_sha256, BatchImages.labels, BatchImages.sources)
 _STAMPS = ("due_at", "created_at", "started_at", "sampled_at")
@@ -57,8 +60,10 @@ def enqueue_rescored(
         now = database.now(session)
         row = _finished(session, run)
         source = row.Run.rescored_from or run
-        stored = _stored(session, source)
-        parameters = Parameters.from_dict({**row.Run.parameters, **changes})
+        # The first N reads are those of the first round: not all images were read again.
+        rounds = {"rounds": None} if "reads" in changes else {}
+        parameters = Parameters.from_dict({**row.Run.parameters, **rounds, **changes})
+        stored = _stored(session, source, parameters)
         if stored.batches == 0:
             raise ParameterError(
                 f"run {run} has no raw samples to score again: no batch was scored, or `annealq runs prune` "
@@ -73,7 +78,7 @@ def enqueue_rescored(
             )
         new = _insert_run(session, row.Run, source, stored, parameters, now=now)
         names = ["run_id", "state", "sampling_us", "dispatched_at", *_STAMPS, *(c.key for c in _COPIED)]
-        session.execute(insert(Batch).from_select(names, _copies(new, source, now=now)))
+        session.execute(insert(Batch).from_select(names, _copies(new, source, parameters, now=now)))
         names = ["batch_id", *(c.key for c in _IMAGES)]
         session.execute(insert(BatchImages).from_select(names, _copied_images(new, source)))
         record_event(session, "runs", new, None, RunState.RUNNING, now=now, why=f"scores run {source} again")
@@ -108,8 +113,18 @@ def _finished(session: Session, run: int) -> Row[Run, str, int, NetworkState]:
     return row
 
 
-def _stored(session: Session, source: int) -> Row[Any]:
-    """Return the numbers of batches with samples and of their images, and the fewest reads of an image."""
+def _is_scored_again(source: int, parameters: Parameters) -> ColumnElement[bool]:
+    """Build the condition on the batches of ``source`` that are scored with ``parameters``."""
+    scored = and_(Batch.run_id == source, Batch.state == BatchState.SCORED)
+    return scored if parameters.rounds is not None else and_(scored, Batch.round == 1)
+
+
+def _stored(session: Session, source: int, parameters: Parameters) -> Row[Any]:
+    """Return the numbers of batches with samples and of their images, and the fewest reads of an image.
+
+    Images of later rounds are among those of the first, which has the fewest reads in common.
+    """
+    is_first = Batch.round == 1
     reads = (
         select(Problem.batch_id, func.min(SampleSet.reads).label("reads"))
         .join(SampleSet, SampleSet.problem_id == Problem.id)
@@ -119,12 +134,13 @@ def _stored(session: Session, source: int) -> Row[Any]:
     return session.execute(
         select(
             func.count().label("batches"),
-            func.coalesce(func.sum(Batch.count), 0).label("images"),
-            func.coalesce(func.min(reads.c.reads), 0).label("reads"),
+            func.coalesce(func.sum(case((is_first, Batch.count))), 0).label("images"),
+            func.coalesce(func.min(case((is_first, reads.c.reads))), 0).label("reads"),
+            func.coalesce(func.max(Batch.round), 1).label("round"),
         )
         .select_from(Batch)
         .join(reads, reads.c.batch_id == Batch.id)
-        .where(Batch.run_id == source, Batch.state == BatchState.SCORED)
+        .where(_is_scored_again(source, parameters))
     ).one()
 
 
@@ -145,6 +161,7 @@ def _insert_run(
         "rescored_from": source,
         "images": stored.images,
         "batches": stored.batches,
+        "round": stored.round,
         "labelled": rescored.labelled,
         "created_at": now,
         "started_at": now,
@@ -152,7 +169,7 @@ def _insert_run(
     return session.execute(insert(Run).values(row).returning(Run.id)).scalar_one()
 
 
-def _copies(run: int, source: int, *, now: datetime) -> Select[Any]:
+def _copies(run: int, source: int, parameters: Parameters, *, now: datetime) -> Select[Any]:
     """Select the source's scored batches as rows of the new run."""
     stamp = literal(now, UtcDateTime())
     sampled = select(Problem.id).join(SampleSet).where(Problem.batch_id == Batch.id).exists()
@@ -163,7 +180,7 @@ def _copies(run: int, source: int, *, now: datetime) -> Select[Any]:
         case((Batch.ordinal < HINTED, stamp), else_=null()),
         *[stamp] * len(_STAMPS),
         *_COPIED,
-    ).where(Batch.run_id == source, Batch.state == BatchState.SCORED, sampled)
+    ).where(_is_scored_again(source, parameters), sampled)
 
 
 def _copied_images(run: int, source: int) -> Select[Any]:

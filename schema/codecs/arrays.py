@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -100,6 +100,33 @@ def encode_labels(labels: NDArray[np.integer]) -> bytes:
 def decode_labels(data: bytes, count: int) -> NDArray[np.int16]:
     """Decode ``data`` to (``count``,) int16; raise Corrupt when the length does not agree."""
     return _read(data, np.dtype(np.int16).newbyteorder("<"), count)
+
+
+def encode_members(members: NDArray[np.integer]) -> bytes:
+    """Encode ``members`` (N,), indices of images within their run: int32, then their CRC-32."""
+    return _sealed(np.ascontiguousarray(members, dtype="<i4").tobytes())
+
+
+def decode_members(data: bytes, count: int) -> NDArray[np.int32]:
+    """Decode ``data`` to (``count``,) int32, each 0 or more.
+
+    Raises:
+        Corrupt: length or checksum do not agree, or an index is below 0 or comes twice.
+    """
+    if len(data) != 4 * count + 4:
+        raise Corrupt(f"members have {len(data)} bytes where {4 * count + 4} belong")
+    members = np.frombuffer(_opened(data, 4 * count, "members"), "<i4")
+    if members.min(initial=0) < 0 or len(np.unique(members)) < count:
+        raise Corrupt("members are damaged: an index is below 0, or comes twice")
+    return members
+
+
+def image_numbers(first: int, count: int, members: bytes | None) -> Sequence[int]:
+    """Return the index within the run of each of ``count`` images of a batch that begins at ``first``.
+
+    ``members`` are those of a batch of a later round of reads; raise Corrupt if they are damaged.
+    """
+    return range(first, first + count) if members is None else decode_members(members, count).tolist()
 
 
 def encode_scores(scores: NDArray[np.floating]) -> list[bytes]:

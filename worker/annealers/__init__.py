@@ -4,4 +4,5 @@ base.py       their interface, and what they share
 simulated.py  simulated annealing: works for every model
 exact.py      independent draws from the Boltzmann distribution, for small networks
 forest.py     the trees that `exact.py` sums over
+local.py      draws the reads of images by them, as bytes
 """

@@ -1,7 +1,7 @@
 """Reads, class scores and statistics, computed without database and queue.
 
 linear_terms.py  linear terms of a batch's images
-scoring.py       images to raw reads, raw reads to scores
+scoring.py       raw reads to scores
 consensus.py     reads to a class
 certainty/       how certain a class is: energy gaps, probabilities, sets of classes
 problem_checks.py  what the reads of a problem say about the chip, and whether it was programmed wrongly

@@ -15,6 +15,7 @@ from schema.codecs import nonconformity as codec
 from schema.errors import AnnealqError
 from schema.network.temperature import Temperature
 from schema.states import RunState
+from worker.annealers import local
 from worker.compute import candidates, nonconformity, scoring
 from worker.compute.plans.choice import Prices, compare_plans
 from worker.compute.plans.outcomes import find_outcomes, join
@@ -91,7 +92,7 @@ def _compare_plans(
     """Return the plans of reads for ``candidate`` and ``choice`` that are worth their cost."""
     numbers = numbers_of_reads(candidate.parameters.reads)
     parts = [find_outcomes(network, *load(batch), choice, numbers) for batch in candidate.batches]
-    prices = Prices(1, 0.0, float(scoring.sweeps(job.solver, candidate.parameters)))
+    prices = Prices(1, 0.0, float(local.sweeps(job.solver, candidate.parameters)))
     if job.solver.is_remote:
         prices = Prices(candidate.tiles, *_charges(candidate, job))
     return compare_plans(join(parts), prices)
@@ -123,7 +124,7 @@ def _costs(
     """
     reads = np.array([choice.reads for choice in among], dtype=np.float64)
     if not job.solver.is_remote:
-        return scoring.sweeps(job.solver, candidate.parameters) * reads
+        return local.sweeps(job.solver, candidate.parameters) * reads
     fixed_us, read_us = _charges(candidate, job)
     return np.round((fixed_us + read_us * reads) / candidate.tiles, 1)
 

@@ -1,55 +1,34 @@
-"""Samples a batch in this process, and computes class scores from the raw reads of any solver."""
+"""Computes class scores of a batch from the raw reads of any solver."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from isal import isal_zlib
 from numpy.typing import NDArray
 
 from schema.codecs import arrays, samples, tiling
 from schema.codecs.corruption import stored_in
 from schema.errors import Corrupt
-from schema.parameters import Parameters, Solver, Unembedding
-from worker.annealers.base import LocalAnnealer
-from worker.annealers.exact import ExactAnnealer
-from worker.annealers.simulated import SimulatedAnnealer
+from schema.parameters import Parameters, Unembedding
 from worker.compute import candidates, consensus
 from worker.compute.certainty import probabilities
 from worker.compute.certainty.gaps import class_energies, energy_gaps, lowest_reads
 from worker.compute.linear_terms import LinearTerms, LinearTermsCache
-from worker.embedding.model.unembedding import unembed
+from worker.embedding.model.unembedding import Unembedded, unembed
 from worker.network.inference import scores_of_features
 from worker.network.trained import TrainedNetwork
 from worker.qubo.class_states import class_minima
 from worker.qubo.energy_model import EnergyModel
 from worker.qubo.ising import spin_form
-from worker.qubo.noise import noise_for
 from worker.records.batches import BatchInput, Scored, StoredReads
 
 _BINS = 30  # of a histogram
 _AGAIN = "classify the images again"
-
-
-@dataclass(frozen=True, eq=False)
-class LocalReads:
-    """Raw reads as bytes, the number of their variables, and the time inside the annealer."""
-
-    data: bytes
-    variables: int
-    sampling_us: int
-
-
-def local_annealer(solver: Solver, parameters: Parameters) -> LocalAnnealer:
-    """Return the annealer of this process for ``solver``, with the sweeps of ``parameters``."""
-    if solver is Solver.EXACT:
-        return ExactAnnealer()
-    return SimulatedAnnealer() if parameters.sweeps is None else SimulatedAnnealer(sweeps=parameters.sweeps)
 
 
 def linear_terms(
@@ -65,31 +44,6 @@ def linear_terms(
     model = network.model(batch_input.parameters.visible, batch_input.parameters.lam)
     terms = LinearTerms(network, model, images)
     return terms if cache is None else cache.setdefault((model, batch_input.images_sha256), terms)
-
-
-def sample_local(
-    network: TrainedNetwork,
-    batch_input: BatchInput,
-    terms: LinearTerms,
-    check_interrupt: Callable[[], None] | None = None,
-) -> LocalReads:
-    """Sample every image of ``batch_input``, which has these linear ``terms``, by an annealer of this
-    process.
-
-    What ``check_interrupt`` raises between images ends the sampling.
-
-    Raises:
-        Refused: the annealer cannot take this network.
-    """
-    parameters = batch_input.parameters
-    model, linear = terms.model, terms.take(slice(None))
-    annealer = local_annealer(batch_input.solver, parameters)
-    noise = noise_for(model, network.architecture.alpha, parameters.noise, parameters.seed)
-    reads = annealer.sample(
-        model, linear, parameters.reads, parameters.seed, batch_input.first_image, noise, check_interrupt
-    )
-    data = samples.encode(samples.RawReads.of(reads.bits, reads.energies), isal_zlib.compress)
-    return LocalReads(data, model.units, round(reads.elapsed_s * 1e6))
 
 
 def score(
@@ -111,28 +65,52 @@ def score(
     Raises:
         Corrupt: images or sample sets are damaged, or have fewer reads than the run needs.
     """
-    parameters = batch_input.parameters
-    labels = (
-        None if batch_input.labels is None else arrays.decode_labels(batch_input.labels, batch_input.shape[0])
-    )
-    temperature = network.temperature if batch_input.temperature is None else batch_input.temperature
+    labels = labels_of(batch_input)
     rows: list[Scored] = []
     chain_breaks: dict[int, bytes] = {}
     terms = linear_terms(network, batch_input, cache)
     for part, reads in _reads(terms, batch_input, stored, gaps=gaps):
-        scored = consensus.score(
-            reads.class_bits,
-            reads.energies,
-            rule=parameters.rule,
-            fraction=parameters.fraction,
-            beta=parameters.beta,
-            occurrences=reads.occurrences,
-        )
-        certain = _certainty(network, terms, _images(part), reads, scored.predicted, temperature)
-        rows += _rows(scored, certain, None if labels is None else labels[_images(part)], reads.chain_breaks)
+        rows += classify(network, batch_input, terms, _images(part), reads, labels)
         if reads.chain_breaks is not None:
             chain_breaks[part.problem] = arrays.encode_chain_breaks(reads.chain_breaks)
     return rows, chain_breaks
+
+
+def classify(
+    network: TrainedNetwork,
+    batch_input: BatchInput,
+    terms: LinearTerms,
+    images: slice,
+    reads: Reads,
+    labels: NDArray[np.int16] | None,
+) -> list[Scored]:
+    """Return a row for each of ``images``, by the ``reads`` of these images.
+
+    ``images`` are among those of ``terms`` and ``labels``; the rule is that of ``batch_input``.
+    """
+    parameters = batch_input.parameters
+    scored = find_consensus(parameters, reads)
+    temperature = network.temperature if batch_input.temperature is None else batch_input.temperature
+    certain = _certainty(network, terms, images, reads, scored.predicted, temperature)
+    return _rows(scored, certain, None if labels is None else labels[images], reads.chain_breaks)
+
+
+def find_consensus(parameters: Parameters, reads: Reads) -> consensus.Consensus:
+    """Return the consensus of ``reads`` by the rule in ``parameters``."""
+    return consensus.score(
+        reads.class_bits,
+        reads.energies,
+        rule=parameters.rule,
+        fraction=parameters.fraction,
+        beta=parameters.beta,
+        occurrences=reads.occurrences,
+    )
+
+
+def labels_of(batch_input: BatchInput) -> NDArray[np.int16] | None:
+    """Return the labels (N,) of the images of ``batch_input``, if they have any; raise Corrupt if damaged."""
+    data = batch_input.labels
+    return None if data is None else arrays.decode_labels(data, batch_input.shape[0])
 
 
 def read_energies(
@@ -223,12 +201,6 @@ def first_reads(reads: Reads, number: int) -> Reads:
     return Reads(bits, energies, counted, occurrences)
 
 
-def sweeps(solver: Solver, parameters: Parameters) -> int:
-    """Return the sweeps of a read of ``solver`` with ``parameters``; 1 if it has none."""
-    local = local_annealer(solver, parameters)
-    return local.sweeps if isinstance(local, SimulatedAnnealer) else 1
-
-
 def pixels(batch_input: BatchInput) -> NDArray[np.uint8]:
     """Return the images (N, H, W) uint8 of ``batch_input``; raise Corrupt if damaged, also for labels."""
     with stored_in(f"batch {batch_input.batch} of run {batch_input.run}", _AGAIN):
@@ -266,18 +238,30 @@ def _reads(
 def _decode(
     model: EnergyModel, linear: NDArray[np.float64], parameters: Parameters, part: StoredReads
 ) -> Reads:
-    with stored_in(f"sample set of problem {part.problem}", _AGAIN):
-        stored = samples.decode(part.data)
-        if (reads := stored.packed.shape[1]) < parameters.reads:
-            raise Corrupt(f"{reads} reads an image are stored, the run needs {parameters.reads}")
-    if part.tiling is None:
+    stored, tiles = open_reads(part, parameters.reads)
+    if tiles is None:
         bits = stored.bits[:, : parameters.reads]
         return Reads(bits[:, :, model.class_units], model.energies(linear, bits))
+    return unembed_reads(model, linear, parameters, stored.packed[0, : parameters.reads], tiles)
+
+
+def open_reads(part: StoredReads, reads: int) -> tuple[samples.RawReads, tiling.Tiling | None]:
+    """Return the raw reads of ``part``, ``reads`` of each image or more, and the tiles of its images.
+
+    Raises:
+        Corrupt: they are damaged, or fewer.
+    """
+    with stored_in(f"sample set of problem {part.problem}", _AGAIN):
+        stored = samples.decode(part.data)
+        if (number := stored.packed.shape[1]) < reads:
+            raise Corrupt(f"{number} reads an image are stored, the run needs {reads}")
+    if part.tiling is None:
+        return stored, None
     with stored_in(f"tiling that problem {part.problem} was sent with", _AGAIN):
         tiles = _tiles(part.tiling, part.first_tile, part.count)
         if stored.variables != len(tiles.qubits):
             raise Corrupt(f"it has {len(tiles.qubits)} qubits, the reads {stored.variables}")
-    return unembed_reads(model, linear, parameters, stored.packed[0, : parameters.reads], tiles)
+    return stored, tiles
 
 
 def unembed_reads(
@@ -295,11 +279,7 @@ def unembed_reads(
         physical: (R, bytes) uint8, as `unembed` takes them.
         tiles: B tiles.
     """
-    spin = None
-    if parameters.unembedding is Unembedding.MINIMIZE_ENERGY:
-        form = spin_form(linear, model.edges, model.couplings)
-        spin = (form.h, (model.quadratic + model.quadratic.T) / 4.0)
-    logical = unembed(physical, tiles, parameters.unembedding, seed=parameters.seed, spin=spin)
+    logical = unembed_units(model, linear, parameters, physical, tiles)
     # Single precision: they rank the reads, and are shown with less than six digits.
     energies = model.energies(linear, logical.bits, np.float32)
     class_bits = logical.bits[:, :, model.class_units]
@@ -307,6 +287,21 @@ def unembed_reads(
         return Reads(class_bits, energies, chain_breaks=logical.chain_breaks)
     class_bits, occurrences = consensus.discard_reads(class_bits, logical.counted)
     return Reads(class_bits, energies, logical.counted, occurrences, logical.chain_breaks)
+
+
+def unembed_units(
+    model: EnergyModel,
+    linear: NDArray[np.float64],
+    parameters: Parameters,
+    physical: NDArray[np.uint8],
+    tiles: tiling.Tiling,
+) -> Unembedded:
+    """Return the values of all units in the reads of B images; the arguments are those of `unembed_reads`."""
+    spin = None
+    if parameters.unembedding is Unembedding.MINIMIZE_ENERGY:
+        form = spin_form(linear, model.edges, model.couplings)
+        spin = (form.h, (model.quadratic + model.quadratic.T) / 4.0)
+    return unembed(physical, tiles, parameters.unembedding, seed=parameters.seed, spin=spin)
 
 
 @lru_cache(maxsize=8)

@@ -1,4 +1,6 @@
-"""Finishes a run whose batches are all finished: computes its statistics and ends it."""
+"""Finishes a run whose batches are all finished: begins its next round of reads, or computes its statistics
+and ends it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from worker.pipeline.certainty import certainty_of
 from worker.pipeline.controls import controls_of
 from worker.process.crash_points import CrashPoint, reach
 from worker.records import calibrations, runs
+from worker.rounds import begin
 from worker.scheduling import rechecks
+from worker.scheduling.dispatch import dispatch
 
 log = structlog.get_logger()
 
@@ -23,12 +27,19 @@ log = structlog.get_logger()
 def finish_run(context: Context, run: int) -> None:
     """Compute the statistics of ``run`` in ``context`` and end it, if all of its batches are finished.
 
+    If it has another round of reads, that begins instead.
     A cancelled run gets its statistics once none of its work is in progress.
     """
     database = context.database
     try:
+        following = begin.begin_next(database, context.settings, run)
+        if following.next is begin.Next.ROUND:
+            reach(CrashPoint.ROUND_BEGUN)
+            dispatch(database, context.settings, context.hints, accounts=context.solvers.account)
+        if following.next is not begin.Next.END:
+            return
         with database.transaction() as session:
-            ready = runs.start_aggregating(session, run, now=database.now(session))
+            ready = runs.start_aggregating(session, run, following.why, now=database.now(session))
             cancelled = not ready and runs.lacks_statistics(session, run)
         if cancelled:
             _store_statistics(context, run)

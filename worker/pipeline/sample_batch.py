@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from schema.messages import Message, Task
 from schema.tables import Batch
+from worker.annealers import local
 from worker.compute import scoring
 from worker.compute.linear_terms import LinearTerms
 from worker.context import Context
@@ -94,7 +95,15 @@ def _sample_here(
             batches.resume_scoring(session, batch_input, now=now)
         return
     with context.meter.timed(Step.DRAW):
-        drawn = scoring.sample_local(network, batch_input, terms, shutdown.check)
+        drawn = local.draw_reads(
+            local.local_annealer(batch_input.solver, batch_input.parameters),
+            batch_input.parameters,
+            terms.model,
+            terms.take(slice(None)),
+            batch_input.first_image,
+            network.architecture.alpha,
+            shutdown.check,
+        )
     with writing(context, lease) as (session, now):
         batches.store_samples(
             session,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import structlog
 
@@ -19,6 +19,7 @@ from worker.process.meter import BatchOutcome, Step, Wait
 from worker.records import batches
 from worker.records.attempts import finish_attempt
 from worker.records.retries import Discard
+from worker.rounds import reads, several_rounds
 
 log = structlog.get_logger()
 
@@ -36,9 +37,14 @@ def score_batch(context: Context, batch: int) -> None:
     try:
         network = load_network(context, batch_input.network)
         with context.meter.timed(Step.DECODE):
-            rows, chain_breaks = scoring.score(
-                network, batch_input, stored, context.linear_terms, gaps=unanswered is not None
+            gaps = unanswered is not None or batch_input.round > 1
+            scored, chain_breaks = scoring.score(
+                network, batch_input, stored, context.linear_terms, gaps=gaps
             )
+            rows = dict(zip(_images(stored), scored, strict=True))
+            with database.reading() as session:
+                located = reads.find_reads(session, batch_input)
+            rows |= several_rounds.score(network, batch_input, located, _loader(context))
     except Exception as error:
         if isinstance(error, StorageError) and not isinstance(error, Corrupt):
             raise  # the network could not be read now; the reconciler sends the hint again
@@ -59,21 +65,27 @@ def score_batch(context: Context, batch: int) -> None:
                 source = BatchState.SAMPLED
                 run = finish_attempt(session, Batch, batch, decision, now=now, source=source)
                 is_last = run is not None
-                images = (
-                    image
-                    for part in stored
-                    for image in range(part.first_image, part.first_image + part.count)
-                )
-                batches.store_classifications(
-                    session, batch_input, dict(zip(images, rows, strict=True)), chain_breaks
-                )
+                batches.store_classifications(session, batch_input, rows, chain_breaks)
     except StaleState:
         return
     context.meter.waited(Wait.LATENCY, (now - batch_input.created_at).total_seconds())
-    _count_scored(context, rows)
+    _count_scored(context, list(rows.values()))
     reach(CrashPoint.SCORED)
     if is_last:
         context.hints.send([Message(Task.AGGREGATE_RUN, batch_input.run)])
+
+
+def _images(stored: Sequence[batches.StoredReads]) -> Iterator[int]:
+    """Yield the images of the sample sets ``stored``, as indices within their batch."""
+    return (image for part in stored for image in range(part.first_image, part.first_image + part.count))
+
+
+def _loader(context: Context) -> several_rounds.Load:
+    def load(problem: int) -> batches.StoredReads:
+        with context.database.reading() as session:
+            return reads.load_reads(session, problem)
+
+    return load
 
 
 def _count_scored(context: Context, rows: Sequence[batches.Scored]) -> None:

@@ -39,6 +39,9 @@ class CrashPoint(StrEnum):
     SCORING = "scoring"  # scores were computed and not stored
     COUNTING = "counting"  # scores are written, the run's count is not, nothing is committed
     SCORED = "scored"  # committed, and the hint to end the run is lost
+    ROUND_CHOSEN = "round-chosen"  # images to read again were chosen, and nothing is written
+    ROUND_WRITTEN = "round-written"  # their batches are written, nothing is committed
+    ROUND_BEGUN = "round-begun"  # committed, and the hints for their batches are lost
     AGGREGATING = "aggregating"  # the process died while it finished the run
     AGGREGATED = "aggregated"  # finished; whatever waits for the run is not notified
     TRAINING = "training"  # between two epochs: only the dead process had the weights

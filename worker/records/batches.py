@@ -5,14 +5,16 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Insert, Update, and_, bindparam, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
 
-from schema.codecs import samples
+from schema.codecs import arrays, samples
+from schema.codecs.corruption import stored_in
 from schema.database import record_event, transition
 from schema.errors import StaleState
 from schema.parameters import Parameters, QpuChoice, Solver, solver_key
@@ -21,7 +23,6 @@ from schema.tables import Batch, BatchImages, Calibration, Classification, Embed
 from worker.process.crash_points import CrashPoint, reach
 from worker.records import runs
 
-_CLASSIFY: Insert = insert(Classification.__table__)  # type: ignore[arg-type]
 _STORE_BREAKS: Update = (
     update(Problem.__table__)  # type: ignore[arg-type]
     .where(Problem.id == bindparam("problem_"))
@@ -31,7 +32,7 @@ _STORE_BREAKS: Update = (
 
 @dataclass(frozen=True, eq=False)
 class BatchInput:
-    """A batch, with its run's solver and sampling parameters."""
+    """A batch, with its run's solver and sampling parameters; ``parameters.reads`` are those of its round."""
 
     batch: int
     run: int
@@ -48,6 +49,14 @@ class BatchInput:
     temperature: float | None = None  # of probabilities, by the run's calibration; None: the network's own
     # That it was given to, of several; else that the run's problems are sent to, once the first was.
     qpu: str | None = None
+    round: int = 1  # of reads
+    members: bytes | None = None  # of a later round: its images, see `schema.codecs.arrays`
+
+    @property
+    def image_numbers(self) -> Sequence[int]:
+        """Return the index within the run of each image; raise Corrupt if the members are damaged."""
+        with stored_in(f"batch {self.batch} of run {self.run}", "classify the images again"):
+            return arrays.image_numbers(self.first_image, self.shape[0], self.members)
 
     @property
     def solver_keys(self) -> tuple[str, ...]:
@@ -99,6 +108,8 @@ class Scored:
     energy_gap: float | None = None
     probability: float | None = None
     probabilities: bytes | None = None
+    reads: int | None = None  # of all rounds; None: those of the batch
+    earlier_predicted: int | None = None  # see `schema.tables.Classification`
 
 
 def load(session: Session, batch: int) -> BatchInput:
@@ -107,13 +118,14 @@ def load(session: Session, batch: int) -> BatchInput:
     If its images are missing, ``images`` is empty and decoding raises Corrupt.
     """
     row = session.execute(_LOAD, {"batch_": batch}).one()
+    parameters = Parameters.from_dict(row.parameters)
     shared = QpuChoice.parse(row.parameters.get("qpu")).has_several
     return BatchInput(
         batch=batch,
         run=row.run_id,
         network=row.network_id,
         solver=Solver(row.solver),
-        parameters=Parameters.from_dict(row.parameters),
+        parameters=parameters if row.reads is None else replace(parameters, reads=row.reads),
         first_image=row.first_image,
         shape=(row.count_, row.height, row.width),
         images=row.images or b"",
@@ -123,6 +135,8 @@ def load(session: Session, batch: int) -> BatchInput:
         created_at=row.created_at,
         temperature=row.temperature,
         qpu=row.given_to if shared else row.qpu,
+        round=row.round,
+        members=row.members,
     )
 
 
@@ -142,6 +156,9 @@ _LOAD = (
         Run.created_at,
         Run.qpu,
         Batch.due_at,
+        Batch.round,
+        Batch.reads,
+        Batch.members,
         Batch.qpu.label("given_to"),
         Calibration.measured["temperature"]["value"].as_float().label("temperature"),
     )
@@ -275,12 +292,14 @@ def state_of(session: Session, batch: int) -> BatchState | None:
 def store_scores(
     session: Session,
     batch_input: BatchInput,
-    rows: Sequence[Scored],
+    rows: Mapping[int, Scored],
     chain_breaks: Mapping[int, bytes],
     *,
     now: datetime,
 ) -> bool:
     """Store the classifications ``rows`` of the batch ``batch_input`` in ``session``, scored by ``now``.
+
+    They are by image within the batch.
 
     Args:
         chain_breaks: how often each chain was broken, by problem; see `schema.tables.Problem`.
@@ -293,7 +312,7 @@ def store_scores(
     """
     values: dict[str, Any] = {"scored_at": now, "error": None}
     transition(session, batch_input.batch, BatchState.SAMPLED, BatchState.SCORED, now=now, **values)
-    store_classifications(session, batch_input, dict(enumerate(rows)), chain_breaks)
+    store_classifications(session, batch_input, rows, chain_breaks)
     reach(CrashPoint.COUNTING)
     return runs.count_batch(session, batch_input.run, scored=1)
 
@@ -303,18 +322,33 @@ def store_classifications(
 ) -> None:
     """Store the classifications ``rows``, by image within the batch ``batch_input``, in ``session``.
 
-    They replace those of an earlier attempt that lacked the answers for some images. For ``chain_breaks`` see
-    `store_scores`.
+    They replace those of an earlier attempt that lacked the answers for some images, and those by the reads
+    of earlier rounds. For ``chain_breaks`` see `store_scores`.
     """
-    first = batch_input.first_image
-    last = first + batch_input.shape[0] - 1
-    earlier = and_(Classification.run_id == batch_input.run, Classification.image.between(first, last))
-    session.execute(delete(Classification).where(earlier))
-    values = [{"run_id": batch_input.run, "image": first + index, **vars(row)} for index, row in rows.items()]
-    session.execute(_CLASSIFY, values)
+    numbers, reads = batch_input.image_numbers, batch_input.parameters.reads
+    if batch_input.round == 1 and len(rows) < len(numbers):
+        here = Classification.image.between(numbers[0], numbers[-1])
+        session.execute(delete(Classification).where(Classification.run_id == batch_input.run, here))
+    values = [
+        {"run_id": batch_input.run, "image": numbers[k], **vars(row), "reads": row.reads or reads}
+        for k, row in rows.items()
+    ]
+    if values:
+        # In one order: two batches of the same images may be scored at once.
+        session.execute(_upsert(session), sorted(values, key=lambda value: value["image"]))
     if chain_breaks:
         broken = [{"problem_": problem, "breaks_": data} for problem, data in chain_breaks.items()]
         session.execute(_STORE_BREAKS, broken)
+
+
+def _upsert(session: Session) -> Insert:
+    """Build the statement that inserts classifications, or replaces those that there are."""
+    insert_into = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    statement = insert_into(Classification)
+    names = [column.name for column in Classification.__table__.columns if not column.primary_key]
+    replaced = {name: statement.excluded[name] for name in names}
+    upsert: Insert = statement.on_conflict_do_update(index_elements=["run_id", "image"], set_=replaced)
+    return upsert
 
 
 def unanswered(session: Session, batch_input: BatchInput, stored: Sequence[StoredReads]) -> str | None:
@@ -333,12 +367,15 @@ def unanswered(session: Session, batch_input: BatchInput, stored: Sequence[Store
     )
     for first, count, error in session.execute(query.order_by(Problem.id)):
         errors |= dict.fromkeys(range(first, first + count), error or "")
-    if any(image not in errors for image in missing):
-        why = session.execute(select(Batch.error).where(Batch.id == batch_input.batch)).scalar()
-        if why is None:
-            return None
+    why = session.execute(select(Batch.error).where(Batch.id == batch_input.batch)).scalar()
+    if why is not None:
         errors = dict.fromkeys(missing, why) | errors
-    named = _ranges([batch_input.first_image + image for image in missing])
+    elif batch_input.round > 1:  # those that a budget did not pay have earlier reads
+        missing = [image for image in missing if image in errors]
+    if not missing or any(image not in errors for image in missing):
+        return None
+    numbers = batch_input.image_numbers
+    named = _ranges(sorted(numbers[image] for image in missing))
     return f"{runs.UNANSWERED} {named}: {errors[missing[0]]}"
 
 

@@ -25,7 +25,6 @@ from schema.errors import StaleState
 from schema.parameters import Solver
 from schema.states import BatchState, ProblemState
 from schema.tables import Batch, Event, Ledger, Problem, Run, SampleSet
-from worker.embedding.model.placement import choose_tile
 
 LABEL = "annealq:"
 KEYED_LABEL = 48  # characters of a label with the key of its database; earlier ones lack it
@@ -155,18 +154,15 @@ def missing_spans(
 
 
 def reserve(
-    session: Session, batch: int, spans: Iterable[tuple[int, int]], terms: ProblemTerms, *, now: datetime
+    session: Session, batch: int, spans: Sequence[tuple[int, int, int]], terms: ProblemTerms, *, now: datetime
 ) -> None:
-    """Insert a reserved problem for each of ``spans`` (first image, count) of ``batch`` at ``now``.
+    """Insert reserved problems of ``batch`` at ``now``: first image, count and first tile are in ``spans``.
 
     ``session`` commits them before the problems of these ``terms`` are submitted. They cost nothing yet.
-    Images that were sent in vain lie on other tiles now, as `choose_tile` says.
     """
     last = func.coalesce(func.max(Problem.ordinal), -1)
     ordinal = session.execute(select(last).where(Problem.batch_id == batch)).scalar_one()
     prefix = LABEL + _ledger_key(session, now) if spans else ""
-    earlier = _sent_before(session, batch, terms.embedding_id)
-    placed = [(first, count, choose_tile(first, count, earlier, terms.tiles)) for first, count in spans]
     rows = [
         {
             "batch_id": batch,
@@ -183,14 +179,18 @@ def reserve(
             "state": ProblemState.RESERVED,
             "reserved_at": now,
         }
-        for index, (first, count, tile) in enumerate(placed, start=1)
+        for index, (first, count, tile) in enumerate(spans, start=1)
     ]
     if rows:
         session.execute(insert(Problem), rows)
 
 
-def _sent_before(session: Session, batch: int, embedding: int) -> list[tuple[int, int, int]]:
-    """Return first image, count and first tile of the problems of ``batch`` that were sent in vain."""
+def sent_in_vain(session: Session, batch: int, embedding: int) -> list[tuple[int, int, int]]:
+    """Read from ``session`` the problems of ``batch`` with ``embedding`` that were sent and have no answer.
+
+    Returns:
+        First image, count and first tile of each.
+    """
     query = select(Problem.first_image, Problem.count, Problem.first_tile).where(
         Problem.batch_id == batch,
         Problem.embedding_id == embedding,

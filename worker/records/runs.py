@@ -83,8 +83,10 @@ class Figures:
     reliability: tuple[reliability.ReliabilityBin, ...] = ()  # bins with images, in ascending order
 
 
-def start_aggregating(session: Session, run: int, *, now: datetime) -> bool:
+def start_aggregating(session: Session, run: int, why: str | None = None, *, now: datetime) -> bool:
     """Move ``run`` to `aggregating` at ``now`` in ``session`` if all of its batches are finished.
+
+    The event of it says ``why`` a round of reads is left out.
 
     Returns:
         Whether to compute its statistics: also if a crash left it in `aggregating`.
@@ -98,7 +100,8 @@ def start_aggregating(session: Session, run: int, *, now: datetime) -> bool:
         return True
     if row.state not in (RunState.RUNNING, RunState.PAUSED):
         return False
-    transition(session, run, row.state, RunState.AGGREGATING, now=now, dispatched_at=now, **RESUMED)
+    values = {"dispatched_at": now, **RESUMED}
+    transition(session, run, row.state, RunState.AGGREGATING, now=now, why=why, **values)
     return True
 
 
@@ -223,7 +226,7 @@ def list_controlled(session: Session, run: int) -> list[int]:
     row = session.execute(select(Run.solver, Run.labelled, Run.calibrates).where(Run.id == run)).one()
     if not (row.labelled and Solver(row.solver).is_remote) or row.calibrates is not None:
         return []
-    query = select(Batch.id).where(Batch.run_id == run, Batch.state == BatchState.SCORED)
+    query = select(Batch.id).where(Batch.run_id == run, Batch.state == BatchState.SCORED, Batch.round == 1)
     return list(session.execute(query.order_by(Batch.ordinal)).scalars())
 
 

@@ -12,12 +12,14 @@ import structlog
 
 from schema.errors import Unavailable, Uncertain
 from schema.states import ProblemState
+from worker.embedding.model.placement import choose_tile
 from worker.process import shutdown
 from worker.process.crash_points import CrashPoint, reach
 from worker.records import problems
 from worker.records.problems import LedgerEntry
 from worker.remote.horizon import MemoryHorizon
 from worker.remote.state import SubmissionState
+from worker.rounds.tiles import earlier_tiles
 from worker.sapi.problems import ListedProblem
 from worker.scheduling import rechecks
 
@@ -146,5 +148,8 @@ def _reserve_missing(state: SubmissionState) -> list[LedgerEntry]:
             if state.probing:  # rows for the others would wait for the solver, and for another graph
                 has_problem = any(entry.state is not ProblemState.ANSWERED for entry in valid)
                 spans = [] if has_problem else spans[:1]
-            problems.reserve(session, batch, spans, state.terms, now=now)
+            if spans:
+                earlier = earlier_tiles(session, state.batch_input, state.terms.embedding_id, tiles)
+                placed = [(first, count, choose_tile(first, count, earlier, tiles)) for first, count in spans]
+                problems.reserve(session, batch, placed, state.terms, now=now)
         return problems.entries(session, batch)

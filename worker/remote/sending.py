@@ -36,6 +36,7 @@ _PAUSES = {
     HoldReason.WINDOW: PausedBy.WINDOW,
     HoldReason.DEADLINE: PausedBy.DEADLINE,
 }
+_BUDGETS = (PausedBy.BUDGET, PausedBy.MONTH, PausedBy.DAY)
 _GROUP = 20  # problems that the client sends in one request, and that succeed or fail together
 _FIRST_GROUP = 2  # of a batch, later ones are larger: the solver may be idle, and small ones arrive sooner
 
@@ -64,7 +65,9 @@ def _send_group(state: SubmissionState, group: list[LedgerEntry]) -> bool:
         group = [state.to_send.popleft() for _ in range(admitted.problems)]
         bias = state.coupling_bias or 0.0
         problems.mark_sending(session, [entry.id for entry in group], state.qpu.name, bias, now=now)
-    if admitted.reason not in (None, HoldReason.ROOM, HoldReason.CAUTION):
+    if state.unpaid is not None:
+        state.to_send.clear()
+    elif admitted.reason not in (None, HoldReason.ROOM, HoldReason.CAUTION):
         state.defer(f"run {state.batch_input.run} may submit nothing more: {admitted.reason}")
     reach(CrashPoint.SENDING)
     for entry, (lin, quad) in zip(group, encoded[: len(group)], strict=True):
@@ -78,7 +81,10 @@ def _send_group(state: SubmissionState, group: list[LedgerEntry]) -> bool:
 def _admit(
     state: SubmissionState, session: Session, group: list[LedgerEntry], now: datetime
 ) -> admission.Admission:
-    """Return how many of ``group`` may be sent; pause the run if a budget or window is too small."""
+    """Return how many of ``group`` may be sent; pause the run if a budget or window is too small.
+
+    In a later round of reads nothing more is sent if a budget is too small.
+    """
     run = state.batch_input.run
     usage = admission.read_usage(
         session, run, state.qpu.name, state.terms.graph_id, state.context.settings, now=now
@@ -87,8 +93,11 @@ def _admit(
     admitted = admission.within_limits(usage, estimates_us)
     by = None if admitted.reason is None else _PAUSES.get(admitted.reason)
     if by is not None:
-        next_us = estimates_us[admitted.problems]
-        runs.pause(session, run, by, admission.pause_reason(usage, by, next_us), now=now)
+        why = admission.pause_reason(usage, by, estimates_us[admitted.problems])
+        if state.batch_input.round > 1 and by in _BUDGETS:
+            state.unpaid = why  # its images have results: the run does not wait for more reads
+        else:
+            runs.pause(session, run, by, why, now=now)
     return admitted
 
 

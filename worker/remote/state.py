@@ -53,6 +53,7 @@ class SubmissionState:
     # field that couplers put on a qubit, for which h makes up; None: no answer of this chip has told it yet
     coupling_bias: float | None = 0.0
     resend_at: float = 0.0  # monotonic time; the service's queue is full, so nothing is sent before
+    unpaid: str | None = None  # why a budget does not pay more problems of a later round of reads
     # images that no problem has answered, and that are not sent again; the last error of each
     given_up: Mapping[int, str] = field(default_factory=dict)
 

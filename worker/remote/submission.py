@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from schema.database import record_event
 from schema.errors import (
     Deferred,
     NoAccess,
@@ -25,7 +26,8 @@ from schema.errors import (
     Unavailable,
     Uncertain,
 )
-from schema.states import LIVE_RUNS, ProblemState, RunState
+from schema.quantities import count_text
+from schema.states import LIVE_RUNS, BatchState, ProblemState, RunState
 from worker.process import shutdown
 from worker.process.meter import Step
 from worker.records import leases, measurements, problems, runs
@@ -152,7 +154,8 @@ class BatchSubmission:
         if not state.errors and reject_misprogrammed(state):
             recover(state)
             self._send_and_collect()
-        self._raise_if_incomplete()
+        if not self._ends_unpaid():
+            self._raise_if_incomplete()
         if state.context.settings.check_problems:
             watch_chip(state)
 
@@ -242,6 +245,23 @@ class BatchSubmission:
                 f"{len(state.in_flight)} problems stay submitted, and will be collected later",
                 settings.retry_base_s,
             )
+
+    def _ends_unpaid(self) -> bool:
+        """Cancel what a budget does not pay of a later round; return whether the batch ends without it."""
+        state, batch = self.state, self.state.batch_input.batch
+        if state.unpaid is None or state.deferred is not None or state.errors or state.given_up:
+            return False
+        with state.transaction() as (session, now):
+            entries = problems.entries(session, batch)
+            reserved = [entry for entry in entries if entry.state is ProblemState.RESERVED]
+            problems.cancel_reserved(session, [entry.id for entry in reserved], now=now)
+            left = state.batch_input.shape[0] - sum(
+                entry.count for entry in entries if entry.state is ProblemState.ANSWERED
+            )
+            why = f"{count_text(left, 'image')} not read again: {state.unpaid}"
+            sampling = BatchState.SAMPLING
+            record_event(session, "batches", batch, sampling, sampling, now=now, why=why)
+        return True
 
     def _raise_if_incomplete(self) -> None:
         """Raise the reason if an image of the batch is neither in an answered problem nor given up."""

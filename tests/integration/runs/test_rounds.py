@@ -1,0 +1,287 @@
+"""Rounds of reads on an annealer of this process: uncertain images are read again, and all reads count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from sqlalchemy import select, update
+
+from producer.networks.chosen import ChosenNetwork
+from producer.runs import control
+from producer.runs.enqueue import RunOptions, enqueue_run
+from producer.runs.rescore import enqueue_rescored, hinted_batches
+from schema.codecs import arrays
+from schema.database import Database
+from schema.messages import Message, Task
+from schema.parameters import Parameters, Round, Solver
+from schema.states import BatchState, RunState
+from schema.tables import Batch, BatchImages, Classification, Event, Run
+from tests.integration.conftest import USE_CASES, Outbox, some_images, work_off
+from worker import reconcile
+from worker.context import Context
+from worker.pipeline.finish_run import finish_run
+from worker.scheduling.dispatch import dispatch
+
+IMAGES = 25
+ROUNDS = (Round(30, 5.0, 0.4), Round(60, 2.0, 0.2))
+
+
+def enqueue(context: Context, network: ChosenNetwork, **parameters: object) -> int:
+    """Enqueue 25 images in 3 batches."""
+    chosen = Parameters(**{"reads": 4, "rounds": ROUNDS, "sweeps": 3, **parameters})
+    options = RunOptions(batch_size=10)
+    return enqueue_run(context.database, some_images(IMAGES), network, Solver.LOCAL, chosen, options).id
+
+
+def classify(context: Context, network: ChosenNetwork, **parameters: object) -> int:
+    run = enqueue(context, network, **parameters)
+    work_off(context, Message(Task.DISPATCH))
+    return run
+
+
+def row(database: Database, run: int) -> Run:
+    with database.reading() as session:
+        found = session.get_one(Run, run)
+        session.expunge(found)
+        return found
+
+
+def rows(database: Database, run: int) -> dict[int, Classification]:
+    with database.reading() as session:
+        query = select(Classification).where(Classification.run_id == run)
+        found = list(session.execute(query).scalars())
+        session.expunge_all()
+        return {each.image: each for each in found}
+
+
+def values(found: dict[int, Classification]) -> list[tuple[object, ...]]:
+    names = [column.name for column in Classification.__table__.columns if column.name != "run_id"]
+    return [tuple(getattr(found[image], name) for name in names) for image in sorted(found)]
+
+
+def members(database: Database, run: int) -> dict[int, list[int]]:
+    """The images of each later round."""
+    with database.reading() as session:
+        query = select(Batch.round, Batch.members, Batch.count).where(Batch.run_id == run, Batch.round > 1)
+        found: dict[int, list[int]] = {}
+        for number, data, count in session.execute(query.order_by(Batch.ordinal)):
+            found.setdefault(number, []).extend(arrays.decode_members(data, count).tolist())
+        return found
+
+
+def events(database: Database, run: int) -> list[str]:
+    with database.reading() as session:
+        query = select(Event.why).where(Event.subject == "runs", Event.row == run, Event.why.is_not(None))
+        return list(session.execute(query.order_by(Event.id)).scalars())
+
+
+def test_uncertain_images_are_read_again_and_all_reads_count(
+    context: Context, working: ChosenNetwork
+) -> None:
+    alone = rows(context.database, classify(context, working, rounds=None))
+    run = classify(context, working)
+    again = members(context.database, run)
+    found, finished = rows(context.database, run), row(context.database, run)
+    assert (finished.state, finished.round, finished.images) == (RunState.DONE, 3, IMAGES)
+    assert sorted(again) == [2, 3]
+    assert (len(again[2]), len(again[3])) == (10, 5)
+    assert sorted(found) == list(range(IMAGES))
+    for image, each in found.items():
+        rounds = [number for number in again if image in again[number]]
+        assert each.reads == 4 + sum(ROUNDS[number - 2].reads for number in rounds)
+        assert (each.earlier_predicted is None) == (not rounds)
+        assert each.label == alone[image].label
+        if not rounds:
+            assert each.lowest_energy == pytest.approx(alone[image].lowest_energy)
+            assert each.predicted == alone[image].predicted
+        else:  # more reads only find lower energies
+            assert each.lowest_energy <= alone[image].lowest_energy + 1e-6
+        if rounds == [2]:
+            before = -1 if alone[image].predicted is None else alone[image].predicted
+            assert each.earlier_predicted == before
+    gaps = {k: -np.inf if each.predicted is None else each.energy_gap for k, each in alone.items()}
+    assert again[2] == sorted(gaps, key=lambda image: (gaps[image], image))[:10]
+    texts = [why for why in events(context.database, run) if why.startswith("round")]
+    assert texts[0].startswith("round 2 begins: 10 images of 25 read 30 more times; ")
+    assert texts[1].startswith("round 3 begins: 5 images of 25 read 60 more times; ")
+
+
+def test_batches_of_a_later_round_have_their_own_pixels_and_labels(
+    context: Context, working: ChosenNetwork
+) -> None:
+    run = classify(context, working)
+    images = some_images(IMAGES)
+    with context.database.reading() as session:
+        query = select(Batch, BatchImages).join(BatchImages, BatchImages.batch_id == Batch.id)
+        found = session.execute(query.where(Batch.run_id == run).order_by(Batch.ordinal)).all()
+        first = 0
+        for batch, stored in found:
+            assert batch.first_image == first
+            first += batch.count
+            numbers = list(arrays.image_numbers(batch.first_image, batch.count, batch.members))
+            shape = (batch.count, batch.height, batch.width)
+            pixels = arrays.decode_images(stored.images, shape, stored.images_sha256, stored.labels)
+            np.testing.assert_array_equal(pixels, images.images[numbers])
+            labels = arrays.decode_labels(stored.labels, batch.count)
+            np.testing.assert_array_equal(labels, images.labels[numbers])
+            assert batch.reads == (None if batch.round == 1 else ROUNDS[batch.round - 2].reads)
+        assert [batch.ordinal for batch, _ in found] == list(range(len(found)))
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_scoring_again_gives_the_same_in_any_order(
+    context: Context, working: ChosenNetwork, *, backwards: bool
+) -> None:
+    run = classify(context, working)
+    again = enqueue_rescored(context.database, run, {}).id
+    with context.database.reading() as session:
+        hinted = hinted_batches(session, again)
+    work_off(context, *(Message(Task.AGGREGATE_BATCH, batch) for batch in hinted[:: -1 if backwards else 1]))
+    assert row(context.database, again).state is RunState.DONE
+    assert row(context.database, again).images == IMAGES
+    assert values(rows(context.database, again)) == values(rows(context.database, run))
+
+
+def test_the_first_reads_alone_are_those_of_the_first_round(context: Context, working: ChosenNetwork) -> None:
+    run = classify(context, working)
+    again = enqueue_rescored(context.database, run, {"reads": 4}).id
+    with context.database.reading() as session:
+        hinted = hinted_batches(session, again)
+    work_off(context, *(Message(Task.AGGREGATE_BATCH, batch) for batch in hinted))
+    alone = rows(context.database, classify(context, working, rounds=None))
+    assert values(rows(context.database, again)) == values(alone)
+    assert row(context.database, again).parameters.get("rounds") is None
+
+
+def test_no_round_begins_where_every_image_is_certain(context: Context, working: ChosenNetwork) -> None:
+    run = enqueue(context, working)
+    (end,) = first_round(context)
+    with context.database.transaction() as session:
+        session.execute(update(Classification).values(predicted=1, status="decided", energy_gap=5.0))
+    work_off(context, end)
+    assert (row(context.database, run).state, row(context.database, run).round) == (RunState.DONE, 1)
+    assert "round 2 is left out: all images have a class and an energy gap of 5 or more" in events(
+        context.database, run
+    )
+
+
+def test_a_paused_run_begins_its_round_when_it_is_resumed(
+    context: Context, working: ChosenNetwork, outbox: Outbox
+) -> None:
+    run = enqueue(context, working)
+    messages = first_round(context)
+    control.pause(context.database, run)
+    work_off(context, *messages)
+    assert (row(context.database, run).state, row(context.database, run).round) == (RunState.PAUSED, 1)
+    reconcile.reconcile(context.database, context.settings, outbox)
+    assert outbox.take() == []
+    control.resume(context.database, run)
+    reconcile.reconcile(context.database, context.settings, outbox)
+    work_off(context, *outbox.take())
+    assert (row(context.database, run).state, row(context.database, run).round) == (RunState.DONE, 3)
+
+
+def first_round(context: Context) -> list[Message]:
+    """Do all of the first round but for the end of its run; return the hint for that."""
+    outbox = context.hints
+    assert isinstance(outbox, Outbox)
+    waiting, ends = [Message(Task.DISPATCH)], []
+    while waiting:
+        message = waiting.pop(0)
+        if message.task is Task.AGGREGATE_RUN:
+            ends.append(message)
+        else:
+            work_off_one(context, message)
+        waiting += outbox.take()
+    return ends
+
+
+def work_off_one(context: Context, message: Message) -> None:
+    if message.task is Task.DISPATCH:
+        dispatch(context.database, context.settings, context.hints)
+    else:
+        USE_CASES[message.task](context, message.row)
+
+
+def begun(context: Context, network: ChosenNetwork) -> tuple[int, list[int]]:
+    """A run whose second round has begun; and its pending batches."""
+    run = enqueue(context, network)
+    (end,) = first_round(context)
+    finish_run(context, end.row)
+    assert isinstance(context.hints, Outbox)
+    context.hints.take()
+    with context.database.reading() as session:
+        query = select(Batch.id).where(Batch.run_id == run, Batch.state == BatchState.PENDING)
+        return run, list(session.execute(query).scalars())
+
+
+def pause(context: Context, run: int) -> None:
+    control.pause(context.database, run)
+
+
+def cancel(context: Context, run: int) -> None:
+    control.cancel(context.database, run)
+
+
+@pytest.mark.parametrize(("halt", "state"), [(pause, RunState.PAUSED), (cancel, RunState.CANCELLED)])
+def test_a_run_that_is_halted_in_a_later_round_has_the_results_of_the_first(
+    context: Context, working: ChosenNetwork, halt: Callable[[Context, int], None], state: RunState
+) -> None:
+    run, pending = begun(context, working)
+    halt(context, run)
+    work_off(context, *(Message(Task.SAMPLE_BATCH, batch) for batch in pending))
+    found = row(context.database, run)
+    assert (found.state, found.round) == (state, 2)
+    assert {each.reads for each in rows(context.database, run).values()} == {4}
+    assert len(rows(context.database, run)) == IMAGES
+    if state is RunState.PAUSED:
+        control.resume(context.database, run)
+        work_off(context, *(Message(Task.SAMPLE_BATCH, batch) for batch in pending))
+        assert row(context.database, run).round == 3
+        assert row(context.database, run).state is RunState.DONE
+
+
+def test_a_later_round_that_fails_leaves_the_results_and_is_sent_again(
+    context: Context, working: ChosenNetwork
+) -> None:
+    run, pending = begun(context, working)
+    before = values(rows(context.database, run))
+    with context.database.transaction() as session:
+        damaged = session.get_one(BatchImages, pending[0])
+        damaged.images_sha256 = "0" * 64
+    work_off(context, *(Message(Task.SAMPLE_BATCH, batch) for batch in pending[:1]))
+    work_off(context, Message(Task.DISPATCH))
+    found = row(context.database, run)
+    assert found.state is RunState.FAILED
+    assert "of its batches failed" in str(found.error)
+    after = rows(context.database, run)
+    lost = members_of(context.database, pending[0])
+    names = {image: values({image: each})[0] for image, each in after.items()}
+    assert all(names[image] == before[image] for image in lost if after[image].reads == 4)
+    with context.database.transaction() as session:
+        stored = session.get_one(BatchImages, pending[0])
+        stored.images_sha256 = arrays.batch_checksum(stored.images, stored.labels)
+    control.resume(context.database, run)
+    work_off(context, Message(Task.DISPATCH))
+    assert row(context.database, run).state is RunState.DONE
+    assert all((rows(context.database, run)[image].reads or 0) >= 34 for image in lost)
+
+
+def members_of(database: Database, batch: int) -> list[int]:
+    with database.reading() as session:
+        found = session.get_one(Batch, batch)
+        return list(arrays.image_numbers(found.first_image, found.count, found.members))
+
+
+def test_no_round_begins_after_the_deadline(context: Context, working: ChosenNetwork) -> None:
+    run = enqueue(context, working)
+    (end,) = first_round(context)
+    with context.database.transaction() as session:
+        past = context.database.now(session) - timedelta(seconds=1)
+        session.execute(update(Run).where(Run.id == run).values(deadline_at=past))
+    work_off(context, end)
+    assert (row(context.database, run).state, row(context.database, run).round) == (RunState.DONE, 1)
+    assert "round 2 is left out: the deadline of the run has passed" in events(context.database, run)

@@ -1,0 +1,71 @@
+"""Finds the reads of the images of a batch in all rounds of its run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import and_, or_, select
+from sqlalchemy.orm import Session
+
+from schema.codecs import arrays
+from schema.codecs.corruption import stored_in
+from schema.states import ProblemState
+from schema.tables import Batch, Embedding, Problem, Run, SampleSet
+from worker.records.batches import BatchInput, StoredReads
+from worker.rounds.several_rounds import LocatedReads, StoredProblem, locate
+
+
+def find_reads(session: Session, batch_input: BatchInput) -> list[LocatedReads]:
+    """Read from ``session`` where the reads are of those images of ``batch_input`` that were read again.
+
+    A run that scores another run again uses the samples of that run. Empty, if no image was read again.
+
+    Raises:
+        Corrupt: which images are in a batch is damaged.
+    """
+    if batch_input.parameters.rounds is None:
+        return []
+    columns = (Run.rescored_from, Run.parameters["reads"].as_integer())
+    rescored, reads = session.execute(select(*columns).where(Run.id == batch_input.run)).one()
+    problems = _problems(session, batch_input, rescored or batch_input.run, reads)
+    return locate(batch_input, problems) if any(problem.round > 1 for problem in problems) else []
+
+
+def load_reads(session: Session, problem: int) -> StoredReads:
+    """Read from ``session`` the sample set of ``problem``, which is answered."""
+    columns = (Problem.id, Problem.first_image, Problem.count, Problem.first_tile)
+    query = select(*columns, SampleSet.data, Embedding.tiling)
+    query = query.join(SampleSet, SampleSet.problem_id == Problem.id)
+    query = query.outerjoin(Embedding, Embedding.id == Problem.embedding_id)
+    row: Any = session.execute(query.where(Problem.id == problem)).one()
+    return StoredReads(*row)
+
+
+def _problems(session: Session, batch_input: BatchInput, run: int, reads: int) -> list[StoredProblem]:
+    """Return the answered problems of ``run`` that may have images of the batch.
+
+    Those of the first round have ``reads`` reads of each image.
+    """
+    of_batch = (Batch.id, Batch.round, Batch.reads, Batch.first_image, Batch.count, Batch.members)
+    sampled = select(*of_batch).where(Batch.run_id == run, Batch.sampled_at.is_not(None))
+    if batch_input.round == 1:
+        first, count = batch_input.first_image, batch_input.shape[0]
+        here = and_(Batch.first_image < first + count, Batch.first_image + Batch.count > first)
+        sampled = sampled.where(or_(Batch.round > 1, here))
+    with stored_in(f"a batch of run {run}", "classify the images again"):
+        batches = {
+            batch: (number, of_round or reads, arrays.image_numbers(first, count, members))
+            for batch, number, of_round, first, count, members in session.execute(sampled)
+        }
+    answered = (
+        select(Problem.batch_id, Problem.id, Problem.first_image, Problem.count)
+        .join(Batch, Batch.id == Problem.batch_id)
+        .join(SampleSet, SampleSet.problem_id == Problem.id)
+        .where(Batch.run_id == run, Problem.state == ProblemState.ANSWERED)
+    )
+    found = []
+    for batch, problem, first, count in session.execute(answered.order_by(Problem.id)):
+        if batch in batches:
+            number, of_round, images = batches[batch]
+            found.append(StoredProblem(problem, number, of_round, images[first : first + count]))
+    return found

@@ -1,0 +1,101 @@
+"""Chooses the images of the next round, and shares them out to problems and batches. No I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schema.parameters import Round
+
+_ROUNDING = 1e-9  # of a share: 0.07 x 100 images are 7.000000000000001 in float64
+_BATCHES = 4  # that several workers or QPUs can share, of two problems each at least
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Images that are read again.
+
+    Attributes:
+        images: (n,) indices within the run, the most uncertain first.
+        uncertain: how many of the run have no class, or an energy gap below the limit.
+        filled: how many are not among those, or above the share: they fill the last problem.
+        unpaid: how many more would have been read if the budget sufficed.
+    """
+
+    images: NDArray[np.int64]
+    uncertain: int
+    filled: int = 0
+    unpaid: int = 0
+
+
+def select_images(
+    images: NDArray[np.int64],
+    gaps: NDArray[np.float64],
+    wanted: Round,
+    of_run: int,
+    tiles: int,
+    affordable: int | None = None,
+) -> Selection:
+    """Return which of ``images`` are read again in the round ``wanted``.
+
+    The last problem is filled up with the next most uncertain images, since it costs the same.
+
+    Args:
+        images: (N,) indices within the run.
+        gaps: (N,) energy gaps: -inf without a class, inf where no other class has an energy.
+        of_run: all images of the run, of which the round has a share.
+        tiles: images in a full problem; 1 without qubits.
+        affordable: problems that the budgets pay; None: any number.
+    """
+    uncertain = int(np.count_nonzero(gaps < wanted.gap))
+    share = max(math.floor(wanted.share * of_run + _ROUNDING), 1)
+    meant = min(uncertain, share)
+    problems = -(-meant // tiles)
+    paid = problems if affordable is None else min(problems, affordable)
+    count = min(paid * tiles, len(images))
+    order = np.lexsort((images, gaps))[:count]
+    return Selection(images[order], uncertain, max(count - meant, 0), max(meant - count, 0))
+
+
+def split(images: int, tiles: int, size: int) -> list[slice]:
+    """Return the batches of ``images``: whole problems of ``tiles`` images, in batches of about ``size``.
+
+    There are several, for several workers, if there are problems enough.
+
+    >>> split(700, tiles=100, size=300)
+    [slice(0, 300, None), slice(300, 600, None), slice(600, 700, None)]
+    >>> split(150, tiles=100, size=300)
+    [slice(0, 150, None)]
+    """
+    problems = -(-images // tiles)
+    batches = max(-(-images // max(size, tiles)), min(problems // 2, _BATCHES), 1)
+    step = -(-problems // batches) * tiles
+    return [slice(start, min(start + step, images)) for start in range(0, images, step)]
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What a problem was charged, microseconds: in all, and for programming (None: not stated)."""
+
+    charged_us: float
+    programming_us: float | None
+    reads: int
+
+
+def estimate_us(charges: Iterable[Charge], reads: int) -> float:
+    """Return what a problem of ``reads`` is charged at most, microseconds, by the ``charges`` of others.
+
+    Programming costs the same for any number of reads. Without any charge it is 0.
+    """
+    return max((_scale(charge, reads) for charge in charges), default=0.0)
+
+
+def _scale(charge: Charge, reads: int) -> float:
+    if charge.programming_us is None or charge.reads < 1:
+        return charge.charged_us * max(reads / max(charge.reads, 1), 1.0)
+    fixed_us = min(max(charge.programming_us, 0.0), charge.charged_us)
+    return fixed_us + (charge.charged_us - fixed_us) * reads / charge.reads

@@ -1,0 +1,240 @@
+"""Classifies images that were read in several rounds: all reads of an image count.
+
+Each image is computed by itself, from its pixels on. So its row has the same bits whichever of its batches is
+scored, and whatever other images are in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schema.codecs.tiling import Tiling
+from schema.errors import Corrupt
+from schema.parameters import Parameters, Unembedding
+from worker.compute import consensus, scoring
+from worker.compute.linear_terms import LinearTerms
+from worker.compute.scoring import Reads
+from worker.network.trained import TrainedNetwork
+from worker.qubo.energy_model import EnergyModel
+from worker.records.batches import BatchInput, Scored, StoredReads
+
+_BLOCK_READS = 8_000_000  # of images at a time: about 200 MB
+_ONE = slice(0, 1)
+
+Load = Callable[[int], StoredReads]  # the sample set of a problem
+
+
+@dataclass(frozen=True, eq=False)
+class StoredProblem:
+    """An answered problem of a run, without its reads.
+
+    Attributes:
+        round: in which it was sent.
+        reads: of each image.
+        images: indices of its images within the run.
+    """
+
+    problem: int
+    round: int
+    reads: int
+    images: Sequence[int]
+
+
+@dataclass(frozen=True, eq=False)
+class LocatedReads:
+    """Reads of some images of a batch: (m,) ``images`` within the batch, at ``places`` in the problem."""
+
+    problem: int
+    round: int
+    reads: int
+    images: NDArray[np.intp]
+    places: NDArray[np.intp]
+
+
+def locate(batch_input: BatchInput, problems: Sequence[StoredProblem]) -> list[LocatedReads]:
+    """Return which of ``problems`` have reads of images of ``batch_input``, in the order of the rounds.
+
+    Those images of a batch of the first round are left out that have reads in one problem only.
+    """
+    numbers = np.asarray(batch_input.image_numbers)
+    order = np.argsort(numbers)
+    found = []
+    for each in sorted(problems, key=lambda problem: (problem.round, problem.problem)):
+        images = each.images
+        theirs = np.arange(images.start, images.stop) if isinstance(images, range) else np.asarray(images)
+        index = np.searchsorted(numbers, theirs, sorter=order)
+        rows = order[np.minimum(index, len(numbers) - 1)]
+        places = np.flatnonzero(numbers[rows] == theirs)
+        found.append(LocatedReads(each.problem, each.round, each.reads, rows[places], places))
+    times = np.bincount(np.concatenate([np.empty(0, np.intp), *(each.images for each in found)]))
+    wanted = times > (1 if batch_input.round == 1 else 0)
+    kept = [(each, wanted[each.images]) for each in found]
+    return [
+        replace(each, images=each.images[chosen], places=each.places[chosen])
+        for each, chosen in kept
+        if chosen.any()
+    ]
+
+
+def score(
+    network: TrainedNetwork, batch_input: BatchInput, located: Sequence[LocatedReads], load: Load
+) -> dict[int, Scored]:
+    """Return a row for each image of ``batch_input`` that is in ``located``, by its index within the batch.
+
+    Args:
+        load: reads a sample set; each is read once, or a few times if there are many reads.
+
+    Raises:
+        Corrupt: images or sample sets are damaged, or have fewer reads than they should.
+    """
+    pixels, labels = scoring.pixels(batch_input), scoring.labels_of(batch_input)
+    model = network.model(batch_input.parameters.visible, batch_input.parameters.lam)
+    rows: dict[int, Scored] = {}
+    for block in _blocks(located):
+        terms = {k: LinearTerms(network, model, pixels[k : k + 1]) for k in block}
+        reads = _gather(model, batch_input.parameters, located, terms, load)
+        for k, parts in reads.items():
+            label = None if labels is None else labels[k : k + 1]
+            rows[k] = _classify(network, batch_input, terms[k], parts, label)
+    return rows
+
+
+def _blocks(located: Sequence[LocatedReads]) -> Iterator[list[int]]:
+    """Yield images of a batch, as many at a time as have reads for the memory."""
+    totals: dict[int, int] = {}
+    for each in located:
+        for image in each.images.tolist():
+            totals[image] = totals.get(image, 0) + each.reads
+    block: list[int] = []
+    size = 0
+    for image, reads in sorted(totals.items()):
+        if block and size + reads > _BLOCK_READS:
+            yield block
+            block, size = [], 0
+        block.append(image)
+        size += reads
+    if block:
+        yield block
+
+
+@dataclass(frozen=True, eq=False)
+class _RoundReads:
+    """The reads of one image in one round: class bits (R, K), energies (R,), (R,) that count, (n,) breaks."""
+
+    round: int
+    class_bits: NDArray[np.uint8]
+    energies: NDArray[np.floating]
+    counted: NDArray[np.bool_]
+    chain_breaks: NDArray[np.float64] | None
+
+
+def _gather(
+    model: EnergyModel,
+    parameters: Parameters,
+    located: Sequence[LocatedReads],
+    terms: Mapping[int, LinearTerms],
+    load: Load,
+) -> dict[int, list[_RoundReads]]:
+    """Return the reads of the images of ``terms`` by image, each in the order of the rounds."""
+    gathered: dict[int, list[_RoundReads]] = {}
+    for each in located:
+        wanted = [k for k, image in enumerate(each.images.tolist()) if image in terms]
+        if not wanted:
+            continue
+        images = each.images[wanted].tolist()
+        linear = np.concatenate([terms[image].take(_ONE) for image in images])
+        chosen = replace(parameters, reads=each.reads)
+        for image, reads in zip(
+            images, _decode(model, linear, chosen, load(each.problem), each, wanted), strict=True
+        ):
+            gathered.setdefault(image, []).append(reads)
+    return gathered
+
+
+def _decode(
+    model: EnergyModel,
+    linear: NDArray[np.float64],
+    parameters: Parameters,
+    part: StoredReads,
+    located: LocatedReads,
+    wanted: Sequence[int],
+) -> Iterator[_RoundReads]:
+    """Yield the reads of the ``wanted`` images of ``located``, whose linear terms are ``linear``."""
+    stored, tiles = scoring.open_reads(part, parameters.reads)
+    places = located.places[wanted]
+    if places.max() >= part.count:
+        raise Corrupt(f"problem {part.problem} has {part.count} images, and none at {places.max()}")
+    counted: NDArray[np.bool_] | None = None
+    breaks: NDArray[np.float64] | None = None
+    if tiles is None:
+        bits = stored.bits[places, : parameters.reads]
+    else:
+        physical = stored.packed[0, : parameters.reads]
+        if parameters.unembedding is Unembedding.WEIGHTED_RANDOM:  # what a tile draws depends on the others
+            whole = np.zeros((part.count, linear.shape[1]))
+            units = scoring.unembed_units(model, whole, parameters, physical, tiles)
+        else:
+            physical, tiles = _only(physical, tiles, places)
+            units, places = (
+                scoring.unembed_units(model, linear, parameters, physical, tiles),
+                np.arange(len(places)),
+            )
+        bits, counted, breaks = units.bits[places], units.counted[places], units.chain_breaks[places]
+    # As `scoring` does: single precision for reads of qubits.
+    energies_of = partial(model.energies, dtype=np.float64 if tiles is None else np.float32)
+    for k in range(len(bits)):
+        one = slice(k, k + 1)
+        yield _RoundReads(
+            located.round,
+            np.ascontiguousarray(bits[k][:, model.class_units]),
+            energies_of(linear[one], bits[one])[0],
+            np.ones(bits.shape[1], np.bool_) if counted is None else counted[k],
+            None if breaks is None else breaks[k],
+        )
+
+
+def _only(
+    physical: NDArray[np.uint8], tiles: Tiling, places: NDArray[np.intp]
+) -> tuple[NDArray[np.uint8], Tiling]:
+    """Return the reads of the qubits of some of ``tiles`` only, and these tiles."""
+    chosen = tiles.take(places)
+    columns = np.searchsorted(np.sort(tiles.qubits), np.sort(chosen.qubits))
+    bits = np.unpackbits(physical, axis=1, count=len(tiles.qubits))
+    return np.packbits(bits[:, columns], axis=1), chosen
+
+
+def _classify(
+    network: TrainedNetwork,
+    batch_input: BatchInput,
+    terms: LinearTerms,
+    parts: Sequence[_RoundReads],
+    label: NDArray[np.int16] | None,
+) -> Scored:
+    """Return the row of one image by all of its reads, and its class without those of the latest round."""
+    (row,) = scoring.classify(network, batch_input, terms, _ONE, _join(parts), label)
+    earlier = [part for part in parts if part.round < parts[-1].round]
+    before = None
+    if earlier:
+        before = int(scoring.find_consensus(batch_input.parameters, _join(earlier)).predicted[0])
+    return replace(row, reads=sum(len(part.energies) for part in parts), earlier_predicted=before)
+
+
+def _join(parts: Sequence[_RoundReads]) -> Reads:
+    """Return all reads of one image; of its chains, the share of them in which each is broken."""
+    bits = np.concatenate([part.class_bits for part in parts])[np.newaxis]
+    energies = np.concatenate([part.energies for part in parts])[np.newaxis]
+    counted = np.concatenate([part.counted for part in parts])[np.newaxis]
+    shares = [part.chain_breaks for part in parts if part.chain_breaks is not None]
+    breaks = None
+    if len(shares) == len(parts):
+        weights = [len(part.energies) for part in parts]
+        breaks = np.average(np.stack(shares), axis=0, weights=weights)[np.newaxis]
+    if counted.all():
+        return Reads(bits, energies, chain_breaks=breaks)
+    bits, occurrences = consensus.discard_reads(bits, counted)
+    return Reads(bits, energies, counted, occurrences, breaks)
