@@ -11,8 +11,7 @@ import jsonschema_rs
 
 from producer.api.app import build
 from producer.api.core.service import Service
-from producer.api.core.settings import load as load_api
-from schema.settings import load
+from schema.settings import load, load_api
 
 
 @cache

@@ -14,12 +14,10 @@ import httpx
 
 from producer.api.app import build
 from producer.api.core.service import Service
-from producer.api.core.settings import ApiSettings
-from producer.api.core.settings import load as load_api
 from producer.api.keys.authentication import LocalAccess
 from producer.api.load.connections import ConnectionLimits
 from producer.api.server import Server, listen
-from schema.settings import load
+from schema.settings import ApiSettings, load, load_api
 from tests import described
 
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading certificates takes 30 ms a client

@@ -22,9 +22,9 @@ is_shipped: ColumnElement[bool] = _origin == Origin.SHIPPED.value
 is_experiment: ColumnElement[bool] = _origin == Origin.EXPERIMENT.value
 
 
-@dataclass(frozen=True)
-class NetworkSummary:
-    """A network as `networks list` and `networks show` print it."""
+@dataclass(frozen=True, kw_only=True)
+class NetworkFacts:
+    """What is said of a network wherever it is listed."""
 
     network_id: int
     name: str
@@ -35,13 +35,19 @@ class NetworkSummary:
     height: int
     width: int
     classes: tuple[str, ...]
-    architecture: dict[str, Any]
     training: dict[str, Any]
-    metrics: dict[str, Any] | None
     weights_sha256: str | None
     error: str | None
     created_at: datetime
     finished_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSummary(NetworkFacts):
+    """A network as `networks list` and `networks show` print it."""
+
+    architecture: dict[str, Any]
+    metrics: dict[str, Any] | None
 
     @property
     def pinned(self) -> str:

@@ -3,6 +3,7 @@
 toml.py     where they come from
 shared.py   those that both sides share
 worker.py   the table `[worker]`
+api.py      the table `[api]`, the API's
 tokens.py   tokens of solvers, as digests
 names.py    refuses unknown names, with the nearest
 reading.py  reads settings, and refuses wrong values
@@ -13,19 +14,22 @@ Order of precedence: arguments, `ANNEALQ_*` environment variables, `annealq.toml
 
 from __future__ import annotations
 
+from schema.settings.api import ApiSettings
 from schema.settings.names import TABLES
-from schema.settings.reading import load, load_worker, read
+from schema.settings.reading import load, load_api, load_worker, read
 from schema.settings.shared import Settings, socket_path
 from schema.settings.toml import TomlSettings, default_home
 from schema.settings.worker import WorkerSettings
 
 __all__ = [
     "TABLES",
+    "ApiSettings",
     "Settings",
     "TomlSettings",
     "WorkerSettings",
     "default_home",
     "load",
+    "load_api",
     "load_worker",
     "read",
     "socket_path",

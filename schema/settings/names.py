@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from schema.errors import ParameterError
+from schema.settings.api import ApiSettings
 from schema.settings.shared import Settings
 from schema.settings.toml import TomlSettings
 from schema.settings.worker import WorkerSettings
@@ -19,16 +20,11 @@ def _names(kind: type[TomlSettings]) -> frozenset[str]:
     return frozenset(kind.model_fields) - {"toml_table"}
 
 
-# Fields of settings by their table of `annealq.toml`; a test compares `api` with its class, the producer's.
+# Fields of settings by their table of `annealq.toml`.
 TABLES: dict[str, frozenset[str]] = {
     "": _names(Settings),
     "worker": _names(WorkerSettings),
-    "api": frozenset(
-        {
-            *("connections", "connections_per_address", "cors_origins", "folders"),
-            *("max_body_mb", "max_decoded_mb", "memory_mb", "threads", "webhook_private"),
-        }
-    ),
+    "api": _names(ApiSettings),
 }
 # Variables that are no settings: of logs, of crash points, and of examples in the guides.
 OTHERS = frozenset(

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from schema.errors import ParameterError, validation_text
+from schema.settings.api import ApiSettings
 from schema.settings.names import check_environment, check_file
 from schema.settings.shared import Settings
 from schema.settings.toml import TomlSettings, toml_files
@@ -31,6 +32,11 @@ def load(**overrides: Any) -> Settings:
 def load_worker() -> WorkerSettings:
     """Read the settings of workers. Raises as `read`."""
     return read(WorkerSettings)
+
+
+def load_api(**overrides: Any) -> ApiSettings:
+    """Read the settings of the API; ``overrides`` take precedence. Raises as `read`."""
+    return read(ApiSettings, **overrides)
 
 
 def read(kind: type[Kind], **overrides: Any) -> Kind:

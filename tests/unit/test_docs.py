@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from producer.api.core.settings import ApiSettings
 from producer.cli import app
-from schema.settings import Settings
+from schema.settings import ApiSettings, Settings
 from schema.settings.worker import WorkerSettings
 from tests import documents
 from tests.documents import DIRECTIVES, PAGES, ROOT, Block

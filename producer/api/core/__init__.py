@@ -1,7 +1,6 @@
 """What every request passes through.
 
 service.py          the objects that all requests of a process share
-settings.py         settings of the API: `[api]` in annealq.toml, `ANNEALQ_API_*`
 request_log.py      middleware that gives each request an id and a log line
 logs.py             the format of log lines
 key_check.py        middleware that identifies callers before a body is read

@@ -7,7 +7,6 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from producer.api.core.settings import ApiSettings
 from producer.api.keys.authentication import Authenticator, LocalAccess
 from producer.api.live.network_cache import NetworkCache
 from producer.api.live.notifier import Notifier
@@ -19,7 +18,7 @@ from producer.api.load.pools import Pools
 from producer.api.metrics.exposition import Metrics
 from producer.api.metrics.process import ProcessMetrics
 from schema.database import Database
-from schema.settings import Settings
+from schema.settings import ApiSettings, Settings
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from producer.embeddings.queries import EmbeddingSummary
-from producer.networks.queries import NetworkSummary
+from producer.networks.queries import NetworkFacts, NetworkSummary
 from producer.planning.schedules import FiringSummary, ScheduleSummary
+from schema.database.rows import copy_row
 from schema.network.architecture import Architecture
-from schema.states import NetworkState, PausedBy
+from schema.states import PausedBy
 
 
 class TakenImages(BaseModel):
@@ -26,23 +27,9 @@ class TakenImages(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShownNetwork:
+class ShownNetwork(NetworkFacts):
     """A network."""
 
-    network_id: int
-    name: str
-    version: int
-    origin: str  # trained, imported or shipped
-    state: NetworkState
-    is_default: bool  # chosen by a user for images of its size
-    height: int
-    width: int
-    classes: tuple[str, ...]
-    training: dict[str, Any]
-    weights_sha256: str | None
-    error: str | None
-    created_at: datetime
-    finished_at: datetime | None
     own_accuracy: float | None  # on images held out while training
     train_accuracy: float | None
     takes: TakenImages
@@ -51,21 +38,11 @@ class ShownNetwork:
     @classmethod
     def of(cls, network: NetworkSummary) -> ShownNetwork:
         """Return what is shown of ``network``."""
-        values = asdict(network)
-        del values["metrics"]
-        accuracy: dict[str, Any] = {
-            "own_accuracy": network.own_accuracy,
-            "train_accuracy": network.train_accuracy,
-        }
-        layers = values.pop("architecture")
-        pixels: dict[str, Any] = {
-            "height": network.height,
-            "width": network.width,
-            "dtype": "uint8",
-            "minimum": 0,
-        }
-        takes = TakenImages(**pixels, maximum=Architecture.from_dict(layers).input.image_max)
-        return cls(**values, **accuracy, layers=layers, takes=takes)
+        brightest = Architecture.from_dict(network.architecture).input.image_max
+        takes = TakenImages(
+            height=network.height, width=network.width, dtype="uint8", minimum=0, maximum=brightest
+        )
+        return copy_row(network, cls, takes=takes, layers=network.architecture)
 
 
 class NetworkList(BaseModel):

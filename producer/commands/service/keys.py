@@ -86,7 +86,6 @@ def add(
 
     Example: `annealq keys add camera`.
     """
-    from producer.api.core.settings import load as load_api
     from producer.api.keys import keys
     from producer.commands.shared.options import microseconds
     from producer.context import database
@@ -94,6 +93,7 @@ def add(
     from producer.webhooks.kinds import check_kinds
     from schema.calendar.durations import parse_duration
     from schema.errors import ParameterError
+    from schema.settings import load_api
 
     if scope not in list(keys.Scope):
         raise ParameterError(f"unknown scope {scope!r}; choose one of: {', '.join(keys.Scope)}")

@@ -36,11 +36,11 @@ def serve(
     from producer.api import app, server
     from producer.api.core import logs
     from producer.api.core.service import Service
-    from producer.api.core.settings import load as load_api
     from producer.api.keys import keys, local_token
     from producer.api.keys.authentication import LocalAccess
     from producer.api.load.connections import ConnectionLimits
     from producer.context import database
+    from schema.settings import load_api
 
     api, is_private = load_api(), server.is_loopback(host)
     with database(settings) as opened, opened.reading() as session:

@@ -110,10 +110,10 @@ def send_test(
 
     Example: `annealq webhooks test camera`.
     """
-    from producer.api.core.settings import load as load_api
     from producer.context import database
     from producer.webhooks import deliveries
     from producer.webhooks.addresses import check_url
+    from schema.settings import load_api
 
     if url is not None:
         check_url(url, allow_private=load_api().webhook_private)

@@ -11,13 +11,13 @@ import httpx
 import pytest
 from sqlalchemy import insert, select, update
 
-from producer.api.core.settings import load as load_api
 from producer.api.keys import keys, limits
 from producer.api.keys.authentication import LocalAccess
 from producer.api.keys.keys import KeyLimits, Scope
 from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
 from schema.errors import NotFound, ParameterError
+from schema.settings import load_api
 from schema.states import ProblemState, RunState
 from schema.tables import Batch, Classification, Problem, Run
 from schema.tables.api import ApiKey, Owner

@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import insert
 from standardwebhooks.webhooks import Webhook
 
-from producer.api.core.settings import load as load_api
 from producer.api.keys import keys
 from producer.api.keys.keys import NewKey, Scope
 from producer.webhooks import deliveries
 from schema.database import Database
 from schema.errors import NotFound, ParameterError, StaleState
+from schema.settings import load_api
 from schema.tables import Network
 from tests.integration.api.conftest import refused, send
 from tests.integration.conftest import Cli, network_row

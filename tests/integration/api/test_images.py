@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 
-from producer.api.core.settings import load as load_api
 from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
+from schema.settings import load_api
 from schema.tables import Batch, BatchImages
 from tests.integration.api.attacks.conftest import head
 from tests.integration.api.conftest import npz, refused, send

@@ -12,12 +12,12 @@ import pytest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
-from producer.api.core.settings import load as load_api
 from producer.api.keys import keys
 from producer.api.keys.keys import KeyLimits, Scope
 from producer.api.metrics.monotone import Monotone
 from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
+from schema.settings import load_api
 from tests.integration.api.conftest import npz, send
 from tests.receivers import receiving
 from tests.serving import client, serving

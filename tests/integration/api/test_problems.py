@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from producer.api.core.problems import TITLES
-from producer.api.core.settings import load as load_api
 from schema.database import Database
+from schema.settings import load_api
 from tests.conftest import ROOT
 from tests.integration.api.conftest import npz, refused, send
 from tests.serving import client, serving

@@ -14,7 +14,6 @@ from starlette.routing import Route
 
 from producer.api import app
 from producer.api.core.service import Service
-from producer.api.core.settings import load as load_api
 from producer.api.keys import keys
 from producer.api.keys.keys import Scope
 from producer.api.routes import pages
@@ -24,7 +23,7 @@ from producer.runs.enqueue import enqueue_run
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver
-from schema.settings import load
+from schema.settings import load, load_api
 from tests.integration.api.conftest import npz, refused, send
 from tests.integration.conftest import some_images, work_off
 from tests.serving import client

@@ -6,12 +6,12 @@ import httpx
 import pytest
 import zstandard
 
-from producer.api.core.settings import load as load_api
 from producer.api.keys import keys
 from producer.api.keys.keys import KeyLimits, Scope
 from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
 from schema.errors import ParameterError
+from schema.settings import load_api
 from tests.described import description
 from tests.integration.api.conftest import npz, refused, send
 from tests.serving import client, serving

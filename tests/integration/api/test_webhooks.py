@@ -17,7 +17,6 @@ import pytest
 from sqlalchemy import delete, insert, select, update
 from standardwebhooks.webhooks import Webhook
 
-from producer.api.core.settings import load as load_api
 from producer.api.keys import keys
 from producer.api.keys.keys import Scope
 from producer.enqueued import Enqueued
@@ -28,6 +27,7 @@ from producer.webhooks.deliveries import MAX_ATTEMPTS, DeliveryResult
 from producer.webhooks.sender import WebhookSender
 from schema.database import Database
 from schema.parameters import Solver
+from schema.settings import load_api
 from schema.states import DeliveryState
 from schema.tables import Breaker, Chip, Run
 from schema.tables.api import Delivery, RunSubmission

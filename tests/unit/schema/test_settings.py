@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from producer.api.core.settings import ApiSettings
 from schema.errors import ParameterError
-from schema.settings import TABLES, default_home, load
+from schema.settings import default_home, load
 
 
 @pytest.mark.parametrize(
@@ -46,10 +45,6 @@ def test_an_empty_home_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANNEALQ_HOME", "")
     with pytest.raises(ParameterError, match="ANNEALQ_HOME is empty: set it"):
         load()
-
-
-def test_the_registry_has_the_names_of_the_api() -> None:
-    assert TABLES["api"] == set(ApiSettings.model_fields) - {"toml_table"}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from starlette.datastructures import FormData, UploadFile
 
 from producer.api.core.errors import printable
-from producer.api.core.settings import ApiSettings
 from producer.api.load.memory import Take
 from producer.dashboard.web import transfers
 from producer.files import temporary
@@ -36,6 +35,7 @@ from producer.images.preprocessing import Changes, Preprocessing
 from producer.images.source import read_images, read_labels
 from schema.errors import ImageError, NetworkError, ParameterError, RequestRefused
 from schema.quantities import count_text
+from schema.settings import ApiSettings
 
 _MAX_DECODED_PIXELS = 2_000_000_000  # of all pictures of a request: about half a minute of one processor
 _MAX_FILES = 10_001

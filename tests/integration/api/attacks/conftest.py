@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from producer.api.core.settings import load as load_api
 from producer.api.keys import keys
 from producer.api.keys.keys import Scope
 from schema.database import Database
+from schema.settings import load_api
 from tests.serving import serving
 
 MAX_BODY = 100_000

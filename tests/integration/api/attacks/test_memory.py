@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 from sqlalchemy import insert
 
-from producer.api.core.settings import load as load_api
 from producer.api.keys import keys
 from producer.api.keys.keys import KeyLimits, Scope
 from producer.api.load.memory import MemoryBudget
 from schema.errors import RequestRefused
+from schema.settings import load_api
 from schema.tables import Network
 from tests.integration.api.attacks.conftest import Attacked
 from tests.integration.api.conftest import npz, send

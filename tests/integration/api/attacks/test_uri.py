@@ -14,12 +14,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from producer.api.core.settings import ApiSettings
-from producer.api.core.settings import load as load_api
 from producer.api.load.memory import MemoryBudget
 from producer.api.routes.submissions import options, uploads
 from producer.api.routes.submissions.options import RunBodyOptions
 from schema.errors import ImageError, RequestRefused
+from schema.settings import ApiSettings, load_api
 
 TAKE = MemoryBudget("images", 10**9).take
 ALLOWED = uploads.allowance(load_api(), TAKE)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from schema.settings import TomlSettings, read
+from schema.settings.toml import TomlSettings
 
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 
@@ -81,8 +81,3 @@ class ApiSettings(TomlSettings):
     def memory(self) -> int:
         """Return the memory for images that are decoded, in bytes."""
         return int(self.memory_mb * 1e6)
-
-
-def load(**overrides: Any) -> ApiSettings:
-    """Return the settings, with ``overrides`` first; raise ParameterError naming the one that is invalid."""
-    return read(ApiSettings, **overrides)
