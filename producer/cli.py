@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -96,6 +97,8 @@ def up(
             number = stack.wait()
     except Interrupted as interruption:
         number = interruption.signal
+    with suppress(OSError):  # of a terminal that is closed
+        console.print("stopped; queued work continues with the next `annealq up`")
     raise typer.Exit(0 if number.name == "SIGINT" else 128 + number)
 
 

@@ -15,6 +15,7 @@ from producer.stack.process import Child, Process, tail
 from schema.errors import InputError, StackError
 
 _POLL_S = 0.1
+_WAKE_S = 0.5
 _STOP_POLL_S = 0.02
 _REFUSAL = InputError.exit_code  # of a child whose settings or options are wrong
 
@@ -118,7 +119,9 @@ class Supervisor:
 
     def wait(self) -> NoReturn:
         """Block until supervision ends with an error, then raise it as `check` does."""
-        self._ended.wait()
+        # A signal that another thread gets does not wake this one, where Python handles it.
+        while not self._ended.wait(_WAKE_S):
+            pass
         self.check()
         raise StackError("the child processes are no longer supervised")
 

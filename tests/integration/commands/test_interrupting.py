@@ -8,9 +8,11 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 import migrations
@@ -42,7 +44,8 @@ class Terminal:
             )
         finally:
             signal.signal(signal.SIGINT, before)
-        os.close(slave)
+        # It stays open, so that the settings of the terminal can be read when the command has ended.
+        self._slave, self._settings = slave, termios.tcgetattr(slave)
         self.text = ""
 
     def wait_for(self, text: str) -> None:
@@ -50,18 +53,24 @@ class Terminal:
         while text not in self.text:
             assert time.monotonic() < deadline, self.text
             if select.select([self._master], [], [], 0.1)[0]:
-                try:
-                    self.text += os.read(self._master, 65_536).decode()
-                except OSError:  # it has ended
-                    assert text in self.text, self.text
+                self.text += os.read(self._master, 65_536).decode(errors="replace")
 
     def press(self, keys: str) -> None:
         os.write(self._master, keys.encode())
+
+    def ended(self) -> int:
+        """Return the exit code, once the command has ended; its terminal is as it was before."""
+        code = self.process.wait(_LIMIT_S)
+        assert termios.tcgetattr(self._slave) == self._settings
+        assert self.text.count("\x1b[?25l") <= self.text.count("\x1b[?25h"), "the cursor is hidden"
+        assert "Traceback" not in self.text
+        return code
 
     def close(self) -> None:
         self.process.kill()
         self.process.wait(_LIMIT_S)
         os.close(self._master)
+        os.close(self._slave)
 
 
 @pytest.mark.parametrize(
@@ -100,9 +109,38 @@ def test_ctrl_c_asks_whether_to_cancel_a_run(
         terminal.wait_for("cancel run 1? [y/N]: ")
         terminal.press(answer)
         terminal.wait_for(says)
-        assert terminal.process.wait(_LIMIT_S) == 130
+        assert terminal.ended() == 130
         with database.reading() as session:
             assert session.get_one(Run, 1).state is state
     finally:
         terminal.close()
         database.dispose()
+
+
+def _environment(process: psutil.Process) -> list[str]:
+    """Return the values of the environment of another process."""
+    try:
+        return [] if process.pid == os.getpid() else list(process.environ().values())
+    except psutil.Error:
+        return []
+
+
+def test_ctrl_c_ends_a_stack_with_all_of_its_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = str(tmp_path / "home")
+    monkeypatch.setenv("ANNEALQ_HOME", home)
+    for name in ("ANNEALQ_DATABASE_URL", "ANNEALQ_BROKER_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "300")
+    terminal = Terminal("up", "--workers", "1")
+    try:
+        terminal.wait_for("annealq is up")
+        # At once: its processes are being started.
+        terminal.press("\x03")
+        terminal.wait_for("stopped; queued work continues with the next `annealq up`")
+        assert terminal.ended() == 0
+        left = [process for process in psutil.process_iter() if home in _environment(process)]
+        assert left == []
+    finally:
+        terminal.close()
