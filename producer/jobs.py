@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from producer.calibration import enqueue
+from producer.calibration import enqueue, reads
 from producer.calibration.enqueue import CalibrationChoice, enqueue_calibration
 from producer.calibration.grid import ParameterGrid
 from producer.context import AppContext
@@ -29,6 +29,7 @@ from schema.messages import Message, Task
 from schema.network.architecture import Architecture
 from schema.parameters import Origin, Parameters, Solver, Visible
 from schema.parameters.batch_sizes import REMOTE_BATCH_SIZE
+from schema.quantities import count_text
 
 
 def submit(
@@ -68,9 +69,11 @@ def submit(
         network = get_or_install_network(app.database, images, request.network)
     else:
         network = choose_network(images, request.network)
-    parameters, calibration = complete_parameters(app.database, request, network, key)
+    completed = complete_parameters(app.database, request, network.id, network.name, len(images.images), key)
+    parameters, calibration = completed.parameters, completed.calibration
     calibrated_by = None if calibration is None else calibration.id
     options = request.options(_now(app.database, request), key, calibrated_by)
+    options = replace(options, reads_reason=completed.reads_reason)
     if key is not None and submission is None:
         submission = {"request": request.besides_content()}
     options = replace(options, submission=submission)
@@ -94,24 +97,68 @@ def _now(database: Database, request: RunRequest) -> datetime:
         return database.now(session)
 
 
-def complete_parameters(
-    database: Database, request: RunRequest, network: ChosenNetwork, key: str | None = None
-) -> tuple[Parameters, CalibrationChoice | None]:
-    """Return the parameters of a run, and the calibration that completes those of ``request``, if any.
+@dataclass(frozen=True)
+class CompletedParameters:
+    """Parameters of a run, the calibration that completes those that were given, and why its reads."""
 
-    ``database`` has the newest for ``network``; a run that exists under ``key`` has its own. Without one,
-    visible units are folded on a solver with qubits, which costs a tenth of sampling them, and no accuracy.
+    parameters: Parameters
+    calibration: CalibrationChoice | None = None
+    reads_reason: str | None = None  # None: they were not chosen for the run
+
+
+def complete_parameters(
+    database: Database, request: RunRequest, network: int, name: str, images: int, key: str | None = None
+) -> CompletedParameters:
+    """Return the parameters of a run of ``images``: those of ``request``, completed by a calibration, if any.
+
+    ``database`` has the newest for ``network``, which is called ``name``; a run that exists under ``key`` has
+    its own. Without one, visible units are folded on a solver with qubits, which costs a tenth of sampling
+    them, and no accuracy. Where reads are chosen for the run, its rounds are, too.
     """
-    asked = request.asked
+    given, solver = request.given, request.solver
     with database.reading() as session:
         calibration = None
         if request.calibrated:
-            calibration = enqueue.choose_calibration(session, network.id, request.solver, asked, key)
-        if calibration is not None:
-            return calibration.complete(asked), calibration
-        if request.solver.is_remote and "visible" not in asked:
-            asked = {**asked, "visible": visible_of(session, key) or Visible.FOLDED}
-    return Parameters.from_dict(asked), None
+            calibration = enqueue.choose_calibration(session, network, solver, given, key)
+        if calibration is None and solver.is_remote and "visible" not in given:
+            given = {**given, "visible": visible_of(session, key) or Visible.FOLDED}
+        exists, earlier = reads.reads_of_run(session, key)
+    parameters = Parameters.from_dict(given) if calibration is None else calibration.complete(given)
+    # An earlier version, or an earlier request without a calibration, had the default.
+    usual = not exists or earlier is not None
+    if not request.chooses_reads and not (usual and _chooses_by_default(request, calibration)):
+        return CompletedParameters(parameters, calibration)
+    chosen = earlier or _choose_reads(name, solver, parameters, calibration, images)
+    return CompletedParameters(replace(parameters, **chosen.parameters()), calibration, chosen.reason)
+
+
+def _chooses_by_default(request: RunRequest, calibration: CalibrationChoice | None) -> bool:
+    """Return whether reads are chosen though ``request`` does not say so: its parameters were compared."""
+    if calibration is None or calibration.plans is None or not request.solver.is_remote:
+        return False
+    return not {"reads", "rounds"} & set(request.asked) and not calibration.differs(request.given)
+
+
+def _choose_reads(
+    name: str,
+    solver: Solver,
+    parameters: Parameters,
+    calibration: CalibrationChoice | None,
+    images: int,
+) -> reads.ChosenReads:
+    command = f"annealq networks calibrate {name} --solver {solver} --data DATA"
+    if calibration is None:
+        return reads.usual_reads(parameters.visible, command)
+    source = (
+        f"calibration {calibration.id} on {count_text(calibration.images, 'image')} of {calibration.name}"
+    )
+    if differing := calibration.differs(parameters.to_dict()):
+        source += f", which had another {' and '.join(differing)}"
+    if calibration.plans is None:
+        number = calibration.parameters["reads"]
+        text = f"{count_text(number, 'read')}, by {source}; an earlier version made it and compared no rounds"
+        return reads.ChosenReads(number, (), f"{text}: `{command}`")
+    return reads.choose_reads(calibration.plans, images, parameters.tiles, source, charged=solver.is_remote)
 
 
 def submit_dry_run(

@@ -24,7 +24,7 @@ from schema.codecs.corruption import stored_in
 from schema.database import Database, record_event
 from schema.errors import IdempotencyConflict, ImageError, ParameterError
 from schema.network.architecture import Architecture
-from schema.parameters import Parameters, Solver, Visible, fields_of, scope
+from schema.parameters import Parameters, Solver, Visible, fields_of, scope, words
 from schema.quantities import count_text
 from schema.states import CalibrationState, PlanState, RunState
 from schema.tables import Calibration, CalibrationPlan, Chip, Network, Run, TrainingSet
@@ -33,6 +33,11 @@ DEFAULT_US = 2_000_000  # of QPU time, from the command line: some cents to doll
 UNFINISHED = (CalibrationState.WAITING, CalibrationState.FITTING)
 _GIVEN_UP = (RunState.CANCELLED, RunState.FAILED)
 NO_GRAPH = ""  # graph id of a solver without qubits
+# Parameters besides reads that decide how accurate reads are.
+_DECISIVE = (
+    "visible", "lam", "rule", "fraction", "beta", "unembedding", "chain_strength", "scale", "sweeps",
+    "annealing_time_us", "anneal_schedule",
+)  # fmt: skip
 _PAPER_LAM = 1.0  # Higham and Bedford, 3.4
 
 
@@ -46,6 +51,12 @@ class CalibrationChoice:
     accuracy: float
     parameters: Mapping[str, Any]
     image_digests: bytes
+    plans: Mapping[str, Any] | None = None  # of reads; None: an earlier version calibrated
+
+    def differs(self, given: Mapping[str, Any]) -> list[str]:
+        """Return the parameters ``given`` that decide about accuracy and had another value when compared."""
+        compared = {**Parameters().to_dict(), **self.parameters}
+        return [words(name) for name in _DECISIVE if name in given and given[name] != compared.get(name)]
 
     def complete(self, asked: Mapping[str, Any]) -> Parameters:
         """Return the parameters ``asked`` for, completed by those of the calibration."""
@@ -304,4 +315,5 @@ def _chosen(row: Calibration | None) -> CalibrationChoice | None:
         return None
     with stored_in(f"calibration {row.id}", "omit it with `--no-calibration`, and calibrate again"):
         digests = image_digests.unseal(row.image_digests, row.images)
-    return CalibrationChoice(row.id, row.name, row.images, row.accuracy, row.parameters, digests)
+    plans = (row.measured or {}).get("plans")
+    return CalibrationChoice(row.id, row.name, row.images, row.accuracy, row.parameters, digests, plans)

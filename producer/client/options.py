@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 
 class SubmitOptions(TypedDict, total=False):
@@ -38,7 +38,7 @@ class SubmitOptions(TypedDict, total=False):
     scale_pixels: bool | None  # from 0..255 to the range that the network takes
 
     # How they are sampled and scored.
-    reads: int | None
+    reads: int | Literal["auto"] | None  # auto: what costs least by the calibration
     rounds: Sequence[Sequence[float]] | None  # further ones: [reads, gap, share]
     seed: int | None
     visible: str | None

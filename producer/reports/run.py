@@ -128,6 +128,8 @@ def _figures(
     reads = f"{count_text(run.parameters['reads'], 'read')} an image"
     why = "" if run.network_reason is None else f" ({run.network_reason})"
     table.add_row("network", f"{run.network}{why}, solver {run.solver}, {reads}{visible}")
+    if run.reads_reason is not None:
+        table.add_row("reads", run.reads_reason)
     table.add_row("consensus", consensus_text(run.parameters))
     if run.state is RunState.PAUSED and run.pause_reason is not None:
         table.add_row("paused", run.pause_reason)

@@ -105,6 +105,7 @@ def _run_row(
         "idempotency_key": options.key,
         "content_sha256": run_digest(network.id, solver, parameters.to_dict(), images.images, images.labels),
         "calibrated_by": options.calibrated_by,
+        "reads_reason": options.reads_reason,
         "budget_us": options.budget_us,
         "window": None if options.hours.windows is None else options.hours.windows.to_dict(),
         "deadline_at": options.hours.deadline_at,
@@ -138,6 +139,8 @@ def _same_run(session: Session, run: dict[str, Any], submission: Mapping[str, An
     query = select(Run, RunSubmission.request).outerjoin(RunSubmission, RunSubmission.run_id == Run.id)
     earlier, request = session.execute(query.where(Run.idempotency_key == key)).one()
     other = _differing_content(earlier, run) if earlier.content_sha256 != run["content_sha256"] else []
+    if (earlier.reads_reason is None) != (run["reads_reason"] is None):  # auto, and a number
+        other = sorted({*other, "reads"} - {"images"} if other == ["images"] else {*other, "reads"})
     if request is not None and submission is not None:  # an earlier version stored no request
         again = json.loads(json.dumps(submission["request"]))
         other += sorted(name for name in {*request, *again} if request.get(name) != again.get(name))

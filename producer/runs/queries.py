@@ -49,6 +49,7 @@ class RunSummary:
     batches_failed: int
     labelled: bool
     parameters: dict[str, Any]
+    reads_reason: str | None  # why it has this number of reads and these rounds, if they were chosen
     rescored_from: int | None  # the run whose raw samples it scores
     calibrated_by: int | None  # the calibration that its parameters come from
     calibrates: int | None  # the calibration that it was made for

@@ -20,7 +20,7 @@ from producer.images.preprocessing import Fit, Preprocessing
 from schema.calendar.run_hours import ALWAYS_OPEN, RunHours
 from schema.calendar.windows import MAX_WINDOWS, Windows, find_zone
 from schema.errors import ParameterError
-from schema.parameters import MAX_BATCH_SIZE, Parameters, Solver, Validated, solver
+from schema.parameters import AUTO, MAX_BATCH_SIZE, Parameters, Solver, Validated, solver
 
 if TYPE_CHECKING:
     from producer.images.imageset import ImageSet
@@ -89,6 +89,7 @@ class RunOptions(Validated):
     Attributes:
         key: idempotency key; the same key is the same run.
         calibrated_by: id of the calibration that the parameters come from.
+        reads_reason: why the run has this number of reads and these rounds, if they were chosen for it.
         hours: when the run may work.
         submission: columns of the run's row of `submissions`. Its `request` is what was asked besides the
             content, which a repeated request must ask again.
@@ -98,6 +99,7 @@ class RunOptions(Validated):
     priority: Priority = 0
     key: Annotated[str | None, Field(min_length=1, max_length=255, title="idempotency key")] = None
     calibrated_by: int | None = None
+    reads_reason: str | None = None
     budget_us: Budget = None
     hours: InstanceOf[RunHours] = ALWAYS_OPEN
     tags: Tags = ()
@@ -152,13 +154,27 @@ class RunRequest(Validated):
     def __post_init__(self) -> None:
         """Raise ParameterError for what does not go together."""
         _ = self.preprocessing
-        Parameters.from_dict(self.asked).check_for(self.solver)
+        Parameters.from_dict(self.given).check_for(self.solver)
+        if self.chooses_reads and "rounds" in self.asked:
+            raise ParameterError(
+                "reads auto chooses the rounds, too: leave out rounds, or give a number of reads"
+            )
         if self.is_timed:
             find_zone(self._zone)
             if self.windows:
                 Windows.parse(self.windows, self._zone)
         elif self.zone is not None:
             raise ParameterError(f"tz {self.zone} applies to window and deadline, but neither is given")
+
+    @property
+    def chooses_reads(self) -> bool:
+        """Return whether the request leaves the number of reads to annealq: reads auto."""
+        return bool(self.asked.get("reads") == AUTO)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Return the sampling parameters that were given as values."""
+        return {name: value for name, value in self.asked.items() if value != AUTO or name != "reads"}
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -207,7 +223,13 @@ class RunRequest(Validated):
         """
         hours = RunHours.parse(self.windows, self._zone, self.deadline, now, again=key is not None)
         return RunOptions(
-            self.batch_size, self.priority, key, calibrated_by, self.budget_us, hours, tags=self.tags
+            batch_size=self.batch_size,
+            priority=self.priority,
+            key=key,
+            calibrated_by=calibrated_by,
+            budget_us=self.budget_us,
+            hours=hours,
+            tags=self.tags,
         )
 
 

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from schema.parameters.choices import TRANSFERS, Gauge, Origin, Rule, Solver, Unembedding, Visible
 from schema.parameters.declarations import (
+    AUTO,
     Validated,
     fields_of,
+    is_automatic,
     is_structured,
     limits_of,
     plain_type,
@@ -26,6 +28,7 @@ from schema.parameters.rounds import MAX_READS, MAX_ROUNDS, Round
 from schema.parameters.sampling import MAX_BATCH_SIZE, MAX_SWEEPS, Parameters
 
 __all__ = [
+    "AUTO",
     "MAX_BATCH_SIZE",
     "MAX_READS",
     "MAX_ROUNDS",
@@ -42,6 +45,7 @@ __all__ = [
     "Validated",
     "Visible",
     "fields_of",
+    "is_automatic",
     "is_structured",
     "limits_of",
     "plain_type",

@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from schema.errors import ParameterError, validation_text
 from schema.parameters.choices import Solver
 
+AUTO = "auto"  # in a request instead of a value that is then chosen for the run
 _HUGE = 10**9  # an upper limit that protects the database, and tells a user nothing
 _LIMITS = ("ge", "gt", "le", "min_length", "max_length")
 
@@ -50,10 +51,17 @@ class Validated:
 
 @dataclass(frozen=True)
 class Availability:
-    """Where a parameter counts: solvers that have it, and whether a calibration may choose its value."""
+    """Where a parameter counts.
+
+    Attributes:
+        solvers: those that have it.
+        calibrated: whether a calibration may choose its value.
+        automatic: whether a request may ask for `AUTO` instead of a value.
+    """
 
     solvers: tuple[Solver, ...] = tuple(Solver)
     calibrated: bool = True
+    automatic: bool = False
 
 
 def declare(default: Any, description: str, availability: Availability | None = None, **limits: Any) -> Any:
@@ -113,6 +121,11 @@ def solver(name: str) -> Solver:
         return Solver(name)
     except ValueError:
         raise ParameterError(_unknown("solver", name, Solver)) from None
+
+
+def is_automatic(field: FieldInfo) -> bool:
+    """Return whether a request may ask for `AUTO` instead of a value of ``field``."""
+    return any(isinstance(about, Availability) and about.automatic for about in field.metadata)
 
 
 def words(name: str) -> str:

@@ -52,7 +52,14 @@ class Parameters(Validated):
     several values of it, `producer.calibration.enqueue.ParameterGrid`.
     """
 
-    reads: int = declare(100, "Anneals for each image; default: 100.", ge=1, le=MAX_READS)
+    reads: int = declare(
+        100,
+        "Anneals for each image, or auto: the number and rounds that cost least by the calibration. Default: "
+        "auto with qubits and a calibration, else 100.",
+        Availability(automatic=True),
+        ge=1,
+        le=MAX_READS,
+    )
     # None is left out of what is stored: digests of runs without rounds depend on it.
     rounds: Annotated[tuple[Round, ...] | None, BeforeValidator(read_rounds)] = declare(
         None,

@@ -132,6 +132,24 @@ def zone_name(zone: str | None) -> str:
         return "UTC"
 
 
+def read_number(parameter: str, text: str, limits: str) -> int | str:
+    """Return the whole number that ``text`` is, or `AUTO`, for ``parameter``, which has ``limits``.
+
+    Raises:
+        ParameterError: it is neither.
+    """
+    from schema.parameters import AUTO, words
+
+    if text == AUTO:
+        return AUTO
+    try:
+        return int(text)
+    except ValueError:
+        raise ParameterError(
+            f"{words(parameter)} is {text[:80]!r}; write a whole number, {limits}, or {AUTO}"
+        ) from None
+
+
 def read_json(parameter: str, text: str) -> list[Any]:
     """Return the list that is the value of ``parameter`` from ``text``: JSON or the path of a JSON file.
 

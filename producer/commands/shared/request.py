@@ -15,7 +15,15 @@ from producer.commands.shared import options as o
 from producer.commands.shared.help import QUBITS, SAMPLING
 from producer.runs.request import ClassificationRequest, option_name
 from schema.errors import ParameterError
-from schema.parameters import Parameters, fields_of, is_structured, plain_type, scope, solver
+from schema.parameters import (
+    Parameters,
+    fields_of,
+    is_automatic,
+    is_structured,
+    plain_type,
+    scope,
+    solver,
+)
 from schema.parameters.declarations import Availability, range_text
 
 _SHORT = {"network": ["-n"], "reads": ["-r"], "limit": ["-l"]}
@@ -23,6 +31,7 @@ _SHORT = {"network": ["-n"], "reads": ["-r"], "limit": ["-l"]}
 
 def declared(name: str, field: FieldInfo) -> OptionInfo:
     """Return the option for ``field``, called ``name``, of a request; its help is description and limits."""
+    metavar = "N|auto" if is_automatic(field) else None
     more = " Give JSON, or a file of it." if is_structured(field) else ""
     limits, panel, text = range_text(field), _panel(field), field.description or ""
     if panel == QUBITS:  # as the title of the group says
@@ -33,6 +42,7 @@ def declared(name: str, field: FieldInfo) -> OptionInfo:
         *_SHORT.get(name, []),
         help=f"{text}{more}" + (f"  [{limits}]" if limits else ""),
         rich_help_panel=panel,
+        metavar=metavar,
     )
     return option
 
@@ -82,7 +92,7 @@ def request_of(values: Mapping[str, Any]) -> ClassificationRequest:
     if values["tz"] is not None and not values["window"] and values["deadline"] is None:
         raise ParameterError(f"--tz {values['tz']} is only valid with --window or --deadline")
     asked = {
-        name: o.read_json(name, values[name]) if is_structured(field) else values[name]
+        name: _read(name, field, values[name])
         for name, field in fields_of(Parameters).items()
         if values[name] is not None
     }
@@ -103,6 +113,13 @@ def request_of(values: Mapping[str, Any]) -> ClassificationRequest:
     )
 
 
+def _read(name: str, field: FieldInfo, value: Any) -> Any:
+    """Return the ``value`` of a sampling parameter that its option was given."""
+    if is_automatic(field):
+        return o.read_number(name, value, range_text(field))
+    return o.read_json(name, value) if is_structured(field) else value
+
+
 def _request_options() -> list[inspect.Parameter]:
     """Return one option for each field of a request, and for each sampling parameter in place of `asked`."""
     options: list[inspect.Parameter] = []
@@ -121,7 +138,7 @@ def _request_options() -> list[inspect.Parameter]:
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     """Return the option of a sampling parameter: without a default, if a calibration may choose its value."""
     kind = plain_type(field)
-    if is_structured(field):
+    if is_structured(field) or is_automatic(field):
         kind = str  # read by `request_of`
     default = None if scope(field).calibrated else field.default
     return _option(name, Annotated[kind | None if default is None else kind, declared(name, field)], default)

@@ -126,7 +126,10 @@ def _dry_run(app: AppContext, request: RunRequest, images: ImageSet, key: str | 
     network = get_or_install_network(app.database, images, request.network)
     match_images(images, network)
     watching.print_network(network.pinned, network.reason)
-    parameters, calibration = jobs.complete_parameters(app.database, request, network, key)
+    count = len(images.images)
+    completed = jobs.complete_parameters(app.database, request, network.id, network.name, count, key)
+    parameters, calibration = completed.parameters, completed.calibration
+    watching.print_reads(completed.reads_reason)
     watching.print_calibration_notice(calibration, images, request.asked)
 
     def prepare(count: int, size: int) -> DryRunSummary:

@@ -37,6 +37,15 @@ def print_network_notice(database: Database, run: Enqueued) -> None:
     with database.reading() as session:
         summary = queries.run(session, run.id)
     print_network(summary.network, summary.network_reason)
+    print_reads(summary.reads_reason)
+
+
+def print_reads(reason: str | None) -> None:
+    """Print to standard error how often images are read and why, if that was chosen for the run."""
+    from producer.reports.terminal import screen
+
+    if reason is not None:
+        screen().print(f"reads: {reason}", markup=False)
 
 
 def print_calibration_notice(

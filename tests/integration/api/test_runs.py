@@ -233,3 +233,13 @@ def test_every_reader_sees_a_run_as_it_was_after_they_had_asked(
         stop.set()
         for reader in readers:
             reader.join()
+
+
+def test_reads_are_a_number_or_auto(http: httpx.Client) -> None:
+    sent = send(http, reads="auto")
+    assert sent.status_code == 202, sent.text
+    run = http.get(f"/v1/runs/{sent.json()['run_id']}").json()
+    assert "not calibrated" in run["reads_reason"]
+    assert run["parameters"]["rounds"]
+    for wrong in ("many", "0", "1.5"):
+        assert "reads" in refused(send(http, reads=wrong), 422)

@@ -35,12 +35,18 @@ class _Rescoring(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def _described(name: str) -> str | None:
+    if name == "reads":
+        return "Only the first reads of each image; default: all."
+    return fields_of(Parameters)[name].description
+
+
 def _declared() -> dict[str, Any]:
     declared = fields_of(Parameters)
     return {
         name: (
             declared[name].annotation | None,  # type: ignore[operator] # a type at run time
-            Field(None, description=declared[name].description, **limits_of(declared[name])),
+            Field(None, description=_described(name), **limits_of(declared[name])),
         )
         for name in _CHANGEABLE
     }

@@ -16,9 +16,12 @@ from producer.api.models.answers import answer
 from producer.api.routes.submissions.options import Text, parameter_fields
 from producer.context import AppContext
 from producer.networks.choose import find_network
+from producer.networks.queries import NetworkSummary
 from producer.runs import dry_runs
 from producer.runs.dry_runs import DryRunSummary
-from schema.parameters import MAX_BATCH_SIZE, Parameters, Solver, fields_of
+from producer.runs.request import RunRequest
+from schema.database import Database
+from schema.parameters import AUTO, MAX_BATCH_SIZE, Parameters, Solver, fields_of
 from schema.parameters.batch_sizes import REMOTE_BATCH_SIZE
 
 router = APIRouter(route_class=PooledRoute, tags=["runs"])
@@ -35,9 +38,19 @@ class DryRunBody(BaseModel):
     batch_size: int = Field(REMOTE_BATCH_SIZE, ge=1, le=MAX_BATCH_SIZE)
     time_limit_s: float = Field(60.0, gt=0, le=86_400, description="For a search for an embedding.")
 
-    def parameters(self) -> Parameters:
-        """Return the sampling parameters."""
-        return Parameters.from_dict(self.model_dump(include=set(fields_of(Parameters)), exclude_none=True))
+    def parameters(self, database: Database, network: NetworkSummary) -> Parameters:
+        """Return the sampling parameters; with reads auto those of a run on ``network`` of ``database``.
+
+        Raises:
+            ParameterError: a value is out of range, or the solver does not have it.
+        """
+        asked = self.model_dump(include=set(fields_of(Parameters)), exclude_none=True)
+        if asked.get("reads") != AUTO:
+            return Parameters.from_dict(asked)
+        request = RunRequest(solver=self.solver, asked=asked)
+        return jobs.complete_parameters(
+            database, request, network.network_id, network.name, self.images
+        ).parameters
 
 
 DryRun = create_model("DryRun", __base__=DryRunBody, __doc__=DryRunBody.__doc__, **parameter_fields())
@@ -50,11 +63,12 @@ def submit_dry_run(service: Shared, _caller: Submitter, body: DryRun) -> JSONRes
     The path in `Location` has the answer once its state is `ready`.
     """
     asked: Any = body
+    network = find_network(service.database, asked.network)
     number = jobs.submit_dry_run(
         AppContext(service.settings, service.database),
-        find_network(service.database, asked.network).network_id,
+        network.network_id,
         asked.solver,
-        asked.parameters(),
+        asked.parameters(service.database, network),
         images=asked.images,
         batch_size=asked.batch_size,
         time_limit_s=asked.time_limit_s,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -25,7 +25,7 @@ from producer.webhooks.kinds import Kind
 from producer.webhooks.signing import check_secret
 from schema.calendar.windows import EXAMPLES, MAX_WINDOWS
 from schema.errors import ParameterError
-from schema.parameters import Parameters, fields_of, is_structured, limits_of, plain_type
+from schema.parameters import Parameters, fields_of, is_automatic, is_structured, limits_of, plain_type
 
 # In a form these are JSON.
 _STRUCTURED = ("webhook", *(name for name, field in fields_of(Parameters).items() if is_structured(field)))
@@ -171,6 +171,9 @@ def parameter_fields() -> dict[str, Any]:
 
 def _field(declared: FieldInfo, *, optional: bool = False) -> tuple[Any, Any]:
     kind: Any = declared.annotation
+    if is_automatic(declared):  # limits are those of the number alone
+        kind = Annotated[kind, Field(**limits_of(declared))] | Literal["auto"]
+        return kind | None, Field(None, title=declared.title, description=declared.description)
     if plain_type(declared) is str:
         kind = Annotated[kind, AfterValidator(lambda text: text and _plain(text))]
     default = None if optional else declared.default

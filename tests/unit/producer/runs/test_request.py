@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from producer.commands.classify import classify
 from producer.commands.shared.request import takes_request
 from producer.runs.request import ClassificationRequest, RunOptions, RunRequest, option_name
 from schema.errors import ParameterError
-from schema.parameters import Parameters, Solver, fields_of, limits_of, scope
+from schema.parameters import AUTO, Parameters, Solver, fields_of, is_automatic, limits_of, scope
 
 # A value of each parameter that is not its default; on the command line, in JSON, and as it is stored.
 CHOSEN: dict[str, tuple[str, Any]] = {
@@ -73,8 +72,9 @@ def test_each_parameter_is_a_field_over_http_with_its_limits(name: str) -> None:
     for model in ("Request", "Form"):
         field = options.schemas()[model]["properties"][name]
         assert field["description"] == DECLARED[name].description
-        kind, nothing = field["anyOf"]
+        kind, *others, nothing = field["anyOf"]
         assert nothing == {"type": "null"}
+        assert [each.get("const") for each in others] == ([AUTO] if is_automatic(DECLARED[name]) else [])
         limits = {names[limit]: value for limit, value in limits_of(DECLARED[name]).items()}
         assert limits.items() <= kind.items()
 
@@ -84,8 +84,7 @@ def test_each_parameter_is_the_same_from_everywhere_and_is_stored(name: str) -> 
     written, value = CHOSEN[name]
     solver = scope(DECLARED[name]).solvers[0]
     by_command = typed("digits", "--solver", solver, option_name(name), written)
-    text = json.dumps({"uri": "/x", "solver": solver, name: value}).encode()
-    by_http = options.from_json(text).request()
+    by_http = options.from_json({"uri": "/x", "solver": solver, name: value}).request()
     by_form = options.from_form([("uri", "/x"), ("solver", solver), (name, written)]).request()
     expected = Parameters.from_dict({name: value})
     for request in (by_command, by_http, by_form, ClassificationRequest.from_dict(by_command.to_dict())):
