@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +28,19 @@ MARGIN_BINS = 25
 LEAST_CERTAIN = 24  # images
 _RANGES = 200  # in one query
 _MAX_RUNS = 64  # whose counts a process stores
+_SLACK = timedelta(seconds=10)  # longer than from `scored_at` to its commit, mostly
+# Parts of statements, built once: building them took as long as running them.
+_SCORED = select(Batch.id, Batch.first_image, Batch.count, Batch.scored_at).where(
+    Batch.state == BatchState.SCORED
+)
+_ROWS = select(*queries.CLASSIFIED)
+_ORDER = certainty.least_certain_first()
+_IS_UNDECIDED = Classification.predicted.is_(None)
+_IS_WRONG = Classification.predicted != Classification.label
+_IS_RIGHT = or_(
+    Classification.predicted == Classification.label,
+    and_(Classification.predicted.is_not(None), Classification.label.is_(None)),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +49,7 @@ class Aggregates:
 
     Attributes:
         classes: K, their number.
-        keys: (n,) int64, different outcomes; see `_outcome`.
+        keys: (n,) int64, different outcomes; see `_outcomes`.
         images: (n,) int64, images of each outcome.
         undecided: the least certain ones of the undecided images.
         decided: the least certain ones of the others.
@@ -158,7 +174,7 @@ def _update(session: Session, summary: queries.RunSummary, classes: int, stored:
     """Add to ``stored`` the batches that were scored since, and count images of failed batches anew."""
     run = summary.run_id
     if len(stored.batches) != summary.batches_scored:
-        _add(session, run, classes, stored)
+        _add(session, summary, classes, stored)
     images, undecided, decided = stored.images, stored.undecided, stored.decided
     if summary.batches_failed:  # some of their images may be classified
         failed = select(Batch.first_image, Batch.count).where(
@@ -173,21 +189,43 @@ def _update(session: Session, summary: queries.RunSummary, classes: int, stored:
     return Aggregates(classes, keys, counts, tuple(undecided), tuple(decided), tuple(stored.scored))
 
 
-def _add(session: Session, run: int, classes: int, stored: _Stored) -> None:
+def _add(session: Session, run: queries.RunSummary, classes: int, stored: _Stored) -> None:
     """Add to ``stored`` the batches of ``run`` that were scored since."""
-    columns = (Batch.id, Batch.first_image, Batch.count, Batch.scored_at)
-    scored = select(*columns).where(Batch.run_id == run, Batch.state == BatchState.SCORED)
-    done = {batch: (first, count, when) for batch, first, count, when in session.execute(scored)}
-    if stored.batches - done.keys():  # sampled again after a repair
-        stored.__init__()  # type: ignore[misc]
-    new = [batch for key, batch in done.items() if key not in stored.batches]
-    for ranges in _ranges([(first, count) for first, count, _ in new]):
-        stored.images += _count(session, run, classes, ranges)
-        stored.undecided = _merge(stored.undecided, _undecided(session, run, ranges))
-        stored.decided = _merge(stored.decided, _decided(session, run, ranges))
-    times = [TimedAmount(when, count) for _, count, when in new if when is not None]
+    new = _new_batches(session, run, stored)
+    for ranges in _ranges([(first, count) for _, first, count, _ in new]):
+        stored.images += _count(session, run.run_id, classes, ranges)
+        stored.undecided = _merge(stored.undecided, _undecided(session, run.run_id, ranges))
+        stored.decided = _merge(stored.decided, _decided(session, run.run_id, ranges))
+    times = [TimedAmount(when, count) for _, _, count, when in new if when is not None]
     stored.scored = sorted([*stored.scored, *times], key=lambda each: each.when)
-    stored.batches |= done.keys()
+    stored.batches |= {batch for batch, *_ in new}
+
+
+def _new_batches(
+    session: Session, run: queries.RunSummary, stored: _Stored
+) -> list[tuple[int, int, int, datetime | None]]:
+    """Return id, first image, count and time of the scored batches of ``run`` that are not in ``stored``.
+
+    If a batch in ``stored`` was sampled again after a repair, ``stored`` is emptied.
+    """
+    query = _SCORED.where(Batch.run_id == run.run_id)
+    if stored.scored:
+        latest = stored.scored[-1].when
+        rows = _tuples(session.execute(query.where(Batch.scored_at >= latest - _SLACK)))
+        new = [row for row in rows if row[0] not in stored.batches]
+        is_again = any(row[0] in stored.batches and row[3] is not None and row[3] > latest for row in rows)
+        if not is_again and len(stored.batches) + len(new) == run.batches_scored:
+            return new
+        if is_again:
+            stored.__init__()  # type: ignore[misc]
+    rows = _tuples(session.execute(query))
+    if stored.batches - {batch for batch, *_ in rows}:
+        stored.__init__()  # type: ignore[misc]
+    return [row for row in rows if row[0] not in stored.batches]
+
+
+def _tuples(rows: Iterable[Any]) -> list[tuple[int, int, int, datetime | None]]:
+    return [tuple(row) for row in rows]
 
 
 def _ranges(parts: Sequence[tuple[int, int]]) -> Iterator[ColumnElement[bool]]:
@@ -208,7 +246,7 @@ def _count(session: Session, run: int, classes: int, ranges: ColumnElement[bool]
 
     All outcomes come as one text, which is three times as fast as groups, since SQLite sorts to group.
     """
-    outcomes = func.aggregate_strings(cast(_outcome(session, classes), String), ",")
+    outcomes = _outcomes(session.get_bind().dialect.name, classes)
     text = session.execute(select(outcomes).where(Classification.run_id == run, ranges)).scalar()
     if not text:
         return Counter()
@@ -216,23 +254,26 @@ def _count(session: Session, run: int, classes: int, ranges: ColumnElement[bool]
     return Counter(dict(zip(keys.tolist(), counts.tolist(), strict=True)))
 
 
-def _outcome(session: Session, classes: int) -> ColumnElement[int]:
-    """Return label, predicted class, bin of the margin, tied, has a probability as digits of one number.
+@cache
+def _outcomes(dialect: str, classes: int) -> ColumnElement[str]:
+    """Return a text of the outcomes of all images, for the SQL ``dialect``.
 
-    Without a label or a class, the digit is ``classes``. Margins of 1 have a bin of their own.
+    An outcome is one number, whose digits are label, predicted class, bin of the margin, tied, has a
+    probability. Without a label or a class, the digit is ``classes``. Margins of 1 have a bin of their own.
     """
     c = Classification
     scaled = c.margin * MARGIN_BINS
-    if session.get_bind().dialect.name == "postgresql":  # a cast would round
+    if dialect == "postgresql":  # a cast would round
         scaled = func.floor(scaled)
     bins = case((c.margin >= certainty.FULL_MARGIN, MARGIN_BINS), else_=cast(scaled, Integer))
     label, predicted = func.coalesce(c.label, classes), func.coalesce(c.predicted, classes)
     tied, probable = case((c.status == "tied", 2), else_=0), case((c.probability.is_not(None), 1), else_=0)
-    return ((label * (classes + 1) + predicted) * (MARGIN_BINS + 1) + bins) * 4 + tied + probable
+    outcome = ((label * (classes + 1) + predicted) * (MARGIN_BINS + 1) + bins) * 4 + tied + probable
+    return func.aggregate_strings(cast(outcome, String), ",")
 
 
 def _undecided(session: Session, run: int, ranges: ColumnElement[bool]) -> list[queries.Classified]:
-    return _first(session, run, (ranges, Classification.predicted.is_(None)), LEAST_CERTAIN)
+    return _first(session, run, (ranges, _IS_UNDECIDED), LEAST_CERTAIN)
 
 
 def _decided(session: Session, run: int, ranges: ColumnElement[bool]) -> list[queries.Classified]:
@@ -240,22 +281,18 @@ def _decided(session: Session, run: int, ranges: ColumnElement[bool]) -> list[qu
 
     Wrong ones are looked for alone first: mostly they suffice, and the right ones need not be sorted.
     """
-    c = Classification
-    wrong = _first(session, run, (ranges, c.predicted != c.label), LEAST_CERTAIN)
+    wrong = _first(session, run, (ranges, _IS_WRONG), LEAST_CERTAIN)
     rest = LEAST_CERTAIN - len(wrong)
-    right = or_(c.predicted == c.label, and_(c.predicted.is_not(None), c.label.is_(None)))
-    return wrong + (_first(session, run, (ranges, right), rest) if rest else [])
+    return wrong + (_first(session, run, (ranges, _IS_RIGHT), rest) if rest else [])
 
 
 def _first(
     session: Session, run: int, conditions: Sequence[ColumnElement[bool]], limit: int
 ) -> list[queries.Classified]:
     # Only numbers are sorted: rows with their scores are wide.
-    c = Classification
-    order = certainty.least_certain_first()
-    numbers = select(c.image).where(c.run_id == run, *conditions).order_by(*order).limit(limit)
-    chosen = session.execute(numbers).scalars().all()
-    rows = session.execute(select(*queries.CLASSIFIED).where(c.run_id == run, c.image.in_(chosen)))
+    numbers = select(Classification.image).where(Classification.run_id == run, *conditions)
+    chosen = numbers.order_by(*_ORDER).limit(limit).correlate(None)
+    rows = session.execute(_ROWS.where(Classification.run_id == run, Classification.image.in_(chosen)))
     return sorted((queries.Classified(*row) for row in rows), key=_rank)
 
 

@@ -102,13 +102,14 @@ class RunFacts(RunResults):
     provenance: Provenance
 
 
-def read_results(session: Session, run: int, cache: AggregateCache | None = None) -> RunResults:
-    """Return the results of ``run`` in ``session`` so far; with a ``cache``, only new ones are read.
+def read_results(
+    session: Session, summary_row: queries.RunSummary, cache: AggregateCache | None = None
+) -> RunResults:
+    """Return the results of the run of ``summary_row`` in ``session`` so far.
 
-    Raises:
-        NotFound: there is no such run.
+    With a ``cache``, only new ones are read.
     """
-    summary_row = queries.run(session, run)
+    run = summary_row.run_id
     classes = queries.classes(session, run)
     if cache is None:
         known = aggregates.read(session, summary_row, len(classes))
@@ -137,7 +138,7 @@ def read(session: Session, run: int) -> RunFacts:
         NotFound: there is no such run.
         Corrupt: stored data of the run are damaged.
     """
-    results = read_results(session, run)
+    results = read_results(session, queries.run(session, run))
     classes = len(results.classes)
     return RunFacts(
         **vars(results),

@@ -90,7 +90,7 @@ def live_page(session: Session, state: PageState, caches: RunCaches, *, whole: b
         NotFound: there is no such run.
         Corrupt: stored data of the run are damaged.
     """
-    results = run_facts.read_results(session, state.run.run_id, caches.aggregates)
+    results = run_facts.read_results(session, state.run, caches.aggregates)
     finished = state.run.state in FINISHED_RUNS
     values = {**state.values, **_results_values(session, results, caches)}
     names: tuple[str, ...] = _CHANGING

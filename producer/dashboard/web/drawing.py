@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -38,5 +39,10 @@ class Drawing:
 
 def digest(*values: Any) -> str:
     """Return the SHA-256 of ``values`` and of this version of annealq."""
-    text = json.dumps([version("annealq"), *values], sort_keys=True, default=repr)
+    text = json.dumps([_version(), *values], sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def _version() -> str:
+    return version("annealq")  # reads and parses a file
