@@ -253,17 +253,7 @@ def load_samples(session: Session, batch: int) -> list[StoredReads]:
 
     A run that scores another run again uses the samples of that run.
     """
-    rows = session.execute(
-        select(
-            *(Problem.id, Problem.first_image, Problem.count, Problem.first_tile),
-            *(SampleSet.data, Embedding.tiling),
-        )
-        .join(SampleSet, SampleSet.problem_id == Problem.id)
-        .outerjoin(Embedding, Embedding.id == Problem.embedding_id)
-        .where(Problem.batch_id == _sampled_as(session, batch), Problem.state == ProblemState.ANSWERED)
-        .order_by(Problem.first_image)
-    )
-    return [StoredReads(*row) for row in rows]
+    return [StoredReads(*row) for row in session.execute(_READS, {"batch_": _sampled_as(session, batch)})]
 
 
 def load_tiling(session: Session, batch: int) -> bytes | None:
@@ -275,14 +265,28 @@ def load_tiling(session: Session, batch: int) -> bytes | None:
 
 def _sampled_as(session: Session, batch: int) -> int:
     """Return the batch that was sampled for ``batch``: itself, unless its run scores another run again."""
-    source = aliased(Batch)
-    sampled = session.execute(
-        select(source.id)
-        .join(Run, Run.rescored_from == source.run_id)
-        .join(Batch, and_(Batch.run_id == Run.id, Batch.ordinal == source.ordinal))
-        .where(Batch.id == batch)
-    ).scalar()
+    sampled = session.execute(_SAMPLED_AS, {"batch_": batch}).scalar()
     return batch if sampled is None else sampled
+
+
+# Statements of each batch, built once: building one takes longer than running it.
+_READS = (
+    select(
+        *(Problem.id, Problem.first_image, Problem.count, Problem.first_tile),
+        *(SampleSet.data, Embedding.tiling),
+    )
+    .join(SampleSet, SampleSet.problem_id == Problem.id)
+    .outerjoin(Embedding, Embedding.id == Problem.embedding_id)
+    .where(Problem.batch_id == bindparam("batch_"), Problem.state == ProblemState.ANSWERED)
+    .order_by(Problem.first_image)
+)
+_SOURCE = aliased(Batch)
+_SAMPLED_AS = (
+    select(_SOURCE.id)
+    .join(Run, Run.rescored_from == _SOURCE.run_id)
+    .join(Batch, and_(Batch.run_id == Run.id, Batch.ordinal == _SOURCE.ordinal))
+    .where(Batch.id == bindparam("batch_"))
+)
 
 
 def state_of(session: Session, batch: int) -> BatchState | None:
