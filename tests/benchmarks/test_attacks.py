@@ -19,6 +19,7 @@ import socket
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -75,6 +76,8 @@ def tabs_on_a_live_run(target: Target) -> None:
     _, page = target.exchange("GET", f"/runs/{target.live}")
     for _ in range(20):
         status, update = target.exchange("GET", f"/runs/{target.live}/parts?seen={seen(page)}")
+        if not status:
+            return
         page = update if status == 200 else page
 
 
@@ -193,11 +196,12 @@ def test_an_attack(
         while not answers.poll(0.1) and asking.is_alive():
             most = max(most, server.memory_info().rss)
         times = answers.recv()
+        answered = Counter(target.answers)  # those that the end of the server interrupts do not count
         stop.set()
         asking.join()
     name = attack.__name__.replace("_", " ")
     for path, found in times.items():
         record(f"{name}: {path} p99", percentile(found, 99), "ms", 250, at_least=False)
     record(f"{name}: memory of the API", most / 1e6, "MB", 1_000, at_least=False)
-    for status, count in sorted(target.answers.items()):
+    for status, count in sorted(answered.items()):
         record(f"{name}: attackers answered {status or 'nothing'}", count, "")
