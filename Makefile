@@ -11,8 +11,9 @@ install: .venv/installed        ## install annealq with all of its extras into .
 demo: .venv/installed           ## train a network and classify a real data set on a private stack
 	$(BIN)/annealq demo $(if $(MNIST),--mnist-train $(MNIST)/mnist_train.npz --mnist-test $(MNIST)/mnist_test.npz)
 
+# Tests wait for other processes and for time to pass: three at a time keep two processors busy.
 test: .venv/tested              ## run all quick tests
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder \
 		-m "not slow and not bench and not qpu" $(ARGS)
 
 slow: .venv/tested              ## run the tests that take minutes, and all commands in the docs

@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import insert
 
 from producer.api.keys import keys
 from producer.api.keys.keys import Scope
 from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
+from schema.tables import Network
 from tests.integration.api.conftest import npz, refused, send
-from tests.integration.conftest import Cli
-from tests.serving import client
+from tests.integration.conftest import Cli, network_row
+from tests.serving import client, serving
+
+Listed = tuple[httpx.Client, list[int]]
 
 
 @pytest.fixture
 def runs(http: httpx.Client, network: ChosenNetwork) -> list[int]:
+    return five_runs(http)
+
+
+@pytest.fixture(scope="module")
+def listed(shared_database_url: str) -> Iterator[Listed]:
+    """A client and the same runs, once for the tests that only read."""
+    database = Database(shared_database_url)
+    with database.transaction() as session:
+        session.execute(insert(Network).values(network_row()))
+    database.dispose()
+    with serving(shared_database_url) as address, client(address) as http:
+        yield http, five_runs(http)
+
+
+def five_runs(http: httpx.Client) -> list[int]:
     """Five runs of different names, priorities, solvers and tags; the first is cancelled."""
     made = []
     for k in range(5):
@@ -60,11 +80,13 @@ def numbers(http: httpx.Client, query: str) -> list[int]:
         ("until=2026-01-01T00:00:00%2B02:00", []),
     ],
 )
-def test_filters_orders_and_pages(http: httpx.Client, runs: list[int], query: str, wanted: list[int]) -> None:
+def test_filters_orders_and_pages(listed: Listed, query: str, wanted: list[int]) -> None:
+    http, runs = listed
     assert numbers(http, query) == [runs[k] for k in wanted]
 
 
-def test_times_are_limits_of_the_list(http: httpx.Client, runs: list[int]) -> None:
+def test_times_are_limits_of_the_list(listed: Listed) -> None:
+    http, runs = listed
     created = datetime.fromisoformat(http.get(f"/v1/runs/{runs[2]}").json()["created_at"])
     later = (created + timedelta(microseconds=1)).astimezone(UTC).isoformat()
     assert [run["run_id"] for run in http.get("/v1/runs", params={"since": later}).json()["runs"]] == [
@@ -74,7 +96,8 @@ def test_times_are_limits_of_the_list(http: httpx.Client, runs: list[int]) -> No
 
 
 @pytest.mark.parametrize("order", ["newest", "oldest", "name", "priority", "images"])
-def test_pages_lead_back(http: httpx.Client, runs: list[int], order: str) -> None:
+def test_pages_lead_back(listed: Listed, order: str) -> None:
+    http, _ = listed
     pages = [http.get(f"/v1/runs?limit=2&order={order}")]
     while "next" in pages[-1].links:
         pages.append(http.get(pages[-1].links["next"]["url"]))
@@ -86,7 +109,8 @@ def test_pages_lead_back(http: httpx.Client, runs: list[int], order: str) -> Non
     assert http.get(back[0].links["first"]["url"]).json()["runs"] == pages[0].json()["runs"]
 
 
-def test_fields_are_those_that_are_wanted(http: httpx.Client, runs: list[int]) -> None:
+def test_fields_are_those_that_are_wanted(listed: Listed) -> None:
+    http, runs = listed
     [first, *_] = http.get("/v1/runs?fields=state,tags").json()["runs"]
     assert first == {"run_id": runs[4], "state": "queued", "tags": []}
     for wrong in (

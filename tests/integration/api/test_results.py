@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import insert
 
 from producer.networks.chosen import ChosenNetwork
+from schema.database import Database
 from schema.messages import Message, Task
+from schema.settings.worker import WorkerSettings
+from schema.tables import Network
 from tests.integration.api.conftest import npz, refused, send
-from tests.integration.conftest import some_images, work_off
+from tests.integration.conftest import Outbox, some_images, work_off, working_network
+from tests.serving import client, serving
 from worker.context import Context
 
 Row = dict[str, Any]
@@ -19,6 +24,21 @@ Row = dict[str, Any]
 
 @pytest.fixture
 def run(http: httpx.Client, context: Context, working: ChosenNetwork) -> int:
+    return finished_run(http, context)
+
+
+@pytest.fixture(scope="module")
+def finished(shared_database_url: str) -> Iterator[tuple[httpx.Client, int]]:
+    """A client and the same run, once for the tests that only read."""
+    database = Database(shared_database_url)
+    with database.transaction() as session:
+        session.execute(insert(Network).values(working_network()))
+    with serving(shared_database_url) as address, client(address) as http:
+        yield http, finished_run(http, Context(database, WorkerSettings(max_attempts=1), Outbox()))
+    database.dispose()
+
+
+def finished_run(http: httpx.Client, context: Context) -> int:
     """Return a run of 30 images that is done."""
     made: int = send(http, npz(30), reads=5, batch_size=10).json()["run_id"]
     work_off(context, Message(Task.DISPATCH))
@@ -50,8 +70,9 @@ def read(http: httpx.Client, run: int, query: str) -> list[Row]:
     ],
 )
 def test_results_are_filtered_page_by_page(
-    http: httpx.Client, run: int, query: str, is_wanted: Callable[[Row], bool]
+    finished: tuple[httpx.Client, int], query: str, is_wanted: Callable[[Row], bool]
 ) -> None:
+    http, run = finished
     every = read(http, run, "limit=30")
     assert len(every) == 30
     assert read(http, run, f"{query}&limit=4") == [row for row in every if is_wanted(row)]
@@ -59,7 +80,8 @@ def test_results_are_filtered_page_by_page(
     assert len(text.splitlines()) - 1 == len([row for row in every if is_wanted(row)])
 
 
-def test_filters_that_cannot_be_used(http: httpx.Client, run: int) -> None:
+def test_filters_that_cannot_be_used(finished: tuple[httpx.Client, int]) -> None:
+    http, run = finished
     for wrong in ("wrong=maybe", "status=lost", "predicted=-1", "margin_below=2", "colour=red"):
         refused(http.get(f"/v1/runs/{run}/results?{wrong}"), 422)
 
