@@ -27,6 +27,13 @@ def http(address: str) -> Iterator[httpx.Client]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def shared_http(shared_database_url: str) -> Iterator[httpx.Client]:
+    """Return a client with this machine's token, one for all tests of a module that only read."""
+    with serving(shared_database_url) as found, client(found) as opened:
+        yield opened
+
+
 def npz(count: int = 30, *, seed: int = 0) -> bytes:
     """Return labelled images of 8 x 8 pixels as a file."""
     images = some_images(count, seed=seed)

@@ -13,9 +13,9 @@ from producer.api.keys.keys import Scope
 from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
 from schema.messages import Message, Task
-from schema.tables import Event, Spending
+from schema.tables import Event, Network, Spending
 from tests.integration.api.conftest import npz, refused, send
-from tests.integration.conftest import START, work_off
+from tests.integration.conftest import START, network_row, work_off
 from tests.serving import client
 from worker.context import Context
 
@@ -77,6 +77,16 @@ def test_a_run_that_waits_for_its_window_continues_when_the_window_is_removed(
     assert http.patch(path, json={"window": None}).json()["state"] == "queued"
 
 
+@pytest.fixture(scope="module")
+def tagged(shared_database_url: str, shared_http: httpx.Client) -> str:
+    """Return the path of a run with a tag, for the tests that do not change it."""
+    database = Database(shared_database_url)
+    with database.transaction() as session:
+        session.execute(insert(Network).values(network_row()))
+    database.dispose()
+    return f"/v1/runs/{send(shared_http, tags='a').json()['run_id']}"
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -92,12 +102,11 @@ def test_a_run_that_waits_for_its_window_continues_when_the_window_is_removed(
     ],
 )
 def test_a_change_that_cannot_be_made_changes_nothing(
-    http: httpx.Client, network: ChosenNetwork, body: dict[str, Any], status: int
+    shared_http: httpx.Client, tagged: str, body: dict[str, Any], status: int
 ) -> None:
-    path = f"/v1/runs/{send(http, tags='a').json()['run_id']}"
-    before = http.get(path).json()
-    refused(http.patch(path, json={"name": "new", **body}), status)
-    assert http.get(path).json() == before
+    before = shared_http.get(tagged).json()
+    refused(shared_http.patch(tagged, json={"name": "new", **body}), status)
+    assert shared_http.get(tagged).json() == before
 
 
 def test_only_administrators_change_budgets(address: str, database: Database, network: ChosenNetwork) -> None:

@@ -158,8 +158,8 @@ HUGE = 10**30
         *(f"/runs/{HUGE}", f"/runs/{HUGE}/images/0", f"/embeddings/{HUGE}.png", f"/runs/1/images/{HUGE}"),
     ],
 )
-def test_what_is_not_there_is_said(http: httpx.Client, path: str) -> None:
-    page = http.get(path, headers={"Accept": "text/html"})
+def test_what_is_not_there_is_said(shared_http: httpx.Client, path: str) -> None:
+    page = shared_http.get(path, headers={"Accept": "text/html"})
     assert page.status_code == 404
     assert "<h1>" in page.text
 

@@ -91,10 +91,10 @@ def test_weights_are_imported_once(http: httpx.Client) -> None:
     ],
 )
 def test_a_network_that_cannot_be_added(
-    http: httpx.Client, data: dict[str, str], files: dict[str, bytes], named: str
+    shared_http: httpx.Client, data: dict[str, str], files: dict[str, bytes], named: str
 ) -> None:
-    assert named in refused(add(http, data, **files), 422)
-    assert http.get("/v1/networks").json()["networks"] == []
+    assert named in refused(add(shared_http, data, **files), 422)
+    assert shared_http.get("/v1/networks").json()["networks"] == []
 
 
 def test_only_administrators_add_networks(address: str, http: httpx.Client, database: Database) -> None:

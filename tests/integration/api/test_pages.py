@@ -75,26 +75,26 @@ def page_of(address: str, cli: Cli) -> Callable[..., httpx.Response]:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_pages_of_an_empty_home_say_what_to_do(http: httpx.Client, path: str) -> None:
-    page = http.get(path)
+def test_pages_of_an_empty_home_say_what_to_do(shared_http: httpx.Client, path: str) -> None:
+    page = shared_http.get(path)
     assert page.status_code == 200
     assert page.text.count("<h1>") == 1
 
 
 @pytest.mark.parametrize("host", ["a[b", "[", "a:b:c", "", "x" * 300, "é"])
 @pytest.mark.parametrize("path", ["/", "/runs/1", "/nothing"])
-def test_odd_hosts_are_no_failures_of_the_server(http: httpx.Client, host: str, path: str) -> None:
+def test_odd_hosts_are_no_failures_of_the_server(shared_http: httpx.Client, host: str, path: str) -> None:
     headers = [(b"host", host.encode("latin-1")), (b"origin", b"http://["), (b"accept", b"text/html")]
-    assert http.get(path, headers=headers).status_code < 500
+    assert shared_http.get(path, headers=headers).status_code < 500
 
 
 @pytest.mark.parametrize("value", ["1" * 400, "9223372036854775808", "-1", "1.5", "nan", "%00", "٣"])
-def test_odd_numbers_are_no_failures_of_the_server(http: httpx.Client, value: str) -> None:
+def test_odd_numbers_are_no_failures_of_the_server(shared_http: httpx.Client, value: str) -> None:
     for path in (
         *(f"/runs/{value}", f"/runs/{value}/parts", f"/runs/{value}/results.csv", f"/?following={value}"),
         *(f"/?preceding={value}", f"/deliveries?before={value}", f"/compare?first={value}&second={value}"),
     ):
-        assert http.get(path).status_code < 500, path
+        assert shared_http.get(path).status_code < 500, path
 
 
 def test_images_are_submitted_once(http: httpx.Client, working: ChosenNetwork, database: Database) -> None:

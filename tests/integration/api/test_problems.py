@@ -29,13 +29,13 @@ REQUESTS: list[tuple[str, str, dict[str, Any], int, str]] = [
 
 @pytest.mark.parametrize(("method", "path", "content", "status", "code"), REQUESTS)
 def test_each_error_is_a_problem_with_a_code_and_its_path(
-    http: httpx.Client, method: str, path: str, content: dict[str, Any], status: int, code: str
+    shared_http: httpx.Client, method: str, path: str, content: dict[str, Any], status: int, code: str
 ) -> None:
-    answer = http.request(method, path, **content)
+    answer = shared_http.request(method, path, **content)
     refused(answer, status)
     problem = answer.json()
     assert (problem["code"], problem["instance"]) == (code, path.partition("?")[0])
-    assert http.get(problem["type"]).json() == {
+    assert shared_http.get(problem["type"]).json() == {
         "type": problem["type"],
         "code": code,
         "title": problem["title"],

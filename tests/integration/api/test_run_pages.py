@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 from sqlalchemy import insert, select, update
 
+from producer.networks.choose import choose_network
 from producer.networks.chosen import ChosenNetwork
 from producer.runs import queries
 from producer.runs.enqueue import RunOptions, enqueue_run
@@ -18,8 +19,8 @@ from schema.database import Database
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, RunState
-from schema.tables import Batch, BatchImages, Run, RunTag
-from tests.integration.conftest import some_images, work_off
+from schema.tables import Batch, BatchImages, Network, Run, RunTag
+from tests.integration.conftest import network_row, some_images, work_off
 from worker.context import Context
 
 Enqueue = Callable[..., int]
@@ -27,12 +28,16 @@ Enqueue = Callable[..., int]
 
 @pytest.fixture
 def enqueue(database: Database, working: ChosenNetwork) -> Enqueue:
+    return enqueueing(database, working)
+
+
+def enqueueing(database: Database, network: ChosenNetwork) -> Enqueue:
     """Return a function that enqueues a run of a few images."""
 
     def enqueue(count: int = 25, name: str | None = None, *, labelled: bool = True, seed: int = 0) -> int:
         images = some_images(count, seed=seed, labelled=labelled)
         options = RunOptions(batch_size=10)
-        run = enqueue_run(database, images, working, Solver.LOCAL, Parameters(reads=20), options).id
+        run = enqueue_run(database, images, network, Solver.LOCAL, Parameters(reads=20), options).id
         if name is not None:
             with database.transaction() as session:
                 session.execute(update(Run).where(Run.id == run).values(name=name))
@@ -229,6 +234,21 @@ def test_images_without_labels_are_neither_right_nor_wrong(
 
 @pytest.fixture
 def some_runs(enqueue: Enqueue, database: Database) -> list[int]:
+    return four_runs(enqueue, database)
+
+
+@pytest.fixture(scope="module")
+def shared_runs(shared_database_url: str) -> Iterator[tuple[Database, list[int]]]:
+    """The same, once for the tests that only read."""
+    database = Database(shared_database_url)
+    with database.transaction() as session:
+        session.execute(insert(Network).values(network_row()))
+        network = choose_network(session, "digits", 8, 8)
+    yield database, four_runs(enqueueing(database, network), database)
+    database.dispose()
+
+
+def four_runs(enqueue: Enqueue, database: Database) -> list[int]:
     runs = [enqueue(3, name, seed=k) for k, name in enumerate(("beta 1", "alpha", "gamma", "beta 2"))]
     with database.transaction() as session:
         session.execute(update(Run).where(Run.id == runs[1]).values(solver=Solver.EXACT, priority=5))
@@ -256,17 +276,24 @@ def some_runs(enqueue: Enqueue, database: Database) -> list[int]:
         (f"following={10**30}", [3, 2, 1, 0]),
     ],
 )
-def test_runs_are_found(http: httpx.Client, some_runs: list[int], query: str, expected: list[int]) -> None:
-    assert listed(http.get(f"/?{query}").text) == [some_runs[k] for k in expected]
+def test_runs_are_found(
+    shared_http: httpx.Client,
+    shared_runs: tuple[Database, list[int]],
+    query: str,
+    expected: list[int],
+) -> None:
+    _, runs = shared_runs
+    assert listed(shared_http.get(f"/?{query}").text) == [runs[k] for k in expected]
 
 
 @pytest.mark.parametrize("order", list(queries.RunOrder))
 def test_runs_are_paged_in_both_directions(
-    database: Database, some_runs: list[int], order: queries.RunOrder
+    shared_runs: tuple[Database, list[int]], order: queries.RunOrder
 ) -> None:
+    database, runs = shared_runs
     with database.reading() as session:
         whole = [run.run_id for run in queries.runs(session, order=order)]
-        assert sorted(whole) == some_runs
+        assert sorted(whole) == runs
         for k, run in enumerate(whole):
             after = queries.runs(session, 2, order=order, following=run)
             before = queries.runs(session, 2, order=order, preceding=run)
