@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -330,13 +330,20 @@ def test_a_solver_that_is_offline_parks_its_batches_and_one_asks(
         rows = session.execute(select(Batch.state, Batch.attempts).where(Batch.run_id == run)).all()
         assert {tuple(one) for one in rows} == {(BatchState.PENDING, 0)}
     emulator.break_down(online=["tiny"])
+    probes_due_at = next_probe_at(context)
     probes = wait_until(lambda: chosen(context))
     assert len(probes) == 1
-    assert not chosen(context)  # one asks, the others wait
+    assert next_probe_at(context) > probes_due_at  # one asks, the others wait
     work_off(context, Message(Task.SAMPLE_BATCH, probes[0]))
     with context.database.reading() as session:
         assert session.execute(select(Breaker.solver)).first() is None
     finish(context, run)
+
+
+def next_probe_at(context: Context) -> datetime:
+    """Return when the next batch may ask the only solver that has failed."""
+    with context.database.reading() as session:
+        return session.execute(select(Breaker.retry_at)).scalar_one()
 
 
 def chosen(context: Context) -> list[int]:

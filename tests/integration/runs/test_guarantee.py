@@ -42,7 +42,7 @@ def labelled(context: Context, network: ChosenNetwork, count: int, seed: int) ->
 def calibration(context: Context, working: ChosenNetwork) -> int:
     images = labelled(context, working, IMAGES, seed=3)
     made = enqueue_calibration(context.database, images, working, Solver.LOCAL, GRID).id
-    work_off(context, Message(Task.DISPATCH))
+    work_off(context, Message(Task.PLAN_CALIBRATION, made))
     return made
 
 
