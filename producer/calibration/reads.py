@@ -179,7 +179,7 @@ def _most_problems(plan: _ListedPlan, job: _PricedRun, limit: float) -> list[int
 
 def _share(problems: int, job: _PricedRun) -> float:
     """Return the share of the images of ``job`` that fill that many ``problems``, never more."""
-    scale = 10**_DIGITS
+    scale = 10.0**_DIGITS
     exact = min(problems * job.tiles / job.images, 1.0)
     return max(math.floor(exact * scale) / scale, 1 / scale)
 
