@@ -92,6 +92,8 @@ def costs_text(costs: Mapping[str, Any]) -> RenderableType:
         "QPU time",
         f"{_time(costs['qpu_us'])}, {costs['qpu_us_per_image']:,.1f} us an image will be charged",
     )
+    if later_us := costs.get("later_qpu_us"):
+        table.add_row("", f"and at most {_time(later_us)} more by later rounds of reads")
     return Group(table, comparison_table(costs["qpus"], "the QPUs of the service, for this run"))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import math
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from schema.errors import Refused
@@ -57,7 +58,19 @@ def estimate_dry_run(
         qpu_us=qpu_us,
         qpu_us_per_image=qpu_us / request.images if request.images else None,
         qpus=[asdict(each) for each in compared] if request.images else [],
+        later_qpu_us=_later_us(context, main, request) if request.images else 0,
     )
+
+
+def _later_us(context: Context, setup: SolverSetup, request: DryRunRequest) -> int:
+    """Estimate what the later rounds of reads are charged at most, in full problems, microseconds."""
+    total = 0
+    for wanted in request.parameters.rounds or ():
+        most = max(math.floor(wanted.share * request.images), 1)
+        parameters = replace(request.parameters, reads=wanted.reads, rounds=None)
+        total += -(-most // setup.program.tiles) * setup.estimate_us(parameters, setup.program.tiles)
+    with context.database.reading() as session:
+        return round(charge_ratio(session, setup.qpu.graph.graph_id) * total)
 
 
 def _qpu_us(context: Context, setup: SolverSetup, request: DryRunRequest, counts: dict[int, int]) -> int:

@@ -40,8 +40,9 @@ class DryRunPlan:
         search_s: duration of its search, in this or an earlier run.
         chain_strength: in units of the model.
         scale: factor of h and J.
-        problems: of the whole run.
-        qpu_us: estimated charge of all problems.
+        problems: of the whole run, in its first round of reads.
+        qpu_us: estimated charge of all of these.
+        later_qpu_us: of later rounds of reads, at most; it is not among ``qpu_us``.
         qpu_us_per_image: the same for each image, None without images.
         qpus: the QPUs of the service compared; see `worker.qpus.comparison.ComparedQpu`.
     """
@@ -61,6 +62,7 @@ class DryRunPlan:
     qpu_us: int
     qpu_us_per_image: float | None
     qpus: list[dict[str, Any]] = field(default_factory=list)
+    later_qpu_us: int = 0
 
 
 def load(session: Session, preparation: int) -> DryRunRequest:

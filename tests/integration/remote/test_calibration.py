@@ -15,6 +15,7 @@ from producer.calibration import queries
 from producer.calibration.enqueue import enqueue_calibration
 from producer.calibration.grid import ParameterGrid
 from producer.networks.chosen import ChosenNetwork
+from producer.reports import solver as reports_solver
 from producer.reports.calibration import calibration_text
 from producer.reports.progress import watch_calibration
 from producer.runs import dry_runs
@@ -23,7 +24,7 @@ from producer.runs.dry_runs import enqueue_dry_run
 from producer.runs.rescore import enqueue_rescored, hinted_batches
 from schema.errors import AnnealqError, ParameterError
 from schema.messages import Message, Task
-from schema.parameters import Parameters, Solver, Unembedding, Visible
+from schema.parameters import Parameters, Round, Solver, Unembedding, Visible
 from schema.settings import load as load_settings
 from schema.settings.worker import WorkerSettings
 from schema.states import CalibrationState, PausedBy, PlanState, RunState
@@ -238,4 +239,23 @@ def test_a_dry_run_without_a_named_qpu_prices_a_full_problem(
         made = dry_runs.get(session, dry_run)
     assert (made.error, made.plan["tiles"], made.plan["problems"]) == (None, 2, 1)
     assert made.plan["qpu_us"] > 0
+    assert made.plan["later_qpu_us"] == 0
+    context.solvers.disconnect(Solver.EMULATOR, parameters)
+
+
+def test_a_dry_run_counts_later_rounds_of_reads_at_most(context: Context, working: ChosenNetwork) -> None:
+    """Half of 8 images, 20 more reads each: two problems of two images, as dear as two of the first four."""
+    parameters = Parameters(reads=20, rounds=(Round(20, 1.0, 0.5),), tiles=2, visible=Visible.FOLDED)
+    dry_run = enqueue_dry_run(
+        context.database, working.id, Solver.EMULATOR, parameters, images=8, batch_size=8
+    )
+    plan_dry_run(context, dry_run)
+    with context.database.reading() as session:
+        made = dry_runs.get(session, dry_run)
+    assert made.error is None
+    assert made.plan["later_qpu_us"] == pytest.approx(made.plan["qpu_us"] / 2, rel=0.01)
+    costs = reports_solver.costs(made, "some", parameters, 8) | {"qpus": []}
+    console = Console(file=io.StringIO(), width=100)
+    console.print(reports_solver.costs_text(costs))
+    assert "more by later rounds of reads" in console.file.getvalue()  # type: ignore[attr-defined]
     context.solvers.disconnect(Solver.EMULATOR, parameters)
