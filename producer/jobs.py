@@ -14,6 +14,8 @@ from producer.calibration.enqueue import CalibrationChoice, enqueue_calibration
 from producer.calibration.grid import ParameterGrid
 from producer.context import AppContext
 from producer.enqueued import Enqueued
+from producer.forecasts import workload
+from producer.forecasts.promise import Promise, make_promise, promise_of
 from producer.images.imageset import ImageSet
 from producer.networks.choose import get_or_install_network
 from producer.networks.chosen import ChosenNetwork
@@ -69,11 +71,19 @@ def submit(
         network = get_or_install_network(app.database, images, request.network)
     else:
         network = choose_network(images, request.network)
-    completed = complete_parameters(app.database, request, network.id, network.name, len(images.images), key)
+    if request.target is None:
+        completed = complete_parameters(
+            app.database, request, network.id, network.name, len(images.images), key
+        )
+        promise = None
+    else:
+        made = choose_for_target(app.database, request, network, images, key)
+        found = enqueue.find_calibration(app.database, made.calibration)
+        completed, promise = CompletedParameters(made.parameters, found), made.stored
     parameters, calibration = completed.parameters, completed.calibration
     calibrated_by = None if calibration is None else calibration.id
     options = request.options(_now(app.database, request), key, calibrated_by)
-    options = replace(options, reads_reason=completed.reads_reason)
+    options = replace(options, reads_reason=completed.reads_reason, promise=promise)
     if key is not None and submission is None:
         submission = {"request": request.besides_content()}
     options = replace(options, submission=submission)
@@ -161,6 +171,24 @@ def _choose_reads(
         text = f"{count_text(number, 'read')}, by {source}; an earlier version made it and compared no rounds"
         return reads.ChosenReads(number, (), f"{text}: `{command}`")
     return reads.choose_reads(calibration.plans, images, parameters.tiles, source, charged=solver.is_remote)
+
+
+def choose_for_target(
+    database: Database, request: RunRequest, network: ChosenNetwork, images: ImageSet, key: str | None = None
+) -> Promise:
+    """Return the setting for the target of ``request``, and what is promised of it.
+
+    A run of ``database`` that exists under ``key`` has its own.
+
+    Raises:
+        ParameterError: as `make_promise` says.
+    """
+    with database.reading() as session:
+        earlier = None if key is None else promise_of(session, key)
+        if earlier is not None:
+            return earlier
+        waits_s = workload.seconds_ahead(session, request.solver, request.priority)
+        return make_promise(session, request, network, len(images.images), waits_s, database.now(session))
 
 
 def submit_dry_run(

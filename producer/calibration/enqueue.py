@@ -184,6 +184,12 @@ def choose_calibration(
     return newest_calibration(session, network, solver, asked.get("visible"), asked.get("qpu"))
 
 
+def find_calibration(database: Database, calibration: int) -> CalibrationChoice | None:
+    """Return the finished ``calibration`` of ``database``, as a run uses it."""
+    with database.reading() as session:
+        return _chosen(session.get(Calibration, calibration))
+
+
 def refuse_shared_images(images: ImageSet, test: ImageSet) -> None:
     """Raise ImageError if one of ``images``, to calibrate with, is also in ``test``."""
     shared = image_digests.shared_images(

@@ -26,6 +26,8 @@ class SubmitOptions(TypedDict, total=False):
     webhook: Mapping[str, str] | None  # url, and a secret that signs its messages
     batch_size: int | None
     calibration: bool | None  # take what is not given from the newest calibration
+    target: float | None  # accuracy that the run must reach: settings are chosen from calibrations
+    prices: Sequence[str] | None  # of a minute of QPU time: "30", or of one QPU: "NAME=45"
 
     # Which images, and how they are read.
     uri: str | None  # a file below the server's folders, instead of images

@@ -46,7 +46,7 @@ def plan(
     Example: `annealq plan --since 22:00`.
     """
     from producer.context import database
-    from producer.planning import workload
+    from producer.forecasts import workload
     from producer.planning.forecast import forecast
     from producer.reports import forecast as reports_forecast
     from producer.reports.terminal import page, print_json

@@ -11,38 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from schema.calendar.run_hours import RunHours
+from producer.forecasts.workload import WaitingRun
 from schema.states import PausedBy
 
 DAY = timedelta(days=1)
 _NOT_AUTOMATIC = (PausedBy.HAND, PausedBy.BUDGET, PausedBy.DEADLINE)
 _LEAST_S = 1e-6
-
-
-@dataclass(frozen=True)
-class WaitingRun:
-    """A run that is not finished, and its remaining work. None: unknown.
-
-    Attributes:
-        images: images that are not submitted yet.
-        problems, qpu_us: problems and QPU time in microseconds that they need; 0 without qubits.
-        seconds: time that they occupy the solver.
-        budget_us: QPU time that the run may still be charged, microseconds; None: no limit.
-        basis: source of these estimates, for display.
-    """
-
-    run_id: int
-    name: str
-    solver: str
-    priority: int
-    paused_by: PausedBy | None
-    hours: RunHours
-    images: int
-    problems: int | None
-    qpu_us: int | None
-    seconds: float | None
-    budget_us: float | None
-    basis: str
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
+from producer.forecasts.workload import RunActivity
 from producer.planning.forecast import Forecast, WindowPlan
-from producer.planning.workload import RunActivity
 from producer.reports.solver import comparison_table
 from producer.reports.terminal import new_table
 from schema.calendar.run_hours import format_time

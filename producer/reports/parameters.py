@@ -1,12 +1,24 @@
-"""Parameters of a run, and the controls of its accuracy, as text."""
+"""Parameters of a run, the controls of its accuracy, and what was promised of them, as text."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, tzinfo
 from typing import Any
 
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from producer.forecasts.target import percent
+from producer.reports.terminal import new_table
 from schema.parameters import Rule
-from schema.quantities import count_text
+from schema.quantities import count_text, number_text
+
+_PARTS = {"accuracy": "the accuracy", "budget": "the QPU time", "time": "the deadline"}
+_BAR = 20  # characters of the longest bar
+_COLUMNS = ("accuracy", "at least", "QPU s", "", "price", "finished", "QPU", "visible", "reads", "rule")
+_FIRST_OUT = ("rule", "visible", "", "QPU", "finished")
 
 
 def consensus_text(parameters: Mapping[str, Any]) -> str:
@@ -42,3 +54,75 @@ def controls_text(controls: Mapping[str, Any] | None) -> str | None:
         f"{network['accuracy']:.2%} by the network itself ({count_text(network['images'], 'image')}), "
         f"{bits['accuracy']:.0%} by random bits ({bits['images']:,})"
     )
+
+
+def front_text(promise: Mapping[str, Any], zone: tzinfo | None = None) -> RenderableType:
+    """Return the Pareto front of ``promise`` as a table with bars, and the choice from it.
+
+    Times are in ``zone``, by default this machine's.
+    """
+    return Group(_front(promise["front"], zone), Text(promise_text(promise)))
+
+
+def promise_text(promise: Mapping[str, Any]) -> str:
+    """Return what was promised, in a sentence."""
+    qpu = "" if promise["qpu"] is None else f", {number_text(promise['qpu_us'] / 1e6)} s of QPU time"
+    price = "" if promise["price"] is None else f" for {number_text(promise['price'])}"
+    return (
+        f"target {percent(promise['target'])}: at least {percent(promise['least_accuracy'], down=True)} with "
+        f"{promise['confidence']:.0%} probability, {percent(promise['accuracy'])} expected{qpu}{price} "
+        f"(calibration {promise['calibration']}, "
+        f"{count_text(promise['validation_images'], 'validation image')})"
+    )
+
+
+def outcome_text(outcome: Mapping[str, Any] | None) -> str:
+    """Return whether a run kept its promise by its ``outcome``, and which parts of it were broken."""
+    if outcome is None:
+        return "the run has not finished"
+    if outcome["kept"] is None:
+        return "accuracy unknown: the images have no labels"
+    broken = [text for name, text in _PARTS.items() if outcome[name] is False]
+    return f"not kept: {', '.join(broken)}" if broken else "kept"
+
+
+def rounds_text(rounds: Sequence[Sequence[float]]) -> str:
+    """Return ``rounds`` of reads as they are planned: `10, then 50 for 3%`."""
+    first, *later = rounds
+    return "".join([f"{first[0]:,.0f}", *(f", then {reads:,.0f} for {share:.1%}" for reads, share in later)])
+
+
+def _front(front: Sequence[Mapping[str, Any]], zone: tzinfo | None) -> Table:
+    """Return the table of ``front``, without columns in which nothing would stand."""
+    empty = {"price"} if all(row["price"] is None for row in front) else set()
+    if all(row["qpu"] is None for row in front):
+        empty |= {"QPU", "QPU s", ""}
+    columns = [name for name in _COLUMNS if name not in empty]
+    table = new_table(
+        *columns,
+        right=("accuracy", "at least", "QPU s", "price"),
+        title="what other accuracies take, the chosen one marked *",
+        first_out=[name for name in _FIRST_OUT if name in columns],
+    )
+    most_us = max(row["qpu_us"] for row in front)
+    for row in front:
+        cells = _cells(row, most_us, zone)
+        table.add_row(*(cells[name] for name in columns))
+    return table
+
+
+def _cells(row: Mapping[str, Any], most_us: float, zone: tzinfo | None) -> dict[str, str]:
+    ends = row["finishes_at"]
+    when = "never" if ends is None else f"{datetime.fromisoformat(ends).astimezone(zone):%a %H:%M}"
+    return {
+        "accuracy": f"{'* ' if row['chosen'] else ''}{row['accuracy']:.2%}",
+        "at least": f"{row['least_accuracy']:.2%}",
+        "QPU s": number_text(row["qpu_us"] / 1e6),
+        "": "█" * max(round(_BAR * row["qpu_us"] / most_us), 1) if most_us else "",
+        "price": "" if row["price"] is None else number_text(row["price"]),
+        "finished": when,
+        "QPU": row["qpu"] or "",
+        "visible": row["visible"],
+        "reads": rounds_text(row["rounds"]),
+        "rule": row["rule"],
+    }

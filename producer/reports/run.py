@@ -20,7 +20,13 @@ from producer.progress.stages import waits_of
 from producer.reports import solver
 from producer.reports.certainty import Certainty
 from producer.reports.certainty import read as read_certainty
-from producer.reports.parameters import consensus_text, controls_text, parameters_text
+from producer.reports.parameters import (
+    consensus_text,
+    controls_text,
+    outcome_text,
+    parameters_text,
+    promise_text,
+)
 from producer.reports.terminal import FirstThatFits, new_grid, new_table
 from producer.runs import qpus, queries
 from producer.runs.summary import (
@@ -28,6 +34,7 @@ from producer.runs.summary import (
     accuracy_note,
     confusion_table,
     mean_scores,
+    promise_values,
     scored_classes,
 )
 from schema.calendar.run_hours import RunHours, format_time
@@ -53,6 +60,7 @@ def run_text(
     certainty = read_certainty(session, run_id, run.statistics)
     now = now or datetime.now(UTC)
     figures = _figures(run, counts, certainty, now, waits_of(session, run_id, now))
+    _add_promise(figures, promise_values(session, run, counts))
     if tags := queries.tags(session, [run_id]).get(run_id):
         figures.add_row("tags", ", ".join(tags))
     parts: list[RenderableType] = [figures]
@@ -77,6 +85,12 @@ def run_text(
     if any(action.why or action.state != RunState.QUEUED for action in done):  # more than the enqueuing
         parts.append(_actions(done))
     return Group(*parts)
+
+
+def _add_promise(table: Table, promise: dict[str, Any] | None) -> None:
+    if promise is not None:
+        table.add_row("promise", promise_text(promise))
+        table.add_row("outcome", outcome_text(promise["outcome"]))
 
 
 def _actions(done: Sequence[history.UserAction]) -> Table:

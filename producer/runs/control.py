@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
@@ -20,26 +20,10 @@ from schema.errors import ParameterError, StaleState
 from schema.parameters import Parameters, Solver
 from schema.states import FINISHED_RUNS, LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Problem, Run, RunTag
-from schema.tables.costs import IN_FLIGHT, charged_us, in_flight_us, round_charge
 
 _HOURS = (Run.window, Run.opened_until, Run.deadline_at)
 _CHANGED_LATE = ("name", "tags")  # of finished runs, too
 _TRIES = 5  # a worker may change the state between our read and our update
-
-
-@dataclass(frozen=True)
-class RunSpending:
-    """QPU time that a run has used so far, and its problems in flight.
-
-    Attributes:
-        charged_us: microseconds charged for answered problems and for duplicates.
-        in_flight: number of problems submitted and not answered.
-        in_flight_us: microseconds that those are charged unless they can be cancelled.
-    """
-
-    charged_us: float
-    in_flight: int
-    in_flight_us: int
 
 
 def pause(database: Database, run: int, reason: str = "by hand", *, again: bool = False) -> None:
@@ -64,7 +48,7 @@ def pause(database: Database, run: int, reason: str = "by hand", *, again: bool 
     _move(database, run, RunState.PAUSED, LIVE_RUNS, "paused", again=again, **values)
 
 
-def cancel(database: Database, run: int, *, again: bool = False) -> RunSpending:
+def cancel(database: Database, run: int, *, again: bool = False) -> queries.RunSpending:
     """Cancel ``run`` in ``database`` for good; scored images stay. Workers cancel its problems in flight.
 
     With ``again`` it may be cancelled already.
@@ -78,7 +62,7 @@ def cancel(database: Database, run: int, *, again: bool = False) -> RunSpending:
     sources = (*LIVE_RUNS, RunState.PAUSED)
     _move(database, run, RunState.CANCELLED, sources, "cancelled", again=again, **RESUMED)
     with database.reading() as session:
-        return spending_of_run(session, run)
+        return queries.spending_of_run(session, run)
 
 
 def resume(
@@ -215,7 +199,7 @@ def _new_values(
 
 
 def _new_budget(session: Session, run: int, budget_us: int | None) -> int | None:
-    spending = spending_of_run(session, run)
+    spending = queries.spending_of_run(session, run)
     spent_us = spending.charged_us + spending.in_flight_us
     if budget_us is not None and budget_us < spent_us:
         raise ParameterError(
@@ -244,21 +228,6 @@ def _new_hours(run: queries.RunSummary, changes: Mapping[str, Any], now: datetim
             f"the deadline {format_time(deadline_at)} has passed: it is {format_time(now)}", "deadline"
         )
     return {"window": None if windows is None else windows.to_dict(), "deadline_at": deadline_at}
-
-
-def spending_of_run(session: Session, run: int) -> RunSpending:
-    """Return the QPU time that ``run`` has used so far, as read by ``session``."""
-    row = session.execute(
-        select(
-            func.coalesce(func.sum(charged_us()), 0),
-            func.count().filter(Problem.state.in_(IN_FLIGHT)),
-            func.coalesce(func.sum(in_flight_us()), 0),
-        )
-        .join(Batch, Batch.id == Problem.batch_id)
-        .where(Batch.run_id == run)
-    ).one()
-    charged, in_flight, in_flight_cost = row
-    return RunSpending(round_charge(charged), in_flight, int(in_flight_cost))
 
 
 def _move(
@@ -331,7 +300,7 @@ def _refuse_spent(session: Session, run: int, row: Any, budget_us: int | None) -
     budget = row.budget_us if budget_us is None else budget_us
     if budget is None:
         return
-    spending = spending_of_run(session, run)
+    spending = queries.spending_of_run(session, run)
     total_us = spending.charged_us + spending.in_flight_us
     unchanged = budget_us is None or budget_us <= (row.budget_us or 0)
     if total_us >= budget or (row.paused_by is PausedBy.BUDGET and unchanged):

@@ -106,6 +106,7 @@ def _run_row(
         "content_sha256": run_digest(network.id, solver, parameters.to_dict(), images.images, images.labels),
         "calibrated_by": options.calibrated_by,
         "reads_reason": options.reads_reason,
+        "promise": None if options.promise is None else dict(options.promise),
         "budget_us": options.budget_us,
         "window": None if options.hours.windows is None else options.hours.windows.to_dict(),
         "deadline_at": options.hours.deadline_at,

@@ -24,10 +24,12 @@ from schema.tables import (
     Classification,
     Network,
     Owner,
+    Problem,
     Run,
     RunSubmission,
     RunTag,
 )
+from schema.tables.costs import IN_FLIGHT, charged_us, in_flight_us, round_charge
 
 _PAGE = 5_000  # classifications read at once
 
@@ -66,6 +68,21 @@ class RunSummary:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class RunSpending:
+    """QPU time that a run has used so far, and its problems in flight.
+
+    Attributes:
+        charged_us: microseconds charged for answered problems and for duplicates.
+        in_flight: number of problems submitted and not answered.
+        in_flight_us: microseconds that those are charged unless they can be cancelled.
+    """
+
+    charged_us: float
+    in_flight: int
+    in_flight_us: int
 
 
 @dataclass(frozen=True)
@@ -198,6 +215,26 @@ def tags(session: Session, runs: Collection[int]) -> dict[int, list[str]]:
     for run, tag in session.execute(query):
         found.setdefault(run, []).append(tag)
     return found
+
+
+def spending_of_run(session: Session, run: int) -> RunSpending:
+    """Return the QPU time that ``run`` has used so far, as read by ``session``."""
+    row = session.execute(
+        select(
+            func.coalesce(func.sum(charged_us()), 0),
+            func.count().filter(Problem.state.in_(IN_FLIGHT)),
+            func.coalesce(func.sum(in_flight_us()), 0),
+        )
+        .join(Batch, Batch.id == Problem.batch_id)
+        .where(Batch.run_id == run)
+    ).one()
+    charged, in_flight, in_flight_cost = row
+    return RunSpending(round_charge(charged), in_flight, int(in_flight_cost))
+
+
+def promise(session: Session, run_id: int) -> dict[str, Any] | None:
+    """Return what was promised of run ``run_id``; None for a run without a target."""
+    return session.execute(select(Run.promise).where(Run.id == run_id)).scalar()
 
 
 def counts(session: Session, run_id: int, first_image: int = 0) -> Counts:

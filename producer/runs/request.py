@@ -7,13 +7,14 @@ dictionary; `producer.jobs.submit` makes a run of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import Field, InstanceOf
+from pydantic import BeforeValidator, Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
 from producer.images.preprocessing import Fit, Preprocessing
@@ -26,8 +27,22 @@ if TYPE_CHECKING:
     from producer.images.imageset import ImageSet
     from producer.images.pieces.allowance import Allowance
 
+MAX_NAME = 200  # characters, of a QPU
 MAX_BUDGET_US = 10**15  # 31 years
+_LISTS = ("classes", "windows", "tags", "prices")
 _NAMED = ("digits", "sklearn:digits")
+
+
+def read_share(value: Any) -> Any:
+    """Return the share that the text ``value`` writes as a percentage or a number; other values unchanged."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    try:
+        return round(float(text[:-1]) / 100, 12) if text.endswith("%") else float(text)
+    except ValueError:
+        raise ParameterError(f"the target is {value[:50]!r}: write 99% or 0.99") from None
+
 
 BatchSize = Annotated[
     int | None,
@@ -74,7 +89,42 @@ Tags = Annotated[
     ),
 ]
 Priority = Annotated[int, Field(ge=-1000, le=1000, description="Runs of higher priority go first.")]
+Target = Annotated[
+    float | None,
+    Field(
+        gt=0,
+        le=1,
+        title="accuracy",
+        description="Accuracy that the run must reach, 99% or 0.99: QPU, visible units, reads, rule and the "
+        "like are chosen from calibrations, as cheaply as it can be promised within budget and deadline.",
+    ),
+    BeforeValidator(read_share),
+]
+Prices = Annotated[
+    tuple[str, ...],
+    Field(
+        max_length=20,
+        title="prices",
+        description="With a target: the price of a minute of QPU time, 30, or of that of one QPU, NAME=45. "
+        "The cheapest setting is then that of the lowest price.",
+    ),
+]
 Budget = Annotated[int | None, Field(ge=1, le=MAX_BUDGET_US, title="QPU time in microseconds")]
+
+
+def read_prices(prices: Sequence[str]) -> dict[str, float]:
+    """Return the ``prices`` of a minute of QPU time by the name of a QPU; empty name: of all others.
+
+    Raises:
+        ParameterError: one is not a price.
+    """
+    read = {}
+    for text in prices:
+        name, _, number = text.rpartition("=")
+        if not re.fullmatch(r"\d{1,9}(\.\d{1,6})?", number) or len(name) > MAX_NAME:
+            raise ParameterError(f"the price is {text[:50]!r}: write 30, or NAME=45 for one QPU")
+        read[name] = float(number)
+    return read
 
 
 def option_name(parameter: str) -> str:
@@ -91,6 +141,7 @@ class RunOptions(Validated):
         calibrated_by: id of the calibration that the parameters come from.
         reads_reason: why the run has this number of reads and these rounds, if they were chosen for it.
         hours: when the run may work.
+        promise: what was promised of its parameters; see `producer.forecasts.promise`.
         submission: columns of the run's row of `submissions`. Its `request` is what was asked besides the
             content, which a repeated request must ask again.
     """
@@ -103,6 +154,7 @@ class RunOptions(Validated):
     budget_us: Budget = None
     hours: InstanceOf[RunHours] = ALWAYS_OPEN
     tags: Tags = ()
+    promise: Mapping[str, Any] | None = None
     submission: Mapping[str, Any] | None = None
 
 
@@ -134,6 +186,8 @@ class RunRequest(Validated):
     skip_unreadable: SkipUnreadable = False
     scale_pixels: ScalePixels = False
     asked: Mapping[str, Any] = field(default_factory=dict)
+    target: Target = None
+    prices: Prices = ()
     calibrated: bool = True
     batch_size: BatchSize = None
     priority: Priority = 0
@@ -159,6 +213,11 @@ class RunRequest(Validated):
             raise ParameterError(
                 "reads auto chooses the rounds, too: leave out rounds, or give a number of reads"
             )
+        if self.target is not None and not self.calibrated:
+            raise ParameterError("a target needs calibrations: leave it out, or let calibrations be used")
+        if self.prices and self.target is None:
+            raise ParameterError("prices are only for a target: add one, or leave them out")
+        read_prices(self.prices)
         if self.is_timed:
             find_zone(self._zone)
             if self.windows:
@@ -212,6 +271,7 @@ class RunRequest(Validated):
             "window": list(self.windows) or None,
             "tz": self.zone,
             "deadline": self.deadline,
+            "target": self.target,
         }
         return {name: value for name, value in asked.items() if value is not None}
 
@@ -275,5 +335,5 @@ class ClassificationRequest(RunRequest):
         """Return what `to_dict` made ``values`` of; raise ParameterError for an unknown name."""
         if unknown := set(values) - {field.name for field in fields(cls)}:
             raise ParameterError(f"unknown {min(unknown)!r} in a request: a newer annealq has written it")
-        lists = {name: tuple(values[name]) for name in ("classes", "windows", "tags") if name in values}
+        lists = {name: tuple(values[name]) for name in _LISTS if name in values}
         return cls(**{**values, **lists, "solver": solver(values.get("solver", Solver.LOCAL))})

@@ -20,6 +20,7 @@ from schema.codecs.corruption import stored_in
 from schema.quantities import count_text
 from schema.states import FINISHED_RUNS
 
+_ABOUT = 1.05  # charges vary a little around their estimates
 MAX_CLASSES = 26  # wider tables are hard to read
 
 
@@ -54,11 +55,61 @@ def run_object(session: Session, run_id: int, now: datetime | None = None) -> di
         "undecided": counts.undecided,
         "missing": run.images - counts.decided - counts.undecided,
         "accuracy": counts.accuracy,
+        "promise": promise_values(session, run, counts),
         **_hours(run, now),
         "qpus": [asdict(use) for use in qpus.uses(session, run_id)],
         **outage_values(outages_of(session, [run]).get(run_id)),
         "waits": stages.waits_of(session, run_id, now or datetime.now(UTC)),
     }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Whether a finished run kept what was promised of it, part by part; None: it cannot be said.
+
+    Attributes:
+        accuracy: its accuracy reached the target; None without labels.
+        budget: its QPU time was within its budget, or without one about as promised.
+        time: it finished by its deadline; None without a deadline.
+    """
+
+    accuracy: bool | None
+    budget: bool
+    time: bool | None
+
+    @property
+    def kept(self) -> bool | None:
+        """Return whether all was kept; None: nothing was broken, and the accuracy is not known."""
+        return False if False in (self.accuracy, self.budget, self.time) else self.accuracy
+
+
+def outcome(
+    promise: Mapping[str, Any], run: queries.RunSummary, counts: queries.Counts, qpu_us: float
+) -> Outcome | None:
+    """Return whether ``run``, which was charged ``qpu_us`` microseconds, kept its stored ``promise``.
+
+    Images without a result count as wrong. None: the run has not finished.
+    """
+    if run.state not in FINISHED_RUNS or run.finished_at is None:
+        return None
+    within_us = promise["qpu_us"] * _ABOUT if run.budget_us is None else run.budget_us
+    return Outcome(
+        accuracy=counts.correct / run.images >= promise["target"] if run.labelled else None,
+        budget=qpu_us <= within_us,
+        time=None if run.deadline_at is None else run.finished_at <= run.deadline_at,
+    )
+
+
+def promise_values(
+    session: Session, run: queries.RunSummary, counts: queries.Counts
+) -> dict[str, Any] | None:
+    """Return what was promised of ``run``, and its outcome; None for a run without a target."""
+    promise = queries.promise(session, run.run_id)
+    if promise is None:
+        return None
+    charged_us = (run.statistics or {}).get("qpu_access_time_us") or 0.0
+    kept = outcome(promise, run, counts, charged_us)
+    return {**promise, "outcome": None if kept is None else {**asdict(kept), "kept": kept.kept}}
 
 
 def accuracy_note(run: queries.RunSummary, counts: queries.Counts) -> str:

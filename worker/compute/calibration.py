@@ -60,6 +60,8 @@ def calibrate(network: TrainedNetwork, job: CalibrationJob, load: Load) -> Fitte
                 "run": candidate.run,
                 **{name: getattr(candidate.parameters, name) for name in _COMPARED},
                 "spent_us": candidate.spent_us,
+                "tiles": candidate.tiles,
+                **dict(zip(("fixed_us", "read_us"), _charges(candidate, job), strict=True)),
                 # The choice that would be made if there were no other candidate.
                 "best": candidates.choose_cheapest(right[k : k + 1], costs[k : k + 1])[1],
                 "costs": costs[k].tolist(),

@@ -42,6 +42,52 @@ class ListedRun(RunSummary):
     outage: Outage | None
 
 
+class Promised(BaseModel):
+    """A setting that calibrations have measured, and what a run with it takes."""
+
+    accuracy: float = Field(description="On the validation images.")
+    least_accuracy: float = Field(description="That the run reaches with the probability of the promise.")
+    validation_images: int
+    qpu_us: float
+    price: float | None
+    finishes_at: datetime | None
+    calibration: int
+    qpu: str | None
+    visible: str
+    rounds: list[tuple[int, float]] = Field(description="Reads, and the share of the images, of each round.")
+    rule: str
+    unembedding: str
+    chain_strength: float | None
+    scale: float | None
+    lam: float | None
+
+
+class OtherSetting(Promised):
+    """A setting of the Pareto front: none is more accurate without being dearer or later."""
+
+    chosen: bool
+
+
+class Kept(BaseModel):
+    """Whether a finished run kept its promise; null where it cannot be said."""
+
+    accuracy: bool | None
+    budget: bool
+    time: bool | None
+    kept: bool | None
+
+
+class RunPromise(Promised):
+    """What was promised of a run with a target."""
+
+    target: float
+    confidence: float
+    budget_us: int | None
+    deadline: str | None
+    front: list[OtherSetting] = Field(description="What other accuracies take, the cheapest first.")
+    outcome: Kept | None = Field(description="Null until the run has finished.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShownRun(RunSummary):
     """A run with its figures, as `annealq runs show RUN --json` prints it."""
@@ -52,6 +98,7 @@ class ShownRun(RunSummary):
     undecided: int
     missing: int
     accuracy: float | None
+    promise: RunPromise | None
     window_opens_at: datetime | None
     window_closes_at: datetime | None
     qpus: list[QpuUse]

@@ -23,7 +23,7 @@ _PANELS = {
     NETWORK: "network solver_name architecture transfer epochs calibrate_on no_calibration calibrate",
     SAMPLING: "reads seed visible lam sweeps",
     QUBITS: "qpu chain_strength scale cross",
-    LIMITS: "budget calibrate_budget window tz deadline priority price_per_minute currency",
+    LIMITS: "target budget calibrate_budget window tz deadline priority price_per_minute currency",
     OUTPUT: "name dry_run detach json since last",
 }
 _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names.split()}

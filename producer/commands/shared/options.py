@@ -58,6 +58,25 @@ Budget = Annotated[
         "it is not submitted, and the run pauses.",
     ),
 ]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="SHARE",
+        help="Accuracy that the run must reach, 99% or 0.99: QPU, visible units, reads, rule and the like "
+        "are chosen from calibrations, as cheaply as it can be promised within --budget and --deadline. What "
+        "other accuracies would take is printed.",
+    ),
+]
+Prices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--price-per-minute",
+        metavar="PRICE",
+        help="With --target: price of a minute of QPU time, 30, or of one QPU, NAME=45; may be given several "
+        "times. The cheapest setting is then that of the lowest price.",
+    ),
+]
 Calibrate = Annotated[
     str | None,
     typer.Option(

@@ -11,11 +11,12 @@ from producer.calibration import background
 from producer.calibration.enqueue import count_trained_on
 from producer.commands.shared import watching
 from producer.commands.shared.session import open_app
-from producer.context import AppContext
+from producer.context import AppContext, database
 from producer.images.imageset import ImageSet
 from producer.networks.choose import choose_network, get_or_install_network
 from producer.networks.compatibility import match_images
 from producer.progress.access import other_account
+from producer.reports import parameters as reports_parameters
 from producer.reports import solver as reports_solver
 from producer.reports.progress import watch_dry_run
 from producer.reports.terminal import page, print_json, screen
@@ -53,6 +54,7 @@ def send(
         if embedded:
             watching.print_other_runs(app.database, run)
         watching.print_calibration_notice(calibration, images, request.asked)
+        watching.print_promise(app.database, run.id)
         _warn(app, images, run.id)
         if calibration is None and request.calibrated and request.solver.is_remote:
             _offer_calibration(app, images, run.id)
@@ -111,6 +113,9 @@ def estimate(
         embedded, workers: as for `open_app`.
         json: print one JSON object instead of a table.
     """
+    if request.target is not None:
+        _print_front(request, images, key, json=json)
+        return
     if not request.solver.is_remote:
         costs = reports_solver.free(request.solver, images.name, len(images.images))
     else:
@@ -120,6 +125,19 @@ def estimate(
         print_json(costs)
     else:
         page().print(reports_solver.costs_text(costs))
+
+
+def _print_front(request: RunRequest, images: ImageSet, key: str | None, *, json: bool) -> None:
+    """Print what the target of ``request`` and other accuracies would take; no worker is asked."""
+    with database() as opened:
+        network = get_or_install_network(opened, images, request.network)
+        match_images(images, network)
+        watching.print_network(network.pinned, network.reason)
+        promise = jobs.choose_for_target(opened, request, network, images, key).stored
+    if json:
+        print_json(promise)
+    else:
+        page().print(reports_parameters.front_text(promise))
 
 
 def _dry_run(app: AppContext, request: RunRequest, images: ImageSet, key: str | None) -> dict[str, Any]:

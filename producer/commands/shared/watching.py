@@ -83,6 +83,18 @@ def print_calibration_notice(
         )
 
 
+def print_promise(database: Database, run: int) -> None:
+    """Print to standard error what was promised of ``run`` in ``database``, and what else was possible."""
+    from producer.reports import parameters as reports_parameters
+    from producer.reports.terminal import screen
+    from producer.runs import queries
+
+    with database.reading() as session:
+        promise = queries.promise(session, run)
+    if promise is not None:
+        screen().print(reports_parameters.front_text(promise))
+
+
 def print_other_runs(database: Database, run: Enqueued) -> None:
     """Print which unfinished runs in ``database`` the workers of this command take up besides ``run``."""
     from producer.reports.terminal import screen

@@ -18,6 +18,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 8, 40  # margins for the texts of the axe
 _MOST_DIGITS = 12  # of a number beside a tick
 _TICK = 42  # smallest distance of ticks
 _BINS = 60
+_POINT = 8.0  # side of a point
+_FILLED = 0.95  # share of the height that points take
 _FEW_IMAGES = 20  # in a bin: its share of correct ones has a standard error of up to 11 points
 
 
@@ -180,6 +182,54 @@ def reliability(bins: Sequence[Mapping[str, Any]], count: int, error: str) -> Ch
         f"{count_text(images, 'labelled image')}; {error}. On the line probabilities are right",
         size,
         (Line(_LEFT, bottom, _LEFT + width, bottom - height),),
+    )
+
+
+def front(rows: Sequence[Mapping[str, Any]]) -> Chart:
+    """Return the Pareto front ``rows`` of a promise: accuracy at least against QPU time, in powers of ten."""
+    seconds = [math.log10(max(row["qpu_us"], 1.0) / 1e6) for row in rows]
+    shares = [row["least_accuracy"] for row in rows]
+    (width, height), bottom = LARGE.inner, float(LARGE.height - _BOTTOM)
+    left, right = math.floor(min(seconds)), math.ceil(max(seconds) + 1e-9)
+    low, high = min(shares), max(*shares, min(shares) + 1e-3)
+    places = [
+        (_LEFT + (x - left) / (right - left) * width, bottom - (y - low) / (high - low) * height * _FILLED)
+        for x, y in zip(seconds, shares, strict=True)
+    ]
+    points = [
+        Rect(
+            x - _POINT / 2,
+            y - _POINT / 2,
+            _POINT,
+            _POINT,
+            f"at least {row['least_accuracy']:.2%}, {row['accuracy']:.2%} expected: "
+            f"{number_text(row['qpu_us'] / 1e6)} s",
+        )
+        for row, (x, y) in zip(rows, places, strict=True)
+    ]
+    kinds = (("other settings", False), ("chosen", True))
+    series = [
+        Series(name, tuple(p for row, p in zip(rows, points, strict=True) if row["chosen"] is chosen))
+        for name, chosen in kinds
+    ]
+    x_ticks = tuple(
+        Tick(_LEFT + (power - left) / (right - left) * width, number_text(10.0**power))
+        for power in range(left, right + 1)
+    )
+    values = nice(low, high, int(height) // 25)
+    y_ticks = tuple(
+        Tick(bottom - (value - low) / (high - low) * height * _FILLED, f"{100 * value:.4g}%")
+        for value in values
+    )
+    return Chart(
+        "What other accuracies take",
+        "seconds of QPU time",
+        "accuracy that is reached at least",
+        x_ticks,
+        y_ticks,
+        tuple(each for each in series if each.bars),
+        f"{count_text(len(rows), 'setting')}: none is more accurate without being dearer or later",
+        LARGE,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +75,7 @@ class RunResults:
         certainty: what ranks the images.
         margins: (25,) numbers of images by margin, from 0 to 1.
         ranked: wrong and least certain images, wrong ones first.
+        promise: what was promised of it, and the outcome; None without a target.
     """
 
     run: queries.RunSummary
@@ -86,6 +88,7 @@ class RunResults:
     scored: tuple[TimedAmount, ...]
     charged: tuple[TimedAmount, ...]
     ranked: tuple[queries.Classified, ...]
+    promise: dict[str, Any] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +131,7 @@ def read_results(
         scored=known.scored,
         charged=_charged(session, run),
         ranked=known.least_certain,
+        promise=summary.promise_values(session, summary_row, counts),
     )
 
 

@@ -17,7 +17,7 @@ from producer.dashboard.report.run_facts import Picture, RunResults
 from producer.embeddings import queries as embeddings_queries
 from producer.reports import solver as reports_solver
 from producer.reports.certainty import BINS
-from producer.reports.parameters import consensus_text
+from producer.reports.parameters import consensus_text, outcome_text, promise_text
 from producer.runs import qpus, queries
 from producer.runs.summary import accuracy_note, confusion_table
 from schema.parameters import Solver
@@ -33,7 +33,10 @@ def results_values(results: RunResults) -> dict[str, Any]:
         "run": run,
         "consensus": consensus_text(run.parameters),
         "tiles": _tiles(results),
-        "charts": _over_time(results),
+        "charts": [*_front(results.promise), *_over_time(results)],
+        "promise": None
+        if results.promise is None
+        else (promise_text(results.promise), outcome_text(results.promise["outcome"])),
         "confusion": cells.confusion(confusion_table(results.confusion, names)),
         "predictions": [
             (k, "undecided" if k is None else names[k], f"{count:,}") for k, count in results.predictions
@@ -41,6 +44,10 @@ def results_values(results: RunResults) -> dict[str, Any]:
         "certainty": _certainty(results),
         "ranking": results.certainty.ranking,
     }
+
+
+def _front(promise: dict[str, Any] | None) -> list[Chart]:
+    return [] if promise is None or not promise["qpu_us"] else [svg_charts.front(promise["front"])]
 
 
 def _tiles(results: RunResults) -> list[tuple[str, str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from producer.dashboard.web.visit import Visit
-from producer.runs import control, queries
+from producer.runs import queries
 from schema.errors import AnnealqError, NotFound, ParameterError
 from schema.parameters import Solver
 from schema.quantities import count_text
@@ -25,7 +25,7 @@ def ask(visit: Visit) -> Response:
         raise NotFound(f"there is no page /runs/{number}/{action}")
     with visit.database.reading() as session:
         run = queries.run(session, number)
-        spending = control.spending_of_run(session, number) if Solver(run.solver).is_remote else None
+        spending = queries.spending_of_run(session, number) if Solver(run.solver).is_remote else None
     return visit.render(
         "ask.html.j2",
         title=f"{action.capitalize()} run {number}?",

@@ -19,7 +19,7 @@ from producer.dashboard.views import run_history
 from producer.dashboard.web.drawing import digest
 from producer.dashboard.web.parts import LivePage, render_part
 from producer.progress.stages import ImageProgress, progress_of
-from producer.runs import control, queries, summary
+from producer.runs import queries, summary
 from schema.parameters import Solver
 from schema.quantities import count_text, duration_text
 from schema.states import FINISHED_RUNS, RunState
@@ -176,7 +176,7 @@ def _costs(session: Session, run: queries.RunSummary) -> str | None:
     """Return what ``run`` was charged, and what is left of its budget; None without qubits."""
     if not Solver(run.solver).is_remote:
         return None
-    spending = control.spending_of_run(session, run.run_id)
+    spending = queries.spending_of_run(session, run.run_id)
     text = f"QPU time: {spending.charged_us / 1e6:,.3f} s charged"
     if spending.in_flight:
         problems = count_text(spending.in_flight, "problem")

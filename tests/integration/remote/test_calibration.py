@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 from rich.console import Console
 from sqlalchemy import func, select, update
 
+from producer import jobs
 from producer.calibration import queries
 from producer.calibration.enqueue import enqueue_calibration
 from producer.calibration.grid import ParameterGrid
+from producer.context import AppContext
 from producer.networks.chosen import ChosenNetwork
 from producer.reports import solver as reports_solver
 from producer.reports.calibration import calibration_text
@@ -21,8 +24,10 @@ from producer.reports.progress import watch_calibration
 from producer.runs import dry_runs
 from producer.runs import queries as runs_queries
 from producer.runs.dry_runs import enqueue_dry_run
+from producer.runs.request import RunRequest
 from producer.runs.rescore import enqueue_rescored, hinted_batches
-from schema.errors import AnnealqError, ParameterError
+from producer.runs.summary import run_object
+from schema.errors import AnnealqError, IdempotencyConflict, ParameterError
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Round, Solver, Unembedding, Visible
 from schema.settings import load as load_settings
@@ -259,3 +264,42 @@ def test_a_dry_run_counts_later_rounds_of_reads_at_most(context: Context, workin
     console.print(reports_solver.costs_text(costs))
     assert "more by later rounds of reads" in console.file.getvalue()  # type: ignore[attr-defined]
     context.solvers.disconnect(Solver.EMULATOR, parameters)
+
+
+def test_a_target_takes_the_cheapest_measured_setting_and_its_run_says_if_it_was_kept(
+    context: Context, working: ChosenNetwork
+) -> None:
+    app = AppContext(load_settings(), context.database)
+    fitted = calibrate(context, working)
+    measured = fitted.measured or {}
+    images = some_images(IMAGES)
+    request = RunRequest(solver=Solver.EMULATOR, network=working.pinned, target=0.05, budget_us=10_000_000)
+    run, calibration = jobs.submit(app, request, images, "night", notify=lambda: None)
+    assert calibration is not None
+    assert calibration.id == fitted.calibration_id
+    work_off(context, Message(Task.DISPATCH))
+    with context.database.reading() as session:
+        shown = run_object(session, run.id)
+    promise = shown["promise"]
+    cheapest = min(min(each["costs"]) for each in measured["candidates"])
+    assert promise["qpu_us"] <= cheapest * IMAGES * 1.01  # later rounds may be cheaper than one
+    assert shown["statistics"]["qpu_access_time_us"] <= promise["qpu_us"] * 1.3
+    assert shown["parameters"]["qpu"] == "tiny"
+    assert shown["parameters"]["reads"] == promise["rounds"][0][0]
+    assert [row["chosen"] for row in promise["front"]].count(True) == 1
+    assert promise["outcome"] == {
+        "accuracy": shown["accuracy"] >= 0.05,
+        "budget": True,
+        "time": None,
+        "kept": shown["accuracy"] >= 0.05,
+    }
+    # The same key is the same run, although another calibration has been made since.
+    calibrate(context, working)
+    again, _ = jobs.submit(app, request, images, "night", notify=lambda: None)
+    assert (again.id, again.created) == (run.id, False)
+    with pytest.raises(IdempotencyConflict, match="target"):
+        jobs.submit(app, replace(request, target=0.06), images, "night", notify=lambda: None)
+    with pytest.raises(ParameterError, match=r"cannot be promised for 12 images: --target"):
+        jobs.submit(app, replace(request, target=0.9999), images, notify=lambda: None)
+    with pytest.raises(ParameterError, match=r"annealing_time_us: a target needs a calibration"):
+        jobs.submit(app, replace(request, asked={"annealing_time_us": 50.0}), images, notify=lambda: None)

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import func, select, update
 
 from producer.embeddings.queries import layers_of_run
+from producer.forecasts.workload import waiting_runs
 from producer.networks.chosen import ChosenNetwork
-from producer.planning.workload import waiting_runs
 from producer.progress.stages import progress_of
 from producer.reports import solver as reports
-from producer.runs import control
+from producer.runs import queries
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.messages import Message, Task
@@ -134,7 +134,7 @@ def test_a_charge_is_the_access_time_over_the_solvers_rate_in_steps_of_0_1_us(
         assert problem.charged_us == round(access_us / 3, 1)
         assert problem.estimated_us == pytest.approx(access_us / 3, rel=0.0011)
     with context.database.reading() as session:
-        spent = control.spending_of_run(session, run.id)
+        spent = queries.spending_of_run(session, run.id)
         stored = session.execute(select(func.sum(Spending.spent_us))).scalar_one()
     assert spent.charged_us == round(sum(ours), 1) == round(stored, 1)
     assert_spendings_agree(context.database)

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert, update
 
+from producer.forecasts import workload
 from producer.networks.chosen import ChosenNetwork
-from producer.planning import workload
 from producer.runs import control
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.calendar.run_hours import RunHours

@@ -21,8 +21,9 @@ from producer.api.models.answers import answer
 from producer.api.models.catalogue import Plan, ScheduleList, ShownSchedule
 from producer.api.routes.submissions import uploads
 from producer.api.routes.submissions.options import ScheduledFields, ScheduledRun, Text
+from producer.forecasts import workload
 from producer.images.stream import printable
-from producer.planning import schedules, workload
+from producer.planning import schedules
 from producer.planning.forecast import forecast
 from producer.planning.schedules import FiringSummary
 from producer.reports.forecast import Price, plan_object

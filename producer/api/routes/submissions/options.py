@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 
 from producer.api.core.errors import InvalidFields
 from producer.images.preprocessing import Preprocessing
-from producer.runs.request import MAX_BUDGET_US, RunRequest, Tags
+from producer.runs.request import MAX_BUDGET_US, Prices, RunRequest, Tags
 from producer.webhooks.kinds import Kind
 from producer.webhooks.signing import check_secret
 from schema.calendar.windows import EXAMPLES, MAX_WINDOWS
@@ -76,6 +76,7 @@ _SAME = (
     "invert",
     "scale_pixels",
     "deadline",
+    "target",
 )
 
 
@@ -97,6 +98,11 @@ class RequestFields(BaseModel):
         None, description="Time zone of window and deadline, for example Europe/London; default: UTC."
     )
     tags: Tags = Field((), description="Words by which the run is found again. In a form, several times.")
+    prices: Prices = Field(
+        (),
+        description="With a target: the price of a minute of QPU time, 30, or of one QPU, NAME=45; the "
+        "cheapest setting is then that of the lowest price. In a form, several times.",
+    )
     classes: LongText | None = Field(None, description="Only images with these labels: 0,1,7 or names.")
     calibration: bool = Field(True, description="Take what is not given from the newest calibration.")
     part: Text | None = Field(None, description="Which set of images to use when an .npz file has several.")
@@ -112,6 +118,7 @@ class RequestFields(BaseModel):
             **self.model_dump(include=set(_SAME)),
             asked=self.model_dump(include=set(fields_of(Parameters)), exclude_none=True),
             tags=self.tags,
+            prices=self.prices,
             classes=None if self.classes is None else tuple(self.classes.split(",")),
             calibrated=self.calibration,
             budget_us=None if self.budget_s is None else max(math.ceil(self.budget_s * 1e6), 1),
@@ -197,13 +204,13 @@ def from_json(values: dict[str, Any]) -> RunBody:
 
 
 def from_form(fields: Sequence[tuple[str, str]]) -> RunBodyOptions:
-    """Return the form of ``fields``: names and values; `window` and `tags` may come several times.
+    """Return the form of ``fields``: names and values; `window`, `tags` and `prices` may come several times.
 
     Raises:
         ParameterError: it names each wrong field.
     """
     values: dict[str, Any] = dict(fields)
-    for several in ("window", "tags"):
+    for several in ("window", "tags", "prices"):
         if several in values:
             values[several] = [value for name, value in fields if name == several]
     for name in _STRUCTURED:

@@ -6,7 +6,8 @@ from starlette.responses import Response
 
 from producer.dashboard.web.tables import Button, Cell, Link, Mark, PageTable
 from producer.dashboard.web.visit import Visit
-from producer.planning import schedules, workload
+from producer.forecasts import workload
+from producer.planning import schedules
 from producer.planning.forecast import Forecast, forecast
 from producer.planning.schedules import ScheduleSummary
 from schema.errors import NotFound

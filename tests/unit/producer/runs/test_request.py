@@ -148,3 +148,22 @@ def test_a_zone_is_that_of_the_request_before_any_other() -> None:
 def test_several_wrong_values_are_all_named() -> None:
     with pytest.raises(ParameterError, match=r"batch size is 0; .*; priority is 1001; .* -1000 to 1000"):
         RunOptions(batch_size=0, priority=1001)
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"target": "many"}, "write 99% or 0.99"),
+        ({"target": 1.5}, "above 0 and at most 1"),
+        ({"target": 0.9, "prices": ("x=y",)}, "write 30, or NAME=45"),
+        ({"prices": ("30",)}, "only for a target"),
+        ({"target": 0.9, "calibrated": False}, "a target needs calibrations"),
+    ],
+)
+def test_a_target_that_cannot_be_read_says_how_to_write_it(values: dict[str, Any], text: str) -> None:
+    with pytest.raises(ParameterError, match=text):
+        RunRequest(**values)
+
+
+def test_a_target_is_a_percentage_or_a_share() -> None:
+    assert RunRequest(target="99.5%").target == RunRequest(target=0.995).target == 0.995  # type: ignore[arg-type]

@@ -10,13 +10,12 @@ from typing import Any
 from sqlalchemy import and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
-from producer.planning.forecast import WaitingRun
-from producer.runs import control, qpus
+from producer.runs import qpus, queries
 from schema.calendar.run_hours import RunHours
 from schema.calendar.windows import Windows
 from schema.network.architecture import Architecture
 from schema.parameters import Solver
-from schema.states import BatchState, PreparationState, ProblemState, RunState
+from schema.states import BatchState, PausedBy, PreparationState, ProblemState, RunState
 from schema.tables import Batch, Event, Network, Preparation, Problem, Run
 from schema.tables.costs import charge_ratio, round_charge
 
@@ -27,6 +26,32 @@ _IRRELEVANT = ("seed", "rule", "fraction", "beta", "gauge", "unembedding")
 _SWEEPS = 40  # default of the local annealer
 _UPDATES_PER_S = 526 * 50 * 100 * _SWEEPS  # units of `mnist`, reads and sweeps: docs/figures.md, on 2 cores
 _NEWEST = 50  # runs or dry runs that are searched for an estimate
+
+
+@dataclass(frozen=True)
+class WaitingRun:
+    """A run that is not finished, and its remaining work. None: unknown.
+
+    Attributes:
+        images: images that are not submitted yet.
+        problems, qpu_us: problems and QPU time in microseconds that they need; 0 without qubits.
+        seconds: time that they occupy the solver.
+        budget_us: QPU time that the run may still be charged, microseconds; None: no limit.
+        basis: source of these estimates, for display.
+    """
+
+    run_id: int
+    name: str
+    solver: str
+    priority: int
+    paused_by: PausedBy | None
+    hours: RunHours
+    images: int
+    problems: int | None
+    qpu_us: int | None
+    seconds: float | None
+    budget_us: float | None
+    basis: str
 
 
 @dataclass(frozen=True)
@@ -72,6 +97,15 @@ def waiting_runs(session: Session) -> list[WaitingRun]:
         .order_by(Run.priority.desc(), Run.id)
     )
     return [_waiting(session, run) for run in session.execute(query).scalars()]
+
+
+def seconds_ahead(session: Session, solver: Solver, priority: int) -> float:
+    """Return the seconds that the unfinished runs of ``priority`` or above occupy ``solver``, by ``session``.
+
+    Those whose duration is unknown do not count.
+    """
+    runs = waiting_runs(session)
+    return sum(run.seconds or 0.0 for run in runs if run.solver == solver and run.priority >= priority)
 
 
 def compared_qpus(session: Session, waiting: Sequence[WaitingRun]) -> dict[int, list[dict[str, Any]]]:
@@ -125,7 +159,7 @@ def _waiting(session: Session, run: Run) -> WaitingRun:
     left = _left(session, run.id)
     images = sum(left)
     problems, qpu_us, seconds, basis = _estimate(session, run, left)
-    spending = control.spending_of_run(session, run.id)
+    spending = queries.spending_of_run(session, run.id)
     spent_us = spending.charged_us + spending.in_flight_us
     return WaitingRun(
         run_id=run.id,
