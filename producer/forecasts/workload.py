@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,13 +11,15 @@ from typing import Any
 from sqlalchemy import and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
+from producer.calibration.reads import expected_shares
 from producer.runs import qpus, queries
 from schema.calendar.run_hours import RunHours
 from schema.calendar.windows import Windows
 from schema.network.architecture import Architecture
-from schema.parameters import Solver
+from schema.parameters import Parameters, Solver
+from schema.quantities import count_text
 from schema.states import BatchState, PausedBy, PreparationState, ProblemState, RunState
-from schema.tables import Batch, Event, Network, Preparation, Problem, Run
+from schema.tables import Batch, Calibration, Event, Network, Preparation, Problem, Run
 from schema.tables.costs import charge_ratio, round_charge
 
 _UNFINISHED = (RunState.QUEUED, RunState.RUNNING, RunState.PAUSED)
@@ -194,17 +197,50 @@ def _estimate(
     session: Session, run: Run, left: list[int]
 ) -> tuple[int | None, int | None, float | None, str]:
     """Return problems, QPU time and seconds that the images ``left`` of each batch need, and the basis."""
-    if not left:
+    rounds = _rounds_left(session, run)
+    if not left and not rounds:
         return 0, 0, 0.0, "nothing left to submit"
     if not Solver(run.solver).is_remote:
-        seconds, basis = _measured_s(session, run, sum(left))
+        images = sum(left) + math.ceil(sum(count * times for count, times, _ in rounds))
+        seconds, basis = _measured_s(session, run, images)
         return 0, 0, seconds, basis
     pace = _pace(session, run)
     if pace is None:
         return None, None, None, "no estimate: run `annealq classify ... --dry-run`"
     problems = sum(-(-images // pace.tiles) for images in left)
-    qpu_us = problems * pace.problem_us
-    return problems, qpu_us, qpu_us / 1e6, pace.basis
+    qpu_us, basis = problems * pace.problem_us, pace.basis
+    for images, times, known in rounds:
+        count = -(-images // pace.tiles)
+        problems += count
+        qpu_us += round(count * times * pace.problem_us)
+        basis += f"; {count_text(images, 'image')} again{'' if known else ' at most'}"
+    return problems, qpu_us, qpu_us / 1e6, basis
+
+
+def _rounds_left(session: Session, run: Run) -> list[tuple[int, float, bool]]:
+    """Return the rounds of reads that ``run`` has not begun: images, cost of a problem, and the basis.
+
+    The cost is relative to that of a problem of the first round. The images are those that the calibration of
+    the run expects (True), else the most that the round may read.
+    """
+    parameters = Parameters.from_dict(run.parameters)
+    rounds = list(enumerate(parameters.rounds or ()))[run.round - 1 :]
+    if not rounds:
+        return []
+    query = select(Calibration.measured).where(Calibration.id == run.calibrated_by)
+    plans = (session.execute(query).scalar() or {}).get("plans")
+    shares = expected_shares(plans, parameters)
+    # Without a calibration a read costs what it costs with the programming: at most that.
+    fixed, read = (0.0, 1.0) if plans is None else (plans["fixed_us"], plans["read_us"])
+    first = fixed + read * parameters.reads
+    return [
+        (
+            math.ceil((wanted.share if shares is None else shares[k]) * run.images),
+            (fixed + read * wanted.reads) / first if plans else max(wanted.reads / parameters.reads, 1.0),
+            shares is not None,
+        )
+        for k, wanted in rounds
+    ]
 
 
 def _pace(session: Session, run: Run) -> Pace | None:

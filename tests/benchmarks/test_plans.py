@@ -1,7 +1,10 @@
 """Plans of reads on emulated chips with all errors, chosen on validation images, against fixed reads.
 
 `mnist` was validated on the 3,000 training images that its training held out. Later rounds are packed densely
-on other tiles, in problems with errors of their own.
+on other tiles, in problems with errors of their own. Figures (docs/figures.md): folded `mnist` 52 us an image
+against 83 us with 50 reads, sampled `mnist` 465 us against 1,045 us with 100 reads, `conv358` folded 28 %
+less than 100 reads; accuracies are equal within the standard error, which takes images for independent,
+although all runs have the same ones.
 """
 
 from __future__ import annotations
@@ -119,7 +122,7 @@ def score(
     energies: list[NDArray[np.float32]],
     part: NDArray[np.int64],
 ) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
-    """Return classes and gaps of the images ``part`` by all of their reads, as `select_images` takes them."""
+    """Return classes and gaps of the images ``part`` by all of their reads, for `select_images`."""
     most = max(len(energies[image]) for image in part)
     class_bits = np.zeros((len(part), most, CLASSES), np.uint8)
     of_reads = np.zeros((len(part), most), np.float32)

@@ -16,7 +16,7 @@ from schema.calendar.run_hours import RunHours
 from schema.calendar.windows import Windows
 from schema.database import Database
 from schema.errors import ParameterError
-from schema.parameters import Parameters, Solver
+from schema.parameters import Parameters, Round, Solver
 from schema.states import BatchState, PreparationState, ProblemState, RunState
 from schema.tables import Batch, Preparation, Problem, Run
 from tests.integration.conftest import START, Cli, Clock, some_images
@@ -94,6 +94,23 @@ def test_estimates_come_from_dry_runs(timed: Database, network: ChosenNetwork) -
         (one,) = workload.waiting_runs(session)
     assert (one.problems, one.qpu_us) == (2, 2 * EACH_US)
     assert one.basis.startswith("dry run")
+
+
+def test_rounds_of_reads_that_have_not_begun_are_counted(timed: Database, network: ChosenNetwork) -> None:
+    parameters = Parameters(reads=10, rounds=(Round(30, 1.0, 0.4),))
+    options = RunOptions(batch_size=25)
+    run = enqueue_run(timed, some_images(50), network, Solver.EMULATOR, parameters, options).id
+    add_problem(timed, run, 0, ProblemState.ANSWERED, charged_us=EACH_US)
+    with timed.reading() as session:
+        (one,) = workload.waiting_runs(session)
+    # 20 images at most in two problems, each three times as dear as one of 10 reads.
+    assert (one.images, one.problems, one.qpu_us) == (40, 7, (5 + 2 * 3) * EACH_US)
+    assert one.basis.endswith("20 images again at most")
+    with timed.transaction() as session:
+        session.execute(update(Run).where(Run.id == run).values(round=2))
+    with timed.reading() as session:
+        (one,) = workload.waiting_runs(session)
+    assert one.problems == 5
 
 
 def test_a_local_run_is_planned_by_what_was_measured(timed: Database, network: ChosenNetwork) -> None:
