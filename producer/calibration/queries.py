@@ -87,7 +87,7 @@ def progress(session: Session, calibration_id: int) -> tuple[int, int]:
     scored = (
         select(func.coalesce(func.sum(Batch.count), 0))
         .join(Run, Run.id == Batch.run_id)
-        .where(Run.calibrates == calibration_id, Batch.state == BatchState.SCORED)
+        .where(Run.calibrates == calibration_id, Batch.state == BatchState.SCORED, Batch.round == 1)
     )
     images = select(func.coalesce(func.sum(Run.images), 0)).where(Run.calibrates == calibration_id)
     return int(session.execute(scored).scalar_one()), int(session.execute(images).scalar_one())

@@ -219,6 +219,8 @@ class Operations(Submissions):
     ) -> AsyncIterator[ImageResult]:
         """Yield the images of ``run`` in order, each as soon as its result is final.
 
+        With ``provisional=True`` it yields those that have a result now; later rounds of reads may change it.
+
         Args:
             start: index of the first image.
             filters: as in GET /v1/runs/RUN/results.
@@ -226,7 +228,7 @@ class Operations(Submissions):
         async with aclosing(self._pages(run, start, filters)) as pages:
             async for page in pages:
                 for row in page["results"]:
-                    yield results.image_result(row)
+                    yield results.image_result(row, provisional=page["provisional"])
 
     async def result_arrays(self, /, run: int, **filters: Unpack[ResultOptions]) -> ResultArrays:
         """Return the images of ``run`` as arrays, once all are final; ``filters`` as in `results`."""
@@ -334,6 +336,8 @@ class Operations(Submissions):
         while page is not None:
             body = await self._json("GET", page, params=parameters)
             yield body
+            if filters.get("provisional") and not body["results"]:
+                return
             page, parameters = body["next"], None
             pause_s = _FIRST_PAUSE_S if body["results"] else min(1.5 * pause_s, _LONGEST_PAUSE_S)
             if page is not None and not body["results"]:

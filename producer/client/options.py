@@ -116,6 +116,7 @@ class ResultOptions(TypedDict, total=False):
     predicted: int | None  # predicted to be of this class
     probability_below: float | None
     margin_below: float | None
+    provisional: bool | None  # what there is so far, at once: a later round of reads may change it
 
 
 class ChangeOptions(TypedDict, total=False):

@@ -54,6 +54,8 @@ class ImageResult:
     label: int | None
     source: str | None
     probabilities: tuple[float, ...] = ()
+    reads: int | None = None  # behind it, of all rounds
+    provisional: bool = False  # a later round of reads may change it
 
 
 class RunInfo(dict[str, Any]):
@@ -141,11 +143,11 @@ class ResultArrays:
         return float((self.predicted[labelled] == self.label[labelled]).mean())
 
 
-def image_result(row: Mapping[str, Any]) -> ImageResult:
-    """Return a row of the server's results."""
+def image_result(row: Mapping[str, Any], *, provisional: bool = False) -> ImageResult:
+    """Return a row of the server's results, which may be ``provisional``."""
     values = {each.name: row.get(each.name) for each in fields(ImageResult)}
     lists = {name: tuple(row.get(name) or ()) for name in ("scores", "probabilities")}
-    return ImageResult(**{**values, "index": row["image"], **lists})
+    return ImageResult(**{**values, "index": row["image"], **lists, "provisional": provisional})
 
 
 def run_progress(values: Mapping[str, Any], event_id: str | None) -> RunProgress:

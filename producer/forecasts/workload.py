@@ -245,7 +245,7 @@ def _rounds_left(session: Session, run: Run) -> list[tuple[int, float, bool]]:
 
 def _pace(session: Session, run: Run) -> Pace | None:
     """Return the pace of the run's own problems, of a similar run, or of a similar dry run."""
-    own = _pace_of(session, run.id, "its own problems")
+    own = _pace_of(session, run.id, "its own problems", run.round)
     if own is not None:
         return own
     others = (
@@ -262,11 +262,12 @@ def _pace(session: Session, run: Run) -> Pace | None:
     return _pace_of_dry_run(session, run)
 
 
-def _pace_of(session: Session, run: int, basis: str) -> Pace | None:
+def _pace_of(session: Session, run: int, basis: str, number: int = 1) -> Pace | None:
+    """Return the pace of the problems of round ``number`` of ``run``; other rounds have other reads."""
     row = session.execute(
         select(Problem.count.label("images"), Problem.estimated_us, Problem.graph_id)
         .join(Batch, Batch.id == Problem.batch_id)
-        .where(Batch.run_id == run, Problem.estimated_us.is_not(None))
+        .where(Batch.run_id == run, Batch.round == number, Problem.estimated_us.is_not(None))
         .order_by(Problem.count.desc())
         .limit(1)
     ).first()
@@ -340,7 +341,7 @@ def _relevant(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def _ran(session: Session, run: Run, since: datetime) -> RunActivity:
     images = session.execute(
         select(func.coalesce(func.sum(Batch.count), 0)).where(
-            Batch.run_id == run.id, Batch.scored_at >= since
+            Batch.run_id == run.id, Batch.scored_at >= since, Batch.round == 1
         )
     ).scalar_one()
     batches = select(Batch.id).where(Batch.run_id == run.id)

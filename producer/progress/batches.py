@@ -32,11 +32,15 @@ class BatchesUnderWay:
     least_s: float
 
 
-def batches_under_way(session: Session, run: int, now: datetime) -> BatchesUnderWay | None:
-    """Return how far the batches of ``run`` are that are sampled ``now``; None before one is finished."""
+def batches_under_way(session: Session, run: int, number: int, now: datetime) -> BatchesUnderWay | None:
+    """Return how far the batches of round ``number`` of ``run`` are that are sampled ``now``.
+
+    None before one of them is finished: other rounds have other reads.
+    """
+    of_round = (Batch.run_id == run, Batch.round == number)
     ended = (
         select(Batch.started_at, Batch.sampled_at, Batch.count.label("images"))
-        .where(Batch.run_id == run, Batch.sampled_at.is_not(None), Batch.started_at.is_not(None))
+        .where(*of_round, Batch.sampled_at.is_not(None), Batch.started_at.is_not(None))
         .order_by(Batch.sampled_at.desc())
         .limit(_NEWEST)
     )
@@ -47,9 +51,9 @@ def batches_under_way(session: Session, run: int, now: datetime) -> BatchesUnder
     per_image_s = took_s / sum(row.images for row in finished)
     held = (Batch.state == BatchState.SAMPLING, Batch.lease_until > now, Batch.started_at.is_not(None))
     begun = session.execute(
-        select(Batch.started_at, Batch.count.label("images")).where(Batch.run_id == run, *held)
+        select(Batch.started_at, Batch.count.label("images")).where(*of_round, *held)
     ).all()
-    waiting = select(func.max(Batch.count)).where(Batch.run_id == run, Batch.state == BatchState.PENDING)
+    waiting = select(func.max(Batch.count)).where(*of_round, Batch.state == BatchState.PENDING)
     largest = session.execute(waiting).scalar()
     images, left_s = 0.0, []
     for row in begun:

@@ -31,6 +31,7 @@ _ROW = select(
     Run.started_at,
     Run.paused_by,
     Run.pause_reason,
+    Run.round,
 )
 
 
@@ -42,9 +43,12 @@ class ImageProgress:
         sampled: scored ones included.
         search: step and fraction of a search for an embedding that it waits for.
         waits: why it does not continue, if it will without a user.
-        began_at: when its first problem was sent, or, without qubits, its first batch was begun.
+        began_at: when the first problem of its round was sent, or, without qubits, its first batch was begun.
         latest_at: when images were sampled last, or ``under_way`` was read.
         under_way: what is done of batches that are sampled without qubits, if that can be told.
+        round: of reads, in progress. In a later one some images are read again: ``sampled``, ``scored`` and
+            ``failed`` are those of the first.
+        again: images that are read in a later round; ``again_sampled`` of them are.
     """
 
     state: RunState
@@ -58,22 +62,27 @@ class ImageProgress:
     began_at: datetime | None = None
     latest_at: datetime | None = None
     under_way: BatchesUnderWay | None = None
+    round: int = 1
+    again: int = 0
+    again_sampled: int = 0
 
     def left_s(self, now: datetime) -> float | None:
-        """Estimate the seconds from ``now`` until all images are sampled, by the mean rate so far.
+        """Estimate the seconds from ``now`` until all images of the round are sampled, by the rate so far.
 
         The rate is that until images were sampled last, since they come in whole batches or problems; of
         batches without qubits, what is under way counts. None: it is not known, as nothing is sampled yet, or
         the run waits.
         """
-        done = self.sampled + self.failed
+        images, done = self.images, self.sampled + self.failed
+        if self.round > 1:
+            images, done = self.again, self.again_sampled
         if self.began_at is None or self.latest_at is None or self.waits is not None or not done:
             return None
         took_s, least_s = (self.latest_at - self.began_at).total_seconds(), 0.0
-        left = float(self.images - done)
+        left = float(images - done)
         if self.under_way is not None:
             left, least_s = left - self.under_way.images, self.under_way.least_s
-        left_s = max(took_s / (self.images - left) * left, least_s)
+        left_s = max(took_s / (images - left) * left, least_s)
         return max(left_s - (now - self.latest_at).total_seconds(), 0.0)
 
 
@@ -82,39 +91,58 @@ def progress_of(session: Session, run_id: int, now: datetime) -> ImageProgress:
     row = session.execute(_ROW.where(Run.id == run_id)).first()
     if row is None:
         raise _missing(run_id)
-    stages: dict[BatchState, int] = {
-        state: int(images)
-        for state, images in session.execute(
-            select(Batch.state, func.sum(Batch.count)).where(Batch.run_id == run_id).group_by(Batch.state)
-        )
-    }
+    in_rounds = _stages(session, run_id)
+    stages, now_stages = in_rounds.get(1, {}), in_rounds.get(row.round, {})
     scored, failed = stages.get(BatchState.SCORED, 0), stages.get(BatchState.FAILED, 0)
     if failed:  # of a failed batch, some images may be classified
         classified = select(func.count()).where(Classification.run_id == run_id)
         partly = min(max(session.execute(classified).scalar_one() - scored, 0), failed)
         scored, failed = scored + partly, failed - partly
-    answered, search, under_way, began_at = 0, None, None, row.started_at
-    latest = select(func.max(Batch.sampled_at)).where(Batch.run_id == run_id)
-    latest_at = session.execute(latest).scalar()
+    answered, search, under_way = 0, None, None
+    times = select(func.min(Batch.started_at), func.max(Batch.sampled_at))
+    times = times.where(Batch.run_id == run_id, Batch.round == row.round)
+    began_at, latest_at = session.execute(times).one()
+    if row.round == 1:
+        began_at = row.started_at
     if Solver(row.solver).is_remote:
-        began_at, latest_at = _problem_times(session, run_id)
-        if {BatchState.PENDING, BatchState.SAMPLING} & stages.keys():
-            answered, search = _answered(session, run_id), search_of(session, row)
-    elif BatchState.SAMPLING in stages and (under_way := batches_under_way(session, run_id, now)) is not None:
-        latest_at = now
+        began_at, latest_at = _problem_times(session, run_id, row.round)
+        if {BatchState.PENDING, BatchState.SAMPLING} & now_stages.keys():
+            answered, search = _answered(session, run_id, row.round), search_of(session, row)
+    elif BatchState.SAMPLING in now_stages:
+        under_way = batches_under_way(session, run_id, row.round, now)
+        latest_at = latest_at if under_way is None else now
+    sampled = scored + stages.get(BatchState.SAMPLED, 0)
+    again_sampled = 0
+    if row.round == 1:
+        sampled += answered
+    else:
+        ended = (BatchState.SAMPLED, BatchState.SCORED, BatchState.FAILED)
+        again_sampled = answered + sum(now_stages.get(state, 0) for state in ended)
     return ImageProgress(
         state=row.state,
         images=row.images,
-        sampled=scored + stages.get(BatchState.SAMPLED, 0) + answered,
+        sampled=sampled,
         scored=scored,
         failed=failed,
         error=row.error,
         search=search,
-        waits=why_waiting(session, row, frozenset(stages), now),
+        waits=why_waiting(session, row, frozenset(now_stages), now),
         began_at=began_at,
         latest_at=latest_at,
         under_way=under_way,
+        round=row.round,
+        again=sum(now_stages.values()) if row.round > 1 else 0,
+        again_sampled=again_sampled,
     )
+
+
+def _stages(session: Session, run_id: int) -> dict[int, dict[BatchState, int]]:
+    """Return the images of a run by round of reads and by state of their batches."""
+    query = select(Batch.round, Batch.state, func.sum(Batch.count)).where(Batch.run_id == run_id)
+    found: dict[int, dict[BatchState, int]] = {}
+    for number, state, images in session.execute(query.group_by(Batch.round, Batch.state)):
+        found.setdefault(number, {})[state] = int(images)
+    return found
 
 
 def waits_of(session: Session, run_id: int, now: datetime) -> str | None:
@@ -132,21 +160,23 @@ def _missing(run_id: int) -> NotFound:
     return NotFound(f"no run {run_id}: `annealq runs list` shows all runs")
 
 
-def _problem_times(session: Session, run_id: int) -> tuple[datetime | None, datetime | None]:
-    """Return when the first problem of a run was sent, and when the latest was answered."""
+def _problem_times(session: Session, run_id: int, number: int) -> tuple[datetime | None, datetime | None]:
+    """Return when the first problem of a round of a run was sent, and when the latest was answered."""
     times = select(func.min(Problem.sending_at), func.max(Problem.answered_at))
-    times = times.join(Batch, Batch.id == Problem.batch_id).where(Batch.run_id == run_id)
+    times = times.join(Batch, Batch.id == Problem.batch_id)
+    times = times.where(Batch.run_id == run_id, Batch.round == number)
     first, latest = session.execute(times).one()
     return first, latest
 
 
-def _answered(session: Session, run_id: int) -> int:
-    """Return the images with answered problems in unfinished batches."""
+def _answered(session: Session, run_id: int, number: int) -> int:
+    """Return the images with answered problems in unfinished batches of round ``number``."""
     answered = session.execute(
         select(func.coalesce(func.sum(Problem.count), 0))
         .join(Batch, Batch.id == Problem.batch_id)
         .where(
             Batch.run_id == run_id,
+            Batch.round == number,
             Batch.state.in_([BatchState.PENDING, BatchState.SAMPLING]),
             Problem.state == ProblemState.ANSWERED,
         )

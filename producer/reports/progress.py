@@ -86,7 +86,7 @@ def watch_run(
             if (reason := step or progress.waits) != told and (told := reason):
                 console.print(f"run {run_id} is waiting: {progress.waits}", markup=False)
             counts = (
-                f"{progress.sampled:,} sampled, {progress.scored:,} scored of "
+                f"{_again_text(progress)}{progress.sampled:,} sampled, {progress.scored:,} scored of "
                 f"{count_text(progress.images, 'image')}"
             )
             elapsed = duration_text(time.monotonic() - watched_from)
@@ -156,6 +156,14 @@ def watch_calibration(
                 lines.print(f"calibration {calibration_id}: {scored} of {count_text(images, 'image')}")
             check()
             time.sleep(_EVERY_S)
+
+
+def _again_text(progress: ImageProgress) -> str:
+    """Return how far a later round of reads is, before the rest of the line; nothing in the first."""
+    if progress.round == 1:
+        return ""
+    again = count_text(progress.again, "image")
+    return f"round {progress.round}: {progress.again_sampled:,} of {again} read again; "
 
 
 def _planning_texts(calibration: calibration_queries.CalibrationSummary) -> list[str]:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from producer.embeddings import queries as embeddings_queries
 from producer.progress import history
 from producer.progress.reasons import Outage
+from producer.progress.rounds import RoundUse, changes_text, read_again, rounds_of, saved_text
 from producer.progress.stages import waits_of
 from producer.reports import solver
 from producer.reports.certainty import Certainty
@@ -39,7 +40,7 @@ from producer.runs.summary import (
 )
 from schema.calendar.run_hours import RunHours, format_time
 from schema.parameters import Solver
-from schema.quantities import count_text, time_text
+from schema.quantities import count_text, number_text, time_text
 from schema.states import FINISHED_RUNS, RunState
 
 _FIRST = 10  # images that are listed when no labels are known
@@ -67,6 +68,7 @@ def run_text(
     if Solver(run.solver).is_remote:
         uses, units = qpus.uses(session, run_id), embeddings_queries.layers_of_run(session, run_id)
         parts.append(solver.solver_figures(uses, run.statistics, units))
+    parts += _rounds(session, run)
     if counts.decided + counts.undecided:
         confusion = queries.confusion(session, run_id)
         if (table := confusion_table(confusion, names)) is not None:
@@ -91,6 +93,36 @@ def _add_promise(table: Table, promise: dict[str, Any] | None) -> None:
     if promise is not None:
         table.add_row("promise", promise_text(promise))
         table.add_row("outcome", outcome_text(promise["outcome"]))
+
+
+def _rounds(session: Session, run: queries.RunSummary) -> list[Table]:
+    """Return the rounds of reads of ``run``, read by ``session``; nothing for a run without further ones."""
+    used = rounds_of(session, run.run_id)
+    again = read_again(session, run.run_id, used)
+    if again is None:
+        return []
+    table = new_grid()
+    for each in used:
+        table.add_row(f"round {each.round}", _round_text(each))
+    if again.images:
+        table.add_row("read again", changes_text(again, labelled=run.labelled))
+    if again.saved_us is not None:
+        table.add_row("saved", saved_text(again, sum(each.reads for each in used)))
+    if again.notes and " is left out: " in again.notes[-1]:
+        table.add_row("", again.notes[-1])
+    if run.is_provisional:
+        table.add_row("", "provisional: a later round of reads may change the results")
+    return [table]
+
+
+def _round_text(each: RoundUse) -> str:
+    text = f"{count_text(each.images, 'image')}, {count_text(each.reads, 'read')} of each"
+    if each.problems:
+        used_ms = number_text(each.qpu_time_us / 1e3)
+        text += f", {count_text(each.problems, 'problem')}, {used_ms} ms of QPU time"
+    if each.finished < each.images:
+        text += f"; {each.finished:,} are read"
+    return text
 
 
 def _actions(done: Sequence[history.UserAction]) -> Table:

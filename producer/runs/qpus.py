@@ -49,7 +49,8 @@ def uses(session: Session, run_id: int) -> list[QpuUse]:
     answered = Problem.state == ProblemState.ANSWERED
     figures = (
         func.count(),
-        func.sum(case((answered, Problem.count), else_=0)),
+        # Images that were read again count where they were read first.
+        func.sum(case((and_(answered, Batch.round == 1), Problem.count), else_=0)),
         func.sum(charged_us()),
     )
     name = func.coalesce(Problem.qpu, Chip.name, "")  # of old problems, that of the embedding's chip
@@ -95,7 +96,7 @@ def accuracies(session: Session, run_id: int) -> dict[tuple[str, str], float]:
     rows = session.execute(
         _problems_of(select(name, graph, right, func.count()), run_id)
         .join(Classification, and_(Classification.run_id == run_id, on_image))
-        .where(Problem.state == ProblemState.ANSWERED, Classification.label.is_not(None))
+        .where(Problem.state == ProblemState.ANSWERED, Batch.round == 1, Classification.label.is_not(None))
         .group_by(name, graph)
     )
     return {(name, graph): int(correct) / count for name, graph, correct, count in rows}
@@ -168,14 +169,16 @@ def with_experience(
 def of_images(
     session: Session, run_id: int, first: int, end: int | None
 ) -> dict[int, tuple[str, str | None]]:
-    """Return name and graph of the QPU whose answer counts, by image of run ``run_id`` from ``first`` to
+    """Return name and graph of the QPU that first answered, by image of run ``run_id`` from ``first`` to
     before ``end``.
     """
     start = Batch.first_image + Problem.first_image
     query = _problems_of(
         select(start, Problem.count, func.coalesce(Problem.qpu, Chip.name), Problem.graph_id), run_id
     )
-    query = query.where(Problem.state == ProblemState.ANSWERED, start + Problem.count > first)
+    query = query.where(
+        Problem.state == ProblemState.ANSWERED, Batch.round == 1, start + Problem.count > first
+    )
     if end is not None:
         query = query.where(start < end)
     return {

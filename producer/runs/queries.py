@@ -17,7 +17,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from producer.runs.filters import RunFilter, conditions
 from schema.database.rows import copy_row
 from schema.errors import NotFound
-from schema.states import PausedBy, RunState
+from schema.states import FINISHED_RUNS, PausedBy, RunState
 from schema.tables import (
     Batch,
     BatchImages,
@@ -49,6 +49,7 @@ class RunSummary:
     batches: int
     batches_scored: int
     batches_failed: int
+    round: int  # of reads, that is in progress or was the last
     labelled: bool
     parameters: dict[str, Any]
     reads_reason: str | None  # why it has this number of reads and these rounds, if they were chosen
@@ -68,6 +69,12 @@ class RunSummary:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+    @property
+    def is_provisional(self) -> bool:
+        """Return whether a round of reads may still change results that are there."""
+        has_rounds = self.parameters.get("rounds") is not None and self.rescored_from is None
+        return has_rounds and self.state not in FINISHED_RUNS
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,7 @@ class Classified:
     one_hot_fraction: float
     chain_break_fraction: float | None
     lowest_energy: float
+    reads: int | None  # behind it, of all rounds; None: scored by an earlier version, as the run says
     energy_gap: float | None  # None: scored by an earlier version, undecided, or not known
     probability: float | None  # of the predicted class; None as above
     probabilities: bytes | None  # of all classes; None: scored by an earlier version

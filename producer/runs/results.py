@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session
 
 from producer.runs import qpus, queries
 from producer.runs.queries import RunSummary
-from schema.codecs.arrays import decode_images, decode_labels, decode_scores
+from schema.codecs.arrays import decode_images, decode_labels, decode_scores, image_numbers
 from schema.codecs.corruption import stored_in
 from schema.codecs.samples import RawReads, decode
 from schema.errors import Corrupt, NotFound
-from schema.states import FINISHED_BATCHES, FINISHED_RUNS, RunState
+from schema.states import FINISHED_BATCHES, FINISHED_RUNS
 from schema.tables import Batch, BatchImages, Problem, Run, SampleSet
 
 _COLUMNS: dict[str, type] = {
@@ -28,6 +28,7 @@ _COLUMNS: dict[str, type] = {
     "predicted": int,
     "predicted_class": str,
     "status": str,
+    "reads": int,
     "probability": float,
     "energy_gap": float,
     "margin": float,
@@ -64,10 +65,12 @@ def rows(
     """
     sources = queries.sources(session, run)
     ran_on = qpus.of_images(session, run, first, end)
+    reads = queries.run(session, run).parameters["reads"]
     for image in queries.classified(session, run, first, end, wanted):
         with stored_in(f"image {image.image} of run {run}", f"score it again: `annealq runs rescore {run}`"):
             scores = decode_scores([image.scores], len(names))[0].tolist()
         row = asdict(image)
+        row["reads"] = image.reads or reads
         row["source"] = sources.get(image.image)
         row["true_class"] = None if image.label is None else names[image.label]
         row["qpu"], row["graph_id"] = ran_on.get(image.image, (None, None))
@@ -134,16 +137,17 @@ def image(session: Session, run: int, index: int) -> tuple[NDArray[np.uint8], in
     return pixels[row], None if labels is None else int(labels[row])
 
 
-def reads_of(session: Session, run: int, index: int) -> RawReads | None:
-    """Return the stored reads of one image of ``run``, or of the whole problem that carried it.
+def reads_of(session: Session, run: int, index: int, number: int = 1) -> RawReads | None:
+    """Return the stored reads of one image of ``run`` in round ``number``, or of the whole problem that
+    carried it.
 
     The first axis has one entry. None: the image is not sampled, or its reads were removed.
     """
     source = session.execute(select(Run.rescored_from).where(Run.id == run)).scalar() or run
-    batch = _batch_of(session, source, index)
-    if batch is None:
+    place = _place_of(session, source, index, number)
+    if place is None:
         return None
-    row = index - batch.first_image
+    batch, row = place
     problems = select(Problem.first_image, SampleSet.data).join(SampleSet, SampleSet.problem_id == Problem.id)
     found = session.execute(
         problems.where(
@@ -163,8 +167,21 @@ def reads_of(session: Session, run: int, index: int) -> RawReads | None:
     return replace(raw, packed=raw.packed[one], energies=raw.energies[one], occurrences=occurrences)
 
 
+def _place_of(session: Session, run: int, index: int, number: int) -> tuple[Batch, int] | None:
+    """Return the batch of round ``number`` with image ``index`` of ``run``, and its place there, if any."""
+    if number == 1:
+        batch = _batch_of(session, run, index)
+        return None if batch is None else (batch, index - batch.first_image)
+    for batch in session.execute(select(Batch).where(Batch.run_id == run, Batch.round == number)).scalars():
+        with stored_in(f"batch {batch.id} of run {run}", "classify the images again"):
+            numbers = image_numbers(batch.first_image, batch.count, batch.members)
+        if index in numbers:
+            return batch, numbers.index(index)
+    return None
+
+
 def _batch_of(session: Session, run: int, index: int) -> Batch | None:
-    query = select(Batch).where(Batch.run_id == run, Batch.first_image <= index)
+    query = select(Batch).where(Batch.run_id == run, Batch.round == 1, Batch.first_image <= index)
     return session.execute(query.where(Batch.first_image + Batch.count > index)).scalar()
 
 
@@ -176,7 +193,7 @@ def images(session: Session, run: int) -> tuple[NDArray[np.uint8], NDArray[np.in
         Corrupt: a batch is damaged.
     """
     summary = queries.run(session, run)
-    batches = select(Batch).where(Batch.run_id == run).order_by(Batch.ordinal)
+    batches = select(Batch).where(Batch.run_id == run, Batch.round == 1).order_by(Batch.ordinal)
     pixels, labels = [], []
     for batch in session.execute(batches).scalars():
         with stored_in(f"batch {batch.id} of run {run}", "classify the images again"):
@@ -190,14 +207,18 @@ def images(session: Session, run: int) -> tuple[NDArray[np.uint8], NDArray[np.in
     return np.concatenate(pixels), np.concatenate(labels) if summary.labelled else None
 
 
-def first_unsettled_image(session: Session, run: int, state: RunState) -> int | None:
-    """Return the index of the first image of ``run``, in ``state``, that may still be classified, or None.
+def first_unsettled_image(
+    session: Session, run: queries.RunSummary, *, provisional: bool = False
+) -> int | None:
+    """Return the index of the first image of ``run`` that may still be classified, or None.
 
     Rows before it no longer change, and none is inserted between them: a reader that continues there later
-    sees every image once.
+    sees every image once. With ``provisional`` they may change in a later round of reads.
     """
-    if state in FINISHED_RUNS:
+    if run.state in FINISHED_RUNS:
         return None
-    return session.execute(
-        select(func.min(Batch.first_image)).where(Batch.run_id == run, Batch.state.not_in(FINISHED_BATCHES))
-    ).scalar()
+    if run.is_provisional and not provisional:
+        return 0
+    unfinished = (Batch.run_id == run.run_id, Batch.round == 1, Batch.state.not_in(FINISHED_BATCHES))
+    first = session.execute(select(func.min(Batch.first_image)).where(*unfinished)).scalar()
+    return run.images if first is None and run.is_provisional else first

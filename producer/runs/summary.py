@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from producer.progress import stages
+from producer.progress import rounds, stages
 from producer.progress.reasons import Outage, outages_of
 from producer.runs import qpus, queries
 from schema.calendar.run_hours import RunHours
@@ -47,8 +47,13 @@ def run_object(session: Session, run_id: int, now: datetime | None = None) -> di
     run = queries.run(session, run_id)
     counts = queries.counts(session, run_id)
     values = plain(asdict(run))
+    of_rounds = rounds.rounds_of(session, run_id)
+    again = rounds.read_again(session, run_id, of_rounds)
     return {
         **values,
+        "provisional": run.is_provisional,
+        "rounds": [asdict(each) for each in of_rounds],
+        "read_again": None if again is None else asdict(again),
         "tags": queries.tags(session, [run_id]).get(run_id, []),
         "decided": counts.decided,
         "tied": counts.tied,

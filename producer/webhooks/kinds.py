@@ -17,6 +17,7 @@ class Kind(StrEnum):
     ENDED = "ended"  # it is done, has failed or was cancelled
     WAITING = "waiting"  # its solver has failed for 30 seconds
     RESUMED = "resumed"  # its solver answers again
+    ROUND = "round"  # another round of reads has begun
     ALARM = "alarm"  # the newest problems of its chip differ from the chip's past
     PAUSED = "paused"  # by a user, or by the solver's budget of the day or month; not by its window
     BUDGET = "budget"  # its own budget is spent, so that it is paused

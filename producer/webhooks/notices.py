@@ -23,7 +23,7 @@ from producer.webhooks.kinds import PROGRESS, Kind, message_type, wants
 from schema.database import Database
 from schema.parameters import solver_key
 from schema.states import LIVE_RUNS, DeliveryState, PausedBy, RunState
-from schema.tables import Chip, Run
+from schema.tables import Chip, Event, Run
 from schema.tables.api import Delivery, RunSubmission
 
 _BATCH = 20
@@ -65,7 +65,7 @@ def enqueue_notices(database: Database, since: datetime | None = None) -> dateti
     with database.reading() as session:
         if session.execute(_UNFINISHED).first() is None:
             return following  # all else is told about unfinished runs
-    for enqueue in (enqueue_outages, enqueue_alarms, enqueue_pauses, enqueue_progress):
+    for enqueue in (enqueue_outages, enqueue_alarms, enqueue_pauses, enqueue_rounds, enqueue_progress):
         enqueue(database)
     return following
 
@@ -113,6 +113,22 @@ def enqueue_alarms(database: Database) -> None:
     with database.reading() as session:
         alarms = session.execute(query.limit(_BATCH)).all()
     _insert_all(database, Kind.ALARM, ((run, at) for run, at in alarms if at is not None))
+
+
+def enqueue_rounds(database: Database) -> None:
+    """Insert a delivery for each live run in ``database`` of which another round of reads has begun."""
+    begun = and_(Event.subject == Run.__tablename__, Event.row == Run.id, Event.why.like("round % begins: %"))
+    told = select(Delivery.id).where(Delivery.run_id == Run.id, Delivery.happened_at == Event.at)
+    query = (
+        select(Run.id, Event.at)
+        .join(RunSubmission, RunSubmission.run_id == Run.id)
+        .join(Event, begun)
+        .where(wants(Kind.ROUND), Run.state.in_(LIVE_RUNS), Run.round > 1)
+        .where(~told.where(Delivery.event == Kind.ROUND).exists())
+    )
+    with database.reading() as session:
+        found = session.execute(query.limit(_BATCH)).all()
+    _insert_all(database, Kind.ROUND, ((run, at) for run, at in found))
 
 
 def enqueue_pauses(database: Database) -> None:

@@ -42,6 +42,18 @@ def cost_us() -> ColumnElement[float]:
     return charged_us() + in_flight_us()
 
 
+def scale_charge(charged_us: float, programming_us: float | None, reads: int, wanted: int) -> float:
+    """Return what a problem would be charged with ``wanted`` reads, if it is ``charged_us`` with ``reads``.
+
+    Programming, ``programming_us`` of it, costs the same for any number. If that is not stated, the result is
+    the most that is possible.
+    """
+    if programming_us is None or reads < 1:
+        return charged_us * max(wanted / max(reads, 1), 1.0)
+    fixed_us = min(max(programming_us, 0.0), charged_us)
+    return fixed_us + (charged_us - fixed_us) * wanted / reads
+
+
 def charge_ratio(session: Session, graph_id: str) -> float:
     """Return what problems on a working graph are charged, as a multiple of their estimates; 1 if unknown.
 

@@ -171,6 +171,23 @@ def work_off(context: Context, *messages: Message) -> None:
         waiting += outbox.take()
 
 
+def work_off_but(context: Context, left: Task, *messages: Message) -> list[Message]:
+    """Do the same but for the task ``left``; return the messages that ask for it."""
+    outbox = context.hints
+    assert isinstance(outbox, Outbox)
+    waiting, kept = deque(messages), list[Message]()
+    while waiting:
+        message = waiting.popleft()
+        if message.task is left:
+            kept.append(message)
+        elif message.task is Task.DISPATCH:
+            dispatch(context.database, context.settings, outbox)
+        else:
+            USE_CASES[message.task](context, message.row)
+        waiting += outbox.take()
+    return kept
+
+
 USE_CASES: dict[Task, Callable[[Context, int], None]] = {
     Task.SAMPLE_BATCH: sample_batch,
     Task.AGGREGATE_BATCH: score_batch,

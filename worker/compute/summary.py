@@ -57,7 +57,9 @@ def _solver(figures: Figures) -> SolverFigures:
     answered = [problem for problem in problems if problem.timing or problem.charged_us]
     estimated = [problem for problem in problems if problem.charge_estimated]
     breaks = [problem for problem in problems if problem.chain_breaks is not None]
-    measured = [problem.measured for problem in problems if problem.measured and not problem.misprogrammed]
+    # Problems of later rounds have other reads, and cannot be compared.
+    first = [problem for problem in problems if problem.round == 1]
+    measured = [problem.measured for problem in first if problem.measured and not problem.misprogrammed]
     return SolverFigures(
         qpu_estimated_us=float(sum(problem.estimated_us for problem in answered)),
         qpu_wasted_us=round(sum(problem.wasted_us for problem in problems), 1),

@@ -21,8 +21,10 @@ _MS_PER_S = 1000.0
 class BatchTimes:
     """Images and times of every scored batch, all (N,): counts int64, times on one clock float64 seconds.
 
+    A batch of a later round of reads has 0 images: they are counted in the first.
+
     Raises:
-        ParameterError: lengths differ, a count is below 1, or a time is not finite.
+        ParameterError: lengths differ, a count is below 0, or a time is not finite.
     """
 
     images: CountArray
@@ -37,8 +39,8 @@ class BatchTimes:
         shapes = {np.shape(values) for values in (self.images, *times)}
         if len(shapes) != 1 or self.images.ndim != 1:
             raise ParameterError(f"every batch needs all its times; the arrays have shapes {sorted(shapes)}")
-        if np.any(self.images < 1) or not all(np.isfinite(values).all() for values in times):
-            raise ParameterError("a batch needs 1 image or more, and finite times")
+        if np.any(self.images < 0) or not all(np.isfinite(values).all() for values in times):
+            raise ParameterError("a batch needs 0 images or more, and finite times")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from schema.codecs import arrays
 from schema.database import renderings
 from schema.errors import AnnealqError, reason
 from schema.states import BatchState
@@ -17,6 +18,7 @@ from schema.tables import Batch
 from worker.compute.scoring import energy_histogram, read_energies
 from worker.records import batches
 from worker.records.networks import Registry
+from worker.rounds import several_rounds
 
 if TYPE_CHECKING:
     from worker.context import Context
@@ -61,18 +63,19 @@ def read_histograms(
     Raises:
         Corrupt: what is stored for an image is damaged.
     """
-    histograms: dict[int, dict[str, Any]] = {}
     rows = session.execute(
-        select(Batch.id, Batch.first_image, Batch.count)
+        select(Batch.id, Batch.first_image, Batch.count, Batch.members)
         .where(Batch.run_id == run, Batch.state == BatchState.SCORED)
         .order_by(Batch.first_image)
     )
-    for batch, first, count in rows:
-        wanted = [image - first for image in images if first <= image < first + count]
+    found: dict[int, list[several_rounds.Energies]] = {}
+    for batch, first, count, members in rows.all():
+        numbers = arrays.image_numbers(first, count, members)
+        wanted = {numbers.index(image): image for image in images if image in numbers}
         if wanted:
             batch_input = batches.load(session, batch)
             network = networks.get(session, batch_input.network)
             stored = batches.load_samples(session, batch)
-            reads = read_energies(network, batch_input, stored, wanted)
-            histograms |= {first + image: energy_histogram(*energies) for image, energies in reads.items()}
-    return histograms
+            for place, energies in read_energies(network, batch_input, stored, wanted).items():
+                found.setdefault(wanted[place], []).append(energies)
+    return {image: energy_histogram(*several_rounds.join(parts)) for image, parts in found.items()}

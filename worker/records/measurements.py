@@ -69,7 +69,11 @@ def before_run(session: Session, run: int, count: int) -> list[dict[str, Any]]:
     """
     columns: tuple[Any, ...] = (Problem.graph_id, Problem.embedding_id, Problem.count, func.min(Problem.id))
     kinds = select(*columns).join(Batch, Batch.id == Problem.batch_id).where(Batch.run_id == run)
-    kinds = kinds.where(Problem.measured.is_not(None)).group_by(*columns[:3]).order_by(func.count().desc())
+    kinds = (
+        kinds.where(Batch.round == 1, Problem.measured.is_not(None))
+        .group_by(*columns[:3])
+        .order_by(func.count().desc())
+    )
     kind = session.execute(kinds.where(Problem.graph_id.is_not(None)).limit(1)).first()
     if kind is None:
         return []
@@ -90,21 +94,22 @@ def ids_of_batch(session: Session, batch: int) -> tuple[int, int]:
 def of_earlier(session: Session, batch: int, embedding: int, least: int) -> list[dict[str, Any]]:
     """Read from ``session`` what was measured of the newest good problems of the kind of those of ``batch``.
 
-    They have the same ``embedding``, network and parameters of sampling, and ``least`` images or more.
+    They have the same ``embedding``, network, reads and parameters of sampling, and ``least`` images or more.
     """
-    own = select(Run.network_id, Run.parameters).join(Batch, Batch.run_id == Run.id)
-    network, parameters = session.execute(own.where(Batch.id == batch)).one()
-    query = _measured((Problem.measured, Run.parameters), ProblemState.ANSWERED)
+    own = select(Run.network_id, Run.parameters, Batch.reads).join(Batch, Batch.run_id == Run.id)
+    network, parameters, reads = session.execute(own.where(Batch.id == batch)).one()
+    wanted = _sampled_by(parameters, reads)
+    query = _measured((Problem.measured, Run.parameters, Batch.reads), ProblemState.ANSWERED)
     query = query.join(Batch, Batch.id == Problem.batch_id).join(Run, Run.id == Batch.run_id)
     query = query.where(
         Problem.embedding_id == embedding,
         Problem.batch_id != batch,
         Problem.count >= least,
         Run.network_id == network,
-        Run.parameters["reads"].as_integer() == parameters["reads"],
+        func.coalesce(Batch.reads, Run.parameters["reads"].as_integer()) == (reads or parameters["reads"]),
     )
     newest = session.execute(query.order_by(Problem.id.desc()).limit(_EARLIER))
-    return [measured for measured, theirs in newest if _sampled_by(theirs) == _sampled_by(parameters)]
+    return [measured for measured, *theirs in newest if _sampled_by(*theirs) == wanted]
 
 
 @dataclass(frozen=True)
@@ -125,15 +130,16 @@ def newest_of_chip(
     """
     columns = (Problem.answered_at, Problem.embedding_id, Problem.count, Problem.measured)
     newest = session.execute(select(func.max(Problem.id))).scalar() or 0
-    query = _measured((*columns, Run.id, Run.network_id), ProblemState.ANSWERED)
+    query = _measured((*columns, Run.id, Run.network_id, Batch.reads), ProblemState.ANSWERED)
     query = query.join(Batch, Batch.id == Problem.batch_id).join(Run, Run.id == Batch.run_id)
     query = query.where(Problem.graph_id == graph_id, Problem.id > newest - _REACH, *conditions)
     rows = session.execute(query.order_by(Problem.id.desc()).limit(count)).all()
     runs = session.execute(select(Run.id, Run.parameters).where(Run.id.in_({row[4] for row in rows})))
-    sampled_by = {run: _sampled_by(parameters) for run, parameters in runs}
+    parameters = {run: chosen for run, chosen in runs}  # noqa: C416 - rows
+    kinds = {key: _sampled_by(parameters[key[0]], key[1]) for key in {(row[4], row[6]) for row in rows}}
     return [
-        GoodProblem(answered_at, (embedding, network, images, sampled_by[run]), measured)
-        for answered_at, embedding, images, measured, run, network in reversed(rows)
+        GoodProblem(answered_at, (embedding, network, images, kinds[run, reads]), measured)
+        for answered_at, embedding, images, measured, run, network, reads in reversed(rows)
     ]
 
 
@@ -198,8 +204,10 @@ def reject(session: Session, wrong: Iterable[tuple[int, str]], *, now: datetime)
         transition_all(session, [problem], source, target, now=now, why=error, error=error, **values)
 
 
-def _sampled_by(parameters: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(repr(parameters.get(name)) for name in _SAMPLED_BY)
+def _sampled_by(parameters: dict[str, Any], reads: int | None = None) -> tuple[str, ...]:
+    """Return what decides about a problem of a run with ``parameters``, in a later round with other reads."""
+    chosen = parameters if reads is None else {**parameters, "reads": reads}
+    return tuple(repr(chosen.get(name)) for name in _SAMPLED_BY)
 
 
 def _measured(columns: tuple[Any, ...], state: ProblemState) -> Select[Any]:

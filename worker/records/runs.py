@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from schema.database import transition
@@ -26,7 +26,10 @@ _NAMED = 10  # batches whose errors are in the error of their run
 
 @dataclass(frozen=True)
 class BatchTimestamps:
-    """Times of one scored batch, in seconds since the epoch, and the duration of its sampling."""
+    """Times of one scored batch, in seconds since the epoch, and the duration of its sampling.
+
+    Those of a later round of reads have no ``images`` of their own.
+    """
 
     images: int
     enqueued: float
@@ -49,6 +52,7 @@ class ProblemFacts:
         chain_breaks: see `schema.tables.Problem`.
         measured: what its reads say about the chip.
         misprogrammed: the chip was programmed wrongly for it.
+        round: of reads.
     """
 
     images: int
@@ -65,6 +69,7 @@ class ProblemFacts:
     chain_breaks: bytes | None
     measured: dict[str, Any] | None = None
     misprogrammed: bool = False
+    round: int = 1
 
 
 @dataclass(frozen=True)
@@ -195,7 +200,7 @@ def load_figures(session: Session, run: int) -> Figures:
     """Read from ``session`` what the statistics of ``run`` need: rows of batches and bins, none of images."""
     times = (Batch.created_at, Batch.started_at, Batch.sampled_at, Batch.scored_at)
     rows = session.execute(
-        select(Batch.count, *times, func.coalesce(Batch.sampling_us, 0))
+        select(case((Batch.round == 1, Batch.count), else_=0), *times, func.coalesce(Batch.sampling_us, 0))
         .where(Batch.run_id == run, Batch.state == BatchState.SCORED)
         .order_by(Batch.ordinal)
     )
@@ -268,6 +273,7 @@ def _problems(session: Session, run: int) -> tuple[ProblemFacts, ...]:
         Problem.chain_breaks,
         Problem.measured,
         and_(Problem.measured.is_not(None), Problem.state == ProblemState.FAILED),
+        Batch.round,
     )
     rows = session.execute(
         select(*columns)

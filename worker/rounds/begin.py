@@ -24,9 +24,11 @@ from schema.parameters import Parameters, Round, Solver
 from schema.quantities import count_text, number_text
 from schema.states import BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Classification, Embedding, Problem, Run, SampleSet
+from schema.tables.costs import scale_charge
 from worker.process.crash_points import CrashPoint, reach
 from worker.rounds.images import Rows, copy_batches
-from worker.rounds.selection import Charge, Selection, estimate_us, select_images, split
+from worker.rounds.selection import Selection, arrange, select_images, split
+from worker.rounds.tiles import tiles_of_images
 from worker.scheduling import admission
 
 if TYPE_CHECKING:
@@ -116,14 +118,14 @@ def _choose(
     if hours.has_expired(now) or row.paused_by is PausedBy.DEADLINE:
         return "the deadline of the run has passed"
     images, gaps = _gaps(session, row.id)
-    tiles = _tiles(session, row.id) if Solver(row.solver).is_remote else 1
+    _, tiles = _embedding(session, row.id) if Solver(row.solver).is_remote else (None, 1)
     selection = select_images(images, gaps, wanted, row.images, tiles)
     if not len(selection.images):
         return f"all images have a class and an energy gap of {number_text(wanted.gap)} or more"
     if not Solver(row.solver).is_remote:
         return selection
     needed = -(-len(selection.images) // tiles)
-    problem_us = estimate_us(_charges(session, row.id), wanted.reads)
+    problem_us = max(_charges(session, row.id, wanted.reads), default=0.0)
     paid = _affordable(session, row, problem_us, needed, settings, now)
     if paid == 0:
         return f"what is left of a budget does not pay a problem, about {number_text(problem_us / 1e6)} s"
@@ -147,14 +149,16 @@ def _gaps(session: Session, run: int) -> tuple[NDArray[np.int64], NDArray[np.flo
     return np.array([row[0] for row in rows], np.int64), np.array(gaps, np.float64)
 
 
-def _tiles(session: Session, run: int) -> int:
-    """Return the images in a full problem, by the embedding of most batches of ``run``; 1 if it is gone."""
-    query = select(Embedding.tiles).join(Batch, Batch.embedding_id == Embedding.id).where(Batch.run_id == run)
-    most = query.group_by(Embedding.id, Embedding.tiles).order_by(func.count().desc(), Embedding.id)
-    return session.execute(most.limit(1)).scalar() or 1
+def _embedding(session: Session, run: int) -> tuple[int | None, int]:
+    """Return the embedding of most batches of ``run``, and the images in a full problem; None, 1 without."""
+    query = select(Embedding.id, Embedding.tiles).join(Batch, Batch.embedding_id == Embedding.id)
+    query = query.where(Batch.run_id == run).group_by(Embedding.id, Embedding.tiles)
+    row = session.execute(query.order_by(func.count().desc(), Embedding.id).limit(1)).first()
+    return (None, 1) if row is None else (row[0], row[1] or 1)
 
 
-def _charges(session: Session, run: int) -> list[Charge]:
+def _charges(session: Session, run: int, reads: int) -> list[float]:
+    """Return what the largest problems of ``run`` would be charged with ``reads``, microseconds."""
     query = (
         select(Problem.charged_us, Problem.timing, SampleSet.reads)
         .join(Batch, Batch.id == Problem.batch_id)
@@ -163,8 +167,8 @@ def _charges(session: Session, run: int) -> list[Charge]:
     )
     rows = session.execute(query.order_by(Problem.count.desc(), Problem.id.desc()).limit(_CHARGES))
     return [
-        Charge(charged_us or 0.0, (timing or {}).get("qpu_programming_time"), reads)
-        for charged_us, timing, reads in rows
+        scale_charge(charged_us or 0.0, (timing or {}).get("qpu_programming_time"), before, reads)
+        for charged_us, timing, before in rows
     ]
 
 
@@ -178,12 +182,17 @@ def _affordable(
 
 
 def _copy(session: Session, row: Row[Any], wanted: Round, chosen: Selection) -> list[Rows]:
-    tiles = _tiles(session, row.id) if Solver(row.solver).is_remote else _FEWEST
+    number, images, tiles = row.round + 1, chosen.images, _FEWEST
+    if Solver(row.solver).is_remote:
+        embedding, tiles = _embedding(session, row.id)
+        if embedding is not None:
+            lay = tiles_of_images(session, row.id, number, images.tolist(), embedding, tiles)
+            images = images[arrange(len(images), tiles, lay)]
     size = session.execute(
         select(func.max(Batch.count)).where(Batch.run_id == row.id, Batch.round == 1)
     ).scalar_one()
-    parts = split(len(chosen.images), tiles, size)
-    return copy_batches(session, row.id, chosen.images, parts, row.round + 1, wanted.reads)
+    parts = split(len(images), tiles, size)
+    return copy_batches(session, row.id, images, parts, number, wanted.reads)
 
 
 def _text(row: Row[Any], wanted: Round, chosen: Selection) -> str:

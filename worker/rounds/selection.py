@@ -61,6 +61,38 @@ def select_images(
     return Selection(images[order], uncertain, max(count - meant, 0), max(meant - count, 0))
 
 
+def arrange(images: int, tiles: int, earlier: Iterable[tuple[int, int]]) -> NDArray[np.intp]:
+    """Return an order (images,) in which images lie on other tiles than before, wherever that is possible.
+
+    Images change places within their problem only, of up to ``tiles`` images, which begins with tile 0.
+
+    Args:
+        images: number of images.
+        tiles: of the embedding.
+        earlier: image, and a tile that it lay on.
+
+    >>> arrange(4, 2, [(0, 0), (2, 1)]).tolist()  # image 0 lay on tile 0
+    [1, 0, 2, 3]
+    """
+    barred: dict[int, set[int]] = {}
+    for image, tile in earlier:
+        barred.setdefault(image, set()).add(tile)
+    order = np.arange(images)
+    for start in range(0, images, tiles):
+        here = order[start : start + tiles]
+        for tile in range(len(here)):
+            if tile in barred.get(int(here[tile]), ()):
+                others = (
+                    other
+                    for other in range(len(here))
+                    if tile not in barred.get(int(here[other]), ())
+                    and other not in barred.get(int(here[tile]), ())
+                )
+                if (other := next(others, None)) is not None:
+                    here[[tile, other]] = here[[other, tile]]
+    return order
+
+
 def split(images: int, tiles: int, size: int) -> list[slice]:
     """Return the batches of ``images``: whole problems of ``tiles`` images, in batches of about ``size``.
 
@@ -75,27 +107,3 @@ def split(images: int, tiles: int, size: int) -> list[slice]:
     batches = max(-(-images // max(size, tiles)), min(problems // 2, _BATCHES), 1)
     step = -(-problems // batches) * tiles
     return [slice(start, min(start + step, images)) for start in range(0, images, step)]
-
-
-@dataclass(frozen=True)
-class Charge:
-    """What a problem was charged, microseconds: in all, and for programming (None: not stated)."""
-
-    charged_us: float
-    programming_us: float | None
-    reads: int
-
-
-def estimate_us(charges: Iterable[Charge], reads: int) -> float:
-    """Return what a problem of ``reads`` is charged at most, microseconds, by the ``charges`` of others.
-
-    Programming costs the same for any number of reads. Without any charge it is 0.
-    """
-    return max((_scale(charge, reads) for charge in charges), default=0.0)
-
-
-def _scale(charge: Charge, reads: int) -> float:
-    if charge.programming_us is None or charge.reads < 1:
-        return charge.charged_us * max(reads / max(charge.reads, 1), 1.0)
-    fixed_us = min(max(charge.programming_us, 0.0), charge.charged_us)
-    return fixed_us + (charge.charged_us - fixed_us) * reads / charge.reads

@@ -26,6 +26,7 @@ from worker.records.batches import BatchInput, Scored, StoredReads
 _BLOCK_READS = 8_000_000  # of images at a time: about 200 MB
 _ONE = slice(0, 1)
 
+Energies = tuple[NDArray[np.float64], NDArray[np.int64]]  # (R,) of an image's reads, and their classes (R,)
 Load = Callable[[int], StoredReads]  # the sample set of a problem
 
 
@@ -102,6 +103,12 @@ def score(
             label = None if labels is None else labels[k : k + 1]
             rows[k] = _classify(network, batch_input, terms[k], parts, label)
     return rows
+
+
+def join(parts: Sequence[Energies]) -> Energies:
+    """Return the energies and classes of an image's reads in all rounds, ``parts``."""
+    energies, classes = zip(*parts, strict=True)
+    return np.concatenate(energies), np.concatenate(classes)
 
 
 def _blocks(located: Sequence[LocatedReads]) -> Iterator[list[int]]:

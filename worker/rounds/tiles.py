@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -29,27 +30,44 @@ def earlier_tiles(
     found = problems.sent_in_vain(session, batch_input.batch, embedding)
     if batch_input.round == 1:
         return found
-    row_of = {number: row for row, number in enumerate(batch_input.image_numbers)}
+    lay = tiles_of_images(
+        session, batch_input.run, batch_input.round, batch_input.image_numbers, embedding, tiles
+    )
+    return found + [(place, 1, tile) for place, tile in lay]
+
+
+def tiles_of_images(
+    session: Session, run: int, before: int, images: Sequence[int], embedding: int, tiles: int
+) -> list[tuple[int, int]]:
+    """Return the place in ``images``, indices within ``run``, and the tile of each in rounds ``before`` one.
+
+    ``session`` reads the answered problems with ``embedding``, of ``tiles`` tiles.
+
+    Raises:
+        Corrupt: which images are in a batch is damaged.
+    """
+    place_of = {image: place for place, image in enumerate(images)}
     columns = (Problem.first_image, Problem.count, Problem.first_tile, Batch.id)
     query = select(*columns, Batch.first_image, Batch.count, Batch.members)
     query = query.join(Batch, Batch.id == Problem.batch_id).where(
-        Batch.run_id == batch_input.run,
-        Batch.round < batch_input.round,
+        Batch.run_id == run,
+        Batch.round < before,
         Problem.state == ProblemState.ANSWERED,
         Problem.embedding_id == embedding,
     )
-    ascending = sorted(row_of)
-    numbers: dict[int, list[int]] = {}
+    ascending = sorted(place_of)
+    numbers: dict[int, Sequence[int]] = {}
+    found = []
     for first, count, tile, batch, start, size, members in session.execute(query.order_by(Problem.id)):
         if members is None:  # contiguous images: few of a run's problems are searched through
-            low, high = (bisect_left(ascending, start + first + shift) for shift in (0, count))
-            found += [
-                (row_of[number], 1, (tile + number - start - first) % tiles) for number in ascending[low:high]
-            ]
+            begin = start + first
+            low, high = bisect_left(ascending, begin), bisect_left(ascending, begin + count)
+            here = ascending[low:high]
+            found += [(place_of[image], (tile + image - begin) % tiles) for image in here]
             continue
         if batch not in numbers:
-            numbers[batch] = list(arrays.image_numbers(start, size, members))
-        for place, number in enumerate(numbers[batch][first : first + count]):
-            if number in row_of:
-                found.append((row_of[number], 1, (tile + place) % tiles))
+            numbers[batch] = arrays.image_numbers(start, size, members)
+        for place, image in enumerate(numbers[batch][first : first + count]):
+            if image in place_of:
+                found.append((place_of[image], (tile + place) % tiles))
     return found

@@ -36,6 +36,7 @@ _ROWS = select(
     Run.priority,
     Run.batches_scored,
     Run.batches_failed,
+    Run.round,
     Run.budget_us,
     Run.pause_reason,
     Run.window,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from producer.progress.reasons import Outage
+from producer.progress.rounds import ReadAgain, RoundUse
 from producer.progress.stages import ImageProgress
 from producer.runs.qpus import QpuUse
 from producer.runs.queries import RunSummary
@@ -93,6 +94,9 @@ class ShownRun(RunSummary):
     """A run with its figures, as `annealq runs show RUN --json` prints it."""
 
     tags: list[str]
+    provisional: bool  # a later round of reads may change its results
+    rounds: list[RoundUse]
+    read_again: ReadAgain | None  # None: all its images are read once
     decided: int
     tied: int
     undecided: int
@@ -155,6 +159,7 @@ class ResultRow(BaseModel):
     predicted: int | None = Field(description="Null if it is undecided.")
     predicted_class: str | None
     status: Literal["decided", "tied", "undecided"]
+    reads: int = Field(description="Reads behind it, of all rounds.")
     probability: float | None = Field(description="Calibrated probability of the class.")
     energy_gap: float | None = Field(description="Energy to the best other class.")
     margin: float = Field(description="The best score minus the second best.")
@@ -178,6 +183,7 @@ class ResultPage(BaseModel):
     classes: list[str]
     results: list[ResultRow]
     complete: bool = Field(description="There are no more.")
+    provisional: bool = Field(description="A later round of reads may change these results.")
     next: str | None = Field(description="The path of the following page; null when it is complete.")
 
 

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from producer.dashboard.charts.svg_charts import TimedAmount
 from producer.reports import certainty
 from producer.runs import queries
-from schema.states import BatchState
+from schema.states import FINISHED_BATCHES, BatchState
 from schema.tables import Batch, Classification
 
 MARGIN_BINS = 25
@@ -31,7 +31,7 @@ _MAX_RUNS = 64  # whose counts a process stores
 _SLACK = timedelta(seconds=10)  # longer than from `scored_at` to its commit, mostly
 # Parts of statements, built once: building them took as long as running them.
 _SCORED = select(Batch.id, Batch.first_image, Batch.count, Batch.scored_at).where(
-    Batch.state == BatchState.SCORED
+    Batch.state == BatchState.SCORED, Batch.round == 1
 )
 _ROWS = select(*queries.CLASSIFIED)
 _ORDER = certainty.least_certain_first()
@@ -140,6 +140,7 @@ class _Stored:
     undecided: list[queries.Classified] = field(default_factory=list)
     decided: list[queries.Classified] = field(default_factory=list)
     scored: list[TimedAmount] = field(default_factory=list)
+    later: int = 0  # finished batches of later rounds of reads: they have changed images of the first
 
 
 class AggregateCache:
@@ -173,12 +174,17 @@ def read(session: Session, run: queries.RunSummary, classes: int) -> Aggregates:
 def _update(session: Session, summary: queries.RunSummary, classes: int, stored: _Stored) -> Aggregates:
     """Add to ``stored`` the batches that were scored since, and count images of failed batches anew."""
     run = summary.run_id
-    if len(stored.batches) != summary.batches_scored:
-        _add(session, summary, classes, stored)
+    later, later_scored = (0, 0) if summary.round == 1 else _count_later(session, run)
+    if stored.later != later:  # images of the first round have other classes
+        stored.__init__()  # type: ignore[misc]
+    first = summary.batches_scored - later_scored
+    if len(stored.batches) != first:
+        _add(session, summary, first, classes, stored)
+    stored.later = later
     images, undecided, decided = stored.images, stored.undecided, stored.decided
     if summary.batches_failed:  # some of their images may be classified
         failed = select(Batch.first_image, Batch.count).where(
-            Batch.run_id == run, Batch.state == BatchState.FAILED
+            Batch.run_id == run, Batch.state == BatchState.FAILED, Batch.round == 1
         )
         for ranges in _ranges([(first, count) for first, count in session.execute(failed)]):
             images = images + _count(session, run, classes, ranges)
@@ -189,9 +195,17 @@ def _update(session: Session, summary: queries.RunSummary, classes: int, stored:
     return Aggregates(classes, keys, counts, tuple(undecided), tuple(decided), tuple(stored.scored))
 
 
-def _add(session: Session, run: queries.RunSummary, classes: int, stored: _Stored) -> None:
-    """Add to ``stored`` the batches of ``run`` that were scored since."""
-    new = _new_batches(session, run, stored)
+def _count_later(session: Session, run: int) -> tuple[int, int]:
+    """Return the finished batches of later rounds of reads of ``run``, and those of them that are scored."""
+    scored = func.count(case((Batch.state == BatchState.SCORED, 1)))
+    query = select(func.count(), scored).where(Batch.run_id == run, Batch.round > 1)
+    finished, done = session.execute(query.where(Batch.state.in_(FINISHED_BATCHES))).one()
+    return finished, done
+
+
+def _add(session: Session, run: queries.RunSummary, expected: int, classes: int, stored: _Stored) -> None:
+    """Add to ``stored`` the batches of the first round of ``run`` that were scored since, of ``expected``."""
+    new = _new_batches(session, run.run_id, expected, stored)
     for ranges in _ranges([(first, count) for _, first, count, _ in new]):
         stored.images += _count(session, run.run_id, classes, ranges)
         stored.undecided = _merge(stored.undecided, _undecided(session, run.run_id, ranges))
@@ -202,19 +216,19 @@ def _add(session: Session, run: queries.RunSummary, classes: int, stored: _Store
 
 
 def _new_batches(
-    session: Session, run: queries.RunSummary, stored: _Stored
+    session: Session, run: int, expected: int, stored: _Stored
 ) -> list[tuple[int, int, int, datetime | None]]:
     """Return id, first image, count and time of the scored batches of ``run`` that are not in ``stored``.
 
     If a batch in ``stored`` was sampled again after a repair, ``stored`` is emptied.
     """
-    query = _SCORED.where(Batch.run_id == run.run_id)
+    query = _SCORED.where(Batch.run_id == run)
     if stored.scored:
         latest = stored.scored[-1].when
         rows = _tuples(session.execute(query.where(Batch.scored_at >= latest - _SLACK)))
         new = [row for row in rows if row[0] not in stored.batches]
         is_again = any(row[0] in stored.batches and row[3] is not None and row[3] > latest for row in rows)
-        if not is_again and len(stored.batches) + len(new) == run.batches_scored:
+        if not is_again and len(stored.batches) + len(new) == expected:
             return new
         if is_again:
             stored.__init__()  # type: ignore[misc]

@@ -46,7 +46,7 @@ def of_energies(session: Session, run: int, image: int) -> dict[str, Any]:
     batch = (
         select(Batch.id, Batch.fence, Batch.sampled_at, BatchImages.images_sha256)
         .outerjoin(BatchImages, BatchImages.batch_id == Batch.id)
-        .where(Batch.run_id == run, Batch.first_image <= image)
+        .where(Batch.run_id == run, Batch.round == 1, Batch.first_image <= image)
         .order_by(Batch.first_image.desc())
         .limit(1)
     )

@@ -18,6 +18,7 @@ from producer.dashboard.report.aggregates import AggregateCache
 from producer.embeddings import queries as embeddings
 from producer.images.imageset import DataOrigin
 from producer.networks import queries as networks_queries
+from producer.progress.rounds import ReadAgain, RoundUse, read_again, rounds_of
 from producer.reports import certainty
 from producer.reports.certainty import Certainty
 from producer.runs import queries, summary
@@ -76,6 +77,7 @@ class RunResults:
         margins: (25,) numbers of images by margin, from 0 to 1.
         ranked: wrong and least certain images, wrong ones first.
         promise: what was promised of it, and the outcome; None without a target.
+        rounds: of reads; ``again``: what the later ones did.
     """
 
     run: queries.RunSummary
@@ -89,6 +91,8 @@ class RunResults:
     charged: tuple[TimedAmount, ...]
     ranked: tuple[queries.Classified, ...]
     promise: dict[str, Any] | None
+    rounds: tuple[RoundUse, ...]
+    again: ReadAgain | None  # None: it has no further rounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +123,7 @@ def read_results(
     else:
         known = cache.read(session, summary_row, content_of(session, run), len(classes))
     counts = known.counts
+    used = rounds_of(session, run)
     shown = (counts.decided + counts.undecided, known.probabilities, known.full_margins)
     return RunResults(
         run=summary_row,
@@ -132,6 +137,8 @@ def read_results(
         charged=_charged(session, run),
         ranked=known.least_certain,
         promise=summary.promise_values(session, summary_row, counts),
+        rounds=tuple(used),
+        again=read_again(session, run, used),
     )
 
 
@@ -194,7 +201,7 @@ def _read_batch(
     batch, stored = session.execute(
         select(Batch, BatchImages)
         .outerjoin(BatchImages, BatchImages.batch_id == Batch.id)
-        .where(Batch.run_id == run, Batch.first_image <= image)
+        .where(Batch.run_id == run, Batch.round == 1, Batch.first_image <= image)
         .order_by(Batch.first_image.desc())
         .limit(1)
     ).one()

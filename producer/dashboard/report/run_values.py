@@ -15,6 +15,7 @@ from producer.dashboard.charts.svg_charts import Chart
 from producer.dashboard.report.aggregates import MARGIN_BINS
 from producer.dashboard.report.run_facts import Picture, RunResults
 from producer.embeddings import queries as embeddings_queries
+from producer.progress.rounds import changes_text, saved_text
 from producer.reports import solver as reports_solver
 from producer.reports.certainty import BINS
 from producer.reports.parameters import consensus_text, outcome_text, promise_text
@@ -69,9 +70,33 @@ def _tiles(results: RunResults) -> list[tuple[str, str, str]]:
         tiles.append(
             ("problems", f"{figures['problems_sent']:,}", count_text(figures["duplicates"], "duplicate"))
         )
+    tiles += _rounds(results)
     if (latency := figures.get("latency_ms", {}).get("p50")) is not None:
         p99 = figures["latency_ms"]["p99"]
         tiles.append(("latency, median", f"{latency / 1e3:,.2f} s", f"99 % within {p99 / 1e3:,.2f} s"))
+    return tiles
+
+
+def _rounds(results: RunResults) -> list[tuple[str, str, str]]:
+    """Return the later rounds of reads, if the run has any: name, value and note of each tile."""
+    run, again = results.run, results.again
+    if again is None:
+        return []
+    tiles = []
+    for each in results.rounds[1:]:
+        note = f"{count_text(each.reads, 'read')} more of each, {count_text(each.problems, 'problem')}"
+        if each.qpu_time_us:
+            note += f", {each.qpu_time_us / 1e6:,.3f} s of QPU time"
+        tiles.append((f"round {each.round}", count_text(each.images, "image"), note))
+    if again.images:
+        note = changes_text(again, labelled=run.labelled).partition(", ")[2]
+        if again.saved_us is not None:
+            note += f"; saved {saved_text(again, sum(each.reads for each in results.rounds))}"
+        tiles.append(("read again", count_text(again.images, "image"), note))
+    if run.is_provisional:
+        tiles.append(("results", "provisional", "a later round of reads may change them"))
+    elif again.notes and " is left out: " in again.notes[-1]:
+        tiles.append(("rounds", f"{run.round}", again.notes[-1]))
     return tiles
 
 

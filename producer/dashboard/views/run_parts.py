@@ -156,6 +156,9 @@ def _progress(progress: ImageProgress, now: datetime) -> dict[str, Any]:
     )
     if progress.failed:
         text += f", {progress.failed:,} failed"
+    if progress.round > 1:
+        again = count_text(progress.again, "image")
+        text += f"; round {progress.round}: {progress.again_sampled:,} of {again} read again"
     left_s = progress.left_s(now)
     if left_s is not None:
         text += f"; about {duration_text(left_s)} left"

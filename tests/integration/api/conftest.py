@@ -46,7 +46,7 @@ def send(http: httpx.Client, data: bytes | None = None, **fields: object) -> htt
     """Send an .npz file; `key=` is its Idempotency-Key."""
     key = fields.pop("key", None)
     headers = {} if key is None else {"Idempotency-Key": str(key)}
-    form = {name: str(value) for name, value in fields.items()}
+    form = {name: value if isinstance(value, list) else str(value) for name, value in fields.items()}
     files = {"images": ("some.npz", npz() if data is None else data)}
     return http.post("/v1/runs", files=files, data=form, headers=headers)
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from sqlalchemy import select, update
 
+from producer.doctor import checksums, counters, relations
 from producer.networks.chosen import ChosenNetwork
+from producer.progress.rounds import read_again, rounds_of
 from producer.runs import control
 from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.runs.rescore import enqueue_rescored, hinted_batches
@@ -19,11 +21,10 @@ from schema.messages import Message, Task
 from schema.parameters import Parameters, Round, Solver
 from schema.states import BatchState, RunState
 from schema.tables import Batch, BatchImages, Classification, Event, Run
-from tests.integration.conftest import USE_CASES, Outbox, some_images, work_off
+from tests.integration.conftest import Outbox, some_images, work_off, work_off_but
 from worker import reconcile
 from worker.context import Context
 from worker.pipeline.finish_run import finish_run
-from worker.scheduling.dispatch import dispatch
 
 IMAGES = 25
 ROUNDS = (Round(30, 5.0, 0.4), Round(60, 2.0, 0.2))
@@ -104,6 +105,29 @@ def test_uncertain_images_are_read_again_and_all_reads_count(
             assert each.earlier_predicted == before
     gaps = {k: -np.inf if each.predicted is None else each.energy_gap for k, each in alone.items()}
     assert again[2] == sorted(gaps, key=lambda image: (gaps[image], image))[:10]
+    with context.database.reading() as session:
+        used = rounds_of(session, run)
+        told = read_again(session, run, used)
+        findings = [*counters.run_counts(session), *counters.batch_gaps(session), *relations.rounds(session)]
+        findings += [*counters.classifications(session), *relations.coverage(session)]
+    findings += checksums.checksums(context.database, lambda _: None)
+    assert findings == []
+    assert [(one.round, one.images, one.finished, one.reads) for one in used] == [
+        (1, 25, 25, 4),
+        (2, 10, 10, 30),
+        (3, 5, 5, 60),
+    ]
+    changed = [
+        each
+        for each in found.values()
+        if each.earlier_predicted is not None
+        and each.earlier_predicted != (-1 if each.predicted is None else each.predicted)
+    ]
+    assert told is not None
+    assert (told.images, told.changed, told.saved_us) == (len({*again[2], *again[3]}), len(changed), None)
+    assert told.to_right == sum(each.predicted == each.label for each in changed)
+    assert finished.statistics is not None
+    assert finished.statistics["images"] == IMAGES
     texts = [why for why in events(context.database, run) if why.startswith("round")]
     assert texts[0].startswith("round 2 begins: 10 images of 25 read 30 more times; ")
     assert texts[1].startswith("round 3 begins: 5 images of 25 read 60 more times; ")
@@ -186,24 +210,7 @@ def test_a_paused_run_begins_its_round_when_it_is_resumed(
 
 def first_round(context: Context) -> list[Message]:
     """Do all of the first round but for the end of its run; return the hint for that."""
-    outbox = context.hints
-    assert isinstance(outbox, Outbox)
-    waiting, ends = [Message(Task.DISPATCH)], []
-    while waiting:
-        message = waiting.pop(0)
-        if message.task is Task.AGGREGATE_RUN:
-            ends.append(message)
-        else:
-            work_off_one(context, message)
-        waiting += outbox.take()
-    return ends
-
-
-def work_off_one(context: Context, message: Message) -> None:
-    if message.task is Task.DISPATCH:
-        dispatch(context.database, context.settings, context.hints)
-    else:
-        USE_CASES[message.task](context, message.row)
+    return work_off_but(context, Task.AGGREGATE_RUN, Message(Task.DISPATCH))
 
 
 def begun(context: Context, network: ChosenNetwork) -> tuple[int, list[int]]:

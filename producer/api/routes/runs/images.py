@@ -14,6 +14,7 @@ from producer.api.models.answers import answer
 from producer.api.models.runs import ImageReads, ShownImage
 from producer.runs import queries, results
 from schema.errors import NotFound
+from schema.parameters import MAX_ROUNDS
 
 router = APIRouter(route_class=PooledRoute, tags=["results"])
 
@@ -40,15 +41,22 @@ def read_reads(
     image: ImageIndex,
     service: Shared,
     limit: Annotated[int, Query(ge=1, le=_MAX_READS, description="The first reads only.")] = 100,
+    number: Annotated[
+        int, Query(alias="round", ge=1, le=MAX_ROUNDS + 1, description="Round of reads that they are of.")
+    ] = 1,
 ) -> JSONResponse:
     """Return the stored reads of an `image` of the `run`: the bits and the energy of each.
 
-    On qubits, a problem carries several images, and its reads are those of the whole chip.
+    An uncertain image may have been read again in a later round, `number`. On qubits, a problem carries
+    several images, and its reads are those of the whole chip.
     """
     with service.database.reading() as session:
-        found = results.reads_of(session, run, image)
+        found = results.reads_of(session, run, image, number)
     if found is None:
-        raise NotFound(f"run {run} has no stored reads of image {image}: it is not sampled, or was pruned")
+        again = "" if number == 1 else f" in round {number}"
+        raise NotFound(
+            f"run {run} has no stored reads of image {image}{again}: it is not sampled, or was pruned"
+        )
     bits, energies, occurrences = found.bits[0], found.energies[0], found.occurrences
     return answer(
         ImageReads(

@@ -47,6 +47,10 @@ class ResultQuery(BaseModel):
     predicted: Annotated[int | None, Query(ge=0, lt=2**31, description="Predicted to be of it.")] = None
     probability_below: Annotated[float | None, Query(ge=0, le=1)] = None
     margin_below: Annotated[float | None, Query(ge=0, le=1)] = None
+    provisional: Annotated[
+        bool,
+        Query(description="Also results that a later round of reads may change."),
+    ] = False
 
     def wanted(self) -> list[ColumnElement[bool]]:
         """Return the conditions on images."""
@@ -91,13 +95,14 @@ def read_results(
     """Return the images of the run that the `query` wants in order, up to the first that may still change.
 
     While the run continues, ask again with `next`: no image is repeated, and none is left out. `complete`
-    says that there are no more. CSV and Parquet are one file with all images from `cursor`, or with `limit`
-    images, if the `accept` header asks for them.
+    says that there are no more. Before the last of several rounds of reads has ended, any image may still
+    change: `provisional=true` asks for the results so far. CSV and Parquet are one file with all images from
+    `cursor`, or with `limit` images, if the `accept` header asks for them.
     """
     media_type = _choose_format(accept)
     with service.database.reading() as session:
         summary = queries.run(session, run)
-        end = results.first_unsettled_image(session, run, summary.state)
+        end = results.first_unsettled_image(session, summary, provisional=query.provisional)
         wanted = _Wanted(summary, queries.classes(session, run), query, end)
         return _page(session, wanted) if media_type == _JSON else _file(session, wanted, media_type)
 
@@ -117,6 +122,7 @@ def _page(session: Session, wanted: _Wanted) -> JSONResponse:
         "classes": wanted.names,
         "results": [results.nested(row, wanted.names) for row in rows[:limit]],
         "complete": complete,
+        "provisional": run.is_provisional,
         "next": path,
     }
     return JSONResponse(page, headers=links_header({"next": path}))

@@ -123,8 +123,8 @@ def test_clocks_that_disagree_give_no_negative_times() -> None:
 def test_impossible_times_are_refused() -> None:
     with pytest.raises(ParameterError, match="all its times"):
         times([1], [0.0], [0.0, 1.0], [0.0], [0.0], [0.0])
-    with pytest.raises(ParameterError, match="1 image or more"):
-        times([0], [0.0], [0.0], [0.0], [0.0], [0.0])
+    with pytest.raises(ParameterError, match="0 images or more"):
+        times([-1], [0.0], [0.0], [0.0], [0.0], [0.0])
     with pytest.raises(ParameterError, match="finite"):
         times([1], [0.0], [np.nan], [0.0], [0.0], [0.0])
 
