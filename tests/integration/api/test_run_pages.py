@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -91,6 +92,10 @@ def test_only_parts_that_changed_are_sent(http: httpx.Client, enqueue: Enqueue, 
     page = http.get(f"/runs/{run}").text
     assert f'hx-get="/runs/{run}/parts"' in page
     assert "<title>queued 0 %" in page
+    # After a second or two the page says that no worker is alive: from then on nothing changes.
+    while "no worker has taken" not in page:
+        time.sleep(0.2)
+        page = http.get(f"/runs/{run}").text
     unchanged = http.get(f"/runs/{run}/parts", params={"seen": seen(page)})
     assert (unchanged.status_code, unchanged.content) == (204, b"")
     assert http.post(f"/runs/{run}/pause").status_code == 303
