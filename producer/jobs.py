@@ -10,8 +10,10 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from producer.calibration import enqueue, reads
-from producer.calibration.enqueue import CalibrationChoice, enqueue_calibration
+from producer.calibration.choice import CalibrationChoice
+from producer.calibration.enqueue import calibration_for_rescoring, enqueue_calibration
 from producer.calibration.grid import ParameterGrid
+from producer.calibration.guarantee import refuse_without_guarantee
 from producer.context import AppContext
 from producer.enqueued import Enqueued
 from producer.forecasts import workload
@@ -81,6 +83,7 @@ def submit(
         found = enqueue.find_calibration(app.database, made.calibration)
         completed, promise = CompletedParameters(made.parameters, found), made.stored
     parameters, calibration = completed.parameters, completed.calibration
+    _check_confidence(app, network.id, request.solver, completed)
     calibrated_by = None if calibration is None else calibration.id
     options = request.options(_now(app.database, request), key, calibrated_by)
     options = replace(options, reads_reason=completed.reads_reason, promise=promise)
@@ -93,6 +96,12 @@ def submit(
     elif run.created:
         notify()
     return run, calibration
+
+
+def _check_confidence(app: AppContext, network: int, solver: Solver, completed: CompletedParameters) -> None:
+    if completed.parameters.confidence is not None:
+        with app.database.reading() as session:
+            refuse_without_guarantee(session, network, solver, completed.parameters, completed.calibration)
 
 
 def _require_access(app: AppContext, session: Session, solver: Solver) -> None:
@@ -305,7 +314,10 @@ def submit_rescoring(
     Raises:
         AnnealqError: as :func:`producer.runs.rescore.enqueue_rescored` says; nothing was written.
     """
-    rescored = enqueue_rescored(app.database, run, changes, also)
+    with app.database.reading() as session:
+        calibration = calibration_for_rescoring(session, run, changes)
+    calibrated_by = None if calibration is None else calibration.id
+    rescored = enqueue_rescored(app.database, run, changes, also, calibrated_by)
     with app.database.reading() as session:
         batches = rescore.hinted_batches(session, rescored.id)
     hints.send(app.settings.broker_url, *(Message(Task.AGGREGATE_BATCH, batch) for batch in batches))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
+from producer.calibration.choice import CalibrationChoice, own_lams
 from producer.calibration.grid import ParameterGrid
+from producer.calibration.guarantee import refuse_without_guarantee
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
 from producer.networks import versions
@@ -23,8 +24,7 @@ from schema.codecs import arrays, image_digests
 from schema.codecs.corruption import stored_in
 from schema.database import Database, record_event
 from schema.errors import IdempotencyConflict, ImageError, ParameterError
-from schema.network.architecture import Architecture
-from schema.parameters import Parameters, Solver, Visible, fields_of, scope, words
+from schema.parameters import Parameters, Solver, Visible
 from schema.quantities import count_text
 from schema.states import CalibrationState, PlanState, RunState
 from schema.tables import Calibration, CalibrationPlan, Chip, Network, Run, TrainingSet
@@ -33,36 +33,6 @@ DEFAULT_US = 2_000_000  # of QPU time, from the command line: some cents to doll
 UNFINISHED = (CalibrationState.WAITING, CalibrationState.FITTING)
 _GIVEN_UP = (RunState.CANCELLED, RunState.FAILED)
 NO_GRAPH = ""  # graph id of a solver without qubits
-# Parameters besides reads that decide how accurate reads are.
-_DECISIVE = (
-    "visible", "lam", "rule", "fraction", "beta", "unembedding", "chain_strength", "scale", "sweeps",
-    "annealing_time_us", "anneal_schedule",
-)  # fmt: skip
-_PAPER_LAM = 1.0  # Higham and Bedford, 3.4
-
-
-@dataclass(frozen=True)
-class CalibrationChoice:
-    """A finished calibration, as a run uses it."""
-
-    id: int
-    name: str  # of the validation set
-    images: int
-    accuracy: float
-    parameters: Mapping[str, Any]
-    image_digests: bytes
-    plans: Mapping[str, Any] | None = None  # of reads; None: an earlier version calibrated
-
-    def differs(self, given: Mapping[str, Any]) -> list[str]:
-        """Return the parameters ``given`` that decide about accuracy and had another value when compared."""
-        compared = {**Parameters().to_dict(), **self.parameters}
-        return [words(name) for name in _DECISIVE if name in given and given[name] != compared.get(name)]
-
-    def complete(self, asked: Mapping[str, Any]) -> Parameters:
-        """Return the parameters ``asked`` for, completed by those of the calibration."""
-        choosable = {name for name, field in fields_of(Parameters).items() if scope(field).calibrated}
-        fitted = {name: value for name, value in self.parameters.items() if name in choosable}
-        return Parameters.from_dict({**fitted, **asked})
 
 
 def enqueue_calibration(
@@ -120,14 +90,6 @@ def enqueue_calibration(
 
     # If another producer commits the same key or images first, the second attempt finds them.
     return versions.find_or_insert(database, find_or_insert)
-
-
-def own_lams(session: Session, network: int) -> dict[Visible, float | None]:
-    """Return the default one-hot penalty of ``network`` by visible units; None if its weights decide."""
-    row = session.execute(select(Network.architecture, Network.training).where(Network.id == network)).one()
-    if row.training["transfer"] == "energy":
-        return dict.fromkeys(Visible, Architecture.from_dict(row.architecture).training.lam)
-    return {Visible.SAMPLED: _PAPER_LAM, Visible.FOLDED: None}
 
 
 def newest_calibration(
@@ -188,6 +150,27 @@ def find_calibration(database: Database, calibration: int) -> CalibrationChoice 
     """Return the finished ``calibration`` of ``database``, as a run uses it."""
     with database.reading() as session:
         return _chosen(session.get(Calibration, calibration))
+
+
+def calibration_for_rescoring(
+    session: Session, run: int, changes: Mapping[str, Any]
+) -> CalibrationChoice | None:
+    """Return the calibration that a run scores with that scores ``run`` again with ``changes``.
+
+    It is that of ``run``, or else the newest for its network and solver, if it needs one for a confidence.
+
+    Raises:
+        ParameterError: it has a confidence that its calibration cannot give.
+    """
+    row = session.execute(select(Run).where(Run.id == run)).scalar()
+    if row is None:
+        return None  # who enqueues says so
+    parameters, solver = Parameters.from_dict({**row.parameters, **changes}), Solver(row.solver)
+    found = _chosen(session.get(Calibration, row.calibrated_by or 0))
+    if found is None and parameters.confidence is not None:
+        found = newest_calibration(session, row.network_id, solver, parameters.visible, parameters.qpu)
+    refuse_without_guarantee(session, row.network_id, solver, parameters, found)
+    return found
 
 
 def refuse_shared_images(images: ImageSet, test: ImageSet) -> None:
@@ -322,4 +305,6 @@ def _chosen(row: Calibration | None) -> CalibrationChoice | None:
     with stored_in(f"calibration {row.id}", "omit it with `--no-calibration`, and calibrate again"):
         digests = image_digests.unseal(row.image_digests, row.images)
     plans = (row.measured or {}).get("plans")
-    return CalibrationChoice(row.id, row.name, row.images, row.accuracy, row.parameters, digests, plans)
+    return CalibrationChoice(
+        row.id, row.name, row.images, row.accuracy, row.parameters, digests, plans, row.nonconformity
+    )

@@ -50,6 +50,8 @@ class SubmitOptions(TypedDict, total=False):
     lam: float | None
     beta: float | None
     noise: float | None
+    confidence: float | None  # of the set of classes of each image
+    by_class: bool | None
 
     # The same with qubits.
     qpu: str | Mapping[str, Any] | None
@@ -117,6 +119,7 @@ class ResultOptions(TypedDict, total=False):
     probability_below: float | None
     margin_below: float | None
     provisional: bool | None  # what there is so far, at once: a later round of reads may change it
+    set_size_above: int | None
 
 
 class ChangeOptions(TypedDict, total=False):
@@ -139,6 +142,8 @@ class RescoreOptions(TypedDict, total=False):
     beta: float
     reads: int  # only the first N of each image
     unembedding: str
+    confidence: float  # of the set of classes of each image
+    by_class: bool
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:

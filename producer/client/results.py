@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -56,6 +57,8 @@ class ImageResult:
     probabilities: tuple[float, ...] = ()
     reads: int | None = None  # behind it, of all rounds
     provisional: bool = False  # a later round of reads may change it
+    class_set: tuple[str, ...] | None = None  # holds the right class with the run's confidence; None: no such
+    set_size: int | None = None
 
 
 class RunInfo(dict[str, Any]):
@@ -100,6 +103,7 @@ class ResultArrays:
         probability: (n,) float64, calibrated, of the predicted class; NaN: unknown.
         energy_gap: (n,) float64, to the best other class; NaN: unknown.
         probabilities: (n, C) float64, calibrated, by the network itself and not by reads; NaN: unknown.
+        class_sets: (n, C) bool, classes in the set of each image; none in a run without a confidence.
     """
 
     classes: tuple[str, ...]
@@ -111,6 +115,7 @@ class ResultArrays:
     probability: NDArray[np.float64]
     energy_gap: NDArray[np.float64]
     probabilities: NDArray[np.float64]
+    class_sets: NDArray[np.bool_]
 
     @classmethod
     def of(cls, images: Sequence[ImageResult], classes: Sequence[str]) -> ResultArrays:
@@ -129,6 +134,9 @@ class ResultArrays:
             np.array(
                 [image.probabilities or (math.nan,) * len(classes) for image in images], np.float64
             ).reshape(len(images), len(classes)),
+            np.array(
+                [[name in (image.class_set or ()) for name in classes] for image in images], np.bool_
+            ).reshape(len(images), len(classes)),
         )
 
     @property
@@ -146,7 +154,8 @@ class ResultArrays:
 def image_result(row: Mapping[str, Any], *, provisional: bool = False) -> ImageResult:
     """Return a row of the server's results, which may be ``provisional``."""
     values = {each.name: row.get(each.name) for each in fields(ImageResult)}
-    lists = {name: tuple(row.get(name) or ()) for name in ("scores", "probabilities")}
+    lists: dict[str, Any] = {name: tuple(row.get(name) or ()) for name in ("scores", "probabilities")}
+    lists["class_set"] = None if row.get("class_set") is None else tuple(row["class_set"])
     return ImageResult(**{**values, "index": row["image"], **lists, "provisional": provisional})
 
 
@@ -174,6 +183,8 @@ def data_frame(rows: Iterable[Mapping[str, Any]], classes: Sequence[str]) -> pd.
 def _flat(row: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
     """Return ``row`` with a column for the score, and one for the probability, of each of ``classes``."""
     flat = {name: value for name, value in row.items() if name not in ("scores", "probabilities")}
+    if row.get("class_set") is not None:
+        flat["class_set"] = json.dumps(row["class_set"], ensure_ascii=False)
     flat |= {f"score_{name}": score for name, score in zip(classes, row["scores"], strict=True)}
     shares = row.get("probabilities") or [None] * len(classes)
     return flat | {f"probability_{name}": share for name, share in zip(classes, shares, strict=True)}

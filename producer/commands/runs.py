@@ -205,6 +205,14 @@ def rescore(
     unembedding: Annotated[
         Unembedding | None, typer.Option("--unembedding", help="With qubits: how a chain becomes one value.")
     ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option("--confidence", help="Of the set of classes of an image, that it holds the right one."),
+    ] = None,
+    by_class: Annotated[
+        bool | None,
+        typer.Option("--by-class/--not-by-class", help="Whether images of each class have the confidence."),
+    ] = None,
     embedded: Annotated[
         bool,
         typer.Option("--embedded", help="Run a private broker and workers for the length of this command."),
@@ -226,8 +234,9 @@ def rescore(
             "the embedded workers stop with this command; leave out --detach or --embedded"
         )
     wanted = {"rule": rule, "fraction": fraction, "beta": beta, "reads": reads, "unembedding": unembedding}
+    wanted |= {"confidence": confidence, "by_class": by_class}
     changes = {name: value for name, value in wanted.items() if value is not None}
-    Parameters.from_dict(changes)
+    Parameters.from_dict({name: value for name, value in changes.items() if name != "by_class"})
     with open_app(embedded=embedded) as app:
         rescored = submit_rescoring(app, run, changes)
         if detach:

@@ -154,6 +154,13 @@ def _calibration(row: Any) -> None:
             raise Corrupt(f"it holds the nonconformity of {images}, but its row says {row.images:,}")
 
 
+def _classification(row: Any) -> None:
+    classes = len(row.classes)
+    arrays.decode_scores([data for data in (row.scores, row.probabilities) if data is not None], classes)
+    if row.class_set is not None and arrays.decode_class_sets([row.class_set], classes).sum() != row.set_size:
+        raise Corrupt("its set of classes is damaged: it has another size than its row says")
+
+
 def _embedding(row: Any) -> None:
     decoded = tiling.decode(row.tiling)
     expected = (row.tiles, row.units, row.qubits, row.longest_chain)
@@ -238,10 +245,9 @@ ALL_STORED = (
     ),
     StoredBytes(
         Classification,
-        (Classification.scores, Classification.probabilities, Network.classes),
-        lambda row: arrays.decode_scores(
-            [data for data in (row.scores, row.probabilities) if data is not None], len(row.classes)
-        ),
+        (Classification.scores, Classification.probabilities, Classification.class_set,
+         Classification.set_size, Network.classes),
+        _classification,
         "score the run again: `annealq runs rescore {}`",
         page=1000,
         joined=((Run, Run.id == Classification.run_id), (Network, Network.id == Run.network_id)),

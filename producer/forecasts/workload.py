@@ -25,7 +25,7 @@ from schema.tables.costs import charge_ratio, round_charge
 _UNFINISHED = (RunState.QUEUED, RunState.RUNNING, RunState.PAUSED)
 _UNSAMPLED = (BatchState.PENDING, BatchState.SAMPLING)
 # Parameters that change neither the QPU time of a problem nor the number of its images.
-_IRRELEVANT = ("seed", "rule", "fraction", "beta", "gauge", "unembedding")
+_IRRELEVANT = ("seed", "rule", "fraction", "beta", "gauge", "unembedding", "confidence", "by_class")
 _SWEEPS = 40  # default of the local annealer
 _UPDATES_PER_S = 526 * 50 * 100 * _SWEEPS  # units of `mnist`, reads and sweeps: docs/figures.md, on 2 cores
 _NEWEST = 50  # runs or dry runs that are searched for an estimate

@@ -80,6 +80,7 @@ class ResultFilter(TypedDict, total=False):
         status: decided, tied or undecided.
         label, predicted: only images of this class; that are predicted to be of it.
         probability_below, margin_below: only images whose class is less certain.
+        set_size_above: only images with a larger set of classes.
     """
 
     wrong: bool | None
@@ -88,6 +89,7 @@ class ResultFilter(TypedDict, total=False):
     predicted: int | None
     probability_below: float | None
     margin_below: float | None
+    set_size_above: int | None
 
 
 def image_conditions(wanted: ResultFilter) -> list[ColumnElement[bool]]:
@@ -101,6 +103,7 @@ def image_conditions(wanted: ResultFilter) -> list[ColumnElement[bool]]:
         "predicted": lambda predicted: c.predicted == predicted,
         "probability_below": lambda limit: c.probability < limit,
         "margin_below": lambda limit: c.margin < limit,
+        "set_size_above": lambda size: c.set_size > size,
     }
     return [made[name](value) for name, value in wanted.items() if value is not None]
 

@@ -125,6 +125,8 @@ class Classified:
     energy_gap: float | None  # None: scored by an earlier version, undecided, or not known
     probability: float | None  # of the predicted class; None as above
     probabilities: bytes | None  # of all classes; None: scored by an earlier version
+    class_set: bytes | None = None  # None: its run has no confidence
+    set_size: int | None = None
 
 
 CLASSIFIED = tuple(getattr(Classification, field.name) for field in fields(Classified))  # its columns

@@ -42,14 +42,16 @@ def enqueue_rescored(
     run: int,
     changes: Mapping[str, Any],
     also: Callable[[Session, int], None] | None = None,
+    calibrated_by: int | None = None,
 ) -> Enqueued:
     """Commit to ``database`` a run that scores the raw samples behind ``run`` with other parameters.
 
     Args:
         run: if it scored the samples of a third run itself, those are scored again.
-        changes: any of reads (the first N stored ones), rule, fraction, beta and, for samples of qubits,
-            unembedding; other parameters stay.
+        changes: any of reads (the first N stored ones), rule, fraction, beta, confidence, by_class and, for
+            samples of qubits, unembedding; other parameters stay.
         also: writes more about the new run, given its id, in the same transaction.
+        calibrated_by: the calibration whose temperature and nonconformity the new run uses.
 
     Raises:
         NotFound: the run does not exist.
@@ -76,7 +78,7 @@ def enqueue_rescored(
                 f"run {source} has {stored.reads:,} stored reads per image, fewer than {parameters.reads:,}: "
                 "choose fewer, or classify again with more reads"
             )
-        new = _insert_run(session, row.Run, source, stored, parameters, now=now)
+        new = _insert_run(session, row.Run, source, stored, parameters, calibrated_by, now=now)
         names = ["run_id", "state", "sampling_us", "dispatched_at", *_STAMPS, *(c.key for c in _COPIED)]
         session.execute(insert(Batch).from_select(names, _copies(new, source, parameters, now=now)))
         names = ["batch_id", *(c.key for c in _IMAGES)]
@@ -145,7 +147,14 @@ def _stored(session: Session, source: int, parameters: Parameters) -> Row[Any]:
 
 
 def _insert_run(
-    session: Session, rescored: Run, source: int, stored: Row[Any], parameters: Parameters, *, now: datetime
+    session: Session,
+    rescored: Run,
+    source: int,
+    stored: Row[Any],
+    parameters: Parameters,
+    calibrated_by: int | None,
+    *,
+    now: datetime,
 ) -> int:
     row = {
         "name": rescored.name,
@@ -159,6 +168,7 @@ def _insert_run(
             rescored.content_sha256.encode(), arrays.canonical(parameters.to_dict())
         ),
         "rescored_from": source,
+        "calibrated_by": calibrated_by,
         "images": stored.images,
         "batches": stored.batches,
         "round": stored.round,

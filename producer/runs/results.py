@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -13,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from producer.runs import qpus, queries
 from producer.runs.queries import RunSummary
-from schema.codecs.arrays import decode_images, decode_labels, decode_scores, image_numbers
+from schema.codecs.arrays import decode_class_sets, decode_images, decode_labels, decode_scores, image_numbers
 from schema.codecs.corruption import stored_in
 from schema.codecs.samples import RawReads, decode
 from schema.errors import Corrupt, NotFound
@@ -31,6 +32,8 @@ _COLUMNS: dict[str, type] = {
     "reads": int,
     "probability": float,
     "energy_gap": float,
+    "class_set": str,  # names as a list of JSON
+    "set_size": int,
     "margin": float,
     "one_hot_fraction": float,
     "chain_break_fraction": float,
@@ -74,6 +77,8 @@ def rows(
         row["source"] = sources.get(image.image)
         row["true_class"] = None if image.label is None else names[image.label]
         row["qpu"], row["graph_id"] = ran_on.get(image.image, (None, None))
+        held = class_set_of(run, image, names)
+        row["class_set"] = None if held is None else json.dumps(held, ensure_ascii=False)
         row["predicted_class"] = None if image.predicted is None else names[image.predicted]
         shares = probabilities_of(run, image, len(names))
         row |= {f"score_{name}": score for name, score in zip(names, scores, strict=True)}
@@ -99,7 +104,26 @@ def nested(row: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     """Return ``row`` with scores and probabilities as one list each, in the order of the class ``names``."""
     scores = [row.pop(f"score_{name}") for name in names]
     shares = [row.pop(f"probability_{name}") for name in names]
-    return {**row, "scores": scores, "probabilities": None if None in shares else shares}
+    held = None if row["class_set"] is None else json.loads(row["class_set"])
+    listed = None if None in shares else shares
+    return {**row, "class_set": held, "scores": scores, "probabilities": listed}
+
+
+def class_set_of(run: int, image: queries.Classified, names: tuple[str, ...]) -> list[str] | None:
+    """Return the names of the classes in the set of ``image`` of ``run``, of all ``names``.
+
+    None: its run has no confidence, or it was scored before it had one.
+
+    Raises:
+        Corrupt: the set is damaged.
+    """
+    if image.class_set is None:
+        return None
+    with stored_in(f"image {image.image} of run {run}", f"score it again: `annealq runs rescore {run}`"):
+        held = decode_class_sets([image.class_set], len(names))[0]
+        if int(held.sum()) != image.set_size:
+            raise Corrupt("its set of classes is damaged: it has another size than its row says")
+    return [name for name, is_in in zip(names, held.tolist(), strict=True) if is_in]
 
 
 def probabilities_of(run: int, image: queries.Classified, classes: int) -> NDArray[np.float32] | None:

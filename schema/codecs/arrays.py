@@ -148,6 +148,23 @@ def decode_scores(rows: list[bytes], classes: int) -> NDArray[np.float32]:
     return scores
 
 
+def encode_class_sets(sets: NDArray[np.bool_]) -> list[bytes]:
+    """Encode ``sets`` (B, K) as one row of bytes for each image: a bit for each class, the highest first."""
+    return [row.tobytes() for row in np.packbits(sets, axis=1)]
+
+
+def decode_class_sets(rows: list[bytes], classes: int) -> NDArray[np.bool_]:
+    """Decode ``rows`` to (B, ``classes``) bool; raise Corrupt if a length is wrong or a set is empty."""
+    size = -(-classes // 8)
+    if any(len(row) != size for row in rows):
+        raise Corrupt(f"a set of classes has not the {size} bytes of {classes} classes")
+    packed = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), size)
+    bits = np.unpackbits(packed, axis=1)
+    if bits[:, classes:].any() or not bits[:, :classes].any(axis=1).all():
+        raise Corrupt("a set of classes is damaged: it is empty, or has a class that the network has not")
+    return bits[:, :classes].astype(np.bool_)
+
+
 def encode_chain_breaks(shares: NDArray[np.floating]) -> bytes:
     """Encode ``shares`` (B, n) of broken reads: a mark, a CRC-32, the shares as float32."""
     body = np.ascontiguousarray(shares, dtype="<f4").tobytes()

@@ -21,6 +21,7 @@ inf included.
 from __future__ import annotations
 
 import json
+import math
 import struct
 import zlib
 from collections.abc import Mapping
@@ -55,6 +56,15 @@ def plan_name(parameters: Mapping[str, Any]) -> str:
     """Return the name of the plan of reads in ``parameters``, by name as a run's row stores them."""
     rounds = [[int(reads), float(gap), float(share)] for reads, gap, share in parameters.get("rounds") or ()]
     return json.dumps([int(parameters["reads"]), *rounds])
+
+
+def least_images(confidence: float) -> int:
+    """Return how many labelled images, at least, a ``confidence`` needs: n with ceil((n + 1) c) <= n.
+
+    >>> least_images(0.99)
+    99
+    """
+    return math.ceil(confidence / (1.0 - confidence) - 1e-6)
 
 
 def encode(scores: Nonconformity) -> bytes:

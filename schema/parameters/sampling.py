@@ -22,6 +22,7 @@ MAX_POINTS = 100
 MAX_ANNEAL_US = 10_000  # D-Wave's QPUs take 2,000 at most: `annealing_time_range` in their properties
 MAX_BATCH_SIZE = 10_000  # images
 _QUBITS = Availability((Solver.EMULATOR, Solver.DWAVE))
+_LATER = ("rounds", "confidence", "by_class")  # not in digests of earlier versions
 
 
 def _schedule(points: Any) -> tuple[tuple[float, float], ...] | None:
@@ -158,9 +159,26 @@ class Parameters(Validated):
         strict=False,
     )
 
+    confidence: float | None = declare(
+        None,
+        "Give each image a set of classes that holds the right one with this probability, such as 0.99, by a "
+        "calibration with the same settings; default: no sets.",
+        Availability(calibrated=False),
+        ge=0.5,
+        le=0.9999,
+    )
+    by_class: bool = declare(
+        False,
+        "With a confidence: the images of each class have it, not only all together; needs more validation "
+        "images.",
+        Availability(calibrated=False),
+    )
+
     def __post_init__(self) -> None:
         """Raise ParameterError for values that exclude each other, or a QPU that cannot be read."""
         QpuChoice.parse(self.qpu)
+        if self.by_class and self.confidence is None:
+            raise ParameterError("by class needs a confidence: give one, such as 0.99")
         if self.anneal_schedule is not None and self.annealing_time_us is not None:
             raise ParameterError("choose an annealing time or an anneal schedule, not both")
 
@@ -175,11 +193,11 @@ class Parameters(Validated):
                 )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values by name, ready for JSON; rounds, and what only qubits have, only where chosen."""
+        """Return the values by name, ready for JSON; of some, such as those of qubits, only where chosen."""
         left_out = {
             name: f.default
             for name, f in fields_of(Parameters).items()
-            if scope(f) is _QUBITS or name == "rounds"
+            if scope(f) is _QUBITS or name in _LATER
         }
         return {
             name: value

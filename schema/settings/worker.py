@@ -69,6 +69,11 @@ class WorkerSettings(TomlSettings):
         ge=0,
         description="Images on random bits, compared with an accuracy on qubits; 1 s at most; 0: none.",
     )
+    calibration_days: float = Field(
+        default=30.0,
+        gt=0,
+        description="Age of a calibration, in days, above which its sets of classes guarantee nothing.",
+    )
     embedding_s: float = Field(default=60.0, gt=0, description="Time limit of a search for an embedding.")
     metrics_port: int | None = Field(
         default=None,

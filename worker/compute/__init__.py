@@ -9,7 +9,6 @@ chip_alarm.py    whether the newest problems of a chip differ from its past
 chip_map.py      field errors and broken chains of each chain, from many problems
 candidates.py    sampling parameters that a calibration compares
 calibration.py   the choice among them
-nonconformity.py  how badly right classes conform to their reads, for sets of classes
 plans/           plans of reads, simulated on the reads of a calibration
 controls.py      accuracies without annealing, to compare an accuracy with
 throughput.py    throughput figures of a run, from arrays

@@ -16,7 +16,8 @@ from schema.errors import AnnealqError
 from schema.network.temperature import Temperature
 from schema.states import RunState
 from worker.annealers import local
-from worker.compute import candidates, nonconformity, scoring
+from worker.compute import candidates, scoring
+from worker.compute.certainty import nonconformity
 from worker.compute.plans.choice import Prices, compare_plans
 from worker.compute.plans.outcomes import find_outcomes, join
 from worker.compute.plans.simulation import numbers_of_reads

@@ -85,6 +85,29 @@ def judge(earlier: Sequence[ChipProblem], newest: Sequence[ChipProblem], *, alar
     return ChipVerdict(alarm="; ".join(texts) or None)
 
 
+def compare(past: Sequence[Mapping[str, Any]], newest: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return how the ``newest`` measured problems differ from ``past`` ones by more than an alarm's limit.
+
+    There may be few of both: medians are compared, each as uncertain as the mean of as many values, of a
+    window at most, with the least spreads that count for an alarm or that of many past ones. None: they do
+    not differ. Fewer errors than in the past are no difference.
+    """
+    before, now = (_table([ChipProblem((), each) for each in both]) for both in (past, newest))
+    spread = _least_spread(np.median(before, axis=0))
+    if len(before) >= LEAST:
+        low, high = np.percentile(before, (_SHARES[0], _SHARES[2]), axis=0)
+        spread = np.maximum((high - low) / 2.0, spread)
+    error = spread * sum(1.0 / min(len(both), WINDOW) for both in (before, now)) ** 0.5
+    level = (np.median(now, axis=0) - np.median(before, axis=0)) / error
+    found = np.flatnonzero(np.where(_BOTH_WAYS, np.abs(level), level) > LIMIT)
+    texts = []
+    for index in found.tolist():
+        field, form = _FIELDS[index], _FORMS[index].format
+        values = [form(usual(both, field)[1]) for both in (newest, past)]
+        texts.append(f"{_NAMES[index]} {values[0]}, calibrated with {values[1]}")
+    return "; ".join(texts) or None
+
+
 def usual(measured: Sequence[Mapping[str, Any]], field: str) -> tuple[float, float, float]:
     """Return the median of ``field`` of ``measured`` problems, between the bounds of two thirds of them."""
     low, middle, high = np.percentile([float(each[field]) for each in measured], _SHARES)
@@ -105,9 +128,7 @@ class _Scale:
         """Return the scale by the ``past`` of the kind."""
         table = _table(past)
         low, middle, high = np.percentile(table, _SHARES, axis=0)
-        least = np.array(_LEAST_SPREAD)
-        least[0] *= middle[0]
-        spread = np.maximum((high - low) / 2.0, least)
+        spread = np.maximum((high - low) / 2.0, _least_spread(middle))
         z = np.clip((table - middle) / spread, -_CUT, _CUT)
         return cls(middle, spread, z.mean(axis=0), np.maximum(z.std(axis=0), 1.0))
 
@@ -115,6 +136,13 @@ class _Scale:
         """Return z of statistics ``table``, both (..., 3)."""
         z = np.clip((table - self.middle) / self.spread, -_CUT, _CUT)
         return np.asarray((z - self.mean) / self.deviation, np.float64)
+
+
+def _least_spread(middle: FloatArray) -> FloatArray:
+    """Return the least spreads (3,) of statistics with the medians ``middle`` (3,)."""
+    least = np.array(_LEAST_SPREAD)
+    least[0] *= middle[0]
+    return least
 
 
 def _of_kind(earlier: Sequence[ChipProblem], kind: tuple[Any, ...]) -> list[ChipProblem]:

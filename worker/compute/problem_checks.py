@@ -85,6 +85,11 @@ class SentProblem:
     coupled: FloatArray
 
 
+def examined_reads(reads: int, values: int) -> int:
+    """Return how many of the ``reads`` of a problem are examined, with ``values`` units in all images."""
+    return min(reads, max(1, _SAMPLES // values))
+
+
 def check_problem(
     bits: NDArray[np.uint8],
     sent: SentProblem,
@@ -100,7 +105,7 @@ def check_problem(
         chain_breaks: mean share of broken chains.
         excess: mean over images of (mean energy - lowest energy), in the model's units.
     """
-    reads = max(1, _SAMPLES // sent.h.size)
+    reads = examined_reads(bits.shape[1], sent.h.size)
     spins = bits[:, :reads].astype(np.float32) * np.float32(2.0) - np.float32(1.0)
     fields = spins @ sent.J.astype(np.float32) + sent.h.astype(np.float32)[:, np.newaxis]
     coupled = np.broadcast_to(sent.coupled.astype(np.float32)[:, np.newaxis], fields.shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,11 +15,10 @@ from schema.codecs.corruption import stored_in
 from schema.errors import Corrupt
 from schema.parameters import Parameters, Unembedding
 from worker.compute import candidates, consensus
-from worker.compute.certainty import probabilities
-from worker.compute.certainty.gaps import class_energies, energy_gaps, lowest_reads
+from worker.compute.certainty.gaps import class_energies, lowest_reads
+from worker.compute.certainty.rating import Rater
 from worker.compute.linear_terms import LinearTerms, LinearTermsCache
 from worker.embedding.model.unembedding import Unembedded, unembed
-from worker.network.inference import scores_of_features
 from worker.network.trained import TrainedNetwork
 from worker.qubo.class_states import class_minima
 from worker.qubo.energy_model import EnergyModel
@@ -65,34 +63,40 @@ def score(
     Raises:
         Corrupt: images or sample sets are damaged, or have fewer reads than the run needs.
     """
-    labels = labels_of(batch_input)
+    labels, rater = labels_of(batch_input), Rater.of(network, batch_input)
+    numbers = np.asarray(batch_input.image_numbers)
     rows: list[Scored] = []
     chain_breaks: dict[int, bytes] = {}
     terms = linear_terms(network, batch_input, cache)
     for part, reads in _reads(terms, batch_input, stored, gaps=gaps):
-        rows += classify(network, batch_input, terms, _images(part), reads, labels)
+        images = _images(part)
+        rows += classify(rater, batch_input.parameters, terms, images, reads, numbers[images], labels)
         if reads.chain_breaks is not None:
             chain_breaks[part.problem] = arrays.encode_chain_breaks(reads.chain_breaks)
     return rows, chain_breaks
 
 
 def classify(
-    network: TrainedNetwork,
-    batch_input: BatchInput,
+    rater: Rater,
+    parameters: Parameters,
     terms: LinearTerms,
     images: slice,
     reads: Reads,
+    numbers: NDArray[np.integer],
     labels: NDArray[np.int16] | None,
 ) -> list[Scored]:
     """Return a row for each of ``images``, by the ``reads`` of these images.
 
-    ``images`` are among those of ``terms`` and ``labels``; the rule is that of ``batch_input``.
+    Args:
+        rater: of the run.
+        parameters: how the class is chosen.
+        images: among those of ``terms`` and ``labels``.
+        numbers: their indices within the run.
     """
-    parameters = batch_input.parameters
     scored = find_consensus(parameters, reads)
-    temperature = network.temperature if batch_input.temperature is None else batch_input.temperature
-    certain = _certainty(network, terms, images, reads, scored.predicted, temperature)
-    return _rows(scored, certain, None if labels is None else labels[images], reads.chain_breaks)
+    energies = _class_energies(terms, images, reads)
+    rated = rater.rate(terms.features(images), energies, scored.predicted, numbers)
+    return _rows(scored, rated, None if labels is None else labels[images], reads.chain_breaks)
 
 
 def find_consensus(parameters: Parameters, reads: Reads) -> consensus.Consensus:
@@ -317,34 +321,15 @@ def _images(part: StoredReads) -> slice:
     return slice(part.first_image, part.first_image + part.count)
 
 
-def _certainty(
-    network: TrainedNetwork,
-    terms: LinearTerms,
-    images: slice,
-    reads: Reads,
-    predicted: NDArray[np.int16],
-    temperature: float,
-) -> tuple[list[float | None], list[float | None], list[bytes]]:
-    """Return the energy gap and the probability of the class of each of ``images``, None without a class, and
-    the probabilities of all classes.
-    """
+def _class_energies(terms: LinearTerms, images: slice, reads: Reads) -> NDArray[np.float64]:
+    """Return the energy (B, K) of each class of each of ``images`` by their ``reads``."""
     lowest = lowest_reads(reads.class_bits, reads.energies, reads.occurrences)
-    energies = class_energies(lowest, class_minima(terms.model, terms.take(images)))
-    shares = probabilities.probabilities(scores_of_features(network, terms.features(images)), temperature)
-    return (
-        _nullable(energy_gaps(energies, predicted)),
-        _nullable(probabilities.of_winners(shares, predicted)),
-        arrays.encode_scores(shares),
-    )
-
-
-def _nullable(values: NDArray[np.float64]) -> list[float | None]:
-    return [None if math.isnan(value) else value for value in values.tolist()]
+    return class_energies(lowest, class_minima(terms.model, terms.take(images)))
 
 
 def _rows(
     scored: consensus.Consensus,
-    certain: tuple[list[float | None], list[float | None], list[bytes]],
+    rated: list[dict[str, Any]],
     labels: NDArray[np.int16] | None,
     chain_breaks: NDArray[np.float64] | None,
 ) -> list[Scored]:
@@ -360,7 +345,7 @@ def _rows(
         scored.one_hot_fraction.tolist(),
         scored.lowest_energy.tolist(),
         broken,
-        *certain,
+        rated,
         strict=True,
     )
     return [
@@ -373,9 +358,7 @@ def _rows(
             one_hot_fraction=one_hot,
             lowest_energy=energy,
             chain_break_fraction=share,
-            energy_gap=gap,
-            probability=probability,
-            probabilities=shares,
+            **certain,
         )
-        for k, label, tied, scores, margin, one_hot, energy, share, gap, probability, shares in columns
+        for k, label, tied, scores, margin, one_hot, energy, share, certain in columns
     ]

@@ -22,6 +22,7 @@ from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Calibration, Classification, Embedding, Problem, Run, SampleSet
 from worker.process.crash_points import CrashPoint, reach
 from worker.records import runs
+from worker.records.certainty import guarantees
 
 _STORE_BREAKS: Update = (
     update(Problem.__table__)  # type: ignore[arg-type]
@@ -51,6 +52,7 @@ class BatchInput:
     qpu: str | None = None
     round: int = 1  # of reads
     members: bytes | None = None  # of a later round: its images, see `schema.codecs.arrays`
+    set_basis: guarantees.SetBasis | None = None  # of sets of classes, in a run with a confidence
 
     @property
     def image_numbers(self) -> Sequence[int]:
@@ -110,6 +112,8 @@ class Scored:
     probabilities: bytes | None = None
     reads: int | None = None  # of all rounds; None: those of the batch
     earlier_predicted: int | None = None  # see `schema.tables.Classification`
+    class_set: bytes | None = None
+    set_size: int | None = None
 
 
 def load(session: Session, batch: int) -> BatchInput:
@@ -137,6 +141,7 @@ def load(session: Session, batch: int) -> BatchInput:
         qpu=row.given_to if shared else row.qpu,
         round=row.round,
         members=row.members,
+        set_basis=guarantees.set_basis_of(session, row.run_id, row.parameters),
     )
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from schema.database import transition
 from schema.errors import Corrupt, StaleState
-from schema.parameters import Solver
+from schema.parameters import Parameters, Solver
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Classification, Embedding, Event, Problem, Run, SampleSet
 from schema.tables.costs import IN_FLIGHT
@@ -112,6 +112,10 @@ def start_aggregating(session: Session, run: int, why: str | None = None, *, now
 
 def state_of(session: Session, run: int) -> RunState:
     return session.execute(select(Run.state).where(Run.id == run)).scalar_one()
+
+
+def parameters_of(session: Session, run: int) -> Parameters:
+    return Parameters.from_dict(session.execute(select(Run.parameters).where(Run.id == run)).scalar_one())
 
 
 def pause(session: Session, run: int, by: PausedBy, why: str, *, now: datetime) -> None:

@@ -17,6 +17,7 @@ from schema.codecs.tiling import Tiling
 from schema.errors import Corrupt
 from schema.parameters import Parameters, Unembedding
 from worker.compute import consensus, scoring
+from worker.compute.certainty.rating import Rater
 from worker.compute.linear_terms import LinearTerms
 from worker.compute.scoring import Reads
 from worker.network.trained import TrainedNetwork
@@ -95,13 +96,15 @@ def score(
     """
     pixels, labels = scoring.pixels(batch_input), scoring.labels_of(batch_input)
     model = network.model(batch_input.parameters.visible, batch_input.parameters.lam)
+    rater, numbers = Rater.of(network, batch_input), np.asarray(batch_input.image_numbers)
     rows: dict[int, Scored] = {}
     for block in _blocks(located):
         terms = {k: LinearTerms(network, model, pixels[k : k + 1]) for k in block}
         reads = _gather(model, batch_input.parameters, located, terms, load)
         for k, parts in reads.items():
             label = None if labels is None else labels[k : k + 1]
-            rows[k] = _classify(network, batch_input, terms[k], parts, label)
+            number = numbers[k : k + 1]
+            rows[k] = _classify(rater, batch_input.parameters, terms[k], parts, number, label)
     return rows
 
 
@@ -216,18 +219,19 @@ def _only(
 
 
 def _classify(
-    network: TrainedNetwork,
-    batch_input: BatchInput,
+    rater: Rater,
+    parameters: Parameters,
     terms: LinearTerms,
     parts: Sequence[_RoundReads],
+    number: NDArray[np.integer],
     label: NDArray[np.int16] | None,
 ) -> Scored:
     """Return the row of one image by all of its reads, and its class without those of the latest round."""
-    (row,) = scoring.classify(network, batch_input, terms, _ONE, _join(parts), label)
+    (row,) = scoring.classify(rater, parameters, terms, _ONE, _join(parts), number, label)
     earlier = [part for part in parts if part.round < parts[-1].round]
     before = None
     if earlier:
-        before = int(scoring.find_consensus(batch_input.parameters, _join(earlier)).predicted[0])
+        before = int(scoring.find_consensus(parameters, _join(earlier)).predicted[0])
     return replace(row, reads=sum(len(part.energies) for part in parts), earlier_predicted=before)
 
 

@@ -162,6 +162,10 @@ class ResultRow(BaseModel):
     reads: int = Field(description="Reads behind it, of all rounds.")
     probability: float | None = Field(description="Calibrated probability of the class.")
     energy_gap: float | None = Field(description="Energy to the best other class.")
+    class_set: list[str] | None = Field(
+        description="Classes that hold the right one with the run's confidence; null without one."
+    )
+    set_size: int | None
     margin: float = Field(description="The best score minus the second best.")
     one_hot_fraction: float
     chain_break_fraction: float | None

@@ -13,7 +13,7 @@ from schema.quantities import count_text
 from schema.states import RunState
 
 if TYPE_CHECKING:
-    from producer.calibration.enqueue import CalibrationChoice
+    from producer.calibration.choice import CalibrationChoice
     from producer.context import AppContext
     from producer.enqueued import Enqueued
     from producer.images.imageset import ImageSet

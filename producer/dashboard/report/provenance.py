@@ -16,7 +16,7 @@ from producer.runs import queries
 from producer.runs.request import option_name
 from schema.quantities import count_text, time_text
 
-_RESCORED = {"reads", "rule", "fraction", "beta", "unembedding"}
+_RESCORED = {"reads", "rule", "fraction", "beta", "unembedding", "confidence", "by_class"}
 
 
 def commands(run: queries.RunSummary, provenance: Provenance) -> list[str]:
@@ -40,8 +40,10 @@ def commands(run: queries.RunSummary, provenance: Provenance) -> list[str]:
         words += ["--name", run.name]
     # Batches decide the last digits of energies, and which images share a problem of a QPU.
     words += ["--batch-size", str(provenance.batch_size)]
-    # Its parameters are all given, so that no calibration is wanted.
-    return [*before, shlex.join([*words, *_options(_parameters(run)), "--no-calibration"])]
+    words += _options(_parameters(run))
+    # Its parameters are all given, so that a calibration is only wanted for sets of classes.
+    needed = [] if run.parameters.get("confidence") is not None else ["--no-calibration"]
+    return [*before, shlex.join([*words, *needed])]
 
 
 def rows(run: queries.RunSummary, provenance: Provenance) -> list[tuple[str, str]]:
@@ -97,7 +99,9 @@ def _options(parameters: dict[str, Any]) -> list[str]:
     """Return the options that give ``parameters``."""
     words = []
     for name, value in parameters.items():
-        if name != "noise" or value:  # solvers with qubits have no such option
+        if value is True:
+            words.append(option_name(name))
+        elif name != "noise" or value:  # solvers with qubits have no such option
             words += [
                 option_name(name),
                 json.dumps(value) if isinstance(value, (list, tuple)) else str(value),

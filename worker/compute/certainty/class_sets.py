@@ -15,12 +15,14 @@ for. A class of nonconformity s is in the set if #(s_i > s) + u #(s_i = s) + 1 >
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schema.codecs import nonconformity as nonconformity_codec
+from schema.codecs.nonconformity import least_images
 from schema.errors import ParameterError
+from schema.parameters import Parameters
 
 FloatArray = NDArray[np.float64]
 
@@ -59,11 +61,6 @@ def nonconformity(energies: FloatArray) -> FloatArray:
 def of_labels(energies: FloatArray, labels: NDArray[np.integer]) -> FloatArray:
     """Return the nonconformity (B,) float64 of the right classes ``labels`` (B,) by ``energies`` (B, K)."""
     return np.asarray(nonconformity(energies)[np.arange(len(labels)), labels])
-
-
-def least_images(confidence: float) -> int:
-    """Return how many labelled images, at least, a ``confidence`` needs: n with ceil((n + 1) c) <= n."""
-    return ceil(confidence / (1.0 - confidence) - 1e-6)
 
 
 def fit(
@@ -147,3 +144,46 @@ def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
     mixed = (numbers ^ (numbers >> _SHIFTS[0])) * _FACTORS[0]
     mixed = (mixed ^ (mixed >> _SHIFTS[1])) * _FACTORS[1]
     return np.asarray(mixed ^ (mixed >> _SHIFTS[2]))
+
+
+@dataclass(frozen=True, eq=False)
+class SetRule:
+    """How the images of a run get their sets of classes: by a calibration, and the run's ``seed``."""
+
+    calibrated: Calibrated
+    seed: int
+
+    @classmethod
+    def of(cls, parameters: Parameters, data: bytes, plan: str, classes: int) -> SetRule:
+        """Return the rule of a run with ``parameters``, which have a confidence.
+
+        Args:
+            data: nonconformity of its calibration, encoded.
+            plan: of the reads of the run, see `schema.codecs.nonconformity.plan_name`.
+            classes: their number.
+
+        Raises:
+            Corrupt: ``data`` is damaged.
+            ParameterError: the calibration has not that plan, or too few images.
+        """
+        known = nonconformity_codec.decode(data)
+        if plan not in known.plans:
+            raise ParameterError(
+                f"the calibration has no scores for reads and rounds {plan}: calibrate again"
+            )
+        confidence, by_class = parameters.confidence or 0.0, parameters.by_class
+        fitted = fit(known.plans[plan], known.labels, classes, confidence, by_class=by_class)
+        return cls(fitted, parameters.seed)
+
+    def sets(
+        self, energies: FloatArray, predicted: NDArray[np.int16], images: NDArray[np.integer]
+    ) -> NDArray[np.bool_]:
+        """Return the set of each image, (B, K) bool; an empty one holds the winner.
+
+        Args:
+            energies: (B, K), of the classes.
+            predicted: (B,), class or -1.
+            images: (B,), their indices within the run.
+        """
+        chosen = choose(energies, self.calibrated, random_numbers(self.seed, images))
+        return fill_empty(chosen, energies, predicted)

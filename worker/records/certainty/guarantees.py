@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,8 +10,18 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from schema.codecs.nonconformity import plan_name
 from schema.states import ProblemState
-from schema.tables import Batch, BatchImages, Calibration, Embedding, Problem, Run, SampleSet
+from schema.tables import Batch, BatchImages, Calibration, Embedding, Network, Problem, Run, SampleSet
+
+
+@dataclass(frozen=True, eq=False)
+class SetBasis:
+    """What sets of classes are made by: a calibration, its nonconformity, and the plan of the run's reads."""
+
+    calibration: int
+    nonconformity: bytes
+    plan: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +30,8 @@ class GuaranteeBasis:
 
     Attributes:
         run_graph_ids: graphs that the problems of the run were sent to.
-        run_at: when the run was enqueued.
+        run_at: when the run whose reads it uses was enqueued.
+        classes: number of the network's classes.
     """
 
     calibration: int
@@ -31,6 +42,7 @@ class GuaranteeBasis:
     calibrated_at: datetime
     sampled_by: int | None  # the run of the calibration that its parameters were chosen from
     run_at: datetime
+    classes: int
     run_graph_ids: frozenset[str]
 
 
@@ -43,17 +55,25 @@ class MeasuredChip:
     values: int  # of its units, in one read: images times units
 
 
-def nonconformity_of(session: Session, run: int) -> tuple[int, bytes | None] | None:
-    """Read from ``session`` the calibration of ``run`` and its scores of nonconformity; None without one."""
+def set_basis_of(session: Session, run: int, parameters: Mapping[str, Any]) -> SetBasis | None:
+    """Read from ``session`` what sets of classes of ``run`` with ``parameters`` are made by.
+
+    None without a confidence, or without a calibration that has nonconformity.
+    """
+    if parameters.get("confidence") is None:
+        return None
     query = select(Calibration.id, Calibration.nonconformity).join(Run, Run.calibrated_by == Calibration.id)
     row = session.execute(query.where(Run.id == run)).first()
-    return None if row is None else (row[0], row[1])
+    if row is None or row.nonconformity is None:
+        return None
+    return SetBasis(row.id, row.nonconformity, plan_name(parameters))
 
 
 def basis_of(session: Session, run: int) -> GuaranteeBasis | None:
     """Read from ``session`` what the guarantee of ``run`` rests on; None without a calibration."""
-    query = select(Calibration, Run.created_at, Run.rescored_from)
-    row = session.execute(query.join(Run, Run.calibrated_by == Calibration.id).where(Run.id == run)).first()
+    query = select(Calibration, Run.rescored_from, Network.classes)
+    query = query.join(Run, Run.calibrated_by == Calibration.id).join(Network, Network.id == Run.network_id)
+    row = session.execute(query.where(Run.id == run)).first()
     if row is None or row.Calibration.finished_at is None:
         return None
     sampled = row.rescored_from or run
@@ -70,6 +90,7 @@ def basis_of(session: Session, run: int) -> GuaranteeBasis | None:
         calibrated_at=calibration.finished_at,
         sampled_by=_chosen_run(calibration.measured),
         run_at=enqueued,
+        classes=len(row.classes),
         run_graph_ids=frozenset(graph or "" for graph in session.execute(graphs).scalars()),
     )
 

@@ -26,7 +26,7 @@ from schema.tables import RunSubmission
 
 router = APIRouter(route_class=PooledRoute, tags=["runs"])
 
-_CHANGEABLE = ("rule", "fraction", "beta", "reads", "unembedding")
+_CHANGEABLE = ("rule", "fraction", "beta", "reads", "unembedding", "confidence", "by_class")
 
 
 class _Rescoring(BaseModel):

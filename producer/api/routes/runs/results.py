@@ -47,6 +47,7 @@ class ResultQuery(BaseModel):
     predicted: Annotated[int | None, Query(ge=0, lt=2**31, description="Predicted to be of it.")] = None
     probability_below: Annotated[float | None, Query(ge=0, le=1)] = None
     margin_below: Annotated[float | None, Query(ge=0, le=1)] = None
+    set_size_above: Annotated[int | None, Query(ge=0, lt=2**31, description="Larger sets of classes.")] = None
     provisional: Annotated[
         bool,
         Query(description="Also results that a later round of reads may change."),
@@ -62,6 +63,7 @@ class ResultQuery(BaseModel):
                 predicted=self.predicted,
                 probability_below=self.probability_below,
                 margin_below=self.margin_below,
+                set_size_above=self.set_size_above,
             )
         )
 

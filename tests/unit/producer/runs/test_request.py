@@ -34,7 +34,11 @@ CHOSEN: dict[str, tuple[str, Any]] = {
     "anneal_schedule": ("[[0, 0], [20, 1]]", [[0.0, 0.0], [20.0, 1.0]]),
     "gauge": ("tile", "tile"),
     "unembedding": ("discard", "discard"),
+    "confidence": ("0.99", 0.99),
+    "by_class": ("true", True),
 }
+# Parameters that need another one.
+WITH = {"by_class": {"confidence": 0.95}}
 DECLARED = fields_of(Parameters)
 
 
@@ -83,10 +87,14 @@ def test_each_parameter_is_a_field_over_http_with_its_limits(name: str) -> None:
 def test_each_parameter_is_the_same_from_everywhere_and_is_stored(name: str) -> None:
     written, value = CHOSEN[name]
     solver = scope(DECLARED[name]).solvers[0]
-    by_command = typed("digits", "--solver", solver, option_name(name), written)
-    by_http = options.from_json({"uri": "/x", "solver": solver, name: value}).request()
-    by_form = options.from_form([("uri", "/x"), ("solver", solver), (name, written)]).request()
-    expected = Parameters.from_dict({name: value})
+    more = WITH.get(name, {})
+    words = [word for other, number in more.items() for word in (option_name(other), str(number))]
+    flag = [option_name(name)] if value is True else [option_name(name), written]
+    by_command = typed("digits", "--solver", solver, *words, *flag)
+    by_http = options.from_json({"uri": "/x", "solver": solver, name: value, **more}).request()
+    fields = [(other, str(number)) for other, number in more.items()]
+    by_form = options.from_form([("uri", "/x"), ("solver", solver), *fields, (name, written)]).request()
+    expected = Parameters.from_dict({name: value, **more})
     for request in (by_command, by_http, by_form, ClassificationRequest.from_dict(by_command.to_dict())):
         assert Parameters.from_dict(request.asked) == expected
     assert expected != Parameters()
@@ -94,7 +102,7 @@ def test_each_parameter_is_the_same_from_everywhere_and_is_stored(name: str) -> 
 
 
 def test_what_no_calibration_chooses_is_always_asked_for() -> None:
-    assert typed("digits").asked == {"seed": 0, "noise": 0.0}
+    assert typed("digits").asked == {"seed": 0, "noise": 0.0, "by_class": False}
 
 
 def test_options_make_a_request() -> None:
@@ -110,7 +118,7 @@ def test_options_make_a_request() -> None:
         solver=Solver.EMULATOR,
         classes=("1", "7"),
         limit=10,
-        asked={"seed": 0, "noise": 0.0},
+        asked={"seed": 0, "noise": 0.0, "by_class": False},
         calibrated=False,
         batch_size=50,
         priority=-3,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
-from worker.compute.chip_alarm import LEAST, PAST, WINDOW, ChipProblem, ChipVerdict, judge
+from worker.compute.chip_alarm import LEAST, PAST, WINDOW, ChipProblem, ChipVerdict, compare, judge
 
 
 def problems(
@@ -83,3 +85,36 @@ def test_problems_are_compared_with_their_own_kind() -> None:
 def test_nothing_is_judged_without_a_past() -> None:
     few = problems(LEAST - 1, seed=15)
     assert judge(few, problems(WINDOW, 16, beta=1.0), alarmed=False) == ChipVerdict()
+
+
+def few(
+    count: int, *, beta: float = 4.0, breaks: float = 0.02, fields: float = 1.0
+) -> list[dict[str, float]]:
+    """Return measured problems whose values vary by 1 %."""
+    rng = np.random.default_rng(count)
+    factors = rng.normal(1.0, 0.01, (count, 3))
+    return [{"beta": beta * a, "chain_breaks": breaks * b, "fields": fields * c} for a, b, c in factors]
+
+
+@pytest.mark.parametrize(("past", "newest"), [(1, 1), (3, 40), (40, 3), (100, 100)])
+def test_few_problems_of_the_same_chip_do_not_differ(past: int, newest: int) -> None:
+    assert compare(few(past), few(newest)) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"beta": 3.0}, r"inverse temperature 3\.0\d, calibrated with 3\.99"),
+        ({"beta": 5.5}, r"inverse temperature 5\.5\d, calibrated with 3\.99"),
+        ({"breaks": 0.2}, "chain breaks "),
+        ({"fields": 9.0}, "field errors "),
+    ],
+)
+def test_a_chip_that_changed_since_is_named_with_both_values(changed: dict[str, float], named: str) -> None:
+    found = compare(few(4), few(30, **changed))
+    assert found is not None
+    assert re.match(named, found)
+
+
+def test_fewer_errors_are_no_difference() -> None:
+    assert compare(few(4, fields=9.0, breaks=0.2), few(30)) is None

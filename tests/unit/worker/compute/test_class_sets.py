@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schema.codecs.nonconformity import least_images
 from schema.errors import ParameterError
 from worker.compute.certainty import class_sets
 
@@ -76,7 +77,7 @@ def test_a_threshold_is_the_quantile_of_vovk() -> None:
     ("confidence", "least"), [(0.5, 1), (0.9, 9), (0.95, 19), (0.99, 99), (0.9999, 9999)]
 )
 def test_the_least_number_of_images_suffices_and_fewer_do_not(confidence: float, least: int) -> None:
-    assert class_sets.least_images(confidence) == least
+    assert least_images(confidence) == least
     scores = np.zeros(least)
     class_sets.fit(scores, np.zeros(least, int), 2, confidence)
     with pytest.raises(ParameterError, match=f"needs {least:,} validation images or more"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from schema.parameters import Round
-from worker.compute.nonconformity import ReadOutcome, scores_of_plan
+from worker.compute.certainty.nonconformity import ReadOutcome, scores_of_plan
 
 INF = np.inf
 

@@ -26,6 +26,8 @@ from worker.records.batches import BatchInput, StoredReads
 
 FloatArray = NDArray[np.float64]
 
+_ROUNDING = 1e-9  # of a share: 0.07 x 100 images are 7.000000000000001 in float64
+
 
 @dataclass(frozen=True, eq=False)
 class ReadOutcome:
@@ -94,7 +96,8 @@ def scores_of_plan(outcomes: dict[int, ReadOutcome], reads: int, rounds: Sequenc
     totals = np.full(len(images), reads)  # of each image
     for later in rounds:
         now = gaps[np.searchsorted(known, totals), images]
-        first = np.argsort(now, kind="stable")[: int(later.share * len(images))]
+        most = max(int(later.share * len(images) + _ROUNDING), 1)
+        first = np.argsort(now, kind="stable")[:most]
         totals[first[now[first] < later.gap]] += later.reads
     return np.asarray(scores[np.searchsorted(known, totals), images])
 
