@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import ColumnElement, Row, case, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from schema.network import temperature
+from schema.quantities import count_text
 from schema.tables import Calibration, Classification, Network, Run
 
 BINS = 15  # of the statistics; see `worker.records.runs.RELIABILITY_BINS`
@@ -126,3 +128,28 @@ def least_certain_first() -> tuple[ColumnElement[Any] | InstrumentedAttribute[An
         c.image,
     )
     return order
+
+
+def guarantee_rows(statistics: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return names and values of the guarantee in the ``statistics`` of a run; empty without a confidence."""
+    found = (statistics or {}).get("guarantee")
+    if not found or not found["set_sizes"]:
+        return []
+    sizes = [f"{images:,} of {count_text(int(size), 'class')}" for size, images in found["set_sizes"].items()]
+    of = "in each class, " if found["by_class"] else ""
+    images = count_text(found["images"], "image")
+    rows = [
+        ("confidence", f"{found['confidence']:.6g}, {of}by calibration {found['calibration']}, {images}"),
+        ("sets", f"mean size {found['mean_set_size']:.3f}: {', '.join(sizes)}"),
+    ]
+    if found["coverage"] is not None:
+        low, high = found["coverage_interval"]
+        rows.append(
+            (
+                "coverage",
+                f"{found['coverage']:.2%} of {count_text(found['labelled'], 'labelled image')} "
+                f"(95 % interval {low:.2%} to {high:.2%})",
+            )
+        )
+    rows.append(("guarantee", f"void: {found['voided']}" if found["voided"] else "nothing speaks against it"))
+    return rows

@@ -19,7 +19,7 @@ from producer.progress.reasons import Outage
 from producer.progress.rounds import RoundUse, changes_text, read_again, rounds_of, saved_text
 from producer.progress.stages import waits_of
 from producer.reports import solver
-from producer.reports.certainty import Certainty
+from producer.reports.certainty import Certainty, guarantee_rows
 from producer.reports.certainty import read as read_certainty
 from producer.reports.parameters import (
     consensus_text,
@@ -195,13 +195,13 @@ def _figures(
         table.add_row("accuracy", f"{counts.accuracy:.2%} ({accuracy_note(run, counts)})")
     if controls := controls_text((run.statistics or {}).get("controls")):
         table.add_row("controls", controls)
-    _add_certainty(table, certainty)
+    _add_certainty(table, certainty, run.statistics)
     if run.statistics:
         _add_throughput(table, run.statistics)
     return table
 
 
-def _add_certainty(table: Table, certainty: Certainty) -> None:
+def _add_certainty(table: Table, certainty: Certainty, statistics: dict[str, Any] | None) -> None:
     if not certainty.images:
         return
     if certainty.calibration is not None:
@@ -209,6 +209,8 @@ def _add_certainty(table: Table, certainty: Certainty) -> None:
     if certainty.losses is not None:
         table.add_row("losses", certainty.losses)
     table.add_row("certainty", f"by {certainty.ranking}")
+    for row in guarantee_rows(statistics):
+        table.add_row(*row)
 
 
 def _tied(counts: queries.Counts) -> str:

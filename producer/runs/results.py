@@ -120,9 +120,15 @@ def class_set_of(run: int, image: queries.Classified, names: tuple[str, ...]) ->
     if image.class_set is None:
         return None
     with stored_in(f"image {image.image} of run {run}", f"score it again: `annealq runs rescore {run}`"):
-        held = decode_class_sets([image.class_set], len(names))[0]
-        if int(held.sum()) != image.set_size:
+        held = class_names(image.class_set, names)
+        if len(held) != image.set_size:
             raise Corrupt("its set of classes is damaged: it has another size than its row says")
+    return held
+
+
+def class_names(class_set: bytes, names: Sequence[str]) -> list[str]:
+    """Return those of ``names`` that are in the stored ``class_set``; raise Corrupt if it is damaged."""
+    held = decode_class_sets([class_set], len(names))[0]
     return [name for name, is_in in zip(names, held.tolist(), strict=True) if is_in]
 
 

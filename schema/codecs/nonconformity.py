@@ -1,7 +1,7 @@
 """The format of the nonconformity of validation images: their labels, and a score for each plan of reads.
 
-A plan is how often each image is read: `plan_name` of parameters, such as `[20]`, or `[20, [50, 1.0, 0.05]]`
-with a second round. All numbers are little-endian:
+A plan is how often each image is read: `plan_name` of parameters, such as `[20]`, or `[20, [50, 1.0]]` with a
+second round of 50 reads of images with a gap below 1. All numbers are little-endian:
 
     offset  bytes  content
          0      4  the letters `AQNC`
@@ -53,8 +53,11 @@ class Nonconformity:
 
 
 def plan_name(parameters: Mapping[str, Any]) -> str:
-    """Return the name of the plan of reads in ``parameters``, by name as a run's row stores them."""
-    rounds = [[int(reads), float(gap), float(share)] for reads, gap, share in parameters.get("rounds") or ()]
+    """Return the name of the plan of reads in ``parameters``, by name as a run's row stores them.
+
+    The share of a round is not part of it: it only bounds what a round may cost.
+    """
+    rounds = [[int(reads), float(gap)] for reads, gap, *_ in parameters.get("rounds") or ()]
     return json.dumps([int(parameters["reads"]), *rounds])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from statistics import fmean
 from typing import Any
@@ -20,7 +20,7 @@ from worker.compute import candidates, scoring
 from worker.compute.certainty import nonconformity
 from worker.compute.plans.choice import Prices, compare_plans
 from worker.compute.plans.outcomes import find_outcomes, join
-from worker.compute.plans.simulation import numbers_of_reads
+from worker.compute.plans.simulation import Later, ReadPlan, numbers_of_reads
 from worker.network.inference import scores_of_features
 from worker.network.temperature import fit_temperature
 from worker.network.trained import TrainedNetwork
@@ -79,8 +79,8 @@ def calibrate(network: TrainedNetwork, job: CalibrationJob, load: Load) -> Fitte
     measured["temperature"] = None if temperature is None else temperature.to_dict()
     measured["plans"] = _compare_plans(network, job, job.candidates[row], among[column], load)
     parameters = replace(job.candidates[row].parameters, **asdict(among[column]))
-    numbers = sorted({choice.reads for choice in among})
-    scores = nonconformity.of_batches(network, job.candidates[row].batches, parameters, numbers, load)
+    plans = _plans(among, measured["plans"]["listed"])
+    scores = nonconformity.of_batches(network, job.candidates[row].batches, parameters, plans, load)
     accuracy = int(counts[row, column]) / job.images
     return FittedParameters(parameters, accuracy, measured, _graph(job), codec.encode(scores))
 
@@ -99,6 +99,13 @@ def _compare_plans(
     if job.solver.is_remote:
         prices = Prices(candidate.tiles, *_charges(candidate, job))
     return compare_plans(join(parts), prices)
+
+
+def _plans(among: Sequence[candidates.Choice], listed: Sequence[Mapping[str, Any]]) -> list[ReadPlan]:
+    """Return the plans of reads that a run may have with this calibration, fixed numbers of reads first."""
+    fixed = [ReadPlan(reads) for reads in sorted({choice.reads for choice in among})]
+    rounds = [ReadPlan(each["reads"], tuple(Later(*later) for later in each["rounds"])) for each in listed]
+    return list(dict.fromkeys([*fixed, *rounds]))
 
 
 def _fit_temperature(network: TrainedNetwork, job: CalibrationJob, load: Load) -> Temperature | None:

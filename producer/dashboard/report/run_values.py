@@ -17,9 +17,10 @@ from producer.dashboard.report.run_facts import Picture, RunResults
 from producer.embeddings import queries as embeddings_queries
 from producer.progress.rounds import changes_text, saved_text
 from producer.reports import solver as reports_solver
-from producer.reports.certainty import BINS
+from producer.reports.certainty import BINS, guarantee_rows
 from producer.reports.parameters import consensus_text, outcome_text, promise_text
 from producer.runs import qpus, queries
+from producer.runs.results import class_names
 from producer.runs.summary import accuracy_note, confusion_table
 from schema.parameters import Solver
 from schema.quantities import count_text
@@ -136,7 +137,17 @@ def _certainty(results: RunResults) -> dict[str, Any] | None:
         for each in bins or ()
     ]
     notes = [note for note in (results.certainty.losses, saturation) if note]
+    notes += [f"{name}: {value}" for name, value in guarantee_rows(figures)]
+    if sizes := (figures.get("guarantee") or {}).get("set_sizes"):
+        charts.append(_set_sizes({int(size): images for size, images in sizes.items()}))
     return {"notes": notes, "charts": charts, "rows": rows, "error": error}
+
+
+def _set_sizes(images: dict[int, int]) -> Chart:
+    """Return the histogram of the sizes of sets of classes, by ``images`` of each size."""
+    edges = np.arange(0.5, max(images) + 1.0)
+    counts = np.array([images.get(size, 0) for size in range(1, max(images) + 1)])
+    return svg_charts.histogram("Sets of classes", "classes", "images", edges, [("images", counts)])
 
 
 def _margins(results: RunResults) -> Chart:
@@ -172,6 +183,7 @@ def image_values(
     if best is not None:
         order = np.argsort(-scores, kind="stable")[:best].tolist()
     is_wrong = result.label is not None and result.predicted != result.label
+    held = None if result.class_set is None else class_names(result.class_set, names)
     shares = [(names[k], round(100.0 * float(scores[k]), 1)) for k in order]
     return {
         "number": result.image,
@@ -182,6 +194,7 @@ def image_values(
         "verdict": "" if result.label is None else "wrong" if is_wrong else "right",
         "tied": result.status == "tied",
         "probability": "" if result.probability is None else f"{result.probability:.4f}",
+        "set": "" if held is None else ", ".join(held),
         "gap": "" if result.energy_gap is None else f"{result.energy_gap:.3f}",
         "margin": f"{result.margin:.3f}",
         "scores": [(name, share) for name, share in shares if share or best is None],

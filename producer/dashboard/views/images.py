@@ -19,6 +19,7 @@ from schema.errors import AnnealqError, NotFound
 from schema.tables import Classification
 
 _PAGE = 60  # images
+_DIGITS = 9  # of a number of classes that a visitor may give
 _NONE = "none"  # as a class: undecided
 _SHOWN = ("wrong", "right", "undecided")
 _ORDERS = ("number", "certainty")
@@ -32,6 +33,7 @@ class ImageFilter:
         show: wrong, right or undecided ones.
         label, predicted: numbers of classes; "none" for undecided ones.
         below: only images of a lower probability, or margin in runs of earlier versions.
+        above: only images with a larger set of classes.
         order: by number, or the least certain first.
     """
 
@@ -39,6 +41,7 @@ class ImageFilter:
     label: str
     predicted: str
     below: str
+    above: str
     order: str
 
     @classmethod
@@ -55,6 +58,8 @@ class ImageFilter:
         fields |= {field: "" for field, values in known.items() if fields[field] not in values}
         if _share(fields["below"]) is None:
             fields["below"] = ""
+        if not fields["above"].isdecimal() or len(fields["above"]) > _DIGITS:
+            fields["above"] = ""
         return cls(**fields)
 
     @property
@@ -80,6 +85,8 @@ class ImageFilter:
             )
         if (below := _share(self.below)) is not None:
             found.append(_certainty() < below)
+        if self.above:
+            found.append(c.set_size > int(self.above))
         return found
 
 
@@ -130,7 +137,7 @@ class ImagePages:
             title=f"Image {image} of run {number}",
             run=run,
             image=values,
-            about=_about(result),
+            about=_about(result, values["set"], run),
             probabilities=_probabilities(number, result, names),
             here=here,
             query=wanted.query,
@@ -204,8 +211,12 @@ def _share(text: str) -> float | None:
     return value if 0.0 <= value <= 1.0 else None
 
 
-def _about(result: queries.Classified) -> list[tuple[str, str]]:
+def _about(result: queries.Classified, held: str, run: queries.RunSummary) -> list[tuple[str, str]]:
     rows = []
+    if held:
+        found = (run.statistics or {}).get("guarantee") or {}
+        void = f"; void: {found['voided']}" if found.get("voided") else ""
+        rows.append((f"set of classes, confidence {run.parameters.get('confidence')}", f"{held}{void}"))
     if result.probability is not None:
         rows.append(("probability", f"{result.probability:.4f}"))
     if result.energy_gap is not None:

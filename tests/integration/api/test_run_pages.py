@@ -8,19 +8,22 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import httpx
+import numpy as np
 import pytest
 from sqlalchemy import insert, select, update
 
+from producer.dashboard.report import run_report
 from producer.networks.choose import choose_network
 from producer.networks.chosen import ChosenNetwork
 from producer.runs import queries
 from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.runs.queries import Classified
+from schema.codecs import arrays
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver
 from schema.states import BatchState, RunState
-from schema.tables import Batch, BatchImages, Network, Run, RunTag
+from schema.tables import Batch, BatchImages, Classification, Network, Run, RunTag
 from tests.integration.conftest import network_row, some_images, work_off
 from worker.context import Context
 
@@ -384,3 +387,35 @@ def test_history_shows_events_and_failures(
     assert "Batches with errors" in history
     assert "10 to 19" in history
     assert "queued → running" in history
+
+
+def test_sets_of_classes_are_shown_found_by_size_and_said_to_be_void(
+    http: httpx.Client, finished: int, database: Database
+) -> None:
+    guarantee = {
+        "confidence": 0.9, "by_class": False, "calibration": 7, "images": 100, "labelled": 25, "covered": 24,
+        "coverage": 0.96, "coverage_interval": [0.8046, 0.9929], "mean_set_size": 1.4,
+        "set_sizes": {"1": 20, "3": 5}, "voided": "the chip has changed: <b>chain breaks</b>",
+    }  # fmt: skip
+    three = np.zeros(10, np.bool_)
+    three[[3, 5, 9]] = True
+    with database.transaction() as session:
+        run = session.get_one(Run, finished)
+        run.parameters = {**run.parameters, "confidence": 0.9}
+        run.statistics = {**(run.statistics or {}), "guarantee": guarantee}
+        for row in session.execute(select(Classification).where(Classification.run_id == finished)).scalars():
+            large = row.image % 5 == 0
+            held = three if large else np.eye(10, dtype=np.bool_)[4]
+            (row.class_set,), row.set_size = arrays.encode_class_sets(held[np.newaxis]), 3 if large else 1
+    grid = http.get(f"/runs/{finished}/images?above=1").text
+    assert numbers(grid) == [0, 5, 10, 15, 20]
+    assert grid.count("set of classes: 3, 5, 9") == 5
+    for page in (grid, http.get(f"/runs/{finished}/images/5").text, http.get(f"/runs/{finished}").text):
+        assert "the chip has changed: &lt;b&gt;chain breaks" in page
+    found = http.get(f"/v1/runs/{finished}/results?set_size_above=1").json()["results"]
+    assert {(row["set_size"], *row["class_set"]) for row in found} == {(3, "3", "5", "9")}
+    with database.reading() as session:
+        text = run_report.markdown(session, finished)
+    for part in ("mean size 1.400: 20 of 1 class, 5 of 3 classes", "96.00% of 25 labelled images", "80.46%"):
+        assert part in text
+    assert "(3, 5, 9)" in text

@@ -88,7 +88,7 @@ def test_a_calibration_stores_how_its_right_classes_conform(context: Context, ca
         row = session.get_one(Calibration, calibration)
         stored = nonconformity.decode(row.nonconformity or b"")
         run = session.execute(select(Run.id).where(Run.calibrates == calibration)).scalar_one()
-        assert stored.plans.keys() == {"[10]", "[20]"}
+        assert {"[10]", "[20]"} <= stored.plans.keys()
         assert nonconformity.plan_name(row.parameters or {}) in stored.plans
         for reads in (10, 20):
             energies = class_energies_by_hand(context, session, run, reads)
@@ -189,7 +189,7 @@ def test_scoring_again_changes_the_confidence(
         ({"confidence": 0.99}, r"confidence 0.99 needs 99 validation images or more, and .* has 60"),
         ({"confidence": 0.8, "by_class": True}, r"needs 4 validation images of class \d or more"),
         ({"confidence": 0.8, "lam": 7.5}, r"other ones: lam 7.5, calibrated [\d.]+: leave these out"),
-        ({"confidence": 0.8, "reads": 17}, r"reads and rounds \[17\], calibrated \[10\], \[20\]"),
+        ({"confidence": 0.8, "reads": 17}, r"reads and rounds \[17\], calibrated .*\[10\], \[20\]"),
         ({"confidence": 0.8, "noise": 0.1, "sweeps": 9}, r"sweeps 9, calibrated default; noise 0.1, calib"),
     ],
 )

@@ -2,7 +2,7 @@
 
 The scores are those of `certainty.class_sets`: the sets of classes of later runs rest on them. They are
 computed from the stored reads of the run of a calibration whose parameters were chosen, with the unembedding
-that was chosen: for each number of reads that was compared, and for the rounds of reads of the parameters.
+that was chosen: for each number of reads that was compared, and for each plan of rounds of reads.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ from numpy.typing import NDArray
 from schema.codecs import arrays
 from schema.codecs.nonconformity import Nonconformity, plan_name
 from schema.errors import Corrupt
-from schema.parameters import Parameters, Round
+from schema.parameters import Parameters
 from worker.compute import consensus, scoring
 from worker.compute.certainty import class_sets
 from worker.compute.certainty.gaps import class_energies, energy_gaps, lowest_reads
+from worker.compute.plans.simulation import ReadPlan
 from worker.network.trained import TrainedNetwork
 from worker.qubo.class_states import class_minima
 from worker.records.batches import BatchInput, StoredReads
 
 FloatArray = NDArray[np.float64]
-
-_ROUNDING = 1e-9  # of a share: 0.07 x 100 images are 7.000000000000001 in float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,24 +45,21 @@ def of_batches(
     network: TrainedNetwork,
     batches: Iterable[int],
     parameters: Parameters,
-    numbers: Iterable[int],
+    plans: Sequence[ReadPlan],
     load: Callable[[int], tuple[BatchInput, list[StoredReads]]],
 ) -> Nonconformity:
-    """Return the nonconformity of the labelled images of ``batches``, one plan for each of ``numbers``.
-
-    There is one more for ``parameters``, if they have rounds.
+    """Return the nonconformity of the labelled images of ``batches`` for each of ``plans``.
 
     Args:
         parameters: how the reads are unembedded, and the class chosen.
-        numbers: of reads, each of them stored.
+        plans: of reads, of which at most as many as are stored.
         load: reads a batch with its sample sets.
 
     Raises:
         Corrupt: stored images or samples are damaged, or there are no labels.
     """
-    rounds = parameters.rounds or ()
-    wanted = sorted({*numbers, *_totals(parameters.reads, rounds)})
-    found: dict[int, list[ReadOutcome]] = {number: [] for number in wanted}
+    wanted = set[int]().union(*(_totals(plan) for plan in plans))
+    found: dict[int, list[ReadOutcome]] = {number: [] for number in sorted(wanted)}
     labels = []
     for batch in batches:
         batch_input, stored = load(batch)
@@ -74,38 +70,34 @@ def of_batches(
         whole = replace(parameters, reads=batch_input.parameters.reads)
         _add(network, replace(batch_input, parameters=whole), stored, own, found)
     outcomes = {number: _joined(parts) for number, parts in found.items()}
-    plans = {plan_name({"reads": number}): outcomes[number].scores for number in numbers}
-    plans[plan_name(parameters.to_dict())] = scores_of_plan(outcomes, parameters.reads, rounds)
-    return Nonconformity(np.concatenate(labels), plans)
+    scores = {_name(plan): scores_of_plan(outcomes, plan) for plan in plans}
+    return Nonconformity(np.concatenate(labels), scores)
 
 
-def scores_of_plan(outcomes: dict[int, ReadOutcome], reads: int, rounds: Sequence[Round]) -> FloatArray:
+def scores_of_plan(outcomes: dict[int, ReadOutcome], plan: ReadPlan) -> FloatArray:
     """Return the nonconformity (N,) of images that are read in several rounds.
 
-    In each later round those without a class or with a gap below that of the round, the most uncertain first,
-    get its reads besides the earlier ones, up to its share of all images.
-
-    Args:
-        outcomes: by the number of reads that an image has after some rounds.
-        reads, rounds: the first round, and the later ones.
+    In each later round those without a class or with a gap below that of the round get its reads besides the
+    earlier ones. ``outcomes`` are by the number of reads that an image has after some rounds.
     """
     known = sorted(outcomes)
     scores = np.stack([outcomes[total].scores for total in known])
     gaps = np.stack([outcomes[total].gaps for total in known])
     images = np.arange(scores.shape[1])
-    totals = np.full(len(images), reads)  # of each image
-    for later in rounds:
-        now = gaps[np.searchsorted(known, totals), images]
-        most = max(int(later.share * len(images) + _ROUNDING), 1)
-        first = np.argsort(now, kind="stable")[:most]
-        totals[first[now[first] < later.gap]] += later.reads
+    totals = np.full(len(images), plan.reads)  # of each image
+    for later in plan.later:
+        totals[gaps[np.searchsorted(known, totals), images] < later.gap] += later.reads
     return np.asarray(scores[np.searchsorted(known, totals), images])
 
 
-def _totals(reads: int, rounds: Sequence[Round]) -> set[int]:
-    """Return the numbers of reads that an image may have after all rounds."""
-    totals = {reads}
-    for later in rounds:
+def _name(plan: ReadPlan) -> str:
+    return plan_name({"reads": plan.reads, "rounds": [(later.reads, later.gap) for later in plan.later]})
+
+
+def _totals(plan: ReadPlan) -> set[int]:
+    """Return the numbers of reads that an image may have after all rounds of ``plan``."""
+    totals = {plan.reads}
+    for later in plan.later:
         totals |= {total + later.reads for total in totals}
     return totals
 
