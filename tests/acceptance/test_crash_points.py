@@ -6,6 +6,7 @@ docs/reliability.md says what a restart finds after each.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,20 @@ from producer.calibration.grid import ParameterGrid
 from producer.networks.choose import choose_network
 from producer.networks.training import enqueue_training
 from producer.runs import hints
+from producer.runs.queries import classified
 from schema.messages import Message, Task
 from schema.network.architecture import preset
-from schema.parameters import Solver, Visible
+from schema.parameters import Round, Solver, Visible
 from schema.states import CalibrationState, NetworkState
 from schema.tables import Calibration, Network, Run
 from tests.acceptance.conftest import QUICK, wait_for
-from tests.acceptance.night import LEASE_S, Night, lasting_emulator, night
+from tests.acceptance.night import LEASE_S, PARAMETERS, Night, lasting_emulator, night
 from tests.integration.conftest import some_images
 from worker.process.crash_points import CrashPoint
 
 IMAGES = 40
+# Every image is uncertain by so large a gap: a fifth of them is read again.
+IN_ROUNDS = replace(PARAMETERS, rounds=(Round(20, 1_000.0, 0.2),))
 # What is committed, and who holds the row: the server decides, not a lock on a file.
 ON_A_SERVER = {
     CrashPoint.CLAIMED,
@@ -35,6 +39,7 @@ ON_A_SERVER = {
     CrashPoint.POSTED,
     CrashPoint.ANSWERED,
     CrashPoint.COUNTING,
+    CrashPoint.ROUND_WRITTEN,
     CrashPoint.AGGREGATING,
     CrashPoint.RECONCILED,
 }
@@ -108,7 +113,7 @@ def test_a_run_survives_a_crash_at_every_point(database_url: str, tmp_path: Path
         lasting_emulator(tmp_path) as emulator,
         night(tmp_path / "home", database_url, emulator, env=env) as at,
     ):
-        run, network, calibration = at.enqueue(IMAGES), train(at), calibrate(at)
+        run, network, calibration = at.enqueue(IMAGES, parameters=IN_ROUNDS), train(at), calibrate(at)
         figures = at.finish(run, seconds=200)
         wait_for(lambda: is_ready(at, network), "the network to be trained")
         wait_for(lambda: is_calibrated(at, calibration), "the calibration to be fitted")
@@ -118,6 +123,9 @@ def test_a_run_survives_a_crash_at_every_point(database_url: str, tmp_path: Path
         at.assert_every_image_once(run)
         at.assert_books_agree()
         assert figures["duplicates"] == 0
+        with at.database.reading() as session:
+            reads = [row.reads for row in classified(session, run)]
+        assert reads.count(PARAMETERS.reads + 20) == IMAGES // 5
 
 
 @pytest.mark.slow
@@ -129,7 +137,8 @@ def test_a_crash_costs_a_lease_and_little_more(database_url: str, tmp_path: Path
         lasting_emulator(tmp_path) as emulator,
         night(tmp_path / "home", database_url, emulator, env=traps(folder, point)) as at,
     ):
-        run, network = at.enqueue(IMAGES // 2), train(at, hinted=point is not CrashPoint.RECONCILED)
+        run = at.enqueue(IMAGES // 2, parameters=IN_ROUNDS)
+        network = train(at, hinted=point is not CrashPoint.RECONCILED)
         calibration = calibrate(at) if point in (CrashPoint.PLANNING, CrashPoint.PLANNED) else None
         at.finish(run)
         wait_for(lambda: is_ready(at, network), "the network to be trained")
