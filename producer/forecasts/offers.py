@@ -89,7 +89,7 @@ def read_offers(session: Session, network: int, solver: Solver, asked: Mapping[s
     offers: list[Offer] = []
     known: set[tuple[str, str]] = set()
     for row in session.execute(query.order_by(Calibration.id.desc())).scalars():
-        found = [one for one in _offers(row, names.get(row.graph_id)) if _is_asked(one, asked)]
+        found = [one for one in offers_of(row, names.get(row.graph_id)) if _is_asked(one, asked)]
         treated = {(row.graph_id, str(one.parameters.visible)) for one in found}
         offers += [one for one in found if (row.graph_id, str(one.parameters.visible)) not in known]
         known |= treated
@@ -107,8 +107,11 @@ def _is_asked(offer: Offer, asked: Mapping[str, Any]) -> bool:
     return all(getattr(offer.parameters, name) == getattr(wanted, name) for name in compared(asked))
 
 
-def _offers(row: Calibration, qpu: str | None) -> Iterator[Offer]:
-    """Yield the offers of one calibration: each of its settings with each choice about its reads."""
+def offers_of(row: Calibration, qpu: str | None) -> Iterator[Offer]:
+    """Yield the offers of the calibration ``row``: its settings, each with each choice about its reads.
+
+    ``qpu`` is the name of its chip; None: its solver has no qubits.
+    """
     measured = row.measured or {}
     if row.parameters is None or "choices" not in measured or "right" not in measured:
         return  # by an earlier version
