@@ -122,7 +122,7 @@ def read_prices(prices: Sequence[str]) -> dict[str, float]:
     for text in prices:
         name, _, number = text.rpartition("=")
         if not re.fullmatch(r"\d{1,9}(\.\d{1,6})?", number) or len(name) > MAX_NAME:
-            raise ParameterError(f"the price is {text[:50]!r}: write 30, or NAME=45 for one QPU")
+            raise ParameterError(f"price per minute is {text[:50]!r}: write 30, or NAME=45 for one QPU")
         read[name] = float(number)
     return read
 
@@ -215,9 +215,11 @@ class RunRequest(Validated):
             )
         if self.target is not None and not self.calibrated:
             raise ParameterError("a target needs calibrations: leave it out, or let calibrations be used")
-        if self.prices and self.target is None:
-            raise ParameterError("prices are only for a target: add one, or leave them out")
         read_prices(self.prices)
+        if self.prices and self.target is None:
+            raise ParameterError(
+                f"price per minute {self.prices[0]!r} counts only with a target: add one, or leave it out"
+            )
         if self.is_timed:
             find_zone(self._zone)
             if self.windows:

@@ -181,9 +181,12 @@ def _field_errors(error: AnnealqError) -> Sequence[FieldError]:
     return error.errors if isinstance(error, InvalidFields) else ()
 
 
+_TRIED = re.compile(r"\[|^constrained-")
+
+
 def _field_error(problem: Any, location: str | None) -> FieldError:
-    # Where a field may be of several types, pydantic also names the type that was tried: type[...].
-    parts = [str(part) for part in problem["loc"] if "[" not in str(part)]
+    # Where a field may be of several types, pydantic also names the one that was tried: type[...].
+    parts = [str(part) for part in problem["loc"] if not _TRIED.search(str(part))]
     if location is None:
         location = parts.pop(0) if parts else "body"
     field = printable(".".join(parts)) or "the request"

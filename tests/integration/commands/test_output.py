@@ -24,7 +24,7 @@ HELP = "annealq emulator --help"
         (f"{HELP} >&-", 0, ""),
         (f"{HELP} 2>&-", 0, ""),
         ("annealq runs show 1 2>&-", 1, ""),
-        (f"{HELP} > /dev/full", 1, "No space left"),
+        (f"{HELP} > /dev/full", 1, "disk full: standard output"),
         (f"{HELP} | true", 0, ""),
     ],
 )

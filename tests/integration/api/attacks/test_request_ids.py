@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 
 import pytest
 
@@ -40,6 +41,8 @@ def test_each_request_is_one_line_and_health_checks_are_quiet(
     with client(attacked.address, attacked.key) as http, caplog.at_level(logging.INFO, "annealq.api"):
         for path in ("/healthz", "/metrics", "/v1/runs?state=done", "/v1/runs/999", "/%0a%1b[31mforged"):
             http.get(path)
+        while len(caplog.records) < 3:  # a line is written after its answer
+            time.sleep(0.01)
     lines = [LineFormatter(as_json=False).format(record) for record in caplog.records]
     assert len(lines) == 3
     assert all("\n" not in line and "\x1b" not in line for line in lines)

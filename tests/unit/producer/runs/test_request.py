@@ -164,7 +164,7 @@ def test_several_wrong_values_are_all_named() -> None:
         ({"target": "many"}, "write 99% or 0.99"),
         ({"target": 1.5}, "above 0 and at most 1"),
         ({"target": 0.9, "prices": ("x=y",)}, "write 30, or NAME=45"),
-        ({"prices": ("30",)}, "only for a target"),
+        ({"prices": ("30",)}, "counts only with a target"),
         ({"target": 0.9, "calibrated": False}, "a target needs calibrations"),
     ],
 )
