@@ -79,7 +79,7 @@ def test_a_solver_of_random_bits_is_as_good_as_its_control(
     assert found["random_bits"]["images"] == IMAGES
     with database.reading() as session:
         reached = queries.counts(session, run).accuracy or 0.0
-        tiles = run_values.results_values(run_facts.read_results(session, run))["tiles"]
+        tiles = run_values.results_values(run_facts.read_results(session, queries.run(session, run)))["tiles"]
     assert 0.05 < reached < 0.95
     assert found["random_bits"]["accuracy"] == pytest.approx(reached, abs=5 * (0.5 / IMAGES) ** 0.5)
     shown = cli("runs", "show", str(run))
