@@ -227,20 +227,34 @@ def _rounds_left(session: Session, run: Run) -> list[tuple[int, float, bool]]:
     rounds = list(enumerate(parameters.rounds or ()))[run.round - 1 :]
     if not rounds:
         return []
-    query = select(Calibration.measured).where(Calibration.id == run.calibrated_by)
-    plans = (session.execute(query).scalar() or {}).get("plans")
+    plans = _plans(session, run)
     shares = expected_shares(plans, parameters)
-    # Without a calibration a read costs what it costs with the programming: at most that.
-    fixed, read = (0.0, 1.0) if plans is None else (plans["fixed_us"], plans["read_us"])
-    first = fixed + read * parameters.reads
     return [
         (
             math.ceil((wanted.share if shares is None else shares[k]) * run.images),
-            (fixed + read * wanted.reads) / first if plans else max(wanted.reads / parameters.reads, 1.0),
+            _relative_cost(plans, wanted.reads, parameters.reads),
             shares is not None,
         )
         for k, wanted in rounds
     ]
+
+
+def _plans(session: Session, run: Run) -> dict[str, Any] | None:
+    """Return the plans of reads that the calibration of ``run`` has compared; None without any."""
+    query = select(Calibration.measured).where(Calibration.id == run.calibrated_by)
+    plans: dict[str, Any] | None = (session.execute(query).scalar() or {}).get("plans")
+    return plans
+
+
+def _relative_cost(plans: Mapping[str, Any] | None, reads: int, first: int) -> float:
+    """Return the cost of a problem of ``reads`` relative to one of ``first``, by the prices of ``plans``.
+
+    Without them it is the most that it can be: programming is taken to cost nothing.
+    """
+    if plans is None:
+        return max(reads / first, 1.0)
+    fixed, read = plans["fixed_us"], plans["read_us"]
+    return float((fixed + read * reads) / (fixed + read * first))
 
 
 def _pace(session: Session, run: Run) -> Pace | None:
@@ -248,6 +262,11 @@ def _pace(session: Session, run: Run) -> Pace | None:
     own = _pace_of(session, run.id, "its own problems", run.round)
     if own is not None:
         return own
+    if run.round > 1 and (first := _pace_of(session, run.id, "problems of its first round")) is not None:
+        parameters = Parameters.from_dict(run.parameters)
+        reads = (parameters.rounds or ())[run.round - 2].reads
+        times = _relative_cost(_plans(session, run), reads, parameters.reads)
+        return Pace(first.tiles, round(times * first.problem_us), first.basis)
     others = (
         select(Run.id, Run.parameters)
         .where(Run.network_id == run.network_id, Run.solver == run.solver, Run.id != run.id)

@@ -260,7 +260,7 @@ def test_the_command_line_adds_what_classify_takes(
         network="digits@2",  # pinned: the one that is shipped for this size now
         classes=("1", "2"),
         solver=Solver.EMULATOR,
-        asked={"reads": 9, "visible": Visible.FOLDED, "seed": 0, "noise": 0.0},
+        asked={"reads": 9, "visible": Visible.FOLDED, "seed": 0, "noise": 0.0, "by_class": False},
         budget_us=2_500_000,
         windows=("mon-fri 22:00-06:00",),
         zone="Europe/London",
