@@ -123,7 +123,7 @@ def read_results(
     else:
         known = cache.read(session, summary_row, content_of(session, run), len(classes))
     counts = known.counts
-    used = rounds_of(session, run)
+    used = rounds_of(session, run) if summary_row.parameters.get("rounds") else []
     shown = (counts.decided + counts.undecided, known.probabilities, known.full_margins)
     return RunResults(
         run=summary_row,
@@ -138,7 +138,7 @@ def read_results(
         ranked=known.least_certain,
         promise=summary.promise_values(session, summary_row, counts),
         rounds=tuple(used),
-        again=read_again(session, run, used),
+        again=read_again(session, run, used) if used else None,
     )
 
 
