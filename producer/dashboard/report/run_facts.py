@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import and_, false, or_, select
 from sqlalchemy.orm import Session
 
 from producer.calibration import queries as calibration_queries
@@ -188,35 +188,31 @@ def read_pixels(
 ) -> dict[int, tuple[NDArray[np.uint8], str | None]]:
     """Return pixels and file name of ``images`` of ``run`` in ``session``; each batch is read once."""
     pixels: dict[int, tuple[NDArray[np.uint8], str | None]] = {}
-    for image in images:
-        if image not in pixels:
-            pixels |= _read_batch(session, run, image, set(images))
+    # One query finds all batches: no index leads from an image to its batch.
+    parts = select(Batch.id, Batch.first_image, Batch.count).where(Batch.run_id == run, Batch.round == 1)
+    with_one = [and_(Batch.first_image <= k, Batch.first_image + Batch.count > k) for k in images]
+    for batch, first, count in session.execute(parts.where(or_(false(), *with_one))).all():
+        pixels |= _read_batch(session, batch, {k for k in images if first <= k < first + count})
     return pixels
 
 
 def _read_batch(
-    session: Session, run: int, image: int, numbers: set[int]
+    session: Session, number: int, images: set[int]
 ) -> dict[int, tuple[NDArray[np.uint8], str | None]]:
-    """Return pixels and file names of the images ``numbers`` in the batch of ``image``."""
+    """Return pixels and file names of ``images`` of the run, which are in batch ``number``."""
     batch, stored = session.execute(
         select(Batch, BatchImages)
         .outerjoin(BatchImages, BatchImages.batch_id == Batch.id)
-        .where(Batch.run_id == run, Batch.round == 1, Batch.first_image <= image)
-        .order_by(Batch.first_image.desc())
-        .limit(1)
+        .where(Batch.id == number)
     ).one()
     shape = (batch.count, batch.height, batch.width)
-    with stored_in(f"batch {batch.id} of run {run}", "classify the images again"):
+    with stored_in(f"batch {number} of run {batch.run_id}", "classify the images again"):
         if stored is None:
             raise Corrupt("its images are gone")
         pixels = arrays.decode_images(stored.images, shape, stored.images_sha256, stored.labels)
     session.expunge(stored)  # releases its memory
     first, names = batch.first_image, stored.sources
-    return {
-        k: (pixels[k - first], None if names is None else names[k - first])
-        for k in numbers
-        if first <= k < first + batch.count
-    }
+    return {k: (pixels[k - first], None if names is None else names[k - first]) for k in images}
 
 
 def white_of(session: Session, run: int) -> int:
