@@ -15,6 +15,11 @@ from producer.reports.terminal import new_table
 from schema.parameters import Rule
 from schema.quantities import count_text, number_text
 
+CONTROLS = {
+    "network": "the network itself",
+    "exact_minimum": "the exact minimum",
+    "random_bits": "random bits",
+}
 _PARTS = {"accuracy": "the accuracy", "budget": "the QPU time", "time": "the deadline"}
 _BAR = 20  # characters of the longest bar
 _COLUMNS = ("accuracy", "at least", "QPU s", "", "price", "finished", "QPU", "visible", "reads", "rule")
@@ -49,11 +54,24 @@ def controls_text(controls: Mapping[str, Any] | None) -> str | None:
     """Return the ``controls`` of an accuracy in one line, or None if there are none."""
     if controls is None:
         return None
-    network, bits = controls["network"], controls["random_bits"]
-    return (
-        f"{network['accuracy']:.2%} by the network itself ({count_text(network['images'], 'image')}), "
-        f"{bits['accuracy']:.0%} by random bits ({bits['images']:,})"
-    )
+    texts = [
+        f"{_accuracy(key, controls[key])} by {name} ({_effort(controls[key])})"
+        for key, name in CONTROLS.items()
+        if controls.get(key) is not None
+    ]
+    return ", ".join(texts)
+
+
+def _accuracy(control: str, share: Mapping[str, Any]) -> str:
+    """Return the accuracy of a control; that of random bits, which is of few images, without digits."""
+    return f"{share['accuracy']:.0%}" if control == "random_bits" else f"{share['accuracy']:.2%}"
+
+
+def _effort(share: Mapping[str, Any]) -> str:
+    """Return of how many images a control is, and their time."""
+    us = share.get("us_per_image")
+    images = count_text(share["images"], "image")
+    return images if us is None else f"{images}, {number_text(us)} us each"
 
 
 def front_text(promise: Mapping[str, Any], zone: tzinfo | None = None) -> RenderableType:

@@ -18,12 +18,12 @@ from producer.embeddings import queries as embeddings_queries
 from producer.progress.rounds import changes_text, saved_text
 from producer.reports import solver as reports_solver
 from producer.reports.certainty import BINS, guarantee_rows
-from producer.reports.parameters import consensus_text, outcome_text, promise_text
+from producer.reports.parameters import CONTROLS, consensus_text, outcome_text, promise_text
 from producer.runs import qpus, queries
 from producer.runs.results import class_names
 from producer.runs.summary import accuracy_note, confusion_table
 from schema.parameters import Solver
-from schema.quantities import count_text
+from schema.quantities import count_text, number_text
 
 BEST_CLASSES = 3  # shown for an image
 
@@ -58,10 +58,13 @@ def _tiles(results: RunResults) -> list[tuple[str, str, str]]:
     if counts.accuracy is not None:
         tiles.insert(0, ("accuracy", f"{counts.accuracy:.2%}", accuracy_note(run, counts)))
     if controls := figures.get("controls"):
-        for at, (name, key) in enumerate((("network itself", "network"), ("random bits", "random_bits"))):
+        shown = [(key, name) for key, name in CONTROLS.items() if controls.get(key) is not None]
+        for at, (key, name) in enumerate(shown, start=1):
             share = controls[key]
             text = f"accuracy without annealing, {count_text(share['images'], 'image')}"
-            tiles.insert(1 + at, (name, f"{share['accuracy']:.2%}", text))
+            if (us := share.get("us_per_image")) is not None:
+                text += f", {number_text(us)} us each"
+            tiles.insert(at, (name.removeprefix("the "), f"{share['accuracy']:.2%}", text))
     if rate := figures.get("images_per_second"):
         tiles.append(("throughput", f"{rate:,.1f} / s", f"images, over {figures['elapsed_seconds']:,.1f} s"))
     if charged := figures.get("qpu_access_time_us"):
