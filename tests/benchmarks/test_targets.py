@@ -3,7 +3,10 @@
 Folded and sampled `mnist` is calibrated on each QPU with 1,000 validation images and 60 reads. Each of 20
 targets chooses by the calibrations alone. The search that it is compared with knows how each setting does on
 4,000 test images: it takes the cheapest one whose runs reach the target with 95 % probability. A promise is
-kept if a run of test images, drawn 1,000 times, has the accuracy of the target or more.
+kept if a run of test images, drawn 1,000 times, has the accuracy of the target or more. Figures
+(docs/figures.md): 99.5 % of the promises are kept, 96.9 % of the least certain one; the cost is 1.0 times
+that of the search in the median of 14 targets, 1.4 times at most; 6 are refused, since 1,000 validation
+images cannot promise more. It takes some minutes of processor time.
 """
 
 from __future__ import annotations
