@@ -222,11 +222,7 @@ def _from_form(
     limits.refuse_above(service.database, caller, key)
     with service.decoded.account() as take:
         allowed = uploads.allowance(service.api, take)
-        if asked.uri is not None:
-            images = uploads.read_uri(asked.uri, asked, service.api, allowed)
-        else:
-            labels = next(iter(files["labels"]), None)
-            images = uploads.read_files(files["images"], labels, asked, allowed)
+        images = uploads.read_sent(files, asked.uri, asked, service.api, allowed)
         return _enqueue(service, caller, asked, images, key, allowed)
 
 

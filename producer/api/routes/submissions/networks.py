@@ -164,11 +164,7 @@ def _train(service: Service, asked: Any, files: dict[str, list[SentFile]]) -> En
     found = _described(asked)
     with service.decoded.account() as take:
         allowed = uploads.allowance(service.api, take)
-        if asked.uri is not None:
-            images = uploads.read_uri(asked.uri, asked, service.api, allowed)
-        else:
-            labels = next(iter(files["labels"]), None)
-            images = uploads.read_files(files["images"], labels, asked, allowed)
+        images = uploads.read_sent(files, asked.uri, asked, service.api, allowed)
         if asked.limit is not None:
             images = images.limit(asked.limit)
         allowed.training_set(images.images.size)

@@ -124,11 +124,7 @@ def enqueue_parts(
     limits.refuse_above(service.database, caller, key)
     with service.decoded.account() as take:
         allowed = _allowance(service, caller, sent, key, take)
-        if sent.uri is not None:
-            images = uploads.read_uri(sent.uri, sent, service.api, allowed)
-        else:
-            labels = next(iter(files["labels"]), None)
-            images = uploads.read_files(files["images"], labels, sent, allowed)
+        images = uploads.read_sent(files, sent.uri, sent, service.api, allowed)
         return enqueue(service, caller, images, sent, key, allowed)
 
 

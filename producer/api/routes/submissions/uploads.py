@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -119,6 +119,22 @@ def allowance(limits: ApiSettings, take: Take, expect: Callable[[int], None] | N
     ``take`` reserves memory; ``expect`` is asked for the number of images, before they are decoded.
     """
     return Allowance(limits.max_decoded, take, max_pixels=_MAX_DECODED_PIXELS, expect=expect)
+
+
+def read_sent(
+    files: Mapping[str, Sequence[SentFile]],
+    uri: str | None,
+    options: Reading,
+    limits: ApiSettings,
+    allowed: Allowance,
+) -> ImageSet:
+    """Return the images at ``uri``, or else those of a form, whose ``files`` are `images` and `labels`.
+
+    The other arguments, and what is raised, are those of `read_uri` and `read_files`.
+    """
+    if uri is not None:
+        return read_uri(uri, options, limits, allowed)
+    return read_files(files["images"], next(iter(files["labels"]), None), options, allowed)
 
 
 def read_files(
