@@ -28,6 +28,7 @@ MODULES = [
     "worker.embedding.tiling.bit_graph",
     "worker.embedding.tiling.periodic",
     "worker.network.columns",
+    "worker.network.epoch_choice",
     "worker.network.layers",
     "worker.network.training",
     "worker.qubo.energy_model",

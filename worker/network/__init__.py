@@ -9,6 +9,7 @@ errors.py     errors of h and J in training: fractions of the largest values, or
 objective.py  what training maximises, with the errors of the hardware
 temperature.py  the temperature that makes probabilities of class scores
 training.py   training with seeds, metrics and early stopping
+epoch_choice.py  which epoch's weights are the result
 features.py   forward passes for whole batches
 inference.py  class scores and classes of the network alone
 """

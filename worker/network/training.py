@@ -17,6 +17,7 @@ from schema.errors import ImageError, NetworkError
 from schema.network.architecture import FOLDED_LAM, THRESHOLD, Architecture
 from schema.network.temperature import Temperature
 from worker.network.deep import initialise_weights
+from worker.network.epoch_choice import EpochChoice, image_weights, is_unbalanced
 from worker.network.features import check_images, restore
 from worker.network.inference import scores
 from worker.network.layers import NetworkModule
@@ -57,7 +58,7 @@ class Trained:
     Attributes:
         weights: float32 arrays by name, those of the best epoch.
         metrics: of each epoch that was run.
-        best_epoch: counted from 1: that of the highest accuracy, and of the lowest loss among equals.
+        best_epoch: counted from 1; see `epoch_choice.py`.
         stopped: because all epochs were run, because of no improvement for ``patience`` epochs, or because
             the caller asked for it.
         transfer: ``paper`` or ``energy``.
@@ -170,11 +171,11 @@ class _TrainingRun:
         self.objective = Objective(self.network, self.plan, transfer)
         self.transfer = transfer
         self.train, self.validation = self._split(images, labels, seed)
+        self.choice = self._new_choice()
         self.metrics: list[Epoch] = []
         self.best_epoch = 0
         self.best_weights: dict[str, NDArray[np.float32]] = {}
         self.seconds = 0.0
-        self._best = (-math.inf, -math.inf)
         self._optimiser = torch.optim.AdamW(
             _parameter_groups(self.network), lr=self.plan.learning_rate, weight_decay=self.plan.weight_decay
         )
@@ -196,6 +197,15 @@ class _TrainingRun:
             if epoch - self.best_epoch >= self.plan.patience:
                 return "patience"
         return "epochs"
+
+    def _new_choice(self) -> EpochChoice:
+        """Return the choice of an epoch by the images that each is measured on.
+
+        If classes are unbalanced, it is by balanced accuracy.
+        """
+        labels = (self.validation or self.train).labels[:_EVALUATED].numpy()
+        weights = image_weights(labels, balanced=is_unbalanced(self.train.labels.numpy()))
+        return EpochChoice(weights, sampled=self.validation is not None)
 
     def _split(
         self, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]], seed: int
@@ -248,21 +258,17 @@ class _TrainingRun:
 
     def _measure(self, epoch: int, totals: tuple[float, float], start: float) -> None:
         # The training loss cannot be compared between epochs: it grows with beta.
-        loss, accuracy = self._evaluate(self.validation or self.train)
-        # The loss alone misleads: a few images that are wrong by a lot outweigh many that become right.
-        if (accuracy, -loss) >= self._best:
-            self._best = (accuracy, -loss)
+        data = self.validation or self.train
+        outcome, labels = self._scores(self.network.eval(), data), data.labels[:_EVALUATED]
+        loss = float(torch.nn.functional.cross_entropy(outcome, labels))
+        right = outcome.argmax(dim=1) == labels
+        if self.choice.offer(epoch, right.numpy(), loss):
             self._store_best(epoch)
+        accuracy = float(right.float().mean())
         measured: tuple[float | None, float | None] = (accuracy, loss) if self.validation else (None, None)
         seconds = time.perf_counter() - start
         self.seconds += seconds
         self.metrics.append(Epoch(epoch, self.plan.epochs, *totals, *measured, seconds))
-
-    def _evaluate(self, data: _Data) -> tuple[float, float]:
-        """Return loss and accuracy of the own classes at the final beta, on the first images of ``data``."""
-        outcome, labels = self._scores(self.network.eval(), data), data.labels[:_EVALUATED]
-        loss = torch.nn.functional.cross_entropy(outcome, labels)
-        return float(loss), float((outcome.argmax(dim=1) == labels).float().mean())
 
     def fit_temperature(self) -> Temperature | None:
         """Fit the temperature of the best weights on the images held out, or else on those trained on."""
