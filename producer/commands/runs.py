@@ -69,8 +69,8 @@ def list_runs(
         print_json(
             [
                 asdict(run)
+                | {"provisional": run.is_provisional, "tags": tags.get(run.run_id, [])}
                 | {"accuracy": accuracies.get(run.run_id), "owner": owners.get(run.run_id)}
-                | {"tags": tags.get(run.run_id, [])}
                 | outage_values(outages.get(run.run_id))
                 for run in summaries
             ]
@@ -187,9 +187,8 @@ def cancel(run: Number, json: Json = False) -> None:
     typer.echo(f"run {run} is cancelled; {spent.charged_us / 1e6:,.3f} s of QPU time were charged so far")
     if spent.in_flight:
         typer.echo(
-            f"{count_text(spent.in_flight, 'problem')} ({spent.in_flight_us / 1e6:,.3f} s) are "
-            "submitted: those "
-            f"that still wait are withdrawn, the others are charged: `annealq runs show {run}`"
+            f"{count_text(spent.in_flight, 'problem')} ({spent.in_flight_us / 1e6:,.3f} s) are submitted: "
+            f"those that still wait are withdrawn, the others are charged: `annealq runs show {run}`"
         )
 
 
@@ -283,9 +282,7 @@ def export(
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(
-            "--images", help="Write its images and labels to this .npz file, which `classify` reads."
-        ),
+        typer.Option("--images", help="Write its images and labels to this .npz file, for `classify`."),
     ] = None,
 ) -> None:
     """Export every image of a run with its prediction, scores and certainty, or the images themselves.
@@ -295,18 +292,21 @@ def export(
     from producer.context import database
     from producer.reports.export import FORMATS, guess_format, write, write_images
     from producer.runs import queries, results
+    from producer.runs.summary import provisional_note
 
     chosen = format_name or (guess_format(output) if output else "csv")
     if chosen not in FORMATS:
         raise ParameterError(f"unknown format {chosen!r}; choose one of: {', '.join(FORMATS)}")
     with database() as opened, opened.reading() as session:
-        about = results.about(session, queries.run(session, run))
+        summary, names = queries.run(session, run), queries.classes(session, run)
+        about = results.about(session, summary)
         if images is not None:
             write_images(images, *results.images(session, run), about)
             typer.echo(f"{images}: `annealq classify {images}`", err=True)
             if output is None and format_name is None:
                 return
-        names = queries.classes(session, run)
+        if summary.is_provisional:
+            typer.echo(provisional_note(summary), err=True)
         write(results.rows(session, run, names), results.columns(names), output, chosen, about)
 
 

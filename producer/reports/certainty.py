@@ -10,10 +10,10 @@ from sqlalchemy import ColumnElement, Row, case, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from schema.network import temperature
+from schema.network.reliability import BINS
 from schema.quantities import count_text
 from schema.tables import Calibration, Classification, Network, Run
 
-BINS = 15  # of the statistics; see `worker.records.runs.RELIABILITY_BINS`
 CLASSICAL = "of the network itself, computed without reads"  # probabilities, wherever they are shown
 _SATURATED = 0.99  # share of margins that are 1, above which margins tell nothing
 FULL_MARGIN = 1.0 - 1e-9  # margins are differences of quotients: 1 up to rounding

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb, erfc, sqrt
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Group, RenderableType
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from producer.reports.terminal import new_grid, new_table
-from producer.runs import queries
+from producer.runs import queries, results
 from schema.errors import ParameterError
+from schema.network.reliability import Losses, LossSums
 from schema.quantities import count_text
 from schema.tables import Batch, BatchImages
 
 _EXACT = 1_000  # images that one run alone has right, up to which the test is computed exactly
 _SHOWN = 20
+_PAGE = 10_000  # images whose probabilities are decoded at once
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,9 @@ class RunComparison:
         only_first_right, only_second_right: images that one run alone has right.
         p_value: of McNemar's test, two-sided: the probability of a difference at least as large if the runs
             were equally accurate; None without labels.
+        losses: how far the probabilities of each are from the labels, of those images that both have
+            classified; None without labels, or in runs of earlier versions.
+        provisional: whether a later round of reads may change each.
         qpu_time_us: charged to each, microseconds.
         differences: where they differ, in the order of the images.
     """
@@ -57,6 +65,8 @@ class RunComparison:
     only_first_right: int
     only_second_right: int
     p_value: float | None
+    losses: tuple[Losses | None, Losses | None]
+    provisional: tuple[bool, bool]
     qpu_time_us: tuple[float, float]
     differences: tuple[Difference, ...]
 
@@ -78,6 +88,7 @@ def compare_runs(session: Session, first: int, second: int) -> RunComparison:
     others = {image.image: image for image in queries.classified(session, second)}
     images = agree = labelled = right_first = right_second = only_first = only_second = 0
     differences = []
+    pages = [_Probabilities(run.run_id, len(classes)) for run, classes in zip(both, names, strict=True)]
     for one in queries.classified(session, first):
         other = others.get(one.image)
         if other is None:
@@ -90,6 +101,8 @@ def compare_runs(session: Session, first: int, second: int) -> RunComparison:
         label = None if one.label is None else names[0][one.label]
         if label is not None:
             labelled += 1
+            for page, image in zip(pages, (one, other), strict=True):
+                page.add(image)
             is_right = [text == label for text in texts]
             right_first += is_right[0]
             right_second += is_right[1]
@@ -111,9 +124,44 @@ def compare_runs(session: Session, first: int, second: int) -> RunComparison:
         only_first_right=only_first,
         only_second_right=only_second,
         p_value=mcnemar(only_first, only_second) if labelled else None,
+        losses=(pages[0].losses(), pages[1].losses()),
+        provisional=(both[0].is_provisional, both[1].is_provisional),
         qpu_time_us=(_qpu_time_us(both[0]), _qpu_time_us(both[1])),
         differences=tuple(differences),
     )
+
+
+class _Probabilities:
+    """Labelled images of a run, whose probabilities are compared with the labels."""
+
+    def __init__(self, run: int, classes: int) -> None:
+        self._run, self._classes = run, classes
+        self._sums = LossSums()
+        self._page: list[tuple[NDArray[np.float32], int, int]] = []
+
+    def add(self, image: queries.Classified) -> None:
+        """Add ``image``, which has a label; one without probabilities is left out.
+
+        Raises:
+            Corrupt: its probabilities are damaged.
+        """
+        shares = results.probabilities_of(self._run, image, self._classes)
+        if shares is None or image.label is None:
+            return
+        self._page.append((shares, image.label, -1 if image.predicted is None else image.predicted))
+        if len(self._page) == _PAGE:
+            self._sum()
+
+    def losses(self) -> Losses | None:
+        """Return the losses of the images so far; None if there are none."""
+        self._sum()
+        return self._sums.losses()
+
+    def _sum(self) -> None:
+        if self._page:
+            shares, labels, predicted = zip(*self._page, strict=True)
+            self._sums.add(np.stack(shares), np.array(labels), np.array(predicted))
+            self._page = []
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -148,11 +196,16 @@ def comparison_text(comparison: RunComparison) -> RenderableType:
     if comparison.p_value is not None:
         shares = [f"{right / comparison.labelled:.2%}" for right in comparison.right]
         grid.add_row("accuracy", f"{shares[0]} and {shares[1]} of {count_text(comparison.labelled, 'image')}")
+        for row in loss_rows(comparison.losses):
+            grid.add_row(row[0], f"{row[1]} and {row[2]}")
         grid.add_row(
             "right in one alone",
             f"{comparison.only_first_right:,} and {count_text(comparison.only_second_right, 'image')}",
         )
         grid.add_row("McNemar's test", f"p = {comparison.p_value:.2g}: {_verdict(comparison.p_value)}")
+    for run, provisional in zip(comparison.runs, comparison.provisional, strict=True):
+        if provisional:
+            grid.add_row("provisional", f"run {run}: a later round of reads may change its results")
     if any(comparison.qpu_time_us):
         times = [f"{us / 1e6:,.3f} s" for us in comparison.qpu_time_us]
         grid.add_row("QPU time", f"{times[0]} and {times[1]}")
@@ -166,6 +219,24 @@ def comparison_text(comparison: RunComparison) -> RenderableType:
     rest = len(comparison.differences) - _SHOWN
     more = [f"{rest:,} more: --json has all"] if rest > 0 else []
     return Group(grid, table, *more)
+
+
+def loss_rows(losses: Sequence[Losses | None]) -> list[tuple[str, ...]]:
+    """Return rows of a name and the value of each of ``losses``, for display; no rows if there are none."""
+    if not any(losses):
+        return []
+    shown = [["unknown"] * 3 if each is None else _texts(each) for each in losses]
+    names = ("ECE", "negative log-likelihood", "Brier score")
+    return [(name, *(texts[k] for texts in shown)) for k, name in enumerate(names)]
+
+
+def _texts(losses: Losses) -> list[str]:
+    error = losses.calibration_error
+    return [
+        "unknown" if error is None else f"{error:.2%}",
+        f"{losses.negative_log_likelihood:.4f}",
+        f"{losses.brier_score:.4f}",
+    ]
 
 
 def _verdict(p_value: float) -> str:

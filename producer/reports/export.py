@@ -69,9 +69,9 @@ def write(
     An existing file is replaced once the new one is complete; on any error, also of ``rows``, it is not
     changed. None as ``path`` is standard output, whose errors are left to the caller.
 
-    Where ``columns`` names types (int, float or str), a Parquet file has these types in any case, also if all
-    values are null. Otherwise types are those of the values. ``about`` is JSON under the key ``annealq`` of
-    the metadata of a Parquet file; CSV and JSON, which are rows alone, have no place for it.
+    Where ``columns`` names types (bool, int, float or str), a Parquet file has these types in any case, also
+    if all values are null. Otherwise types are those of the values. ``about`` is JSON under the key
+    ``annealq`` of the metadata of a Parquet file; CSV and JSON, which are rows alone, have no place for it.
 
     Raises:
         ParameterError: Parquet to standard output or without pyarrow; the file cannot be created.
@@ -187,7 +187,7 @@ def _write_parquet(
             "Parquet needs pyarrow: pip install 'annealq[parquet]', or choose csv"
         ) from error
     types = columns if isinstance(columns, Mapping) else {}
-    arrow_types = {int: pa.int64(), float: pa.float64(), str: pa.string()}
+    arrow_types = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
     declared = [arrow_types[types[column]] if column in types else None for column in columns]
     tables = []
     remaining = iter(rows)

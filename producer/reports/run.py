@@ -111,7 +111,7 @@ def _rounds(session: Session, run: queries.RunSummary) -> list[Table]:
     if again.notes and " is left out: " in again.notes[-1]:
         table.add_row("", again.notes[-1])
     if run.is_provisional:
-        table.add_row("", "provisional: a later round of reads may change the results")
+        table.add_row("results", "provisional: a later round of reads may change them")
     return [table]
 
 
@@ -289,6 +289,13 @@ def _scores(means: NDArray[np.float64], names: tuple[str, ...]) -> Table:
     return table
 
 
+def _accuracy(run: queries.RunSummary, accuracies: Mapping[int, float]) -> str:
+    """Return the accuracy of ``run``, of those by its number, and whether it may change."""
+    if run.run_id not in accuracies:
+        return ""
+    return f"{accuracies[run.run_id]:.2%}{', provisional' if run.is_provisional else ''}"
+
+
 def runs_table(
     runs: list[queries.RunSummary],
     outages: Mapping[int, Outage],
@@ -321,7 +328,7 @@ def runs_table(
             f"{run.state}, waits" if run.run_id in outages else run.state,
             f"{run.images:,}",
             f"{scored:.0%}",
-            "" if run.run_id not in accuracies else f"{accuracies[run.run_id]:.2%}",
+            _accuracy(run, accuracies),
             "" if rate is None else f"{rate:,.1f}",
             f"{run.created_at.astimezone():%Y-%m-%d %H:%M}",
             *((owners.get(run.run_id, ""),) if owners else ()),

@@ -29,6 +29,7 @@ _COLUMNS: dict[str, type] = {
     "predicted": int,
     "predicted_class": str,
     "status": str,
+    "provisional": bool,  # a later round of reads may change the row
     "reads": int,
     "probability": float,
     "energy_gap": float,
@@ -68,12 +69,13 @@ def rows(
     """
     sources = queries.sources(session, run)
     ran_on = qpus.of_images(session, run, first, end)
-    reads = queries.run(session, run).parameters["reads"]
+    summary = queries.run(session, run)
     for image in queries.classified(session, run, first, end, wanted):
         with stored_in(f"image {image.image} of run {run}", f"score it again: `annealq runs rescore {run}`"):
             scores = decode_scores([image.scores], len(names))[0].tolist()
         row = asdict(image)
-        row["reads"] = image.reads or reads
+        row["reads"] = image.reads or summary.parameters["reads"]
+        row["provisional"] = summary.is_provisional
         row["source"] = sources.get(image.image)
         row["true_class"] = None if image.label is None else names[image.label]
         row["qpu"], row["graph_id"] = ran_on.get(image.image, (None, None))
@@ -96,6 +98,7 @@ def about(session: Session, run: RunSummary) -> dict[str, Any]:
         "solver": run.solver,
         "parameters": run.parameters,
         "state": run.state,
+        "provisional": run.is_provisional,
         "created_at": run.created_at,
     }
 

@@ -119,13 +119,22 @@ def promise_values(
 
 def accuracy_note(run: queries.RunSummary, counts: queries.Counts) -> str:
     """Return what the accuracy of ``run`` is made of: correct, undecided and missing images."""
-    text = f"{counts.correct:,} of {counts.labelled:,} correct"
+    text = "provisional, " if run.is_provisional else ""
+    text += f"{counts.correct:,} of {counts.labelled:,} correct"
     if counts.undecided:
         text += f", undecided ones ({counts.undecided:,}) count as wrong"
     if missing := run.images - counts.decided - counts.undecided:
         why = "without a result" if run.state in FINISHED_RUNS else "not scored yet"
         text += f"; {count_text(missing, 'image')} {why}"
     return text
+
+
+def provisional_note(run: queries.RunSummary) -> str:
+    """Return that the results of ``run``, which has not ended its rounds of reads, may change."""
+    return (
+        f"run {run.run_id} is {run.state}, and its results are provisional: a later round of reads may "
+        f"change them; `annealq runs watch {run.run_id}` waits for the end"
+    )
 
 
 def outage_values(outage: Outage | None) -> dict[str, Any]:

@@ -159,6 +159,7 @@ class ResultRow(BaseModel):
     predicted: int | None = Field(description="Null if it is undecided.")
     predicted_class: str | None
     status: Literal["decided", "tied", "undecided"]
+    provisional: bool = Field(description="A later round of reads may change this result.")
     reads: int = Field(description="Reads behind it, of all rounds.")
     probability: float | None = Field(description="Calibrated probability of the class.")
     energy_gap: float | None = Field(description="Energy to the best other class.")

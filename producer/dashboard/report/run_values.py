@@ -17,11 +17,12 @@ from producer.dashboard.report.run_facts import Picture, RunResults
 from producer.embeddings import queries as embeddings_queries
 from producer.progress.rounds import changes_text, saved_text
 from producer.reports import solver as reports_solver
-from producer.reports.certainty import BINS, guarantee_rows
+from producer.reports.certainty import guarantee_rows
 from producer.reports.parameters import CONTROLS, consensus_text, outcome_text, promise_text
 from producer.runs import qpus, queries
 from producer.runs.results import class_names
 from producer.runs.summary import accuracy_note, confusion_table
+from schema.network.reliability import BINS
 from schema.parameters import Solver
 from schema.quantities import count_text, number_text
 

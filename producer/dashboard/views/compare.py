@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from producer.dashboard.web.tables import Link, PageTable
 from producer.dashboard.web.visit import Visit
-from producer.reports.comparison import RunComparison, compare_runs
+from producer.reports.comparison import RunComparison, compare_runs, loss_rows
 from producer.runs import queries
 from schema.errors import ParameterError
 from schema.quantities import count_text
@@ -38,6 +38,7 @@ def show(visit: Visit) -> Response:
         choices=choices,
         error=error,
         comparison=comparison,
+        losses=[] if comparison is None else loss_rows(comparison.losses),
         differences=None if comparison is None else _differences(comparison),
     )
 

@@ -32,10 +32,12 @@ def test_results_of_the_first_round_are_there_at_once_and_marked(
     early = http.get(f"/v1/runs/{run}/results?provisional=true").json()
     assert (len(early["results"]), early["complete"], early["provisional"]) == (20, False, True)
     assert {row["reads"] for row in early["results"]} == {4}
+    assert {row["provisional"] for row in early["results"]} == {True}
     assert http.get(f"/v1/runs/{run}/images/3").json()["result"] == early["results"][3]
     work_off(context, *hints)
     page = http.get(final["next"]).json()
     assert (len(page["results"]), page["complete"], page["provisional"]) == (20, True, False)
+    assert {row["provisional"] for row in page["results"]} == {False}
     again = [row["image"] for row in page["results"] if row["reads"] == 34]
     assert len(again) == 8
     shown = http.get(f"/v1/runs/{run}").json()

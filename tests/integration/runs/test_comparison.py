@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from sqlalchemy import func, insert, select
 
@@ -11,6 +12,7 @@ from producer.networks.chosen import ChosenNetwork
 from producer.reports.comparison import compare_runs, mcnemar
 from producer.runs import queries
 from producer.runs.enqueue import RunOptions, enqueue_run
+from schema.codecs.arrays import decode_scores
 from schema.database import Database
 from schema.errors import NotFound, ParameterError
 from schema.messages import Message, Task
@@ -30,7 +32,9 @@ def classify(
     return run.id
 
 
-def test_a_comparison_counts_what_the_classifications_say(context: Context, working: ChosenNetwork) -> None:
+def test_a_comparison_counts_what_the_classifications_say(
+    context: Context, working: ChosenNetwork, cli: Cli
+) -> None:
     first, second = classify(context, working), classify(context, working, seed=5, batch=7)
     with context.database.reading() as session:
         found = compare_runs(session, first, second)
@@ -42,6 +46,20 @@ def test_a_comparison_counts_what_the_classifications_say(context: Context, work
     assert found.images == found.agree + len(differing) == 25
     assert found.right == tuple(sum(one.predicted == one.label for one in run) for run in both)
     assert found.right[0] - found.right[1] == found.only_first_right - found.only_second_right
+    for run, rows, losses in zip((first, second), both, found.losses, strict=True):
+        assert losses is not None
+        assert losses.images == 25
+        shares = decode_scores([row.probabilities or b"" for row in rows], 10).astype(float)
+        right = [each[row.label or 0] for each, row in zip(shares, rows, strict=True)]
+        assert losses.negative_log_likelihood == pytest.approx(-np.mean(np.log(right)))
+        with context.database.reading() as session:
+            statistics = queries.run(session, run).statistics or {}
+        assert losses.negative_log_likelihood == pytest.approx(statistics["negative_log_likelihood"])
+        assert losses.brier_score == pytest.approx(statistics["brier_score"])
+        assert losses.calibration_error == pytest.approx(statistics["calibration_error"], rel=1e-5)
+    text = cli("runs", "compare", first, second)
+    assert all(name in text for name in ("ECE", "negative log-likelihood", "Brier score"))
+    assert json.loads(cli("runs", "compare", first, second, "--json"))["losses"][0]["images"] == 25
     with context.database.reading() as session:
         same = compare_runs(session, first, first)
     assert (same.agree, same.p_value, same.differences) == (25, 1.0, ())

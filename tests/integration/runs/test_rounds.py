@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from pyarrow import csv, parquet
 from sqlalchemy import select, update
 
 from producer.doctor import checksums, counters, relations
@@ -21,7 +25,7 @@ from schema.messages import Message, Task
 from schema.parameters import Parameters, Round, Solver
 from schema.states import BatchState, RunState
 from schema.tables import Batch, BatchImages, Classification, Event, Run
-from tests.integration.conftest import Outbox, some_images, work_off, work_off_but
+from tests.integration.conftest import Cli, Outbox, some_images, work_off, work_off_but
 from worker import reconcile
 from worker.context import Context
 from worker.pipeline.finish_run import finish_run
@@ -77,6 +81,38 @@ def events(database: Database, run: int) -> list[str]:
     with database.reading() as session:
         query = select(Event.why).where(Event.subject == "runs", Event.row == run, Event.why.is_not(None))
         return list(session.execute(query.order_by(Event.id)).scalars())
+
+
+def test_results_that_a_later_round_may_change_are_marked_wherever_they_are_shown(
+    context: Context, working: ChosenNetwork, cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = enqueue(context, working)
+    hints = work_off_but(context, Task.AGGREGATE_RUN, Message(Task.DISPATCH))
+    paths = [tmp_path / f"early.{kind}" for kind in ("csv", "json", "parquet")]
+
+    def exported() -> list[set[object]]:
+        capsys.readouterr()
+        for path in paths:
+            cli("runs", "export", run, "--output", path)
+        tables = (csv.read_csv(paths[0]), json.loads(paths[1].read_text()), parquet.read_table(paths[2]))
+        return [{row["provisional"] for row in rows_of(table)} for table in tables]
+
+    def rows_of(table: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = table if isinstance(table, list) else table.to_pylist()
+        assert len(found) == IMAGES
+        return found
+
+    assert exported() == [{True}, {True}, {True}]
+    about = json.loads((parquet.read_schema(paths[2]).metadata or {})[b"annealq"])
+    assert (about["state"], about["provisional"]) == ("running", True)
+    shown = cli("runs", "show", run)
+    assert "provisional: a later round of reads may change them" in shown
+    assert "(provisional, " in shown
+    assert "provisional" in cli("runs", "compare", run, run)
+    assert json.loads(cli("runs", "list", "--json"))[0]["provisional"] is True
+    work_off(context, *hints)
+    assert exported() == [{False}, {False}, {False}]
+    assert "provisional" not in cli("runs", "show", run) + cli("runs", "compare", run, run)
 
 
 def test_uncertain_images_are_read_again_and_all_reads_count(

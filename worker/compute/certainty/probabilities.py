@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schema.codecs.arrays import decode_scores
 from schema.errors import ParameterError
+from schema.network.reliability import Losses, LossSums
 
 FloatArray = NDArray[np.float64]
 
@@ -41,34 +41,15 @@ def of_winners(shares: FloatArray, predicted: NDArray[np.int16]) -> FloatArray:
     return np.where(predicted >= 0, chosen, np.nan)
 
 
-@dataclass(frozen=True)
-class ProbabilityLosses:
-    """How far the probabilities of all classes are from the labels: proper scoring rules; lower is better.
-
-    Attributes:
-        negative_log_likelihood: mean over images of -log of the probability of the right class.
-        brier_score: mean over images of the sum over classes of (probability - 1 if it is right)^2, from 0 to
-            2 (Brier 1950, Verification of forecasts expressed in terms of probability).
-    """
-
-    negative_log_likelihood: float
-    brier_score: float
-
-
-def losses(pages: Iterable[tuple[list[bytes], Sequence[int]]]) -> ProbabilityLosses | None:
+def losses(pages: Iterable[tuple[list[bytes], Sequence[int]]]) -> Losses | None:
     """Return the losses of labelled images by ``pages`` of their stored probabilities and labels.
 
-    None if there are none.
+    None if there are none. The calibration error is left out: it is made of the bins of the run.
 
     Raises:
         Corrupt: stored probabilities are damaged.
     """
-    images, likelihood, brier = 0, 0.0, 0.0
+    sums = LossSums()
     for stored, labels in pages:
-        shares = decode_scores(stored, len(stored[0]) // 4 - 1).astype(np.float64)
-        right = shares[np.arange(len(shares)), labels]
-        images += len(shares)
-        # A probability below the least float32 is stored as 0.
-        likelihood -= float(np.log(np.maximum(right, np.finfo(np.float32).tiny)).sum())
-        brier += float((shares**2).sum() - 2.0 * right.sum() + len(shares))
-    return ProbabilityLosses(likelihood / images, brier / images) if images else None
+        sums.add(decode_scores(stored, len(stored[0]) // 4 - 1), np.asarray(labels, dtype=np.int64))
+    return sums.losses()

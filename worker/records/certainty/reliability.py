@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
+from schema.network.reliability import BINS
 from schema.tables import Classification
-
-RELIABILITY_BINS = 15  # of equal width, as usual since Guo et al. 2017, arXiv 1706.04599
 
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Labelled images whose probabilities lie in bin ``index`` of `RELIABILITY_BINS` equal ones."""
+    """Labelled images whose probabilities lie in bin ``index`` of `BINS` equal ones."""
 
     index: int
     images: int
@@ -25,7 +24,7 @@ class ReliabilityBin:
 def bins(session: Session, run: int) -> tuple[ReliabilityBin, ...]:
     """Read from ``session`` the bins of ``run`` that have images, in ascending order."""
     c = Classification
-    limits = [(c.probability >= k / RELIABILITY_BINS, k) for k in range(RELIABILITY_BINS - 1, 0, -1)]
+    limits = [(c.probability >= k / BINS, k) for k in range(BINS - 1, 0, -1)]
     labelled = (
         select(
             case(*limits, else_=0).label("index"),
