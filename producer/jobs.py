@@ -25,8 +25,8 @@ from producer.networks.training import enqueue_training
 from producer.progress.access import require_access
 from producer.runs import hints, rescore
 from producer.runs.dry_runs import TIME_LIMIT_S, enqueue_dry_run
-from producer.runs.enqueue import enqueue_run, visible_of
-from producer.runs.request import RunRequest
+from producer.runs.enqueue import check_run, enqueue_run, visible_of
+from producer.runs.request import RunOptions, RunRequest
 from producer.runs.rescore import enqueue_rescored
 from schema.database import Database
 from schema.messages import Message, Task
@@ -69,39 +69,80 @@ def submit(
         if also is not None:
             also(session, run)
 
-    if choose_network is None:
-        network = get_or_install_network(app.database, images, request.network)
-    else:
-        network = choose_network(images, request.network)
-    if request.target is None:
-        completed = complete_parameters(
-            app.database, request, network.id, network.name, len(images.images), key
-        )
-        promise = None
-    else:
-        made = choose_for_target(app.database, request, network, images, key)
-        found = enqueue.find_calibration(app.database, made.calibration)
-        completed, promise = CompletedParameters(made.parameters, found), made.stored
-    parameters, calibration = completed.parameters, completed.calibration
-    _check_confidence(app, network.id, request.solver, completed)
-    calibrated_by = None if calibration is None else calibration.id
-    options = request.options(_now(app.database, request), key, calibrated_by)
-    options = replace(options, reads_reason=completed.reads_reason, promise=promise)
-    if key is not None and submission is None:
-        submission = {"request": request.besides_content()}
-    options = replace(options, submission=submission)
-    run = enqueue_run(app.database, images, network, request.solver, parameters, options, complete)
+    settled = _settle(app.database, request, images, key, choose_network, submission)
+    network, parameters = settled.network, settled.parameters
+    run = enqueue_run(app.database, images, network, request.solver, parameters, settled.options, complete)
     if notify is None:
         hints.send(app.settings.broker_url, Message(Task.DISPATCH))
     elif run.created:
         notify()
-    return run, calibration
+    return run, settled.calibration
 
 
-def _check_confidence(app: AppContext, network: int, solver: Solver, completed: CompletedParameters) -> None:
-    if completed.parameters.confidence is not None:
-        with app.database.reading() as session:
-            refuse_without_guarantee(session, network, solver, completed.parameters, completed.calibration)
+def check(database: Database, request: RunRequest, images: ImageSet, key: str | None = None) -> None:
+    """Refuse what `submit` would refuse by ``database`` alone: neither broker nor workers are needed.
+
+    Raises:
+        InputError: as `submit` says.
+    """
+    settled = _settle(database, request, images, key)
+    check_run(database, images, settled.network, request.solver, settled.parameters, settled.options)
+
+
+@dataclass(frozen=True)
+class _Settled:
+    """What a request becomes by a database: the network, parameters and options of its run."""
+
+    network: ChosenNetwork
+    parameters: Parameters
+    calibration: CalibrationChoice | None
+    options: RunOptions
+
+
+def _settle(
+    database: Database,
+    request: RunRequest,
+    images: ImageSet,
+    key: str | None,
+    choose_network: Callable[[ImageSet, str | None], ChosenNetwork] | None = None,
+    submission: Mapping[str, Any] | None = None,
+) -> _Settled:
+    if choose_network is None:
+        network = get_or_install_network(database, images, request.network)
+    else:
+        network = choose_network(images, request.network)
+    if request.target is None:
+        count = len(images.images)
+        completed = complete_parameters(database, request, network.id, network.name, count, key)
+        promise = None
+    else:
+        made = choose_for_target(database, request, network, images, key)
+        found = enqueue.find_calibration(database, made.calibration)
+        completed, promise = CompletedParameters(made.parameters, found), made.stored
+    parameters, calibration = completed.parameters, completed.calibration
+    with database.reading() as session:
+        refuse_without_guarantee(session, network.id, request.solver, parameters, calibration)
+    calibrated_by = None if calibration is None else calibration.id
+    if key is not None and submission is None:
+        submission = {"request": request.besides_content()}
+    options = replace(
+        request.options(_now(database, request), key, calibrated_by),
+        reads_reason=completed.reads_reason,
+        promise=promise,
+        submission=submission,
+    )
+    return _Settled(network, parameters, calibration, options)
+
+
+def check_rescoring(database: Database, run: int, changes: Mapping[str, Any]) -> None:
+    """Refuse what `submit_rescoring` would refuse by ``database`` alone: no workers are needed.
+
+    Raises:
+        AnnealqError: as `submit_rescoring` says.
+    """
+    with database.reading() as session:
+        rescore.check_rescored(session, run, changes)
+        calibration_for_rescoring(session, run, changes)
 
 
 def _require_access(app: AppContext, session: Session, solver: Solver) -> None:

@@ -38,7 +38,7 @@ def refuse_without_guarantee(
         return
     row = session.execute(select(Network.name, Network.version, Network.classes).where(Network.id == network))
     name, version, classes = row.one()
-    remedy = f"`annealq networks calibrate {name}@{version} DATA --solver {solver}`"
+    remedy = f"`annealq networks calibrate {name}@{version} --data DATA --solver {solver}`"
     if calibration is None:
         raise ParameterError(
             f"confidence {parameters.confidence:g} needs a calibration of {name}@{version} for solver "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -226,7 +227,7 @@ def rescore(
     Example: `annealq runs rescore 1 --rule boltzmann`.
     """
     from producer.commands.shared.session import open_app
-    from producer.jobs import submit_rescoring
+    from producer.jobs import check_rescoring, submit_rescoring
 
     if detach and embedded:
         raise typer.BadParameter(
@@ -236,7 +237,7 @@ def rescore(
     wanted |= {"confidence": confidence, "by_class": by_class}
     changes = {name: value for name, value in wanted.items() if value is not None}
     Parameters.from_dict({name: value for name, value in changes.items() if name != "by_class"})
-    with open_app(embedded=embedded) as app:
+    with open_app(embedded=embedded, check=partial(check_rescoring, run=run, changes=changes)) as app:
         rescored = submit_rescoring(app, run, changes)
         if detach:
             print_enqueued(rescored, json=json)

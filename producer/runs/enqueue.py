@@ -74,6 +74,29 @@ def enqueue_run(
             return _same_run(session, run, options.submission)
 
 
+def check_run(
+    database: Database,
+    images: ImageSet,
+    network: ChosenNetwork,
+    solver: Solver,
+    parameters: Parameters,
+    options: RunOptions,
+) -> None:
+    """Refuse what `enqueue_run` would refuse, and write nothing to ``database``.
+
+    Args:
+        images, network, solver, parameters, options: those of the run.
+
+    Raises:
+        AnnealqError: as `enqueue_run` says.
+    """
+    parameters.check_for(solver)
+    matching = match_images(images, network)
+    run = _run_row(matching, network, solver, parameters, options, batches=1)
+    with database.reading() as session:
+        _find(session, run, options.submission)
+
+
 def visible_of(session: Session, key: str | None) -> Visible | None:
     """Return how the run under idempotency ``key`` treats visible units, read by ``session``, if it exists.
 
@@ -124,14 +147,21 @@ def _find_or_insert(
     *,
     now: datetime,
 ) -> Enqueued:
-    key = run["idempotency_key"]
-    if key is not None and session.execute(select(Run.id).where(Run.idempotency_key == key)).first():
-        return _same_run(session, run, submission)
-    refuse_unfit(session, run["network_id"], run["solver"], Parameters.from_dict(run["parameters"]))
+    if (found := _find(session, run, submission)) is not None:
+        return found
     inserted = insert_run(session, run, batches, now=now)
     if submission is not None:
         session.execute(insert(RunSubmission).values({**submission, "run_id": inserted, "created_at": now}))
     return Enqueued(inserted, created=True)
+
+
+def _find(session: Session, run: dict[str, Any], submission: Mapping[str, Any] | None) -> Enqueued | None:
+    """Return the run that has the key of ``run``; None if it is a new one, which the known chips can take."""
+    key = run["idempotency_key"]
+    if key is not None and session.execute(select(Run.id).where(Run.idempotency_key == key)).first():
+        return _same_run(session, run, submission)
+    refuse_unfit(session, run["network_id"], run["solver"], Parameters.from_dict(run["parameters"]))
+    return None
 
 
 def _same_run(session: Session, run: dict[str, Any], submission: Mapping[str, Any] | None) -> Enqueued:

@@ -60,25 +60,8 @@ def enqueue_rescored(
     """
     with database.transaction() as session:
         now = database.now(session)
-        row = _finished(session, run)
-        source = row.Run.rescored_from or run
-        # The first N reads are those of the first round: not all images were read again.
-        rounds = {"rounds": None} if "reads" in changes else {}
-        parameters = Parameters.from_dict({**row.Run.parameters, **rounds, **changes})
-        stored = _stored(session, source, parameters)
-        if stored.batches == 0:
-            raise ParameterError(
-                f"run {run} has no raw samples to score again: no batch was scored, or `annealq runs prune` "
-                "has removed them; classify the images again"
-            )
-        if "unembedding" in changes and not Solver(row.Run.solver).is_remote:
-            raise ParameterError(f"run {run} was sampled without qubits: there is nothing to unembed")
-        if parameters.reads > stored.reads:
-            raise ParameterError(
-                f"run {source} has {stored.reads:,} stored reads per image, fewer than {parameters.reads:,}: "
-                "choose fewer, or classify again with more reads"
-            )
-        new = _insert_run(session, row.Run, source, stored, parameters, calibrated_by, now=now)
+        earlier, source, stored, parameters = _check(session, run, changes)
+        new = _insert_run(session, earlier, source, stored, parameters, calibrated_by, now=now)
         names = ["run_id", "state", "sampling_us", "dispatched_at", *_STAMPS, *(c.key for c in _COPIED)]
         session.execute(insert(Batch).from_select(names, _copies(new, source, parameters, now=now)))
         names = ["batch_id", *(c.key for c in _IMAGES)]
@@ -87,6 +70,34 @@ def enqueue_rescored(
         if also is not None:
             also(session, new)
     return Enqueued(new, created=True)
+
+
+def check_rescored(session: Session, run: int, changes: Mapping[str, Any]) -> None:
+    """Raise what `enqueue_rescored` raises for ``run`` and ``changes``, by what ``session`` reads."""
+    _check(session, run, changes)
+
+
+def _check(session: Session, run: int, changes: Mapping[str, Any]) -> tuple[Run, int, Row[Any], Parameters]:
+    """Return ``run``, the run whose samples are scored, what is stored of them, and the new parameters."""
+    row = _finished(session, run)
+    source = row.Run.rescored_from or run
+    # The first N reads are those of the first round: not all images were read again.
+    rounds = {"rounds": None} if "reads" in changes else {}
+    parameters = Parameters.from_dict({**row.Run.parameters, **rounds, **changes})
+    stored = _stored(session, source, parameters)
+    if stored.batches == 0:
+        raise ParameterError(
+            f"run {run} has no raw samples to score again: no batch was scored, or `annealq runs prune` "
+            "has removed them; classify the images again"
+        )
+    if "unembedding" in changes and not Solver(row.Run.solver).is_remote:
+        raise ParameterError(f"run {run} was sampled without qubits: there is nothing to unembed")
+    if parameters.reads > stored.reads:
+        raise ParameterError(
+            f"run {source} has {stored.reads:,} stored reads per image, fewer than {parameters.reads:,}: "
+            "choose fewer, or classify again with more reads"
+        )
+    return row.Run, source, stored, parameters
 
 
 def hinted_batches(session: Session, run: int) -> list[int]:

@@ -12,6 +12,7 @@ import typer
 from producer.context import AppContext, database
 from producer.progress.access import require_token
 from producer.reports.terminal import screen
+from schema.database import Database
 from schema.errors import BrokerUnavailable, DatabaseOutdated, StackError
 from schema.parameters import Solver
 from schema.settings import Settings, load, socket_path
@@ -24,7 +25,11 @@ _INTERRUPTED = 130  # exit code after Ctrl-C
 
 @contextmanager
 def open_app(
-    *, embedded: bool, workers: int | None = None, solver: Solver | None = None
+    *,
+    embedded: bool,
+    workers: int | None = None,
+    solver: Solver | None = None,
+    check: Callable[[Database], None] | None = None,
 ) -> Iterator[AppContext]:
     """Open the database and check that the broker answers.
 
@@ -32,6 +37,8 @@ def open_app(
         embedded: start a local stack for the command, unless one runs in this home.
         workers: number of batches that the local stack processes at a time.
         solver: the solver that the command needs; a local stack starts the emulator if it is that.
+        check: refuses what is wrong by the database alone, before broker and workers are looked for. It is
+            not called where the database has yet to be made or upgraded.
 
     Raises:
         BrokerUnavailable: the broker does not answer; the message says where and what to do.
@@ -44,6 +51,8 @@ def open_app(
     settings = load()
     if running_pid(settings.home) is not None:
         _wait_for_boot(settings)
+    if check is not None:
+        _check_database(settings, check)
     if not embedded or running_pid(settings.home) is not None:
         broker.check(settings.broker_url)
         if solver is Solver.EMULATOR:
@@ -64,6 +73,14 @@ def open_app(
     except Interrupted as interruption:
         console.print("stopped; queued work continues when a stack runs again: `annealq up`")
         raise typer.Exit(interruption.exit_code) from None
+
+
+def _check_database(settings: Settings, check: Callable[[Database], None]) -> None:
+    try:
+        with database(settings) as opened:
+            check(opened)
+    except DatabaseOutdated:
+        return  # a stack upgrades it; otherwise the command says so when it needs it
 
 
 def _joined(settings: Settings) -> Callable[[], None]:

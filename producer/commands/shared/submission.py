@@ -24,6 +24,7 @@ from producer.runs import qpus, queries
 from producer.runs.batch_size import batch_size, tiles_known
 from producer.runs.dry_runs import DryRunSummary
 from producer.runs.request import RunRequest
+from schema.database import Database
 from schema.parameters.batch_sizes import REMOTE_BATCH_SIZE
 from schema.quantities import count_text
 
@@ -46,7 +47,8 @@ def send(
         embedded, workers: as for `open_app`.
         json: print one JSON object instead of tables.
     """
-    with open_app(embedded=embedded, workers=workers, solver=request.solver) as app:
+    check = _checks(request, images, key, calibrates=prepare is not None)
+    with open_app(embedded=embedded, workers=workers, solver=request.solver, check=check) as app:
         if prepare is not None:
             prepare(app)
         run, calibration = jobs.submit(app, request, images, key)
@@ -62,6 +64,20 @@ def send(
             watching.print_enqueued(run, json=json)
             return
         watching.follow_and_print(app, run.id, json=json)
+
+
+def _checks(
+    request: RunRequest, images: ImageSet, key: str | None, *, calibrates: bool
+) -> Callable[[Database], None]:
+    """Return what refuses ``request`` by the database alone; what a calibration may change is left out."""
+
+    def check(opened: Database) -> None:
+        if calibrates:
+            match_images(images, get_or_install_network(opened, images, request.network))
+        else:
+            jobs.check(opened, request, images, key)
+
+    return check
 
 
 def _warn(app: AppContext, images: ImageSet, run: int) -> None:
@@ -119,7 +135,8 @@ def estimate(
     if not request.solver.is_remote:
         costs = reports_solver.free(request.solver, images.name, len(images.images))
     else:
-        with open_app(embedded=embedded, workers=workers, solver=request.solver) as app:
+        check = _checks(request, images, key, calibrates=False)
+        with open_app(embedded=embedded, workers=workers, solver=request.solver, check=check) as app:
             costs = _dry_run(app, request, images, key)
     if json:
         print_json(costs)
