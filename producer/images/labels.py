@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from producer.images.limits import MAX_LABEL
+from producer.images.pieces.numbering import whole_numbers
 from producer.images.pieces.stored import ArrayValues, StoredArray
 from schema.errors import ImageError
 from schema.quantities import count_text
@@ -40,22 +40,6 @@ def to_labels(array: NDArray[np.generic] | StoredArray, images: int, name: str) 
     labels = np.empty(images, np.int64)
     first = 0
     for piece in (array if isinstance(array, StoredArray) else ArrayValues(array)).pieces():
-        labels[first : first + len(piece)] = _whole_numbers(piece, first, name)
+        labels[first : first + len(piece)] = whole_numbers(piece, first, name)
         first += len(piece)
     return labels
-
-
-def _whole_numbers(piece: NDArray[np.generic], first: int, name: str) -> NDArray[np.float64]:
-    """Return ``piece`` of the labels, whose first is that of image ``first``, as numbers that are checked."""
-    numbers = piece.astype(np.float64)
-    _refuse(numbers != np.rint(numbers), numbers, first, "not a whole number", name)
-    _refuse((numbers < 0) | (numbers > MAX_LABEL), numbers, first, f"not in 0..{MAX_LABEL}", name)
-    return numbers
-
-
-def _refuse(wrong: NDArray[np.bool_], numbers: NDArray[np.float64], first: int, why: str, name: str) -> None:
-    """Raise ImageError for the first label that is ``wrong``, if any."""
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        label = f"label {numbers[row]:.15g} for image {first + row:,} (counted from 0)"
-        raise ImageError(f"{name} has {label}, which is {why}: number classes from 0")

@@ -27,6 +27,21 @@ MAX_MEMBER_BYTES = 64 * 2**20
 MAX_MEMBERS = 1_000_000
 """Entries of a zip archive; Python holds the names of all of them in memory."""
 
+MAX_PAGE_BYTES = 64 * 2**20
+"""Unpacked bytes of one page of a Parquet file, which is unpacked in memory; writers aim at 1 MiB."""
+
+MAX_PAGES = 100_000
+"""Pages of one column in a row group of a Parquet file: 100 GB of the usual size."""
+
+MAX_FOOTER_BYTES = 32 * 2**20
+"""Bytes of the metadata at the end of a Parquet file, which pyarrow holds in memory several times over."""
+
+MAX_GROUP_BYTES = 512 * 2**20
+"""Bytes of vectors in one row group of a Parquet file: one hostile row may hold all of them."""
+
+MAX_VALUES = 65_536
+"""Values of one feature vector."""
+
 MAX_TEXT_BYTES = 512 * 2**20
 """Decoded bytes of one text file. MNIST's 60,000 training images are 110 MB as CSV."""
 

@@ -78,6 +78,7 @@ COLOURED = "turned from colour to grey"
 WIDE = "reduced from 16 to 8 bits"
 TURNED = "turned upright by EXIF"
 INVERTED = "inverted"
+UNREADABLE = "as unreadable"
 
 
 @dataclass

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from producer.images import foreign
+from producer.images.columns.open import open_parquet
+from producer.images.columns.pieces import ColumnPieces
+from producer.images.columns.shards import find_shards
 from producer.images.digits import read_digits
 from producer.images.idx import find_labels_file, open_idx, open_idx_images
 from producer.images.imageset import DataOrigin, ImageSet
@@ -24,6 +27,7 @@ from producer.images.pictures.archive import read_archive
 from producer.images.pictures.folder import read_folder
 from producer.images.pictures.picture import is_picture, read_picture
 from producer.images.pieces.allowance import Allowance
+from producer.images.pieces.gathering import gather
 from producer.images.pieces.preparation import prepare
 from producer.images.pixels import to_pixels
 from producer.images.preprocessing import AS_IS, COLOURED, Changes, Preprocessing
@@ -51,6 +55,7 @@ class SourceKind(StrEnum):
     NPZ = ".npz"
     CSV = ".csv"
     ZIP = ".zip"
+    PARQUET = ".parquet"
     PICTURE = "picture"
     FOLDER = "folder"
 
@@ -63,6 +68,8 @@ class _Raw(NamedTuple):
     labels_name: str | None = None
     classes: tuple[str, ...] | None = None
     sources: tuple[str, ...] | None = None
+    is_prepared: bool = False
+    """Pictures were counted and prepared one by one, as they were read."""
 
 
 def read_images(
@@ -108,7 +115,7 @@ def _read_path(
     allowance: Allowance,
 ) -> ImageSet:
     kind, changes = _kind(path), Changes()
-    if part is not None and kind is not SourceKind.NPZ:
+    if part is not None and kind not in (SourceKind.NPZ, SourceKind.PARQUET):
         raise ImageError(
             f"{printable(path)} is a {kind} and has one set of images: leave {printable(part)!r} out"
         )
@@ -202,7 +209,8 @@ def _locate(source: str | Path) -> tuple[Path, str | None]:
         raise ImageError(f"no images were named: give a file, a folder, or {DIGITS}")
     path = Path(text)
     head, colon, part = text.rpartition(":")
-    if colon and head.lower().endswith(".npz") and not _exists(path):
+    has_parts = head.lower().endswith((".npz", ".parquet")) or _is_folder(Path(head))
+    if colon and has_parts and not _exists(path):
         return Path(head), part
     return path, None
 
@@ -218,13 +226,18 @@ def _exists(path: Path) -> bool:
         return path.exists()
 
 
+def _is_folder(path: Path) -> bool:
+    with translate_errors(path):
+        return path.is_dir()
+
+
 def _kind(path: Path) -> SourceKind:
     with translate_errors(path):
         if stat.S_ISDIR(path.stat().st_mode):
-            return SourceKind.FOLDER
+            return SourceKind.PARQUET if find_shards(path) else SourceKind.FOLDER
     name = path.name.lower()
     foreign.refuse(path)
-    for kind in (SourceKind.NPY, SourceKind.NPZ, SourceKind.CSV, SourceKind.ZIP):
+    for kind in (SourceKind.NPY, SourceKind.NPZ, SourceKind.CSV, SourceKind.ZIP, SourceKind.PARQUET):
         if name.removesuffix(".gz").endswith(kind):
             return kind
     if is_picture(name):
@@ -265,11 +278,17 @@ def _read(
             return _Raw(images, labels)
         case SourceKind.PICTURE:
             picture = read_picture(path, preprocessing, changes, allowance)
-            return _Raw(picture[np.newaxis], sources=(printable(path.name),))
+            return _Raw(picture[np.newaxis], sources=(printable(path.name),), is_prepared=True)
         case SourceKind.FOLDER | SourceKind.ZIP:
             read = read_folder if kind is SourceKind.FOLDER else read_archive
             folder = read(path, preprocessing, changes, allowance)
-            return _Raw(folder.images, folder.labels, None, folder.classes, folder.sources)
+            return _Raw(folder.images, folder.labels, None, folder.classes, folder.sources, is_prepared=True)
+        case SourceKind.PARQUET:
+            pieces = ColumnPieces(open_parquet(path, part, changes), preprocessing, changes, allowance)
+            if len(pieces.shape) == 1:
+                raise ImageError(f"{pieces.name} holds vectors of {pieces.shape[0]:,} values: give pictures")
+            rows = gather(pieces, allowance)
+            return _Raw(rows.images, rows.labels, None, pieces.classes, rows.names, is_prepared=True)
         case SourceKind.IDX:
             return _Raw(open_idx_images(path, allowance))
 
@@ -308,15 +327,14 @@ def _validated(
     name: str, source: str, raw: _Raw, preprocessing: Preprocessing, changes: Changes, allowance: Allowance
 ) -> ImageSet:
     _refuse_flattened_images(raw, source)
-    is_picture_file = raw.sources is not None  # they were counted and prepared one by one, as they were read
-    images = to_pixels(raw.images, source, None if is_picture_file else allowance)
+    images = to_pixels(raw.images, source, None if raw.is_prepared else allowance)
     if len(raw.images.shape) == 4 and raw.images.shape[3] == 3:
         changes.counts[COLOURED] += len(images)
     labels = None
     if raw.labels is not None:
         allowance.labels(len(images))
         labels = to_labels(raw.labels, len(images), raw.labels_name or source)
-    if not is_picture_file:
+    if not raw.is_prepared:
         images = prepare(images, preprocessing, changes)
     return ImageSet(name, images, labels, raw.classes, raw.sources, changes.notes())
 

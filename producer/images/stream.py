@@ -206,6 +206,16 @@ def _reason(error: Exception) -> str:
     return f"cannot be read ({error})"
 
 
+def refuse_exit(link: Path, root: Path) -> None:
+    """Raise ImageError if ``link`` leads out of the folder ``root`` by symbolic links."""
+    # A folder of somebody else must not make us read files that only we can read.
+    with translate_errors(link):
+        if not link.resolve().is_relative_to(root.resolve()):
+            raise ImageError(
+                f"{printable(link)} is a symbolic link out of {printable(root)}: copy its target"
+            )
+
+
 def printable(name: object) -> str:
     """Return ``str(name)`` with U+FFFD in place of each character that cannot be printed."""
     return "".join(character if character.isprintable() else "\ufffd" for character in str(name))

@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from producer.images.limits import MAX_BYTES, MAX_IMAGES, format_bytes
+from producer.images.pictures.entry import Entry
 from producer.images.pictures.picture import SUFFIXES, decode
 from producer.images.pieces.allowance import Allowance
 from producer.images.pieces.collector import collect
+from producer.images.preprocessing import UNREADABLE
 from schema.errors import ImageError
 from schema.quantities import count_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
     from producer.images.preprocessing import Changes, Preprocessing
 
-LITTER = frozenset(("thumbs.db", "desktop.ini", "__macosx", "@eadir"))
-"""Files and folders of operating systems, in addition to names that begin with a dot."""
-
 NOT_PICTURES = "as no pictures"
-UNREADABLE = "as unreadable"
-
-
-class Entry(NamedTuple):
-    """A picture: its name for messages, its path within the folder or archive, and how it is opened."""
-
-    name: str
-    source: str
-    open: Callable[[], AbstractContextManager[BinaryIO]]
 
 
 @dataclass(frozen=True)
@@ -53,17 +42,6 @@ class Folder(NamedTuple):
     labels: NDArray[np.int64] | None
     classes: tuple[str, ...] | None
     sources: tuple[str, ...]
-
-
-def is_litter(name: str) -> bool:
-    """Return whether a file or folder of this ``name`` is an operating system's, or hidden."""
-    return name.startswith(".") or name.lower() in LITTER
-
-
-def sort_classes(names: list[str]) -> list[str]:
-    """Return the ``names`` of class folders sorted, by value if all are numbers."""
-    numbered = all(name.isascii() and name.isdigit() for name in names)
-    return sorted(names, key=lambda name: (int(name[:20]) if numbered else 0, name))
 
 
 def read_listing(

@@ -6,19 +6,11 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from producer.images.pictures.entries import (
-    NOT_PICTURES,
-    Entry,
-    Folder,
-    Listing,
-    is_litter,
-    read_listing,
-    sort_classes,
-    suffixes,
-)
+from producer.images.pictures.entries import NOT_PICTURES, Folder, Listing, read_listing, suffixes
+from producer.images.pictures.entry import Entry, is_litter, sort_classes
 from producer.images.pictures.picture import is_picture
 from producer.images.preprocessing import AS_IS, Changes
-from producer.images.stream import open_regular, printable, translate_errors
+from producer.images.stream import open_regular, printable, refuse_exit, translate_errors
 from schema.errors import ImageError
 
 if TYPE_CHECKING:
@@ -84,19 +76,10 @@ def _list(path: Path, root: Path) -> _Contents:
             with translate_errors(path / entry.name):
                 is_folder = entry.is_dir()
             if (is_folder or is_picture(entry.name)) and entry.is_symlink():
-                _refuse_exit(path / entry.name, root)
+                refuse_exit(path / entry.name, root)
             kind = found.folders if is_folder else found.pictures if is_picture(entry.name) else found.others
             kind.append(path / entry.name)
     return _Contents(*(sorted(paths) for paths in found))
-
-
-def _refuse_exit(link: Path, root: Path) -> None:
-    # A folder of somebody else must not make us read files that only we can read.
-    with translate_errors(link):
-        if not link.resolve().is_relative_to(root.resolve()):
-            raise ImageError(
-                f"{printable(link)} is a symbolic link out of {printable(root)}: copy its target"
-            )
 
 
 def _instead(top: _Contents) -> str:

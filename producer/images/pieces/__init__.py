@@ -4,4 +4,7 @@ allowance.py  what reading one source may need, checked against headers before a
 stored.py     an array of a file: its header, and its values in pieces
 collector.py  pixels in their order: in memory if they are few, else in a temporary file
 preparation.py  resizes and inverts collected images
+piece.py      a source as pieces of rows, from any row on
+gathering.py  all pieces of a source as one array
+numbering.py  checks that labels are whole numbers in range
 """

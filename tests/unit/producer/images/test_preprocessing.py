@@ -225,7 +225,6 @@ REFUSED = {
     "a.pt": "is a pickle, which can run code and is never read: .*numpy.savez",
     "a.pkl": "is a pickle",
     "a.tar.gz": "unpack it, and give the folder: `tar -xf a.tar.gz`",
-    "a.parquet": "convert it to arrays, then numpy.savez",
     "a.h5": "load its arrays, then numpy.savez",
     "a.heic": "convert it to PNG, JPEG or WebP",
     "a.mp4": "`ffmpeg -i a.mp4 %06d.png`",

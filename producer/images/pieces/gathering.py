@@ -1,0 +1,61 @@
+"""All rows of a source that is read in pieces, in memory or in a temporary file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from producer.images.limits import MAX_BYTES, MAX_IMAGES, format_bytes
+from producer.images.pieces.collector import collect
+from schema.errors import ImageError
+from schema.quantities import count_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from producer.images.pieces.allowance import Allowance
+    from producer.images.pieces.piece import Pieces
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """All rows of a source: what the pieces have, one after the other."""
+
+    images: NDArray[np.generic]
+    labels: NDArray[np.int64] | None
+    names: tuple[str, ...] | None
+
+
+def gather(pieces: Pieces, allowance: Allowance) -> Gathered:
+    """Return all rows of ``pieces`` within ``allowance``; those of a large source are in a file.
+
+    Raises:
+        ImageError: no row can be read, too many rows or bytes, or as `Pieces.read`.
+    """
+    size = int(np.prod(pieces.shape)) * pieces.dtype.itemsize
+    needed = pieces.count * size
+    if pieces.count > MAX_IMAGES or needed > MAX_BYTES:
+        raise ImageError(
+            f"{pieces.name} has {count_text(pieces.count, 'row')}, {format_bytes(needed)}, more than "
+            f"{MAX_IMAGES:,} or {format_bytes(MAX_BYTES)}: split it, or scale pictures down with --resize"
+        )
+    allowance.values(pieces.name, needed)
+    labels: list[NDArray[np.int64]] = []
+    names: list[str] = []
+
+    def values() -> Iterator[NDArray[np.uint8]]:
+        for piece in pieces.read():
+            if piece.labels is not None:
+                labels.append(piece.labels)
+            names.extend(piece.names or ())
+            yield piece.images.view(np.uint8)
+
+    flat = collect(pieces.count, (1, size), values())
+    if len(flat) == 0:
+        raise ImageError(f"{pieces.name} has no pictures that can be read: remove or repair them")
+    images = flat.reshape(-1).view(pieces.dtype).reshape(-1, *pieces.shape)
+    return Gathered(images, np.concatenate(labels) if labels else None, tuple(names) or None)
