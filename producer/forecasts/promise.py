@@ -64,7 +64,7 @@ def make_promise(
     front = pareto_front(estimate(known, job))
     chosen = choose(front, job, request.target)
     parameters = Parameters.from_dict({**chosen.offer.parameters.to_dict(), **request.given})
-    return Promise(parameters, chosen.offer.calibration, _stored(request, front, chosen))
+    return Promise(parameters, chosen.offer.calibration, _stored(request, len(known), front, chosen))
 
 
 def promise_of(session: Session, key: str) -> Promise | None:
@@ -77,10 +77,13 @@ def promise_of(session: Session, key: str) -> Promise | None:
     return Promise(Parameters.from_dict(row.parameters), row.calibrated_by, row.promise)
 
 
-def _stored(request: RunRequest, front: Sequence[Estimate], chosen: Estimate) -> dict[str, Any]:
+def _stored(
+    request: RunRequest, compared: int, front: Sequence[Estimate], chosen: Estimate
+) -> dict[str, Any]:
     return {
         "target": request.target,
         "confidence": CONFIDENCE,
+        "compared": compared,
         "budget_us": request.budget_us,
         "deadline": request.deadline,
         **_row(chosen),

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from producer.forecasts.accuracy import least_accuracy
+from producer.forecasts.accuracy import confidence_among, least_accuracy
 from producer.forecasts.offers import Offer
 from schema.calendar.run_hours import RunHours, format_time
 from schema.errors import ParameterError
@@ -46,7 +46,8 @@ class Estimate:
     """What a run with the setting of ``offer`` is expected to be.
 
     Attributes:
-        least: accuracy that it reaches with the probability `producer.forecasts.accuracy.CONFIDENCE`.
+        least: accuracy that it reaches with the probability `producer.forecasts.accuracy.CONFIDENCE`, also
+            after it was chosen among others because of its estimate.
         qpu_us: QPU time in microseconds.
         price: of that; None without prices.
         finishes_at: None: its windows never open for long enough.
@@ -65,8 +66,10 @@ class Estimate:
 
 
 def estimate(offers: Iterable[Offer], job: Job) -> list[Estimate]:
-    """Return the estimate of ``job`` with each of ``offers``."""
-    return [_estimate(offer, job) for offer in offers]
+    """Return the estimate of ``job`` with each of ``offers``, of which one is going to be chosen."""
+    listed = list(offers)
+    confidence = confidence_among(len(listed))
+    return [_estimate(offer, job, confidence) for offer in listed]
 
 
 def pareto_front(estimates: Iterable[Estimate]) -> list[Estimate]:
@@ -110,14 +113,15 @@ def finishing_time(hours: RunHours, now: datetime, seconds: float) -> datetime |
     return None
 
 
-def _estimate(offer: Offer, job: Job) -> Estimate:
+def _estimate(offer: Offer, job: Job, confidence: float) -> Estimate:
     qpu_us = offer.qpu_us(job.images)
     prices, price = job.prices or {}, None
     per_minute = prices.get(offer.qpu or "", prices.get(""))
     if per_minute is not None:
         price = qpu_us / _MINUTE_US * per_minute
     ends = finishing_time(job.hours, job.now, job.waits_s + qpu_us / 1e6 / _BUSY)
-    return Estimate(offer, least_accuracy(offer.right, offer.validated, job.images), qpu_us, price, ends)
+    least = least_accuracy(offer.right, offer.validated, job.images, confidence)
+    return Estimate(offer, least, qpu_us, price, ends)
 
 
 def _end(one: Estimate) -> float:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from producer.forecasts.target import percent
-from producer.reports.terminal import new_table
+from producer.reports.terminal import new_table, plot_lines
 from schema.parameters import Rule
 from schema.quantities import count_text, number_text
 
@@ -21,9 +21,8 @@ CONTROLS = {
     "random_bits": "random bits",
 }
 _PARTS = {"accuracy": "the accuracy", "budget": "the QPU time", "time": "the deadline"}
-_BAR = 20  # characters of the longest bar
-_COLUMNS = ("accuracy", "at least", "QPU s", "", "price", "finished", "QPU", "visible", "reads", "rule")
-_FIRST_OUT = ("rule", "visible", "", "QPU", "finished")
+_COLUMNS = ("accuracy", "at least", "QPU s", "price", "finished", "QPU", "visible", "reads", "rule")
+_FIRST_OUT = ("rule", "visible", "QPU", "finished")
 
 
 def consensus_text(parameters: Mapping[str, Any]) -> str:
@@ -75,11 +74,28 @@ def _effort(share: Mapping[str, Any]) -> str:
 
 
 def front_text(promise: Mapping[str, Any], zone: tzinfo | None = None) -> RenderableType:
-    """Return the Pareto front of ``promise`` as a table with bars, and the choice from it.
+    """Return the Pareto front of ``promise`` as a table and a plot, and the choice from it.
 
     Times are in ``zone``, by default this machine's.
     """
-    return Group(_front(promise["front"], zone), Text(promise_text(promise)))
+    front = promise["front"]
+    name, costs = _costs(front)
+    points = [(cost, row["least_accuracy"], row["chosen"]) for cost, row in zip(costs, front, strict=True)]
+    parts: list[RenderableType] = [_front(front, zone)]
+    if len({(cost, least) for cost, least, _ in points}) > 1:
+        above = "accuracy that is promised (* chosen, - target)"
+        lines = plot_lines(points, promise["target"], above=above, below=name)
+        parts.append(Text("\n".join(lines)))
+    return Group(*parts, Text(promise_text(promise)))
+
+
+def _costs(front: Sequence[Mapping[str, Any]]) -> tuple[str, list[float]]:
+    """Return what the settings of ``front`` are chosen by, in words, and how much of it each takes."""
+    if all(row["price"] is not None for row in front) and any(row["price"] for row in front):
+        return "price of the run", [row["price"] for row in front]
+    if any(row["qpu_us"] for row in front):
+        return "seconds of QPU time", [row["qpu_us"] / 1e6 for row in front]
+    return "reads of an image", [sum(reads * share for reads, share in row["rounds"]) for row in front]
 
 
 def promise_text(promise: Mapping[str, Any]) -> str:
@@ -90,8 +106,14 @@ def promise_text(promise: Mapping[str, Any]) -> str:
         f"target {percent(promise['target'])}: at least {percent(promise['least_accuracy'], down=True)} with "
         f"{promise['confidence']:.0%} probability, {percent(promise['accuracy'])} expected{qpu}{price} "
         f"(calibration {promise['calibration']}, "
-        f"{count_text(promise['validation_images'], 'validation image')})"
+        f"{count_text(promise['validation_images'], 'validation image')}{_among(promise)})"
     )
+
+
+def _among(promise: Mapping[str, Any]) -> str:
+    """Return among how many settings the one of ``promise`` was chosen; earlier versions did not store it."""
+    compared = promise.get("compared")
+    return "" if compared is None else f", chosen among {count_text(compared, 'setting')}"
 
 
 def outcome_text(outcome: Mapping[str, Any] | None) -> str:
@@ -114,7 +136,7 @@ def _front(front: Sequence[Mapping[str, Any]], zone: tzinfo | None) -> Table:
     """Return the table of ``front``, without columns in which nothing would stand."""
     empty = {"price"} if all(row["price"] is None for row in front) else set()
     if all(row["qpu"] is None for row in front):
-        empty |= {"QPU", "QPU s", ""}
+        empty |= {"QPU", "QPU s"}
     columns = [name for name in _COLUMNS if name not in empty]
     table = new_table(
         *columns,
@@ -122,21 +144,19 @@ def _front(front: Sequence[Mapping[str, Any]], zone: tzinfo | None) -> Table:
         title="what other accuracies take, the chosen one marked *",
         first_out=[name for name in _FIRST_OUT if name in columns],
     )
-    most_us = max(row["qpu_us"] for row in front)
     for row in front:
-        cells = _cells(row, most_us, zone)
+        cells = _cells(row, zone)
         table.add_row(*(cells[name] for name in columns))
     return table
 
 
-def _cells(row: Mapping[str, Any], most_us: float, zone: tzinfo | None) -> dict[str, str]:
+def _cells(row: Mapping[str, Any], zone: tzinfo | None) -> dict[str, str]:
     ends = row["finishes_at"]
     when = "never" if ends is None else f"{datetime.fromisoformat(ends).astimezone(zone):%a %H:%M}"
     return {
         "accuracy": f"{'* ' if row['chosen'] else ''}{row['accuracy']:.2%}",
         "at least": f"{row['least_accuracy']:.2%}",
         "QPU s": number_text(row["qpu_us"] / 1e6),
-        "": "█" * max(round(_BAR * row["qpu_us"] / most_us), 1) if most_us else "",
         "price": "" if row["price"] is None else number_text(row["price"]),
         "finished": when,
         "QPU": row["qpu"] or "",

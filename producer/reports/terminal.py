@@ -1,7 +1,8 @@
-"""Standard output for results, standard error for progress and remarks, and tables for both."""
+"""Standard output for results, standard error for progress and remarks, tables and plots for both."""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -12,8 +13,14 @@ from rich.console import Console, ConsoleOptions, OverflowMethod, RenderResult
 from rich.measure import Measurement
 from rich.table import Table
 
+from schema.quantities import number_text
+
 _PIPE = 400  # columns of a page that nobody looks at
 _WRAPPED = 24  # columns that text with line breaks needs at least
+_WIDTH, _HEIGHT = 64, 12  # characters of the area; with its labels 74 columns
+_LABEL = 8  # characters of the label of a share, and of the space behind it
+_LEAST = 1e-4  # difference of shares that fills the area at least
+_POINT, _CHOSEN = "o", "*"
 
 
 def screen() -> Console:
@@ -103,6 +110,49 @@ def new_table(
 def new_grid() -> Table:
     """Return an empty table of names and values, without lines."""
     return Table.grid(padding=(0, 2))
+
+
+def plot_lines(
+    points: Sequence[tuple[float, float, bool]], target: float, above: str, below: str
+) -> list[str]:
+    """Return the lines of a plot of ``points``.
+
+    Args:
+        points: cost, share in [0, 1], and whether it is the chosen one.
+        target: share at which a line is drawn, if it is within the plot.
+        above, below: names of the axis of shares, and of that of costs.
+    """
+    shares = [share for _, share, _ in points]
+    low, high = min(*shares, target), max(*shares, target)
+    if high - low > 4 * (max(shares) - min(shares)) + _LEAST:  # a target far away would hide the points
+        low, high = min(shares), max(shares)
+    high = max(high, low + _LEAST)
+    positive = [cost for cost, _, _ in points if cost > 0.0]
+    first, last = (min(positive), max(positive)) if positive else (1.0, 1.0)
+    area = [[" "] * _WIDTH for _ in range(_HEIGHT)]
+    if low <= target <= high:
+        area[_plot_row(target, low, high)] = list("- " * (_WIDTH // 2))
+    for cost, share, is_chosen in sorted(points, key=lambda point: point[2]):  # the chosen one is on top
+        area[_plot_row(share, low, high)][_plot_column(cost, first, last)] = _CHOSEN if is_chosen else _POINT
+    labels = {_plot_row(share, low, high): f"{share:.2%}" for share in (low, (low + high) / 2, high)}
+    drawn = [
+        f"{labels.get(row, ''):>{_LABEL - 1}} |{''.join(cells).rstrip()}" for row, cells in enumerate(area)
+    ]
+    ends = [number_text(first), number_text(last)]
+    axis = f"{ends[0]}{below:^{_WIDTH - len(ends[0]) - len(ends[1])}}{ends[1]}"
+    margin = " " * _LABEL
+    return [f"{margin} {above}", *drawn, f"{margin}+{'-' * _WIDTH}", f"{margin} {axis}"]
+
+
+def _plot_row(share: float, low: float, high: float) -> int:
+    return round((high - share) / (high - low) * (_HEIGHT - 1))
+
+
+def _plot_column(cost: float, first: float, last: float) -> int:
+    """Return the column of ``cost``; a cost of 0 is in the first one."""
+    if cost <= first or last <= first:
+        return 0
+    return round(math.log(cost / first) / math.log(last / first) * (_WIDTH - 1))
 
 
 def print_json(value: Any) -> None:

@@ -83,6 +83,7 @@ class RunPromise(Promised):
 
     target: float
     confidence: float
+    compared: int | None = Field(None, description="Settings that it was chosen among; null: not stored.")
     budget_us: int | None
     deadline: str | None
     front: list[OtherSetting] = Field(description="What other accuracies take, the cheapest first.")

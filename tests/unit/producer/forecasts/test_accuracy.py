@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer.forecasts.accuracy import CONFIDENCE, least_accuracy
+from producer.forecasts.accuracy import CONFIDENCE, confidence_among, least_accuracy
 from schema.errors import ParameterError
 
 
@@ -50,6 +51,28 @@ def test_runs_of_the_same_kind_reach_it_as_often_as_promised() -> None:
     reached = random.binomial(images, accuracy, 4_000) / images
     kept = [run >= least_accuracy(int(k), validated, images) for k, run in zip(right, reached, strict=True)]
     assert np.mean(kept) == pytest.approx(CONFIDENCE, abs=0.015)
+
+
+def test_the_one_that_is_chosen_among_many_keeps_its_promise_as_often() -> None:
+    """60 settings that are a little too bad for the target, and have many wrong images in common."""
+    random = np.random.default_rng(5)
+    validated, images, target, requests = 1_000, 1_000, 0.97, 400
+    alone, among = confidence_among(1), confidence_among(60)
+    broken = {alone: 0, among: 0}
+    accuracies = np.linspace(0.955, 0.97, 60)
+    common, own = 0.9, np.sqrt(1 - 0.9**2)
+    limits = np.array([NormalDist().inv_cdf(share) for share in accuracies])
+    for _ in range(requests):
+        shared = random.standard_normal(validated)
+        noise = random.standard_normal((len(limits), validated), dtype=np.float32)
+        right = (common * shared + own * noise < limits[:, None]).sum(axis=1)
+        run = random.binomial(images, accuracies) / images
+        for confidence in broken:
+            least = [least_accuracy(int(k), validated, images, confidence) for k in right]
+            passing = [k for k, one in enumerate(least) if one >= target]
+            broken[confidence] += bool(passing) and run[passing[0]] < target
+    assert alone == CONFIDENCE
+    assert broken[among] / requests <= 1 - CONFIDENCE < broken[alone] / requests
 
 
 def test_more_validation_images_promise_more() -> None:

@@ -1,4 +1,4 @@
-"""Tables leave columns out instead of cutting words, and pipes get all of them."""
+"""Tables leave columns out instead of cutting words, pipes get all of them, and plots have their points."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from producer.reports.terminal import FirstThatFits, new_table, page
+from producer.reports.terminal import FirstThatFits, new_table, page, plot_lines
 
 ROW = ("12", "a-long-name-of-a-file.npz", "done", "2026-11-26 22:00", "an error that has many words in it")
 COLUMNS = ("run", "data", "state", "created", "result")
@@ -56,3 +56,44 @@ def test_the_first_table_that_fits_is_shown() -> None:
     assert "a" * 50 in shown(80)
     assert "b" in shown(40)
     assert "a" not in shown(40)
+
+
+POINTS = [(0.5, 0.90, False), (5.0, 0.95, True), (50.0, 0.99, False)]
+
+
+def places(drawn: list[str], sign: str) -> list[tuple[int, int]]:
+    """Return line and column of each ``sign`` in the area."""
+    return [
+        (row, column)
+        for row, line in enumerate(drawn)
+        if "|" in line
+        for column, character in enumerate(line.partition("|")[2])
+        if character == sign
+    ]
+
+
+def test_dearer_points_are_further_right_and_better_ones_higher() -> None:
+    drawn = plot_lines(POINTS, 0.95, above="accuracy", below="seconds")
+    (top, right), (bottom, left) = places(drawn, "o")
+    ((middle, between),) = places(drawn, "*")
+    assert top < middle < bottom
+    assert left == 0
+    assert right == 63
+    assert between in (31, 32)  # the middle of 0.5 and 50, of a logarithmic axis
+    assert "- -" in drawn[middle]
+    assert drawn[top].startswith(" 99.00% |")
+    assert drawn[bottom].startswith(" 90.00% |")
+    assert drawn[-1].split() == ["0.5", "seconds", "50"]
+    assert max(map(len, drawn)) <= 79
+
+
+def test_a_target_far_below_does_not_hide_the_points() -> None:
+    drawn = plot_lines(POINTS, 0.1, above="accuracy", below="seconds")
+    assert not any("- -" in line for line in drawn)
+    assert len({row for row, _ in places(drawn, "o")}) == 2
+
+
+@pytest.mark.parametrize("cost", [0.0, 3.0])
+def test_equal_costs_and_no_costs_are_drawn(cost: float) -> None:
+    drawn = plot_lines([(cost, 0.9, True), (cost, 0.9, False)], 0.9, above="accuracy", below="seconds")
+    assert len(places(drawn, "*")) == 1
