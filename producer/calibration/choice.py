@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from schema.network import weights
 from schema.network.architecture import Architecture
 from schema.parameters import Parameters, Visible, fields_of, scope, words
 from schema.tables import Network
@@ -47,8 +48,11 @@ class CalibrationChoice:
 
 
 def own_lams(session: Session, network: int) -> dict[Visible, float | None]:
-    """Return the default one-hot penalty of ``network`` by visible units; None if its weights decide."""
-    row = session.execute(select(Network.architecture, Network.training).where(Network.id == network)).one()
-    if row.training["transfer"] == "energy":
-        return dict.fromkeys(Visible, Architecture.from_dict(row.architecture).training.lam)
-    return {Visible.SAMPLED: _PAPER_LAM, Visible.FOLDED: None}
+    """Return the default one-hot penalty of ``network`` by visible units; None if it follows from others."""
+    query = select(Network.architecture, Network.training, Network.weights).where(Network.id == network)
+    row = session.execute(query).one()
+    folded = None if row.weights is None else weights.folded_lam(row.weights)
+    if row.training["transfer"] != "energy":
+        return {Visible.SAMPLED: _PAPER_LAM, Visible.FOLDED: folded}
+    own = Architecture.from_dict(row.architecture).training.lam
+    return {Visible.SAMPLED: own, Visible.FOLDED: own if folded is None else folded}

@@ -23,9 +23,19 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from schema.errors import NetworkError
 
 Activation = Literal["relu", "sigmoid", "tanh"]
+ClassWeights = Literal["equal", "balanced"]
 BOUNDED = ("sigmoid", "tanh")
 
-_CHIP_ERRORS = ("h_persistent", "h_random", "j_persistent")
+# Options of a training that came later, and their defaults.
+_LATER: dict[str, Any] = {
+    "h_persistent": 0.0,
+    "h_random": 0.0,
+    "j_persistent": 0.0,
+    "dense_decay": 0.0,
+    "batch_norm": None,
+    "class_weights": "equal",
+}
+_ABSENT = object()
 _TABLE = "a table of keys and values"
 _WORDS: dict[Any, str] = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
 
@@ -170,7 +180,12 @@ class Training(Spec):
         epochs: the most passes over the images.
         batch_size: images a step.
         learning_rate: of the optimiser.
-        weight_decay: of the optimiser.
+        weight_decay: of the optimiser, for all weights.
+        dense_decay: of the optimiser, for the weights of the first dense feature layer in place of the
+            former. A step shrinks them by learning_rate * dense_decay of themselves.
+        batch_norm: batch normalisation of the feature layers; by default for images, and not for vectors.
+        class_weights: "equal" for each image, or "balanced" for each class: images of a rare class count as
+            much more as they are rarer, up to ten times.
         beta: inverse temperature at the end of energy training; it grows from beta / 4.
         lam: strength of the one-hot penalty.
         noise: standard deviation of the Gaussian noise on h and J, as a fraction of their largest values.
@@ -208,11 +223,23 @@ class Training(Spec):
     flips: bool = False
     free: float = Field(0.2, ge=0.0, le=1.0)
     threshold: float = Field(0.5, ge=0.02, le=0.98)
+    dense_decay: float = Field(0.0, ge=0.0, le=1000.0)
+    batch_norm: bool | None = Field(None, description="true or false")
+    class_weights: ClassWeights = "equal"
+
+    @model_validator(mode="after")
+    def _check_decay(self) -> Self:
+        if self.learning_rate * max(self.dense_decay, self.weight_decay) >= 1.0:
+            raise NetworkError(
+                f"training: dense_decay {self.dense_decay:g} at learning_rate {self.learning_rate:g} turns "
+                f"weights around; use less than {1.0 / self.learning_rate:g}"
+            )
+        return self
 
     @model_serializer(mode="wrap")
-    def _leave_out_errors(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Networks without these errors have the digests that they had before there were any.
-        return {name: value for name, value in dump(self).items() if value or name not in _CHIP_ERRORS}
+    def _leave_out_later(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Networks without these options have the digests that they had before there were any.
+        return {name: value for name, value in dump(self).items() if _LATER.get(name, _ABSENT) != value}
 
 
 def _wanted(schema: dict[str, Any]) -> str:

@@ -77,6 +77,15 @@ def decode(data: bytes, architecture: Architecture) -> dict[str, NDArray[np.floa
     return arrays
 
 
+def folded_lam(data: bytes) -> float | None:
+    """Return the one-hot penalty for folded visible units that encoded weights ``data`` hold, if any.
+
+    They are stored ones: they were checked before.
+    """
+    with_lam = load(data).get(FOLDED_LAM)
+    return None if with_lam is None else float(with_lam[0])
+
+
 def digest(data: bytes) -> str:
     """Return the SHA-256 of ``data``, encoded weights, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()

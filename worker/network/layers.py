@@ -41,6 +41,11 @@ class NetworkModule(nn.Module):
         self.classes = nn.Linear(architecture.sizes[-2], architecture.classes, bias=False)
         self.norms = nn.ModuleDict(_norms(architecture) if normalise else {})
         self.tone = None if threshold is None else Tone(threshold)
+        self.standard: Standard | None = None
+
+    def standardise(self, mean: Tensor, deviation: Tensor) -> None:
+        """Subtract ``mean`` (D,) from vectors, and divide them by ``deviation`` (D,); see `Standard`."""
+        self.standard = Standard(mean, deviation)
 
     def pixels(self, images: Tensor) -> Tensor:
         """Return ``images`` (B, H, W) uint8 as (B, 1, h, w) float in [0, 1], see `scale_pixels`."""
@@ -52,7 +57,7 @@ class NetworkModule(nn.Module):
 
     def values(self, pixels: Tensor) -> Tensor:
         """Return the values of the visible units (B, nv) in [0, 1] for ``pixels`` (B, 1, h, w) in [0, 1]."""
-        out = pixels
+        out = pixels if self.standard is None else self.standard(pixels)
         activation = None  # postponed: it is monotonic, so after a pool it gives the same, of fewer values
         for index, (spec, layer) in enumerate(zip(self.architecture.features, self.features, strict=True)):
             if activation is not None and not isinstance(spec, MaxPool):
@@ -94,7 +99,33 @@ class NetworkModule(nn.Module):
             weight, bias = state[f"features.{index}.weight"], state[f"features.{index}.bias"]
             state[f"features.{index}.weight"] = weight * gain.reshape(-1, *[1] * (weight.dim() - 1))
             state[f"features.{index}.bias"] = (bias - norm.running_mean) * gain + norm.bias.detach()
+        if self.standard is not None:
+            weight = state["features.0.weight"].double() * self.standard.gain
+            state["features.0.weight"] = weight.float()
+            state["features.0.bias"] = (
+                state["features.0.bias"] - weight @ self.standard.mean.double()
+            ).float()
         return state
+
+
+class Standard(nn.Module):
+    """Standardises vectors (B, D), while training only; ``folded`` gives weights that need none.
+
+    A value that does not vary, up to rounding, gives 0: nothing can be learnt of it, and a weight for it
+    would turn the least difference into a large one.
+    """
+
+    mean: Tensor
+    gain: Tensor
+
+    def __init__(self, mean: Tensor, deviation: Tensor) -> None:
+        super().__init__()
+        varies = deviation > 1e-6 * mean.abs()
+        self.register_buffer("mean", mean)
+        self.register_buffer("gain", torch.where(varies, 1.0 / deviation.clamp_min(1e-30), 0.0))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return (vectors - self.mean) * self.gain
 
 
 class Tone(nn.Module):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as fn
+from numpy.typing import NDArray
 from torch import Tensor
 
 from schema.network.layers import PoolUnits, Training
@@ -129,15 +131,25 @@ def _perturb_pooled(
 
 
 class Objective:
-    """Cross-entropy over class states (energy), or over classes (paper)."""
+    """Cross-entropy over class states (energy), or over classes (paper).
 
-    def __init__(self, network: NetworkModule, training: Training, transfer: str) -> None:
+    ``weights`` (K,) float32 are those of images of each class in the mean over a batch; None: all are alike.
+    """
+
+    def __init__(
+        self,
+        network: NetworkModule,
+        training: Training,
+        transfer: str,
+        weights: NDArray[np.float32] | None = None,
+    ) -> None:
         self._network = network
         self._training = training
         self._errors = Errors.of(training)
         self._transfer = transfer
         self._is_deep = transfer == "energy" and network.architecture.form == "deep"
         self._states = class_states(network.architecture.classes)
+        self._weights = None if weights is None else torch.from_numpy(weights)
 
     def loss(self, pixels: Tensor, labels: Tensor, *, progress: float) -> tuple[Tensor, Tensor]:
         """Return the mean loss (scalar) and predictions (B,) of one batch.
@@ -154,7 +166,7 @@ class Objective:
         network, plan = self._network, self._training
         if self._transfer == "paper":
             logits = network.logits(pixels)
-            return fn.cross_entropy(logits, labels), logits.detach().argmax(dim=1)
+            return self._mean_loss(logits, labels, labels), logits.detach().argmax(dim=1)
         if self._is_deep:
             return self._deep_loss(pixels, labels, free=progress >= 1.0 - plan.free)
         beta = plan.beta * (0.25 + 0.75 * progress)
@@ -162,7 +174,14 @@ class Objective:
         scores = head.scores(self._states, beta, plan.lam)
         predictions = scores.detach()[:, : network.architecture.classes].argmax(dim=1)
         margin = fn.one_hot(labels, len(self._states)) * (beta * plan.margin)
-        return fn.cross_entropy(scores - margin, labels), predictions
+        return self._mean_loss(scores - margin, labels, labels), predictions
+
+    def _mean_loss(self, scores: Tensor, right: Tensor, labels: Tensor) -> Tensor:
+        """Return the cross-entropy of states ``right`` (B,) by ``scores`` (B, S), weighted by ``labels``."""
+        if self._weights is None:
+            return fn.cross_entropy(scores, right)
+        weights = self._weights[labels]
+        return (weights * fn.cross_entropy(scores, right, reduction="none")).sum() / weights.sum()
 
     def _deep_loss(self, pixels: Tensor, labels: Tensor, *, free: bool) -> tuple[Tensor, Tensor]:
         """Return the same with hidden units; ``free``: maximise over visible units, with competing states."""
@@ -175,7 +194,7 @@ class Objective:
         scores = deep.scores(states, free=free)
         best = states.expand(len(scores), -1, -1)[torch.arange(len(scores)), scores.detach().argmax(dim=1)]
         margin = fn.one_hot(right, scores.shape[1]) * plan.margin
-        return fn.cross_entropy(scores - margin, right), best.argmax(dim=1)
+        return self._mean_loss(scores - margin, right, labels), best.argmax(dim=1)
 
     def rate_share(self, progress: float) -> float:
         """Return the share of the learning rate at ``progress``, 0 to 1.

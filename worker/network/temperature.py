@@ -31,6 +31,11 @@ def fit_temperature(scores: FloatArray, labels: NDArray[np.integer], *, held_out
     """
     if int((scores.argmax(axis=1) != labels).sum()) < MIN_WRONG:
         return None
+    return Temperature(value=best_temperature(scores, labels), images=len(labels), held_out=held_out)
+
+
+def best_temperature(scores: FloatArray, labels: NDArray[np.integer]) -> float:
+    """Return the temperature from 0.05 to 20 of the lowest `mean_loss` of ``scores`` and ``labels``."""
     low, high = math.log(_LOWEST), math.log(_HIGHEST)
     # In 1 / T the loss is convex, so in log T it has one minimum.
     for _ in range(_STEPS):
@@ -39,12 +44,16 @@ def fit_temperature(scores: FloatArray, labels: NDArray[np.integer], *, held_out
             high = right
         else:
             low = left
-    value = float(f"{math.exp((low + high) / 2.0):.4g}")
-    return Temperature(value=value, images=len(labels), held_out=held_out)
+    return float(f"{math.exp((low + high) / 2.0):.4g}")
 
 
 def mean_loss(scores: FloatArray, labels: NDArray[np.integer], temperature: float) -> float:
     """Return the mean negative log-likelihood of ``labels`` by softmax(``scores`` / ``temperature``)."""
+    return float(losses(scores, labels, temperature).mean())
+
+
+def losses(scores: FloatArray, labels: NDArray[np.integer], temperature: float) -> FloatArray:
+    """Return the negative log-likelihood (N,) of each image; the rest is as for `mean_loss`."""
     scaled = (scores - scores.max(axis=1, keepdims=True)) / temperature
     right = scaled[np.arange(len(labels)), labels]
-    return float((np.log(np.exp(scaled).sum(axis=1)) - right).mean())
+    return np.asarray(np.log(np.exp(scaled).sum(axis=1)) - right)

@@ -48,8 +48,9 @@ def energy_model(
             values x and leave the model, bias_j - sum_i x_i W[i, j] (Higham and Bedford, 3.6). x is the value
             that the weights were trained with: (1 + f / alpha) / 2 in [0, 1], which is v itself if f is
             +-alpha; for tanh features and the ``paper`` transfer, f / alpha in [-1, 1].
-        lam: one-hot penalty. None: the trained one (energy), 1 (paper), or for paper folded the stored half
-            of the largest |x W|; if that is not stored, its bound from the weights.
+        lam: one-hot penalty. None: folded, the stored half of the largest |x W|; if that is
+            not stored, and sampled, the trained one (energy) or 1 (paper), for paper folded a bound of the
+            former from the weights.
 
     Raises:
         NetworkError: an unknown transfer, or weights that do not fit.
@@ -87,12 +88,12 @@ def fold_scale(architecture: Architecture, transfer: str) -> tuple[float, float]
 
 
 def _default_lam(architecture: Architecture, weights: Weights, transfer: str, visible: str) -> float:
+    if visible == "folded" and FOLDED_LAM in weights:
+        return float(weights[FOLDED_LAM][0])
     if transfer == "energy":
         return architecture.training.lam
     if visible != "folded":
         return _PAPER_LAM
-    if FOLDED_LAM in weights:
-        return float(weights[FOLDED_LAM][0])
     return 0.5 * float(np.abs(weights["classes.weight"]).sum(axis=1, dtype=np.float64).max())
 
 

@@ -28,7 +28,8 @@ from schema.codecs import arrays, image_digests
 from schema.database import Database
 from schema.errors import ImageError, ParameterError
 from schema.messages import Message, Task
-from schema.network import temperature
+from schema.network import temperature, weights
+from schema.network.architecture import FOLDED_LAM, Architecture
 from schema.parameters import Parameters, Rule, Solver, Visible
 from schema.settings import load
 from schema.settings.worker import WorkerSettings
@@ -383,6 +384,17 @@ def test_a_penalty_that_only_the_weights_know_is_not_varied(context: Context, wo
         (Visible.SAMPLED, 1.0),
         (Visible.SAMPLED, 2.0),
     ]
+
+
+def test_the_folded_penalty_of_the_weights_is_varied(context: Context, working: ChosenNetwork) -> None:
+    with context.database.transaction() as session:
+        row = session.get_one(Network, working.id)
+        architecture = Architecture.from_dict(row.architecture)
+        arrays = weights.decode(row.weights or b"", architecture)
+        row.weights = weights.encode({**arrays, FOLDED_LAM: np.array([2.5], np.float32)}, architecture)
+    with context.database.reading() as session:
+        own = enqueue.own_lams(session, working.id)
+    assert own == {Visible.SAMPLED: architecture.training.lam, Visible.FOLDED: 2.5}
 
 
 def test_on_qubits_settings_differ_from_the_first_in_one_value_unless_crossed() -> None:

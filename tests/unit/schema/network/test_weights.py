@@ -17,7 +17,7 @@ from safetensors.torch import save as save_torch
 
 from schema.errors import NetworkError
 from schema.network import weights
-from schema.network.architecture import Architecture
+from schema.network.architecture import FOLDED_LAM, Architecture
 
 ARCHITECTURE = Architecture.from_dict({"name": "tiny", "input": {"height": 2, "width": 2}, "classes": 3})
 
@@ -35,6 +35,12 @@ def test_bytes_round_trip(seed: int) -> None:
     assert set(again) == set(given_)
     assert all(np.array_equal(again[name], given_[name]) for name in given_)
     assert weights.encode(again, ARCHITECTURE) == data
+
+
+def test_the_folded_penalty_is_found_among_the_bytes() -> None:
+    assert weights.folded_lam(weights.encode(some(), ARCHITECTURE)) is None
+    with_penalty = {**some(), FOLDED_LAM: np.array([1.5], np.float32)}
+    assert weights.folded_lam(weights.encode(with_penalty, ARCHITECTURE)) == 1.5
 
 
 @given(data=st.binary(max_size=200))

@@ -1,0 +1,81 @@
+"""What a training gives: metrics of each epoch, weights, and what can be said about its labels."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schema.network.temperature import Temperature
+from worker.network.quality import Quality
+from worker.network.training.label_check import LabelCheck
+
+Stopped = Literal["epochs", "patience", "asked"]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Metrics of one epoch, counted from 1; accuracies in [0, 1].
+
+    Those of validation are None if no images are held out, and the balanced accuracy also if the classes are
+    balanced.
+    """
+
+    epoch: int
+    epochs: int
+    loss: float
+    train_accuracy: float
+    validation_accuracy: float | None
+    validation_loss: float | None
+    seconds: float
+    validation_balanced_accuracy: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the metrics as plain JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """The result of training.
+
+    Attributes:
+        weights: float32 arrays by name, those of the best epoch.
+        metrics: of each epoch that was run.
+        best_epoch: counted from 1; see `epoch_choice.py`.
+        stopped: because all epochs were run, because of no improvement for ``patience`` epochs, or because
+            the caller asked for it.
+        transfer: ``paper`` or ``energy``.
+        seed: of all random choices.
+        seconds: wall clock.
+        temperature: that makes probabilities of the class scores; None: too few images are wrong to fit it.
+        quality: of the own classes at the best epoch, on the images held out, or else on those trained on.
+        label_check: classes without images, and labels that the network disputes.
+    """
+
+    weights: dict[str, NDArray[np.float32]]
+    metrics: tuple[Epoch, ...]
+    best_epoch: int
+    stopped: Stopped
+    transfer: str
+    seed: int
+    seconds: float
+    temperature: Temperature | None
+    quality: Quality
+    label_check: LabelCheck
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the weights, as plain JSON."""
+        return {
+            "transfer": self.transfer,
+            "seed": self.seed,
+            "best_epoch": self.best_epoch,
+            "stopped": self.stopped,
+            "seconds": self.seconds,
+            "temperature": None if self.temperature is None else self.temperature.to_dict(),
+            "quality": asdict(self.quality),
+            "label_check": self.label_check.to_dict(),
+            "epochs": [metrics.to_dict() for metrics in self.metrics],
+        }
