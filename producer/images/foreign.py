@@ -21,7 +21,7 @@ _HINTS = {
     **dict.fromkeys((".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"), _PICKLE),
     **dict.fromkeys((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"), _UNPACK),
     **dict.fromkeys((".rar", ".7z"), "is an archive: unpack it, and give the folder, or a .zip"),
-    **dict.fromkeys((".arrow", ".feather", ".tfrecord", ".xlsx"), _DATASETS),
+    **dict.fromkeys((".feather", ".tfrecord", ".xlsx"), _DATASETS),
     **dict.fromkeys((".h5", ".hdf5", ".mat"), _ARRAYS),
     **dict.fromkeys((".heic", ".heif", ".avif", ".jp2", ".svg", ".pdf", ".dcm", ".psd"), _PICTURE),
     **dict.fromkeys(

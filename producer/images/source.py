@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from producer.images import foreign
-from producer.images.columns.open import open_parquet
+from producer.images.columns.arrow import is_saved
+from producer.images.columns.open import open_arrow, open_parquet
 from producer.images.columns.pieces import ColumnPieces
 from producer.images.columns.shards import find_shards
 from producer.images.digits import read_digits
@@ -56,6 +57,7 @@ class SourceKind(StrEnum):
     CSV = ".csv"
     ZIP = ".zip"
     PARQUET = ".parquet"
+    ARROW = ".arrow"
     PICTURE = "picture"
     FOLDER = "folder"
 
@@ -115,7 +117,7 @@ def _read_path(
     allowance: Allowance,
 ) -> ImageSet:
     kind, changes = _kind(path), Changes()
-    if part is not None and kind not in (SourceKind.NPZ, SourceKind.PARQUET):
+    if part is not None and kind not in (SourceKind.NPZ, SourceKind.PARQUET, SourceKind.ARROW):
         raise ImageError(
             f"{printable(path)} is a {kind} and has one set of images: leave {printable(part)!r} out"
         )
@@ -209,7 +211,7 @@ def _locate(source: str | Path) -> tuple[Path, str | None]:
         raise ImageError(f"no images were named: give a file, a folder, or {DIGITS}")
     path = Path(text)
     head, colon, part = text.rpartition(":")
-    has_parts = head.lower().endswith((".npz", ".parquet")) or _is_folder(Path(head))
+    has_parts = head.lower().endswith((".npz", ".parquet", ".arrow")) or _is_folder(Path(head))
     if colon and has_parts and not _exists(path):
         return Path(head), part
     return path, None
@@ -234,10 +236,19 @@ def _is_folder(path: Path) -> bool:
 def _kind(path: Path) -> SourceKind:
     with translate_errors(path):
         if stat.S_ISDIR(path.stat().st_mode):
+            if is_saved(path):
+                return SourceKind.ARROW
             return SourceKind.PARQUET if find_shards(path) else SourceKind.FOLDER
     name = path.name.lower()
     foreign.refuse(path)
-    for kind in (SourceKind.NPY, SourceKind.NPZ, SourceKind.CSV, SourceKind.ZIP, SourceKind.PARQUET):
+    for kind in (
+        SourceKind.NPY,
+        SourceKind.NPZ,
+        SourceKind.CSV,
+        SourceKind.ZIP,
+        SourceKind.PARQUET,
+        SourceKind.ARROW,
+    ):
         if name.removesuffix(".gz").endswith(kind):
             return kind
     if is_picture(name):
@@ -283,8 +294,9 @@ def _read(
             read = read_folder if kind is SourceKind.FOLDER else read_archive
             folder = read(path, preprocessing, changes, allowance)
             return _Raw(folder.images, folder.labels, None, folder.classes, folder.sources, is_prepared=True)
-        case SourceKind.PARQUET:
-            pieces = ColumnPieces(open_parquet(path, part, changes), preprocessing, changes, allowance)
+        case SourceKind.PARQUET | SourceKind.ARROW:
+            open_columns = open_parquet if kind is SourceKind.PARQUET else open_arrow
+            pieces = ColumnPieces(open_columns(path, part, changes), preprocessing, changes, allowance)
             if len(pieces.shape) == 1:
                 raise ImageError(f"{pieces.name} holds vectors of {pieces.shape[0]:,} values: give pictures")
             rows = gather(pieces, allowance)

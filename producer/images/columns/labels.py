@@ -14,6 +14,8 @@ from producer.images.stream import printable
 from schema.errors import ImageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from producer.images.columns.library import Table
@@ -60,7 +62,7 @@ class ColumnLabels:
 
 
 def check_labels(
-    table: Table, column: str | None, classes: tuple[str, ...] | None
+    table: Table, column: str | None, classes: tuple[str, ...] | None, announce: Callable[[int], None]
 ) -> tuple[ColumnLabels, str | None]:
     """Return how to read the labels in ``column`` of ``table``, all of which are checked, and a remark.
 
@@ -68,6 +70,7 @@ def check_labels(
         table: is read once, of this column only.
         column: of whole numbers, or of text, whose classes are its sorted values; None: no labels.
         classes: names of the classes, if they are known.
+        announce: as `Table.batches` has it.
 
     Raises:
         ImageError: a label is missing or out of range; the type is another; too many different texts.
@@ -76,14 +79,14 @@ def check_labels(
         return ColumnLabels(None), None
     kind = _value_type(table.schema.field(column).type, table.name, column)
     if kind == "text":
-        texts = _different_texts(table, column)
+        texts = _different_texts(table, column, announce)
         names = sort_classes(list(texts))
         shown = tuple(printable(each) for each in names)
         return ColumnLabels(column, shown, {text: k for k, text in enumerate(names)}), None
-    if _all_unknown(table, column):
+    if _all_unknown(table, column, announce):
         return ColumnLabels(None), f"labels of column {printable(column)!r} are -1, unknown, and not read"
     labels = ColumnLabels(column, classes)
-    for _, first, batch in table.batches([column], 0):
+    for _, first, batch in table.batches([column], 0, announce):
         labels.read(batch.column(0), first, table.name)
     return labels, None
 
@@ -125,9 +128,9 @@ def _texts(values: Any, first: int, name: str) -> list[str]:
     return texts
 
 
-def _different_texts(table: Table, column: str) -> set[str]:
+def _different_texts(table: Table, column: str, announce: Callable[[int], None]) -> set[str]:
     texts: set[str] = set()
-    for _, first, batch in table.batches([column], 0):
+    for _, first, batch in table.batches([column], 0, announce):
         texts.update(_texts(batch.column(0), first, table.name))
         longest = max(texts, key=len, default="")
         if len(texts) > MAX_LABEL + 1 or len(longest) > MAX_CLASS_NAME:
@@ -138,8 +141,8 @@ def _different_texts(table: Table, column: str) -> set[str]:
     return texts
 
 
-def _all_unknown(table: Table, column: str) -> bool:
-    for _, first, batch in table.batches([column], 0):
+def _all_unknown(table: Table, column: str, announce: Callable[[int], None]) -> bool:
+    for _, first, batch in table.batches([column], 0, announce):
         if len(batch) and (_numbers(batch.column(0), first, table.name) != _UNKNOWN).any():
             return False
     return sum(table.counts) > 0

@@ -10,7 +10,7 @@ from producer.images.stream import printable
 from schema.errors import ImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MOST_SAID = 200
 """Characters of a message of pyarrow; it may quote the file."""
@@ -35,10 +35,12 @@ class Table(Protocol):
     def paths(self) -> tuple[str, ...]:
         """Return the path of each file."""
 
-    def batches(self, columns: list[str], first: int) -> Iterator[tuple[int, int, Any]]:
-        """Yield small record batches of ``columns`` from row ``first`` on, each with its file and first row.
+    def batches(
+        self, columns: list[str], first: int, announce: Callable[[int], None]
+    ) -> Iterator[tuple[int, int, Any]]:
+        """Yield record batches of ``columns`` from row ``first`` on, each with its file and first row.
 
-        No value of a batch is larger than a page of the file, and all of them have some ten megabytes.
+        ``announce`` is called with the bytes of memory that a batch may need, before it is read.
 
         Raises:
             ImageError: a file is damaged, hostile or has changed.
@@ -48,6 +50,7 @@ class Table(Protocol):
 def load_pyarrow(name: str) -> None:
     """Import pyarrow and its Parquet module; raise ImageError about ``name`` if it is missing."""
     try:
+        import_module("pyarrow")
         import_module("pyarrow.parquet")
     except ImportError as error:
         raise ImageError(

@@ -15,7 +15,7 @@ from schema.errors import ImageError
 from schema.quantities import count_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 BATCH_BYTES = 32 * 2**20
@@ -52,7 +52,9 @@ class ParquetTable:
         self._footers = tuple(footers)
         self.counts = tuple(footer.rows for footer in footers)
 
-    def batches(self, columns: list[str], first: int) -> Iterator[tuple[int, int, Any]]:
+    def batches(
+        self, columns: list[str], first: int, announce: Callable[[int], None]
+    ) -> Iterator[tuple[int, int, Any]]:
         """Yield small record batches of ``columns`` from row ``first`` on, as `Table.batches` does."""
         starts = list(accumulate(self.counts, initial=0))
         for shard, (path, footer) in enumerate(zip(self._files, self._footers, strict=True)):
@@ -62,7 +64,7 @@ class ParquetTable:
             with _opened(path) as (file, found, parquet):
                 if found.raw != footer.raw:
                     raise ImageError(f"{name} changed while it was read: try again")
-                reader = _Reader(file, parquet, footer, columns, name)
+                reader = _Reader(file, parquet, footer, columns, name, announce)
                 for row, batch in reader.read(max(first - starts[shard], 0)):
                     yield shard, starts[shard] + row, batch
 
@@ -70,9 +72,17 @@ class ParquetTable:
 class _Reader:
     """Reads columns of one open file."""
 
-    def __init__(self, file: BinaryIO, parquet: Any, footer: Footer, columns: list[str], name: str) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        parquet: Any,
+        footer: Footer,
+        columns: list[str],
+        name: str,
+        announce: Callable[[int], None],
+    ) -> None:
         self._file, self._parquet, self._footer = file, parquet, footer
-        self._columns, self._name = columns, name
+        self._columns, self._name, self._announce = columns, name, announce
 
     def read(self, first: int) -> Iterator[tuple[int, Any]]:
         """Yield record batches from row ``first`` of the file on, each with its first row."""
@@ -115,7 +125,9 @@ class _Reader:
                 f"{format_bytes(MAX_GROUP_BYTES)}: write it with row_group_size=10_000"
             )
         in_row = most // max(group.rows, 1) * _VALUE_BYTES
-        return min(max(BATCH_BYTES // max(largest, in_row), 1), MOST_ROWS)
+        rows = min(max(BATCH_BYTES // max(largest, in_row), 1), MOST_ROWS)
+        self._announce(len(self._columns) * largest + max(rows * largest, most * _VALUE_BYTES))
+        return rows
 
 
 @contextmanager

@@ -58,7 +58,7 @@ class ColumnPieces:
         allowance.images(1 if preprocessing.skip_unreadable else self.count)
         allowance.labels(self.count)
         with translate_pyarrow(self.name):
-            self._labels, remark = check_labels(table, layout.labels, layout.classes)
+            self._labels, remark = check_labels(table, layout.labels, layout.classes, allowance.whole)
         self.labelled, self.classes = self._labels.column is not None, self._labels.classes
         changes.remarks.extend([*layout.remarks, *([] if remark is None else [remark])])
         self._columns = [layout.images, *([] if self._labels.column is None else [self._labels.column])]
@@ -87,7 +87,7 @@ class ColumnPieces:
             yield from self._decoded(first, decoder)
 
     def _decoded(self, first: int, decoder: Decoder) -> Iterator[Piece]:
-        for shard, start, batch in self._table.batches(self._columns, first):
+        for shard, start, batch in self._table.batches(self._columns, first, self._allowance.whole):
             labels = None
             if self._labels.column is not None:
                 labels = self._labels.read(batch.column(self._labels.column), start, self.name)

@@ -60,7 +60,7 @@ def choose_split(path: Path, splits: dict[str, list[Path]], part: str | None) ->
 
 def shard_remark(path: Path) -> str | None:
     """Return a remark if ``path`` is one of several shards by its name."""
-    named = _NUMBERED.fullmatch(path.name.removesuffix(SUFFIX))
+    named = _NUMBERED.fullmatch(path.stem)
     if named is None or int(named["total"]) < 2:
         return None
     return f"shard {int(named['number']) + 1} of {int(named['total'])} only: give the folder for all of them"
