@@ -45,3 +45,9 @@ def duration_text(seconds: float) -> str:
 def time_text(when: datetime) -> str:
     """Return ``when`` in UTC, to the second."""
     return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def percent(share: float, *, down: bool = False) -> str:
+    """Return ``share`` as a percentage with at most two digits behind the point; ``down``: rounded down."""
+    hundredths = share * 10_000 // 1 / 100 if down else round(share * 100, 2)
+    return f"{hundredths:.2f}".rstrip("0").rstrip(".") + "%"

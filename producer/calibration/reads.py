@@ -50,6 +50,19 @@ class ChosenReads:
 
 
 @dataclass(frozen=True)
+class SetReads:
+    """That images with sets of several classes are read again.
+
+    Attributes:
+        most: reads of an image in all rounds, as many as the calibration knows.
+        has_budget: the run has a budget, which then is the only limit of its later rounds.
+    """
+
+    most: int
+    has_budget: bool
+
+
+@dataclass(frozen=True)
 class _ListedPlan:
     """A plan as a calibration lists it, with its ``shares`` of images in later rounds."""
 
@@ -91,12 +104,19 @@ class _PricedRun:
 
 
 def choose_reads(
-    plans: Mapping[str, Any], images: int, tiles: int | None, source: str, *, charged: bool = True
+    plans: Mapping[str, Any],
+    images: int,
+    tiles: int | None,
+    source: str,
+    sets: SetReads | None = None,
+    *,
+    charged: bool = True,
 ) -> ChosenReads:
     """Return the cheapest plan for a run of ``images`` that is about as accurate as the most accurate one.
 
     The share of a later round is what the plan needs, times what is left up to 3 % above the cost of the best
-    fixed number of reads, so that no run costs more than that.
+    fixed number of reads, so that no run costs more than that. For ``sets`` a plan without a later round gets
+    one; with a budget, later rounds may read all images.
 
     Args:
         plans: as `worker.compute.plans.choice.compare_plans` returns them.
@@ -104,22 +124,35 @@ def choose_reads(
         source: the calibration, in words.
         charged: whether prices are QPU time in microseconds; otherwise they are sweeps.
     """
-    whole = min(tiles or plans["tiles"], plans["tiles"])
-    job = _PricedRun(max(images, 1), whole, plans["fixed_us"], plans["read_us"])
-    listed = [_ListedPlan.of(each) for each in plans["listed"]]
+    listed, job, limit = _priced(plans, images, tiles)
     fixed = listed[plans["fixed"]]
-    limit = _TOLERANCE * job.cost(fixed)
     among = [plan for plan in listed if plan.eligible and job.cost(plan) <= limit] or [fixed]
     chosen = min(among, key=lambda plan: (job.cost(plan), -plan.right))
     counts = _most_problems(chosen, job, limit)
-    rounds = tuple(
-        Round(reads, gap, _share(count, job))
-        for (reads, gap), count in zip(chosen.rounds, counts, strict=True)
-    )
+    rounds = _bounded(chosen, job, counts)
     text = _text(chosen, rounds, fixed, job, counts, plans["images"], charged=charged)
-    if not rounds and listed[plans["chosen"]].rounds:
+    if sets is not None:
+        for_sets = _rounds_for_sets(chosen, rounds, job, limit, sets)
+        rounds, text = for_sets, text + _sets_text(rounds, for_sets, sets)
+    elif not rounds and listed[plans["chosen"]].rounds:
         text += "; a second round does not pay in a run of this size, as problems are charged whole"
     return ChosenReads(chosen.reads, rounds, f"{text}; by {source}")
+
+
+def bounded_rounds(
+    plans: Mapping[str, Any], index: int, images: int, tiles: int | None
+) -> tuple[Round, ...] | None:
+    """Return the later rounds of a plan in a run of ``images``, with shares as by `choose_reads`.
+
+    None: the plan costs over 3 % more than the best fixed number of reads.
+
+    Args:
+        plans, tiles: as for `choose_reads`.
+        index: of the plan, among those listed.
+    """
+    listed, job, limit = _priced(plans, images, tiles)
+    plan = listed[index]
+    return None if job.cost(plan) > limit else _bounded(plan, job, _most_problems(plan, job, limit))
 
 
 def usual_reads(visible: Visible, command: str) -> ChosenReads:
@@ -166,6 +199,22 @@ def expected_shares(plans: Mapping[str, Any] | None, parameters: Parameters) -> 
     return None
 
 
+def _priced(
+    plans: Mapping[str, Any], images: int, tiles: int | None
+) -> tuple[list[_ListedPlan], _PricedRun, float]:
+    """Return the plans that are listed, a run of ``images``, and what it may cost at most."""
+    whole = min(tiles or plans["tiles"], plans["tiles"])
+    job = _PricedRun(max(images, 1), whole, plans["fixed_us"], plans["read_us"])
+    listed = [_ListedPlan.of(each) for each in plans["listed"]]
+    return listed, job, _TOLERANCE * job.cost(listed[plans["fixed"]])
+
+
+def _bounded(plan: _ListedPlan, job: _PricedRun, counts: Sequence[int]) -> tuple[Round, ...]:
+    """Return the later rounds of ``plan``, of at most ``counts`` problems each."""
+    rounds = zip(plan.rounds, counts, strict=True)
+    return tuple(Round(reads, gap, _share(count, job)) for (reads, gap), count in rounds)
+
+
 def _most_problems(plan: _ListedPlan, job: _PricedRun, limit: float) -> list[int]:
     """Return how many problems each later round of ``plan`` may have, so that ``job`` stays in ``limit``."""
     expected = [job.problems(share) for share in plan.shares]
@@ -176,6 +225,34 @@ def _most_problems(plan: _ListedPlan, job: _PricedRun, limit: float) -> list[int
             return counts
         times -= 0.05
     return expected
+
+
+def _rounds_for_sets(
+    plan: _ListedPlan, rounds: tuple[Round, ...], job: _PricedRun, limit: float, sets: SetReads
+) -> tuple[Round, ...]:
+    """Return ``rounds`` of ``plan`` as they also read images with sets of several classes; empty: none do."""
+    if rounds:
+        return tuple(each._replace(share=1.0) for each in rounds) if sets.has_budget else rounds
+    more = sets.most - plan.reads
+    if more < 1:
+        return ()
+    if sets.has_budget:
+        return (Round(more, 0.0, 1.0),)
+    problem = job.fixed + more * job.read
+    count = min(math.floor((limit - job.cost(plan)) / problem + _ROUNDING), job.problems(1.0))
+    return (Round(more, 0.0, _share(count, job)),) if count > 0 else ()
+
+
+def _sets_text(rounds: Sequence[Round], for_sets: Sequence[Round], sets: SetReads) -> str:
+    """Return how the rounds ``for_sets``, which were ``rounds``, read images with sets of several classes."""
+    which = "images with sets of several classes"
+    if rounds:
+        until = ", until the budget ends" if sets.has_budget else ""
+        return f"; {which} are read in these rounds, too{until}"
+    if not for_sets:
+        return f"; a budget (--budget) pays for more reads of {which}"
+    until = "until the budget ends" if sets.has_budget else f"at most {for_sets[0].share:.2%} of all"
+    return f"; then {number_text(for_sets[0].reads)} more of {which}, {until}"
 
 
 def _share(problems: int, job: _PricedRun) -> float:

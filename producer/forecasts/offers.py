@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from producer.calibration.reads import bounded_rounds
 from schema.parameters import Parameters, Solver, fields_of, scope
 from schema.states import CalibrationState
 from schema.tables import Calibration, Chip
 
 # What the settings of one calibration differ in, and what their common reads become.
 _SETTINGS = ("visible", "lam", "sweeps", "chain_strength", "scale")
-_ROOM = 1.25  # times the share of uncertain validation images: the most that a run reads again
 _CHOSEN = ("reads", "rule", "fraction", "beta", "unembedding")
 
 
 @dataclass(frozen=True)
 class PlannedRound:
-    """One round of reads: ``reads`` of each image, and the share of a run's images that take part."""
+    """One round of reads.
+
+    Attributes:
+        reads: of each image.
+        share: of a run's images that are expected to take part.
+        most: the largest share that may take part.
+    """
 
     reads: int
     share: float = 1.0
+    most: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,15 +70,24 @@ class Offer:
         return reads * (self.parameters.sweeps or 1)
 
     def qpu_us(self, images: int) -> float:
-        """Return the QPU time of a run of ``images``, in microseconds: whole problems in each round."""
+        """Return the expected QPU time of a run of ``images``, in whole problems, microseconds."""
+        return self._qpu_us(images, [each.share for each in self.rounds])
+
+    def most_us(self, images: int) -> float:
+        """Return the QPU time of a run of ``images`` if as many as may be are read again, microseconds."""
+        return self._qpu_us(images, [each.most for each in self.rounds])
+
+    def _qpu_us(self, images: int, shares: Sequence[float]) -> float:
         return sum(
-            -(-images * each.share // self.tiles) * (self.fixed_us + each.reads * self.read_us)
-            for each in self.rounds
+            -(-images * share // self.tiles) * (self.fixed_us + each.reads * self.read_us)
+            for each, share in zip(self.rounds, shares, strict=True)
         )
 
 
-def read_offers(session: Session, network: int, solver: Solver, asked: Mapping[str, Any]) -> list[Offer]:
-    """Read from ``session`` what is known about ``network`` on the chips that ``solver`` has now.
+def read_offers(
+    session: Session, network: int, solver: Solver, asked: Mapping[str, Any], images: int
+) -> list[Offer]:
+    """Read from ``session`` what is known about a run of ``images`` on the chips that ``solver`` has now.
 
     The newest calibration for a chip and a treatment of visible units counts. An offer has the values that
     were ``asked`` for, by name.
@@ -89,7 +105,7 @@ def read_offers(session: Session, network: int, solver: Solver, asked: Mapping[s
     offers: list[Offer] = []
     known: set[tuple[str, str]] = set()
     for row in session.execute(query.order_by(Calibration.id.desc())).scalars():
-        found = [one for one in offers_of(row, names.get(row.graph_id)) if _is_asked(one, asked)]
+        found = [one for one in offers_of(row, names.get(row.graph_id), images) if _is_asked(one, asked)]
         treated = {(row.graph_id, str(one.parameters.visible)) for one in found}
         offers += [one for one in found if (row.graph_id, str(one.parameters.visible)) not in known]
         known |= treated
@@ -107,10 +123,12 @@ def _is_asked(offer: Offer, asked: Mapping[str, Any]) -> bool:
     return all(getattr(offer.parameters, name) == getattr(wanted, name) for name in compared(asked))
 
 
-def offers_of(row: Calibration, qpu: str | None) -> Iterator[Offer]:
+def offers_of(row: Calibration, qpu: str | None, images: int) -> Iterator[Offer]:
     """Yield the offers of the calibration ``row``: its settings, each with each choice about its reads.
 
-    ``qpu`` is the name of its chip; None: its solver has no qubits.
+    Args:
+        qpu: name of its chip; None: its solver has no qubits.
+        images: of the run. Rounds of reads have the same bounds as with `calibration.reads.choose_reads`.
     """
     measured = row.measured or {}
     if row.parameters is None or "choices" not in measured or "right" not in measured:
@@ -128,24 +146,26 @@ def offers_of(row: Calibration, qpu: str | None) -> Iterator[Offer]:
             parameters = Parameters.from_dict({**setting, **chosen})
             rounds = (PlannedRound(parameters.reads),)
             yield Offer(row.id, qpu, parameters, right, row.images, rounds, *costs)
-    yield from _plans(row, measured.get("plans"), qpu)
+    yield from _plans(row, measured.get("plans"), qpu, images)
 
 
-def _plans(row: Calibration, plans: Mapping[str, Any] | None, qpu: str | None) -> Iterator[Offer]:
+def _plans(
+    row: Calibration, plans: Mapping[str, Any] | None, qpu: str | None, images: int
+) -> Iterator[Offer]:
     """Yield the offers of a calibration with several rounds of reads, with its chosen setting."""
     if plans is None:
         return
     base = {**(row.parameters or {}), **({} if qpu is None else {"qpu": qpu})}
     costs = (plans["tiles"], plans["fixed_us"], plans["read_us"])
-    for plan in plans["listed"]:
-        if not plan["rounds"]:
-            continue  # among the choices
-        later = list(zip(plan["rounds"], plan["shares"], strict=True))
-        most = [[reads, gap, min(_ROOM * share, 1.0)] for (reads, gap), share in later]
-        parameters = Parameters.from_dict({**base, "reads": plan["reads"], "rounds": most})
+    for index, plan in enumerate(plans["listed"]):
+        bounded = bounded_rounds(plans, index, images, base.get("tiles"))
+        if not bounded:
+            continue  # a fixed number is among the choices
+        parameters = replace(Parameters.from_dict({**base, "reads": plan["reads"]}), rounds=bounded)
+        later = zip(bounded, plan["shares"], strict=True)
         rounds = (
             PlannedRound(plan["reads"]),
-            *(PlannedRound(reads, share) for (reads, _), share in later),
+            *(PlannedRound(each.reads, share, each.share) for each, share in later),
         )
         yield Offer(row.id, qpu, parameters, plan["right"], plans["images"], rounds, *costs)
 

@@ -50,7 +50,7 @@ def make_promise(
     """
     if request.target is None:
         raise ParameterError("the request has no target")
-    known = offers.read_offers(session, network.id, request.solver, request.given)
+    known = offers.read_offers(session, network.id, request.solver, request.given, images)
     if not known:
         asked = sorted(offers.compared(request.given))
         like = f" with the given {', '.join(asked)}" if asked else ""
@@ -98,6 +98,7 @@ def _row(one: Estimate) -> dict[str, Any]:
         "least_accuracy": round(one.least, 6),
         "validation_images": offer.validated,
         "qpu_us": round(one.qpu_us, 1),
+        "most_qpu_us": round(one.most_us, 1),
         "price": None if one.price is None else round(one.price, 6),
         "finishes_at": None if one.finishes_at is None else one.finishes_at.isoformat(),
         "calibration": offer.calibration,

@@ -13,7 +13,7 @@ from producer.forecasts.accuracy import confidence_among, least_accuracy
 from producer.forecasts.offers import Offer
 from schema.calendar.run_hours import RunHours, format_time
 from schema.errors import ParameterError
-from schema.quantities import count_text
+from schema.quantities import count_text, percent
 
 _BUSY = 0.95  # share of the time in which a QPU works on a run: docs/qpu.md
 _MINUTE_US = 60_000_000
@@ -49,13 +49,15 @@ class Estimate:
         least: accuracy that it reaches with the probability `producer.forecasts.accuracy.CONFIDENCE`, also
             after it was chosen among others because of its estimate.
         qpu_us: QPU time in microseconds.
+        most_us: if as many images as may be are read again.
         price: of that; None without prices.
-        finishes_at: None: its windows never open for long enough.
+        finishes_at: at the latest; None: its windows never open for long enough.
     """
 
     offer: Offer
     least: float
     qpu_us: float
+    most_us: float
     price: float | None
     finishes_at: datetime | None
 
@@ -114,14 +116,14 @@ def finishing_time(hours: RunHours, now: datetime, seconds: float) -> datetime |
 
 
 def _estimate(offer: Offer, job: Job, confidence: float) -> Estimate:
-    qpu_us = offer.qpu_us(job.images)
+    qpu_us, most_us = offer.qpu_us(job.images), offer.most_us(job.images)
     prices, price = job.prices or {}, None
     per_minute = prices.get(offer.qpu or "", prices.get(""))
     if per_minute is not None:
         price = qpu_us / _MINUTE_US * per_minute
-    ends = finishing_time(job.hours, job.now, job.waits_s + qpu_us / 1e6 / _BUSY)
+    ends = finishing_time(job.hours, job.now, job.waits_s + most_us / 1e6 / _BUSY)
     least = least_accuracy(offer.right, offer.validated, job.images, confidence)
-    return Estimate(offer, least, qpu_us, price, ends)
+    return Estimate(offer, least, qpu_us, most_us, price, ends)
 
 
 def _end(one: Estimate) -> float:
@@ -134,7 +136,7 @@ def _is_in_time(one: Estimate, job: Job) -> bool:
 
 
 def _is_affordable(one: Estimate, job: Job) -> bool:
-    return job.budget_us is None or one.qpu_us <= job.budget_us
+    return job.budget_us is None or one.most_us <= job.budget_us
 
 
 def _nearest(front: Sequence[Estimate], possible: Sequence[Estimate], job: Job, target: float) -> str:
@@ -165,14 +167,8 @@ def _nearest(front: Sequence[Estimate], possible: Sequence[Estimate], job: Job, 
 
 def _needs(one: Estimate, job: Job) -> str:
     """Return in words what a run by ``one`` needs."""
-    parts = [] if one.offer.qpu is None else [f"{one.qpu_us / 1e6:.3g} s of QPU time on {one.offer.qpu}"]
+    parts = [] if one.offer.qpu is None else [f"{one.most_us / 1e6:.3g} s of QPU time on {one.offer.qpu}"]
     if job.hours.deadline_at is not None:
         ends = "never" if one.finishes_at is None else f"at {format_time(one.finishes_at)}"
         parts.append(f"finished {ends}")
     return ", ".join(parts) or f"{count_text(one.offer.parameters.reads, 'read')} an image"
-
-
-def percent(share: float, *, down: bool = False) -> str:
-    """Return ``share`` as a percentage with at most two digits behind the point; ``down``: rounded down."""
-    hundredths = share * 10_000 // 1 / 100 if down else round(share * 100, 2)
-    return f"{hundredths:.2f}".rstrip("0").rstrip(".") + "%"

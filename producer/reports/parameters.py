@@ -10,10 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from producer.forecasts.target import percent
 from producer.reports.terminal import new_table, plot_lines
 from schema.parameters import Rule
-from schema.quantities import count_text, number_text
+from schema.quantities import count_text, number_text, percent
 
 CONTROLS = {
     "network": "the network itself",
@@ -101,6 +100,8 @@ def _costs(front: Sequence[Mapping[str, Any]]) -> tuple[str, list[float]]:
 def promise_text(promise: Mapping[str, Any]) -> str:
     """Return what was promised, in a sentence."""
     qpu = "" if promise["qpu"] is None else f", {number_text(promise['qpu_us'] / 1e6)} s of QPU time"
+    if qpu and promise.get("most_qpu_us", promise["qpu_us"]) > promise["qpu_us"]:
+        qpu += f" (at most {number_text(promise['most_qpu_us'] / 1e6)} s)"
     price = "" if promise["price"] is None else f" for {number_text(promise['price'])}"
     return (
         f"target {percent(promise['target'])}: at least {percent(promise['least_accuracy'], down=True)} with "

@@ -74,7 +74,7 @@ class Outcome:
 
     Attributes:
         accuracy: its accuracy reached the target; None without labels.
-        budget: its QPU time was within its budget, or without one about as promised.
+        budget: its QPU time was within its budget, or without one about within what was promised.
         time: it finished by its deadline; None without a deadline.
     """
 
@@ -97,7 +97,7 @@ def outcome(
     """
     if run.state not in FINISHED_RUNS or run.finished_at is None:
         return None
-    within_us = promise["qpu_us"] * _ABOUT if run.budget_us is None else run.budget_us
+    within_us: float = run.budget_us or _ABOUT * promise.get("most_qpu_us", promise["qpu_us"])
     return Outcome(
         accuracy=counts.correct / run.images >= promise["target"] if run.labelled else None,
         budget=qpu_us <= within_us,

@@ -59,7 +59,8 @@ class Measured:
         self.sampler = ChipSampler(network, parameters, solver, tiling_for(network, parameters, solver))
         images, labels = held_out("mnist_train.npz", VALIDATED)
         reads = self.sampler.sample(images, READS, seed=1_000)
-        self.offers = list(offers_of(self._calibrate(number, images, labels, reads), qpu))
+        calibration = self._calibrate(number, images, labels, reads)
+        self.offers = {count: list(offers_of(calibration, qpu, count)) for count in RUNS}
         test, self._labels = images_of("mnist_test.npz")
         self._test, self._labels = test[:TESTED], self._labels[:TESTED]
         self._first = self.sampler.sample(self._test, READS, number=1_000)
@@ -143,10 +144,10 @@ def test_twenty_targets_on_five_qpus(record: Record) -> None:
         for visible in Visible:
             number = len(measured) + 1
             measured[number] = Measured(number, qpu, visible)
-    offers = [offer for each in measured.values() for offer in each.offers]
     kept, dearer, refused = [], [], 0
     for target in TARGETS:
         for images in RUNS:
+            offers = [offer for each in measured.values() for offer in each.offers[images]]
             for prices in PRICES:
                 job = Job(images, datetime(2026, 11, 30, tzinfo=UTC), RunHours(), prices=prices)
                 estimates = estimate(offers, job)

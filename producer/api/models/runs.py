@@ -50,8 +50,9 @@ class Promised(BaseModel):
     least_accuracy: float = Field(description="That the run reaches with the probability of the promise.")
     validation_images: int
     qpu_us: float
+    most_qpu_us: float | None = Field(None, description="If as many images as may be are read again.")
     price: float | None
-    finishes_at: datetime | None
+    finishes_at: datetime | None = Field(description="At the latest.")
     calibration: int
     qpu: str | None
     visible: str

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producer.calibration.reads import choose_reads, expected_shares, usual_reads
+from producer.forecasts.offers import offers_of
 from schema.parameters import Parameters, Visible
+from schema.tables import Calibration
 
 
 def plans(**changes: Any) -> dict[str, Any]:
@@ -105,5 +107,16 @@ def test_no_run_costs_over_3_percent_more_than_the_best_fixed_number(
     chosen = choose_reads(made, images, None, "calibration 7")
     # All images are uncertain: each round reads as many as its share lets it, at least one.
     rounds = [(each.reads, max(math.floor(each.share * images + 1e-9), 1)) for each in chosen.rounds]
-    most = cost(made, images, tiles, chosen.reads, rounds)
-    assert most <= 1.03 * cost(made, images, tiles, fixed, []) * (1 + 1e-9)
+    limit = 1.03 * cost(made, images, tiles, fixed, []) * (1 + 1e-9)
+    assert cost(made, images, tiles, chosen.reads, rounds) <= limit
+    # Targets have the same limit: what they promise within a budget is the most that such a run costs.
+    row = Calibration(id=1, parameters={"visible": "folded"}, images=1_000, measured={
+        "choices": [], "candidates": [], "right": [], "plans": made,
+    })  # fmt: skip
+    for offer in offers_of(row, "one", images):
+        assert offer.most_us(images) <= limit
+        later = [
+            (each.reads, max(math.floor(each.share * images + 1e-9), 1)) for each in offer.parameters.rounds
+        ]
+        paid = cost(made, images, tiles, offer.parameters.reads, later)
+        assert paid <= max(offer.most_us(images), offer.qpu_us(images)) * (1 + 1e-9)

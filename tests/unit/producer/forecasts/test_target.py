@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producer.forecasts.offers import Offer, PlannedRound
-from producer.forecasts.target import Job, choose, estimate, finishing_time, pareto_front, percent
+from producer.forecasts.target import Job, choose, estimate, finishing_time, pareto_front
 from schema.calendar.run_hours import RunHours
 from schema.calendar.windows import Windows
 from schema.errors import ParameterError
 from schema.parameters import Parameters
+from schema.quantities import percent
 
 NOW = datetime(2026, 11, 30, 21, 0, tzinfo=UTC)
 JOB = Job(1_000, NOW, RunHours())
@@ -57,6 +58,20 @@ def test_one_setting_alone_is_promised_more_than_one_of_several() -> None:
         estimate(some, JOB)[0].least for some in ([good], [good, poor], [good, *[poor] * 300])
     )
     assert alone > both == many
+
+
+def test_budgets_and_deadlines_are_kept_where_more_images_are_read_again_than_expected() -> None:
+    one = offer(1_990, 10, later=(PlannedRound(50, 0.05, 0.2),))
+    assert one.qpu_us(1_000) == 10 * 11_000 + 1 * 15_000
+    assert one.most_us(1_000) == 10 * 11_000 + 2 * 15_000
+    fixed = offer(1_980, 20, tiles=50)
+    front = pareto_front(estimate([one, fixed], JOB))
+    assert choose(front, replace(JOB, budget_us=140_000), 0.9).offer is one
+    with pytest.raises(ParameterError, match=r"a budget of 0\.13 s.*this target takes 0\.14 s of QPU time"):
+        choose(front, replace(JOB, budget_us=130_000), 0.9)
+    late = replace(JOB, hours=RunHours(deadline_at=NOW + timedelta(seconds=0.14)))
+    with pytest.raises(ParameterError, match="the deadline"):
+        choose(pareto_front(estimate([one, fixed], late)), late, 0.9)
 
 
 def test_prices_decide_between_qpus() -> None:
