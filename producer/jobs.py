@@ -13,7 +13,7 @@ from producer.calibration import enqueue, reads
 from producer.calibration.choice import CalibrationChoice
 from producer.calibration.enqueue import calibration_for_rescoring, enqueue_calibration
 from producer.calibration.grid import ParameterGrid
-from producer.calibration.guarantee import refuse_without_guarantee
+from producer.calibration.guarantee import reads_for_sets, refuse_without_guarantee
 from producer.context import AppContext
 from producer.enqueued import Enqueued
 from producer.forecasts import workload
@@ -190,7 +190,10 @@ def complete_parameters(
     usual = not exists or earlier is not None
     if not request.chooses_reads and not (usual and _chooses_by_default(request, calibration)):
         return CompletedParameters(parameters, calibration)
-    chosen = earlier or _choose_reads(name, solver, parameters, calibration, images)
+    has_budget = request.budget_us is not None
+    with database.reading() as session:
+        sets = reads_for_sets(session, network, parameters, calibration, has_budget=has_budget)
+    chosen = earlier or _choose_reads(name, solver, parameters, calibration, images, sets)
     return CompletedParameters(replace(parameters, **chosen.parameters()), calibration, chosen.reason)
 
 
@@ -207,6 +210,7 @@ def _choose_reads(
     parameters: Parameters,
     calibration: CalibrationChoice | None,
     images: int,
+    sets: reads.SetReads | None,
 ) -> reads.ChosenReads:
     command = f"annealq networks calibrate {name} --solver {solver} --data DATA"
     if calibration is None:
@@ -220,7 +224,9 @@ def _choose_reads(
         number = calibration.parameters["reads"]
         text = f"{count_text(number, 'read')}, by {source}; an earlier version made it and compared no rounds"
         return reads.ChosenReads(number, (), f"{text}: `{command}`")
-    return reads.choose_reads(calibration.plans, images, parameters.tiles, source, charged=solver.is_remote)
+    return reads.choose_reads(
+        calibration.plans, images, parameters.tiles, source, sets, charged=solver.is_remote
+    )
 
 
 def choose_for_target(

@@ -20,6 +20,7 @@ from producer.networks.chip_limits import least_problem_us, refuse_unfit
 from producer.networks.chosen import ChosenNetwork
 from producer.networks.compatibility import match_images
 from producer.networks.training import store_training_set, training_set_row
+from producer.runs.rescore import changed_parameters
 from schema.codecs import arrays, image_digests
 from schema.codecs.corruption import stored_in
 from schema.database import Database, record_event
@@ -165,7 +166,10 @@ def calibration_for_rescoring(
     row = session.execute(select(Run).where(Run.id == run)).scalar()
     if row is None:
         return None  # who enqueues says so
-    parameters, solver = Parameters.from_dict({**row.parameters, **changes}), Solver(row.solver)
+    sampled = (
+        row.parameters if row.rescored_from is None else session.get_one(Run, row.rescored_from).parameters
+    )
+    parameters, solver = changed_parameters(row.parameters, sampled, changes), Solver(row.solver)
     found = _chosen(session.get(Calibration, row.calibrated_by or 0))
     if found is None and parameters.confidence is not None:
         found = newest_calibration(session, row.network_id, solver, parameters.visible, parameters.qpu)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from producer.calibration.choice import CalibrationChoice, own_lams
+from producer.calibration.reads import SetReads
 from schema.codecs import nonconformity
 from schema.codecs.corruption import stored_in
 from schema.errors import ParameterError
+from schema.network.architecture import Architecture
 from schema.parameters import Parameters, Solver, Visible, fields_of, words
 from schema.tables import Network
 
 # Parameters that do not decide what reads are like, or that sets of classes do not depend on.
 _FREE = ("seed", "rule", "fraction", "beta", "qpu", "tiles", "confidence", "by_class", "reads", "rounds")
+_RULE = ("rule", "fraction", "beta")
 _DEFAULTS = {"chain_strength": 1.414, "scale": 1.0}  # of None
 
 
@@ -51,7 +54,7 @@ def refuse_without_guarantee(
         )
     with stored_in(f"calibration {calibration.id}", "calibrate again"):
         known = nonconformity.decode(calibration.nonconformity)
-    other = differences(parameters, calibration.parameters, known.plans, own_lams(session, network))
+    other = differences(parameters, calibration.parameters, known, own_lams(session, network))
     if other:
         raise ParameterError(
             f"confidence {parameters.confidence:g} needs a calibration with the settings of the run, and "
@@ -61,34 +64,60 @@ def refuse_without_guarantee(
     _refuse_few(known, parameters, classes, remedy)
 
 
+def reads_for_sets(
+    session: Session,
+    network: int,
+    parameters: Parameters,
+    calibration: CalibrationChoice | None,
+    *,
+    has_budget: bool,
+) -> SetReads | None:
+    """Return how images with sets of several classes are read again in a run with ``parameters``.
+
+    None: it has no confidence, no reads change its sets, or its ``calibration`` has no scores of their reads.
+
+    Raises:
+        Corrupt: the nonconformity of the calibration is damaged.
+    """
+    if parameters.confidence is None or calibration is None or calibration.nonconformity is None:
+        return None
+    architecture = session.execute(select(Network.architecture).where(Network.id == network)).scalar_one()
+    if Architecture.from_dict(architecture).has_class_units_only(parameters.visible):
+        return None
+    with stored_in(f"calibration {calibration.id}", "calibrate again"):
+        known = nonconformity.decode(calibration.nonconformity).outcomes
+    return SetReads(max(known), has_budget) if known else None
+
+
 def differences(
     parameters: Parameters,
     calibrated: Mapping[str, Any],
-    plans: Collection[str],
+    known: nonconformity.Nonconformity,
     own_lams: Mapping[Visible, float | None],
 ) -> list[str]:
     """Return each setting of reads in ``parameters`` that is not that of a calibration, as text.
 
     Args:
         calibrated: parameters of the calibration, as its row stores them.
-        plans: names of the plans of reads that it has.
+        known: its nonconformity.
         own_lams: the network's one-hot penalty by visible units; a penalty of None is that.
     """
     run = parameters.to_dict()
     defaults = {name: field.default for name, field in fields_of(Parameters).items()} | _DEFAULTS
     defaults["lam"] = own_lams.get(parameters.visible)
     found = []
+    # The class that the rule chooses, and so the energy gap, decides which images are read again.
+    free = set(_FREE) - (set(_RULE) if parameters.rounds else set())
     for name in defaults:
-        if name in _FREE:
+        if name in free:
             continue
         mine, theirs = (
             defaults[name] if each.get(name) is None else each[name] for each in (run, calibrated)
         )
         if _plain(mine) != _plain(theirs):
             found.append(f"{words(name)} {_text(mine)}, calibrated {_text(theirs)}")
-    plan = nonconformity.plan_name(run)
-    if plan not in plans:
-        found.append(f"reads and rounds {plan}, calibrated {', '.join(sorted(plans, key=len))}")
+    if not known.has(run):
+        found.append(f"reads and rounds {nonconformity.plan_name(run)}, calibrated {known.reads_text}")
     return found
 
 

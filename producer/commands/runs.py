@@ -201,7 +201,7 @@ def rescore(
         float | None, typer.Option("--fraction", help="Share of lowest-energy reads that count.")
     ] = None,
     beta: Annotated[float | None, typer.Option("--beta", help="Inverse temperature of `boltzmann`.")] = None,
-    reads: Annotated[int | None, typer.Option("--reads", "-r", help="Only the first N stored reads.")] = None,
+    reads: Annotated[int | None, typer.Option("--reads", "-r", help="An image's first N reads only.")] = None,
     unembedding: Annotated[
         Unembedding | None, typer.Option("--unembedding", help="With qubits: how a chain becomes one value.")
     ] = None,

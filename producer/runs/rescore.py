@@ -6,6 +6,7 @@ Its batches start as `sampled`. They are copies of the source's batches; the sam
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from schema.codecs import arrays
 from schema.database import Database, record_event
 from schema.errors import NetworkError, NotFound, ParameterError
 from schema.parameters import Parameters, Solver
+from schema.parameters.rounds import first_reads
 from schema.states import FINISHED_RUNS, BatchState, NetworkState, RunState
 from schema.tables import Batch, BatchImages, Network, Problem, Run, SampleSet
 from schema.tables.columns import Key, UtcDateTime
@@ -30,7 +32,6 @@ _COPIED = (
     Batch.height,
     Batch.width,
     Batch.round,
-    Batch.reads,
     Batch.members,
 )
 _IMAGES = (BatchImages.images, BatchImages.images_sha256, BatchImages.labels, BatchImages.sources)
@@ -48,8 +49,8 @@ def enqueue_rescored(
 
     Args:
         run: if it scored the samples of a third run itself, those are scored again.
-        changes: any of reads (the first N stored ones), rule, fraction, beta, confidence, by_class and, for
-            samples of qubits, unembedding; other parameters stay.
+        changes: any of reads (the first N of each image, over all of its rounds), rule, fraction, beta,
+            confidence, by_class and, for samples of qubits, unembedding; other parameters stay.
         also: writes more about the new run, given its id, in the same transaction.
         calibrated_by: the calibration whose temperature and nonconformity the new run uses.
 
@@ -62,7 +63,8 @@ def enqueue_rescored(
         now = database.now(session)
         earlier, source, stored, parameters = _check(session, run, changes)
         new = _insert_run(session, earlier, source, stored, parameters, calibrated_by, now=now)
-        names = ["run_id", "state", "sampling_us", "dispatched_at", *_STAMPS, *(c.key for c in _COPIED)]
+        names = ["run_id", "state", "sampling_us", "dispatched_at", *_STAMPS, "reads"]
+        names += [c.key for c in _COPIED]
         session.execute(insert(Batch).from_select(names, _copies(new, source, parameters, now=now)))
         names = ["batch_id", *(c.key for c in _IMAGES)]
         session.execute(insert(BatchImages).from_select(names, _copied_images(new, source)))
@@ -70,6 +72,27 @@ def enqueue_rescored(
         if also is not None:
             also(session, new)
     return Enqueued(new, created=True)
+
+
+def changed_parameters(
+    stored: Mapping[str, Any], sampled: Mapping[str, Any], changes: Mapping[str, Any]
+) -> Parameters:
+    """Return the parameters ``stored`` of a run as it is scored with ``changes``.
+
+    The first N reads of an image may end within a later round, which then has fewer.
+
+    Args:
+        sampled: parameters of the run that sampled the reads.
+
+    Raises:
+        ParameterError: a value is out of range.
+    """
+    parameters = Parameters.from_dict({**stored, **changes})
+    first = Parameters.from_dict(sampled)
+    if "reads" not in changes or first.rounds is None:
+        return parameters
+    reads, rounds = first_reads(first.reads, first.rounds, parameters.reads)
+    return replace(parameters, reads=reads, rounds=rounds)
 
 
 def check_rescored(session: Session, run: int, changes: Mapping[str, Any]) -> None:
@@ -81,9 +104,8 @@ def _check(session: Session, run: int, changes: Mapping[str, Any]) -> tuple[Run,
     """Return ``run``, the run whose samples are scored, what is stored of them, and the new parameters."""
     row = _finished(session, run)
     source = row.Run.rescored_from or run
-    # The first N reads are those of the first round: not all images were read again.
-    rounds = {"rounds": None} if "reads" in changes else {}
-    parameters = Parameters.from_dict({**row.Run.parameters, **rounds, **changes})
+    sampled = session.get_one(Run, source).parameters
+    parameters = changed_parameters(row.Run.parameters, sampled, changes)
     stored = _stored(session, source, parameters)
     if stored.batches == 0:
         raise ParameterError(
@@ -92,9 +114,11 @@ def _check(session: Session, run: int, changes: Mapping[str, Any]) -> tuple[Run,
         )
     if "unembedding" in changes and not Solver(row.Run.solver).is_remote:
         raise ParameterError(f"run {run} was sampled without qubits: there is nothing to unembed")
-    if parameters.reads > stored.reads:
+    wanted = changes.get("reads", parameters.reads)
+    most = stored.reads + sum(each.reads for each in Parameters.from_dict(sampled).rounds or ())
+    if parameters.reads > stored.reads or wanted > most:
         raise ParameterError(
-            f"run {source} has {stored.reads:,} stored reads per image, fewer than {parameters.reads:,}: "
+            f"run {source} has {most:,} stored reads per image, fewer than {wanted:,}: "
             "choose fewer, or classify again with more reads"
         )
     return row.Run, source, stored, parameters
@@ -129,7 +153,7 @@ def _finished(session: Session, run: int) -> Row[Run, str, int, NetworkState]:
 def _is_scored_again(source: int, parameters: Parameters) -> ColumnElement[bool]:
     """Build the condition on the batches of ``source`` that are scored with ``parameters``."""
     scored = and_(Batch.run_id == source, Batch.state == BatchState.SCORED)
-    return scored if parameters.rounds is not None else and_(scored, Batch.round == 1)
+    return and_(scored, Batch.round <= 1 + len(parameters.rounds or ()))
 
 
 def _stored(session: Session, source: int, parameters: Parameters) -> Row[Any]:
@@ -200,8 +224,15 @@ def _copies(run: int, source: int, parameters: Parameters, *, now: datetime) -> 
         literal(0, Integer()),
         case((Batch.ordinal < HINTED, stamp), else_=null()),
         *[stamp] * len(_STAMPS),
+        _reads_of_round(parameters),
         *_COPIED,
     ).where(_is_scored_again(source, parameters), sampled)
+
+
+def _reads_of_round(parameters: Parameters) -> ColumnElement[Any]:
+    """Build the number of reads of a batch in a run with ``parameters``: null in the first round."""
+    rounds = {number: each.reads for number, each in enumerate(parameters.rounds or (), start=2)}
+    return case(rounds, value=Batch.round, else_=null()) if rounds else literal(None, Integer())
 
 
 def _copied_images(run: int, source: int) -> Select[Any]:

@@ -146,6 +146,13 @@ class Architecture(Spec):
         """Return the number of units in each layer of Q, visible layer first, class layer last."""
         return tuple(math.prod(shape) for shape in self.unit_shapes)
 
+    def has_class_units_only(self, visible: str) -> bool:
+        """Return whether Q has no other units than those of classes, if ``visible`` units are so treated.
+
+        Then a class has one energy, whatever is read.
+        """
+        return visible == "folded" and len(self.sizes) == 2
+
     @property
     def visible(self) -> int:
         """Return the number of visible units, which is the number of feature values."""

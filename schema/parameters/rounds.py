@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from schema.errors import ParameterError
@@ -43,6 +43,30 @@ def read_rounds(value: Any) -> tuple[Round, ...] | None:
     if len(value) > MAX_ROUNDS:
         raise ParameterError(f"{len(value)} further rounds are too many: choose at most {MAX_ROUNDS}")
     return tuple(_round(number, each) for number, each in enumerate(value, start=2)) or None
+
+
+def first_reads(
+    reads: int, rounds: Sequence[Round] | None, number: int
+) -> tuple[int, tuple[Round, ...] | None]:
+    """Return the reads of all images and the further rounds that have the first ``number`` reads of an image.
+
+    Args:
+        reads: of all images, in the first round.
+        rounds: the further ones.
+        number: at least 1. It may be more than all rounds have.
+
+    >>> first_reads(20, (Round(50, 1.0, 0.05), Round(100, 1.0, 0.02)), 40)
+    (20, (Round(reads=20, gap=1.0, share=0.05),))
+    >>> first_reads(20, (Round(50, 1.0, 0.05),), 10)
+    (10, None)
+    """
+    left = number - reads
+    kept = []
+    for each in rounds or ():
+        if left > 0:
+            kept.append(each._replace(reads=min(each.reads, left)))
+        left -= each.reads
+    return min(reads, number), tuple(kept) or None
 
 
 def _round(number: int, value: Any) -> Round:

@@ -20,7 +20,7 @@ from worker.compute import candidates, scoring
 from worker.compute.certainty import nonconformity
 from worker.compute.plans.choice import Prices, compare_plans
 from worker.compute.plans.outcomes import find_outcomes, join
-from worker.compute.plans.simulation import Later, ReadPlan, numbers_of_reads
+from worker.compute.plans.simulation import numbers_of_reads
 from worker.network.inference import scores_of_features
 from worker.network.temperature import fit_temperature
 from worker.network.trained import TrainedNetwork
@@ -79,8 +79,8 @@ def calibrate(network: TrainedNetwork, job: CalibrationJob, load: Load) -> Fitte
     measured["temperature"] = None if temperature is None else temperature.to_dict()
     measured["plans"] = _compare_plans(network, job, job.candidates[row], among[column], load)
     parameters = replace(job.candidates[row].parameters, **asdict(among[column]))
-    plans = _plans(among, measured["plans"]["listed"])
-    scores = nonconformity.of_batches(network, job.candidates[row].batches, parameters, plans, load)
+    numbers = _numbers(among, measured["plans"]["listed"])
+    scores = nonconformity.of_batches(network, job.candidates[row].batches, parameters, numbers, load)
     accuracy = int(counts[row, column]) / job.images
     return FittedParameters(parameters, accuracy, measured, _graph(job), codec.encode(scores))
 
@@ -101,11 +101,16 @@ def _compare_plans(
     return compare_plans(join(parts), prices)
 
 
-def _plans(among: Sequence[candidates.Choice], listed: Sequence[Mapping[str, Any]]) -> list[ReadPlan]:
-    """Return the plans of reads that a run may have with this calibration, fixed numbers of reads first."""
-    fixed = [ReadPlan(reads) for reads in sorted({choice.reads for choice in among})]
-    rounds = [ReadPlan(each["reads"], tuple(Later(*later) for later in each["rounds"])) for each in listed]
-    return list(dict.fromkeys([*fixed, *rounds]))
+def _numbers(among: Sequence[candidates.Choice], listed: Sequence[Mapping[str, Any]]) -> set[int]:
+    """Return the numbers of reads that an image may have in a run with this calibration.
+
+    They are those of fixed numbers, of rounds that end with all stored reads, and of plans ``listed``.
+    """
+    fixed = {choice.reads for choice in among}
+    found = fixed | set(numbers_of_reads(max(fixed)))
+    return found.union(
+        *(codec.totals(each["reads"], [reads for reads, _ in each["rounds"]]) for each in listed)
+    )
 
 
 def _fit_temperature(network: TrainedNetwork, job: CalibrationJob, load: Load) -> Temperature | None:

@@ -8,6 +8,7 @@ by the row's state and, for leased rows, by the lease.
     finish_run.py    computes a run's statistics and ends it         (AGGREGATE_RUN)
     controls.py      accuracies of a finished run without annealing
     certainty.py     how reliable its probabilities and sets of classes are
+    final_sets.py    sets of classes by what its rounds of reads were in the end
     train.py         trains a network                                (TRAIN_NETWORK)
     plan_calibration.py  makes the runs of a calibration         (PLAN_CALIBRATION)
     calibrate.py     chooses the parameters of a calibration         (CALIBRATE_NETWORK)

@@ -15,6 +15,7 @@ from worker.compute import summary
 from worker.context import Context
 from worker.pipeline.certainty import certainty_of
 from worker.pipeline.controls import controls_of
+from worker.pipeline.final_sets import settle_sets
 from worker.process.crash_points import CrashPoint, reach
 from worker.records import calibrations, runs
 from worker.rounds import begin
@@ -45,10 +46,11 @@ def finish_run(context: Context, run: int) -> None:
             _store_statistics(context, run)
         if not ready:
             return
+        sets = settle_sets(context, run)
         with database.reading() as session:
             figures = runs.load_figures(session, run)
         reach(CrashPoint.AGGREGATING)
-        statistics = _statistics(context, run, figures)
+        statistics = _statistics(context, run, figures) if sets is None else sets
         with database.transaction() as session:
             now = database.now(session)
             runs.finish(session, run, figures, statistics, now=now)

@@ -44,7 +44,7 @@ def score_batch(context: Context, batch: int) -> None:
             rows = dict(zip(_images(stored), scored, strict=True))
             with database.reading() as session:
                 located = reads.find_reads(session, batch_input)
-            rows |= several_rounds.score(network, batch_input, located, _loader(context))
+            rows |= several_rounds.score(network, batch_input, located, reads.loader(database))
     except Exception as error:
         if isinstance(error, StorageError) and not isinstance(error, Corrupt):
             raise  # the network could not be read now; the reconciler sends the hint again
@@ -78,14 +78,6 @@ def score_batch(context: Context, batch: int) -> None:
 def _images(stored: Sequence[batches.StoredReads]) -> Iterator[int]:
     """Yield the images of the sample sets ``stored``, as indices within their batch."""
     return (image for part in stored for image in range(part.first_image, part.first_image + part.count))
-
-
-def _loader(context: Context) -> several_rounds.Load:
-    def load(problem: int) -> batches.StoredReads:
-        with context.database.reading() as session:
-            return reads.load_reads(session, problem)
-
-    return load
 
 
 def _count_scored(context: Context, rows: Sequence[batches.Scored]) -> None:

@@ -141,7 +141,7 @@ def load(session: Session, batch: int) -> BatchInput:
         qpu=row.given_to if shared else row.qpu,
         round=row.round,
         members=row.members,
-        set_basis=guarantees.set_basis_of(session, row.run_id, row.parameters),
+        set_basis=guarantees.set_basis_of(session, row.run_id, row.parameters, row.round),
     )
 
 

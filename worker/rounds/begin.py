@@ -2,32 +2,37 @@
 
 What is chosen depends on stored classifications only, which do not change while no batch is unfinished. One
 guarded transaction writes the round: after a crash it is chosen again, or there.
+
+Batches of the first round that failed, and were resumed after a later round had begun, are late: before the
+next round begins, or the run ends, their uncertain images are read in the rounds that they have missed.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Row, and_, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from schema.calendar.run_hours import RunHours
 from schema.database import record_event
-from schema.errors import Corrupt, StaleState
+from schema.errors import Corrupt, ParameterError, StaleState
 from schema.parameters import Parameters, Round, Solver
 from schema.quantities import count_text, number_text
-from schema.states import BatchState, PausedBy, ProblemState, RunState
-from schema.tables import Batch, BatchImages, Classification, Embedding, Problem, Run, SampleSet
+from schema.states import PausedBy, ProblemState, RunState
+from schema.tables import Batch, BatchImages, Embedding, Problem, Run, SampleSet
 from schema.tables.costs import scale_charge
 from worker.process.crash_points import CrashPoint, reach
+from worker.rounds.gaps import read_gaps
 from worker.rounds.images import Rows, copy_batches
 from worker.rounds.selection import Selection, arrange, select_images, split
+from worker.rounds.sets import SetLimit, set_limit
 from worker.rounds.tiles import tiles_of_images
 from worker.scheduling import admission
 
@@ -62,27 +67,35 @@ def begin_next(database: Database, settings: WorkerSettings, run: int) -> Follow
 
     ``settings`` have the budgets of day and month.
     """
+    notes = []
     with database.reading() as session:
         now = database.now(session)
         row = _read(session, run)
-        wanted = None if row is None else _wanted(row)
-        if row is None or wanted is None:
+        if row is None:
             return Following(Next.END)
-        try:
-            chosen = _choose(session, row, wanted, settings, now)
-            if isinstance(chosen, str):
-                return Following(Next.END, f"round {row.round + 1} is left out: {chosen}")
-            if row.state is RunState.PAUSED:
-                return Following(Next.WAIT)
-            rows = _copy(session, row, wanted, chosen)
-        except Corrupt as error:
-            return Following(Next.END, f"round {row.round + 1} is left out: {error}")
+        for step in _steps(session, row):
+            try:
+                chosen = _choose(session, row, step, settings, now)
+                if chosen is None:
+                    continue
+                if isinstance(chosen, str):
+                    notes.append(f"round {step.number} is left out{step.whose}: {chosen}")
+                    continue
+                if row.state is RunState.PAUSED:
+                    return Following(Next.WAIT)
+                rows = _copy(session, row, step, chosen)
+            except (Corrupt, ParameterError) as error:
+                notes.append(f"round {step.number} is left out{step.whose}: {error}")
+                continue
+            break
+        else:
+            return Following(Next.END, "; ".join(notes) or None)
     reach(CrashPoint.ROUND_CHOSEN)
-    why = _text(row, wanted, chosen)
+    why = _text(row, step, chosen)
     with database.transaction() as session:
-        _write(session, row, rows, why, now=database.now(session))
+        _write(session, row, step, rows, why, now=database.now(session))
         reach(CrashPoint.ROUND_WRITTEN)
-    log.info("round begun", round=row.round + 1, images=len(chosen.images))
+    log.info("round begun", round=step.number, images=len(chosen.images))
     return Following(Next.ROUND, why)
 
 
@@ -101,27 +114,77 @@ def _read(session: Session, run: int) -> Row[Any] | None:
     return session.execute(query.where(Run.id == run)).first()
 
 
-def _wanted(row: Row[Any]) -> Round | None:
-    """Return the next round of a run whose batches are all finished; None: it has none, or has not begun."""
-    rounds = Parameters.from_dict(row.parameters).rounds or ()
+@dataclass(frozen=True)
+class _Step:
+    """A round that may be next.
+
+    Attributes:
+        wanted: as the parameters of the run have it.
+        limit: up to which energy gap images have sets of several classes.
+        since: it has begun, and late batches are those that were scored afterwards; None: it has not.
+        read: images that it reads already.
+    """
+
+    number: int
+    wanted: Round
+    limit: SetLimit
+    since: datetime | None = None
+    read: int = 0
+
+    @property
+    def whose(self) -> str:
+        """Return whose images it reads, to be said after it."""
+        return "" if self.since is None else " for images of resumed batches"
+
+    @property
+    def gap(self) -> float:
+        """Return the energy gap below which images are read again."""
+        return max(self.wanted.gap, -math.inf if self.limit.gap is None else self.limit.gap)
+
+    def round_of(self, images: int) -> Round:
+        """Return the round for a run of ``images``: what is left of its share, and sets included."""
+        above = self.limit.gap is not None and self.limit.gap >= self.wanted.gap
+        share = self.wanted.share - self.read / images
+        return Round(self.wanted.reads, math.nextafter(self.gap, math.inf) if above else self.gap, share)
+
+
+def _steps(session: Session, row: Row[Any]) -> Iterator[_Step]:
+    """Yield the rounds that may be next, of a run whose batches are all finished: first those missed by late
+    batches.
+    """
+    parameters = Parameters.from_dict(row.parameters)
+    rounds = parameters.rounds or ()
     finished = row.batches_scored + row.batches_failed == row.batches
     if row.state not in (RunState.RUNNING, RunState.PAUSED) or row.rescored_from is not None or not finished:
-        return None
-    return rounds[row.round - 1] if row.round <= len(rounds) else None
+        return
+    for number, wanted in enumerate(rounds[: row.round], start=2):
+        begun: Any = (None, None)
+        if number <= row.round:
+            query = select(func.max(Batch.created_at), func.sum(Batch.count))
+            begun = session.execute(query.where(Batch.run_id == row.id, Batch.round == number)).one()
+            late = (Batch.run_id == row.id, Batch.round == 1, Batch.scored_at > begun[0])
+            if session.execute(select(Batch.id).where(*late).limit(1)).first() is None:
+                continue
+        limit = set_limit(session, row.id, parameters, number)
+        yield _Step(number, wanted, limit, begun[0], int(begun[1] or 0))
 
 
 def _choose(
-    session: Session, row: Row[Any], wanted: Round, settings: WorkerSettings, now: datetime
-) -> Selection | str:
-    """Return the images of the next round, or why there is none."""
+    session: Session, row: Row[Any], step: _Step, settings: WorkerSettings, now: datetime
+) -> Selection | str | None:
+    """Return the images that ``step`` reads, or why it reads none; None: its share is used up."""
     hours = RunHours.of(row.window, row.opened_until, row.deadline_at)
     if hours.has_expired(now) or row.paused_by is PausedBy.DEADLINE:
         return "the deadline of the run has passed"
-    images, gaps = _gaps(session, row.id)
+    wanted = step.round_of(row.images)
+    if wanted.share * row.images < 1 and step.since is not None:
+        return None
+    late = () if step.since is None else (Batch.scored_at > step.since,)
+    images, gaps = read_gaps(session, row.id, *late)
     _, tiles = _embedding(session, row.id) if Solver(row.solver).is_remote else (None, 1)
     selection = select_images(images, gaps, wanted, row.images, tiles)
     if not len(selection.images):
-        return f"all images have a class and an energy gap of {number_text(wanted.gap)} or more"
+        return None if late else _certain_text(step)
     if not Solver(row.solver).is_remote:
         return selection
     needed = -(-len(selection.images) // tiles)
@@ -130,23 +193,6 @@ def _choose(
     if paid == 0:
         return f"what is left of a budget does not pay a problem, about {number_text(problem_us / 1e6)} s"
     return select_images(images, gaps, wanted, row.images, tiles, paid)
-
-
-def _gaps(session: Session, run: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return indices and energy gaps of the images in scored batches of the first round, as of `selection`.
-
-    Batches with a failed problem are left out: a user may resume them.
-    """
-    c = Classification
-    last = Batch.first_image + Batch.count - 1
-    query = (
-        select(c.image, c.predicted, c.energy_gap)
-        .join(Batch, (Batch.run_id == c.run_id) & c.image.between(Batch.first_image, last))
-        .where(c.run_id == run, Batch.round == 1, Batch.state == BatchState.SCORED)
-    )
-    rows = session.execute(query).all()
-    gaps = [-np.inf if predicted is None else np.inf if gap is None else gap for _, predicted, gap in rows]
-    return np.array([row[0] for row in rows], np.int64), np.array(gaps, np.float64)
 
 
 def _embedding(session: Session, run: int) -> tuple[int | None, int]:
@@ -181,35 +227,49 @@ def _affordable(
     return min((admission.within_budget(sums, each) for each in usage.budgets.values()), default=needed)
 
 
-def _copy(session: Session, row: Row[Any], wanted: Round, chosen: Selection) -> list[Rows]:
-    number, images, tiles = row.round + 1, chosen.images, _FEWEST
+def _copy(session: Session, row: Row[Any], step: _Step, chosen: Selection) -> list[Rows]:
+    images, tiles = chosen.images, _FEWEST
     if Solver(row.solver).is_remote:
         embedding, tiles = _embedding(session, row.id)
         if embedding is not None:
-            lay = tiles_of_images(session, row.id, number, images.tolist(), embedding, tiles)
+            lay = tiles_of_images(session, row.id, step.number, images.tolist(), embedding, tiles)
             images = images[arrange(len(images), tiles, lay)]
     size = session.execute(
         select(func.max(Batch.count)).where(Batch.run_id == row.id, Batch.round == 1)
     ).scalar_one()
     parts = split(len(images), tiles, size)
-    return copy_batches(session, row.id, images, parts, number, wanted.reads)
+    return copy_batches(session, row.id, images, parts, step.number, step.wanted.reads)
 
 
-def _text(row: Row[Any], wanted: Round, chosen: Selection) -> str:
+def _text(row: Row[Any], step: _Step, chosen: Selection) -> str:
     """Return what the round is, for users."""
+    verb = "begins" if step.since is None else f"continues{step.whose}"
+    sets = ""
+    if step.limit.gap is not None:
+        sets = f", or a set of several classes (a gap up to {number_text(step.limit.gap)})"
     text = (
-        f"round {row.round + 1} begins: {count_text(len(chosen.images), 'image')} of {row.images:,} "
-        f"read {count_text(wanted.reads, 'more time')}; {chosen.uncertain:,} have no class or an energy gap "
-        f"below {number_text(wanted.gap)}"
+        f"round {step.number} {verb}: {count_text(len(chosen.images), 'image')} of {row.images:,} "
+        f"read {count_text(step.wanted.reads, 'more time')}; {chosen.uncertain:,} have no class or an energy "
+        f"gap below {number_text(step.wanted.gap)}{sets}"
     )
     if chosen.filled:
         text += f", {chosen.filled:,} fill the last problem"
     if chosen.unpaid:
         text += f"; the budget does not pay {chosen.unpaid:,} more"
-    return text
+    return text if step.limit.why is None else f"{text}; none are read for their sets: {step.limit.why}"
 
 
-def _write(session: Session, row: Row[Any], rows: list[Rows], why: str, *, now: datetime) -> None:
+def _certain_text(step: _Step) -> str:
+    """Return why no image is uncertain."""
+    text = f"all images have a class and an energy gap of {number_text(step.wanted.gap)} or more"
+    if step.limit.gap is not None:
+        text += ", and a set of one class"
+    return text if step.limit.why is None else f"{text}; none are read for their sets: {step.limit.why}"
+
+
+def _write(
+    session: Session, row: Row[Any], step: _Step, rows: list[Rows], why: str, *, now: datetime
+) -> None:
     """Insert the batches of the round, if the run is as it was.
 
     Raises:
@@ -220,9 +280,10 @@ def _write(session: Session, row: Row[Any], rows: list[Rows], why: str, *, now: 
         Run.state == RunState.RUNNING,
         Run.round == row.round,
         Run.batches == row.batches,
-        Run.batches_scored + Run.batches_failed == Run.batches,
+        Run.batches_scored == row.batches_scored,
+        Run.batches_failed == row.batches_failed,
     )
-    values = {"round": Run.round + 1, "batches": Run.batches + len(rows), "dispatched_at": None}
+    values = {"round": max(row.round, step.number), "batches": Run.batches + len(rows), "dispatched_at": None}
     moved = session.execute(update(Run).where(*unchanged).values(**values).returning(Run.id)).first()
     if moved is None:
         raise StaleState(f"run {row.id} is no longer at the end of round {row.round}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
@@ -12,13 +13,22 @@ from schema.codecs.corruption import stored_in
 from schema.states import ProblemState
 from schema.tables import Batch, Embedding, Problem, Run, SampleSet
 from worker.records.batches import BatchInput, StoredReads
-from worker.rounds.several_rounds import LocatedReads, StoredProblem, locate
+from worker.rounds.located_reads import Load, LocatedReads, StoredProblem, locate
+
+if TYPE_CHECKING:
+    from schema.database import Database
 
 
-def find_reads(session: Session, batch_input: BatchInput) -> list[LocatedReads]:
+def find_reads(
+    session: Session, batch_input: BatchInput, images: Collection[int] | None = None
+) -> list[LocatedReads]:
     """Read from ``session`` where the reads are of those images of ``batch_input`` that were read again.
 
-    A run that scores another run again uses the samples of that run. Empty, if no image was read again.
+    A run that scores another run again uses the samples of that run: the first ones of each image, as many as
+    its own rounds have reads in all. Empty, if no image was read again.
+
+    Args:
+        images: within the batch, whose reads are found in any case; None: those that were read again.
 
     Raises:
         Corrupt: which images are in a batch is damaged.
@@ -28,17 +38,25 @@ def find_reads(session: Session, batch_input: BatchInput) -> list[LocatedReads]:
     columns = (Run.rescored_from, Run.parameters["reads"].as_integer())
     rescored, reads = session.execute(select(*columns).where(Run.id == batch_input.run)).one()
     problems = _problems(session, batch_input, rescored or batch_input.run, reads)
-    return locate(batch_input, problems) if any(problem.round > 1 for problem in problems) else []
+    if images is None and all(problem.round == 1 for problem in problems):
+        return []
+    most = reads + sum(each.reads for each in batch_input.parameters.rounds)
+    return locate(batch_input, problems, most, images)
 
 
-def load_reads(session: Session, problem: int) -> StoredReads:
-    """Read from ``session`` the sample set of ``problem``, which is answered."""
-    columns = (Problem.id, Problem.first_image, Problem.count, Problem.first_tile)
-    query = select(*columns, SampleSet.data, Embedding.tiling)
-    query = query.join(SampleSet, SampleSet.problem_id == Problem.id)
-    query = query.outerjoin(Embedding, Embedding.id == Problem.embedding_id)
-    row: Any = session.execute(query.where(Problem.id == problem)).one()
-    return StoredReads(*row)
+def loader(database: Database) -> Load:
+    """Return a function that reads the sample set of an answered problem from ``database``."""
+
+    def load(problem: int) -> StoredReads:
+        columns = (Problem.id, Problem.first_image, Problem.count, Problem.first_tile)
+        query = select(*columns, SampleSet.data, Embedding.tiling)
+        query = query.join(SampleSet, SampleSet.problem_id == Problem.id)
+        query = query.outerjoin(Embedding, Embedding.id == Problem.embedding_id)
+        with database.reading() as session:
+            row: Any = session.execute(query.where(Problem.id == problem)).one()
+        return StoredReads(*row)
+
+    return load
 
 
 def _problems(session: Session, batch_input: BatchInput, run: int, reads: int) -> list[StoredProblem]:

@@ -61,6 +61,20 @@ def select_images(
     return Selection(images[order], uncertain, max(count - meant, 0), max(meant - count, 0))
 
 
+def reached(gaps: NDArray[np.float64], is_read: NDArray[np.bool_], limit: float) -> float:
+    """Return below which energy gap a round has read images: the smallest gap of those that it does not read.
+
+    It is inf if it reads all images, and -inf if it was left out although some are below its limit.
+
+    Args:
+        gaps: (N,) energy gaps of the images, before the round.
+        is_read: (N,) bool, images that it reads.
+        limit: energy gap below which it would read all images.
+    """
+    smallest = float(gaps[~is_read].min(initial=np.inf))
+    return -math.inf if smallest < limit and not is_read.any() else smallest
+
+
 def arrange(images: int, tiles: int, earlier: Iterable[tuple[int, int]]) -> NDArray[np.intp]:
     """Return an order (images,) in which images lie on other tiles than before, wherever that is possible.
 

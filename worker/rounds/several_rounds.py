@@ -6,7 +6,7 @@ scored, and whatever other images are in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -23,64 +23,12 @@ from worker.compute.scoring import Reads
 from worker.network.trained import TrainedNetwork
 from worker.qubo.energy_model import EnergyModel
 from worker.records.batches import BatchInput, Scored, StoredReads
+from worker.rounds.located_reads import Load, LocatedReads
 
 _BLOCK_READS = 8_000_000  # of images at a time: about 200 MB
 _ONE = slice(0, 1)
 
 Energies = tuple[NDArray[np.float64], NDArray[np.int64]]  # (R,) of an image's reads, and their classes (R,)
-Load = Callable[[int], StoredReads]  # the sample set of a problem
-
-
-@dataclass(frozen=True, eq=False)
-class StoredProblem:
-    """An answered problem of a run, without its reads.
-
-    Attributes:
-        round: in which it was sent.
-        reads: of each image.
-        images: indices of its images within the run.
-    """
-
-    problem: int
-    round: int
-    reads: int
-    images: Sequence[int]
-
-
-@dataclass(frozen=True, eq=False)
-class LocatedReads:
-    """Reads of some images of a batch: (m,) ``images`` within the batch, at ``places`` in the problem."""
-
-    problem: int
-    round: int
-    reads: int
-    images: NDArray[np.intp]
-    places: NDArray[np.intp]
-
-
-def locate(batch_input: BatchInput, problems: Sequence[StoredProblem]) -> list[LocatedReads]:
-    """Return which of ``problems`` have reads of images of ``batch_input``, in the order of the rounds.
-
-    Those images of a batch of the first round are left out that have reads in one problem only.
-    """
-    numbers = np.asarray(batch_input.image_numbers)
-    order = np.argsort(numbers)
-    found = []
-    for each in sorted(problems, key=lambda problem: (problem.round, problem.problem)):
-        images = each.images
-        theirs = np.arange(images.start, images.stop) if isinstance(images, range) else np.asarray(images)
-        index = np.searchsorted(numbers, theirs, sorter=order)
-        rows = order[np.minimum(index, len(numbers) - 1)]
-        places = np.flatnonzero(numbers[rows] == theirs)
-        found.append(LocatedReads(each.problem, each.round, each.reads, rows[places], places))
-    times = np.bincount(np.concatenate([np.empty(0, np.intp), *(each.images for each in found)]))
-    wanted = times > (1 if batch_input.round == 1 else 0)
-    kept = [(each, wanted[each.images]) for each in found]
-    return [
-        replace(each, images=each.images[chosen], places=each.places[chosen])
-        for each, chosen in kept
-        if chosen.any()
-    ]
 
 
 def score(

@@ -18,14 +18,15 @@ from producer.calibration.grid import ParameterGrid
 from producer.context import AppContext
 from producer.images.imageset import ImageSet
 from producer.networks.chosen import ChosenNetwork
+from producer.progress.rounds import read_again, rounds_of
 from producer.runs import results
 from producer.runs.enqueue import enqueue_run
 from producer.runs.request import RunOptions, RunRequest
 from producer.runs.summary import run_object
-from schema.codecs import nonconformity
+from schema.codecs import arrays, nonconformity
 from schema.errors import ParameterError
 from schema.messages import Message, Task
-from schema.parameters import Parameters, Solver
+from schema.parameters import Parameters, Solver, Visible
 from schema.settings import load
 from schema.tables import Batch, Calibration, Run
 from tests.integration.conftest import some_images, work_off
@@ -52,15 +53,23 @@ def labelled(context: Context, network: ChosenNetwork, count: int, seed: int) ->
 
 @pytest.fixture
 def calibration(context: Context, working: ChosenNetwork) -> int:
-    images = labelled(context, working, IMAGES, seed=3)
-    made = enqueue_calibration(context.database, images, working, Solver.LOCAL, GRID).id
-    work_off(context, Message(Task.PLAN_CALIBRATION, made))
-    return made
+    return calibrate(context, working, labelled(context, working, IMAGES, seed=3))
 
 
 def class_energies_by_hand(context: Context, session: Session, run: int, reads: int) -> list[list[float]]:
     """Return the energy of each class of each image of ``run`` by its first reads, one read at a time."""
-    found = []
+    exact, lowest = lowest_by_hand(context, session, run, reads)
+    return [[each.get(k, own[k]) for k in range(len(own))] for own, each in zip(exact, lowest, strict=True)]
+
+
+def lowest_by_hand(
+    context: Context, session: Session, run: int, reads: int
+) -> tuple[list[list[float]], list[dict[int, float]]]:
+    """Return the exact energies of classes of each image of ``run``, and those that its first reads found.
+
+    Images of later rounds follow those of the first.
+    """
+    exact_energies, found = [], []
     for batch in session.execute(
         select(Batch.id).where(Batch.run_id == run).order_by(Batch.ordinal)
     ).scalars():
@@ -78,9 +87,9 @@ def class_energies_by_hand(context: Context, session: Session, run: int, reads: 
                     if bits[read].sum() == 1:
                         k, energy = int(bits[read].argmax()), float(decoded.energies[image, read])
                         energies[k] = min(energy, energies.get(k, np.inf))
-                exact = minima[part][image]
-                found.append([energies.get(k, exact[k]) for k in range(len(exact))])
-    return found
+                exact_energies.append(minima[part][image].tolist())
+                found.append(energies)
+    return exact_energies, found
 
 
 def test_a_calibration_stores_how_its_right_classes_conform(context: Context, calibration: int) -> None:
@@ -88,14 +97,14 @@ def test_a_calibration_stores_how_its_right_classes_conform(context: Context, ca
         row = session.get_one(Calibration, calibration)
         stored = nonconformity.decode(row.nonconformity or b"")
         run = session.execute(select(Run.id).where(Run.calibrates == calibration)).scalar_one()
-        assert {"[10]", "[20]"} <= stored.plans.keys()
-        assert nonconformity.plan_name(row.parameters or {}) in stored.plans
+        assert {10, 20} <= stored.outcomes.keys()
+        assert stored.has(row.parameters or {})
         for reads in (10, 20):
             energies = class_energies_by_hand(context, session, run, reads)
             expected = [own[k] - min(own) for own, k in zip(energies, stored.labels.tolist(), strict=True)]
-            assert stored.plans[f"[{reads}]"].tolist() == pytest.approx(expected)
+            assert stored.outcomes[reads].scores.tolist() == pytest.approx(expected)
     assert len(stored.labels) == IMAGES
-    assert 0 < np.count_nonzero(stored.plans["[10]"]) < IMAGES
+    assert 0 < np.count_nonzero(stored.outcomes[10].scores) < IMAGES
 
 
 def classify(
@@ -122,12 +131,12 @@ def test_each_image_has_a_set_and_the_run_says_how_often_it_holds_the_label(
         exported = list(results.rows(session, run["run_id"], tuple("0123456789")))
         row = session.get_one(Calibration, calibration)
         known = nonconformity.decode(row.nonconformity or b"")
-        plan = nonconformity.plan_name(row.parameters or {})
         energies = np.array(
             class_energies_by_hand(context, session, run["run_id"], run["parameters"]["reads"])
         )
     numbers = class_sets.random_numbers(5, np.arange(50))
-    scores, n = known.plans[plan], len(known.plans[plan])
+    scores = known.outcomes[run["parameters"]["reads"]].scores
+    n = len(scores)
     for image, stored in enumerate(exported):
         expected = []
         for k, energy in enumerate(energies[image]):
@@ -147,6 +156,121 @@ def test_each_image_has_a_set_and_the_run_says_how_often_it_holds_the_label(
     assert (guarantee["calibration"], guarantee["images"], guarantee["voided"]) == (calibration, IMAGES, None)
     low, high = guarantee["coverage_interval"]
     assert 0 < low < guarantee["coverage"] < high <= 1
+
+
+def plausible(context: Context, network: ChosenNetwork, count: int, seed: int) -> ImageSet:
+    """Return images with labels drawn from what the network thinks of them: often the second best class."""
+    images = some_images(count, seed=seed)
+    with context.database.reading() as session:
+        held = context.networks.get(session, network.id)
+    scores = inference.scores_of_features(held, held.features(images.images))
+    noise = np.random.default_rng(seed).gumbel(size=scores.shape)
+    spread = np.sort(scores, axis=1)[:, -1] - np.sort(scores, axis=1)[:, -3]
+    return replace(images, labels=(scores + 0.4 * np.median(spread) * noise).argmax(axis=1).astype(np.int16))
+
+
+def calibrate(context: Context, network: ChosenNetwork, images: ImageSet, grid: ParameterGrid = GRID) -> int:
+    made = enqueue_calibration(context.database, images, network, Solver.LOCAL, grid).id
+    work_off(context, Message(Task.PLAN_CALIBRATION, made))
+    return made
+
+
+def members_of(session: Session, run: int) -> list[int]:
+    """Return the images of the second round of ``run``."""
+    query = select(Batch.members, Batch.count).where(Batch.run_id == run, Batch.round == 2)
+    found: list[int] = []
+    for data, count in session.execute(query.order_by(Batch.ordinal)):
+        found += arrays.decode_members(data, count).tolist()
+    return found
+
+
+@pytest.mark.parametrize("share", [1.0, 0.1], ids=["all", "share"])
+def test_images_with_sets_of_several_classes_are_read_again(
+    context: Context, working: ChosenNetwork, share: float
+) -> None:
+    calibration = calibrate(context, working, plausible(context, working, IMAGES, seed=3))
+    images = plausible(context, working, 50, seed=8)
+    rounds = [[10, 0.0, share]]
+    asked = {"confidence": 0.8, "reads": 10, "rounds": rounds}
+    run = classify(context, working, images, calibration, **asked)
+    with context.database.reading() as session:
+        exported = list(results.rows(session, run["run_id"], tuple("0123456789")))
+        known = nonconformity.decode(session.get_one(Calibration, calibration).nonconformity or b"")
+        exact, lowest = lowest_by_hand(context, session, run["run_id"], 10)
+        again = members_of(session, run["run_id"])
+        (note,) = read_again(session, run["run_id"], rounds_of(session, run["run_id"])).notes
+
+    def energies_of(own: dict[int, float], image: int) -> np.ndarray:
+        return np.array([own.get(k, exact[image][k]) for k in range(10)])
+
+    first = np.array([energies_of(lowest[image], image) for image in range(50)])
+    gaps = np.sort(first, axis=1)[:, 1] - first.min(axis=1)
+    # Of 60 images the ceil(61 x 0.8) = 49th smallest decides.
+    limit = np.sort(known.outcomes[10].scores)[48]
+    several = np.flatnonzero(gaps <= limit)
+    assert 5 < len(several) < 50
+    if share == 1.0:
+        assert set(several) <= set(again)
+    else:
+        assert len(again) == 5
+    # Images whose class is not that of the lowest energy come first: their gaps are below 0.
+    assert set(again) <= set(several) | {image for image in range(50) if exported[image]["energy_gap"] < 0}
+    assert "or a set of several classes (a gap up to" in note
+    numbers = class_sets.random_numbers(5, np.arange(50))
+    left = [each["energy_gap"] for image, each in enumerate(exported) if image not in again]
+    own = known.outcomes[10]
+    scores = np.where(own.gaps < min(left), known.outcomes[20].scores, own.scores)
+    for image, stored in enumerate(exported):
+        energies = dict(lowest[image])
+        if image in again:
+            for k, energy in lowest[50 + again.index(image)].items():
+                energies[k] = min(energy, energies.get(k, np.inf))
+        each, expected = energies_of(energies, image), []
+        for k, energy in enumerate(each):
+            above = int((scores > energy - each.min() + 1e-9).sum())
+            equal = int((abs(scores - energy + each.min()) <= 1e-9).sum())
+            if above + numbers[image] * equal + 1 > 0.2 * 61 + 1e-9:
+                expected.append(str(k))
+        assert json.loads(stored["class_set"]) == (expected or [stored["predicted_class"]])
+        assert stored["set_size"] == max(len(expected), 1)
+
+
+def test_no_reads_are_spent_on_sets_that_no_reads_change(context: Context, working: ChosenNetwork) -> None:
+    grid = replace(GRID, visibles=(Visible.FOLDED,))
+    made = calibrate(context, working, labelled(context, working, IMAGES, seed=3), grid)
+    images = labelled(context, working, 50, seed=8)
+    asked = {"confidence": 0.8, "reads": 10, "rounds": [[10, 0.0, 1.0]]}
+    run = classify(context, working, images, made, **asked)
+    assert run["statistics"]["guarantee"]["mean_set_size"] > 1
+    with context.database.reading() as session:
+        (note,) = read_again(session, run["run_id"], rounds_of(session, run["run_id"])).notes
+        again = members_of(session, run["run_id"])
+    sizes = run["statistics"]["guarantee"]["set_sizes"]
+    assert len(again) < 10 < 50 - sizes.get("1", 0)
+    assert note.endswith("none are read for their sets: the energy of a class is the same in all reads, so "
+                         "that none change a set")  # fmt: skip
+
+
+@pytest.mark.parametrize("budget_us", [None, 5_000_000])
+def test_automatic_reads_have_a_round_for_sets(
+    context: Context, working: ChosenNetwork, calibration: int, budget_us: int | None
+) -> None:
+    app = AppContext(load(), context.database)
+    asked = {"reads": "auto", "confidence": 0.8}
+    request = RunRequest(network=f"{working.name}@{working.version}", asked=asked, budget_us=budget_us)
+    run, _ = jobs.submit(app, request, labelled(context, working, 50, seed=8))
+    with context.database.reading() as session:
+        made = run_object(session, run.id)
+    rounds = made["parameters"].get("rounds")
+    if budget_us is None:  # 3 % more than the cheapest number of reads pays no round
+        assert rounds is None
+        assert "a budget (--budget) pays for" in made["reads_reason"]
+    else:
+        assert rounds == [[20 - made["parameters"]["reads"], 0.0, 1.0]]
+        assert "images with sets of several classes, until the budget ends" in made["reads_reason"]
+    work_off(context, Message(Task.DISPATCH))
+    with context.database.reading() as session:
+        assert run_object(session, run.id)["statistics"]["guarantee"]["mean_set_size"] >= 1
 
 
 def test_what_speaks_against_the_guarantee_is_said(
@@ -189,7 +313,7 @@ def test_scoring_again_changes_the_confidence(
         ({"confidence": 0.99}, r"confidence 0.99 needs 99 validation images or more, and .* has 60"),
         ({"confidence": 0.8, "by_class": True}, r"needs 4 validation images of class \d or more"),
         ({"confidence": 0.8, "lam": 7.5}, r"other ones: lam 7.5, calibrated [\d.]+: leave these out"),
-        ({"confidence": 0.8, "reads": 17}, r"reads and rounds \[17\], calibrated .*\[10\], \[20\]"),
+        ({"confidence": 0.8, "reads": 17}, r"reads and rounds \[17\], calibrated 5, 10, .*20 reads"),
         ({"confidence": 0.8, "noise": 0.1, "sweeps": 9}, r"sweeps 9, calibrated default; noise 0.1, calib"),
     ],
 )

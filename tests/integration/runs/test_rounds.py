@@ -21,6 +21,7 @@ from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.runs.rescore import enqueue_rescored, hinted_batches
 from schema.codecs import arrays
 from schema.database import Database
+from schema.errors import ParameterError
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Round, Solver
 from schema.states import BatchState, RunState
@@ -216,6 +217,49 @@ def test_the_first_reads_alone_are_those_of_the_first_round(context: Context, wo
     assert row(context.database, again).parameters.get("rounds") is None
 
 
+def scored_again(context: Context, run: int, reads: int) -> int:
+    again = enqueue_rescored(context.database, run, {"reads": reads}).id
+    with context.database.reading() as session:
+        hinted = hinted_batches(session, again)
+    work_off(context, *(Message(Task.AGGREGATE_BATCH, batch) for batch in hinted))
+    assert row(context.database, again).state is RunState.DONE
+    return again
+
+
+@pytest.mark.parametrize(
+    ("reads", "rounds"),
+    [(20, [[16, 5.0, 0.4]]), (34, [[30, 5.0, 0.4]]), (50, [[30, 5.0, 0.4], [16, 2.0, 0.2]])],
+)
+def test_the_first_reads_of_an_image_may_end_in_a_later_round(
+    context: Context, working: ChosenNetwork, reads: int, rounds: list[list[float]]
+) -> None:
+    run = classify(context, working)
+    again = scored_again(context, run, reads)
+    assert row(context.database, again).parameters["rounds"] == rounds
+    before, found = rows(context.database, run), rows(context.database, again)
+    assert {image: each.reads for image, each in found.items()} == {
+        image: min(each.reads, reads) for image, each in before.items()
+    }
+    # More reads only find lower energies.
+    alone = rows(context.database, scored_again(context, run, 4))
+    for image, each in found.items():
+        low, high = before[image].lowest_energy, alone[image].lowest_energy
+        assert low - 1e-6 <= each.lowest_energy <= high + 1e-6
+    with context.database.reading() as session:
+        assert [(one.round, one.reads) for one in rounds_of(session, again)] == [
+            (1, 4), *((number, own[0]) for number, own in enumerate(rounds, start=2))
+        ]  # fmt: skip
+        assert [*counters.run_counts(session), *relations.rounds(session)] == []
+    # A run that scored fewer reads can be scored with more again.
+    assert values(rows(context.database, scored_again(context, again, 94))) == values(before)
+
+
+def test_no_more_reads_can_be_scored_than_all_rounds_have(context: Context, working: ChosenNetwork) -> None:
+    run = classify(context, working)
+    with pytest.raises(ParameterError, match="has 94 stored reads per image, fewer than 95: choose fewer"):
+        enqueue_rescored(context.database, run, {"reads": 95})
+
+
 def test_no_round_begins_where_every_image_is_certain(context: Context, working: ChosenNetwork) -> None:
     run = enqueue(context, working)
     (end,) = first_round(context)
@@ -317,6 +361,70 @@ def members_of(database: Database, batch: int) -> list[int]:
     with database.reading() as session:
         found = session.get_one(Batch, batch)
         return list(arrays.image_numbers(found.first_image, found.count, found.members))
+
+
+def damage(context: Context, batch: int, *, repaired: bool = False) -> None:
+    with context.database.transaction() as session:
+        stored = session.get_one(BatchImages, batch)
+        checksum = arrays.batch_checksum(stored.images, stored.labels)
+        stored.images_sha256 = checksum if repaired else "0" * 64
+
+
+@pytest.mark.parametrize("rounds", [(Round(30, 100.0, 0.4),), ROUNDS])
+def test_batches_that_are_resumed_later_get_the_rounds_that_they_missed(
+    context: Context, working: ChosenNetwork, rounds: tuple[Round, ...]
+) -> None:
+    run = enqueue(context, working, rounds=rounds)
+    with context.database.reading() as session:
+        late = session.execute(select(Batch.id).where(Batch.run_id == run, Batch.ordinal == 1)).scalar_one()
+    damage(context, late)
+    work_off(context, Message(Task.DISPATCH))
+    assert row(context.database, run).state is RunState.FAILED
+    before = members(context.database, run)
+    assert len(before[2]) == 10
+    assert not set(before[2]) & set(range(10, 20))
+    # The share of the run is not yet used up.
+    with context.database.transaction() as session:
+        more = [[each.reads, each.gap, each.share + 0.2] for each in rounds]
+        parameters = session.get_one(Run, run).parameters | {"rounds": more}
+        session.execute(update(Run).where(Run.id == run).values(parameters=parameters))
+    damage(context, late, repaired=True)
+    control.resume(context.database, run)
+    work_off(context, Message(Task.DISPATCH))
+    found, after = row(context.database, run), members(context.database, run)
+    assert (found.state, found.round) == (RunState.DONE, 1 + len(rounds))
+    for number in after:
+        new = after[number][len(before[number]) :]
+        assert after[number][: len(before[number])] == before[number]
+        assert len(new) == 5
+        assert set(new) < set(range(10, 20))
+        texts = [why for why in events(context.database, run) if why.startswith(f"round {number} continues")]
+        assert len(texts) == 1
+        assert texts[0].startswith(f"round {number} continues for images of resumed batches: 5 images of 25")
+    read = {image: each.reads for image, each in rows(context.database, run).items()}
+    for image in range(IMAGES):
+        own = [each.reads for number, each in enumerate(rounds, start=2) if image in after[number]]
+        assert read[image] == 4 + sum(own)
+    with context.database.reading() as session:
+        findings = [*counters.run_counts(session), *relations.rounds(session)]
+        findings += [*counters.classifications(session), *relations.coverage(session)]
+    assert findings == []
+
+
+def test_resumed_batches_are_not_read_again_where_the_share_is_used_up(
+    context: Context, working: ChosenNetwork
+) -> None:
+    run = enqueue(context, working, rounds=(Round(30, 100.0, 0.4),))
+    with context.database.reading() as session:
+        late = session.execute(select(Batch.id).where(Batch.run_id == run, Batch.ordinal == 1)).scalar_one()
+    damage(context, late)
+    work_off(context, Message(Task.DISPATCH))
+    damage(context, late, repaired=True)
+    control.resume(context.database, run)
+    work_off(context, Message(Task.DISPATCH))
+    assert row(context.database, run).state is RunState.DONE
+    assert len(members(context.database, run)[2]) == 10
+    assert len(rows(context.database, run)) == IMAGES
 
 
 def test_no_round_begins_after_the_deadline(context: Context, working: ChosenNetwork) -> None:

@@ -19,8 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from schema.codecs import nonconformity as nonconformity_codec
-from schema.codecs.nonconformity import least_images
+from schema.codecs.nonconformity import Nonconformity, ReadsHad, least_images
 from schema.errors import ParameterError
 from schema.parameters import Parameters
 
@@ -126,9 +125,19 @@ def fill_empty(
     return filled
 
 
-def is_uncertain(set_sizes: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Return which images more reads may make certain, (B,) bool: those whose set is not one class."""
-    return np.asarray(set_sizes != 1)
+def limit_of(calibrated: Calibrated) -> float:
+    """Return the largest nonconformity that a class in a set can have; inf: any.
+
+    By class it is the largest of all classes. An image whose energy gap is above it has one class in its set.
+    So images with several classes have a gap up to it, and more reads may change that. An empty set no reads
+    can change: the lowest class has nonconformity 0 by any reads, and the random number of the image decides.
+    """
+    limits = []
+    for scores in calibrated.scores:
+        # A class that fewer calibrated ones are as bad as, or worse, is in no set: see `choose`.
+        as_bad = int((1.0 - calibrated.confidence) * (len(scores) + 1) + _EXACT)
+        limits.append(float(scores[max(len(scores) - max(as_bad, 1), 0)]))
+    return max(limits)
 
 
 def _refuse_few(images: int, least: int, confidence: float, which: str) -> None:
@@ -154,26 +163,34 @@ class SetRule:
     seed: int
 
     @classmethod
-    def of(cls, parameters: Parameters, data: bytes, plan: str, classes: int) -> SetRule:
+    def of(
+        cls, parameters: Parameters, known: Nonconformity, had: ReadsHad, plan: str, classes: int
+    ) -> SetRule:
         """Return the rule of a run with ``parameters``, which have a confidence.
 
         Args:
-            data: nonconformity of its calibration, encoded.
-            plan: of the reads of the run, see `schema.codecs.nonconformity.plan_name`.
+            known: nonconformity of its calibration.
+            had: reads that the images of the run had so far.
+            plan: of the whole run, see `schema.codecs.nonconformity.plan_name`: a calibration of an earlier
+                version knows nothing else.
             classes: their number.
 
         Raises:
-            Corrupt: ``data`` is damaged.
-            ParameterError: the calibration has not that plan, or too few images.
+            ParameterError: the calibration has not these reads, or too few images.
         """
-        known = nonconformity_codec.decode(data)
-        if plan not in known.plans:
+        scores = known.plans.get(plan) if known.plans else known.scores(had)
+        if scores is None:
             raise ParameterError(
                 f"the calibration has no scores for reads and rounds {plan}: calibrate again"
             )
         confidence, by_class = parameters.confidence or 0.0, parameters.by_class
-        fitted = fit(known.plans[plan], known.labels, classes, confidence, by_class=by_class)
+        fitted = fit(scores, known.labels, classes, confidence, by_class=by_class)
         return cls(fitted, parameters.seed)
+
+    @property
+    def limit(self) -> float:
+        """Return the largest energy gap of an image whose set may have several classes."""
+        return limit_of(self.calibrated)
 
     def sets(
         self, energies: FloatArray, predicted: NDArray[np.int16], images: NDArray[np.integer]

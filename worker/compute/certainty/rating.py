@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schema.codecs import arrays
+from schema.codecs import arrays, nonconformity
 from schema.codecs.corruption import stored_in
 from schema.errors import ParameterError
 from worker.compute.certainty import probabilities
@@ -83,7 +83,8 @@ def _rule(network: TrainedNetwork, batch_input: BatchInput) -> SetRule | None:
             "calibrate, and classify again"
         )
     with stored_in(f"calibration {basis.calibration}", "calibrate again"):
-        return SetRule.of(parameters, basis.nonconformity, basis.plan, network.architecture.classes)
+        known = nonconformity.decode(basis.nonconformity)
+    return SetRule.of(parameters, known, basis.had, basis.plan, network.architecture.classes)
 
 
 def _nullable(values: FloatArray) -> list[float | None]:

@@ -10,18 +10,26 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from schema.codecs.nonconformity import plan_name
+from schema.codecs.nonconformity import ReadsHad, plan_name
 from schema.states import ProblemState
 from schema.tables import Batch, BatchImages, Calibration, Embedding, Network, Problem, Run, SampleSet
 
 
 @dataclass(frozen=True, eq=False)
 class SetBasis:
-    """What sets of classes are made by: a calibration, its nonconformity, and the plan of the run's reads."""
+    """What sets of classes are made by.
+
+    Attributes:
+        nonconformity: of its calibration, encoded.
+        plan: of the reads of the whole run, by name.
+        had: reads that images had so far. While the run has rounds to come, the limits are those that its
+            parameters say; its sets are provisional.
+    """
 
     calibration: int
     nonconformity: bytes
     plan: str
+    had: ReadsHad
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +63,15 @@ class MeasuredChip:
     values: int  # of its units, in one read: images times units
 
 
-def set_basis_of(session: Session, run: int, parameters: Mapping[str, Any]) -> SetBasis | None:
-    """Read from ``session`` what sets of classes of ``run`` with ``parameters`` are made by.
+def set_basis_of(
+    session: Session, run: int, parameters: Mapping[str, Any], number: int | None = None
+) -> SetBasis | None:
+    """Read from ``session`` what sets of classes of ``run`` with ``parameters`` are made by after a round.
 
     None without a confidence, or without a calibration that has nonconformity.
+
+    Args:
+        number: of the round; None: the last that the parameters have.
     """
     if parameters.get("confidence") is None:
         return None
@@ -66,7 +79,10 @@ def set_basis_of(session: Session, run: int, parameters: Mapping[str, Any]) -> S
     row = session.execute(query.where(Run.id == run)).first()
     if row is None or row.nonconformity is None:
         return None
-    return SetBasis(row.id, row.nonconformity, plan_name(parameters))
+    rounds = (parameters.get("rounds") or [])[: None if number is None else number - 1]
+    later = tuple((int(reads), float(gap)) for reads, gap, *_ in rounds)
+    had = ReadsHad(int(parameters["reads"]), later)
+    return SetBasis(row.id, row.nonconformity, plan_name(parameters), had)
 
 
 def basis_of(session: Session, run: int) -> GuaranteeBasis | None:

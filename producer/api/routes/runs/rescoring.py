@@ -37,7 +37,7 @@ class _Rescoring(BaseModel):
 
 def _described(name: str) -> str | None:
     if name == "reads":
-        return "Only the first reads of each image; default: all."
+        return "Only the first reads of each image, over all rounds; default: all."
     return fields_of(Parameters)[name].description
 
 

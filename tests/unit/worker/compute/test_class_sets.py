@@ -105,7 +105,6 @@ def test_an_empty_set_is_given_the_winner_and_no_other_set_is_changed() -> None:
     energies = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
     filled = class_sets.fill_empty(sets, energies, np.array([1, -1, 0], np.int16))
     assert filled.tolist() == [[False, True], [False, True], [True, True]]
-    assert class_sets.is_uncertain(filled.sum(axis=1)).tolist() == [False, False, True]
 
 
 def test_numbers_are_uniform_and_depend_on_seed_and_image_alone() -> None:
