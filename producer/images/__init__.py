@@ -3,8 +3,9 @@
     source.py    finds the format of a source and reads it
     imageset.py  the set of images, and parts of it
     idx.py, npy.py, npz.py, table.py, digits.py, pictures/  one format each
-    columns/     Parquet
-    foreign.py   refuses other formats, and names what to convert them to
+    columns/     Parquet, and Arrow as Hugging Face's `datasets` writes it
+    archives/    tar
+    formats.py   recognises formats; refuses others, and names what to convert them to
     preprocessing.py  resizes and inverts on request; counts what was changed or left out
     pixels.py    any array -> grey uint8
     pieces/      arrays and pictures of any size in bounded memory

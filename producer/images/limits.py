@@ -25,7 +25,10 @@ MAX_MEMBER_BYTES = 64 * 2**20
 """Bytes of one picture in a zip archive, which is unpacked in memory."""
 
 MAX_MEMBERS = 1_000_000
-"""Entries of a zip archive; Python holds the names of all of them in memory."""
+"""Entries of an archive; the names of all of them are held in memory."""
+
+MAX_UNPACKED_BYTES = 64 * 2**30
+"""Bytes of a compressed archive after unpacking: minutes of one processor."""
 
 MAX_PAGE_BYTES = 64 * 2**20
 """Unpacked bytes of one page of a Parquet file, which is unpacked in memory; writers aim at 1 MiB."""

@@ -79,6 +79,7 @@ WIDE = "reduced from 16 to 8 bits"
 TURNED = "turned upright by EXIF"
 INVERTED = "inverted"
 UNREADABLE = "as unreadable"
+NOT_PICTURES = "as no pictures"
 
 
 @dataclass

@@ -7,32 +7,31 @@ import hashlib
 import math
 import stat
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from producer.images import foreign
-from producer.images.columns.arrow import is_saved
+from producer.images.archives.open import open_tar
 from producer.images.columns.open import open_arrow, open_parquet
 from producer.images.columns.pieces import ColumnPieces
-from producer.images.columns.shards import find_shards
 from producer.images.digits import read_digits
+from producer.images.formats import DIGITS, EXPLICIT_DIGITS, SourceKind, exists, kind_of, locate
 from producer.images.idx import find_labels_file, open_idx, open_idx_images
 from producer.images.imageset import DataOrigin, ImageSet
 from producer.images.labels import to_labels
-from producer.images.npy import MAGIC, open_npy
+from producer.images.npy import open_npy
 from producer.images.npz import open_npz, open_npz_labels
 from producer.images.pictures.archive import read_archive
 from producer.images.pictures.folder import read_folder
-from producer.images.pictures.picture import is_picture, read_picture
+from producer.images.pictures.picture import read_picture
+from producer.images.pictures.pictures import PicturePieces
 from producer.images.pieces.allowance import Allowance
 from producer.images.pieces.gathering import gather
 from producer.images.pieces.preparation import prepare
 from producer.images.pixels import to_pixels
 from producer.images.preprocessing import AS_IS, COLOURED, Changes, Preprocessing
-from producer.images.stream import open_stream, printable, translate_errors
+from producer.images.stream import printable, translate_errors
 from producer.images.table import read_label_table, read_table
 from schema.errors import ImageError
 from schema.quantities import count_text
@@ -40,26 +39,13 @@ from schema.quantities import count_text
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from producer.images.pieces.piece import Pieces
     from producer.images.pieces.stored import StoredArray
 
 Array: TypeAlias = "NDArray[np.generic] | StoredArray"
 
-DIGITS = "digits"
-EXPLICIT_DIGITS = "sklearn:digits"
-
-
-class SourceKind(StrEnum):
-    """The format of a path, recognised by its name, else by its first bytes."""
-
-    IDX = "IDX"
-    NPY = ".npy"
-    NPZ = ".npz"
-    CSV = ".csv"
-    ZIP = ".zip"
-    PARQUET = ".parquet"
-    ARROW = ".arrow"
-    PICTURE = "picture"
-    FOLDER = "folder"
+_IN_PIECES = (SourceKind.PARQUET, SourceKind.ARROW, SourceKind.TAR)
+_WITH_PARTS = (SourceKind.NPZ, *_IN_PIECES)
 
 
 class _Raw(NamedTuple):
@@ -100,12 +86,30 @@ def read_images(
     if source in (DIGITS, EXPLICIT_DIGITS) and isinstance(source, str):
         return _named(source, labels, preprocessing)
     try:
-        path, part = _locate(source) if part is None else (Path(source), part)
+        path, part = locate(source) if part is None else (Path(source), part)
         return _read_path(source, path, part, labels, preprocessing, allowance or Allowance())
     except MemoryError as error:
         raise ImageError(
             f"{printable(source)} needs more memory than this process may use: split it, or scale it down"
         ) from error
+
+
+def open_pieces(
+    source: str | Path,
+    preprocessing: Preprocessing = AS_IS,
+    *,
+    part: str | None = None,
+    allowance: Allowance | None = None,
+) -> tuple[Pieces, Changes] | None:
+    """Return the rows of ``source`` in pieces, and what counts their changes; None if it is read as a whole.
+
+    The arguments are those of `read_images`, and so is what is raised.
+    """
+    path, part = locate(source) if part is None else (Path(source), part)
+    if str(source) in (DIGITS, EXPLICIT_DIGITS) or (kind := kind_of(path)) not in _IN_PIECES:
+        return None
+    changes = Changes()
+    return _open_pieces(kind, path, part, preprocessing, changes, allowance or Allowance()), changes
 
 
 def _read_path(
@@ -116,8 +120,8 @@ def _read_path(
     preprocessing: Preprocessing,
     allowance: Allowance,
 ) -> ImageSet:
-    kind, changes = _kind(path), Changes()
-    if part is not None and kind not in (SourceKind.NPZ, SourceKind.PARQUET, SourceKind.ARROW):
+    kind, changes = kind_of(path), Changes()
+    if part is not None and kind not in _WITH_PARTS:
         raise ImageError(
             f"{printable(path)} is a {kind} and has one set of images: leave {printable(part)!r} out"
         )
@@ -133,7 +137,7 @@ def _read_path(
 def _origin(
     name: str, path: Path, part: str | None, labels: str | Path | None, preprocessing: Preprocessing
 ) -> DataOrigin | None:
-    labels_path, labels_part = (None, None) if labels is None else _locate(labels)
+    labels_path, labels_part = (None, None) if labels is None else locate(labels)
     labels_text = None if labels_path is None else _absolute(labels_path, labels_part)
     data, size = _absolute(path, part), preprocessing.size
     if any(text != printable(text) for text in (data, labels_text or "")):
@@ -172,7 +176,7 @@ def is_unchanged(origin: DataOrigin) -> bool:
     for source, sha256 in files:
         if source is None or source in (DIGITS, EXPLICIT_DIGITS):
             continue
-        path, _ = _locate(source)
+        path, _ = locate(source)
         try:
             status = path.stat()
             if stat.S_ISDIR(status.st_mode) != (sha256 is None):
@@ -195,7 +199,7 @@ def _named(source: str, labels: str | Path | None, preprocessing: Preprocessing)
         raise ImageError(f"{source} has labels of its own: leave the file of labels out")
     if preprocessing.changes_pixels:
         raise ImageError(f"{source} has images of 8 x 8 pixels from 0 to 16: leave --resize and --invert out")
-    if source == DIGITS and _exists(Path(source)):
+    if source == DIGITS and exists(Path(source)):
         raise ImageError(
             f"{source} is both a data set and a file or folder here: "
             f"write ./{source} for the file or folder, {EXPLICIT_DIGITS} for the data set"
@@ -204,68 +208,10 @@ def _named(source: str, labels: str | Path | None, preprocessing: Preprocessing)
     return replace(images, origin=DataOrigin(source, images.name))
 
 
-def _locate(source: str | Path) -> tuple[Path, str | None]:
-    """Return the path, and the part of a .npz that was named after a colon."""
-    text = str(source)
-    if not text:
-        raise ImageError(f"no images were named: give a file, a folder, or {DIGITS}")
-    path = Path(text)
-    head, colon, part = text.rpartition(":")
-    has_parts = head.lower().endswith((".npz", ".parquet", ".arrow")) or _is_folder(Path(head))
-    if colon and has_parts and not _exists(path):
-        return Path(head), part
-    return path, None
-
-
 def _name(path: Path, part: str | None) -> str:
     """Return the last part of the path, also for ``.`` and ``..``."""
     named = path if path.name.strip(".") else path.resolve()
     return printable(named.name or named) + (f":{printable(part)}" if part else "")
-
-
-def _exists(path: Path) -> bool:
-    with translate_errors(path):
-        return path.exists()
-
-
-def _is_folder(path: Path) -> bool:
-    with translate_errors(path):
-        return path.is_dir()
-
-
-def _kind(path: Path) -> SourceKind:
-    with translate_errors(path):
-        if stat.S_ISDIR(path.stat().st_mode):
-            if is_saved(path):
-                return SourceKind.ARROW
-            return SourceKind.PARQUET if find_shards(path) else SourceKind.FOLDER
-    name = path.name.lower()
-    foreign.refuse(path)
-    for kind in (
-        SourceKind.NPY,
-        SourceKind.NPZ,
-        SourceKind.CSV,
-        SourceKind.ZIP,
-        SourceKind.PARQUET,
-        SourceKind.ARROW,
-    ):
-        if name.removesuffix(".gz").endswith(kind):
-            return kind
-    if is_picture(name):
-        return SourceKind.PICTURE
-    return SourceKind.IDX if "idx" in name else _sniffed(path)
-
-
-def _sniffed(path: Path) -> SourceKind:
-    with open_stream(path) as stream:
-        first = stream.file.read(len(MAGIC))
-    for magic, kind in ((MAGIC, SourceKind.NPY), (b"PK", SourceKind.NPZ), (b"\0\0", SourceKind.IDX)):
-        if first.startswith(magic):
-            return kind
-    raise ImageError(
-        f"{printable(path)} has an unknown format: give IDX, .npy, .npz, .csv, a picture or a folder "
-        "of pictures"
-    )
 
 
 def _read(
@@ -294,15 +240,28 @@ def _read(
             read = read_folder if kind is SourceKind.FOLDER else read_archive
             folder = read(path, preprocessing, changes, allowance)
             return _Raw(folder.images, folder.labels, None, folder.classes, folder.sources, is_prepared=True)
-        case SourceKind.PARQUET | SourceKind.ARROW:
-            open_columns = open_parquet if kind is SourceKind.PARQUET else open_arrow
-            pieces = ColumnPieces(open_columns(path, part, changes), preprocessing, changes, allowance)
+        case SourceKind.IDX:
+            return _Raw(open_idx_images(path, allowance))
+        case SourceKind.PARQUET | SourceKind.ARROW | SourceKind.TAR:
+            pieces = _open_pieces(kind, path, part, preprocessing, changes, allowance)
             if len(pieces.shape) == 1:
                 raise ImageError(f"{pieces.name} holds vectors of {pieces.shape[0]:,} values: give pictures")
             rows = gather(pieces, allowance)
             return _Raw(rows.images, rows.labels, None, pieces.classes, rows.names, is_prepared=True)
-        case SourceKind.IDX:
-            return _Raw(open_idx_images(path, allowance))
+
+
+def _open_pieces(
+    kind: SourceKind,
+    path: Path,
+    part: str | None,
+    preprocessing: Preprocessing,
+    changes: Changes,
+    allowance: Allowance,
+) -> Pieces:
+    if kind is SourceKind.TAR:
+        return PicturePieces(open_tar(path, part, changes, allowance), preprocessing, changes, allowance)
+    open_columns = open_parquet if kind is SourceKind.PARQUET else open_arrow
+    return ColumnPieces(open_columns(path, part, changes), preprocessing, changes, allowance)
 
 
 def _relabel(raw: _Raw, path: Path, labels: str | Path, allowance: Allowance) -> _Raw:
@@ -318,11 +277,11 @@ def read_labels(source: str | Path, allowance: Allowance | None = None) -> Array
 
     ``allowance`` is what it may need.
     """
-    path, part = _locate(source)
+    path, part = locate(source)
     name = path.name.lower().removesuffix(".gz")
     if name.endswith((".csv", ".txt")):
         return read_label_table(path, allowance)
-    match _kind(path):
+    match kind_of(path):
         case SourceKind.NPZ:
             return open_npz_labels(path, part, allowance)
         case SourceKind.NPY:

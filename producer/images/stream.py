@@ -46,6 +46,8 @@ class Readable(Protocol):
 
     def tell(self) -> int: ...
 
+    def seek(self, offset: int, /) -> int: ...
+
 
 @dataclass(frozen=True)
 class Stream:

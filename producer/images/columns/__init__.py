@@ -11,6 +11,5 @@ messages.py  record batches of such a stream, checked before pyarrow reads them
 pages.py     page headers of a Parquet file, checked before anything is unpacked
 footer.py    where the pages of a Parquet file are, from its metadata
 thrift.py    the encoding of page headers and metadata
-shards.py    the files of a folder: splits, numbers, missing shards
 library.py   pyarrow, and what its errors say
 """

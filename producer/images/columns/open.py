@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from producer.images.columns.arrow import ArrowTable, saved_splits
 from producer.images.columns.layout import Columns, choose_columns, noted_features
 from producer.images.columns.library import load_pyarrow, translate_pyarrow
 from producer.images.columns.parquet import ParquetTable
-from producer.images.columns.shards import choose_split, find_shards, shard_remark
+from producer.images.pieces.shards import PARQUET, choose_split, find_shards, shard_remark
 from producer.images.stream import printable
 from schema.errors import ImageError
 
@@ -31,7 +32,7 @@ def open_parquet(path: Path, part: str | None, changes: Changes) -> Columns:
     Raises:
         ImageError: no such split, or a file that is missing, damaged, hostile or not a table of images.
     """
-    return _open(path, part, find_shards, ParquetTable, changes)
+    return _open(path, part, partial(find_shards, suffixes=PARQUET), ParquetTable, changes)
 
 
 def open_arrow(path: Path, part: str | None, changes: Changes) -> Columns:

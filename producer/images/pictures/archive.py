@@ -9,10 +9,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
 from producer.images.limits import MAX_MEMBER_BYTES, MAX_MEMBERS, format_bytes
-from producer.images.pictures.entries import NOT_PICTURES, Folder, Listing, read_listing, suffixes
-from producer.images.pictures.entry import Entry, is_litter, sort_classes
-from producer.images.pictures.picture import is_picture
+from producer.images.pictures.entries import Folder, Listing, read_listing, suffixes
+from producer.images.pictures.entry import Entry, is_litter, is_picture, sort_classes
 from producer.images.pieces.allowance import Allowance
+from producer.images.preprocessing import NOT_PICTURES
 from producer.images.stream import PACKINGS, open_archive, printable, translate_errors
 from schema.errors import ImageError
 

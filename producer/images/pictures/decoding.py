@@ -39,8 +39,8 @@ class Decoder:
         self._name, self._first, self._shape = name, "", (0,)
         self._preprocessing, self._changes, self._allowance = preprocessing, changes, allowance
 
-    def read(self, entries: Iterable[tuple[int, Entry]]) -> Iterator[Decoded]:
-        """Yield the pictures ``entries``, each with its row, at least one at a time.
+    def read(self, entries: Iterable[tuple[int, Entry]], at_a_time: int | None = None) -> Iterator[Decoded]:
+        """Yield the pictures ``entries``, each with its row, ``at_a_time`` or as many as make a piece.
 
         Raises:
             ImageError: one cannot be read and is not left out, or has another size than the first.
@@ -57,7 +57,7 @@ class Decoder:
             images.append(image)
             names.append(entry.source)
             size += image.size
-            if size >= PIECE_BYTES:
+            if size >= PIECE_BYTES or len(rows) == at_a_time:
                 yield Decoded(np.array(rows, np.int64), np.stack(images), tuple(names))
                 rows, images, names, size = [], [], [], 0
         if rows:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from producer.images.limits import MAX_BYTES, MAX_IMAGES, format_bytes
-from producer.images.pictures.entry import Entry
-from producer.images.pictures.picture import SUFFIXES, decode
+from producer.images.pictures.entry import SUFFIXES, Entry
+from producer.images.pictures.picture import decode
 from producer.images.pieces.allowance import Allowance
 from producer.images.pieces.collector import collect
 from producer.images.preprocessing import UNREADABLE
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from producer.images.preprocessing import Changes, Preprocessing
-
-NOT_PICTURES = "as no pictures"
 
 
 @dataclass(frozen=True)

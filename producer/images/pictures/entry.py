@@ -1,12 +1,23 @@
-"""One picture of a folder, an archive or a table; which names are passed over; the order of classes."""
+"""Pictures that are listed and not yet read; names of pictures, and names that are passed over."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from producer.images.pieces.piece import Shard
+
+SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".pgm", ".ppm", ".pbm", ".pnm", ".tif", ".tiff")
+)
 
 LITTER = frozenset(("thumbs.db", "desktop.ini", "__macosx", "@eadir"))
 """Files and folders of operating systems, in addition to names that begin with a dot."""
@@ -18,6 +29,32 @@ class Entry(NamedTuple):
     name: str
     source: str
     open: Callable[[], AbstractContextManager[BinaryIO]]
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Pictures that were listed and not yet read.
+
+    Attributes:
+        name: of the source, for messages.
+        count: of the pictures.
+        entries: yields them from a row on, in their order.
+        labels: (N,) of all rows, or None.
+        classes: names of the classes, or None.
+        shards: files that hold them, and the first row of each.
+    """
+
+    name: str
+    count: int
+    entries: Callable[[int], Iterator[Entry]]
+    labels: NDArray[np.int64] | None
+    classes: tuple[str, ...] | None
+    shards: Sequence[Shard]
+
+
+def is_picture(name: str) -> bool:
+    """Return whether ``name`` has the suffix of a picture."""
+    return PurePath(name).suffix.lower() in SUFFIXES
 
 
 def is_litter(name: str) -> bool:

@@ -6,10 +6,9 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from producer.images.pictures.entries import NOT_PICTURES, Folder, Listing, read_listing, suffixes
-from producer.images.pictures.entry import Entry, is_litter, sort_classes
-from producer.images.pictures.picture import is_picture
-from producer.images.preprocessing import AS_IS, Changes
+from producer.images.pictures.entries import Folder, Listing, read_listing, suffixes
+from producer.images.pictures.entry import Entry, is_litter, is_picture, sort_classes
+from producer.images.preprocessing import AS_IS, NOT_PICTURES, Changes
 from producer.images.stream import open_regular, printable, refuse_exit, translate_errors
 from schema.errors import ImageError
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from pathlib import PurePath
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -25,10 +24,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF")
 """Pillow's names; other formats are disabled, because some of its readers start external programs."""
-
-SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".pgm", ".ppm", ".pbm", ".pnm", ".tif", ".tiff")
-)
 
 GREY = frozenset(("1", "L", "LA", "La"))
 EIGHT_BITS = GREY | frozenset(("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"))
@@ -60,11 +55,6 @@ _TURNS: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
 }
 _SAMPLE = (32, 32)
 _GREY_NOISE = 8  # grey levels by which JPEG compression may separate the channels of a grey picture
-
-
-def is_picture(name: str) -> bool:
-    """Return whether ``name`` has the suffix of a picture."""
-    return PurePath(name).suffix.lower() in SUFFIXES
 
 
 def read_picture(

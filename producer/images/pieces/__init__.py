@@ -7,4 +7,5 @@ preparation.py  resizes and inverts collected images
 piece.py      a source as pieces of rows, from any row on
 gathering.py  all pieces of a source as one array
 numbering.py  checks that labels are whole numbers in range
+shards.py     the files of a data set in a folder: splits, numbers, missing shards
 """

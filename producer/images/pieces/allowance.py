@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from producer.images.limits import MAX_BYTES
+from producer.images.limits import MAX_BYTES, MAX_UNPACKED_BYTES
 from schema.errors import ImageError
 from schema.quantities import count_text
 
@@ -42,6 +42,7 @@ class Allowance:
                 too many.
         """
         self.max_bytes = max_bytes
+        self._max_unpacked = MAX_UNPACKED_BYTES if max_bytes == MAX_BYTES else max_bytes
         self._reserve, self._expect = reserve, expect
         self._max_pixels, self._pixels, self._pictures = max_pixels, 0, 0
         self._needed: dict[str, int] = {}
@@ -55,6 +56,17 @@ class Allowance:
         """Announce ``size`` bytes of values of ``name``, decoded in pieces; raise ImageError for too many."""
         self._check(name, size)
         self._need("values", min(math.ceil(_COPIES * size), DECODING_BYTES))
+
+    def unpacked(self, name: str, size: int) -> None:
+        """Announce ``size`` bytes that a compressed file unpacks to, a piece at a time.
+
+        Raises:
+            ImageError: they are more than are allowed.
+        """
+        if size > self._max_unpacked:
+            raise ImageError(
+                f"{name}: unpacks to more than {self._max_unpacked / 1e6:g} MB: split it, or unpack it"
+            )
 
     def text(self, name: str, size: int) -> None:
         """Announce that ``size`` bytes of text are in memory at a time; raise ImageError for too many."""

@@ -26,7 +26,8 @@ from producer.files import temporary
 from producer.images.idx import find_labels_file
 from producer.images.imageset import DataOrigin, ImageSet
 from producer.images.labels import to_labels
-from producer.images.pictures.picture import SUFFIXES, announced_pixels, is_picture, read_picture
+from producer.images.pictures.entry import SUFFIXES, is_picture
+from producer.images.pictures.picture import announced_pixels, read_picture
 from producer.images.pieces.allowance import Allowance
 from producer.images.pieces.collector import collect
 from producer.images.pieces.preparation import prepare

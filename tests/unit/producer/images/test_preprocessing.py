@@ -224,7 +224,7 @@ def test_hostile_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 REFUSED = {
     "a.pt": "is a pickle, which can run code and is never read: .*numpy.savez",
     "a.pkl": "is a pickle",
-    "a.tar.gz": "unpack it, and give the folder: `tar -xf a.tar.gz`",
+    "a.tar.xz": "unpack it, and give the folder: `tar -xf a.tar.xz`",
     "a.h5": "load its arrays, then numpy.savez",
     "a.heic": "convert it to PNG, JPEG or WebP",
     "a.mp4": "`ffmpeg -i a.mp4 %06d.png`",

@@ -211,7 +211,7 @@ def test_a_label_beyond_the_class_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["train-00001-of-00002"], "lacks shard 00000-of-00002: fetch all 2 shards"),
+        (["train-00001-of-00002"], "lacks shard 00000 of 2: fetch all shards"),
         (["train-00000-of-00002", "train-00001-of-00003"], "shards of different sets"),
         (["train-00000-of-00001", "train"], "shards of different sets"),
         (["train-00000-of-00001", "train-00000-of-00001-0123456789abcdef"], "has a shard twice"),
