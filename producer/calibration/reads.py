@@ -186,19 +186,6 @@ def reads_of_run(session: Session, key: str | None) -> tuple[bool, ChosenReads |
     return True, ChosenReads(parameters.reads, parameters.rounds or (), row.reads_reason)
 
 
-def expected_shares(plans: Mapping[str, Any] | None, parameters: Parameters) -> tuple[float, ...] | None:
-    """Return the shares of images that the later rounds of ``parameters`` are expected to read.
-
-    None: the ``plans`` of the run's calibration do not have them.
-    """
-    wanted = (parameters.reads, tuple((each.reads, each.gap) for each in parameters.rounds or ()))
-    for values in (plans or {}).get("listed", ()):
-        plan = _ListedPlan.of(values)
-        if (plan.reads, plan.rounds) == wanted:
-            return plan.shares
-    return None
-
-
 def _priced(
     plans: Mapping[str, Any], images: int, tiles: int | None
 ) -> tuple[list[_ListedPlan], _PricedRun, float]:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
-from producer.calibration.reads import expected_shares
+from producer.progress.rounds_to_come import plans_of, relative_cost, rounds_to_come
 from producer.runs import qpus, queries
 from schema.calendar.run_hours import RunHours
 from schema.calendar.windows import Windows
@@ -19,7 +19,7 @@ from schema.network.architecture import Architecture
 from schema.parameters import Parameters, Solver
 from schema.quantities import count_text
 from schema.states import BatchState, PausedBy, PreparationState, ProblemState, RunState
-from schema.tables import Batch, Calibration, Event, Network, Preparation, Problem, Run
+from schema.tables import Batch, Event, Network, Preparation, Problem, Run
 from schema.tables.costs import charge_ratio, round_charge
 
 _UNFINISHED = (RunState.QUEUED, RunState.RUNNING, RunState.PAUSED)
@@ -197,11 +197,11 @@ def _estimate(
     session: Session, run: Run, left: list[int]
 ) -> tuple[int | None, int | None, float | None, str]:
     """Return problems, QPU time and seconds that the images ``left`` of each batch need, and the basis."""
-    rounds = _rounds_left(session, run)
+    rounds = rounds_to_come(session, run)
     if not left and not rounds:
         return 0, 0, 0.0, "nothing left to submit"
     if not Solver(run.solver).is_remote:
-        images = sum(left) + math.ceil(sum(count * times for count, times, _ in rounds))
+        images = sum(left) + math.ceil(sum(each.images * each.times for each in rounds))
         seconds, basis = _measured_s(session, run, images)
         return 0, 0, seconds, basis
     pace = _pace(session, run)
@@ -209,52 +209,12 @@ def _estimate(
         return None, None, None, "no estimate: run `annealq classify ... --dry-run`"
     problems = sum(-(-images // pace.tiles) for images in left)
     qpu_us, basis = problems * pace.problem_us, pace.basis
-    for images, times, known in rounds:
-        count = -(-images // pace.tiles)
+    for each in rounds:
+        count = -(-each.images // pace.tiles)
         problems += count
-        qpu_us += round(count * times * pace.problem_us)
-        basis += f"; {count_text(images, 'image')} again{'' if known else ' at most'}"
+        qpu_us += round(count * each.times * pace.problem_us)
+        basis += f"; {count_text(each.images, 'image')} again{'' if each.known else ' at most'}"
     return problems, qpu_us, qpu_us / 1e6, basis
-
-
-def _rounds_left(session: Session, run: Run) -> list[tuple[int, float, bool]]:
-    """Return the rounds of reads that ``run`` has not begun: images, cost of a problem, and the basis.
-
-    The cost is relative to that of a problem of the first round. The images are those that the calibration of
-    the run expects (True), else the most that the round may read.
-    """
-    parameters = Parameters.from_dict(run.parameters)
-    rounds = list(enumerate(parameters.rounds or ()))[run.round - 1 :]
-    if not rounds:
-        return []
-    plans = _plans(session, run)
-    shares = expected_shares(plans, parameters)
-    return [
-        (
-            math.ceil((wanted.share if shares is None else shares[k]) * run.images),
-            _relative_cost(plans, wanted.reads, parameters.reads),
-            shares is not None,
-        )
-        for k, wanted in rounds
-    ]
-
-
-def _plans(session: Session, run: Run) -> dict[str, Any] | None:
-    """Return the plans of reads that the calibration of ``run`` has compared; None without any."""
-    query = select(Calibration.measured).where(Calibration.id == run.calibrated_by)
-    plans: dict[str, Any] | None = (session.execute(query).scalar() or {}).get("plans")
-    return plans
-
-
-def _relative_cost(plans: Mapping[str, Any] | None, reads: int, first: int) -> float:
-    """Return the cost of a problem of ``reads`` relative to one of ``first``, by the prices of ``plans``.
-
-    Without them it is the most that it can be: programming is taken to cost nothing.
-    """
-    if plans is None:
-        return max(reads / first, 1.0)
-    fixed, read = plans["fixed_us"], plans["read_us"]
-    return float((fixed + read * reads) / (fixed + read * first))
 
 
 def _pace(session: Session, run: Run) -> Pace | None:
@@ -265,7 +225,7 @@ def _pace(session: Session, run: Run) -> Pace | None:
     if run.round > 1 and (first := _pace_of(session, run.id, "problems of its first round")) is not None:
         parameters = Parameters.from_dict(run.parameters)
         reads = (parameters.rounds or ())[run.round - 2].reads
-        times = _relative_cost(_plans(session, run), reads, parameters.reads)
+        times = relative_cost(plans_of(session, run), reads, parameters.reads)
         return Pace(first.tiles, round(times * first.problem_us), first.basis)
     others = (
         select(Run.id, Run.parameters)

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from producer.progress.batches import BatchesUnderWay, batches_under_way
 from producer.progress.reasons import why_waiting
+from producer.progress.rounds_to_come import plans_of, relative_cost, rounds_to_come
 from producer.progress.searches import search_of
 from schema.errors import NotFound
-from schema.parameters import Solver
+from schema.parameters import Parameters, Solver
 from schema.states import FINISHED_RUNS, BatchState, ProblemState, RunState
 from schema.tables import Batch, Classification, Problem, Run
 
@@ -32,6 +33,8 @@ _ROW = select(
     Run.paused_by,
     Run.pause_reason,
     Run.round,
+    Run.calibrated_by,
+    Run.rescored_from,
 )
 
 
@@ -49,6 +52,7 @@ class ImageProgress:
         round: of reads, in progress. In a later one some images are read again: ``sampled``, ``scored`` and
             ``failed`` are those of the first.
         again: images that are read in a later round; ``again_sampled`` of them are.
+        to_come: what rounds that have not begun are expected to read, in images of the round in progress.
     """
 
     state: RunState
@@ -65,9 +69,10 @@ class ImageProgress:
     round: int = 1
     again: int = 0
     again_sampled: int = 0
+    to_come: float = 0.0
 
     def left_s(self, now: datetime) -> float | None:
-        """Estimate the seconds from ``now`` until all images of the round are sampled, by the rate so far.
+        """Estimate the seconds from ``now`` until all images of all rounds are sampled, by the rate so far.
 
         The rate is that until images were sampled last, since they come in whole batches or problems; of
         batches without qubits, what is under way counts. None: it is not known, as nothing is sampled yet, or
@@ -82,8 +87,9 @@ class ImageProgress:
         left = float(images - done)
         if self.under_way is not None:
             left, least_s = left - self.under_way.images, self.under_way.least_s
-        left_s = max(took_s / (images - left) * left, least_s)
-        return max(left_s - (now - self.latest_at).total_seconds(), 0.0)
+        image_s = took_s / (images - left)
+        left_s = max(image_s * left, least_s) - (now - self.latest_at).total_seconds()
+        return max(left_s, 0.0) + image_s * self.to_come
 
 
 def progress_of(session: Session, run_id: int, now: datetime) -> ImageProgress:
@@ -133,7 +139,19 @@ def progress_of(session: Session, run_id: int, now: datetime) -> ImageProgress:
         round=row.round,
         again=sum(now_stages.values()) if row.round > 1 else 0,
         again_sampled=again_sampled,
+        to_come=_to_come(session, row),
     )
+
+
+def _to_come(session: Session, row: Row[Any]) -> float:
+    """Return what rounds that have not begun are expected to read, in images of the round in progress."""
+    rounds = rounds_to_come(session, row)
+    if not rounds:
+        return 0.0
+    parameters = Parameters.from_dict(row.parameters)
+    now = (parameters.reads, *(each.reads for each in parameters.rounds or ()))[row.round - 1]
+    times = relative_cost(plans_of(session, row), now, parameters.reads)
+    return sum(each.images * each.times for each in rounds if each.known) / times
 
 
 def _stages(session: Session, run_id: int) -> dict[int, dict[BatchState, int]]:

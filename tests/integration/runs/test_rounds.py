@@ -16,6 +16,7 @@ from sqlalchemy import select, update
 from producer.doctor import checksums, counters, relations
 from producer.networks.chosen import ChosenNetwork
 from producer.progress.rounds import read_again, rounds_of
+from producer.progress.stages import progress_of
 from producer.runs import control
 from producer.runs.enqueue import RunOptions, enqueue_run
 from producer.runs.rescore import enqueue_rescored, hinted_batches
@@ -270,6 +271,22 @@ def test_no_round_begins_where_every_image_is_certain(context: Context, working:
     assert "round 2 is left out: all images have a class and an energy gap of 5 or more" in events(
         context.database, run
     )
+
+
+def test_the_time_left_counts_rounds_to_come_by_the_images_classified_so_far(
+    context: Context, working: ChosenNetwork
+) -> None:
+    run = enqueue(context, working)
+    (end,) = first_round(context)
+    with context.database.reading() as session:
+        images = rows(context.database, run).values()
+        counts = [sum(one.predicted is None or one.energy_gap < gap for one in images) for gap in (5.0, 2.0)]
+        # Without a calibration no prices are known: reads count.
+        expected = min(counts[0], 10) * 30 / 4 + min(counts[1], 5) * 60 / 4
+        assert progress_of(session, run, context.database.now(session)).to_come == pytest.approx(expected)
+    work_off(context, end)
+    with context.database.reading() as session:
+        assert progress_of(session, run, context.database.now(session)).to_come == 0.0
 
 
 def test_a_paused_run_begins_its_round_when_it_is_resumed(

@@ -78,6 +78,9 @@ def test_the_time_left_follows_from_the_mean_rate() -> None:
     assert half.left_s(at + timedelta(seconds=10)) == 20.0
     assert half.left_s(at + timedelta(seconds=50)) == 0.0
     assert ImageProgress(RunState.RUNNING, 100, 0, 0, 0, None, began_at=START).left_s(at) is None
+    # 50 images took 30 s, and rounds to come are worth 60 images.
+    more = ImageProgress(RunState.RUNNING, 100, 40, 20, 10, None, began_at=START, latest_at=at, to_come=60.0)
+    assert more.left_s(at) == 30.0 + 36.0
     waiting = ImageProgress(RunState.RUNNING, 100, 40, 0, 0, None, None, "x", began_at=START, latest_at=at)
     assert waiting.left_s(at) is None
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer.calibration.reads import choose_reads, expected_shares, usual_reads
+from producer.calibration.reads import choose_reads, usual_reads
 from producer.forecasts.offers import offers_of
+from producer.progress.rounds_to_come import expected_shares
 from schema.parameters import Parameters, Visible
 from schema.tables import Calibration
 
@@ -44,9 +45,9 @@ def test_a_large_run_reads_uncertain_images_again() -> None:
     assert "then 80 more of images with an energy gap below 1.5 (about 3.00% of all" in chosen.reason
     assert chosen.reason.endswith("by calibration 7")
     parameters = Parameters(**chosen.parameters())
-    assert expected_shares(plans(), parameters) == (0.03,)
-    assert expected_shares(plans(), Parameters(reads=21)) is None
-    assert expected_shares(None, parameters) is None
+    assert expected_shares(plans(), parameters.to_dict()) == (0.03,)
+    assert expected_shares(plans(), Parameters(reads=21).to_dict()) is None
+    assert expected_shares(None, parameters.to_dict()) is None
 
 
 def test_a_run_of_one_problem_does_without_a_second_round() -> None:
