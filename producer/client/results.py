@@ -59,6 +59,7 @@ class ImageResult:
     provisional: bool = False  # a later round of reads may change it
     class_set: tuple[str, ...] | None = None  # holds the right class with the run's confidence; None: no such
     set_size: int | None = None
+    guarantee_void: str | None = None  # why the guarantee of the set does not hold, if that is known
 
 
 class RunInfo(dict[str, Any]):

@@ -293,7 +293,7 @@ def export(
     from producer.context import database
     from producer.reports.export import FORMATS, guess_format, write, write_images
     from producer.runs import queries, results
-    from producer.runs.summary import provisional_note
+    from producer.runs.summary import reservations
 
     chosen = format_name or (guess_format(output) if output else "csv")
     if chosen not in FORMATS:
@@ -306,8 +306,8 @@ def export(
             typer.echo(f"{images}: `annealq classify {images}`", err=True)
             if output is None and format_name is None:
                 return
-        if summary.is_provisional:
-            typer.echo(provisional_note(summary), err=True)
+        for note in reservations(summary):
+            typer.echo(note, err=True)
         write(results.rows(session, run, names), results.columns(names), output, chosen, about)
 
 

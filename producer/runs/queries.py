@@ -76,6 +76,12 @@ class RunSummary:
         has_rounds = self.parameters.get("rounds") is not None and self.rescored_from is None
         return has_rounds and self.state not in FINISHED_RUNS
 
+    @property
+    def guarantee_void(self) -> str | None:
+        """Return why the guarantee of its sets of classes does not hold; None: nothing speaks against it."""
+        found: str | None = ((self.statistics or {}).get("guarantee") or {}).get("voided")
+        return found
+
 
 @dataclass(frozen=True)
 class RunSpending:

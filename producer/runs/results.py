@@ -35,6 +35,7 @@ _COLUMNS: dict[str, type] = {
     "energy_gap": float,
     "class_set": str,  # names as a list of JSON
     "set_size": int,
+    "guarantee_void": str,  # why the guarantee of the set does not hold
     "margin": float,
     "one_hot_fraction": float,
     "chain_break_fraction": float,
@@ -81,6 +82,7 @@ def rows(
         row["qpu"], row["graph_id"] = ran_on.get(image.image, (None, None))
         held = class_set_of(run, image, names)
         row["class_set"] = None if held is None else json.dumps(held, ensure_ascii=False)
+        row["guarantee_void"] = None if held is None else summary.guarantee_void
         row["predicted_class"] = None if image.predicted is None else names[image.predicted]
         shares = probabilities_of(run, image, len(names))
         row |= {f"score_{name}": score for name, score in zip(names, scores, strict=True)}
@@ -99,6 +101,7 @@ def about(session: Session, run: RunSummary) -> dict[str, Any]:
         "parameters": run.parameters,
         "state": run.state,
         "provisional": run.is_provisional,
+        "guarantee": (run.statistics or {}).get("guarantee"),
         "created_at": run.created_at,
     }
 

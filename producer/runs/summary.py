@@ -129,12 +129,19 @@ def accuracy_note(run: queries.RunSummary, counts: queries.Counts) -> str:
     return text
 
 
-def provisional_note(run: queries.RunSummary) -> str:
-    """Return that the results of ``run``, which has not ended its rounds of reads, may change."""
-    return (
-        f"run {run.run_id} is {run.state}, and its results are provisional: a later round of reads may "
-        f"change them; `annealq runs watch {run.run_id}` waits for the end"
-    )
+def reservations(run: queries.RunSummary) -> list[str]:
+    """Return what speaks against relying on the results of ``run``, which leave it as a file."""
+    found = []
+    if run.is_provisional:
+        found.append(
+            f"run {run.run_id} is {run.state}, and its results are provisional: a later round of reads may "
+            f"change them; `annealq runs watch {run.run_id}` waits for the end"
+        )
+    if run.guarantee_void is not None:
+        found.append(
+            f"the guarantee of the sets of classes of run {run.run_id} is void: {run.guarantee_void}"
+        )
+    return found
 
 
 def outage_values(outage: Outage | None) -> dict[str, Any]:

@@ -89,14 +89,18 @@ def compare(past: Sequence[Mapping[str, Any]], newest: Sequence[Mapping[str, Any
     """Return how the ``newest`` measured problems differ from ``past`` ones by more than an alarm's limit.
 
     There may be few of both: medians are compared, each as uncertain as the mean of as many values, of a
-    window at most, with the least spreads that count for an alarm or that of many past ones. None: they do
-    not differ. Fewer errors than in the past are no difference.
+    window at most. The spread is that of many past ones, or else that of both about their medians, which few
+    do not show well; it is not below the least spreads that count for an alarm. None: they do not differ.
+    Fewer errors than in the past are no difference.
     """
     before, now = (_table([ChipProblem((), each) for each in both]) for both in (past, newest))
     spread = _least_spread(np.median(before, axis=0))
     if len(before) >= LEAST:
         low, high = np.percentile(before, (_SHARES[0], _SHARES[2]), axis=0)
         spread = np.maximum((high - low) / 2.0, spread)
+    elif (total := len(before) + len(now)) > 2:
+        squares = sum(((both - np.median(both, axis=0)) ** 2).sum(axis=0) for both in (before, now))
+        spread = np.maximum((squares / (total - 2)) ** 0.5 * (1.0 + _UNSURE / total), spread)
     error = spread * sum(1.0 / min(len(both), WINDOW) for both in (before, now)) ** 0.5
     level = (np.median(now, axis=0) - np.median(before, axis=0)) / error
     found = np.flatnonzero(np.where(_BOTH_WAYS, np.abs(level), level) > LIMIT)

@@ -169,6 +169,7 @@ class ResultRow(BaseModel):
         description="Classes that hold the right one with the run's confidence; null without one."
     )
     set_size: int | None
+    guarantee_void: str | None = Field(description="Why the guarantee of the set does not hold, if known.")
     margin: float = Field(description="The best score minus the second best.")
     one_hot_fraction: float
     chain_break_fraction: float | None

@@ -101,6 +101,18 @@ def test_few_problems_of_the_same_chip_do_not_differ(past: int, newest: int) -> 
     assert compare(few(past), few(newest)) is None
 
 
+def test_few_problems_that_hardly_show_a_temperature_do_not_differ() -> None:
+    """Measured on one emulated chip: small problems with folded visible units hardly ever flip a qubit."""
+    past = [4.96, 11.65, 5.36, 4.87, 10.3, 11.99, 4.39, 4.26]
+    now = [10.26, 12.33, 4.46, 5.17, 4.88, 10.77, 10.67, 10.53]
+    measured = [
+        [{"beta": beta, "chain_breaks": 0.0002, "fields": 0.0} for beta in each] for each in (past, now)
+    ]
+    assert compare(*measured) is None
+    warmer = [{**each, "beta": 1.5} for each in measured[1]]
+    assert "inverse temperature 1.50" in (compare(measured[0], warmer) or "")
+
+
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
