@@ -2,9 +2,8 @@
 
     source.py    finds the format of a source and reads it
     imageset.py  the set of images, and parts of it
-    idx.py, npy.py, npz.py, table.py, digits.py, pictures/  one format each
-    columns/     Parquet, and Arrow as Hugging Face's `datasets` writes it
-    archives/    tar
+    arrays/, pictures/, archives/, columns/  one kind of formats each
+    digits.py    scikit-learn's digits
     formats.py   recognises formats; refuses others, and names what to convert them to
     preprocessing.py  resizes and inverts on request; counts what was changed or left out
     pixels.py    any array -> grey uint8

@@ -6,9 +6,12 @@ import stat
 from enum import StrEnum
 from pathlib import Path
 
+from producer.images.arrays.cifar import find_cifar
+from producer.images.arrays.idx import find_idx_files
+from producer.images.arrays.npy import MAGIC
 from producer.images.columns.arrow import is_saved
-from producer.images.npy import MAGIC
 from producer.images.pictures.entry import is_picture
+from producer.images.pictures.paths import is_path_table
 from producer.images.pieces.shards import PARQUET, TAR, find_shards
 from producer.images.stream import open_stream, printable, translate_errors
 from schema.errors import ImageError
@@ -22,6 +25,7 @@ class SourceKind(StrEnum):
     """The format of a path, recognised by its name, else by its first bytes."""
 
     IDX = "IDX"
+    CIFAR = ".bin"
     NPY = ".npy"
     NPZ = ".npz"
     CSV = ".csv"
@@ -29,14 +33,17 @@ class SourceKind(StrEnum):
     PARQUET = ".parquet"
     ARROW = ".arrow"
     TAR = ".tar"
+    PATHS = "CSV of paths"
     PICTURE = "picture"
     FOLDER = "folder"
 
 
 _BY_SUFFIX = (
     *(SourceKind.NPY, SourceKind.NPZ, SourceKind.CSV, SourceKind.ZIP),
-    *(SourceKind.PARQUET, SourceKind.ARROW, SourceKind.TAR),
+    *(SourceKind.PARQUET, SourceKind.ARROW, SourceKind.TAR, SourceKind.CIFAR),
 )
+_SUFFIXES_WITH_PARTS = (".npz", ".arrow", ".csv", ".csv.gz", *PARQUET, *TAR)
+
 _SAVEZ = "numpy.savez('data.npz', images=images, labels=labels)"
 _PICKLE = f"is a pickle, which can run code and is never read: load it where you trust it, then {_SAVEZ}"
 _UNPACK = "is an archive: unpack it, and give the folder: `tar -xf {name}`"
@@ -68,7 +75,7 @@ def locate(source: str | Path) -> tuple[Path, str | None]:
         raise ImageError(f"no images were named: give a file, a folder, or {DIGITS}")
     path = Path(text)
     head, colon, part = text.rpartition(":")
-    has_parts = head.lower().endswith((".npz", *PARQUET, ".arrow", *TAR)) or _is_folder(Path(head))
+    has_parts = head.lower().endswith(_SUFFIXES_WITH_PARTS) or _is_folder(Path(head))
     if colon and has_parts and not exists(path):
         return Path(head), part
     return path, None
@@ -94,12 +101,14 @@ def kind_of(path: Path) -> SourceKind:
             for kind, suffixes in ((SourceKind.PARQUET, PARQUET), (SourceKind.TAR, TAR)):
                 if find_shards(path, suffixes):
                     return kind
-            return SourceKind.FOLDER
+            if find_cifar(path):
+                return SourceKind.CIFAR
+            return SourceKind.IDX if find_idx_files(path) else SourceKind.FOLDER
     name = path.name.lower()
     _refuse(path)
     for kind in _BY_SUFFIX:
         if name.removesuffix(".gz").endswith(kind):
-            return kind
+            return SourceKind.PATHS if kind is SourceKind.CSV and is_path_table(path) else kind
     if name.endswith(TAR):
         return SourceKind.TAR
     if is_picture(name):

@@ -13,26 +13,29 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from producer.images.archives.open import open_tar
+from producer.images.arrays.cifar import CifarPieces, find_cifar
+from producer.images.arrays.idx import find_idx_files, find_labels_file, open_idx, open_idx_images
+from producer.images.arrays.npy import open_npy
+from producer.images.arrays.npz import open_npz, open_npz_labels
+from producer.images.arrays.table import read_label_table, read_table
 from producer.images.columns.open import open_arrow, open_parquet
 from producer.images.columns.pieces import ColumnPieces
 from producer.images.digits import read_digits
 from producer.images.formats import DIGITS, EXPLICIT_DIGITS, SourceKind, exists, kind_of, locate
-from producer.images.idx import find_labels_file, open_idx, open_idx_images
 from producer.images.imageset import DataOrigin, ImageSet
 from producer.images.labels import to_labels
-from producer.images.npy import open_npy
-from producer.images.npz import open_npz, open_npz_labels
 from producer.images.pictures.archive import read_archive
 from producer.images.pictures.folder import read_folder
+from producer.images.pictures.paths import open_path_table
 from producer.images.pictures.picture import read_picture
 from producer.images.pictures.pictures import PicturePieces
 from producer.images.pieces.allowance import Allowance
 from producer.images.pieces.gathering import gather
 from producer.images.pieces.preparation import prepare
+from producer.images.pieces.shards import choose_split
 from producer.images.pixels import to_pixels
 from producer.images.preprocessing import AS_IS, COLOURED, Changes, Preprocessing
 from producer.images.stream import printable, translate_errors
-from producer.images.table import read_label_table, read_table
 from schema.errors import ImageError
 from schema.quantities import count_text
 
@@ -44,7 +47,10 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = "NDArray[np.generic] | StoredArray"
 
-_IN_PIECES = (SourceKind.PARQUET, SourceKind.ARROW, SourceKind.TAR)
+_IN_PIECES = (
+    *(SourceKind.PARQUET, SourceKind.ARROW, SourceKind.TAR, SourceKind.PATHS),
+    SourceKind.CIFAR,
+)
 _WITH_PARTS = (SourceKind.NPZ, *_IN_PIECES)
 
 
@@ -121,7 +127,9 @@ def _read_path(
     allowance: Allowance,
 ) -> ImageSet:
     kind, changes = kind_of(path), Changes()
-    if part is not None and kind not in _WITH_PARTS:
+    if kind is SourceKind.IDX and path.is_dir():
+        path = choose_split(path, {split: [each] for split, each in find_idx_files(path).items()}, part)[0]
+    elif part is not None and kind not in _WITH_PARTS:
         raise ImageError(
             f"{printable(path)} is a {kind} and has one set of images: leave {printable(part)!r} out"
         )
@@ -242,12 +250,13 @@ def _read(
             return _Raw(folder.images, folder.labels, None, folder.classes, folder.sources, is_prepared=True)
         case SourceKind.IDX:
             return _Raw(open_idx_images(path, allowance))
-        case SourceKind.PARQUET | SourceKind.ARROW | SourceKind.TAR:
+        case _:
             pieces = _open_pieces(kind, path, part, preprocessing, changes, allowance)
             if len(pieces.shape) == 1:
                 raise ImageError(f"{pieces.name} holds vectors of {pieces.shape[0]:,} values: give pictures")
             rows = gather(pieces, allowance)
-            return _Raw(rows.images, rows.labels, None, pieces.classes, rows.names, is_prepared=True)
+            is_prepared = kind is not SourceKind.CIFAR
+            return _Raw(rows.images, rows.labels, None, pieces.classes, rows.names, is_prepared)
 
 
 def _open_pieces(
@@ -258,8 +267,15 @@ def _open_pieces(
     changes: Changes,
     allowance: Allowance,
 ) -> Pieces:
-    if kind is SourceKind.TAR:
-        return PicturePieces(open_tar(path, part, changes, allowance), preprocessing, changes, allowance)
+    if kind in (SourceKind.TAR, SourceKind.PATHS):
+        is_tar = kind is SourceKind.TAR
+        pictures = (
+            open_tar(path, part, changes, allowance) if is_tar else open_path_table(path, part, allowance)
+        )
+        return PicturePieces(pictures, preprocessing, changes, allowance)
+    if kind is SourceKind.CIFAR:
+        paths = choose_split(path, find_cifar(path), part) if path.is_dir() else [path]
+        return CifarPieces(printable(path), paths, allowance)
     open_columns = open_parquet if kind is SourceKind.PARQUET else open_arrow
     return ColumnPieces(open_columns(path, part, changes), preprocessing, changes, allowance)
 

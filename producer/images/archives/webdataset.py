@@ -7,15 +7,14 @@ whole numbers or texts: the member `.cls`, else a field of `.json`, else `.txt`.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from producer.images.archives.members import Arranged
-from producer.images.limits import MAX_LABEL
-from producer.images.pictures.entry import is_litter, is_picture, sort_classes
+from producer.images.pictures.entry import is_litter, is_picture
+from producer.images.pieces.numbering import number_texts
 from producer.images.preprocessing import NOT_PICTURES
 from producer.images.stream import printable
 from schema.errors import ImageError
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from producer.images.archives.members import Archive
-    from producer.images.preprocessing import Changes
+    from producer.images.pieces.numbering import number_texts
+from producer.images.preprocessing import Changes
 
 NOTES = ("cls", "json", "txt")
 """Endings of members that may hold labels."""
@@ -36,9 +36,6 @@ LABELS = ("label", "cls", "class", "target", "y")
 
 CLASS_NAMES = ("class_name", "class", "label_name", "name")
 """Fields of a .json that may hold the name of the class that .cls numbers."""
-
-MAX_CLASS_NAME = 1_000
-"""Characters of a label that is text."""
 
 _FEWEST_CAPTIONS = 20  # texts that differ, from which on they may be captions
 
@@ -78,14 +75,14 @@ def arrange_samples(name: str, files: Sequence[Archive], changes: Changes) -> li
     samples = [sample for found in by_file for sample in found]
     if not samples:
         raise ImageError(f"{name} has no pictures: give tar files of samples as `000001.jpg`, `000001.cls`")
-    labels = _labels(name, samples, changes)
+    labels, classes = _labels(name, samples, changes)
     starts = list(accumulate(map(len, by_file), initial=0))
     return [
         Arranged(
             [sample.member for sample in found],
             [sample.name for sample in found],
-            None if labels.numbers is None else labels.numbers[start : start + len(found)],
-            labels.classes,
+            None if labels is None else labels[start : start + len(found)],
+            classes,
         )
         for found, start in zip(by_file, starts, strict=False)
     ]
@@ -160,41 +157,28 @@ def _shown(file: Archive, number: int) -> str:
     return f"{file.name}/{printable('/'.join(file.members[number].parts))}"
 
 
-@dataclass(frozen=True, eq=False)
-class _Labels:
-    numbers: NDArray[np.int64] | None
-    classes: tuple[str, ...] | None
+def _labels(
+    name: str, samples: list[_Sample], changes: Changes
+) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:
+    """Return the labels of all samples, if any, and the names of their classes, if known.
 
-
-def _labels(name: str, samples: list[_Sample], changes: Changes) -> _Labels:
-    """Return the labels of all samples; raise ImageError if some are missing or cannot be used."""
+    Raises:
+        ImageError: some are missing, or as `number_texts`.
+    """
     texts = [sample.label for sample in samples]
     missing = next((row for row, text in enumerate(texts) if text is None), None)
     if missing is not None:
         if any(text is not None for text in texts):
             raise ImageError(f"{name} has no label for {samples[missing].name}: add or drop it")
-        return _Labels(None, None)
+        return None, None
     known = [text for text in texts if text is not None]
     different = set(known)
-    if all(text.isascii() and text.isdigit() and len(text) <= len(str(MAX_LABEL)) for text in different):
-        numbers = np.array([int(text) for text in known], np.int64)
-        if int(numbers.max()) > MAX_LABEL:
-            raise ImageError(
-                f"{name} has label {numbers.max():,}, not in 0..{MAX_LABEL}: number classes from 0"
-            )
-        return _Labels(numbers, _class_names(numbers, samples))
-    if len(different) >= _FEWEST_CAPTIONS and 2 * len(different) > len(known):
+    is_text = not all(text.isascii() and text.isdigit() for text in different)
+    if is_text and len(different) >= _FEWEST_CAPTIONS and 2 * len(different) > len(known):
         changes.remarks.append("texts that differ in most images are captions, and not read as labels")
-        return _Labels(None, None)
-    longest = max(different, key=len)
-    if len(longest) > MAX_CLASS_NAME or "" in different or len(different) > MAX_LABEL + 1:
-        raise ImageError(
-            f"{name} has labels that are not numbers or names of classes, as {printable(longest[:40])!r}: "
-            "write one number or name per sample"
-        )
-    classes = sort_classes(list(different))
-    order = {text: k for k, text in enumerate(classes)}
-    return _Labels(np.array([order[text] for text in known], np.int64), tuple(map(printable, classes)))
+        return None, None
+    numbers, classes = number_texts(known, name)
+    return numbers, _class_names(numbers, samples) if classes is None else classes
 
 
 def _class_names(numbers: NDArray[np.int64], samples: list[_Sample]) -> tuple[str, ...] | None:

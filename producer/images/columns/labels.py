@@ -9,7 +9,7 @@ import numpy as np
 
 from producer.images.limits import MAX_LABEL
 from producer.images.pictures.entry import sort_classes
-from producer.images.pieces.numbering import whole_numbers
+from producer.images.pieces.numbering import MAX_CLASS_NAME, whole_numbers
 from producer.images.stream import printable
 from schema.errors import ImageError
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from producer.images.columns.library import Table
-
-MAX_CLASS_NAME = 1_000
-"""Characters of a label that is text."""
 
 _UNKNOWN = -1  # what `datasets` writes where the label is not known, as for test data
 

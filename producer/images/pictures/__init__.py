@@ -2,6 +2,8 @@
 
 picture.py   decodes one picture: upright, grey, resized
 entry.py     one picture of a folder, archive or table
+paths.py     CSV of paths and labels
+pictures.py  listed pictures as pieces
 decoding.py  pictures, a few megabytes of pixels at a time
 entries.py   pictures of a folder or archive -> one array, labels and class names
 folder.py    lists a folder

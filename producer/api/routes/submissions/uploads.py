@@ -23,7 +23,7 @@ from producer.api.core.errors import printable
 from producer.api.load.memory import Take
 from producer.dashboard.web import transfers
 from producer.files import temporary
-from producer.images.idx import find_labels_file
+from producer.images.arrays.idx import find_labels_file
 from producer.images.imageset import DataOrigin, ImageSet
 from producer.images.labels import to_labels
 from producer.images.pictures.entry import SUFFIXES, is_picture

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from producer.images import stream
-from producer.images.idx import find_labels_file, open_idx
+from producer.images.arrays.idx import find_labels_file, open_idx
 from producer.images.source import read_images
 from schema.errors import ImageError
 

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from producer.images import stream, table
+from producer.images import stream
+from producer.images.arrays import table
 from producer.images.imageset import ImageSet
 from producer.images.source import read_images
 from schema.errors import ImageError

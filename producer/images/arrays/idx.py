@@ -14,7 +14,7 @@ import numpy as np
 
 from producer.images.limits import MAX_DIMENSIONS
 from producer.images.pieces.stored import Header, StoredArray
-from producer.images.stream import open_stream, printable
+from producer.images.stream import open_stream, printable, refuse_exit, translate_errors
 from schema.errors import ImageError
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from producer.images.pieces.allowance import Allowance
     from producer.images.stream import Stream
+
+SPLITS = {"train": "train-images-idx3-ubyte", "test": "t10k-images-idx3-ubyte"}
+"""Files of images as MNIST and torchvision name them; others are like them."""
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -56,6 +59,30 @@ def _read_header(stream: Stream) -> Header:
         raise ImageError(f"{stream.name} has {dimensions} dimensions: images need 3, labels 1")
     shape = struct.unpack(f">{dimensions}I", stream.take(4 * dimensions))
     return Header(np.dtype(TYPES[code]), shape)
+
+
+def find_idx_files(folder: Path) -> dict[str, Path]:
+    """Return the images of MNIST by split in ``folder``, or in `raw` or `MNIST/raw`, as torchvision has them.
+
+    Raises:
+        ImageError: the images or their labels are a symbolic link out of the folder.
+    """
+    for inner in (folder, folder / "raw", folder / "MNIST" / "raw"):
+        found = {split: path for split, name in SPLITS.items() if (path := _raw_or_packed(inner / name))}
+        for path in found.values():
+            refuse_exit(path, folder)
+            labels = find_labels_file(path)
+            if labels is not None:
+                refuse_exit(labels, folder)
+        if found:
+            return found
+    return {}
+
+
+def _raw_or_packed(path: Path) -> Path | None:
+    packed = path.with_name(f"{path.name}.gz")
+    with translate_errors(path):
+        return path if path.is_file() else packed if packed.is_file() else None
 
 
 def find_labels_file(path: Path) -> Path | None:

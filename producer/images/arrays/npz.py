@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from producer.images.arrays.npy import read_header
 from producer.images.limits import DEFLATE_RATIO
-from producer.images.npy import read_header
 from producer.images.pieces.stored import StoredArray
 from producer.images.stream import PACKINGS, Stream, open_archive, printable
 from schema.errors import ImageError

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from producer.images.npy import open_npy
+from producer.images.arrays.npy import open_npy
 from producer.images.source import read_images
 from schema.errors import ImageError
 
