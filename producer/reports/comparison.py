@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from producer.reports.certainty import CLASSICAL
 from producer.reports.terminal import new_grid, new_table
 from producer.runs import queries, results
 from schema.errors import ParameterError
@@ -196,8 +197,11 @@ def comparison_text(comparison: RunComparison) -> RenderableType:
     if comparison.p_value is not None:
         shares = [f"{right / comparison.labelled:.2%}" for right in comparison.right]
         grid.add_row("accuracy", f"{shares[0]} and {shares[1]} of {count_text(comparison.labelled, 'image')}")
-        for row in loss_rows(comparison.losses):
-            grid.add_row(row[0], f"{row[1]} and {row[2]}")
+        rows = loss_rows(comparison.losses)
+        for name, one, other in rows:
+            grid.add_row(name, f"{one} and {other}")
+        if rows:
+            grid.add_row("", f"probabilities {CLASSICAL}")
         grid.add_row(
             "right in one alone",
             f"{comparison.only_first_right:,} and {count_text(comparison.only_second_right, 'image')}",

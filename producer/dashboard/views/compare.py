@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from producer.dashboard.web.tables import Link, PageTable
 from producer.dashboard.web.visit import Visit
+from producer.reports.certainty import CLASSICAL
 from producer.reports.comparison import RunComparison, compare_runs, loss_rows
 from producer.runs import queries
 from schema.errors import ParameterError
@@ -39,6 +40,7 @@ def show(visit: Visit) -> Response:
         error=error,
         comparison=comparison,
         losses=[] if comparison is None else loss_rows(comparison.losses),
+        classical=CLASSICAL,
         differences=None if comparison is None else _differences(comparison),
     )
 
