@@ -19,7 +19,7 @@ def patterns(name: str, count: int = 40, seed: int = 0) -> tuple[NDArray[np.uint
     """Noisy copies of one random pattern for each class, of the size that the preset takes, and labels."""
     layers = preset(name)
     rng = np.random.default_rng(seed)
-    shape = (layers.input.height, layers.input.width)
+    shape = layers.input.image_shape.sizes
     originals = rng.integers(0, 2, (layers.classes, *shape))
     labels = np.arange(count) % layers.classes
     flipped = originals[labels] ^ (rng.random((count, *shape)) < 0.02)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import zlib
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from producer.images.imageset import ImageSet
 from producer.networks.chosen import ChosenNetwork
+from schema.network.layers import ImageInput, VectorInput
 from schema.parameters import Origin
+from schema.shapes import ImageArray
 from schema.tables import Network, TrainingSet
 
 _SAMPLE = 200  # images
@@ -25,10 +26,13 @@ def warning(session: Session, images: ImageSet, network: ChosenNetwork) -> str |
     It is the same the other way round. Shipped networks were trained on dark borders. ``session`` reads the
     training images of others; None if they are not stored, or neither bright nor dark.
     """
-    here = border(images.images[:_SAMPLE]) / network.image_max
+    takes = network.takes
+    if isinstance(takes, VectorInput):
+        return None
+    here = border(images.images[:_SAMPLE]) / takes.image_max
     if abs(here - 0.5) < _MARGIN:
         return None
-    there = _border_of_training(session, network)
+    there = _border_of_training(session, network, takes)
     if there is None or abs(there - 0.5) < _MARGIN or (here > 0.5) == (there > 0.5):
         return None
     words = ("bright", "dark") if here > 0.5 else ("dark", "bright")
@@ -38,13 +42,13 @@ def warning(session: Session, images: ImageSet, network: ChosenNetwork) -> str |
     )
 
 
-def border(images: NDArray[np.uint8]) -> float:
-    """Return the median of the outermost pixels of ``images``, (N, H, W) uint8."""
+def border(images: ImageArray) -> float:
+    """Return the median of the outermost pixels of ``images``, grey or coloured."""
     edges = (images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1])
     return float(np.median(np.concatenate([edge.reshape(-1) for edge in edges])))
 
 
-def _border_of_training(session: Session, network: ChosenNetwork) -> float | None:
+def _border_of_training(session: Session, network: ChosenNetwork, takes: ImageInput) -> float | None:
     """Return the median border of the first images that ``network`` was trained on, from 0 to 1."""
     row = session.execute(
         select(Network.training, func.substr(TrainingSet.images, 1, _PACKED_BYTES).label("packed"))
@@ -57,13 +61,13 @@ def _border_of_training(session: Session, network: ChosenNetwork) -> float | Non
         return 0.0
     if row.packed is None:
         return None
-    size = network.height * network.width
+    shape = takes.image_shape
     try:
-        pixels = zlib.decompressobj().decompress(bytes(row.packed), _SAMPLE * size)
+        pixels = zlib.decompressobj().decompress(bytes(row.packed), _SAMPLE * shape.nbytes)
     except zlib.error:  # the doctor reports damage
         return None
-    count = len(pixels) // size
+    count = len(pixels) // shape.nbytes
     if count == 0:
         return None
-    stored = np.frombuffer(pixels[: count * size], np.uint8)
-    return border(stored.reshape(count, network.height, network.width)) / network.image_max
+    stored = np.frombuffer(pixels[: count * shape.nbytes], np.uint8)
+    return border(stored.reshape(shape.array(count))) / takes.image_max

@@ -12,7 +12,7 @@ from producer.commands.shared import architectures, network_names, network_show
 from producer.commands.shared.help import App
 from producer.commands.shared.interrupting import explaining_interruption
 from producer.commands.shared.options import Detach, Workers, microseconds
-from producer.commands.shared.reading import Fitted, Invert, Resize, SkipUnreadable, read
+from producer.commands.shared.reading import ArrayKind, Fitted, Invert, Resize, SkipUnreadable, read
 from producer.images.preprocessing import Fit, Preprocessing
 from schema.errors import ParameterError
 from schema.parameters import TRANSFERS, Origin, Visible, solver
@@ -198,6 +198,7 @@ def new(
         Path | None, typer.Option("--out", "-o", help="The file to write; default: standard output.")
     ] = None,
     labels: Labels = None,
+    read_as: ArrayKind = None,
     resize: Resize = None,
     fit: Fitted = Fit.CROP,
     invert: Invert = False,
@@ -210,7 +211,7 @@ def new(
     from producer.files import replacing
     from producer.networks.starter import starter_text
 
-    images = read(data, labels, None, Preprocessing.parse(resize, fit, invert, skip_unreadable))
+    images = read(data, labels, None, Preprocessing.parse(resize, fit, invert, skip_unreadable, read_as))
     text = starter_text(images, name)
     if output is None:
         typer.echo(text, nl=False)
@@ -235,6 +236,7 @@ def train(
     architecture: Layers = None,
     labels: Labels = None,
     limit: Limit = None,
+    read_as: ArrayKind = None,
     resize: Resize = None,
     fit: Fitted = Fit.CROP,
     invert: Invert = False,
@@ -272,7 +274,7 @@ def train(
             "the embedded workers stop with this command; leave out --detach or --embedded"
         )
     layers = architectures.architecture(name, architecture)
-    images = read(data, labels, limit, Preprocessing.parse(resize, fit, invert, skip_unreadable))
+    images = read(data, labels, limit, Preprocessing.parse(resize, fit, invert, skip_unreadable, read_as))
     if layers is None:
         layers = architectures.starter(images)
     with open_app(embedded=embedded) as app_context:
@@ -292,6 +294,7 @@ def calibrate(
     solver_name: SolverName = "local",
     labels: Labels = None,
     limit: Limit = None,
+    read_as: ArrayKind = None,
     resize: Resize = None,
     fit: Fitted = Fit.CROP,
     invert: Invert = False,
@@ -334,7 +337,7 @@ def calibrate(
     grid = grid_of(chosen, lists, reads, visible=visible, seed=seed, qpu=qpu, crossed=cross)
     if budget_us is not None and not chosen.is_remote:
         raise ParameterError(f"solver {chosen} has no qubits, and charges nothing: omit --budget")
-    preprocessing = Preprocessing.parse(resize, fit, invert, skip_unreadable)
+    preprocessing = Preprocessing.parse(resize, fit, invert, skip_unreadable, read_as)
     images = read(data, labels, limit, preprocessing)
     refuse_shared(images, None if allow_overlap else test, preprocessing)
     with open_app(embedded=embedded, workers=workers, solver=chosen) as app_context:

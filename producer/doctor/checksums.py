@@ -18,6 +18,7 @@ from schema.errors import Corrupt, NetworkError
 from schema.network import weights
 from schema.network.architecture import Architecture
 from schema.quantities import count_text
+from schema.shapes import ImageShape
 from schema.states import EmbeddingState
 from schema.tables import (
     Base,
@@ -125,7 +126,8 @@ def _finding(database: Database, stored: StoredBytes, row: Any, error: Corrupt) 
 
 
 def _batch(row: Any) -> None:
-    arrays.decode_images(row.images, (row.count, row.height, row.width), row.images_sha256, row.labels)
+    shape = ImageShape.parse(row.shape, row.dtype)
+    arrays.decode_images(row.images, row.count, shape, row.images_sha256, row.labels)
     if row.labels is not None:
         arrays.decode_labels(row.labels, row.count)
 
@@ -178,10 +180,10 @@ def _sample_set(row: Any) -> None:
 ALL_STORED = (
     StoredBytes(
         TrainingSet,
-        (TrainingSet.images, TrainingSet.labels, TrainingSet.count, TrainingSet.height, TrainingSet.width,
+        (TrainingSet.images, TrainingSet.labels, TrainingSet.count, TrainingSet.shape, TrainingSet.dtype,
          TrainingSet.sha256),
         lambda row: arrays.decode_training_set(
-            row.images, row.labels, (row.count, row.height, row.width), row.sha256
+            row.images, row.labels, row.count, ImageShape.parse(row.shape, row.dtype), row.sha256
         ),
         "train with the same images again: `annealq networks train`",
     ),
@@ -214,8 +216,8 @@ ALL_STORED = (
     ),
     StoredBytes(
         BatchImages,
-        (BatchImages.images, BatchImages.labels, BatchImages.images_sha256, Batch.count, Batch.height,
-         Batch.width),
+        (BatchImages.images, BatchImages.labels, BatchImages.images_sha256, Batch.count, Batch.shape,
+         Batch.dtype),
         _batch,
         "classify the images again",
         joined=((Batch, Batch.id == BatchImages.batch_id),),

@@ -14,6 +14,7 @@ from schema.codecs.batches import images_digest
 from schema.codecs.pieces import pieces
 from schema.errors import ImageError, ParameterError
 from schema.quantities import count_text
+from schema.shapes import ImageArray, ImageShape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,7 +39,8 @@ class DataOrigin:
         sha256: of the bytes of the file ``data``; None: it is not a file.
         labels_sha256: of the bytes of the file ``labels``.
         uploaded: the images were sent, so that no file on this machine has them.
-        resize, fit, invert, skip_unreadable, scale_pixels: as `producer.runs.request.RunRequest` has them.
+        read_as, resize, fit, invert, skip_unreadable, scale_pixels: as `producer.runs.request.RunRequest` has
+            them.
         classes, limit: what was taken of the images, first the classes, then the first N.
         schedule, due_at: the schedule that read them, and the time for which it did.
     """
@@ -49,6 +51,7 @@ class DataOrigin:
     sha256: str | None = None
     labels_sha256: str | None = None
     uploaded: bool = False
+    read_as: str | None = None
     resize: str | None = None
     fit: str | None = None
     invert: bool = False
@@ -78,6 +81,8 @@ class DataOrigin:
             words += ["--classes", ",".join(self.classes)]
         if self.limit is not None:
             words += ["--limit", str(self.limit)]
+        if self.read_as is not None:
+            words += ["--as", self.read_as]
         if self.resize is not None:
             words += ["--resize", self.resize, *(["--fit", self.fit] if self.fit else [])]
         flags = {
@@ -90,12 +95,15 @@ class DataOrigin:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """At least one image, all of one size, with their labels, class names and files, if known."""
+    """At least one image, or vector, all of one shape, with their labels, class names and files, if known."""
 
     name: str
     """Name for display: ``digits``, or the name of the file or folder."""
-    images: NDArray[np.uint8]
-    """(N, H, W) uint8 grey, C order; many images are in a file that is mapped, and read-only."""
+    images: ImageArray
+    """(N, H, W) uint8 grey, (N, H, W, 3) uint8 colour, or (N, D) float32 vectors, all finite; C order.
+
+    Many images are in a file that is mapped, and read-only.
+    """
     labels: NDArray[np.int64] | None
     """(N,) int64; each an index into ``classes`` when there are class names; None when unlabelled."""
     classes: tuple[str, ...] | None
@@ -108,6 +116,11 @@ class ImageSet:
     """Where they came from; None: no command names these images."""
     scales: bool = False
     """Pixels from 0 to 255 are scaled to the range that a network takes."""
+
+    @property
+    def shape(self) -> ImageShape:
+        """Return the shape of an image."""
+        return ImageShape.of(self.images)
 
     def limit(self, n: int) -> ImageSet:
         """Return the first ``n`` images, or all if there are fewer; raise ParameterError if ``n`` < 1."""
@@ -159,7 +172,7 @@ class ImageSet:
 
     def scaled(self, maximum: int) -> ImageSet:
         """Return the images with 0 to 255 scaled to 0 to ``maximum``, if they are scalable."""
-        if not self.scales or maximum == _BRIGHTEST:
+        if not self.scales or maximum == _BRIGHTEST or self.shape.is_vector:
             return self
         table = np.rint(np.arange(_BRIGHTEST + 1) * (maximum / _BRIGHTEST)).astype(np.uint8)
         return replace(self, images=in_pieces(table.__getitem__, self.images), scales=False)
@@ -169,7 +182,7 @@ class ImageSet:
         return max(int(piece.max()) for piece in pieces(self.images))
 
     def digest(self, *before: bytes) -> str:
-        """Return the SHA-256 of ``before``, and of size, pixels and labels of the images."""
+        """Return the SHA-256 of ``before``, and of shape, values and labels of the images."""
         return images_digest(before, self.images, self.labels)
 
     def _take(self, rows: NDArray[np.intp] | slice, origin: DataOrigin | None) -> ImageSet:

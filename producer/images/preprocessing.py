@@ -9,13 +9,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
 from schema.errors import ParameterError
+from schema.shapes import MAX_SIDE
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-MAX_SIDE = 512
-"""Pixels of a side after resizing: that of the largest network input."""
 
 MOST_NAMED = 3
 """Largest number of files named in a note."""
@@ -31,42 +29,59 @@ class Fit(StrEnum):
     STRETCH = "stretch"
 
 
+class ReadAs(StrEnum):
+    """What an array of numbers is: images, one picture, or vectors."""
+
+    IMAGES = "images"
+    PICTURE = "picture"
+    VECTORS = "vectors"
+
+
 @dataclass(frozen=True)
 class Preprocessing:
-    """What is done to each image after it was decoded; by default nothing.
+    """What an array is, and what is done to each image after it was decoded; by default nothing.
 
     Attributes:
         size: (height, width) that images are resized to; None: images keep their size.
         fit: how images of other proportions are resized.
         invert: dark becomes bright and the other way round.
         skip_unreadable: pictures that cannot be read are left out instead of refused.
+        read_as: what an array of numbers is; None: what its shape and type say, if that is one thing only.
     """
 
     size: tuple[int, int] | None = None
     fit: Fit = Fit.CROP
     invert: bool = False
     skip_unreadable: bool = False
+    read_as: ReadAs | None = None
 
     @classmethod
-    def parse(cls, resize: str | None, fit: Fit, invert: bool, skip_unreadable: bool) -> Self:
+    def parse(
+        cls,
+        resize: str | None,
+        fit: Fit,
+        invert: bool,
+        skip_unreadable: bool,
+        read_as: ReadAs | None = None,
+    ) -> Self:
         """Return what these options ask for; raise ParameterError for a size or fit that cannot be used."""
         if resize is None and fit is not Fit.CROP:
             raise ParameterError(f"fit {fit} applies to resized images, but no size is given: add --resize")
-        return cls(None if resize is None else parse_size(resize), fit, invert, skip_unreadable)
+        return cls(None if resize is None else parse_size(resize), fit, invert, skip_unreadable, read_as)
 
     @property
     def changes_pixels(self) -> bool:
         return self.size is not None or self.invert
 
     def apply(self, image: NDArray[np.uint8], changes: Changes) -> NDArray[np.uint8]:
-        """Return ``image``, (H, W) uint8, inverted and resized as wanted; count it in ``changes``.
+        """Return ``image``, (H, W) or (H, W, 3) uint8, inverted and resized; count it in ``changes``.
 
         Resizing is bicubic over all pixels (antialiased), as Pillow has it. Padding is black.
         """
         if self.invert:
             image = 255 - image
             changes.counts[INVERTED] += 1
-        if self.size is None or image.shape == self.size:
+        if self.size is None or image.shape[:2] == self.size:
             return image
         changes.counts[f"resized to {self.size[0]} x {self.size[1]} ({self.fit})"] += 1
         return _resized(image, self.size, self.fit)
@@ -75,6 +90,7 @@ class Preprocessing:
 AS_IS = Preprocessing()
 
 COLOURED = "turned from colour to grey"
+REPEATED = "repeated from grey to red, green and blue"
 WIDE = "reduced from 16 to 8 bits"
 TURNED = "turned upright by EXIF"
 INVERTED = "inverted"
@@ -125,9 +141,9 @@ def _resized(image: NDArray[np.uint8], size: tuple[int, int], fit: Fit) -> NDArr
             picture = picture.resize((width, height), method)
         case Fit.PAD:
             scale = min(height / image.shape[0], width / image.shape[1])
-            rows, columns = (max(1, round(side * scale)) for side in image.shape)
+            rows, columns = (max(1, round(side * scale)) for side in image.shape[:2])
             inner = picture.resize((columns, rows), method)
-            picture = Image.new("L", (width, height))
+            picture = Image.new(inner.mode, (width, height))
             picture.paste(inner, ((width - columns) // 2, (height - rows) // 2))
     return np.array(picture)
 

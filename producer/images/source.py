@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import math
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,6 @@ from producer.images.columns.pieces import ColumnPieces
 from producer.images.digits import read_digits
 from producer.images.formats import DIGITS, EXPLICIT_DIGITS, SourceKind, exists, kind_of, locate
 from producer.images.imageset import DataOrigin, ImageSet
-from producer.images.labels import to_labels
 from producer.images.pictures.archive import read_archive
 from producer.images.pictures.folder import read_folder
 from producer.images.pictures.paths import open_path_table
@@ -33,11 +31,12 @@ from producer.images.pieces.allowance import Allowance
 from producer.images.pieces.gathering import gather
 from producer.images.pieces.preparation import prepare
 from producer.images.pieces.shards import choose_split
-from producer.images.pixels import to_pixels
-from producer.images.preprocessing import AS_IS, COLOURED, Changes, Preprocessing
+from producer.images.preprocessing import AS_IS, Changes, Preprocessing
 from producer.images.stream import printable, translate_errors
+from producer.images.values.kinds import to_images
+from producer.images.values.labels import to_labels
 from schema.errors import ImageError
-from schema.quantities import count_text
+from schema.shapes import ImageShape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -156,6 +155,7 @@ def _origin(
         labels=labels_text,
         sha256=file_digest(path),
         labels_sha256=None if labels_path is None else file_digest(labels_path),
+        read_as=None if preprocessing.read_as is None else preprocessing.read_as.value,
         resize=None if size is None else f"{size[0]}x{size[1]}",
         fit=None if size is None else preprocessing.fit.value,
         invert=preprocessing.invert,
@@ -313,35 +313,15 @@ def read_labels(source: str | Path, allowance: Allowance | None = None) -> Array
 def _validated(
     name: str, source: str, raw: _Raw, preprocessing: Preprocessing, changes: Changes, allowance: Allowance
 ) -> ImageSet:
-    _refuse_flattened_images(raw, source)
-    images = to_pixels(raw.images, source, None if raw.is_prepared else allowance)
-    if len(raw.images.shape) == 4 and raw.images.shape[3] == 3:
-        changes.counts[COLOURED] += len(images)
+    if raw.is_prepared:
+        images = np.asarray(raw.images)
+    else:
+        count = raw.labels.shape[0] if raw.labels is not None and raw.labels.shape else None
+        images = to_images(raw.images, source, preprocessing, changes, allowance, labels=count)
     labels = None
     if raw.labels is not None:
         allowance.labels(len(images))
         labels = to_labels(raw.labels, len(images), raw.labels_name or source)
-    if not raw.is_prepared:
+    if not raw.is_prepared and not ImageShape.of(images).is_vector:
         images = prepare(images, preprocessing, changes)
     return ImageSet(name, images, labels, raw.classes, raw.sources, changes.notes())
-
-
-def _refuse_flattened_images(raw: _Raw, source: str) -> None:
-    """Raise ImageError for flattened images, which look like one image: several labels, or square rows."""
-    if len(raw.images.shape) != 2:
-        return
-    rows, columns = raw.images.shape
-    side = math.isqrt(columns)
-    is_square = side * side == columns
-    reshape = f"reshape(-1, {side}, {side})" if is_square else "reshape(-1, H, W)"
-    if raw.labels is not None and raw.labels.shape[:1] == (rows,) and rows != 1:
-        raise ImageError(
-            f"{source} has {count_text(rows, 'label')} for an array of shape {raw.images.shape}, "
-            "which is one image: "
-            f"reshape rows of pixels to (N, H, W) by {reshape}"
-        )
-    if is_square and side > 4 and rows not in (1, columns):
-        raise ImageError(
-            f"{source} has shape {raw.images.shape}, which may be one image or {rows:,} flattened ones: "
-            f"save array.{reshape}, or, if it is one image, array[None]"
-        )

@@ -14,8 +14,10 @@ from producer.networks.queries import NetworkSummary, is_experiment, is_shipped
 from producer.networks.versions import install
 from schema.database import Database
 from schema.errors import NetworkError
+from schema.network.layers import read_input
 from schema.network.names import parse
 from schema.parameters.choices import Origin
+from schema.shapes import ImageShape
 from schema.states import NetworkState
 from schema.tables import Network
 
@@ -29,16 +31,16 @@ def get_or_install_network(database: Database, images: ImageSet, name: str | Non
         NetworkError: there is none, or several fit and none is the default.
         ImageError: the images do not suit a shipped network; nothing was written.
     """
-    height, width = images.images.shape[1:]
-    bundle = _find_shipped(database, name, height, width)
+    shape = images.shape
+    bundle = _find_shipped(database, name, shape)
     if bundle is not None:
         match_images(images, ChosenNetwork.described(bundle.description))
         installed = install(database, bundle, Origin.SHIPPED).id
-        reason = _shipped(height, width) if name is None else f"shipped as {name}"
+        reason = _shipped(shape) if name is None else f"shipped as {name}"
         with database.reading() as session:
             return _chosen(session.get_one(Network, installed), reason)
     with database.reading() as session:
-        return choose_network(session, name, height, width)
+        return choose_network(session, name, shape)
 
 
 def find_network(database: Database, name: str) -> NetworkSummary:
@@ -48,26 +50,26 @@ def find_network(database: Database, name: str) -> NetworkSummary:
         NotFound: there is none.
         NetworkError: the text after ``@`` is not a version.
     """
-    bundle = _find_shipped(database, name, 0, 0)
+    bundle = _find_shipped(database, name, None)
     if bundle is not None:
         install(database, bundle, Origin.SHIPPED)
     with database.reading() as session:
         return queries.network_by_name(session, name)
 
 
-def choose_network(session: Session, name: str | None, height: int, width: int) -> ChosenNetwork:
+def choose_network(session: Session, name: str | None, shape: ImageShape) -> ChosenNetwork:
     """Return the network ``name``, which is `NAME@VERSION`, or `NAME` for its newest ready version.
 
     A name stands for a user's own network, if there is one, else for a shipped one, and last for one of an
-    experiment. Without a name, return the network for images of ``height`` x ``width`` pixels: the default
-    that a user chose, else the shipped one, else the only one of this size.
+    experiment. Without a name, return the network for images of ``shape``: the default that a user chose,
+    else the shipped one of their size, else the only one of this shape.
 
     Raises:
         NetworkError: there is none, or several fit and none is the default; it lists them.
     """
-    row, reason = _by_size(session, height, width) if name is None else _by_name(session, name)
+    row, reason = _by_shape(session, shape) if name is None else _by_name(session, name)
     if row is None:
-        raise NetworkError(_missing(session, name, height, width))
+        raise NetworkError(_missing(session, name, shape))
     return _chosen(row, reason)
 
 
@@ -75,22 +77,28 @@ def _chosen(row: Network, reason: str) -> ChosenNetwork:
     return ChosenNetwork(
         id=row.id,
         name=row.name,
-        height=row.height,
-        width=row.width,
-        image_max=row.architecture["input"]["image_max"],
+        takes=read_input(row.architecture["input"]),
         classes=tuple(row.classes),
         version=row.version,
         reason=reason,
     )
 
 
-def _find_shipped(database: Database, wanted: str | None, height: int, width: int) -> Bundle | None:
-    """Return the shipped network ``wanted``, or the one for the size; None: the user has another one."""
-    name, version = (shipped.default_for(height, width), None) if wanted is None else parse(wanted)
-    if name is None or name not in shipped.names() or version not in (None, 1):
+def _find_shipped(database: Database, wanted: str | None, shape: ImageShape | None) -> Bundle | None:
+    """Return the shipped network ``wanted``, or the one for the ``shape``; None: the user has another one."""
+    version: int | None = None
+    if wanted is not None:
+        name, version = parse(wanted)
+    elif shape is None or (named := shipped.default_for(shape)) is None:
         return None
-    if wanted is None:
-        other = _is_default(height, width)
+    else:
+        name = named
+    if name not in shipped.names() or version not in (None, 1):
+        return None
+    if wanted is None and shape is not None:
+        other = _is_default(shape.grey)
+        if shape.is_colour:
+            other |= _takes(shape)
     elif version is not None:  # the shipped one becomes NAME@1 if no network has the name
         other = Network.name == name
     else:
@@ -101,9 +109,13 @@ def _find_shipped(database: Database, wanted: str | None, height: int, width: in
     return shipped.load(name)
 
 
-def _is_default(height: int, width: int) -> ColumnElement[bool]:
+def _takes(shape: ImageShape) -> ColumnElement[bool]:
     is_ready = Network.state == NetworkState.READY
-    return and_(Network.height == height, Network.width == width, is_ready, Network.is_default)
+    return and_(Network.shape == str(shape), Network.dtype == shape.dtype, is_ready)
+
+
+def _is_default(shape: ImageShape) -> ColumnElement[bool]:
+    return and_(_takes(shape), Network.is_default)
 
 
 def _by_name(session: Session, wanted: str) -> tuple[Network | None, str]:
@@ -115,50 +127,61 @@ def _by_name(session: Session, wanted: str) -> tuple[Network | None, str]:
     return session.execute(newest).scalar(), f"the newest version of {name}"
 
 
-def _by_size(session: Session, height: int, width: int) -> tuple[Network | None, str]:
-    size = f"images of {height} x {width} pixels"
-    if (row := session.execute(select(Network).where(_is_default(height, width))).scalar()) is not None:
-        return row, f"the default for {size}"
-    fitting = select(Network).where(
-        Network.height == height, Network.width == width, Network.state == NetworkState.READY
-    )
-    own_first = fitting.order_by(Network.id.desc())
-    if (name := shipped.default_for(height, width)) is not None:
-        row = session.execute(own_first.where(Network.name == name, is_shipped).limit(1)).scalar()
-        return row, _shipped(height, width)
-    own = own_first.where(~is_experiment, ~is_shipped)
+def _by_shape(session: Session, shape: ImageShape) -> tuple[Network | None, str]:
+    if (row := session.execute(select(Network).where(_is_default(shape))).scalar()) is not None:
+        return row, f"the default for {shape.words}"
+    if shape.is_grey and (name := shipped.default_for(shape)) is not None:
+        return _installed(session, name), _shipped(shape)
+    own = select(Network).where(_takes(shape), ~is_experiment, ~is_shipped).order_by(Network.id.desc())
     found = session.execute(own.limit(_LISTED)).scalars().all()
     if len(found) > 1:
         names = ", ".join(f"{row.name}@{row.version}" for row in found)
         raise NetworkError(
-            f"several networks take {size}, and none is the default: {names}. Name one with --network, or "
-            f"choose it once: `annealq networks default {found[0].name}@{found[0].version}`"
+            f"several networks take {shape.words}, and none is the default: {names}. Name one with "
+            f"--network, or choose it once: `annealq networks default {found[0].name}@{found[0].version}`"
         )
-    return (found[0] if found else None), f"the only one for {size}"
+    if not found and shape.is_colour:
+        return _for_grey(session, shape.grey)
+    return (found[0] if found else None), f"the only one for {shape.words}"
 
 
-def _shipped(height: int, width: int) -> str:
-    return f"shipped for images of {height} x {width} pixels"
+def _for_grey(session: Session, shape: ImageShape) -> tuple[Network | None, str]:
+    """Return the network that coloured images become grey for: the default, else the shipped one."""
+    if (row := session.execute(select(Network).where(_is_default(shape))).scalar()) is not None:
+        return row, f"the default for {shape.words}, and none takes them in colour"
+    name = shipped.default_for(shape)
+    return None if name is None else _installed(session, name), _shipped(shape)
 
 
-def _missing(session: Session, wanted: str | None, height: int, width: int) -> str:
+def _installed(session: Session, name: str) -> Network | None:
+    """Return the newest version of the shipped network ``name``."""
+    query = select(Network).where(Network.name == name, is_shipped, Network.state == NetworkState.READY)
+    return session.execute(query.order_by(Network.id.desc()).limit(1)).scalar()
+
+
+def _shipped(shape: ImageShape) -> str:
+    """Return why a shipped network is chosen for images of ``shape``."""
+    return f"shipped for {shape.grey.words}"
+
+
+def _missing(session: Session, wanted: str | None, shape: ImageShape) -> str:
     rows = session.execute(
-        select(Network.name, Network.version, Network.state, Network.height, Network.width)
+        select(Network.name, Network.version, Network.state, Network.shape, Network.dtype)
         .order_by(Network.id.desc())
         .limit(_LISTED)
     ).all()
-    existing = ", ".join(f"{r.name}@{r.version} ({r.state}, {r.height} x {r.width})" for r in rows) or "none"
+    takes = [ImageShape.parse(row.shape, row.dtype).short for row in rows]
+    existing = ", ".join(f"{r.name}@{r.version} ({r.state}, {t})" for r, t in zip(rows, takes, strict=True))
     problem = (
-        f"no network is ready for images of {height} x {width} pixels"
-        if wanted is None
-        else f"no network {wanted!r} is ready"
+        f"no network is ready for {shape.words}" if wanted is None else f"no network {wanted!r} is ready"
     )
     by_name = f" Shipped, by name: {', '.join(shipped.names())}." if shipped.names() else ""
     if wanted is None:
         train = (
             "Write layers for these images: `annealq networks new --data DATA --out mine.toml`, then train "
-            "them: `annealq networks train --architecture mine.toml --data DATA`; or resize by --resize 28"
+            "them: `annealq networks train --architecture mine.toml --data DATA`"
+            f"{'' if shape.is_vector else '; or resize by --resize 28'}"
         )
     else:
         train = f"Train one: `annealq networks train {wanted.partition('@')[0]} --data DATA`"
-    return f"{problem}; there are: {existing}.{by_name} {train}"
+    return f"{problem}; there are: {existing or 'none'}.{by_name} {train}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from producer.networks.description import Description
+from schema.network.layers import Input
+from schema.shapes import ImageShape
 
 
 @dataclass(frozen=True)
@@ -13,17 +15,14 @@ class ChosenNetwork:
 
     Attributes:
         id: of its row; 0 before it has one.
-        height, width: of its images, pixels.
-        image_max: largest pixel value.
+        takes: the images that it takes.
         version: 0 before it has a row.
         reason: why it was chosen, for its user.
     """
 
     id: int
     name: str
-    height: int
-    width: int
-    image_max: int
+    takes: Input
     classes: tuple[str, ...]
     version: int = 0
     reason: str = field(default="", compare=False)
@@ -36,5 +35,10 @@ class ChosenNetwork:
     @classmethod
     def described(cls, description: Description) -> ChosenNetwork:
         """Return the network of ``description``, which has no row."""
-        image, name = description.architecture.input, description.architecture.name
-        return cls(0, name, image.height, image.width, image.image_max, description.classes)
+        architecture = description.architecture
+        return cls(0, architecture.name, architecture.input, description.classes)
+
+    @property
+    def shape(self) -> ImageShape:
+        """Return the shape of its images."""
+        return self.takes.image_shape

@@ -8,10 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producer.images.imageset import MOST_OFFERED, ImageSet
+from producer.images.preprocessing import COLOURED, REPEATED
+from producer.images.values.pixels import to_colour, to_grey
 from producer.networks.chosen import ChosenNetwork
 from schema.errors import ImageError
 from schema.network.architecture import Architecture
+from schema.network.layers import ImageInput
 from schema.quantities import count_text
+
+_LAYERS = "write layers for these images: `annealq networks new --data DATA --out mine.toml`"
 
 
 def match_images(images: ImageSet, network: ChosenNetwork) -> ImageSet:
@@ -20,21 +25,16 @@ def match_images(images: ImageSet, network: ChosenNetwork) -> ImageSet:
     Raises:
         ImageError: names what does not match, and what would.
     """
-    height, width = images.images.shape[1:]
-    if (height, width) != (network.height, network.width):
-        raise ImageError(
-            f"{images.name}: images are {height} x {width} pixels, network {network.name!r} takes "
-            f"{network.height} x {network.width}: add --resize {network.height}x{network.width}, or write "
-            "layers for these images: `annealq networks new --data DATA --out mine.toml`"
-        )
-    images = images.scaled(network.image_max)
-    brightest = images.brightest()
-    if brightest > network.image_max:
-        raise ImageError(
-            f"{images.name}: pixels go up to {brightest}, "
-            f"network {network.name!r} takes 0 to {network.image_max}: add --scale-pixels (over HTTP: "
-            "scale_pixels), or name another network"
-        )
+    images = _fit(images, network)
+    if isinstance(network.takes, ImageInput):
+        images = images.scaled(network.takes.image_max)
+        brightest = images.brightest()
+        if brightest > network.takes.image_max:
+            raise ImageError(
+                f"{images.name}: pixels go up to {brightest}, "
+                f"network {network.name!r} takes 0 to {network.takes.image_max}: add --scale-pixels (over "
+                "HTTP: scale_pixels), or name another network"
+            )
     if images.labels is None:
         return images
     labels = _renumber(images, images.labels, network)
@@ -46,6 +46,32 @@ def match_images(images: ImageSet, network: ChosenNetwork) -> ImageSet:
             "number classes from 0, take some with --classes, or set `classes` in the architecture"
         )
     return replace(images, labels=labels)
+
+
+def _fit(images: ImageSet, network: ChosenNetwork) -> ImageSet:
+    """Return ``images`` in the shape that ``network`` takes; raise ImageError."""
+    have, takes = images.shape, network.shape
+    if have == takes:
+        return images
+    if have.is_vector or takes.is_vector:
+        raise ImageError(
+            f"{images.name}: these are {have.words}, network {network.name!r} takes {takes.words}: {_LAYERS}"
+        )
+    if have.size != takes.size:
+        raise ImageError(
+            f"{images.name}: images are {have.size[0]} x {have.size[1]} pixels, network {network.name!r} "
+            f"takes {takes.size[0]} x {takes.size[1]}: add --resize {takes.option}, or {_LAYERS}"
+        )
+    return replace(images, images=(to_grey if have.is_colour else to_colour)(images.images))
+
+
+def changes(images: ImageSet, network: ChosenNetwork) -> str | None:
+    """Return what `match_images` changes of ``images`` for ``network``, in words; None: nothing."""
+    have, takes = images.shape, network.shape
+    if have.is_vector or have.is_colour == takes.is_colour:
+        return None
+    what = COLOURED if have.is_colour else REPEATED
+    return f"{images.name}: {len(images.images):,} {what}, as network {network.name!r} takes them"
 
 
 def class_names(architecture: Architecture, images: ImageSet) -> list[str]:

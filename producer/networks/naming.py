@@ -34,7 +34,7 @@ def set_default(database: Database, name: str) -> NetworkSummary:
             )
         _unset(session, network)
         session.execute(update(Network).where(Network.id == network.network_id).values(is_default=True))
-        _note(database, session, network, f"the default for {network.size}")
+        _note(database, session, network, f"the default for {network.image_shape.words}")
     return replace(network, is_default=True)
 
 
@@ -130,7 +130,7 @@ def remove(database: Database, name: str) -> NetworkSummary:
 
 
 def _unset(session: Session, network: NetworkSummary) -> None:
-    same = (Network.height == network.height, Network.width == network.width)
+    same = (Network.shape == network.shape, Network.dtype == network.dtype)
     session.execute(update(Network).where(*same).values(is_default=False))
 
 

@@ -38,7 +38,9 @@ class QMatrix:
 
 
 def read_image(text: str, network: ChosenNetwork) -> tuple[ImageSet, int]:
-    """Read the images that ``text``, `DATA` or `DATA:INDEX`, names; return them and the index, by default 0.
+    """Read the image that ``text``, `DATA` or `DATA:INDEX`, names; return it alone, and its index, or 0.
+
+    It is as ``network`` takes it.
 
     Raises:
         ImageError: they cannot be read, or ``network`` cannot take them.
@@ -53,17 +55,16 @@ def read_image(text: str, network: ChosenNetwork) -> tuple[ImageSet, int]:
             f"{images.name} has {count_text(len(images.images), 'image')}, 0 to {len(images.images) - 1}"
         )
     only = replace(images, images=images.images[index : index + 1], labels=None, sources=None)
-    match_images(only, network)
-    return images, index
+    return match_images(only, network), index
 
 
-def compute(settings: Settings, network: int, image: NDArray[np.uint8] | None = None) -> QMatrix:
+def compute(settings: Settings, network: int, image: NDArray[np.generic] | None = None) -> QMatrix:
     """Compute Q of the network in row ``network`` for ``image``.
 
     Args:
         settings: where the database is.
         network: its row.
-        image: (H, W) uint8; None: all feature values are 0.
+        image: as the network takes it; None: all feature values are 0.
 
     Raises:
         AnnealqError: the worker's libraries are not installed, or the network is not ready.

@@ -13,6 +13,7 @@ from producer.images.imageset import DataOrigin
 from schema.errors import NetworkError, NotFound
 from schema.network.names import parse
 from schema.parameters.choices import Origin
+from schema.shapes import ImageShape
 from schema.states import NetworkState
 from schema.tables import Network, TrainingSet
 
@@ -32,8 +33,8 @@ class NetworkFacts:
     origin: str  # trained, imported or shipped
     state: NetworkState
     is_default: bool  # chosen by a user for images of its size
-    height: int
-    width: int
+    shape: str  # of an image: 28x28, 64x64x3 or 1280
+    dtype: str  # of its values: uint8 or float32
     classes: tuple[str, ...]
     training: dict[str, Any]
     weights_sha256: str | None
@@ -55,9 +56,9 @@ class NetworkSummary(NetworkFacts):
         return f"{self.name}@{self.version}"
 
     @property
-    def size(self) -> str:
-        """Return the size of its images in words."""
-        return f"images of {self.height} x {self.width} pixels"
+    def image_shape(self) -> ImageShape:
+        """Return the shape of its images."""
+        return ImageShape.parse(self.shape, self.dtype)
 
     @property
     def own_accuracy(self) -> float | None:
@@ -152,8 +153,8 @@ def _network(row: Network) -> NetworkSummary:
         origin=row.training.get("origin", Origin.TRAINED.value),
         state=row.state,
         is_default=row.is_default,
-        height=row.height,
-        width=row.width,
+        shape=row.shape,
+        dtype=row.dtype,
         classes=tuple(row.classes),
         architecture=row.architecture,
         training=row.training,

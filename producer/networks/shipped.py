@@ -7,6 +7,7 @@ from importlib.resources import files
 from producer.networks import bundle
 from producer.networks.bundle import SUFFIX, Bundle
 from schema.network.architecture import PRESETS, preset
+from schema.shapes import ImageShape
 
 # A maintainer makes the files with `annealq networks export NAME --output NAME.safetensors`.
 FOLDER = files("schema").joinpath("presets")
@@ -20,11 +21,10 @@ def names() -> tuple[str, ...]:
     return tuple(name for name in PRESETS if FOLDER.joinpath(name + SUFFIX).is_file())
 
 
-def default_for(height: int, width: int) -> str | None:
-    """Return the shipped default for images of ``height`` x ``width`` pixels, or None."""
+def default_for(shape: ImageShape) -> str | None:
+    """Return the shipped default for images of the height and width of ``shape``, or None."""
     for name in DEFAULTS:
-        image = preset(name).input
-        if (image.height, image.width) == (height, width) and name in names():
+        if not shape.is_vector and preset(name).input.image_shape.size == shape.size and name in names():
             return name
     return None
 

@@ -1,4 +1,4 @@
-"""Writes a first architecture for images: their size and classes, and layers like those of `mnist`."""
+"""Writes a first architecture for images: their shape and classes, and layers like those of `mnist`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from producer.images.stream import printable
 from schema.errors import ImageError
 from schema.network.architecture import MAX_CLASSES, Architecture
 from schema.quantities import count_text
+from schema.shapes import COLOURS, ImageShape
 
 VISIBLE = 40
 """Visible units, as in the preset `mnist`: with 10 classes Q has 50 units (Higham and Bedford, 4.2)."""
@@ -34,46 +35,56 @@ def starter_text(images: ImageSet, name: str | None = None) -> str:
         ImageError: the images have no labels, less than two classes, or too many.
         NetworkError: ``name`` is not valid.
     """
-    count, height, width = images.images.shape
-    classes = _classes(images)
-    block = _block(height, width)
-    convolutions = _convolutions(height // block, width // block)
+    count, shape, classes = len(images.images), images.shape, _classes(images)
     small = count < _SMALL
     batch = 32 if small else 128
-    brightest = images.brightest()
     lines = [
-        f"# A starter for {printable(images.name)}: {count_text(count, 'image')} of {height} x "
-        f"{width} pixels.",
+        f"# A starter for {printable(images.name)}: {count:,} {shape.words}.",
         f"name = {json.dumps(name or _name(images.name))}",
         f"classes = {classes}{_named(images)}",
         "",
         "[input]",
-        f"height = {height}",
-        f"width = {width}",
-        f"image_max = {brightest if 0 < brightest <= 16 else 255}  # the value of the brightest pixel",
+        *(_vector_input(shape) if shape.is_vector else _image_input(images)),
+        "",
+        "[[features]]",
+        'kind = "dense"',
+        f"units = {VISIBLE}  # the visible units of Q",
+        'activation = "tanh"  # the last one is bounded: tanh or sigmoid',
+        "",
+        "[training]",
+        f"epochs = {min(max(math.ceil(_STEPS * batch / count), 6), 100)}",
+        f"batch_size = {batch}",
     ]
+    if small and not shape.is_vector and min(shape.size) // _block(*shape.size) >= 2 * _LEAST_SIDE:
+        lines.append("shift = 2  # few images: each is moved by up to this many pixels")
+    text = "\n".join(lines) + "\n"
+    architecture_of(text)  # raises if the file could not be read again
+    return text
+
+
+def _vector_input(shape: ImageShape) -> list[str]:
+    return ['kind = "vector"', f"values = {shape.count}"]
+
+
+def _image_input(images: ImageSet) -> list[str]:
+    """Return the lines of the input for pixels, and of the convolutions."""
+    (height, width), brightest = images.shape.size, images.brightest()
+    block = _block(height, width)
+    lines = [f"height = {height}", f"width = {width}"]
+    if images.shape.is_colour:
+        lines.append(f"channels = {COLOURS}  # red, green and blue")
+    maximum = brightest if 0 < brightest <= 16 else 255
+    lines.append(f"image_max = {maximum}  # the value of the brightest pixel")
     if block > 1:
         lines.append(
             f"average = {block}  # blocks of {block} x {block} pixels are averaged: "
             f"the layers see {height // block} x {width // block}"
         )
-    for index, kernel in enumerate(convolutions):
-        lines += [
-            "",
-            "[[features]]",
-            'kind = "conv"',
-            f"filters = {_FILTERS * 2**index}",
-            f"kernel = {kernel}",
-        ]
+    for index, kernel in enumerate(_convolutions(height // block, width // block)):
+        filters = _FILTERS * 2**index
+        lines += ["", "[[features]]", 'kind = "conv"', f"filters = {filters}", f"kernel = {kernel}"]
         lines += ["", "[[features]]", 'kind = "max_pool"', "size = 2"]
-    lines += ["", "[[features]]", 'kind = "dense"', f"units = {VISIBLE}  # the visible units of Q"]
-    lines += ['activation = "tanh"  # the last one is bounded: tanh or sigmoid', "", "[training]"]
-    lines += [f"epochs = {min(max(math.ceil(_STEPS * batch / count), 6), 100)}", f"batch_size = {batch}"]
-    if small and min(height, width) // block >= 2 * _LEAST_SIDE:
-        lines.append("shift = 2  # few images: each is moved by up to this many pixels")
-    text = "\n".join(lines) + "\n"
-    architecture_of(text)  # raises if the file could not be read again
-    return text
+    return lines
 
 
 def architecture_of(text: str) -> Architecture:

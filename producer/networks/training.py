@@ -59,13 +59,12 @@ def enqueue_training(
     training = {"transfer": transfer, "seed": seed, "epochs": epochs}
     training_set = training_set_row(images, images.labels)
     plan = {"architecture": architecture.to_dict(), "training": training, "classes": classes}
-    values = {
+    values: dict[str, Any] = {
         **plan,
         "name": architecture.name,
         "state": NetworkState.QUEUED,
         "content_sha256": arrays.digest(arrays.canonical(plan), training_set["sha256"].encode()),
-        "height": training_set["height"],
-        "width": training_set["width"],
+        **images.shape.row(),
     }
     if origin is not Origin.TRAINED:
         values["training"] = {**training, "origin": origin.value}
@@ -77,14 +76,13 @@ def enqueue_training(
 def training_set_row(images: ImageSet, labels: NDArray[np.int64]) -> dict[str, Any]:
     """Return the row of ``images`` and their ``labels`` (N,), without a time."""
     pixels, encoded = arrays.encode_images(images.images), arrays.encode_labels(labels)
-    count, height, width = images.images.shape
+    count, shape = len(images.images), images.shape
     return {
-        "sha256": arrays.training_checksum((count, height, width), pixels, encoded),
+        "sha256": arrays.training_checksum(count, shape, pixels, encoded),
         "name": images.name,
         "data": None if images.origin is None else images.origin.to_dict(),
         "count": count,
-        "height": height,
-        "width": width,
+        **shape.row(),
         "images": zlib.compress(pixels, _DEFLATE_LEVEL),
         "labels": encoded,
     }

@@ -256,15 +256,15 @@ def _qpu_time_us(run: queries.RunSummary) -> float:
 def _digest(session: Session, run: queries.RunSummary) -> str:
     """Return the digest of the pixels of ``run``, whatever its batches are."""
     query = (
-        select(Batch.height, Batch.width, BatchImages.images)
+        select(Batch.shape, Batch.dtype, BatchImages.images)
         .join(BatchImages, BatchImages.batch_id == Batch.id)
         .where(Batch.run_id == (run.rescored_from or run.run_id))
         .order_by(Batch.ordinal)
         .execution_options(yield_per=16)
     )
     digest = hashlib.sha256()
-    for index, (height, width, images) in enumerate(session.execute(query)):
+    for index, (shape, dtype, images) in enumerate(session.execute(query)):
         if index == 0:
-            digest.update(f"{height} x {width}".encode())
+            digest.update(f"{shape} {dtype}".encode())
         digest.update(images)
     return digest.hexdigest()

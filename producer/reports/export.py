@@ -23,6 +23,7 @@ from uuid import UUID
 import numpy as np
 
 from schema.errors import ParameterError
+from schema.shapes import ImageArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -113,11 +114,11 @@ def write_temporary(
 
 def write_images(
     path: Path,
-    images: NDArray[np.uint8],
+    images: ImageArray,
     labels: NDArray[np.integer] | None,
     about: Mapping[str, object],
 ) -> None:
-    """Write ``images`` (N, H, W) and ``labels`` (N,) to the .npz file ``path``, as `classify` reads them.
+    """Write ``images`` and ``labels`` (N,) to the .npz file ``path``, as `classify` reads them.
 
     Its array ``annealq`` is a text, ``about`` as JSON.
 

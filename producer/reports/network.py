@@ -15,6 +15,7 @@ from producer.reports.calibration import calibrations_table
 from producer.reports.terminal import new_grid, new_table
 from schema.network import temperature
 from schema.network.architecture import Architecture
+from schema.network.layers import Input, VectorInput
 from schema.quantities import count_text
 
 
@@ -29,13 +30,22 @@ def networks_table(networks: list[queries.NetworkSummary]) -> Table:
             f"{network.pinned} (default)" if network.is_default else network.pinned,
             network.origin,
             network.state,
-            f"{network.height} x {network.width}",
+            network.image_shape.short,
             str(len(network.classes)),
             network.training["transfer"],
             "" if accuracy is None else f"{accuracy:.2%}",
             "" if network.finished_at is None else f"{network.finished_at.astimezone():%Y-%m-%d %H:%M}",
         )
     return table
+
+
+def _taken(takes: Input) -> str:
+    """Return what a network takes, in words."""
+    if isinstance(takes, VectorInput):
+        return takes.image_shape.words
+    colour = ", red, green and blue" if takes.image_shape.is_colour else ""
+    resized = "" if takes.resize is None else f"; others are resized ({takes.resize})"
+    return f"{takes.height} x {takes.width} pixels, 0 to {takes.image_max}{colour}{resized}"
 
 
 def network_text(
@@ -45,7 +55,7 @@ def network_text(
     architecture = Architecture.from_dict(network.architecture)
     about = new_grid()
     about.add_row("network", f"{network.name}@{network.version}, {network.origin}, {network.state}")
-    about.add_row("images", f"{network.height} x {network.width} pixels, 0 to {architecture.input.image_max}")
+    about.add_row("images", _taken(architecture.input))
     about.add_row("classes", ", ".join(network.classes))
     seed = network.training["seed"]
     about.add_row("transfer", network.training["transfer"] + ("" if seed is None else f", seed {seed}"))

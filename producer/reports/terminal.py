@@ -25,12 +25,12 @@ _POINT, _CHOSEN = "o", "*"
 
 def screen() -> Console:
     """Return the console of progress and remarks: standard error, since standard output is for results."""
-    return Console(stderr=True)
+    return Console(stderr=True, emoji=False)  # file.npz:train: is a name
 
 
 def page() -> Console:
     """Return the console of human-readable results. A pipe gets all columns, and lines of full length."""
-    return Console(width=None if sys.stdout.isatty() else _PIPE)
+    return Console(width=None if sys.stdout.isatty() else _PIPE, emoji=False)
 
 
 class FittingTable(Table):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import BeforeValidator, Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
-from producer.images.preprocessing import Fit, Preprocessing
+from producer.images.preprocessing import Fit, Preprocessing, ReadAs
 from schema.calendar.run_hours import ALWAYS_OPEN, RunHours
 from schema.calendar.windows import MAX_WINDOWS, Windows, find_zone
 from schema.errors import ParameterError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MAX_NAME = 200  # characters, of a QPU
 MAX_BUDGET_US = 10**15  # 31 years
+_OPTIONS = {"read_as": "--as"}  # of parameters whose name is a word of Python
 _LISTS = ("classes", "windows", "tags", "prices")
 _NAMED = ("digits", "sklearn:digits")
 
@@ -68,6 +69,14 @@ Chosen = Annotated[
         strict=False,
         description="With resize, what happens to images of other proportions: crop cuts both ends of the "
         "longer side, pad adds black, stretch distorts.",
+    ),
+]
+ArrayKind = Annotated[
+    ReadAs | None,
+    Field(
+        strict=False,
+        description="What an array of numbers is, where its shape leaves a choice: images, (N, H, W) or "
+        "(N, H, W, 3); picture, one of them; vectors, (N, D).",
     ),
 ]
 Invert = Annotated[
@@ -129,7 +138,7 @@ def read_prices(prices: Sequence[str]) -> dict[str, float]:
 
 def option_name(parameter: str) -> str:
     """Return the command-line option for ``parameter``: `--annealing-time` for `annealing_time_us`."""
-    return "--" + parameter.removesuffix("_us").replace("_", "-")
+    return _OPTIONS.get(parameter) or "--" + parameter.removesuffix("_us").replace("_", "-")
 
 
 @dataclass(frozen=True)
@@ -180,6 +189,7 @@ class RunRequest(Validated):
     solver: Annotated[Solver, Field(strict=False)] = Solver.LOCAL
     classes: tuple[str, ...] | None = None
     limit: Annotated[int | None, Field(ge=1, le=10**9, description="Only the first N images.")] = None
+    read_as: ArrayKind = None
     resize: Resize = None
     fit: Chosen = Fit.CROP
     invert: Invert = False
@@ -240,7 +250,7 @@ class RunRequest(Validated):
     @property
     def preprocessing(self) -> Preprocessing:
         """Return what is done to each image; raise ParameterError if ``resize`` is no size."""
-        return Preprocessing.parse(self.resize, self.fit, self.invert, self.skip_unreadable)
+        return Preprocessing.parse(self.resize, self.fit, self.invert, self.skip_unreadable, self.read_as)
 
     @property
     def is_timed(self) -> bool:

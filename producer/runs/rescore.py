@@ -29,8 +29,8 @@ _COPIED = (
     Batch.ordinal,
     Batch.first_image,
     Batch.count,
-    Batch.height,
-    Batch.width,
+    Batch.shape,
+    Batch.dtype,
     Batch.round,
     Batch.members,
 )

@@ -18,6 +18,7 @@ from schema.codecs.arrays import decode_class_sets, decode_images, decode_labels
 from schema.codecs.corruption import stored_in
 from schema.codecs.samples import RawReads, decode
 from schema.errors import Corrupt, NotFound
+from schema.shapes import ImageArray, ImageShape
 from schema.states import FINISHED_BATCHES, FINISHED_RUNS
 from schema.tables import Batch, BatchImages, Problem, Run, SampleSet
 
@@ -152,8 +153,8 @@ def probabilities_of(run: int, image: queries.Classified, classes: int) -> NDArr
         return np.asarray(decode_scores([image.probabilities], classes)[0])
 
 
-def image(session: Session, run: int, index: int) -> tuple[NDArray[np.uint8], int | None]:
-    """Return the pixels of one image of ``run``, (H, W) uint8, and its label, if it has one.
+def image(session: Session, run: int, index: int) -> tuple[NDArray[np.generic], int | None]:
+    """Return the values of one image of ``run``, and its label, if it has one.
 
     Raises:
         NotFound: the run has no image of this ``index``.
@@ -166,8 +167,8 @@ def image(session: Session, run: int, index: int) -> tuple[NDArray[np.uint8], in
         stored = session.get(BatchImages, batch.id)
         if stored is None:
             raise Corrupt("its images are gone")
-        shape = (batch.count, batch.height, batch.width)
-        pixels = decode_images(stored.images, shape, stored.images_sha256, stored.labels)
+        shape = ImageShape.parse(batch.shape, batch.dtype)
+        pixels = decode_images(stored.images, batch.count, shape, stored.images_sha256, stored.labels)
         labels = None if stored.labels is None else decode_labels(stored.labels, batch.count)
     row = index - batch.first_image
     return pixels[row], None if labels is None else int(labels[row])
@@ -221,8 +222,8 @@ def _batch_of(session: Session, run: int, index: int) -> Batch | None:
     return session.execute(query.where(Batch.first_image + Batch.count > index)).scalar()
 
 
-def images(session: Session, run: int) -> tuple[NDArray[np.uint8], NDArray[np.int16] | None]:
-    """Return the images of ``run``, (N, H, W) uint8, and their labels as its network numbers them, (N,).
+def images(session: Session, run: int) -> tuple[ImageArray, NDArray[np.int16] | None]:
+    """Return the images of ``run`` and their labels as its network numbers them, (N,).
 
     Raises:
         NotFound: there is no such run.
@@ -236,8 +237,9 @@ def images(session: Session, run: int) -> tuple[NDArray[np.uint8], NDArray[np.in
             stored = session.get(BatchImages, batch.id)
             if stored is None:
                 raise Corrupt("its images are gone")
-            shape = (batch.count, batch.height, batch.width)
-            pixels.append(decode_images(stored.images, shape, stored.images_sha256, stored.labels))
+            shape = ImageShape.parse(batch.shape, batch.dtype)
+            data = stored.images, batch.count, shape, stored.images_sha256, stored.labels
+            pixels.append(decode_images(*data))
             if stored.labels is not None:
                 labels.append(decode_labels(stored.labels, batch.count))
     return np.concatenate(pixels), np.concatenate(labels) if summary.labelled else None

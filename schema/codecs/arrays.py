@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
@@ -13,83 +12,92 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.errors import Corrupt
+from schema.shapes import ImageArray, ImageShape
 
 _T = TypeVar("_T", bound=np.generic)
 _SHARES = b"AQCB"  # 48.8 as a float32, and no share is above 1: older bytes never begin so
 
 
-def encode_images(images: NDArray[np.uint8]) -> bytes:
-    """Encode ``images`` (N, H, W) uint8."""
-    return np.ascontiguousarray(images, dtype=np.uint8).tobytes()
+def encode_images(images: ImageArray) -> bytes:
+    """Encode ``images``, of a kind that `ImageShape` knows."""
+    dtype = ImageShape.of(images).stored_dtype
+    return np.ascontiguousarray(images, dtype=dtype).tobytes()
 
 
-def batch_checksum(images: bytes, labels: bytes | None) -> str:
-    """Return the SHA-256 of a batch: of its encoded ``images``, then of its encoded ``labels``, if any."""
-    state = hashlib.sha256(images)
+def batch_checksum(images: bytes, shape: ImageShape, labels: bytes | None) -> str:
+    """Return the SHA-256 of a batch: of the ``shape`` of an image, encoded ``images`` and ``labels``, if any.
+
+    Grey images have no shape in it, as in earlier versions.
+    """
+    state = hashlib.sha256(_sealed_shape(shape))
+    state.update(images)
     state.update(labels or b"")
     return state.hexdigest()
 
 
 def decode_images(
-    data: bytes, shape: tuple[int, int, int], sha256: str, labels: bytes | None
-) -> NDArray[np.uint8]:
-    """Decode the images of a batch to (N, H, W) uint8, read-only; check its labels with them.
+    data: bytes, count: int, shape: ImageShape, sha256: str, labels: bytes | None
+) -> ImageArray:
+    """Decode the images of a batch to (``count``, ...), read-only; check its labels with them.
 
     Args:
         data: the encoded images.
-        shape: (N, H, W).
-        sha256: as `batch_checksum` returns it; in batches of earlier versions, of the images alone.
+        count: of images.
+        shape: of each.
+        sha256: as `batch_checksum` returns it; in grey batches of earlier versions, of the images alone.
         labels: the encoded labels, if any.
 
     Raises:
         Corrupt: the checksum or the length does not agree.
     """
-    state = hashlib.sha256(data)
-    of_images = state.hexdigest()
+    state = hashlib.sha256(_sealed_shape(shape))
+    state.update(data)
+    of_images = state.hexdigest() if shape.is_grey else None
     state.update(labels or b"")
     if sha256 not in (state.hexdigest(), of_images):
         content = "images" if labels is None else "images or their labels"
-        raise Corrupt(f"{shape[0]} stored {content} are damaged: their checksum does not agree")
-    return _read(data, np.dtype(np.uint8), math.prod(shape)).reshape(shape)
+        raise Corrupt(f"{count} stored {content} are damaged: their checksum does not agree")
+    return _read(data, shape.stored_dtype, shape.count * count).reshape(shape.array(count))
 
 
-def training_checksum(shape: tuple[int, ...], images: bytes, labels: bytes) -> str:
-    """Return the SHA-256 of a training set: of ``shape``, ``images`` before they are deflated, ``labels``."""
-    return digest(str(shape).encode(), images, labels)
+def training_checksum(count: int, shape: ImageShape, images: bytes, labels: bytes) -> str:
+    """Return the SHA-256 of a training set: of its shape, ``images`` before they are deflated, ``labels``."""
+    dtype = "" if shape.dtype == "uint8" else f" {shape.dtype}"
+    return digest(f"{shape.array(count)}{dtype}".encode(), images, labels)
 
 
 def decode_training_set(
-    data: bytes, labels: bytes, shape: tuple[int, int, int], sha256: str
-) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
-    """Decode a training set to (N, H, W) uint8 and (N,) int16, read-only.
+    data: bytes, labels: bytes, count: int, shape: ImageShape, sha256: str
+) -> tuple[ImageArray, NDArray[np.int16]]:
+    """Decode a training set to images (``count``, ...) and labels (``count``,) int16, read-only.
 
     Args:
         data: the deflated images.
         labels: the encoded labels.
-        shape: (N, H, W).
+        count: of images.
+        shape: of each.
         sha256: as `training_checksum` returns it.
 
     Raises:
         Corrupt: they are damaged, or longer or shorter than the shape says.
     """
-    images = inflate_images(data, shape)
-    if training_checksum(shape, images.tobytes(), labels) != sha256:
-        raise Corrupt(f"{shape[0]} stored images or their labels are damaged: their checksum does not agree")
-    return images, decode_labels(labels, shape[0])
+    images = inflate_images(data, count, shape)
+    if training_checksum(count, shape, images.tobytes(), labels) != sha256:
+        raise Corrupt(f"{count} stored images or their labels are damaged: their checksum does not agree")
+    return images, decode_labels(labels, count)
 
 
-def inflate_images(data: bytes, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Decode ``data``, deflated images, to ``shape`` (N, H, W) uint8, read-only.
+def inflate_images(data: bytes, count: int, shape: ImageShape) -> ImageArray:
+    """Decode ``data``, deflated images of ``shape``, to (``count``, ...), read-only.
 
     Raises:
         Corrupt: they are damaged, or longer or shorter than the shape says.
     """
-    size = math.prod(shape)
     try:
-        plain = zlib.decompressobj().decompress(data, size + 1)
+        plain = zlib.decompressobj().decompress(data, count * shape.nbytes + 1)
     except zlib.error as error:
-        raise Corrupt(f"{shape[0]} stored images are damaged: {error}") from None
-    return _read(plain, np.dtype(np.uint8), size).reshape(shape)
+        raise Corrupt(f"{count} stored images are damaged: {error}") from None
+    return _read(plain, shape.stored_dtype, count * shape.count).reshape(shape.array(count))
 
 
 def encode_labels(labels: NDArray[np.integer]) -> bytes:
@@ -229,6 +237,11 @@ def digest(*parts: bytes) -> str:
 def canonical(value: dict[str, Any]) -> bytes:
     """Return ``value``, plain JSON, as bytes for a digest: equal values give equal bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _sealed_shape(shape: ImageShape) -> bytes:
+    """Return what the checksum of a batch begins with; nothing for grey images."""
+    return b"" if shape.is_grey else f"{shape} {shape.dtype}\0".encode()
 
 
 def _sealed(data: bytes) -> bytes:

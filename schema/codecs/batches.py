@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from schema.codecs import arrays
 from schema.codecs.pieces import pieces, release
+from schema.shapes import ImageArray, ImageShape
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class BatchRow:
 
 
 def encode_batches(
-    images: NDArray[np.uint8],
+    images: ImageArray,
     labels: NDArray[np.integer] | None,
     sources: Sequence[str] | None,
     size: int,
@@ -30,7 +31,7 @@ def encode_batches(
     """Yield the rows of ``images`` in batches of ``size``, each encoded when it is asked for.
 
     Args:
-        images: (N, H, W), as the network takes them.
+        images: as the network takes them.
         labels: (N,), by the network's numbering.
         sources: N file names.
     """
@@ -48,27 +49,26 @@ def run_digest(
     network: int,
     solver: str,
     parameters: Mapping[str, Any],
-    images: NDArray[np.uint8],
+    images: ImageArray,
     labels: NDArray[np.integer] | None,
 ) -> str:
-    """Return the digest of what decides about the results of a run of ``images`` (N, H, W)."""
+    """Return the digest of what decides about the results of a run of ``images``."""
     what = {"network": network, "solver": solver, "parameters": dict(parameters)}
     return images_digest([arrays.canonical(what)], images, labels)
 
 
-def images_digest(
-    before: Sequence[bytes], images: NDArray[np.uint8], labels: NDArray[np.integer] | None
-) -> str:
-    """Return the digest of the parts ``before``, and of shape, pixels and ``labels`` of ``images``."""
+def images_digest(before: Sequence[bytes], images: ImageArray, labels: NDArray[np.integer] | None) -> str:
+    """Return the digest of the parts ``before``, and of shape, values and ``labels`` of ``images``."""
     state = arrays.Digest()
-    state.add(*before, str(images.shape).encode())
-    state.add_pieces(images.size, map(arrays.encode_images, pieces(images)))
+    dtype = "" if images.dtype == np.uint8 else f" {images.dtype}"
+    state.add(*before, f"{images.shape}{dtype}".encode())
+    state.add_pieces(images.nbytes, map(arrays.encode_images, pieces(images)))
     state.add(b"" if labels is None else arrays.encode_labels(labels))
     return state.text()
 
 
 def _batch(
-    images: NDArray[np.uint8],
+    images: ImageArray,
     labels: NDArray[np.integer] | None,
     sources: Sequence[str] | None,
     first: int,
@@ -78,17 +78,11 @@ def _batch(
     pixels = images[part]
     data = arrays.encode_images(pixels)
     encoded = None if labels is None else arrays.encode_labels(labels[part])
-    count, height, width = pixels.shape
-    row = {
-        "ordinal": first // size,
-        "first_image": first,
-        "count": count,
-        "height": height,
-        "width": width,
-    }
+    shape = ImageShape.of(pixels)
+    row = {"ordinal": first // size, "first_image": first, "count": len(pixels), **shape.row()}
     stored = {
         "images": data,
-        "images_sha256": arrays.batch_checksum(data, encoded),
+        "images_sha256": arrays.batch_checksum(data, shape, encoded),
         "labels": encoded,
         "sources": None if sources is None else list(sources[part]),
     }

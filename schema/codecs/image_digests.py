@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import zlib
 
-import numpy as np
-from numpy.typing import NDArray
-
 from schema.codecs.pieces import pieces
 from schema.errors import Corrupt
 from schema.quantities import count_text
+from schema.shapes import ImageArray
 
 _BYTES = hashlib.sha256().digest_size
 
 
-def digests(images: NDArray[np.uint8]) -> bytes:
-    """Return the SHA-256 of the pixels of each of (N, H, W) ``images``, concatenated: N x 32 bytes."""
+def digests(images: ImageArray) -> bytes:
+    """Return the SHA-256 of the values of each of N ``images``, concatenated: N x 32 bytes."""
     return b"".join(hashlib.sha256(image.tobytes()).digest() for piece in pieces(images) for image in piece)
 
 

@@ -7,26 +7,27 @@ import mmap
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
+
+from schema.shapes import ImageArray
 
 PIECE_BYTES = 2**20
-"""Pixels of a piece, if an image has not more."""
+"""Bytes of a piece, if an image has not more."""
 
 
-def pieces(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """Yield ``images``, (N, H, W), about ``PIECE_BYTES`` at a time and at least one image."""
+def pieces(images: ImageArray) -> Iterator[ImageArray]:
+    """Yield ``images``, about ``PIECE_BYTES`` at a time and at least one image."""
     step = images_at_a_time(images)
     for start in range(0, len(images), step):
         yield images[start : start + step]
         release(images)
 
 
-def images_at_a_time(images: NDArray[np.uint8]) -> int:
+def images_at_a_time(images: ImageArray) -> int:
     """Return the number of images in a piece."""
-    return max(1, PIECE_BYTES // max(math.prod(images.shape[1:]), 1))
+    return max(1, PIECE_BYTES // max(math.prod(images.shape[1:]) * images.itemsize, 1))
 
 
-def release(images: NDArray[np.uint8]) -> None:
+def release(images: ImageArray) -> None:
     """Let the system take the memory of a mapped file's pages back; they are read again when needed."""
     owner: object = images
     while isinstance(owner, np.ndarray | memoryview):

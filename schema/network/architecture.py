@@ -1,7 +1,7 @@
 """Architectures: the layers of a network, and the sizes of its Q matrix. Pure arithmetic.
 
-An image passes the ``features`` (classical layers, possibly none), which give the visible units' values.
-The units of Q follow, layer by layer: visible units, the ``energy`` layers, class units.
+An image or vector passes the ``features`` (classical layers, possibly none), which give the visible units'
+values. The units of Q follow, layer by layer: visible units, the ``energy`` layers, class units.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from schema.errors import NetworkError
 from schema.network.layers import (
     BOUNDED,
+    INPUTS,
     Conv,
     ConvUnits,
     Dense,
@@ -32,6 +33,8 @@ from schema.network.layers import (
     Training,
     UnitLayer,
     UnitLayers,
+    VectorInput,
+    with_kind,
 )
 from schema.network.names import check_name
 
@@ -73,14 +76,19 @@ class Architecture(Spec):
     name: Annotated[str, AfterValidator(_check_name)] = Field(
         description="1 to 64 printable characters without @"
     )
-    input: Input
+    input: Input = Field(discriminator="kind", description=INPUTS)
     classes: int = Field(ge=2, le=MAX_CLASSES)
     alpha: float = Field(1.0, gt=0, le=MAX_ALPHA, description=f"above 0 and at most {MAX_ALPHA:g}")
     features: FeatureLayers = Field((), strict=False, description="a list of layers")
     energy: UnitLayers = Field((), strict=False, description="a list of layers")
     training: Training = Training.from_dict({})
 
-    @field_validator("input", "training", mode="before")
+    @field_validator("input", mode="before")
+    @classmethod
+    def _add_kind(cls, values: Any) -> Any:
+        return with_kind(values)
+
+    @field_validator("training", mode="before")
     @classmethod
     def _drop_kind(cls, values: Any) -> Any:
         """Ignore a ``kind`` in ``values`` where there is only one."""
@@ -91,9 +99,20 @@ class Architecture(Spec):
         layers = len(self.features) + len(self.energy)
         if layers > MAX_LAYERS:
             raise NetworkError(f"{layers} layers; at most {MAX_LAYERS} are allowed")
+        if isinstance(self.input, VectorInput):
+            self._check_vectors()
         self._check_features()
         self._check_units()
         return self
+
+    def _check_vectors(self) -> None:
+        if not any(isinstance(layer, Dense) for layer in self.features):
+            raise NetworkError(
+                "vectors have values of any size, and visible units values from 0 to 1: begin the feature "
+                "layers with a dense one, the last of them with activation tanh or sigmoid"
+            )
+        if self.training.shift or self.training.flips:
+            raise NetworkError("training: shift and flips move pixels, vectors have none: leave them out")
 
     def _check_features(self) -> None:
         if sum(math.prod(shape) for shape in self.feature_shapes) > MAX_ACTIVATIONS:

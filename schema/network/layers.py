@@ -21,9 +21,11 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from schema.errors import NetworkError
+from schema.shapes import COLOURS, MAX_SIDE, MAX_VALUES, ImageShape
 
 Activation = Literal["relu", "sigmoid", "tanh"]
 ClassWeights = Literal["equal", "balanced"]
+Resize = Literal["crop", "pad", "stretch"]
 BOUNDED = ("sigmoid", "tanh")
 
 # Options of a training that came later, and their defaults.
@@ -36,6 +38,7 @@ _LATER: dict[str, Any] = {
     "class_weights": "equal",
 }
 _ABSENT = object()
+_GREY = (("kind", "image"), ("channels", 1), ("resize", None))
 _TABLE = "a table of keys and values"
 _WORDS: dict[Any, str] = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
 
@@ -92,16 +95,21 @@ class Spec(BaseModel):
         return f"{name} must be {_wanted(cls.model_json_schema()['properties'][name])}, not {shown}"
 
 
-class Input(Spec):
-    """Grey images ``(height, width) uint8``. A pixel p is read as p / image_max, so in [0, 1].
+class ImageInput(Spec):
+    """Grey images ``(height, width)`` or coloured ones ``(height, width, 3)``, uint8.
 
-    ``average`` = a first replaces each a x a block by its mean (28 x 28 -> 14 x 14 for a = 2).
+    A pixel p is read as p / image_max, so in [0, 1]. ``average`` = a first replaces each a x a block by its
+    mean (28 x 28 -> 14 x 14 for a = 2). ``resize`` says how images of another size are brought to this one;
+    None: they are refused.
     """
 
-    height: int = Field(ge=1, le=512)
-    width: int = Field(ge=1, le=512)
+    kind: Literal["image"] = "image"
+    height: int = Field(ge=1, le=MAX_SIDE)
+    width: int = Field(ge=1, le=MAX_SIDE)
+    channels: Literal[1, 3] = Field(1, description=f"1 (grey) or {COLOURS} (colour)")
     image_max: int = Field(255, ge=1, le=255)
     average: int = Field(1, ge=1, le=64)
+    resize: Resize | None = Field(None, description=f"one of {', '.join(get_args(Resize))}")
 
     @model_validator(mode="after")
     def _check_blocks(self) -> Self:
@@ -112,10 +120,55 @@ class Input(Spec):
             )
         return self
 
+    @model_serializer(mode="wrap")
+    def _leave_out_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Networks for grey images have the digests that they had before there were others.
+        return {name: value for name, value in dump(self).items() if (name, value) not in _GREY}
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Return (channels, rows, columns) of what the first layer sees."""
-        return (1, self.height // self.average, self.width // self.average)
+        return (self.channels, self.height // self.average, self.width // self.average)
+
+    @property
+    def image_shape(self) -> ImageShape:
+        """Return the shape of an image that is taken."""
+        return ImageShape.image(self.height, self.width, self.channels)
+
+
+class VectorInput(Spec):
+    """Vectors ``(values,)`` float32, features that another program computed for example.
+
+    Training standardises each value; the first dense layer holds that, so that nothing else is stored.
+    """
+
+    kind: Literal["vector"]
+    values: int = Field(ge=1, le=MAX_VALUES)
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Return the shape of what the first layer sees."""
+        return (self.values,)
+
+    @property
+    def image_shape(self) -> ImageShape:
+        """Return the shape of an image that is taken: a vector."""
+        return ImageShape.vector(self.values)
+
+
+Input = ImageInput | VectorInput
+INPUTS = "a table of keys and values whose kind is image or vector"
+
+
+def with_kind(values: Any) -> Any:
+    """Return the plain ``values`` of an input with their ``kind``; without one they are those of images."""
+    return {"kind": "image", **values} if isinstance(values, dict) else values
+
+
+def read_input(values: dict[str, Any]) -> Input:
+    """Return the input of a stored architecture, whose ``values`` were checked when it was stored."""
+    kind = VectorInput if with_kind(values)["kind"] == "vector" else ImageInput
+    return kind.from_dict(values)
 
 
 class Conv(Spec):
@@ -274,6 +327,8 @@ def _place(path: tuple[int | str, ...]) -> str:
             place += f"[{part}]"
         elif isinstance(before, int):
             place += f" ({part})"
+        elif before == "input":
+            continue  # its kind says no more than the keys
         else:
             place += f": {part}" if place else part
     return place

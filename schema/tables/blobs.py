@@ -24,13 +24,13 @@ class TrainingSet(Base):
     name: Mapped[str] = mapped_column(Text)  # of the data set
     data: Mapped[dict[str, Any] | None]  # where it came from, as it was named
     count: Mapped[int]  # of images
-    height: Mapped[int]  # of an image, pixels
-    width: Mapped[int]
-    images: Mapped[bytes]  # (count, height, width) uint8, C order, zlib
+    shape: Mapped[str] = mapped_column(String(32))  # of an image: see `schema.shapes.ImageShape`
+    dtype: Mapped[str] = mapped_column(String(16))  # of its values: uint8 or float32
+    images: Mapped[bytes]  # images of that shape, C order, little-endian, zlib
     labels: Mapped[bytes]  # (count,) little-endian int16
     created_at: Mapped[datetime]
 
-    __table_args__ = (CheckConstraint("count > 0 AND height > 0 AND width > 0", name="sizes_positive"),)
+    __table_args__ = (CheckConstraint("count > 0", name="sizes_positive"),)
 
 
 class BatchImages(Base):
@@ -41,7 +41,7 @@ class BatchImages(Base):
     batch_id: Mapped[int] = mapped_column(
         ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
     )
-    images: Mapped[bytes]  # (count, height, width) uint8, C order
+    images: Mapped[bytes]  # images of that shape, C order, little-endian
     images_sha256: Mapped[str] = mapped_column(String(64))  # of ``images``, then ``labels``
     labels: Mapped[bytes | None]  # (count,) little-endian int16
     sources: Mapped[list[str] | None]  # a file name for each image

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from schema.states import BatchState, NetworkState, PausedBy, ProblemState, RunState
 from schema.tables.columns import Base, Key, Leased, known
 
-REVISION = "0016"  # the migration that creates exactly these tables
+REVISION = "0017"  # the migration that creates exactly these tables
 
 
 class Network(Leased, Base):
@@ -39,8 +39,8 @@ class Network(Leased, Base):
     # Of everything that decides the weights.
     content_sha256: Mapped[str] = mapped_column(String(64), unique=True)
     architecture: Mapped[dict[str, Any]]  # see `schema.network.architecture`
-    height: Mapped[int]  # of its images, pixels
-    width: Mapped[int]
+    shape: Mapped[str] = mapped_column(String(32))  # of an image: see `schema.shapes.ImageShape`
+    dtype: Mapped[str] = mapped_column(String(16))  # of its values: uint8 or float32
     classes: Mapped[list[str]]  # their names
     training: Mapped[dict[str, Any]]  # transfer, seed, epochs, origin
     # None: imported or shipped.
@@ -150,8 +150,8 @@ class Batch(Leased, Base):
     # Index of its first image within the run. Images that are sent again are numbered on after the last one.
     first_image: Mapped[int]
     count: Mapped[int]  # of images
-    height: Mapped[int]  # of an image, pixels
-    width: Mapped[int]
+    shape: Mapped[str] = mapped_column(String(32))  # of an image: see `schema.shapes.ImageShape`
+    dtype: Mapped[str] = mapped_column(String(16))  # of its values: uint8 or float32
     round: Mapped[int] = mapped_column(server_default="1")  # of reads; later ones send some images again
     reads: Mapped[int | None]  # of each image; None: as the run's parameters say
     # (count,) int32: indices within the run of the images that are sent again; None in the first round.
@@ -174,7 +174,7 @@ class Batch(Leased, Base):
         # Covers the choice of the next batch.
         Index(None, "run_id", "state", "ordinal", "due_at", "dispatched_at"),
         known(BatchState),
-        CheckConstraint("count > 0 AND height > 0 AND width > 0", name="sizes_positive"),
+        CheckConstraint("count > 0", name="sizes_positive"),
         CheckConstraint("state <> 'sampling' OR lease_until IS NOT NULL", name="sampling_has_lease"),
         CheckConstraint(
             "state NOT IN ('sampled', 'scored') OR sampled_at IS NOT NULL", name="sampled_has_time"

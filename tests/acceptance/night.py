@@ -26,6 +26,7 @@ from schema.database import Database
 from schema.messages import Message, Task, queue_names
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import Settings, load
+from schema.shapes import ImageShape
 from schema.states import FINISHED_BATCHES, FINISHED_RUNS, ProblemState, RunState
 from schema.tables import Batch, Classification, Event, Network, Problem, Run
 from tests.acceptance.conftest import QUICK
@@ -78,7 +79,7 @@ class Night:
     ) -> int:
         """Commit a run of random images, and say so to the workers."""
         with self.database.reading() as session:
-            network = choose_network(session, "digits", 8, 8)
+            network = choose_network(session, "digits", ImageShape.image(8, 8))
         options = RunOptions(batch_size=batch_size)
         pictures = some_images(images, seed=seed)
         run = enqueue_run(self.database, pictures, network, solver, parameters, options)

@@ -22,6 +22,7 @@ from producer.runs.queries import classified
 from schema.messages import Message, Task
 from schema.network.architecture import preset
 from schema.parameters import Round, Solver, Visible
+from schema.shapes import ImageShape
 from schema.states import CalibrationState, NetworkState
 from schema.tables import Calibration, Network, Run
 from tests.acceptance.conftest import QUICK, wait_for
@@ -76,7 +77,7 @@ def calibrate(at: Night) -> int:
     values: dict[str, Any] = {"visibles": (Visible.FOLDED,), "chain_strengths": (1.0,), "scales": (1.0,)}
     grid = ParameterGrid.embedded(reads=10, qpu="tiny", tiles=2, factors=(1.0,), **values)
     with at.database.reading() as session:
-        network = choose_network(session, "digits", 8, 8)
+        network = choose_network(session, "digits", ImageShape.image(8, 8))
     images = some_images(10, seed=8)
     made = enqueue_calibration(at.database, images, network, Solver.EMULATOR, grid, 10_000_000).id
     hints.send(at.settings.broker_url, Message(Task.PLAN_CALIBRATION, made))

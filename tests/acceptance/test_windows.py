@@ -15,6 +15,7 @@ from schema.calendar.run_hours import RunHours
 from schema.calendar.windows import Windows
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver, Visible
+from schema.shapes import ImageShape
 from schema.states import PausedBy, ProblemState, RunState
 from schema.tables import Event, Problem, Run
 from tests.acceptance.conftest import wait_for
@@ -67,7 +68,7 @@ def enqueue(at: Night) -> tuple[int, datetime, datetime]:
     spans = [f"{now:%H:%M:%S}-{closes:%H:%M:%S}", f"{opens:%H:%M:%S}-{opens + timedelta(hours=11):%H:%M:%S}"]
     options = RunOptions(batch_size=30, hours=RunHours(Windows.parse(spans, "UTC")))
     with at.database.reading() as session:
-        network = choose_network(session, "digits", 8, 8)
+        network = choose_network(session, "digits", ImageShape.image(8, 8))
     images = some_images(IMAGES, seed=1)
     run = enqueue_run(at.database, images, network, Solver.EMULATOR, PARAMETERS, options).id
     hints.send(at.settings.broker_url, Message(Task.DISPATCH))

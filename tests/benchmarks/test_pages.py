@@ -24,6 +24,7 @@ import migrations
 from schema.codecs import arrays
 from schema.database import Database
 from schema.parameters import Parameters, Solver
+from schema.shapes import ImageShape
 from schema.states import BatchState, RunState
 from schema.tables import Batch, BatchImages, Classification, Network, Run
 from tests.benchmarks.conftest import Record
@@ -73,8 +74,8 @@ def fill(session: Session, now: datetime, scored: int) -> int:
             "ordinal": k,
             "first_image": k * BATCH,
             "count": BATCH,
-            "height": SIDE,
-            "width": SIDE,
+            "shape": f"{SIDE}x{SIDE}",
+            "dtype": "uint8",
             "due_at": now,
             "created_at": now,
             "state": BatchState.SCORED if k < scored else BatchState.PENDING,
@@ -90,7 +91,8 @@ def fill(session: Session, now: datetime, scored: int) -> int:
     packed = arrays.encode_images(pixels)
     for batch in session.execute(select(Batch.id, Batch.ordinal).where(Batch.run_id == run)).all():
         stored = labels[batch.ordinal].tobytes()
-        images = {"images": packed, "images_sha256": arrays.batch_checksum(packed, stored), "labels": stored}
+        sha256 = arrays.batch_checksum(packed, ImageShape.of(pixels), stored)
+        images = {"images": packed, "images_sha256": sha256, "labels": stored}
         session.execute(insert(BatchImages).values(batch_id=batch.id, **images))
         if batch.ordinal < scored:
             score(session, run, batch.ordinal, labels[batch.ordinal], rng)

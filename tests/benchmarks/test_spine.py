@@ -25,6 +25,7 @@ from producer.runs.enqueue import enqueue_run
 from schema.database import Database
 from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver
+from schema.shapes import ImageShape
 from schema.tables import Network
 from tests.benchmarks.conftest import Record
 from tests.conftest import annealq, data_file
@@ -89,10 +90,15 @@ def test_enqueue(record: Record, tmp_path: Path) -> None:
     migrations.upgrade(url)
     database = Database(url)
     mnist = preset("mnist")
-    row = network_row() | {"name": "mnist", "architecture": mnist.to_dict(), "height": 28, "width": 28}
+    row = network_row() | {
+        "name": "mnist",
+        "architecture": mnist.to_dict(),
+        "shape": "28x28",
+        "dtype": "uint8",
+    }
     with database.transaction() as session:
         session.execute(insert(Network).values(row))
-        network = choose_network(session, "mnist", 28, 28)
+        network = choose_network(session, "mnist", ImageShape.image(28, 28))
     rng = np.random.default_rng(0)
     images = ImageSet(
         "random",

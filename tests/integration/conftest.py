@@ -26,6 +26,7 @@ from schema.network import weights
 from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver
 from schema.settings.worker import WorkerSettings
+from schema.shapes import ImageShape
 from schema.states import NetworkState
 from schema.tables import Network
 from worker.context import Context
@@ -118,8 +119,8 @@ def network_row() -> dict[str, Any]:
         "state": NetworkState.READY,
         "content_sha256": "0" * 64,
         "architecture": preset("digits").to_dict(),
-        "height": 8,
-        "width": 8,
+        "shape": "8x8",
+        "dtype": "uint8",
         "classes": [str(k) for k in range(10)],
         "training": {"transfer": "energy", "seed": 0, "epochs": None},
         "weights": b"",
@@ -142,14 +143,14 @@ def working_network(seed: int = 1) -> dict[str, Any]:
 def network(database: Database) -> ChosenNetwork:
     with database.transaction() as session:
         session.execute(insert(Network).values(network_row()))
-        return choose_network(session, "digits", 8, 8)
+        return choose_network(session, "digits", ImageShape.image(8, 8))
 
 
 @pytest.fixture
 def working(database: Database) -> ChosenNetwork:
     with database.transaction() as session:
         session.execute(insert(Network).values(working_network()))
-        return choose_network(session, "digits", 8, 8)
+        return choose_network(session, "digits", ImageShape.image(8, 8))
 
 
 @pytest.fixture

@@ -121,7 +121,7 @@ def _fit_temperature(network: TrainedNetwork, job: CalibrationJob, load: Load) -
     scores, labels = [], []
     for batch in job.candidates[0].batches:
         batch_input, _ = load(batch)
-        count = batch_input.shape[0]
+        count = batch_input.count
         terms = scoring.linear_terms(network, batch_input)
         scores.append(scores_of_features(network, terms.features(slice(0, count))))
         labels.append(arrays.decode_labels(batch_input.labels or b"", count))

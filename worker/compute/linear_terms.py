@@ -9,6 +9,7 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
+from schema.shapes import ImageArray
 from worker.qubo.energy_model import EnergyModel
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ _LATEST = 4
 class LinearTerms:
     """Computes linear terms in blocks, when first asked for: the first problem waits for few images."""
 
-    def __init__(self, network: TrainedNetwork, model: EnergyModel, images: NDArray[np.uint8]) -> None:
-        """Prepare for ``images`` (B, H, W) uint8, as ``network`` takes them, under its energy ``model``."""
+    def __init__(self, network: TrainedNetwork, model: EnergyModel, images: ImageArray) -> None:
+        """Prepare for ``images``, as ``network`` takes them, under its energy ``model``."""
         self.model = model
         self._network, self._images = network, images
         self._linear = np.empty((len(images), model.units))

@@ -14,6 +14,7 @@ from schema.codecs import arrays, samples, tiling
 from schema.codecs.corruption import stored_in
 from schema.errors import Corrupt
 from schema.parameters import Parameters, Unembedding
+from schema.shapes import ImageArray
 from worker.compute import candidates, consensus
 from worker.compute.certainty.gaps import class_energies, lowest_reads
 from worker.compute.certainty.rating import Rater
@@ -114,7 +115,7 @@ def find_consensus(parameters: Parameters, reads: Reads) -> consensus.Consensus:
 def labels_of(batch_input: BatchInput) -> NDArray[np.int16] | None:
     """Return the labels (N,) of the images of ``batch_input``, if they have any; raise Corrupt if damaged."""
     data = batch_input.labels
-    return None if data is None else arrays.decode_labels(data, batch_input.shape[0])
+    return None if data is None else arrays.decode_labels(data, batch_input.count)
 
 
 def read_energies(
@@ -170,7 +171,7 @@ def find_right(
     """
     if batch_input.labels is None:
         raise Corrupt(f"batch {batch_input.batch} has no labels: the parameters cannot be compared")
-    labels = arrays.decode_labels(batch_input.labels, batch_input.shape[0])
+    labels = arrays.decode_labels(batch_input.labels, batch_input.count)
     right, terms = np.zeros((len(among), len(labels)), dtype=np.bool_), linear_terms(network, batch_input)
     for unembedding in dict.fromkeys(choice.unembedding for choice in among):
         rows = [k for k, choice in enumerate(among) if choice.unembedding is unembedding]
@@ -205,11 +206,15 @@ def first_reads(reads: Reads, number: int) -> Reads:
     return Reads(bits, energies, counted, occurrences)
 
 
-def pixels(batch_input: BatchInput) -> NDArray[np.uint8]:
-    """Return the images (N, H, W) uint8 of ``batch_input``; raise Corrupt if damaged, also for labels."""
+def pixels(batch_input: BatchInput) -> ImageArray:
+    """Return the images of ``batch_input``; raise Corrupt if damaged, also for labels."""
     with stored_in(f"batch {batch_input.batch} of run {batch_input.run}", _AGAIN):
         return arrays.decode_images(
-            batch_input.images, batch_input.shape, batch_input.images_sha256, batch_input.labels
+            batch_input.images,
+            batch_input.count,
+            batch_input.shape,
+            batch_input.images_sha256,
+            batch_input.labels,
         )
 
 

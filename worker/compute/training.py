@@ -37,7 +37,7 @@ def train(
     """
     architecture = Architecture.from_dict(job.architecture)
     with stored_in(f"training set {job.training_set}", _TRAIN_AGAIN):
-        images, labels = arrays.decode_training_set(job.images, job.labels, job.shape, job.sha256)
+        images, labels = arrays.decode_training_set(job.images, job.labels, job.count, job.shape, job.sha256)
     history: list[dict[str, Any]] = []
 
     def store(epoch: training.Epoch) -> None:

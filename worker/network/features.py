@@ -11,15 +11,17 @@ from torch import Tensor
 
 from schema.errors import ImageError
 from schema.network.architecture import THRESHOLD, Architecture
+from schema.network.layers import ImageInput
 from schema.network.weights import Weights
+from schema.shapes import ImageArray
 from worker.network.layers import NetworkModule
 
 # Values of a layer that are in memory at once, 64 MB in float32.
 _BLOCK_VALUES = 16_000_000
 
 
-def features(network: NetworkModule, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return features (B, nv) float64 in [-alpha, alpha] of ``images`` (B, H, W) uint8 by ``network``.
+def features(network: NetworkModule, images: ImageArray) -> NDArray[np.float64]:
+    """Return features (B, nv) float64 in [-alpha, alpha] of ``images`` by ``network``.
 
     Raises:
         ImageError: another size or type than the network takes, or a pixel above its image_max.
@@ -27,16 +29,15 @@ def features(network: NetworkModule, images: NDArray[np.uint8]) -> NDArray[np.fl
     return forward(network, images, network.visible, network.architecture.visible)
 
 
-def check_images(architecture: Architecture, images: NDArray[np.uint8]) -> None:
-    """Raise ``ImageError`` unless ``images`` are (B, H, W) uint8 as ``architecture`` takes them."""
-    spec = architecture.input
-    if images.dtype != np.uint8:
-        raise ImageError(f"images must be uint8, not {images.dtype}")
-    if images.ndim != 3 or images.shape[1:] != (spec.height, spec.width):
-        raise ImageError(
-            f"{architecture.name} takes images (B, {spec.height}, {spec.width}), not {images.shape}"
-        )
-    if images.size and int(images.max()) > spec.image_max:
+def check_images(architecture: Architecture, images: ImageArray) -> None:
+    """Raise ``ImageError`` unless ``images`` have shape, type and range that ``architecture`` takes."""
+    spec, shape = architecture.input, architecture.input.image_shape
+    if images.dtype != shape.dtype:
+        raise ImageError(f"{architecture.name} takes {shape.dtype}, not {images.dtype}")
+    if images.shape[1:] != shape.sizes:
+        sizes = ", ".join(map(str, shape.sizes))
+        raise ImageError(f"{architecture.name} takes images (B, {sizes}), not {images.shape}")
+    if isinstance(spec, ImageInput) and images.size and int(images.max()) > spec.image_max:
         raise ImageError(
             f"a pixel is {int(images.max())}, but {architecture.name} takes values from 0 to {spec.image_max}"
         )
@@ -62,7 +63,7 @@ def block_size(architecture: Architecture) -> int:
 
 
 def forward(
-    network: NetworkModule, images: NDArray[np.uint8], function: Callable[[Tensor], Tensor], width: int
+    network: NetworkModule, images: ImageArray, function: Callable[[Tensor], Tensor], width: int
 ) -> NDArray[np.float64]:
     """Return ``function`` of the pixels of ``images``, (B, ``width``) float64, block by block.
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from schema.network.architecture import Architecture
 from schema.network.weights import Weights
+from schema.shapes import ImageArray
 from worker.network.features import block_size, forward, restore
 from worker.network.objective import class_scores, feature_scores
 from worker.network.trained import TrainedNetwork
@@ -15,11 +16,11 @@ from worker.network.transfer import check_transfer
 
 
 def scores(
-    architecture: Architecture, weights: Weights, images: NDArray[np.uint8], transfer: str
+    architecture: Architecture, weights: Weights, images: ImageArray, transfer: str
 ) -> NDArray[np.float64]:
     """Return the own class scores (B, K) float64 of a network with ``architecture`` and trained ``weights``.
 
-    ``images`` are (B, H, W) uint8, ``transfer`` is ``paper`` or ``energy``; see `objective.class_scores`.
+    ``images`` are as it takes them, ``transfer`` is ``paper`` or ``energy``; see `objective.class_scores`.
 
     Raises:
         ImageError: as for `features`.
@@ -42,7 +43,7 @@ def scores_of_features(network: TrainedNetwork, features: NDArray[np.float64]) -
 
 
 def classify(
-    architecture: Architecture, weights: Weights, images: NDArray[np.uint8], transfer: str = "energy"
+    architecture: Architecture, weights: Weights, images: ImageArray, transfer: str = "energy"
 ) -> NDArray[np.int64]:
     """Return the network's own classes (B,) int64, without any sampling.
 

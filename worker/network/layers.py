@@ -13,7 +13,7 @@ import torch.nn.functional as fn
 from torch import Tensor, nn
 
 from schema.network.architecture import THRESHOLD, Architecture
-from schema.network.layers import Conv, ConvUnits, Dense, DenseUnits, Input, MaxPool, PoolUnits
+from schema.network.layers import Conv, ConvUnits, Dense, DenseUnits, ImageInput, Input, MaxPool, PoolUnits
 
 # Up to the first number of classes all 2^K class states are trained on; up to the second, those with at most
 # two classes on; above, with one or none: there would be too many pairs.
@@ -48,15 +48,15 @@ class NetworkModule(nn.Module):
         self.standard = Standard(mean, deviation)
 
     def pixels(self, images: Tensor) -> Tensor:
-        """Return ``images`` (B, H, W) uint8 as (B, 1, h, w) float in [0, 1], see `scale_pixels`."""
-        return scale_pixels(self.architecture.input, images)
+        """Return ``images`` as the first layer takes them; see `first_layer_input`."""
+        return first_layer_input(self.architecture.input, images)
 
     def visible(self, pixels: Tensor) -> Tensor:
-        """Return the feature values (B, nv) in [-alpha, alpha] of ``pixels`` (B, 1, h, w) in [0, 1]."""
+        """Return the feature values (B, nv) in [-alpha, alpha] of ``pixels``; see `first_layer_input`."""
         return self.architecture.alpha * (2.0 * self.values(pixels) - 1.0)
 
     def values(self, pixels: Tensor) -> Tensor:
-        """Return the values of the visible units (B, nv) in [0, 1] for ``pixels`` (B, 1, h, w) in [0, 1]."""
+        """Return the values of the visible units (B, nv) in [0, 1]; see `first_layer_input`."""
         out = pixels if self.standard is None else self.standard(pixels)
         activation = None  # postponed: it is monotonic, so after a pool it gives the same, of fewer values
         for index, (spec, layer) in enumerate(zip(self.architecture.features, self.features, strict=True)):
@@ -71,7 +71,7 @@ class NetworkModule(nn.Module):
         return out if self.tone is None else self.tone(out)
 
     def logits(self, pixels: Tensor) -> Tensor:
-        """Return the class logits (B, K) of the classical network for ``pixels`` (B, 1, h, w).
+        """Return the class logits (B, K) of the classical network for ``pixels``.
 
         They are x W with b = 0 (Higham and Bedford, 3.1). Pooling layers take the maximum, hidden units are
         sigmoid; tanh features go in as -1 to 1.
@@ -89,7 +89,11 @@ class NetworkModule(nn.Module):
         return logits
 
     def folded(self) -> dict[str, Tensor]:
-        """Return all weights, batch normalisation (Ioffe and Szegedy 2015) folded into the layer before."""
+        """Return all weights for inference.
+
+        Batch normalisation (Ioffe and Szegedy 2015) is folded into the layer before it, the standardisation
+        of vectors into the first dense layer.
+        """
         names = [*self.architecture.shapes, *([] if self.tone is None else [THRESHOLD])]
         state = {name: self.state_dict()[name].clone() for name in names}
         for index, norm in self.norms.items():
@@ -150,12 +154,16 @@ def signed(architecture: Architecture) -> bool:
     return bool(active) and active[-1] == "tanh"
 
 
-def scale_pixels(spec: Input, images: Tensor) -> Tensor:
-    """Return ``images`` (B, H, W) uint8 as (B, 1, h, w) float32 in [0, 1]: p / image_max, then block means.
+def first_layer_input(spec: Input, images: Tensor) -> Tensor:
+    """Return ``images`` as the first layer takes them, float32.
 
-    ``spec`` has image_max and the size of the blocks.
+    Vectors (B, D) stay. Pixels, (B, H, W) or (B, H, W, 3) uint8, become (B, channels, h, w) in [0, 1]:
+    p / image_max, then the means of blocks, as ``spec`` says.
     """
-    pixels = images.unsqueeze(1).float() / spec.image_max
+    if not isinstance(spec, ImageInput):
+        return images
+    planes = images.unsqueeze(1) if spec.channels == 1 else images.movedim(3, 1)
+    pixels = planes.float() / spec.image_max
     return fn.avg_pool2d(pixels, spec.average) if spec.average > 1 else pixels
 
 

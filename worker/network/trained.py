@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from schema.network import weights
 from schema.network.architecture import Architecture
+from schema.shapes import ImageArray
 from worker.network import features, layers, transfer
 from worker.qubo.energy_model import EnergyModel
 
@@ -30,8 +31,8 @@ class TrainedNetwork:
     transfer: str
     temperature: float = 1.0
 
-    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Return the feature values (B, nv) float64 of ``images`` (B, H, W) uint8."""
+    def features(self, images: ImageArray) -> NDArray[np.float64]:
+        """Return the feature values (B, nv) float64 of B ``images``."""
         return features.features(self.module, images)
 
     @cached_property

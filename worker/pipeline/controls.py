@@ -12,6 +12,7 @@ from schema.codecs import arrays, tiling
 from schema.codecs.corruption import stored_in
 from schema.errors import AnnealqError, Corrupt, reason
 from schema.parameters import Parameters
+from schema.shapes import ImageArray
 from worker.compute import scoring
 from worker.compute.controls import MAX_OWN, Controls, compute_controls, spread
 from worker.context import Context
@@ -64,12 +65,12 @@ def compute(
     with stored_in(f"embedding of batch {chosen[0]}", "classify the images again"):
         tiles = tiling.decode(placed)
     # Data sets are often sorted by class: the images come from all of its parts.
-    wanted = spread(sum(batch_input.shape[0] for batch_input in loaded), MAX_OWN)
-    images: list[NDArray[np.uint8]] = []
+    wanted = spread(sum(batch_input.count for batch_input in loaded), MAX_OWN)
+    images: list[ImageArray] = []
     labels: list[NDArray[np.int16]] = []
     first = 0
     for batch_input in loaded:
-        count = batch_input.shape[0]
+        count = batch_input.count
         here = wanted[(wanted >= first) & (wanted < first + count)] - first
         images.append(scoring.pixels(batch_input)[here])
         labels.append(arrays.decode_labels(batch_input.labels or b"", count)[here])

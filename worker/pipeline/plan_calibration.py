@@ -10,6 +10,7 @@ from schema.codecs.batches import BatchRow, encode_batches, run_digest
 from schema.codecs.corruption import stored_in
 from schema.messages import Message, Task
 from schema.parameters.batch_sizes import default_batch_size
+from schema.shapes import ImageArray
 from schema.tables import CalibrationPlan
 from schema.tables.costs import charge_ratio
 from worker.context import Context
@@ -51,10 +52,12 @@ def plan_calibration(context: Context, calibration: int) -> None:
         context.hints.send([Message(Task.DISPATCH)])
 
 
-def _decode(stored: StoredImages) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
-    """Return images (N, H, W) and labels (N,) as they were offered; raise Corrupt."""
+def _decode(stored: StoredImages) -> tuple[ImageArray, NDArray[np.int16]]:
+    """Return images and labels (N,) as they were offered; raise Corrupt."""
     with stored_in(f"training set {stored.row}", "send the same images again"):
-        return arrays.decode_training_set(stored.images, stored.labels, stored.shape, stored.sha256)
+        return arrays.decode_training_set(
+            stored.images, stored.labels, stored.count, stored.shape, stored.sha256
+        )
 
 
 def _costs(context: Context, job: PlanJob, network: TrainedNetwork) -> list[SettingCost]:
@@ -87,7 +90,7 @@ def _count_shared(digests: bytes, training: StoredImages) -> int:
 
 
 def _runs(
-    job: PlanJob, images: NDArray[np.uint8], labels: NDArray[np.int16], costs: list[SettingCost]
+    job: PlanJob, images: ImageArray, labels: NDArray[np.int16], costs: list[SettingCost]
 ) -> list[CalibrationRun]:
     """Return the run of each setting; those with batches of one size share their rows."""
     by_size: dict[int, list[BatchRow]] = {}

@@ -44,7 +44,7 @@ def sample_batch(context: Context, batch: int) -> None:
         sample = _sample_remotely if batch_input.solver.is_remote else _sample_here
         sample(context, lease, batch_input, network, terms)
         reach(CrashPoint.SAMPLED)
-        log.info("batch sampled", images=batch_input.shape[0], attempt=lease.attempt)
+        log.info("batch sampled", images=batch_input.count, attempt=lease.attempt)
         context.meter.batch(BatchOutcome.SAMPLED)
         context.hints.send([Message(Task.AGGREGATE_BATCH, batch_input.batch)])
     dispatch(context.database, context.settings, context.hints, accounts=context.solvers.account)

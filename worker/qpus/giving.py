@@ -48,7 +48,7 @@ def give_batch(
         return batch_input
     parameters, solver = batch_input.parameters, batch_input.solver
     model = network.model(parameters.visible, parameters.lam)
-    question = Question(solver, parameters, model, batch_input.shape[0], batch_input.batch)
+    question = Question(solver, parameters, model, batch_input.count, batch_input.batch)
     cheapest = QpuChoice.parse(parameters.qpu).cheapest
     refusals: dict[str, str] = {}
     prepared: set[str] = set()

@@ -18,6 +18,7 @@ from schema.codecs.corruption import stored_in
 from schema.database import record_event, transition
 from schema.errors import StaleState
 from schema.parameters import Parameters, QpuChoice, Solver, solver_key
+from schema.shapes import ImageShape
 from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Calibration, Classification, Embedding, Problem, Run, SampleSet
 from worker.process.crash_points import CrashPoint, reach
@@ -41,7 +42,8 @@ class BatchInput:
     solver: Solver
     parameters: Parameters
     first_image: int
-    shape: tuple[int, int, int]
+    count: int  # of images
+    shape: ImageShape  # of each
     images: bytes
     images_sha256: str
     labels: bytes | None
@@ -58,7 +60,7 @@ class BatchInput:
     def image_numbers(self) -> Sequence[int]:
         """Return the index within the run of each image; raise Corrupt if the members are damaged."""
         with stored_in(f"batch {self.batch} of run {self.run}", "classify the images again"):
-            return arrays.image_numbers(self.first_image, self.shape[0], self.members)
+            return arrays.image_numbers(self.first_image, self.count, self.members)
 
     @property
     def solver_keys(self) -> tuple[str, ...]:
@@ -131,7 +133,8 @@ def load(session: Session, batch: int) -> BatchInput:
         solver=Solver(row.solver),
         parameters=parameters if row.reads is None else replace(parameters, reads=row.reads),
         first_image=row.first_image,
-        shape=(row.count_, row.height, row.width),
+        count=row.count_,
+        shape=ImageShape.parse(row.shape, row.dtype),
         images=row.images or b"",
         images_sha256=row.images_sha256 or "",
         labels=row.labels,
@@ -150,8 +153,8 @@ _LOAD = (
         Batch.run_id,
         Batch.first_image,
         Batch.count.label("count_"),  # a row has a method of that name
-        Batch.height,
-        Batch.width,
+        Batch.shape,
+        Batch.dtype,
         BatchImages.images,
         BatchImages.images_sha256,
         BatchImages.labels,
@@ -221,7 +224,7 @@ def store_samples(
             batch_id=batch_input.batch,
             ordinal=0,
             first_image=0,
-            count=batch_input.shape[0],
+            count=batch_input.count,
             label=f"annealq:{uuid.uuid4().hex}",
             state=ProblemState.ANSWERED,
             timing={"sampling_us": sampling_us},
@@ -367,7 +370,7 @@ def unanswered(session: Session, batch_input: BatchInput, stored: Sequence[Store
     returned, too: then reads are missing.
     """
     covered = {image for part in stored for image in range(part.first_image, part.first_image + part.count)}
-    missing = [image for image in range(batch_input.shape[0]) if image not in covered]
+    missing = [image for image in range(batch_input.count) if image not in covered]
     if not missing:
         return None
     errors: dict[int, str] = {}

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from schema.codecs.batches import BatchRow
 from schema.database.new_runs import insert_run
 from schema.parameters import Parameters, Solver
+from schema.shapes import ImageShape
 from schema.states import PlanState, RunState
 from schema.tables import (
     Batch,
@@ -75,10 +76,11 @@ class CalibrationJob:
 
 @dataclass(frozen=True, eq=False)
 class StoredImages:
-    """A row of `training_sets`: deflated images of ``shape`` (N, H, W), and their labels."""
+    """A row of `training_sets`: ``count`` deflated images of ``shape``, and their labels."""
 
     row: int
-    shape: tuple[int, int, int]
+    count: int
+    shape: ImageShape
     images: bytes
     labels: bytes
     sha256: str
@@ -216,7 +218,7 @@ def store_plan(
     for run in runs:
         row = {
             "name": job.name,
-            "data": job.offered.data if run.images == job.offered.shape[0] else None,
+            "data": job.offered.data if run.images == job.offered.count else None,
             "network_id": job.network,
             "solver": job.solver,
             "parameters": run.parameters.to_dict(),
@@ -265,8 +267,8 @@ def _charges(session: Session, run: int) -> tuple[frozenset[str], float, float, 
 
 
 def _stored(row: TrainingSet) -> StoredImages:
-    shape = (row.count, row.height, row.width)
-    return StoredImages(row.id, shape, row.images, row.labels, row.sha256, row.data)
+    shape = ImageShape.parse(row.shape, row.dtype)
+    return StoredImages(row.id, row.count, shape, row.images, row.labels, row.sha256, row.data)
 
 
 def _batches(session: Session, run: int) -> tuple[int, ...]:

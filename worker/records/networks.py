@@ -14,6 +14,7 @@ from schema.errors import Corrupt, NotFound
 from schema.network import weights
 from schema.network.architecture import Architecture
 from schema.network.temperature import temperature_of
+from schema.shapes import ImageShape
 from schema.states import NetworkState
 from schema.tables import Network, TrainingSet
 from worker.network.trained import TrainedNetwork
@@ -68,7 +69,8 @@ class TrainingJob:
     training: dict[str, Any]
     training_set: int
     sha256: str  # of the training set
-    shape: tuple[int, int, int]
+    count: int  # of images
+    shape: ImageShape
     images: bytes  # deflated
     labels: bytes
 
@@ -95,7 +97,8 @@ def load_training(session: Session, network: int) -> TrainingJob:
         training=row.training,
         training_set=training_set.id,
         sha256=training_set.sha256,
-        shape=(training_set.count, training_set.height, training_set.width),
+        count=training_set.count,
+        shape=ImageShape.parse(training_set.shape, training_set.dtype),
         images=training_set.images,
         labels=training_set.labels,
     )

@@ -132,7 +132,7 @@ def _adopt(state: SubmissionState, entry: LedgerEntry, matches: list[ListedProbl
 
 def _reserve_missing(state: SubmissionState) -> list[LedgerEntry]:
     """Reserve problems for images without one; cancel reservations for another embedding."""
-    batch, images, tiles = state.batch_input.batch, state.batch_input.shape[0], state.program.tiles
+    batch, images, tiles = state.batch_input.batch, state.batch_input.count, state.program.tiles
     with state.transaction() as (session, now):
         entries = problems.entries(session, batch)
         stale = {

@@ -255,7 +255,7 @@ class BatchSubmission:
             entries = problems.entries(session, batch)
             reserved = [entry for entry in entries if entry.state is ProblemState.RESERVED]
             problems.cancel_reserved(session, [entry.id for entry in reserved], now=now)
-            left = state.batch_input.shape[0] - sum(
+            left = state.batch_input.count - sum(
                 entry.count for entry in entries if entry.state is ProblemState.ANSWERED
             )
             why = f"{count_text(left, 'image')} not read again: {state.unpaid}"
@@ -274,7 +274,7 @@ class BatchSubmission:
             run_state = runs.state_of(session, state.batch_input.run)
         state.given_up = failures.given_up
         answered = [entry for entry in entries if entry.state is ProblemState.ANSWERED]
-        images, tiles = state.batch_input.shape[0], state.program.tiles
+        images, tiles = state.batch_input.count, state.program.tiles
         if not problems.missing_spans(answered, images, tiles, state.given_up):
             if not answered:
                 first = state.batch_input.first_image

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
+from schema.shapes import ImageArray, ImageShape
 from schema.states import BatchState
 from schema.tables import Batch, BatchImages
 
@@ -35,33 +36,32 @@ def copy_batches(
     for index, part in enumerate(parts, start=1):
         data = arrays.encode_images(pixels[part])
         labelled = None if labels is None else arrays.encode_labels(labels[part])
-        count, height, width = pixels[part].shape
+        shape = ImageShape.of(pixels)
         row = {
             "run_id": run,
             "ordinal": ordinal + index,
             "first_image": first + part.start,
-            "count": count,
-            "height": height,
-            "width": width,
+            "count": len(pixels[part]),
+            **shape.row(),
             "round": number,
             "reads": reads,
             "members": arrays.encode_members(images[part]),
             "state": BatchState.PENDING,
         }
-        checksum = arrays.batch_checksum(data, labelled)
+        checksum = arrays.batch_checksum(data, shape, labelled)
         rows.append((row, {"images": data, "images_sha256": checksum, "labels": labelled}))
     return rows
 
 
 def _read(
     session: Session, run: int, images: NDArray[np.int64]
-) -> tuple[NDArray[np.uint8], NDArray[np.int16] | None]:
-    """Return the pixels (n, H, W) of ``images``, and their labels (n,) if there are any."""
-    columns = (Batch.id, Batch.first_image, Batch.count, Batch.height, Batch.width)
+) -> tuple[ImageArray, NDArray[np.int16] | None]:
+    """Return the values of ``images``, and their labels (n,) if there are any."""
+    columns = (Batch.id, Batch.first_image, Batch.count, Batch.shape, Batch.dtype)
     first_round = select(*columns).where(Batch.run_id == run, Batch.round == 1)
-    pixels: NDArray[np.uint8] | None = None
+    pixels: ImageArray | None = None
     labels: NDArray[np.int16] | None = None
-    for batch, first, count, height, width in session.execute(first_round.order_by(Batch.ordinal)).all():
+    for batch, first, count, *texts in session.execute(first_round.order_by(Batch.ordinal)).all():
         places = np.flatnonzero((images >= first) & (images < first + count))
         if not len(places):
             continue
@@ -72,9 +72,10 @@ def _read(
             )
         ).one()
         with stored_in(f"batch {batch} of run {run}", "classify the images again"):
-            decoded = arrays.decode_images(stored[0], (count, height, width), *stored[1:])
+            shape = ImageShape.parse(*texts)
+            decoded = arrays.decode_images(stored[0], count, shape, *stored[1:])
             if pixels is None:
-                pixels = np.empty((len(images), height, width), np.uint8)
+                pixels = np.empty(shape.array(len(images)), shape.stored_dtype)
             pixels[places] = decoded[images[places] - first]
             if stored[2] is not None:
                 labels = np.empty(len(images), np.int16) if labels is None else labels

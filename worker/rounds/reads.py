@@ -67,7 +67,7 @@ def _problems(session: Session, batch_input: BatchInput, run: int, reads: int) -
     of_batch = (Batch.id, Batch.round, Batch.reads, Batch.first_image, Batch.count, Batch.members)
     sampled = select(*of_batch).where(Batch.run_id == run, Batch.sampled_at.is_not(None))
     if batch_input.round == 1:
-        first, count = batch_input.first_image, batch_input.shape[0]
+        first, count = batch_input.first_image, batch_input.count
         here = and_(Batch.first_image < first + count, Batch.first_image + Batch.count > first)
         sampled = sampled.where(or_(Batch.round > 1, here))
     with stored_in(f"a batch of run {run}", "classify the images again"):

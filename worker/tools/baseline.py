@@ -22,6 +22,7 @@ from schema.codecs import arrays
 from schema.database import Database
 from schema.errors import NotFound, ParameterError
 from schema.settings import load
+from schema.shapes import ImageArray
 from schema.tables import Batch
 from worker.compute import scoring
 from worker.network import features, inference
@@ -47,7 +48,7 @@ class Measured:
     in_batch_us: float  # the same for each image of a batch of up to 100
 
 
-def measure(network: TrainedNetwork, images: NDArray[np.uint8], labels: NDArray[np.int16] | None) -> Measured:
+def measure(network: TrainedNetwork, images: ImageArray, labels: NDArray[np.int16] | None) -> Measured:
     """Compare the classes that ``network`` gives ``images`` (N, H, W) uint8 with ``labels`` (N,); time it."""
     own = inference.classify(network.architecture, network.weights, images, network.transfer)
     right = None if labels is None else int((own == labels).sum())
@@ -56,7 +57,7 @@ def measure(network: TrainedNetwork, images: NDArray[np.uint8], labels: NDArray[
     return Measured(len(images), right, forward_us, _time_us(network, batch) / len(batch))
 
 
-def _time_us(network: TrainedNetwork, images: NDArray[np.uint8]) -> float:
+def _time_us(network: TrainedNetwork, images: ImageArray) -> float:
     torch_network = features.restore(network.architecture, network.weights)
     pixels = torch.from_numpy(np.ascontiguousarray(images))
     times = []
@@ -81,7 +82,7 @@ def measure_run(database: Database, run: int) -> Measured:
         inputs = [batches.load(session, batch) for batch in ids]
         network = Registry().get(session, inputs[0].network)
     images = [scoring.pixels(batch) for batch in inputs]
-    labels = [arrays.decode_labels(row.labels, row.shape[0]) for row in inputs if row.labels is not None]
+    labels = [arrays.decode_labels(row.labels, row.count) for row in inputs if row.labels is not None]
     return measure(network, np.concatenate(images), np.concatenate(labels) if labels else None)
 
 

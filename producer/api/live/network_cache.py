@@ -1,4 +1,4 @@
-"""The network that classifies images of some size, remembered for a second."""
+"""The network that classifies images of some shape, remembered for a second."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from producer.networks import choose
 from producer.networks.chosen import ChosenNetwork
 from schema.database import Database
 from schema.errors import NetworkError
+from schema.shapes import ImageShape
 
 _RECENT_S = 1.0
 _MAX_NETWORKS = 1_000
 
-_Key = tuple[str | None, int, int]
+_Key = tuple[str | None, ImageShape]
 
 
 class NetworkCache:
-    """Networks by name, height and width; safe for use by several threads."""
+    """Networks by name and shape of images; safe for use by several threads."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -35,15 +36,14 @@ class NetworkCache:
             NetworkError: there is no such network.
             ImageError: the images do not suit a shipped network.
         """
-        height, width = (int(size) for size in images.images.shape[1:])
-        key = name, height, width
+        key = name, images.shape
         with self._lock:
             network, is_installed = self._recent.get(key), self._installed.get(key, False)
         if network is not None:
             return network
         if is_installed:
             with contextlib.suppress(NetworkError), self._database.reading() as session:
-                network = choose.choose_network(session, name, height, width)
+                network = choose.choose_network(session, name, images.shape)
         if network is None:
             network = choose.get_or_install_network(self._database, images, name)
         with self._lock:

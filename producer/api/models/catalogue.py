@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
@@ -12,18 +12,46 @@ from producer.embeddings.queries import EmbeddingSummary
 from producer.networks.queries import NetworkFacts, NetworkSummary
 from producer.planning.schedules import FiringSummary, ScheduleSummary
 from schema.database.rows import copy_row
-from schema.network.architecture import Architecture
+from schema.network.layers import Input, Resize, VectorInput, read_input
+from schema.shapes import Dtype
 from schema.states import PausedBy
 
 
 class TakenImages(BaseModel):
     """The images that a network takes."""
 
-    height: int = Field(description="Pixels; `resize` makes images of other sizes fit.")
-    width: int
-    dtype: Literal["uint8"] = Field(description="Fractions from 0 to 1 are multiplied by 255.")
-    minimum: int
-    maximum: int = Field(description="Full brightness; `scale_pixels` scales pixels from 0..255 to it.")
+    kind: Literal["image", "vector"]
+    shape: list[int] = Field(description="Of one image: height and width, and 3 for colour; or values.")
+    dtype: Dtype = Field(description="Fractions from 0 to 1 are multiplied by 255 for uint8.")
+    height: int | None = Field(description="Pixels; null for vectors.")
+    width: int | None
+    channels: int | None = Field(description="1 for grey, 3 for colour; null for vectors.")
+    minimum: int | None = Field(description="Null for vectors, whose values may be any finite numbers.")
+    maximum: int | None = Field(
+        description="Full brightness; `scale_pixels` scales pixels from 0..255 to it."
+    )
+    resize: Resize | None = Field(
+        description="How images of other sizes are made to fit; null: they are refused without `resize`."
+    )
+
+    @classmethod
+    def of(cls, takes: Input) -> Self:
+        """Return what is shown of the images that an input ``takes``."""
+        shape = takes.image_shape
+        if isinstance(takes, VectorInput):
+            pixels: dict[str, Any] = dict.fromkeys(
+                ("height", "width", "channels", "minimum", "maximum", "resize")
+            )
+        else:
+            pixels = takes.model_dump(include={"height", "width"})
+            pixels |= {"channels": takes.channels, "minimum": 0, "maximum": takes.image_max}
+            pixels["resize"] = takes.resize
+        return cls(
+            kind="vector" if shape.is_vector else "image",
+            shape=list(shape.sizes),
+            dtype=shape.dtype,
+            **pixels,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +66,7 @@ class ShownNetwork(NetworkFacts):
     @classmethod
     def of(cls, network: NetworkSummary) -> ShownNetwork:
         """Return what is shown of ``network``."""
-        brightest = Architecture.from_dict(network.architecture).input.image_max
-        takes = TakenImages(
-            height=network.height, width=network.width, dtype="uint8", minimum=0, maximum=brightest
-        )
+        takes = TakenImages.of(read_input(network.architecture["input"]))
         return copy_row(network, cls, takes=takes, layers=network.architecture)
 
 

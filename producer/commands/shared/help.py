@@ -19,7 +19,7 @@ DATA, NETWORK, SAMPLING, QUBITS = "Data", "Network", "Sampling", "Sampling with 
 LIMITS, OUTPUT = "Money and hours", "Output"
 _OPTIONS = "Options"
 _PANELS = {
-    DATA: "data labels classes limit resize fit invert skip_unreadable test allow_overlap",
+    DATA: "data labels classes limit read_as resize fit invert skip_unreadable test allow_overlap",
     NETWORK: "network solver_name architecture transfer epochs calibrate_on no_calibration calibrate",
     SAMPLING: "reads seed visible lam sweeps",
     QUBITS: "qpu chain_strength scale cross",

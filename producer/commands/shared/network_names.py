@@ -29,7 +29,7 @@ def default(
         find_network(opened, name)  # installs a shipped one
         network = (naming.unset_default if unset else naming.set_default)(opened, name)
     change = "is no longer the default" if unset else "is the default"
-    typer.echo(f"{network.pinned} {change} for {network.size}")
+    typer.echo(f"{network.pinned} {change} for {network.image_shape.words}")
 
 
 def rename(

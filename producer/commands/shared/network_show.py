@@ -84,11 +84,11 @@ def _draw(database: Database, network: NetworkSummary, path: Path, image: str | 
 
     name = f"{network.name}@{network.version}"
     with database.reading() as session:
-        chosen = choose_network(session, name, network.height, network.width)
+        chosen = choose_network(session, name, network.image_shape)
     pixels, subject = None, "all features 0"
     if image is not None:
         images, index = networks_q_matrix.read_image(image, chosen)
-        pixels, subject = images.images[index], f"image {index} of {images.name}"
+        pixels, subject = images.images[0], f"image {index} of {images.name}"
     q = networks_q_matrix.compute(load(), chosen.id, pixels)
     title = f"{name}, {count_text(len(q.values), 'unit')}, {subject}"
     figures_q_matrix.draw_q(path, q.values, q.sizes, q.kinds, network.classes, title)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from producer.commands.shared.request import declared
-from producer.images.preprocessing import Fit, Preprocessing
+from producer.images.preprocessing import Fit, Preprocessing, ReadAs
 from producer.runs.request import RunRequest
 from schema.parameters import fields_of
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _FIELDS = fields_of(RunRequest)
 
+ArrayKind = Annotated[ReadAs | None, declared("read_as", _FIELDS["read_as"])]
 Resize = Annotated[str | None, declared("resize", _FIELDS["resize"])]
 Fitted = Annotated[Fit, declared("fit", _FIELDS["fit"])]
 Invert = Annotated[bool, declared("invert", _FIELDS["invert"])]

@@ -14,7 +14,7 @@ from producer.commands.shared.session import open_app
 from producer.context import AppContext, database
 from producer.images.imageset import ImageSet
 from producer.networks.choose import choose_network, get_or_install_network
-from producer.networks.compatibility import match_images
+from producer.networks.compatibility import changes, match_images
 from producer.progress.access import other_account
 from producer.reports import parameters as reports_parameters
 from producer.reports import solver as reports_solver
@@ -83,8 +83,8 @@ def _checks(
 def _warn(app: AppContext, images: ImageSet, run: int) -> None:
     """Print to standard error what makes the accuracy of ``run`` on ``images`` worse or better than it is."""
     with app.database.reading() as session:
-        network = choose_network(session, queries.run(session, run).network, *images.images.shape[1:])
-        warnings = [background.warning(session, images, network)]
+        network = choose_network(session, queries.run(session, run).network, images.shape)
+        warnings = [changes(images, network), background.warning(session, images, network)]
         now = app.database.now(session)
         warnings.append(other_account(session, queries.run(session, run).solver, app.settings, now))
         trained_on = 0 if images.labels is None else count_trained_on(session, network.id, images)
@@ -101,11 +101,10 @@ def _warn(app: AppContext, images: ImageSet, run: int) -> None:
 def _offer_calibration(app: AppContext, images: ImageSet, run: int) -> None:
     with app.database.reading() as session:
         row = queries.run(session, run)
-    height, width = images.images.shape[1:]
     command = f"annealq networks calibrate {row.network} --solver {row.solver} --data DATA"
     screen().print(
         f"no calibration of {row.network} for this {row.solver}: defaults are used; fit them with "
-        f"--calibrate DATA, or `{command}` (other labelled images, {height} x {width})",
+        f"--calibrate DATA, or `{command}` (other labelled images, {images.shape.short})",
         markup=False,
         soft_wrap=True,
     )

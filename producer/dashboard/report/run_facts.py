@@ -25,7 +25,8 @@ from producer.runs import queries, summary
 from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
 from schema.errors import Corrupt
-from schema.network.architecture import Architecture
+from schema.network.layers import ImageInput, read_input
+from schema.shapes import ImageShape
 from schema.tables import Batch, BatchImages, Network, Problem, Run
 
 
@@ -205,22 +206,23 @@ def _read_batch(
         .outerjoin(BatchImages, BatchImages.batch_id == Batch.id)
         .where(Batch.id == number)
     ).one()
-    shape = (batch.count, batch.height, batch.width)
+    shape = ImageShape.parse(batch.shape, batch.dtype)
     with stored_in(f"batch {number} of run {batch.run_id}", "classify the images again"):
         if stored is None:
             raise Corrupt("its images are gone")
-        pixels = arrays.decode_images(stored.images, shape, stored.images_sha256, stored.labels)
+        pixels = arrays.decode_images(stored.images, batch.count, shape, stored.images_sha256, stored.labels)
     session.expunge(stored)  # releases its memory
     first, names = batch.first_image, stored.sources
     return {k: (pixels[k - first], None if names is None else names[k - first]) for k in images}
 
 
 def white_of(session: Session, run: int) -> int:
-    """Return the largest value of a pixel that the network of ``run`` takes."""
+    """Return the largest value of a pixel that the network of ``run`` takes; 1 for vectors."""
     architecture = session.execute(
         select(Network.architecture).join(Run, Run.network_id == Network.id).where(Run.id == run)
     ).scalar_one()
-    return Architecture.from_dict(architecture).input.image_max
+    takes = read_input(architecture["input"])
+    return takes.image_max if isinstance(takes, ImageInput) else 1
 
 
 def _charged(session: Session, run: int) -> tuple[TimedAmount, ...]:

@@ -15,6 +15,7 @@ from producer.images.pieces.collector import collect
 from producer.images.preprocessing import UNREADABLE
 from schema.errors import ImageError
 from schema.quantities import count_text
+from schema.shapes import ImageArray, ImageShape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,7 @@ class Listing:
 class Folder(NamedTuple):
     """Pictures of a folder: (N, H, W) uint8, labels and class names when it has class folders, file names."""
 
-    images: NDArray[np.uint8]
+    images: ImageArray
     labels: NDArray[np.int64] | None
     classes: tuple[str, ...] | None
     sources: tuple[str, ...]
@@ -78,7 +79,7 @@ def suffixes() -> str:
 
 def _read_all(
     name: str, pictures: list[Entry], preprocessing: Preprocessing, changes: Changes, allowance: Allowance
-) -> tuple[NDArray[np.uint8], list[int]]:
+) -> tuple[ImageArray, list[int]]:
     """Return the pictures, (N, H, W) uint8, and their rows in ``pictures``."""
     allowance.names(len(pictures))
     allowance.images(1 if preprocessing.skip_unreadable else len(pictures))
@@ -102,7 +103,7 @@ def _read_all(
             kept.append(row)
             yield image
 
-    return collect(len(pictures), size, prepared()), kept
+    return collect(len(pictures), ImageShape(size), prepared()), kept
 
 
 def _readable(

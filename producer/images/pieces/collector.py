@@ -1,4 +1,4 @@
-"""Collects pixels in their order: in memory if they are few, else in a temporary file that is mapped.
+"""Collects images in their order: in memory if they are few, else in a temporary file that is mapped.
 
 Pages of such a file count as memory of the process only while they are used: `schema.codecs.pieces` lets
 them go.
@@ -6,7 +6,6 @@ them go.
 
 from __future__ import annotations
 
-import math
 import mmap
 import tempfile
 from typing import IO, TYPE_CHECKING, Self
@@ -15,6 +14,7 @@ import numpy as np
 
 from producer.files import temporary
 from schema.codecs.pieces import images_at_a_time, pieces, release
+from schema.shapes import ImageArray, ImageShape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,18 +22,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 IN_MEMORY_BYTES = 8 * 2**20
-"""Pixels that are collected in memory."""
+"""Bytes that are collected in memory."""
 
 
 class Collector:
-    """Pixels of images of one size, appended in their order, in a `with` block."""
+    """Images of one shape, appended in their order, in a `with` block."""
 
-    def __init__(self, count: int, size: tuple[int, int]) -> None:
-        """Prepare for at most ``count`` images of ``size``, (height, width)."""
-        self._size, total = size, count * math.prod(size)
+    def __init__(self, count: int, shape: ImageShape) -> None:
+        """Prepare for at most ``count`` images of ``shape``."""
+        self._shape, total = shape, count * shape.count
         self._length = 0
-        self._array = np.empty(total if total <= IN_MEMORY_BYTES else 0, np.uint8)
-        self._file = _unnamed_file() if total > IN_MEMORY_BYTES else None
+        self._dtype = np.dtype(shape.dtype)
+        in_memory = count * shape.nbytes <= IN_MEMORY_BYTES
+        self._array = np.empty(total if in_memory else 0, self._dtype)
+        self._file = None if in_memory else _unnamed_file()
 
     def __enter__(self) -> Self:
         return self
@@ -42,9 +44,13 @@ class Collector:
         if self._file is not None:
             self._file.close()
 
-    def append(self, pixels: NDArray[np.uint8]) -> None:
-        """Append ``pixels``, of any shape, in C order; raise StorageError if the disk is full."""
-        flat = np.ascontiguousarray(pixels).reshape(-1)
+    def append(self, values: NDArray[np.generic]) -> None:
+        """Append ``values`` of the type of the images, of any shape, in C order.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        flat = np.ascontiguousarray(values, self._dtype).reshape(-1)
         if self._file is None:
             self._array[self._length : self._length + len(flat)] = flat
         else:
@@ -52,14 +58,16 @@ class Collector:
                 self._file.write(flat.data)
         self._length += len(flat)
 
-    def finish(self) -> NDArray[np.uint8]:
-        """Return the collected images, (N, H, W); those of a file are read-only."""
+    def finish(self) -> ImageArray:
+        """Return the collected images; those of a file are read-only."""
         if self._file is None:
-            return self._array[: self._length].reshape(-1, *self._size)
+            return self._array[: self._length].reshape(-1, *self._shape.sizes)
         with temporary():
             self._file.flush()
-            mapping = mmap.mmap(self._file.fileno(), self._length, access=mmap.ACCESS_READ)
-        return np.frombuffer(mapping, np.uint8).reshape(-1, *self._size)
+            mapping = mmap.mmap(
+                self._file.fileno(), self._length * self._dtype.itemsize, access=mmap.ACCESS_READ
+            )
+        return np.frombuffer(mapping, self._dtype).reshape(-1, *self._shape.sizes)
 
 
 def _unnamed_file() -> IO[bytes]:
@@ -68,27 +76,25 @@ def _unnamed_file() -> IO[bytes]:
         return tempfile.TemporaryFile(prefix="annealq-")
 
 
-def collect(count: int, size: tuple[int, int], parts: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Return ``parts``, the pixels of ``count`` images of ``size`` in their order, as `Collector` does."""
-    with Collector(count, size) as collector:
+def collect(count: int, shape: ImageShape, parts: Iterable[NDArray[np.generic]]) -> ImageArray:
+    """Return ``parts``, the values of ``count`` images of ``shape`` in their order, as `Collector` does."""
+    with Collector(count, shape) as collector:
         for part in parts:
             collector.append(part)
         return collector.finish()
 
 
 def in_pieces(
-    change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]], images: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
-    """Return ``images``, (N, H, W), with every piece as ``change`` returns it, of the same shape."""
-    height, width = images.shape[1:]
-    return collect(len(images), (height, width), map(change, pieces(images)))
+    change: Callable[[ImageArray], NDArray[np.generic]], images: ImageArray, shape: ImageShape | None = None
+) -> ImageArray:
+    """Return ``images`` with every piece as ``change`` returns it, of ``shape``; by default of their own."""
+    return collect(len(images), shape or ImageShape.of(images), map(change, pieces(images)))
 
 
-def take_rows(images: NDArray[np.uint8], rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+def take_rows(images: ImageArray, rows: NDArray[np.intp]) -> ImageArray:
     """Return the images of ``rows``, in their order."""
     step = images_at_a_time(images)
-    height, width = images.shape[1:]
-    with Collector(len(rows), (height, width)) as collector:
+    with Collector(len(rows), ImageShape.of(images)) as collector:
         for start in range(0, len(rows), step):
             collector.append(images[rows[start : start + step]])
             release(images)

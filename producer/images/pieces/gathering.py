@@ -11,6 +11,7 @@ from producer.images.limits import MAX_BYTES, MAX_IMAGES, format_bytes
 from producer.images.pieces.collector import collect
 from schema.errors import ImageError
 from schema.quantities import count_text
+from schema.shapes import ImageArray, ImageShape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class Gathered:
     """All rows of a source: what the pieces have, one after the other."""
 
-    images: NDArray[np.generic]
+    images: ImageArray
     labels: NDArray[np.int64] | None
     names: tuple[str, ...] | None
 
@@ -36,8 +37,8 @@ def gather(pieces: Pieces, allowance: Allowance) -> Gathered:
     Raises:
         ImageError: no row can be read, too many rows or bytes, or as `Pieces.read`.
     """
-    size = int(np.prod(pieces.shape)) * pieces.dtype.itemsize
-    needed = pieces.count * size
+    shape = ImageShape.of(np.empty((0, *pieces.shape), pieces.dtype))
+    needed = pieces.count * shape.nbytes
     if pieces.count > MAX_IMAGES or needed > MAX_BYTES:
         raise ImageError(
             f"{pieces.name} has {count_text(pieces.count, 'row')}, {format_bytes(needed)}, more than "
@@ -47,15 +48,14 @@ def gather(pieces: Pieces, allowance: Allowance) -> Gathered:
     labels: list[NDArray[np.int64]] = []
     names: list[str] = []
 
-    def values() -> Iterator[NDArray[np.uint8]]:
+    def values() -> Iterator[ImageArray]:
         for piece in pieces.read():
             if piece.labels is not None:
                 labels.append(piece.labels)
             names.extend(piece.names or ())
-            yield piece.images.view(np.uint8)
+            yield piece.images
 
-    flat = collect(pieces.count, (1, size), values())
-    if len(flat) == 0:
+    images = collect(pieces.count, shape, values())
+    if len(images) == 0:
         raise ImageError(f"{pieces.name} has no pictures that can be read: remove or repair them")
-    images = flat.reshape(-1).view(pieces.dtype).reshape(-1, *pieces.shape)
     return Gathered(images, np.concatenate(labels) if labels else None, tuple(names) or None)

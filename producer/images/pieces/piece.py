@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from schema.shapes import ImageArray
+
 
 @dataclass(frozen=True, eq=False)
 class Piece:
@@ -21,7 +23,7 @@ class Piece:
     rows: NDArray[np.int64]
     """(n,) int64, ascending: the number of each row in the whole source, from 0. Numbers of pictures that
     were left out as unreadable are missing."""
-    images: NDArray[np.generic]
+    images: ImageArray
     """(n, *shape) of `Pieces.dtype`, C order."""
     labels: NDArray[np.int64] | None
     """(n,) int64, or None for unlabelled sources."""
@@ -55,7 +57,7 @@ class Pieces(Protocol):
         """Return the shape of one row: (H, W), (H, W, 3) or (D,)."""
 
     @property
-    def dtype(self) -> np.dtype[np.generic]:
+    def dtype(self) -> np.dtype[np.uint8 | np.float32]:
         """Return the type of the values: uint8 for pictures, float32 for vectors."""
 
     @property

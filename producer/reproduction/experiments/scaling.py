@@ -20,8 +20,10 @@ from producer.reproduction.runner import Runner
 from producer.reproduction.trial import ExperimentRun, Scale
 from schema.errors import NetworkError
 from schema.network.architecture import PRESETS, Architecture
+from schema.network.layers import VectorInput, read_input
 from schema.parameters import Parameters, Solver
 from schema.quantities import count_text
+from schema.shapes import ImageArray
 
 FULL = Scale(reads=1000)
 QUICK = Scale(reads=100)
@@ -114,14 +116,18 @@ def _measure(
 
 
 def _images(network: queries.NetworkSummary, data: ImageSet | None, seed: int) -> ImageSet:
-    shape = (network.height, network.width)
+    shape = network.image_shape
     if network.name == "digits5x5":
         return digits5x5.flips().limit(IMAGES)
-    if data is not None and data.images.shape[1:] == shape:
+    if data is not None and data.shape == shape:
         return data.limit(IMAGES)
-    most = Architecture.from_dict(network.architecture).input.image_max
-    pixels = np.random.default_rng(seed).integers(0, most + 1, (IMAGES, *shape), dtype=np.uint8)
-    return ImageSet(f"random {shape[0]} x {shape[1]}", pixels, None, None, None)
+    random, takes = np.random.default_rng(seed), read_input(network.architecture["input"])
+    values: ImageArray
+    if isinstance(takes, VectorInput):
+        values = random.standard_normal(shape.array(IMAGES), dtype=np.float32)
+    else:
+        values = random.integers(0, takes.image_max + 1, shape.array(IMAGES), dtype=np.uint8)
+    return ImageSet(f"random {shape.short}", values, None, None, None)
 
 
 def _text(times: list[Times], reads: int) -> Group:

@@ -23,7 +23,17 @@ from tests.serving import client
 def test_a_network_says_which_images_it_takes(http: httpx.Client, network: ChosenNetwork) -> None:
     shown = http.get("/v1/networks/digits@1").json()
     assert shown == http.get("/v1/networks").json()["networks"][0]
-    assert shown["takes"] == {"height": 8, "width": 8, "dtype": "uint8", "minimum": 0, "maximum": 16}
+    assert shown["takes"] == {
+        "kind": "image",
+        "shape": [8, 8],
+        "dtype": "uint8",
+        "height": 8,
+        "width": 8,
+        "channels": 1,
+        "minimum": 0,
+        "maximum": 16,
+        "resize": None,
+    }
     assert "digits@2" in refused(http.get("/v1/networks/digits@2"), 404)
     refused(http.get("/v1/networks/digits@x"), 422)
 

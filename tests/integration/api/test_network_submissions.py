@@ -48,7 +48,7 @@ def test_a_network_is_trained_once(http: httpx.Client, context: Context) -> None
 def test_without_an_architecture_layers_are_made_for_the_images(http: httpx.Client) -> None:
     queued = add(http, {"name": "own"}, images=npz(30))
     assert queued.status_code == 202, queued.text
-    assert (queued.json()["name"], queued.json()["height"], queued.json()["width"]) == ("own", 8, 8)
+    assert (queued.json()["name"], queued.json()["shape"], queued.json()["dtype"]) == ("own", "8x8", "uint8")
 
 
 def test_weights_are_imported_once(http: httpx.Client) -> None:

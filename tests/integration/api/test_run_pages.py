@@ -22,6 +22,7 @@ from schema.codecs import arrays
 from schema.database import Database
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver
+from schema.shapes import ImageShape
 from schema.states import BatchState, RunState
 from schema.tables import Batch, BatchImages, Classification, Network, Run, RunTag
 from tests.integration.conftest import network_row, some_images, work_off
@@ -251,7 +252,7 @@ def shared_runs(shared_database_url: str) -> Iterator[tuple[Database, list[int]]
     database = Database(shared_database_url)
     with database.transaction() as session:
         session.execute(insert(Network).values(network_row()))
-        network = choose_network(session, "digits", 8, 8)
+        network = choose_network(session, "digits", ImageShape.image(8, 8))
     yield database, four_runs(enqueueing(database, network), database)
     database.dispose()
 

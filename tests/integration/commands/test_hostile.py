@@ -28,6 +28,7 @@ from producer.networks.choose import choose_network
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.database import Database
 from schema.parameters import Parameters, Solver
+from schema.shapes import ImageShape
 from schema.tables import Network
 from tests.integration.conftest import network_row, some_images
 
@@ -106,7 +107,7 @@ def filled(_sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     database = Database(f"sqlite:///{path}")
     with database.transaction() as session:
         session.execute(insert(Network).values(network_row()))
-        network = choose_network(session, "digits", 8, 8)
+        network = choose_network(session, "digits", ImageShape.image(8, 8))
     for seed in (1, 2):
         enqueue_run(database, some_images(20, seed=seed), network, Solver.LOCAL, Parameters(), RunOptions())
     database.dispose()

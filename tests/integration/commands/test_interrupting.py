@@ -20,6 +20,7 @@ from producer.networks.choose import choose_network
 from producer.runs.enqueue import enqueue_run
 from schema.database import Database
 from schema.parameters import Parameters, Solver
+from schema.shapes import ImageShape
 from schema.states import RunState
 from schema.tables import Network, Run
 from tests.conftest import ROOT
@@ -113,7 +114,7 @@ def test_ctrl_c_asks_whether_to_cancel_a_run(
     with database.transaction() as session:
         session.add(Network(**network_row()))
         session.flush()
-        network = choose_network(session, "digits", 8, 8)
+        network = choose_network(session, "digits", ImageShape.image(8, 8))
     assert enqueue_run(database, some_images(20), network, Solver.LOCAL, Parameters()).id == 1
     terminal = Terminal("runs", "watch", "1")
     try:

@@ -37,6 +37,7 @@ from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver
 from schema.settings import load
 from schema.settings.worker import WorkerSettings
+from schema.shapes import ImageShape
 from schema.states import CalibrationState, PreparationState, RunState
 from schema.tables import (
     Base,
@@ -126,7 +127,7 @@ def template(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     database = Database(url)
     with database.transaction() as session:
         session.execute(insert(Network).values(working_network()))
-        network = choose_network(session, "digits", 8, 8)
+        network = choose_network(session, "digits", ImageShape.image(8, 8))
     ward = Ward(database, Context(database, WorkerSettings(max_attempts=1), Outbox()))
     options = RunOptions(batch_size=10)
     for images in (some_images(25), some_images(20, seed=1)):
@@ -344,7 +345,7 @@ def test_a_row_that_is_worked_on_meanwhile_is_left_alone(ward: Ward) -> None:
 
 def test_a_database_at_work_gives_no_finding(ward: Ward) -> None:
     with ward.database.reading() as session:
-        network = choose_network(session, "digits", 8, 8)
+        network = choose_network(session, "digits", ImageShape.image(8, 8))
     options = RunOptions(batch_size=4)
     enqueue_run(ward.database, some_images(120), network, Solver.LOCAL, Parameters(reads=8), options)
     looks = 0

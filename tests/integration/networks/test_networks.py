@@ -26,6 +26,7 @@ from schema.database import Database, transition
 from schema.errors import ImageError, NetworkError, NotFound
 from schema.network.architecture import preset
 from schema.parameters import Origin
+from schema.shapes import ImageShape
 from schema.states import NetworkState
 from schema.tables import Event, Network
 from tests.integration.conftest import Cli
@@ -90,7 +91,7 @@ def test_an_imported_network_computes_what_its_weights_say(cli: Cli, database: D
         scores(layers, load(tiny("digits").data), pixels, "energy"),
     )
     with database.reading() as session:
-        assert choose_network(session, "mine", 8, 8).classes == tuple("abcdefghij")
+        assert choose_network(session, "mine", ImageShape.image(8, 8)).classes == tuple("abcdefghij")
 
 
 def test_the_same_again_is_the_same_row_and_anything_else_the_next_version(
@@ -256,7 +257,7 @@ def test_a_shipped_network_is_installed_on_first_use(database: Database, package
     assert rows(database) == {"networks": 1, "events": 1}
     with database.reading() as session:
         assert Registry().get(session, by_name.id).architecture == preset("digits")
-        assert choose_network(session, "digits@1", 8, 8) == by_name
+        assert choose_network(session, "digits@1", ImageShape.image(8, 8)) == by_name
 
 
 def test_the_size_decides_and_conv358_is_never_a_default(database: Database, package: Path) -> None:

@@ -19,6 +19,7 @@ from producer.networks.training import enqueue_training
 from schema.database import Database
 from schema.errors import AnnealqError, ImageError
 from schema.network.architecture import load, preset
+from schema.shapes import ImageShape
 from schema.states import NetworkState
 from schema.tables import Network
 from tests.integration.conftest import Cli
@@ -58,9 +59,8 @@ def test_a_written_architecture_trains_without_an_edit(
     enqueue_training(database, load(file), images, transfer="energy", seed=0)
     with database.reading() as session:
         (row,) = session.execute(select(Network)).scalars()
-        stored = (row.name, row.height, row.width, row.classes)
-    height, width = (28, 32) if size else (40, 60)
-    assert stored == ("photos", height, width, ["cat", "dog", "eel"])
+        stored = (row.name, row.shape, row.dtype, row.classes)
+    assert stored == ("photos", "28x32" if size else "40x60", "uint8", ["cat", "dog", "eel"])
 
 
 def test_refusals_lead_on(database: Database, photos: Path) -> None:
@@ -96,7 +96,7 @@ def test_opposite_brightness_is_noticed(database: Database, photos: Path) -> Non
     with database.transaction() as session:
         session.execute(update(Network).where(Network.id == number).values(ready))
     with database.reading() as session:
-        network = choose_network(session, "mnist", 40, 60)
+        network = choose_network(session, "mnist", ImageShape.image(40, 60))
         assert background.warning(session, bright, network) is None
         assert "are dark, and network 'mnist' was trained on bright" in str(
             background.warning(session, dark, network)

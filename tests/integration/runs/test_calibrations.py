@@ -33,6 +33,7 @@ from schema.network.architecture import FOLDED_LAM, Architecture
 from schema.parameters import Parameters, Rule, Solver, Visible
 from schema.settings import load
 from schema.settings.worker import WorkerSettings
+from schema.shapes import ImageShape
 from schema.states import BatchState, CalibrationState, RunState
 from schema.tables import (
     Batch,
@@ -429,11 +430,11 @@ def test_images_the_network_was_trained_on_are_counted(context: Context, working
         known = images.images[[1, 4, 9]]
         labels = arrays.encode_labels(np.arange(3))
         row = {
-            "sha256": arrays.training_checksum(known.shape, known.tobytes(), labels),
+            "sha256": arrays.training_checksum(3, ImageShape.of(known), known.tobytes(), labels),
             "name": "x",
             "count": 3,
-            "height": 8,
-            "width": 8,
+            "shape": "8x8",
+            "dtype": "uint8",
             "images": zlib.compress(known.tobytes()),
             "labels": labels,
             "created_at": START,

@@ -18,6 +18,7 @@ from schema.database import Database
 from schema.errors import IdempotencyConflict, ParameterError
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import load
+from schema.shapes import ImageShape
 from schema.states import CalibrationState
 from schema.tables import Calibration, Chip
 from tests.integration.conftest import START, some_images
@@ -59,7 +60,7 @@ def calibrate(database: Database, network: ChosenNetwork, solver: Solver, **chan
 def submit(database: Database, request: RunRequest = AUTO, key: str | None = None) -> queries.RunSummary:
     app = AppContext(load(), database)
     with database.reading() as session:
-        network = choose_network(session, "digits", 8, 8)
+        network = choose_network(session, "digits", ImageShape.image(8, 8))
     run, _ = jobs.submit(
         app, request, some_images(200), key, choose_network=lambda *_: network, notify=lambda: None
     )

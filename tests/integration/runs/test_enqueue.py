@@ -32,6 +32,7 @@ from schema.errors import IdempotencyConflict, ImageError, NetworkError, Paramet
 from schema.network.architecture import preset
 from schema.parameters import Parameters, Solver
 from schema.settings import load
+from schema.shapes import ImageShape
 from schema.tables import Batch, BatchImages, Network, Run, TrainingSet
 from tests.integration.conftest import some_images
 
@@ -55,14 +56,17 @@ def test_batches_hold_every_image_once_and_in_order(database: Database, network:
             .order_by(Batch.ordinal)
         ).all()
     assert [(first, count) for first, count, *_ in parts] == [(0, 10), (10, 10), (20, 10), (30, 3)]
-    stored = [arrays.decode_images(data, (n, 8, 8), sha, labels) for _, n, data, sha, labels in parts]
+    stored = [
+        arrays.decode_images(data, n, ImageShape.image(8, 8), sha, labels)
+        for _, n, data, sha, labels in parts
+    ]
     np.testing.assert_array_equal(np.concatenate(stored), images.images)
     labels = [arrays.decode_labels(data or b"", n) for _, n, _, _, data in parts]
     np.testing.assert_array_equal(np.concatenate(labels), images.labels)
 
 
 def stored_rows(database: Database, run: int) -> list[tuple[Any, ...]]:
-    columns = (Batch.ordinal, Batch.first_image, Batch.count, Batch.height, Batch.width)
+    columns = (Batch.ordinal, Batch.first_image, Batch.count, Batch.shape)
     parts = (BatchImages.images, BatchImages.images_sha256, BatchImages.labels, BatchImages.sources)
     query = select(*columns, *parts).join(BatchImages, BatchImages.batch_id == Batch.id)
     with database.reading() as session:
@@ -111,7 +115,7 @@ database = Database(sys.argv[1])
 for path in sys.argv[2:]:
     images = read_images(path)
     with database.reading() as session:
-        network = choose_network(session, "digits", 8, 8)
+        network = choose_network(session, "digits", ImageShape.image(8, 8))
     enqueue_run(database, images, network, Solver.LOCAL, Parameters())
     print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 """
@@ -222,12 +226,12 @@ def test_a_network_is_found_by_size_name_and_version(database: Database, network
     set_default(database, "digits@1")
     with database.reading() as session:
         for wanted in (None, "digits", "digits@1"):
-            assert choose_network(session, wanted, 8, 8) == network
+            assert choose_network(session, wanted, ImageShape.image(8, 8)) == network
         for wanted, height in (("digits@2", 8), ("nosuch", 8), (None, 28), ("digits@x", 8)):
             with pytest.raises(NetworkError):
-                choose_network(session, wanted, height, height)
+                choose_network(session, wanted, ImageShape.image(height, height))
         with pytest.raises(NetworkError, match=r"digits@1 \(ready, 8 x 8\).*networks train"):
-            choose_network(session, "nosuch", 8, 8)
+            choose_network(session, "nosuch", ImageShape.image(8, 8))
 
 
 def test_training_on_the_same_again_is_the_same_network(database: Database) -> None:

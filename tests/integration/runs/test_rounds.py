@@ -25,6 +25,7 @@ from schema.database import Database
 from schema.errors import ParameterError
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Round, Solver
+from schema.shapes import ImageShape
 from schema.states import BatchState, RunState
 from schema.tables import Batch, BatchImages, Classification, Event, Run
 from tests.integration.conftest import Cli, Outbox, some_images, work_off, work_off_but
@@ -184,8 +185,10 @@ def test_batches_of_a_later_round_have_their_own_pixels_and_labels(
             assert batch.first_image == first
             first += batch.count
             numbers = list(arrays.image_numbers(batch.first_image, batch.count, batch.members))
-            shape = (batch.count, batch.height, batch.width)
-            pixels = arrays.decode_images(stored.images, shape, stored.images_sha256, stored.labels)
+            shape = ImageShape.parse(batch.shape, batch.dtype)
+            pixels = arrays.decode_images(
+                stored.images, batch.count, shape, stored.images_sha256, stored.labels
+            )
             np.testing.assert_array_equal(pixels, images.images[numbers])
             labels = arrays.decode_labels(stored.labels, batch.count)
             np.testing.assert_array_equal(labels, images.labels[numbers])
@@ -367,7 +370,7 @@ def test_a_later_round_that_fails_leaves_the_results_and_is_sent_again(
     assert all(names[image] == before[image] for image in lost if after[image].reads == 4)
     with context.database.transaction() as session:
         stored = session.get_one(BatchImages, pending[0])
-        stored.images_sha256 = arrays.batch_checksum(stored.images, stored.labels)
+        stored.images_sha256 = arrays.batch_checksum(stored.images, ImageShape.image(8, 8), stored.labels)
     control.resume(context.database, run)
     work_off(context, Message(Task.DISPATCH))
     assert row(context.database, run).state is RunState.DONE

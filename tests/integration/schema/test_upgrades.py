@@ -23,6 +23,7 @@ from schema.messages import Message, Task
 from schema.parameters import Parameters, Solver, Visible
 from schema.settings import load
 from schema.settings.worker import WorkerSettings
+from schema.shapes import ImageShape
 from schema.states import BatchState, RunState
 from schema.tables import Base, Batch, Classification, Network, Problem, Run
 from tests.conftest import administer, annealq, named
@@ -75,7 +76,7 @@ def make_today(url: str, emulator: Emulator) -> None:
     database = context.database
     with database.transaction() as session:
         session.execute(insert(Network).values(working_network()))
-        network = choose_network(session, "digits", 8, 8)
+        network = choose_network(session, "digits", ImageShape.image(8, 8))
     ten = RunOptions(batch_size=10)
     remote = enqueue_run(database, some_images(8, seed=3), network, Solver.EMULATOR, REMOTE, ten).id
     work_off(context, Message(Task.DISPATCH))
@@ -103,6 +104,7 @@ def older_run(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def older_batch(row: dict[str, Any]) -> dict[str, Any]:
+    row = older_shape(row)
     row["images_sha256"] = arrays.checksum(row["images"])  # labels were not covered
     if row["run_id"] == 1:
         row |= {"state": "sampling", "scored_at": None, "sampled_at": None, "lease_until": START}
@@ -133,7 +135,13 @@ def older_classification(row: dict[str, Any]) -> dict[str, Any] | None:
     return None if row["run_id"] == 1 else row
 
 
+def older_shape(row: dict[str, Any]) -> dict[str, Any]:
+    height, width = ImageShape.parse(row["shape"], row["dtype"]).size
+    return row | {"height": height, "width": width}
+
+
 OLDER: dict[str, Age] = {
+    "networks": older_shape,
     "runs": older_run,
     "batches": older_batch,
     "problems": older_problem,

@@ -49,7 +49,7 @@ def of_batches(
         batch_input, stored = load(batch)
         if batch_input.labels is None:
             raise Corrupt(f"batch {batch} has no labels: sets of classes cannot be calibrated")
-        own = arrays.decode_labels(batch_input.labels, batch_input.shape[0])
+        own = arrays.decode_labels(batch_input.labels, batch_input.count)
         labels.append(own)
         whole = replace(parameters, reads=batch_input.parameters.reads)
         _add(network, replace(batch_input, parameters=whole), stored, own, found)

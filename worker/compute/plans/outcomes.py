@@ -35,7 +35,7 @@ def find_outcomes(
     """
     if batch_input.labels is None:
         raise Corrupt(f"batch {batch_input.batch} has no labels: plans of reads cannot be compared")
-    labels = arrays.decode_labels(batch_input.labels, batch_input.shape[0])
+    labels = arrays.decode_labels(batch_input.labels, batch_input.count)
     parameters = replace(batch_input.parameters, unembedding=choice.unembedding)
     terms = scoring.linear_terms(network, batch_input)
     reads_of_images = scoring.reads_of_images(terms, replace(batch_input, parameters=parameters), stored)

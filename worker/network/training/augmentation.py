@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from schema.shapes import ImageArray
+
 
 def move_images(pixels: Tensor, most: int) -> Tensor:
     """Move, turn, shear and stretch each of ``pixels`` (B, C, h, w) a little, with zeros from outside.
@@ -28,12 +30,12 @@ def move_images(pixels: Tensor, most: int) -> Tensor:
 
 
 def join_flips(
-    images: NDArray[np.uint8], labels: NDArray[np.integer[Any]], image_max: int
-) -> tuple[NDArray[np.uint8], NDArray[np.integer[Any]]]:
-    """Return images followed by all their one-pixel flips (N H W, H, W), with labels.
+    images: ImageArray, labels: NDArray[np.integer[Any]], image_max: int
+) -> tuple[ImageArray, NDArray[np.integer[Any]]]:
+    """Return images followed by all their one-value flips, (N H W, H, W) for grey ones, with labels.
 
     Args:
-        images: (N, H, W) uint8.
+        images: pixels.
         labels: (N,).
         image_max: largest value; a flipped pixel p becomes image_max - p.
 
@@ -42,8 +44,8 @@ def join_flips(
         >>> images.tolist(), labels.tolist()
         ([[[0, 1]], [[1, 1]], [[0, 0]]], [7, 7, 7])
     """
-    count, height, width = images.shape
-    flat = images.reshape(count, 1, -1)
-    flips = np.where(np.eye(height * width, dtype=np.bool_), image_max - flat, flat).astype(np.uint8)
-    joined = np.concatenate((images, flips.reshape(-1, height, width)))
-    return joined, np.concatenate((labels, labels.repeat(height * width)))
+    flat = images.reshape(len(images), 1, -1)
+    values = flat.shape[2]
+    flips = np.where(np.eye(values, dtype=np.bool_), image_max - flat, flat).astype(np.uint8)
+    joined = np.concatenate((images, flips.reshape(-1, *images.shape[1:])))
+    return joined, np.concatenate((labels, labels.repeat(values)))

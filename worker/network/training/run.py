@@ -14,6 +14,8 @@ from torch import Tensor
 
 from schema.errors import ImageError, NetworkError
 from schema.network.architecture import FOLDED_LAM, Architecture
+from schema.network.layers import ImageInput
+from schema.shapes import ImageArray
 from worker.network import quality, temperature
 from worker.network.features import check_images, restore
 from worker.network.layers import NetworkModule
@@ -33,7 +35,7 @@ _EVALUATED = 10_000
 
 def train(
     architecture: Architecture,
-    images: NDArray[np.uint8],
+    images: ImageArray,
     labels: NDArray[np.integer[Any]],
     transfer: str = "energy",
     *,
@@ -48,7 +50,7 @@ def train(
 
     Args:
         architecture: layers, sizes and options of the training.
-        images: (N, H, W) uint8.
+        images: as the architecture takes them.
         labels: (N,) integers in [0, classes).
         transfer: ``energy`` trains through the energy that is sampled, ``paper`` with softmax cross-entropy.
         epochs: instead of those of the architecture.
@@ -80,7 +82,7 @@ class _TrainingRun:
         self,
         architecture: Architecture,
         transfer: str,
-        images: NDArray[np.uint8],
+        images: ImageArray,
         labels: NDArray[np.integer[Any]],
         seed: int,
     ) -> None:
@@ -116,7 +118,9 @@ class _TrainingRun:
 
     def _join_flips(self) -> Samples:
         images, labels = self.images[self.given.places], self.labels[self.given.places]
-        joined = join_flips(images, labels, self.network.architecture.input.image_max)
+        takes = self.network.architecture.input
+        assert isinstance(takes, ImageInput)  # noqa: S101  (no architecture flips vectors)
+        joined = join_flips(images, labels, takes.image_max)
         return Samples.of(*joined, np.arange(len(joined[0])))
 
     def run(

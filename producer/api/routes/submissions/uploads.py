@@ -25,18 +25,19 @@ from producer.dashboard.web import transfers
 from producer.files import temporary
 from producer.images.arrays.idx import find_labels_file
 from producer.images.imageset import DataOrigin, ImageSet
-from producer.images.labels import to_labels
 from producer.images.pictures.entry import SUFFIXES, is_picture
 from producer.images.pictures.picture import announced_pixels, read_picture
 from producer.images.pieces.allowance import Allowance
 from producer.images.pieces.collector import collect
 from producer.images.pieces.preparation import prepare
-from producer.images.pixels import to_pixels
 from producer.images.preprocessing import Changes, Preprocessing
 from producer.images.source import read_images, read_labels
+from producer.images.values.kinds import to_images
+from producer.images.values.labels import to_labels
 from schema.errors import ImageError, NetworkError, ParameterError, RequestRefused
 from schema.quantities import count_text
 from schema.settings import ApiSettings
+from schema.shapes import ImageShape
 
 _MAX_DECODED_PIXELS = 2_000_000_000  # of all pictures of a request: about half a minute of one processor
 _MAX_FILES = 10_001
@@ -169,13 +170,16 @@ def read_files(
 
 
 def read_numbers(request: Numbers) -> ImageSet:
-    """Return the images in the JSON body ``request``; raise ImageError if pixels or labels are invalid."""
-    pixels = to_pixels(_array(request.images, "images"), "images")
-    pixels = prepare(pixels, request.preprocessing, Changes())
-    labels = None
-    if request.labels is not None:
-        labels = to_labels(_array(request.labels, "labels"), len(pixels), "labels")
-    return ImageSet("images", pixels, labels, None, None, origin=_sent("images"))
+    """Return the images in the JSON body ``request``; raise ImageError if values or labels are invalid."""
+    changes, labels = Changes(), None if request.labels is None else _array(request.labels, "labels")
+    count = None if labels is None or not labels.shape else len(labels)
+    images = to_images(
+        _array(request.images, "images"), "images", request.preprocessing, changes, labels=count
+    )
+    if not ImageShape.of(images).is_vector:
+        images = prepare(images, request.preprocessing, changes)
+    numbers = None if labels is None else to_labels(labels, len(images), "labels")
+    return ImageSet("images", images, numbers, None, None, changes.notes(), origin=_sent("images"))
 
 
 def read_uri(uri: str, options: Reading, limits: ApiSettings, allowed: Allowance) -> ImageSet:
@@ -283,7 +287,7 @@ def _read_pictures(
                 )
             yield picture
 
-    pixels = collect(len(paths), first.shape, pictures())
+    pixels = collect(len(paths), ImageShape(first.shape), pictures())
     numbers = None
     if labels is not None:
         numbers = to_labels(read_labels(labels, allowed), len(pixels), "labels")

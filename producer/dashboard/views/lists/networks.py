@@ -53,9 +53,9 @@ def choose(visit: Visit) -> Response:
         raise ParameterError("no network was named: use the buttons of this page")
     if visit.form.get("default") == "yes":
         network = naming.set_default(visit.database, name)
-        return visit.go("/networks", f"{network.pinned} is the default for {network.size}")
+        return visit.go("/networks", f"{network.pinned} is the default for {network.image_shape.words}")
     network = naming.unset_default(visit.database, name)
-    return visit.go("/networks", f"{network.pinned} is no longer the default for {network.size}")
+    return visit.go("/networks", f"{network.pinned} is no longer the default for {network.image_shape.words}")
 
 
 def _network(network: NetworkSummary) -> list[Cell]:
@@ -64,7 +64,7 @@ def _network(network: NetworkSummary) -> list[Cell]:
     return [
         network.pinned,
         state,
-        f"{network.height} x {network.width}",
+        network.image_shape.short,
         len(network.classes),
         network.origin,
         "" if accuracy is None else f"{accuracy:.2%}",

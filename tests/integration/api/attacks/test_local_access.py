@@ -18,6 +18,7 @@ from producer.networks.choose import choose_network
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.errors import StackError
 from schema.parameters import Parameters, Solver
+from schema.shapes import ImageShape
 from schema.tables import Network
 from tests.integration.api.attacks.conftest import Attacked
 from tests.integration.conftest import network_row, some_images
@@ -127,7 +128,7 @@ def test_a_stream_of_events_ends_with_its_key(attacked: Attacked) -> None:
     database = attacked.database
     with database.transaction() as session:
         session.execute(insert(Network).values({**network_row(), "version": 7}))
-        network = choose_network(session, "digits@7", 8, 8)
+        network = choose_network(session, "digits@7", ImageShape.image(8, 8))
     run = enqueue_run(database, some_images(3), network, Solver.LOCAL, Parameters(reads=3), RunOptions()).id
     key = keys.add(database, "follower", Scope.ADMIN).key
     with client(attacked.address, key) as http, http.stream("GET", f"/v1/runs/{run}/events") as stream:

@@ -19,6 +19,7 @@ from producer.networks.choose import choose_network
 from producer.runs.enqueue import RunOptions, enqueue_run
 from schema.errors import RequestRefused
 from schema.parameters import Parameters, Solver
+from schema.shapes import ImageShape
 from schema.tables import Network
 from tests.integration.api.attacks.conftest import Attacked
 from tests.integration.conftest import network_row, some_images
@@ -67,7 +68,7 @@ def test_writers_of_a_locked_database_stop_no_reader(attacked: Attacked) -> None
     database = attacked.database
     with database.transaction() as session:
         session.execute(insert(Network).values(network_row()))
-        network = choose_network(session, "digits", 8, 8)
+        network = choose_network(session, "digits", ImageShape.image(8, 8))
     run = enqueue_run(database, some_images(3), network, Solver.LOCAL, Parameters(reads=3), RunOptions()).id
 
     def pause() -> httpx.Response:

@@ -29,5 +29,5 @@ def test_all_together_are_small() -> None:
 
 
 def test_defaults_have_a_size_each() -> None:
-    sizes = [(preset(name).input.height, preset(name).input.width) for name in shipped.DEFAULTS]
+    sizes = [preset(name).input.image_shape.size for name in shipped.DEFAULTS]
     assert sizes == [(28, 28), (8, 8), (5, 5)]

@@ -83,7 +83,7 @@ def test_probabilities_are_a_softmax_of_the_own_scores(name: str, transfer: str,
     architecture = preset(name)
     weights = {key: value.numpy() for key, value in NetworkModule(architecture).folded().items()}
     network = TrainedNetwork(architecture, weights, transfer)
-    size, largest = (architecture.input.height, architecture.input.width), architecture.input.image_max
+    size, largest = architecture.input.image_shape.sizes, architecture.input.image_max
     images = np.random.default_rng(0).integers(0, largest + 1, (9, *size)).astype(np.uint8)
     terms = LinearTerms(network, network.model(visible, 1.0), images)
     scores = inference.scores_of_features(network, terms.features(slice(2, 9)))

@@ -159,7 +159,7 @@ def test_normalisation_is_folded_into_plain_weights() -> None:
         (np.zeros((2, 5, 5), np.uint8), np.array([-1, 0]), r"not from -1 to 0"),
         (np.zeros((2, 5, 5), np.uint8), np.array([0.0, 1.0]), r"labels must be whole numbers, not float64"),
         (np.zeros((2, 4, 5), np.uint8), np.array([0, 1]), r"takes images \(B, 5, 5\), not \(2, 4, 5\)"),
-        (np.zeros((2, 5, 5), np.float32), np.array([0, 1]), r"images must be uint8, not float32"),
+        (np.zeros((2, 5, 5), np.float32), np.array([0, 1]), r"small takes uint8, not float32"),
         (
             np.full((2, 5, 5), 9, np.uint8),
             np.array([0, 1]),

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from producer.images import pixels
-from producer.images.labels import to_labels
 from producer.images.pieces import stored
-from producer.images.pixels import to_pixels
 from producer.images.source import read_images
+from producer.images.values import pixels
+from producer.images.values.labels import to_labels
+from producer.images.values.pixels import to_colour, to_grey, to_pixels
 from schema.errors import ImageError
 
 images_uint8 = arrays.arrays(np.uint8, arrays.array_shapes(min_dims=3, max_dims=3, max_side=6))
@@ -64,25 +64,41 @@ def test_a_stored_bool_of_any_byte_is_true() -> None:
 )
 def test_colour_becomes_grey_as_pillow_has_it(colour: np.ndarray) -> None:
     expected = [np.asarray(Image.fromarray(image).convert("L")) for image in colour]
-    np.testing.assert_array_equal(to_pixels(colour, "x"), expected)
+    np.testing.assert_array_equal(to_grey(to_pixels(colour, "x")), expected)
+
+
+@given(grey=arrays.arrays(np.uint8, st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5))))
+def test_grey_repeated_as_colour_is_the_same_grey(grey: np.ndarray) -> None:
+    colour = to_colour(grey)
+    assert colour.shape == (*grey.shape, 3)
+    np.testing.assert_array_equal(to_grey(colour), grey)
 
 
 @pytest.mark.parametrize(
     ("shape", "result"),
-    [((3, 4), (1, 3, 4)), ((2, 3, 4), (2, 3, 4)), ((2, 3, 4, 1), (2, 3, 4)), ((2, 3, 4, 3), (2, 3, 4))],
+    [((2, 3, 4), (2, 3, 4)), ((2, 3, 4, 1), (2, 3, 4)), ((2, 3, 4, 3), (2, 3, 4, 3))],
 )
 def test_shapes_that_are_taken(shape: tuple[int, ...], result: tuple[int, ...]) -> None:
     found = to_pixels(np.ones(shape, np.uint8), "x")
     assert (found.shape, found.flags.c_contiguous) == (result, True)
 
 
-@pytest.mark.parametrize("shape", [(), (4,), (2, 3, 4, 4), (2, 1, 3, 4), (2, 3, 4, 2), (1, 2, 3, 4, 1)])
+@pytest.mark.parametrize(
+    ("shape", "result"), [((3, 4), (1, 3, 4)), ((3, 4, 1), (1, 3, 4)), ((3, 4, 3), (1, 3, 4, 3))]
+)
+def test_one_picture_has_no_axis_of_images(shape: tuple[int, ...], result: tuple[int, ...]) -> None:
+    assert to_pixels(np.ones(shape, np.uint8), "x", is_picture=True).shape == result
+
+
+@pytest.mark.parametrize(
+    "shape", [(), (4,), (3, 4), (2, 3, 4, 4), (2, 1, 3, 4), (2, 3, 4, 2), (1, 2, 3, 4, 1)]
+)
 def test_shapes_that_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ImageError, match=r"x has shape .*: reshape"):
         to_pixels(np.ones(shape, np.uint8), "x")
 
 
-@pytest.mark.parametrize("shape", [(0, 28, 28), (3, 0, 28), (3, 28, 0), (0, 4), (0, 4, 4, 3)])
+@pytest.mark.parametrize("shape", [(0, 28, 28), (3, 0, 28), (3, 28, 0), (0, 4, 4, 3)])
 def test_empty_sets(shape: tuple[int, ...]) -> None:
     with pytest.raises(ImageError, match="x holds no images"):
         to_pixels(np.ones(shape, np.uint8), "x")
@@ -168,6 +184,6 @@ def test_another_number_of_labels_names_the_file_and_both_numbers(tmp_path: Path
 
 
 def test_rows_of_pixels_are_not_taken_for_one_image(tmp_path: Path) -> None:
-    np.savez(tmp_path / "rows.npz", x=np.zeros((10, 64)), y=np.zeros(10))
+    np.savez(tmp_path / "rows.npz", x=np.zeros((10, 64), np.uint8), y=np.zeros(10))
     with pytest.raises(ImageError, match=r"10 labels for an array of shape \(10, 64\).*reshape"):
         read_images(tmp_path / "rows.npz")

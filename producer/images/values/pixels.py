@@ -1,4 +1,4 @@
-"""Any array of pixels -> (N, H, W) uint8 grey."""
+"""Any array of pixels -> (N, H, W) uint8 grey or (N, H, W, 3) uint8 colour; and from one to the other."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from producer.images.limits import MAX_IMAGES, MAX_PIXELS
-from producer.images.pieces.collector import collect
+from producer.images.pieces.collector import collect, in_pieces
 from producer.images.pieces.stored import ArrayValues, StoredArray, Values
 from schema.errors import ImageError
 from schema.quantities import count_text
+from schema.shapes import COLOURS, ImageArray, ImageShape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,67 +27,79 @@ LUMA = (19595, 38470, 7471)
 
 
 def to_pixels(
-    array: NDArray[np.generic] | StoredArray, name: str, allowance: Allowance | None = None
-) -> NDArray[np.uint8]:
-    """Return the pixels in ``array`` as (N, H, W) uint8, C order; those of a large array are in a file.
+    array: NDArray[np.generic] | StoredArray,
+    name: str,
+    allowance: Allowance | None = None,
+    *,
+    is_picture: bool = False,
+) -> ImageArray:
+    """Return the pixels in ``array`` as (N, H, W) or (N, H, W, 3) uint8, C order; many are in a file.
 
     Args:
-        array: (N, H, W); (H, W), one image; (N, H, W, 1); (N, H, W, 3), colour, turned to grey by ITU-R
-            BT.601. bool becomes 0 and 255; integers must lie in 0..255; floats are scaled by 255 when all lie
-            in [0, 1], else must lie in [0, 255], and are rounded half to even.
+        array: (N, H, W) or (N, H, W, 1), grey; (N, H, W, 3), colour. bool becomes 0 and 255; integers must
+            lie in 0..255; floats are scaled by 255 when all lie in [0, 1], else must lie in [0, 255], and
+            are rounded half to even.
         name: name of the source in messages.
         allowance: is asked for the number of images, before they are decoded.
+        is_picture: it is one picture, so that the first axis is missing.
 
     Raises:
         ImageError: another shape or dtype, no images, values out of range, NaN or infinite.
     """
     values: Values = array if isinstance(array, StoredArray) else ArrayValues(array)
-    (count, height, width), channels = _image_shape(values.shape, name)
+    count, shape = _image_shape((1, *values.shape) if is_picture else values.shape, name)
     if allowance is not None:
         allowance.images(count)
-    if isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == 3:
-        return np.require(array.astype(np.uint8, copy=False), requirements=["C"])
-    stack = _Stack(values, channels, height * width * channels, name)
-
-    def collected(converted: Iterator[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-        return collect(count, (height, width), map(_grey, converted) if channels == 3 else converted)
-
+    if isinstance(array, np.ndarray) and array.dtype == np.uint8:
+        whole = array.reshape(shape.array(count))
+        return np.require(whole.astype(np.uint8, copy=False), requirements=["C"])
+    stack = _Stack(values, shape, name)
     match values.dtype.kind:
         case "b":
-            return collected(_from_bools(stack))
+            return collect(count, shape, _from_bools(stack))
         case "u" | "i":
-            return collected(_from_integers(stack))
+            return collect(count, shape, _from_integers(stack))
         case "f":
             try:
-                return collected(_from_floats(stack, 255.0))
+                return collect(count, shape, _from_floats(stack, 255.0))
             except _AboveOneError:
-                return collected(_from_floats(stack, 1.0))
+                return collect(count, shape, _from_floats(stack, 1.0))
     raise ImageError(f"{name} has pixels of type {values.dtype}: save them as uint8")
+
+
+def to_grey(images: ImageArray) -> ImageArray:
+    """Return the grey values (N, H, W) of coloured ``images`` (N, H, W, 3), by ITU-R BT.601."""
+    return in_pieces(_grey, images, ImageShape(images.shape[1:3]))
+
+
+def to_colour(images: ImageArray) -> ImageArray:
+    """Return ``images`` (N, H, W) as coloured ones (N, H, W, 3): red, green and blue are the grey value."""
+    shape = ImageShape((*images.shape[1:], COLOURS))
+    return in_pieces(lambda piece: np.repeat(piece[..., np.newaxis], COLOURS, axis=3), images, shape)
 
 
 @dataclass(frozen=True)
 class _Stack:
-    """Images: ``values`` of so many ``channels`` a pixel, and so many ``per_image``."""
+    """Images: ``values`` of images of ``shape``."""
 
     values: Values
-    channels: int
-    per_image: int
+    shape: ImageShape
     name: str
 
     def pieces(self) -> Iterator[NDArray[np.generic]]:
-        return self.values.pieces(self.channels)
+        return self.values.pieces(COLOURS if self.shape.is_colour else 1)
 
 
 class _AboveOneError(Exception):
     """A float is above 1, so that floats are not scaled by 255."""
 
 
-def _image_shape(shape: tuple[int, ...], name: str) -> tuple[tuple[int, int, int], int]:
-    """Return (N, H, W) and the number of channels; raise ImageError for other shapes and too many images."""
-    if len(shape) == 2:
-        stacked, channels = (1, *shape), 1
-    elif len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3)):
-        stacked, channels = shape[:3], shape[3] if len(shape) == 4 else 1
+def _image_shape(shape: tuple[int, ...], name: str) -> tuple[int, ImageShape]:
+    """Return the number of images and their shape; raise ImageError for other shapes and too many images."""
+    if len(shape) == 3:
+        stacked, channels = shape, 1
+    elif len(shape) == 4 and shape[3] in (1, COLOURS):
+        stacked, channels = shape[:3], shape[3]
     else:
         raise ImageError(
             f"{name} has shape {shape}, not (N, H, W), (H, W), (N, H, W, 1) or (N, H, W, 3): "
@@ -101,7 +114,7 @@ def _image_shape(shape: tuple[int, ...], name: str) -> tuple[tuple[int, int, int
         raise ImageError(
             f"{name} has images of {height:,} x {width:,} pixels, more than {MAX_PIXELS:,}: scale them down"
         )
-    return (count, height, width), channels
+    return count, ImageShape.image(height, width, channels)
 
 
 def _from_bools(stack: _Stack) -> Iterator[NDArray[np.uint8]]:
@@ -145,13 +158,14 @@ def _refuse_not_finite(
     piece: NDArray[np.generic], finite: NDArray[np.bool_], start: int, stack: _Stack
 ) -> None:
     """Raise ImageError for the first image of ``piece``, whose first value is number ``start``."""
-    image = (start + int(np.argmin(finite))) // stack.per_image
-    own = piece[max(image * stack.per_image - start, 0) : (image + 1) * stack.per_image - start]
+    per_image = stack.shape.count
+    image = (start + int(np.argmin(finite))) // per_image
+    own = piece[max(image * per_image - start, 0) : (image + 1) * per_image - start]
     what = "NaN" if np.isnan(own).any() else "infinite"
     raise ImageError(f"{stack.name} has {what} pixels in image {image:,} (counted from 0): repair or drop it")
 
 
-def _grey(colour: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _grey(colour: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Return the grey values of ``colour``: red, green and blue of one pixel after the other."""
     red, green, blue = (np.uint32(share) for share in LUMA)
     part = colour.reshape(-1, 3).astype(np.uint32)
