@@ -107,6 +107,7 @@ import re, sys
 from pathlib import Path
 from producer.images.source import read_images
 from producer.networks.choose import choose_network
+from schema.shapes import ImageShape
 from producer.runs.enqueue import enqueue_run
 from schema.database import Database, new_runs
 from schema.parameters import Parameters, Solver
