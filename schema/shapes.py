@@ -11,8 +11,6 @@ from typing import Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from schema.errors import Corrupt
-
 ImageArray = NDArray[np.uint8 | np.float32]
 """(N, H, W) uint8 grey, (N, H, W, 3) uint8 colour, or (N, D) float32 vectors."""
 
@@ -54,12 +52,12 @@ class ImageShape:
 
     @classmethod
     def parse(cls, text: str, dtype: str) -> Self:
-        """Return the shape that a row has as ``text`` and ``dtype``; raise Corrupt if there is none such."""
+        """Return the shape that a row has as ``text`` and ``dtype``; raise ValueError for others."""
         if _TEXT.fullmatch(text) and dtype in get_args(Dtype):
             shape = cls(tuple(map(int, text.split("x"))), "uint8" if dtype == "uint8" else "float32")
             if shape._is_known():
                 return shape
-        raise Corrupt(f"images of shape {text[:40]!r} and type {dtype[:40]!r} are not known")
+        raise ValueError(f"images of shape {text[:40]!r} and type {dtype[:40]!r} are not known")
 
     @classmethod
     def image(cls, height: int, width: int, channels: int = 1) -> Self:

@@ -27,7 +27,6 @@ from schema.database import Database, record_event
 from schema.errors import IdempotencyConflict, ImageError, ParameterError
 from schema.parameters import Parameters, Solver, Visible
 from schema.quantities import count_text
-from schema.shapes import ImageShape
 from schema.states import CalibrationState, PlanState, RunState
 from schema.tables import Calibration, CalibrationPlan, Chip, Network, Run, TrainingSet
 
@@ -202,7 +201,7 @@ def count_trained_on(session: Session, network: int, images: ImageSet) -> int:
     if row is None:
         return 0
     with stored_in(f"training set {row.id}", "train again with the same images: `annealq networks train`"):
-        shape = ImageShape.parse(row.shape, row.dtype)
+        shape = arrays.read_shape(row.shape, row.dtype)
         stored = row.images, row.labels, row.count, shape, row.sha256
         training_images, _ = arrays.decode_training_set(*stored)
     return len(

@@ -275,8 +275,7 @@ def train(
         )
     layers = architectures.architecture(name, architecture)
     images = read(data, labels, limit, Preprocessing.parse(resize, fit, invert, skip_unreadable, read_as))
-    if layers is None:
-        layers = architectures.starter(images)
+    layers = layers or architectures.starter(images)
     with open_app(embedded=embedded) as app_context:
         queued = submit_training(app_context, layers, images, transfer=transfer, seed=seed, epochs=epochs)
         if not detach:

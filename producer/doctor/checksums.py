@@ -18,7 +18,6 @@ from schema.errors import Corrupt, NetworkError
 from schema.network import weights
 from schema.network.architecture import Architecture
 from schema.quantities import count_text
-from schema.shapes import ImageShape
 from schema.states import EmbeddingState
 from schema.tables import (
     Base,
@@ -126,7 +125,7 @@ def _finding(database: Database, stored: StoredBytes, row: Any, error: Corrupt) 
 
 
 def _batch(row: Any) -> None:
-    shape = ImageShape.parse(row.shape, row.dtype)
+    shape = arrays.read_shape(row.shape, row.dtype)
     arrays.decode_images(row.images, row.count, shape, row.images_sha256, row.labels)
     if row.labels is not None:
         arrays.decode_labels(row.labels, row.count)
@@ -183,7 +182,7 @@ ALL_STORED = (
         (TrainingSet.images, TrainingSet.labels, TrainingSet.count, TrainingSet.shape, TrainingSet.dtype,
          TrainingSet.sha256),
         lambda row: arrays.decode_training_set(
-            row.images, row.labels, row.count, ImageShape.parse(row.shape, row.dtype), row.sha256
+            row.images, row.labels, row.count, arrays.read_shape(row.shape, row.dtype), row.sha256
         ),
         "train with the same images again: `annealq networks train`",
     ),

@@ -1,14 +1,16 @@
-"""Images from files, folders and data sets: validated, grey, (N, H, W) uint8.
+"""Images from files, folders and data sets: grey, coloured, or vectors of values; validated.
+
+They are grey, (N, H, W) uint8, coloured, (N, H, W, 3) uint8, or vectors, (N, D) float32.
 
     source.py    finds the format of a source and reads it
     imageset.py  the set of images, and parts of it
+    origin.py    where they came from
     arrays/, pictures/, archives/, columns/  one kind of formats each
     digits.py    scikit-learn's digits
     formats.py   recognises formats; refuses others, and names what to convert them to
     preprocessing.py  resizes and inverts on request; counts what was changed or left out
-    pixels.py    any array -> grey uint8
     pieces/      arrays and pictures of any size in bounded memory
-    labels.py    any array -> int64 labels
+    values/      any array of numbers -> images, vectors or labels
     stream.py    bytes of unknown origin, never more of them than announced
     limits.py    how many bytes, images and pixels are accepted
 

@@ -9,11 +9,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
 from schema.errors import ParameterError
-from schema.shapes import MAX_SIDE
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+MAX_SIDE = 512
+"""Pixels of a side after resizing: that of the largest network input."""
 
 MOST_NAMED = 3
 """Largest number of files named in a note."""

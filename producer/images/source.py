@@ -21,7 +21,8 @@ from producer.images.columns.open import open_arrow, open_parquet
 from producer.images.columns.pieces import ColumnPieces
 from producer.images.digits import read_digits
 from producer.images.formats import DIGITS, EXPLICIT_DIGITS, SourceKind, exists, kind_of, locate
-from producer.images.imageset import DataOrigin, ImageSet
+from producer.images.imageset import ImageSet
+from producer.images.origin import DataOrigin
 from producer.images.pictures.archive import read_archive
 from producer.images.pictures.folder import read_folder
 from producer.images.pictures.paths import open_path_table

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from producer.images.imageset import DataOrigin
+from producer.images.origin import DataOrigin
 from schema.errors import NetworkError, NotFound
 from schema.network.names import parse
 from schema.parameters.choices import Origin

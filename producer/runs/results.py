@@ -14,11 +14,18 @@ from sqlalchemy.orm import Session
 
 from producer.runs import qpus, queries
 from producer.runs.queries import RunSummary
-from schema.codecs.arrays import decode_class_sets, decode_images, decode_labels, decode_scores, image_numbers
+from schema.codecs.arrays import (
+    decode_class_sets,
+    decode_images,
+    decode_labels,
+    decode_scores,
+    image_numbers,
+    read_shape,
+)
 from schema.codecs.corruption import stored_in
 from schema.codecs.samples import RawReads, decode
 from schema.errors import Corrupt, NotFound
-from schema.shapes import ImageArray, ImageShape
+from schema.shapes import ImageArray
 from schema.states import FINISHED_BATCHES, FINISHED_RUNS
 from schema.tables import Batch, BatchImages, Problem, Run, SampleSet
 
@@ -167,7 +174,7 @@ def image(session: Session, run: int, index: int) -> tuple[NDArray[np.generic], 
         stored = session.get(BatchImages, batch.id)
         if stored is None:
             raise Corrupt("its images are gone")
-        shape = ImageShape.parse(batch.shape, batch.dtype)
+        shape = read_shape(batch.shape, batch.dtype)
         pixels = decode_images(stored.images, batch.count, shape, stored.images_sha256, stored.labels)
         labels = None if stored.labels is None else decode_labels(stored.labels, batch.count)
     row = index - batch.first_image
@@ -237,7 +244,7 @@ def images(session: Session, run: int) -> tuple[ImageArray, NDArray[np.int16] | 
             stored = session.get(BatchImages, batch.id)
             if stored is None:
                 raise Corrupt("its images are gone")
-            shape = ImageShape.parse(batch.shape, batch.dtype)
+            shape = read_shape(batch.shape, batch.dtype)
             data = stored.images, batch.count, shape, stored.images_sha256, stored.labels
             pixels.append(decode_images(*data))
             if stored.labels is not None:

@@ -11,11 +11,20 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from schema.codecs.pieces import pieces
 from schema.errors import Corrupt
 from schema.shapes import ImageArray, ImageShape
 
 _T = TypeVar("_T", bound=np.generic)
 _SHARES = b"AQCB"  # 48.8 as a float32, and no share is above 1: older bytes never begin so
+
+
+def read_shape(text: str, dtype: str) -> ImageShape:
+    """Return the shape of the images of a row, whose columns are ``text`` and ``dtype``; raise Corrupt."""
+    try:
+        return ImageShape.parse(text, dtype)
+    except ValueError as error:
+        raise Corrupt(str(error)) from None
 
 
 def encode_images(images: ImageArray) -> bytes:
@@ -231,6 +240,16 @@ def digest(*parts: bytes) -> str:
     """Return the `Digest` of ``parts``."""
     state = Digest()
     state.add(*parts)
+    return state.text()
+
+
+def images_digest(before: Sequence[bytes], images: ImageArray, labels: NDArray[np.integer] | None) -> str:
+    """Return the digest of the parts ``before``, and of shape, values and ``labels`` of ``images``."""
+    state = Digest()
+    dtype = "" if images.dtype == np.uint8 else f" {images.dtype}"
+    state.add(*before, f"{images.shape}{dtype}".encode())
+    state.add_pieces(images.nbytes, map(encode_images, pieces(images)))
+    state.add(b"" if labels is None else encode_labels(labels))
     return state.text()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.codecs import arrays
-from schema.codecs.pieces import pieces, release
+from schema.codecs.pieces import release
 from schema.shapes import ImageArray, ImageShape
 
 
@@ -54,17 +54,7 @@ def run_digest(
 ) -> str:
     """Return the digest of what decides about the results of a run of ``images``."""
     what = {"network": network, "solver": solver, "parameters": dict(parameters)}
-    return images_digest([arrays.canonical(what)], images, labels)
-
-
-def images_digest(before: Sequence[bytes], images: ImageArray, labels: NDArray[np.integer] | None) -> str:
-    """Return the digest of the parts ``before``, and of shape, values and ``labels`` of ``images``."""
-    state = arrays.Digest()
-    dtype = "" if images.dtype == np.uint8 else f" {images.dtype}"
-    state.add(*before, f"{images.shape}{dtype}".encode())
-    state.add_pieces(images.nbytes, map(arrays.encode_images, pieces(images)))
-    state.add(b"" if labels is None else arrays.encode_labels(labels))
-    return state.text()
+    return arrays.images_digest([arrays.canonical(what)], images, labels)
 
 
 def _batch(

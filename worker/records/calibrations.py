@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
+from schema.codecs.arrays import read_shape
 from schema.codecs.batches import BatchRow
 from schema.database.new_runs import insert_run
 from schema.parameters import Parameters, Solver
@@ -267,7 +268,7 @@ def _charges(session: Session, run: int) -> tuple[frozenset[str], float, float, 
 
 
 def _stored(row: TrainingSet) -> StoredImages:
-    shape = ImageShape.parse(row.shape, row.dtype)
+    shape = read_shape(row.shape, row.dtype)
     return StoredImages(row.id, row.count, shape, row.images, row.labels, row.sha256, row.data)
 
 

@@ -98,7 +98,7 @@ def load_training(session: Session, network: int) -> TrainingJob:
         training_set=training_set.id,
         sha256=training_set.sha256,
         count=training_set.count,
-        shape=ImageShape.parse(training_set.shape, training_set.dtype),
+        shape=arrays.read_shape(training_set.shape, training_set.dtype),
         images=training_set.images,
         labels=training_set.labels,
     )

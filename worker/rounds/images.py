@@ -72,7 +72,7 @@ def _read(
             )
         ).one()
         with stored_in(f"batch {batch} of run {run}", "classify the images again"):
-            shape = ImageShape.parse(*texts)
+            shape = arrays.read_shape(*texts)
             decoded = arrays.decode_images(stored[0], count, shape, *stored[1:])
             if pixels is None:
                 pixels = np.empty(shape.array(len(images)), shape.stored_dtype)

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from producer.dashboard.report.run_facts import Provenance
-from producer.images.imageset import DataOrigin
+from producer.images.origin import DataOrigin
 from producer.images.source import is_unchanged
 from producer.runs import queries
 from producer.runs.request import option_name

@@ -16,7 +16,7 @@ from producer.dashboard.charts.svg_charts import TimedAmount
 from producer.dashboard.report import aggregates
 from producer.dashboard.report.aggregates import AggregateCache
 from producer.embeddings import queries as embeddings
-from producer.images.imageset import DataOrigin
+from producer.images.origin import DataOrigin
 from producer.networks import queries as networks_queries
 from producer.progress.rounds import ReadAgain, RoundUse, read_again, rounds_of
 from producer.reports import certainty
@@ -26,7 +26,6 @@ from schema.codecs import arrays
 from schema.codecs.corruption import stored_in
 from schema.errors import Corrupt
 from schema.network.layers import ImageInput, read_input
-from schema.shapes import ImageShape
 from schema.tables import Batch, BatchImages, Network, Problem, Run
 
 
@@ -206,7 +205,7 @@ def _read_batch(
         .outerjoin(BatchImages, BatchImages.batch_id == Batch.id)
         .where(Batch.id == number)
     ).one()
-    shape = ImageShape.parse(batch.shape, batch.dtype)
+    shape = arrays.read_shape(batch.shape, batch.dtype)
     with stored_in(f"batch {number} of run {batch.run_id}", "classify the images again"):
         if stored is None:
             raise Corrupt("its images are gone")

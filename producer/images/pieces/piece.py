@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from schema.shapes import ImageArray
-
 
 @dataclass(frozen=True, eq=False)
 class Piece:
@@ -23,7 +21,7 @@ class Piece:
     rows: NDArray[np.int64]
     """(n,) int64, ascending: the number of each row in the whole source, from 0. Numbers of pictures that
     were left out as unreadable are missing."""
-    images: ImageArray
+    images: NDArray[np.uint8 | np.float32]
     """(n, *shape) of `Pieces.dtype`, C order."""
     labels: NDArray[np.int64] | None
     """(n,) int64, or None for unlabelled sources."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schema.codecs import arrays
-from schema.codecs.batches import images_digest
+from schema.codecs.arrays import images_digest
 from schema.errors import Corrupt
 from schema.shapes import ImageShape
 
@@ -69,7 +69,7 @@ def test_shapes_in_words(text: str, dtype: str, short: str, words: str) -> None:
 )
 def test_other_texts_are_damage(text: str, dtype: str) -> None:
     with pytest.raises(Corrupt, match="are not known"):
-        ImageShape.parse(text, dtype)
+        arrays.read_shape(text, dtype)
 
 
 @pytest.mark.parametrize(

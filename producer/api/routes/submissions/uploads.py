@@ -24,7 +24,8 @@ from producer.api.load.memory import Take
 from producer.dashboard.web import transfers
 from producer.files import temporary
 from producer.images.arrays.idx import find_labels_file
-from producer.images.imageset import DataOrigin, ImageSet
+from producer.images.imageset import ImageSet
+from producer.images.origin import DataOrigin
 from producer.images.pictures.entry import SUFFIXES, is_picture
 from producer.images.pictures.picture import announced_pixels, read_picture
 from producer.images.pieces.allowance import Allowance
