@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from enum import StrEnum
 from pathlib import Path
 
-from producer.images.arrays.cifar import find_cifar
+from producer.images.arrays.cifar import find_cifar, is_cifar
 from producer.images.arrays.idx import find_idx_files
 from producer.images.arrays.npy import MAGIC
 from producer.images.columns.arrow import is_saved
@@ -40,23 +41,36 @@ class SourceKind(StrEnum):
 
 _BY_SUFFIX = (
     *(SourceKind.NPY, SourceKind.NPZ, SourceKind.CSV, SourceKind.ZIP),
-    *(SourceKind.PARQUET, SourceKind.ARROW, SourceKind.TAR, SourceKind.CIFAR),
+    *(SourceKind.PARQUET, SourceKind.ARROW, SourceKind.TAR),
 )
-_SUFFIXES_WITH_PARTS = (".npz", ".arrow", ".csv", ".csv.gz", *PARQUET, *TAR)
+_SUFFIXES_WITH_PARTS = (".npz", ".zip", ".arrow", ".csv", ".csv.gz", *PARQUET, *TAR)
+
+_SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}$")
 
 _SAVEZ = "numpy.savez('data.npz', images=images, labels=labels)"
 _PICKLE = f"is a pickle, which can run code and is never read: load it where you trust it, then {_SAVEZ}"
 _UNPACK = "is an archive: unpack it, and give the folder: `tar -xf {name}`"
-_DATASETS = f"is a table of a format that is not read: convert it to arrays, then {_SAVEZ}"
+_DATASETS = (
+    "is of a format that is not read: load it with the library that wrote it or with `datasets`, then "
+    "data.to_parquet('data.parquet')"
+)
+_TABLE = f"is a table of a format that is not read: convert it to arrays, then {_SAVEZ}"
 _ARRAYS = f"is not read: load its arrays, then {_SAVEZ}"
 _PICTURE = "is a picture of a format that is not read: convert it to PNG, JPEG or WebP"
+
+_BOXES = (
+    "pictures with boxes are not read, save one picture per object in class folders, or load the set with "
+    "`datasets`, then data.to_parquet('data.parquet')"
+)
 
 _HINTS = {
     **dict.fromkeys((".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"), _PICKLE),
     **dict.fromkeys((".tar.bz2", ".tar.xz", ".tar.zst"), _UNPACK),
     **dict.fromkeys((".rar", ".7z"), "is an archive: unpack it, and give the folder, or a .zip"),
-    **dict.fromkeys((".feather", ".tfrecord", ".xlsx"), _DATASETS),
-    **dict.fromkeys((".h5", ".hdf5", ".mat"), _ARRAYS),
+    **dict.fromkeys((".feather", ".xlsx"), _TABLE),
+    **dict.fromkeys((".tfrecord", ".tfrecords", ".lmdb", ".mdb", ".beton", ".rec"), _DATASETS),
+    ".json": "is JSON, as COCO has its notes: " + _BOXES,
+    **dict.fromkeys((".h5", ".hdf5", ".keras", ".mat"), _ARRAYS),
     **dict.fromkeys((".heic", ".heif", ".avif", ".jp2", ".svg", ".pdf", ".dcm", ".psd"), _PICTURE),
     **dict.fromkeys(
         (".mp4", ".mov", ".avi"), "is a film: save its frames as pictures, `ffmpeg -i {name} %06d.png`"
@@ -95,15 +109,25 @@ def exists(path: Path) -> bool:
 def kind_of(path: Path) -> SourceKind:
     """Return the format of ``path``; raise ImageError if it is missing, or of a format that is not read."""
     with translate_errors(path):
-        if stat.S_ISDIR(path.stat().st_mode):
-            if is_saved(path):
-                return SourceKind.ARROW
-            for kind, suffixes in ((SourceKind.PARQUET, PARQUET), (SourceKind.TAR, TAR)):
-                if find_shards(path, suffixes):
-                    return kind
-            if find_cifar(path):
-                return SourceKind.CIFAR
-            return SourceKind.IDX if find_idx_files(path) else SourceKind.FOLDER
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    return _kind_of_folder(path) if is_folder else _kind_of_file(path)
+
+
+def _kind_of_folder(folder: Path) -> SourceKind:
+    if is_saved(folder):
+        return SourceKind.ARROW
+    for kind, suffixes in ((SourceKind.PARQUET, PARQUET), (SourceKind.TAR, TAR)):
+        if find_shards(folder, suffixes):
+            return kind
+    if find_cifar(folder):
+        return SourceKind.CIFAR
+    if find_idx_files(folder):
+        return SourceKind.IDX
+    _refuse_folder(folder)
+    return SourceKind.FOLDER
+
+
+def _kind_of_file(path: Path) -> SourceKind:
     name = path.name.lower()
     _refuse(path)
     for kind in _BY_SUFFIX:
@@ -113,6 +137,8 @@ def kind_of(path: Path) -> SourceKind:
         return SourceKind.TAR
     if is_picture(name):
         return SourceKind.PICTURE
+    if is_cifar(path):
+        return SourceKind.CIFAR
     return SourceKind.IDX if "idx" in name else _sniffed(path)
 
 
@@ -129,8 +155,21 @@ def _sniffed(path: Path) -> SourceKind:
 
 
 def _refuse(path: Path) -> None:
-    """Raise ImageError if the name of ``path`` ends like a format that is not read."""
-    name = path.name.lower()
+    """Raise ImageError if the name of ``path`` ends like a format that is not read, perhaps as a shard."""
+    name = _SHARD.sub("", path.name.lower())
     for suffix, hint in _HINTS.items():
         if name.endswith(suffix):
             raise ImageError(f"{printable(path)} {hint.format(name=printable(path.name))}")
+
+
+def _refuse_folder(folder: Path) -> None:
+    """Raise ImageError if ``folder`` holds a data set of a format that is not read."""
+    with translate_errors(folder):
+        names = sorted(path.name for path in folder.iterdir())
+        notes = folder / "annotations"
+        boxes = sorted(path.name for path in notes.glob("instances_*.json")) if notes.is_dir() else []
+    for name in names:
+        if _SHARD.sub("", name.lower()).endswith((".tfrecord", ".tfrecords", ".mdb")):
+            _refuse(folder / name)
+    if boxes:
+        raise ImageError(f"{printable(notes / boxes[0])} is of COCO: {_BOXES}")

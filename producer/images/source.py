@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from producer.images.archives.open import open_tar
+from producer.images.archives.open import open_tar, open_zip
 from producer.images.arrays.cifar import CifarPieces, find_cifar
 from producer.images.arrays.idx import find_idx_files, find_labels_file, open_idx, open_idx_images
 from producer.images.arrays.npy import open_npy
@@ -23,7 +23,6 @@ from producer.images.digits import read_digits
 from producer.images.formats import DIGITS, EXPLICIT_DIGITS, SourceKind, exists, kind_of, locate
 from producer.images.imageset import ImageSet
 from producer.images.origin import DataOrigin
-from producer.images.pictures.archive import read_archive
 from producer.images.pictures.folder import read_folder
 from producer.images.pictures.paths import open_path_table
 from producer.images.pictures.picture import read_picture
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
 Array: TypeAlias = "NDArray[np.generic] | StoredArray"
 
 _IN_PIECES = (
-    *(SourceKind.PARQUET, SourceKind.ARROW, SourceKind.TAR, SourceKind.PATHS),
+    *(SourceKind.PARQUET, SourceKind.ARROW, SourceKind.ZIP, SourceKind.TAR, SourceKind.PATHS),
     SourceKind.CIFAR,
 )
 _WITH_PARTS = (SourceKind.NPZ, *_IN_PIECES)
@@ -245,16 +244,13 @@ def _read(
         case SourceKind.PICTURE:
             picture = read_picture(path, preprocessing, changes, allowance)
             return _Raw(picture[np.newaxis], sources=(printable(path.name),), is_prepared=True)
-        case SourceKind.FOLDER | SourceKind.ZIP:
-            read = read_folder if kind is SourceKind.FOLDER else read_archive
-            folder = read(path, preprocessing, changes, allowance)
+        case SourceKind.FOLDER:
+            folder = read_folder(path, preprocessing, changes, allowance)
             return _Raw(folder.images, folder.labels, None, folder.classes, folder.sources, is_prepared=True)
         case SourceKind.IDX:
             return _Raw(open_idx_images(path, allowance))
         case _:
             pieces = _open_pieces(kind, path, part, preprocessing, changes, allowance)
-            if len(pieces.shape) == 1:
-                raise ImageError(f"{pieces.name} holds vectors of {pieces.shape[0]:,} values: give pictures")
             rows = gather(pieces, allowance)
             is_prepared = kind is not SourceKind.CIFAR
             return _Raw(rows.images, rows.labels, None, pieces.classes, rows.names, is_prepared)
@@ -268,11 +264,11 @@ def _open_pieces(
     changes: Changes,
     allowance: Allowance,
 ) -> Pieces:
-    if kind in (SourceKind.TAR, SourceKind.PATHS):
-        is_tar = kind is SourceKind.TAR
-        pictures = (
-            open_tar(path, part, changes, allowance) if is_tar else open_path_table(path, part, allowance)
-        )
+    if kind is SourceKind.PATHS:
+        return PicturePieces(open_path_table(path, part, allowance), preprocessing, changes, allowance)
+    if kind in (SourceKind.ZIP, SourceKind.TAR):
+        open_members = open_zip if kind is SourceKind.ZIP else open_tar
+        pictures = open_members(path, part, changes, allowance)
         return PicturePieces(pictures, preprocessing, changes, allowance)
     if kind is SourceKind.CIFAR:
         paths = choose_split(path, find_cifar(path), part) if path.is_dir() else [path]

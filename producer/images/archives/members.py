@@ -83,6 +83,17 @@ class Arranged:
     labels: NDArray[np.int64] | None
     classes: tuple[str, ...] | None
 
+    def sorted_by(self, parts: Sequence[tuple[str, ...]]) -> Arranged:
+        """Return the same pictures sorted by class, then by the ``parts`` of the name of each member."""
+        labels = [0] * len(self.members) if self.labels is None else self.labels.tolist()
+        order = sorted(range(len(self.members)), key=lambda row: (labels[row], parts[self.members[row]]))
+        return Arranged(
+            [self.members[row] for row in order],
+            [self.names[row] for row in order],
+            None if self.labels is None else self.labels[order],
+            self.classes,
+        )
+
 
 def arrange(names: Sequence[tuple[str, ...]], part: str | None, changes: Changes, archive: str) -> Arranged:
     """Return the pictures among members of these ``names``, each of which is parts of a path.

@@ -1,4 +1,4 @@
-"""Opens tar files, alone or as shards of WebDataset in a folder."""
+"""Opens zip and tar files, alone or as shards of WebDataset in a folder."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from producer.images.archives.members import Arranged, arrange, check_names
+from producer.images.archives.members import Archive, Arranged, arrange, check_names
 from producer.images.archives.reading import archive_entries
 from producer.images.archives.tarred import TarFile
 from producer.images.archives.webdataset import arrange_samples, is_note, is_webdataset
+from producer.images.archives.zipped import ZipMembers
 from producer.images.pictures.entry import Pictures
 from producer.images.pieces.piece import Shard
 from producer.images.pieces.shards import TAR, choose_split, find_shards
@@ -49,7 +50,19 @@ def open_tar(path: Path, part: str | None, changes: Changes, allowance: Allowanc
     return _pictures(name, files, [arrange(names, part, changes, printable(path))])
 
 
-def _pictures(name: str, files: Sequence[TarFile], arranged: Sequence[Arranged]) -> Pictures:
+def open_zip(path: Path, part: str | None, changes: Changes, allowance: Allowance) -> Pictures:
+    """Return the pictures of the zip archive ``path``, in the order in which those of its folder are read.
+
+    The arguments are those of `open_tar`, and what is raised is as `ZipMembers`, `check_names`, `arrange`.
+    """
+    file = ZipMembers(path, allowance)
+    check_names(file)
+    names = [member.parts for member in file.members]
+    arranged = arrange(names, part, changes, printable(path)).sorted_by(names)
+    return _pictures(printable(path) + (f":{printable(part)}" if part else ""), [file], [arranged])
+
+
+def _pictures(name: str, files: Sequence[Archive], arranged: Sequence[Arranged]) -> Pictures:
     starts = list(accumulate((len(each.members) for each in arranged), initial=0))
     members = [member for each in arranged for member in each.members]
     names = [shown for each in arranged for shown in each.names]

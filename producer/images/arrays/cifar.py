@@ -60,6 +60,14 @@ PICKLES = ({"data_batch_1", "batches.meta"}, {"train", "test", "meta"})
 """Names of files of the versions for Python."""
 
 
+def is_cifar(path: Path) -> bool:
+    """Return whether the file ``path`` may be one of CIFAR by its name and size."""
+    with translate_errors(path):
+        size = path.stat().st_size
+    is_whole = any(size % (version.head + PIXELS) == 0 for version in VERSIONS)
+    return path.name.lower().endswith(SUFFIX) and size > 0 and is_whole
+
+
 def find_cifar(folder: Path) -> dict[str, list[Path]]:
     """Return the files of CIFAR in ``folder`` by split; empty if there are none.
 

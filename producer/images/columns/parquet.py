@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-BATCH_BYTES = 32 * 2**20
+BATCH_BYTES = 8 * 2**20
 """Bytes that the values of a batch may expand to; a batch has one row at least."""
 
 MOST_ROWS = 256

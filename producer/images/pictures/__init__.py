@@ -1,4 +1,4 @@
-"""Picture files, alone, in a folder or in a zip archive, read one at a time.
+"""Picture files, alone, in a folder or listed in a table, read one at a time.
 
 picture.py   decodes one picture: upright, grey, resized
 entry.py     one picture of a folder, archive or table
@@ -7,5 +7,4 @@ pictures.py  listed pictures as pieces
 decoding.py  pictures, a few megabytes of pixels at a time
 entries.py   pictures of a folder or archive -> one array, labels and class names
 folder.py    lists a folder
-archive.py   lists a zip archive, which is never extracted
 """

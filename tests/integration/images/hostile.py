@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import struct
+import tarfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -29,7 +30,7 @@ class Trap:
 def make(folder: Path, outside: Path) -> dict[str, str]:
     """Write all of them into a folder; what each one's error must name, by path. outside: for traps."""
     said: dict[str, str] = {}
-    for build in (_pictures, _npz, _npy, _idx, _csv):
+    for build in (_pictures, _npz, _npy, _idx, _csv, _parquet, _arrow, _tar):
         said |= build(folder, outside)
     return {str(folder / name): words for name, words in said.items()}
 
@@ -113,6 +114,67 @@ def _csv(folder: Path, _outside: Path) -> dict[str, str]:
         (folder / f"{name}.csv").write_text("\n".join(rows) + "\n")
     (folder / "long.csv").write_text("1," * 5_000_000)
     return {f"{name}.csv": f"{name}.csv" for name in (*values, "long")}
+
+
+def _parquet(folder: Path, _outside: Path) -> dict[str, str]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    padded = png_of(1, 1) + bytes(2**20)
+    rows = pa.DictionaryArray.from_arrays(
+        pa.array([0] * 1024 + [1], pa.int32()), pa.array([padded, png_of(1, 2)])
+    )
+    expands = pa.table({"image": rows})
+    parquet.write_table(expands, folder / "dictionary.parquet", compression="zstd", store_schema=False)
+    page = pa.table({"image": [bytes(70 * 2**20)]})
+    parquet.write_table(page, folder / "page.parquet", compression="zstd")
+    names = pa.table({"image": [{"bytes": None, "path": "/etc/passwd"}, {"bytes": b"", "path": ""}]})
+    parquet.write_table(names, folder / "names.parquet")
+    whole = (folder / "names.parquet").read_bytes()
+    (folder / "cut.parquet").write_bytes(whole[:-100])
+    noted = pa.table({"image": [b""]}).replace_schema_metadata({"huggingface": "[" * 100_000})
+    parquet.write_table(noted, folder / "noted.parquet")
+    ragged = pa.table({"x": [[1.0, 2.0], [float("nan")]]})
+    parquet.write_table(ragged, folder / "ragged.parquet")
+    return {
+        "dictionary.parquet": "row 0 is 1 x 1, ", "page.parquet": "a page that unpacks to 70.0 MiB",
+        "names.parquet": "names the file '/etc/passwd'", "cut.parquet": "cut.parquet",
+        "noted.parquet": "damaged or too long", "ragged.parquet": "ragged.parquet",
+    }  # fmt: skip
+
+
+def _arrow(folder: Path, _outside: Path) -> dict[str, str]:
+    import pyarrow as pa
+
+    table = pa.table({"image": [bytes(20 * 2**20)]})
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with (
+        pa.OSFile(str(folder / "packed.arrow"), "wb") as file,
+        pa.ipc.new_stream(file, table.schema, options=options) as stream,
+    ):
+        stream.write_table(table)
+    (folder / "cut.arrow").write_bytes((folder / "packed.arrow").read_bytes()[:100])
+    return {"packed.arrow": "is compressed", "cut.arrow": "cut.arrow"}
+
+
+def _tar(folder: Path, _outside: Path) -> dict[str, str]:
+    long = tarfile.TarInfo("long")
+    long.type, long.size = tarfile.XHDTYPE, 2**32
+    bomb = zlib.compressobj(1, zlib.DEFLATED, 31)
+    body = bomb.compress(long.tobuf(tarfile.USTAR_FORMAT))
+    body += b"".join(bomb.compress(bytes(2**20)) for _ in range(200)) + bomb.flush()
+    (folder / "header.tar.gz").write_bytes(body)
+    for name, member in (("up", "../../a.png"), ("root", "/a.png")):
+        with tarfile.open(folder / f"{name}.tar", "w") as archive:
+            archive.addfile(tarfile.TarInfo(member))
+    with tarfile.open(folder / "link.tar", "w") as archive:
+        link = tarfile.TarInfo("a.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    return {
+        "header.tar.gz": "a header of more than", "up.tar": "not the name of a file inside",
+        "root.tar": "not the name of a file inside", "link.tar": "is a link",
+    }  # fmt: skip
 
 
 def archive_of(path: Path, members: dict[str, bytes]) -> None:

@@ -21,6 +21,7 @@ import json, resource, sys
 from typer.testing import CliRunner
 from producer.cli import app
 import producer.images.source, producer.commands.shared.submission, producer.calibration.enqueue  # noqa
+import pyarrow.parquet  # noqa
 from PIL import Image; Image.init()
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + {ROOM_BYTES}
@@ -37,6 +38,7 @@ print(json.dumps(said))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads its size from /proc")
 def test_hostile_images_are_refused_in_little_memory(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="needs annealq[parquet]")
     for name in ("given", "outside", "home"):
         (tmp_path / name).mkdir()
     expected = make(tmp_path / "given", tmp_path / "outside")
@@ -49,7 +51,12 @@ def test_hostile_images_are_refused_in_little_memory(tmp_path: Path) -> None:
         check=False,
         timeout=200,
         cwd=ROOT,
-        env={**os.environ, "ANNEALQ_HOME": str(home), "OPENBLAS_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "ANNEALQ_HOME": str(home),
+            "OPENBLAS_NUM_THREADS": "1",
+            "ARROW_DEFAULT_MEMORY_POOL": "system",
+        },
     )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import stat
 import zipfile
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from producer.images import limits
-from producer.images.pictures import archive, picture
+from producer.images.archives import zipped as archive
+from producer.images.pictures import picture
+from producer.images.pieces.allowance import Allowance
 from producer.images.preprocessing import Fit, Preprocessing, parse_size
 from producer.images.source import read_images
 from schema.errors import ImageError, ParameterError
@@ -195,9 +198,9 @@ def test_an_archive_is_read_as_its_folder_is(tmp_path: Path) -> None:
 
 def test_hostile_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = jpeg(PHOTO)
-    escape = zipped(tmp_path / "a.zip", {"../../x/a.jpg": good, "/y/b.jpg": good})
-    assert read_images(escape).sources == ("y/b.jpg",)
-    assert not (tmp_path.parent / "x").exists()
+    for name in ("../../x/a.jpg", "/y/b.jpg", "x/../../a.jpg", "x\\..\\a.jpg"):
+        with pytest.raises(ImageError, match="is not the name of a file inside of an archive"):
+            read_images(zipped(tmp_path / "a.zip", {name: good}))
     with pytest.raises(ImageError, match="unknown compression: unpack the archive"):
         read_images(zipped(tmp_path / "b.zip", {"x/a.jpg": good}, zipfile.ZIP_LZMA))
     lying = bytearray(zipped(tmp_path / "c.zip", {"x/a.jpg": bytes(10_000_000)}).read_bytes())
@@ -219,12 +222,43 @@ def test_hostile_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert limits.MAX_MEMBER_BYTES < limits.MAX_BYTES
 
 
+def test_links_duplicates_and_bytes_in_all_of_an_archive(tmp_path: Path) -> None:
+    good = jpeg(PHOTO)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        link = zipfile.ZipInfo("x/a.jpg")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        file.writestr(link, "/etc/passwd")
+    with pytest.raises(ImageError, match=r"x/a\.jpg is a link: archive the folder again"):
+        read_images(tmp_path / "a.zip")
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as file:
+        file.writestr("x/a.jpg", good)
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            file.writestr("x/a.jpg", good)
+    with pytest.raises(ImageError, match=r"x/a\.jpg is there twice"):
+        read_images(tmp_path / "b.zip")
+    many = zipped(tmp_path / "c.zip", {f"x/{k}.jpg": bytes(1_000_000) for k in range(3)})
+    with pytest.raises(ImageError, match=r"c\.zip: unpacks to more than 2 MB"):
+        read_images(many, allowance=Allowance(2_000_000))
+
+
+def test_a_split_of_an_archive(tmp_path: Path) -> None:
+    names = [f"set/{split}/{name}/a.jpg" for split in ("train", "test") for name in "ba"]
+    path = zipped(tmp_path / "a.zip", dict.fromkeys(names, jpeg(PHOTO)))
+    assert read_images(f"{path}:train").sources == ("a/a.jpg", "b/a.jpg")
+    with pytest.raises(ImageError, match=r"choose one of .*a\.zip:test, .*a\.zip:train"):
+        read_images(path)
+
+
 # refusals that lead on
 
 REFUSED = {
     "a.pt": "is a pickle, which can run code and is never read: .*numpy.savez",
     "a.pkl": "is a pickle",
     "a.tar.xz": "unpack it, and give the folder: `tar -xf a.tar.xz`",
+    "a.tfrecord-00000-of-00010": "load it with the library .* `datasets`, then data.to_parquet",
+    "data.mdb": "data.to_parquet",
+    "instances_val.json": "as COCO has its notes: .* class folders, .*to_parquet",
+    "a.keras": "load its arrays, then numpy.savez",
     "a.h5": "load its arrays, then numpy.savez",
     "a.heic": "convert it to PNG, JPEG or WebP",
     "a.mp4": "`ffmpeg -i a.mp4 %06d.png`",
@@ -236,6 +270,18 @@ def test_other_formats_are_refused_with_the_way_to_a_known_one(tmp_path: Path, n
     (tmp_path / name).write_bytes(b"\x80\x04.")
     with pytest.raises(ImageError, match=REFUSED[name]):
         read_images(tmp_path / name)
+
+
+def test_folders_of_other_formats_are_refused(tmp_path: Path) -> None:
+    for name, message in (
+        ("a/data.mdb", "data.mdb is of a format that is not read: .*to_parquet"),
+        ("b/train.tfrecord-00000-of-00002", "is of a format that is not read"),
+        ("c/annotations/instances_val2017.json", "instances_val2017.json is of COCO: .*class folders"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b"")
+        with pytest.raises(ImageError, match=message):
+            read_images(tmp_path / name[0])
 
 
 def test_flattened_rows_are_refused_with_their_shape(tmp_path: Path) -> None:

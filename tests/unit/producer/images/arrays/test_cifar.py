@@ -68,10 +68,10 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "data_batch_3.bin").rename(tmp_path / "a.bin")
     with pytest.raises(ImageError, match=r"lacks data_batch_3\.bin: unpack the archive of CIFAR again"):
         read_images(f"{tmp_path}:train")
-    for data in (b"", bytes(3072), bytes(5000)):
-        (tmp_path / "a.bin").write_bytes(data)
-        with pytest.raises(ImageError, match="no whole records of CIFAR-10"):
-            read_images(tmp_path / "a.bin")
+    (tmp_path / "a.bin").rename(tmp_path / "data_batch_3.bin")
+    (tmp_path / "data_batch_3.bin").write_bytes(bytes(5000))
+    with pytest.raises(ImageError, match="5,000 bytes, which are no whole records of CIFAR-10"):
+        read_images(f"{tmp_path}:train")
     (tmp_path / "a.bin").write_bytes(bytes(3073) + b"\x0a" + bytes(3072))
     with pytest.raises(ImageError, match="has label 10 in image 1, and 10 classes"):
         read_images(tmp_path / "a.bin")

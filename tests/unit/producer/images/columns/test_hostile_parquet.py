@@ -21,7 +21,7 @@ from tests.unit.producer.images.columns.test_parquet import GREY, opened, pictur
 pa = pytest.importorskip("pyarrow", reason="needs annealq[parquet]")
 pytest.importorskip("pyarrow.parquet", reason="needs annealq[parquet]")
 
-BATCHES_BYTES = 100 * 2**20  # some batches and pages
+BATCHES_BYTES = 40 * 2**20  # some batches and pages
 
 
 @contextmanager
