@@ -42,9 +42,6 @@ MAX_FOOTER_BYTES = 32 * 2**20
 MAX_GROUP_BYTES = 512 * 2**20
 """Bytes of vectors in one row group of a Parquet file: one hostile row may hold all of them."""
 
-MAX_VALUES = 65_536
-"""Values of one feature vector."""
-
 MAX_TEXT_BYTES = 512 * 2**20
 """Decoded bytes of one text file. MNIST's 60,000 training images are 110 MB as CSV."""
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from producer.images.limits import MAX_VALUES
 from schema.errors import ImageError
+from schema.shapes import MAX_VALUES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
