@@ -36,6 +36,7 @@ _LATER: dict[str, Any] = {
     "dense_decay": 0.0,
     "batch_norm": None,
     "class_weights": "equal",
+    "refit": False,
 }
 _ABSENT = object()
 _GREY = (("kind", "image"), ("channels", 1), ("resize", None))
@@ -239,6 +240,8 @@ class Training(Spec):
         batch_norm: batch normalisation of the feature layers; by default for images, and not for vectors.
         class_weights: "equal" for each image, or "balanced" for each class: images of a rare class count as
             much more as they are rarer, up to ten times.
+        refit: the network is trained again on all images, for as many epochs as the held-out ones chose. The
+            figures remain those of the first training, on images that it had not seen.
         beta: inverse temperature at the end of energy training; it grows from beta / 4.
         lam: strength of the one-hot penalty.
         noise: standard deviation of the Gaussian noise on h and J, as a fraction of their largest values.
@@ -279,6 +282,7 @@ class Training(Spec):
     dense_decay: float = Field(0.0, ge=0.0, le=1000.0)
     batch_norm: bool | None = Field(None, description="true or false")
     class_weights: ClassWeights = "equal"
+    refit: bool = False
 
     @model_validator(mode="after")
     def _check_decay(self) -> Self:

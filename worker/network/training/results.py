@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -43,8 +43,8 @@ class Trained:
 
     Attributes:
         weights: float32 arrays by name, those of the best epoch.
-        metrics: of each epoch that was run.
-        best_epoch: counted from 1; see `epoch_choice.py`.
+        metrics: of each epoch that was run; those on all images, if any, follow the others.
+        best_epoch: counted from 1, among those before any on all images; see `epoch_choice.py`.
         stopped: because all epochs were run, because of no improvement for ``patience`` epochs, or because
             the caller asked for it.
         transfer: ``paper`` or ``energy``.
@@ -53,6 +53,7 @@ class Trained:
         temperature: that makes probabilities of the class scores; None: too few images are wrong to fit it.
         quality: of the own classes at the best epoch, on the images held out, or else on those trained on.
         label_check: classes without images, and labels that the network disputes.
+        refit: whether the weights are those of a training on all images, with the figures of one before.
     """
 
     weights: dict[str, NDArray[np.float32]]
@@ -65,6 +66,15 @@ class Trained:
     temperature: Temperature | None
     quality: Quality
     label_check: LabelCheck
+    refit: bool = False
+
+    def refitted(self, again: Trained) -> Trained:
+        """Return this result with the weights that were trained ``again``, on all images.
+
+        What the labels are worth is told by the first training, too: the second one has learnt all of them.
+        """
+        seconds = self.seconds + again.seconds
+        return replace(self, weights=again.weights, metrics=again.metrics, seconds=seconds, refit=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the weights, as plain JSON."""
@@ -76,6 +86,7 @@ class Trained:
             "seconds": self.seconds,
             "temperature": None if self.temperature is None else self.temperature.to_dict(),
             "quality": asdict(self.quality),
+            "refit": self.refit,
             "label_check": self.label_check.to_dict(),
             "epochs": [metrics.to_dict() for metrics in self.metrics],
         }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -70,9 +71,17 @@ def train(
     plan = architecture.training if epochs is None else architecture.training.replace(epochs=epochs)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        training_run = _TrainingRun(architecture.replace(training=plan), transfer, images, labels, seed)
+        architecture = architecture.replace(training=plan)
+        training_run = _TrainingRun(architecture, transfer, images, labels, seed)
         stopped = training_run.run(on_epoch, should_stop)
-        return training_run.result(stopped)
+        trained = training_run.result(stopped)
+        if not plan.refit or training_run.validation is None or stopped == "asked":
+            return trained
+        everything = architecture.replace(training=plan.replace(validation=0.0))
+        again = _TrainingRun(everything, transfer, images, labels, seed, trained.metrics)
+        if again.run(on_epoch, should_stop, trained.best_epoch) == "asked":
+            return replace(trained, stopped="asked")
+        return trained.refitted(again.result(stopped))
 
 
 class _TrainingRun:
@@ -85,6 +94,7 @@ class _TrainingRun:
         images: ImageArray,
         labels: NDArray[np.integer[Any]],
         seed: int,
+        metrics: Sequence[Epoch] = (),
     ) -> None:
         self.plan = architecture.training
         self.transfer = transfer
@@ -105,7 +115,8 @@ class _TrainingRun:
             self._evaluated.labels[:_EVALUATED].numpy(), balanced=self.is_unbalanced
         )
         self.choice = EpochChoice(self.image_weights, sampled=self.validation is not None)
-        self.metrics: list[Epoch] = []
+        self.metrics: list[Epoch] = list(metrics)  # those before this one, and those of this one
+        self._epochs_before = len(metrics)
         self.best_epoch = 0
         self.best_weights: dict[str, NDArray[np.float32]] = {}
         self.seconds = 0.0
@@ -124,21 +135,29 @@ class _TrainingRun:
         return Samples.of(*joined, np.arange(len(joined[0])))
 
     def run(
-        self, on_epoch: Callable[[Epoch], None] | None, should_stop: Callable[[], bool] | None
+        self,
+        on_epoch: Callable[[Epoch], None] | None,
+        should_stop: Callable[[], bool] | None,
+        last_epoch: int | None = None,
     ) -> Stopped:
-        """Train until all epochs are run, nothing improves, or the caller asks to stop."""
+        """Train until all epochs are run, nothing improves, or the caller asks to stop.
+
+        With a ``last_epoch`` training ends with that one, and its weights are taken.
+        """
         is_stopped = should_stop or (lambda: False)
-        for epoch in range(1, self.plan.epochs + 1):
+        for epoch in range(1, (last_epoch or self.plan.epochs) + 1):
             start = time.perf_counter()
             totals = self._run_epoch(epoch, is_stopped)
             if totals is None:
                 self._store_best(max(1, epoch - 1), only_if_none=True)
                 return "asked"
-            self._measure(epoch, totals, start)
+            self._measure(epoch, totals, start, last_epoch or self.plan.epochs)
             if on_epoch:
                 on_epoch(self.metrics[-1])
-            if epoch - self.best_epoch >= self.plan.patience:
+            if last_epoch is None and epoch - self.best_epoch >= self.plan.patience:
                 return "patience"
+        if last_epoch is not None:
+            self._store_best(last_epoch)
         return "epochs"
 
     def _run_epoch(self, epoch: int, is_stopped: Callable[[], bool]) -> tuple[float, float] | None:
@@ -174,7 +193,7 @@ class _TrainingRun:
             raise NetworkError("training diverged: the loss is not finite; use a smaller learning_rate")
         return value, predicted
 
-    def _measure(self, epoch: int, totals: tuple[float, float], start: float) -> None:
+    def _measure(self, epoch: int, totals: tuple[float, float], start: float, epochs: int) -> None:
         outcome = self._scores(self.network.eval(), self._evaluated, _EVALUATED).double().numpy()
         labels = self._evaluated.labels[:_EVALUATED].numpy()
         right = outcome.argmax(axis=1) == labels
@@ -190,7 +209,8 @@ class _TrainingRun:
         is_held_out = self.validation is not None
         balanced = self.choice.accuracy(right) if is_held_out and self.is_unbalanced else None
         measured = held_out if is_held_out else (None, None)
-        self.metrics.append(Epoch(epoch, self.plan.epochs, *totals, *measured, seconds, balanced))
+        before = self._epochs_before
+        self.metrics.append(Epoch(before + epoch, before + epochs, *totals, *measured, seconds, balanced))
 
     def _scores(self, network: NetworkModule, samples: Samples, most: int | None = None) -> Tensor:
         """Return the own scores (N, K) by ``network`` of the first ``most`` of ``samples``; None: of all."""

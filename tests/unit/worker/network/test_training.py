@@ -230,3 +230,35 @@ def test_features_of_a_batch_and_of_single_images_agree() -> None:
     assert whole.dtype == np.float64
     assert np.abs(whole).max() <= architecture.alpha
     assert features.features(features.restore(architecture, weights), images[:0]).shape == (0, 16)
+
+
+def test_after_refitting_weights_are_of_all_images_and_figures_of_held_out_ones() -> None:
+    images, labels = training.join_flips(digits5x5.images(), np.arange(5), 1)
+    plan: dict[str, Any] = {"validation": 0.2, "flips": False, "epochs": 6, "patience": 6}
+    first = training.train(small(**plan), images, labels, seed=0)
+    seen: list[training.Epoch] = []
+    again = training.train(small(**plan, refit=True), images, labels, seed=0, on_epoch=seen.append)
+    best = first.best_epoch
+    assert (again.refit, first.refit) == (True, False)
+    assert (again.best_epoch, again.quality, again.temperature) == (best, first.quality, first.temperature)
+    assert [each.epoch for each in seen] == list(range(1, 6 + best + 1))
+    assert seen[-1].epochs == 6 + best
+    assert [each.validation_accuracy is None for each in seen] == [False] * 6 + [True] * best
+    assert not np.array_equal(again.weights["classes.weight"], first.weights["classes.weight"])
+
+
+def test_a_refit_that_is_stopped_leaves_the_first_weights() -> None:
+    images, labels = training.join_flips(digits5x5.images(), np.arange(5), 1)
+    plan: dict[str, Any] = {"validation": 0.2, "flips": False, "epochs": 3}
+    first = training.train(small(**plan), images, labels, seed=0)
+    seen: list[training.Epoch] = []
+    stopped = training.train(
+        small(**plan, refit=True),
+        images,
+        labels,
+        seed=0,
+        on_epoch=seen.append,
+        should_stop=lambda: len(seen) == 4,
+    )
+    assert (stopped.stopped, stopped.refit, len(seen)) == ("asked", False, 4)
+    assert np.array_equal(stopped.weights["classes.weight"], first.weights["classes.weight"])
