@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass, replace
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from producer.files import replacing
 from producer.networks.description import Description, describe
@@ -53,11 +53,13 @@ def pack(network: NetworkSummary, data: bytes, trained_on: TrainedOn | None) -> 
         elsewhere = replace(origin, data=Path(origin.data).name, labels=labels)
         trained_on = replace(trained_on, origin=elsewhere)
     command = training_command(network, trained_on)
-    metrics = {
+    metrics: dict[str, Any] = {
         "own_accuracy": network.own_accuracy,
         "train_accuracy": network.train_accuracy,
         "command": command,
     }
+    balance = {"balanced_accuracy": network.balanced_accuracy, "auc": network.auc}
+    metrics |= {name: value for name, value in balance.items() if value is not None}
     if (temperature := (network.metrics or {}).get("temperature")) is not None:
         metrics["temperature"] = temperature
     described = describe(

@@ -5,8 +5,8 @@ architecture    as in a file of layers
 classes         names of the classes
 transfer        energy or paper
 seed, epochs    that gave the weights; unknown: null
-metrics         own_accuracy, train_accuracy, the temperature of its probabilities and the command that
-                made the network; unknown: null
+metrics         own_accuracy, train_accuracy, balanced_accuracy and auc if classes are unbalanced, the
+                temperature of its probabilities and the command that made the network; unknown: null
 weights_sha256  of the file of weights that belongs to it
 """
 
@@ -44,6 +44,8 @@ _Line = Annotated[str, AfterValidator(_check_line)]
 class _Metrics(Spec):
     own_accuracy: _Share = None
     train_accuracy: _Share = None
+    balanced_accuracy: _Share = None
+    auc: _Share = None
     temperature: Temperature | None = None
     command: _Line | None = Field(None, description=f"one line of at most {_MAX_COMMAND} characters")
 

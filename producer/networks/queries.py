@@ -70,6 +70,22 @@ class NetworkSummary(NetworkFacts):
         """Return the network's own accuracy on the images it was trained on, at its best epoch."""
         return self._accuracy("train_accuracy", "train_accuracy")
 
+    @property
+    def balanced_accuracy(self) -> float | None:
+        """Return the balanced accuracy on the images of the own accuracy; None if classes are balanced."""
+        return self._balance("balanced_accuracy")
+
+    @property
+    def auc(self) -> float | None:
+        """Return the mean area under the ROC curves of the classes; None if classes are balanced."""
+        return self._balance("auc")
+
+    def _balance(self, key: str) -> float | None:
+        metrics = self.metrics or {}
+        quality = metrics.get("quality") or {}
+        figure: float | None = quality.get(key) if quality.get("unbalanced") else metrics.get(key)
+        return figure
+
     def _accuracy(self, key: str, key_of_epoch: str) -> float | None:
         # Imported and shipped networks have one figure, trained ones the figures of every epoch.
         metrics = self.metrics or {}

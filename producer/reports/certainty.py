@@ -31,6 +31,8 @@ class Certainty:
         error: expected calibration error in [0, 1]; None without labels, or until the run ends.
         likelihood, brier: negative log-likelihood and Brier score of the probabilities of all classes; None
             as above, or in runs of earlier versions.
+        classes: balanced accuracy and AUC, as in the statistics of a run; None if classes are balanced, or as
+            above.
     """
 
     run: int
@@ -41,6 +43,7 @@ class Certainty:
     error: float | None
     likelihood: float | None = None
     brier: float | None = None
+    classes: Mapping[str, Any] | None = None
 
     @property
     def ranking(self) -> str:
@@ -79,6 +82,17 @@ class Certainty:
             f"{CLASSICAL}"
         )
 
+    @property
+    def balance(self) -> str | None:
+        """Return the figures of unbalanced classes, for display; None if they are balanced."""
+        if self.classes is None:
+            return None
+        area, images = self.classes["auc"], self.classes["auc_images"]
+        of_area = (
+            f", AUC {area:.4f} of {count_text(images, 'image')}, {CLASSICAL}" if area is not None else ""
+        )
+        return f"balanced accuracy {self.classes['balanced_accuracy']:.2%}{of_area}"
+
 
 def read(session: Session, run: int, statistics: dict[str, Any] | None) -> Certainty:
     """Return what ranks the images of ``run``, with these ``statistics``, in ``session``."""
@@ -101,9 +115,9 @@ def describe(
     fitted = fitted.join(Run, Run.network_id == Network.id).where(Run.id == run)
     row = session.execute(fitted.outerjoin(Calibration, Calibration.id == Run.calibrated_by)).first()
     source = "" if row is None else _temperature(row)
-    names = ("calibration_error", "negative_log_likelihood", "brier_score")
-    losses = [(statistics or {}).get(name) for name in names]
-    return Certainty(run, images, probabilities, full_margins, source, *losses)
+    names = ("calibration_error", "negative_log_likelihood", "brier_score", "class_balance")
+    figures = [(statistics or {}).get(name) for name in names]
+    return Certainty(run, images, probabilities, full_margins, source, *figures)
 
 
 def _temperature(row: Row[Any]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -17,6 +18,8 @@ from schema.network import temperature
 from schema.network.architecture import Architecture
 from schema.network.layers import Input, VectorInput
 from schema.quantities import count_text
+
+_SHOWN_DISPUTES = 5
 
 
 def networks_table(networks: list[queries.NetworkSummary]) -> Table:
@@ -65,10 +68,8 @@ def network_text(
         f"{count_text(sum(architecture.couplers), 'coupler')}, density {architecture.density:.1%}",
     )
     about.add_row("weights", f"{architecture.weights:,}, sha256 {network.weights_sha256 or 'none yet'}")
-    if network.own_accuracy is not None:
-        about.add_row("own accuracy", f"{network.own_accuracy:.2%} on images held out during training")
-    elif network.train_accuracy is not None:
-        about.add_row("own accuracy", f"{network.train_accuracy:.2%} on the images it was trained on")
+    for row in _training_rows(network):
+        about.add_row(*row)
     about.add_row("probabilities", temperature.describe(network.metrics))
     layers = new_table(
         "part", "kind", "shape", "units", right=("units",), title="layers", first_out=("shape",)
@@ -84,3 +85,65 @@ def network_text(
     if network.error:
         parts.append(Text(network.error, style="red"))
     return Group(*parts)
+
+
+def _training_rows(network: queries.NetworkSummary) -> list[tuple[str, str]]:
+    """Return names and values of what is known of the training of ``network``; empty where it is not."""
+    rows = []
+    if (accuracy := _accuracy(network)) is not None:
+        rows.append(("own accuracy", accuracy))
+    check: Mapping[str, Any] = (network.metrics or {}).get("label_check") or {}
+    if missing := _missing(check, network.classes):
+        rows.append(("missing", missing))
+    if check.get("disputed"):
+        rows.append(("labels", _disputed(check, network.classes)))
+    return rows
+
+
+def _accuracy(network: queries.NetworkSummary) -> str | None:
+    """Return the own accuracy of ``network``, and further figures if its classes are unbalanced."""
+    again = ", before it was trained on all of them" if (network.metrics or {}).get("refit") else ""
+    basis = f"on images held out during training{again}"
+    accuracy = network.own_accuracy
+    if accuracy is None:
+        basis, accuracy = "on the images it was trained on", network.train_accuracy
+    if accuracy is None:
+        return None
+    return f"{accuracy:.2%} {basis}{_balance_text(network.balanced_accuracy, network.auc)}"
+
+
+def _balance_text(balanced_accuracy: float | None, auc: float | None) -> str:
+    """Return the figures of unbalanced classes in words that follow others; empty: they are balanced."""
+    if balanced_accuracy is None:
+        return ""
+    area = "" if auc is None else f", AUC {auc:.4f}"
+    return f"; classes are unbalanced: balanced accuracy {balanced_accuracy:.2%}{area}"
+
+
+def _missing(check: Mapping[str, Any], classes: Sequence[str]) -> str:
+    """Return which classes have no images in the training or among the held-out ones."""
+    parts = [
+        f"no image {place} shows {_listed([classes[k] for k in found])}"
+        for key, place in (("missing", "that was trained on"), ("missing_held_out", "that was held out"))
+        if (found := check.get(key))
+    ]
+    return "; ".join(parts)
+
+
+def _disputed(check: Mapping[str, Any], classes: Sequence[str]) -> str:
+    """Return how many labels the network disputes, and of which images the most certainly."""
+    worst = check["worst"][:_SHOWN_DISPUTES]
+    shown = [
+        f"image {each['image']} ({classes[each['label']]}, looks like {classes[each['predicted']]})"
+        for each in worst
+    ]
+    labels = count_text(check["images"], "label")
+    return (
+        f"the network disputes {check['disputed']:,} of {labels}, counted from 0 "
+        f"as in the data: {', '.join(shown)}{', ...' if check['disputed'] > len(shown) else ''}"
+    )
+
+
+def _listed(names: Sequence[str], most: int = 10) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -299,8 +299,9 @@ def _epoch(history: list[dict[str, Any]]) -> str:
     if not history:
         return "training"
     last = history[-1]
-    validation = last.get("validation_accuracy")
+    validation, balanced = last.get("validation_accuracy"), last.get("validation_balanced_accuracy")
     held_out = "" if validation is None else f", {validation:.2%} of held-out images correct"
+    held_out += "" if balanced is None else f", {balanced:.2%} on the mean of classes"
     return f"epoch {len(history)} of {last['epochs']}: loss {last['loss']:.4f}{held_out}"
 
 

@@ -204,6 +204,8 @@ def _figures(
 def _add_certainty(table: Table, certainty: Certainty, statistics: dict[str, Any] | None) -> None:
     if not certainty.images:
         return
+    if certainty.balance is not None:
+        table.add_row("unbalanced", certainty.balance)
     if certainty.calibration is not None:
         table.add_row("ECE", certainty.calibration)
     if certainty.losses is not None:

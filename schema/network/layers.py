@@ -240,8 +240,8 @@ class Training(Spec):
         batch_norm: batch normalisation of the feature layers; by default for images, and not for vectors.
         class_weights: "equal" for each image, or "balanced" for each class: images of a rare class count as
             much more as they are rarer, up to ten times.
-        refit: the network is trained again on all images, for as many epochs as the held-out ones chose. The
-            figures remain those of the first training, on images that it had not seen.
+        refit: the network is trained again on all images, to the last epoch, or to the best one if patience
+            ended the first training. The figures remain those of the first one, on images held out.
         beta: inverse temperature at the end of energy training; it grows from beta / 4.
         lam: strength of the one-hot penalty.
         noise: standard deviation of the Gaussian noise on h and J, as a fraction of their largest values.

@@ -37,6 +37,7 @@ from worker.pipeline.finish_run import finish_run
 from worker.pipeline.plan_calibration import plan_calibration
 from worker.pipeline.sample_batch import sample_batch
 from worker.pipeline.score_batch import score_batch
+from worker.pipeline.train import train_network
 from worker.scheduling.dispatch import dispatch
 
 Cli = Callable[..., str]
@@ -197,6 +198,7 @@ USE_CASES: dict[Task, Callable[[Context, int], None]] = {
     Task.CALIBRATE_NETWORK: calibrate_network,
     Task.FIND_DUPLICATES: find_duplicates,
     Task.COMPUTE_HISTOGRAMS: compute_histograms,
+    Task.TRAIN_NETWORK: train_network,
 }
 
 

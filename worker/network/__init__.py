@@ -7,9 +7,9 @@ layers.py     the torch network, and class free energies
 deep.py       class scores of networks with hidden units
 errors.py     errors of h and J in training: fractions of the largest values, or those of a chip
 objective.py  what training maximises, with the errors of the hardware
+quality.py    accuracy, balanced accuracy and AUC of class scores
 temperature.py  the temperature that makes probabilities of class scores
-training.py   training with seeds, metrics and early stopping
-epoch_choice.py  which epoch's weights are the result
+training/     training with seeds, metrics and early stopping
 features.py   forward passes for whole batches
 inference.py  class scores and classes of the network alone
 """

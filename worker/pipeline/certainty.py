@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from schema.codecs.corruption import stored_in
 from schema.parameters import Parameters
-from worker.compute.certainty import guarantee, probabilities
+from worker.compute.certainty import balance, guarantee, probabilities
 from worker.context import Context
 from worker.records import runs
 from worker.records.certainty import guarantees, labelled
@@ -22,11 +23,14 @@ def certainty_of(context: Context, run: int) -> dict[str, Any]:
     """
     with context.database.reading() as session:
         losses = probabilities.losses(labelled.probabilities(session, run))
+        counts = labelled.class_counts(session, run)
+        classes = balance.class_balance(counts, labelled.probabilities(session, run))
         parameters = runs.parameters_of(session, run)
         sets = None if parameters.confidence is None else _guarantee(context, session, run, parameters)
     return {
         "negative_log_likelihood": None if losses is None else losses.negative_log_likelihood,
         "brier_score": None if losses is None else losses.brier_score,
+        "class_balance": None if classes is None else asdict(classes),
         "guarantee": sets,
     }
 

@@ -60,6 +60,8 @@ class ShownNetwork(NetworkFacts):
 
     own_accuracy: float | None  # on images held out while training
     train_accuracy: float | None
+    balanced_accuracy: float | None  # of the same images; None: the classes are balanced
+    auc: float | None  # mean area under the ROC curves of the classes; None: as above
     takes: TakenImages
     layers: dict[str, Any]  # its architecture
 

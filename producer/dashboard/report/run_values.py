@@ -140,7 +140,8 @@ def _certainty(results: RunResults) -> dict[str, Any] | None:
         )
         for each in bins or ()
     ]
-    notes = [note for note in (results.certainty.losses, saturation) if note]
+    balance = results.certainty.balance and f"unbalanced classes: {results.certainty.balance}"
+    notes = [note for note in (balance, results.certainty.losses, saturation) if note]
     notes += [f"{name}: {value}" for name, value in guarantee_rows(figures)]
     if sizes := (figures.get("guarantee") or {}).get("set_sizes"):
         charts.append(_set_sizes({int(size): images for size, images in sizes.items()}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from base64 import b64decode
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +171,30 @@ def test_parquet_of_any_run_has_one_schema(
     assert schemas[0] == schemas[1] == schemas[2]
     assert {"probability", "energy_gap"} <= set(schemas[0].names)
     assert str(schemas[0].field("label").type) == "int64"
+
+
+def test_unbalanced_classes_have_figures_of_their_own(
+    context: Context, working: ChosenNetwork, run: int
+) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    labels = np.where(np.arange(60) < 50, 1, np.arange(60) % 3)
+    images = replace(some_images(60), labels=labels)
+    queued = enqueue_run(context.database, images, working, Solver.LOCAL, Parameters(reads=20), RunOptions())
+    work_off(context, Message(Task.DISPATCH))
+    with context.database.reading() as session:
+        assert run_object(session, run)["statistics"]["class_balance"] is None
+        assert "nbalanced" not in run_report.markdown(session, run)
+        found = run_object(session, queued.id)["statistics"]["class_balance"]
+        stored = rows(session, queued.id)
+        text = run_report.markdown(session, queued.id)
+        predicted = [-1 if row.predicted is None else row.predicted for row in stored]
+        shares = arrays.decode_scores([row.probabilities or b"" for row in stored], 10)
+    right = np.array(predicted) == labels
+    balanced = np.mean([right[labels == k].mean() for k in range(3)])
+    area = np.mean([metrics.roc_auc_score(labels == k, shares[:, k]) for k in range(3)])
+    assert found == {
+        "balanced_accuracy": pytest.approx(balanced),
+        "auc": pytest.approx(area),
+        "auc_images": 60,
+    }
+    assert f"nbalanced classes: balanced accuracy {balanced:.2%}, AUC {area:.4f} of 60 images" in text

@@ -79,7 +79,9 @@ def train(
             return trained
         everything = architecture.replace(training=plan.replace(validation=0.0))
         again = _TrainingRun(everything, transfer, images, labels, seed, trained.metrics)
-        if again.run(on_epoch, should_stop, trained.best_epoch) == "asked":
+        # At the end of the fall of the learning rate epochs are alike; patience ended before it.
+        last_epoch = plan.epochs if stopped == "epochs" else trained.best_epoch
+        if again.run(on_epoch, should_stop, last_epoch) == "asked":
             return replace(trained, stopped="asked")
         return trained.refitted(again.result(stopped))
 

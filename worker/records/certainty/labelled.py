@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from schema.tables import Classification
@@ -25,6 +25,17 @@ def probabilities(session: Session, run: int) -> Pages:
 def class_sets(session: Session, run: int) -> Pages:
     """Yield the stored sets of classes, and the labels, of images of ``run`` in ``session``."""
     return _pages(session, run, Classification.class_set)
+
+
+def class_counts(session: Session, run: int) -> list[tuple[int, int]]:
+    """Read from ``session`` for each class of ``run`` how many images have its label, and how many are right.
+
+    Undecided images are wrong.
+    """
+    c = Classification
+    right = func.count(case((c.predicted == c.label, 1)))
+    query = select(func.count(), right).where(c.run_id == run, c.label.is_not(None))
+    return [(images, found) for images, found in session.execute(query.group_by(c.label).order_by(c.label))]
 
 
 def set_sizes(session: Session, run: int) -> dict[int, int]:
