@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from schema.codecs import nonconformity
 from schema.codecs.corruption import stored_in
+from schema.codecs.nonconformity import ReadsHad, after_rounds
 from schema.network.architecture import Architecture
 from schema.parameters import Parameters
 from schema.tables import Network, Run
@@ -49,5 +53,28 @@ def set_limit(session: Session, run: int, parameters: Parameters, number: int) -
     if known.plans:
         return SetLimit(why=f"calibration {basis.calibration} is of an earlier version")
     had = reads_had(session, run, parameters, number)
-    rule = SetRule.of(parameters, known, had, basis.plan, len(network.classes))
-    return SetLimit(rule.limit)
+    classes = len(network.classes)
+    limit = SetRule.of(parameters, known, had, basis.plan, classes).limit
+    wanted = (parameters.rounds or ())[number - 2]
+    below = math.nextafter(max(limit, wanted.gap), math.inf)
+    more = ReadsHad(had.first, (*had.later, (wanted.reads, below)))
+    later_limit = SetRule.of(parameters, known, more, basis.plan, classes).limit
+    before, after = (
+        after_rounds(known.outcomes, each).gaps <= up_to
+        for each, up_to in ((had, limit), (more, later_limit))
+    )
+    if is_smaller(before, after):
+        return SetLimit(limit)
+    return SetLimit(
+        why=f"of the images of calibration {basis.calibration}, {before.mean():.1%} have a set of several "
+        f"classes by as many reads, and {after.mean():.1%} after {wanted.reads:,} more"
+    )
+
+
+def is_smaller(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> bool:
+    """Return whether fewer of the same images (N,) have several classes ``after`` more reads than ``before``.
+
+    The difference has to be above its standard error: otherwise the reads are worth nothing.
+    """
+    fewer = before.astype(np.int8) - after.astype(np.int8)
+    return float(fewer.mean()) > float(fewer.std()) / math.sqrt(len(fewer))
