@@ -34,6 +34,7 @@ class SubmitOptions(TypedDict, total=False):
     part: str | None  # of an .npz file with several sets of images
     classes: str | None  # only images with these labels: "0,1,7"
     limit: int | None  # only the first N images
+    read_as: str | None  # of an array: images, picture or vectors; sent as `as`
     resize: str | None  # HEIGHT or HEIGHTxWIDTH
     fit: str | None  # crop, pad or stretch
     invert: bool | None
@@ -87,6 +88,7 @@ class CalibrateOptions(TypedDict, total=False):
     part: str | None
     classes: str | None
     limit: int | None
+    read_as: str | None
     resize: str | None
     fit: str | None
     invert: bool | None

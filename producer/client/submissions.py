@@ -80,6 +80,7 @@ class Submissions:
     ) -> dict[str, Any]:
         """Send images with options in a form, or in JSON without images."""
         files = await self._connection.transport.call(lambda: form_files(images, labels))
+        options = {"as" if name == "read_as" else name: value for name, value in options.items()}
         form = {name: form_text(value) for name, value in options.items() if value is not None}
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         # A form without files would be sent as another content type.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
-from schema.errors import ParameterError
+from schema.errors import ImageError, ParameterError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +49,8 @@ class Preprocessing:
         invert: dark becomes bright and the other way round.
         skip_unreadable: pictures that cannot be read are left out instead of refused.
         read_as: what an array of numbers is; None: what its shape and type say, if that is one thing only.
+        colour: whether pictures become coloured images, or else grey ones; None: as they are, which must be
+            the same for all of a source.
     """
 
     size: tuple[int, int] | None = None
@@ -56,6 +58,7 @@ class Preprocessing:
     invert: bool = False
     skip_unreadable: bool = False
     read_as: ReadAs | None = None
+    colour: bool | None = None
 
     @classmethod
     def parse(
@@ -91,6 +94,14 @@ class Preprocessing:
 
 AS_IS = Preprocessing()
 
+
+class LaterColourError(ImageError):
+    """A coloured picture follows grey ones: the source is read again, all of it coloured."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is coloured, and pictures before it are grey: save all of them coloured")
+
+
 COLOURED = "turned from colour to grey"
 REPEATED = "repeated from grey to red, green and blue"
 WIDE = "reduced from 16 to 8 bits"
@@ -107,6 +118,12 @@ class Changes:
     counts: Counter[str] = field(default_factory=Counter)
     left_out: dict[str, list[str]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+
+    def clear(self) -> None:
+        """Forget everything: the source is read again."""
+        self.counts.clear()
+        self.left_out.clear()
+        self.remarks.clear()
 
     def leave_out(self, name: str, why: str) -> None:
         """Note that the file ``name`` is left out because it is ``why``."""

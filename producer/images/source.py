@@ -31,7 +31,7 @@ from producer.images.pieces.allowance import Allowance
 from producer.images.pieces.gathering import gather
 from producer.images.pieces.preparation import prepare
 from producer.images.pieces.shards import choose_split
-from producer.images.preprocessing import AS_IS, Changes, Preprocessing
+from producer.images.preprocessing import AS_IS, Changes, LaterColourError, Preprocessing
 from producer.images.stream import printable, translate_errors
 from producer.images.values.kinds import to_images
 from producer.images.values.labels import to_labels
@@ -223,6 +223,21 @@ def _name(path: Path, part: str | None) -> str:
 
 
 def _read(
+    kind: SourceKind,
+    path: Path,
+    part: str | None,
+    preprocessing: Preprocessing,
+    changes: Changes,
+    allowance: Allowance,
+) -> _Raw:
+    try:
+        return _read_once(kind, path, part, preprocessing, changes, allowance)
+    except LaterColourError:
+        changes.clear()
+        return _read_once(kind, path, part, replace(preprocessing, colour=True), changes, allowance)
+
+
+def _read_once(
     kind: SourceKind,
     path: Path,
     part: str | None,

@@ -9,20 +9,29 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from schema.parameters import Parameters, Solver
-from schema.parameters.batch_sizes import default_batch_size
+from schema.parameters.batch_sizes import default_batch_size, within_bytes
 from schema.states import EmbeddingState
 from schema.tables import Batch, Embedding, Preparation, Run
 
 _LATEST = 50  # runs and dry runs that are searched
 
 
-def batch_size(session: Session, network: int, solver: Solver, parameters: Parameters) -> int:
-    """Return the default number of images in a batch of ``network`` with ``parameters`` on ``solver``.
+def batch_size(
+    session: Session,
+    network: int,
+    solver: Solver,
+    parameters: Parameters,
+    image_bytes: int,
+    wanted: int | None = None,
+) -> int:
+    """Return the number of images in a batch of ``network`` with ``parameters`` on ``solver``.
 
-    It is that of `default_batch_size`, by the images in a problem that ``session`` knows.
+    It is ``wanted``, or else that of `default_batch_size`, by the images in a problem that ``session`` knows;
+    fewer if they have too many bytes, of ``image_bytes`` each.
     """
     tiles = tiles_known(session, network, solver, parameters) if solver.is_remote else None
-    return default_batch_size(solver, parameters, tiles)
+    size = default_batch_size(solver, parameters, tiles) if wanted is None else wanted
+    return within_bytes(size, image_bytes, tiles)
 
 
 def tiles_known(session: Session, network: int, solver: Solver, parameters: Parameters) -> int | None:

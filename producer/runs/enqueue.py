@@ -52,10 +52,10 @@ def enqueue_run(
     parameters.check_for(solver)
     options = options or RunOptions()
     images = match_images(images, network)
-    size = options.batch_size
-    if size is None:
-        with database.reading() as session:
-            size = batch_size(session, network.id, solver, parameters)
+    with database.reading() as session:
+        size = batch_size(
+            session, network.id, solver, parameters, images.shape.nbytes, wanted=options.batch_size
+        )
     count = batch_count(len(images.images), size)
     run = _run_row(images, network, solver, parameters, options, count)
     batches = encode_batches(images.images, images.labels, images.sources, size)

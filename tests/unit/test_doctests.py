@@ -15,6 +15,7 @@ MODULES = [
     "producer.client.patience",
     "schema.codecs.samples",
     "schema.codecs.tiling",
+    "schema.parameters.batch_sizes",
     "worker.annealers.exact",
     "worker.annealers.forest",
     "worker.embedding.copies.minorminer",

@@ -9,7 +9,7 @@ from schema.codecs import arrays, image_digests
 from schema.codecs.batches import BatchRow, encode_batches, run_digest
 from schema.codecs.corruption import stored_in
 from schema.messages import Message, Task
-from schema.parameters.batch_sizes import default_batch_size
+from schema.parameters.batch_sizes import default_batch_size, within_bytes
 from schema.shapes import ImageArray
 from schema.tables import CalibrationPlan
 from schema.tables.costs import charge_ratio
@@ -98,6 +98,7 @@ def _runs(
     for number, parameters in enumerate(job.settings):
         tiles = costs[number].tiles if costs else None
         size = default_batch_size(job.solver, parameters, tiles)
+        size = within_bytes(size, job.offered.shape.nbytes, tiles)
         if size not in by_size:
             by_size[size] = list(encode_batches(images, labels, None, size))
         digest = run_digest(job.network, job.solver, parameters.to_dict(), images, labels)

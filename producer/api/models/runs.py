@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from producer.progress.reasons import Outage
@@ -200,20 +202,37 @@ class ShownImage(BaseModel):
 
     run_id: int
     image: int
-    height: int
-    width: int
-    pixels: list[list[int]] = Field(description="Rows of pixels, as the network takes them.")
+    shape: list[int] = Field(description="Height and width, and 3 for colour; or the values of a vector.")
+    height: int | None = Field(description="Pixels; null for vectors.")
+    width: int | None
+    pixels: list[Any] = Field(
+        description="Rows of pixels, as the network takes them: each a number, or red, green and blue; of a "
+        "vector its values."
+    )
     label: int | None
     result: ResultRow | None
 
     @classmethod
     def of(
-        cls, run: int, image: int, pixels: list[list[int]], label: int | None, result: dict[str, Any] | None
+        cls,
+        run: int,
+        image: int,
+        pixels: NDArray[np.generic],
+        label: int | None,
+        result: dict[str, Any] | None,
     ) -> ShownImage:
         """Return the ``image`` of ``run`` with these ``pixels``, ``label`` and ``result``."""
-        size = {"height": len(pixels), "width": len(pixels[0])}
-        row = None if result is None else ResultRow(**result)
-        return cls(run_id=run, image=image, pixels=pixels, label=label, result=row, **size)
+        height, width = pixels.shape[:2] if pixels.ndim > 1 else (None, None)
+        return cls(
+            run_id=run,
+            image=image,
+            shape=list(pixels.shape),
+            height=height,
+            width=width,
+            pixels=pixels.tolist(),
+            label=label,
+            result=None if result is None else ResultRow(**result),
+        )
 
 
 class ImageReads(BaseModel):

@@ -178,7 +178,7 @@ def _dry_run(app: AppContext, request: RunRequest, images: ImageSet, key: str | 
         if tiles is None:
             searched = prepare(0, REMOTE_BATCH_SIZE)
         with app.database.reading() as session:
-            size = batch_size(session, network.id, request.solver, parameters)
+            size = batch_size(session, network.id, request.solver, parameters, network.shape.nbytes)
     costs = prepare(len(images.images), size)
     if searched is not None:  # the second dry run found the embedding that the first one searched
         costs = replace(costs, plan={**costs.plan, **{k: searched.plan[k] for k in ("found", "search_s")}})

@@ -1,4 +1,4 @@
-"""The pixels of images as PNG files inside of pages. A process stores those that it has drawn."""
+"""Images, and values of vectors, as PNG files inside of pages. A process stores those that it has drawn."""
 
 from __future__ import annotations
 
@@ -19,12 +19,43 @@ from producer.dashboard.report.run_facts import Picture
 _MAX_PICTURES = 20_000  # in memory, of a kilobyte or so each
 
 
-def draw(pixels: NDArray[np.uint8], white: int) -> str:
-    """Return (H, W) ``pixels`` from 0 (black) to ``white`` as the `data:` address of a PNG."""
-    grey = (pixels.astype(np.float64) * (255.0 / white)).round().clip(0, 255).astype(np.uint8)
+_MOST_BARS = 64  # of a vector; the values that each stands for are averaged
+_BAR_HEIGHT = 24
+_PAPER, _INK, _AXIS = 255, 40, 190
+
+
+def draw(pixels: NDArray[np.generic], white: int) -> str:
+    """Return an image as the `data:` address of a PNG.
+
+    Args:
+        pixels: (H, W) or (H, W, 3) uint8, from 0 (black) to ``white``; or (D,), a vector, drawn as bars.
+        white: largest value of a pixel.
+    """
+    if pixels.ndim == 1:
+        shown = bars(pixels)
+    else:
+        shown = (pixels.astype(np.float64) * (255.0 / white)).round().clip(0, 255).astype(np.uint8)
     file = io.BytesIO()
-    Image.fromarray(grey).save(file, "PNG")
+    Image.fromarray(shown).save(file, "PNG")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def bars(vector: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Return a grey picture of ``vector`` (D,): a bar for each value or several, up from 0 or down.
+
+    The longest bar ends at an edge.
+    """
+    count = min(len(vector), _MOST_BARS)
+    means = np.array([part.mean() for part in np.array_split(vector.astype(np.float64), count)])
+    low, high = min(means.min(), 0.0), max(means.max(), 0.0)
+    scale = (_BAR_HEIGHT - 1) / ((high - low) or 1.0)
+    zero = round(high * scale)
+    ends = np.rint((high - means) * scale).astype(np.intp)
+    rows = np.arange(_BAR_HEIGHT)[:, np.newaxis]
+    filled = (rows >= np.minimum(ends, zero)) & (rows <= np.maximum(ends, zero)) & (ends != zero)
+    shown = np.where(filled, np.uint8(_INK), np.uint8(_PAPER))
+    shown[zero] = np.where(filled[zero], _INK, _AXIS)
+    return shown.repeat(max(1, _MOST_BARS // count), axis=1)
 
 
 class PictureCache:

@@ -41,7 +41,7 @@ class ImageFacts:
 
     result: queries.Classified
     source: str | None
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[np.generic]
     white: int
     scores: NDArray[np.float32]
 
@@ -185,9 +185,9 @@ def scores_of(run: int, classified: Sequence[queries.Classified], classes: int) 
 
 def read_pixels(
     session: Session, run: int, images: Sequence[int]
-) -> dict[int, tuple[NDArray[np.uint8], str | None]]:
+) -> dict[int, tuple[NDArray[np.generic], str | None]]:
     """Return pixels and file name of ``images`` of ``run`` in ``session``; each batch is read once."""
-    pixels: dict[int, tuple[NDArray[np.uint8], str | None]] = {}
+    pixels: dict[int, tuple[NDArray[np.generic], str | None]] = {}
     # One query finds all batches: no index leads from an image to its batch.
     parts = select(Batch.id, Batch.first_image, Batch.count).where(Batch.run_id == run, Batch.round == 1)
     with_one = [and_(Batch.first_image <= k, Batch.first_image + Batch.count > k) for k in images]
@@ -198,7 +198,7 @@ def read_pixels(
 
 def _read_batch(
     session: Session, number: int, images: set[int]
-) -> dict[int, tuple[NDArray[np.uint8], str | None]]:
+) -> dict[int, tuple[NDArray[np.generic], str | None]]:
     """Return pixels and file names of ``images`` of the run, which are in batch ``number``."""
     batch, stored = session.execute(
         select(Batch, BatchImages)

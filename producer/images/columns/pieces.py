@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from producer.images.limits import MAX_MEMBER_BYTES, format_bytes
 from producer.images.pictures.decoding import Decoder
 from producer.images.pictures.entry import Entry
 from producer.images.pieces.piece import Piece, Shard
-from producer.images.preprocessing import Changes
+from producer.images.preprocessing import Changes, LaterColourError
 from producer.images.stream import printable
 from schema.errors import ImageError
 
@@ -68,10 +69,14 @@ class ColumnPieces:
         if first is None:
             raise ImageError(f"{self.name} has no rows that can be read: remove or repair them")
         self.shape, self.dtype = first.images.shape[1:], first.images.dtype
+        if len(self.shape) == 3:
+            self._preprocessing = replace(preprocessing, colour=True)
 
     def read(self, first: int = 0) -> Iterator[Piece]:
         """Yield the rows from number ``first`` on, as `Pieces.read` does."""
         for piece in self._read(first, self._changes):
+            if piece.images.ndim > 1 + len(self.shape) > 2:
+                raise LaterColourError(f"{self.name} row {piece.rows[0]:,}")
             if piece.images.shape[1:] != self.shape:
                 sizes = [" x ".join(map(str, shape)) for shape in (self.shape, piece.images.shape[1:])]
                 raise ImageError(

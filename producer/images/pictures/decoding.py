@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from producer.images.pictures.picture import decode
-from producer.images.preprocessing import UNREADABLE
+from producer.images.preprocessing import UNREADABLE, LaterColourError
 from schema.codecs.pieces import PIECE_BYTES
 from schema.errors import ImageError
 
@@ -75,6 +76,10 @@ class Decoder:
             return None
         if not self._first:
             self._first, self._shape = entry.name, image.shape
+            if image.ndim == 3:
+                self._preprocessing = replace(self._preprocessing, colour=True)
+        if image.ndim > len(self._shape):
+            raise LaterColourError(entry.name)
         if image.shape != self._shape:
             raise ImageError(
                 f"{self._name} has pictures of different sizes ({_size(self._first, self._shape)}, "

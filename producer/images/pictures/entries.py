@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from producer.images.pictures.entry import SUFFIXES, Entry
 from producer.images.pictures.picture import decode
 from producer.images.pieces.allowance import Allowance
 from producer.images.pieces.collector import collect
-from producer.images.preprocessing import UNREADABLE
+from producer.images.preprocessing import UNREADABLE, LaterColourError
 from schema.errors import ImageError
 from schema.quantities import count_text
 from schema.shapes import ImageArray, ImageShape
@@ -35,7 +35,7 @@ class Listing:
 
 
 class Folder(NamedTuple):
-    """Pictures of a folder: (N, H, W) uint8, labels and class names when it has class folders, file names."""
+    """Pictures of a folder: uint8, labels and class names when it has class folders, file names."""
 
     images: ImageArray
     labels: NDArray[np.int64] | None
@@ -80,7 +80,7 @@ def suffixes() -> str:
 def _read_all(
     name: str, pictures: list[Entry], preprocessing: Preprocessing, changes: Changes, allowance: Allowance
 ) -> tuple[ImageArray, list[int]]:
-    """Return the pictures, (N, H, W) uint8, and their rows in ``pictures``."""
+    """Return the pictures, grey or coloured, and their rows in ``pictures``."""
     allowance.names(len(pictures))
     allowance.images(1 if preprocessing.skip_unreadable else len(pictures))
     readable = _readable(pictures, preprocessing, changes, allowance)
@@ -90,10 +90,14 @@ def _read_all(
     _check_size(name, len(pictures), first)
     allowance.values(name, len(pictures) * first.size)
     size, kept = first.shape, [row]
+    if first.ndim == 3 and preprocessing.colour is None:
+        readable = _readable(pictures, replace(preprocessing, colour=True), changes, allowance, row + 1)
 
     def prepared() -> Iterator[NDArray[np.uint8]]:
         yield first
         for row, image in readable:
+            if image.ndim > len(size):
+                raise LaterColourError(pictures[row].name)
             if image.shape != size:
                 raise ImageError(
                     f"{name} has pictures of different sizes ({_size(pictures[kept[0]], size)}, "
@@ -107,9 +111,13 @@ def _read_all(
 
 
 def _readable(
-    pictures: list[Entry], preprocessing: Preprocessing, changes: Changes, allowance: Allowance
+    pictures: list[Entry],
+    preprocessing: Preprocessing,
+    changes: Changes,
+    allowance: Allowance,
+    start: int = 0,
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    for row, picture in enumerate(pictures):
+    for row, picture in enumerate(pictures[start:], start=start):
         try:
             with picture.open() as file:
                 image = decode(file, picture.name, preprocessing, changes, allowance)

@@ -1,4 +1,4 @@
-"""Decodes one picture -> (H, W) uint8 grey."""
+"""Decodes one picture -> (H, W) uint8 grey, or (H, W, 3) uint8 colour."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producer.images.limits import MAX_PIXELS, MAX_REDUCIBLE_PIXELS, MAX_WEBP_BYTES, format_bytes
-from producer.images.preprocessing import AS_IS, COLOURED, TURNED, WIDE, Changes
+from producer.images.preprocessing import AS_IS, COLOURED, REPEATED, TURNED, WIDE, Changes
 from producer.images.stream import open_regular, printable
 from schema.errors import ImageError
 
@@ -48,9 +48,9 @@ _TURNS: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     2: np.fliplr,
     3: lambda pixels: pixels[::-1, ::-1],
     4: np.flipud,
-    5: np.transpose,
+    5: lambda pixels: np.swapaxes(pixels, 0, 1),
     6: lambda pixels: np.rot90(pixels, -1),
-    7: lambda pixels: pixels[::-1, ::-1].T,
+    7: lambda pixels: np.swapaxes(pixels[::-1, ::-1], 0, 1),
     8: np.rot90,
 }
 _SAMPLE = (32, 32)
@@ -86,8 +86,9 @@ def decode(
     changes: Changes | None = None,
     allowance: Allowance | None = None,
 ) -> NDArray[np.uint8]:
-    """Return the picture in ``file``, (H, W) uint8, turned as its EXIF says and prepared.
+    """Return the picture in ``file``, turned as its EXIF says and prepared.
 
+    It is grey, (H, W) uint8, or coloured, (H, W, 3) uint8: as ``preprocessing`` says, or else as it is.
     Colour becomes grey by ITU-R BT.601, 16 bits become 8 by dividing by 257. A large JPEG that will be
     resized is decoded at 1/2, 1/4 or 1/8 of its size, at least twice the wanted one.
 
@@ -114,7 +115,7 @@ def decode(
             _check(picture, name)
             if allowance is not None:
                 allowance.picture(name, picture.height * picture.width)
-            return preprocessing.apply(_upright_grey(picture, name, changes), changes)
+            return preprocessing.apply(_upright(picture, name, preprocessing.colour, changes), changes)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name} is larger than {MAX_PIXELS:,} pixels: scale it down") from error
     except UnidentifiedImageError as error:
@@ -160,7 +161,7 @@ def _check_pixels(height: int, width: int, name: str) -> None:
 
 
 def _check(picture: Image, name: str) -> None:
-    """Raise ImageError for a picture that cannot become one grey image, before its pixels are decoded."""
+    """Raise ImageError for a picture that cannot become one image, before its pixels are decoded."""
     _check_pixels(picture.height, picture.width, name)
     # A phone's JPEG may carry a preview as a second frame; its first is the picture.
     if picture.format != "MPO" and getattr(picture, "is_animated", False):
@@ -171,16 +172,19 @@ def _check(picture: Image, name: str) -> None:
         )
 
 
-def _upright_grey(picture: Image, name: str, changes: Changes) -> NDArray[np.uint8]:
-    if _is_coloured(picture):
+def _upright(picture: Image, name: str, colour: bool | None, changes: Changes) -> NDArray[np.uint8]:
+    is_coloured = not colour and _is_coloured(picture)
+    if is_coloured and colour is False:
         changes.counts[COLOURED] += 1
-    grey = _grey(picture, name, changes)
+    if colour and (picture.mode in GREY or picture.mode not in EIGHT_BITS):
+        changes.counts[REPEATED] += 1
+    pixels = _pixels(picture, name, changes, "RGB" if colour or (is_coloured and colour is None) else "L")
     # Asked after the pixels are decoded: Pillow turns a TIFF itself, and then forgets its orientation.
     turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
     if turn is None:
-        return grey
+        return pixels
     changes.counts[TURNED] += 1
-    return np.ascontiguousarray(turn(grey))
+    return np.ascontiguousarray(turn(pixels))
 
 
 def _is_coloured(picture: Image) -> bool:
@@ -193,17 +197,19 @@ def _is_coloured(picture: Image) -> bool:
     return bool((np.ptp(sample, axis=2) > _GREY_NOISE).any())
 
 
-def _grey(picture: Image, name: str, changes: Changes) -> NDArray[np.uint8]:
+def _pixels(picture: Image, name: str, changes: Changes, mode: str) -> NDArray[np.uint8]:
+    """Return the pixels of ``picture`` in the ``mode`` L, grey, or RGB."""
     if picture.mode in SIXTEEN_BITS or _is_wide_pgm(picture):
         changes.counts[WIDE] += 1
         wide = np.asarray(picture).astype(np.uint32)
-        return ((wide + 128) // 257).astype(np.uint8)
+        grey = ((wide + 128) // 257).astype(np.uint8)
+        return grey if mode == "L" else np.repeat(grey[..., np.newaxis], len(mode), axis=2)
     if picture.has_transparency_data:
         with picture.convert("RGBA") as opaque:
             if opaque.getchannel("A").getextrema() != (255, 255):
                 raise ImageError(f"{name} is partly transparent: flatten it onto a background first")
-            return np.array(opaque.convert("L"))
-    return np.array(picture.convert("L"))
+            return np.array(opaque.convert(mode))
+    return np.array(picture.convert(mode))
 
 
 def _is_wide_pgm(picture: Image) -> bool:

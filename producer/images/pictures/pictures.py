@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 from producer.images.pictures.decoding import Decoder
 from producer.images.pieces.piece import Piece
-from producer.images.preprocessing import Changes
+from producer.images.preprocessing import Changes, LaterColourError
 from schema.errors import ImageError
 
 if TYPE_CHECKING:
@@ -46,10 +47,14 @@ class PicturePieces:
         if first is None:
             raise ImageError(f"{self.name} has no pictures that can be read: remove or repair them")
         self.shape, self.dtype = first.images.shape[1:], first.images.dtype
+        if len(self.shape) == 3:
+            self._preprocessing = replace(preprocessing, colour=True)
 
     def read(self, first: int = 0) -> Iterator[Piece]:
         """Yield the pictures from row ``first`` on, as `Pieces.read` does."""
         for piece in self._read(first, self._changes):
+            if piece.images.ndim > 1 + len(self.shape) > 2:
+                raise LaterColourError(f"{self.name} row {piece.rows[0]:,}")
             if piece.images.shape[1:] != self.shape:
                 sizes = [" x ".join(map(str, shape[:2])) for shape in (self.shape, piece.images.shape[1:])]
                 raise ImageError(

@@ -24,13 +24,13 @@ ImageIndex = Annotated[int, Path(ge=0, lt=2**31, description="Its index within t
 
 @router.get("/v1/runs/{run}/images/{image}", summary="Show an image", response_model=ShownImage)
 def show_image(run: SeenRun, image: ImageIndex, service: Shared) -> JSONResponse:
-    """Return the pixels of an `image` of the `run`, and its result once there is one."""
+    """Return the pixels or values of an `image` of the `run`, and its result once there is one."""
     with service.database.reading() as session:
         pixels, label = results.image(session, run, image)
         names = queries.classes(session, run)
         found = next(results.rows(session, run, names, image, image + 1), None)
     result = None if found is None else results.nested(found, names)
-    return answer(ShownImage.of(run, image, pixels.tolist(), label, result))
+    return answer(ShownImage.of(run, image, pixels, label, result))
 
 
 @router.get(

@@ -46,7 +46,7 @@ from schema.parameters import MAX_READS, Visible
 router = APIRouter(route_class=PooledRoute, tags=["calibrations"])
 
 _MAX_VALUES = 50
-_READING = ("solver", "limit", "resize", "fit", "invert", "scale_pixels")
+_READING = ("solver", "limit", "read_as", "resize", "fit", "invert", "scale_pixels")
 
 
 def _numbers(value: Any) -> Any:

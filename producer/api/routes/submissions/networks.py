@@ -62,9 +62,13 @@ class NetworkFields(BaseModel):
     @property
     def preprocessing(self) -> Preprocessing:
         """Return what is done to each image; raise ParameterError if `resize` is no size."""
-        given = self.model_dump(include={"resize", "fit", "invert"})
+        given = self.model_dump(include={"read_as", "resize", "fit", "invert"})
         return Preprocessing.parse(
-            given.get("resize"), given.get("fit", Fit.CROP), given.get("invert", False), False
+            given.get("resize"),
+            given.get("fit", Fit.CROP),
+            given.get("invert", False),
+            skip_unreadable=False,
+            read_as=given.get("read_as"),
         )
 
 
@@ -72,7 +76,7 @@ NetworkForm = create_model(
     "NetworkForm",
     __base__=NetworkFields,
     __doc__=NetworkFields.__doc__,
-    **request_fields("limit", "resize", "fit", "invert"),
+    **request_fields("limit", "read_as", "resize", "fit", "invert"),
 )
 
 

@@ -71,6 +71,7 @@ _SAME = (
     "priority",
     "batch_size",
     "limit",
+    "read_as",
     "resize",
     "fit",
     "invert",
@@ -78,6 +79,9 @@ _SAME = (
     "deadline",
     "target",
 )
+
+
+_ALIASES = {"read_as": "as"}  # words of Python
 
 
 class RequestFields(BaseModel):
@@ -149,7 +153,9 @@ class RunBody(RunBodyOptions):
     """The JSON body of POST /v1/runs: images as numbers, or a `uri`."""
 
     images: list[Any] | None = Field(
-        None, description="(N, H, W): rows of pixels, 0..255 or 0..1, of at least one image."
+        None,
+        description="(N, H, W), or (N, H, W, 3) for colour: rows of pixels, 0..255 or 0..1, of at least one "
+        "image; or (N, D): vectors of numbers, see `as`.",
     )
     labels: list[Any] | None = Field(None, description="A whole number for each image.")
 
@@ -168,7 +174,7 @@ def _declared() -> dict[str, Any]:
 def request_fields(*names: str) -> dict[str, Any]:
     """Return the fields ``names`` of a request, with their limits and descriptions."""
     declared = fields_of(RunRequest)
-    return {name: _field(declared[name]) for name in names}
+    return {name: _field(declared[name], alias=_ALIASES.get(name)) for name in names}
 
 
 def parameter_fields() -> dict[str, Any]:
@@ -176,7 +182,7 @@ def parameter_fields() -> dict[str, Any]:
     return {name: _field(field, optional=True) for name, field in fields_of(Parameters).items()}
 
 
-def _field(declared: FieldInfo, *, optional: bool = False) -> tuple[Any, Any]:
+def _field(declared: FieldInfo, *, optional: bool = False, alias: str | None = None) -> tuple[Any, Any]:
     kind: Any = declared.annotation
     if is_automatic(declared):  # limits are those of the number alone
         kind = Annotated[kind, Field(**limits_of(declared))] | Literal["auto"]
@@ -184,7 +190,9 @@ def _field(declared: FieldInfo, *, optional: bool = False) -> tuple[Any, Any]:
     if plain_type(declared) is str:
         kind = Annotated[kind, AfterValidator(lambda text: text and _plain(text))]
     default = None if optional else declared.default
-    about = Field(default, title=declared.title, description=declared.description, **limits_of(declared))
+    about = Field(
+        default, alias=alias, title=declared.title, description=declared.description, **limits_of(declared)
+    )
     return kind | None if optional else kind, about
 
 

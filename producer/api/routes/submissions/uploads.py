@@ -31,14 +31,14 @@ from producer.images.pictures.picture import announced_pixels, read_picture
 from producer.images.pieces.allowance import Allowance
 from producer.images.pieces.collector import collect
 from producer.images.pieces.preparation import prepare
-from producer.images.preprocessing import Changes, Preprocessing
+from producer.images.preprocessing import Changes, LaterColourError, Preprocessing
 from producer.images.source import read_images, read_labels
 from producer.images.values.kinds import to_images
 from producer.images.values.labels import to_labels
 from schema.errors import ImageError, NetworkError, ParameterError, RequestRefused
 from schema.quantities import count_text
 from schema.settings import ApiSettings
-from schema.shapes import ImageShape
+from schema.shapes import ImageArray, ImageShape
 
 _MAX_DECODED_PIXELS = 2_000_000_000  # of all pictures of a request: about half a minute of one processor
 _MAX_FILES = 10_001
@@ -274,13 +274,37 @@ def _read_pictures(
             )
     allowed.images(len(paths))
     allowed.pictures(len(paths), sum(map(announced_pixels, paths)))
-    first = read_picture(paths[0], preprocessing, allowance=allowed)
+    changes = Changes()
+    try:
+        pixels = _decode_all(files, paths, preprocessing, changes, allowed)
+    except LaterColourError:
+        changes.clear()
+        pixels = _decode_all(files, paths, replace(preprocessing, colour=True), changes, allowed)
+    numbers = None
+    if labels is not None:
+        numbers = to_labels(read_labels(labels, allowed), len(pixels), "labels")
+    names = tuple(_base(file.name) for file in files)
+    return ImageSet("pictures", pixels, numbers, None, names, changes.notes(), origin=_sent("pictures"))
+
+
+def _decode_all(
+    files: Sequence[SentFile],
+    paths: Sequence[Path],
+    preprocessing: Preprocessing,
+    changes: Changes,
+    allowed: Allowance,
+) -> ImageArray:
+    """Return the pictures in ``paths``, grey or coloured; raise LaterColourError, ImageError."""
+    first = read_picture(paths[0], preprocessing, changes, allowed)
+    colour = True if first.ndim == 3 else preprocessing.colour
     allowed.values(count_text(len(paths), "picture"), len(paths) * first.size)
 
     def pictures() -> Iterator[NDArray[np.uint8]]:
         yield first
         for path, file in zip(paths[1:], files[1:], strict=True):
-            picture = read_picture(path, preprocessing, allowance=allowed)
+            picture = read_picture(path, replace(preprocessing, colour=colour), changes, allowed)
+            if picture.ndim > first.ndim:
+                raise LaterColourError(_base(file.name))
             if picture.shape != first.shape:
                 raise ImageError(
                     f"{_base(file.name)}: is {picture.shape[0]} x {picture.shape[1]} pixels, the first is "
@@ -288,12 +312,7 @@ def _read_pictures(
                 )
             yield picture
 
-    pixels = collect(len(paths), ImageShape(first.shape), pictures())
-    numbers = None
-    if labels is not None:
-        numbers = to_labels(read_labels(labels, allowed), len(pixels), "labels")
-    names = tuple(_base(file.name) for file in files)
-    return ImageSet("pictures", pixels, numbers, None, names, origin=_sent("pictures"))
+    return collect(len(paths), ImageShape(first.shape), pictures())
 
 
 def _sent(name: str) -> DataOrigin:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from producer.images.pictures import entries, picture
+from producer.images.preprocessing import Preprocessing
 from producer.images.source import read_images
 from schema.errors import ImageError
 
@@ -84,7 +85,8 @@ def test_jpeg(tmp_path: Path, suffix: str) -> None:
 
 def test_colours_become_grey_by_bt_601(tmp_path: Path) -> None:
     save(tmp_path / "a.png", np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]]], np.uint8))
-    assert read_images(tmp_path).images.tolist() == [[[76, 150, 29, 9]]]
+    grey = read_images(tmp_path, preprocessing=Preprocessing(colour=False))
+    assert grey.images.tolist() == [[[76, 150, 29, 9]]]
 
 
 def test_palettes_and_two_levels(tmp_path: Path) -> None:

@@ -37,10 +37,47 @@ def test_pictures_are_turned_as_pillow_does(tmp_path: Path, orientation: int, su
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(PHOTO).save(path, exif=exif, **({"lossless": True} if suffix == "webp" else {}))
     with Image.open(path) as opened:
-        upright = np.array(ImageOps.exif_transpose(opened).convert("L"))
+        upright = ImageOps.exif_transpose(opened).convert("RGB")
     found = read_images(tmp_path)
-    np.testing.assert_array_equal(found.images[0], upright)
-    assert found.images.shape[1:] == ((9, 16) if orientation < 5 else (16, 9))
+    np.testing.assert_array_equal(found.images[0], np.array(upright))
+    assert found.images.shape[1:] == ((9, 16, 3) if orientation < 5 else (16, 9, 3))
+    grey = read_images(tmp_path, preprocessing=Preprocessing(colour=False))
+    np.testing.assert_array_equal(grey.images[0], np.array(upright.convert("L")))
+    assert grey.notes[0] == "1 turned from colour to grey"
+
+
+def test_a_set_is_coloured_if_one_picture_is(tmp_path: Path) -> None:
+    Image.fromarray(PHOTO[..., 0]).save(tmp_path / "a.png")
+    Image.fromarray(PHOTO[..., [0, 0, 0]]).save(tmp_path / "b.png")  # stored as colour, and grey
+    grey = read_images(tmp_path)
+    assert (grey.images.shape, grey.notes) == ((2, 9, 16), ())
+    Image.fromarray(PHOTO).save(tmp_path / "c.png")
+    for names in (("c", "b", "a"), ("a", "b", "c")):
+        found = read_images(packed(tmp_path, names))
+        assert found.notes == ("1 repeated from grey to red, green and blue",)
+        images = dict(zip(names, found.images, strict=True))
+        np.testing.assert_array_equal(images["c"], PHOTO)
+        for name in "ab":
+            np.testing.assert_array_equal(images[name], PHOTO[..., [0, 0, 0]])
+
+
+def packed(folder: Path, names: tuple[str, ...]) -> Path:
+    path = folder / "all.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for place, name in enumerate(names):
+            archive.write(folder / f"{name}.png", f"{place}.png")
+    return path
+
+
+@pytest.mark.parametrize("fit", Fit)
+def test_colours_are_resized_channel_by_channel(tmp_path: Path, fit: Fit) -> None:
+    np.save(tmp_path / "a.npy", PHOTO[None])
+    size = Preprocessing((6, 6), fit)
+    found = read_images(tmp_path / "a.npy", preprocessing=size).images
+    for channel in range(3):
+        np.save(tmp_path / "b.npy", PHOTO[None, ..., channel])
+        alone = read_images(tmp_path / "b.npy", preprocessing=size).images
+        np.testing.assert_array_equal(found[..., channel], alone)
 
 
 @pytest.mark.parametrize("fit", Fit)
@@ -95,7 +132,7 @@ def test_a_webp_is_measured_before_pillow_allocates_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lossless: bool
 ) -> None:
     Image.fromarray(PHOTO).save(tmp_path / "a.webp", lossless=lossless)
-    assert read_images(tmp_path).images.shape == (1, 9, 16)
+    assert read_images(tmp_path).images.shape == (1, 9, 16, 3)
     monkeypatch.setattr(picture, "MAX_PIXELS", 143)
     monkeypatch.setattr(Image, "open", None)
     with pytest.raises(ImageError, match="has 9 x 16 pixels, more than 143"):
@@ -134,7 +171,7 @@ def test_what_was_changed_or_left_out_is_counted(tmp_path: Path) -> None:
     assert found.sources == ("cat/a.jpg", "cat/b.webp", "dog/c.png", "dog/d.png")
     assert found.labels.tolist() == [0, 0, 1, 1]
     assert set(found.notes) == {
-        "2 turned from colour to grey",
+        "1 repeated from grey to red, green and blue",
         "1 turned upright by EXIF",
         "1 reduced from 16 to 8 bits",
         "4 inverted",
