@@ -7,21 +7,32 @@ import math
 import re
 import tomllib
 
+import numpy as np
+
 from producer.images.imageset import ImageSet
 from producer.images.stream import printable
 from schema.errors import ImageError
 from schema.network.architecture import MAX_CLASSES, Architecture
+from schema.network.balance import are_unbalanced
 from schema.quantities import count_text
 from schema.shapes import COLOURS, ImageShape
 
-VISIBLE = 40
-"""Visible units, as in the preset `mnist`: with 10 classes Q has 50 units (Higham and Bedford, 4.2)."""
+VISIBLE, MANY_VISIBLE = 20, 40
+"""Visible units for up to 10 classes, and for more.
 
+With 10 classes Q has 30 units; the paper's has 50, with 40 visible ones (Higham and Bedford, 4.2), which take
+more qubits and are no more accurate.
+"""
+
+_FEW_CLASSES = 10
 _LARGEST_SIDE = 64  # of what the first layer sees; larger images are averaged over blocks
 _LEAST_SIDE = 6  # of what another convolution is worth
 _FILTERS = 16
 _STEPS = 1_500  # of the optimiser: enough for the preset `digits` on 1,000 images
-_SMALL = 2_000  # images; fewer are trained on in smaller batches, and moved by some pixels
+_VECTOR_STEPS = 600
+# Fewer images are trained on in smaller batches, moved by some pixels, and at last all of them.
+_SMALL = 2_000
+_FEW_VECTORS = 10_000  # a second training on all of them takes seconds
 
 
 def starter_text(images: ImageSet, name: str | None = None) -> str:
@@ -36,8 +47,6 @@ def starter_text(images: ImageSet, name: str | None = None) -> str:
         NetworkError: ``name`` is not valid.
     """
     count, shape, classes = len(images.images), images.shape, _classes(images)
-    small = count < _SMALL
-    batch = 32 if small else 128
     lines = [
         f"# A starter for {printable(images.name)}: {count:,} {shape.words}.",
         f"name = {json.dumps(name or _name(images.name))}",
@@ -48,15 +57,16 @@ def starter_text(images: ImageSet, name: str | None = None) -> str:
         "",
         "[[features]]",
         'kind = "dense"',
-        f"units = {VISIBLE}  # the visible units of Q",
+        f"units = {VISIBLE if classes <= _FEW_CLASSES else MANY_VISIBLE}  # the visible units of Q",
         'activation = "tanh"  # the last one is bounded: tanh or sigmoid',
         "",
         "[training]",
-        f"epochs = {min(max(math.ceil(_STEPS * batch / count), 6), 100)}",
-        f"batch_size = {batch}",
+        *(_vector_training(count) if shape.is_vector else _image_training(count, shape)),
     ]
-    if small and not shape.is_vector and min(shape.size) // _block(*shape.size) >= 2 * _LEAST_SIDE:
-        lines.append("shift = 2  # few images: each is moved by up to this many pixels")
+    if count < (_FEW_VECTORS if shape.is_vector else _SMALL):
+        lines.append("refit = true  # few images: after the held-out ones were used, train on all of them")
+    if images.labels is not None and are_unbalanced(np.bincount(images.labels)):
+        lines.append('class_weights = "balanced"  # images of rare classes count more')
     text = "\n".join(lines) + "\n"
     architecture_of(text)  # raises if the file could not be read again
     return text
@@ -64,6 +74,32 @@ def starter_text(images: ImageSet, name: str | None = None) -> str:
 
 def _vector_input(shape: ImageShape) -> list[str]:
     return ['kind = "vector"', f"values = {shape.count}"]
+
+
+def _vector_training(count: int) -> list[str]:
+    """Return the lines of the training on ``count`` vectors: small first weights, and wide margins."""
+    batch = 16 if count < _SMALL else 64
+    return [
+        f"epochs = {_epochs(_VECTOR_STEPS, batch, count)}",
+        f"batch_size = {batch}",
+        "learning_rate = 0.003",
+        "dense_decay = 10.0  # L2 of the first layer",
+        "margin = 2.0",
+        "lam = 2.0",
+        "weight_bound = 2.0",
+    ]
+
+
+def _image_training(count: int, shape: ImageShape) -> list[str]:
+    batch = 32 if count < _SMALL else 128
+    lines = [f"epochs = {_epochs(_STEPS, batch, count)}", f"batch_size = {batch}"]
+    if count < _SMALL and min(shape.size) // _block(*shape.size) >= 2 * _LEAST_SIDE:
+        lines.append("shift = 2  # few images: each is moved by up to this many pixels")
+    return lines
+
+
+def _epochs(steps: int, batch: int, count: int) -> int:
+    return min(max(math.ceil(steps * batch / count), 6), 100)
 
 
 def _image_input(images: ImageSet) -> list[str]:

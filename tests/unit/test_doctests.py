@@ -30,6 +30,7 @@ MODULES = [
     "worker.embedding.tiling.periodic",
     "worker.network.columns",
     "worker.network.quality",
+    "schema.network.balance",
     "worker.network.layers",
     "worker.network.training.augmentation",
     "worker.network.training.samples",

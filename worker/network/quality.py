@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schema.network.balance import are_unbalanced
+
 FloatArray = NDArray[np.floating]
 
-# The largest class has this many times the images of the smallest one: accuracy says little of the latter.
-UNBALANCED = 2.0
-CHANCE = 4.0
 MOST_WEIGHT = 10.0
 
 
@@ -23,7 +21,7 @@ class Quality:
     Attributes:
         images: they are of.
         held_out: whether these were not trained on.
-        unbalanced: see `are_unbalanced`.
+        unbalanced: see `is_unbalanced`.
         accuracy: share of images whose class has the highest score.
         balanced_accuracy: the mean of that share over the classes that occur.
         auc: see `mean_auc`.
@@ -51,26 +49,8 @@ def quality(scores: FloatArray, labels: NDArray[np.integer], *, held_out: bool, 
 
 
 def is_unbalanced(labels: NDArray[np.integer]) -> bool:
-    """Return whether classes have very different numbers of ``labels`` (N,); see `are_unbalanced`."""
+    """Return whether classes have very different numbers of ``labels`` (N,); see `balance.py`."""
     return are_unbalanced(np.bincount(labels))
-
-
-def are_unbalanced(counts: NDArray[np.integer]) -> bool:
-    """Return whether ``counts`` (K,), the images of each class, are very different, and not by chance.
-
-    The largest must be `UNBALANCED` times the smallest, and their difference `CHANCE` times its standard
-    error if classes were drawn evenly. Classes without images do not count.
-
-    >>> are_unbalanced(np.array([40, 0, 10])), are_unbalanced(np.array([400, 201]))
-    (True, False)
-    >>> are_unbalanced(np.array([4, 1])), are_unbalanced(np.array([7]))
-    (False, False)
-    """
-    present = counts[counts > 0]
-    if not len(present):
-        return False
-    most, least = int(present.max()), int(present.min())
-    return most >= UNBALANCED * least and most - least > CHANCE * math.sqrt(most + least)
 
 
 def image_weights(labels: NDArray[np.integer], *, balanced: bool) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from schema.codecs.arrays import decode_scores
+from schema.network.balance import are_unbalanced
 from worker.network import quality
 
 _MOST_VALUES = 4_000_000  # probabilities in memory at once: images beyond do not count for the area
@@ -32,7 +33,7 @@ class ClassBalance:
 def class_balance(
     counts: Sequence[tuple[int, int]], pages: Iterable[tuple[list[bytes], Sequence[int]]]
 ) -> ClassBalance | None:
-    """Return the figures of a run, or None if its classes are balanced; see `quality.are_unbalanced`.
+    """Return the figures of a run, or None if its classes are balanced; see `are_unbalanced`.
 
     Args:
         counts: for each class with labelled images their number, and how many of them are right.
@@ -42,7 +43,7 @@ def class_balance(
         Corrupt: stored probabilities are damaged.
     """
     images, right = np.array(counts, dtype=np.int64).reshape(-1, 2).T
-    if not quality.are_unbalanced(images):
+    if not are_unbalanced(images):
         return None
     shares, labels, values = [], [], 0
     for stored, of_page in pages:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from producer.images.imageset import ImageSet
-from producer.networks.starter import VISIBLE, architecture_of, starter_text
+from producer.networks.starter import MANY_VISIBLE, VISIBLE, architecture_of, starter_text
 from schema.errors import ImageError, NetworkError
 from schema.network.architecture import preset
 
@@ -27,9 +28,30 @@ def test_any_size_has_layers_that_fit_and_a_small_q(size: tuple[int, int]) -> No
     assert max(made.input.shape) <= 64 or made.input.average == np.gcd(*size)
 
 
-def test_images_like_mnist_have_the_layers_of_its_preset() -> None:
+def test_images_like_mnist_have_the_layers_of_its_preset_with_fewer_visible_units() -> None:
     made = architecture_of(starter_text(images(28, 28, classes=10)))
-    assert (made.input, made.features) == (preset("mnist").input, preset("mnist").features)
+    layers = preset("mnist")
+    assert (made.input, made.features[:-1]) == (layers.input, layers.features[:-1])
+    assert made.features[-1] == layers.features[-1].replace(units=VISIBLE)
+    assert architecture_of(starter_text(images(28, 28, classes=11))).visible == MANY_VISIBLE
+
+
+def vectors(count: int, labels: NDArray[np.int64]) -> ImageSet:
+    return ImageSet("features", np.zeros((count, 30), np.float32), labels, None, None)
+
+
+def test_vectors_are_trained_on_with_decay_and_wide_margins() -> None:
+    made = architecture_of(starter_text(vectors(12_000, np.arange(12_000) % 10)))
+    assert (made.input.shape, made.visible, made.training.dense_decay) == ((30,), VISIBLE, 10.0)
+    assert made.training.batch_norm is None
+    assert (made.training.shift, made.training.refit, made.training.class_weights) == (0, False, "equal")
+    assert 500 <= made.training.epochs * 12_000 / made.training.batch_size <= 1200
+
+
+def test_few_and_unbalanced_images_are_trained_on_accordingly() -> None:
+    labels = np.repeat([0, 1], [120, 30])
+    made = architecture_of(starter_text(vectors(150, labels)))
+    assert (made.training.refit, made.training.class_weights) == (True, "balanced")
 
 
 @pytest.mark.parametrize(
