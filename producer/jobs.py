@@ -19,6 +19,8 @@ from producer.enqueued import Enqueued
 from producer.forecasts import workload
 from producer.forecasts.promise import Promise, make_promise, promise_of
 from producer.images.imageset import ImageSet
+from producer.intake.open import open_intake
+from producer.intake.source import LargeSource
 from producer.networks.choose import get_or_install_network
 from producer.networks.chosen import ChosenNetwork
 from producer.networks.training import enqueue_training
@@ -46,6 +48,7 @@ def submit(
     submission: Mapping[str, Any] | None = None,
     also: Callable[[Session, int], None] | None = None,
     notify: Callable[[], None] | None = None,
+    source: LargeSource | None = None,
 ) -> tuple[Enqueued, CalibrationChoice | None]:
     """Enqueue a run of ``images`` as ``request`` says, and notify the workers of ``app``.
 
@@ -55,6 +58,8 @@ def submit(
         submission: as in `RunOptions`; by default what ``request`` asks besides the content, with a key.
         also: writes more about a new run, given its id, in the same transaction; an error undoes all.
         notify: notifies the workers of a new run, instead of a hint through the broker.
+        source: is read in pieces; ``images`` are its first ones. The run has the first batches only, and
+            `producer.intake.read_on` adds the others.
 
     Returns:
         The run, and the calibration that its parameters come from.
@@ -69,9 +74,12 @@ def submit(
         if also is not None:
             also(session, run)
 
-    settled = _settle(app.database, request, images, key, choose_network, submission)
-    network, parameters = settled.network, settled.parameters
-    run = enqueue_run(app.database, images, network, request.solver, parameters, settled.options, complete)
+    settled = _settle(app.database, request, images, key, choose_network, submission, source)
+    what = (settled.network, request.solver, settled.parameters, settled.options, complete)
+    if source is None:
+        run = enqueue_run(app.database, images, *what)
+    else:
+        run = open_intake(app.database, source, *what)
     if notify is None:
         hints.send(app.settings.broker_url, Message(Task.DISPATCH))
     elif run.created:
@@ -79,14 +87,24 @@ def submit(
     return run, settled.calibration
 
 
-def check(database: Database, request: RunRequest, images: ImageSet, key: str | None = None) -> None:
+def check(
+    database: Database,
+    request: RunRequest,
+    images: ImageSet,
+    key: str | None = None,
+    source: LargeSource | None = None,
+) -> None:
     """Refuse what `submit` would refuse by ``database`` alone: neither broker nor workers are needed.
+
+    Args:
+        request, images, key, source: as for `submit`.
 
     Raises:
         InputError: as `submit` says.
     """
-    settled = _settle(database, request, images, key)
-    check_run(database, images, settled.network, request.solver, settled.parameters, settled.options)
+    settled = _settle(database, request, images, key, source=source)
+    what = (settled.network, request.solver, settled.parameters, settled.options)
+    check_run(database, images, *what, is_whole=source is None)
 
 
 @dataclass(frozen=True)
@@ -106,17 +124,18 @@ def _settle(
     key: str | None,
     choose_network: Callable[[ImageSet, str | None], ChosenNetwork] | None = None,
     submission: Mapping[str, Any] | None = None,
+    source: LargeSource | None = None,
 ) -> _Settled:
     if choose_network is None:
         network = get_or_install_network(database, images, request.network)
     else:
         network = choose_network(images, request.network)
+    count = len(images.images) if source is None else source.count
     if request.target is None:
-        count = len(images.images)
         completed = complete_parameters(database, request, network.id, network.name, count, key)
         promise = None
     else:
-        made = choose_for_target(database, request, network, images, key)
+        made = choose_for_target(database, request, network, count, key)
         found = enqueue.find_calibration(database, made.calibration)
         completed, promise = CompletedParameters(made.parameters, found), made.stored
     parameters, calibration = completed.parameters, completed.calibration
@@ -230,9 +249,9 @@ def _choose_reads(
 
 
 def choose_for_target(
-    database: Database, request: RunRequest, network: ChosenNetwork, images: ImageSet, key: str | None = None
+    database: Database, request: RunRequest, network: ChosenNetwork, images: int, key: str | None = None
 ) -> Promise:
-    """Return the setting for the target of ``request``, and what is promised of it.
+    """Return the setting for the target of ``request`` on so many ``images``, and what is promised of it.
 
     A run of ``database`` that exists under ``key`` has its own.
 
@@ -244,7 +263,7 @@ def choose_for_target(
         if earlier is not None:
             return earlier
         waits_s = workload.seconds_ahead(session, request.solver, request.priority)
-        return make_promise(session, request, network, len(images.images), waits_s, database.now(session))
+        return make_promise(session, request, network, images, waits_s, database.now(session))
 
 
 def submit_dry_run(

@@ -106,6 +106,19 @@ class RunState(StrEnum):
     PAUSED = "paused"
 
 
+class IntakeState(StrEnum):
+    """States of an intake: the images of a run that are read while workers sample those that were."""
+
+    # A producer reads the source and adds batches to the run. After a crash it stays in this state until
+    # `runs resume`, or the same command with the same idempotency key, reads on.
+    READING = "reading"
+    # A row of the source cannot be used; the error is stored. A user repairs it and reads on, or cancels the
+    # run.
+    STOPPED = "stopped"
+    # All images are read, or the deadline of the run has passed: no batch is added any more. Final.
+    ENDED = "ended"
+
+
 class PausedBy(StrEnum):
     """Who paused a run, and so what it waits for."""
 
@@ -197,6 +210,7 @@ State = (
     | EmbeddingState
     | PreparationState
     | RunState
+    | IntakeState
     | ScheduleState
     | FiringState
     | BatchState
@@ -245,6 +259,11 @@ MOVES: Mapping[type[StrEnum], Mapping[StrEnum, Set[StrEnum]]] = {
         RunState.DONE: set(),
         RunState.FAILED: {RunState.QUEUED},
         RunState.CANCELLED: set(),
+    },
+    IntakeState: {
+        IntakeState.READING: {IntakeState.STOPPED, IntakeState.ENDED},
+        IntakeState.STOPPED: {IntakeState.READING, IntakeState.ENDED},
+        IntakeState.ENDED: set(),
     },
     ScheduleState: {
         ScheduleState.ACTIVE: {ScheduleState.PAUSED},

@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from schema.database import Database
+from schema.database.crash_points import CrashPoint, reach
 from schema.database.leader_lease import RECONCILER, run_while_leading
 from schema.errors import ParameterError, StaleState, StorageError
 from schema.messages import QUEUE_OF, Message, Queue, Task
@@ -27,8 +28,8 @@ from schema.settings import load_worker
 from schema.settings.worker import WorkerSettings
 from schema.states import BatchState, NetworkState, PlanState, PreparationState, RunState
 from schema.tables import Batch, Calibration, CalibrationPlan, Network, Preparation, Run
+from schema.tables.runs import is_read
 from worker.process import presence
-from worker.process.crash_points import CrashPoint, reach
 from worker.process.hints import CeleryHints, Hints
 from worker.process.logs import configure
 from worker.records import attempts, claims, leases, runs
@@ -62,6 +63,7 @@ def _ready(now: datetime) -> dict[Task, tuple[leases.HintedTable | type[Run], Co
                 and_(
                     Run.state.in_([RunState.RUNNING, RunState.PAUSED, RunState.AGGREGATING]),
                     Run.batches_scored + Run.batches_failed == Run.batches,
+                    is_read(),
                     ~begin.waits(),
                 ),
                 runs.awaits_statistics(),

@@ -43,13 +43,15 @@ def classify(
         )
     from producer.calibration.enqueue import refuse_shared_images
     from producer.commands.shared import calibrating, submission
+    from producer.intake.find import source_for
 
     budget_us = o.microseconds(calibrate_budget)
     if budget_us is not None and not request.solver.is_remote:
         raise ParameterError(f"solver {request.solver} charges nothing: omit --calibrate-budget")
     request = request.in_zone(o.zone_name(None))
     request.options(datetime.now(UTC), key)  # a wrong key or deadline is refused before anything starts
-    images = request.read()
+    source = None if dry_run or calibrate is not None else source_for(request)
+    images = request.read() if source is None else source.head()
     print_notes(images)
     prepare = None
     if calibrate is not None:
@@ -66,6 +68,5 @@ def classify(
     if dry_run:
         submission.estimate(request, images, key, embedded=embedded, workers=workers, json=json)
     else:
-        submission.send(
-            request, images, key, prepare, embedded=embedded, workers=workers, detach=detach, json=json
-        )
+        what = (request, images, key, prepare, source)
+        submission.send(*what, embedded=embedded, workers=workers, detach=detach, json=json)

@@ -17,7 +17,7 @@ from producer.progress.reasons import outages_of
 from schema.errors import ParameterError
 from schema.parameters import Parameters, Rule, Unembedding
 from schema.quantities import count_text
-from schema.states import PausedBy, RunState
+from schema.states import RunState
 
 app = App(
     help="List, show, watch, compare, report, export, control, score again, prune and delete runs.",
@@ -148,26 +148,23 @@ def resume(
 ) -> None:
     """Resume a paused run, within its window; of a failed run only the missing part is done again.
 
-    With --qpu, a run that waits for its solver continues on another one.
+    With --qpu, a run that waits for its solver continues on another one. A run whose images were not read to
+    the end reads on from its source.
 
     Example: `annealq runs resume 1 --budget 2.5`.
     """
     from producer.commands.shared.options import microseconds
-    from producer.context import database
-    from producer.runs import control, hints, queries
+    from producer.commands.shared.reading import resume_run
+    from producer.context import AppContext, database
+    from producer.runs import hints
     from schema.messages import Message, Task
     from schema.settings import load
 
     settings = load()
     with database(settings) as opened:
-        left = control.resume(opened, run, microseconds(budget), at_once=now, qpu=qpu)
-        with opened.reading() as session:
-            summary = queries.run(session, run)
-    if summary.paused_by is PausedBy.WINDOW:
-        typer.echo(f"run {run} waits: {summary.pause_reason}; --now opens it at once")
-        return
+        text = resume_run(AppContext(settings, opened), run, microseconds(budget), at_once=now, qpu=qpu)
     hints.send(settings.broker_url, Message(Task.DISPATCH))
-    typer.echo(f"run {run} continues with {count_text(left, 'batch')} left: `annealq runs watch {run}`")
+    typer.echo(text)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from producer.doctor import (
     checksums,
     counters,
+    intakes,
     ledger,
     relations,
     revision,
@@ -45,7 +46,7 @@ _TIMELESS: tuple[Callable[[Session], Iterator[Finding]], ...] = (
     relations.sample_sets,
     spendings.spendings,
 )
-_TIMED = (states.leases, states.sending)
+_TIMED = (states.leases, states.sending, intakes.intakes)
 
 
 def examine(

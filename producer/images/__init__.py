@@ -3,6 +3,7 @@
 They are grey, (N, H, W) uint8, coloured, (N, H, W, 3) uint8, or vectors, (N, D) float32.
 
     source.py    finds the format of a source and reads it
+    in_pieces.py opens it to be read in pieces, from any row on
     imageset.py  the set of images, and parts of it
     origin.py    where they came from
     arrays/, pictures/, archives/, columns/  one kind of formats each

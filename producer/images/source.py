@@ -137,24 +137,36 @@ def _read_path(
         labels = find_labels_file(path)
     if labels is not None:
         raw = _relabel(raw, path, labels, allowance)
-    images = _validated(_name(path, part), printable(source), raw, preprocessing, changes, allowance)
-    return replace(images, origin=_origin(images.name, path, part, labels, preprocessing))
+    images = _validated(name_of(path, part), printable(source), raw, preprocessing, changes, allowance)
+    return replace(images, origin=origin_of(images.name, path, part, labels, preprocessing))
 
 
-def _origin(
-    name: str, path: Path, part: str | None, labels: str | Path | None, preprocessing: Preprocessing
+def origin_of(
+    name: str,
+    path: Path,
+    part: str | None,
+    labels: str | Path | None,
+    preprocessing: Preprocessing,
+    *,
+    hashes: bool = True,
 ) -> DataOrigin | None:
+    """Return where the images called ``name`` come from; None: that cannot be stored or shown as it is.
+
+    Args:
+        path, part, labels, preprocessing: those of the source.
+        hashes: read the files to their ends, for the digests of their bytes.
+    """
     labels_path, labels_part = (None, None) if labels is None else locate(labels)
     labels_text = None if labels_path is None else _absolute(labels_path, labels_part)
     data, size = _absolute(path, part), preprocessing.size
     if any(text != printable(text) for text in (data, labels_text or "")):
-        return None  # it cannot be stored or shown as it is
+        return None
     return DataOrigin(
         data=data,
         name=name,
         labels=labels_text,
-        sha256=file_digest(path),
-        labels_sha256=None if labels_path is None else file_digest(labels_path),
+        sha256=file_digest(path) if hashes else None,
+        labels_sha256=file_digest(labels_path) if hashes and labels_path is not None else None,
         read_as=None if preprocessing.read_as is None else preprocessing.read_as.value,
         resize=None if size is None else f"{size[0]}x{size[1]}",
         fit=None if size is None else preprocessing.fit.value,
@@ -216,7 +228,7 @@ def _named(source: str, labels: str | Path | None, preprocessing: Preprocessing)
     return replace(images, origin=DataOrigin(source, images.name))
 
 
-def _name(path: Path, part: str | None) -> str:
+def name_of(path: Path, part: str | None) -> str:
     """Return the last part of the path, also for ``.`` and ``..``."""
     named = path if path.name.strip(".") else path.resolve()
     return printable(named.name or named) + (f":{printable(part)}" if part else "")

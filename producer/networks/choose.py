@@ -19,7 +19,7 @@ from schema.network.names import parse
 from schema.parameters.choices import Origin
 from schema.shapes import ImageShape
 from schema.states import NetworkState
-from schema.tables import Network
+from schema.tables import Network, Run
 
 _LISTED = 10  # networks in a message
 
@@ -71,6 +71,12 @@ def choose_network(session: Session, name: str | None, shape: ImageShape) -> Cho
     if row is None:
         raise NetworkError(_missing(session, name, shape))
     return _chosen(row, reason)
+
+
+def network_of_run(session: Session, run: int) -> ChosenNetwork:
+    """Return the network of ``run``, which exists."""
+    query = select(Network).join(Run, Run.network_id == Network.id).where(Run.id == run)
+    return _chosen(session.execute(query).scalar_one(), "that of its run")
 
 
 def _chosen(row: Network, reason: str) -> ChosenNetwork:

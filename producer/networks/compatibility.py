@@ -19,8 +19,10 @@ from schema.quantities import count_text
 _LAYERS = "write layers for these images: `annealq networks new --data DATA --out mine.toml`"
 
 
-def match_images(images: ImageSet, network: ChosenNetwork) -> ImageSet:
+def match_images(images: ImageSet, network: ChosenNetwork, first: int = 0) -> ImageSet:
     """Check that ``network`` can take ``images``; return them with pixels and labels as the network has them.
+
+    The first of them is image ``first`` of their source.
 
     Raises:
         ImageError: names what does not match, and what would.
@@ -40,7 +42,7 @@ def match_images(images: ImageSet, network: ChosenNetwork) -> ImageSet:
     labels = _renumber(images, images.labels, network)
     if labels.max() >= len(network.classes):
         raise ImageError(
-            f"{images.name}: image {int(labels.argmax())} has label {labels.max()}, "
+            f"{images.name}: image {first + int(labels.argmax()):,} has label {labels.max()}, "
             f"network {network.name!r} has {count_text(len(network.classes), 'class')}, 0 to "
             f"{len(network.classes) - 1}: "
             "number classes from 0, take some with --classes, or set `classes` in the architecture"

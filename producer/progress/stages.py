@@ -11,14 +11,16 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from producer.progress.batches import BatchesUnderWay, batches_under_way
+from producer.progress.intake import IntakeProgress, intake_of
 from producer.progress.reasons import why_waiting
 from producer.progress.rounds_to_come import plans_of, relative_cost, rounds_to_come
 from producer.progress.searches import search_of
 from schema.errors import NotFound
 from schema.parameters import Parameters, Solver
-from schema.states import FINISHED_RUNS, BatchState, ProblemState, RunState
+from schema.states import FINISHED_BATCHES, FINISHED_RUNS, BatchState, ProblemState, RunState
 from schema.tables import Batch, Classification, Problem, Run
 
+_UNFINISHED = frozenset(BatchState) - frozenset(FINISHED_BATCHES)
 _ROW = select(
     Run.id,
     Run.network_id,
@@ -53,6 +55,7 @@ class ImageProgress:
             ``failed`` are those of the first.
         again: images that are read in a later round; ``again_sampled`` of them are.
         to_come: what rounds that have not begun are expected to read, in images of the round in progress.
+        intake: how far its images are read from their source, if that has not ended.
     """
 
     state: RunState
@@ -70,6 +73,12 @@ class ImageProgress:
     again: int = 0
     again_sampled: int = 0
     to_come: float = 0.0
+    intake: IntakeProgress | None = None
+
+    @property
+    def expected(self) -> int:
+        """Return the images that the run will have, as far as its source says."""
+        return self.images if self.intake is None else max(self.images, self.intake.total or 0)
 
     def left_s(self, now: datetime) -> float | None:
         """Estimate the seconds from ``now`` until all images of all rounds are sampled, by the rate so far.
@@ -78,10 +87,12 @@ class ImageProgress:
         batches without qubits, what is under way counts. None: it is not known, as nothing is sampled yet, or
         the run waits.
         """
-        images, done = self.images, self.sampled + self.failed
+        images, done = self.expected, self.sampled + self.failed
         if self.round > 1:
             images, done = self.again, self.again_sampled
         if self.began_at is None or self.latest_at is None or self.waits is not None or not done:
+            return None
+        if self.intake is not None and self.intake.total is None:
             return None
         took_s, least_s = (self.latest_at - self.began_at).total_seconds(), 0.0
         left = float(images - done)
@@ -124,6 +135,8 @@ def progress_of(session: Session, run_id: int, now: datetime) -> ImageProgress:
     else:
         ended = (BatchState.SAMPLED, BatchState.SCORED, BatchState.FAILED)
         again_sampled = answered + sum(now_stages.get(state, 0) for state in ended)
+    intake = intake_of(session, run_id, now)
+    waits = why_waiting(session, row, frozenset(now_stages), now)
     return ImageProgress(
         state=row.state,
         images=row.images,
@@ -132,7 +145,7 @@ def progress_of(session: Session, run_id: int, now: datetime) -> ImageProgress:
         failed=failed,
         error=row.error,
         search=search,
-        waits=why_waiting(session, row, frozenset(now_stages), now),
+        waits=waits or _why_idle(intake, frozenset(now_stages)),
         began_at=began_at,
         latest_at=latest_at,
         under_way=under_way,
@@ -140,6 +153,7 @@ def progress_of(session: Session, run_id: int, now: datetime) -> ImageProgress:
         again=sum(now_stages.values()) if row.round > 1 else 0,
         again_sampled=again_sampled,
         to_come=_to_come(session, row),
+        intake=intake,
     )
 
 
@@ -171,7 +185,13 @@ def waits_of(session: Session, run_id: int, now: datetime) -> str | None:
     if run.state in FINISHED_RUNS:
         return None
     states = session.execute(select(Batch.state).where(Batch.run_id == run_id).distinct()).scalars()
-    return why_waiting(session, run, frozenset(states), now)
+    found = frozenset(states)
+    return why_waiting(session, run, found, now) or _why_idle(intake_of(session, run_id, now), found)
+
+
+def _why_idle(intake: IntakeProgress | None, states: frozenset[BatchState]) -> str | None:
+    """Return why a run has no more batches in the unfinished ``states``: its images are not all read."""
+    return None if intake is None or states & _UNFINISHED else intake.text
 
 
 def _missing(run_id: int) -> NotFound:

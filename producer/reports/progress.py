@@ -75,7 +75,7 @@ def watch_run(
                     stages[stage] = bars.add_task(
                         f"run {run_id} {stage}", total=progress.images, unit="images"
                     )
-                bars.update(stages[stage], completed=done)
+                bars.update(stages[stage], completed=done, total=progress.expected)
             searching = "" if progress.search is None else f": {search_text(progress.search)}"
             left = _left(progress, now)
             bars.update(stages["sampled"], left=left)
@@ -87,8 +87,10 @@ def watch_run(
                 console.print(f"run {run_id} is waiting: {progress.waits}", markup=False)
             counts = (
                 f"{_again_text(progress)}{progress.sampled:,} sampled, {progress.scored:,} scored of "
-                f"{count_text(progress.images, 'image')}"
+                f"{count_text(progress.expected, 'image')}"
             )
+            if progress.intake is not None and progress.intake.text != progress.waits:
+                counts += f"; {progress.intake.text}"
             elapsed = duration_text(time.monotonic() - watched_from)
             lines.print(f"run {run_id}: {counts}{searching}, {elapsed}" + (f", {left}" if left else ""))
             check()

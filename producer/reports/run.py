@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from producer.embeddings import queries as embeddings_queries
 from producer.progress import history
+from producer.progress.intake import IntakeProgress, intake_of
 from producer.progress.reasons import Outage
 from producer.progress.rounds import RoundUse, changes_text, read_again, rounds_of, saved_text
 from producer.progress.stages import waits_of
@@ -60,7 +61,9 @@ def run_text(
     names = queries.classes(session, run_id)
     certainty = read_certainty(session, run_id, run.statistics)
     now = now or datetime.now(UTC)
-    figures = _figures(run, counts, certainty, now, waits_of(session, run_id, now))
+    waits = waits_of(session, run_id, now)
+    figures = _figures(run, counts, certainty, now, waits)
+    _add_intake(figures, intake_of(session, run_id, now), waits)
     _add_promise(figures, promise_values(session, run, counts))
     if tags := queries.tags(session, [run_id]).get(run_id):
         figures.add_row("tags", ", ".join(tags))
@@ -93,6 +96,11 @@ def _add_promise(table: Table, promise: dict[str, Any] | None) -> None:
     if promise is not None:
         table.add_row("promise", promise_text(promise))
         table.add_row("outcome", outcome_text(promise["outcome"]))
+
+
+def _add_intake(table: Table, intake: IntakeProgress | None, waits: str | None) -> None:
+    if intake is not None and intake.text != waits:
+        table.add_row("source", intake.text)
 
 
 def _rounds(session: Session, run: queries.RunSummary) -> list[Table]:

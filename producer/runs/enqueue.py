@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +24,7 @@ from schema.database import Database
 from schema.database.new_runs import insert_run
 from schema.errors import IdempotencyConflict
 from schema.parameters import Parameters, Solver, Visible
-from schema.tables import Run, RunSubmission
+from schema.tables import Intake, Run, RunSubmission
 
 
 def enqueue_run(
@@ -57,21 +57,10 @@ def enqueue_run(
             session, network.id, solver, parameters, images.shape.nbytes, wanted=options.batch_size
         )
     count = batch_count(len(images.images), size)
-    run = _run_row(images, network, solver, parameters, options, count)
+    content = run_digest(network.id, solver, parameters.to_dict(), images.images, images.labels)
+    run = run_row(images, network, solver, parameters, options.columns(), content) | {"batches": count}
     batches = encode_batches(images.images, images.labels, images.sources, size)
-    try:
-        with database.transaction() as session:
-            now = database.now(session)
-            enqueued = _find_or_insert(session, run, batches, options.submission, now=now)
-            if enqueued.created:
-                put_tags(session, enqueued.id, options.tags)
-                if also is not None:
-                    also(session, enqueued.id)
-            return enqueued
-    except IntegrityError:
-        # Another producer committed the same key between our read and our insert.
-        with database.reading() as session:
-            return _same_run(session, run, options.submission)
+    return write_run(database, run, batches, options.tags, options.submission, also)
 
 
 def check_run(
@@ -81,20 +70,24 @@ def check_run(
     solver: Solver,
     parameters: Parameters,
     options: RunOptions,
+    *,
+    is_whole: bool = True,
 ) -> None:
     """Refuse what `enqueue_run` would refuse, and write nothing to ``database``.
 
     Args:
         images, network, solver, parameters, options: those of the run.
+        is_whole: as for `write_run`.
 
     Raises:
         AnnealqError: as `enqueue_run` says.
     """
     parameters.check_for(solver)
     matching = match_images(images, network)
-    run = _run_row(matching, network, solver, parameters, options, batches=1)
+    content = run_digest(network.id, solver, parameters.to_dict(), matching.images, matching.labels)
+    run = run_row(matching, network, solver, parameters, options.columns(), content)
     with database.reading() as session:
-        _find(session, run, options.submission)
+        _find(session, run, options.submission, is_whole=is_whole)
 
 
 def visible_of(session: Session, key: str | None) -> Visible | None:
@@ -108,33 +101,68 @@ def visible_of(session: Session, key: str | None) -> Visible | None:
     return None if parameters is None else Visible(parameters["visible"])
 
 
-def _run_row(
+def write_run(
+    database: Database,
+    run: dict[str, Any],
+    batches: Iterable[BatchRow],
+    tags: Sequence[str] = (),
+    submission: Mapping[str, Any] | None = None,
+    also: Callable[[Session, int], None] | None = None,
+    *,
+    is_whole: bool = True,
+) -> Enqueued:
+    """Commit the row ``run`` with ``batches`` to ``database``, or find the run that has its key.
+
+    Args:
+        tags, submission: as `producer.runs.request.RunOptions` has them.
+        also: writes more about a new run, given its id, in the same transaction; an error undoes all.
+        is_whole: ``batches`` are all of the run; if not, the content of a run that is found is compared
+            without its images, and it must have an intake.
+
+    Raises:
+        ParameterError: the known chips cannot take the run, or its deadline has passed.
+        IdempotencyConflict: the key was used before, for another request.
+    """
+    try:
+        with database.transaction() as session:
+            now = database.now(session)
+            enqueued = _find_or_insert(session, run, batches, submission, now=now, is_whole=is_whole)
+            if enqueued.created:
+                put_tags(session, enqueued.id, tags)
+                if also is not None:
+                    also(session, enqueued.id)
+            return enqueued
+    except IntegrityError:
+        # Another producer committed the same key between our read and our insert.
+        with database.reading() as session:
+            return _same_run(session, run, submission, is_whole=is_whole)
+
+
+def run_row(
     images: ImageSet,
     network: ChosenNetwork,
     solver: Solver,
     parameters: Parameters,
-    options: RunOptions,
-    batches: int,
+    columns: Mapping[str, Any],
+    content_sha256: str,
 ) -> dict[str, Any]:
-    """Return the row of a run over ``images`` that match ``network``, in that many ``batches``."""
+    """Return the row of a run over ``images`` that match ``network``, without its number of batches.
+
+    Args:
+        solver, parameters: how images are sampled and scored.
+        columns: how the run is worked on, as `RunOptions.columns` returns it.
+        content_sha256: of everything that decides about its results.
+    """
     return {
+        **columns,
         "name": images.name,
         "data": None if images.origin is None else images.origin.to_dict(),
         "network_id": network.id,
         "network_reason": network.reason or None,
         "solver": solver,
         "parameters": parameters.to_dict(),
-        "priority": options.priority,
-        "idempotency_key": options.key,
-        "content_sha256": run_digest(network.id, solver, parameters.to_dict(), images.images, images.labels),
-        "calibrated_by": options.calibrated_by,
-        "reads_reason": options.reads_reason,
-        "promise": None if options.promise is None else dict(options.promise),
-        "budget_us": options.budget_us,
-        "window": None if options.hours.windows is None else options.hours.windows.to_dict(),
-        "deadline_at": options.hours.deadline_at,
+        "content_sha256": content_sha256,
         "images": len(images.images),
-        "batches": batches,
         "labelled": images.labels is not None,
     }
 
@@ -146,8 +174,9 @@ def _find_or_insert(
     submission: Mapping[str, Any] | None,
     *,
     now: datetime,
+    is_whole: bool,
 ) -> Enqueued:
-    if (found := _find(session, run, submission)) is not None:
+    if (found := _find(session, run, submission, is_whole=is_whole)) is not None:
         return found
     inserted = insert_run(session, run, batches, now=now)
     if submission is not None:
@@ -155,21 +184,30 @@ def _find_or_insert(
     return Enqueued(inserted, created=True)
 
 
-def _find(session: Session, run: dict[str, Any], submission: Mapping[str, Any] | None) -> Enqueued | None:
+def _find(
+    session: Session, run: dict[str, Any], submission: Mapping[str, Any] | None, *, is_whole: bool
+) -> Enqueued | None:
     """Return the run that has the key of ``run``; None if it is a new one, which the known chips can take."""
     key = run["idempotency_key"]
     if key is not None and session.execute(select(Run.id).where(Run.idempotency_key == key)).first():
-        return _same_run(session, run, submission)
+        return _same_run(session, run, submission, is_whole=is_whole)
     refuse_unfit(session, run["network_id"], run["solver"], Parameters.from_dict(run["parameters"]))
     return None
 
 
-def _same_run(session: Session, run: dict[str, Any], submission: Mapping[str, Any] | None) -> Enqueued:
+def _same_run(
+    session: Session, run: dict[str, Any], submission: Mapping[str, Any] | None, *, is_whole: bool
+) -> Enqueued:
     """Return the run that has the key of ``run``; raise IdempotencyConflict if another request made it."""
     key = run["idempotency_key"]
     query = select(Run, RunSubmission.request).outerjoin(RunSubmission, RunSubmission.run_id == Run.id)
     earlier, request = session.execute(query.where(Run.idempotency_key == key)).one()
-    other = _differing_content(earlier, run) if earlier.content_sha256 != run["content_sha256"] else []
+    other = []
+    if is_whole and earlier.content_sha256 != run["content_sha256"]:
+        other = _differing_fields(earlier, run) or ["images"]
+    elif not is_whole:  # whoever reads on compares the images
+        read_at_once = session.get(Intake, earlier.id) is None
+        other = _differing_fields(earlier, run) or ["images"] * read_at_once
     if (earlier.reads_reason is None) != (run["reads_reason"] is None):  # auto, and a number
         other = sorted({*other, "reads"} - {"images"} if other == ["images"] else {*other, "reads"})
     if request is not None and submission is not None:  # an earlier version stored no request
@@ -184,10 +222,10 @@ def _same_run(session: Session, run: dict[str, Any], submission: Mapping[str, An
     return Enqueued(earlier.id, created=False)
 
 
-def _differing_content(earlier: Run, run: dict[str, Any]) -> list[str]:
-    """Return the fields that make the content of ``run`` another one than that of the ``earlier`` run."""
+def _differing_fields(earlier: Run, run: dict[str, Any]) -> list[str]:
+    """Return the fields besides the images that ``run`` and the ``earlier`` run have different."""
     fields = [] if earlier.network_id == run["network_id"] else ["network"]
     fields += [] if earlier.solver == run["solver"] else ["solver"]
     before, after = earlier.parameters, json.loads(json.dumps(run["parameters"]))
     fields += sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
-    return fields or ["images"]
+    return fields

@@ -166,6 +166,19 @@ class RunOptions(Validated):
     promise: Mapping[str, Any] | None = None
     submission: Mapping[str, Any] | None = None
 
+    def columns(self) -> dict[str, Any]:
+        """Return the columns of the row of a run that it is worked on by."""
+        return {
+            "priority": self.priority,
+            "idempotency_key": self.key,
+            "calibrated_by": self.calibrated_by,
+            "reads_reason": self.reads_reason,
+            "promise": None if self.promise is None else dict(self.promise),
+            "budget_us": self.budget_us,
+            "window": None if self.hours.windows is None else self.hours.windows.to_dict(),
+            "deadline_at": self.hours.deadline_at,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest(Validated):

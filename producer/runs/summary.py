@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from producer.progress import rounds, stages
+from producer.progress import intake, rounds, stages
 from producer.progress.reasons import Outage, outages_of
 from producer.runs import qpus, queries
 from schema.calendar.run_hours import RunHours
@@ -49,6 +49,8 @@ def run_object(session: Session, run_id: int, now: datetime | None = None) -> di
     values = plain(asdict(run))
     of_rounds = rounds.rounds_of(session, run_id)
     again = rounds.read_again(session, run_id, of_rounds)
+    now = now or datetime.now(UTC)
+    read = intake.intake_of(session, run_id, now)
     return {
         **values,
         "provisional": run.is_provisional,
@@ -64,7 +66,8 @@ def run_object(session: Session, run_id: int, now: datetime | None = None) -> di
         **_hours(run, now),
         "qpus": [asdict(use) for use in qpus.uses(session, run_id)],
         **outage_values(outages_of(session, [run]).get(run_id)),
-        "waits": stages.waits_of(session, run_id, now or datetime.now(UTC)),
+        "waits": stages.waits_of(session, run_id, now),
+        "intake": None if read is None else plain(asdict(read)),
     }
 
 

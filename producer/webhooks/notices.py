@@ -25,6 +25,7 @@ from schema.parameters import solver_key
 from schema.states import LIVE_RUNS, DeliveryState, PausedBy, RunState
 from schema.tables import Chip, Event, Run
 from schema.tables.api import Delivery, RunSubmission
+from schema.tables.runs import is_read
 
 _BATCH = 20
 _SHORT = timedelta(seconds=30)  # shorter outages are not told
@@ -240,7 +241,7 @@ def _quarters(session: Session, _now: datetime, run: int | None) -> dict[int, st
     rows = session.execute(
         select(Run.id, reached)
         .join(RunSubmission, RunSubmission.run_id == Run.id)
-        .where(wants(Kind.PROGRESS), Run.state.in_(LIVE_RUNS), reached > told)
+        .where(wants(Kind.PROGRESS), Run.state.in_(LIVE_RUNS), is_read(), reached > told)
         .where(Run.id == run if run is not None else true())
         .limit(_BATCH)
     )

@@ -4,10 +4,11 @@ engine.py        connects to SQLite and PostgreSQL
 transactions.py  opens transactions, maps errors, checks the revision
 transitions.py   performs guarded transitions and records them in `events`
 actors.py        who acts: the actor and the request of events
-new_runs.py      inserts a run with all of its batches
+new_runs.py      inserts a run with its batches, and adds batches to one that is being read
 renderings.py    stored charts and reports, and charts that workers are asked for
 disk.py          finds out whether the disk of a database is full
 rows.py          copies rows into dataclasses
+crash_points.py  instants around transactions at which tests kill a process
 leader_lease.py  elects one leader among processes of a kind
 """
 

@@ -1,4 +1,4 @@
-"""Inserts a run with all of its batches."""
+"""Inserts a run with its batches, and adds batches to a run whose images are still being read."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import insert, or_, update
 from sqlalchemy.orm import Session
 
 from schema.calendar.run_hours import RunHours, format_time
 from schema.codecs.batches import BatchRow
 from schema.database.transitions import record_event, transition
-from schema.errors import ParameterError
-from schema.states import BatchState, PausedBy, RunState
-from schema.tables import Batch, BatchImages, Run
+from schema.errors import ParameterError, StaleState
+from schema.states import LIVE_RUNS, BatchState, IntakeState, PausedBy, RunState
+from schema.tables import Batch, BatchImages, Intake, Run
 
 # Images and rows of batches that are in memory, and sent to the database, at a time.
 _INSERTED_BYTES = 4 * 2**20
@@ -44,6 +44,42 @@ def insert_run(session: Session, run: dict[str, Any], batches: Iterable[BatchRow
         values = {"paused_by": PausedBy.WINDOW, "pause_reason": why, "paused_at": now}
         transition(session, run_id, RunState.QUEUED, RunState.PAUSED, now=now, why=why, **values)
     return run_id
+
+
+def append_batches(
+    session: Session,
+    run: int,
+    batches: Sequence[BatchRow],
+    before: int,
+    rows: int,
+    content_sha256: str,
+    *,
+    now: datetime,
+) -> None:
+    """Add ``batches`` to ``run``, whose images are being read, by ``session``.
+
+    Args:
+        before: the number of images that it has; the first of ``batches`` begins there.
+        rows: of the source that are read with ``batches``.
+        content_sha256: of the run with ``batches``.
+
+    Raises:
+        StaleState: another process has added batches, or the run or its intake has ended or stopped.
+    """
+    # The intake's row is locked first, as by whoever ends it.
+    reading = update(Intake).where(Intake.id == run, Intake.state == IntakeState.READING)
+    is_open = Run.state.in_((*LIVE_RUNS, RunState.PAUSED))
+    in_time = or_(Run.paused_by.is_(None), Run.paused_by != PausedBy.DEADLINE)
+    values = {
+        "images": Run.images + sum(batch.row["count"] for batch in batches),
+        "batches": Run.batches + len(batches),
+        "content_sha256": content_sha256,
+    }
+    moved = update(Run).where(Run.id == run, Run.images == before, is_open, in_time).values(**values)
+    for guarded in (reading.values(read_at=now, rows=rows).returning(Intake.id), moved.returning(Run.id)):
+        if session.execute(guarded).first() is None:
+            raise StaleState(f"run {run} has no longer {before} images, or is not read any more")
+    _insert_batches(session, run, batches, now=now)
 
 
 def _insert_batches(session: Session, run: int, batches: Iterable[BatchRow], *, now: datetime) -> None:

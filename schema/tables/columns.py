@@ -71,6 +71,7 @@ class Base(DeclarativeBase):
         datetime: UtcDateTime(),
         dict[str, Any]: JSON(none_as_null=True),
         list[str]: JSON(none_as_null=True),
+        list[dict[str, Any]]: JSON(none_as_null=True),
         list[int]: JSON(none_as_null=True),
         bytes: LargeBinary(),
         # States are stored as their words; their CHECK is `known`.

@@ -12,19 +12,22 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    ColumnElement,
     ForeignKey,
     Index,
     String,
     Text,
     UniqueConstraint,
     false,
+    or_,
+    select,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from schema.states import BatchState, NetworkState, PausedBy, ProblemState, RunState
+from schema.states import BatchState, IntakeState, NetworkState, PausedBy, ProblemState, RunState
 from schema.tables.columns import Base, Key, Leased, known
 
-REVISION = "0017"  # the migration that creates exactly these tables
+REVISION = "0018"  # the migration that creates exactly these tables
 
 
 class Network(Leased, Base):
@@ -126,6 +129,44 @@ class Run(Base):
             "(state IN ('done', 'failed', 'cancelled')) = (finished_at IS NOT NULL)", name="finished_has_time"
         ),
     )
+
+
+class Intake(Base):
+    """How far the source of a run is read. It has the id of its run; runs written at once have none.
+
+    Each transaction adds whole batches to the run, and moves its number of images on from the number that
+    the reader has seen: of two readers, one fails.
+    """
+
+    __tablename__ = "intakes"
+
+    id: Mapped[int] = mapped_column(
+        ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True, autoincrement=False, type_=Key
+    )
+    state: Mapped[IntakeState]
+    files: Mapped[list[dict[str, Any]]]  # that are read: path, bytes and time of the latest change
+    batch_size: Mapped[int]  # images of each batch but the last
+    rows: Mapped[int] = mapped_column(BigInteger)  # of the source, that are read; some may have no image
+    total: Mapped[int | None] = mapped_column(BigInteger)  # rows that the source announces
+    error: Mapped[str | None] = mapped_column(Text)  # why it stopped
+    read_at: Mapped[datetime]  # of the latest batches
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        known(IntakeState),
+        CheckConstraint("batch_size > 0", name="sizes_positive"),
+        CheckConstraint("(state = 'stopped') = (error IS NOT NULL)", name="stopped_says_why"),
+        CheckConstraint("(state = 'ended') = (finished_at IS NOT NULL)", name="ended_has_time"),
+    )
+
+
+def is_read() -> ColumnElement[bool]:
+    """Build the condition that no batch is added to a run any more, so that it can end.
+
+    That of a run whose deadline has passed is not waited for.
+    """
+    unread = select(Intake.id).where(Intake.id == Run.id, Intake.state != IntakeState.ENDED)
+    return or_(~unread.exists(), Run.paused_by == PausedBy.DEADLINE)
 
 
 class RunTag(Base):

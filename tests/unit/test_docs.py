@@ -12,11 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from producer.cli import app
+from schema.database.crash_points import CrashPoint
 from schema.settings import ApiSettings, Settings
 from schema.settings.worker import WorkerSettings
 from tests import documents
 from tests.documents import DIRECTIVES, PAGES, ROOT, Block
-from worker.process.crash_points import CrashPoint
 
 BLOCKS = [block for page in PAGES for block in documents.blocks(page)]
 _SIDES = ("producer", "worker", "schema")

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from schema.codecs.corruption import stored_in
+from schema.database.crash_points import CrashPoint, reach
 from schema.errors import Corrupt, StaleState
 from schema.messages import Message, Task
 from worker.compute import summary
@@ -16,7 +17,6 @@ from worker.context import Context
 from worker.pipeline.certainty import certainty_of
 from worker.pipeline.controls import controls_of
 from worker.pipeline.final_sets import settle_sets
-from worker.process.crash_points import CrashPoint, reach
 from worker.records import calibrations, runs
 from worker.rounds import begin
 from worker.scheduling import rechecks

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from schema.codecs import arrays, image_digests
 from schema.codecs.batches import BatchRow, encode_batches, run_digest
 from schema.codecs.corruption import stored_in
+from schema.database.crash_points import CrashPoint, reach
 from schema.messages import Message, Task
 from schema.parameters.batch_sizes import default_batch_size, within_bytes
 from schema.shapes import ImageArray
@@ -16,7 +17,6 @@ from schema.tables.costs import charge_ratio
 from worker.context import Context
 from worker.network.trained import TrainedNetwork
 from worker.pipeline.attempt import attempt, claim, load_network, writing
-from worker.process.crash_points import CrashPoint, reach
 from worker.qpus.budget import SettingCost, affordable_images, draw
 from worker.records import calibrations
 from worker.records.calibrations import CalibrationRun, PlanJob, StoredImages

@@ -7,6 +7,7 @@ from datetime import datetime
 import structlog
 from sqlalchemy.orm import Session
 
+from schema.database.crash_points import CrashPoint, reach
 from schema.messages import Message, Task
 from schema.tables import Batch
 from worker.annealers import local
@@ -16,7 +17,6 @@ from worker.context import Context
 from worker.network.trained import TrainedNetwork
 from worker.pipeline.attempt import attempt, load_network, writing
 from worker.process import activity, shutdown
-from worker.process.crash_points import CrashPoint, reach
 from worker.process.meter import BatchOutcome, Step, Wait
 from worker.records import batches, claims, problems
 from worker.records.attempts import finish_attempt

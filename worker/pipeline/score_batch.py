@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import structlog
 
+from schema.database.crash_points import CrashPoint, reach
 from schema.errors import AnnealqError, Corrupt, StaleState, StorageError, reason
 from schema.messages import Message, Task
 from schema.states import BatchState
@@ -14,7 +15,6 @@ from worker.compute import scoring
 from worker.context import Context
 from worker.pipeline.attempt import load_network
 from worker.process import activity
-from worker.process.crash_points import CrashPoint, reach
 from worker.process.meter import BatchOutcome, Step, Wait
 from worker.records import batches
 from worker.records.attempts import finish_attempt

@@ -6,12 +6,12 @@ import os
 from typing import Any
 
 from schema.codecs import arrays
+from schema.database.crash_points import CrashPoint, reach
 from schema.tables import Network
 from worker.compute import training
 from worker.context import Context
 from worker.pipeline.attempt import attempt, claim, writing
 from worker.process import shutdown
-from worker.process.crash_points import CrashPoint, reach
 from worker.records import networks
 from worker.records.attempts import complete_attempt
 

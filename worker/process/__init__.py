@@ -1,4 +1,4 @@
-"""One worker process: logs, metrics, its work, shutdown, crash points, hints.
+"""One worker process: logs, metrics, its work, shutdown, hints.
 
 logs.py          structured logs on standard error
 meter.py         interface of its metrics: counters and timings
@@ -7,5 +7,4 @@ presence.py      writes that row: it is alive, what it does, and with which acco
 prometheus.py    these for Prometheus, over the processes of a pool
 shutdown.py      the flag that stops its work
 hints.py         sends Celery messages
-crash_points.py  instants at which tests kill it
 """

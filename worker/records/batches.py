@@ -16,12 +16,12 @@ from sqlalchemy.orm import Session, aliased
 from schema.codecs import arrays, samples
 from schema.codecs.corruption import stored_in
 from schema.database import record_event, transition
+from schema.database.crash_points import CrashPoint, reach
 from schema.errors import StaleState
 from schema.parameters import Parameters, QpuChoice, Solver, solver_key
 from schema.shapes import ImageShape
 from schema.states import BatchState, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Calibration, Classification, Embedding, Problem, Run, SampleSet
-from worker.process.crash_points import CrashPoint, reach
 from worker.records import runs
 from worker.records.certainty import guarantees
 

@@ -20,12 +20,12 @@ from schema.codecs import tiling
 from schema.codecs.corruption import stored_in
 from schema.codecs.tiling import Tiling
 from schema.database import Database, record_event, transition
+from schema.database.crash_points import CrashPoint, reach
 from schema.errors import AnnealqError, Corrupt, Deferred, LeaseLost, Refused, StorageError
 from schema.states import EmbeddingState
 from schema.tables import Chip, Embedding
 from worker.embedding.model.found import FoundTiling, StoredEmbedding
 from worker.embedding.model.graphs import Interactions, SolverGraph
-from worker.process.crash_points import CrashPoint, reach
 from worker.records import claims, leases
 
 log = structlog.get_logger()

@@ -16,6 +16,7 @@ from schema.parameters import Parameters, Solver
 from schema.states import LIVE_RUNS, RESUMED, BatchState, PausedBy, ProblemState, RunState
 from schema.tables import Batch, Classification, Embedding, Event, Problem, Run, SampleSet
 from schema.tables.costs import IN_FLIGHT
+from schema.tables.runs import is_read
 from worker.records import measurements
 from worker.records.certainty import reliability
 
@@ -91,13 +92,13 @@ class Figures:
 def start_aggregating(session: Session, run: int, why: str | None = None, *, now: datetime) -> bool:
     """Move ``run`` to `aggregating` at ``now`` in ``session`` if all of its batches are finished.
 
-    The event of it says ``why`` a round of reads is left out.
+    A run whose images are still being read is not. The event of it says ``why`` a round of reads is left out.
 
     Returns:
         Whether to compute its statistics: also if a crash left it in `aggregating`.
     """
     row = session.execute(
-        select(Run.state, Run.batches, Run.batches_scored, Run.batches_failed).where(Run.id == run)
+        select(Run.state, Run.batches, Run.batches_scored, Run.batches_failed).where(Run.id == run, is_read())
     ).first()
     if row is None or row.batches_scored + row.batches_failed < row.batches:
         return False

@@ -12,10 +12,10 @@ import structlog
 from isal import isal_zlib
 
 from schema.codecs import samples
+from schema.database.crash_points import CrashPoint, reach
 from schema.errors import Offline, QueueFull, Unavailable, Uncertain
 from schema.states import ProblemState
 from worker.embedding.model.gauges import reverse_back
-from worker.process.crash_points import CrashPoint, reach
 from worker.process.meter import ProblemOutcome, Step
 from worker.records import embeddings, measurements, problems
 from worker.records.problems import LedgerEntry

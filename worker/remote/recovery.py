@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from schema.database.crash_points import CrashPoint, reach
 from schema.errors import Unavailable, Uncertain
 from schema.states import ProblemState
 from worker.embedding.model.placement import choose_tile
 from worker.process import shutdown
-from worker.process.crash_points import CrashPoint, reach
 from worker.records import problems
 from worker.records.problems import LedgerEntry
 from worker.remote.horizon import MemoryHorizon

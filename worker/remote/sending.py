@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from schema.database import record_event
+from schema.database.crash_points import CrashPoint, reach
 from schema.states import PausedBy
-from worker.process.crash_points import CrashPoint, reach
 from worker.process.meter import Step
 from worker.records import measurements, problems, runs
 from worker.records.problems import LedgerEntry

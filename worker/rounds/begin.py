@@ -22,13 +22,14 @@ from sqlalchemy.orm import Session
 
 from schema.calendar.run_hours import RunHours
 from schema.database import record_event
+from schema.database.crash_points import CrashPoint, reach
 from schema.errors import Corrupt, ParameterError, StaleState
 from schema.parameters import Parameters, Round, Solver
 from schema.quantities import count_text, number_text
 from schema.states import PausedBy, ProblemState, RunState
 from schema.tables import Batch, BatchImages, Embedding, Problem, Run, SampleSet
 from schema.tables.costs import scale_charge
-from worker.process.crash_points import CrashPoint, reach
+from schema.tables.runs import is_read
 from worker.rounds.gaps import read_gaps
 from worker.rounds.images import Rows, copy_batches
 from worker.rounds.selection import Selection, arrange, select_images, split
@@ -111,7 +112,7 @@ def _read(session: Session, run: int) -> Row[Any] | None:
     counts = (Run.batches, Run.batches_scored, Run.batches_failed)
     columns = (Run.id, Run.state, Run.round, Run.parameters, Run.solver, Run.images, Run.qpu, Run.graph_id)
     query = select(*columns, Run.rescored_from, Run.paused_by, *hours, *counts)
-    return session.execute(query.where(Run.id == run)).first()
+    return session.execute(query.where(Run.id == run, is_read())).first()
 
 
 @dataclass(frozen=True)

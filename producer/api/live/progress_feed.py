@@ -25,7 +25,7 @@ _DETAIL_S = 1.0  # between two queries of the images of a run whose row is uncha
 _AWAY_S = 1.0  # while the database does not answer
 _FIND_S = 1.0  # between two searches for new runs
 _RUNS_PER_QUERY = 500
-_ROWS = select(Run.id, Run.state, Run.batches_scored, Run.batches_failed, Run.pause_reason)
+_ROWS = select(Run.id, Run.state, Run.images, Run.batches_scored, Run.batches_failed, Run.pause_reason)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from producer.progress.reasons import current_outages
 from producer.runs import queries, summary
 from schema.database import Database
 from schema.errors import AnnealqError
-from schema.tables import Run
+from schema.tables import Intake, Run
 
 _MAX_SNAPSHOTS = 2_000
 _RUNS_PER_QUERY = 500
@@ -34,8 +34,10 @@ _ROWS = select(
     Run.name,
     Run.state,
     Run.priority,
+    Run.images,
     Run.batches_scored,
     Run.batches_failed,
+    select(Intake.state).where(Intake.id == Run.id).scalar_subquery(),
     Run.round,
     Run.budget_us,
     Run.pause_reason,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from producer.progress.intake import IntakeProgress
 from producer.progress.reasons import Outage
 from producer.progress.rounds import ReadAgain, RoundUse
 from producer.progress.stages import ImageProgress
@@ -112,6 +113,7 @@ class ShownRun(RunSummary):
     qpus: list[QpuUse]
     waits: str | None  # why it does not continue, if it will without a user
     outage: Outage | None
+    intake: IntakeProgress | None  # None: all of its images are there
     links: RunLinks
 
 

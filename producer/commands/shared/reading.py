@@ -1,19 +1,30 @@
-"""Reads the images that a command names, and prints what was changed or left out."""
+"""Reads the images that a command names, at once or in pieces, and prints what was changed or left out."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from producer.commands.shared.interrupting import INTERRUPTED
 from producer.commands.shared.request import declared
 from producer.images.preprocessing import Fit, Preprocessing, ReadAs
 from producer.runs.request import RunRequest
+from schema.messages import Message, Task
 from schema.parameters import fields_of
+from schema.quantities import count_text
+from schema.states import PausedBy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from producer.context import AppContext
     from producer.images.imageset import ImageSet
+    from producer.intake.source import LargeSource
 
+_AUTOMATIC = (PausedBy.WINDOW, PausedBy.DAY, PausedBy.MONTH)
+_NOTIFY_EVERY_S = 1.0  # workers that have finished what was there are idle until then
 _FIELDS = fields_of(RunRequest)
 
 ArrayKind = Annotated[ReadAs | None, declared("read_as", _FIELDS["read_as"])]
@@ -38,3 +49,98 @@ def print_notes(images: ImageSet) -> None:
 
     if images.notes:
         screen().print(f"{images.name}: {'; '.join(images.notes)}", markup=False, soft_wrap=True)
+
+
+def read_all(app: AppContext, run: int, source: LargeSource, key: str | None = None) -> None:
+    """Add those images of ``source`` to ``run`` of ``app`` that it has not yet; workers sample the others.
+
+    Args:
+        key: idempotency key of the command; the same command reads on.
+
+    Raises:
+        ImageError, StaleState: as `read_on` says.
+        KeyboardInterrupt: workers stop with this command, and its stack wants to know.
+        typer.Exit: otherwise, after Ctrl-C.
+    """
+    from producer.intake.read_on import read_on
+    from producer.reports.progress import StepBars
+    from producer.reports.terminal import screen
+
+    notifier = _Notifier(app, run)
+    images = 0
+    with StepBars(screen()) as steps:
+        advance = steps.start_step("reading", source.count)
+
+        def report(now: int) -> None:
+            nonlocal images
+            app.check()
+            advance(now - images)
+            images = now
+
+        try:
+            read_on(app.database, run, source, report, notifier.grown)
+        except KeyboardInterrupt as interruption:
+            again = "the same command, or " if key is not None else ""
+            text = (
+                f"run {run} has {count_text(images, 'image')} so far: {again}`annealq runs resume {run}` "
+                f"reads on from there; `annealq runs cancel {run}` ends it"
+            )
+            screen().print(text, markup=False, highlight=False)
+            if hasattr(interruption, "exit_code"):
+                raise
+            raise typer.Exit(INTERRUPTED) from None
+    notifier.ended()
+
+
+def resume_run(
+    app: AppContext, run: int, budget_us: int | None = None, *, at_once: bool = False, qpu: str | None = None
+) -> str:
+    """Resume ``run`` of ``app``, and read the rest of its images; return what happens now, for display.
+
+    Args:
+        budget_us, at_once, qpu: as for `producer.runs.control.resume`.
+
+    Raises:
+        AnnealqError: as `control.resume` and `read_on` say.
+    """
+    from producer.intake.find import source_of
+    from producer.intake.read_on import is_open, origin_of
+    from producer.runs import control, queries
+
+    with app.database.reading() as session:
+        before, reads_on = queries.run(session, run), is_open(session, run)
+        origin = origin_of(session, run) if reads_on else None
+    left = 0
+    # Its images are read while it waits for its window, or for a budget.
+    if not reads_on or at_once or budget_us is not None or before.paused_by not in _AUTOMATIC:
+        left = control.resume(app.database, run, budget_us, at_once=at_once, qpu=qpu, again=reads_on)
+    if origin is not None:
+        read_all(app, run, source_of(origin))
+    with app.database.reading() as session:
+        now = queries.run(session, run)
+    if now.paused_by is PausedBy.WINDOW:
+        return f"run {run} waits: {now.pause_reason}; --now opens it at once"
+    if reads_on:
+        return f"run {run} has all of its {count_text(now.images, 'image')}: `annealq runs watch {run}`"
+    return f"run {run} continues with {count_text(left, 'batch')} left: `annealq runs watch {run}`"
+
+
+class _Notifier:
+    """Tells workers of new batches, at most once a second, and of the end."""
+
+    def __init__(self, app: AppContext, run: int) -> None:
+        self._url, self._run = app.settings.broker_url, run
+        self._told = time.monotonic()
+
+    def grown(self) -> None:
+        if time.monotonic() - self._told >= _NOTIFY_EVERY_S:
+            self._send(Message(Task.DISPATCH))
+            self._told = time.monotonic()
+
+    def ended(self) -> None:
+        self._send(Message(Task.DISPATCH), Message(Task.AGGREGATE_RUN, self._run))
+
+    def _send(self, *messages: Message) -> None:
+        from producer.runs import hints
+
+        hints.send(self._url, *messages)

@@ -10,9 +10,11 @@ from producer import jobs
 from producer.calibration import background
 from producer.calibration.enqueue import count_trained_on
 from producer.commands.shared import watching
+from producer.commands.shared.reading import read_all
 from producer.commands.shared.session import open_app
 from producer.context import AppContext, database
 from producer.images.imageset import ImageSet
+from producer.intake.source import LargeSource
 from producer.networks.choose import choose_network, get_or_install_network
 from producer.networks.compatibility import changes, match_images
 from producer.progress.access import other_account
@@ -34,6 +36,7 @@ def send(
     images: ImageSet,
     key: str | None,
     prepare: Callable[[AppContext], None] | None = None,
+    source: LargeSource | None = None,
     *,
     embedded: bool,
     workers: int | None,
@@ -44,14 +47,15 @@ def send(
 
     Args:
         prepare: is called before, with the workers running.
+        source: is read in pieces while the workers sample its first ``images``.
         embedded, workers: as for `open_app`.
         json: print one JSON object instead of tables.
     """
-    check = _checks(request, images, key, calibrates=prepare is not None)
+    check = _checks(request, images, key, source, calibrates=prepare is not None)
     with open_app(embedded=embedded, workers=workers, solver=request.solver, check=check) as app:
         if prepare is not None:
             prepare(app)
-        run, calibration = jobs.submit(app, request, images, key)
+        run, calibration = jobs.submit(app, request, images, key, source=source)
         watching.print_network_notice(app.database, run)
         if embedded:
             watching.print_other_runs(app.database, run)
@@ -60,6 +64,8 @@ def send(
         _warn(app, images, run.id)
         if calibration is None and request.calibrated and request.solver.is_remote:
             _offer_calibration(app, images, run.id)
+        if source is not None:
+            read_all(app, run.id, source, key)
         if detach:
             watching.print_enqueued(run, json=json)
             return
@@ -67,7 +73,12 @@ def send(
 
 
 def _checks(
-    request: RunRequest, images: ImageSet, key: str | None, *, calibrates: bool
+    request: RunRequest,
+    images: ImageSet,
+    key: str | None,
+    source: LargeSource | None = None,
+    *,
+    calibrates: bool,
 ) -> Callable[[Database], None]:
     """Return what refuses ``request`` by the database alone; what a calibration may change is left out."""
 
@@ -75,7 +86,7 @@ def _checks(
         if calibrates:
             match_images(images, get_or_install_network(opened, images, request.network))
         else:
-            jobs.check(opened, request, images, key)
+            jobs.check(opened, request, images, key, source)
 
     return check
 
@@ -149,7 +160,7 @@ def _print_front(request: RunRequest, images: ImageSet, key: str | None, *, json
         network = get_or_install_network(opened, images, request.network)
         match_images(images, network)
         watching.print_network(network.pinned, network.reason)
-        promise = jobs.choose_for_target(opened, request, network, images, key).stored
+        promise = jobs.choose_for_target(opened, request, network, len(images.images), key).stored
     if json:
         print_json(promise)
     else:

@@ -151,7 +151,7 @@ def _final_values(session: Session, results: RunResults, root: str) -> dict[str,
 
 def _progress(progress: ImageProgress, now: datetime) -> dict[str, Any]:
     text = (
-        f"{progress.scored:,} of {count_text(progress.images, 'image')} are scored, "
+        f"{progress.scored:,} of {count_text(progress.expected, 'image')} are scored, "
         f"{progress.sampled:,} sampled"
     )
     if progress.failed:
@@ -159,13 +159,15 @@ def _progress(progress: ImageProgress, now: datetime) -> dict[str, Any]:
     if progress.round > 1:
         again = count_text(progress.again, "image")
         text += f"; round {progress.round}: {progress.again_sampled:,} of {again} read again"
+    if progress.intake is not None and progress.intake.text != progress.waits:
+        text += f"; {progress.intake.text}"
     left_s = progress.left_s(now)
     if left_s is not None:
         text += f"; about {duration_text(left_s)} left"
-    scored_percent = 100.0 * progress.scored / progress.images
-    sampled_percent = 100.0 * progress.sampled / progress.images
+    scored_percent = 100.0 * progress.scored / progress.expected
+    sampled_percent = 100.0 * progress.sampled / progress.expected
     return {
-        "images": progress.images,
+        "images": progress.expected,
         "scored": progress.scored,
         "scored_percent": round(scored_percent, 1),
         "sampled_percent": round(max(sampled_percent - scored_percent, 0.0), 1),

@@ -27,6 +27,7 @@ from producer.runs.dry_runs import enqueue_dry_run
 from producer.runs.request import RunRequest
 from producer.runs.rescore import enqueue_rescored, hinted_batches
 from producer.runs.summary import run_object
+from schema.database.crash_points import CrashPoint
 from schema.errors import AnnealqError, IdempotencyConflict, ParameterError
 from schema.messages import Message, Task
 from schema.parameters import Parameters, Round, Solver, Unembedding, Visible
@@ -41,7 +42,6 @@ from worker.context import Context
 from worker.pipeline import plan_calibration as planning
 from worker.pipeline.dry_run import plan_dry_run
 from worker.pipeline.plan_calibration import plan_calibration
-from worker.process.crash_points import CrashPoint
 from worker.records import attempts
 
 GRID = ParameterGrid.embedded(reads=40, qpu="tiny", tiles=2, visibles=(Visible.FOLDED,), factors=(1.0,))

@@ -48,6 +48,9 @@ class CrashPoint(StrEnum):
     SEARCHING = "searching"  # an embedding was found and not stored; others wait for it
     PLANNING = "planning"  # what a calibration costs is known, and none of its runs is enqueued
     PLANNED = "planned"  # its runs are enqueued, and the hint to sample them is lost
+    INTAKE_WRITTEN = "intake-written"  # read images are written as batches, nothing is committed
+    INTAKE_GROWN = "intake-grown"  # committed, and nobody reads the following ones
+    INTAKE_ENDED = "intake-ended"  # all images are read, and the hint to end the run is lost
     RECONCILED = "reconciled"  # the reconciler has marked hints as sent and has not sent them
 
 

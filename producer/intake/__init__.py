@@ -1,0 +1,9 @@
+"""Images of a large source, read in pieces while workers sample those that were read.
+
+find.py     whether a request names such a source
+source.py   what is read of it, and the files that it consists of
+groups.py   its images in groups of whole batches
+open.py     writes a run with its first batches, or finds the one of an idempotency key
+read_on.py  adds the others, transaction by transaction, from where the run ends
+verify.py   compares a source that has changed with the batches that were read from it
+"""

@@ -1,0 +1,70 @@
+"""Finds out whether a request names a large source, which is read in pieces."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from producer.images.in_pieces import open_in_pieces
+from producer.images.origin import DataOrigin
+from producer.images.preprocessing import Fit, Preprocessing, ReadAs
+from producer.images.source import read_labels
+from producer.images.values.labels import to_labels
+from producer.intake.source import READ_IN_PIECES_BYTES, LargeSource
+from producer.runs.request import ClassificationRequest
+from schema.errors import ImageError
+
+
+def source_for(request: ClassificationRequest) -> LargeSource | None:
+    """Return the large source that ``request`` names; None: it is small, or cannot be read in pieces.
+
+    Raises:
+        ImageError: it cannot be used.
+    """
+    is_counted = request.limit is not None and request.skip_unreadable  # images, and not rows
+    if request.classes is not None or is_counted:
+        return None
+    source = _open(
+        request.data, request.labels, request.preprocessing, request.limit, scale_pixels=request.scale_pixels
+    )
+    if source is None or source.nbytes < READ_IN_PIECES_BYTES:
+        return None
+    if request.name is not None:
+        source = replace(source, origin=replace(source.origin, name=request.name))
+    return source
+
+
+def source_of(origin: DataOrigin) -> LargeSource:
+    """Return the source of ``origin``, that of a run whose images were being read from it.
+
+    Raises:
+        ImageError: it is not there any more, or cannot be used.
+    """
+    read_as = None if origin.read_as is None else ReadAs(origin.read_as)
+    preprocessing = Preprocessing.parse(
+        origin.resize, Fit(origin.fit or Fit.CROP), origin.invert, origin.skip_unreadable, read_as
+    )
+    try:
+        source = _open(
+            origin.data, origin.labels, preprocessing, origin.limit, scale_pixels=origin.scale_pixels
+        )
+    except ImageError as error:
+        raise ImageError(f"the source cannot be read on: {error}; restore it, or cancel the run") from error
+    if source is None:
+        raise ImageError(
+            f"{origin.data} cannot be read in pieces any more: restore it as it was, or cancel the run"
+        )
+    return replace(source, origin=replace(source.origin, name=origin.name))
+
+
+def _open(
+    data: str, labels: str | None, preprocessing: Preprocessing, limit: int | None, *, scale_pixels: bool
+) -> LargeSource | None:
+    opened = open_in_pieces(data, labels, preprocessing)
+    if opened is None:
+        return None
+    pieces, origin, notes = opened
+    own_limit = limit if limit is not None and limit < pieces.count else None
+    origin = replace(origin, limit=own_limit, scale_pixels=scale_pixels)
+    if labels is None:
+        return LargeSource(pieces, origin, None, notes)
+    return LargeSource(pieces, origin, to_labels(read_labels(labels), pieces.count, labels), notes)

@@ -1,0 +1,90 @@
+"""A reader of a large file is killed at random again and again: each image is there once in the end."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import insert, select
+
+from producer.images.origin import DataOrigin
+from producer.intake.find import source_of
+from producer.intake.open import open_intake
+from producer.networks.choose import choose_network
+from producer.runs import queries
+from producer.runs.request import RunOptions
+from schema.codecs import arrays
+from schema.database import Database
+from schema.parameters import Parameters, Solver
+from schema.shapes import ImageShape
+from schema.states import IntakeState
+from schema.tables import Batch, BatchImages, Intake, Network
+from tests.conftest import ROOT
+from tests.integration.conftest import network_row
+
+IMAGES, KILLS = 2_000_000, 30
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_reader_is_killed_at_random_times_and_no_image_is_lost_or_repeated(
+    database: Database, tmp_path: Path
+) -> None:
+    rng, times = np.random.default_rng(0), random.Random(1)
+    images = rng.integers(0, 17, (IMAGES, 8, 8), dtype=np.uint8)
+    labels = rng.integers(0, 10, IMAGES)
+    np.save(tmp_path / "images.npy", images)
+    np.save(tmp_path / "labels.npy", labels)
+    with database.transaction() as session:
+        session.execute(insert(Network).values(network_row()))
+        network = choose_network(session, "digits", ImageShape((8, 8)))
+    source = source_of(DataOrigin(str(tmp_path / "images.npy"), "images.npy", str(tmp_path / "labels.npy")))
+    options = RunOptions(batch_size=100)
+    run = open_intake(database, source, network, Solver.LOCAL, Parameters(reads=5), options).id
+    url = database.url.render_as_string(hide_password=False)
+    command = [sys.executable, "-m", "producer.cli", "runs", "resume", str(run)]
+    env = {**os.environ, "ANNEALQ_DATABASE_URL": url}
+    positions = [_images(database, run)]
+    for _ in range(KILLS):
+        with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL) as reader:
+            while _images(database, run) == positions[-1] and reader.poll() is None:
+                time.sleep(0.001)
+            time.sleep(times.uniform(0, 0.1))
+            reader.kill()
+        positions.append(_images(database, run))
+        if positions[-1] == IMAGES:
+            break
+    subprocess.run(command, cwd=ROOT, env=env, check=False, capture_output=True)
+    killed = sum(position < IMAGES for position in positions[1:])
+    print(f"\n{len(positions) - 1} kills, {killed} of them before the last image")  # noqa: T201
+    assert killed > 2
+    with database.reading() as session:
+        assert session.get_one(Intake, run).state is IntakeState.ENDED
+    _compare(database, run, images, labels)
+
+
+def _images(database: Database, run: int) -> int:
+    with database.reading() as session:
+        return queries.run(session, run).images
+
+
+def _compare(database: Database, run: int, images: np.ndarray, labels: np.ndarray) -> None:
+    """Compare all batches of ``run`` with the images and labels of its source."""
+    columns = (Batch.first_image, Batch.count.label("size"), BatchImages.images, BatchImages.labels)
+    query = select(*columns).join(BatchImages, BatchImages.batch_id == Batch.id).where(Batch.run_id == run)
+    expected = 0
+    with database.reading() as session:
+        ordered = query.order_by(Batch.ordinal).execution_options(yield_per=50)
+        for first, size, pixels, encoded in session.execute(ordered):
+            part = slice(first, first + size)
+            assert first == expected
+            assert pixels == images[part].tobytes()
+            assert arrays.decode_labels(encoded or b"", size).tolist() == labels[part].tolist()
+            expected += size
+    assert expected == IMAGES
