@@ -8,7 +8,7 @@ from functools import partial
 import typer
 
 from producer.commands.shared import options as o
-from producer.commands.shared.reading import print_notes, read
+from producer.commands.shared.reading import inputs_of, print_notes, read
 from producer.commands.shared.request import takes_request
 from producer.runs.request import ClassificationRequest
 from schema.errors import ParameterError
@@ -50,12 +50,13 @@ def classify(
         raise ParameterError(f"solver {request.solver} charges nothing: omit --calibrate-budget")
     request = request.in_zone(o.zone_name(None))
     request.options(datetime.now(UTC), key)  # a wrong key or deadline is refused before anything starts
-    source = None if dry_run or calibrate is not None else source_for(request)
-    images = request.read() if source is None else source.head()
+    takes = inputs_of(request.network)
+    source = None if dry_run or calibrate is not None else source_for(request, takes)
+    images = request.read(takes=takes) if source is None else source.head()
     print_notes(images)
     prepare = None
     if calibrate is not None:
-        validation = read(calibrate, None, None, request.preprocessing)
+        validation = read(calibrate, None, None, request.preprocessing, takes)
         if not allow_overlap:
             refuse_shared_images(validation, images)
         prepare = partial(

@@ -12,7 +12,15 @@ from producer.commands.shared import architectures, network_names, network_show
 from producer.commands.shared.help import App
 from producer.commands.shared.interrupting import explaining_interruption
 from producer.commands.shared.options import Detach, Workers, microseconds
-from producer.commands.shared.reading import ArrayKind, Fitted, Invert, Resize, SkipUnreadable, read
+from producer.commands.shared.reading import (
+    ArrayKind,
+    Fitted,
+    Invert,
+    Resize,
+    SkipUnreadable,
+    inputs_of,
+    read,
+)
 from producer.images.preprocessing import Fit, Preprocessing
 from schema.errors import ParameterError
 from schema.parameters import TRANSFERS, Origin, Visible, solver
@@ -211,8 +219,9 @@ def new(
     from producer.files import replacing
     from producer.networks.starter import starter_text
 
-    images = read(data, labels, None, Preprocessing.parse(resize, fit, invert, skip_unreadable, read_as))
-    text = starter_text(images, name)
+    preprocessing = Preprocessing.parse(resize, fit, invert, skip_unreadable, read_as)
+    images, resized = architectures.read_for_starter(data, labels, None, preprocessing)
+    text = starter_text(images, name, resized)
     if output is None:
         typer.echo(text, nl=False)
         return
@@ -274,8 +283,8 @@ def train(
             "the embedded workers stop with this command; leave out --detach or --embedded"
         )
     layers = architectures.architecture(name, architecture)
-    images = read(data, labels, limit, Preprocessing.parse(resize, fit, invert, skip_unreadable, read_as))
-    layers = layers or architectures.starter(images)
+    preprocessing = Preprocessing.parse(resize, fit, invert, skip_unreadable, read_as)
+    images, layers = architectures.read_for_training(data, labels, limit, preprocessing, layers)
     with open_app(embedded=embedded) as app_context:
         queued = submit_training(app_context, layers, images, transfer=transfer, seed=seed, epochs=epochs)
         if not detach:
@@ -337,7 +346,7 @@ def calibrate(
     if budget_us is not None and not chosen.is_remote:
         raise ParameterError(f"solver {chosen} has no qubits, and charges nothing: omit --budget")
     preprocessing = Preprocessing.parse(resize, fit, invert, skip_unreadable, read_as)
-    images = read(data, labels, limit, preprocessing)
+    images = read(data, labels, limit, preprocessing, inputs_of(name))
     refuse_shared(images, None if allow_overlap else test, preprocessing)
     with open_app(embedded=embedded, workers=workers, solver=chosen) as app_context:
         calibrate_and_print(app_context, images, name, chosen, grid, budget_us, detach=detach, json=json)

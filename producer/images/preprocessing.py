@@ -51,6 +51,7 @@ class Preprocessing:
         read_as: what an array of numbers is; None: what its shape and type say, if that is one thing only.
         colour: whether pictures become coloured images, or else grey ones; None: as they are, which must be
             the same for all of a source.
+        exact: a large JPEG is decoded at its own size before it is resized, as an array of it would be.
     """
 
     size: tuple[int, int] | None = None
@@ -59,6 +60,7 @@ class Preprocessing:
     skip_unreadable: bool = False
     read_as: ReadAs | None = None
     colour: bool | None = None
+    exact: bool = False
 
     @classmethod
     def parse(
@@ -100,6 +102,17 @@ class LaterColourError(ImageError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} is coloured, and pictures before it are grey: save all of them coloured")
+
+
+class DifferentSizesError(ImageError):
+    """Pictures of a source have different sizes, and no size was asked for; ``side``: the shortest seen."""
+
+    def __init__(self, problem: str, *shapes: tuple[int, ...]) -> None:
+        super().__init__(
+            f"{problem}: scale them to one size with --resize, as in --resize 28, or use a network that "
+            "resizes pictures"
+        )
+        self.side = min(side for shape in shapes for side in shape[:2])
 
 
 COLOURED = "turned from colour to grey"

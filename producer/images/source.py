@@ -31,14 +31,24 @@ from producer.images.pieces.allowance import Allowance
 from producer.images.pieces.gathering import gather
 from producer.images.pieces.preparation import prepare
 from producer.images.pieces.shards import choose_split
-from producer.images.preprocessing import AS_IS, Changes, LaterColourError, Preprocessing
+from producer.images.preprocessing import (
+    AS_IS,
+    Changes,
+    DifferentSizesError,
+    Fit,
+    LaterColourError,
+    Preprocessing,
+)
 from producer.images.stream import printable, translate_errors
 from producer.images.values.kinds import to_images
 from producer.images.values.labels import to_labels
 from schema.errors import ImageError
+from schema.network.layers import ImageInput, Input
 from schema.shapes import ImageShape
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from producer.images.pieces.piece import Pieces
@@ -72,6 +82,7 @@ def read_images(
     *,
     part: str | None = None,
     allowance: Allowance | None = None,
+    takes: Callable[[bool], Input | None] | None = None,
 ) -> ImageSet:
     """Return the validated images that ``source`` names, with their labels, if any.
 
@@ -84,15 +95,26 @@ def read_images(
         preprocessing: what is done to each image; ``ImageSet.notes`` says what was changed or left out.
         part: a split or an array of the .npz ``source``, whose name is then taken as it is, colons included.
         allowance: what reading may need, in addition to the limits of `producer.images.limits`.
+        takes: returns the input of the network that takes the images, if it is known: pictures are resized as
+            it says, unless ``preprocessing`` has a size. It is asked with False, and, if it returned None,
+            with True once pictures turn out to have different sizes.
 
     Raises:
+        DifferentSizesError: the pictures have different sizes, and nothing says to which they are resized.
         ImageError: a file is missing, damaged, hostile or inconsistent; nothing is unpickled.
     """
     if source in (DIGITS, EXPLICIT_DIGITS) and isinstance(source, str):
         return _named(source, labels, preprocessing)
     try:
         path, part = locate(source) if part is None else (Path(source), part)
-        return _read_path(source, path, part, labels, preprocessing, allowance or Allowance())
+        known, allowance = None if takes is None else takes(False), allowance or Allowance()
+        try:
+            return _read_path(source, path, part, labels, preprocessing, allowance, known)
+        except DifferentSizesError:
+            found = takes(True) if takes is not None and known is None else None
+            if found is None:
+                raise
+            return _read_path(source, path, part, labels, preprocessing, allowance, found)
     except MemoryError as error:
         raise ImageError(
             f"{printable(source)} needs more memory than this process may use: split it, or scale it down"
@@ -124,8 +146,10 @@ def _read_path(
     labels: str | Path | None,
     preprocessing: Preprocessing,
     allowance: Allowance,
+    takes: Input | None,
 ) -> ImageSet:
-    kind, changes = kind_of(path), Changes()
+    kind, changes, asked = kind_of(path), Changes(), preprocessing
+    preprocessing = for_network(preprocessing, takes)
     if kind is SourceKind.IDX and path.is_dir():
         path = choose_split(path, {split: [each] for split, each in find_idx_files(path).items()}, part)[0]
     elif part is not None and kind not in _WITH_PARTS:
@@ -138,7 +162,17 @@ def _read_path(
     if labels is not None:
         raw = _relabel(raw, path, labels, allowance)
     images = _validated(name_of(path, part), printable(source), raw, preprocessing, changes, allowance)
-    return replace(images, origin=origin_of(images.name, path, part, labels, preprocessing))
+    return replace(images, origin=origin_of(images.name, path, part, labels, asked))
+
+
+def for_network(preprocessing: Preprocessing, takes: Input | None) -> Preprocessing:
+    """Return ``preprocessing``, and what the network with the input ``takes`` says, if it takes pictures."""
+    if not isinstance(takes, ImageInput):
+        return preprocessing
+    coloured = replace(preprocessing, colour=takes.image_shape.is_colour)
+    if takes.resize is None or preprocessing.size is not None:
+        return coloured
+    return replace(coloured, size=takes.image_shape.size, fit=Fit(takes.resize), exact=True)
 
 
 def origin_of(

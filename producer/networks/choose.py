@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import Session
 
@@ -14,7 +16,7 @@ from producer.networks.queries import NetworkSummary, is_experiment, is_shipped
 from producer.networks.versions import install
 from schema.database import Database
 from schema.errors import NetworkError
-from schema.network.layers import read_input
+from schema.network.layers import Input, read_input
 from schema.network.names import parse
 from schema.parameters.choices import Origin
 from schema.shapes import ImageShape
@@ -147,8 +149,46 @@ def _by_shape(session: Session, shape: ImageShape) -> tuple[Network | None, str]
             f"--network, or choose it once: `annealq networks default {found[0].name}@{found[0].version}`"
         )
     if not found and shape.is_colour:
-        return _for_grey(session, shape.grey)
+        row, reason = _for_grey(session, shape.grey)
+        found = [] if row is None else [row]
+        if found:
+            return row, reason
+    if not found and not shape.is_vector:
+        return _resizing(session), f"the one that resizes pictures; none takes {shape.words}"
     return (found[0] if found else None), f"the only one for {shape.words}"
+
+
+def inputs(database: Database | None, name: str | None) -> Callable[[bool], Input | None]:
+    """Return what tells the reader of pictures which input they are for, before they are read.
+
+    It is that of the network ``name`` in ``database``. Without a name it is known only if pictures differ in
+    size: that of the network which resizes them.
+
+    Args:
+        database: None: there is none yet, and nothing is known.
+        name: of the network that was asked for, if any.
+    """
+
+    def find(pictures_differ: bool) -> Input | None:
+        if database is None or (name is None and not pictures_differ):
+            return None
+        with database.reading() as session:
+            row = _resizing(session) if name is None else _by_name(session, name)[0]
+            return None if row is None else read_input(row.architecture["input"])
+
+    return find
+
+
+def _resizing(session: Session) -> Network | None:
+    """Return the network that resizes pictures: the default, or the only one; raise NetworkError."""
+    resize = Network.architecture["input"]["resize"].as_string()
+    query = select(Network).where(Network.state == NetworkState.READY, resize.is_not(None), ~is_experiment)
+    found = session.execute(query.order_by(Network.id.desc()).limit(_LISTED)).scalars().all()
+    chosen = [row for row in found if row.is_default] or found
+    if len(chosen) > 1:
+        names = ", ".join(f"{row.name}@{row.version}" for row in chosen)
+        raise NetworkError(f"several networks resize pictures: {names}. Name one with --network")
+    return chosen[0] if chosen else None
 
 
 def _for_grey(session: Session, shape: ImageShape) -> tuple[Network | None, str]:

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producer.images.imageset import MOST_OFFERED, ImageSet
-from producer.images.preprocessing import COLOURED, REPEATED
+from producer.images.pieces.preparation import prepare
+from producer.images.preprocessing import AS_IS, COLOURED, REPEATED, Changes
+from producer.images.source import for_network
 from producer.images.values.pixels import to_colour, to_grey
 from producer.networks.chosen import ChosenNetwork
 from schema.errors import ImageError
@@ -59,21 +61,29 @@ def _fit(images: ImageSet, network: ChosenNetwork) -> ImageSet:
         raise ImageError(
             f"{images.name}: these are {have.words}, network {network.name!r} takes {takes.words}: {_LAYERS}"
         )
-    if have.size != takes.size:
+    if have.size != takes.size and isinstance(network.takes, ImageInput) and network.takes.resize is not None:
+        resized = for_network(AS_IS, network.takes)
+        images = replace(images, images=prepare(images.images, resized, Changes()))
+    elif have.size != takes.size:
         raise ImageError(
             f"{images.name}: images are {have.size[0]} x {have.size[1]} pixels, network {network.name!r} "
             f"takes {takes.size[0]} x {takes.size[1]}: add --resize {takes.option}, or {_LAYERS}"
         )
+    if have.is_colour == takes.is_colour:
+        return images
     return replace(images, images=(to_grey if have.is_colour else to_colour)(images.images))
 
 
 def changes(images: ImageSet, network: ChosenNetwork) -> str | None:
     """Return what `match_images` changes of ``images`` for ``network``, in words; None: nothing."""
     have, takes = images.shape, network.shape
-    if have.is_vector or have.is_colour == takes.is_colour:
+    if have == takes or have.is_vector or not isinstance(network.takes, ImageInput):
         return None
-    what = COLOURED if have.is_colour else REPEATED
-    return f"{images.name}: {len(images.images):,} {what}, as network {network.name!r} takes them"
+    what = [] if have.size == takes.size else [f"resized to {takes.grey.short} ({network.takes.resize})"]
+    if have.is_colour != takes.is_colour:
+        what.append(COLOURED if have.is_colour else REPEATED)
+    text = f"{len(images.images):,} {' and '.join(what)}"
+    return f"{images.name}: {text}, as network {network.name!r} takes them"
 
 
 def class_names(architecture: Architecture, images: ImageSet) -> list[str]:

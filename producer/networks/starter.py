@@ -14,6 +14,7 @@ from producer.images.stream import printable
 from schema.errors import ImageError
 from schema.network.architecture import MAX_CLASSES, Architecture
 from schema.network.balance import are_unbalanced
+from schema.network.layers import Resize
 from schema.quantities import count_text
 from schema.shapes import COLOURS, ImageShape
 
@@ -26,6 +27,7 @@ more qubits and are no more accurate.
 
 _FEW_CLASSES = 10
 _LARGEST_SIDE = 64  # of what the first layer sees; larger images are averaged over blocks
+_SIDES = (_LARGEST_SIDE, 48, 32, 28, 16, 8)  # that layers divide well
 _LEAST_SIDE = 6  # of what another convolution is worth
 _FILTERS = 16
 _STEPS = 1_500  # of the optimiser: enough for the preset `digits` on 1,000 images
@@ -35,12 +37,13 @@ _SMALL = 2_000
 _FEW_VECTORS = 10_000  # a second training on all of them takes seconds
 
 
-def starter_text(images: ImageSet, name: str | None = None) -> str:
+def starter_text(images: ImageSet, name: str | None = None, resize: Resize | None = None) -> str:
     """Return a commented TOML file with an architecture for labelled ``images``; it trains as it is.
 
     Args:
         images: size, values, classes and number of images are taken from them.
         name: of the network; default: that of the images.
+        resize: how the network is to resize pictures of other sizes; None: it takes this size only.
 
     Raises:
         ImageError: the images have no labels, less than two classes, or too many.
@@ -53,7 +56,7 @@ def starter_text(images: ImageSet, name: str | None = None) -> str:
         f"classes = {classes}{_named(images)}",
         "",
         "[input]",
-        *(_vector_input(shape) if shape.is_vector else _image_input(images)),
+        *(_vector_input(shape) if shape.is_vector else _image_input(images, resize)),
         "",
         "[[features]]",
         'kind = "dense"',
@@ -102,13 +105,15 @@ def _epochs(steps: int, batch: int, count: int) -> int:
     return min(max(math.ceil(steps * batch / count), 6), 100)
 
 
-def _image_input(images: ImageSet) -> list[str]:
+def _image_input(images: ImageSet, resize: Resize | None) -> list[str]:
     """Return the lines of the input for pixels, and of the convolutions."""
     (height, width), brightest = images.shape.size, images.brightest()
     block = _block(height, width)
     lines = [f"height = {height}", f"width = {width}"]
     if images.shape.is_colour:
         lines.append(f"channels = {COLOURS}  # red, green and blue")
+    if resize is not None:
+        lines.append(f"resize = {json.dumps(resize)}  # pictures of other sizes; also: pad, stretch")
     maximum = brightest if 0 < brightest <= 16 else 255
     lines.append(f"image_max = {maximum}  # the value of the brightest pixel")
     if block > 1:
@@ -121,6 +126,15 @@ def _image_input(images: ImageSet) -> list[str]:
         lines += ["", "[[features]]", 'kind = "conv"', f"filters = {filters}", f"kernel = {kernel}"]
         lines += ["", "[[features]]", 'kind = "max_pool"', "size = 2"]
     return lines
+
+
+def starter_side(shortest: int) -> int:
+    """Return the side of the square that pictures are cropped to, whose ``shortest`` side has so many pixels.
+
+    >>> starter_side(500), starter_side(45), starter_side(7)
+    (64, 32, 7)
+    """
+    return next((side for side in _SIDES if side <= shortest), shortest)
 
 
 def architecture_of(text: str) -> Architecture:

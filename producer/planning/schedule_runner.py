@@ -20,6 +20,7 @@ from sqlalchemy import select, update
 
 from producer import jobs
 from producer.context import AppContext
+from producer.networks.choose import inputs
 from producer.runs.request import ClassificationRequest
 from schema.database import transition
 from schema.database.leader_lease import run_while_leading
@@ -102,7 +103,7 @@ def _enqueue(app: AppContext, firing: int) -> tuple[int, str | None]:
     if earlier is not None:  # enqueued by a process that crashed; the data may have changed since
         return earlier, None
     request = ClassificationRequest.from_dict(row.request)
-    images = request.read()
+    images = request.read(takes=inputs(app.database, request.network))
     if images.origin is not None:
         due = replace(images.origin, schedule=row.name, due_at=row.due_at.isoformat())
         images = replace(images, origin=due)

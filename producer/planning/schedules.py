@@ -88,7 +88,7 @@ def add(
         raise ParameterError(
             f"deadline {request.deadline} is a single date, but a schedule repeats: give a time, as in 06:00"
         )
-    images = request.read(allowance)
+    images = request.read(allowance, choose.inputs(database, request.network))
     network = choose.get_or_install_network(database, images, request.network)
     match_images(images, network)
     request = replace(request, network=network.pinned)  # a default that changes later changes no schedule

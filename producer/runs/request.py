@@ -8,7 +8,7 @@ dictionary; `producer.jobs.submit` makes a run of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, field, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from schema.parameters import AUTO, MAX_BATCH_SIZE, Parameters, Solver, Validate
 if TYPE_CHECKING:
     from producer.images.imageset import ImageSet
     from producer.images.pieces.allowance import Allowance
+    from schema.network.layers import Input
 
 MAX_NAME = 200  # characters, of a QPU
 MAX_BUDGET_US = 10**15  # 31 years
@@ -334,11 +335,17 @@ class ClassificationRequest(RunRequest):
         Field(min_length=1, max_length=200, description="Name of the run; default: that of its data."),
     ] = None
 
-    def read(self, allowance: Allowance | None = None) -> ImageSet:
-        """Return the images, within ``allowance``; raise ImageError where they cannot be used."""
+    def read(
+        self, allowance: Allowance | None = None, takes: Callable[[bool], Input | None] | None = None
+    ) -> ImageSet:
+        """Return the images, within ``allowance``; raise ImageError where they cannot be used.
+
+        ``takes`` is that of `producer.images.source.read_images`.
+        """
         from producer.images.source import read_images
 
-        images = self.select(read_images(self.data, self.labels, self.preprocessing, allowance=allowance))
+        read = read_images(self.data, self.labels, self.preprocessing, allowance=allowance, takes=takes)
+        images = self.select(read)
         return images if self.name is None else replace(images, name=self.name)
 
     def besides_content(self) -> dict[str, Any]:

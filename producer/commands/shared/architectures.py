@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from producer.commands.shared.reading import read
+from producer.images.preprocessing import DifferentSizesError, Fit
+from producer.networks.starter import starter_side
 from schema.errors import NetworkError
 
 if TYPE_CHECKING:
     from producer.images.imageset import ImageSet
+    from producer.images.preprocessing import Preprocessing
     from producer.networks.description import Description
     from schema.network.architecture import Architecture
+    from schema.network.layers import Resize
 
 
 def architecture(name: str | None, file: Path | None) -> Architecture | None:
@@ -29,12 +35,49 @@ def architecture(name: str | None, file: Path | None) -> Architecture | None:
     return None if name is None else preset(name)
 
 
-def starter(images: ImageSet) -> Architecture:
-    """Return layers for ``images``, and print to standard error that they were chosen."""
+def read_for_training(
+    data: str,
+    labels: Path | None,
+    limit: int | None,
+    preprocessing: Preprocessing,
+    layers: Architecture | None,
+) -> tuple[ImageSet, Architecture]:
+    """Return the images of ``data``, read as `read` does for the network of ``layers``, and its layers.
+
+    Without ``layers``, they are those of `starter`.
+    """
+    if layers is not None:
+        return read(data, labels, limit, preprocessing, lambda _differ: layers.input), layers
+    images, resize = read_for_starter(data, labels, limit, preprocessing)
+    return images, starter(images, resize)
+
+
+def read_for_starter(
+    data: str, labels: Path | None, limit: int | None, preprocessing: Preprocessing
+) -> tuple[ImageSet, Resize | None]:
+    """Return the images of ``data``, read as `read` does, and how a network is to resize pictures.
+
+    Pictures of different sizes are cropped to a square that suits the smallest of those seen.
+    """
+    try:
+        return read(data, labels, limit, preprocessing), None
+    except DifferentSizesError as error:
+        side = starter_side(error.side)
+        cropped = replace(preprocessing, size=(side, side), fit=Fit.CROP, exact=True)
+        images = read(data, labels, limit, cropped)
+        origin = None if images.origin is None else replace(images.origin, resize=None, fit=None)
+        return replace(images, origin=origin), "crop"
+
+
+def starter(images: ImageSet, resize: Resize | None) -> Architecture:
+    """Return layers for ``images``, and print to standard error that they were chosen.
+
+    ``resize`` says how the network is to resize pictures of other sizes, if it is.
+    """
     from producer.networks.starter import architecture_of, starter_text
     from producer.reports.terminal import screen
 
-    layers = architecture_of(starter_text(images))
+    layers = architecture_of(starter_text(images, resize=resize))
     units = " + ".join(map(str, layers.sizes))
     screen().print(
         f"no architecture was given: network {layers.name!r} has layers for these images ({units} units); "

@@ -11,17 +11,20 @@ from producer.commands.shared.interrupting import INTERRUPTED
 from producer.commands.shared.request import declared
 from producer.images.preprocessing import Fit, Preprocessing, ReadAs
 from producer.runs.request import RunRequest
+from schema.errors import StorageError
 from schema.messages import Message, Task
 from schema.parameters import fields_of
 from schema.quantities import count_text
 from schema.states import PausedBy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from producer.context import AppContext
     from producer.images.imageset import ImageSet
     from producer.intake.source import LargeSource
+    from schema.network.layers import Input
 
 _AUTOMATIC = (PausedBy.WINDOW, PausedBy.DAY, PausedBy.MONTH)
 _NOTIFY_EVERY_S = 1.0  # workers that have finished what was there are idle until then
@@ -34,13 +37,40 @@ Invert = Annotated[bool, declared("invert", _FIELDS["invert"])]
 SkipUnreadable = Annotated[bool, declared("skip_unreadable", _FIELDS["skip_unreadable"])]
 
 
-def read(data: str, labels: Path | None, limit: int | None, preprocessing: Preprocessing) -> ImageSet:
-    """Return the first ``limit`` images of ``data``, or all, prepared; print what was changed or left out."""
+def read(
+    data: str,
+    labels: Path | None,
+    limit: int | None,
+    preprocessing: Preprocessing,
+    takes: Callable[[bool], Input | None] | None = None,
+) -> ImageSet:
+    """Return the first ``limit`` images of ``data``, or all, prepared; print what was changed or left out.
+
+    ``takes`` is that of `producer.images.source.read_images`.
+    """
     from producer.images.source import read_images
 
-    images = read_images(data, labels, preprocessing)
+    images = read_images(data, labels, preprocessing, takes=takes)
     print_notes(images)
     return images if limit is None else images.limit(limit)
+
+
+def inputs_of(name: str | None) -> Callable[[bool], Input | None]:
+    """Return `producer.networks.choose.inputs` for the network ``name`` in the database of this process.
+
+    It knows nothing while there is no database of this version: the command says so when it needs one.
+    """
+    from producer.context import database
+    from producer.networks.choose import inputs
+
+    def find(pictures_differ: bool) -> Input | None:
+        try:
+            with database() as opened:
+                return inputs(opened, name)(pictures_differ)
+        except StorageError:
+            return None
+
+    return find
 
 
 def print_notes(images: ImageSet) -> None:
@@ -105,6 +135,7 @@ def resume_run(
     """
     from producer.intake.find import source_of
     from producer.intake.read_on import is_open, origin_of
+    from producer.networks.choose import inputs
     from producer.runs import control, queries
 
     with app.database.reading() as session:
@@ -115,7 +146,7 @@ def resume_run(
     if not reads_on or at_once or budget_us is not None or before.paused_by not in _AUTOMATIC:
         left = control.resume(app.database, run, budget_us, at_once=at_once, qpu=qpu, again=reads_on)
     if origin is not None:
-        read_all(app, run, source_of(origin))
+        read_all(app, run, source_of(origin, inputs(app.database, before.network)(False)))
     with app.database.reading() as session:
         now = queries.run(session, run)
     if now.paused_by is PausedBy.WINDOW:

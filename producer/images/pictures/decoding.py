@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from producer.images.pictures.picture import decode
-from producer.images.preprocessing import UNREADABLE, LaterColourError
+from producer.images.preprocessing import UNREADABLE, DifferentSizesError, LaterColourError
 from schema.codecs.pieces import PIECE_BYTES
 from schema.errors import ImageError
 
@@ -81,9 +81,9 @@ class Decoder:
         if image.ndim > len(self._shape):
             raise LaterColourError(entry.name)
         if image.shape != self._shape:
-            raise ImageError(
-                f"{self._name} has pictures of different sizes ({_size(self._first, self._shape)}, "
-                f"{_size(entry.name, image.shape)}): scale them to one size with --resize, as in --resize 28"
+            sizes = f"{_size(self._first, self._shape)}, {_size(entry.name, image.shape)}"
+            raise DifferentSizesError(
+                f"{self._name} has pictures of different sizes ({sizes})", self._shape, image.shape
             )
         return image
 

@@ -12,7 +12,7 @@ from producer.images.pictures.entry import SUFFIXES, Entry
 from producer.images.pictures.picture import decode
 from producer.images.pieces.allowance import Allowance
 from producer.images.pieces.collector import collect
-from producer.images.preprocessing import UNREADABLE, LaterColourError
+from producer.images.preprocessing import UNREADABLE, DifferentSizesError, LaterColourError
 from schema.errors import ImageError
 from schema.quantities import count_text
 from schema.shapes import ImageArray, ImageShape
@@ -99,10 +99,9 @@ def _read_all(
             if image.ndim > len(size):
                 raise LaterColourError(pictures[row].name)
             if image.shape != size:
-                raise ImageError(
-                    f"{name} has pictures of different sizes ({_size(pictures[kept[0]], size)}, "
-                    f"{_size(pictures[row], image.shape)}): scale them to one size with --resize, as in "
-                    "--resize 28"
+                sizes = f"{_size(pictures[kept[0]], size)}, {_size(pictures[row], image.shape)}"
+                raise DifferentSizesError(
+                    f"{name} has pictures of different sizes ({sizes})", size, image.shape
                 )
             kept.append(row)
             yield image

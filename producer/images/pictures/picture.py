@@ -109,7 +109,9 @@ def decode(
     try:
         _check_webp(file, name)
         with Image.open(file, formats=FORMATS) as picture:
-            if preprocessing.size is not None and picture.width * picture.height <= MAX_REDUCIBLE_PIXELS:
+            pixels = picture.width * picture.height
+            is_reduced = preprocessing.size is not None and (not preprocessing.exact or pixels > MAX_PIXELS)
+            if is_reduced and preprocessing.size is not None and pixels <= MAX_REDUCIBLE_PIXELS:
                 height, width = preprocessing.size
                 picture.draft(None, (2 * max(width, height),) * 2)  # only readers of JPEG do anything
             _check(picture, name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from producer.images.pictures.decoding import Decoder
 from producer.images.pieces.piece import Piece
-from producer.images.preprocessing import Changes, LaterColourError
+from producer.images.preprocessing import Changes, DifferentSizesError, LaterColourError
 from schema.errors import ImageError
 
 if TYPE_CHECKING:
@@ -57,9 +57,11 @@ class PicturePieces:
                 raise LaterColourError(f"{self.name} row {piece.rows[0]:,}")
             if piece.images.shape[1:] != self.shape:
                 sizes = [" x ".join(map(str, shape[:2])) for shape in (self.shape, piece.images.shape[1:])]
-                raise ImageError(
+                raise DifferentSizesError(
                     f"{self.name} has pictures of different sizes (the first is {sizes[0]}, row "
-                    f"{piece.rows[0]:,} is {sizes[1]}): scale them to one size, as with --resize 28"
+                    f"{piece.rows[0]:,} is {sizes[1]})",
+                    self.shape,
+                    piece.images.shape[1:],
                 )
             yield piece
 

@@ -39,6 +39,7 @@ from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
 from producer.images.pieces.allowance import Allowance
 from producer.images.preprocessing import Preprocessing
+from producer.networks import choose
 from producer.runs.request import MAX_BUDGET_US, RunRequest
 from schema.errors import IdempotencyConflict, ParameterError
 from schema.parameters import MAX_READS, Visible
@@ -204,7 +205,8 @@ def _from_json(service: Service, caller: Caller, body: bytes, key: str | None) -
         asked: Any = _validated(CalibrationRequest, parse_json(body, take))
         allowed = uploads.allowance(service.api, take)
         if asked.uri is not None:
-            images = uploads.read_uri(asked.uri, asked, service.api, allowed)
+            takes = choose.inputs(service.database, asked.network)
+            images = uploads.read_uri(asked.uri, asked, service.api, allowed, takes)
         else:
             images = uploads.read_numbers(asked)
         return _enqueue(service, caller, asked, images, key, allowed)
@@ -222,7 +224,8 @@ def _from_form(
     limits.refuse_above(service.database, caller, key)
     with service.decoded.account() as take:
         allowed = uploads.allowance(service.api, take)
-        images = uploads.read_sent(files, asked.uri, asked, service.api, allowed)
+        takes = choose.inputs(service.database, asked.network)
+        images = uploads.read_sent(files, asked.uri, asked, service.api, allowed, takes)
         return _enqueue(service, caller, asked, images, key, allowed)
 
 
@@ -243,7 +246,7 @@ def _enqueue(
 ) -> JSONResponse:
     request, grid, budget_us = asked.request(), asked.grid(), asked.budget_us()
     images = request.select(images)
-    allowed.training_set(images.images.size)
+    allowed.training_set(images.images.nbytes)
     if asked.name is not None:
         images = replace(images, name=asked.name)
 

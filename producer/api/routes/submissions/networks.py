@@ -168,10 +168,11 @@ def _train(service: Service, asked: Any, files: dict[str, list[SentFile]]) -> En
     found = _described(asked)
     with service.decoded.account() as take:
         allowed = uploads.allowance(service.api, take)
-        images = uploads.read_sent(files, asked.uri, asked, service.api, allowed)
+        known = None if found is None else found.architecture.input
+        images = uploads.read_sent(files, asked.uri, asked, service.api, allowed, lambda _differ: known)
         if asked.limit is not None:
             images = images.limit(asked.limit)
-        allowed.training_set(images.images.size)
+        allowed.training_set(images.images.nbytes)
         if found is None:
             layers = starter.architecture_of(starter.starter_text(images, asked.name))
         else:

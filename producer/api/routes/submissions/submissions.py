@@ -28,6 +28,7 @@ from producer.context import AppContext
 from producer.enqueued import Enqueued
 from producer.images.imageset import ImageSet
 from producer.images.pieces.allowance import Allowance
+from producer.networks import choose
 from producer.runs import queries
 from producer.webhooks.addresses import check_url
 from schema.errors import IdempotencyConflict, ParameterError
@@ -81,7 +82,8 @@ def _from_json(service: Service, caller: Caller, body: bytes, key: str | None) -
         sent = options.from_json(parse_json(body, take))
         allowed = _allowance(service, caller, sent, key, take)
         if sent.uri is not None:
-            images = uploads.read_uri(sent.uri, sent, service.api, allowed)
+            takes = choose.inputs(service.database, sent.request().network)
+            images = uploads.read_uri(sent.uri, sent, service.api, allowed, takes)
         else:
             images = uploads.read_numbers(sent)
         return _respond(service, enqueue(service, caller, images, sent, key, allowed))
@@ -124,7 +126,8 @@ def enqueue_parts(
     limits.refuse_above(service.database, caller, key)
     with service.decoded.account() as take:
         allowed = _allowance(service, caller, sent, key, take)
-        images = uploads.read_sent(files, sent.uri, sent, service.api, allowed)
+        takes = choose.inputs(service.database, sent.request().network)
+        images = uploads.read_sent(files, sent.uri, sent, service.api, allowed, takes)
         return enqueue(service, caller, images, sent, key, allowed)
 
 

@@ -31,11 +31,12 @@ from producer.images.pictures.picture import announced_pixels, read_picture
 from producer.images.pieces.allowance import Allowance
 from producer.images.pieces.collector import collect
 from producer.images.pieces.preparation import prepare
-from producer.images.preprocessing import Changes, LaterColourError, Preprocessing
-from producer.images.source import read_images, read_labels
+from producer.images.preprocessing import Changes, DifferentSizesError, LaterColourError, Preprocessing
+from producer.images.source import for_network, read_images, read_labels
 from producer.images.values.kinds import to_images
 from producer.images.values.labels import to_labels
 from schema.errors import ImageError, NetworkError, ParameterError, RequestRefused
+from schema.network.layers import Input
 from schema.quantities import count_text
 from schema.settings import ApiSettings
 from schema.shapes import ImageArray, ImageShape
@@ -45,6 +46,10 @@ _MAX_FILES = 10_001
 _MAX_FIELDS = 100
 _MAX_FIELD = 100_000
 _KNOWN = (".npz", ".npy", ".csv", ".txt", ".idx", ".zip", *SUFFIXES)
+
+
+Takes = Callable[[bool], Input | None]
+"""Returns the input of the network that takes the images; see `producer.images.source.read_images`."""
 
 
 @dataclass(frozen=True)
@@ -130,22 +135,28 @@ def read_sent(
     options: Reading,
     limits: ApiSettings,
     allowed: Allowance,
+    takes: Takes,
 ) -> ImageSet:
     """Return the images at ``uri``, or else those of a form, whose ``files`` are `images` and `labels`.
 
     The other arguments, and what is raised, are those of `read_uri` and `read_files`.
     """
     if uri is not None:
-        return read_uri(uri, options, limits, allowed)
-    return read_files(files["images"], next(iter(files["labels"]), None), options, allowed)
+        return read_uri(uri, options, limits, allowed, takes)
+    return read_files(files["images"], next(iter(files["labels"]), None), options, allowed, takes)
 
 
 def read_files(
-    files: Sequence[SentFile], labels: SentFile | None, options: Reading, allowed: Allowance
+    files: Sequence[SentFile],
+    labels: SentFile | None,
+    options: Reading,
+    allowed: Allowance,
+    takes: Takes,
 ) -> ImageSet:
     """Return the images of ``files``: one file of any known format, or any number of pictures in order.
 
-    ``labels`` is a file, too; ``options`` may name a part of the file; ``allowed`` is what they may need.
+    ``labels`` is a file, too; ``options`` may name a part of the file; ``allowed`` is what they may need;
+    ``takes`` is that of `producer.images.source.read_images`.
 
     Raises:
         ImageError: the files cannot be read; it has the names that the sender gave them.
@@ -158,8 +169,10 @@ def read_files(
         label_path = None if labels is None else paths.pop()
         try:
             if len(paths) > 1:
-                return _read_pictures(files, paths, label_path, preprocessing, allowed)
-            read = read_images(paths[0], label_path, preprocessing, part=options.part, allowance=allowed)
+                return _read_pictures(files, paths, label_path, preprocessing, allowed, takes)
+            read = read_images(
+                paths[0], label_path, preprocessing, part=options.part, allowance=allowed, takes=takes
+            )
         except ImageError as error:
             message = str(error)
             for path, file in zip([*paths, label_path], sent, strict=False):
@@ -183,10 +196,11 @@ def read_numbers(request: Numbers) -> ImageSet:
     return ImageSet("images", images, numbers, None, None, changes.notes(), origin=_sent("images"))
 
 
-def read_uri(uri: str, options: Reading, limits: ApiSettings, allowed: Allowance) -> ImageSet:
+def read_uri(uri: str, options: Reading, limits: ApiSettings, allowed: Allowance, takes: Takes) -> ImageSet:
     """Return the images at ``uri``, a file or folder below the folders in ``limits``, as ``options`` say.
 
-    ``allowed`` is what they may need. A part of an .npz file is named by the options, or after a colon.
+    ``allowed`` is what they may need; ``takes`` is that of `producer.images.source.read_images`. A part of an
+    .npz file is named by the options, or after a colon.
 
     Raises:
         RequestRefused: 403, the file, or the one with its labels, is not below one of the folders; 413, 503,
@@ -194,7 +208,7 @@ def read_uri(uri: str, options: Reading, limits: ApiSettings, allowed: Allowance
         ImageError: the file cannot be read.
     """
     path, part = find_uri(uri, options.part, limits)
-    return read_images(path, preprocessing=options.preprocessing, part=part, allowance=allowed)
+    return read_images(path, preprocessing=options.preprocessing, part=part, allowance=allowed, takes=takes)
 
 
 def find_uri(uri: str, part: str | None, limits: ApiSettings) -> tuple[Path, str | None]:
@@ -265,6 +279,7 @@ def _read_pictures(
     labels: Path | None,
     preprocessing: Preprocessing,
     allowed: Allowance,
+    takes: Takes,
 ) -> ImageSet:
     for file in files:
         if not is_picture(file.name):
@@ -274,17 +289,36 @@ def _read_pictures(
             )
     allowed.images(len(paths))
     allowed.pictures(len(paths), sum(map(announced_pixels, paths)))
-    changes = Changes()
+    changes, known = Changes(), takes(False)
+    prepared = for_network(preprocessing, known)
     try:
-        pixels = _decode_all(files, paths, preprocessing, changes, allowed)
-    except LaterColourError:
+        pixels = _decode_as_one(files, paths, prepared, changes, allowed)
+    except DifferentSizesError:
+        found = takes(True) if known is None else None
+        if found is None:
+            raise
         changes.clear()
-        pixels = _decode_all(files, paths, replace(preprocessing, colour=True), changes, allowed)
+        pixels = _decode_as_one(files, paths, for_network(preprocessing, found), changes, allowed)
     numbers = None
     if labels is not None:
         numbers = to_labels(read_labels(labels, allowed), len(pixels), "labels")
     names = tuple(_base(file.name) for file in files)
     return ImageSet("pictures", pixels, numbers, None, names, changes.notes(), origin=_sent("pictures"))
+
+
+def _decode_as_one(
+    files: Sequence[SentFile],
+    paths: Sequence[Path],
+    preprocessing: Preprocessing,
+    changes: Changes,
+    allowed: Allowance,
+) -> ImageArray:
+    """Return the pictures in ``paths``, all coloured if one of them is; raise ImageError."""
+    try:
+        return _decode_all(files, paths, preprocessing, changes, allowed)
+    except LaterColourError:
+        changes.clear()
+        return _decode_all(files, paths, replace(preprocessing, colour=True), changes, allowed)
 
 
 def _decode_all(
@@ -306,9 +340,11 @@ def _decode_all(
             if picture.ndim > first.ndim:
                 raise LaterColourError(_base(file.name))
             if picture.shape != first.shape:
-                raise ImageError(
+                raise DifferentSizesError(
                     f"{_base(file.name)}: is {picture.shape[0]} x {picture.shape[1]} pixels, the first is "
-                    f"{first.shape[0]} x {first.shape[1]}; scale them to one size, or ask for one by resize"
+                    f"{first.shape[0]} x {first.shape[1]}",
+                    first.shape,
+                    picture.shape,
                 )
             yield picture
 
