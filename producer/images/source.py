@@ -44,6 +44,7 @@ from producer.images.values.kinds import to_images
 from producer.images.values.labels import to_labels
 from schema.errors import ImageError
 from schema.network.layers import ImageInput, Input
+from schema.quantities import count_text
 from schema.shapes import ImageShape
 
 if TYPE_CHECKING:
@@ -296,7 +297,7 @@ def _read_once(
             arrays = open_npz(path, part, allowance)
             if arrays.other_name is not None:
                 changes.remarks.append(f"labels are those of {printable(arrays.other_name)!r}")
-            return _Raw(arrays.images, arrays.labels)
+            return _Raw(arrays.images, arrays.labels, classes=arrays.classes)
         case SourceKind.NPY:
             return _Raw(open_npy(path, allowance))
         case SourceKind.CSV:
@@ -339,7 +340,7 @@ def _open_pieces(
 
 
 def _relabel(raw: _Raw, path: Path, labels: str | Path, allowance: Allowance) -> _Raw:
-    if raw.classes is not None:
+    if raw.classes is not None and raw.is_prepared:
         raise ImageError(
             f"{printable(path)} takes its labels from its folders: leave {printable(labels)} out"
         )
@@ -380,6 +381,11 @@ def _validated(
     if raw.labels is not None:
         allowance.labels(len(images))
         labels = to_labels(raw.labels, len(images), raw.labels_name or source)
+        if raw.classes is not None and int(labels.max()) >= len(raw.classes):
+            raise ImageError(
+                f"{raw.labels_name or source} has label {labels.max():,}, and {source} has "
+                f"{count_text(len(raw.classes), 'name')} of classes: make them agree"
+            )
     if not raw.is_prepared and not ImageShape.of(images).is_vector:
         images = prepare(images, preprocessing, changes)
     return ImageSet(name, images, labels, raw.classes, raw.sources, changes.notes())

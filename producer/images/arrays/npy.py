@@ -30,6 +30,9 @@ MAGIC = b"\x93NUMPY"
 PICKLE_MAGIC = b"\x80"
 TEXT = re.compile(r"[<>|=]?[US][0-9]+")
 REAL_NUMBERS = re.compile(r"[<>|=]?[buif][0-9]{1,2}")
+MAX_TEXTS = 2**21
+"""Letters of an array of texts, the names of classes, each as long as the longest."""
+
 HINT = "save it with numpy.save(path, array) where array is a plain array of numbers"
 
 
@@ -45,6 +48,31 @@ def open_npy(path: Path, allowance: Allowance | None = None) -> StoredArray:
 
 def read_header(stream: Stream) -> Header:
     """Return the header that ``stream`` begins with; raise ImageError as `open_npy` does."""
+    return _header(_raw_header(stream), stream.name)
+
+
+def read_texts(stream: Stream) -> list[str] | None:
+    """Return the texts of the one-dimensional .npy in ``stream``; None if it holds something else.
+
+    Raises:
+        ImageError: a damaged header, truncated, or more than ``MAX_TEXTS`` letters.
+    """
+    descr, _, shape = _parsed(_raw_header(stream), stream.name)
+    if TEXT.fullmatch(str(descr)) is None or len(shape) != 1:
+        return None
+    letters = int(str(descr).lstrip("<>|=US"))
+    if shape[0] * letters > MAX_TEXTS:
+        raise ImageError(f"{stream.name} has more than {MAX_TEXTS:,} letters of text: shorten it")
+    try:
+        dtype = np.dtype(str(descr))
+        size = shape[0] * dtype.itemsize
+        texts = np.frombuffer(stream.take(size), dtype).astype(str).tolist()
+    except (TypeError, ValueError) as error:
+        raise ImageError(f"{stream.name} is not text: {HINT}") from error
+    return [str(text) for text in texts]
+
+
+def _raw_header(stream: Stream) -> bytes:
     magic = stream.take(len(MAGIC))
     if magic != MAGIC:
         if magic.startswith(PICKLE_MAGIC):
@@ -58,10 +86,16 @@ def read_header(stream: Stream) -> Header:
             f"{stream.name} has .npy version {major} and a header of {count_text(size, 'byte')}, "
             f"unsupported: {HINT}"
         )
-    return _header(stream.take(size), stream.name)
+    return stream.take(size)
 
 
 def _header(raw: bytes, name: str) -> Header:
+    descr, fortran_order, shape = _parsed(raw, name)
+    return Header(_dtype(descr, name), shape, fortran_order and len(shape) > 1)
+
+
+def _parsed(raw: bytes, name: str) -> tuple[object, bool, tuple[int, ...]]:
+    """Return type, order and shape of a header; raise ImageError if it is damaged."""
     try:
         header = ast.literal_eval(raw.decode("utf-8").strip())
         descr, fortran_order, shape = header["descr"], header["fortran_order"], header["shape"]
@@ -69,7 +103,7 @@ def _header(raw: bytes, name: str) -> Header:
         raise ImageError(f"{name} has a damaged .npy header: {HINT}") from error
     if not isinstance(shape, tuple) or not all(type(size) is int and 0 <= size < 2**63 for size in shape):
         raise ImageError(f"{name} has a damaged .npy header (shape {printable(shape)[:80]}): {HINT}")
-    return Header(_dtype(descr, name), shape, bool(fortran_order) and len(shape) > 1)
+    return descr, bool(fortran_order), shape
 
 
 def _dtype(descr: object, name: str) -> np.dtype[np.generic]:

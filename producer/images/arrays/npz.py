@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from producer.images.arrays.npy import read_header
-from producer.images.limits import DEFLATE_RATIO
+from producer.images.arrays.npy import read_header, read_texts
+from producer.images.limits import DEFLATE_RATIO, MAX_LABEL
 from producer.images.pieces.stored import StoredArray
 from producer.images.stream import PACKINGS, Stream, open_archive, printable
 from schema.errors import ImageError
@@ -36,12 +36,24 @@ MOST_OFFERED = 8
 """Largest number of arrays in a message."""
 
 
+CLASSES = ("classes", "class_names", "label_names")
+"""Names of an array of texts, the names of classes 0, 1, ..."""
+
+
 class Arrays(NamedTuple):
-    """The images of an .npz file, its labels, and their name if it is not the partner of the images' name."""
+    """The images of an .npz file.
+
+    Attributes:
+        images: the array of them.
+        labels: the array of their labels, or None.
+        other_name: the name of that array, if it is not the partner of the name of the images.
+        classes: names of the classes, or None.
+    """
 
     images: StoredArray
     labels: StoredArray | None
     other_name: str | None
+    classes: tuple[str, ...] | None
 
 
 def open_npz(path: Path, part: str | None, allowance: Allowance | None = None) -> Arrays:
@@ -54,16 +66,20 @@ def open_npz(path: Path, part: str | None, allowance: Allowance | None = None) -
     """
     with open_archive(path) as archive:
         arrays = _arrays(archive)
+    named = next((arrays[name] for name in list(arrays) if name.lower() in CLASSES), None)
+    classes = None if named is None else _class_names(path, named)
+    if classes is not None:
+        arrays = {name: info for name, info in arrays.items() if name.lower() not in CLASSES}
     images = _pick(path, arrays, part, IMAGES)
     labels = _labels_of(images, arrays)
     pixels = _open(path, arrays[images], allowance)
     if labels is not None:
-        return Arrays(pixels, _open(path, arrays[labels], allowance), None)
+        return Arrays(pixels, _open(path, arrays[labels], allowance), None, classes)
     other = _other_labels(images, arrays)
     values = None if other is None else _open(path, arrays[other], allowance)
     if values is None or values.shape[:1] != pixels.shape[:1]:
-        return Arrays(pixels, None, None)
-    return Arrays(pixels, values, other)
+        return Arrays(pixels, None, None, classes)
+    return Arrays(pixels, values, other, classes)
 
 
 def open_npz_labels(path: Path, part: str | None, allowance: Allowance | None = None) -> StoredArray:
@@ -75,6 +91,21 @@ def open_npz_labels(path: Path, part: str | None, allowance: Allowance | None = 
     with open_archive(path) as archive:
         arrays = _arrays(archive)
     return _open(path, arrays[_pick(path, arrays, part, LABELS)], allowance)
+
+
+def _class_names(path: Path, info: zipfile.ZipInfo) -> tuple[str, ...] | None:
+    """Return the texts of an array; None if it holds something else; raise ImageError if two are equal."""
+    with _open_member(path, info) as stream:
+        texts = read_texts(stream)
+    if texts is None:
+        return None
+    names = tuple(printable(text.strip()) for text in texts)
+    if not names or "" in names or len(set(names)) < len(names) or len(names) > MAX_LABEL + 1:
+        raise ImageError(
+            f"{printable(path)}:{printable(info.filename)} has names of classes that are empty or equal: "
+            "name each class once"
+        )
+    return names
 
 
 def _arrays(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

@@ -19,6 +19,7 @@ from hypothesis.extra import numpy as arrays
 from producer.images.arrays.npy import open_npy
 from producer.images.source import read_images
 from schema.errors import ImageError
+from tests.conftest import data_file
 
 IMAGES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 OTHER = IMAGES[::-1]
@@ -314,3 +315,76 @@ def test_an_encrypted_member(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(ImageError, match=r"images\.npy cannot be unpacked .*encrypted"):
         read_images(path)
+
+
+# names of classes
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_colour_arrays_with_names_of_classes(split: str) -> None:
+    path = data_file("eurosat_rgb.npz")
+    read = read_images(f"{path}:{split}")
+    with np.load(path, allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(read.images, arrays[f"x_{split}"])
+        np.testing.assert_array_equal(read.labels, arrays[f"y_{split}"])
+        assert read.classes == tuple(arrays["classes"])
+
+
+@pytest.mark.parametrize(("name", "counts"), [("breastmnist", (624, 156)), ("pneumoniamnist", (4406, 624))])
+def test_medical_pictures(name: str, counts: tuple[int, int]) -> None:
+    for split, count in zip(("train", "test"), counts, strict=True):
+        read = read_images(f"{data_file(f'{name}.npz')}:{split}")
+        assert read.images.shape == (count, 28, 28)
+        assert read.labels is not None
+        assert len(read.labels) == count
+        assert read.classes is not None
+        assert len(read.classes) == 2
+
+
+@pytest.mark.parametrize(
+    "classes", [["cat", "dog"], np.array([b"cat", b"dog"]), np.array(["cat", "dog"], ">U5")]
+)
+def test_names_of_classes(tmp_path: Path, classes: object) -> None:
+    np.savez(tmp_path / "a.npz", train_images=IMAGES, train_labels=[[1], [0]], class_names=classes)
+    read = read_images(f"{tmp_path}/a.npz:train")
+    assert read.labels is not None
+    assert (read.labels.tolist(), read.classes) == ([1, 0], ("cat", "dog"))
+    np.savez(tmp_path / "b.npz", pictures=IMAGES, classes=classes)
+    assert read_images(tmp_path / "b.npz").classes == ("cat", "dog")
+    (tmp_path / "l.txt").write_text("0\n2\n")
+    with pytest.raises(ImageError, match=r"l\.txt has label 2, and .*b\.npz has 2 names of classes"):
+        read_images(tmp_path / "b.npz", tmp_path / "l.txt")
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (["a", "a"], "names of classes that are empty or equal"),
+        (["a", ""], "names of classes that are empty or equal"),
+        (["a"], "has label 1, and .* has 1 name of classes: make them agree"),
+        (["a", "b" * 2_000_000], "more than 2,097,152 letters of text"),
+    ],
+)
+def test_names_of_classes_that_cannot_be_used(tmp_path: Path, classes: list[str], message: str) -> None:
+    np.savez_compressed(tmp_path / "a.npz", images=IMAGES, labels=[1, 0], classes=classes)
+    with pytest.raises(ImageError, match=message):
+        read_images(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("descr", "shape"),
+    [("'<U999999999999'", "(1,)"), ("'<U0'", "(9,)"), ("'<U4'", "(2,)"), ("'<U1'", "(9999999999999,)")],
+)
+def test_damaged_names_of_classes(tmp_path: Path, descr: str, shape: str) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", npy(IMAGES))
+        archive.writestr("classes.npy", shaped(shape, descr))
+    with pytest.raises(ImageError, match=r"a\.npz"):
+        read_images(tmp_path / "a.npz")
+
+
+def test_pickled_names_of_classes_are_not_read(tmp_path: Path) -> None:
+    trap = np.array([Trap(tmp_path / "sprung")], dtype=object)
+    np.savez(tmp_path / "a.npz", images=IMAGES, labels=[0, 0], classes=trap)
+    assert read_images(tmp_path / "a.npz").classes is None
+    assert not (tmp_path / "sprung").exists()
