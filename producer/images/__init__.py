@@ -12,6 +12,7 @@ They are grey, (N, H, W) uint8, coloured, (N, H, W, 3) uint8, or vectors, (N, D)
     preprocessing.py  resizes and inverts on request; counts what was changed or left out
     pieces/      arrays and pictures of any size in bounded memory
     values/      any array of numbers -> images, vectors or labels
+    stores.py    copies what an address of an object store names
     stream.py    bytes of unknown origin, never more of them than announced
     limits.py    how many bytes, images and pixels are accepted
 

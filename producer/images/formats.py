@@ -45,6 +45,7 @@ _BY_SUFFIX = (
 )
 _SUFFIXES_WITH_PARTS = (".npz", ".zip", ".arrow", ".csv", ".csv.gz", *PARQUET, *TAR)
 
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}$")
 
 _SAVEZ = "numpy.savez('data.npz', images=images, labels=labels)"
@@ -87,6 +88,10 @@ def locate(source: str | Path) -> tuple[Path, str | None]:
     text = str(source)
     if not text:
         raise ImageError(f"no images were named: give a file, a folder, or {DIGITS}")
+    if _ADDRESS.match(text):
+        raise ImageError(
+            f"{printable(text)} is an address: commands read s3://, gs:// and abfs:// as DATA, fetch others"
+        )
     path = Path(text)
     head, colon, part = text.rpartition(":")
     has_parts = head.lower().endswith(_SUFFIXES_WITH_PARTS) or _is_folder(Path(head))

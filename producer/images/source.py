@@ -23,7 +23,7 @@ from producer.images.digits import read_digits
 from producer.images.formats import DIGITS, EXPLICIT_DIGITS, SourceKind, exists, kind_of, locate
 from producer.images.imageset import ImageSet
 from producer.images.origin import DataOrigin
-from producer.images.pictures.folder import read_folder
+from producer.images.pictures.folder import find_part, read_folder
 from producer.images.pictures.paths import open_path_table
 from producer.images.pictures.picture import read_picture
 from producer.images.pictures.pictures import PicturePieces
@@ -61,7 +61,7 @@ _IN_PIECES = (
     *(SourceKind.PARQUET, SourceKind.ARROW, SourceKind.ZIP, SourceKind.TAR, SourceKind.PATHS),
     SourceKind.CIFAR,
 )
-_WITH_PARTS = (SourceKind.NPZ, *_IN_PIECES)
+_WITH_PARTS = (SourceKind.NPZ, SourceKind.FOLDER, *_IN_PIECES)
 
 
 class _Raw(NamedTuple):
@@ -157,7 +157,8 @@ def _read_path(
         raise ImageError(
             f"{printable(path)} is a {kind} and has one set of images: leave {printable(part)!r} out"
         )
-    raw = _read(kind, path, part, preprocessing, changes, allowance)
+    inner = path if part is None or kind is not SourceKind.FOLDER else find_part(path, part)
+    raw = _read(kind, inner, part, preprocessing, changes, allowance)
     if labels is None and kind is SourceKind.IDX:
         labels = find_labels_file(path)
     if labels is not None:

@@ -354,7 +354,8 @@ class ClassificationRequest(RunRequest):
 
     def from_anywhere(self) -> ClassificationRequest:
         """Return the same request for a process in another folder: with absolute paths."""
-        data = self.data if self.data in _NAMED else str(Path.cwd() / self.data)
+        is_path = self.data not in _NAMED and "://" not in self.data
+        data = str(Path.cwd() / self.data) if is_path else self.data
         labels = None if self.labels is None else str(Path.cwd() / self.labels)
         return replace(self, data=data, labels=labels)
 

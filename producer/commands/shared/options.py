@@ -27,8 +27,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 Data = Annotated[
     str,
     typer.Argument(
-        help="`digits`, an IDX file (.gz too), .npz (FILE:SPLIT chooses one of several), .npy, .csv, "
-        "or a folder of images, flat or by class."
+        help="`digits`; a folder of pictures, flat or by class, or a .zip or .tar of one; Parquet or Arrow "
+        "of Hugging Face; WebDataset; .npz, .npy, IDX (.gz too), CIFAR's .bin; .csv of pixels or of "
+        "paths; s3://, gs://, abfs://. DATA:SPLIT chooses one of several."
     ),
 ]
 SolverName = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,8 +50,12 @@ def read(
     ``takes`` is that of `producer.images.source.read_images`.
     """
     from producer.images.source import read_images
+    from producer.images.stores import fetched, is_stored
 
-    images = read_images(data, labels, preprocessing, takes=takes)
+    with fetched(data) as source:
+        images = read_images(source, labels, preprocessing, takes=takes)
+    if is_stored(data) and images.origin is not None:
+        images = replace(images, origin=replace(images.origin, data=data))
     print_notes(images)
     return images if limit is None else images.limit(limit)
 

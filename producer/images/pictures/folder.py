@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from producer.images.pieces.allowance import Allowance
     from producer.images.preprocessing import Preprocessing
 
+MOST_OFFERED = 8
+"""Largest number of folders in a message."""
+
 DATA_SUFFIXES = (".npz", ".npy", ".csv", ".zip", "-ubyte", ".npy.gz", ".csv.gz", "-ubyte.gz")
 
 
@@ -57,6 +60,16 @@ def read_folder(
     by_class = {printable(name): _entries(path, by_name[name]) for name in sort_classes(list(by_name))}
     listing = Listing(printable(path), _entries(path, top.pictures), by_class)
     return read_listing(listing, preprocessing, changes, allowance)
+
+
+def find_part(path: Path, part: str) -> Path:
+    """Return the folder ``part`` in ``path``; raise ImageError if there is none, or if it leads out of it."""
+    folders = {folder.name: folder for folder in _list(path, path).folders}
+    if part in folders:
+        return folders[part]
+    offered = ", ".join(printable(f"{path}:{name}") for name in sorted(folders)[:MOST_OFFERED])
+    way_out = f"choose one of {offered}" if offered else "it has no folders, leave it out"
+    raise ImageError(f"{printable(path)} has no folder called {printable(part)!r}: {way_out}")
 
 
 def _entries(path: Path, pictures: list[Path]) -> list[Entry]:

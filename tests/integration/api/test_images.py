@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import socket
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,15 @@ from tests.integration.api.attacks.conftest import head
 from tests.integration.api.conftest import npz, refused, send
 from tests.integration.conftest import some_images
 from tests.serving import THIS_MACHINE, client, serving
+
+
+def parquet(images: np.ndarray, folder: Path) -> bytes:
+    pa = pytest.importorskip("pyarrow", reason="needs annealq[parquet]")
+    from pyarrow import parquet as files
+
+    rows = [{"bytes": png(image), "path": f"{k}.png"} for k, image in enumerate(images)]
+    files.write_table(pa.table({"image": rows, "label": list(range(len(rows)))}), folder / "a.parquet")
+    return (folder / "a.parquet").read_bytes()
 
 
 @pytest.fixture
@@ -64,6 +74,24 @@ def test_a_file_of_labels(http: httpx.Client, database: Database, network: Chose
         labels = session.execute(select(BatchImages.labels)).scalar_one()
     assert labels is not None
     assert np.frombuffer(labels[:8], "<i2").tolist() == [3, 1, 4, 1]
+
+
+def test_tables_and_archives(
+    http: httpx.Client, database: Database, network: ChosenNetwork, tmp_path: Path
+) -> None:
+    images = some_images(3).images
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w:gz") as archive:
+        for k, image in enumerate(images):
+            info = tarfile.TarInfo(f"{k}/a.png")
+            info.size = len(png(image))
+            archive.addfile(info, io.BytesIO(png(image)))
+    for name, data in (("my.parquet", parquet(images, tmp_path)), ("my.tar.gz", tar.getvalue())):
+        run = http.post("/v1/runs", files={"images": (name, data)}).json()["run_id"]
+        with database.reading() as session:
+            row = session.execute(select(BatchImages).join(Batch).where(Batch.run_id == run)).scalar_one()
+            assert row.images == images.tobytes()
+            assert row.labels is not None
 
 
 def test_csv_and_gzip(http: httpx.Client, database: Database, network: ChosenNetwork) -> None:

@@ -83,7 +83,7 @@ class CalibrationFields(BaseModel):
     tiles: int | None = Field(None, ge=1, description="QPU: the most images in a problem.")
     cross: bool = Field(False, description="QPU: compare all combinations.")
     classes: LongText | None = Field(None, description="Only images with these labels: 0,1,7 or names.")
-    part: Text | None = Field(None, description="Which set of images to use when an .npz file has several.")
+    part: Text | None = Field(None, description="Split or array to use where the data has several.")
     uri: LongText | None = Field(None, description="A file below the operator's folders, instead of images.")
 
     def request(self) -> RunRequest:

@@ -57,7 +57,7 @@ class NetworkFields(BaseModel):
     seed: int = Field(0, ge=0, lt=2**63, description="The same seed gives the same weights.")
     epochs: int | None = Field(None, ge=1, le=_MAX_EPOCHS, description="Default: the architecture's.")
     uri: LongText | None = Field(None, description="A file below the operator's folders, instead of images.")
-    part: Text | None = Field(None, description="Which set of images to use when an .npz file has several.")
+    part: Text | None = Field(None, description="Split or array to use where the data has several.")
 
     @property
     def preprocessing(self) -> Preprocessing:

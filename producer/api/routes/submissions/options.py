@@ -109,7 +109,7 @@ class RequestFields(BaseModel):
     )
     classes: LongText | None = Field(None, description="Only images with these labels: 0,1,7 or names.")
     calibration: bool = Field(True, description="Take what is not given from the newest calibration.")
-    part: Text | None = Field(None, description="Which set of images to use when an .npz file has several.")
+    part: Text | None = Field(None, description="Split or array to use where the data has several.")
 
     def request(self) -> RunRequest:
         """Return what is asked of the run.

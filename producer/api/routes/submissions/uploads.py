@@ -45,7 +45,10 @@ _MAX_DECODED_PIXELS = 2_000_000_000  # of all pictures of a request: about half 
 _MAX_FILES = 10_001
 _MAX_FIELDS = 100
 _MAX_FIELD = 100_000
-_KNOWN = (".npz", ".npy", ".csv", ".txt", ".idx", ".zip", *SUFFIXES)
+_KNOWN = (
+    *(".npz", ".npy", ".csv", ".txt", ".idx", ".bin", ".zip", ".tar", ".tgz", ".parquet", ".arrow"),
+    *SUFFIXES,
+)
 
 
 Takes = Callable[[bool], Input | None]
@@ -199,8 +202,8 @@ def read_numbers(request: Numbers) -> ImageSet:
 def read_uri(uri: str, options: Reading, limits: ApiSettings, allowed: Allowance, takes: Takes) -> ImageSet:
     """Return the images at ``uri``, a file or folder below the folders in ``limits``, as ``options`` say.
 
-    ``allowed`` is what they may need; ``takes`` is that of `producer.images.source.read_images`. A part of an
-    .npz file is named by the options, or after a colon.
+    ``allowed`` is what they may need; ``takes`` is that of `producer.images.source.read_images`. A part of
+    the data is named by the options, or after a colon.
 
     Raises:
         RequestRefused: 403, the file, or the one with its labels, is not below one of the folders; 413, 503,
@@ -233,7 +236,7 @@ def _locate(text: str, part: str | None) -> tuple[Path | None, str | None]:
     """
     real = _resolve(Path(text), strict=True)
     head, colon, named = text.rpartition(":")
-    if real is None and part is None and colon and head.lower().endswith(".npz"):
+    if real is None and part is None and colon:
         real = _resolve(Path(head), strict=True)
         part = None if real is None else named
     return (_resolve(Path(text)) if real is None else real), part

@@ -262,3 +262,17 @@ def test_names_that_are_no_text_are_made_printable(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
     assert read_images(tmp_path).sources == ("a\ufffd\ufffd.png",)
+
+
+def test_a_split_is_a_folder_of_class_folders(tmp_path: Path) -> None:
+    for name in ("train/cat/a.png", "train/dog/b.png", "test/cat/c.png"):
+        save(tmp_path / name)
+    read = read_images(f"{tmp_path}:train")
+    assert (read.sources, read.classes) == (("cat/a.png", "dog/b.png"), ("cat", "dog"))
+    assert read.name == f"{tmp_path.name}:train"
+    for part in ("x", "..", "train/cat", "."):
+        with pytest.raises(ImageError, match=r"has no folder called .*: choose one of .*:test, .*:train"):
+            read_images(tmp_path, part=part)
+    (tmp_path / "away").symlink_to(tmp_path.parent)
+    with pytest.raises(ImageError, match="is a symbolic link out of"):
+        read_images(f"{tmp_path}:train")
