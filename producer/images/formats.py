@@ -7,7 +7,7 @@ import stat
 from enum import StrEnum
 from pathlib import Path
 
-from producer.images.arrays.cifar import find_cifar, is_cifar
+from producer.images.arrays.cifar_files import find_cifar, is_cifar
 from producer.images.arrays.idx import find_idx_files
 from producer.images.arrays.npy import MAGIC
 from producer.images.columns.arrow import is_saved

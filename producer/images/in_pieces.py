@@ -8,6 +8,7 @@ from producer.images.formats import DIGITS, EXPLICIT_DIGITS, SourceKind, kind_of
 from producer.images.pieces.npy import NpyPieces, can_read
 from producer.images.preprocessing import ReadAs
 from producer.images.source import name_of, open_pieces, origin_of
+from producer.images.stores import is_stored
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,7 @@ def open_in_pieces(
     Raises:
         ImageError: as `read_images` says.
     """
-    if source in (DIGITS, EXPLICIT_DIGITS):
+    if source in (DIGITS, EXPLICIT_DIGITS) or is_stored(str(source)):
         return None
     path, part = locate(source)
     pieces: Pieces

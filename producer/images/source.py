@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from producer.images.archives.open import open_tar, open_zip
-from producer.images.arrays.cifar import CifarPieces, find_cifar
+from producer.images.arrays.cifar import CifarPieces
+from producer.images.arrays.cifar_files import find_cifar
 from producer.images.arrays.idx import find_idx_files, find_labels_file, open_idx, open_idx_images
 from producer.images.arrays.npy import open_npy
 from producer.images.arrays.npz import open_npz, open_npz_labels
@@ -315,8 +316,7 @@ def _read_once(
         case _:
             pieces = _open_pieces(kind, path, part, preprocessing, changes, allowance)
             rows = gather(pieces, allowance)
-            is_prepared = kind is not SourceKind.CIFAR
-            return _Raw(rows.images, rows.labels, None, pieces.classes, rows.names, is_prepared)
+            return _Raw(rows.images, rows.labels, None, pieces.classes, rows.names, is_prepared=True)
 
 
 def _open_pieces(
@@ -335,7 +335,7 @@ def _open_pieces(
         return PicturePieces(pictures, preprocessing, changes, allowance)
     if kind is SourceKind.CIFAR:
         paths = choose_split(path, find_cifar(path), part) if path.is_dir() else [path]
-        return CifarPieces(printable(path), paths, allowance)
+        return CifarPieces(printable(path), paths, preprocessing, changes, allowance)
     open_columns = open_parquet if kind is SourceKind.PARQUET else open_arrow
     return ColumnPieces(open_columns(path, part, changes), preprocessing, changes, allowance)
 

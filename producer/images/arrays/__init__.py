@@ -4,5 +4,5 @@ idx.py    IDX, as MNIST has it, and torchvision's folder of it
 npy.py    .npy
 npz.py    .npz: which of its arrays are images and labels
 table.py  CSV of pixels
-cifar.py  the binary versions of CIFAR
+cifar.py  the records of CIFAR's binary versions; cifar_files.py finds their files
 """

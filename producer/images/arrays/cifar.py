@@ -6,12 +6,14 @@ by row (cs.toronto.edu/~kriz/cifar.html, "Binary version").
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from producer.images.arrays.cifar_files import COLOURS, PIXELS, SIDE, VERSIONS, Version
 from producer.images.pieces.piece import Piece, Shard
+from producer.images.pieces.preparation import prepare
 from producer.images.stream import open_regular, printable, refuse_exit, translate_errors
 from schema.errors import ImageError
 from schema.quantities import count_text
@@ -23,75 +25,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from producer.images.pieces.allowance import Allowance
-
-SIDE, COLOURS = 32, 3
-PIXELS = SIDE * SIDE * COLOURS
-"""Bytes of an image."""
-
-SUFFIX = ".bin"
+    from producer.images.preprocessing import Changes, Preprocessing
 
 MAX_NAMES_BYTES = 10_000
 """Bytes of a file of class names; that of CIFAR-100 has 927."""
 
 _AT_A_TIME = 300  # records of a piece, about a mebibyte
-
-
-class _Version(NamedTuple):
-    """The files of a version by split, its file of class names, their number, and bytes before the pixels."""
-
-    files: dict[str, tuple[str, ...]]
-    names: str
-    classes: int
-    head: int
-
-
-VERSIONS = (
-    _Version(
-        {"train": tuple(f"data_batch_{k}.bin" for k in range(1, 6)), "test": ("test_batch.bin",)},
-        "batches.meta.txt",
-        10,
-        1,
-    ),
-    _Version({"train": ("train.bin",), "test": ("test.bin",)}, "fine_label_names.txt", 100, 2),
-)
-
-
-PICKLES = ({"data_batch_1", "batches.meta"}, {"train", "test", "meta"})
-"""Names of files of the versions for Python."""
-
-
-def is_cifar(path: Path) -> bool:
-    """Return whether the file ``path`` may be one of CIFAR by its name and size."""
-    with translate_errors(path):
-        size = path.stat().st_size
-    is_whole = any(size % (version.head + PIXELS) == 0 for version in VERSIONS)
-    return path.name.lower().endswith(SUFFIX) and size > 0 and is_whole
-
-
-def find_cifar(folder: Path) -> dict[str, list[Path]]:
-    """Return the files of CIFAR in ``folder`` by split; empty if there are none.
-
-    Raises:
-        ImageError: a file is missing, or a symbolic link out of the folder; the folder has the pickles.
-    """
-    with translate_errors(folder):
-        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if any(pickles <= names for pickles in PICKLES):
-        raise ImageError(
-            f"{printable(folder)} is CIFAR for Python, in pickles, which can run code and are never read: "
-            "fetch the binary version, cifar-10-binary.tar.gz or cifar-100-binary.tar.gz, and unpack it"
-        )
-    for version in VERSIONS:
-        files = [name for split in version.files.values() for name in split]
-        if version.names not in names and not set(files) <= names:
-            continue
-        missing = next((name for name in files if name not in names), None)
-        if missing is not None:
-            raise ImageError(f"{printable(folder)} lacks {missing}: unpack the archive of CIFAR again")
-        for name in (*files, version.names):
-            refuse_exit(folder / name, folder)
-        return {split: [folder / name for name in names] for split, names in version.files.items()}
-    return {}
 
 
 @dataclass(frozen=True)
@@ -100,28 +39,38 @@ class _Records:
 
     path: Path
     count: int
-    version: _Version
+    version: Version
 
 
 class CifarPieces:
     """Records of CIFAR as `producer.images.pieces.piece.Pieces`; colour, (32, 32, 3)."""
 
-    def __init__(self, name: str, paths: Sequence[Path], allowance: Allowance) -> None:
-        """Check sizes and all labels.
+    def __init__(
+        self,
+        name: str,
+        paths: Sequence[Path],
+        preprocessing: Preprocessing,
+        changes: Changes,
+        allowance: Allowance,
+    ) -> None:
+        """Check the sizes of the files.
 
         Args:
             name: of the source, for messages.
             paths: of the files, in the order of their rows.
+            preprocessing: what is done to each image.
+            changes: counts what was changed, at each reading.
             allowance: what they may need.
 
         Raises:
-            ImageError: a file is missing, its size is not that of whole records, or a label is too large.
+            ImageError: a file is missing, or its size is not that of whole records.
         """
-        self.name = name
+        self.name, self._preprocessing, self._changes = name, preprocessing, changes
         self._files = [_measured(path) for path in paths]
         self.count = sum(file.count for file in self._files)
         allowance.images(self.count)
-        self.shape, self.dtype, self.labelled = (SIDE, SIDE, COLOURS), np.dtype(np.uint8), True
+        self.shape = (*(preprocessing.size or (SIDE, SIDE)), COLOURS)
+        self.dtype, self.labelled = np.dtype(np.uint8), True
         version = self._files[0].version
         self.classes = _class_names(paths[0].with_name(version.names), version.classes)
         starts = np.cumsum([0, *(file.count for file in self._files)]).tolist()
@@ -141,7 +90,8 @@ class CifarPieces:
                     data = np.frombuffer(opened.read(wanted), np.uint8)
                     if len(data) < wanted:
                         raise ImageError(f"{shard.path} changed while it was read: try again")
-                    yield _piece(data.reshape(-1, size), number, shard.first + row, file)
+                    piece = _piece(data.reshape(-1, size), number, shard.first + row, file)
+                    yield replace(piece, images=prepare(piece.images, self._preprocessing, self._changes))
 
 
 def _piece(records: NDArray[np.uint8], shard: int, row: int, file: _Records) -> Piece:

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from producer.images.arrays.cifar import CifarPieces, find_cifar
+from producer.images.arrays.cifar import CifarPieces
+from producer.images.arrays.cifar_files import find_cifar
 from producer.images.pieces.allowance import Allowance
+from producer.images.preprocessing import AS_IS, Changes, Fit, Preprocessing
 from producer.images.source import read_images
 from schema.errors import ImageError
 
@@ -44,14 +46,21 @@ def test_a_folder_has_splits_and_class_names(tmp_path: Path, head: int, classes:
     images, labels = save(tmp_path, head, classes)
     read = read_images(f"{tmp_path}:train")
     assert read.labels is not None
+    np.testing.assert_array_equal(read.images, images)
     np.testing.assert_array_equal(read.labels, labels)
     assert read.classes == tuple(f"class{k}" for k in range(classes))
-    pieces = CifarPieces("a", find_cifar(tmp_path)["train"], Allowance())
+    files = find_cifar(tmp_path)["train"]
+    pieces = CifarPieces("a", files, AS_IS, Changes(), Allowance())
     for first in (0, 3, 7, len(images)):
         found = list(pieces.read(first))
         assert sum(len(piece.rows) for piece in found) == len(images) - first
         for piece in found:
             np.testing.assert_array_equal(piece.images, images[piece.rows])
+    small = read_images(f"{tmp_path}:train", preprocessing=Preprocessing((8, 9), Fit.STRETCH))
+    assert (small.images.shape, small.notes) == (
+        (len(images), 8, 9, 3),
+        (f"{len(images)} resized to 8 x 9 (stretch)",),
+    )
     with pytest.raises(ImageError, match=r"several splits: choose one of .*:test, .*:train"):
         read_images(tmp_path)
 
