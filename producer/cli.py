@@ -26,6 +26,7 @@ SUMMARIES = {
     "runs": "List, show, watch, compare, report, export, control, score again, prune and delete runs.",
     "schedules": "Classify at given times: add, list, show, pause, resume, remove and run schedules.",
     "networks": "Train, import, calibrate, list, show, rename and remove networks; choose defaults.",
+    "backbones": "Import, list, show and delete pretrained networks whose features are classified.",
     "embeddings": "Find, list, show and remove embeddings, and look at chips.",
     "keys": "Add, list, rotate, expire and revoke keys of the HTTP API.",
     "webhooks": "List, show, send again and test messages to webhooks.",

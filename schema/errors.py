@@ -4,6 +4,7 @@
   + InputError                  exit code 2: correct the input
     - ImageError
     - NetworkError
+    - BackboneError
     - ParameterError
     - IdempotencyConflict
     - RequestRefused
@@ -85,6 +86,10 @@ class ImageError(InputError):
 
 class NetworkError(InputError):
     """An architecture, weights or a network's name cannot be used."""
+
+
+class BackboneError(InputError):
+    """A backbone's file cannot be used, or there is no backbone of a name."""
 
 
 class ParameterError(InputError):

@@ -1,4 +1,4 @@
-"""Networks as text."""
+"""Networks and backbones as text."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from producer.backbones.queries import BackboneSummary
 from producer.calibration.queries import CalibrationSummary
 from producer.networks import queries
 from producer.reports.calibration import calibrations_table
@@ -147,3 +148,37 @@ def _disputed(check: Mapping[str, Any], classes: Sequence[str]) -> str:
 def _listed(names: Sequence[str], most: int = 10) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def backbones_table(backbones: Sequence[BackboneSummary]) -> Table:
+    """Return the table of `backbones list`."""
+    columns = ("backbone", "pictures", "scale", "features", "bytes", "images/CPU s", "imported")
+    right = ("features", "bytes", "images/CPU s")
+    table = new_table(*columns, right=right, first_out=("imported", "bytes", "scale"))
+    for backbone in backbones:
+        table.add_row(
+            backbone.name,
+            f"{backbone.size} x {backbone.size}",
+            str(backbone.scale),
+            f"{backbone.features:,}",
+            f"{backbone.bytes:,}",
+            f"{1 / backbone.seconds:,.0f}",
+            f"{backbone.created_at.astimezone():%Y-%m-%d %H:%M}",
+        )
+    return table
+
+
+def backbone_text(backbone: BackboneSummary, networks: Sequence[str]) -> Table:
+    """Return the text of `backbones show`: ``backbone`` and the ``networks`` that use it."""
+    about = new_grid()
+    about.add_row("backbone", backbone.name)
+    about.add_row("pictures", f"colour, {backbone.size} x {backbone.size} pixels, scaled by {backbone.scale}")
+    about.add_row("features", f"{backbone.features:,} values")
+    operators = sorted(backbone.operators.items(), key=lambda each: (-each[1], each[0]))
+    used = ", ".join(f"{name} {count}" for name, count in operators)
+    about.add_row("graph", f"{backbone.parameters:,} weights, {backbone.nodes:,} nodes: {used}")
+    about.add_row("file", f"{count_text(backbone.bytes, 'byte')}, sha256 {backbone.sha256}")
+    rate = f"{count_text(round(1 / backbone.seconds), 'image')} a CPU second, when it was imported"
+    about.add_row("speed", rate)
+    about.add_row("networks", ", ".join(networks) or "none uses it")
+    return about

@@ -26,6 +26,7 @@ class Program(StrEnum):
     """Modules of `worker.tools`."""
 
     BASELINE = "baseline"
+    CHECK_BACKBONE = "check_backbone"
     CHIP_MAP = "chip_map"
     ENERGY_HISTOGRAMS = "energy_histograms"
     Q_MATRIX = "q_matrix"

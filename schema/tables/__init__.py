@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from schema.tables.api import ApiKey, Delivery, Owner, PageSession, RunSubmission
+from schema.tables.backbones import Backbone, BackboneFile
 from schema.tables.blobs import BatchImages, Rendering, SampleSet, TrainingSet
 from schema.tables.calibrations import Calibration, CalibrationPlan
 from schema.tables.columns import Base
@@ -27,6 +28,8 @@ from schema.tables.schedules import Firing, Schedule
 __all__ = [
     "REVISION",
     "ApiKey",
+    "Backbone",
+    "BackboneFile",
     "Base",
     "Batch",
     "BatchImages",

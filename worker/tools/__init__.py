@@ -3,6 +3,7 @@
 A producer starts them with `producer.stack.programs`; each prints its answer, or one line about its error.
 
     baseline.py           accuracy and time of a network without an annealer
+    check_backbone.py     whether an ONNX file may become a backbone
     chip_map.py           field errors and broken chains of each qubit of a chip
     energy_histograms.py  energies of the reads of single images
     q_matrix.py           the Q matrix of a network, as a file of arrays
